@@ -1,0 +1,1 @@
+"""Constraints on output: shipped grammars, and what JSON Schema and GBNF compile to."""

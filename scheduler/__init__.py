@@ -1,0 +1,1 @@
+"""The engine: a process of its own that batches sequences onto one llama.cpp context."""

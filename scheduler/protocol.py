@@ -1,0 +1,299 @@
+"""What crosses the socket between the API process and the engine process.
+
+Tokens cross, text never does. Both directions are tagged unions of immutable structs in msgpack;
+a token is an index into the model's vocabulary, a time is seconds of CLOCK_MONOTONIC, which is
+one clock for all processes of a machine.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+from grammars.constraint import Constraint
+
+UNLIMITED = -1
+"""As a count of tokens to generate: until the model ends its answer or the context is full."""
+
+DEFAULT_SAMPLERS = (
+    "penalties",
+    "dry",
+    "top_n_sigma",
+    "top_k",
+    "typ_p",
+    "top_p",
+    "min_p",
+    "xtc",
+    "temperature",
+)
+
+
+class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How to load the model and lay out its context. Names and units are llama.cpp's."""
+
+    model_path: str
+    n_slots: int = 4
+    n_ctx: int = 0
+    """Cells of the whole KV cache, shared by the slots; 0 takes the model's training context."""
+    n_batch: int = 2048
+    n_ubatch: int = 512
+    n_threads: int = 0
+    """Threads for decoding; 0 means one per physical core."""
+    n_threads_batch: int = 0
+    n_gpu_layers: int = -1
+    main_gpu: int = 0
+    split_mode: str = "layer"
+    tensor_split: tuple[float, ...] = ()
+    flash_attn: str = "auto"
+    cache_type_k: str = "f16"
+    cache_type_v: str = "f16"
+    kv_unified: bool = False
+    kv_offload: bool = True
+    op_offload: bool = True
+    swa_full: bool = False
+    use_mmap: bool = True
+    use_mlock: bool = False
+    check_tensors: bool = False
+    rope_scaling: str = ""
+    rope_freq_base: float = 0.0
+    rope_freq_scale: float = 0.0
+    yarn_orig_ctx: int = 0
+    yarn_ext_factor: float = -1.0
+    yarn_attn_factor: float = -1.0
+    yarn_beta_slow: float = -1.0
+    yarn_beta_fast: float = -1.0
+    warmup: bool = True
+    itl_target_ms: float = 100.0
+    """Milliseconds between tokens that running streams should see while others prefill."""
+
+
+class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How one sequence picks its tokens; names and defaults are llama-server's."""
+
+    seed: int = 0
+    samplers: tuple[str, ...] = DEFAULT_SAMPLERS
+    temperature: float = 0.8
+    dynatemp_range: float = 0.0
+    dynatemp_exponent: float = 1.0
+    top_k: int = 40
+    top_p: float = 0.95
+    min_p: float = 0.05
+    top_n_sigma: float = -1.0
+    xtc_probability: float = 0.0
+    xtc_threshold: float = 0.1
+    typical_p: float = 1.0
+    min_keep: int = 0
+    repeat_last_n: int = 64
+    repeat_penalty: float = 1.0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    dry_multiplier: float = 0.0
+    dry_base: float = 1.75
+    dry_allowed_length: int = 2
+    dry_penalty_last_n: int = 64
+    dry_sequence_breakers: tuple[str, ...] = ("\n", ":", '"', "*")
+    mirostat: int = 0
+    mirostat_tau: float = 5.0
+    mirostat_eta: float = 0.1
+    adaptive_target: float = -1.0
+    adaptive_decay: float = 0.9
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    top_logprobs: int = -1
+    """Alternatives to report with each token; 0 reports the token alone, -1 nothing."""
+    post_sampling_probs: bool = False
+    """Report the probabilities that the samplers left, rather than the model's own."""
+
+
+class Submit(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=True):
+    """Start one sequence. The engine answers with events and exactly one `Finished`."""
+
+    request_id: int
+    prompt: list[int]
+    sampling: SamplingParams
+    resumed: list[int] = []
+    """Tokens of the answer that an engine before this one had produced already."""
+    max_tokens: int = UNLIMITED
+    """Tokens of the answer, `resumed` included; 0 computes the prompt and generates nothing."""
+    constraint: Constraint | None = None
+    cache_prompt: bool = True
+    slot: int | None = None
+    """Run in this slot and no other."""
+    report_progress: bool = False
+
+
+class Abort(msgspec.Struct, frozen=True, tag=True):
+    """Stop these sequences; unknown ids (they may have just finished) are no error."""
+
+    request_ids: list[int]
+
+
+class Inspect(msgspec.Struct, frozen=True, tag=True):
+    """Ask for one `SlotReport`."""
+
+    query_id: int
+
+
+class Shutdown(msgspec.Struct, frozen=True, tag=True):
+    """End the process once this message is read."""
+
+
+Command = Submit | Abort | Inspect | Shutdown
+
+
+class FinishReason(enum.StrEnum):
+    """Why a sequence ended."""
+
+    STOP = "stop"
+    """The model produced an end-of-generation token, which is the answer's last token."""
+    MAX_TOKENS = "max_tokens"
+    CONTEXT_FULL = "context_full"
+    ABORTED = "aborted"
+    FAILED = "failed"
+
+
+class TokenLogprobs(msgspec.Struct, frozen=True, array_like=True):
+    """Natural log-probability of a sampled token, and of the best alternatives, best first."""
+
+    logprob: float
+    top: list[tuple[int, float]]
+
+
+class Started(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """The sequence got a slot, of whose cache it reuses `num_cached_tokens`."""
+
+    request_id: int
+    slot: int
+    num_cached_tokens: int
+
+
+class Prefilled(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """`num_computed_tokens` of the prompt are in the cache now (sent with `report_progress`)."""
+
+    request_id: int
+    num_computed_tokens: int
+
+
+class Generated(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """New tokens of the answer, with as many log-probabilities, or none if not asked for."""
+
+    request_id: int
+    tokens: list[int]
+    logprobs: list[TokenLogprobs]
+
+
+class Finished(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """The terminal event; `message` says what went wrong when the reason is `FAILED`."""
+
+    request_id: int
+    reason: FinishReason
+    message: str = ""
+
+
+Event = Started | Prefilled | Generated | Finished
+
+
+class StepStats(msgspec.Struct, frozen=True, array_like=True):
+    """What one step did: seconds by phase, rows by kind, and the state that it left."""
+
+    schedule_seconds: float
+    decode_seconds: float
+    sample_seconds: float
+    update_seconds: float
+    send_seconds: float
+    """Of the step before: a message can't carry the time of its own sending."""
+    num_decode_tokens: int
+    num_prefill_tokens: int
+    num_running: int
+    num_waiting: int
+    num_cache_tokens: int
+    """Cells that hold computed tokens, of running and of idle slots."""
+
+
+class StepOutputs(msgspec.Struct, frozen=True, tag=True):
+    """Everything that one step produced, for all sequences, stamped with its end."""
+
+    time: float
+    events: list[Event]
+    stats: StepStats | None
+
+
+class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """Facts about the loaded model and its context that only the engine knows."""
+
+    n_ctx: int
+    n_ctx_slot: int
+    """Tokens, prompt and answer, that one sequence can hold."""
+    n_slots: int
+    n_vocab: int
+    n_params: int
+    size_bytes: int
+    description: str
+    file_type: str
+    system_info: str
+    can_trim: bool
+    """Whether the cache can drop a sequence's tail; recurrent models may not."""
+
+
+class Ready(msgspec.Struct, frozen=True, tag=True):
+    """The model is loaded and the engine takes commands."""
+
+    model: ModelInfo
+
+
+class LoadFailed(msgspec.Struct, frozen=True, tag=True):
+    """The model could not be loaded; the process ends after this message."""
+
+    message: str
+
+
+class SlotState(msgspec.Struct, frozen=True, kw_only=True):
+    """One slot as it is between two steps; `request_id` is None while it is idle."""
+
+    slot: int
+    num_cache_tokens: int
+    request_id: int | None = None
+    num_prompt_tokens: int = 0
+    num_prompt_tokens_computed: int = 0
+    num_cached_tokens: int = 0
+    num_generated_tokens: int = 0
+    max_tokens: int = UNLIMITED
+    sampling: SamplingParams | None = None
+
+
+class SlotReport(msgspec.Struct, frozen=True, tag=True):
+    """The answer to `Inspect`."""
+
+    query_id: int
+    slots: list[SlotState]
+    num_waiting: int
+
+
+class Heartbeat(msgspec.Struct, frozen=True, tag=True):
+    """The engine loop turned over, busy or idle, at `time`."""
+
+    time: float
+
+
+Message = Ready | LoadFailed | StepOutputs | SlotReport | Heartbeat
+
+
+class Codec:
+    """Encodes and decodes both directions; one instance per thread."""
+
+    def __init__(self) -> None:
+        self._encoder = msgspec.msgpack.Encoder()
+        self._commands = msgspec.msgpack.Decoder(Command)
+        self._messages = msgspec.msgpack.Decoder(Message)
+
+    def encode(self, item: Command | Message) -> bytes:
+        """Serialize one message."""
+        return self._encoder.encode(item)
+
+    def decode_command(self, data: bytes) -> Command:
+        """Read what the API process sent. Raises `msgspec.ValidationError`."""
+        return self._commands.decode(data)
+
+    def decode_message(self, data: bytes) -> Message:
+        """Read what the engine sent. Raises `msgspec.ValidationError`."""
+        return self._messages.decode(data)

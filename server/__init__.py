@@ -1,0 +1,1 @@
+"""The API process: HTTP, templates, tokenizing and text; it knows the engine by its protocol."""

@@ -1,0 +1,158 @@
+"""What can go wrong with a request, and the one place that picks HTTP status codes.
+
+    ApiError
+    ├── InvalidRequest        400 invalid_request_error
+    │   └── ContextExceeded   400 exceed_context_size_error
+    ├── Unauthenticated       401 authentication_error
+    ├── Forbidden             403 permission_error
+    ├── NotFound              404 not_found_error
+    ├── MethodNotAllowed      405 invalid_request_error
+    ├── BodyTooLarge          413 invalid_request_error
+    ├── Overloaded            429 rate_limit_error (adds Retry-After)
+    ├── EngineFailed          500 server_error
+    ├── NotSupported          501 not_supported_error
+    └── Unavailable           503 unavailable_error
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class ApiError(Exception):
+    """A failure that the client is told of, in OpenAI's and llama-server's error shape."""
+
+    status: ClassVar[int] = 500
+    kind: ClassVar[str] = "server_error"
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """Fields of this kind of error alone."""
+        return {}
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers of the answer that carries it."""
+        return {}
+
+    def body(self) -> dict[str, Any]:
+        """The JSON body, the same in a response and in a stream's error event."""
+        error = {
+            "code": self.status,
+            "message": self.message,
+            "type": self.kind,
+            "param": self.param,
+            **self.details,
+        }
+        return {"error": error}
+
+
+class InvalidRequest(ApiError):
+    """The request can't be right whatever the server's state; `param` is the path to the field."""
+
+    status = 400
+    kind = "invalid_request_error"
+
+
+class ContextExceeded(InvalidRequest):
+    """The prompt leaves no room for an answer in a slot's context."""
+
+    kind = "exceed_context_size_error"
+
+    def __init__(self, n_prompt_tokens: int, n_ctx: int) -> None:
+        super().__init__(
+            f"the prompt has {n_prompt_tokens} tokens, but a slot's context holds {n_ctx} tokens, "
+            "prompt and answer together",
+            param="prompt",
+        )
+        self.n_prompt_tokens = n_prompt_tokens
+        self.n_ctx = n_ctx
+
+    @property
+    def details(self) -> dict[str, Any]:
+        return {"n_prompt_tokens": self.n_prompt_tokens, "n_ctx": self.n_ctx}
+
+
+class Unauthenticated(ApiError):
+    """No API key, or one that the server doesn't know."""
+
+    status = 401
+    kind = "authentication_error"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"WWW-Authenticate": "Bearer"}
+
+
+class Forbidden(ApiError):
+    """The key is known, but may not do this."""
+
+    status = 403
+    kind = "permission_error"
+
+
+class NotFound(ApiError):
+    """No such route, model or slot."""
+
+    status = 404
+    kind = "not_found_error"
+
+
+class MethodNotAllowed(ApiError):
+    """The route exists, for other methods."""
+
+    status = 405
+    kind = "invalid_request_error"
+
+    def __init__(self, message: str, *, allowed: str) -> None:
+        super().__init__(message)
+        self.allowed = allowed
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Allow": self.allowed}
+
+
+class BodyTooLarge(ApiError):
+    """The body is larger than the server reads."""
+
+    status = 413
+    kind = "invalid_request_error"
+
+
+class Overloaded(ApiError):
+    """The queue is full; the client should come back after `retry_after` seconds."""
+
+    status = 429
+    kind = "rate_limit_error"
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": str(self.retry_after)}
+
+
+class EngineFailed(ApiError):
+    """The engine gave up on a sequence that it had accepted."""
+
+
+class NotSupported(ApiError):
+    """A feature that this server was started without, or can't have with this model."""
+
+    status = 501
+    kind = "not_supported_error"
+
+
+class Unavailable(ApiError):
+    """Loading, draining, or without an engine; trying again later makes sense."""
+
+    status = 503
+    kind = "unavailable_error"

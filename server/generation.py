@@ -1,0 +1,105 @@
+"""Tokens in, text out: what every dialect asks for, and what it gets."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from grammars.constraint import Constraint
+from scheduler.protocol import UNLIMITED, SamplingParams, TokenLogprobs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationRequest:
+    """One sequence to generate; everything in it was validated at the edge."""
+
+    prompt: tuple[int, ...]
+    sampling: SamplingParams
+    max_tokens: int = UNLIMITED
+    stop: tuple[str, ...] = ()
+    constraint: Constraint | None = None
+    cache_prompt: bool = True
+    slot: int | None = None
+    report_progress: bool = False
+
+
+class StopCause(enum.StrEnum):
+    """Why the text ends, in llama-server's words (`stop_type`)."""
+
+    EOS = "eos"
+    LIMIT = "limit"
+    WORD = "word"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Counts of tokens and milliseconds of one sequence, from its slot's assignment on."""
+
+    cache_n: int
+    prompt_n: int
+    """Prompt tokens computed, without the cached ones."""
+    prompt_ms: float
+    predicted_n: int
+    predicted_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedToken:
+    """A token of the answer, with the bytes that it stands for."""
+
+    id: int
+    piece: bytes
+    logprobs: TokenLogprobs | None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The prompt is being computed (only with `report_progress`)."""
+
+    total: int
+    cache: int
+    processed: int
+    time_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """New text, valid UTF-8 and free of stop strings, and the tokens that it came from."""
+
+    text: str
+    tokens: tuple[GeneratedToken, ...]
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The last item of every stream that didn't raise."""
+
+    cause: StopCause
+    stopping_word: str
+    truncated: bool
+    """Whether the context was full."""
+    slot: int
+    num_prompt_tokens: int
+    timings: Timings
+
+
+Item = Progress | TextDelta | Ended
+
+
+class Generator(Protocol):
+    """Runs sequences on the engine; a dialect opens one stream for each choice it owes."""
+
+    def open(
+        self, request: GenerationRequest
+    ) -> AbstractAsyncContextManager[AsyncIterator[Item]]:
+        """Submit a sequence and stream what it yields; leaving the block early aborts it.
+
+        Entering raises `ContextExceeded`, `Overloaded` or `Unavailable`, before anything is
+        queued; iterating raises `EngineFailed` or `Unavailable`.
+        """
+        ...
