@@ -1,0 +1,7 @@
+"""Settings of llamapack: one declaration per setting, read from flags, variables and TOML."""
+
+from config.errors import ConfigError
+from config.load import load_settings
+from config.settings import ServeSettings
+
+__all__ = ["ConfigError", "ServeSettings", "load_settings"]

@@ -1,0 +1,66 @@
+"""The command line as given values."""
+
+from collections.abc import Iterator, Sequence
+
+from config.catalogue import HELP_FLAGS, Meaning, Setting, closest, flags
+from config.errors import ConfigError
+from config.given import Given, Level
+
+
+def read_flags(argv: Sequence[str]) -> list[Given]:
+    """What the flags in `argv` (without the program and the subcommand) set.
+
+    As in llama-server, flags must be spelled out, `_` may stand for `-` in a long flag, and
+    the last of several wins; unlike there, `--flag=value` works and a repeatable flag adds up.
+    Raises ConfigError for an unknown or refused flag, a missing or a superfluous value.
+    """
+    given: dict[tuple[str, str], Given] = {}
+    for name, meaning, text in _tokens(list(argv)):
+        value = meaning.value(text, name)
+        if value is None or not isinstance(meaning.target, Setting):
+            continue
+        setting = meaning.target
+        # One entry for each spelling, so that two spellings that disagree can be told apart.
+        key = (setting.field, name if meaning.spelling else "")
+        if setting.option.repeatable:
+            earlier = given[key].value if key in given else []
+            assert isinstance(earlier, list)
+            value = [*earlier, value]
+        given[key] = Given(setting.field, value, name, Level.FLAG)
+    return list(given.values())
+
+
+def asks_help(argv: Sequence[str]) -> bool:
+    """Whether the help text is wanted instead of a server."""
+    return any(argument in HELP_FLAGS for argument in argv)
+
+
+def _tokens(argv: list[str]) -> Iterator[tuple[str, Meaning, str | None]]:
+    position = 0
+    while position < len(argv):
+        name, meaning, value = _split(argv[position])
+        position += 1
+        if meaning.takes_value and value is None:
+            value = _following(argv, position, name)
+            position += 1
+        elif not meaning.takes_value and value is not None:
+            raise ConfigError(f"{name} takes no value, got {value}")
+        yield name, meaning, value
+
+
+def _split(argument: str) -> tuple[str, Meaning, str | None]:
+    """A flag, its meaning and the value after `=`, if there is one."""
+    name, found, value = argument.partition("=")
+    if not argument.startswith("-"):
+        raise ConfigError(f"unexpected argument {argument!r}; settings are given as flags")
+    name = "--" + name[2:].replace("_", "-") if name.startswith("--") else name
+    meaning = flags().get(name)
+    if meaning is None:
+        raise ConfigError(f"unknown flag {name}{closest(name, flags())}")
+    return name, meaning, value if found else None
+
+
+def _following(argv: list[str], position: int, name: str) -> str:
+    if position >= len(argv) or argv[position].partition("=")[0] in flags():
+        raise ConfigError(f"{name} needs a value")
+    return argv[position]

@@ -1,0 +1,69 @@
+"""Settings that are right one by one and wrong together."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from config.errors import ConfigError
+from config.given import Given
+from config.settings import ServeSettings
+
+_FILES = (
+    "chat_template_file",
+    "grammar_file",
+    "json_schema_file",
+    "api_key_file",
+    "ssl_key_file",
+    "ssl_cert_file",
+)
+_UNQUANTIZED = ("f32", "f16", "bf16")
+
+
+def check(settings: ServeSettings, given: Mapping[str, Given]) -> None:
+    """Raises ConfigError for the first conflict; `given` tells the names that users wrote."""
+    _check_pairs(settings, given)
+    _check_sizes(settings, given)
+    for field in _FILES:
+        path = getattr(settings, field)
+        if path is not None:
+            _check_readable(path, given[field].name)
+
+
+def _check_pairs(settings: ServeSettings, given: Mapping[str, Given]) -> None:
+    for field, needed in (
+        ("hf_file", "hf_repo"),
+        ("ssl_key_file", "ssl_cert_file"),
+        ("ssl_cert_file", "ssl_key_file"),
+    ):
+        if getattr(settings, field) is not None and getattr(settings, needed) is None:
+            raise ConfigError(f"{given[field].name} needs --{needed.replace('_', '-')} as well")
+
+
+def _check_sizes(settings: ServeSettings, given: Mapping[str, Given]) -> None:
+    if 0 < settings.ctx_size < settings.parallel:
+        raise ConfigError(
+            f"{given['ctx_size'].name} must be at least the number of slots "
+            f"({settings.parallel}), got {settings.ctx_size}"
+        )
+    if "ubatch_size" in given and "batch_size" in given:
+        _check_ubatch(settings, given)
+    if settings.cache_type_v not in _UNQUANTIZED and settings.flash_attn == "off":
+        raise ConfigError(
+            f"{given['cache_type_v'].name} {settings.cache_type_v} needs flash attention, "
+            f"which {given['flash_attn'].name} turns off"
+        )
+
+
+def _check_ubatch(settings: ServeSettings, given: Mapping[str, Given]) -> None:
+    if settings.ubatch_size > settings.batch_size:
+        raise ConfigError(
+            f"{given['ubatch_size'].name} must be at most {given['batch_size'].name} "
+            f"({settings.batch_size}), got {settings.ubatch_size}"
+        )
+
+
+def _check_readable(path: Path, name: str) -> None:
+    if not path.is_file():
+        raise ConfigError(f"{name}: {path} is not a file")
+    if not os.access(path, os.R_OK):
+        raise ConfigError(f"{name}: {path} can't be read: permission denied")

@@ -1,0 +1,34 @@
+"""Environment variables as given values."""
+
+from collections.abc import Mapping
+
+from config.catalogue import Setting, by_flag_key, closest, hint, variables
+from config.errors import ConfigError
+from config.given import Given, Level
+
+# Other programs own the rest of the environment. Names that start with LLAMAPACK_ can't be
+# checked like this: Kubernetes sets LLAMAPACK_PORT and more beside a Service called llamapack.
+CHECKED_PREFIX = "LLAMA_ARG_"
+
+
+def read_environment(environ: Mapping[str, str]) -> list[Given]:
+    """What the variables set; an empty one counts as not set, as compose files leave them.
+
+    Raises ConfigError for a LLAMA_ARG_ variable that is unknown or refused.
+    """
+    known = variables()
+    for name in environ:
+        if name.startswith(CHECKED_PREFIX) and name not in known:
+            raise ConfigError(f"unknown variable {name}{_hint(name)}")
+    given = []
+    for name, meaning in known.items():
+        text = environ.get(name, "")
+        value = meaning.value(text, name) if text else None
+        if value is not None and isinstance(meaning.target, Setting):
+            given.append(Given(meaning.target.field, value, name, Level.VARIABLE))
+    return given
+
+
+def _hint(name: str) -> str:
+    right = by_flag_key().get(name.removeprefix(CHECKED_PREFIX).lower())
+    return hint(right.env) if right else closest(name, variables())

@@ -1,0 +1,100 @@
+"""The help text of `llamapack serve`, made from the declarations."""
+
+import textwrap
+from collections.abc import Iterator
+from typing import Literal, get_args, get_origin
+
+from config.catalogue import Setting, settings
+from config.option import Group, Option, Spelling
+from config.presets import preset_names
+from config.settings import ServeSettings
+
+_COLUMN = 34
+_NARROWEST = 60
+_WIDEST = 110
+
+_INTRO = """\
+usage: llamapack serve [flags]
+
+Serve a GGUF model over HTTP. Without a model the embedded demo model is served.
+
+Each entry ends in its [default, variable]. A flag beats its variable, which beats the TOML
+file of --config, which beats the --preset. Every long switch has its opposite, --no-NAME;
+its variable takes true, 1, on, enabled, false, 0, off or disabled."""
+
+
+def render_help(width: int, bold: bool = False) -> str:
+    """The text for a terminal of `width` columns, with bold headings if asked."""
+    width = max(_NARROWEST, min(width, _WIDEST))
+    lines = [_INTRO]
+    for group in Group:
+        lines += ["", f"\033[1m{group}\033[0m" if bold else str(group)]
+        for setting in settings():
+            if setting.option.group is group:
+                lines += _entry(setting, width)
+    return "\n".join(lines)
+
+
+def default_text(setting: Setting) -> str:
+    """The default as the user would write it; empty if there is none."""
+    option, default = setting.option, ServeSettings.model_fields[setting.field].default
+    if option.default_text:
+        return option.default_text
+    if isinstance(default, bool):
+        return "on" if default else "off"
+    if isinstance(default, tuple):
+        return (";" if setting.field == "samplers" else ",").join(str(item) for item in default)
+    if isinstance(default, float):
+        return f"{default:g}"
+    return "" if default in (None, {}) else str(default)
+
+
+def description(option: Option) -> str:
+    """The help sentence, complete with what is only known at run time."""
+    return option.help.replace("{presets}", ", ".join(preset_names()))
+
+
+def choices_text(setting: Setting) -> str:
+    """The words that a choice takes, as `a|b|c`; empty for other settings."""
+    annotation = ServeSettings.model_fields[setting.field].annotation
+    literals = [part for part in (annotation, *get_args(annotation)) if get_origin(part) is Literal]
+    return "|".join(str(word) for literal in literals for word in get_args(literal))
+
+
+def _entry(setting: Setting, width: int) -> Iterator[str]:
+    option = setting.option
+    flags = ", ".join(option.flags) + (f" {option.metavar}" if option.metavar else "")
+    yield from _columns(flags, _sentence(setting), _details(setting), width)
+    for spelling in option.spellings:
+        env = f"[{spelling.env}]" if spelling.env else ""
+        yield from _columns(_spelled(spelling), spelling.help, env, width)
+
+
+def _sentence(setting: Setting) -> str:
+    words = "" if setting.option.metavar == "on|off|auto" else choices_text(setting)
+    return description(setting.option) + (f": {words}" if words else "")
+
+
+def _details(setting: Setting) -> str:
+    default = default_text(setting)
+    return f"[{default}, {setting.env}]" if default else f"[{setting.env}]"
+
+
+def _spelled(spelling: Spelling) -> str:
+    return ", ".join(spelling.flags) + (f" {spelling.metavar}" if spelling.convert else "")
+
+
+def _columns(left: str, sentence: str, details: str, width: int) -> Iterator[str]:
+    """The flags at the left, the sentence and the unbroken details at the right."""
+    room = width - _COLUMN
+    text = textwrap.wrap(sentence, room, break_long_words=False, break_on_hyphens=False)
+    if details and len(text[-1]) + 1 + len(details) <= room:
+        text[-1] += f" {details}"
+    elif details:
+        text.append(details)
+    left = f"  {left}"
+    if len(left) > _COLUMN - 2:
+        yield left
+        left = ""
+    yield f"{left:<{_COLUMN}}{text[0]}"
+    yield from (" " * _COLUMN + line for line in text[1:])

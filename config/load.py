@@ -1,0 +1,74 @@
+"""All sources put together: preset, then TOML file, then variables, then flags."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from config.command_line import read_flags
+from config.conflicts import check
+from config.environment import read_environment
+from config.errors import ConfigError
+from config.given import Given, Level
+from config.presets import preset_path
+from config.problem import describe
+from config.settings import ServeSettings
+from config.toml_file import read_toml
+
+# Two ways to say one thing: the one from the higher level replaces the other.
+ALTERNATIVES = (
+    ("model", "hf_repo"),
+    ("chat_template", "chat_template_file"),
+    ("grammar", "grammar_file", "json_schema", "json_schema_file"),
+)
+
+
+def load_settings(argv: Sequence[str], environ: Mapping[str, str]) -> ServeSettings:
+    """The settings that the flags in `argv`, the environment and TOML files add up to.
+
+    `argv` comes without the program's name and the subcommand. Raises ConfigError, one line
+    that names the flag, the variable or the key at fault.
+    """
+    merged = _merge(_collect(argv, environ))
+    try:
+        settings = ServeSettings.model_validate({g.field: g.value for g in merged.values()})
+    except ValidationError as error:
+        raise ConfigError(describe(error.errors()[0], merged)) from None
+    check(settings, merged)
+    return settings
+
+
+def _collect(argv: Sequence[str], environ: Mapping[str, str]) -> list[Given]:
+    """Everything that was given, lowest level first."""
+    given = read_environment(environ) + read_flags(argv)
+    if path := _last(given, "config"):
+        given = read_toml(Path(path).expanduser()) + given
+    if preset := _last(given, "preset"):
+        given = read_toml(preset_path(preset), Level.PRESET) + given
+    return given
+
+
+def _last(given: list[Given], field: str) -> str | None:
+    values = [str(one.value) for one in given if one.field == field]
+    return values[-1] if values else None
+
+
+def _merge(given: list[Given]) -> dict[str, Given]:
+    """The winner for each field; two at the same level that disagree are an error."""
+    merged: dict[str, Given] = {}
+    for one in given:
+        for rival in _rivals(one, merged):
+            if rival.level == one.level and not _agree(rival, one):
+                raise ConfigError(f"{rival.name} and {one.name} can't both be given")
+            del merged[rival.field]
+        merged[one.field] = one
+    return merged
+
+
+def _rivals(one: Given, merged: dict[str, Given]) -> list[Given]:
+    group = next((group for group in ALTERNATIVES if one.field in group), (one.field,))
+    return [merged[field] for field in group if field in merged]
+
+
+def _agree(first: Given, second: Given) -> bool:
+    return first.field == second.field and first.value == second.value

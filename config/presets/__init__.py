@@ -1,0 +1,19 @@
+"""Shipped starting points, one TOML file each; every other source overrides them."""
+
+from pathlib import Path
+
+from config.errors import ConfigError
+
+_FOLDER = Path(__file__).parent
+
+
+def preset_names() -> list[str]:
+    """The names that --preset takes."""
+    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+
+
+def preset_path(name: str) -> Path:
+    """The file of a preset. Raises ConfigError if there is none of this name."""
+    if name not in preset_names():
+        raise ConfigError(f"--preset must be one of {', '.join(preset_names())}, got {name}")
+    return _FOLDER / f"{name}.toml"

@@ -1,0 +1,281 @@
+"""llama-server's options that llamapack knows by name and can't honour.
+
+An entry is refused with its reason wherever it is given: flag, variable or TOML key. Values
+in `inert` ask for what happens anyway and are accepted, so that a manifest that spells out
+llama-server's defaults still starts. To make one of these a setting, delete its line here and
+declare the field in `config.settings`.
+"""
+
+from dataclasses import dataclass
+
+from config.option import key_of
+from config.words import OFF_WORDS, ON_WORDS
+
+
+@dataclass(frozen=True)
+class Refused:
+    """One option of llama-server: its flags, why not, and the values that change nothing.
+
+    `negative` and `takes_value` tell how to read it on the command line; a switch is `on` by
+    its flag and `off` by its negative.
+    """
+
+    flags: tuple[str, ...]
+    reason: str
+    env: str | None
+    negative: tuple[str, ...]
+    takes_value: bool
+    inert: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        """The TOML key: the longest flag in snake case."""
+        return key_of(max(self.flags, key=len))
+
+    def is_inert(self, value: object) -> bool:
+        """Whether this value asks for what happens anyway."""
+        return canonical(value) in self.inert
+
+
+def canonical(value: object) -> str:
+    """A value as text, with every word for on and off reduced to `on` and `off`."""
+    text = str(value).strip().lower()
+    if text in OFF_WORDS:
+        return "off"
+    return "on" if text in ON_WORDS else text
+
+
+def _value(flags: str, reason: str, env: str = "", inert: tuple[object, ...] = ()) -> Refused:
+    variable = f"LLAMA_ARG_{env}" if env else None
+    harmless = tuple(canonical(value) for value in inert)
+    return Refused(tuple(flags.split()), reason, variable, (), True, harmless)
+
+
+def _switch(
+    flags: str, reason: str, env: str = "", negative: str = "", inert: str = "off"
+) -> Refused:
+    variable = f"LLAMA_ARG_{env}" if env else None
+    return Refused(tuple(flags.split()), reason, variable, tuple(negative.split()), False, (inert,))
+
+
+_AFFINITY = "binding threads to CPUs is not supported; use taskset or a CPU set"
+_POLL = "the engine chooses how its threads wait"
+_PRIO = "the engine's priority is not configurable; use nice"
+_DRAFT = "speculative decoding is not supported yet"
+_MEDIA = "multimodal input is not supported"
+_LORA = "LoRA adapters are not supported yet"
+_VECTOR = "control vectors are not supported"
+_EMBED = "embedding models are not supported yet"
+_CACHE = "the cache of prompts in host memory is not supported yet"
+_CHECKPOINTS = "context checkpoints are not supported yet"
+_TENSORS = "placing single tensors is not supported; use --n-gpu-layers"
+_ROUTER = "serving several models is not supported yet"
+_TOOLS = "the server never runs tools; it returns tool calls to the client"
+_CORS = "cross-origin headers are not supported yet; set them in a reverse proxy"
+_UI = "there is no web interface"
+_THINK = "separating a model's reasoning from its answer is not supported yet"
+_FIT = "settings are never changed to fit the device's memory; set them to what fits"
+_SHORTCUT = "built-in model shortcuts are not supported; use --hf-repo"
+_LOGS = "log lines have one fixed layout"
+_REMOVED = "llama-server has removed this option"
+
+REFUSED: tuple[Refused, ...] = (
+    _switch("-cl --cache-list", "listing the cache is not supported; use `hf cache ls`"),
+    _switch("--completion-bash", "shell completion is not supported"),
+    _switch("--list-devices", "listing devices is not supported"),
+    # CPU
+    _value("-C --cpu-mask", _AFFINITY),
+    _value("-Cr --cpu-range", _AFFINITY),
+    _value("--cpu-strict", _AFFINITY, inert=(0,)),
+    _value("-Cb --cpu-mask-batch", _AFFINITY),
+    _value("-Crb --cpu-range-batch", _AFFINITY),
+    _value("--cpu-strict-batch", _AFFINITY, inert=(0,)),
+    _value("--prio", _PRIO, inert=(0,)),
+    _value("--prio-batch", _PRIO, inert=(0,)),
+    _value("--poll", _POLL),
+    _value("--poll-batch", _POLL),
+    _value("--numa", "NUMA strategies are not supported; use numactl", "NUMA"),
+    # Context and cache
+    _value("--keep", "context shifting is not supported", inert=(0,)),
+    _switch(
+        "--context-shift",
+        "context shifting is not supported; an answer ends where the context does",
+        "CONTEXT_SHIFT",
+        "--no-context-shift",
+    ),
+    _value("--kv-unified-per-slot", "a limit for each slot is not supported", "KV_UNIFIED_PER_SLOT",
+           inert=(0,)),
+    _value("-ctxcp --ctx-checkpoints --swa-checkpoints", _CHECKPOINTS, "CTX_CHECKPOINTS",
+           inert=(0,)),
+    _value("-cms --checkpoint-min-step", _CHECKPOINTS, "CHECKPOINT_MIN_SPACING_NT"),
+    _value("-cram --cache-ram", _CACHE, "CACHE_RAM", inert=(0,)),
+    _switch("--cache-idle-slots", _CACHE, "CACHE_IDLE_SLOTS", "--no-cache-idle-slots"),
+    _value("--cache-reuse", "reusing chunks by shifting them is not supported", "CACHE_REUSE",
+           inert=(0,)),
+    _value("-sps --slot-prompt-similarity", "the slot that shares the longest prefix is taken"),
+    _value("--slot-save-path", "saving slots to disk is not supported yet"),
+    _value("-dt --defrag-thold", _REMOVED, "DEFRAG_THOLD", inert=(-1,)),
+    # Devices and weights
+    _switch("--repack", "weights are always repacked where that helps", "REPACK",
+            "-nr --no-repack", "on"),
+    _switch("--no-host", "host buffers are always used", "NO_HOST"),
+    _switch("--op-offload", "operations are always offloaded where that helps",
+            negative="--no-op-offload", inert="on"),
+    _value("--rpc", "remote devices are not supported", "RPC"),
+    _value("-lzm --lazy-mode", "reading tensors on demand is not supported", "LAZY_MODE",
+           inert=("auto",)),
+    _value("-dev --device", "choosing devices is not supported; use CUDA_VISIBLE_DEVICES "
+           "or its like", "DEVICE"),
+    _value("-ot --override-tensor", _TENSORS, "OVERRIDE_TENSOR"),
+    _switch("-cmoe --cpu-moe", _TENSORS, "CPU_MOE"),
+    _value("-ncmoe --n-cpu-moe", _TENSORS, "N_CPU_MOE", inert=(0,)),
+    _value("-ncffn --n-cpu-ffn", _TENSORS, "N_CPU_FFN", inert=(0,)),
+    _value("-fit --fit", _FIT, "FIT", inert=("off",)),
+    _value("-fitt --fit-target", _FIT, "FIT_TARGET"),
+    _value("-fitc --fit-ctx", _FIT, "FIT_CTX"),
+    _switch("--check-tensors", "checking every tensor's values is not supported"),
+    _value("--override-kv", "overriding the model's metadata is not supported"),
+    _switch("--perf", "llama.cpp's own timings are not printed; see /metrics", "PERF", "--no-perf"),
+    # Adapters
+    _value("--lora", _LORA),
+    _value("--lora-scaled", _LORA),
+    _switch("--lora-init-without-apply", _LORA),
+    _value("--control-vector", _VECTOR),
+    _value("--control-vector-scaled", _VECTOR),
+    _value("--control-vector-layer-range", _VECTOR),
+    # Where the model comes from
+    _value("-mu --model-url", "fetching a model by URL is not supported; download it and use "
+           "--model, or use --hf-repo", "MODEL_URL"),
+    _value("-dr --docker-repo", "Docker's model registry is not supported; use --hf-repo",
+           "DOCKER_REPO"),
+    _value("--tags", "tags are not supported; use --alias", "TAGS"),
+    *(
+        _switch(f"--{name}", _SHORTCUT)
+        for name in (
+            "embd-gemma-default",
+            "fim-qwen-1.5b-default",
+            "fim-qwen-3b-default",
+            "fim-qwen-7b-default",
+            "fim-qwen-7b-spec",
+            "fim-qwen-14b-spec",
+            "fim-qwen-30b-default",
+            "gpt-oss-20b-default",
+            "gpt-oss-120b-default",
+            "vision-gemma-4b-default",
+            "vision-gemma-12b-default",
+        )
+    ),
+    _value("--models-dir", _ROUTER, "MODELS_DIR"),
+    _value("--models-preset", _ROUTER, "MODELS_PRESET"),
+    _value("--models-max", _ROUTER, "MODELS_MAX"),
+    _switch("--models-autoload", _ROUTER, "MODELS_AUTOLOAD", "--no-models-autoload"),
+    _value("--sleep-idle-seconds", "unloading an idle model is not supported yet", inert=(-1,)),
+    # Prompts and sampling
+    _switch("-e --escape", "escapes in --dry-sequence-breaker are always read",
+            negative="--no-escape", inert="on"),
+    _value("-r --reverse-prompt", "stop strings belong into the request, as `stop`"),
+    _switch("-sp --special", "printing special tokens is not supported"),
+    _switch("--spm-infill", "fill-in-the-middle is not supported yet"),
+    _switch("-bs --backend-sampling", "sampling on the device is not supported",
+            "BACKEND_SAMPLING"),
+    # Embeddings
+    _value("--pooling", _EMBED, "POOLING"),
+    _value("--embd-normalize", _EMBED),
+    _switch("--embedding --embeddings", _EMBED, "EMBEDDINGS"),
+    _switch("--rerank --reranking", "reranking models are not supported yet", "RERANKING"),
+    # Multimodal
+    _value("-mm --mmproj", _MEDIA, "MMPROJ"),
+    _value("-mmu --mmproj-url", _MEDIA, "MMPROJ_URL"),
+    _switch("--mmproj-auto", _MEDIA, "MMPROJ_AUTO", "--no-mmproj --no-mmproj-auto"),
+    _switch("--mmproj-offload", _MEDIA, "MMPROJ_OFFLOAD", "--no-mmproj-offload"),
+    _value("-mmdev --mmproj-device", _MEDIA),
+    _value("--image-min-tokens", _MEDIA, "IMAGE_MIN_TOKENS"),
+    _value("--image-max-tokens", _MEDIA, "IMAGE_MAX_TOKENS"),
+    _value("--mtmd-batch-max-tokens", _MEDIA, "MTMD_BATCH_MAX_TOKENS"),
+    _value("--video-fps", _MEDIA, "VIDEO_FPS"),
+    _value("--video-timestamp-interval", _MEDIA, "VIDEO_TIMESTAMP_INTERVAL"),
+    _value("--video-ffmpeg-dir", _MEDIA, "VIDEO_FFMPEG_DIR"),
+    _value("--media-path", _MEDIA),
+    # HTTP
+    _switch("--reuse-port", "sharing the port with another process is not supported",
+            "REUSE_PORT"),
+    _value("--path", "serving files is not supported", "STATIC_PATH"),
+    _value("--cors-origins", _CORS, "CORS_ORIGINS"),
+    _value("--cors-methods", _CORS, "CORS_METHODS"),
+    _value("--cors-headers", _CORS, "CORS_HEADERS"),
+    _switch("--cors-credentials", _CORS, "CORS_CREDENTIALS", "--no-cors-credentials"),
+    _switch("--ui --webui", _UI, "UI", "--no-ui --no-webui"),
+    _value("--ui-config --webui-config", _UI, "UI_CONFIG"),
+    _value("--ui-config-file --webui-config-file", _UI, "UI_CONFIG_FILE"),
+    _switch("--ui-mcp-proxy --webui-mcp-proxy", _UI, "UI_MCP_PROXY",
+            "--no-ui-mcp-proxy --no-webui-mcp-proxy"),
+    _value("--tools", _TOOLS, "TOOLS"),
+    _value("--tools-runtime", _TOOLS, "TOOLS_RUNTIME"),
+    _value("--mcp-servers-config", _TOOLS, "MCP_SERVERS_CONFIG"),
+    _value("--mcp-servers-json", _TOOLS, "MCP_SERVERS_JSON"),
+    _switch("-ag --agent", _TOOLS, "AGENT", "-no-ag --no-agent"),
+    # Chat
+    _value("--reasoning-format", _THINK, "THINK", inert=("none",)),
+    _value("-rea --reasoning", _THINK, "REASONING", inert=("auto",)),
+    _value("--reasoning-effort", _THINK, "REASONING_EFFORT", inert=("default",)),
+    _value("--reasoning-budget", _THINK, "THINK_BUDGET", inert=(-1,)),
+    _value("--reasoning-budget-message", _THINK, "THINK_BUDGET_MESSAGE"),
+    _switch("--reasoning-preserve", _THINK, "REASONING_PRESERVE", "--no-reasoning-preserve"),
+    _switch("--skip-chat-parsing", _THINK, "SKIP_CHAT_PARSING", "--no-skip-chat-parsing"),
+    _switch("--prefill-assistant", "how a trailing assistant message is read is not configurable",
+            "PREFILL_ASSISTANT", "--no-prefill-assistant", "on"),
+    # Logging
+    _value("--log-prompts-dir", "writing prompts to files is not supported"),
+    _value("--log-colors", _LOGS, "LOG_COLORS", inert=("off", "auto")),
+    _switch("--log-prefix", _LOGS, "LOG_PREFIX", "--no-log-prefix", "on"),
+    _switch("--log-timestamps", _LOGS, "LOG_TIMESTAMPS", "--no-log-timestamps", "on"),
+    # Speculative decoding
+    _value("--spec-type", _DRAFT, "SPEC_TYPE", inert=("none",)),
+    _switch("--spec-default", _DRAFT),
+    _value("--spec-draft-model -md --model-draft", _DRAFT, "SPEC_DRAFT_MODEL"),
+    _value("--spec-draft-hf -hfd -hfrd --hf-repo-draft", _DRAFT, "SPEC_DRAFT_HF_REPO"),
+    _value("--spec-draft-n-max", _DRAFT, "SPEC_DRAFT_N_MAX"),
+    _value("--spec-draft-n-min", _DRAFT, "SPEC_DRAFT_N_MIN"),
+    _value("--spec-draft-p-split --draft-p-split", _DRAFT, "SPEC_DRAFT_P_SPLIT"),
+    _value("--spec-draft-p-min --draft-p-min", _DRAFT, "SPEC_DRAFT_P_MIN"),
+    _value("--spec-draft-ngl -ngld --gpu-layers-draft --n-gpu-layers-draft", _DRAFT,
+           "N_GPU_LAYERS_DRAFT"),
+    _value("--spec-draft-device -devd --device-draft", _DRAFT),
+    _value("--spec-draft-type-k -ctkd --cache-type-k-draft", _DRAFT, "SPEC_DRAFT_CACHE_TYPE_K"),
+    _value("--spec-draft-type-v -ctvd --cache-type-v-draft", _DRAFT, "SPEC_DRAFT_CACHE_TYPE_V"),
+    _switch("--spec-draft-backend-sampling", _DRAFT, "SPEC_DRAFT_BACKEND_SAMPLING",
+            "--no-spec-draft-backend-sampling"),
+    _value("--spec-draft-threads -td --threads-draft", _DRAFT),
+    _value("--spec-draft-threads-batch -tbd --threads-batch-draft", _DRAFT),
+    _value("--spec-draft-cpu-mask -Cd --cpu-mask-draft", _DRAFT),
+    _value("--spec-draft-cpu-range -Crd --cpu-range-draft", _DRAFT),
+    _value("--spec-draft-cpu-strict --cpu-strict-draft", _DRAFT),
+    _value("--spec-draft-cpu-mask-batch -Cbd --cpu-mask-batch-draft", _DRAFT),
+    _value("--spec-draft-cpu-strict-batch --cpu-strict-batch-draft", _DRAFT),
+    _value("--spec-draft-prio --prio-draft", _DRAFT),
+    _value("--spec-draft-prio-batch --prio-batch-draft", _DRAFT),
+    _value("--spec-draft-poll --poll-draft", _DRAFT),
+    _value("--spec-draft-poll-batch --poll-batch-draft", _DRAFT),
+    _value("--spec-draft-override-tensor -otd --override-tensor-draft", _DRAFT),
+    _switch("--spec-draft-cpu-moe -cmoed --cpu-moe-draft", _DRAFT, "SPEC_DRAFT_CPU_MOE"),
+    _value("--spec-draft-n-cpu-moe --spec-draft-ncmoe -ncmoed --n-cpu-moe-draft", _DRAFT,
+           "SPEC_DRAFT_N_CPU_MOE"),
+    _value("--spec-synth-len", _DRAFT, "SPEC_SYNTH_LEN"),
+    _value("--spec-synth-rates", _DRAFT, "SPEC_SYNTH_RATES"),
+    _value("-lcs --lookup-cache-static", _DRAFT),
+    _value("-lcd --lookup-cache-dynamic", _DRAFT),
+    *(
+        _value(f"--spec-ngram-{name}", _DRAFT)
+        for name in (
+            "mod-n-min", "mod-n-max", "mod-n-match",
+            "simple-size-n", "simple-size-m", "simple-min-hits",
+            "map-k-size-n", "map-k-size-m", "map-k-min-hits",
+            "map-k4v-size-n", "map-k4v-size-m", "map-k4v-min-hits",
+        )
+    ),
+    _value("--draft --draft-n --draft-max", _DRAFT, "DRAFT_MAX"),
+    _value("--draft-min --draft-n-min", _DRAFT, "DRAFT_MIN"),
+    _value("--spec-ngram-size-n", _REMOVED),
+    _value("--spec-ngram-size-m", _REMOVED),
+    _value("--spec-ngram-min-hits", _REMOVED),
+)  # fmt: skip

@@ -1,0 +1,946 @@
+"""Every setting of `llamapack serve`, declared once.
+
+A field gives the TOML key, the type, the default and the bounds; the Option beside it gives
+the flags, the variable and the help. Nothing else has to be touched to add a setting, except
+that a name listed in `config.refused` must leave that list.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from config import words
+from config.option import Group, Option, Spelling
+from config.samplers import DEFAULT_ORDER, names_from_codes, to_samplers
+
+DEFAULT_PARALLEL = 4
+
+Switch = Annotated[bool, BeforeValidator(words.to_switch)]
+OnOffAuto = Annotated[Literal["auto", "on", "off"], BeforeValidator(words.to_on_off_auto)]
+Whole = Annotated[int, BeforeValidator(words.not_a_switch)]
+Number = Annotated[float, BeforeValidator(words.not_a_switch)]
+Words = Annotated[tuple[str, ...], BeforeValidator(words.to_list)]
+FilePath = Annotated[Path, AfterValidator(Path.expanduser)]
+CacheType = Literal["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1"]
+
+
+def _slots(value: int) -> int:
+    if value == 0:
+        raise ValueError("must be at least 1, or -1 for the default")
+    return DEFAULT_PARALLEL if value == -1 else value
+
+
+def _prefix(value: str) -> str:
+    if value and not value.startswith("/"):
+        raise ValueError("must start with /")
+    return value.rstrip("/")
+
+
+def _hosts(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value:
+        raise ValueError("must name at least one address")
+    return tuple(_host(host) for host in value)
+
+
+def _host(host: str) -> str:
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    if not host.endswith(".sock") and (host.count(":") == 1 or "]:" in host or "/" in host):
+        raise ValueError("must be addresses without a port, or socket paths that end in .sock")
+    return host
+
+
+def _inverse(text: str) -> str:
+    try:
+        return repr(1.0 / float(text))
+    except (ValueError, ZeroDivisionError):
+        raise ValueError("must be a number other than 0") from None
+
+
+class ServeSettings(BaseModel):
+    """The settings of one server, validated and frozen.
+
+    Durations are in the unit that the field or its help names (seconds where none is named),
+    sizes are in tokens. None means that the model or the engine decides.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    # --- Model ---------------------------------------------------------------------------
+
+    config: Annotated[
+        FilePath | None,
+        Option(
+            ("--config",),
+            Group.MODEL,
+            "TOML file with any of these settings; its keys are the long flags in snake_case",
+            env="LLAMAPACK_CONFIG",
+            metavar="FILE",
+        ),
+    ] = None
+    preset: Annotated[
+        str | None,
+        Option(
+            ("--preset",),
+            Group.MODEL,
+            "start from a shipped preset: {presets}",
+            env="LLAMAPACK_PRESET",
+            metavar="NAME",
+        ),
+    ] = None
+    model: Annotated[
+        FilePath | None,
+        Option(
+            ("-m", "--model"),
+            Group.MODEL,
+            "GGUF file to serve; of a split model, its first file",
+            metavar="FILE",
+            default_text="the embedded demo model",
+        ),
+    ] = None
+    alias: Annotated[
+        Words,
+        Option(
+            ("-a", "--alias"),
+            Group.MODEL,
+            "names under which clients ask for the model, comma-separated",
+            metavar="NAMES",
+            default_text="from the file's name",
+            repeatable=True,
+        ),
+    ] = ()
+    hf_repo: Annotated[
+        str | None,
+        Option(
+            ("-hf", "-hfr", "--hf-repo"),
+            Group.MODEL,
+            "Hugging Face repository to fetch the model from; without a quantization it takes "
+            "Q4_K_M, else Q8_0, else the first file",
+            metavar="USER/REPO[:QUANT]",
+        ),
+    ] = None
+    hf_file: Annotated[
+        str | None,
+        Option(
+            ("-hff", "--hf-file"),
+            Group.MODEL,
+            "file of that repository, instead of choosing by quantization",
+            metavar="FILE",
+        ),
+    ] = None
+    hf_token: Annotated[
+        str | None,
+        Field(repr=False),
+        Option(
+            ("-hft", "--hf-token"),
+            Group.MODEL,
+            "access token for Hugging Face",
+            env="HF_TOKEN",
+            metavar="TOKEN",
+        ),
+    ] = None
+    offline: Annotated[
+        Switch,
+        Option(("--offline",), Group.MODEL, "use downloaded files only, never the network"),
+    ] = False
+    load_mode: Annotated[
+        Literal["auto", "none", "mmap", "mlock", "mmap+mlock", "dio"],
+        Option(
+            ("-lm", "--load-mode"),
+            Group.MODEL,
+            "how the weights get into memory: mapped, locked, read with direct I/O",
+            metavar="MODE",
+            spellings=(
+                Spelling(
+                    ("--mmap",), "same as --load-mode mmap", "LLAMA_ARG_MMAP", on="mmap", off="none"
+                ),
+                Spelling(("--no-mmap",), "same as --load-mode none", on="none"),
+                Spelling(
+                    ("--mlock",),
+                    "same as --load-mode mmap+mlock",
+                    "LLAMA_ARG_MLOCK",
+                    on="mmap+mlock",
+                ),
+                Spelling(
+                    ("-dio", "--direct-io"),
+                    "same as --load-mode dio",
+                    "LLAMA_ARG_DIO",
+                    on="dio",
+                ),
+            ),
+        ),
+    ] = "auto"
+    warmup: Annotated[
+        Switch,
+        Option(("--warmup",), Group.MODEL, "run one empty step before taking requests"),
+    ] = True
+
+    # --- Context and batching ------------------------------------------------------------
+
+    ctx_size: Annotated[
+        Whole,
+        Field(ge=0),
+        Option(
+            ("-c", "--ctx-size"),
+            Group.CONTEXT,
+            "context in tokens; without --kv-unified each slot gets this divided by --parallel; "
+            "0 takes the model's own length",
+            metavar="N",
+        ),
+    ] = 0
+    n_predict: Annotated[
+        Whole,
+        Field(ge=-1),
+        Option(
+            ("-n", "--predict", "--n-predict"),
+            Group.CONTEXT,
+            "most tokens to generate for a request that doesn't say; -1 is no limit",
+            metavar="N",
+        ),
+    ] = -1
+    parallel: Annotated[
+        Whole,
+        Field(ge=-1, le=256),
+        AfterValidator(_slots),
+        Option(
+            ("-np", "--parallel"),
+            Group.CONTEXT,
+            "slots: sequences decoded side by side; -1 takes the default",
+            env="LLAMA_ARG_N_PARALLEL",
+            metavar="N",
+        ),
+    ] = DEFAULT_PARALLEL
+    max_queue: Annotated[
+        Whole,
+        Field(ge=0),
+        Option(
+            ("--max-queue",),
+            Group.CONTEXT,
+            "requests that may wait for a slot; more are answered 429 at once",
+            env="LLAMAPACK_MAX_QUEUE",
+            metavar="N",
+        ),
+    ] = 512
+    kv_unified: Annotated[
+        Switch,
+        Option(
+            ("-kvu", "--kv-unified"),
+            Group.CONTEXT,
+            "one KV cache shared by all slots instead of one part for each",
+            negative=("-no-kvu",),
+        ),
+    ] = False
+    cont_batching: Annotated[
+        Switch,
+        Option(
+            ("-cb", "--cont-batching"),
+            Group.CONTEXT,
+            "let requests join a running batch; without it one sequence runs at a time",
+            negative=("-nocb",),
+        ),
+    ] = True
+    batch_size: Annotated[
+        Whole,
+        Field(ge=1),
+        Option(
+            ("-b", "--batch-size"),
+            Group.CONTEXT,
+            "most tokens in one step",
+            env="LLAMA_ARG_BATCH",
+            metavar="N",
+        ),
+    ] = 2048
+    ubatch_size: Annotated[
+        Whole,
+        Field(ge=1),
+        Option(
+            ("-ub", "--ubatch-size"),
+            Group.CONTEXT,
+            "most tokens that the device computes at once; never above --batch-size",
+            env="LLAMA_ARG_UBATCH",
+            metavar="N",
+        ),
+    ] = 512
+    itl_target_ms: Annotated[
+        Number,
+        Field(gt=0),
+        Option(
+            ("--itl-target-ms",),
+            Group.CONTEXT,
+            "milliseconds between two tokens of a stream that prefill should not exceed",
+            env="LLAMAPACK_ITL_TARGET_MS",
+            metavar="MS",
+        ),
+    ] = 100.0
+    cache_prompt: Annotated[
+        Switch,
+        Option(("--cache-prompt",), Group.CONTEXT, "reuse the KV cache of a prompt's known prefix"),
+    ] = True
+    cache_type_k: Annotated[
+        CacheType,
+        Option(
+            ("-ctk", "--cache-type-k"), Group.CONTEXT, "type of the cached keys", metavar="TYPE"
+        ),
+    ] = "f16"
+    cache_type_v: Annotated[
+        CacheType,
+        Option(
+            ("-ctv", "--cache-type-v"),
+            Group.CONTEXT,
+            "type of the cached values; the quantized ones need flash attention",
+            metavar="TYPE",
+        ),
+    ] = "f16"
+    swa_full: Annotated[
+        Switch,
+        Option(
+            ("--swa-full",),
+            Group.CONTEXT,
+            "keep the whole context for sliding-window layers, so that prefixes can be reused",
+        ),
+    ] = False
+    rope_scaling: Annotated[
+        Literal["none", "linear", "yarn"] | None,
+        Option(
+            ("--rope-scaling",),
+            Group.CONTEXT,
+            "method of RoPE scaling",
+            env="LLAMA_ARG_ROPE_SCALING_TYPE",
+            metavar="METHOD",
+            default_text="from the model",
+        ),
+    ] = None
+    rope_freq_base: Annotated[
+        Number,
+        Field(ge=0),
+        Option(
+            ("--rope-freq-base",),
+            Group.CONTEXT,
+            "base frequency of RoPE; 0 takes the model's",
+            metavar="X",
+        ),
+    ] = 0.0
+    rope_freq_scale: Annotated[
+        Number,
+        Field(ge=0),
+        Option(
+            ("--rope-freq-scale",),
+            Group.CONTEXT,
+            "frequency factor of RoPE, 0.5 doubles the context; 0 takes the model's",
+            metavar="X",
+            spellings=(
+                Spelling(
+                    ("--rope-scale",),
+                    "the inverse of --rope-freq-scale: 2 doubles the context",
+                    "LLAMA_ARG_ROPE_SCALE",
+                    convert=_inverse,
+                    metavar="X",
+                ),
+            ),
+        ),
+    ] = 0.0
+    yarn_orig_ctx: Annotated[
+        Whole,
+        Field(ge=0),
+        Option(
+            ("--yarn-orig-ctx",),
+            Group.CONTEXT,
+            "YaRN: context in tokens that the model was trained for; 0 takes the model's",
+            metavar="N",
+        ),
+    ] = 0
+    yarn_ext_factor: Annotated[
+        Number,
+        Option(
+            ("--yarn-ext-factor",),
+            Group.CONTEXT,
+            "YaRN: share of extrapolation, 0 is interpolation only; -1 takes the model's",
+            metavar="X",
+        ),
+    ] = -1.0
+    yarn_attn_factor: Annotated[
+        Number,
+        Option(
+            ("--yarn-attn-factor",),
+            Group.CONTEXT,
+            "YaRN: magnitude of attention; -1 takes the model's",
+            metavar="X",
+        ),
+    ] = -1.0
+    yarn_beta_slow: Annotated[
+        Number,
+        Option(
+            ("--yarn-beta-slow",),
+            Group.CONTEXT,
+            "YaRN: high correction dimension; -1 takes the model's",
+            metavar="X",
+        ),
+    ] = -1.0
+    yarn_beta_fast: Annotated[
+        Number,
+        Option(
+            ("--yarn-beta-fast",),
+            Group.CONTEXT,
+            "YaRN: low correction dimension; -1 takes the model's",
+            metavar="X",
+        ),
+    ] = -1.0
+
+    # --- CPU and GPU ---------------------------------------------------------------------
+
+    threads: Annotated[
+        Whole,
+        Field(ge=-1, le=512),
+        Option(
+            ("-t", "--threads"),
+            Group.DEVICE,
+            "CPU threads for decoding; -1 or 0 takes one for each core",
+            metavar="N",
+        ),
+    ] = -1
+    threads_batch: Annotated[
+        Whole,
+        Field(ge=-1, le=512),
+        Option(
+            ("-tb", "--threads-batch"),
+            Group.DEVICE,
+            "CPU threads for prefill; -1 or 0 takes --threads",
+            metavar="N",
+        ),
+    ] = -1
+    flash_attn: Annotated[
+        OnOffAuto,
+        Option(("-fa", "--flash-attn"), Group.DEVICE, "flash attention", metavar="on|off|auto"),
+    ] = "auto"
+    n_gpu_layers: Annotated[
+        int,
+        BeforeValidator(words.to_gpu_layers),
+        Field(ge=-2),
+        Option(
+            ("-ngl", "--gpu-layers", "--n-gpu-layers"),
+            Group.DEVICE,
+            "layers to keep on the GPU: a number, auto (-1) or all (-2)",
+            metavar="N",
+            default_text="auto",
+        ),
+    ] = -1
+    kv_offload: Annotated[
+        Switch,
+        Option(
+            ("-kvo", "--kv-offload"),
+            Group.DEVICE,
+            "keep the KV cache on the GPU",
+            negative=("-nkvo",),
+        ),
+    ] = True
+    split_mode: Annotated[
+        Literal["none", "layer", "row", "tensor"],
+        Option(
+            ("-sm", "--split-mode"),
+            Group.DEVICE,
+            "how several GPUs share the model",
+            metavar="MODE",
+        ),
+    ] = "layer"
+    tensor_split: Annotated[
+        tuple[Annotated[float, Field(ge=0)], ...],
+        BeforeValidator(words.to_proportions),
+        Option(
+            ("-ts", "--tensor-split"),
+            Group.DEVICE,
+            "share of the model for each GPU, such as 3,1",
+            metavar="X,Y,...",
+        ),
+    ] = ()
+    main_gpu: Annotated[
+        Whole,
+        Field(ge=0),
+        Option(
+            ("-mg", "--main-gpu"),
+            Group.DEVICE,
+            "the GPU that holds the model (split mode none) or the small tensors (row)",
+            metavar="INDEX",
+        ),
+    ] = 0
+
+    # --- Sampling defaults ---------------------------------------------------------------
+
+    samplers: Annotated[
+        tuple[str, ...],
+        BeforeValidator(to_samplers),
+        Option(
+            ("--samplers",),
+            Group.SAMPLING,
+            "samplers in the order in which they run, separated by ;",
+            metavar="NAMES",
+            spellings=(
+                Spelling(
+                    ("--sampler-seq", "--sampling-seq"),
+                    "the same as one letter for each sampler, such as edskypmxt",
+                    "LLAMA_ARG_SAMPLER_SEQ",
+                    convert=names_from_codes,
+                    metavar="LETTERS",
+                ),
+            ),
+        ),
+    ] = DEFAULT_ORDER
+    seed: Annotated[
+        Whole,
+        Field(ge=-1, le=2**32 - 1),
+        Option(
+            ("-s", "--seed"),
+            Group.SAMPLING,
+            "seed of the random numbers; -1 draws one for each request",
+            metavar="N",
+        ),
+    ] = -1
+    temp: Annotated[
+        Number,
+        Field(ge=0),
+        Option(
+            ("--temp", "--temperature"),
+            Group.SAMPLING,
+            "temperature; 0 always takes the likeliest token",
+            env="LLAMA_ARG_TEMPERATURE",
+            metavar="X",
+        ),
+    ] = 0.8
+    top_k: Annotated[
+        Whole,
+        Option(
+            ("--top-k",), Group.SAMPLING, "keep the K likeliest tokens; 0 keeps all", metavar="K"
+        ),
+    ] = 40
+    top_p: Annotated[
+        Number,
+        Field(ge=0, le=1),
+        Option(
+            ("--top-p",),
+            Group.SAMPLING,
+            "keep the likeliest tokens that add up to this probability; 1 keeps all",
+            metavar="P",
+        ),
+    ] = 0.95
+    min_p: Annotated[
+        Number,
+        Field(ge=0, le=1),
+        Option(
+            ("--min-p",),
+            Group.SAMPLING,
+            "drop tokens below this share of the likeliest one's probability; 0 drops none",
+            metavar="P",
+        ),
+    ] = 0.05
+    top_n_sigma: Annotated[
+        Number,
+        Option(
+            ("--top-nsigma", "--top-n-sigma"),
+            Group.SAMPLING,
+            "keep tokens within this many standard deviations of the best logit; -1 is off",
+            metavar="X",
+        ),
+    ] = -1.0
+    xtc_probability: Annotated[
+        Number,
+        Field(ge=0, le=1),
+        Option(
+            ("--xtc-probability",),
+            Group.SAMPLING,
+            "chance that XTC removes the top choices; 0 is off",
+            metavar="P",
+        ),
+    ] = 0.0
+    xtc_threshold: Annotated[
+        Number,
+        Field(ge=0, le=1),
+        Option(
+            ("--xtc-threshold",),
+            Group.SAMPLING,
+            "probability from which XTC counts a token as a top choice; above 0.5 is off",
+            metavar="P",
+        ),
+    ] = 0.1
+    typical_p: Annotated[
+        Number,
+        Field(ge=0, le=1),
+        Option(
+            ("--typical", "--typical-p"),
+            Group.SAMPLING,
+            "probability mass of locally typical sampling; 1 is off",
+            metavar="P",
+        ),
+    ] = 1.0
+    repeat_last_n: Annotated[
+        Whole,
+        Field(ge=0),
+        Option(
+            ("--repeat-last-n",),
+            Group.SAMPLING,
+            "tokens that the penalties look back on; 0 is off",
+            metavar="N",
+        ),
+    ] = 64
+    repeat_penalty: Annotated[
+        Number,
+        Field(gt=0),
+        Option(
+            ("--repeat-penalty",),
+            Group.SAMPLING,
+            "divides the logits of tokens seen before; 1 is off",
+            metavar="X",
+        ),
+    ] = 1.0
+    presence_penalty: Annotated[
+        Number,
+        Option(
+            ("--presence-penalty",),
+            Group.SAMPLING,
+            "subtracted once from tokens seen before; 0 is off",
+            metavar="X",
+        ),
+    ] = 0.0
+    frequency_penalty: Annotated[
+        Number,
+        Option(
+            ("--frequency-penalty",),
+            Group.SAMPLING,
+            "subtracted for each time that a token was seen; 0 is off",
+            metavar="X",
+        ),
+    ] = 0.0
+    dry_multiplier: Annotated[
+        Number,
+        Field(ge=0),
+        Option(
+            ("--dry-multiplier",),
+            Group.SAMPLING,
+            "strength of DRY, which punishes repeated passages; 0 is off",
+            metavar="X",
+        ),
+    ] = 0.0
+    dry_base: Annotated[
+        Number,
+        Field(ge=1),
+        Option(
+            ("--dry-base",),
+            Group.SAMPLING,
+            "how fast DRY's penalty grows with the passage's length",
+            metavar="X",
+        ),
+    ] = 1.75
+    dry_allowed_length: Annotated[
+        Whole,
+        Field(ge=0),
+        Option(
+            ("--dry-allowed-length",),
+            Group.SAMPLING,
+            "longest repeated passage, in tokens, that DRY lets pass",
+            metavar="N",
+        ),
+    ] = 2
+    dry_penalty_last_n: Annotated[
+        Whole,
+        Field(ge=0),
+        Option(
+            ("--dry-penalty-last-n",),
+            Group.SAMPLING,
+            "tokens that DRY looks back on; 0 is off",
+            metavar="N",
+        ),
+    ] = 64
+    dry_sequence_breakers: Annotated[
+        tuple[str, ...],
+        BeforeValidator(words.to_sequence_breakers),
+        Option(
+            ("--dry-sequence-breaker", "--dry-sequence-breakers"),
+            Group.SAMPLING,
+            "text that ends a passage for DRY, replacing the default ones; none for no breakers",
+            metavar="TEXT",
+            default_text="newline, colon, double quote, asterisk",
+            repeatable=True,
+        ),
+    ] = ("\n", ":", '"', "*")
+    adaptive_target: Annotated[
+        Number,
+        Field(le=1),
+        Option(
+            ("--adaptive-target",),
+            Group.SAMPLING,
+            "adaptive-p: probability to aim at; negative is off",
+            metavar="P",
+        ),
+    ] = -1.0
+    adaptive_decay: Annotated[
+        Number,
+        Field(ge=0, le=0.99),
+        Option(
+            ("--adaptive-decay",),
+            Group.SAMPLING,
+            "adaptive-p: how slowly its target moves",
+            metavar="X",
+        ),
+    ] = 0.9
+    dynatemp_range: Annotated[
+        Number,
+        Field(ge=0),
+        Option(
+            ("--dynatemp-range",),
+            Group.SAMPLING,
+            "how far the temperature may move with the entropy; 0 is off",
+            metavar="X",
+        ),
+    ] = 0.0
+    dynatemp_exp: Annotated[
+        Number,
+        Option(
+            ("--dynatemp-exp",),
+            Group.SAMPLING,
+            "exponent that maps the entropy to the temperature",
+            metavar="X",
+        ),
+    ] = 1.0
+    mirostat: Annotated[
+        Whole,
+        Field(ge=0, le=2),
+        Option(
+            ("--mirostat",),
+            Group.SAMPLING,
+            "Mirostat version, in place of all other samplers but temperature; 0 is off",
+            metavar="N",
+        ),
+    ] = 0
+    mirostat_lr: Annotated[
+        Number,
+        Option(("--mirostat-lr",), Group.SAMPLING, "Mirostat's learning rate (eta)", metavar="X"),
+    ] = 0.1
+    mirostat_ent: Annotated[
+        Number,
+        Option(("--mirostat-ent",), Group.SAMPLING, "Mirostat's target entropy (tau)", metavar="X"),
+    ] = 5.0
+    ignore_eos: Annotated[
+        Switch,
+        Option(("--ignore-eos",), Group.SAMPLING, "never let the model end its answer"),
+    ] = False
+    logit_bias: Annotated[
+        tuple[tuple[int, Annotated[float, Field(allow_inf_nan=True)]], ...],
+        BeforeValidator(words.to_logit_bias),
+        Option(
+            ("-l", "--logit-bias"),
+            Group.SAMPLING,
+            "bias for a token id, such as 15043+1 or 15043-inf",
+            metavar="ID(+|-)X",
+            repeatable=True,
+        ),
+    ] = ()
+    grammar: Annotated[
+        str | None,
+        Option(("--grammar",), Group.SAMPLING, "GBNF that every answer follows", metavar="GBNF"),
+    ] = None
+    grammar_file: Annotated[
+        FilePath | None,
+        Option(("--grammar-file",), Group.SAMPLING, "file with such a grammar", metavar="FILE"),
+    ] = None
+    json_schema: Annotated[
+        dict[str, object] | None,
+        BeforeValidator(words.to_json_object),
+        Option(
+            ("-j", "--json-schema"),
+            Group.SAMPLING,
+            "JSON Schema that every answer follows",
+            metavar="JSON",
+        ),
+    ] = None
+    json_schema_file: Annotated[
+        FilePath | None,
+        Option(
+            ("-jf", "--json-schema-file"),
+            Group.SAMPLING,
+            "file with such a schema",
+            metavar="FILE",
+        ),
+    ] = None
+
+    # --- Server --------------------------------------------------------------------------
+
+    host: Annotated[
+        Words,
+        AfterValidator(_hosts),
+        Option(
+            ("--host",),
+            Group.SERVER,
+            "addresses to listen on, comma-separated; a path that ends in .sock is a UNIX socket",
+            metavar="HOSTS",
+            repeatable=True,
+        ),
+    ] = ("127.0.0.1",)
+    port: Annotated[
+        Whole,
+        Field(ge=0, le=65535),
+        Option(("--port",), Group.SERVER, "port to listen on; 0 takes a free one", metavar="PORT"),
+    ] = 8080
+    api_prefix: Annotated[
+        str,
+        AfterValidator(_prefix),
+        Option(
+            ("--api-prefix",),
+            Group.SERVER,
+            "path under which every route is served, such as /llm",
+            metavar="PATH",
+        ),
+    ] = ""
+    api_key: Annotated[
+        Words,
+        Field(repr=False),
+        Option(
+            ("--api-key",),
+            Group.SERVER,
+            "keys that clients may use, comma-separated; none means open to all",
+            env="LLAMA_API_KEY",
+            metavar="KEYS",
+            repeatable=True,
+        ),
+    ] = ()
+    api_key_file: Annotated[
+        FilePath | None,
+        Option(
+            ("--api-key-file",),
+            Group.SERVER,
+            "file with one key a line; lines that start with # are comments",
+            metavar="FILE",
+        ),
+    ] = None
+    ssl_key_file: Annotated[
+        FilePath | None,
+        Option(("--ssl-key-file",), Group.SERVER, "private key for TLS, PEM", metavar="FILE"),
+    ] = None
+    ssl_cert_file: Annotated[
+        FilePath | None,
+        Option(("--ssl-cert-file",), Group.SERVER, "certificate for TLS, PEM", metavar="FILE"),
+    ] = None
+    timeout: Annotated[
+        Whole,
+        Field(ge=1),
+        Option(
+            ("-to", "--timeout"),
+            Group.SERVER,
+            "seconds that one read from or write to a client may take",
+            metavar="S",
+        ),
+    ] = 3600
+    sse_ping_interval: Annotated[
+        Whole,
+        Field(ge=-1),
+        Option(
+            ("--sse-ping-interval",),
+            Group.SERVER,
+            "seconds of silence on a stream before a comment is sent to keep it open; -1 is never",
+            metavar="S",
+        ),
+    ] = 30
+    threads_http: Annotated[
+        Whole,
+        Field(ge=-1),
+        Option(
+            ("--threads-http",),
+            Group.SERVER,
+            "accepted for llama-server's sake; without effect, because the server is "
+            "asynchronous and needs no thread for a connection",
+            metavar="N",
+        ),
+    ] = -1
+    slots: Annotated[
+        Switch,
+        Option(("--slots",), Group.SERVER, "serve GET /slots", env="LLAMA_ARG_ENDPOINT_SLOTS"),
+    ] = True
+    metrics: Annotated[
+        Switch,
+        Option(
+            ("--metrics",),
+            Group.SERVER,
+            "serve GET /metrics for Prometheus",
+            env="LLAMA_ARG_ENDPOINT_METRICS",
+        ),
+    ] = False
+    props: Annotated[
+        Switch,
+        Option(
+            ("--props",),
+            Group.SERVER,
+            "let POST /props change settings",
+            env="LLAMA_ARG_ENDPOINT_PROPS",
+        ),
+    ] = False
+
+    # --- Chat ----------------------------------------------------------------------------
+
+    jinja: Annotated[
+        Switch,
+        Option(("--jinja",), Group.CHAT, "render chats with a Jinja template"),
+    ] = True
+    chat_template: Annotated[
+        str | None,
+        Option(
+            ("--chat-template",),
+            Group.CHAT,
+            "Jinja chat template",
+            metavar="TEMPLATE",
+            default_text="from the model",
+        ),
+    ] = None
+    chat_template_file: Annotated[
+        FilePath | None,
+        Option(
+            ("--chat-template-file",),
+            Group.CHAT,
+            "file with a Jinja chat template",
+            metavar="FILE",
+        ),
+    ] = None
+    chat_template_kwargs: Annotated[
+        dict[str, object],
+        BeforeValidator(words.to_json_object),
+        Option(
+            ("--chat-template-kwargs",),
+            Group.CHAT,
+            "variables for the chat template, as a JSON object",
+            metavar="JSON",
+        ),
+    ] = {}
+
+    # --- Logging -------------------------------------------------------------------------
+
+    verbosity: Annotated[
+        Whole,
+        Field(ge=-1),
+        Option(
+            ("-lv", "--verbosity", "--log-verbosity"),
+            Group.LOGGING,
+            "how much to log: 1 errors, 2 warnings, 3 the usual, 4 more, 5 everything",
+            env="LLAMA_ARG_LOG_VERBOSITY",
+            metavar="N",
+            spellings=(
+                Spelling(("-v", "--verbose", "--log-verbose"), "same as --verbosity 5", on="5"),
+                Spelling(("--log-disable",), "same as --verbosity -1: log nothing", on="-1"),
+            ),
+        ),
+    ] = 3
+    log_file: Annotated[
+        FilePath | None,
+        Option(
+            ("--log-file",),
+            Group.LOGGING,
+            "file to log to",
+            metavar="FILE",
+            default_text="standard error",
+        ),
+    ] = None
+    log_json: Annotated[
+        Switch,
+        Option(
+            ("--log-jsonl", "--log-json"),
+            Group.LOGGING,
+            "log one JSON object a line",
+            env="LLAMA_ARG_LOG_JSONL",
+        ),
+    ] = False

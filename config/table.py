@@ -1,0 +1,55 @@
+"""The README's table of flags, made from the declarations: `python -m config.table`."""
+
+from collections.abc import Iterator
+
+from config.catalogue import Setting, settings
+from config.help import choices_text, default_text, description
+from config.option import Group
+
+BEGIN = "<!-- flags:begin -->"
+END = "<!-- flags:end -->"
+
+
+def render_table() -> str:
+    """One Markdown table for each group of settings."""
+    return "\n".join(line for group in Group for line in _table(group)).strip() + "\n"
+
+
+def between_markers(text: str) -> str | None:
+    """What stands between the markers in a Markdown text, or None where there are none."""
+    _, begin, rest = text.partition(BEGIN)
+    table, end, _ = rest.partition(END)
+    return table.strip() + "\n" if begin and end else None
+
+
+def _table(group: Group) -> Iterator[str]:
+    yield f"**{group}**"
+    yield ""
+    yield "| Flag | Variable | Default | Meaning |"
+    yield "|---|---|---|---|"
+    for setting in settings():
+        if setting.option.group is group:
+            yield _row(setting)
+    yield ""
+
+
+def _row(setting: Setting) -> str:
+    flags = ", ".join(f"`{flag}`" for flag in _flags(setting))
+    words = choices_text(setting)
+    meaning = description(setting.option) + (f" ({words})" if words else "")
+    cells = (flags, f"`{setting.env}`", _default(setting), meaning)
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _flags(setting: Setting) -> list[str]:
+    others = [flag for spelling in setting.option.spellings for flag in spelling.flags]
+    return [*setting.option.flags, *setting.negative, *others]
+
+
+def _default(setting: Setting) -> str:
+    text = default_text(setting)
+    return text if setting.option.default_text or not text else f"`{text}`"
+
+
+if __name__ == "__main__":
+    print(render_table(), end="")

@@ -1,0 +1,41 @@
+"""TOML files, a user's own or a shipped preset, as given values."""
+
+import tomllib
+from pathlib import Path
+
+from config.catalogue import Setting, by_flag_key, closest, hint, keys
+from config.errors import ConfigError
+from config.given import Given, Level
+
+
+def read_toml(path: Path, level: Level = Level.FILE) -> list[Given]:
+    """What the keys of a TOML file set.
+
+    Raises ConfigError if the file can't be read, isn't TOML, or has a key that is unknown
+    or refused.
+    """
+    given = []
+    for key, value in _parse(path).items():
+        name = f"{key} in {path}"
+        meaning = keys().get(key)
+        if meaning is None:
+            raise ConfigError(f"unknown key {name}{_hint(key)}")
+        own = meaning.value(value, name)
+        if own is not None and isinstance(meaning.target, Setting):
+            given.append(Given(meaning.target.field, own, name, level))
+    return given
+
+
+def _parse(path: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"can't read the configuration {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not a TOML file: {error}") from None
+
+
+def _hint(key: str) -> str:
+    plain = key.replace("-", "_")
+    right = by_flag_key().get(plain)
+    return hint(right.field) if right else closest(plain, keys())

@@ -1,0 +1,128 @@
+"""Text to typed values, for what pydantic can't read by itself.
+
+Every function takes text (from a flag or a variable) or an already typed TOML value. A value
+that can't be read raises ValueError with a message that starts with "must".
+"""
+
+import csv
+import json
+from collections.abc import Iterable
+
+ON_WORDS = ("true", "1", "on", "enabled")
+OFF_WORDS = ("false", "0", "off", "disabled")
+
+_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "'": "'"}
+
+
+def to_switch(value: object) -> object:
+    """A boolean from llama-server's words for on and off."""
+    if isinstance(value, bool):
+        return value
+    word = str(value).strip().lower()
+    if word in ON_WORDS:
+        return True
+    if word in OFF_WORDS:
+        return False
+    raise ValueError("must be true, 1, on, enabled, false, 0, off or disabled")
+
+
+def to_on_off_auto(value: object) -> object:
+    """`on`, `off` or `auto` from any of the words that mean them."""
+    word = str(value).strip().lower()
+    if word in ("auto", "-1"):
+        return "auto"
+    if word in ON_WORDS:
+        return "on"
+    if word in OFF_WORDS:
+        return "off"
+    raise ValueError("must be on, off or auto")
+
+
+def not_a_switch(value: object) -> object:
+    """Refuses TOML's true and false where a number is meant (pydantic would read 1 and 0)."""
+    if isinstance(value, bool):
+        raise ValueError("must be a number")
+    return value
+
+
+def to_gpu_layers(value: object) -> object:
+    """A count of layers; `auto` is -1 and `all` is -2."""
+    return {"auto": -1, "all": -2}.get(str(value).strip().lower(), not_a_switch(value))
+
+
+def to_list(value: object) -> object:
+    """Comma-separated text, or several of them, as a list without empty items.
+
+    An item that contains a comma can stand in double quotes.
+    """
+    items: list[str] = []
+    for part in _parts(value):
+        row = next(csv.reader([part], skipinitialspace=True), [])
+        items += [item.strip() for item in row]
+    return [item for item in items if item]
+
+
+def to_proportions(value: object) -> object:
+    """`3,1` or `3/1` as a list of numbers."""
+    if isinstance(value, str):
+        return [item for item in value.replace("/", ",").split(",") if item.strip()]
+    return value
+
+
+def to_sequence_breakers(value: object) -> object:
+    """DRY's sequence breakers; the word `none` removes those before it."""
+    breakers: list[str] = []
+    for part in _parts(value):
+        breakers = [] if part == "none" else [*breakers, _unescape(part)]
+    return breakers
+
+
+def to_logit_bias(value: object) -> object:
+    """`15043+1`, `15043-inf`, several with commas, or TOML pairs, as (token, bias) pairs."""
+    pairs: list[object] = []
+    for part in value if isinstance(value, list) else [value]:
+        if isinstance(part, str):
+            pairs += [_bias(item) for item in part.split(",") if item.strip()]
+        else:
+            pairs.append(part)
+    return pairs
+
+
+def to_json_object(value: object) -> object:
+    """A JSON object as a dict."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"must be a JSON object ({error})") from None
+    if not isinstance(value, dict):
+        raise ValueError("must be a JSON object")
+    return value
+
+
+def _bias(text: str) -> tuple[int, float]:
+    for sign in "+-":
+        token, found, bias = text.strip().partition(sign)
+        if found and token.strip().isdigit():
+            try:
+                return int(token), float(sign + bias.strip())
+            except ValueError:
+                break
+    raise ValueError("must look like 15043+1 or 15043-1 (a token id, a sign, a bias)")
+
+
+def _unescape(text: str) -> str:
+    result, position = "", 0
+    while position < len(text):
+        following = text[position + 1 : position + 2]
+        if text[position] == "\\" and following in _ESCAPES:
+            result += _ESCAPES[following]
+            position += 2
+        else:
+            result += text[position]
+            position += 1
+    return result
+
+
+def _parts(value: object) -> Iterable[str]:
+    return [str(part) for part in value] if isinstance(value, list | tuple) else [str(value)]

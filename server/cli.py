@@ -1,0 +1,122 @@
+"""The `llamapack` command and its subcommands.
+
+Nothing heavy is imported before the subcommand is known: `--version` and a mistyped flag
+answer at once.
+"""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+EXIT_FAILURE = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Command:
+    """A subcommand: what the help says about it and what runs it, given its arguments."""
+
+    summary: str
+    run: Callable[[Sequence[str]], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns the exit code: 2 for wrong usage, 1 for a failure."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    try:
+        return _dispatch(arguments)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output, such as `head`, has left; what is buffered has no reader.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILURE
+
+
+def serve(argv: Sequence[str]) -> int:
+    """Reads the settings and serves until told to stop."""
+    from config import ConfigError, load_settings
+    from config.command_line import asks_help
+    from server.model_files import ModelFileError
+
+    if asks_help(argv):
+        return _print_serve_help()
+    try:
+        settings = load_settings(argv, os.environ)
+    except ConfigError as error:
+        return fail(str(error), EXIT_USAGE)
+    from server.app import run
+
+    try:
+        return run(settings)
+    except ModelFileError as error:
+        return fail(str(error), EXIT_FAILURE)
+
+
+def fail(message: str, code: int) -> int:
+    """Prints one line on standard error and returns the exit code."""
+    print(f"llamapack: error: {message}", file=sys.stderr)
+    return code
+
+
+COMMANDS = {
+    "serve": Command("serve a GGUF model over HTTP (see `llamapack serve --help`)", serve),
+}
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0
+    if arguments[0] in ("-V", "--version", "version"):
+        print(f"llamapack {_version()}")
+        return 0
+    command = COMMANDS.get(arguments[0])
+    if command is None:
+        return fail(f"unknown command {arguments[0]}{_hint(arguments[0])}", EXIT_USAGE)
+    return command.run(arguments[1:])
+
+
+def _overview() -> str:
+    width = max(len(name) for name in COMMANDS)
+    lines = [f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: llamapack COMMAND [flags]",
+            "",
+            "Serve GGUF models: llama-server's API, with continuous batching.",
+            "",
+            "Commands",
+            *lines,
+            "",
+            "Try `llamapack serve` for the embedded demo model on http://127.0.0.1:8080,",
+            "or `llamapack serve -m model.gguf` for your own. `llamapack --version` prints",
+            "the version.",
+        ]
+    )
+
+
+def _hint(word: str) -> str:
+    if word.startswith("-"):
+        return f"; did you mean llamapack serve {word}?"
+    return f"; there are: {', '.join(COMMANDS)}"
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("llamapack")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+def _print_serve_help() -> int:
+    from config.help import render_help
+
+    bold = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    print(render_help(shutil.get_terminal_size().columns, bold))
+    return 0
