@@ -1,0 +1,84 @@
+"""What every handler works with: made once at start, kept in `app.state.context`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from starlette.requests import HTTPConnection
+
+from config import ServeSettings
+from scheduler.protocol import ModelInfo, SlotReport
+from server.generation import Generator
+from server.metrics import ServerMetrics
+from server.tokenizer import Tokenizer
+
+
+class Engine(Protocol):
+    """What handlers may ask of the engine process besides generating."""
+
+    @property
+    def model(self) -> ModelInfo:
+        """Facts about the loaded model. Raises `Unavailable` while there is none."""
+        ...
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the model is loaded and new work is taken."""
+        ...
+
+    @property
+    def heartbeat_age(self) -> float | None:
+        """Seconds since the engine loop last turned over; None before its first turn."""
+        ...
+
+    async def inspect(self) -> SlotReport:
+        """The slots as they are between two steps. Raises `Unavailable`."""
+        ...
+
+
+class ChatTemplate(Protocol):
+    """The template that turns messages into a prompt."""
+
+    @property
+    def source(self) -> str:
+        """The text of the Jinja template."""
+        ...
+
+    def render(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        add_generation_prompt: bool = True,
+        variables: Mapping[str, Any] | None = None,
+    ) -> str:
+        """The prompt; `variables` are the request's `chat_template_kwargs`.
+
+        Raises `InvalidRequest` when the template refuses the messages.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerContext:
+    """One served model and everything that answers for it."""
+
+    settings: ServeSettings
+    model_name: str
+    """The alias that answers carry; `/v1/models` lists it."""
+    tokenizer: Tokenizer
+    generator: Generator
+    engine: Engine
+    metrics: ServerMetrics
+    chat_template: ChatTemplate
+    created: int = field(default_factory=lambda: int(time.time()))
+    """Unix time of the server's start, which `/v1/models` reports."""
+
+
+def context_of(connection: HTTPConnection) -> ServerContext:
+    """The context of the application that handles this request."""
+    context: ServerContext = connection.app.state.context
+    return context

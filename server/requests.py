@@ -1,0 +1,220 @@
+"""From the bytes of a request body to a typed, validated value."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+from pydantic import AliasChoices, BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+from starlette.requests import Request
+
+from server.errors import InvalidRequest
+
+MAX_DEPTH = 128
+"""Arrays and objects inside one another in a body; JSON Schemas are the deepest in practice."""
+
+_log = logging.getLogger(__name__)
+_decode = msgspec.json.Decoder().decode
+_reported: set[str] = set()
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+_PLAIN_WORDS = {
+    "missing": "is required",
+    "string_type": "must be a string",
+    "string_unicode": "must be valid Unicode text",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "is too large a number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "dict_type": "must be an object",
+    "mapping_type": "must be an object",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+    "greater_than": "must be above {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be below {lt}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_too_short": "must have at least {min_length} characters",
+    "too_long": "must have {max_length} or fewer items",
+    "too_short": "must have {min_length} or more items",
+    "union_tag_not_found": "must have the field {discriminator}",
+    "union_tag_invalid": "must have a known {discriminator}, one of {expected_tags}",
+    "extra_forbidden": "is not a known field",
+    "none_required": "must be null",
+}
+"""Pydantic's kinds of errors in words for somebody who has never heard of pydantic."""
+
+
+async def read_body(request: Request, model: type[ModelT]) -> ModelT:
+    """The body as `model`, whatever content type it claims.
+
+    Raises `InvalidRequest` naming the field, or the line and column of broken JSON, and
+    `BodyTooLarge` (from the middleware, while reading).
+    """
+    return parse_body(await request.body(), model)
+
+
+def parse_body(data: bytes, model: type[ModelT]) -> ModelT:
+    """The same for bytes that were read already."""
+    body = decode_json(data)
+    if not isinstance(body, dict):
+        raise InvalidRequest("the body must be a JSON object")
+    _report_unknown(body, model)
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        raise _plain_error(error.errors(include_url=False), body) from error
+
+
+def decode_json(data: bytes) -> Any:
+    """Parsed JSON. Raises `InvalidRequest` saying where it is broken or that it is too deep."""
+    if not data.strip():
+        raise InvalidRequest("the body is empty; it must be a JSON object")
+    try:
+        value = _decode(data)
+    except msgspec.DecodeError as error:
+        raise InvalidRequest(f"the body is not valid JSON: {_located(error, data)}") from error
+    except UnicodeDecodeError as error:
+        raise InvalidRequest("the body is not valid JSON: it must be UTF-8") from error
+    except RecursionError as error:
+        raise _too_deep() from error
+    # Counting brackets is cheap and clears nearly every body; walking is for the rest.
+    if data.count(b"[") + data.count(b"{") > MAX_DEPTH and _is_too_deep(value):
+        raise _too_deep()
+    return value
+
+
+def known_names(model: type[BaseModel]) -> frozenset[str]:
+    """Every name by which a body of this model may give a field."""
+    return frozenset(_names(model))
+
+
+def _names(model: type[BaseModel]) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        alias = field.validation_alias
+        if isinstance(alias, AliasChoices):
+            yield from (str(choice) for choice in alias.choices)
+        else:
+            yield str(alias or name)
+
+
+_cached_names = functools.lru_cache(maxsize=64)(known_names)
+
+
+def _report_unknown(body: dict[str, Any], model: type[BaseModel]) -> None:
+    """Unknown fields are ignored, so that clients of other servers can move over."""
+    for name in body.keys() - _cached_names(model) - _reported:
+        if len(_reported) < 1000:
+            _reported.add(name)
+            _log.debug("ignoring the unknown field %.100r of a request", name)
+
+
+def _too_deep() -> InvalidRequest:
+    return InvalidRequest(f"the body nests more than {MAX_DEPTH} arrays and objects")
+
+
+def _is_too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [child for parent in level for child in _containers(parent)]
+        if not level:
+            return False
+    return True
+
+
+def _containers(value: Any) -> Iterator[Any]:
+    children = value.values() if isinstance(value, dict) else value
+    if isinstance(value, dict | list):
+        yield from (child for child in children if isinstance(child, dict | list))
+
+
+def _located(error: msgspec.DecodeError, data: bytes) -> str:
+    """msgspec names a byte; people count lines and columns."""
+    text = str(error).removeprefix("JSON is malformed: ")
+    reason, found, offset = text.rpartition(" (byte ")
+    if not found:
+        last_line = data.count(b"\n") + 1
+        return f"it ends too early (line {last_line})" if "truncated" in text else text
+    before = data[: int(offset.rstrip(")"))]
+    line, column = before.count(b"\n") + 1, len(before) - before.rfind(b"\n")
+    return f"{reason} (line {line}, column {column})"
+
+
+def _plain_error(errors: Sequence[ErrorDetails], body: dict[str, Any]) -> InvalidRequest:
+    """One sentence for the deepest place that is wrong.
+
+    A union fails once for each of its members: the member that got furthest is the one that
+    was meant, and members that got equally far are alternatives.
+    """
+    paths = [_path(error, body) for error in errors]
+    deepest = max(paths, key=len)
+    first = paths[0]
+    chosen = deepest if deepest[: len(first)] == first else first
+    reasons = dict.fromkeys(
+        _reason(error) for error, path in zip(errors, paths, strict=True) if path == chosen
+    )
+    param = ".".join(str(part) for part in chosen) or None
+    subject = f"'{param}'" if param else "the body"
+    got = _got(chosen, body)
+    return InvalidRequest(f"{subject} {_alternatives(list(reasons))}{got}", param=param)
+
+
+def _path(error: ErrorDetails, body: Any) -> tuple[int | str, ...]:
+    """The parts of pydantic's location that exist in the body (the rest name union members)."""
+    path: list[int | str] = []
+    value = body
+    for part in error["loc"]:
+        if not _has(value, part):
+            continue
+        value = value[part]
+        path.append(part)
+    if error["type"] == "missing":
+        path.append(error["loc"][-1])
+    return tuple(path)
+
+
+def _has(value: Any, part: int | str) -> bool:
+    if isinstance(value, list):
+        return isinstance(part, int) and part < len(value)
+    return isinstance(value, dict) and part in value
+
+
+def _reason(error: ErrorDetails) -> str:
+    if error["type"] in ("value_error", "assertion_error"):
+        return str(error.get("ctx", {}).get("error", error["msg"]))
+    template = _PLAIN_WORDS.get(error["type"])
+    if template is None:
+        return f"is not valid: {error['msg']}"
+    return template.format(**error.get("ctx", {}))
+
+
+def _alternatives(reasons: list[str]) -> str:
+    if len(reasons) > 1 and all(reason.startswith("must be ") for reason in reasons):
+        return "must be " + " or ".join(reason.removeprefix("must be ") for reason in reasons)
+    return reasons[0]
+
+
+def _got(path: Sequence[int | str], body: Any) -> str:
+    """The offending value, if it is short enough to help."""
+    value = body
+    for part in path:
+        if not _has(value, part):
+            return ""
+        value = value[part]
+    if isinstance(value, bool | int | float) or (isinstance(value, str) and len(value) <= 40):
+        return f" (got {msgspec.json.encode(value).decode()})"
+    return ""

@@ -1,0 +1,365 @@
+"""The fields of a request body that steer sampling and output, shared by all dialects.
+
+The names are llama-server's. A missing or null field means the server's default; a value out of
+the bounds below is refused by name rather than clamped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any
+
+import msgspec
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictStr,
+    model_validator,
+)
+
+from config.samplers import names_from_codes, to_samplers
+from grammars import compiler
+from grammars.constraint import Constraint
+from grammars.errors import GrammarError
+from scheduler.protocol import SamplingParams
+from server.context import ServerContext
+from server.errors import InvalidRequest
+from server.generation import GenerationRequest
+from server.sampling_defaults import sampling_defaults
+from server.tokenizer import Tokenizer
+from server.unsupported_fields import refuse_unsupported
+
+INT32_MAX = 2**31 - 1
+MAX_CHOICES = 128
+"""Answers to one prompt (`n`)."""
+MAX_STOP_STRINGS = 256
+MAX_STOP_CHARS = 4096
+MAX_LOGPROBS = 1024
+"""Alternatives reported with each token (`n_probs`); each costs time in every step."""
+MAX_LOGIT_BIASES = 65536
+MAX_DRY_BREAKERS = 256
+
+RANDOM_SEED = 2**32 - 1
+"""llama.cpp's own spelling of "draw a seed", which is -1 as an unsigned number."""
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool | str):
+        raise ValueError("must be a number")
+    return value
+
+
+def _one_or_many(value: Any) -> Any:
+    if isinstance(value, str):
+        return [value]
+    if not isinstance(value, list):
+        raise ValueError("must be a string or a list of strings")
+    return value
+
+
+def _bias_pairs(value: Any) -> Any:
+    """Either spelling of `logit_bias` as (token id or text, bias) pairs."""
+    if isinstance(value, dict):
+        pairs = [(_token_key(key), bias) for key, bias in value.items()]
+    elif isinstance(value, list) and all(isinstance(p, list) and len(p) == 2 for p in value):
+        pairs = [(_token_key(key, text_ids=False), bias) for key, bias in value]
+    else:
+        raise ValueError("must be a list of [token, bias] pairs or an object of biases by token")
+    if len(pairs) > MAX_LOGIT_BIASES:
+        raise ValueError(f"must have at most {MAX_LOGIT_BIASES} entries")
+    return tuple((key, _bias(key, bias)) for key, bias in pairs)
+
+
+def _token_key(key: Any, *, text_ids: bool = True) -> int | str:
+    """A token id or a text; an object's keys are always strings, so digits mean an id there."""
+    if isinstance(key, str):
+        return int(key) if text_ids and key.isascii() and key.isdigit() else key
+    if isinstance(key, int) and not isinstance(key, bool):
+        return key
+    raise ValueError("must name each token by its id or its text")
+
+
+def _bias(key: int | str, bias: Any) -> float:
+    if bias is False:
+        return float("-inf")
+    if isinstance(bias, int | float) and not isinstance(bias, bool):
+        return float(bias)
+    raise ValueError(f"must give {key!r} a number, or false to ban it")
+
+
+def _sampler_names(value: Any) -> Any:
+    if isinstance(value, str):
+        value = names_from_codes(value)
+    elif not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise ValueError("must be a list of sampler names or a string of their letters")
+    return tuple(to_samplers(value))  # type: ignore[arg-type]
+
+
+Whole = Annotated[int, BeforeValidator(_number)]
+Real = Annotated[float, BeforeValidator(_number)]
+Flag = StrictBool
+Probability = Annotated[Real, Field(ge=0, le=1)]
+Penalty = Annotated[Real, Field(ge=-100, le=100)]
+Count = Annotated[Whole, Field(ge=0, le=INT32_MAX)]
+LookBack = Annotated[Whole, Field(ge=-1, le=INT32_MAX)]
+"""A number of latest tokens; -1 is as many as the context holds."""
+StopString = Annotated[StrictStr, Field(max_length=MAX_STOP_CHARS)]
+Bias = Annotated[float, Field(allow_inf_nan=True)]
+LogitBias = Annotated[tuple[tuple[int | str, Bias], ...], BeforeValidator(_bias_pairs)]
+
+_SAME_NAME = (
+    "samplers",
+    "temperature",
+    "dynatemp_range",
+    "dynatemp_exponent",
+    "top_p",
+    "min_p",
+    "top_n_sigma",
+    "xtc_probability",
+    "xtc_threshold",
+    "typical_p",
+    "min_keep",
+    "repeat_penalty",
+    "frequency_penalty",
+    "presence_penalty",
+    "dry_multiplier",
+    "dry_allowed_length",
+    "dry_sequence_breakers",
+    "mirostat",
+    "mirostat_tau",
+    "mirostat_eta",
+    "adaptive_target",
+    "adaptive_decay",
+    "post_sampling_probs",
+)
+"""Fields that a sampling parameter takes over as they are."""
+
+
+class StreamOptions(BaseModel):
+    """What a streamed answer tells besides the text."""
+
+    include_usage: Flag = False
+
+
+class SamplingFields(BaseModel):
+    """Base of the bodies that ask for a completion."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+    n_predict: Annotated[Whole, Field(ge=-1, le=INT32_MAX)] | None = Field(
+        None, validation_alias=AliasChoices("n_predict", "max_completion_tokens", "max_tokens")
+    )
+    """Most tokens of an answer; -1 is no limit, 0 computes the prompt and generates nothing."""
+    n: Annotated[Whole, Field(ge=1, le=MAX_CHOICES)] = Field(
+        1, validation_alias=AliasChoices("n_cmpl", "n")
+    )
+    stop: Annotated[
+        list[StopString], BeforeValidator(_one_or_many), Field(max_length=MAX_STOP_STRINGS)
+    ] = []
+    ignore_eos: Flag | None = None
+    id_slot: Annotated[Whole, Field(ge=-1)] = -1
+    cache_prompt: Flag | None = None
+    seed: Annotated[Whole, Field(ge=-(2**63), lt=2**63)] | None = None
+    """Taken modulo 2**32; -1 draws one."""
+
+    stream: Flag = False
+    stream_options: StreamOptions = StreamOptions()
+    return_tokens: Flag = False
+    return_progress: Flag = False
+    timings_per_token: Flag = False
+    sse_ping_interval: Annotated[Whole, Field(ge=-1, le=INT32_MAX)] | None = None
+    n_probs: Annotated[Whole, Field(ge=0, le=MAX_LOGPROBS)] = 0
+    post_sampling_probs: Flag = False
+    min_keep: Count | None = None
+
+    samplers: Annotated[tuple[str, ...], BeforeValidator(_sampler_names)] | None = None
+    temperature: Annotated[Real, Field(ge=0, le=1e6)] | None = None
+    dynatemp_range: Annotated[Real, Field(ge=0, le=1e6)] | None = None
+    dynatemp_exponent: Annotated[Real, Field(ge=0, le=100)] | None = None
+    top_k: Annotated[Whole, Field(ge=-INT32_MAX, le=INT32_MAX)] | None = None
+    """0 or less keeps all tokens."""
+    top_p: Probability | None = None
+    min_p: Probability | None = None
+    top_n_sigma: Annotated[Real, Field(ge=-1e6, le=1e6)] | None = None
+    """0 or less is off."""
+    xtc_probability: Probability | None = None
+    xtc_threshold: Probability | None = None
+    typical_p: Probability | None = None
+    repeat_last_n: LookBack | None = None
+    repeat_penalty: Annotated[Real, Field(gt=0, le=100)] | None = None
+    frequency_penalty: Penalty | None = None
+    presence_penalty: Penalty | None = None
+    dry_multiplier: Annotated[Real, Field(ge=0, le=1e6)] | None = None
+    dry_base: Annotated[Real, Field(ge=-1e6, le=1e6)] | None = None
+    """Below 1 means the server's default."""
+    dry_allowed_length: Count | None = None
+    dry_penalty_last_n: LookBack | None = None
+    dry_sequence_breakers: (
+        Annotated[tuple[StrictStr, ...], Field(min_length=1, max_length=MAX_DRY_BREAKERS)] | None
+    ) = None
+    mirostat: Annotated[Whole, Field(ge=0, le=2)] | None = None
+    mirostat_tau: Annotated[Real, Field(ge=0, le=1e6)] | None = None
+    mirostat_eta: Annotated[Real, Field(ge=0, le=1e6)] | None = None
+    adaptive_target: Annotated[Real, Field(ge=-1e6, le=1)] | None = None
+    """Negative is off."""
+    adaptive_decay: Annotated[Real, Field(ge=0, le=0.99)] | None = None
+    logit_bias: LogitBias | None = None
+
+    grammar: StrictStr | None = None
+    json_schema: Any = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_nulls(cls, body: Any) -> Any:
+        """Null asks for the default, so that aliases after it still count."""
+        if not isinstance(body, dict):
+            return body
+        refuse_unsupported(body)
+        return {name: value for name, value in body.items() if value is not None}
+
+    def to_sampling_params(
+        self, context: ServerContext, *, top_logprobs: int = -1
+    ) -> SamplingParams:
+        """The typed parameters, with the server's defaults where the body is silent.
+
+        `top_logprobs` is the dialect's reading of its own fields. Raises `InvalidRequest` for a
+        token that the vocabulary doesn't have and `Unavailable` while the model loads.
+        """
+        defaults = sampling_defaults(context.settings)
+        given = {name: value for name in _SAME_NAME if (value := getattr(self, name)) is not None}
+        given |= {"top_k": max(self._or(defaults, "top_k"), 0), "top_logprobs": top_logprobs}
+        for name in ("repeat_last_n", "dry_penalty_last_n"):
+            count = self._or(defaults, name)
+            given[name] = context.engine.model.n_ctx_slot if count == -1 else count
+        if self.dry_base is not None and self.dry_base >= 1:
+            given["dry_base"] = self.dry_base
+        given["seed"] = self._resolved_seed(context.settings.seed)
+        given["logit_bias"] = self._resolved_bias(context, defaults.logit_bias)
+        return msgspec.structs.replace(defaults, **given)
+
+    def to_constraint(self, context: ServerContext) -> Constraint | None:
+        """What the answer has to follow; compiling takes milliseconds, so not on the event loop.
+
+        Raises `InvalidRequest` for a grammar or schema that can't be used.
+        """
+        if self.grammar and self.json_schema is not None:
+            raise InvalidRequest("give 'grammar' or 'json_schema', not both", param="grammar")
+        if self.json_schema is not None:
+            return schema_constraint(self.json_schema, param="json_schema")
+        if self.grammar:
+            return grammar_constraint(self.grammar, param="grammar")
+        return _default_constraint(context)
+
+    def to_request(
+        self,
+        context: ServerContext,
+        prompt: Sequence[int],
+        sampling: SamplingParams,
+        constraint: Constraint | None,
+    ) -> GenerationRequest:
+        """One sequence of this body. Raises `InvalidRequest` for a slot that doesn't exist."""
+        settings = context.settings
+        return GenerationRequest(
+            prompt=tuple(prompt),
+            sampling=sampling,
+            max_tokens=settings.n_predict if self.n_predict is None else self.n_predict,
+            stop=tuple(word for word in self.stop if word),
+            constraint=constraint,
+            cache_prompt=settings.cache_prompt if self.cache_prompt is None else self.cache_prompt,
+            slot=self._resolved_slot(context),
+            report_progress=self.return_progress and self.stream,
+        )
+
+    def ping_seconds(self, settings_interval: int) -> int:
+        """Seconds of silence before a comment goes out on the stream; 0 is never."""
+        interval = self.sse_ping_interval
+        return max(settings_interval if interval is None else interval, 0)
+
+    def _or(self, defaults: SamplingParams, name: str) -> int:
+        value: int | None = getattr(self, name)
+        default: int = getattr(defaults, name)
+        return default if value is None else value
+
+    def _resolved_seed(self, default: int) -> int:
+        seed = (default if self.seed is None else self.seed) % 2**32
+        return secrets.randbelow(RANDOM_SEED) if seed == RANDOM_SEED else seed
+
+    def _resolved_slot(self, context: ServerContext) -> int | None:
+        if self.id_slot == -1:
+            return None
+        n_slots = context.engine.model.n_slots
+        if self.id_slot >= n_slots:
+            raise InvalidRequest(
+                f"'id_slot' must be below {n_slots}, the number of slots (got {self.id_slot})",
+                param="id_slot",
+            )
+        return self.id_slot
+
+    def _resolved_bias(
+        self, context: ServerContext, default: tuple[tuple[int, float], ...]
+    ) -> tuple[tuple[int, float], ...]:
+        bias = default
+        if self.logit_bias is not None:
+            bias = tuple(_biased_tokens(self.logit_bias, context.tokenizer))
+        ignore_eos = context.settings.ignore_eos if self.ignore_eos is None else self.ignore_eos
+        if ignore_eos:
+            ends = sorted(context.tokenizer.end_tokens)
+            bias += tuple((token, float("-inf")) for token in ends)
+        return bias
+
+
+def nth_choice(request: GenerationRequest, index: int) -> GenerationRequest:
+    """The same request for the choice after `index` others: its seed is as much higher."""
+    if index == 0:
+        return request
+    seed = (request.sampling.seed + index) % RANDOM_SEED
+    sampling = msgspec.structs.replace(request.sampling, seed=seed)
+    return dataclasses.replace(request, sampling=sampling)
+
+
+def schema_constraint(schema: Any, *, param: str) -> Constraint:
+    """A JSON Schema from the field `param`. Raises `InvalidRequest`."""
+    try:
+        return compiler.from_json_schema(schema)
+    except GrammarError as error:
+        raise InvalidRequest(f"'{param}' can't be used: {error}", param=param) from error
+
+
+def grammar_constraint(text: str, *, param: str) -> Constraint:
+    """GBNF from the field `param`. Raises `InvalidRequest`."""
+    try:
+        return compiler.from_gbnf(text)
+    except GrammarError as error:
+        raise InvalidRequest(f"'{param}' can't be used: {error}", param=param) from error
+
+
+def _default_constraint(context: ServerContext) -> Constraint | None:
+    settings = context.settings
+    if settings.json_schema is not None:
+        return schema_constraint(settings.json_schema, param="json_schema")
+    if settings.grammar:
+        return grammar_constraint(settings.grammar, param="grammar")
+    return None
+
+
+def _biased_tokens(
+    pairs: Sequence[tuple[int | str, float]], tokenizer: Tokenizer
+) -> Iterator[tuple[int, float]]:
+    for key, bias in pairs:
+        if isinstance(key, str):
+            tokens = tokenizer.tokenize(key, add_special=False, parse_special=False)
+            yield from ((token, bias) for token in tokens)
+        elif 0 <= key < tokenizer.n_vocab:
+            yield key, bias
+        else:
+            raise InvalidRequest(
+                f"'logit_bias' names the token {key}; the vocabulary has tokens 0 to "
+                f"{tokenizer.n_vocab - 1}",
+                param="logit_bias",
+            )

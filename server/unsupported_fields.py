@@ -1,0 +1,44 @@
+"""Fields of llama-server's contract that this server can't honour, and their harmless values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from server.errors import InvalidRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Unsupported:
+    """A field that is refused unless it holds one of the values that ask for nothing."""
+
+    harmless: tuple[Any, ...]
+    reason: str
+
+
+_NO_SHIFT = "the context is not shifted here: a sequence ends when its context is full"
+_NO_LAZY = "a grammar applies from the first token on"
+
+UNSUPPORTED_FIELDS: Mapping[str, Unsupported] = {
+    "n_indent": Unsupported((0,), "there is no limit by indentation"),
+    "n_keep": Unsupported((0,), _NO_SHIFT),
+    "n_discard": Unsupported((0,), _NO_SHIFT),
+    "n_cache_reuse": Unsupported((0,), "only a prompt's prefix is taken from the cache"),
+    "t_max_predict_ms": Unsupported((-1, 0), "there is no time limit for one answer"),
+    "lora": Unsupported(([],), "no LoRA adapters are loaded"),
+    "multimodal_data": Unsupported(([],), "the model reads text only"),
+    "grammar_lazy": Unsupported((False,), _NO_LAZY),
+    "grammar_triggers": Unsupported(([],), _NO_LAZY),
+    "preserved_tokens": Unsupported(([],), "control tokens are never part of the text"),
+    "backend_sampling": Unsupported((False,), "tokens are sampled on the CPU"),
+    "verbose": Unsupported((False,), "answers carry no debugging details"),
+}
+
+
+def refuse_unsupported(body: Mapping[str, Any]) -> None:
+    """Raise `InvalidRequest` for the first field that asks for what isn't there."""
+    for name, field in UNSUPPORTED_FIELDS.items():
+        value = body.get(name)
+        if value is not None and value not in field.harmless:
+            raise InvalidRequest(f"'{name}' is not supported: {field.reason}", param=name)
