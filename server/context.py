@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from starlette.requests import HTTPConnection
 
 from config import ServeSettings
 from scheduler.protocol import ModelInfo, SlotReport
+from server.chat_template import ChatTemplate
 from server.generation import Generator
 from server.metrics import ServerMetrics
 from server.tokenizer import Tokenizer
@@ -36,29 +36,6 @@ class Engine(Protocol):
 
     async def inspect(self) -> SlotReport:
         """The slots as they are between two steps. Raises `Unavailable`."""
-        ...
-
-
-class ChatTemplate(Protocol):
-    """The template that turns messages into a prompt."""
-
-    @property
-    def source(self) -> str:
-        """The text of the Jinja template."""
-        ...
-
-    def render(
-        self,
-        messages: Sequence[Mapping[str, Any]],
-        *,
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        add_generation_prompt: bool = True,
-        variables: Mapping[str, Any] | None = None,
-    ) -> str:
-        """The prompt; `variables` are the request's `chat_template_kwargs`.
-
-        Raises `InvalidRequest` when the template refuses the messages.
-        """
         ...
 
 
