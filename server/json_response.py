@@ -1,0 +1,20 @@
+"""JSON answers, encoded by msgspec."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from starlette.responses import Response
+
+encode_json = msgspec.json.Encoder().encode
+"""Bytes of compact JSON; numbers that JSON can't write (infinities) become null."""
+
+
+class JsonResponse(Response):
+    """An answer in JSON."""
+
+    media_type = "application/json; charset=utf-8"
+
+    def render(self, content: Any) -> bytes:
+        return encode_json(content)
