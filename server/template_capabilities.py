@@ -1,0 +1,194 @@
+"""What a chat template can express, found out by rendering small conversations once at load.
+
+Templates are programs; reading their source tells little about what they accept. So each question
+is a conversation with a made-up word in it, and the answer is whether that word comes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_WORD = "zq7needle"
+_KEY = "zq7key"
+_NAME = "zq7function"
+_OTHER = "zq7second"
+_ARGUMENTS = {_KEY: "v"}
+_RAW_ARGUMENTS = f'{{"{_KEY}": "v"}}'
+_SHORT_ID = "call00001"
+_LONG_ID = "call_abcdefgh0123456789"
+
+Message = dict[str, Any]
+Render = Callable[[Mapping[str, Any]], str]
+"""Renders the template with these variables; raises anything on refusal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateCapabilities:
+    """What the template understands; the messages are adapted to it before they are rendered."""
+
+    string_content: bool = True
+    typed_content: bool = False
+    """Content as a list of parts."""
+    system_role: bool = True
+    empty_tools: bool = False
+    """Without tools the template wants an empty list rather than nothing."""
+    tools: bool = False
+    """Tool definitions reach the prompt."""
+    tool_calls: bool = False
+    """Calls in the history reach the prompt."""
+    tool_results: bool = False
+    parallel_tool_calls: bool = False
+    object_arguments: bool = False
+    """A call's arguments must be an object rather than OpenAI's JSON string."""
+    null_content: bool = False
+    """Calls are only shown in messages whose content is null."""
+    short_tool_ids: bool = False
+    """Only call ids of nine letters and digits are taken (Mistral)."""
+    reasoning_field: str | None = None
+    """The message field in which earlier reasoning is read."""
+    thinking_variables: tuple[str, ...] = ()
+    """Variables that turn reasoning on and off."""
+
+
+def probe(render: Render) -> TemplateCapabilities:
+    """Ask the template all questions."""
+    asker = _Asker(render)
+    asker.empty_tools = asker.text([_user("a")]) is None
+    string_content = asker.shows([_user(_WORD)], _WORD)
+    typed_content = asker.shows([_user([{"type": "text", "text": _WORD}])], _WORD, "'type'")
+    asker.typed = typed_content and not string_content
+    null_content, object_arguments, tool_calls = _call_style(asker)
+    style = _CallStyle(null_content=null_content, object_arguments=object_arguments)
+    return TemplateCapabilities(
+        string_content=string_content or not typed_content,
+        typed_content=typed_content,
+        system_role=asker.shows([{"role": "system", "content": _WORD}, _user("a")], _WORD),
+        empty_tools=asker.empty_tools,
+        tools=asker.shows([_user("a")], _NAME, tools=True),
+        tool_calls=tool_calls,
+        tool_results=tool_calls and asker.shows(_call_history(style, result=_WORD), _WORD),
+        parallel_tool_calls=tool_calls and asker.shows(_parallel_history(style), _OTHER),
+        object_arguments=object_arguments,
+        null_content=null_content,
+        short_tool_ids=tool_calls
+        and not asker.shows(_call_history(style, call_id=_LONG_ID), _NAME),
+        reasoning_field=_reasoning_field(asker, style),
+        thinking_variables=_thinking_variables(asker),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _CallStyle:
+    null_content: bool
+    object_arguments: bool
+
+
+class _Asker:
+    """Renders conversations and looks for words in what comes out."""
+
+    def __init__(self, render: Render) -> None:
+        self._render = render
+        self.typed = False
+        self.empty_tools = False
+
+    def text(self, messages: list[Message], **variables: Any) -> str | None:
+        """The rendered prompt, or None when the template fails, for whatever reason."""
+        if self.typed:
+            messages = [_with_parts(message) for message in messages]
+        base: Message = {"messages": messages, "add_generation_prompt": True}
+        base["tools"] = [] if self.empty_tools else None
+        try:
+            return self._render(base | variables)
+        except Exception:
+            # A template is somebody's program: it may raise anything, and that is the answer.
+            return None
+
+    def shows(
+        self, messages: list[Message], word: str, *forbidden: str, tools: bool = False
+    ) -> bool:
+        """Whether `word` comes out, and none of the `forbidden` texts with it."""
+        text = self.text(messages, **({"tools": [_tool()]} if tools else {}))
+        return text is not None and word in text and not any(bad in text for bad in forbidden)
+
+
+def _user(content: str | list[Message]) -> Message:
+    return {"role": "user", "content": content}
+
+
+def _with_parts(message: Message) -> Message:
+    content = message.get("content")
+    if not isinstance(content, str):
+        return message
+    return message | {"content": [{"type": "text", "text": content}]}
+
+
+def _tool() -> Message:
+    parameters = {
+        "type": "object",
+        "properties": {_KEY: {"type": "string", "description": "d"}},
+        "required": [_KEY],
+    }
+    function = {"name": _NAME, "description": "d", "parameters": parameters}
+    return {"type": "function", "function": function}
+
+
+def _call(name: str, call_id: str, style: _CallStyle) -> Message:
+    arguments: object = _ARGUMENTS if style.object_arguments else _RAW_ARGUMENTS
+    function = {"name": name, "arguments": arguments}
+    return {"id": call_id, "type": "function", "function": function}
+
+
+def _result(call_id: str, name: str, content: str) -> Message:
+    return {"role": "tool", "tool_call_id": call_id, "name": name, "content": content}
+
+
+def _calling(style: _CallStyle, *calls: Message) -> Message:
+    content = None if style.null_content else ""
+    return {"role": "assistant", "content": content, "tool_calls": list(calls)}
+
+
+def _call_history(
+    style: _CallStyle, *, result: str = "r", call_id: str = _SHORT_ID, **fields: str
+) -> list[Message]:
+    calling = _calling(style, _call(_NAME, call_id, style)) | fields
+    return [_user("a"), calling, _result(call_id, _NAME, result)]
+
+
+def _parallel_history(style: _CallStyle) -> list[Message]:
+    second = "call00002"
+    calls = _call(_NAME, _SHORT_ID, style), _call(_OTHER, second, style)
+    results = _result(_SHORT_ID, _NAME, "r"), _result(second, _NAME, "r")
+    return [_user("a"), _calling(style, *calls), *results]
+
+
+def _call_style(asker: _Asker) -> tuple[bool, bool, bool]:
+    """(null_content, object_arguments, whether any style shows a call with its arguments).
+
+    A string is tried first: it is what the model wrote, byte for byte, so the history that comes
+    back matches the cache. Escaped quotes show that the template serialized it once more.
+    """
+    for null_content in (False, True):
+        for object_arguments in (False, True):
+            style = _CallStyle(null_content=null_content, object_arguments=object_arguments)
+            spoiled = (f'\\"{_KEY}', f"'{_KEY}'", "\\u0022")
+            history = _call_history(style)
+            if asker.shows(history, _NAME, *spoiled) and asker.shows(history, _KEY):
+                return null_content, object_arguments, True
+    return False, False, False
+
+
+def _reasoning_field(asker: _Asker, style: _CallStyle) -> str | None:
+    for field in ("reasoning_content", "thinking", "reasoning"):
+        if asker.shows(_call_history(style, **{field: _WORD}), _WORD):
+            return field
+    return None
+
+
+def _thinking_variables(asker: _Asker) -> tuple[str, ...]:
+    def matters(name: str) -> bool:
+        texts = [asker.text([_user("a")], **{name: value}) for value in (True, False)]
+        return None not in texts and texts[0] != texts[1]
+
+    return tuple(name for name in ("enable_thinking", "thinking") if matters(name))

@@ -1,0 +1,1 @@
+"""Tool calls in the text of an answer: one incremental parser per family of templates."""
