@@ -1,5 +1,151 @@
-"""Finding the model file to serve."""
+"""Finding the model file to serve, and telling early and clearly when it can't be served."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from config import ServeSettings
+from server.gguf_header import GgufError, GgufHeader, read_header
+
+DEMO_MODEL = Path(__file__).resolve().parent.parent / "models" / "demo" / "demo-target.gguf"
+
+_SPLIT = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
+_MOST_LISTED = 5
 
 
 class ModelFileError(Exception):
     """The model can't be used; the message is one line that says which file and why."""
+
+
+@dataclass(frozen=True)
+class SplitName:
+    """The place of a file in a split model, read from its name."""
+
+    stem: str
+    number: int
+    count: int
+
+    @classmethod
+    def parse(cls, name: str) -> "SplitName | None":
+        """The parts of `STEM-00001-of-00003.gguf`; None for a model in one file."""
+        match = _SPLIT.fullmatch(name)
+        return cls(match["stem"], int(match["number"]), int(match["count"])) if match else None
+
+    def all_names(self) -> list[str]:
+        """The names of all files of the model, in order."""
+        return [
+            f"{self.stem}-{number:05d}-of-{self.count:05d}.gguf"
+            for number in range(1, self.count + 1)
+        ]
+
+
+def resolve_model(settings: ServeSettings, environ: Mapping[str, str] = os.environ) -> Path:
+    """The file to load, complete and readable; downloads it where the settings say so.
+
+    The environment is asked for HF_ENDPOINT, where the hub is. Raises ModelFileError.
+    """
+    if settings.hf_repo is not None:
+        from server import hub
+
+        path = hub.fetch(
+            settings.hf_repo,
+            file=settings.hf_file,
+            token=settings.hf_token,
+            endpoint=environ.get("HF_ENDPOINT") or None,
+            offline=settings.offline,
+        )
+    else:
+        path = settings.model or _demo_model()
+    check_model(path)
+    return path
+
+
+def check_model(path: Path) -> None:
+    """Raises ModelFileError unless the file, and all others of a split model, can be loaded."""
+    files = _all_files(path)
+    headers = [_checked_header(file) for file in files]
+    _check_content(path, headers, SplitName.parse(path.name))
+
+
+def _demo_model() -> Path:
+    if not DEMO_MODEL.is_file():
+        raise ModelFileError(
+            f"the embedded demo model {DEMO_MODEL} is missing; name a model with --model or "
+            "--hf-repo"
+        )
+    return DEMO_MODEL
+
+
+def _all_files(path: Path) -> list[Path]:
+    split = SplitName.parse(path.name)
+    if split is None:
+        return [path]
+    if split.number != 1:
+        raise ModelFileError(
+            f"{path} is part {split.number} of a split model; give the first part, "
+            f"{split.all_names()[0]}"
+        )
+    files = [path, *(path.with_name(name) for name in split.all_names()[1:])]
+    missing = [file.name for file in files[1:] if not file.exists()]
+    if missing and path.exists():
+        raise ModelFileError(
+            f"{path} is one of {split.count} parts, and missing are {_listed(missing)}"
+        )
+    return files
+
+
+def _checked_header(path: Path) -> GgufHeader:
+    _check_file(path)
+    try:
+        header = read_header(path)
+    except GgufError as error:
+        raise ModelFileError(f"{path} {error}") from None
+    except OSError as error:
+        raise ModelFileError(f"{path} can't be read: {error.strerror or error}") from None
+    size = path.stat().st_size
+    if size < header.needed_bytes:
+        raise ModelFileError(
+            f"{path} is incomplete: it has {size:,} of {header.needed_bytes:,} bytes; "
+            "copy or download it again"
+        )
+    return header
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        names = sorted(file.name for file in path.glob("*.gguf"))
+        found = f"; it has {_listed(names)}" if names else ""
+        raise ModelFileError(f"{path} is a folder, not a GGUF file{found}")
+    if not path.exists():
+        raise ModelFileError(f"there is no file {path}")
+    if not path.is_file():
+        raise ModelFileError(f"{path} is not a regular file")
+
+
+def _check_content(path: Path, headers: list[GgufHeader], split: SplitName | None) -> None:
+    """Refuses GGUF files that hold something else than a model's weights."""
+    first = headers[0]
+    kind, architecture = first.text("general.type"), first.text("general.architecture")
+    parts = first.number("split.count")
+    if split is None and parts > 1:
+        raise ModelFileError(
+            f"{path} is one of {parts} parts, so its name has to end in "
+            f"-{first.number('split.no') + 1:05d}-of-{parts:05d}.gguf"
+        )
+    if kind == "adapter":
+        raise ModelFileError(f"{path} is a LoRA adapter, not a model")
+    if kind == "mmproj" or architecture == "clip":
+        raise ModelFileError(f"{path} is a multimodal projector, not a language model")
+    if kind == "imatrix" or architecture == "imatrix":
+        raise ModelFileError(f"{path} is an importance matrix, not a model")
+    if not architecture:
+        raise ModelFileError(f"{path} doesn't say which architecture it has")
+    if not any(header.tensor_count for header in headers):
+        raise ModelFileError(f"{path} has a vocabulary, but no weights")
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - _MOST_LISTED
+    return ", ".join(names[:_MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
