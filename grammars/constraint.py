@@ -20,4 +20,18 @@ class GbnfGrammar(msgspec.Struct, frozen=True, tag="gbnf"):
     text: str
 
 
-Constraint = LLGuidanceGrammar | GbnfGrammar
+class LazyConstraint(msgspec.Struct, frozen=True, tag="lazy"):
+    """Free text until a trigger appears in it, and `constraint` from there to the end.
+
+    A trigger is one of `words` in the text, or one of `tokens`; whichever ends first counts.
+    The answer may also end without one.
+    """
+
+    constraint: LLGuidanceGrammar | GbnfGrammar
+    words: tuple[str, ...] = ()
+    tokens: tuple[int, ...] = ()
+    keep_trigger: bool = True
+    """Whether the grammar describes the trigger too, as in llama.cpp, or what follows it."""
+
+
+Constraint = LLGuidanceGrammar | GbnfGrammar | LazyConstraint

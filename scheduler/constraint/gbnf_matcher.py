@@ -1,0 +1,118 @@
+"""Constraints that llama.cpp's own grammar sampler enforces."""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from collections.abc import Sequence
+
+import llama_cpp
+import numpy as np
+from numpy.typing import NDArray
+
+from scheduler.constraint.errors import ConstraintFailed
+from scheduler.constraint.vocabulary import TokenVocabulary
+
+_TOKEN_DATA = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
+"""`llama_token_data`."""
+
+
+class GbnfMatcher:
+    """A `Matcher` over `llama_sampler_init_grammar`: slow, and the reference for the others.
+
+    A mask costs it milliseconds, it forces nothing, and taking tokens back replays the rest.
+    """
+
+    def __init__(self, text: str, vocabulary: TokenVocabulary) -> None:
+        if vocabulary.llama_vocab is None:
+            raise ConstraintFailed("this grammar needs a vocabulary of llama.cpp")
+        sampler = llama_cpp.llama_sampler_init_grammar(
+            vocabulary.llama_vocab, text.encode(), b"root"
+        )
+        if not sampler:
+            raise ConstraintFailed("llama.cpp refuses the grammar")
+        self._set_up(text, vocabulary, sampler, [])
+
+    def _set_up(
+        self, text: str, vocabulary: TokenVocabulary, sampler: object, accepted: list[int]
+    ) -> None:
+        self._text = text
+        self._vocabulary = vocabulary
+        self._sampler = sampler
+        self._free = weakref.finalize(self, llama_cpp.llama_sampler_free, sampler)
+        self._accepted = accepted
+
+    def _allowed(self, tokens: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Which of these tokens may come next."""
+        if self._has_ended:
+            return np.zeros(len(tokens), dtype=np.bool_)
+        data = np.zeros(len(tokens), dtype=_TOKEN_DATA)
+        data["id"] = tokens
+        array = llama_cpp.llama_token_data_array(
+            data=ctypes.cast(data.ctypes.data, llama_cpp.llama_token_data_p),
+            size=len(data),
+            selected=-1,
+            sorted=False,
+        )
+        llama_cpp.llama_sampler_apply(self._sampler, ctypes.byref(array))
+        allowed: NDArray[np.bool_] = data["logit"] == 0
+        return allowed
+
+    @property
+    def _has_ended(self) -> bool:
+        return bool(self._accepted) and self._accepted[-1] in self._vocabulary.end_tokens
+
+    def allows(self, token: int) -> bool:
+        """Whether `token` may come next."""
+        return bool(self._allowed(np.array([token], dtype=np.int32))[0])
+
+    def mask(self) -> NDArray[np.bool_]:
+        """Which tokens may come next; shape (n_vocab,)."""
+        return self._allowed(np.arange(self._vocabulary.n_tokens, dtype=np.int32))
+
+    def apply_mask(self, logits: NDArray[np.float32]) -> None:
+        """Set all other tokens' logits to -inf."""
+        logits[~self.mask()] = -np.inf
+
+    def prepare(self) -> None:
+        """Do nothing: computing a mask before it is needed would cost more than it may save."""
+
+    def accept(self, token: int) -> None:
+        """Go on with `token`. Raises `ConstraintFailed` if it may not come next."""
+        if not self.allows(token):  # llama.cpp would end the process
+            raise ConstraintFailed(f"token {token} is not allowed here")
+        llama_cpp.llama_sampler_accept(self._sampler, token)
+        self._accepted.append(token)
+
+    def forced_tokens(self) -> list[int]:
+        """Nothing: finding out would take a mask for each token."""
+        return []
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether an end token was accepted; before that it isn't known."""
+        return self._has_ended
+
+    def validate_draft(self, tokens: Sequence[int]) -> int:
+        """How many of these tokens may come next one after the other."""
+        matcher = self.clone()
+        for n_allowed, token in enumerate(tokens):
+            if not matcher.allows(token):
+                return n_allowed
+            matcher.accept(token)
+        return len(tokens)
+
+    def rollback(self, n: int) -> None:
+        """Undo the last `n` accepted tokens by repeating those before them."""
+        kept = self._accepted[: len(self._accepted) - n]
+        llama_cpp.llama_sampler_reset(self._sampler)
+        self._accepted = []
+        for token in kept:
+            self.accept(token)
+
+    def clone(self) -> GbnfMatcher:
+        """Return an independent matcher in the same state."""
+        copy = object.__new__(GbnfMatcher)
+        sampler = llama_cpp.llama_sampler_clone(self._sampler)
+        copy._set_up(self._text, self._vocabulary, sampler, self._accepted.copy())
+        return copy
