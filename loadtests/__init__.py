@@ -1,0 +1,1 @@
+"""Load on a running server: a side-by-side benchmark, its bench models, and locust users."""

@@ -1,0 +1,281 @@
+"""Both servers under the same load, one after the other: `python -m loadtests.compare --help`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import functools
+import gc
+import shlex
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from loadtests.bench_models import ensure_model
+from loadtests.exposition import steps_between
+from loadtests.load import run_plan
+from loadtests.machine import machine_facts
+from loadtests.measure import Run, failures, measure
+from loadtests.progress import Progress
+from loadtests.prompts import PromptSource
+from loadtests.report import OURS, PEER, Cell, Group, Report, to_json, to_text
+from loadtests.scenarios import load_all
+from loadtests.scenarios.base import Client, Load, Plan, Record, Scenario, completion
+from loadtests.servers import Server, ServerError, Side, running
+from loadtests.vocabulary import prompt_source
+
+DEFAULT_MODEL = "bench-100m-q8_0"
+WARM_UP_TOKENS = 8
+SHOWN_FAILURES = 5
+
+
+class RunError(Exception):
+    """Some answers of a run were not as asked; the message has a line for each."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    sides: tuple[Side, Side]
+    clients: tuple[int, ...]
+    rounds: int
+    threads: int
+    slots: int
+    flags: tuple[str, ...]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A scenario with what its servers are started with."""
+
+    scenario: Scenario
+    model: Path
+    prompts: PromptSource
+    slots: int
+    flags: tuple[str, ...]
+
+    def plan(self, settings: Settings, clients: int, round_: int) -> Plan:
+        return self.scenario.prepare(Load(clients, self.slots, round_, self.prompts, settings.seed))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0 if every answer was whole, 1 if not, 2 for a usage error, 130 after Ctrl-C."""
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        report = compare(options)
+    except KeyboardInterrupt:
+        print("\ninterrupted; the servers are stopped", file=sys.stderr)
+        return 130
+    except (ServerError, ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(to_text(report))
+    if options.json:
+        options.json.write_bytes(to_json(report))
+    return 1 if report.failures else 0
+
+
+def compare(options: argparse.Namespace) -> Report:
+    """Run everything that the options name."""
+    settings = _settings(options)
+    setups = [_setup(settings, scenario, options.model) for scenario in _scenarios(options)]
+    work = sum(
+        2 * setup.plan(settings, clients, round_).cost_tokens
+        for setup in setups
+        for clients in settings.clients
+        for round_ in range(settings.rounds)
+    )
+    runs = 2 * len(setups) * len(settings.clients) * settings.rounds
+    progress = Progress(runs, work)
+    facts = machine_facts(options.peer)
+    progress.say(facts.line())
+    groups = tuple(_compare_scenario(settings, setup, progress) for setup in setups)
+    return Report(facts, tuple(sys.argv), settings.rounds, groups)
+
+
+def _compare_scenario(settings: Settings, setup: Setup, progress: Progress) -> Group:
+    cells = {clients: Cell(setup.scenario.name, clients) for clients in settings.clients}
+    for round_ in range(settings.rounds):
+        for clients, cell in cells.items():
+            for side in _order(settings.sides, round_):
+                _run_one(settings, setup, cell, clients, round_, side, progress)
+    scenario = setup.scenario
+    return Group(
+        scenario.name,
+        scenario.title,
+        scenario.key_metrics,
+        setup.model.name,
+        setup.flags,
+        tuple(cells.values()),
+    )
+
+
+def _order(sides: tuple[Side, Side], round_: int) -> Iterator[Side]:
+    """A B, then B A, and so on: neither side always comes first on a warmer machine."""
+    return iter(sides) if round_ % 2 == 0 else reversed(sides)
+
+
+def _run_one(
+    settings: Settings,
+    setup: Setup,
+    cell: Cell,
+    clients: int,
+    round_: int,
+    side: Side,
+    progress: Progress,
+) -> None:
+    plan = setup.plan(settings, clients, round_)
+    progress.begin(
+        f"{cell.scenario} · {clients} clients · round {round_ + 1}/{settings.rounds} · {side.name}"
+    )
+    try:
+        run = asyncio.run(_measured_run(side, setup, plan))
+    except (ServerError, RunError) as error:
+        cell.failures.append(f"{side.name}, round {round_ + 1}: {error}")
+        cell.add(side.name, None)
+        progress.end(plan.cost_tokens, f"FAILED: {error}")
+        return
+    cell.add(side.name, run)
+    progress.end(
+        plan.cost_tokens,
+        f"{run.output_tok_s:.1f} tok/s, TTFT p95 {run.ttft_p95_ms:.0f} ms, "
+        f"ITL p99 {run.itl_p99_ms:.1f} ms, {run.wall_s:.1f} s",
+    )
+
+
+async def _measured_run(side: Side, setup: Setup, plan: Plan) -> Run:
+    """Start the server, warm it up, send the plan, stop the server."""
+    scenario = setup.scenario
+    with scenario.surroundings(), running(side, ["-m", str(setup.model), *setup.flags]) as server:
+        await server.wait_ready()
+        await _whole_answers(server, setup, _warm_up(setup))
+        before = await server.steps()
+        gc.collect()
+        gc.disable()  # a collection would stop the clock that the time stamps are read from
+        try:
+            async with server.metered() as meter:
+                records = await _whole_answers(server, setup, plan)
+        finally:
+            gc.enable()
+        steps = steps_between(before, await server.steps())
+    return measure(plan, records, meter.cost, steps)
+
+
+async def _whole_answers(server: Server, setup: Setup, plan: Plan) -> list[Record]:
+    """Send the plan; anything but a whole, right answer to every request is an error."""
+    records = await run_plan(server.address, plan)
+    verdicts = {index: setup.scenario.check(record) for index, record in enumerate(records)}
+    lines = failures(records, verdicts)
+    if lines:
+        more = [f"and {len(lines) - SHOWN_FAILURES} more"] if len(lines) > SHOWN_FAILURES else []
+        summary = "\n    ".join([*lines[:SHOWN_FAILURES], *more])
+        raise RunError(summary + await server.post_mortem())
+    return records
+
+
+def _warm_up(setup: Setup) -> Plan:
+    """A few tokens in every slot at once, of prompts that no plan has."""
+    load = Load(setup.slots, setup.slots, -1, setup.prompts)
+    requests = [
+        completion(load.draw(WARM_UP_TOKENS, "warm-up", slot), WARM_UP_TOKENS)
+        for slot in range(setup.slots)
+    ]
+    return Plan(tuple(Client((request,)) for request in requests))
+
+
+def _setup(settings: Settings, scenario: Scenario, model: str | None) -> Setup:
+    needs = scenario.needs
+    slots = needs.slots or settings.slots
+    threads = str(needs.threads or settings.threads)
+    path = _model_path(model or needs.model or DEFAULT_MODEL)
+    flags = (
+        *("-c", str(slots * needs.slot_tokens), "-np", str(slots)),
+        *("-t", threads, "-tb", threads, "--metrics"),
+        *needs.flags,
+        *settings.flags,
+    )
+    return Setup(scenario, path, _prompts(path), slots, flags)
+
+
+def _model_path(name: str) -> Path:
+    """A GGUF file as it is, or the bench model of that name, made if need be."""
+    path = Path(name)
+    return path if path.suffix == ".gguf" else ensure_model(name)
+
+
+@functools.cache
+def _prompts(model: Path) -> PromptSource:
+    return prompt_source(model)
+
+
+def _scenarios(options: argparse.Namespace) -> list[Scenario]:
+    known = load_all()
+    names: list[str] = options.scenario or ["all"]
+    if "all" in names:
+        return list(known.values())
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ValueError(f"no scenario {unknown[0]!r}; there are {', '.join(known)}")
+    return [known[name] for name in names]
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    ours = Side(OURS, tuple(shlex.split(options.ours)), tuple(shlex.split(options.ours_flags)))
+    peer = Side(PEER, (str(options.peer),), tuple(shlex.split(options.peer_flags)))
+    return Settings(
+        sides=(ours, peer),
+        clients=options.clients,
+        rounds=options.rounds,
+        threads=options.threads,
+        slots=options.slots,
+        flags=tuple(shlex.split(options.flags)),
+        seed=options.seed,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m loadtests.compare",
+        description="Compare llamapack with llama-server: same model, same flags, same load.",
+    )
+    add = parser.add_argument
+    add("--peer", type=Path, required=True, metavar="PATH", help="the llama-server binary")
+    add("--ours", default=_default_ours(), metavar="COMMAND", help="default: %(default)s")
+    add("--scenario", action="append", metavar="NAME", help=f"{', '.join(load_all())}, or all")
+    add("--clients", type=_counts, default=(1, 4, 8), metavar="N,N", help="default: 1,4,8")
+    add("--rounds", type=_count, default=3, metavar="N", help="default: %(default)s")
+    add("--threads", type=_count, default=1, metavar="N", help="default: %(default)s")
+    add("--slots", type=_count, default=8, metavar="N", help="default: %(default)s")
+    add("--model", metavar="MODEL", help="a GGUF file or a bench model's name")
+    add("--flags", default="", metavar="FLAGS", help="further flags for both servers")
+    add("--ours-flags", default="", metavar="FLAGS", help="further flags for llamapack alone")
+    add("--peer-flags", default="", metavar="FLAGS", help="further flags for llama-server alone")
+    add("--seed", type=int, default=0, metavar="N", help="other prompts (default: %(default)s)")
+    add("--json", type=Path, metavar="FILE", help="write all numbers there as well")
+    return parser
+
+
+def _default_ours() -> str:
+    return shlex.join([str(Path(sys.executable).with_name("llamapack")), "serve"])
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    return tuple(_count(part) for part in text.split(","))
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

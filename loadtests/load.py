@@ -1,0 +1,49 @@
+"""Runs a plan: every client's steps in order, all clients at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from loadtests.client import Address, stream
+from loadtests.scenarios.base import Client, Plan, Record, Request
+
+
+class _FirstTokens:
+    """For each role, the moment when all its clients have received a first token."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._missing: dict[str, int] = {}
+        for client in plan.clients:
+            self._missing[client.role] = self._missing.get(client.role, 0) + 1
+        self._reached = {role: asyncio.Event() for role in self._missing}
+
+    async def wait(self, role: str) -> None:
+        await self._reached[role].wait()
+
+    def note(self, role: str) -> None:
+        self._missing[role] -= 1
+        if self._missing[role] == 0:
+            self._reached[role].set()
+
+
+async def run_plan(address: Address, plan: Plan) -> list[Record]:
+    """The records of all requests; a client stops at its first failed one."""
+    firsts = _FirstTokens(plan)
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_run(address, client, firsts)) for client in plan.clients]
+    return [record for task in tasks for record in task.result()]
+
+
+async def _run(address: Address, client: Client, firsts: _FirstTokens) -> list[Record]:
+    if client.after is not None:
+        await firsts.wait(client.after)
+    records: list[Record] = []
+    on_first: Callable[[], None] | None = lambda: firsts.note(client.role)  # noqa: E731
+    for step in client.steps:
+        request = step if isinstance(step, Request) else step(records)
+        records.append(await stream(address, request, on_first))
+        on_first = None
+        if records[-1].error:
+            break
+    return records

@@ -1,0 +1,141 @@
+"""From records to the numbers of one run. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from loadtests.scenarios.base import Plan, Record
+from loadtests.stats import percentile
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run took of the machine."""
+
+    wall_s: float
+    server_cpu_s: float
+    client_cpu_s: float
+    others_cpu_s: float
+    """CPU time of everything that is neither the server nor this client; NaN if unknown."""
+    peak_pss_mib: float
+    """Proportional memory of the server's processes, the most that was sampled; NaN if unknown."""
+    peak_rss_mib: float
+    """Sum of the resident peaks of the server's processes; shared pages count in each."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Seconds of each phase of the engine's steps during the run, and how many steps."""
+
+    seconds: dict[str, float]
+    count: float
+
+    @property
+    def outside_decode(self) -> float:
+        """Share of the step time that is not llama.cpp's decode: 0 to 1, NaN without steps."""
+        total = sum(self.seconds.values())
+        return 1 - self.seconds.get("decode", 0.0) / total if total > 0 else math.nan
+
+
+@dataclass(frozen=True)
+class Run:
+    """The numbers of one run: one server, one scenario, one number of clients, one round."""
+
+    requests: int
+    output_tokens: int
+    prompt_tokens: int
+    wall_s: float
+    output_tok_s: float
+    total_tok_s: float
+    ttft_p50_ms: float
+    ttft_p95_ms: float
+    itl_p50_ms: float
+    itl_p99_ms: float
+    itl_max_ms: float
+    request_mean_ms: float
+    tokens_per_event: float
+    peak_pss_mib: float
+    peak_rss_mib: float
+    server_cpu_ms_per_token: float
+    client_cpu_share: float
+    """CPU time of this client as a share of one core."""
+    client_server_ratio: float
+    """CPU time of this client per CPU time of the server."""
+    others_cpu_share: float
+    """CPU time of everything else on the machine as a share of one core."""
+    outside_decode: float
+    steps: Steps | None
+
+
+def measure(plan: Plan, records: Sequence[Record], cost: Cost, steps: Steps | None) -> Run:
+    """The numbers of a run that has no failed request."""
+    wall = max(r.finished for r in records) - min(r.started for r in records)
+    output = sum(r.predicted for r in records)
+    prompt = sum(r.prompt for r in records)
+    firsts = [1e3 * value for value in first_token_times(plan, records)]
+    gaps = [1e3 * value for value in token_gaps(plan, records)]
+    events = sum(len(r.arrivals) for r in records)
+    return Run(
+        requests=len(records),
+        output_tokens=output,
+        prompt_tokens=prompt,
+        wall_s=wall,
+        output_tok_s=output / wall,
+        total_tok_s=(output + prompt) / wall,
+        ttft_p50_ms=percentile(firsts, 50),
+        ttft_p95_ms=percentile(firsts, 95),
+        itl_p50_ms=percentile(gaps, 50),
+        itl_p99_ms=percentile(gaps, 99),
+        itl_max_ms=percentile(gaps, 100),
+        request_mean_ms=1e3 * sum(r.finished - r.started for r in records) / len(records),
+        tokens_per_event=output / events,
+        peak_pss_mib=cost.peak_pss_mib,
+        peak_rss_mib=cost.peak_rss_mib,
+        server_cpu_ms_per_token=1e3 * cost.server_cpu_s / output,
+        client_cpu_share=cost.client_cpu_s / cost.wall_s,
+        client_server_ratio=_share(cost.client_cpu_s, cost.server_cpu_s),
+        others_cpu_share=cost.others_cpu_s / cost.wall_s,
+        outside_decode=steps.outside_decode if steps else math.nan,
+        steps=steps,
+    )
+
+
+def first_token_times(plan: Plan, records: Sequence[Record]) -> Iterator[float]:
+    """Seconds from sending to the first token, of the role that the plan measures."""
+    for record in records:
+        if plan.first_token_role in (None, record.role):
+            yield record.arrivals[0] - record.started
+
+
+def token_gaps(plan: Plan, records: Sequence[Record]) -> Iterator[float]:
+    """Seconds between the arrivals of consecutive tokens, as a reader of the stream sees them."""
+    begin, end = _window(plan, records)
+    for record in records:
+        if plan.latency_role not in (None, record.role):
+            continue
+        for before, after in zip(record.arrivals, record.arrivals[1:], strict=False):
+            if after > begin and before < end:
+                yield after - before
+
+
+def failures(records: Sequence[Record], verdicts: Mapping[int, str]) -> list[str]:
+    """One line for each failed request; `verdicts` are the scenario's own, by index."""
+    lines = []
+    for index, record in enumerate(records):
+        problem = record.error or verdicts.get(index, "")
+        if problem:
+            lines.append(f"request {index + 1} ({record.role}): {problem}")
+    return lines
+
+
+def _window(plan: Plan, records: Sequence[Record]) -> tuple[float, float]:
+    if plan.latency_during is None:
+        return -math.inf, math.inf
+    inside = [r for r in records if r.role == plan.latency_during]
+    return min(r.started for r in inside), max(r.finished for r in inside)
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole > 0 else math.nan

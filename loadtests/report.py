@@ -1,0 +1,231 @@
+"""The comparison as a table for people and as JSON for scripts. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from loadtests.machine import Machine
+from loadtests.measure import Run
+from loadtests.stats import Spread, ratio, spread
+
+OURS, PEER = "llamapack", "llama-server"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A column: an attribute of `Run`, how it is headed and shown, and whether more is better."""
+
+    name: str
+    head: str
+    show: Callable[[float], str]
+    more_is_better: bool = False
+
+
+def _number(value: float) -> str:
+    if math.isnan(value):
+        return "-"
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def _percent(value: float) -> str:
+    return "-" if math.isnan(value) else f"{100 * value:.1f}%"
+
+
+COMPARED = (
+    Metric("output_tok_s", "out tok/s", _number, more_is_better=True),
+    Metric("total_tok_s", "all tok/s", _number, more_is_better=True),
+    Metric("ttft_p50_ms", "TTFT p50", _number),
+    Metric("ttft_p95_ms", "TTFT p95", _number),
+    Metric("itl_p50_ms", "ITL p50", _number),
+    Metric("itl_p99_ms", "ITL p99", _number),
+    Metric("peak_pss_mib", "PSS MiB", _number),
+    Metric("peak_rss_mib", "RSS MiB", _number),
+    Metric("server_cpu_ms_per_token", "CPU/tok", _number),
+)
+SHOWN_ALONE = (
+    Metric("outside_decode", "Python", _percent),
+    Metric("client_cpu_share", "client", _percent),
+    Metric("others_cpu_share", "others", _percent),
+)
+
+LEGEND = """\
+out tok/s: output tokens a second; all tok/s: prompt tokens too. TTFT: time to first token, ITL: gap
+between the tokens of a stream, both in ms. PSS: peak memory, shared pages counted once; RSS: sum of
+the processes' peaks. CPU/tok: the server's CPU time in ms per output token. Python: share of the
+engine's step time outside llama.cpp's decode. client, others: CPU time of this client and of
+everything else on the machine, as a share of one core (others should be near nothing).
+Each number is the median over the rounds. ratio: ours / theirs round by round, median and range;
+* marks what the scenario is about (tokens a second: more is better; all else: less is better)."""
+
+
+@dataclass
+class Cell:
+    """One scenario at one number of clients: the runs of both sides, by round."""
+
+    scenario: str
+    clients: int
+    runs: dict[str, list[Run | None]] = field(default_factory=dict)
+    """None stands for a run that failed."""
+    failures: list[str] = field(default_factory=list)
+
+    def add(self, side: str, run: Run | None) -> None:
+        self.runs.setdefault(side, []).append(run)
+
+    def values(self, side: str, metric: str) -> list[float]:
+        """The metric of each round; NaN for a run that failed."""
+        runs = self.runs.get(side, [])
+        return [float(getattr(run, metric)) if run else math.nan for run in runs]
+
+    def median(self, side: str, metric: str) -> float:
+        """The median over the rounds that did not fail."""
+        return spread(self.values(side, metric)).median
+
+    def ratio(self, metric: str) -> Spread:
+        """Ours / theirs: each round's ratio, their median and range."""
+        pairs = zip(self.values(OURS, metric), self.values(PEER, metric), strict=False)
+        return spread([ratio(ours, theirs) for ours, theirs in pairs])
+
+
+@dataclass(frozen=True)
+class Group:
+    """One scenario's cells and the circumstances that they share."""
+
+    scenario: str
+    title: str
+    key_metrics: tuple[str, ...]
+    model: str
+    flags: tuple[str, ...]
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    machine: Machine
+    command: tuple[str, ...]
+    rounds: int
+    groups: tuple[Group, ...]
+
+    @property
+    def failures(self) -> list[str]:
+        return [
+            f"{cell.scenario} at {cell.clients} clients: {failure}"
+            for group in self.groups
+            for cell in group.cells
+            for failure in cell.failures
+        ]
+
+
+def to_json(report: Report) -> bytes:
+    """Everything: each round's numbers, and the medians and ratios that the table shows."""
+    document = {
+        "machine": report.machine,
+        "command": report.command,
+        "rounds": report.rounds,
+        "failures": report.failures,
+        "scenarios": [_group_json(group) for group in report.groups],
+    }
+    return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+
+
+def _group_json(group: Group) -> dict[str, object]:
+    return {
+        "name": group.scenario,
+        "title": group.title,
+        "key_metrics": group.key_metrics,
+        "model": group.model,
+        "flags": group.flags,
+        "cells": [_cell_json(cell) for cell in group.cells],
+    }
+
+
+def _cell_json(cell: Cell) -> dict[str, object]:
+    metrics = (*COMPARED, *SHOWN_ALONE)
+    return {
+        "clients": cell.clients,
+        "failures": cell.failures,
+        "median": {
+            side: {m.name: cell.median(side, m.name) for m in metrics} for side in cell.runs
+        },
+        "ratio": {m.name: cell.ratio(m.name) for m in COMPARED},
+        "rounds": cell.runs,
+    }
+
+
+def to_text(report: Report) -> str:
+    """The tables, one per scenario, under a line of machine facts."""
+    parts = [report.machine.line()]
+    parts += [_group_text(group) for group in report.groups]
+    parts.append(LEGEND)
+    if report.failures:
+        parts.append("FAILED\n" + "\n".join(f"  {line}" for line in report.failures))
+    return "\n\n".join(parts) + "\n"
+
+
+def _group_text(group: Group) -> str:
+    head = f"{group.scenario}: {group.title}\n{group.model} · {' '.join(group.flags)}"
+    rows = [["clients", "", *(_head(m, group.key_metrics) for m in (*COMPARED, *SHOWN_ALONE))]]
+    for cell in group.cells:
+        rows += _cell_rows(cell)
+    table = align(rows)
+    steps = [line for cell in group.cells if (line := _steps_line(cell))]
+    return "\n".join([head, "", table, *steps])
+
+
+def _head(metric: Metric, key_metrics: Sequence[str]) -> str:
+    return ("*" if metric.name in key_metrics else "") + metric.head
+
+
+def _cell_rows(cell: Cell) -> list[list[str]]:
+    rows = [_side_row(cell, side, str(cell.clients)) for side in (OURS, PEER)]
+    ratios = [cell.ratio(metric.name) for metric in COMPARED]
+    rows.append(["", "ratio", *(_ratio_text(r.median) for r in ratios)])
+    rows.append(["", "range", *(_range_text(r) for r in ratios)])
+    return rows
+
+
+def _side_row(cell: Cell, side: str, label: str) -> list[str]:
+    metrics = (*COMPARED, *SHOWN_ALONE)
+    mark = " FAILED" if any(failure.startswith(side) for failure in cell.failures) else ""
+    return [label, side + mark, *(m.show(cell.median(side, m.name)) for m in metrics)]
+
+
+def _ratio_text(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.2f}"
+
+
+def _range_text(value: Spread) -> str:
+    return "-" if math.isnan(value.low) else f"{value.low:.2f}–{value.high:.2f}"  # noqa: RUF001
+
+
+def _steps_line(cell: Cell) -> str:
+    """The engine's phases in milliseconds a step, summed over the rounds."""
+    steps = [run.steps for run in cell.runs.get(OURS, []) if run and run.steps and run.steps.count]
+    if not steps:
+        return ""
+    count = sum(step.count for step in steps)
+    phases: dict[str, float] = {}
+    for step in steps:
+        for phase, seconds in step.seconds.items():
+            phases[phase] = phases.get(phase, 0.0) + seconds
+    shown = " · ".join(f"{name} {_number(1e3 * s / count)}" for name, s in phases.items())
+    return f"  a step of {OURS} at {cell.clients} clients, in ms: {shown}"
+
+
+def align(rows: Sequence[Sequence[str]]) -> str:
+    """Columns wide enough for their longest entry; the second is text, the rest flush right."""
+    width = [0] * max(len(row) for row in rows)
+    for row in rows:
+        for column, entry in enumerate(row):
+            width[column] = max(width[column], len(entry))
+    lines = []
+    for row in rows:
+        entries = [
+            entry.ljust(width[column]) if column == 1 else entry.rjust(width[column])
+            for column, entry in enumerate(row)
+        ]
+        lines.append("  ".join(entries).rstrip())
+    return "\n".join(lines)

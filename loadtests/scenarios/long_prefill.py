@@ -1,0 +1,45 @@
+"""Steady streams while long prompts arrive: how far a prefill disturbs everybody else.
+
+The work is fixed: `clients` decoders (at most one less than there are slots) of `STEADY` tokens
+each, and one more client that sends `PROMPTS` long prompts, one after the other, as soon as every
+decoder has its first token. Latency is that of the decoders from the first long prompt's
+sending to the last one's answer; throughput counts everything.
+"""
+
+from __future__ import annotations
+
+from loadtests.scenarios.base import Basic, Client, Load, Needs, Plan, completion
+
+LONG, LONG_ANSWER, PROMPTS = 2000, 16, 3
+OWN, STEADY = 64, 192
+
+
+class LongPrefill(Basic):
+    name = "long-prefill"
+    title = f"steady streams of {STEADY} tokens while {PROMPTS} prompts of {LONG} tokens arrive"
+    key_metrics = ("itl_p99_ms", "total_tok_s")
+    needs = Needs(slot_tokens=2304)
+
+    def prepare(self, load: Load) -> Plan:
+        decoders = [
+            Client(
+                (completion(load.draw(OWN, "steady", client), STEADY, role="steady"),),
+                role="steady",
+            )
+            for client in range(max(1, min(load.clients, load.slots - 1)))
+        ]
+        prompts = [load.draw(LONG, "long", index) for index in range(PROMPTS)]
+        prefill = Client(
+            tuple(completion(prompt, LONG_ANSWER, role="prefill") for prompt in prompts),
+            role="prefill",
+            after="steady",
+        )
+        return Plan(
+            (*decoders, prefill),
+            latency_role="steady",
+            latency_during="prefill",
+            first_token_role="prefill",
+        )
+
+
+SCENARIO = LongPrefill()

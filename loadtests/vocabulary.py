@@ -1,0 +1,47 @@
+"""The tokens that a GGUF's vocabulary has, read without its weights."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from pathlib import Path
+from typing import Any
+
+from loadtests.prompts import PromptSource, ordinary_tokens
+
+
+def token_attributes(model: Path) -> list[int]:
+    """llama.cpp's attribute bits of every token of the model's vocabulary, by id."""
+    llama_cpp = quiet_llama_cpp()
+    params = llama_cpp.llama_model_default_params()
+    params.vocab_only = True
+    handle = llama_cpp.llama_model_load_from_file(str(model).encode(), params)
+    if not handle:
+        raise ValueError(f"{model}: llama.cpp cannot read a vocabulary from it")
+    try:
+        vocab = llama_cpp.llama_model_get_vocab(handle)
+        count = llama_cpp.llama_vocab_n_tokens(vocab)
+        return [int(llama_cpp.llama_vocab_get_attr(vocab, token)) for token in range(count)]
+    finally:
+        llama_cpp.llama_model_free(handle)
+
+
+def prompt_source(model: Path) -> PromptSource:
+    """Prompts of the model's ordinary text tokens."""
+    return PromptSource(ordinary_tokens(token_attributes(model)))
+
+
+_callbacks: list[object] = []
+"""What llama.cpp holds a bare pointer to, kept alive."""
+
+
+@functools.cache
+def quiet_llama_cpp() -> Any:
+    """llama.cpp's bindings, ready for use, without its log."""
+    import llama_cpp
+
+    silence = llama_cpp.llama_log_callback(lambda level, text, data: None)
+    _callbacks.append(silence)
+    llama_cpp.llama_log_set(silence, ctypes.c_void_p())
+    llama_cpp.llama_backend_init()
+    return llama_cpp
