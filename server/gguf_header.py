@@ -135,7 +135,8 @@ class _Reader:
     def header(self) -> GgufHeader:
         try:
             return self._header()
-        except struct.error:
+        except (struct.error, OverflowError):
+            # OverflowError: a damaged length leads beyond what an address can be.
             raise GgufError("is incomplete: it ends within its header") from None
         except UnicodeDecodeError:
             raise GgufError("is damaged: its metadata can't be read") from None

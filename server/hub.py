@@ -40,7 +40,7 @@ def fetch(
     shows the progress. Raises ModelFileError.
     """
     name, quant = _parse(repo)
-    hub = _Hub(name, token, endpoint, cache, offline)
+    hub = _Hub(name, _checked(token), endpoint, cache, offline)
     names = hub.file_names()
     chosen = _named(file, names, name) if file else _choose(names, quant, name)
     paths = [hub.download(part) for part in _parts(chosen, names, name)]
@@ -53,6 +53,14 @@ def _parse(repo: str) -> tuple[str, str | None]:
         raise ModelFileError(f"a repository looks like user/repo or user/repo:quant, not {repo}")
     quant = match["quant"]
     return match["repo"], None if quant == "latest" else quant
+
+
+def _checked(token: str | None) -> str | None:
+    """The token without the newline that files and secrets end with."""
+    token = (token or "").strip()
+    if not re.fullmatch(r"[!-~]*", token):
+        raise ModelFileError("the Hugging Face token has a character that no token has")
+    return token or None
 
 
 def _named(file: str, names: list[str], repo: str) -> str:
