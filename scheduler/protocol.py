@@ -283,8 +283,8 @@ class Codec:
 
     def __init__(self) -> None:
         self._encoder = msgspec.msgpack.Encoder()
-        self._commands = msgspec.msgpack.Decoder(Command)
-        self._messages = msgspec.msgpack.Decoder(Message)
+        self._commands: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
+        self._messages: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 
     def encode(self, item: Command | Message) -> bytes:
         """Serialize one message."""

@@ -1,0 +1,52 @@
+"""Install the pinned llama-cpp-python and show progress while pip compiles it.
+
+Run by make in the project's virtual environment; compiler flags come from the environment.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+NINJA_STEP = re.compile(r"\[(\d+)/(\d+)\]")
+
+
+def requirement() -> str:
+    """The pin in pyproject.toml, so that the version stands in one place."""
+    project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+    return next(line for line in project["dependencies"] if line.startswith("llama-cpp-python"))
+
+
+def main() -> int:
+    """Run pip verbosely and reduce the compiler's output to one moving line."""
+    command = [sys.executable, "-m", "pip", "install", "--verbose", requirement()]
+    tail: list[str] = []
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as pip:
+        assert pip.stdout is not None
+        shown = 0
+        for line in pip.stdout:
+            tail = [*tail[-40:], line]
+            step = NINJA_STEP.search(line)
+            if step is None:
+                continue
+            percent = 100 * int(step[1]) // int(step[2])
+            if sys.stdout.isatty():
+                print(f"\r    compiling: {percent:3d} %", end="", flush=True)
+            elif percent >= shown + 10:
+                shown = percent
+                print(f"    compiling: {percent:3d} %", flush=True)
+    if sys.stdout.isatty():
+        print("\r" + " " * 24 + "\r", end="")
+    if pip.returncode != 0:
+        print("".join(tail), file=sys.stderr)
+        print("llama-cpp-python could not be built; is there a C++ compiler?", file=sys.stderr)
+    return pip.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""What the engine needs of the hardware side; `llama` drives llama.cpp, `fake` imitates it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Tokens
+from typing import Protocol
+
+from scheduler.prefix import CacheAbilities
+from scheduler.protocol import ModelInfo, Submit
+from scheduler.sequence import CacheEdit, Chunk, Sample
+
+
+class BackendError(Exception):
+    """The context can't go on with what it was doing.
+
+        BackendError
+        ├── LoadError      the model or its context could not be made
+        ├── SamplerError   a sequence's samplers could not be made; only that sequence is affected
+        └── DecodeError    a batch failed; the cells of its sequences are in doubt
+    """
+
+
+class LoadError(BackendError):
+    """The model or its context could not be made; the message is for the operator."""
+
+
+class SamplerError(BackendError):
+    """The samplers or the constraint of one sequence could not be made."""
+
+
+class DecodeError(BackendError):
+    """A batch failed in llama.cpp."""
+
+
+class Sampler(Protocol):
+    """The sampling state of one sequence: random numbers, penalties, grammar."""
+
+    def sample(self, row: int) -> Sample:
+        """Pick a token from row `row` of the last batch's logits, and remember it."""
+        ...
+
+    def close(self) -> None:
+        """Free what it holds; it can't be used afterwards."""
+        ...
+
+
+class Backend(Protocol):
+    """A model with a context of `info.n_slots` sequences.
+
+    Not thread-safe: one thread makes all calls. The arguments come from the scheduler, which
+    keeps slots, positions and batch sizes in range; a backend checks them all the same, because
+    llama.cpp answers a wrong one by ending the process.
+    """
+
+    @property
+    def info(self) -> ModelInfo:
+        """Facts about the model and its context."""
+        ...
+
+    @property
+    def end_tokens(self) -> frozenset[int]:
+        """The tokens that end a generation."""
+        ...
+
+    @property
+    def abilities(self) -> CacheAbilities:
+        """What the model's memory can do."""
+        ...
+
+    def edit(self, edit: CacheEdit) -> None:
+        """Copy or drop cells."""
+        ...
+
+    def decode(self, chunks: Tokens[Chunk]) -> None:
+        """Compute a batch. Afterwards row i holds the logits of the i-th chunk that wants them.
+
+        Raises `DecodeError`.
+        """
+        ...
+
+    def sampler(self, submit: Submit) -> Sampler:
+        """Samplers for a sequence that starts. Raises `SamplerError`."""
+        ...
+
+    def close(self) -> None:
+        """Free the context and the model."""
+        ...

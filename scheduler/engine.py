@@ -1,0 +1,143 @@
+"""The loop's body: schedule, decode, sample, update."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from scheduler.backend import Backend, DecodeError, Sampler, SamplerError
+from scheduler.protocol import (
+    Abort,
+    Event,
+    Finished,
+    FinishReason,
+    Inspect,
+    SlotReport,
+    StepOutputs,
+    StepStats,
+    Submit,
+)
+from scheduler.scheduler import Limits, Scheduler
+from scheduler.sequence import Sample, Step
+
+logger = logging.getLogger(__name__)
+
+Clock = Callable[[], float]
+
+
+class Engine:
+    """Runs sequences on a backend, one step at a time.
+
+    It knows no socket: commands come in by calls, messages go out as return values, so it runs
+    in a process of its own or inside a test.
+    """
+
+    def __init__(self, backend: Backend, clock: Clock, *, n_batch: int, itl_target: float) -> None:
+        info = backend.info
+        limits = Limits(
+            n_slots=info.n_slots,
+            n_ctx_slot=info.n_ctx_slot,
+            n_ctx=info.n_ctx,
+            n_batch=n_batch,
+            end_tokens=backend.end_tokens,
+            abilities=backend.abilities,
+            itl_target=itl_target,
+        )
+        self.scheduler = Scheduler(limits)
+        self.last_send_seconds = 0.0
+        self._backend = backend
+        self._clock = clock
+        self._samplers: dict[int, Sampler] = {}
+        self._events: list[Event] = []
+
+    @property
+    def has_work(self) -> bool:
+        """Whether `step` would do anything."""
+        return self.scheduler.has_work or bool(self._events)
+
+    def submit(self, command: Submit) -> None:
+        """Queue a sequence; a refusal is reported by the next step."""
+        try:
+            sampler = self._backend.sampler(command)
+        except SamplerError as error:
+            refusal = Finished(command.request_id, FinishReason.FAILED, str(error))
+            self._events.append(refusal)
+            return
+        self._samplers[command.request_id] = sampler
+        self._events.extend(self.scheduler.submit(command))
+
+    def abort(self, command: Abort) -> None:
+        """End sequences before the next step."""
+        self._events.extend(self.scheduler.abort(command.request_ids))
+
+    def inspect(self, command: Inspect) -> SlotReport:
+        """Report every slot."""
+        scheduler = self.scheduler
+        return SlotReport(command.query_id, scheduler.states(), len(scheduler.waiting))
+
+    def step(self) -> StepOutputs:
+        """Do one step for every sequence that can go on."""
+        begin = self._clock()
+        step = self.scheduler.schedule()
+        scheduled = self._clock()
+        failure = self._decode(step)
+        decoded = self._clock()
+        samples = [] if failure else self._sample(step)
+        sampled = self._clock()
+        events = [*self._events, *step.started]
+        events += self.scheduler.fail_running(failure) if failure else self._update(step, samples)
+        self._events = []
+        self._forget(events)
+        updated = self._clock()
+        if step.chunks and not failure:
+            self.scheduler.budget.observe(
+                step.num_decode_tokens, step.num_prefill_tokens, sampled - scheduled
+            )
+        stats = StepStats(
+            schedule_seconds=scheduled - begin,
+            decode_seconds=decoded - scheduled,
+            sample_seconds=sampled - decoded,
+            update_seconds=updated - sampled,
+            send_seconds=self.last_send_seconds,
+            num_decode_tokens=step.num_decode_tokens,
+            num_prefill_tokens=step.num_prefill_tokens,
+            num_running=len(self.scheduler.running),
+            num_waiting=len(self.scheduler.waiting),
+            num_cache_tokens=self.scheduler.num_cache_tokens,
+        )
+        return StepOutputs(updated, events, stats)
+
+    def close(self) -> None:
+        """Free every sampler and the backend."""
+        for sampler in self._samplers.values():
+            sampler.close()
+        self._samplers.clear()
+        self._backend.close()
+
+    def _decode(self, step: Step) -> str:
+        """Edit the cache and compute the batch; returns what went wrong, if anything."""
+        try:
+            for edit in step.edits:
+                self._backend.edit(edit)
+            if step.chunks:
+                self._backend.decode(step.chunks)
+        except DecodeError as error:
+            logger.error("a step failed: %s", error)
+            return str(error)
+        return ""
+
+    def _sample(self, step: Step) -> list[Sample]:
+        return [
+            self._samplers[chunk.sequence.request_id].sample(row)
+            for row, chunk in enumerate(step.sampled())
+        ]
+
+    def _update(self, step: Step, samples: list[Sample]) -> list[Event]:
+        return self.scheduler.update(step, samples)
+
+    def _forget(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, Finished):
+                sampler = self._samplers.pop(event.request_id, None)
+                if sampler is not None:
+                    sampler.close()

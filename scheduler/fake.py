@@ -1,0 +1,124 @@
+"""A backend without a model, for tests: cells are lists, and a token depends on all before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Sequence as Tokens
+from dataclasses import dataclass, field
+
+from scheduler.backend import DecodeError
+from scheduler.prefix import CacheAbilities
+from scheduler.protocol import ModelInfo, Submit, TokenLogprobs
+from scheduler.sequence import CacheEdit, Chunk, CopyPrefix, Sample
+
+END_TOKEN = 2
+"""The fake vocabulary's end-of-generation token."""
+
+NextToken = Callable[[list[int]], int]
+
+
+def hashed_token(tokens: list[int]) -> int:
+    """A token in [10, 250) that changes with any token before it."""
+    state = 0x811C9DC5
+    for token in tokens:
+        state = ((state ^ token) * 0x01000193) & 0xFFFFFFFF
+    return 10 + state % 240
+
+
+@dataclass
+class FakeBackend:
+    """Keeps every slot's cells as a list of tokens, and refuses what would abort llama.cpp.
+
+    `next_token` is the model: it maps the tokens so far to the one that follows.
+    """
+
+    n_slots: int = 4
+    n_ctx_slot: int = 256
+    n_ctx: int = 0
+    n_batch: int = 64
+    n_vocab: int = 256
+    next_token: NextToken = hashed_token
+    abilities: CacheAbilities = field(default_factory=CacheAbilities)
+    fail_on: Callable[[Tokens[Chunk]], bool] = lambda chunks: False
+    num_computed: int = 0
+    """Rows computed so far, which is what prefix reuse saves."""
+
+    def __post_init__(self) -> None:
+        self.cells: list[list[int]] = [[] for _ in range(self.n_slots)]
+        self.rows: list[list[int]] = []
+
+    @property
+    def info(self) -> ModelInfo:
+        return ModelInfo(
+            n_ctx=self.n_ctx or self.n_slots * self.n_ctx_slot,
+            n_ctx_slot=self.n_ctx_slot,
+            n_slots=self.n_slots,
+            n_vocab=self.n_vocab,
+            n_params=0,
+            size_bytes=0,
+            description="fake",
+            file_type="none",
+            system_info="",
+            can_trim=self.abilities.can_trim,
+        )
+
+    @property
+    def end_tokens(self) -> frozenset[int]:
+        return frozenset({END_TOKEN})
+
+    def edit(self, edit: CacheEdit) -> None:
+        """Copy or drop cells; a range that is not there is an error."""
+        if isinstance(edit, CopyPrefix):
+            if edit.length > len(self.cells[edit.source]) or edit.source == edit.target:
+                raise AssertionError(f"{edit} reaches beyond what the source holds")
+            self.cells[edit.target] = self.cells[edit.source][: edit.length]
+        else:
+            if edit.length > len(self.cells[edit.slot]):
+                raise AssertionError(f"{edit} reaches beyond what the slot holds")
+            del self.cells[edit.slot][edit.length :]
+
+    def decode(self, chunks: Tokens[Chunk]) -> None:
+        """Append each chunk's tokens to its slot's cells."""
+        if self.fail_on(chunks):
+            raise DecodeError("the fake was told to fail")
+        if sum(chunk.num_tokens for chunk in chunks) > self.n_batch:
+            raise AssertionError("the batch is larger than n_batch")
+        self.rows = []
+        for chunk in chunks:
+            cells = self.cells[chunk.slot]
+            if chunk.start != len(cells):
+                raise AssertionError(f"position {chunk.start} after {len(cells)} cells")
+            cells.extend(chunk.sequence.tokens[chunk.start : chunk.stop])
+            if len(cells) > self.n_ctx_slot:
+                raise AssertionError("more cells than the slot has")
+            self.num_computed += chunk.num_tokens
+            if chunk.wants_logits:
+                self.rows.append(list(cells))
+        if sum(map(len, self.cells)) > self.info.n_ctx:
+            raise AssertionError("more cells than the cache has")
+
+    def sampler(self, submit: Submit) -> FakeSampler:
+        """A sampler that takes the fake model's one answer."""
+        return FakeSampler(self, submit)
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+@dataclass
+class FakeSampler:
+    """Greedy, over a distribution with one token in it."""
+
+    backend: FakeBackend
+    submit: Submit
+
+    def sample(self, row: int) -> Sample:
+        """The token that the fake model puts after the row's cells."""
+        token = self.backend.next_token(self.backend.rows[row])
+        n_top = self.submit.sampling.top_logprobs
+        if n_top < 0:
+            return Sample(token)
+        return Sample(token, TokenLogprobs(0.0, [(token, 0.0)][:n_top]))
+
+    def close(self) -> None:
+        """Nothing to free."""

@@ -1,0 +1,305 @@
+"""The one file that drives a llama.cpp model and context.
+
+Cells of the KV cache come in one of two layouts. Partitioned: every slot has a stream of its
+own, `pad256(n_ctx / n_slots)` cells. Unified: all slots share one stream, in which copying a
+prefix is bookkeeping only, but attention looks at every cell in use.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+from collections.abc import Sequence as Tokens
+from typing import Any
+
+import numpy as np
+from llama_cpp import llama_cpp as lib
+
+from scheduler.backend import DecodeError, LoadError
+from scheduler.constraint import ConstraintCompiler
+from scheduler.cpus import usable_cores
+from scheduler.prefix import CacheAbilities
+from scheduler.protocol import EngineConfig, ModelInfo, Submit
+from scheduler.sampling import Candidates, LlamaSampler, Logits, Vocabulary
+from scheduler.sequence import CacheEdit, Chunk, CopyPrefix
+
+logger = logging.getLogger(__name__)
+
+CACHE_TYPES = {
+    "f32": lib.GGML_TYPE_F32,
+    "f16": lib.GGML_TYPE_F16,
+    "bf16": 30,  # the bindings have no name for it
+    "q8_0": lib.GGML_TYPE_Q8_0,
+    "q4_0": lib.GGML_TYPE_Q4_0,
+    "q4_1": lib.GGML_TYPE_Q4_1,
+    "iq4_nl": lib.GGML_TYPE_IQ4_NL,
+    "q5_0": lib.GGML_TYPE_Q5_0,
+    "q5_1": lib.GGML_TYPE_Q5_1,
+}
+FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
+SPLIT_MODES = {"none": 0, "layer": 1, "row": 2, "tensor": 3}
+ROPE_SCALINGS = {"": -1, "none": 0, "linear": 1, "yarn": 2}
+
+_fast = ctypes.PyDLL(lib._lib._name)
+_get_logits = _fast.llama_get_logits
+_get_logits.argtypes = [ctypes.c_void_p]
+_get_logits.restype = ctypes.c_void_p
+
+
+class LlamaBackend:
+    """A loaded model with a context of `config.n_slots` sequences. Raises `LoadError`."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        self._config = config
+        lib.llama_backend_init()
+        self._model = _load_model(config)
+        self._context = _make_context(self._model, config)
+        self._memory = lib.llama_get_memory(self._context)
+        self._vocab = lib.llama_model_get_vocab(self._model)
+        self._batch = _Batch(lib.llama_n_batch(self._context))
+        self._info = self._describe()
+        self._candidates = Candidates(self._info.n_vocab)
+        self._vocabulary = Vocabulary(
+            self._vocab, self._info.n_vocab, self._info.n_ctx_slot, _suppressed(self._vocab)
+        )
+        self._constraints = ConstraintCompiler(self._vocab)
+        self._end_tokens = frozenset(
+            token for token in range(self._info.n_vocab) if lib.llama_vocab_is_eog(self._vocab, token)
+        )
+        if config.warmup:
+            self._warm_up()
+
+    @property
+    def info(self) -> ModelInfo:
+        return self._info
+
+    @property
+    def end_tokens(self) -> frozenset[int]:
+        return self._end_tokens
+
+    @property
+    def abilities(self) -> CacheAbilities:
+        return CacheAbilities(can_trim=self._info.can_trim, can_copy=self._info.can_trim)
+
+    @property
+    def context(self) -> int:
+        """Address of the context, for samplers that read its logits."""
+        return self._context
+
+    def edit(self, edit: CacheEdit) -> None:
+        """Copy or drop cells."""
+        if isinstance(edit, CopyPrefix):
+            self._copy(edit)
+        else:
+            self._trim(edit.slot, edit.length)
+
+    def decode(self, chunks: Tokens[Chunk]) -> None:
+        """Compute the chunks in one batch. Raises `DecodeError`."""
+        self._check(chunks)
+        self._batch.fill(chunks)
+        code = lib.llama_decode(self._context, self._batch.struct)
+        if code != 0:
+            lib.llama_memory_clear(self._memory, True)
+            raise DecodeError(f"llama_decode returned {code}")
+        if self._batch.output_indices:
+            self._logits_address = _get_logits(self._context)
+
+    def row(self, index: int) -> Logits:
+        """A writable view of a row of the last batch's logits, shape (n_vocab,)."""
+        n_vocab = self._info.n_vocab
+        address = self._logits_address + index * n_vocab * 4
+        return np.frombuffer((ctypes.c_float * n_vocab).from_address(address), dtype=np.float32)
+
+    def batch_index(self, index: int) -> int:
+        """Position in the batch of the token that a row belongs to."""
+        return self._batch.output_indices[index]
+
+    def sampler(self, submit: Submit) -> LlamaSampler:
+        """Samplers for a sequence that starts. Raises `SamplerError`."""
+        matcher = None
+        if submit.constraint is not None:
+            matcher = self._constraints.matcher(submit.constraint)
+        return LlamaSampler(submit, self, self._vocabulary, self._candidates, matcher)
+
+    def close(self) -> None:
+        """Free the context and the model."""
+        lib.llama_free(self._context)
+        lib.llama_model_free(self._model)
+
+    def _check(self, chunks: Tokens[Chunk]) -> None:
+        """llama.cpp ends the process over a wrong position or size; say so before it does."""
+        info = self._info
+        if sum(chunk.num_tokens for chunk in chunks) > self._batch.size:
+            raise DecodeError("a batch is larger than n_batch")
+        for chunk in chunks:
+            if not (0 <= chunk.slot < info.n_slots and chunk.stop <= info.n_ctx_slot):
+                raise DecodeError(f"slot {chunk.slot} can't hold {chunk.stop} tokens")
+            tokens = chunk.sequence.tokens[chunk.start : chunk.stop]
+            if min(tokens) < 0 or max(tokens) >= info.n_vocab:
+                raise DecodeError("a token is outside the vocabulary")
+
+    def _copy(self, edit: CopyPrefix) -> None:
+        if self._config.kv_unified:
+            lib.llama_memory_seq_rm(self._memory, edit.target, -1, -1)
+            lib.llama_memory_seq_cp(self._memory, edit.source, edit.target, 0, edit.length)
+        else:
+            # Between streams llama.cpp copies all or aborts, so copy all and drop the tail.
+            lib.llama_memory_seq_cp(self._memory, edit.source, edit.target, -1, -1)
+            self._trim(edit.target, edit.length)
+
+    def _trim(self, slot: int, length: int) -> None:
+        if not lib.llama_memory_seq_rm(self._memory, slot, length, -1):
+            raise DecodeError(f"the model's memory can't drop the tail of slot {slot}")
+
+    def _warm_up(self) -> None:
+        """Touch all weights once, so that the first request doesn't pay for page faults."""
+        lib.llama_set_warmup(self._context, True)
+        token = max(lib.llama_vocab_bos(self._vocab), 0)
+        self._batch.fill_rows([token], [0], 0)
+        lib.llama_decode(self._context, self._batch.struct)
+        lib.llama_memory_clear(self._memory, True)
+        lib.llama_synchronize(self._context)
+        lib.llama_set_warmup(self._context, False)
+
+    def _can_trim(self) -> bool:
+        """Find out by trying, on a sequence of two tokens."""
+        if lib.llama_model_n_swa(self._model) > 0 and not self._config.swa_full:
+            return False  # cells that slid out of the window can't come back
+        self._batch.fill_rows([0, 0], [0, 1], 0)
+        if lib.llama_decode(self._context, self._batch.struct) != 0:
+            return False
+        able = lib.llama_memory_seq_rm(self._memory, 0, 1, -1)
+        lib.llama_memory_clear(self._memory, True)
+        return bool(able)
+
+    def _describe(self) -> ModelInfo:
+        buffer = ctypes.create_string_buffer(256)
+        lib.llama_model_desc(self._model, buffer, len(buffer))
+        file_type = lib.llama_ftype_name(lib.llama_model_ftype(self._model)) or b""
+        return ModelInfo(
+            n_ctx=lib.llama_n_ctx(self._context),
+            n_ctx_slot=lib.llama_n_ctx_seq(self._context),
+            n_slots=lib.llama_n_seq_max(self._context),
+            n_vocab=lib.llama_vocab_n_tokens(self._vocab),
+            n_params=lib.llama_model_n_params(self._model),
+            size_bytes=lib.llama_model_size(self._model),
+            description=buffer.value.decode(errors="replace"),
+            file_type=file_type.decode(errors="replace"),
+            system_info=lib.llama_print_system_info().decode(errors="replace"),
+            can_trim=self._can_trim(),
+        )
+
+
+class _Batch:
+    """A `llama_batch` over numpy arrays, which are filled by slices rather than by calls."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.output_indices: list[int] = []
+        self._tokens = np.zeros(size, dtype=np.int32)
+        self._positions = np.zeros(size, dtype=np.int32)
+        self._counts = np.ones(size, dtype=np.int32)
+        self._slots = np.zeros(size, dtype=np.int32)
+        self._outputs = np.zeros(size, dtype=np.int8)
+        addresses = self._slots.ctypes.data + np.arange(size, dtype=np.uint64) * 4
+        self._slot_pointers = addresses.astype(np.uint64)
+        self.struct = lib.llama_batch(
+            0,
+            _pointer(self._tokens, ctypes.c_int32),
+            None,
+            _pointer(self._positions, ctypes.c_int32),
+            _pointer(self._counts, ctypes.c_int32),
+            _pointer(self._slot_pointers, ctypes.POINTER(ctypes.c_int32)),
+            _pointer(self._outputs, ctypes.c_int8),
+        )
+
+    def fill(self, chunks: Tokens[Chunk]) -> None:
+        """Lay the chunks out one after the other; slots must rise, or llama.cpp splits more."""
+        tokens: list[int] = []
+        positions: list[int] = []
+        slots: list[int] = []
+        self.output_indices = []
+        for chunk in chunks:
+            tokens += chunk.sequence.tokens[chunk.start : chunk.stop]
+            positions += range(chunk.start, chunk.stop)
+            slots += [chunk.slot] * chunk.num_tokens
+            if chunk.wants_logits:
+                self.output_indices.append(len(tokens) - 1)
+        self._write(tokens, positions, slots)
+
+    def fill_rows(self, tokens: list[int], positions: list[int], slot: int) -> None:
+        """Rows of one slot, without logits."""
+        self.output_indices = []
+        self._write(tokens, positions, [slot] * len(tokens))
+
+    def _write(self, tokens: list[int], positions: list[int], slots: list[int]) -> None:
+        count = len(tokens)
+        self._tokens[:count] = tokens
+        self._positions[:count] = positions
+        self._slots[:count] = slots
+        self._outputs[:count] = 0
+        self._outputs[self.output_indices] = 1
+        self.struct.n_tokens = count
+
+
+def _pointer(array: np.ndarray[Any, Any], kind: Any) -> Any:
+    return ctypes.cast(array.ctypes.data, ctypes.POINTER(kind))
+
+
+def _suppressed(vocab: Any) -> tuple[int, ...]:
+    count = ctypes.c_int32(0)
+    tokens = lib.llama_vocab_get_suppress_tokens(vocab, ctypes.byref(count))
+    return tuple(tokens[i] for i in range(count.value)) if tokens else ()
+
+
+def _load_model(config: EngineConfig) -> Any:
+    params = lib.llama_model_default_params()
+    params.n_gpu_layers = config.n_gpu_layers
+    params.main_gpu = config.main_gpu
+    params.split_mode = SPLIT_MODES[config.split_mode]
+    params.load_mode = config.use_mmap + 2 * config.use_mlock
+    params.check_tensors = config.check_tensors
+    if config.tensor_split:
+        shares = (ctypes.c_float * lib.llama_max_devices())(*config.tensor_split)
+        params.tensor_split = shares
+    model = lib.llama_model_load_from_file(config.model_path.encode(), params)
+    if not model:
+        raise LoadError(f"llama.cpp can't load {config.model_path}")
+    return model
+
+
+def _make_context(model: Any, config: EngineConfig) -> Any:
+    threads = config.n_threads or usable_cores()
+    params = lib.llama_context_default_params()
+    params.n_ctx = config.n_ctx
+    params.n_batch = max(config.n_batch, config.n_slots)
+    params.n_ubatch = min(config.n_ubatch, params.n_batch)
+    params.n_seq_max = config.n_slots
+    params.n_outputs_max = 0
+    params.n_threads = threads
+    params.n_threads_batch = config.n_threads_batch or threads
+    params.flash_attn_type = FLASH_ATTENTION[config.flash_attn]
+    params.type_k = CACHE_TYPES[config.cache_type_k]
+    params.type_v = CACHE_TYPES[config.cache_type_v]
+    params.kv_unified = config.kv_unified
+    params.offload_kqv = config.kv_offload
+    params.op_offload = config.op_offload
+    params.swa_full = config.swa_full
+    params.no_perf = True
+    _set_rope(params, config)
+    context = lib.llama_init_from_model(model, params)
+    if not context:
+        lib.llama_model_free(model)
+        raise LoadError(f"llama.cpp can't make a context of {config.n_ctx} tokens")
+    return context
+
+
+def _set_rope(params: Any, config: EngineConfig) -> None:
+    params.rope_scaling_type = ROPE_SCALINGS[config.rope_scaling]
+    params.rope_freq_base = config.rope_freq_base
+    params.rope_freq_scale = config.rope_freq_scale
+    params.yarn_orig_ctx = config.yarn_orig_ctx
+    params.yarn_ext_factor = config.yarn_ext_factor
+    params.yarn_attn_factor = config.yarn_attn_factor
+    params.yarn_beta_slow = config.yarn_beta_slow
+    params.yarn_beta_fast = config.yarn_beta_fast

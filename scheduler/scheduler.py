@@ -1,0 +1,273 @@
+"""Pure policy: which sequences run, in which slots, and what each step computes.
+
+No clock, no socket, no tensor: time and samples are passed in, plans and events come out.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from scheduler.budget import PrefillBudget
+from scheduler.prefix import CacheAbilities, Placement, Wait, place
+from scheduler.protocol import (
+    Event,
+    Finished,
+    FinishReason,
+    Generated,
+    Prefilled,
+    SlotState,
+    Started,
+    Submit,
+)
+from scheduler.sequence import CacheEdit, Chunk, CopyPrefix, Sample, Sequence, Slot, Step, Trim
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the context was made with, in tokens."""
+
+    n_slots: int
+    n_ctx_slot: int
+    """Cells that one sequence may use."""
+    n_ctx: int
+    """Cells of all slots together; in unified mode fewer than the slots could use."""
+    n_batch: int
+    end_tokens: frozenset[int]
+    abilities: CacheAbilities
+    itl_target: float = 0.1
+    """Seconds between tokens that running streams should see."""
+
+
+class Scheduler:
+    """Owns the queue and the slots.
+
+    The engine calls `schedule`, carries the step out, and hands the samples to `update`.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.waiting: deque[Sequence] = deque()
+        self.slots = [Slot(id) for id in range(limits.n_slots)]
+        self.budget = PrefillBudget(limits.itl_target, limits.n_batch)
+        self._step_number = 0
+
+    @property
+    def running(self) -> list[Sequence]:
+        """The sequences that have a slot, in slot order."""
+        return [slot.sequence for slot in self.slots if slot.sequence is not None]
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a step would do anything."""
+        return bool(self.waiting) or any(not slot.is_idle for slot in self.slots)
+
+    @property
+    def num_cache_tokens(self) -> int:
+        """Cells in use, of running and of idle slots."""
+        return sum(slot.num_tokens for slot in self.slots)
+
+    def submit(self, submit: Submit) -> list[Event]:
+        """Queue a sequence, or refuse it with its terminal event."""
+        problem = self._problem(submit)
+        if problem:
+            return [Finished(submit.request_id, FinishReason.FAILED, problem)]
+        self.waiting.append(Sequence.from_submit(submit))
+        return []
+
+    def _problem(self, submit: Submit) -> str:
+        length = len(submit.prompt) + len(submit.resumed)
+        if length == 0:
+            return "the prompt is empty"
+        if length > self.limits.n_ctx_slot:
+            return f"{length} tokens do not fit a slot of {self.limits.n_ctx_slot}"
+        if submit.slot is not None and not 0 <= submit.slot < self.limits.n_slots:
+            return f"there is no slot {submit.slot}"
+        return ""
+
+    def abort(self, request_ids: Iterable[int]) -> list[Event]:
+        """End sequences wherever they are; ids that already ended are ignored."""
+        gone = set(request_ids)
+        ended = [s for s in (*self.waiting, *self.running) if s.request_id in gone]
+        return [self.finish(sequence, FinishReason.ABORTED) for sequence in ended]
+
+    def finish(self, sequence: Sequence, reason: FinishReason, message: str = "") -> Event:
+        """End one sequence; its slot keeps the computed tokens for others to reuse."""
+        if sequence.slot is None:
+            self.waiting.remove(sequence)
+        else:
+            self._release(sequence)
+        return Finished(sequence.request_id, reason, message)
+
+    def fail_running(self, message: str) -> list[Event]:
+        """End every running sequence and forget all cells, after the context broke."""
+        events = [self.finish(s, FinishReason.FAILED, message) for s in self.running]
+        for slot in self.slots:
+            slot.tokens, slot.num_tokens = [], 0
+        return events
+
+    def schedule(self) -> Step:
+        """Plan the next step: admit what can start, then share out the token budget."""
+        self._step_number += 1
+        started: list[Started] = []
+        edits: list[CacheEdit] = []
+        self._admit(started, edits)
+        shares = self._shares()
+        self._make_room(shares, edits)
+        chunks = [self._chunk(sequence, count) for sequence, count in shares.items()]
+        chunks.sort(key=lambda chunk: chunk.slot)
+        return Step(tuple(started), tuple(edits), tuple(chunks))
+
+    def update(self, step: Step, samples: list[Sample]) -> list[Event]:
+        """Record what the step computed; `samples` are in the order of `step.sampled()`."""
+        events: list[Event] = []
+        remaining = iter(samples)
+        for chunk in step.chunks:
+            sequence = chunk.sequence
+            if sequence.slot is None:
+                continue
+            sequence.slot.num_tokens = chunk.stop
+            if sequence.submit.report_progress and chunk.start < sequence.num_prompt_tokens:
+                done = min(chunk.stop, sequence.num_prompt_tokens)
+                events.append(Prefilled(sequence.request_id, done))
+            if chunk.wants_logits:
+                events.extend(self._append(sequence, next(remaining)))
+            elif sequence.reached_max_tokens and sequence.num_uncomputed_tokens == 0:
+                events.append(self.finish(sequence, FinishReason.MAX_TOKENS))
+        return events
+
+    def states(self) -> list[SlotState]:
+        """A picture of every slot, for `Inspect`."""
+        return [_state(slot) for slot in self.slots]
+
+    # --- admission ---
+
+    def _admit(self, started: list[Started], edits: list[CacheEdit]) -> None:
+        """Give free slots to the queue, in order; one that had better wait is passed over."""
+        if all(not slot.is_idle for slot in self.slots):
+            return
+        for sequence in tuple(self.waiting):
+            placement = place(sequence, self.slots, self.limits.abilities)
+            if isinstance(placement, Placement):
+                self.waiting.remove(sequence)
+                self._occupy(sequence, placement, edits)
+                started.extend(self._announce(sequence))
+            elif placement is None and sequence.submit.slot is None:
+                return
+            else:
+                assert placement is None or isinstance(placement, Wait)
+
+    def _occupy(self, sequence: Sequence, placement: Placement, edits: list[CacheEdit]) -> None:
+        slot, length = placement.slot, placement.length
+        if placement.source is not None:
+            edits.append(CopyPrefix(placement.source.id, slot.id, length))
+        elif slot.num_tokens > length:
+            edits.append(Trim(slot.id, length))
+        slot.tokens, slot.num_tokens = sequence.tokens, length
+        slot.sequence, sequence.slot = sequence, slot
+        sequence.num_cached_tokens = length
+
+    def _announce(self, sequence: Sequence) -> Iterable[Started]:
+        if sequence.was_started:  # it was preempted, and goes on
+            return
+        sequence.was_started = True
+        assert sequence.slot is not None
+        cached = min(sequence.num_cached_tokens, sequence.num_prompt_tokens)
+        yield Started(sequence.request_id, sequence.slot.id, cached)
+
+    def _release(self, sequence: Sequence) -> None:
+        slot = sequence.slot
+        assert slot is not None
+        slot.tokens = sequence.tokens[: slot.num_tokens]
+        slot.sequence, sequence.slot = None, None
+        slot.last_used = self._step_number
+
+    # --- the token budget ---
+
+    def _shares(self) -> dict[Sequence, int]:
+        """Tokens of each running sequence to compute: decodes first, then prefill, equally.
+
+        Equal shares are also the cheapest: llama.cpp computes the rows of several sequences
+        together only as far as all of them have rows left.
+        """
+        running = self.running
+        decoding = [s for s in running if s.num_uncomputed_tokens == 1]
+        prefilling = [s for s in running if s.num_uncomputed_tokens > 1]
+        shares = dict.fromkeys(decoding, 1)
+        left = self.budget.tokens(len(decoding))
+        prefilling.sort(key=lambda s: s.num_uncomputed_tokens)
+        for index, sequence in enumerate(prefilling):
+            share = min(sequence.num_uncomputed_tokens, left // (len(prefilling) - index))
+            if share > 0:
+                shares[sequence] = share
+                left -= share
+        return shares
+
+    def _chunk(self, sequence: Sequence, count: int) -> Chunk:
+        assert sequence.slot is not None
+        start = sequence.num_computed_tokens
+        stop = start + count
+        wants_logits = stop == len(sequence.tokens) and not sequence.reached_max_tokens
+        return Chunk(sequence, sequence.slot.id, start, stop, wants_logits)
+
+    def _make_room(self, shares: dict[Sequence, int], edits: list[CacheEdit]) -> None:
+        """Free cells for the step: idle prefixes first, oldest first, then whole sequences,
+        latest first; a preempted one goes back to the front of the queue."""
+        while self.num_cache_tokens + sum(shares.values()) > self.limits.n_ctx:
+            slot = self._victim()
+            if slot.sequence is not None:
+                sequence = slot.sequence
+                shares.pop(sequence, None)
+                self._release(sequence)
+                self.waiting.appendleft(sequence)
+            edits.append(Trim(slot.id, 0))
+            slot.tokens, slot.num_tokens = [], 0
+
+    def _victim(self) -> Slot:
+        idle = [slot for slot in self.slots if slot.is_idle and slot.num_tokens > 0]
+        if idle:
+            return min(idle, key=lambda slot: slot.last_used)
+        busy = [slot for slot in self.slots if slot.sequence is not None]
+        return max(busy, key=lambda slot: _request_id(slot))
+
+    # --- the end of a step ---
+
+    def _append(self, sequence: Sequence, sample: Sample) -> list[Event]:
+        sequence.tokens.append(sample.token)
+        logprobs = [] if sample.logprobs is None else [sample.logprobs]
+        events: list[Event] = [Generated(sequence.request_id, [sample.token], logprobs)]
+        reason = self._end(sequence)
+        if reason is not None:
+            events.append(self.finish(sequence, reason))
+        return events
+
+    def _end(self, sequence: Sequence) -> FinishReason | None:
+        if sequence.tokens[-1] in self.limits.end_tokens:
+            return FinishReason.STOP
+        if sequence.reached_max_tokens:
+            return FinishReason.MAX_TOKENS
+        if sequence.num_computed_tokens >= self.limits.n_ctx_slot:
+            return FinishReason.CONTEXT_FULL
+        return None
+
+
+def _request_id(slot: Slot) -> int:
+    return -1 if slot.sequence is None else slot.sequence.request_id
+
+
+def _state(slot: Slot) -> SlotState:
+    sequence = slot.sequence
+    if sequence is None:
+        return SlotState(slot=slot.id, num_cache_tokens=slot.num_tokens)
+    return SlotState(
+        slot=slot.id,
+        num_cache_tokens=slot.num_tokens,
+        request_id=sequence.request_id,
+        num_prompt_tokens=sequence.num_prompt_tokens,
+        num_prompt_tokens_computed=min(slot.num_tokens, sequence.num_prompt_tokens),
+        num_cached_tokens=sequence.num_cached_tokens,
+        num_generated_tokens=sequence.num_generated_tokens,
+        max_tokens=sequence.submit.max_tokens,
+        sampling=sequence.submit.sampling,
+    )

@@ -1,0 +1,158 @@
+"""The things that policy is about: sequences, slots, and the step that is planned from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from scheduler.protocol import UNLIMITED, Started, Submit, TokenLogprobs
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """One sequence's share of the KV cache.
+
+    `tokens[:num_tokens]` are the tokens whose keys and values the cells hold. While a sequence
+    runs here `tokens` is that sequence's own list, so there is one truth about both; afterwards
+    they stay as a prefix that later sequences can reuse.
+    """
+
+    id: int
+    tokens: list[int] = field(default_factory=list)
+    num_tokens: int = 0
+    sequence: Sequence | None = None
+    last_used: int = 0
+    """The number of the step that freed it, for least-recently-used choices."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no sequence runs here."""
+        return self.sequence is None
+
+
+@dataclass(slots=True, eq=False)
+class Sequence:
+    """A prompt and its answer on their way through the engine.
+
+        tokens:  | prompt .................. | answer so far ...... |
+        slot:    | num_computed_tokens ................ | uncomputed |
+                 | num_cached_tokens | (reused, not computed by us)
+
+    Every step lets the computed count catch up with the token count. A sequence whose last token
+    gets computed yields logits, from which the next token is sampled.
+    """
+
+    submit: Submit
+    tokens: list[int]
+    slot: Slot | None = None
+    num_cached_tokens: int = 0
+    was_started: bool = False
+
+    @classmethod
+    def from_submit(cls, submit: Submit) -> Sequence:
+        """A sequence that waits for a slot."""
+        return cls(submit, [*submit.prompt, *submit.resumed])
+
+    @property
+    def request_id(self) -> int:
+        """The id that the API process gave it."""
+        return self.submit.request_id
+
+    @property
+    def num_computed_tokens(self) -> int:
+        """How many of `tokens` are in the cache; none without a slot."""
+        return 0 if self.slot is None else self.slot.num_tokens
+
+    @property
+    def num_uncomputed_tokens(self) -> int:
+        """What is left to compute before the next token can be sampled."""
+        return len(self.tokens) - self.num_computed_tokens
+
+    @property
+    def num_prompt_tokens(self) -> int:
+        """Tokens that the client sent."""
+        return len(self.submit.prompt)
+
+    @property
+    def num_generated_tokens(self) -> int:
+        """Tokens of the answer so far."""
+        return len(self.tokens) - len(self.submit.prompt)
+
+    @property
+    def reached_max_tokens(self) -> bool:
+        """Whether the answer is as long as the client allowed."""
+        limit = self.submit.max_tokens
+        return limit != UNLIMITED and self.num_generated_tokens >= limit
+
+
+@dataclass(frozen=True, slots=True)
+class CopyPrefix:
+    """Give `target` the first `length` cells of `source`; what target held is gone."""
+
+    source: int
+    target: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trim:
+    """Drop every cell of `slot` from position `length` on."""
+
+    slot: int
+    length: int
+
+
+CacheEdit = CopyPrefix | Trim
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Compute `sequence.tokens[start:stop]` in `slot` in this step."""
+
+    sequence: Sequence
+    slot: int
+    start: int
+    stop: int
+    wants_logits: bool
+    """Whether a token is to be sampled after the chunk's last one."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Rows that the chunk adds to the batch."""
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One turn of the engine: cache edits first, then one batch of chunks, in slot order."""
+
+    started: tuple[Started, ...]
+    edits: tuple[CacheEdit, ...]
+    chunks: tuple[Chunk, ...]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to do at all."""
+        return not (self.started or self.edits or self.chunks)
+
+    @property
+    def num_decode_tokens(self) -> int:
+        """Rows that each continue an answer."""
+        return sum(1 for chunk in self.chunks if chunk.num_tokens == 1)
+
+    @property
+    def num_prefill_tokens(self) -> int:
+        """Rows of everything else."""
+        return sum(chunk.num_tokens for chunk in self.chunks if chunk.num_tokens > 1)
+
+    def sampled(self) -> Iterator[Chunk]:
+        """The chunks after which a token is sampled, in the batch's order."""
+        return (chunk for chunk in self.chunks if chunk.wants_logits)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A sampled token, with its log-probabilities if they were asked for."""
+
+    token: int
+    logprobs: TokenLogprobs | None = None
