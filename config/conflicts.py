@@ -45,8 +45,7 @@ def _check_sizes(settings: ServeSettings, given: Mapping[str, Given]) -> None:
             f"{given['ctx_size'].name} must be at least the number of slots "
             f"({settings.parallel}), got {settings.ctx_size}"
         )
-    if "ubatch_size" in given and "batch_size" in given:
-        _check_ubatch(settings, given)
+    _check_ubatch(settings, given)
     if settings.cache_type_v not in _UNQUANTIZED and settings.flash_attn == "off":
         raise ConfigError(
             f"{given['cache_type_v'].name} {settings.cache_type_v} needs flash attention, "
@@ -55,9 +54,13 @@ def _check_sizes(settings: ServeSettings, given: Mapping[str, Given]) -> None:
 
 
 def _check_ubatch(settings: ServeSettings, given: Mapping[str, Given]) -> None:
+    """A smaller batch given above the micro-batch, or alone, makes that follow; see load."""
+    small, large = given.get("ubatch_size"), given.get("batch_size")
+    if small is None or (large is not None and large.level > small.level):
+        return
     if settings.ubatch_size > settings.batch_size:
         raise ConfigError(
-            f"{given['ubatch_size'].name} must be at most {given['batch_size'].name} "
+            f"{small.name} must be at most {large.name if large else '--batch-size'} "
             f"({settings.batch_size}), got {settings.ubatch_size}"
         )
 

@@ -13,20 +13,21 @@ _COLUMN = 34
 _NARROWEST = 60
 _WIDEST = 110
 
-_INTRO = """\
-usage: llamapack serve [flags]
-
-Serve a GGUF model over HTTP. Without a model the embedded demo model is served.
-
-Each entry ends in its [default, variable]. A flag beats its variable, which beats the TOML
-file of --config, which beats the --preset. Every long switch has its opposite, --no-NAME;
-its variable takes true, 1, on, enabled, false, 0, off or disabled."""
+_USAGE = "usage: llamapack serve [flags]"
+_INTRO = (
+    "Serve a GGUF model over HTTP. Without a model the embedded demo model is served.",
+    "Each entry ends in its [default, variable]. A flag beats its variable, which beats the TOML "
+    "file of --config, which beats the --preset. Every long switch has its opposite, --no-NAME; "
+    "its variable takes true, 1, on, enabled, false, 0, off or disabled.",
+)
 
 
 def render_help(width: int, bold: bool = False) -> str:
     """The text for a terminal of `width` columns, with bold headings if asked."""
     width = max(_NARROWEST, min(width, _WIDEST))
-    lines = [_INTRO]
+    lines = [_USAGE]
+    for paragraph in _INTRO:
+        lines += ["", *_wrapped(paragraph, width)]
     for group in Group:
         lines += ["", f"\033[1m{group}\033[0m" if bold else str(group)]
         for setting in settings():
@@ -43,7 +44,7 @@ def default_text(setting: Setting) -> str:
     if isinstance(default, bool):
         return "on" if default else "off"
     if isinstance(default, tuple):
-        return (";" if setting.field == "samplers" else ",").join(str(item) for item in default)
+        return ",".join(str(item) for item in default)
     if isinstance(default, float):
         return f"{default:g}"
     return "" if default in (None, {}) else str(default)
@@ -85,16 +86,20 @@ def _spelled(spelling: Spelling) -> str:
 
 
 def _columns(left: str, sentence: str, details: str, width: int) -> Iterator[str]:
-    """The flags at the left, the sentence and the unbroken details at the right."""
+    """The flags at the left, the sentence and then the details at the right."""
     room = width - _COLUMN
-    text = textwrap.wrap(sentence, room, break_long_words=False, break_on_hyphens=False)
+    text = _wrapped(sentence, room)
     if details and len(text[-1]) + 1 + len(details) <= room:
         text[-1] += f" {details}"
     elif details:
-        text.append(details)
+        text += _wrapped(details, room)
     left = f"  {left}"
     if len(left) > _COLUMN - 2:
         yield left
         left = ""
     yield f"{left:<{_COLUMN}}{text[0]}"
     yield from (" " * _COLUMN + line for line in text[1:])
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)

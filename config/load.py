@@ -35,7 +35,8 @@ def load_settings(argv: Sequence[str], environ: Mapping[str, str]) -> ServeSetti
     except ValidationError as error:
         raise ConfigError(describe(error.errors()[0], merged)) from None
     check(settings, merged)
-    return settings
+    fitting = min(settings.ubatch_size, settings.batch_size)
+    return settings.model_copy(update={"ubatch_size": fitting})
 
 
 def _collect(argv: Sequence[str], environ: Mapping[str, str]) -> list[Given]:

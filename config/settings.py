@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from config import words
 from config.option import Group, Option, Spelling
-from config.samplers import DEFAULT_ORDER, names_from_codes, to_samplers
+from config.samplers import DEFAULT_ORDER, NAMES, names_from_codes, to_samplers
 
 DEFAULT_PARALLEL = 4
 
@@ -472,8 +472,9 @@ class ServeSettings(BaseModel):
         Option(
             ("--samplers",),
             Group.SAMPLING,
-            "samplers in the order in which they run, separated by ;",
+            f"samplers in the order in which they run, separated by ; (out of {', '.join(NAMES)})",
             metavar="NAMES",
+            default_text="the first nine",
             spellings=(
                 Spelling(
                     ("--sampler-seq", "--sampling-seq"),

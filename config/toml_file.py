@@ -38,4 +38,4 @@ def _parse(path: Path) -> dict[str, object]:
 def _hint(key: str) -> str:
     plain = key.replace("-", "_")
     right = by_flag_key().get(plain)
-    return hint(right.field) if right else closest(plain, keys())
+    return hint(right.field) if right and right.field in keys() else closest(plain, keys())

@@ -44,14 +44,15 @@ def serve(argv: Sequence[str]) -> int:
 
     if asks_help(argv):
         return _print_serve_help()
+    if "--version" in argv:
+        return _print_version()
     try:
         settings = load_settings(argv, os.environ)
+        from server.app import run
+
+        return run(settings)
     except ConfigError as error:
         return fail(str(error), EXIT_USAGE)
-    from server.app import run
-
-    try:
-        return run(settings)
     except ModelFileError as error:
         return fail(str(error), EXIT_FAILURE)
 
@@ -72,8 +73,7 @@ def _dispatch(arguments: list[str]) -> int:
         print(_overview())
         return 0
     if arguments[0] in ("-V", "--version", "version"):
-        print(f"llamapack {_version()}")
-        return 0
+        return _print_version()
     command = COMMANDS.get(arguments[0])
     if command is None:
         return fail(f"unknown command {arguments[0]}{_hint(arguments[0])}", EXIT_USAGE)
@@ -105,13 +105,14 @@ def _hint(word: str) -> str:
     return f"; there are: {', '.join(COMMANDS)}"
 
 
-def _version() -> str:
+def _print_version() -> int:
     from importlib.metadata import PackageNotFoundError, version
 
     try:
-        return version("llamapack")
+        print(f"llamapack {version('llamapack')}")
     except PackageNotFoundError:
-        return "(not installed)"
+        print("llamapack (not installed)")
+    return 0
 
 
 def _print_serve_help() -> int:

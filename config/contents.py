@@ -1,0 +1,57 @@
+"""Settings whose value may stand in a file of its own, read when it is needed."""
+
+import json
+from pathlib import Path
+
+from config.errors import ConfigError
+from config.settings import ServeSettings
+
+
+def api_keys(settings: ServeSettings) -> frozenset[str]:
+    """All keys that clients may use; none means that no key is asked for.
+
+    Raises ConfigError if the key file can't be read or has no key, because an empty file
+    would open the server to all.
+    """
+    if settings.api_key_file is None:
+        return frozenset(settings.api_key)
+    lines = (line.strip() for line in _text(settings.api_key_file).splitlines())
+    keys = [line for line in lines if line and not line.startswith("#")]
+    if not keys:
+        raise ConfigError(f"the key file {settings.api_key_file} has no key in it")
+    return frozenset((*settings.api_key, *keys))
+
+
+def chat_template(settings: ServeSettings) -> str | None:
+    """The chat template that replaces the model's. Raises ConfigError."""
+    if settings.chat_template_file is None:
+        return settings.chat_template
+    return _text(settings.chat_template_file)
+
+
+def grammar(settings: ServeSettings) -> str | None:
+    """The GBNF that every answer follows. Raises ConfigError."""
+    return settings.grammar if settings.grammar_file is None else _text(settings.grammar_file)
+
+
+def json_schema(settings: ServeSettings) -> dict[str, object] | None:
+    """The JSON Schema that every answer follows. Raises ConfigError."""
+    path = settings.json_schema_file
+    if path is None:
+        return settings.json_schema
+    try:
+        schema = json.loads(_text(path))
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{path} is not JSON: {error}") from None
+    if not isinstance(schema, dict):
+        raise ConfigError(f"{path} must hold a JSON object")
+    return schema
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path} can't be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not a text file in UTF-8") from None

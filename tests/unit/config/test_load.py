@@ -1,0 +1,282 @@
+"""Settings from flags, variables, TOML files and presets: values, precedence and errors."""
+
+from pathlib import Path
+
+import pytest
+
+from config import ConfigError, ServeSettings, load_settings
+
+
+def flags(line: str) -> ServeSettings:
+    return load_settings(line.split(), {})
+
+
+def error(argv: list[str], environ: dict[str, str] | None = None) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(argv, environ or {})
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.fixture
+def toml(tmp_path: Path) -> Path:
+    return tmp_path / "llamapack.toml"
+
+
+# --- values ------------------------------------------------------------------------------
+
+
+def test_llama_server_defaults_hold_without_any_setting() -> None:
+    settings = flags("")
+    assert (settings.host, settings.port, settings.parallel) == (("127.0.0.1",), 8080, 4)
+    assert (settings.temp, settings.top_k, settings.top_p, settings.min_p) == (0.8, 40, 0.95, 0.05)
+    assert (settings.batch_size, settings.ubatch_size, settings.ctx_size) == (2048, 512, 0)
+    assert settings.slots
+    assert not settings.metrics
+    assert ";".join(settings.samplers) == (
+        "penalties;dry;top_n_sigma;top_k;typ_p;top_p;min_p;xtc;temperature"
+    )
+
+
+def test_a_command_line_of_llama_server_is_understood() -> None:
+    settings = flags(
+        "-m m.gguf -a one,two -c 8192 -np 2 -b 256 -ub 128 -t 4 -tb 8 -ngl 99 -fa on -ctk q8_0 "
+        "-ctv q4_0 -kvu -n 100 --temp 0.5 --seed 7 --host 0.0.0.0 --port 9000 --api-prefix /llm "
+        "--no-slots --metrics --props --no-jinja -cb --threads-http 4 -to 60"
+    )
+    assert settings.model == Path("m.gguf")
+    assert settings.alias == ("one", "two")
+    assert (settings.ctx_size, settings.parallel, settings.n_gpu_layers) == (8192, 2, 99)
+    assert (settings.flash_attn, settings.cache_type_k, settings.cache_type_v) == (
+        ("on", "q8_0", "q4_0")
+    )
+    assert settings.kv_unified
+    assert (settings.n_predict, settings.temp, settings.seed) == (100, 0.5, 7)
+    assert (settings.api_prefix, settings.slots, settings.jinja) == ("/llm", False, False)
+
+
+@pytest.mark.parametrize(
+    ("line", "field", "value"),
+    [
+        ("--ctx_size 10", "ctx_size", 10),
+        ("--ctx-size=10", "ctx_size", 10),
+        ("-c 1000 -c 2000", "ctx_size", 2000),
+        ("-np -1", "parallel", 4),
+        ("--seed -1", "seed", -1),
+        ("--seed 4294967295", "seed", 2**32 - 1),
+        ("-ngl all", "n_gpu_layers", -2),
+        ("-ngl auto", "n_gpu_layers", -1),
+        ("-fa 1", "flash_attn", "on"),
+        ("-fa disabled", "flash_attn", "off"),
+        ("-nocb", "cont_batching", False),
+        ("--slots --no-slots", "slots", False),
+        ("-ts 3,1", "tensor_split", (3.0, 1.0)),
+        ("--no-mmap", "load_mode", "none"),
+        ("--mlock", "load_mode", "mmap+mlock"),
+        ("-v", "verbosity", 5),
+        ("--log-disable", "verbosity", -1),
+        ("--rope-scale 4", "rope_freq_scale", 0.25),
+        ("--sampler-seq kt", "samplers", ("top_k", "temperature")),
+        ("--samplers top-k;nucleus;TEMP", "samplers", ("top_k", "top_p", "temperature")),
+        ("-l 5+1.5 -l 6-2", "logit_bias", ((5, 1.5), (6, -2.0))),
+        ("-l 5-inf", "logit_bias", ((5, float("-inf")),)),
+        ("--host ::1 --host a.sock,10.0.0.1", "host", ("::1", "a.sock", "10.0.0.1")),
+        ("--host [::1]", "host", ("::1",)),
+        ("--host /run/llamapack.sock", "host", ("/run/llamapack.sock",)),
+        ("--api-prefix /a/", "api_prefix", "/a"),
+        ('--api-key k1,"k,2" --api-key k3', "api_key", ("k1", "k,2", "k3")),
+        ("--dry-sequence-breaker \\n --dry-sequence-breaker x", "dry_sequence_breakers",
+         ("\n", "x")),
+        ("--dry-sequence-breaker none", "dry_sequence_breakers", ()),
+        ('--chat-template-kwargs {"a":[1]}', "chat_template_kwargs", {"a": [1]}),
+        ('-j {"type":"object"}', "json_schema", {"type": "object"}),
+    ],
+)  # fmt: skip
+def test_flags_are_read_as_llama_server_reads_them(line: str, field: str, value: object) -> None:
+    assert getattr(flags(line), field) == value
+
+
+@pytest.mark.parametrize("word", ["true", "1", "on", "enabled", "TRUE"])
+def test_words_that_switch_on(word: str) -> None:
+    assert load_settings([], {"LLAMA_ARG_ENDPOINT_METRICS": word}).metrics
+
+
+@pytest.mark.parametrize("word", ["false", "0", "off", "disabled"])
+def test_words_that_switch_off(word: str) -> None:
+    assert not load_settings([], {"LLAMA_ARG_ENDPOINT_SLOTS": word}).slots
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "field", "value"),
+    [
+        ("LLAMA_ARG_CTX_SIZE", "512", "ctx_size", 512),
+        ("LLAMA_ARG_N_PARALLEL", "8", "parallel", 8),
+        ("LLAMA_ARG_HOST", "0.0.0.0,::", "host", ("0.0.0.0", "::")),
+        ("LLAMA_API_KEY", "a,b", "api_key", ("a", "b")),
+        ("HF_TOKEN", "hf_x", "hf_token", "hf_x"),
+        ("LLAMA_ARG_NO_JINJA", "1", "jinja", False),
+        ("LLAMA_ARG_NO_MMAP", "1", "load_mode", "none"),
+        ("LLAMA_ARG_MMAP", "0", "load_mode", "none"),
+        ("LLAMA_ARG_MLOCK", "0", "load_mode", "auto"),
+        ("LLAMA_ARG_SEED", "3", "seed", 3),
+        ("LLAMAPACK_MAX_QUEUE", "9", "max_queue", 9),
+        ("LLAMA_ARG_MODEL", "", "model", None),
+        ("LLAMAPACK_PORT", "tcp://10.0.0.1:8080", "port", 8080),
+    ],
+)
+def test_variables_are_read(name: str, text: str, field: str, value: object) -> None:
+    assert getattr(load_settings([], {name: text}), field) == value
+
+
+def test_a_toml_file_gives_the_same_settings(toml: Path) -> None:
+    toml.write_text(
+        'ctx_size = 4096\nhost = ["::1", "a.sock"]\nmetrics = true\nflash_attn = true\n'
+        'n_gpu_layers = "all"\nlogit_bias = [[5, 1.5], "6-inf"]\nrope_scale = 2\n'
+        'samplers = ["top_k", "temperature"]\ndry_sequence_breakers = ["\\n"]\nmmap = false\n'
+        '[chat_template_kwargs]\nenable_thinking = false\n'
+    )  # fmt: skip
+    settings = load_settings(["--config", str(toml)], {})
+    assert (settings.ctx_size, settings.host, settings.metrics) == (4096, ("::1", "a.sock"), True)
+    assert (settings.flash_attn, settings.n_gpu_layers, settings.load_mode) == ("on", -2, "none")
+    assert settings.logit_bias == ((5, 1.5), (6, float("-inf")))
+    assert settings.rope_freq_scale == 0.5
+    assert settings.samplers == ("top_k", "temperature")
+    assert settings.chat_template_kwargs == {"enable_thinking": False}
+
+
+def test_secrets_do_not_show_in_the_settings_text() -> None:
+    text = repr(flags("--api-key top-secret -hft hf_secret"))
+    assert "secret" not in text
+
+
+# --- precedence --------------------------------------------------------------------------
+
+
+def test_flag_beats_variable_beats_file_beats_preset(toml: Path) -> None:
+    toml.write_text("parallel = 5\nmax_queue = 5\nport = 5\n")
+    environ = {"LLAMA_ARG_N_PARALLEL": "6", "LLAMA_ARG_PORT": "6", "LLAMAPACK_CONFIG": str(toml)}
+    settings = load_settings(["--preset", "gpu-server", "--port", "7"], environ)
+    assert (settings.port, settings.parallel, settings.max_queue) == (7, 6, 5)
+    assert settings.metrics  # from the preset
+
+
+def test_a_toml_file_can_name_a_preset(toml: Path) -> None:
+    toml.write_text('preset = "gpu-server"\nparallel = 2\n')
+    settings = load_settings(["--config", str(toml)], {})
+    assert (settings.parallel, settings.metrics) == (2, True)
+
+
+def test_a_flag_for_one_model_replaces_a_variable_for_another() -> None:
+    settings = load_settings(["-hf", "u/r"], {"LLAMA_ARG_MODEL": "/models/m.gguf"})
+    assert (settings.model, settings.hf_repo) == (None, "u/r")
+
+
+def test_lists_of_a_higher_level_replace_those_below() -> None:
+    assert load_settings(["--api-key", "a"], {"LLAMA_API_KEY": "b"}).api_key == ("a",)
+
+
+def test_the_micro_batch_follows_a_smaller_batch() -> None:
+    assert flags("-b 100").ubatch_size == 100
+    assert load_settings(["-b", "100"], {"LLAMA_ARG_UBATCH": "200"}).ubatch_size == 100
+
+
+# --- errors ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--ctx-size -5", "--ctx-size must be at least 0, got -5"),
+        ("-c abc", "-c must be a whole number, got abc"),
+        ("-c 1.5", "-c must be a whole number, got 1.5"),
+        ("--port 70000", "--port must be at most 65535, got 70000"),
+        ("-np 0", "-np must be at least 1, or -1 for the default, got 0"),
+        ("--temp nan", "--temp must be a finite number, got nan"),
+        ("--top-p 1.5", "--top-p must be at most 1, got 1.5"),
+        ("--repeat-penalty 0", "--repeat-penalty must be more than 0, got 0"),
+        ("-fa maybe", "-fa must be on, off or auto, got maybe"),
+        ("-ctk q9", "-ctk must be one of f32, f16, bf16, q8_0, q4_0, q4_1, iq4_nl, q5_0 or q5_1, "
+                    "got q9"),
+        ("-ts 3,x", "-ts must be a number, got x"),
+        ("-l 5", "-l must look like 15043+1 or 15043-1 (a token id, a sign, a bias), got 5"),
+        ("--host 1.2.3.4:80", "--host must be addresses without a port, or socket paths that end "
+                              "in .sock, got 1.2.3.4:80"),
+        ("--host ,", "--host must name at least one address, got ,"),
+        ("--api-prefix llm", "--api-prefix must start with /, got llm"),
+        ("--sampler-seq kz", "--sampler-seq must use the letters edskypmxtia only ('z' is none), "
+                             "got kz"),
+        ("--rope-scale 0", "--rope-scale must be a number other than 0, got 0"),
+        ("-j [1]", "-j must be a JSON object, got [1]"),
+        ("--ctx-siz 5", "unknown flag --ctx-siz; did you mean --ctx-size?"),
+        ("--xyzzy", "unknown flag --xyzzy"),
+        ("model.gguf", "unexpected argument 'model.gguf'; settings are given as flags"),
+        ("-c", "-c needs a value"),
+        ("-c --slots", "-c needs a value"),
+        ("--slots=1", "--slots takes no value, got 1"),
+        ("--preset xyzzy", "--preset must be one of cpu-laptop, gpu-server, got xyzzy"),
+        ("--config /no/such.toml", "can't read the configuration /no/such.toml: No such file or "
+                                   "directory"),
+        ("-m a -hf u/r", "-m and -hf can't both be given"),
+        ("--mlock --no-mmap", "--mlock and --no-mmap can't both be given"),
+        ("--rope-scale 2 --rope-freq-scale 1",
+         "--rope-freq-scale and --rope-scale can't both be given"),
+        ("-hff m.gguf", "-hff needs --hf-repo as well"),
+        ("--ssl-key-file /dev/null", "--ssl-key-file needs --ssl-cert-file as well"),
+        ("-b 256 -ub 512", "-ub must be at most -b (256), got 512"),
+        ("-ub 4096", "-ub must be at most --batch-size (2048), got 4096"),
+        ("-c 3 -np 4", "-c must be at least the number of slots (4), got 3"),
+        ("-ctv q8_0 -fa off", "-ctv q8_0 needs flash attention, which -fa turns off"),
+        ("--grammar-file /no/such", "--grammar-file: /no/such is not a file"),
+    ],
+)  # fmt: skip
+def test_a_wrong_flag_gets_one_line(line: str, message: str) -> None:
+    found = error(line.split())
+    # Two flags that exclude each other may be named in either order.
+    assert found == message or set(found.split()) == set(message.split())
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        ({"LLAMA_ARG_CTX_SIZE": "-5"}, "LLAMA_ARG_CTX_SIZE must be at least 0, got -5"),
+        ({"LLAMA_ARG_CTXSIZE": "5"},
+         "unknown variable LLAMA_ARG_CTXSIZE; did you mean LLAMA_ARG_CTX_SIZE?"),
+        ({"LLAMA_ARG_SLOTS": "1"},
+         "unknown variable LLAMA_ARG_SLOTS; did you mean LLAMA_ARG_ENDPOINT_SLOTS?"),
+        ({"LLAMA_ARG_JINJA": "maybe"},
+         "LLAMA_ARG_JINJA must be true, 1, on, enabled, false, 0, off or disabled, got maybe"),
+        ({"LLAMA_ARG_MMPROJ": "p.gguf"}, "LLAMA_ARG_MMPROJ: multimodal input is not supported"),
+    ],
+)  # fmt: skip
+def test_a_wrong_variable_gets_one_line(environ: dict[str, str], message: str) -> None:
+    assert error([], environ) == message
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("ctx_size = -5", "ctx_size in {path} must be at least 0, got -5"),
+        ("ctx_size = true", "ctx_size in {path} must be a number, got true"),
+        ("model = 5", "model in {path} must be a path, got 5"),
+        ("alias = 5\nport = [1]", "port in {path} must be a whole number, got 1"),
+        ("ctx_siz = 5", "unknown key ctx_siz in {path}; did you mean ctx_size?"),
+        ("temperature = 1", "unknown key temperature in {path}; did you mean temp?"),
+        ("ctx-size = 1", "unknown key ctx-size in {path}; did you mean ctx_size?"),
+        ("config = 'x'", "unknown key config in {path}"),
+        ("mmproj = 'x'", "mmproj in {path}: multimodal input is not supported"),
+        ("model = 'a'\nhf_repo = 'u/r'",
+         "model in {path} and hf_repo in {path} can't both be given"),
+        ("ctx_size 5", "{path} is not a TOML file: Expected '=' after a key in a key/value pair "
+                       "(at line 1, column 10)"),
+    ],
+)  # fmt: skip
+def test_a_wrong_toml_key_gets_one_line(toml: Path, content: str, message: str) -> None:
+    toml.write_text(content)
+    assert error(["--config", str(toml)]) == message.format(path=toml)
+
+
+def test_flags_that_are_right_together_pass(tmp_path: Path) -> None:
+    pem = tmp_path / "x.pem"
+    pem.write_text("")
+    flags(f"--ssl-key-file {pem} --ssl-cert-file {pem}")
+    flags("-hf u/r -hff m.gguf")

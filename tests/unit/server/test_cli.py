@@ -1,0 +1,100 @@
+"""The llamapack command as a user types it."""
+
+import subprocess
+import sys
+import types
+
+import pytest
+
+from config import ServeSettings
+from server.cli import main
+from server.model_files import ModelFileError
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> list[ServeSettings]:
+    """Stands in for the server; collects the settings that it was started with."""
+    started: list[ServeSettings] = []
+
+    def run(settings: ServeSettings) -> int:
+        started.append(settings)
+        return 0
+
+    app = types.ModuleType("server.app")
+    app.run = run  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "server.app", app)
+    return started
+
+
+def test_serve_starts_the_server_with_its_settings(
+    served: list[ServeSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLAMA_ARG_N_PARALLEL", "3")
+    assert main(["serve", "--port", "9000"]) == 0
+    assert (served[0].port, served[0].parallel) == (9000, 3)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["help"]])
+def test_without_a_command_the_commands_are_listed(arguments: list[str], capsys: Captured) -> None:
+    assert main(arguments) == 0
+    out, err = capsys.readouterr()
+    assert "serve" in out
+    assert not err
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["serve", "--version"]])
+def test_the_version_is_printed(arguments: list[str], capsys: Captured) -> None:
+    assert main(arguments) == 0
+    assert capsys.readouterr().out.startswith("llamapack ")
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help", "--usage"])
+def test_serve_prints_its_flags(flag: str, capsys: Captured) -> None:
+    assert main(["serve", "--port", "1", flag]) == 0
+    assert "--ctx-size" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["srve"], "unknown command srve; there are: serve"),
+        (["--port", "80"], "unknown command --port; did you mean llamapack serve --port?"),
+        (["serve", "-c", "-5"], "-c must be at least 0, got -5"),
+        (["serve", "--mmproj", "x"], "--mmproj: multimodal input is not supported"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(
+    arguments: list[str], line: str, capsys: Captured, served: list[ServeSettings]
+) -> None:
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", f"llamapack: error: {line}\n")
+    assert not served
+
+
+def test_a_model_that_cannot_be_used_is_one_line_and_exit_code_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    def run(settings: ServeSettings) -> int:
+        raise ModelFileError("there is no file m.gguf")
+
+    app = types.ModuleType("server.app")
+    app.run = run  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "server.app", app)
+    assert main(["serve", "-m", "m.gguf"]) == 1
+    assert capsys.readouterr().err == "llamapack: error: there is no file m.gguf\n"
+
+
+def test_a_mistyped_flag_answers_without_loading_anything_heavy() -> None:
+    code = (
+        "import sys; from server.cli import main; status = main(['serve', '--prot', '1']); "
+        "heavy = {'llama_cpp', 'numpy', 'starlette', 'uvicorn', 'huggingface_hub'}; "
+        "print(status, sorted(heavy & set(sys.modules)))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert result.stdout == "2 []\n"
+    assert result.stderr == "llamapack: error: unknown flag --prot; did you mean --port?\n"
