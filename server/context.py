@@ -46,6 +46,7 @@ class ServerContext:
     settings: ServeSettings
     model_name: str
     """The alias that answers carry; `/v1/models` lists it."""
+    model_path: str
     tokenizer: Tokenizer
     generator: Generator
     engine: Engine

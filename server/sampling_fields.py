@@ -23,12 +23,14 @@ from pydantic import (
     model_validator,
 )
 
+from config import ServeSettings
 from config.samplers import names_from_codes, to_samplers
 from grammars import compiler
 from grammars.constraint import Constraint
 from grammars.errors import GrammarError
 from scheduler.protocol import SamplingParams
 from server.context import ServerContext
+from server.default_constraint import default_grammar, default_schema
 from server.errors import InvalidRequest
 from server.generation import GenerationRequest
 from server.sampling_defaults import sampling_defaults
@@ -254,7 +256,7 @@ class SamplingFields(BaseModel):
             return schema_constraint(self.json_schema, param="json_schema")
         if self.grammar:
             return grammar_constraint(self.grammar, param="grammar")
-        return _default_constraint(context)
+        return _default_constraint(context.settings)
 
     def to_request(
         self,
@@ -275,6 +277,10 @@ class SamplingFields(BaseModel):
             slot=self._resolved_slot(context),
             report_progress=self.return_progress and self.stream,
         )
+
+    def ignores_eos(self, settings: ServeSettings) -> bool:
+        """Whether the tokens that end an answer are banned."""
+        return settings.ignore_eos if self.ignore_eos is None else self.ignore_eos
 
     def ping_seconds(self, settings_interval: int) -> int:
         """Seconds of silence before a comment goes out on the stream; 0 is never."""
@@ -307,8 +313,7 @@ class SamplingFields(BaseModel):
         bias = default
         if self.logit_bias is not None:
             bias = tuple(_biased_tokens(self.logit_bias, context.tokenizer))
-        ignore_eos = context.settings.ignore_eos if self.ignore_eos is None else self.ignore_eos
-        if ignore_eos:
+        if self.ignores_eos(context.settings):
             ends = sorted(context.tokenizer.end_tokens)
             bias += tuple((token, float("-inf")) for token in ends)
         return bias
@@ -339,12 +344,11 @@ def grammar_constraint(text: str, *, param: str) -> Constraint:
         raise InvalidRequest(f"'{param}' can't be used: {error}", param=param) from error
 
 
-def _default_constraint(context: ServerContext) -> Constraint | None:
-    settings = context.settings
-    if settings.json_schema is not None:
-        return schema_constraint(settings.json_schema, param="json_schema")
-    if settings.grammar:
-        return grammar_constraint(settings.grammar, param="grammar")
+def _default_constraint(settings: ServeSettings) -> Constraint | None:
+    if (schema := default_schema(settings)) is not None:
+        return schema_constraint(schema, param="json_schema")
+    if grammar := default_grammar(settings):
+        return grammar_constraint(grammar, param="grammar")
     return None
 
 

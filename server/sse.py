@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from typing import Any, cast
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette.sse import AppStatus
 from starlette.types import Receive, Scope, Send
 
 from server.errors import ApiError, EngineFailed
@@ -20,6 +21,9 @@ PING = b":\n\n"
 """A comment, which clients skip: it keeps proxies from closing a silent connection."""
 
 _log = logging.getLogger(__name__)
+
+# Told to stop, the server lets running answers end; sse-starlette would cut them off.
+AppStatus.enable_automatic_graceful_drain = False
 
 
 def frame(payload: Any) -> bytes:
@@ -53,6 +57,8 @@ class EventStream(EventSourceResponse):
         self._resources = resources
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # A client that stops reading must not hold its slot for ever.
+        self.send_timeout = scope["app"].state.context.settings.timeout
         try:
             await super().__call__(scope, receive, send)
         finally:

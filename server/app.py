@@ -1,0 +1,68 @@
+"""The HTTP application: routes, middleware and the shape of errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+
+from config import ServeSettings
+from server.context import ServerContext
+from server.errors import ApiError, InvalidRequest, MethodNotAllowed, NotFound
+from server.llama import routes as llama_routes
+from server.middleware import CatchErrors, LimitBody, RequestLog, RequireKey, error_response
+from server.routes import to_routes
+
+Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
+
+
+def create_app(
+    context: ServerContext, *, keys: tuple[str, ...] = (), lifespan: Lifespan | None = None
+) -> Starlette:
+    """The application for one model; `keys` are all API keys that it accepts, if any."""
+    prefix = context.settings.api_prefix
+    public = [prefix + path for path in llama_routes.PUBLIC_PATHS]
+    app = Starlette(
+        routes=to_routes([*llama_routes.ENDPOINTS], prefix),
+        middleware=[
+            Middleware(RequestLog),
+            Middleware(CatchErrors),
+            Middleware(RequireKey, keys=keys, public_paths=public),
+            Middleware(LimitBody),
+        ],
+        exception_handlers={HTTPException: _http_error},
+        lifespan=lifespan,
+    )
+    # Clients that ask for the wrong path should learn so; a redirect would lose their body.
+    app.router.redirect_slashes = False
+    app.state.context = context
+    return app
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    """Starlette's own errors, which are about routes, in our shape."""
+    assert isinstance(error, HTTPException)
+    return error_response(_api_error(request, error))
+
+
+def _api_error(request: Request, error: HTTPException) -> ApiError:
+    path = request.url.path
+    if error.status_code == 404:
+        return NotFound(f"there is no {path} on this server")
+    if error.status_code == 405:
+        methods = (error.headers or {}).get("Allow", "").split(", ")
+        allowed = ", ".join(sorted(methods))
+        return MethodNotAllowed(f"{path} takes {allowed}, not {request.method}", allowed=allowed)
+    return InvalidRequest(error.detail)
+
+
+def run(settings: ServeSettings) -> int:
+    """Serve until told to stop; returns the exit code."""
+    from server.runtime import serve
+
+    return serve(settings)

@@ -1,0 +1,83 @@
+"""uvicorn, set up for long streams and for ending in good order."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from config import ServeSettings
+
+DRAIN_SECONDS = 30
+"""How long running answers may go on once the server was told to stop."""
+
+KEEP_ALIVE_SECONDS = 75
+"""Longer than the minute after which common proxies drop an idle connection: whoever closes
+first must not be us, or the proxy may just be sending its next request."""
+
+
+class HttpServer(uvicorn.Server):
+    """Ends on SIGTERM and SIGINT after draining; a second signal ends it at once."""
+
+    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_stop = on_stop
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Unlike uvicorn's own, doesn't raise the signal again: being told to stop is no error."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        signals = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, self.handle_exit) for number in signals}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop taking requests; the second time stop everything."""
+        if self.should_exit:
+            self.force_exit = True
+            return
+        self.should_exit = True
+        self._on_stop()
+
+
+def http_config(app: ASGIApp, settings: ServeSettings) -> uvicorn.Config:
+    """How uvicorn serves the application."""
+    return uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        headers=[("Server", "llamapack")],
+        proxy_headers=False,
+        ssl_keyfile=None if settings.ssl_key_file is None else str(settings.ssl_key_file),
+        ssl_certfile=None if settings.ssl_cert_file is None else str(settings.ssl_cert_file),
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+    )
+
+
+def run_http(
+    app: ASGIApp,
+    settings: ServeSettings,
+    sockets: Sequence[socket.socket],
+    *,
+    on_stop: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve on these bound sockets until a signal; `on_stop` is called when the first arrives."""
+    HttpServer(http_config(app, settings), on_stop).run(list(sockets))

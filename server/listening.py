@@ -1,0 +1,110 @@
+"""The sockets that the server listens on, bound before anything slow happens."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+from server.startup import StartupError
+
+_REASONS = {
+    errno.EADDRINUSE: "it is in use already",
+    errno.EACCES: "this user may not",
+    errno.EADDRNOTAVAIL: "this machine has no such address",
+}
+
+
+def bind_all(hosts: Sequence[str], port: int) -> list[socket.socket]:
+    """One bound socket for each address; a path that ends in .sock is a UNIX socket.
+
+    Port 0 takes a free one, the same for all addresses. Raises `StartupError`.
+    """
+    sockets: list[socket.socket] = []
+    try:
+        for host in hosts:
+            bound = _bind_path(Path(host)) if host.endswith(".sock") else _bind_host(host, port)
+            sockets += bound
+            port = port or _port_of(bound)
+    except BaseException:
+        close_all(sockets)
+        raise
+    return sockets
+
+
+def close_all(sockets: Sequence[socket.socket]) -> None:
+    """Close the sockets and remove the files of those that have one."""
+    for sock in sockets:
+        path = sock.getsockname() if sock.family == socket.AF_UNIX else ""
+        sock.close()
+        if path:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+
+
+def url_of(sock: socket.socket, *, tls: bool) -> str:
+    """Where clients find the server behind this socket."""
+    scheme = "https" if tls else "http"
+    if sock.family == socket.AF_UNIX:
+        return f"{scheme}+unix://{sock.getsockname()}"
+    host, port = sock.getsockname()[:2]
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def _bind_host(host: str, port: int) -> list[socket.socket]:
+    """A name may stand for several addresses, such as localhost for 127.0.0.1 and ::1."""
+    try:
+        found = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except OSError as error:
+        raise StartupError(f"can't listen on {host}: {error.strerror or error}") from error
+    sockets: list[socket.socket] = []
+    for family, _, protocol, _, address in dict.fromkeys(found):
+        name = f"{address[0]!s} port {address[1]!s}"
+        sockets.append(_bind(socket.socket(family, socket.SOCK_STREAM, protocol), address, name))
+    return sockets
+
+
+def _bind_path(path: Path) -> list[socket.socket]:
+    _remove_stale(path)
+    return [_bind(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), str(path), str(path))]
+
+
+def _bind(sock: socket.socket, address: tuple[object, ...] | str, name: str) -> socket.socket:
+    try:
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if sock.family == socket.AF_INET6:
+            # Else [::] would take IPv4 too and get in the way of 0.0.0.0 beside it.
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+    except OSError as error:
+        sock.close()
+        reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
+        raise StartupError(f"can't listen on {name}: {reason}") from error
+    sock.setblocking(False)
+    return sock
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove the socket of a server that is gone; refuse one that answers."""
+    try:
+        is_socket = stat.S_ISSOCK(path.stat().st_mode)
+    except OSError:
+        return
+    if not is_socket:
+        raise StartupError(f"can't listen on {path}: it is a file that is no socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        if probe.connect_ex(str(path)) == 0:
+            raise StartupError(f"can't listen on {path}: {_REASONS[errno.EADDRINUSE]}")
+    path.unlink()
+
+
+def _port_of(sockets: Sequence[socket.socket]) -> int:
+    ports = [sock.getsockname()[1] for sock in sockets if sock.family != socket.AF_UNIX]
+    return ports[0] if ports else 0

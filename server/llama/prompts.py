@@ -1,0 +1,80 @@
+"""The `prompt` field of a native completion in all its shapes, and the tokens that it means."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from server.errors import InvalidRequest
+from server.tokenizer import Tokenizer
+
+MAX_PROMPTS = 1024
+"""Prompts of one request; each is a sequence of its own."""
+
+Prompt = tuple[str | int, ...]
+"""Texts and token ids, one after the other."""
+
+
+def parse_prompts(value: Any) -> tuple[Prompt, ...]:
+    """One prompt (text, ids, both mixed, an object with `prompt_string`) or a list of those.
+
+    A list that holds a number is one prompt, any other list is several. Raises ValueError with
+    a message that starts with "must".
+    """
+    if not isinstance(value, list) or any(_is_id(part) for part in value):
+        return (_parse_prompt(value),)
+    if not value:
+        raise ValueError("must not be empty")
+    if len(value) > MAX_PROMPTS:
+        raise ValueError(f"must hold at most {MAX_PROMPTS} prompts")
+    return tuple(_parse_prompt(part) for part in value)
+
+
+def prompt_tokens(prompt: Prompt, tokenizer: Tokenizer) -> tuple[int, ...]:
+    """The prompt's tokens; the first text gets what the model wants at a beginning (BOS).
+
+    Raises `InvalidRequest` for an id out of the vocabulary, or when nothing is left.
+    """
+    tokens: list[int] = []
+    for position, part in enumerate(prompt):
+        if isinstance(part, str):
+            tokens += tokenizer.tokenize(part, add_special=position == 0, parse_special=True)
+        else:
+            tokens.append(part)
+    check_tokens(tokens, tokenizer, param="prompt")
+    if not tokens:
+        raise InvalidRequest("'prompt' must not be empty", param="prompt")
+    return tuple(tokens)
+
+
+def check_tokens(tokens: list[int], tokenizer: Tokenizer, *, param: str) -> None:
+    """Raises `InvalidRequest` naming the first id that the vocabulary doesn't have."""
+    n_vocab = tokenizer.n_vocab
+    if tokens and (min(tokens) < 0 or max(tokens) >= n_vocab):
+        wrong = next(token for token in tokens if not 0 <= token < n_vocab)
+        raise InvalidRequest(
+            f"'{param}' holds the token {wrong}; the vocabulary has tokens 0 to {n_vocab - 1}",
+            param=param,
+        )
+
+
+def _parse_prompt(value: Any) -> Prompt:
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, dict):
+        return (_prompt_string(value),)
+    if isinstance(value, list) and all(isinstance(part, str) or _is_id(part) for part in value):
+        return tuple(value)
+    raise ValueError("must be a text, a list of token ids and texts, or a list of such prompts")
+
+
+def _prompt_string(value: dict[str, Any]) -> str:
+    text = value.get("prompt_string")
+    if not isinstance(text, str):
+        raise ValueError("must give the text of a prompt object in prompt_string")
+    if value.get("multimodal_data"):
+        raise ValueError("must come without multimodal_data: the model reads text only")
+    return text
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
