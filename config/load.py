@@ -42,16 +42,15 @@ def load_settings(argv: Sequence[str], environ: Mapping[str, str]) -> ServeSetti
 def _collect(argv: Sequence[str], environ: Mapping[str, str]) -> list[Given]:
     """Everything that was given, lowest level first."""
     given = read_environment(environ) + read_flags(argv)
-    if path := _last(given, "config"):
-        given = read_toml(Path(path).expanduser()) + given
+    if file := _last(given, "config"):
+        given = read_toml(Path(str(file.value)).expanduser()) + given
     if preset := _last(given, "preset"):
-        given = read_toml(preset_path(preset), Level.PRESET) + given
+        given = read_toml(preset_path(str(preset.value), preset.name), Level.PRESET) + given
     return given
 
 
-def _last(given: list[Given], field: str) -> str | None:
-    values = [str(one.value) for one in given if one.field == field]
-    return values[-1] if values else None
+def _last(given: list[Given], field: str) -> Given | None:
+    return next((one for one in reversed(given) if one.field == field), None)
 
 
 def _merge(given: list[Given]) -> dict[str, Given]:

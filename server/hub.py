@@ -42,8 +42,9 @@ def fetch(
     name, quant = _parse(repo)
     hub = _Hub(name, _checked(token), endpoint, cache, offline)
     names = hub.file_names()
-    chosen = _named(file, names, name) if file else _choose(names, quant, name)
-    paths = [hub.download(part) for part in _parts(chosen, names, name)]
+    place = f"the downloaded part of {name}" if hub.offline else name
+    chosen = _named(file, names, place) if file else _choose(names, quant, place)
+    paths = [hub.download(part) for part in _parts(chosen, names, place)]
     return paths[0]
 
 
@@ -63,13 +64,13 @@ def _checked(token: str | None) -> str | None:
     return token or None
 
 
-def _named(file: str, names: list[str], repo: str) -> str:
+def _named(file: str, names: list[str], place: str) -> str:
     if file not in names:
-        raise ModelFileError(f"there is no file {file} in {repo}{_offer(names)}")
+        raise ModelFileError(f"there is no file {file} in {place}{_offer(names)}")
     return file
 
 
-def _choose(names: list[str], quant: str | None, repo: str) -> str:
+def _choose(names: list[str], quant: str | None, place: str) -> str:
     """The file for the quantization, or the best one if none is asked for."""
     models = [name for name in names if _is_model(name)]
     for wanted in (quant,) if quant else _PREFERRED:
@@ -77,9 +78,9 @@ def _choose(names: list[str], quant: str | None, repo: str) -> str:
         if found := next((name for name in models if pattern.search(name)), None):
             return found
     if quant is not None and models:
-        raise ModelFileError(f"{repo} has no model with quantization {quant}{_offer(models)}")
+        raise ModelFileError(f"{place} has no model with quantization {quant}{_offer(models)}")
     if not models:
-        raise ModelFileError(f"{repo} has no GGUF model")
+        raise ModelFileError(f"{place} has no GGUF model")
     return models[0]
 
 
@@ -92,7 +93,7 @@ def _is_model(name: str) -> bool:
     return split is None or split.number == 1
 
 
-def _parts(chosen: str, names: list[str], repo: str) -> list[str]:
+def _parts(chosen: str, names: list[str], place: str) -> list[str]:
     """All files of the chosen model, its first one first."""
     folder, slash, base = chosen.rpartition("/")
     split = SplitName.parse(base)
@@ -100,7 +101,7 @@ def _parts(chosen: str, names: list[str], repo: str) -> list[str]:
         return [chosen]
     parts = [folder + slash + name for name in split.all_names()]
     if missing := [part for part in parts if part not in names]:
-        raise ModelFileError(f"{repo} lacks {missing[0]}, a part of the split model {chosen}")
+        raise ModelFileError(f"{place} lacks {missing[0]}, a part of the split model {chosen}")
     return parts
 
 
@@ -111,7 +112,10 @@ def _offer(names: list[str]) -> str:
 
 
 class _Hub:
-    """One repository: the hub's answers where it can be reached, the cache where not."""
+    """One repository: the hub's answers where it can be reached, the cache where not.
+
+    `offline` tells that only the cache counts, by the user's wish or because the hub is down.
+    """
 
     def __init__(
         self,
@@ -127,19 +131,19 @@ class _Hub:
         self._token = token
         self._endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
         self._cache = cache or Path(constants.HF_HUB_CACHE)
-        self._offline = offline or constants.is_offline_mode()
+        self.offline = offline or constants.is_offline_mode()
 
     def file_names(self) -> list[str]:
         """The names of the repository's files, in the hub's order.
 
         A hub that can't be reached is no error while the cache has the repository.
         """
-        if self._offline:
+        if self.offline:
             return self._cached_names() or self._fail_uncached("--offline is set")
         try:
             return self._guarded(self._listed_names)
         except _UnreachableError as error:
-            self._offline = True
+            self.offline = True
             names = self._cached_names() or self._fail_uncached(str(error))
             print(f"{error}; using the files downloaded before", file=sys.stderr)
             return names
@@ -170,7 +174,7 @@ class _Hub:
             cache_dir=self._cache,
             endpoint=self._endpoint,
             token=self._token,
-            local_files_only=self._offline,
+            local_files_only=self.offline,
             library_name="llamapack",
         )
         return Path(path)

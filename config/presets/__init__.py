@@ -12,8 +12,8 @@ def preset_names() -> list[str]:
     return sorted(path.stem for path in _FOLDER.glob("*.toml"))
 
 
-def preset_path(name: str) -> Path:
-    """The file of a preset. Raises ConfigError if there is none of this name."""
+def preset_path(name: str, source: str) -> Path:
+    """The file of a preset. Raises ConfigError, which names the source, if there is none."""
     if name not in preset_names():
-        raise ConfigError(f"--preset must be one of {', '.join(preset_names())}, got {name}")
+        raise ConfigError(f"{source} must be one of {', '.join(preset_names())}, got {name}")
     return _FOLDER / f"{name}.toml"

@@ -189,6 +189,13 @@ def test_offline_uses_the_cache_and_asks_nobody(fetch: Fetch, stand_in: StandInH
     assert stand_in.requests == []
 
 
+def test_offline_counts_only_what_was_downloaded(fetch: Fetch, stand_in: StandInHub) -> None:
+    stand_in.repos["u/r"] = files("m-Q4_K_M.gguf", "m-Q8_0.gguf")
+    fetch("u/r")
+    with pytest.raises(ModelFileError, match=r"the downloaded part of u/r has no .*Q8_0; there a"):
+        fetch("u/r:Q8_0", offline=True)
+
+
 def test_offline_without_the_model_says_so(fetch: Fetch, stand_in: StandInHub) -> None:
     with pytest.raises(ModelFileError, match="--offline is set, and u/r has not been downloaded"):
         fetch("u/r", offline=True)
