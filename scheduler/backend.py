@@ -13,10 +13,10 @@ from scheduler.sequence import CacheEdit, Chunk, Sample
 class BackendError(Exception):
     """The context can't go on with what it was doing.
 
-        BackendError
-        ├── LoadError      the model or its context could not be made
-        ├── SamplerError   a sequence's samplers could not be made; only that sequence is affected
-        └── DecodeError    a batch failed; the cells of its sequences are in doubt
+    BackendError
+    ├── LoadError      the model or its context could not be made
+    ├── SamplerError   a sequence's samplers could not be made; only that sequence is affected
+    └── DecodeError    a batch failed; the cells of its sequences are in doubt
     """
 
 

@@ -18,7 +18,7 @@ from scheduler.protocol import (
     Submit,
 )
 from scheduler.scheduler import Limits, Scheduler
-from scheduler.sequence import Sample, Step
+from scheduler.sequence import Sample, SampleFailed, Step
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,11 @@ class Engine:
         samples = [] if failure else self._sample(step)
         sampled = self._clock()
         events = [*self._events, *step.started]
-        events += self.scheduler.fail_running(failure) if failure else self._update(step, samples)
+        events += (
+            self.scheduler.fail_running(failure)
+            if failure
+            else self.scheduler.update(step, samples)
+        )
         self._events = []
         self._forget(events)
         updated = self._clock()
@@ -105,7 +109,7 @@ class Engine:
             num_waiting=len(self.scheduler.waiting),
             num_cache_tokens=self.scheduler.num_cache_tokens,
         )
-        return StepOutputs(updated, events, stats)
+        return StepOutputs(begin, updated, events, stats)
 
     def close(self) -> None:
         """Free every sampler and the backend."""
@@ -126,14 +130,18 @@ class Engine:
             return str(error)
         return ""
 
-    def _sample(self, step: Step) -> list[Sample]:
+    def _sample(self, step: Step) -> list[Sample | SampleFailed]:
         return [
-            self._samplers[chunk.sequence.request_id].sample(row)
+            self._sample_row(chunk.sequence.request_id, row)
             for row, chunk in enumerate(step.sampled())
         ]
 
-    def _update(self, step: Step, samples: list[Sample]) -> list[Event]:
-        return self.scheduler.update(step, samples)
+    def _sample_row(self, request_id: int, row: int) -> Sample | SampleFailed:
+        """A sampler that breaks ends its own sequence, not the step."""
+        try:
+            return self._samplers[request_id].sample(row)
+        except SamplerError as error:
+            return SampleFailed(str(error))
 
     def _forget(self, events: list[Event]) -> None:
         for event in events:

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from llama_cpp import llama_cpp as lib
 
-from scheduler.backend import DecodeError, LoadError
-from scheduler.constraint import ConstraintCompiler
+from scheduler.backend import DecodeError, LoadError, SamplerError
+from scheduler.constraint import ConstraintCompiler, ConstraintFailed
 from scheduler.cpus import usable_cores
 from scheduler.prefix import CacheAbilities
 from scheduler.protocol import EngineConfig, ModelInfo, Submit
@@ -64,7 +64,9 @@ class LlamaBackend:
         )
         self._constraints = ConstraintCompiler(self._vocab)
         self._end_tokens = frozenset(
-            token for token in range(self._info.n_vocab) if lib.llama_vocab_is_eog(self._vocab, token)
+            token
+            for token in range(self._info.n_vocab)
+            if lib.llama_vocab_is_eog(self._vocab, token)
         )
         if config.warmup:
             self._warm_up()
@@ -84,7 +86,7 @@ class LlamaBackend:
     @property
     def context(self) -> int:
         """Address of the context, for samplers that read its logits."""
-        return self._context
+        return int(self._context)
 
     def edit(self, edit: CacheEdit) -> None:
         """Copy or drop cells."""
@@ -108,7 +110,8 @@ class LlamaBackend:
         """A writable view of a row of the last batch's logits, shape (n_vocab,)."""
         n_vocab = self._info.n_vocab
         address = self._logits_address + index * n_vocab * 4
-        return np.frombuffer((ctypes.c_float * n_vocab).from_address(address), dtype=np.float32)
+        memory = (ctypes.c_float * n_vocab).from_address(address)
+        return np.frombuffer(memoryview(memory), dtype=np.float32)
 
     def batch_index(self, index: int) -> int:
         """Position in the batch of the token that a row belongs to."""
@@ -118,7 +121,10 @@ class LlamaBackend:
         """Samplers for a sequence that starts. Raises `SamplerError`."""
         matcher = None
         if submit.constraint is not None:
-            matcher = self._constraints.matcher(submit.constraint)
+            try:
+                matcher = self._constraints.matcher(submit.constraint)
+            except ConstraintFailed as error:
+                raise SamplerError(str(error)) from error
         return LlamaSampler(submit, self, self._vocabulary, self._candidates, matcher)
 
     def close(self) -> None:
@@ -259,6 +265,7 @@ def _load_model(config: EngineConfig) -> Any:
     params.split_mode = SPLIT_MODES[config.split_mode]
     params.load_mode = config.use_mmap + 2 * config.use_mlock
     params.check_tensors = config.check_tensors
+    params.use_extra_bufts = config.use_repack
     if config.tensor_split:
         shares = (ctypes.c_float * lib.llama_max_devices())(*config.tensor_split)
         params.tensor_split = shares
@@ -275,7 +282,7 @@ def _make_context(model: Any, config: EngineConfig) -> Any:
     params.n_batch = max(config.n_batch, config.n_slots)
     params.n_ubatch = min(config.n_ubatch, params.n_batch)
     params.n_seq_max = config.n_slots
-    params.n_outputs_max = 0
+    params.n_outputs_max = config.n_slots
     params.n_threads = threads
     params.n_threads_batch = config.n_threads_batch or threads
     params.flash_attn_type = FLASH_ATTENTION[config.flash_attn]

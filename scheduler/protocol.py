@@ -54,6 +54,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     swa_full: bool = False
     use_mmap: bool = True
     use_mlock: bool = False
+    use_repack: bool = True
+    """Rearrange weights at load for this CPU's matrix instructions."""
     check_tensors: bool = False
     rope_scaling: str = ""
     rope_freq_base: float = 0.0
@@ -66,6 +68,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     warmup: bool = True
     itl_target_ms: float = 100.0
     """Milliseconds between tokens that running streams should see while others prefill."""
+    log_level: str = "INFO"
+    log_json: bool = False
 
 
 class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -211,9 +215,10 @@ class StepStats(msgspec.Struct, frozen=True, array_like=True):
 
 
 class StepOutputs(msgspec.Struct, frozen=True, tag=True):
-    """Everything that one step produced, for all sequences, stamped with its end."""
+    """Everything that one step produced, for all sequences."""
 
-    time: float
+    begin: float
+    end: float
     events: list[Event]
     stats: StepStats | None
 

@@ -11,6 +11,7 @@ import numpy as np
 from llama_cpp import llama_cpp as lib
 
 from scheduler.backend import SamplerError
+from scheduler.constraint import ConstraintFailed, Matcher
 from scheduler.protocol import SamplingParams, Submit, TokenLogprobs
 from scheduler.sequence import Sample
 
@@ -34,22 +35,6 @@ _accept.restype = None
 _apply = _fast.llama_sampler_apply
 _apply.argtypes = [ctypes.c_void_p, ctypes.POINTER(lib.llama_token_data_array)]
 _apply.restype = None
-
-
-class Matcher(Protocol):
-    """What a constraint allows next."""
-
-    def allows(self, token: int) -> bool:
-        """Whether this one token may follow."""
-        ...
-
-    def apply_mask(self, logits: Logits) -> None:
-        """Set the logits of all other tokens to minus infinity, in place."""
-        ...
-
-    def accept(self, token: int) -> None:
-        """Go on behind this token."""
-        ...
 
 
 class Rows(Protocol):
@@ -133,7 +118,13 @@ class LlamaSampler:
                 matcher.accept(token)
 
     def sample(self, row: int) -> Sample:
-        """Pick a token from a row of the last batch, and remember it."""
+        """Pick a token from a row of the last batch, and remember it. Raises `SamplerError`."""
+        try:
+            return self._sample(row)
+        except ConstraintFailed as error:
+            raise SamplerError(str(error)) from error
+
+    def _sample(self, row: int) -> Sample:
         n_top = self._params.top_logprobs
         if n_top < 0:
             return Sample(self._pick(row))

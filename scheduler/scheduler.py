@@ -21,7 +21,17 @@ from scheduler.protocol import (
     Started,
     Submit,
 )
-from scheduler.sequence import CacheEdit, Chunk, CopyPrefix, Sample, Sequence, Slot, Step, Trim
+from scheduler.sequence import (
+    CacheEdit,
+    Chunk,
+    CopyPrefix,
+    Sample,
+    SampleFailed,
+    Sequence,
+    Slot,
+    Step,
+    Trim,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +129,7 @@ class Scheduler:
         chunks.sort(key=lambda chunk: chunk.slot)
         return Step(tuple(started), tuple(edits), tuple(chunks))
 
-    def update(self, step: Step, samples: list[Sample]) -> list[Event]:
+    def update(self, step: Step, samples: list[Sample | SampleFailed]) -> list[Event]:
         """Record what the step computed; `samples` are in the order of `step.sampled()`."""
         events: list[Event] = []
         remaining = iter(samples)
@@ -233,7 +243,9 @@ class Scheduler:
 
     # --- the end of a step ---
 
-    def _append(self, sequence: Sequence, sample: Sample) -> list[Event]:
+    def _append(self, sequence: Sequence, sample: Sample | SampleFailed) -> list[Event]:
+        if isinstance(sample, SampleFailed):
+            return [self.finish(sequence, FinishReason.FAILED, sample.message)]
         sequence.tokens.append(sample.token)
         logprobs = [] if sample.logprobs is None else [sample.logprobs]
         events: list[Event] = [Generated(sequence.request_id, [sample.token], logprobs)]

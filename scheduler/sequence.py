@@ -156,3 +156,10 @@ class Sample:
 
     token: int
     logprobs: TokenLogprobs | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SampleFailed:
+    """No token could be sampled for a sequence, which therefore ends."""
+
+    message: str

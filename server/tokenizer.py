@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import ctypes
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+from llama_cpp import llama_cpp as lib
 
 
 class Tokenizer(Protocol):
@@ -40,3 +45,88 @@ class Tokenizer(Protocol):
     def piece(self, token: int, *, special: bool = False) -> bytes:
         """The bytes of one token; control tokens are empty unless `special`."""
         ...
+
+
+class VocabularyError(Exception):
+    """The file holds no vocabulary that llama.cpp can read."""
+
+
+class LlamaTokenizer:
+    """The vocabulary of a GGUF, loaded without its weights. Raises `VocabularyError`.
+
+    Safe to use from several threads: llama.cpp's vocabulary doesn't change after loading.
+    """
+
+    def __init__(self, path: Path) -> None:
+        params = lib.llama_model_default_params()
+        params.vocab_only = True
+        self._model: Any = lib.llama_model_load_from_file(str(path).encode(), params)
+        if not self._model:
+            raise VocabularyError(f"llama.cpp can't read the vocabulary of {path}")
+        self._vocab: Any = lib.llama_model_get_vocab(self._model)
+        self._n_vocab: int = lib.llama_vocab_n_tokens(self._vocab)
+        self._pieces: dict[tuple[int, bool], bytes] = {}
+
+    @property
+    def n_vocab(self) -> int:
+        return self._n_vocab
+
+    @property
+    def bos(self) -> int | None:
+        return _or_none(lib.llama_vocab_bos(self._vocab))
+
+    @property
+    def eos(self) -> int | None:
+        return _or_none(lib.llama_vocab_eos(self._vocab))
+
+    @cached_property
+    def end_tokens(self) -> frozenset[int]:
+        vocab = self._vocab
+        return frozenset(t for t in range(self._n_vocab) if lib.llama_vocab_is_eog(vocab, t))
+
+    def metadata(self, key: str) -> str | None:
+        """A value of the GGUF's metadata, as text."""
+        size = 4096
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            length: int = lib.llama_model_meta_val_str(self._model, key.encode(), buffer, size)
+            if length < 0:
+                return None
+            if length < size:
+                return buffer.value.decode(errors="replace")
+            size = length + 1
+
+    def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
+        """Split a text into tokens."""
+        data = text.encode(errors="replace")
+        room = len(data) + 8
+        while True:
+            tokens = (ctypes.c_int32 * room)()
+            count: int = lib.llama_tokenize(
+                self._vocab, data, len(data), tokens, room, add_special, parse_special
+            )
+            if count >= 0:
+                return tokens[:count]
+            room = -count
+
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        """The bytes of one token; control tokens are empty unless `special`."""
+        piece = self._pieces.get((token, special))
+        if piece is None:
+            piece = self._pieces[token, special] = self._read_piece(token, special)
+        return piece
+
+    def _read_piece(self, token: int, special: bool) -> bytes:
+        if not 0 <= token < self._n_vocab:
+            raise IndexError(f"token {token} is outside the vocabulary")
+        size = 64
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            length: int = lib.llama_token_to_piece(self._vocab, token, buffer, size, 0, special)
+            if length >= 0:
+                return buffer.raw[:length]
+            size = -length
+
+
+def _or_none(token: int) -> int | None:
+    return token if token >= 0 else None

@@ -1,0 +1,66 @@
+"""Bytes of tokens to text that can be sent: whole characters, and nothing of a stop string."""
+
+from __future__ import annotations
+
+import codecs
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """Text that is safe to send, and the stop string that ended it, if one did."""
+
+    text: str
+    stopping_word: str = ""
+
+
+class Detokenizer:
+    """Assembles one answer.
+
+        all text:  | released .......... | held |
+                                          an incomplete character, or what may
+                                          become a stop string
+
+    Bytes that are no UTF-8 become U+FFFD.
+    """
+
+    def __init__(self, stop: tuple[str, ...] = ()) -> None:
+        self._stop = tuple(word for word in stop if word)
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._held = ""
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether bytes came in that are not released yet."""
+        return bool(self._held or self._decoder.getstate()[0])
+
+    def feed(self, piece: bytes) -> Released:
+        """Add a token's bytes."""
+        return self._release(self._held + self._decoder.decode(piece))
+
+    def finish(self) -> Released:
+        """Release what was held back, now that nothing follows."""
+        released = self._release(self._held + self._decoder.decode(b"", final=True))
+        rest, self._held = self._held, ""
+        return Released(released.text + rest, released.stopping_word)
+
+    def _release(self, text: str) -> Released:
+        if not self._stop:
+            return Released(text)
+        found = [(at, word) for word in self._stop if (at := text.find(word)) >= 0]
+        if found:
+            at, word = min(found, key=lambda match: match[0])
+            self._held = ""
+            return Released(text[:at], word)
+        keep = self._possible_stop(text)
+        self._held = text[len(text) - keep :]
+        return Released(text[: len(text) - keep])
+
+    def _possible_stop(self, text: str) -> int:
+        """Length of the longest end of the text that begins a stop string."""
+        longest = max(map(len, self._stop)) - 1
+        for length in range(min(longest, len(text)), 0, -1):
+            end = text[-length:]
+            if any(word.startswith(end) for word in self._stop):
+                return length
+        return 0

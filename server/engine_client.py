@@ -1,0 +1,250 @@
+"""The API process's end of the socket: submits sequences, hands out their events."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+import zmq
+import zmq.asyncio
+
+from scheduler.protocol import (
+    Abort,
+    Codec,
+    Command,
+    Event,
+    Finished,
+    FinishReason,
+    Generated,
+    Heartbeat,
+    Inspect,
+    LoadFailed,
+    Message,
+    ModelInfo,
+    Ready,
+    Shutdown,
+    SlotReport,
+    Started,
+    StepOutputs,
+    StepStats,
+    Submit,
+)
+from server.errors import EngineFailed, Unavailable
+
+logger = logging.getLogger(__name__)
+
+MAX_CRASHES = 2
+"""Engine deaths after which a request that was running each time is suspected and given up."""
+
+INSPECT_SECONDS = 30.0
+"""How long a question about the slots may wait for the step that is running."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimedEvent:
+    """An event with the monotonic times between which the engine's step ran."""
+
+    event: Event
+    begin: float
+    end: float
+
+
+class SequenceStream:
+    """One submitted sequence: its events as they come, and what a restart would need."""
+
+    def __init__(self, submit: Submit) -> None:
+        self.submit = submit
+        self.tokens: list[int] = []
+        self.was_started = False
+        self.num_crashes = 0
+        self._events: asyncio.Queue[TimedEvent | Exception] = asyncio.Queue()
+
+    def push(self, event: Event, begin: float, end: float) -> None:
+        """Take an event from the engine; a second start, after a restart, is not news."""
+        if isinstance(event, Started):
+            if self.was_started:
+                return
+            self.was_started = True
+        elif isinstance(event, Generated):
+            self.tokens += event.tokens
+        self._events.put_nowait(TimedEvent(event, begin, end))
+
+    def fail(self, error: Exception) -> None:
+        """End the stream with an error."""
+        self._events.put_nowait(error)
+
+    async def next(self) -> TimedEvent:
+        """The next event. Raises what the stream was failed with."""
+        item = await self._events.get()
+        if isinstance(item, Exception):
+            raise item
+        return item
+
+    def resumption(self) -> Submit:
+        """What to tell a new engine so that it goes on where the old one died."""
+        return msgspec.structs.replace(self.submit, resumed=list(self.tokens))
+
+
+class EngineClient:
+    """All of the API process's dealings with the engine; belongs to one event loop."""
+
+    def __init__(self, endpoint: str, on_step: Callable[[StepStats], None]) -> None:
+        self.streams: dict[int, SequenceStream] = {}
+        self._on_step = on_step
+        self._codec = Codec()
+        self._endpoint = endpoint
+        self._ids = itertools.count(1)
+        self._queries: dict[int, asyncio.Future[SlotReport]] = {}
+        self._model: ModelInfo | None = None
+        self._is_up = False
+        self._loaded: asyncio.Future[ModelInfo] = asyncio.get_running_loop().create_future()
+        self._heartbeat: float | None = None
+        self._context = zmq.asyncio.Context()
+        self._socket = self._bind()
+        self._receiver = asyncio.create_task(self._receive(), name="engine messages")
+
+    @property
+    def model(self) -> ModelInfo:
+        """Facts about the loaded model. Raises `Unavailable` until it is loaded."""
+        if self._model is None:
+            raise Unavailable("Loading model")
+        return self._model
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether an engine is up with the model loaded."""
+        return self._is_up
+
+    @property
+    def heartbeat_age(self) -> float | None:
+        """Seconds since the engine's loop last turned over; None before its first turn."""
+        return None if self._heartbeat is None else time.monotonic() - self._heartbeat
+
+    async def wait_loaded(self) -> ModelInfo:
+        """Wait for the first engine to report. Raises `EngineFailed` if it can't load."""
+        return await asyncio.shield(self._loaded)
+
+    def submit(self, submit: Submit) -> SequenceStream:
+        """Queue a sequence; the engine's id replaces the one given. Raises `Unavailable`."""
+        _ = self.model
+        stream = SequenceStream(msgspec.structs.replace(submit, request_id=next(self._ids)))
+        self.streams[stream.submit.request_id] = stream
+        if self._is_up:
+            self._send(stream.submit)  # else it goes out when the new engine reports
+        return stream
+
+    def release(self, stream: SequenceStream) -> None:
+        """Forget a stream; the engine is told to stop if it hasn't finished."""
+        if self.streams.pop(stream.submit.request_id, None) is not None and self._is_up:
+            self._send(Abort([stream.submit.request_id]))
+
+    async def inspect(self) -> SlotReport:
+        """The slots as they are between two steps. Raises `Unavailable`."""
+        if not self._is_up:
+            raise Unavailable("Loading model" if self._model is None else "the engine restarts")
+        query_id = next(self._ids)
+        answer = asyncio.get_running_loop().create_future()
+        self._queries[query_id] = answer
+        self._send(Inspect(query_id))
+        try:
+            return await asyncio.wait_for(answer, INSPECT_SECONDS)
+        except TimeoutError:
+            raise Unavailable("the engine is busy with a long step") from None
+        finally:
+            self._queries.pop(query_id, None)
+
+    def engine_died(self) -> None:
+        """The process is gone: keep the sequences for the next one, except repeated suspects."""
+        self._is_up = False
+        self._heartbeat = None
+        for query in self._queries.values():
+            if not query.done():
+                query.set_exception(Unavailable("the engine restarts"))
+        for stream in list(self.streams.values()):
+            stream.num_crashes += stream.was_started
+            if stream.num_crashes >= MAX_CRASHES:
+                del self.streams[stream.submit.request_id]
+                stream.fail(EngineFailed("the engine died repeatedly while running this request"))
+        self._socket.close(linger=0)  # with whatever the dead engine never read
+        self._receiver.cancel()
+        self._socket = self._bind()
+        self._receiver = asyncio.create_task(self._receive(), name="engine messages")
+
+    def give_up(self, message: str) -> None:
+        """No engine will come: end every stream with an error."""
+        if not self._loaded.done():
+            self._loaded.set_exception(EngineFailed(message))
+        for stream in self.streams.values():
+            stream.fail(EngineFailed(message))
+        self.streams.clear()
+
+    def shut_down(self) -> None:
+        """Ask the engine to end."""
+        self._send(Shutdown())
+
+    async def close(self) -> None:
+        """Stop listening; the engine is left to the supervisor."""
+        self._receiver.cancel()
+        await asyncio.gather(self._receiver, return_exceptions=True)
+        self._socket.close(linger=0)
+        self._context.term()
+
+    def _bind(self) -> zmq.asyncio.Socket:
+        socket = self._context.socket(zmq.PAIR)
+        socket.set_hwm(0)
+        socket.bind(self._endpoint)
+        return socket
+
+    def _send(self, command: Command) -> None:
+        self._socket.send(self._codec.encode(command), zmq.NOBLOCK)
+
+    async def _receive(self) -> None:
+        while True:
+            data = await self._socket.recv()
+            try:
+                self._handle(self._codec.decode_message(data))
+            except msgspec.MsgspecError:
+                logger.exception("dropped a message of the engine that can't be read")
+
+    def _handle(self, message: Message) -> None:
+        if isinstance(message, StepOutputs):
+            self._heartbeat = message.end
+            self._distribute(message)
+        elif isinstance(message, Heartbeat):
+            self._heartbeat = message.time
+        elif isinstance(message, SlotReport):
+            answer = self._queries.get(message.query_id)
+            if answer is not None and not answer.done():
+                answer.set_result(message)
+        elif isinstance(message, Ready):
+            self._take_up(message.model)
+        elif isinstance(message, LoadFailed) and not self._loaded.done():
+            self._loaded.set_exception(EngineFailed(message.message))
+
+    def _take_up(self, model: ModelInfo) -> None:
+        self._model = model
+        self._is_up = True
+        self._heartbeat = time.monotonic()
+        if not self._loaded.done():
+            self._loaded.set_result(model)
+        for stream in self.streams.values():
+            self._send(stream.resumption())
+
+    def _distribute(self, outputs: StepOutputs) -> None:
+        for event in outputs.events:
+            stream = self.streams.get(event.request_id)
+            if stream is None:
+                continue
+            if isinstance(event, Finished):
+                del self.streams[event.request_id]
+                if event.reason is FinishReason.FAILED:
+                    stream.fail(EngineFailed(event.message))
+                    continue
+            stream.push(event, outputs.begin, outputs.end)
+        if outputs.stats is not None:
+            self._on_step(outputs.stats)

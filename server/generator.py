@@ -1,0 +1,167 @@
+"""The generator that the server runs: sequences on the engine, tokens made into text."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from scheduler.protocol import Finished, FinishReason, Generated, Prefilled, Started, Submit
+from server.detokenizer import Detokenizer
+from server.engine_client import EngineClient, SequenceStream, TimedEvent
+from server.errors import ContextExceeded
+from server.generation import (
+    Ended,
+    GeneratedToken,
+    GenerationRequest,
+    Item,
+    Progress,
+    StopCause,
+    TextDelta,
+    Timings,
+)
+from server.tokenizer import Tokenizer
+
+STOP_CAUSES = {
+    FinishReason.STOP: StopCause.EOS,
+    FinishReason.MAX_TOKENS: StopCause.LIMIT,
+    FinishReason.CONTEXT_FULL: StopCause.LIMIT,
+    FinishReason.ABORTED: StopCause.NONE,
+}
+
+
+class EngineGenerator:
+    """Implements `generation.Generator` on an `EngineClient`."""
+
+    def __init__(self, client: EngineClient, tokenizer: Tokenizer) -> None:
+        self._client = client
+        self._tokenizer = tokenizer
+
+    @asynccontextmanager
+    async def open(self, request: GenerationRequest) -> AsyncIterator[AsyncIterator[Item]]:
+        """Submit a sequence and stream its items; leaving the block early aborts it."""
+        n_ctx = self._client.model.n_ctx_slot
+        if len(request.prompt) >= n_ctx:
+            raise ContextExceeded(len(request.prompt), n_ctx)
+        stream = self._client.submit(_submit(request))
+        try:
+            yield _Answer(request, self._tokenizer).items(stream)
+        finally:
+            self._client.release(stream)
+
+
+def _submit(request: GenerationRequest) -> Submit:
+    return Submit(
+        request_id=0,
+        prompt=list(request.prompt),
+        sampling=request.sampling,
+        max_tokens=request.max_tokens,
+        constraint=request.constraint,
+        cache_prompt=request.cache_prompt,
+        slot=request.slot,
+        report_progress=request.report_progress,
+    )
+
+
+class _Answer:
+    """What is known of one answer while it grows."""
+
+    def __init__(self, request: GenerationRequest, tokenizer: Tokenizer) -> None:
+        self._request = request
+        self._tokenizer = tokenizer
+        self._detokenizer = Detokenizer(request.stop)
+        self._pending: list[GeneratedToken] = []
+        self._slot = -1
+        self._num_cached = 0
+        self._num_generated = 0
+        self._start = 0.0
+        self._first = 0.0
+        self._last = 0.0
+
+    async def items(self, stream: SequenceStream) -> AsyncIterator[Item]:
+        """Items until the end; the end is the last one."""
+        while True:
+            timed = await stream.next()
+            for item in self._take(timed):
+                yield item
+                if isinstance(item, Ended):
+                    return
+
+    def _take(self, timed: TimedEvent) -> list[Item]:
+        event = timed.event
+        if isinstance(event, Generated):
+            return self._generated(event, timed.end)
+        if isinstance(event, Finished):
+            return self._finished(event)
+        if isinstance(event, Started):
+            self._slot, self._num_cached = event.slot, event.num_cached_tokens
+            self._start = timed.begin
+            return []
+        return [self._progress(event, timed.end)]
+
+    def _progress(self, event: Prefilled, now: float) -> Progress:
+        return Progress(
+            total=len(self._request.prompt),
+            cache=self._num_cached,
+            processed=event.num_computed_tokens,
+            time_ms=(now - self._start) * 1000,
+        )
+
+    def _generated(self, event: Generated, now: float) -> list[Item]:
+        self._first = self._first or now
+        self._last = now
+        text = ""
+        for index, token in enumerate(event.tokens):
+            self._num_generated += 1
+            if token in self._tokenizer.end_tokens:
+                continue
+            piece = self._tokenizer.piece(token)
+            logprobs = event.logprobs[index] if event.logprobs else None
+            self._pending.append(GeneratedToken(token, piece, logprobs))
+            released = self._detokenizer.feed(piece)
+            text += released.text
+            if released.stopping_word:
+                self._drop_stopping_tokens(text)
+                return [*self._delta(text), self._ended(StopCause.WORD, released.stopping_word)]
+        return self._delta(text) if text else []
+
+    def _drop_stopping_tokens(self, text: str) -> None:
+        """Keep the pending tokens that the released text needs, not those of the stop string."""
+        needed = len(text.encode())
+        kept: list[GeneratedToken] = []
+        for token in self._pending:
+            if needed <= 0:
+                break
+            kept.append(token)
+            needed -= len(token.piece)
+        self._pending = kept
+
+    def _delta(self, text: str) -> list[Item]:
+        if not (text or self._pending):
+            return []
+        tokens, self._pending = tuple(self._pending), []
+        return [TextDelta(text, tokens, self._timings())]
+
+    def _finished(self, event: Finished) -> list[Item]:
+        rest = self._detokenizer.finish()
+        cause = StopCause.WORD if rest.stopping_word else STOP_CAUSES[event.reason]
+        is_full = event.reason is FinishReason.CONTEXT_FULL
+        return [*self._delta(rest.text), self._ended(cause, rest.stopping_word, is_full)]
+
+    def _ended(self, cause: StopCause, word: str = "", truncated: bool = False) -> Ended:
+        return Ended(
+            cause=cause,
+            stopping_word=word,
+            truncated=truncated,
+            slot=self._slot,
+            num_prompt_tokens=len(self._request.prompt),
+            timings=self._timings(),
+        )
+
+    def _timings(self) -> Timings:
+        return Timings(
+            cache_n=self._num_cached,
+            prompt_n=len(self._request.prompt) - self._num_cached,
+            prompt_ms=(self._first - self._start) * 1000 if self._first else 0.0,
+            predicted_n=self._num_generated,
+            predicted_ms=(self._last - self._first) * 1000,
+        )

@@ -1,0 +1,116 @@
+"""Starts the engine process, watches it, and starts it again when it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping
+
+import msgspec
+
+from scheduler.protocol import EngineConfig
+from server.engine_client import EngineClient
+
+logger = logging.getLogger(__name__)
+
+RESTART_SECONDS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
+"""Waits before the first, second, ... restart in a row; the last one repeats."""
+
+STABLE_SECONDS = 60.0
+"""An engine that lived this long is trusted again: the next restart is immediate."""
+
+STOP_SECONDS = 10.0
+"""How long the engine may take to end by itself."""
+
+OPENMP_DEFAULTS = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "0"}
+"""OpenMP's threads spin at barriers, which is ruinous when a neighbour needs a core; these make
+them sleep almost at once. What the operator has set stays."""
+
+
+class EngineProcess:
+    """The engine, kept alive. Belongs to one event loop."""
+
+    def __init__(self, config: EngineConfig, endpoint: str, client: EngineClient) -> None:
+        self.num_restarts = 0
+        self._config = config
+        self._endpoint = endpoint
+        self._client = client
+        self._process: asyncio.subprocess.Process | None = None
+        self._is_stopping = False
+        self._watch = asyncio.create_task(self._run(), name="engine process")
+
+    @property
+    def pid(self) -> int | None:
+        """The process id, while there is one."""
+        return None if self._process is None else self._process.pid
+
+    async def stop(self) -> None:
+        """End the engine: politely, then by force."""
+        self._is_stopping = True
+        process = self._process
+        if process is not None and process.returncode is None:
+            self._client.shut_down()
+            try:
+                await asyncio.wait_for(process.wait(), STOP_SECONDS)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+        self._watch.cancel()
+        await asyncio.gather(self._watch, return_exceptions=True)
+
+    async def _run(self) -> None:
+        failures = 0
+        while not self._is_stopping:
+            started = asyncio.get_running_loop().time()
+            code = await self._live()
+            if self._is_stopping:
+                return
+            was_ready = self._client.is_ready
+            if asyncio.get_running_loop().time() - started > STABLE_SECONDS:
+                failures = 0
+            if not was_ready and not self._may_retry_loading(code):
+                self._client.give_up(f"the engine could not start ({_described(code)})")
+                return
+            self._client.engine_died()
+            wait = RESTART_SECONDS[min(failures, len(RESTART_SECONDS) - 1)]
+            logger.error("the engine died (%s); restart in %.1f s", _described(code), wait)
+            failures += 1
+            self.num_restarts += 1
+            await asyncio.sleep(wait)
+
+    def _may_retry_loading(self, code: int) -> bool:
+        """A crash in the kernels for this CPU's matrix units can be helped by not using them;
+        an error that was reported can't. Once the model was loaded before, it will load again."""
+        if self.num_restarts > 0:
+            return True
+        if code >= 0 or not self._config.use_repack:
+            return False
+        logger.warning("the engine crashed while loading; trying again without repacked weights")
+        self._config = msgspec.structs.replace(self._config, use_repack=False)
+        return True
+
+    async def _live(self) -> int:
+        """One life of the engine; returns its exit code, negative for a signal."""
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "scheduler",
+            self._endpoint,
+            stdin=asyncio.subprocess.PIPE,
+            env=_environment(os.environ),
+        )
+        assert self._process.stdin is not None
+        # Standard input stays open: its end tells the engine that this process is gone.
+        self._process.stdin.write(msgspec.json.encode(self._config) + b"\n")
+        return await self._process.wait()
+
+
+def _environment(base: Mapping[str, str]) -> dict[str, str]:
+    return {**OPENMP_DEFAULTS, **base}
+
+
+def _described(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
