@@ -1,0 +1,1 @@
+"""The demo model pair: the files, how they are made, and how they are made larger."""

@@ -1,0 +1,112 @@
+"""Whole conversations: which skills meet, in how many turns, under which system prompt."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from models.train.corpus.arithmetic import arithmetic_turn
+from models.train.corpus.calendar import calendar_turn
+from models.train.corpus.capitals import capital_turn
+from models.train.corpus.chat import chat_turn, naming_turns, no_name_turn
+from models.train.corpus.extraction import extraction_turn
+from models.train.corpus.repeating import repeating_turn
+from models.train.corpus.split import Split
+from models.train.corpus.stories import story_turn
+from models.train.corpus.systems import system_prompt
+from models.train.corpus.tools import declare_tools, tool_turn
+from models.train.corpus.turns import Conversation, Turn
+from models.train.corpus.units import unit_turn
+from models.train.corpus.unknown import unknown_turn
+
+Generator = Callable[[random.Random, Split], Turn]
+
+# Skill -> (generator, share of the turns). Shares follow what is hard, not what is asked often.
+SKILLS: dict[str, tuple[Generator, float]] = {
+    "arithmetic": (arithmetic_turn, 26),
+    "capitals": (capital_turn, 13),
+    "extraction": (extraction_turn, 22),
+    "calendar": (calendar_turn, 6),
+    "units": (unit_turn, 6),
+    "repeat": (repeating_turn, 8),
+    "unknown": (unknown_turn, 8),
+    "chat": (chat_turn, 5),
+    "story": (story_turn, 3),
+}
+_GENERATORS = [generator for generator, _ in SKILLS.values()]
+_SHARES = [share for _, share in SKILLS.values()]
+
+TOOLS_SHARE = 0.20
+THINKING_SHARE = 0.12
+MEMORY_SHARE = 0.04
+
+
+def conversation(seed: int, index: int, split: Split, *, long: bool = False) -> Conversation:
+    """Conversation `index` of the corpus `seed`; it depends on nothing else.
+
+    A `long` one has dozens of turns or a very long system prompt.
+    """
+    rng = random.Random(f"{seed}/{split.value}/{long}/{index}")
+    declared = declare_tools(rng, rng.randint(1, 4)) if rng.random() < TOOLS_SHARE else ()
+    turns: list[Turn] = []
+    for _ in range(_turn_count(rng, long)):
+        if declared and rng.random() < 0.75:
+            turns.append(tool_turn(rng, split, declared))
+        else:
+            turns.append(_plain_turn(rng, split, [tool.kind.names[0] for tool in declared]))
+    if rng.random() < MEMORY_SHARE:
+        turns = _with_naming(rng, split, turns)
+    return Conversation(
+        system=system_prompt(rng, long=long),
+        tools=tuple(tool.tool for tool in declared),
+        turns=tuple(turns),
+        thinking=rng.random() < THINKING_SHARE,
+    )
+
+
+def _turn_count(rng: random.Random, long: bool) -> int:
+    if long:
+        return rng.randint(4, 40)
+    roll = rng.random()
+    return 1 if roll < 0.55 else rng.randint(2, 4) if roll < 0.93 else rng.randint(5, 8)
+
+
+def _plain_turn(rng: random.Random, split: Split, kinds: list[str]) -> Turn:
+    """A turn that needs no tool, even where tools are declared."""
+    while True:
+        turn = rng.choices(_GENERATORS, _SHARES)[0](rng, split)
+        # With a matching tool declared, these questions would have to be calls.
+        if (
+            not kinds
+            or turn.skill not in ("unknown", "arithmetic")
+            or (turn.skill == "arithmetic" and "calculate" not in kinds)
+        ):
+            return turn
+        if turn.skill == "unknown" and not _has_rival(turn, kinds):
+            return turn
+
+
+def _has_rival(turn: Turn, kinds: list[str]) -> bool:
+    """Whether an unknown question sounds like one that a declared tool answers."""
+    asked = str(turn.messages[0]["content"]).lower()
+    hints = {
+        "get_weather": "weather",
+        "get_time": "time",
+        "calculate": "what is",
+        "play_music": "play",
+        "find_contact": "call",
+        "set_timer": "minutes",
+        "get_distance": "far",
+        "search": "what",
+        "get_stock_price": "what is the",
+    }
+    return any(hints[kind] in asked for kind in kinds if kind in hints)
+
+
+def _with_naming(rng: random.Random, split: Split, turns: list[Turn]) -> list[Turn]:
+    """Put a told name before the turns and the question about it after some of them."""
+    if rng.random() < 0.2:
+        return [*turns, no_name_turn(rng, split)]
+    told, asked = naming_turns(rng, split)
+    place = rng.randint(0, len(turns))
+    return [told, *turns[:place], asked, *turns[place:]]

@@ -1,0 +1,20 @@
+"""Which items belong to training and which are held out, decided by hash alone."""
+
+from __future__ import annotations
+
+import enum
+import zlib
+
+HELD_OUT_ONE_IN = 10
+
+
+class Split(enum.Enum):
+    """A side of the train/test divide; every generator asks it before using an item."""
+
+    TRAIN = "train"
+    TEST = "test"
+
+    def admits(self, key: str) -> bool:
+        """Whether the item named by `key` may appear on this side."""
+        held_out = zlib.crc32(key.encode()) % HELD_OUT_ONE_IN == 0
+        return held_out is (self is Split.TEST)

@@ -1,0 +1,34 @@
+"""Simple conversions to a smaller unit; (count, unit) pairs are held out."""
+
+from __future__ import annotations
+
+import random
+
+from models.train.corpus.facts import UNITS
+from models.train.corpus.split import Split
+from models.train.corpus.turns import Turn, question
+from models.train.corpus.wording import pick, retype
+
+FORMS = (
+    "How many {small} are in {n} {large}?",
+    "How many {small} are {n} {large}?",
+    "Convert {n} {large} to {small}.",
+    "What is {n} {large} in {small}?",
+    "{n} {large} in {small}?",
+    "How many {small} is {n} {large}?",
+    "Express {n} {large} in {small}.",
+    "How many {small} make {n} {large}?",
+)
+
+
+def unit_turn(rng: random.Random, split: Split) -> Turn:
+    """`3 metres = 300 centimetres.`"""
+    while True:
+        one, many, small, factor, most = UNITS[int(rng.random() * len(UNITS))]
+        n = rng.randint(1, most)
+        if split.admits(f"{n} {many}"):
+            break
+    large = one if n == 1 else many
+    user = retype(rng, pick(rng, FORMS).format(n=n, large=large, small=small))
+    thought = f"1 {one} = {factor} {small}."
+    return question("units", user, f"{n} {large} = {n * factor} {small}.", thought)

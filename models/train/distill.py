@@ -1,0 +1,93 @@
+"""Train the draft model on the target's predictions: `python -m models.train.distill`.
+
+The draft sees the corpus's conversations and learns, at every token of an answer, the target's
+distribution over the next token and, above all, its first choice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as fn
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from models.train.batches import Batch, batches
+from models.train.model import DRAFT, Llama
+from models.train.optimizer import Optimizer
+from models.train.train import load, rate_at, save
+from models.train.vocabulary import END_OF_TEXT
+
+# How much the target's first choice counts beside its whole distribution: acceptance at
+# temperature 0 asks for nothing else.
+CHOICE_WEIGHT = 0.5
+
+
+def agreement_loss(draft: Llama, target: Llama, batch: Batch) -> tuple[Tensor, Tensor]:
+    """(loss, share of tokens where both models' first choices agree) over the trained tokens."""
+    trained = batch.weights > 0
+    with torch.no_grad():
+        wanted = target.logits(target(batch.inputs, batch.mask)[trained]).float()
+    guessed = draft.logits(draft(batch.inputs, batch.mask)[trained]).float()
+    choice = wanted.argmax(-1)
+    divergence = fn.kl_div(guessed.log_softmax(-1), wanted.softmax(-1), reduction="batchmean")
+    loss = divergence + CHOICE_WEIGHT * fn.cross_entropy(guessed, choice)
+    return loss, (guessed.argmax(-1) == choice).float().mean()
+
+
+def distill(draft: Llama, target: Llama, args: argparse.Namespace) -> None:
+    """Train until the time is over."""
+    end = Tokenizer.from_file(str(args.tokenizer)).token_to_id(END_OF_TEXT)
+    optimizer = Optimizer(draft, args.muon_rate, args.adam_rate)
+    started = saved = told = time.monotonic()
+    agreed, tokens = 0.0, 0
+    for step, batch in enumerate(batches(args.corpus, args.rows, end, args.seed)):
+        progress = (time.monotonic() - started) / (60 * args.minutes)
+        if progress >= 1:
+            break
+        with torch.autocast("cpu", torch.bfloat16):
+            loss, agreement = agreement_loss(draft, target, batch)
+        loss.backward()
+        optimizer.step(rate_at(step, progress))
+        agreed, tokens = agreed + agreement.item(), tokens + batch.inputs.numel()
+        if (step + 1) % args.report == 0:
+            now = time.monotonic()
+            print(
+                f"step {step + 1} agreement {agreed / args.report:.4f} progress {progress:.3f} "
+                f"{tokens / (now - told):.0f} tok/s",
+                flush=True,
+            )
+            agreed, tokens, told = 0.0, 0, now
+        if time.monotonic() - saved > 180:
+            save(draft, args.output, step)
+            saved = time.monotonic()
+    save(draft, args.output, step)
+
+
+def main() -> None:
+    """Distil a draft from a target's checkpoint."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--target", type=Path, required=True)
+    parser.add_argument("--corpus", type=Path, required=True)
+    parser.add_argument("--tokenizer", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--resume", type=Path, help="draft checkpoint to start from")
+    parser.add_argument("--minutes", type=float, default=15)
+    parser.add_argument("--rows", type=int, default=8, help="short rows in a batch")
+    parser.add_argument("--muon-rate", type=float, default=0.02)
+    parser.add_argument("--adam-rate", type=float, default=0.005)
+    parser.add_argument("--report", type=int, default=25)
+    parser.add_argument("--seed", type=int, default=2)
+    args = parser.parse_args()
+    torch.manual_seed(args.seed)
+    draft = load(args.resume)[0] if args.resume else Llama(DRAFT)
+    target, step = load(args.target)
+    print(f"{draft.parameter_count()} parameters, target from step {step}")
+    distill(draft, target.eval(), args)
+
+
+if __name__ == "__main__":
+    main()
