@@ -263,7 +263,7 @@ def _load_model(config: EngineConfig) -> Any:
     params.n_gpu_layers = config.n_gpu_layers
     params.main_gpu = config.main_gpu
     params.split_mode = SPLIT_MODES[config.split_mode]
-    params.load_mode = config.use_mmap + 2 * config.use_mlock
+    params.load_mode = lib.llama_load_mode_from_str(config.load_mode.encode())
     params.check_tensors = config.check_tensors
     params.use_extra_bufts = config.use_repack
     if config.tensor_split:

@@ -52,8 +52,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     kv_offload: bool = True
     op_offload: bool = True
     swa_full: bool = False
-    use_mmap: bool = True
-    use_mlock: bool = False
+    load_mode: str = "auto"
     use_repack: bool = True
     """Rearrange weights at load for this CPU's matrix instructions."""
     check_tensors: bool = False

@@ -102,11 +102,13 @@ class EngineClient:
         self._queries: dict[int, asyncio.Future[SlotReport]] = {}
         self._model: ModelInfo | None = None
         self._is_up = False
-        self._loaded: asyncio.Future[ModelInfo] = asyncio.get_running_loop().create_future()
         self._heartbeat: float | None = None
+
+    async def start(self) -> None:
+        """Listen for an engine, on the running event loop."""
+        self._loaded: asyncio.Future[ModelInfo] = asyncio.get_running_loop().create_future()
         self._context = zmq.asyncio.Context()
-        self._socket = self._bind()
-        self._receiver = asyncio.create_task(self._receive(), name="engine messages")
+        self._listen()
 
     @property
     def model(self) -> ModelInfo:
@@ -172,8 +174,7 @@ class EngineClient:
                 stream.fail(EngineFailed("the engine died repeatedly while running this request"))
         self._socket.close(linger=0)  # with whatever the dead engine never read
         self._receiver.cancel()
-        self._socket = self._bind()
-        self._receiver = asyncio.create_task(self._receive(), name="engine messages")
+        self._listen()
 
     def give_up(self, message: str) -> None:
         """No engine will come: end every stream with an error."""
@@ -194,11 +195,11 @@ class EngineClient:
         self._socket.close(linger=0)
         self._context.term()
 
-    def _bind(self) -> zmq.asyncio.Socket:
-        socket = self._context.socket(zmq.PAIR)
-        socket.set_hwm(0)
-        socket.bind(self._endpoint)
-        return socket
+    def _listen(self) -> None:
+        self._socket = self._context.socket(zmq.PAIR)
+        self._socket.set_hwm(0)
+        self._socket.bind(self._endpoint)
+        self._receiver = asyncio.create_task(self._receive(), name="engine messages")
 
     def _send(self, command: Command) -> None:
         self._socket.send(self._codec.encode(command), zmq.NOBLOCK)

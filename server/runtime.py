@@ -2,14 +2,137 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
 
-from config import ServeSettings
+from starlette.applications import Starlette
+
+from config import ServeSettings, contents
+from server.app import create_app
+from server.chat_template import ChatTemplate, ChatTemplateError, load
+from server.context import ServerContext
+from server.engine_client import EngineClient
+from server.engine_config import engine_config
+from server.errors import ApiError
+from server.generator import EngineGenerator
+from server.http_server import HttpServer, http_config
+from server.listening import bind_all, close_all, url_of
+from server.logs import configure_logging, level_of
+from server.metered import MeteredGenerator
+from server.metrics import ServerMetrics
+from server.model_files import resolve_model
 from server.startup import StartupError
+from server.supervisor import EngineProcess
+from server.tokenizer import LlamaTokenizer, VocabularyError
 
-_log = logging.getLogger("llamapack")
+logger = logging.getLogger("llamapack")
 
 
 def serve(settings: ServeSettings) -> int:
-    """Serve until told to stop; returns the exit code."""
-    raise StartupError("not put together yet")
+    """Serve until told to stop; returns the exit code. Raises `StartupError`."""
+    configure_logging(settings)
+    sockets = bind_all(settings.host, settings.port)
+    try:
+        model_path = resolve_model(settings)
+        with tempfile.TemporaryDirectory(prefix="llamapack-") as folder:
+            return Runtime(settings, model_path, sockets, Path(folder)).run()
+    finally:
+        close_all(sockets)
+
+
+class Runtime:
+    """One server: the application, the engine behind it, and how they start and stop."""
+
+    def __init__(
+        self,
+        settings: ServeSettings,
+        model_path: Path,
+        sockets: Sequence[socket.socket],
+        folder: Path,
+    ) -> None:
+        self._settings = settings
+        self._sockets = sockets
+        self._exit_code = 0
+        tokenizer = _load_tokenizer(model_path)
+        name = settings.alias[0] if settings.alias else model_path.stem
+        metrics = ServerMetrics(name)
+        endpoint = f"ipc://{folder}/engine"
+        level = logging.getLevelName(level_of(settings.verbosity))
+        self._client = EngineClient(endpoint, metrics.observe_step)
+        self._process = EngineProcess(
+            engine_config(settings, model_path, level), endpoint, self._client
+        )
+        context = ServerContext(
+            settings=settings,
+            model_name=name,
+            tokenizer=tokenizer,
+            generator=MeteredGenerator(EngineGenerator(self._client, tokenizer), metrics),
+            engine=self._client,
+            metrics=metrics,
+            chat_template=_load_template(settings, tokenizer),
+        )
+        app = create_app(context, keys=tuple(contents.api_keys(settings)), lifespan=self._lifespan)
+        self._http = HttpServer(http_config(app, settings), on_stop=self._on_stop)
+
+    def run(self) -> int:
+        """Serve until a signal, or until the engine can't be started."""
+        self._http.run(list(self._sockets))
+        return self._exit_code
+
+    @asynccontextmanager
+    async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        await self._client.start()
+        await self._process.start()
+        announcer = asyncio.create_task(self._announce(), name="announce the model")
+        try:
+            yield
+        finally:
+            announcer.cancel()
+            await self._process.stop()
+            await self._client.close()
+
+    async def _announce(self) -> None:
+        """Say when the model is there; stop the server if it can't be loaded."""
+        tls = self._settings.ssl_key_file is not None
+        urls = ", ".join(url_of(sock, tls=tls) for sock in self._sockets)
+        logger.info("listening on %s, loading the model", urls)
+        try:
+            model = await self._client.wait_loaded()
+        except ApiError as error:
+            logger.error("%s", error)
+            self._exit_code = 1
+            self._http.should_exit = True
+            return
+        logger.info(
+            "ready: %s, %.1f M parameters, %d slots of %d tokens",
+            model.description,
+            model.n_params / 1e6,
+            model.n_slots,
+            model.n_ctx_slot,
+        )
+
+    def _on_stop(self) -> None:
+        logger.info("stopping: running requests are finished first")
+
+
+def _load_tokenizer(path: Path) -> LlamaTokenizer:
+    try:
+        return LlamaTokenizer(path)
+    except VocabularyError as error:
+        raise StartupError(str(error)) from error
+
+
+def _load_template(settings: ServeSettings, tokenizer: LlamaTokenizer) -> ChatTemplate:
+    try:
+        return load(
+            tokenizer,
+            override=contents.chat_template(settings),
+            variables=settings.chat_template_kwargs,
+        )
+    except ChatTemplateError as error:
+        raise StartupError(str(error)) from error

@@ -40,12 +40,16 @@ class EngineProcess:
         self._client = client
         self._process: asyncio.subprocess.Process | None = None
         self._is_stopping = False
-        self._watch = asyncio.create_task(self._run(), name="engine process")
+        self._watch: asyncio.Task[None] | None = None
 
     @property
     def pid(self) -> int | None:
         """The process id, while there is one."""
         return None if self._process is None else self._process.pid
+
+    async def start(self) -> None:
+        """Start the first engine, on the running event loop."""
+        self._watch = asyncio.create_task(self._run(), name="engine process")
 
     async def stop(self) -> None:
         """End the engine: politely, then by force."""
@@ -58,8 +62,9 @@ class EngineProcess:
             except TimeoutError:
                 process.kill()
                 await process.wait()
-        self._watch.cancel()
-        await asyncio.gather(self._watch, return_exceptions=True)
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
 
     async def _run(self) -> None:
         failures = 0
