@@ -9,6 +9,7 @@ from typing import Protocol
 from starlette.requests import HTTPConnection
 
 from config import ServeSettings
+from grammars.constraint import Constraint
 from scheduler.protocol import ModelInfo, SlotReport
 from server.chat_template import ChatTemplate
 from server.generation import Generator
@@ -52,6 +53,8 @@ class ServerContext:
     engine: Engine
     metrics: ServerMetrics
     chat_template: ChatTemplate
+    default_constraint: Constraint | None = None
+    """What answers follow whose request brings no constraint."""
     created: int = field(default_factory=lambda: int(time.time()))
     """Unix time of the server's start, which `/v1/models` reports."""
 

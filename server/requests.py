@@ -175,16 +175,15 @@ def _plain_error(errors: Sequence[ErrorDetails], body: dict[str, Any]) -> Invali
 
 def _path(error: ErrorDetails, body: Any) -> tuple[int | str, ...]:
     """The parts of pydantic's location that exist in the body (the rest name union members)."""
+    is_missing = error["type"] == "missing"
+    location = error["loc"][:-1] if is_missing else error["loc"]
     path: list[int | str] = []
     value = body
-    for part in error["loc"]:
-        if not _has(value, part):
-            continue
-        value = value[part]
-        path.append(part)
-    if error["type"] == "missing":
-        path.append(error["loc"][-1])
-    return tuple(path)
+    for part in location:
+        if _has(value, part):
+            value = value[part]
+            path.append(part)
+    return (*path, error["loc"][-1]) if is_missing else tuple(path)
 
 
 def _has(value: Any, part: int | str) -> bool:

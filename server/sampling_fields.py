@@ -30,7 +30,6 @@ from grammars.constraint import Constraint
 from grammars.errors import GrammarError
 from scheduler.protocol import SamplingParams
 from server.context import ServerContext
-from server.default_constraint import default_grammar, default_schema
 from server.errors import InvalidRequest
 from server.generation import GenerationRequest
 from server.sampling_defaults import sampling_defaults
@@ -256,7 +255,7 @@ class SamplingFields(BaseModel):
             return schema_constraint(self.json_schema, param="json_schema")
         if self.grammar:
             return grammar_constraint(self.grammar, param="grammar")
-        return _default_constraint(context.settings)
+        return context.default_constraint
 
     def to_request(
         self,
@@ -342,14 +341,6 @@ def grammar_constraint(text: str, *, param: str) -> Constraint:
         return compiler.from_gbnf(text)
     except GrammarError as error:
         raise InvalidRequest(f"'{param}' can't be used: {error}", param=param) from error
-
-
-def _default_constraint(settings: ServeSettings) -> Constraint | None:
-    if (schema := default_schema(settings)) is not None:
-        return schema_constraint(schema, param="json_schema")
-    if grammar := default_grammar(settings):
-        return grammar_constraint(grammar, param="grammar")
-    return None
 
 
 def _biased_tokens(

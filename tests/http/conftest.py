@@ -1,0 +1,28 @@
+"""A client for the application on fakes, without a socket in between."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from server.app import create_app
+from tests.http.fakes import FakeServer, make_server
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def server() -> FakeServer:
+    return make_server()
+
+
+@pytest.fixture
+async def client(server: FakeServer) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(create_app(server.context), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        yield client

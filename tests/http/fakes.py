@@ -1,0 +1,207 @@
+"""A server without a model: a vocabulary of bytes and a generator that follows a script."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from config import ServeSettings
+from scheduler.protocol import ModelInfo, SlotReport, SlotState, TokenLogprobs
+from server.chat_template import ChatTemplate
+from server.context import ServerContext
+from server.errors import ApiError, ContextExceeded, Unavailable
+from server.generation import (
+    Ended,
+    GeneratedToken,
+    GenerationRequest,
+    Item,
+    Progress,
+    StopCause,
+    TextDelta,
+    Timings,
+)
+from server.metered import MeteredGenerator
+from server.metrics import ServerMetrics
+
+BOS = 256
+EOS = 257
+END_OF_TURN = 258
+N_CTX_SLOT = 128
+MODEL_NAME = "fake-model"
+
+_SPECIAL = {BOS: b"<s>", EOS: b"</s>", END_OF_TURN: b"<eot>"}
+
+
+class ByteTokenizer:
+    """Every byte is a token, and three control tokens follow."""
+
+    n_vocab = 259
+    bos: int | None = BOS
+    eos: int | None = EOS
+    end_tokens = frozenset((EOS, END_OF_TURN))
+
+    def metadata(self, key: str) -> str | None:
+        values = {
+            "general.architecture": "llama",
+            "tokenizer.ggml.model": "gpt2",
+            "llama.context_length": "4096",
+            "llama.embedding_length": "64",
+        }
+        return values.get(key)
+
+    def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
+        tokens = [BOS] if add_special else []
+        if parse_special and text.startswith("<s>"):
+            tokens.append(BOS)
+            text = text.removeprefix("<s>")
+        return tokens + list(text.encode())
+
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        if token in _SPECIAL:
+            return _SPECIAL[token] if special else b""
+        return bytes([token])
+
+
+@dataclass
+class ScriptedGenerator:
+    """Answers every prompt with `pieces`, one token each, and keeps book of who came and left."""
+
+    pieces: Sequence[str] = ("Hello", ",", " world", "\n")
+    cached: int = 2
+    delay: float = 0.0
+    """Seconds before each piece."""
+    queued: float = 0.0
+    """Seconds before anything comes."""
+    fail_on_open: ApiError | None = None
+    fail_after: tuple[int, Exception] | None = None
+    """After so many pieces, raise this."""
+    cause: StopCause = StopCause.EOS
+    opened: list[GenerationRequest] = field(default_factory=list)
+    running: int = 0
+    aborted: int = 0
+
+    @asynccontextmanager
+    async def open(self, request: GenerationRequest) -> AsyncIterator[AsyncIterator[Item]]:
+        if self.fail_on_open is not None:
+            raise self.fail_on_open
+        if len(request.prompt) >= N_CTX_SLOT:
+            raise ContextExceeded(len(request.prompt), N_CTX_SLOT)
+        self.opened.append(request)
+        self.running += 1
+        finished: list[bool] = []
+        try:
+            yield self._items(request, finished)
+        finally:
+            self.running -= 1
+            self.aborted += not finished
+
+    async def _items(self, request: GenerationRequest, finished: list[bool]) -> AsyncIterator[Item]:
+        n_prompt = len(request.prompt)
+        await asyncio.sleep(self.queued)
+        if request.report_progress:
+            yield Progress(n_prompt, self.cached, n_prompt // 2, 5.0)
+            yield Progress(n_prompt, self.cached, n_prompt, 10.0)
+        pieces = self.pieces
+        cause, word = self.cause, ""
+        if 0 <= request.max_tokens < len(pieces):
+            pieces, cause = pieces[: request.max_tokens], StopCause.LIMIT
+        count = 0
+        for piece in pieces:
+            if self.fail_after is not None and count == self.fail_after[0]:
+                raise self.fail_after[1]
+            if piece in request.stop:
+                cause, word = StopCause.WORD, piece
+                break
+            await asyncio.sleep(self.delay)
+            count += 1
+            token = GeneratedToken(ord(piece[-1]) % 256, piece.encode(), self._logprobs(request))
+            yield TextDelta(piece, (token,), self._timings(n_prompt, count))
+        finished.append(True)
+        yield Ended(cause, word, False, 1, n_prompt, self._timings(n_prompt, count))
+
+    def _timings(self, n_prompt: int, count: int) -> Timings:
+        return Timings(self.cached, n_prompt - self.cached, 10.0, count, 5.0 * count)
+
+    def _logprobs(self, request: GenerationRequest) -> TokenLogprobs | None:
+        wanted = request.sampling.top_logprobs
+        if wanted < 0:
+            return None
+        top = [(ord("a") + rank, -1.0 - rank) for rank in range(wanted)]
+        return TokenLogprobs(-0.5, top)
+
+
+@dataclass
+class FakeEngine:
+    """An engine whose state the test decides."""
+
+    loaded: bool = True
+    is_ready: bool = True
+    heartbeat_age: float | None = 0.1
+    busy: int = 0
+
+    @property
+    def model(self) -> ModelInfo:
+        if not self.loaded:
+            raise Unavailable("Loading model")
+        return ModelInfo(
+            n_ctx=4 * N_CTX_SLOT,
+            n_ctx_slot=N_CTX_SLOT,
+            n_slots=4,
+            n_vocab=259,
+            n_params=1000,
+            size_bytes=2000,
+            description="fake 1K F16",
+            file_type="F16",
+            system_info="",
+            can_trim=True,
+        )
+
+    async def inspect(self) -> SlotReport:
+        _ = self.model
+        slots = [self._slot(number) for number in range(4)]
+        return SlotReport(query_id=1, slots=slots, num_waiting=0)
+
+    def _slot(self, number: int) -> SlotState:
+        if number >= self.busy:
+            return SlotState(slot=number, num_cache_tokens=0)
+        return SlotState(
+            slot=number,
+            num_cache_tokens=12,
+            request_id=number + 100,
+            num_prompt_tokens=10,
+            num_prompt_tokens_computed=7,
+            num_cached_tokens=3,
+            num_generated_tokens=2,
+            max_tokens=5,
+        )
+
+
+@dataclass
+class FakeServer:
+    """Everything that a test may want to turn or look at."""
+
+    context: ServerContext
+    generator: ScriptedGenerator
+    engine: FakeEngine
+
+
+def make_server(
+    settings: ServeSettings | None = None, generator: ScriptedGenerator | None = None
+) -> FakeServer:
+    """A context on the fakes, metered as in production."""
+    generator = generator or ScriptedGenerator()
+    engine = FakeEngine()
+    metrics = ServerMetrics(MODEL_NAME)
+    context = ServerContext(
+        settings=settings or ServeSettings(),
+        model_name=MODEL_NAME,
+        model_path="/models/fake.gguf",
+        tokenizer=ByteTokenizer(),
+        generator=MeteredGenerator(generator, metrics),
+        engine=engine,
+        metrics=metrics,
+        chat_template=ChatTemplate(),
+    )
+    return FakeServer(context, generator, engine)

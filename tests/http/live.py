@@ -1,0 +1,49 @@
+"""The application behind a real uvicorn on a free port, for what needs a connection."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from starlette.types import ASGIApp
+
+from config import ServeSettings
+from server.http_server import HttpServer, http_config
+from server.listening import bind_all, close_all, url_of
+
+
+@contextmanager
+def serving(
+    app: ASGIApp, settings: ServeSettings | None = None, *, host: str = "127.0.0.1"
+) -> Iterator[str]:
+    """The URL of a running server, which stops when the block ends."""
+    settings = settings or ServeSettings()
+    sockets: list[socket.socket] = bind_all([host], 0)
+    url = url_of(sockets[0], tls=settings.ssl_cert_file is not None)
+    server = HttpServer(http_config(app, settings), on_stop=lambda: None)
+    thread = threading.Thread(target=server.run, args=(sockets,))
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive(), "the server did not start"
+            time.sleep(0.005)
+        yield url
+    finally:
+        server.should_exit = server.force_exit = True
+        thread.join(10)
+        close_all(sockets)
+    assert not thread.is_alive()
+
+
+def wait_for(condition: object, seconds: float = 3.0) -> bool:
+    """Whether a callable became true within some seconds."""
+    assert callable(condition)
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.005)
+    return False
