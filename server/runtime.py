@@ -16,6 +16,7 @@ from config import ServeSettings, contents
 from server.app import create_app
 from server.chat_template import ChatTemplate, ChatTemplateError, load
 from server.context import ServerContext
+from server.default_constraint import default_constraint
 from server.engine_client import EngineClient
 from server.engine_config import engine_config
 from server.errors import ApiError
@@ -70,11 +71,13 @@ class Runtime:
         context = ServerContext(
             settings=settings,
             model_name=name,
+            model_path=str(model_path),
             tokenizer=tokenizer,
             generator=MeteredGenerator(EngineGenerator(self._client, tokenizer), metrics),
             engine=self._client,
             metrics=metrics,
             chat_template=_load_template(settings, tokenizer),
+            default_constraint=default_constraint(settings),
         )
         app = create_app(context, keys=tuple(contents.api_keys(settings)), lifespan=self._lifespan)
         self._http = HttpServer(http_config(app, settings), on_stop=self._on_stop)
