@@ -41,6 +41,7 @@ def serve(argv: Sequence[str]) -> int:
     from config import ConfigError, load_settings
     from config.command_line import asks_help
     from server.model_files import ModelFileError
+    from server.startup import StartupError
 
     if asks_help(argv):
         return _print_serve_help()
@@ -53,7 +54,7 @@ def serve(argv: Sequence[str]) -> int:
         return run(settings)
     except ConfigError as error:
         return fail(str(error), EXIT_USAGE)
-    except ModelFileError as error:
+    except (ModelFileError, StartupError) as error:
         return fail(str(error), EXIT_FAILURE)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from starlette.applications import Starlette
 
 from config import ServeSettings, contents
+from scheduler.llama_log import LogBridge
 from server.app import create_app
 from server.chat_template import ChatTemplate, ChatTemplateError, load
 from server.context import ServerContext
@@ -32,11 +33,13 @@ from server.supervisor import EngineProcess
 from server.tokenizer import LlamaTokenizer, VocabularyError
 
 logger = logging.getLogger("llamapack")
+llama_log = LogBridge()
 
 
 def serve(settings: ServeSettings) -> int:
     """Serve until told to stop; returns the exit code. Raises `StartupError`."""
     configure_logging(settings)
+    llama_log.install()
     sockets = bind_all(settings.host, settings.port)
     try:
         model_path = resolve_model(settings)
