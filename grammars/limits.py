@@ -23,6 +23,11 @@ MAX_SCHEMA_NODES = 50_000
 MAX_PROPERTIES = 2_000
 """Of one object; compiling is quadratic in it."""
 
+MAX_RULES = 5_000
+MAX_GROUP_DEPTH = 50
+MAX_REPETITIONS = 10_000
+"""Of GBNF: rules, nested parentheses, and a number in braces."""
+
 
 def parser_limits() -> llguidance.LLParserLimits:
     """The limits of llguidance's own work, for validating a grammar and for running it.
