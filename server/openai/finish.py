@@ -1,0 +1,12 @@
+"""Why an answer ended, in OpenAI's words."""
+
+from __future__ import annotations
+
+from server.generation import Ended, StopCause
+
+
+def finish_reason(ended: Ended, *, called: bool = False) -> str:
+    """`length` for a limit or a full context, else `tool_calls` or `stop`."""
+    if ended.cause is StopCause.LIMIT or ended.truncated:
+        return "length"
+    return "tool_calls" if called else "stop"

@@ -1,0 +1,37 @@
+"""What all objects of one answer have in common: id, time, model."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from server.context import ServerContext
+
+FINGERPRINT = "llamapack"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Made once per request, so that every chunk says the same."""
+
+    id: str
+    created: int
+    """Unix time in seconds."""
+    model: str
+
+    def fields(self, kind: str) -> dict[str, Any]:
+        """The fields that open an object of this kind."""
+        return {
+            "id": self.id,
+            "object": kind,
+            "created": self.created,
+            "model": self.model,
+            "system_fingerprint": FINGERPRINT,
+        }
+
+
+def new_identity(prefix: str, context: ServerContext) -> Identity:
+    """A fresh identity; the model's name is the server's, whatever name the request used."""
+    return Identity(f"{prefix}-{secrets.token_hex(16)}", int(time.time()), context.model_name)

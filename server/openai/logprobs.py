@@ -1,0 +1,68 @@
+"""Log-probabilities in the shapes of chats and of the older completions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from server.generation import GeneratedToken
+from server.tokenizer import Tokenizer
+
+LOWEST = -9999.0
+"""What OpenAI reports for a token that can't occur: JSON has no minus infinity."""
+
+
+def chat_logprobs(tokens: Iterable[GeneratedToken], tokenizer: Tokenizer) -> list[dict[str, Any]]:
+    """Entries of `logprobs.content`, one for each token that carries log-probabilities."""
+    entries = []
+    for token in tokens:
+        if token.logprobs is None:
+            continue
+        entry = _entry(token.id, token.piece, token.logprobs.logprob)
+        top = token.logprobs.top
+        entry["top_logprobs"] = [_entry(id_, tokenizer.piece(id_), value) for id_, value in top]
+        entries.append(entry)
+    return entries
+
+
+def _entry(id_: int, piece: bytes, logprob: float) -> dict[str, Any]:
+    return {
+        "id": id_,
+        "token": piece.decode(errors="replace"),
+        "bytes": list(piece),
+        "logprob": max(logprob, LOWEST),
+    }
+
+
+class TextLogprobs:
+    """The parallel lists of a text completion; offsets count characters from `start`."""
+
+    def __init__(self, tokenizer: Tokenizer, start: int = 0) -> None:
+        self._tokenizer = tokenizer
+        self._offset = start
+
+    def entries(self, tokens: Iterable[GeneratedToken]) -> dict[str, Any]:
+        """The lists for the next tokens."""
+        lists: dict[str, list[Any]] = {
+            "tokens": [],
+            "token_logprobs": [],
+            "top_logprobs": [],
+            "text_offset": [],
+        }
+        for token in tokens:
+            text = token.piece.decode(errors="replace")
+            if token.logprobs is not None:
+                lists["tokens"].append(text)
+                lists["token_logprobs"].append(max(token.logprobs.logprob, LOWEST))
+                lists["top_logprobs"].append(self._top(token.logprobs.top))
+                lists["text_offset"].append(self._offset)
+            self._offset += len(text)
+        return lists
+
+    def _top(self, top: Iterable[tuple[int, float]]) -> dict[str, float]:
+        """By text; of two tokens with the same text the likelier one counts."""
+        found: dict[str, float] = {}
+        for id_, logprob in top:
+            text = self._tokenizer.piece(id_).decode(errors="replace")
+            found.setdefault(text, max(logprob, LOWEST))
+        return found

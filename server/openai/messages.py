@@ -1,0 +1,135 @@
+"""The messages of a chat as OpenAI defines them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, StrictStr, Tag, model_validator
+
+_TEXT_ONLY = "must be text: the model reads nothing else"
+_OTHER = "other"
+_PART_TYPES = frozenset({"text", "refusal"})
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class TextPart(_Strict):
+    """A piece of text."""
+
+    type: Literal["text"]
+    text: StrictStr
+
+
+class RefusalPart(_Strict):
+    """What the assistant said when it refused."""
+
+    type: Literal["refusal"]
+    refusal: StrictStr
+
+    @property
+    def text(self) -> str:
+        """The refusal, which a model reads like any text of its own."""
+        return self.refusal
+
+
+class OtherPart(_Strict):
+    """Anything else, which is refused in words that name the part."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse(cls, part: Any) -> Any:
+        kind = part.get("type") if isinstance(part, dict) else None
+        if isinstance(kind, str):
+            raise ValueError(f"has the type {kind!r}, but the model reads text only")
+        raise ValueError("must be an object with the field type")
+
+
+def _part_tag(part: Any) -> str:
+    kind = part.get("type") if isinstance(part, dict) else getattr(part, "type", None)
+    return kind if isinstance(kind, str) and kind in _PART_TYPES else _OTHER
+
+
+Part = Annotated[
+    Annotated[TextPart, Tag("text")]
+    | Annotated[RefusalPart, Tag("refusal")]
+    | Annotated[OtherPart, Tag(_OTHER)],
+    Discriminator(_part_tag),
+]
+Content = StrictStr | list[Part]
+
+
+class FunctionCall(_Strict):
+    """A function and its arguments as JSON text."""
+
+    name: StrictStr
+    arguments: StrictStr = ""
+
+
+class ToolCall(_Strict):
+    """A call that the assistant made."""
+
+    id: StrictStr = ""
+    type: Literal["function"] = "function"
+    function: FunctionCall
+
+
+class InstructionMessage(_Strict):
+    """What the application tells the model."""
+
+    role: Literal["system", "developer"]
+    content: Content
+    name: StrictStr | None = None
+
+
+class UserMessage(_Strict):
+    """What the user says."""
+
+    role: Literal["user"]
+    content: Content
+    name: StrictStr | None = None
+
+
+class AssistantMessage(_Strict):
+    """What the model said."""
+
+    role: Literal["assistant"]
+    content: Content | None = None
+    name: StrictStr | None = None
+    refusal: StrictStr | None = None
+    tool_calls: list[ToolCall] | None = None
+    reasoning_content: StrictStr | None = None
+    reasoning: StrictStr | None = None
+    thinking: StrictStr | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> AssistantMessage:
+        if self.content is None and not self.tool_calls and self.refusal is None:
+            raise ValueError("must have content or tool_calls, since it is the assistant's")
+        return self
+
+
+class ToolMessage(_Strict):
+    """The result of a call."""
+
+    role: Literal["tool"]
+    content: Content
+    tool_call_id: StrictStr | None = None
+    name: StrictStr | None = None
+
+
+Message = Annotated[
+    InstructionMessage | UserMessage | AssistantMessage | ToolMessage, Field(discriminator="role")
+]
+
+
+def to_template(message: Message) -> dict[str, Any]:
+    """The message as chat templates know it."""
+    plain = message.model_dump(exclude_none=True)
+    content = message.content
+    if isinstance(content, list):
+        plain["content"] = [{"type": "text", "text": part.text} for part in content]  # type: ignore[union-attr]
+    elif content is None:
+        plain["content"] = plain.pop("refusal", None)
+    return plain

@@ -1,0 +1,27 @@
+"""Which names the served model answers to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from server.context import ServerContext
+from server.errors import NotFound
+
+
+def check_model(name: str | None, context: ServerContext) -> None:
+    """Raise `NotFound` when a request names a model that isn't served.
+
+    Without a name the one model is meant; its alias, its file and its file's stem are its names.
+    """
+    if not name or name == context.model_name or name in _names(context):
+        return
+    message = f"there is no model {name!r} here; this server serves {context.model_name!r}"
+    raise NotFound(message, param="model")
+
+
+def _names(context: ServerContext) -> set[str]:
+    names = set(context.settings.alias)
+    if context.settings.model:
+        path = Path(context.settings.model)
+        names |= {str(path), path.name, path.stem}
+    return names

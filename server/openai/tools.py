@@ -1,0 +1,56 @@
+"""Tools that a request offers, and which of them the answer may or must call."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
+
+MAX_TOOLS = 1024
+Name = Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9_.\-]+$", max_length=256)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Function(_Strict):
+    """What a function is for, and the JSON Schema of its arguments."""
+
+    name: Name
+    description: StrictStr | None = None
+    parameters: dict[str, Any] | None = None
+    strict: StrictBool | None = None
+
+
+class Tool(_Strict):
+    """A function that the model may call."""
+
+    type: Literal["function"]
+    function: Function
+
+    def to_template(self) -> dict[str, Any]:
+        """The tool as chat templates know it, with the keys that they take for granted."""
+        parameters = self.function.parameters or {"type": "object", "properties": {}}
+        function = {
+            "name": self.function.name,
+            "description": self.function.description or "",
+            "parameters": parameters,
+        }
+        return {"type": "function", "function": function}
+
+
+class NamedFunction(_Strict):
+    """A function by its name."""
+
+    name: StrictStr
+
+
+class NamedChoice(_Strict):
+    """The answer must call this function."""
+
+    type: Literal["function"]
+    function: NamedFunction
+
+
+ToolChoice = Literal["none", "auto", "required"] | NamedChoice
