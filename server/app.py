@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
@@ -16,7 +17,9 @@ from server.context import ServerContext
 from server.errors import ApiError, InvalidRequest, MethodNotAllowed, NotFound
 from server.llama import routes as llama_routes
 from server.middleware import CatchErrors, LimitBody, RequestLog, RequireKey, error_response
+from server.openai import routes as openai_routes
 from server.routes import to_routes
+from server.startup import StartupError
 
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 
@@ -28,7 +31,7 @@ def create_app(
     prefix = context.settings.api_prefix
     public = [prefix + path for path in llama_routes.PUBLIC_PATHS]
     app = Starlette(
-        routes=to_routes([*llama_routes.ENDPOINTS], prefix),
+        routes=to_routes([*llama_routes.ENDPOINTS, *openai_routes.ENDPOINTS], prefix),
         middleware=[
             Middleware(RequestLog),
             Middleware(CatchErrors),
@@ -62,7 +65,12 @@ def _api_error(request: Request, error: HTTPException) -> ApiError:
 
 
 def run(settings: ServeSettings) -> int:
-    """Serve until told to stop; returns the exit code."""
+    """Serve until told to stop; returns the exit code, after one line if starting failed."""
+    # Not at the top: the runtime needs this module, and tests need no runtime.
     from server.runtime import serve
 
-    return serve(settings)
+    try:
+        return serve(settings)
+    except StartupError as error:
+        print(f"llamapack: error: {error}", file=sys.stderr)
+        return 1

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import os
 import socket
 import stat
 from collections.abc import Sequence
@@ -39,11 +37,9 @@ def bind_all(hosts: Sequence[str], port: int) -> list[socket.socket]:
 def close_all(sockets: Sequence[socket.socket]) -> None:
     """Close the sockets and remove the files of those that have one."""
     for sock in sockets:
-        path = sock.getsockname() if sock.family == socket.AF_UNIX else ""
         sock.close()
-        if path:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
+        if isinstance(sock, _UnixSocket):
+            sock.path.unlink(missing_ok=True)
 
 
 def url_of(sock: socket.socket, *, tls: bool) -> str:
@@ -53,6 +49,14 @@ def url_of(sock: socket.socket, *, tls: bool) -> str:
         return f"{scheme}+unix://{sock.getsockname()}"
     host, port = sock.getsockname()[:2]
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+class _UnixSocket(socket.socket):
+    """Remembers its file, which a closed socket can't tell any more."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.path = path
 
 
 def _bind_host(host: str, port: int) -> list[socket.socket]:
@@ -72,7 +76,7 @@ def _bind_host(host: str, port: int) -> list[socket.socket]:
 
 def _bind_path(path: Path) -> list[socket.socket]:
     _remove_stale(path)
-    return [_bind(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), str(path), str(path))]
+    return [_bind(_UnixSocket(path), str(path), str(path))]
 
 
 def _bind(sock: socket.socket, address: tuple[object, ...] | str, name: str) -> socket.socket:

@@ -81,9 +81,12 @@ class ScriptedGenerator:
     opened: list[GenerationRequest] = field(default_factory=list)
     running: int = 0
     aborted: int = 0
+    engine: FakeEngine | None = None
 
     @asynccontextmanager
     async def open(self, request: GenerationRequest) -> AsyncIterator[AsyncIterator[Item]]:
+        if self.engine is not None:
+            _ = self.engine.model
         if self.fail_on_open is not None:
             raise self.fail_on_open
         if len(request.prompt) >= N_CTX_SLOT:
@@ -192,7 +195,7 @@ def make_server(
 ) -> FakeServer:
     """A context on the fakes, metered as in production."""
     generator = generator or ScriptedGenerator()
-    engine = FakeEngine()
+    engine = generator.engine = FakeEngine()
     metrics = ServerMetrics(MODEL_NAME)
     context = ServerContext(
         settings=settings or ServeSettings(),

@@ -32,7 +32,7 @@ def serving(
             time.sleep(0.005)
         yield url
     finally:
-        server.should_exit = server.force_exit = True
+        server.should_exit = True
         thread.join(10)
         close_all(sockets)
     assert not thread.is_alive()

@@ -1,0 +1,80 @@
+"""A live server on fakes, and OpenAI's own clients for it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import httpx
+import openai
+import pytest
+
+from config import ServeSettings
+from server.app import create_app
+from server.chat_template import ChatTemplate
+from tests.http import fakes
+from tests.http.fakes import ScriptedGenerator, make_server
+from tests.http.live import serving
+
+TEMPLATE = """\
+{%- for t in tools or [] %}{{ '<tool_call>' + t.function.name }}{% endfor -%}
+{%- for m in messages -%}
+{{ '<|' + m.role + '|>' + (m.content or '') }}
+{%- for c in m.tool_calls or [] %}{{ c.function.name + c.function.arguments }}{% endfor -%}
+{%- endfor -%}
+{%- if add_generation_prompt -%}<|assistant|>
+{%- if enable_thinking is defined and not enable_thinking %}<think></think>{% endif -%}
+{%- endif -%}
+"""
+"""Hermes' format of calls, and thinking that can be turned off."""
+
+
+@dataclass
+class Live:
+    """A running server and what the test may look at."""
+
+    url: str
+    generator: ScriptedGenerator
+    client: openai.OpenAI
+
+    def async_client(self) -> openai.AsyncOpenAI:
+        """The same for asynchronous tests."""
+        return openai.AsyncOpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0)
+
+    def post(self, path: str, **body: object) -> httpx.Response:
+        """A request that the official client wouldn't make."""
+        return httpx.post(self.url + path, json=body, timeout=10)
+
+    def prompt(self, index: int = -1) -> str:
+        """The text of a prompt that was generated for."""
+        tokens = self.generator.opened[index].prompt
+        return bytes(token for token in tokens if token < 256).decode()
+
+
+Serve = Callable[..., Live]
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
+    """Starts a server whose model answers with the given pieces."""
+    monkeypatch.setattr(fakes, "N_CTX_SLOT", 10_000)
+    with ExitStack() as stack:
+
+        def start(
+            pieces: Sequence[str] = ("Hello", ",", " world"),
+            *,
+            template: str = TEMPLATE,
+            settings: ServeSettings | None = None,
+            **script: object,
+        ) -> Live:
+            generator = ScriptedGenerator(pieces=pieces, **script)  # type: ignore[arg-type]
+            context = make_server(settings, generator).context
+            context = dataclasses.replace(context, chat_template=ChatTemplate(template))
+            url = stack.enter_context(serving(create_app(context)))
+            client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
+            stack.callback(client.close)
+            return Live(url, generator, client)
+
+        yield start

@@ -1,0 +1,261 @@
+"""Tools and constraints of chat completions, through OpenAI's own client."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import openai
+import pytest
+from llguidance import LLMatcher, LLTokenizer
+
+from config import ServeSettings
+from grammars.constraint import LLGuidanceGrammar
+from tests.http.openai.conftest import Live, Serve
+
+USER: Any = [{"role": "user", "content": "Hi"}]
+CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+
+
+def tool(name: str, parameters: object = CITY) -> Any:
+    return {"type": "function", "function": {"name": name, "parameters": parameters}}
+
+
+TOOLS = [tool("get_weather"), tool("get_time")]
+CALL = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Rome"}}\n</tool_call>'
+PIECES = ("Let me see.\n", "<tool", '_call>\n{"name": "get_', 'weather", "arg', 'uments": {"ci')
+PIECES += ('ty": "Rome"}', "}\n</tool", "_call>")
+
+
+def accepts(live: Live, text: str) -> bool:
+    """Whether the constraint of the latest sequence lets a model write `text` and end there."""
+    constraint = live.generator.opened[-1].constraint
+    assert isinstance(constraint, LLGuidanceGrammar)
+    matcher = LLMatcher(LLTokenizer("byte"), constraint.definition)
+    data = list(text.encode())
+    return bool(matcher.try_consume_tokens(data) == len(data) and matcher.is_accepting())
+
+
+def ask(live: Live, **fields: Any) -> Any:
+    return live.client.chat.completions.create(model="", messages=USER, **fields)
+
+
+def test_call(serve: Serve) -> None:
+    live = serve(PIECES)
+    choice = ask(live, tools=TOOLS).choices[0]
+    assert choice.finish_reason == "tool_calls"
+    assert choice.message.content == "Let me see."
+    call = choice.message.tool_calls[0]
+    assert call.id.startswith("call_")
+    assert call.function.name == "get_weather"
+    assert json.loads(call.function.arguments) == {"city": "Rome"}
+    assert live.prompt().startswith("<tool_call>get_weather<tool_call>get_time")
+
+
+def test_content_is_null_when_only_tools_are_called(serve: Serve) -> None:
+    message = ask(serve(PIECES[1:]), tools=TOOLS).choices[0].message
+    assert message.content is None
+
+
+def test_arguments_are_streamed(serve: Serve) -> None:
+    chunks = list(ask(serve(PIECES), tools=TOOLS, stream=True))
+    deltas = [chunk.choices[0].delta for chunk in chunks]
+    calls = [delta.tool_calls[0] for delta in deltas if delta.tool_calls]
+    assert calls[0].id.startswith("call_")
+    assert calls[0].function.name == "get_weather"
+    assert calls[0].function.arguments == ""
+    assert all(call.id is None and call.index == 0 for call in calls[1:])
+    arguments = [call.function.arguments for call in calls[1:]]
+    assert len(arguments) > 1
+    assert "".join(arguments) == '{"city": "Rome"}'
+    assert "".join(delta.content or "" for delta in deltas) == "Let me see."
+    assert chunks[-1].choices[0].finish_reason == "tool_calls"
+
+
+def test_several_calls(serve: Serve) -> None:
+    live = serve([CALL + "\n", CALL.replace("Rome", "Oslo")])
+    calls = ask(live, tools=TOOLS).choices[0].message.tool_calls
+    cities = [json.loads(call.function.arguments)["city"] for call in calls]
+    assert cities == ["Rome", "Oslo"]
+    assert len({call.id for call in calls}) == 2
+    assert accepts(live, CALL + "\n" + CALL)
+
+
+def test_one_call_at_a_time(serve: Serve) -> None:
+    live = serve([CALL + "\n", CALL])
+    calls = ask(live, tools=TOOLS, parallel_tool_calls=False).choices[0].message.tool_calls
+    assert len(calls) == 1
+    assert accepts(live, CALL)
+    assert not accepts(live, CALL + "\n" + CALL)
+
+
+def test_auto_constrains_calls_alone(serve: Serve) -> None:
+    live = serve()
+    ask(live, tools=TOOLS)
+    assert accepts(live, "Any text, even {braces} and <tool.")
+    assert accepts(live, "Wait. " + CALL)
+    assert not accepts(live, CALL.replace("city", "town"))
+    assert not accepts(live, CALL.replace("get_weather", "get_lost"))
+
+
+def test_required(serve: Serve) -> None:
+    live = serve(PIECES)
+    ask(live, tools=TOOLS, tool_choice="required")
+    assert accepts(live, CALL)
+    assert accepts(live, "<think>Rome?</think>\n\n" + CALL)
+    assert accepts(live, CALL.replace("get_weather", "get_time"))
+    assert not accepts(live, "No.")
+
+
+def test_required_without_thinking(serve: Serve) -> None:
+    live = serve(PIECES)
+    ask(live, tools=TOOLS, tool_choice="required", reasoning_effort="none")
+    assert accepts(live, CALL)
+    assert not accepts(live, "<think>Rome?</think>\n\n" + CALL)
+
+
+def test_named_function(serve: Serve) -> None:
+    live = serve(PIECES)
+    choice: Any = {"type": "function", "function": {"name": "get_weather"}}
+    answer = ask(live, tools=TOOLS, tool_choice=choice)
+    assert answer.choices[0].message.tool_calls[0].function.name == "get_weather"
+    assert accepts(live, CALL)
+    assert not accepts(live, CALL.replace("get_weather", "get_time"))
+
+
+def test_none(serve: Serve) -> None:
+    live = serve([CALL])
+    message = ask(live, tools=TOOLS, tool_choice="none").choices[0].message
+    assert message.tool_calls is None
+    assert message.content == CALL
+    assert "get_weather" not in live.prompt()
+    assert live.generator.opened[0].constraint is None
+
+
+def test_history_of_calls(serve: Serve) -> None:
+    live = serve()
+    function = {"name": "get_weather", "arguments": '{"city":"Rome"}'}
+    messages: Any = [
+        *USER,
+        {
+            "role": "assistant",
+            "tool_calls": [{"id": "a", "type": "function", "function": function}],
+        },
+        {"role": "tool", "tool_call_id": "a", "content": "sunny"},
+    ]
+    live.client.chat.completions.create(model="", messages=messages, tools=TOOLS)
+    assert '<|assistant|>get_weather{"city":"Rome"}<|tool|>sunny<|assistant|>' in live.prompt()
+
+
+PLAIN = (
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+GENERIC_CALL = '{"tool_calls": [{"name": "get_weather", "arguments": {"city": "Rome"}}]}'
+
+
+def test_models_without_tools_in_their_template(serve: Serve) -> None:
+    live = serve([GENERIC_CALL[:20], GENERIC_CALL[20:50], GENERIC_CALL[50:]], template=PLAIN)
+    choice = ask(live, tools=TOOLS).choices[0]
+    assert choice.finish_reason == "tool_calls"
+    assert json.loads(choice.message.tool_calls[0].function.arguments) == {"city": "Rome"}
+    assert '"name": "get_weather"' in live.prompt()
+    ask(live, tools=TOOLS, tool_choice="required")
+    assert accepts(live, GENERIC_CALL)
+
+
+@pytest.mark.parametrize(
+    "format_",
+    [
+        {"type": "json_schema", "json_schema": {"name": "x", "strict": True, "schema": CITY}},
+        {"type": "json_schema", "schema": CITY},
+        {"type": "json_object", "schema": CITY},
+    ],
+)
+def test_response_format(serve: Serve, format_: Any) -> None:
+    live = serve()
+    ask(live, response_format=format_)
+    assert accepts(live, '{"city": "Rome"}')
+    assert accepts(live, '<think>{</think>\n\n{"city": "Rome"}')
+    assert not accepts(live, '{"city": 3}')
+
+
+def test_any_json_object(serve: Serve) -> None:
+    live = serve(template=PLAIN)
+    ask(live, response_format={"type": "json_object"})
+    assert accepts(live, '{"a": [1]}')
+    assert not accepts(live, "[1]")
+    ask(live, response_format={"type": "text"})
+    assert live.generator.opened[-1].constraint is None
+
+
+def test_schema_or_call(serve: Serve) -> None:
+    live = serve()
+    format_: Any = {"type": "json_schema", "json_schema": {"name": "x", "schema": CITY}}
+    ask(live, response_format=format_, tools=TOOLS)
+    assert accepts(live, '{"city": "Rome"}')
+    assert accepts(live, CALL)
+    assert not accepts(live, "Rome")
+
+
+@pytest.mark.parametrize(
+    ("outputs", "good", "bad"),
+    [
+        ({"json": CITY}, '{"city": "Rome"}', "{}"),
+        ({"regex": "[0-9]+"}, "42", "x"),
+        ({"choice": ["yes", "no"]}, "no", "maybe"),
+    ],
+)
+def test_structured_outputs(serve: Serve, outputs: Any, good: str, bad: str) -> None:
+    live = serve(template=PLAIN)
+    ask(live, extra_body={"structured_outputs": outputs})
+    assert accepts(live, good)
+    assert not accepts(live, bad)
+
+
+def test_schema_by_llama_servers_field(serve: Serve) -> None:
+    live = serve(template=PLAIN)
+    ask(live, extra_body={"json_schema": CITY})
+    assert accepts(live, '{"city": "Rome"}')
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"tools": [{"type": "custom", "custom": {"name": "x"}}]}, "tools.0.type"),
+        ({"tools": [tool("a b")]}, "tools.0.function.name"),
+        ({"tools": [tool("a"), tool("a")]}, "tools.0.function.name"),
+        ({"tools": [tool("a", {"type": "nonsense"})]}, "tools.0.function.parameters"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        (
+            {"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "x"}}},
+            "tool_choice.function.name",
+        ),
+        ({"tools": TOOLS, "tool_choice": "always"}, "tool_choice"),
+        ({"tools": TOOLS, "grammar": 'root ::= "x"'}, "grammar"),
+        ({"json_schema": CITY, "grammar": 'root ::= "x"'}, "grammar"),
+        (
+            {"response_format": {"type": "json_object"}, "json_schema": CITY},
+            "json_schema",
+        ),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": 1}}}},
+            "response_format.json_schema.schema",
+        ),
+        ({"structured_outputs": {"regex": "("}}, "structured_outputs.regex"),
+        ({"structured_outputs": {"regex": "a", "choice": ["b"]}}, "structured_outputs"),
+        ({"structured_outputs": {"structural_tag": {}}}, "structured_outputs"),
+    ],
+)
+def test_refusals_name_the_field(serve: Serve, fields: dict[str, Any], param: str) -> None:
+    live = serve()
+    response = live.post("/v1/chat/completions", messages=USER, **fields)
+    assert response.status_code == 400, response.text
+    assert response.json()["error"]["param"] == param
+    assert live.generator.opened == []
+
+
+def test_tools_need_jinja(serve: Serve) -> None:
+    live = serve(settings=ServeSettings.model_validate({"jinja": False}))
+    with pytest.raises(openai.BadRequestError, match="--jinja"):
+        ask(live, tools=TOOLS)

@@ -1,0 +1,119 @@
+"""Text completions through OpenAI's own client, on a scripted generator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import openai
+import pytest
+
+from tests.http.fakes import BOS
+from tests.http.openai.conftest import Serve
+
+
+def test_answer(serve: Serve) -> None:
+    live = serve()
+    answer = live.client.completions.create(model="fake-model", prompt="Say")
+    assert answer.id.startswith("cmpl-")
+    assert answer.object == "text_completion"
+    assert answer.choices[0].text == "Hello, world"
+    assert answer.choices[0].finish_reason == "stop"
+    assert answer.choices[0].logprobs is None
+    assert answer.usage is not None
+    assert answer.usage.completion_tokens == 3
+    assert live.generator.opened[0].prompt == (BOS, *b"Say")
+
+
+def test_stream(serve: Serve) -> None:
+    options: Any = {"include_usage": True}
+    live = serve()
+    chunks = list(
+        live.client.completions.create(model="", prompt="x", stream=True, stream_options=options)
+    )
+    texts = [choice.text for chunk in chunks for choice in chunk.choices]
+    assert "".join(texts) == "Hello, world"
+    assert len({(chunk.id, chunk.created, chunk.object) for chunk in chunks}) == 1
+    assert chunks[-2].choices[0].finish_reason == "stop"
+    assert chunks[-1].usage is not None
+    assert all(chunk.usage is None for chunk in chunks[:-1])
+    silent = list(live.client.completions.create(model="", prompt="x", stream=True))
+    assert all(chunk.usage is None for chunk in silent)
+
+
+@pytest.mark.parametrize("prompt", [["a", "b"], [[97], [98]]])
+def test_prompts_and_choices(serve: Serve, prompt: Any) -> None:
+    live = serve()
+    answer = live.client.completions.create(model="", prompt=prompt, n=2, seed=1)
+    assert [choice.index for choice in answer.choices] == [0, 1, 2, 3]
+    prompts = sorted(request.prompt[-1] for request in live.generator.opened)
+    assert prompts == [97, 97, 98, 98]
+    assert answer.usage is not None
+    assert answer.usage.prompt_tokens == sum(len(r.prompt) for r in live.generator.opened) // 2
+
+
+@pytest.mark.parametrize(("prompt", "text"), [("Say: ", "Say: "), ([72, 105], "Hi")])
+def test_echo(serve: Serve, prompt: Any, text: str) -> None:
+    live = serve()
+    answer = live.client.completions.create(model="", prompt=prompt, echo=True)
+    assert answer.choices[0].text == text + "Hello, world"
+    stream = live.client.completions.create(model="", prompt=prompt, echo=True, stream=True)
+    assert "".join(chunk.choices[0].text for chunk in stream) == text + "Hello, world"
+
+
+def test_logprobs(serve: Serve) -> None:
+    live = serve(["AB", "C"])
+    logprobs = live.client.completions.create(model="", prompt="x", logprobs=2).choices[0].logprobs
+    assert logprobs is not None
+    assert logprobs.tokens == ["AB", "C"]
+    assert logprobs.token_logprobs == [-0.5, -0.5]
+    assert logprobs.text_offset == [0, 2]
+    assert logprobs.top_logprobs == [{"a": -1.0, "b": -2.0}] * 2
+
+
+def test_logprobs_in_a_stream(serve: Serve) -> None:
+    live = serve(["AB", "C"])
+    stream = live.client.completions.create(model="", prompt="x", logprobs=0, stream=True)
+    offsets = [
+        chunk.choices[0].logprobs.text_offset for chunk in stream if chunk.choices[0].logprobs
+    ]
+    assert offsets == [[0], [2]]
+
+
+@pytest.mark.anyio
+async def test_async_client(serve: Serve) -> None:
+    async with serve().async_client() as client:
+        answer = await client.completions.create(model="", prompt="x")
+        assert answer.choices[0].text == "Hello, world"
+
+
+def test_best_of_may_equal_n(serve: Serve) -> None:
+    answer = serve().client.completions.create(model="", prompt="x", n=2, best_of=2)
+    assert len(answer.choices) == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({}, "prompt"),
+        ({"prompt": []}, "prompt"),
+        ({"prompt": [[]]}, "prompt"),
+        ({"prompt": 3}, "prompt"),
+        ({"prompt": [999]}, "prompt"),
+        ({"prompt": "x", "suffix": "y"}, "suffix"),
+        ({"prompt": "x", "best_of": 2}, "best_of"),
+        ({"prompt": "x", "logprobs": True}, "logprobs"),
+        ({"prompt": "x", "echo": True, "logprobs": 1}, "logprobs"),
+        ({"prompt": "x", "max_tokens": -2}, "max_tokens"),
+    ],
+)
+def test_refusals_name_the_field(serve: Serve, body: dict[str, Any], param: str) -> None:
+    live = serve()
+    response = live.post("/v1/completions", **body)
+    assert response.status_code == 400, response.text
+    assert response.json()["error"]["param"] == param
+    assert live.generator.opened == []
+
+
+def test_unknown_model(serve: Serve) -> None:
+    with pytest.raises(openai.NotFoundError):
+        serve().client.completions.create(model="davinci", prompt="x")
