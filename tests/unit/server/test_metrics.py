@@ -1,0 +1,130 @@
+"""Metrics: exact names, counters that move while streams run, rates that nobody resets."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from scheduler.protocol import SamplingParams, StepStats
+from server.generation import Ended, GenerationRequest, Item, StopCause, TextDelta, Timings
+from server.histogram import Histogram
+from server.metered import MeteredGenerator
+from server.metrics import ServerMetrics
+from server.rate import Rate
+
+LLAMA_SERVER_NAMES = {
+    "llamacpp:prompt_tokens_total": "counter",
+    "llamacpp:prompt_tokens_cached_total": "counter",
+    "llamacpp:prompt_seconds_total": "counter",
+    "llamacpp:tokens_predicted_total": "counter",
+    "llamacpp:tokens_predicted_seconds_total": "counter",
+    "llamacpp:n_decode_total": "counter",
+    "llamacpp:n_tokens_max": "gauge",
+    "llamacpp:prompt_tokens_seconds": "gauge",
+    "llamacpp:predicted_tokens_seconds": "gauge",
+    "llamacpp:requests_processing": "gauge",
+    "llamacpp:requests_deferred": "gauge",
+    "llamacpp:n_busy_slots_per_decode": "gauge",
+}
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def step(*, decoded: int = 2, prefilled: int = 0, running: int = 2, waiting: int = 0) -> StepStats:
+    return StepStats(0.001, 0.01, 0.002, 0.0005, 0.0001, decoded, prefilled, running, waiting, 9)
+
+
+def samples(metrics: ServerMetrics) -> dict[str, float]:
+    """Values by name, without the label of the model."""
+    found = {}
+    for family in text_string_to_metric_families(metrics.exposition().decode()):
+        for sample in family.samples:
+            labels = {k: v for k, v in sample.labels.items() if not k.startswith("model")}
+            text = ",".join(f"{key}={value}" for key, value in labels.items())
+            found[sample.name + (f"{{{text}}}" if text else "")] = sample.value
+    return found
+
+
+def test_names_and_types_are_llama_servers() -> None:
+    text = ServerMetrics("m").exposition().decode()
+    for name, kind in LLAMA_SERVER_NAMES.items():
+        assert f"# TYPE {name} {kind}\n" in text
+        assert f'{name}{{model="m"}} 0.0\n' in text
+    assert "_created" not in text
+
+
+def test_steps() -> None:
+    metrics = ServerMetrics("m")
+    metrics.observe_step(step(prefilled=10, running=3, waiting=4))
+    metrics.observe_step(step(decoded=0, running=1))
+    found = samples(metrics)
+    assert found["llamapack_steps_total"] == 2
+    assert found["llamapack_step_seconds_total{phase=decode}"] == pytest.approx(0.02)
+    assert found["llamapack_step_seconds_total{phase=send}"] == pytest.approx(0.0002)
+    assert found["llamacpp:prompt_tokens_total"] == 10
+    assert found["llamacpp:n_decode_total"] == 1
+    assert found["llamacpp:n_busy_slots_per_decode"] == 3
+    assert found["llamacpp:requests_processing"] == 1
+    assert found["llamacpp:requests_deferred"] == 0
+    assert found["vllm:num_requests_running"] == 1
+
+
+@pytest.mark.anyio
+async def test_counters_move_while_a_stream_runs() -> None:
+    metrics = ServerMetrics("m")
+    ended = Ended(StopCause.LIMIT, "", False, 0, 7, Timings(3, 4, 100.0, 4, 80.0))
+
+    class Inner:
+        @asynccontextmanager
+        async def open(self, request: GenerationRequest) -> AsyncIterator[AsyncIterator[Item]]:
+            yield self.items()
+
+        async def items(self) -> AsyncIterator[Item]:
+            yield TextDelta("a", (), Timings(3, 4, 100.0, 1, 0.0))
+            yield TextDelta("b", (), Timings(3, 4, 100.0, 3, 60.0))
+            yield ended
+
+    request = GenerationRequest(prompt=(1,), sampling=SamplingParams())
+    counts = []
+    async with MeteredGenerator(Inner(), metrics).open(request) as items:
+        async for _ in items:
+            counts.append(samples(metrics)["llamacpp:tokens_predicted_total"])
+    assert counts == [1, 3, 4]
+    found = samples(metrics)
+    assert found["llamacpp:prompt_tokens_cached_total"] == 3
+    assert found["llamacpp:prompt_seconds_total"] == pytest.approx(0.1)
+    assert found["llamacpp:tokens_predicted_seconds_total"] == pytest.approx(0.08)
+    assert found["llamacpp:n_tokens_max"] == 11
+    assert found["llamacpp:predicted_tokens_seconds"] == pytest.approx(4 / 0.08)
+    assert found["vllm:request_success_total{finished_reason=length}"] == 1
+    assert found["vllm:inter_token_latency_seconds_count"] == 2
+    assert found["vllm:time_to_first_token_seconds_count"] == 1
+    assert found["vllm:e2e_request_latency_seconds_count"] == 1
+    assert found["vllm:request_queue_time_seconds_count"] == 1
+
+
+def test_a_histogram_counts_up_to_and_with_its_bounds() -> None:
+    histogram = Histogram((1, 2.5))
+    for value in (0.5, 1.0, 2.0, 9.0):
+        histogram.observe(value)
+    histogram.observe(2.5, times=2)
+    assert histogram.cumulative() == [("1.0", 2.0), ("2.5", 5.0), ("+Inf", 6.0)]
+    assert histogram.total == pytest.approx(17.5)
+
+
+def test_a_rate_forgets_after_a_minute() -> None:
+    rate = Rate()
+    assert rate.per_second(0.0) == 0.0
+    rate.add(10, 1.0, now=0.2)
+    rate.add(20, 1.0, now=0.9)
+    rate.add(30, 1.0, now=30.0)
+    assert rate.per_second(31.0) == pytest.approx(20.0)
+    assert rate.per_second(31.0) == pytest.approx(20.0)
+    assert rate.per_second(70.0) == pytest.approx(30.0)
+    assert rate.per_second(1000.0) == 0.0

@@ -1,0 +1,161 @@
+"""Middleware: request ids, keys and limits by themselves, without an application."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from server.errors import BodyTooLarge, Overloaded, Unauthenticated
+from server.middleware import CatchErrors, LimitBody, RequestLog, RequireKey
+from server.request_id import choose_request_id, current_request_id
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def scope_of(*headers: tuple[bytes, bytes], path: str = "/") -> Scope:
+    return {"type": "http", "method": "GET", "path": path, "headers": list(headers)}
+
+
+async def run(app: ASGIApp, scope: Scope, *chunks: bytes) -> list[dict[str, Any]]:
+    messages = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> Any:
+        return messages.pop(0) if messages else {"type": "http.request", "body": b""}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    return sent
+
+
+async def ok(scope: Scope, receive: Receive, send: Send) -> None:
+    while (await receive()).get("more_body"):
+        pass
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+def failing(error: BaseException, *, after_start: bool = False) -> ASGIApp:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if after_start:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise error
+
+    return app
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        (b"abc-123", True),
+        (b"a/b:c=d+e@f.g_h", True),
+        (b"x" * 128, True),
+        (b"x" * 129, False),
+        (b"", False),
+        (b"a b", False),
+        (b"a\nb", False),
+        (b"\xff", False),
+        (None, False),
+    ],
+)
+def test_only_harmless_ids_are_taken(given: bytes | None, taken: bool) -> None:
+    chosen = choose_request_id(given)
+    assert (given is not None and chosen.encode() == given) is taken
+    assert len(chosen) == 32 or taken
+
+
+async def test_the_id_is_known_to_the_handler_and_returned() -> None:
+    seen = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(current_request_id.get())
+        await ok(scope, receive, send)
+
+    start, _ = await run(RequestLog(app), scope_of((b"x-request-id", b"id-1")))
+    assert seen == ["id-1"]
+    assert (b"x-request-id", b"id-1") in start["headers"]
+
+
+async def test_a_request_whose_client_left_is_logged_as_499(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    app = RequestLog(CatchErrors(failing(ClientDisconnect())))
+    assert await run(app, scope_of()) == []
+    assert "GET / 499" in caplog.text
+
+
+async def test_known_errors_become_answers() -> None:
+    error = Overloaded("full", retry_after=2)
+    start, body = await run(CatchErrors(failing(error)), scope_of())
+    assert start["status"] == 429
+    assert (b"retry-after", b"2") in start["headers"]
+    assert b'"type":"rate_limit_error"' in body["body"]
+
+
+async def test_an_error_after_the_start_closes_the_connection() -> None:
+    with pytest.raises(ValueError, match="x"):
+        await run(CatchErrors(failing(ValueError("x"), after_start=True)), scope_of())
+
+
+@pytest.mark.parametrize("length", [b"11", b"99999999999999999999999"])
+async def test_an_announced_body_is_refused_unread(length: bytes) -> None:
+    app = LimitBody(failing(AssertionError()), max_bytes=10)
+    with pytest.raises(BodyTooLarge):
+        await run(app, scope_of((b"content-length", length)))
+
+
+async def test_an_unannounced_body_is_counted() -> None:
+    app = LimitBody(ok, max_bytes=10)
+    assert await run(app, scope_of(), b"12345", b"67890")
+    with pytest.raises(BodyTooLarge):
+        await run(app, scope_of(), b"12345", b"67890", b"1")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        (b"authorization", b"Bearer secret"),
+        (b"authorization", b"BEARER  secret "),
+        (b"x-api-key", b"secret"),
+    ],
+)
+async def test_a_key_lets_in(header: tuple[bytes, bytes]) -> None:
+    app = RequireKey(ok, keys=["other", "secret"], public_paths=())
+    assert await run(app, scope_of(header))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        (b"authorization", b"Bearer secre"),
+        (b"authorization", b"Bearer"),
+        (b"authorization", b"Basic secret"),
+        (b"x-api-key", b"\xff"),
+        (b"other", b"secret"),
+    ],
+)
+async def test_without_a_key_nobody_gets_in(header: tuple[bytes, bytes]) -> None:
+    app = RequireKey(ok, keys=["secret"], public_paths=("/health",))
+    with pytest.raises(Unauthenticated):
+        await run(app, scope_of(header))
+    assert await run(app, scope_of(header, path="/health"))
+
+
+async def test_without_keys_all_get_in() -> None:
+    assert await run(RequireKey(ok, keys=[], public_paths=()), scope_of())
+
+
+async def test_a_key_may_have_any_letters() -> None:
+    app = RequireKey(ok, keys=["schlüssel"], public_paths=())
+    assert await run(app, scope_of((b"x-api-key", "schlüssel".encode())))

@@ -1,0 +1,140 @@
+"""Reading bodies: what a client is told about a body that can't be used."""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated, Any, Literal
+
+import msgspec
+import pytest
+from pydantic import BaseModel, Field
+
+from server.errors import InvalidRequest
+from server.requests import MAX_DEPTH, decode_json, parse_body
+
+
+class TextPart(BaseModel):
+    type: Literal["text"]
+    text: str
+
+
+class ImagePart(BaseModel):
+    type: Literal["image"]
+    url: str
+
+
+class Message(BaseModel):
+    role: str
+    content: str | list[TextPart]
+
+
+class Tagged(BaseModel):
+    part: Annotated[TextPart | ImagePart, Field(discriminator="type")]
+
+
+class Body(BaseModel):
+    messages: list[Message] = []
+    count: Annotated[int, Field(ge=1, le=9)] = 1
+    tagged: list[Tagged] = []
+    flags: Annotated[list[bool], Field(max_length=2)] = []
+
+
+def refusal(body: Any) -> InvalidRequest:
+    data = body if isinstance(body, bytes) else msgspec.json.encode(body)
+    with pytest.raises(InvalidRequest) as caught:
+        parse_body(data, Body)
+    return caught.value
+
+
+def test_a_good_body() -> None:
+    body = parse_body(b'{"messages": [{"role": "user", "content": "a"}], "count": 3}', Body)
+    assert body.messages[0].content == "a"
+    assert body.count == 3
+
+
+@pytest.mark.parametrize(
+    ("body", "param", "message"),
+    [
+        ({"count": 0}, "count", "'count' must be at least 1 (got 0)"),
+        ({"count": 10}, "count", "'count' must be at most 9 (got 10)"),
+        ({"count": 1.5}, "count", "'count' must be a whole number (got 1.5)"),
+        ({"count": {}}, "count", "'count' must be a whole number"),
+        ({"messages": 1}, "messages", "'messages' must be a list (got 1)"),
+        ({"messages": [1]}, "messages.0", "'messages.0' must be an object (got 1)"),
+        (
+            {"messages": [{"role": "user"}]},
+            "messages.0.content",
+            "'messages.0.content' is required",
+        ),
+        (
+            {"messages": [{"role": "a", "content": "b"}, {"role": "user", "content": 5}]},
+            "messages.1.content",
+            "'messages.1.content' must be a string or a list (got 5)",
+        ),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "text"}]}]},
+            "messages.0.content.0.text",
+            "'messages.0.content.0.text' is required",
+        ),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "x", "text": "a"}]}]},
+            "messages.0.content.0.type",
+            "'messages.0.content.0.type' must be 'text' (got \"x\")",
+        ),
+        (
+            {"tagged": [{"part": {"type": "image"}}]},
+            "tagged.0.part.url",
+            "'tagged.0.part.url' is required",
+        ),
+        ({"tagged": [{"part": {"type": "x"}}]}, "tagged.0.part", "one of 'text', 'image'"),
+        ({"tagged": [{"part": {}}]}, "tagged.0.part", "must have the field 'type'"),
+        ({"flags": [True, True, True]}, "flags", "'flags' must have 2 or fewer items"),
+    ],
+)
+def test_the_message_names_field_and_reason(body: Any, param: str, message: str) -> None:
+    error = refusal(body)
+    assert error.param == param
+    assert message in error.message
+
+
+def test_a_long_value_is_not_repeated() -> None:
+    assert "got" not in refusal({"count": "x" * 100}).message
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "the body is empty"),
+        (b"  \n", "the body is empty"),
+        (b"null", "must be a JSON object"),
+        (b"{'a': 1}", "line 1, column 2"),
+        (b'{\n  "a": 1,\n  "b": tru}', "line 3, column 11"),
+        (b'{\n"a": [1', "ends too early (line 2)"),
+        (b'{"a": NaN}', "line 1, column 7"),
+        (b'{"a": "\xc3\x28"}', "must be UTF-8"),
+        (b"\xff", "line 1, column 1"),
+    ],
+)
+def test_broken_json_is_located(data: bytes, message: str) -> None:
+    error = refusal(data)
+    assert error.param is None
+    assert message in error.message
+
+
+def test_depth_is_bounded() -> None:
+    deep = b"[" * MAX_DEPTH + b"]" * MAX_DEPTH
+    assert decode_json(deep)
+    for data in (b"[" + deep + b"]", b"[" * 100_000, b'{"a":' * 500 + b"1" + b"}" * 500):
+        with pytest.raises(InvalidRequest, match="nests more than"):
+            decode_json(data)
+
+
+def test_many_brackets_are_not_deep() -> None:
+    assert len(decode_json(b"[" + b"[]," * 1000 + b"{}]")) == 1001
+
+
+def test_unknown_fields_are_mentioned_once(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, logger="server.requests"):
+        parse_body(b'{"surely_unknown": 1}', Body)
+        parse_body(b'{"surely_unknown": 1}', Body)
+    assert len([line for line in caplog.messages if "surely_unknown" in line]) == 1
