@@ -15,9 +15,8 @@ from dataclasses import dataclass, field
 import httptools
 import msgspec
 
+from loadtests.reception import Reception
 from loadtests.scenarios.base import Record, Request
-from loadtests.sse import SSEDecoder
-from loadtests.wire import DECODERS, Chunk
 
 READ_BYTES = 1 << 16
 Clock = Callable[[], float]
@@ -85,21 +84,15 @@ async def stream(
     Whatever goes wrong is told in the record's `error`, never raised. `on_first` is called once:
     at the first token, or at the end where none came.
     """
-    record = Record(role=request.role, started=clock(), exact_tokens=request.exact_tokens)
-    reception = _Reception(request, record, on_first)
+    reception = Reception(request, clock(), on_first)
     try:
         await _exchange(address, request, reception, clock)
     except (OSError, httptools.HttpParserError, msgspec.DecodeError) as error:
-        record.error = f"{type(error).__name__}: {error}"
-    record.finished = clock()
-    reception.first()
-    record.error = record.error or _incomplete(record, reception.final)
-    return record
+        reception.record.error = f"{type(error).__name__}: {error}"
+    return reception.end(clock())
 
 
-async def _exchange(
-    address: Address, request: Request, reception: _Reception, clock: Clock
-) -> None:
+async def _exchange(address: Address, request: Request, reception: Reception, clock: Clock) -> None:
     reader, writer = await _connect(address)
     try:
         writer.write(_head("POST", request.path, address, len(request.payload)))
@@ -118,54 +111,6 @@ async def _exchange(
             reception.record.error = f"HTTP {response.status}: {body[:500]}"
     finally:
         writer.close()
-
-
-class _Reception:
-    """Turns body bytes into the record of a stream."""
-
-    def __init__(
-        self, request: Request, record: Record, on_first: Callable[[], None] | None
-    ) -> None:
-        self.record = record
-        self.final = False
-        self._events = SSEDecoder()
-        self._decode = DECODERS[request.dialect]
-        self._on_first = on_first
-
-    def take(self, data: bytes, now: float) -> None:
-        for payload in self._events.feed(data):
-            self._note(self._decode(payload), now)
-
-    def first(self) -> None:
-        callback, self._on_first = self._on_first, None
-        if callback:
-            callback()
-
-    def _note(self, chunk: Chunk, now: float) -> None:
-        record = self.record
-        if chunk.pieces:
-            record.arrivals.append(now)
-            record.pieces.append(chunk.pieces)
-            record.tokens.extend(chunk.tokens)
-            record.text.append(chunk.text)
-            self.first()
-        if chunk.predicted is not None:
-            record.predicted = chunk.predicted
-            record.prompt = chunk.prompt or 0
-        record.reason = chunk.reason or record.reason
-        record.error = chunk.error or record.error
-        self.final = self.final or chunk.final
-
-
-def _incomplete(record: Record, final: bool) -> str:
-    """What is missing in a stream that ended without an error; empty where nothing is."""
-    if not final:
-        return "the stream ended without its last chunk"
-    if record.exact_tokens is not None and record.predicted != record.exact_tokens:
-        return f"{record.predicted} tokens instead of {record.exact_tokens} ({record.reason})"
-    if not record.arrivals:
-        return "the answer is empty"
-    return ""
 
 
 async def _connect(address: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
 
 from loadtests.client import Address, stream
@@ -39,7 +40,7 @@ async def _run(address: Address, client: Client, firsts: _FirstTokens) -> list[R
     if client.after is not None:
         await firsts.wait(client.after)
     records: list[Record] = []
-    on_first: Callable[[], None] | None = lambda: firsts.note(client.role)  # noqa: E731
+    on_first: Callable[[], None] | None = functools.partial(firsts.note, client.role)
     for step in client.steps:
         request = step if isinstance(step, Request) else step(records)
         records.append(await stream(address, request, on_first))

@@ -44,13 +44,14 @@ class ProcessTree:
         """Sum of the resident peaks since each process's start, in MiB."""
         return _sum_mib(_peak_rss_bytes(process) for process in self.members())
 
-    def terminate(self, grace_s: float = 15.0) -> None:
-        """Ask the root to end; kill what is left of the tree after `grace_s` seconds."""
+    def terminate(self, grace_s: float = 15.0, orphan_grace_s: float = 1.0) -> None:
+        """Ask the root to end, and wait for it; then give its children a moment; then kill."""
         members = self.members()
         with contextlib.suppress(psutil.Error):
             self._root.send_signal(signal.SIGTERM)
         try:
-            psutil.wait_procs(members, timeout=grace_s)
+            psutil.wait_procs(members[:1], timeout=grace_s)
+            psutil.wait_procs(members[1:], timeout=orphan_grace_s)
         finally:  # also when a second Ctrl-C ends the waiting
             for process in members:
                 with contextlib.suppress(psutil.Error):

@@ -12,6 +12,9 @@ from loadtests.machine import Machine
 from loadtests.measure import Run
 from loadtests.stats import Spread, ratio, spread
 
+DISTURBED = 0.15
+"""Share of a core, used by other processes, from which a run counts as disturbed."""
+
 OURS, PEER = "llamapack", "llama-server"
 
 
@@ -83,6 +86,10 @@ class Cell:
     def median(self, side: str, metric: str) -> float:
         """The median over the rounds that did not fail."""
         return spread(self.values(side, metric)).median
+
+    def others(self, side: str) -> list[float]:
+        """The share of a core that other processes took, of each round that did not fail."""
+        return [value for value in self.values(side, "others_cpu_share") if not math.isnan(value)]
 
     def ratio(self, metric: str) -> Spread:
         """Ours / theirs: each round's ratio, their median and range."""
@@ -160,9 +167,24 @@ def to_text(report: Report) -> str:
     parts = [report.machine.line()]
     parts += [_group_text(group) for group in report.groups]
     parts.append(LEGEND)
+    if warning := _disturbed(report):
+        parts.append(warning)
     if report.failures:
         parts.append("FAILED\n" + "\n".join(f"  {line}" for line in report.failures))
     return "\n\n".join(parts) + "\n"
+
+
+def _disturbed(report: Report) -> str:
+    """A warning, where other processes took part of the machine; empty where none did."""
+    cells = [cell for group in report.groups for cell in group.cells]
+    shares = [share for cell in cells for side in cell.runs for share in cell.others(side)]
+    worst = max(shares, default=0.0)
+    if worst < DISTURBED:
+        return ""
+    return (
+        f"NOTE: other processes used up to {_percent(worst)} of a core during a run. Ratios are "
+        f"less sure than they look; the times are not the machine's best."
+    )
 
 
 def _group_text(group: Group) -> str:

@@ -14,6 +14,8 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from loadtests.client import Address, get
 from loadtests.exposition import parse_steps
 from loadtests.measure import Cost, Steps
@@ -95,6 +97,10 @@ class Server:
         finally:
             sampler.cancel()
             meter.stop()
+
+    def processes(self) -> list[psutil.Process]:
+        """The server's living processes."""
+        return self._tree.members()
 
     def stop(self) -> None:
         self._tree.terminate()

@@ -1,0 +1,67 @@
+"""Turns the bytes of a streamed answer, and when they came, into a record. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from loadtests.scenarios.base import Record, Request
+from loadtests.sse import SSEDecoder
+from loadtests.wire import DECODERS, Chunk
+
+
+class Reception:
+    """One answer, while it comes in.
+
+    `on_first` is called once: at the first token, or at the end where none came.
+    """
+
+    def __init__(
+        self, request: Request, started: float, on_first: Callable[[], None] | None = None
+    ) -> None:
+        self.record = Record(request.role, started, exact_tokens=request.exact_tokens)
+        self._final = False
+        self._events = SSEDecoder()
+        self._decode = DECODERS[request.dialect]
+        self._on_first = on_first
+
+    def take(self, data: bytes, now: float) -> None:
+        """Note body bytes that came at `now`; msgspec.DecodeError where they make no sense."""
+        for payload in self._events.feed(data):
+            self._note(self._decode(payload), now)
+
+    def end(self, now: float) -> Record:
+        """The record, with an `error` if anything is missing."""
+        self.record.finished = now
+        self._first()
+        self.record.error = self.record.error or self._missing()
+        return self.record
+
+    def _note(self, chunk: Chunk, now: float) -> None:
+        record = self.record
+        if chunk.pieces:
+            record.arrivals.append(now)
+            record.pieces.append(chunk.pieces)
+            record.tokens.extend(chunk.tokens)
+            record.text.append(chunk.text)
+            self._first()
+        if chunk.predicted is not None:
+            record.predicted = chunk.predicted
+            record.prompt = chunk.prompt or 0
+        record.reason = chunk.reason or record.reason
+        record.error = chunk.error or record.error
+        self._final = self._final or chunk.final
+
+    def _first(self) -> None:
+        callback, self._on_first = self._on_first, None
+        if callback:
+            callback()
+
+    def _missing(self) -> str:
+        record = self.record
+        if not self._final:
+            return "the stream ended without its last chunk"
+        if record.exact_tokens is not None and record.predicted != record.exact_tokens:
+            return f"{record.predicted} tokens instead of {record.exact_tokens} ({record.reason})"
+        if not record.arrivals:
+            return "the answer is empty"
+        return ""

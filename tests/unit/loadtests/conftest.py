@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+
+from loadtests.client import Address
+from loadtests.prompts import PromptSource
+from tests.unit.loadtests.fake_server import StartServer, running
+
+
+@pytest.fixture
+def start_server() -> Iterator[StartServer]:
+    """Starts servers on threads of their own; they end with the test."""
+    with contextlib.ExitStack() as stack:
+        yield lambda script: Address("127.0.0.1", stack.enter_context(running(script)))
+
+
+@pytest.fixture
+def prompts() -> PromptSource:
+    return PromptSource(tuple(range(100, 1000)))

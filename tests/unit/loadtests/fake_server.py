@@ -1,0 +1,81 @@
+"""A server for the load client: it answers every POST with scripted bytes, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from loadtests.client import Address
+
+
+@dataclass
+class Script:
+    """What the server writes after a request's head, piece by piece, before it hangs up."""
+
+    pieces: Sequence[bytes]
+    pause_s: float = 0.0
+    requests: list[bytes] = field(default_factory=list)
+    """The heads and bodies that came."""
+
+
+StartServer = Callable[[Script], Address]
+
+
+def chunked(body: Sequence[bytes], status: str = "200 OK") -> list[bytes]:
+    """An HTTP answer with a chunk for each part of the body."""
+    head = f"HTTP/1.1 {status}\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked"
+    chunks = [b"%x\r\n%s\r\n" % (len(part), part) for part in body]
+    return [head.encode() + b"\r\n\r\n", *chunks, b"0\r\n\r\n"]
+
+
+async def _serve(script: Script, ready: Callable[[int], None], stop: asyncio.Event) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = next(
+            (int(line[15:]) for line in head.split(b"\r\n") if line.startswith(b"Content-Length")),
+            0,
+        )
+        script.requests.append(head + await reader.readexactly(length))
+        with contextlib.suppress(ConnectionError):
+            for piece in script.pieces:
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(script.pause_s)
+            writer.close()
+            await writer.wait_closed()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        ready(server.sockets[0].getsockname()[1])
+        await stop.wait()
+    answers = asyncio.all_tasks() - {asyncio.current_task()}
+    if answers:
+        await asyncio.wait(answers, timeout=5)
+
+
+@contextlib.contextmanager
+def running(script: Script) -> Iterator[int]:
+    ports: list[int] = []
+    listening = threading.Event()
+    stop = asyncio.Event()
+    loop = asyncio.new_event_loop()
+
+    def ready(port: int) -> None:
+        ports.append(port)
+        listening.set()
+
+    def run() -> None:
+        loop.run_until_complete(_serve(script, ready, stop))
+        loop.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        assert listening.wait(10)
+        yield ports[0]
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(10)

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from loadtests.measure import Cost, Steps, failures, measure, token_gaps
+from loadtests.scenarios.base import Plan, Record
+
+COST = Cost(
+    wall_s=10.0,
+    server_cpu_s=8.0,
+    client_cpu_s=0.4,
+    others_cpu_s=1.0,
+    peak_pss_mib=100.0,
+    peak_rss_mib=150.0,
+)
+
+
+def record(started: float, arrivals: list[float], role: str = "main", prompt: int = 10) -> Record:
+    return Record(
+        role,
+        started,
+        arrivals=arrivals,
+        pieces=[1] * len(arrivals),
+        finished=arrivals[-1],
+        predicted=len(arrivals),
+        prompt=prompt,
+    )
+
+
+def test_throughput_counts_from_the_first_sending_to_the_last_answer() -> None:
+    run = measure(Plan(()), [record(1.0, [2.0, 3.0]), record(2.0, [4.0, 5.0])], COST, None)
+    assert run.wall_s == 4.0
+    assert run.output_tok_s == 1.0
+    assert run.total_tok_s == 6.0
+    assert run.request_mean_ms == pytest.approx(2500.0)
+
+
+def test_latencies_in_milliseconds() -> None:
+    run = measure(Plan(()), [record(1.0, [1.5, 1.6, 1.9])], COST, None)
+    assert run.ttft_p50_ms == pytest.approx(500.0)
+    assert run.itl_p50_ms == pytest.approx(200.0)
+    assert run.itl_max_ms == pytest.approx(300.0)
+
+
+def test_shares_of_the_machine() -> None:
+    run = measure(Plan(()), [record(0.0, [1.0, 2.0])], COST, None)
+    assert run.client_cpu_share == pytest.approx(0.04)
+    assert run.client_server_ratio == pytest.approx(0.05)
+    assert run.others_cpu_share == pytest.approx(0.1)
+    assert run.server_cpu_ms_per_token == pytest.approx(4000.0)
+    assert math.isnan(run.outside_decode)
+
+
+def test_several_tokens_in_an_event_are_one_gap_and_many_tokens() -> None:
+    answer = Record("main", 0.0, arrivals=[1.0, 2.0], pieces=[1, 3], finished=2.0, predicted=4)
+    run = measure(Plan(()), [answer], COST, None)
+    assert run.tokens_per_event == 2.0
+    assert run.itl_p50_ms == pytest.approx(1000.0)
+
+
+def test_only_gaps_of_the_measured_role_that_overlap_the_window_count() -> None:
+    plan = Plan((), latency_role="steady", latency_during="long", first_token_role="long")
+    #  steady:  0   1   2       5   6
+    #  long:          [1.5 ... 5.5]
+    steady = record(-1.0, [0.0, 1.0, 2.0, 5.0, 6.0], "steady")
+    long = record(1.5, [5.2, 5.5], "long")
+    assert list(token_gaps(plan, [steady, long])) == [1.0, 3.0, 1.0]
+    run = measure(plan, [steady, long], COST, None)
+    assert run.itl_max_ms == pytest.approx(3000.0)
+    assert run.ttft_p50_ms == pytest.approx(3700.0)
+
+
+def test_share_of_a_step_outside_decode() -> None:
+    steps = Steps({"schedule": 0.05, "decode": 9.0, "sample": 0.95}, 100)
+    assert steps.outside_decode == pytest.approx(0.1)
+    assert math.isnan(Steps({}, 0).outside_decode)
+
+
+def test_failures_name_the_request_and_the_verdicts() -> None:
+    good, bad, wrong = (Record("main", 0.0) for _ in range(3))
+    bad.error = "HTTP 500"
+    lines = failures([good, bad, wrong], {0: "", 2: "not JSON"})
+    assert lines == ["request 2 (main): HTTP 500", "request 3 (main): not JSON"]
