@@ -61,7 +61,7 @@ def request_settings(
         "stop": request.stop,
         "ignore_eos": ignore_eos,
         "stream": body.stream,
-        "grammar": _grammar_text(request.constraint),
+        "grammar": body.grammar or _grammar_text(request.constraint),
         "grammar_lazy": isinstance(request.constraint, LazyConstraint),
         "grammar_triggers": [],
         "preserved_tokens": [],

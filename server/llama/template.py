@@ -2,41 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-
 from anyio import to_thread
-from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from server.context import ServerContext, context_of
 from server.json_response import JsonResponse
+from server.openai.chat_request import ChatRequest
+from server.openai.messages import to_template
 from server.requests import read_body
-from server.sampling_fields import Flag
-
-
-class TemplateRequest(BaseModel):
-    """The fields of a chat completion that its prompt depends on."""
-
-    messages: Annotated[list[dict[str, Any]], Field(min_length=1)]
-    tools: list[dict[str, Any]] | None = None
-    add_generation_prompt: Flag | None = None
-    continue_final_message: Flag | None = None
-    chat_template_kwargs: dict[str, Any] | None = None
-
-    def render(self, context: ServerContext) -> str:
-        """The prompt. Raises `InvalidRequest` when the template refuses the messages."""
-        return context.chat_template.render(
-            self.messages,
-            tools=self.tools,
-            add_generation_prompt=self.add_generation_prompt is not False,
-            continue_final_message=self.continue_final_message is True,
-            variables=self.chat_template_kwargs,
-        )
 
 
 async def apply_template(request: Request) -> Response:
-    """Render the chat, and generate nothing."""
-    body = await read_body(request, TemplateRequest)
-    prompt = await to_thread.run_sync(body.render, context_of(request))
+    """Render the body of a chat completion, and generate nothing."""
+    body = await read_body(request, ChatRequest)
+    prompt = await to_thread.run_sync(_render, body, context_of(request))
     return JsonResponse({"prompt": prompt})
+
+
+def _render(body: ChatRequest, context: ServerContext) -> str:
+    return context.chat_template.render(
+        [to_template(message) for message in body.messages],
+        tools=[tool.to_template() for tool in body.offered_tools()] or None,
+        documents=body.documents,
+        add_generation_prompt=body.add_generation_prompt,
+        continue_final_message=body.continues,
+        variables=body.template_variables,
+    )
