@@ -20,8 +20,5 @@ def check_model(name: str | None, context: ServerContext) -> None:
 
 
 def _names(context: ServerContext) -> set[str]:
-    names = set(context.settings.alias)
-    if context.settings.model:
-        path = Path(context.settings.model)
-        names |= {str(path), path.name, path.stem}
-    return names
+    path = Path(context.model_path)
+    return {*context.settings.alias, str(path), path.name, path.stem}

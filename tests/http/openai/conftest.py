@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
-import httpx
 import openai
 import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 
 from config import ServeSettings
 from server.app import create_app
@@ -31,21 +33,37 @@ TEMPLATE = """\
 """Hermes' format of calls, and thinking that can be turned off."""
 
 
-@dataclass
 class Live:
-    """A running server and what the test may look at."""
+    """A server and what the test may look at; a socket is opened for the official clients only."""
 
-    url: str
-    generator: ScriptedGenerator
-    client: openai.OpenAI
+    def __init__(self, app: Starlette, generator: ScriptedGenerator, stack: ExitStack) -> None:
+        self.generator = generator
+        self._app = app
+        self._stack = stack
+
+    @cached_property
+    def url(self) -> str:
+        return self._stack.enter_context(serving(self._app))
+
+    @cached_property
+    def client(self) -> openai.OpenAI:
+        client = openai.OpenAI(
+            base_url=f"{self.url}/v1",
+            api_key="none",
+            max_retries=0,
+            # Loading certificates takes longer than most tests.
+            http_client=openai.DefaultHttpxClient(verify=False),
+        )
+        self._stack.callback(client.close)
+        return client
 
     def async_client(self) -> openai.AsyncOpenAI:
         """The same for asynchronous tests."""
         return openai.AsyncOpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0)
 
-    def post(self, path: str, **body: object) -> httpx.Response:
+    def post(self, path: str, **body: object) -> Any:
         """A request that the official client wouldn't make."""
-        return httpx.post(self.url + path, json=body, timeout=10)
+        return TestClient(self._app, raise_server_exceptions=False).post(path, json=body)
 
     def prompt(self, index: int = -1) -> str:
         """The text of a prompt that was generated for."""
@@ -58,7 +76,7 @@ Serve = Callable[..., Live]
 
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
-    """Starts a server whose model answers with the given pieces."""
+    """Makes a server whose model answers with the given pieces."""
     monkeypatch.setattr(fakes, "N_CTX_SLOT", 10_000)
     with ExitStack() as stack:
 
@@ -67,14 +85,11 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
             *,
             template: str = TEMPLATE,
             settings: ServeSettings | None = None,
-            **script: object,
+            **script: Any,
         ) -> Live:
-            generator = ScriptedGenerator(pieces=pieces, **script)  # type: ignore[arg-type]
+            generator = ScriptedGenerator(pieces=pieces, **script)
             context = make_server(settings, generator).context
             context = dataclasses.replace(context, chat_template=ChatTemplate(template))
-            url = stack.enter_context(serving(create_app(context)))
-            client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
-            stack.callback(client.close)
-            return Live(url, generator, client)
+            return Live(create_app(context), generator, stack)
 
         yield start

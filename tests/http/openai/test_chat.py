@@ -312,23 +312,27 @@ def test_full_queue(serve: Serve) -> None:
 
 def test_failure_in_the_middle_of_a_stream(serve: Serve) -> None:
     live = serve(fail_after=(2, EngineFailed("the engine died")))
-    texts = []
+    stream = live.client.chat.completions.create(model="", messages=USER, stream=True)
+    texts = [next(stream).choices[0].delta.content for _ in range(3)]
+    assert texts == [None, "Hello", ","]
     with pytest.raises(openai.APIError, match="the engine died"):
-        for chunk in live.client.chat.completions.create(model="", messages=USER, stream=True):
-            texts.append(chunk.choices[0].delta.content or "")
-    assert "".join(texts) == "Hello,"
+        next(stream)
 
 
-@pytest.mark.parametrize("stream", [False, True])
-def test_a_client_that_leaves_frees_its_sequences(serve: Serve, stream: bool) -> None:
+def test_a_client_that_leaves_frees_its_sequences(serve: Serve) -> None:
     live = serve(["x"] * 10_000, delay=0.01)
+    impatient = live.client.with_options(timeout=0.3)
     with pytest.raises(openai.APITimeoutError):
-        answer = live.client.with_options(timeout=0.3).chat.completions.create(
-            model="", messages=USER, n=2, stream=stream
-        )
-        if stream:
-            answer.close()  # type: ignore[attr-defined]
-            raise openai.APITimeoutError(None)  # type: ignore[arg-type]
+        impatient.chat.completions.create(model="", messages=USER, n=2)
+    assert wait_for(lambda: live.generator.running == 0)
+    assert live.generator.aborted == 2
+
+
+def test_a_client_that_leaves_a_stream_frees_its_sequences(serve: Serve) -> None:
+    live = serve(["x"] * 10_000, delay=0.01)
+    with live.client.chat.completions.create(model="", messages=USER, n=2, stream=True) as stream:
+        next(stream)
+        assert live.generator.running == 2
     assert wait_for(lambda: live.generator.running == 0)
     assert live.generator.aborted == 2
 

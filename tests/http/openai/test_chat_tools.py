@@ -23,8 +23,16 @@ def tool(name: str, parameters: object = CITY) -> Any:
 
 TOOLS = [tool("get_weather"), tool("get_time")]
 CALL = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Rome"}}\n</tool_call>'
-PIECES = ("Let me see.\n", "<tool", '_call>\n{"name": "get_', 'weather", "arg', 'uments": {"ci')
-PIECES += ('ty": "Rome"}', "}\n</tool", "_call>")
+PIECES = (
+    "Let me see.\n",
+    "<tool",
+    '_call>\n{"name": "get_',
+    'weather", "arg',
+    'uments": {"ci',
+    'ty": "Rome"}',
+    "}\n</tool",
+    "_call>",
+)
 
 
 def accepts(live: Live, text: str) -> bool:
