@@ -96,6 +96,7 @@ def _load(config: EngineConfig, channel: CommandChannel) -> Engine | None:
         time.monotonic,
         n_batch=config.n_batch,
         itl_target=config.itl_target_ms / 1000,
+        cache_bytes=config.cache_ram_bytes,
     )
     channel.send(Ready(backend.info))
     return engine

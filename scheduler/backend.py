@@ -16,7 +16,7 @@ class BackendError(Exception):
     BackendError
     ├── LoadError      the model or its context could not be made
     ├── SamplerError   a sequence's samplers could not be made; only that sequence is affected
-    └── DecodeError    a batch failed; the cells of its sequences are in doubt
+    └── DecodeError    a batch or an edit failed; every slot's cells are gone
     """
 
 
@@ -29,7 +29,8 @@ class SamplerError(BackendError):
 
 
 class DecodeError(BackendError):
-    """A batch failed in llama.cpp."""
+    """A batch or an edit of the cache failed, and the backend has dropped all cells, so that
+    it starts from a known state."""
 
 
 class Sampler(Protocol):
@@ -68,7 +69,7 @@ class Backend(Protocol):
         ...
 
     def edit(self, edit: CacheEdit) -> None:
-        """Copy or drop cells."""
+        """Copy or drop cells. Raises `DecodeError`."""
         ...
 
     def decode(self, chunks: Tokens[Chunk]) -> None:

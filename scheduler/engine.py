@@ -32,7 +32,15 @@ class Engine:
     in a process of its own or inside a test.
     """
 
-    def __init__(self, backend: Backend, clock: Clock, *, n_batch: int, itl_target: float) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        clock: Clock,
+        *,
+        n_batch: int,
+        itl_target: float,
+        cache_bytes: int = 0,
+    ) -> None:
         info = backend.info
         limits = Limits(
             n_slots=info.n_slots,
@@ -42,6 +50,8 @@ class Engine:
             end_tokens=backend.end_tokens,
             abilities=backend.abilities,
             itl_target=itl_target,
+            cache_bytes=cache_bytes,
+            cell_bytes=info.cell_bytes,
         )
         self.scheduler = Scheduler(limits)
         self.last_send_seconds = 0.0

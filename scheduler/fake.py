@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from scheduler.backend import DecodeError
 from scheduler.prefix import CacheAbilities
 from scheduler.protocol import ModelInfo, Submit, TokenLogprobs
-from scheduler.sequence import CacheEdit, Chunk, CopyPrefix, Sample
+from scheduler.sequence import CacheEdit, Chunk, CopyPrefix, Drop, Restore, Sample, Save
 
 END_TOKEN = 2
 """The fake vocabulary's end-of-generation token."""
@@ -46,6 +46,7 @@ class FakeBackend:
     def __post_init__(self) -> None:
         self.cells: list[list[int]] = [[] for _ in range(self.n_slots)]
         self.rows: list[list[int]] = []
+        self.saved: dict[int, list[int]] = {}
 
     @property
     def info(self) -> ModelInfo:
@@ -59,6 +60,7 @@ class FakeBackend:
             description="fake",
             file_type="none",
             system_info="",
+            cell_bytes=1,
             can_trim=self.abilities.can_trim,
         )
 
@@ -72,6 +74,14 @@ class FakeBackend:
             if edit.length > len(self.cells[edit.source]) or edit.source == edit.target:
                 raise AssertionError(f"{edit} reaches beyond what the source holds")
             self.cells[edit.target] = self.cells[edit.source][: edit.length]
+        elif isinstance(edit, Save):
+            self.saved[edit.prefix] = list(self.cells[edit.slot])
+        elif isinstance(edit, Restore):
+            if edit.length > len(self.saved[edit.prefix]):
+                raise AssertionError(f"{edit} reaches beyond what was saved")
+            self.cells[edit.slot] = self.saved[edit.prefix][: edit.length]
+        elif isinstance(edit, Drop):
+            del self.saved[edit.prefix]
         else:
             if edit.length > len(self.cells[edit.slot]):
                 raise AssertionError(f"{edit} reaches beyond what the slot holds")
@@ -80,6 +90,7 @@ class FakeBackend:
     def decode(self, chunks: Tokens[Chunk]) -> None:
         """Append each chunk's tokens to its slot's cells."""
         if self.fail_on(chunks):
+            self.cells = [[] for _ in range(self.n_slots)]
             raise DecodeError("the fake was told to fail")
         if sum(chunk.num_tokens for chunk in chunks) > self.n_batch:
             raise AssertionError("the batch is larger than n_batch")

@@ -21,9 +21,12 @@ from scheduler.cpus import usable_cores
 from scheduler.prefix import CacheAbilities
 from scheduler.protocol import EngineConfig, ModelInfo, Submit
 from scheduler.sampling import Candidates, LlamaSampler, Logits, Vocabulary
-from scheduler.sequence import CacheEdit, Chunk, CopyPrefix
+from scheduler.sequence import CacheEdit, Chunk, CopyPrefix, Drop, Restore, Save
 
 logger = logging.getLogger(__name__)
+
+State = np.ndarray[Any, np.dtype[np.uint8]]
+"""The cells of one slot, as llama.cpp writes them."""
 
 CACHE_TYPES = {
     "f32": lib.GGML_TYPE_F32,
@@ -58,6 +61,7 @@ class LlamaBackend:
         self._vocab = lib.llama_model_get_vocab(self._model)
         self._batch = _Batch(lib.llama_n_batch(self._context))
         self._info = self._describe()
+        self._saved: dict[int, State] = {}
         self._candidates = Candidates(self._info.n_vocab)
         self._vocabulary = Vocabulary(
             self._vocab, self._info.n_vocab, self._info.n_ctx_slot, _suppressed(self._vocab)
@@ -89,9 +93,15 @@ class LlamaBackend:
         return int(self._context)
 
     def edit(self, edit: CacheEdit) -> None:
-        """Copy or drop cells."""
+        """Copy or drop cells. Raises `DecodeError`."""
         if isinstance(edit, CopyPrefix):
             self._copy(edit)
+        elif isinstance(edit, Save):
+            self._saved[edit.prefix] = self._read_state(edit.slot)
+        elif isinstance(edit, Restore):
+            self._write_state(edit)
+        elif isinstance(edit, Drop):
+            del self._saved[edit.prefix]
         else:
             self._trim(edit.slot, edit.length)
 
@@ -101,8 +111,7 @@ class LlamaBackend:
         self._batch.fill(chunks)
         code = lib.llama_decode(self._context, self._batch.struct)
         if code != 0:
-            lib.llama_memory_clear(self._memory, True)
-            raise DecodeError(f"llama_decode returned {code}")
+            raise self._failure(f"llama_decode returned {code}")
         if self._batch.output_indices:
             self._logits_address = _get_logits(self._context)
 
@@ -136,13 +145,18 @@ class LlamaBackend:
         """llama.cpp ends the process over a wrong position or size; say so before it does."""
         info = self._info
         if sum(chunk.num_tokens for chunk in chunks) > self._batch.size:
-            raise DecodeError("a batch is larger than n_batch")
+            raise self._failure("a batch is larger than n_batch")
         for chunk in chunks:
             if not (0 <= chunk.slot < info.n_slots and chunk.stop <= info.n_ctx_slot):
-                raise DecodeError(f"slot {chunk.slot} can't hold {chunk.stop} tokens")
+                raise self._failure(f"slot {chunk.slot} can't hold {chunk.stop} tokens")
             tokens = chunk.sequence.tokens[chunk.start : chunk.stop]
             if min(tokens) < 0 or max(tokens) >= info.n_vocab:
-                raise DecodeError("a token is outside the vocabulary")
+                raise self._failure("a token is outside the vocabulary")
+
+    def _failure(self, message: str) -> DecodeError:
+        """The error to raise, once nothing in doubt is left in the cache."""
+        lib.llama_memory_clear(self._memory, True)
+        return DecodeError(message)
 
     def _copy(self, edit: CopyPrefix) -> None:
         if self._config.kv_unified:
@@ -153,9 +167,25 @@ class LlamaBackend:
             lib.llama_memory_seq_cp(self._memory, edit.source, edit.target, -1, -1)
             self._trim(edit.target, edit.length)
 
+    def _read_state(self, slot: int) -> State:
+        size: int = lib.llama_state_seq_get_size(self._context, slot)
+        state: State = np.empty(size, dtype=np.uint8)
+        pointer = _pointer(state, ctypes.c_uint8)
+        if lib.llama_state_seq_get_data(self._context, pointer, size, slot) != size:
+            raise DecodeError(f"the cells of slot {slot} could not be saved")
+        return state
+
+    def _write_state(self, edit: Restore) -> None:
+        state = self._saved[edit.prefix]
+        pointer = _pointer(state, ctypes.c_uint8)
+        lib.llama_memory_seq_rm(self._memory, edit.slot, -1, -1)
+        if lib.llama_state_seq_set_data(self._context, pointer, len(state), edit.slot) == 0:
+            raise DecodeError(f"saved cells could not be restored to slot {edit.slot}")
+        self._trim(edit.slot, edit.length)
+
     def _trim(self, slot: int, length: int) -> None:
         if not lib.llama_memory_seq_rm(self._memory, slot, length, -1):
-            raise DecodeError(f"the model's memory can't drop the tail of slot {slot}")
+            raise self._failure(f"the model's memory can't drop the tail of slot {slot}")
 
     def _warm_up(self) -> None:
         """Touch all weights once, so that the first request doesn't pay for page faults."""
@@ -167,21 +197,25 @@ class LlamaBackend:
         lib.llama_synchronize(self._context)
         lib.llama_set_warmup(self._context, False)
 
-    def _can_trim(self) -> bool:
-        """Find out by trying, on a sequence of two tokens."""
-        if lib.llama_model_n_swa(self._model) > 0 and not self._config.swa_full:
-            return False  # cells that slid out of the window can't come back
+    def _try_memory(self) -> tuple[int, bool]:
+        """Bytes of one token's cell, and whether a tail can be dropped: found out by trying, on
+        a sequence of two tokens."""
         self._batch.fill_rows([0, 0], [0, 1], 0)
         if lib.llama_decode(self._context, self._batch.struct) != 0:
-            return False
-        able = lib.llama_memory_seq_rm(self._memory, 0, 1, -1)
+            raise LoadError("the model can't compute a batch of two tokens")
+        two = lib.llama_state_seq_get_size(self._context, 0)
+        able = bool(lib.llama_memory_seq_rm(self._memory, 0, 1, -1))
+        one = lib.llama_state_seq_get_size(self._context, 0)
         lib.llama_memory_clear(self._memory, True)
-        return bool(able)
+        slides = lib.llama_model_n_swa(self._model) > 0 and not self._config.swa_full
+        # Cells that slid out of a window can't come back when the tail is dropped.
+        return max(two - one, 1), able and not slides
 
     def _describe(self) -> ModelInfo:
         buffer = ctypes.create_string_buffer(256)
         lib.llama_model_desc(self._model, buffer, len(buffer))
         file_type = lib.llama_ftype_name(lib.llama_model_ftype(self._model)) or b""
+        cell_bytes, can_trim = self._try_memory()
         return ModelInfo(
             n_ctx=lib.llama_n_ctx(self._context),
             n_ctx_slot=lib.llama_n_ctx_seq(self._context),
@@ -192,7 +226,8 @@ class LlamaBackend:
             description=buffer.value.decode(errors="replace"),
             file_type=file_type.decode(errors="replace"),
             system_info=lib.llama_print_system_info().decode(errors="replace"),
-            can_trim=self._can_trim(),
+            cell_bytes=cell_bytes,
+            can_trim=can_trim,
         )
 
 

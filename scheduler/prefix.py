@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence as List
 from dataclasses import dataclass
 
+from scheduler.host_cache import CachedPrefix
 from scheduler.sequence import Sequence, Slot
 
 MIN_COPY_GAIN = 32
-"""Tokens that a copy from another slot has to save; a copy moves a whole slot's cells."""
+"""Tokens that a copy from elsewhere has to save; a copy moves a whole slot's cells."""
+
+Holder = Slot | CachedPrefix
+"""Who can lend a prefix."""
+
+Shared = Mapping[Holder, int]
+"""Tokens that holders have in common with a sequence; those who are missing share nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +25,7 @@ class Placement:
 
     slot: Slot
     length: int
-    source: Slot | None = None
+    source: Holder | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,22 +43,8 @@ class CacheAbilities:
     """Copy a prefix of one slot's cells to another."""
 
 
-def common_prefix_length(a: list[int], b: list[int], limit: int) -> int:
-    """Number of equal leading tokens, at most `limit` (which fits both)."""
-    if a[:limit] == b[:limit]:
-        return limit
-    low, high = 0, limit
-    while high - low > 1:  # a[:low] equals b[:low], a[:high] differs from b[:high]
-        middle = (low + high) // 2
-        if a[low:middle] == b[low:middle]:
-            low = middle
-        else:
-            high = middle
-    return low
-
-
 def place(
-    sequence: Sequence, slots: Iterable[Slot], abilities: CacheAbilities
+    sequence: Sequence, slots: List[Slot], shared: Shared, abilities: CacheAbilities
 ) -> Placement | Wait | None:
     """Choose for the front of the queue; None if nothing is free.
 
@@ -58,56 +52,72 @@ def place(
     busy ones, because llama.cpp computes runs of consecutive slots together and splits a batch
     at every gap, and then of the slot that was unused for longest.
     """
-    slots = list(slots)
     wanted = sequence.submit.slot
     free = [slot for slot in slots if slot.is_idle and wanted in (None, slot.id)]
     if not free:
         return None
     if not sequence.submit.cache_prompt:
         return Placement(_preferred(free, slots), 0)
-    reusable = {slot.id: _reusable(sequence, slot, abilities) for slot in slots}
-    own = max(reusable[slot.id] for slot in free)
-    source = max(slots, key=lambda slot: reusable[slot.id])
-    best = reusable[source.id]
-    if abilities.can_copy and _promised(sequence, slots) >= max(best, own) + MIN_COPY_GAIN:
+    usable = {holder: _usable(sequence, holder, n, abilities) for holder, n in shared.items()}
+    own = max(usable.get(slot, 0) for slot in free)
+    if abilities.can_copy and _promised(sequence, shared) >= _best(usable) + MIN_COPY_GAIN:
         return Wait()
-    if abilities.can_copy and abilities.can_trim and best >= own + MIN_COPY_GAIN:
-        return Placement(_preferred([s for s in free if s is not source], slots), best, source)
-    holders = [slot for slot in free if reusable[slot.id] == own]
+    if _best(usable) >= own + MIN_COPY_GAIN:
+        return _borrowed(free, slots, usable, abilities)
+    return _in_place(free, slots, usable, own, abilities)
+
+
+def _borrowed(
+    free: List[Slot], slots: List[Slot], usable: Shared, abilities: CacheAbilities
+) -> Placement:
+    """Start from the longest prefix that is not in a free slot already."""
+    source = max(usable, key=lambda holder: usable[holder])
+    length = usable[source]
+    if isinstance(source, Slot) and not abilities.can_copy:
+        return _in_place(free, slots, usable, max(usable.get(s, 0) for s in free), abilities)
+    return Placement(_preferred(free, slots), length, source)
+
+
+def _in_place(
+    free: List[Slot], slots: List[Slot], usable: Shared, own: int, abilities: CacheAbilities
+) -> Placement:
+    """Run where the prefix is, unless that destroys more than it saves and there is space."""
+    holders = [slot for slot in free if usable.get(slot, 0) == own]
     slot = _preferred(holders, slots)
-    if _wastes(slot, own) and abilities.can_copy and abilities.can_trim and own >= MIN_COPY_GAIN:
+    if abilities.can_copy and own >= MIN_COPY_GAIN and slot.num_tokens - own > own:
         spare = [other for other in free if other is not slot and other.num_tokens <= own]
         if spare:
             return Placement(_preferred(spare, slots), own, slot)
     return Placement(slot, own)
 
 
-def _reusable(sequence: Sequence, slot: Slot, abilities: CacheAbilities) -> int:
-    """Tokens of the sequence that the slot's cells hold; the last one is always computed anew,
-    because its logits are needed."""
-    limit = min(len(sequence.tokens) - 1, slot.num_tokens)
-    length = common_prefix_length(sequence.tokens, slot.tokens, limit)
-    return length if abilities.can_trim or length == slot.num_tokens else 0
+def _usable(sequence: Sequence, holder: Holder, shared: int, abilities: CacheAbilities) -> int:
+    """Tokens that the holder has in its cells and can hand out; the sequence's last token is
+    always computed anew, because its logits are needed."""
+    length = min(shared, len(sequence.tokens) - 1, holder.num_tokens)
+    return length if abilities.can_trim or length == holder.num_tokens else 0
 
 
-def _promised(sequence: Sequence, slots: Iterable[Slot]) -> int:
+def _promised(sequence: Sequence, shared: Shared) -> int:
     """The longest shared prefix that running sequences will have computed when they are done
     with their prompts (single flight: identical prefills are not done twice)."""
-    longest = 0
-    for slot in slots:
-        other = slot.sequence
-        if other is not None and other.num_uncomputed_tokens > 1:
-            limit = min(len(sequence.tokens), len(other.tokens)) - 1
-            longest = max(longest, common_prefix_length(sequence.tokens, other.tokens, limit))
-    return longest
+    coming = [
+        min(length, len(sequence.tokens) - 1)
+        for holder, length in shared.items()
+        if isinstance(holder, Slot) and _is_prefilling(holder)
+    ]
+    return max(coming, default=0)
 
 
-def _wastes(slot: Slot, length: int) -> bool:
-    """Whether running here would destroy more cached tokens than it reuses."""
-    return slot.num_tokens - length > length
+def _is_prefilling(slot: Slot) -> bool:
+    return slot.sequence is not None and slot.sequence.num_uncomputed_tokens > 1
 
 
-def _preferred(candidates: list[Slot], slots: list[Slot]) -> Slot:
+def _best(usable: Shared) -> int:
+    return max(usable.values(), default=0)
+
+
+def _preferred(candidates: List[Slot], slots: List[Slot]) -> Slot:
     """The best of slots that save equally much computing."""
     busy = {slot.id for slot in slots if not slot.is_idle}
 

@@ -65,6 +65,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     yarn_beta_slow: float = -1.0
     yarn_beta_fast: float = -1.0
     warmup: bool = True
+    cache_ram_bytes: int = 0
+    """Host memory for prefixes that left their slot."""
     itl_target_ms: float = 100.0
     """Milliseconds between tokens that running streams should see while others prefill."""
     log_level: str = "INFO"
@@ -120,8 +122,16 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=
     """Tokens of the answer, `resumed` included; 0 computes the prompt and generates nothing."""
     constraint: Constraint | None = None
     cache_prompt: bool = True
+    cache_salt: str = ""
+    """Prefixes are shared only among sequences with the same salt."""
     slot: int | None = None
     """Run in this slot and no other."""
+    tenant: str = ""
+    """Whose request this is: tenants take turns in the queue."""
+    weight: float = 1.0
+    """A tenant of weight 2 gets twice the share of one of weight 1; above 0."""
+    priority: int = 0
+    """Higher ones go first, whoever waits."""
     report_progress: bool = False
 
 
@@ -235,6 +245,8 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     file_type: str
     system_info: str
+    cell_bytes: int
+    """Keys and values of one token."""
     can_trim: bool
     """Whether the cache can drop a sequence's tail; recurrent models may not."""
 

@@ -5,12 +5,13 @@ No clock, no socket, no tensor: time and samples are passed in, plans and events
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from scheduler.budget import PrefillBudget
-from scheduler.prefix import CacheAbilities, Placement, Wait, place
+from scheduler.host_cache import CachedPrefix, HostCache
+from scheduler.prefix import CacheAbilities, Holder, Placement, place
+from scheduler.prefix_index import PrefixIndex
 from scheduler.protocol import (
     Event,
     Finished,
@@ -25,13 +26,17 @@ from scheduler.sequence import (
     CacheEdit,
     Chunk,
     CopyPrefix,
+    Drop,
+    Restore,
     Sample,
     SampleFailed,
+    Save,
     Sequence,
     Slot,
     Step,
     Trim,
 )
+from scheduler.waiting import WaitingQueue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +53,10 @@ class Limits:
     abilities: CacheAbilities
     itl_target: float = 0.1
     """Seconds between tokens that running streams should see."""
+    cache_bytes: int = 0
+    """Host memory for prefixes that left their slot."""
+    cell_bytes: int = 1
+    """What one token of them takes."""
 
 
 class Scheduler:
@@ -58,8 +67,10 @@ class Scheduler:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self.waiting: deque[Sequence] = deque()
+        self.waiting = WaitingQueue()
         self.slots = [Slot(id) for id in range(limits.n_slots)]
+        self.host_cache = HostCache(limits.cache_bytes, limits.cell_bytes)
+        self.index: PrefixIndex[Holder] = PrefixIndex()
         self.budget = PrefillBudget(limits.itl_target, limits.n_batch)
         self._step_number = 0
 
@@ -114,7 +125,7 @@ class Scheduler:
         """End every running sequence and forget all cells, after the context broke."""
         events = [self.finish(s, FinishReason.FAILED, message) for s in self.running]
         for slot in self.slots:
-            slot.tokens, slot.num_tokens = [], 0
+            self._forget(slot)
         return events
 
     def schedule(self) -> Step:
@@ -157,26 +168,59 @@ class Scheduler:
         """Give free slots to the queue, in order; one that had better wait is passed over."""
         if all(not slot.is_idle for slot in self.slots):
             return
-        for sequence in tuple(self.waiting):
-            placement = place(sequence, self.slots, self.limits.abilities)
+        for sequence in self.waiting:
+            shared = self.index.shared(sequence.tokens, sequence.submit.cache_salt)
+            placement = place(sequence, self.slots, shared, self.limits.abilities)
             if isinstance(placement, Placement):
-                self.waiting.remove(sequence)
+                self.waiting.start(sequence)
                 self._occupy(sequence, placement, edits)
                 started.extend(self._announce(sequence))
             elif placement is None and sequence.submit.slot is None:
                 return
-            else:
-                assert placement is None or isinstance(placement, Wait)
 
     def _occupy(self, sequence: Sequence, placement: Placement, edits: list[CacheEdit]) -> None:
-        slot, length = placement.slot, placement.length
-        if placement.source is not None:
-            edits.append(CopyPrefix(placement.source.id, slot.id, length))
+        slot, length, source = placement.slot, placement.length, placement.source
+        if isinstance(source, CachedPrefix):
+            self.host_cache.touch(source)  # before room is made for what the slot holds
+        is_lost = slot.num_tokens > length or source is not None
+        drops = self._keep(slot, edits) if is_lost else []
+        if isinstance(source, CachedPrefix):
+            edits.append(Restore(source.id, slot.id, length))
+        elif source is not None:
+            edits.append(CopyPrefix(source.id, slot.id, length))
         elif slot.num_tokens > length:
             edits.append(Trim(slot.id, length))
+        edits += drops  # last, for the source may be among them
         slot.tokens, slot.num_tokens = sequence.tokens, length
+        slot.salt = sequence.submit.cache_salt
         slot.sequence, sequence.slot = sequence, slot
         sequence.num_cached_tokens = length
+        self.index.put(slot, list(sequence.tokens), slot.salt)
+
+    def _keep(self, slot: Slot, edits: list[CacheEdit]) -> list[Drop]:
+        """Save what a slot holds before it is lost, unless host memory has it already; returns
+        what has to go in exchange."""
+        if not self.host_cache.wants(slot.num_tokens):
+            return []
+        tokens = slot.tokens[: slot.num_tokens]
+        shared = self.index.shared(tokens, slot.salt)
+        kept = [holder for holder in shared if isinstance(holder, CachedPrefix)]
+        if any(shared[prefix] == slot.num_tokens for prefix in kept):
+            return []
+        contained = [prefix for prefix in kept if shared[prefix] == prefix.num_tokens]
+        for prefix in contained:
+            self.host_cache.remove(prefix)
+        saved, evicted = self.host_cache.add(tokens, slot.salt)
+        edits.append(Save(slot.id, saved.id))
+        self.index.put(saved, tokens, slot.salt)
+        for prefix in (*contained, *evicted):
+            self.index.remove(prefix)
+        return [Drop(prefix.id) for prefix in (*contained, *evicted)]
+
+    def _forget(self, slot: Slot) -> None:
+        """The slot's cells are empty now."""
+        slot.tokens, slot.num_tokens = [], 0
+        self.index.remove(slot)
 
     def _announce(self, sequence: Sequence) -> Iterable[Started]:
         if sequence.was_started:  # it was preempted, and goes on
@@ -192,6 +236,7 @@ class Scheduler:
         slot.tokens = sequence.tokens[: slot.num_tokens]
         slot.sequence, sequence.slot = None, None
         slot.last_used = self._step_number
+        self.index.put(slot, slot.tokens, slot.salt)
 
     # --- the token budget ---
 
@@ -231,8 +276,10 @@ class Scheduler:
                 shares.pop(sequence, None)
                 self._release(sequence)
                 self.waiting.appendleft(sequence)
+            drops = self._keep(slot, edits)
+            edits += [*drops]
             edits.append(Trim(slot.id, 0))
-            slot.tokens, slot.num_tokens = [], 0
+            self._forget(slot)
 
     def _victim(self) -> Slot:
         idle = [slot for slot in self.slots if slot.is_idle and slot.num_tokens > 0]

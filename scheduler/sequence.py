@@ -20,6 +20,7 @@ class Slot:
     id: int
     tokens: list[int] = field(default_factory=list)
     num_tokens: int = 0
+    salt: str = ""
     sequence: Sequence | None = None
     last_used: int = 0
     """The number of the step that freed it, for least-recently-used choices."""
@@ -102,7 +103,31 @@ class Trim:
     length: int
 
 
-CacheEdit = CopyPrefix | Trim
+@dataclass(frozen=True, slots=True)
+class Save:
+    """Copy all cells of `slot` to host memory, under the name `prefix`."""
+
+    slot: int
+    prefix: int
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """Give `slot` the first `length` cells saved as `prefix`; what it held is gone."""
+
+    prefix: int
+    slot: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Free what was saved as `prefix`."""
+
+    prefix: int
+
+
+CacheEdit = CopyPrefix | Trim | Save | Restore | Drop
 
 
 @dataclass(frozen=True, slots=True)
