@@ -20,12 +20,13 @@ class MeteredGenerator:
     @asynccontextmanager
     async def open(self, request: GenerationRequest) -> AsyncIterator[AsyncIterator[Item]]:
         """The same as the inner generator's."""
+        # Taken here, because the iterator starts its work only when it is first asked.
+        meter = _Meter(self._metrics, time.monotonic())
         async with self._inner.open(request) as items:
-            yield _measured(items, self._metrics)
+            yield _measured(items, meter)
 
 
-async def _measured(items: AsyncIterator[Item], metrics: ServerMetrics) -> AsyncIterator[Item]:
-    meter = _Meter(metrics)
+async def _measured(items: AsyncIterator[Item], meter: _Meter) -> AsyncIterator[Item]:
     async for item in items:
         if isinstance(item, TextDelta):
             meter.delta(item)
@@ -37,9 +38,9 @@ async def _measured(items: AsyncIterator[Item], metrics: ServerMetrics) -> Async
 class _Meter:
     """What was counted of one sequence so far."""
 
-    def __init__(self, metrics: ServerMetrics) -> None:
+    def __init__(self, metrics: ServerMetrics, opened: float) -> None:
         self._metrics = metrics
-        self._opened = time.monotonic()
+        self._opened = opened
         self._latest: float | None = None
         self._predicted = 0
         self._predicted_ms = 0.0

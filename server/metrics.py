@@ -88,11 +88,12 @@ class ServerMetrics:
         seconds["send"] += stats.send_seconds
         self._steps += 1
         self._prompt_tokens += stats.num_prefill_tokens
-        self._running = stats.num_running
-        self._waiting = stats.num_waiting
         if stats.num_decode_tokens or stats.num_prefill_tokens:
             self._decodes += 1
-            self._busy_slots += stats.num_running
+            # Sequences that ended with this step are no longer running, but kept a slot busy.
+            self._busy_slots += max(stats.num_running, self._running)
+        self._running = stats.num_running
+        self._waiting = stats.num_waiting
 
     def observe_first_token(self, seconds: float, timings: Timings) -> None:
         """The first text of an answer came `seconds` after the request was admitted."""

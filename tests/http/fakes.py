@@ -159,6 +159,7 @@ class FakeEngine:
             file_type="F16",
             system_info="",
             can_trim=True,
+            cell_bytes=512,
         )
 
     async def inspect(self) -> SlotReport:
