@@ -44,6 +44,7 @@ class PrefixIndex(Generic[Holder]):
     def __init__(self) -> None:
         self._roots: dict[str, _Node[Holder]] = {}
         self._ends: dict[Holder, _Node[Holder]] = {}
+        self._salts: dict[Holder, str] = {}
 
     def __contains__(self, holder: Holder) -> bool:
         return holder in self._ends
@@ -66,20 +67,27 @@ class PrefixIndex(Generic[Holder]):
             node = child
             done += shared
         self._ends[holder] = node
+        self._salts[holder] = salt
 
     def remove(self, holder: Holder) -> None:
         """Forget the holder; it may be unknown."""
         node = self._ends.pop(holder, None)
-        while node is not None and node.parent is not None:
+        if node is None:
+            return
+        while node.parent is not None:
             node.holders.discard(holder)
             if not node.holders:
                 del node.parent.children[node.edge[0]]
             node = node.parent
+        salt = self._salts.pop(holder)
+        if salt not in self._salts.values():
+            del self._roots[salt]  # clients choose salts: they must not pile up
 
     def clear(self) -> None:
         """Forget everyone."""
         self._roots.clear()
         self._ends.clear()
+        self._salts.clear()
 
     def shared(self, tokens: list[int], salt: str = "") -> dict[Holder, int]:
         """For everyone with a common prefix: its length."""

@@ -1,0 +1,210 @@
+"""Sequences, engines on the fake backend, and what becomes of a request."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from scheduler.engine import Engine
+from scheduler.fake import END_TOKEN, FakeBackend, FakeSampler, hashed_token
+from scheduler.prefix import CacheAbilities
+from scheduler.protocol import (
+    Event,
+    Finished,
+    FinishReason,
+    Generated,
+    SamplingParams,
+    Started,
+    StepOutputs,
+    Submit,
+)
+from scheduler.scheduler import Limits, Scheduler
+from scheduler.sequence import Sample, Sequence, Slot, Step
+
+GREEDY = SamplingParams(temperature=0.0)
+
+
+def prompt(length: int, family: int = 0) -> list[int]:
+    """Tokens that differ between families from the first one on."""
+    return [10 + (97 * family + 31 * index + index * index // 7) % 240 for index in range(length)]
+
+
+def make_submit(request_id: int = 1, tokens: Iterable[int] = (11, 12, 13), **fields: Any) -> Submit:
+    """A request with a short prompt unless told otherwise."""
+    fields.setdefault("sampling", GREEDY)
+    return Submit(request_id=request_id, prompt=list(tokens), **fields)
+
+
+def make_sequence(tokens: Iterable[int] = (11, 12, 13), **fields: Any) -> Sequence:
+    """A sequence that waits."""
+    return Sequence.from_submit(make_submit(tokens=tokens, **fields))
+
+
+def idle_slot(id: int, tokens: Iterable[int] = (), last_used: int = 0) -> Slot:
+    """A slot whose cells hold `tokens`."""
+    held = list(tokens)
+    return Slot(id, held, len(held), last_used=last_used)
+
+
+def busy_slot(id: int, tokens: Iterable[int], num_computed: int | None = None) -> Slot:
+    """A slot in which a sequence runs that has computed `num_computed` tokens, by default all."""
+    sequence = make_sequence(tokens)
+    count = len(sequence.tokens) if num_computed is None else num_computed
+    slot = Slot(id, sequence.tokens, count, sequence=sequence)
+    sequence.slot = slot
+    return slot
+
+
+def make_scheduler(**changes: Any) -> Scheduler:
+    """A scheduler of two slots of 64 tokens, unless told otherwise."""
+    values: dict[str, Any] = {
+        "n_slots": 2,
+        "n_ctx_slot": 64,
+        "n_batch": 32,
+        "end_tokens": frozenset({END_TOKEN}),
+        "abilities": CacheAbilities(),
+        **changes,
+    }
+    values.setdefault("n_ctx", values["n_slots"] * values["n_ctx_slot"])
+    return Scheduler(Limits(**values))
+
+
+def turn(scheduler: Scheduler, token: int = 100) -> tuple[Step, list[Event]]:
+    """One step in which every sequence that wants a token gets `token`."""
+    step = scheduler.schedule()
+    samples: list[Any] = [Sample(token) for _ in step.sampled()]
+    return step, scheduler.update(step, samples)
+
+
+def often_ending(tokens: list[int]) -> int:
+    """A fake model that ends every answer after some ten tokens."""
+    token = hashed_token(tokens)
+    return END_TOKEN if token % 11 == 0 else token
+
+
+class CountingBackend(FakeBackend):
+    """A fake that knows how many samplers are open."""
+
+    open_samplers = 0
+
+    def sampler(self, submit: Submit) -> FakeSampler:
+        self.open_samplers += 1
+        return CountedSampler(self, submit)
+
+
+@dataclass
+class CountedSampler(FakeSampler):
+    """Tells its backend that it was closed."""
+
+    def close(self) -> None:
+        assert isinstance(self.backend, CountingBackend)
+        self.backend.open_samplers -= 1
+
+
+def make_engine(backend: FakeBackend, *, cache_bytes: int = 0) -> Engine:
+    """An engine with a clock that ticks a millisecond with every look at it."""
+    ticks = itertools.count()
+    return Engine(
+        backend,
+        lambda: next(ticks) / 1000,
+        n_batch=backend.n_batch,
+        itl_target=0.1,
+        cache_bytes=cache_bytes,
+    )
+
+
+@dataclass
+class Outcome:
+    """What became of one request."""
+
+    tokens: list[int] = field(default_factory=list)
+    reasons: list[FinishReason] = field(default_factory=list)
+    starts: int = 0
+    message: str = ""
+    num_cached: int = 0
+
+    @property
+    def answer(self) -> tuple[list[int], FinishReason]:
+        """The tokens and the one reason for their end."""
+        (reason,) = self.reasons
+        return self.tokens, reason
+
+
+Outcomes = dict[int, Outcome]
+
+
+def collect(outcomes: Outcomes, outputs: StepOutputs) -> None:
+    """Add a step's events to what is known of each request."""
+    for event in outputs.events:
+        outcome = outcomes.setdefault(event.request_id, Outcome())
+        assert not outcome.reasons, f"{event} after the end"
+        if isinstance(event, Started):
+            outcome.starts += 1
+            outcome.num_cached = event.num_cached_tokens
+        elif isinstance(event, Generated):
+            assert outcome.starts == 1
+            outcome.tokens += event.tokens
+        elif isinstance(event, Finished):
+            outcome.reasons.append(event.reason)
+            outcome.message = event.message
+
+
+def run(engine: Engine, *submits: Submit, max_steps: int = 10_000) -> Outcomes:
+    """Submit, and step until the engine is idle."""
+    for submit in submits:
+        engine.submit(submit)
+    return drain(engine, {}, max_steps)
+
+
+def drain(engine: Engine, outcomes: Outcomes, max_steps: int = 10_000) -> Outcomes:
+    """Step until the engine is idle, which must come within `max_steps`."""
+    for _ in range(max_steps):
+        if not engine.has_work:
+            return outcomes
+        collect(outcomes, engine.step())
+    raise AssertionError(f"still not idle after {max_steps} steps")
+
+
+def alone(submit: Submit, backend: FakeBackend) -> Outcome:
+    """The outcome of a request on an engine like `backend`, with nobody else."""
+    fresh = FakeBackend(
+        n_slots=backend.n_slots,
+        n_ctx_slot=backend.n_ctx_slot,
+        n_ctx=backend.n_ctx,
+        next_token=backend.next_token,
+    )
+    return run(make_engine(fresh), submit)[submit.request_id]
+
+
+def check_integrity(engine: Engine, backend: FakeBackend) -> None:
+    """What must hold between any two steps."""
+    scheduler = engine.scheduler
+    for slot, cells in zip(scheduler.slots, backend.cells, strict=True):
+        assert cells == slot.tokens[: slot.num_tokens]
+        assert slot.sequence is None or slot.sequence.slot is slot
+    running = [sequence.request_id for sequence in scheduler.running]
+    waiting = [sequence.request_id for sequence in scheduler.waiting]
+    assert len({*running, *waiting}) == len(running) + len(waiting)
+    assert all(sequence.slot is None for sequence in scheduler.waiting)
+    assert scheduler.num_cache_tokens <= scheduler.limits.n_ctx
+    _check_host_memory(engine, backend)
+
+
+def _check_host_memory(engine: Engine, backend: FakeBackend) -> None:
+    scheduler = engine.scheduler
+    kept = {prefix.id: prefix.tokens for prefix in scheduler.host_cache}
+    assert kept == backend.saved
+    assert all(prefix in scheduler.index for prefix in scheduler.host_cache)
+    assert sum(map(len, kept.values())) <= max(scheduler.limits.cache_bytes, 0)
+
+
+def check_idle(engine: Engine, backend: FakeBackend) -> None:
+    """What must hold when nothing is left to do."""
+    check_integrity(engine, backend)
+    assert not engine.scheduler.running
+    assert not engine.scheduler.waiting
+    assert not engine._samplers
+    if isinstance(backend, CountingBackend):
+        assert backend.open_samplers == 0

@@ -1,0 +1,73 @@
+"""How much prefill a step may do."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scheduler.budget import MIN_CHUNK, PrefillBudget
+
+
+def taught(target: float = 0.1) -> PrefillBudget:
+    """A budget that has seen 20 ms for a decode and 1 ms for each prompt token."""
+    budget = PrefillBudget(target, n_batch=512)
+    budget.observe(4, 0, 0.020)
+    budget.observe(4, 100, 0.120)
+    return budget
+
+
+def test_an_idle_engine_fills_the_batch() -> None:
+    assert taught().tokens(0) == 512
+
+
+def test_nothing_learned_yet_allows_the_initial_chunk() -> None:
+    assert PrefillBudget(0.1, n_batch=512, initial=128).tokens(3) == 128
+
+
+def test_the_chunk_fills_the_time_that_decoding_leaves() -> None:
+    assert taught(target=0.1).tokens(4) == 80
+
+
+def test_a_shorter_target_means_a_smaller_chunk() -> None:
+    assert taught(target=0.05).tokens(4) == 30
+
+
+def test_a_target_that_cannot_be_met_still_lets_prompts_through() -> None:
+    assert taught(target=0.001).tokens(4) == MIN_CHUNK
+
+
+def test_decodes_count_against_the_batch() -> None:
+    budget = PrefillBudget(10.0, n_batch=32)
+    assert budget.tokens(12) == 20
+
+
+def test_the_chunk_follows_a_machine_that_gets_slower() -> None:
+    budget = taught()
+    before = budget.tokens(4)
+    for _ in range(20):
+        budget.observe(4, 50, 0.220)
+    assert MIN_CHUNK <= budget.tokens(4) < before
+
+
+def test_tiny_chunks_teach_nothing_about_the_cost_of_a_token() -> None:
+    budget = taught()
+    before = budget.tokens(4)
+    budget.observe(4, 2, 0.120)
+    assert budget.tokens(4) == before
+
+
+seconds = st.just(0.0) | st.floats(1e-9, 10)
+
+
+@given(
+    st.floats(0.001, 1),
+    st.lists(st.tuples(st.integers(0, 8), st.integers(0, 64), seconds), max_size=20),
+    st.integers(0, 63),
+)
+def test_whatever_was_seen_the_batch_holds_and_prompts_move(
+    target: float, steps: list[tuple[int, int, float]], num_decoding: int
+) -> None:
+    budget = PrefillBudget(target, n_batch=64)
+    for num_decode, num_prefill, duration in steps:
+        budget.observe(num_decode, num_prefill, duration)
+    assert 1 <= budget.tokens(num_decoding) <= 64 - num_decoding

@@ -1,0 +1,147 @@
+"""A random walk of the engine: whatever happens, in any order, every request ends once and right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from scheduler.prefix import CacheAbilities
+from scheduler.protocol import Abort, FinishReason, Submit
+from tests.unit.scheduler.helpers import (
+    CountingBackend,
+    Outcomes,
+    alone,
+    check_idle,
+    check_integrity,
+    collect,
+    make_engine,
+    make_submit,
+    often_ending,
+    prompt,
+)
+
+N_CTX_SLOT = 192
+
+layouts = st.sampled_from(
+    [
+        {"n_slots": 1, "n_batch": 16},
+        {"n_slots": 2, "n_batch": 300},
+        {"n_slots": 4, "n_batch": 64},
+        {"n_slots": 4, "n_batch": 64, "n_ctx": 300},
+        {"n_slots": 6, "n_batch": 16, "n_ctx": 200},
+    ]
+)
+abilities = st.sampled_from(
+    [CacheAbilities(), CacheAbilities(can_copy=False), CacheAbilities(False, False)]
+)
+prompts = st.builds(
+    lambda shared, family, own, own_family: [
+        *prompt(shared, family),
+        *prompt(own, 10 + own_family),
+    ],
+    st.sampled_from([0, 10, 40, 70, 150]),
+    st.integers(0, 1),
+    st.integers(1, 30),
+    st.integers(0, 2),
+)
+fields = st.fixed_dictionaries(
+    {
+        "max_tokens": st.sampled_from([-1, 0, 1, 3, 20]),
+        "cache_prompt": st.sampled_from([True, True, False]),
+        "cache_salt": st.sampled_from(["", "", "tenant"]),
+        "slot": st.sampled_from([None, None, None, 0, 99]),
+        "tenant": st.sampled_from(["a", "b"]),
+        "priority": st.sampled_from([0, 0, 1]),
+        "report_progress": st.booleans(),
+    }
+)
+
+
+class EngineMachine(RuleBasedStateMachine):
+    """Drives an engine; `accepted` is what its answers are checked against."""
+
+    @initialize(layout=layouts, able=abilities, cache_bytes=st.sampled_from([0, 200, 2000]))
+    def start(self, layout: dict[str, int], able: CacheAbilities, cache_bytes: int) -> None:
+        self.fails = False
+        self.backend = CountingBackend(
+            n_ctx_slot=N_CTX_SLOT,
+            next_token=often_ending,
+            abilities=able,
+            fail_on=lambda chunks: self.fails,
+            **layout,
+        )
+        self.engine = make_engine(self.backend, cache_bytes=cache_bytes)
+        self.accepted: dict[int, Submit] = {}
+        self.checked: set[int] = set()
+        self.outcomes: Outcomes = {}
+
+    @rule(tokens=prompts, fields=fields)
+    def submit(self, tokens: list[int], fields: dict[str, Any]) -> None:
+        submit = make_submit(len(self.accepted) + 1, tokens, **fields)
+        self.accepted[submit.request_id] = submit
+        self.engine.submit(submit)
+
+    @precondition(lambda self: self.accepted)
+    @rule(data=st.data())
+    def abort(self, data: st.DataObject) -> None:
+        request_id = data.draw(st.sampled_from(sorted(self.accepted)))
+        self.engine.abort(Abort([request_id]))
+
+    @rule(count=st.integers(1, 20))
+    def step(self, count: int) -> None:
+        for _ in range(count):
+            collect(self.outcomes, self.engine.step())
+            check_integrity(self.engine, self.backend)
+
+    @rule()
+    def step_that_fails(self) -> None:
+        self.fails = True
+        collect(self.outcomes, self.engine.step())
+        self.fails = False
+
+    @invariant()
+    def nothing_is_out_of_step(self) -> None:
+        check_integrity(self.engine, self.backend)
+
+    @invariant()
+    def nobody_ended_wrongly(self) -> None:
+        for request_id, outcome in self._ended():
+            if request_id not in self.checked:
+                self.checked.add(request_id)
+                self._check(self.accepted[request_id], outcome.tokens, outcome.reasons)
+
+    def teardown(self) -> None:
+        """Everything that was accepted ends, in a bounded number of steps."""
+        if not hasattr(self, "engine"):
+            return
+        for _ in range(self._enough_steps()):
+            if not self.engine.has_work:
+                break
+            self.step(1)
+        assert not self.engine.has_work, "starved"
+        self.nobody_ended_wrongly()
+        assert {request_id for request_id, _ in self._ended()} == set(self.accepted)
+        check_idle(self.engine, self.backend)
+
+    def _ended(self) -> Iterator[tuple[int, Any]]:
+        return ((id, outcome) for id, outcome in self.outcomes.items() if outcome.reasons)
+
+    def _check(self, submit: Submit, tokens: list[int], reasons: list[FinishReason]) -> None:
+        expected, reason = alone(submit, self.backend).answer
+        if reasons == [reason]:
+            assert tokens == expected
+        else:
+            assert reasons in ([FinishReason.ABORTED], [FinishReason.FAILED])
+            assert tokens == expected[: len(tokens)]
+
+    def _enough_steps(self) -> int:
+        """The oldest running sequence moves with every step, so this is plenty."""
+        return 2 + len(self.accepted) * N_CTX_SLOT
+
+
+TestEngine = EngineMachine.TestCase
+TestEngine.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)

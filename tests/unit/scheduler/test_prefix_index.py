@@ -1,0 +1,86 @@
+"""Who shares how much with a sequence, against looking at everyone in turn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from scheduler.prefix_index import PrefixIndex, common_prefix_length
+
+few_tokens = st.lists(st.integers(0, 1), max_size=40)
+holders = st.integers(0, 5)
+salts = st.sampled_from(["", "salt"])
+
+
+def naive_length(a: list[int], b: list[int]) -> int:
+    limit = min(len(a), len(b))
+    return next((i for i in range(limit) if a[i] != b[i]), limit)
+
+
+@given(few_tokens, few_tokens, few_tokens, st.data())
+def test_common_prefix_length_equals_the_naive_one(
+    shared: list[int], a: list[int], b: list[int], data: st.DataObject
+) -> None:
+    a, b = shared + a, shared + b
+    limit = data.draw(st.integers(0, min(len(a), len(b))))
+    assert common_prefix_length(a, b, limit) == min(limit, naive_length(a, b))
+
+
+@dataclass
+class Everyone:
+    """The index's contents, without the tree."""
+
+    held: dict[int, tuple[str, list[int]]] = field(default_factory=dict)
+
+    def shared(self, tokens: list[int], salt: str) -> dict[int, int]:
+        lengths = {
+            holder: naive_length(tokens, held)
+            for holder, (own_salt, held) in self.held.items()
+            if own_salt == salt
+        }
+        return {holder: length for holder, length in lengths.items() if length}
+
+
+class IndexMachine(RuleBasedStateMachine):
+    """The tree and the naive list get the same changes and must give the same answers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.index: PrefixIndex[int] = PrefixIndex()
+        self.everyone = Everyone()
+
+    @rule(holder=holders, tokens=few_tokens, salt=salts)
+    def put(self, holder: int, tokens: list[int], salt: str) -> None:
+        self.index.put(holder, tokens, salt)
+        self.everyone.held[holder] = (salt, tokens)
+
+    @rule(holder=holders)
+    def remove(self, holder: int) -> None:
+        self.index.remove(holder)
+        self.everyone.held.pop(holder, None)
+
+    @rule()
+    def clear(self) -> None:
+        self.index.clear()
+        self.everyone.held.clear()
+
+    @rule(tokens=few_tokens, salt=salts)
+    def ask(self, tokens: list[int], salt: str) -> None:
+        assert self.index.shared(tokens, salt) == self.everyone.shared(tokens, salt)
+
+    @invariant()
+    def everyone_finds_all_of_his_own(self) -> None:
+        for holder, (salt, tokens) in self.everyone.held.items():
+            assert holder in self.index
+            assert self.index.shared(tokens, salt).get(holder, 0) == len(tokens)
+
+    @invariant()
+    def nothing_is_left_of_those_who_went(self) -> None:
+        assert set(self.index._roots) == {salt for salt, _ in self.everyone.held.values()}
+
+
+TestIndex = IndexMachine.TestCase
+TestIndex.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)

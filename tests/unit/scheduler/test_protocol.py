@@ -1,0 +1,136 @@
+"""What is sent arrives: every message, and what happens to bytes that are none."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from grammars.constraint import Constraint, GbnfGrammar, LazyConstraint, LLGuidanceGrammar
+from scheduler.protocol import (
+    Abort,
+    Codec,
+    Command,
+    Finished,
+    FinishReason,
+    Generated,
+    Heartbeat,
+    Inspect,
+    LoadFailed,
+    Message,
+    ModelInfo,
+    Prefilled,
+    Ready,
+    SamplingParams,
+    Shutdown,
+    SlotReport,
+    SlotState,
+    Started,
+    StepOutputs,
+    StepStats,
+    Submit,
+    TokenLogprobs,
+)
+
+STATS = StepStats(0.1, 0.2, 0.3, 0.4, 0.5, 6, 7, 8, 9, 10)
+MODEL = ModelInfo(
+    n_ctx=1024,
+    n_ctx_slot=256,
+    n_slots=4,
+    n_vocab=4096,
+    n_params=10,
+    size_bytes=20,
+    description="a model",
+    file_type="F16",
+    system_info="",
+    cell_bytes=64,
+    can_trim=True,
+)
+EVENTS = [
+    Started(1, 2, 3),
+    Prefilled(1, 5),
+    Generated(1, [7], []),
+    Generated(1, [7, 8], [TokenLogprobs(-0.5, [(7, -0.5), (8, -1.5)]), TokenLogprobs(-1.0, [])]),
+    Finished(1, FinishReason.STOP),
+    Finished(2, FinishReason.FAILED, "why"),
+]
+
+
+def test_a_full_submit_survives_the_wire() -> None:
+    submit = Submit(
+        request_id=7,
+        prompt=[1, 2],
+        sampling=SamplingParams(seed=2**32 - 1, logit_bias=((5, float("-inf")),), top_logprobs=3),
+        resumed=[3],
+        max_tokens=9,
+        constraint=GbnfGrammar('root ::= "a"'),
+        cache_prompt=False,
+        cache_salt="salt",
+        slot=1,
+        tenant="someone",
+        weight=2.0,
+        priority=-1,
+        report_progress=True,
+    )
+    assert _command(submit) == submit
+
+
+@pytest.mark.parametrize(
+    "constraint",
+    [
+        GbnfGrammar('root ::= "a"'),
+        LLGuidanceGrammar("start: /a/"),
+        LazyConstraint(LLGuidanceGrammar("start: /a/"), words=("<tool>",), tokens=(5,)),
+    ],
+    ids=lambda constraint: type(constraint).__name__,
+)
+def test_a_constraint_survives_the_wire(constraint: Constraint) -> None:
+    submit = Submit(request_id=1, prompt=[1], sampling=SamplingParams(), constraint=constraint)
+    assert _command(submit) == submit
+
+
+@pytest.mark.parametrize("command", [Abort([1, 2]), Inspect(3), Shutdown()], ids=repr)
+def test_a_command_survives_the_wire(command: Command) -> None:
+    assert _command(command) == command
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Ready(MODEL),
+        LoadFailed("no such file"),
+        Heartbeat(1.5),
+        StepOutputs(1.0, 2.0, EVENTS, STATS),
+        StepOutputs(1.0, 2.0, [], None),
+        SlotReport(3, [SlotState(slot=0, num_cache_tokens=4)], 5),
+        SlotReport(
+            4, [SlotState(slot=0, num_cache_tokens=4, request_id=1, sampling=SamplingParams())], 0
+        ),
+    ],
+    ids=lambda message: type(message).__name__,
+)
+def test_a_message_survives_the_wire(message: Message) -> None:
+    codec = Codec()
+    assert codec.decode_message(codec.encode(message)) == message
+
+
+@given(st.binary(max_size=64))
+@settings(deadline=None)
+def test_bytes_that_are_no_message_are_refused(data: bytes) -> None:
+    codec = Codec()
+    with pytest.raises(msgspec.MsgspecError):
+        codec.decode_command(data)
+    with pytest.raises(msgspec.MsgspecError):
+        codec.decode_message(data)
+
+
+def test_a_command_is_not_a_message() -> None:
+    codec = Codec()
+    with pytest.raises(msgspec.ValidationError):
+        codec.decode_message(codec.encode(Abort([1])))
+
+
+def _command(command: Command) -> Command:
+    codec = Codec()
+    return codec.decode_command(codec.encode(command))
