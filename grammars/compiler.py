@@ -11,10 +11,13 @@ import json
 
 from llguidance import LLMatcher
 
-from grammars import limits
+from grammars import gbnf, limits
 from grammars.constraint import Constraint, GbnfGrammar, LLGuidanceGrammar
 from grammars.errors import GrammarError
+from grammars.gbnf_lark import GrammarTokens, check, to_lark, uses_vocabulary
+from grammars.gbnf_llama import refuse_for_llama
 from grammars.json_schema import check_schema
+from grammars.sandbox import sandbox
 
 _ANY_JSON_OBJECT = {
     "type": "object",
@@ -65,15 +68,30 @@ def from_choices(choices: list[str]) -> Constraint:
 @functools.lru_cache(maxsize=256)
 def from_lark(text: str) -> Constraint:
     """A grammar in llguidance's dialect of Lark."""
-    _limit_bytes(text, limits.MAX_SOURCE_BYTES, "the grammar")
+    _limit_bytes(text, limits.MAX_GRAMMAR_BYTES, "the grammar")
     return _checked(LLMatcher.grammar_from_lark(text))
 
 
+def from_gbnf(text: str, tokens: GrammarTokens | None = None) -> Constraint:
+    """A grammar in llama.cpp's GBNF, with the start rule `root`.
+
+    It is translated for llguidance, unless it names tokens or excludes some (`<name>`,
+    `!<[1]>`), and `tokens`, which the translation of these needs, is None: llama.cpp will read it
+    then. Differences to llama.cpp: left recursion is allowed; a rule may not be defined twice; a
+    range of characters or repetitions may not run backwards.
+    """
+    _limit_bytes(text, limits.MAX_GRAMMAR_BYTES, "the grammar")
+    grammar = gbnf.parse(text)
+    names = check(grammar)
+    if tokens is None and uses_vocabulary(grammar, names):
+        refuse_for_llama(grammar)
+        return GbnfGrammar(text)
+    return _translated(to_lark(grammar, tokens))
+
+
 @functools.lru_cache(maxsize=256)
-def from_gbnf(text: str) -> Constraint:
-    """A grammar in llama.cpp's GBNF, with the start rule `root`."""
-    _limit_bytes(text, limits.MAX_SOURCE_BYTES, "the grammar")
-    return GbnfGrammar(text)
+def _translated(lark: str) -> Constraint:
+    return _checked(LLMatcher.grammar_from_lark(lark))
 
 
 def named(name: str) -> Constraint:
@@ -91,10 +109,6 @@ def _limit_bytes(text: str, limit: int, what: str) -> None:
 
 
 def _checked(definition: str) -> LLGuidanceGrammar:
-    """Let llguidance build the grammar once, without a vocabulary, and report what it says."""
-    is_error, messages = LLMatcher.validate_grammar_with_warnings(
-        definition, limits=limits.parser_limits()
-    )
-    if is_error:
-        raise GrammarError(messages[0].strip())
+    """Let llguidance build the grammar once, in the sandbox, and report what it says."""
+    sandbox.check(definition)
     return LLGuidanceGrammar(definition)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from grammars.gbnf_nodes import (
     Chars,
     Choice,
+    Lexeme,
     Node,
     Repeat,
     Rule,
@@ -22,7 +23,7 @@ Rules = Mapping[str, Node]
 
 
 def reachable(rules: Rules) -> list[str]:
-    """The rules that `root` needs, each after those that it refers to as far as that is possible."""
+    """The rules that `root` needs, each after those that it refers to, except in circles."""
     order: dict[str, None] = {}
     seen = {"root"}
     todo = [("root", iter(sorted(rules_in(rules["root"]))))]
@@ -60,7 +61,7 @@ def _ends(node: Node, ending: set[str]) -> bool:
             return any(_ends(option, ending) for option in options)
         case Repeat(item, least):
             return least == 0 or _ends(item, ending)
-        case Chars() | Token():
+        case Chars() | Token() | Lexeme():
             return True
 
 
@@ -95,7 +96,9 @@ def _split(name: str, node: Node, *, at_end: bool) -> tuple[list[Node], list[Nod
             if None in parts:
                 return None
             known = [part for part in parts if part is not None]
-            return [n for loops, _ in known for n in loops], [n for _, exits in known for n in exits]
+            return [n for loops, _ in known for n in loops], [
+                n for _, exits in known for n in exits
+            ]
         case Repeat(item, 0, 1):
             part = _split(name, item, at_end=at_end)
             return None if part is None else (part[0], [*part[1], Sequence(())])
@@ -104,8 +107,8 @@ def _split(name: str, node: Node, *, at_end: bool) -> tuple[list[Node], list[Nod
             part = _split(name, last, at_end=at_end)
             if part is None or any(name in rules_in(item) for item in rest):
                 return None
-            join = (lambda n: [*rest, n]) if at_end else (lambda n: [n, *rest])
-            loops, exits = ([sequence(join(n)) for n in nodes] for nodes in part)
+            before, after = (rest, ()) if at_end else ((), rest)
+            loops, exits = ([sequence([*before, n, *after]) for n in nodes] for nodes in part)
             return loops, exits
         case _:
             return None

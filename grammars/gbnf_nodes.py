@@ -57,7 +57,14 @@ class Repeat:
     most: int | None
 
 
-Node = Chars | Rule | Token | Sequence | Choice | Repeat
+@dataclass(frozen=True, slots=True)
+class Lexeme:
+    """A part that an automaton of its own shall match; the parser makes none, the planner does."""
+
+    node: Node
+
+
+Node = Chars | Rule | Token | Sequence | Choice | Repeat | Lexeme
 
 EMPTY = Sequence(())
 
@@ -79,7 +86,7 @@ def choice(options: list[Node]) -> Node:
 
 
 def children(node: Node) -> tuple[Node, ...]:
-    """The nodes directly below."""
+    """The nodes directly below; a lexeme is opaque."""
     match node:
         case Sequence(items):
             return items

@@ -22,6 +22,6 @@ def check_schema(schema: object) -> str:
     root = {} if schema is True else {"not": {}} if schema is False else schema
     options = {**_FIXED_WHITESPACE, **root.get("x-guidance", {})}
     text = json.dumps({**root, "x-guidance": options}, separators=(",", ":"))
-    if len(text) > limits.MAX_SOURCE_BYTES:
+    if len(text) > limits.MAX_SCHEMA_BYTES:
         raise GrammarError("the schema is too large")
     return text

@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import llguidance
 
-MAX_SOURCE_BYTES = 1 << 20
-"""Of a schema as compact JSON, or of a grammar's text, in UTF-8."""
+MAX_SCHEMA_BYTES = 1 << 20
+"""Of a schema as compact JSON, in UTF-8."""
 
-MAX_REGEX_BYTES = 64 << 10
+MAX_GRAMMAR_BYTES = 64 << 10
+"""Of Lark or GBNF text."""
+
+MAX_REGEX_BYTES = 8 << 10
+"""Of a regular expression; a thousand optional items take 20 MB, and it grows quadratically."""
+
 MAX_CHOICES = 10_000
 
 MAX_SCHEMA_DEPTH = 100
@@ -28,17 +33,27 @@ MAX_GROUP_DEPTH = 50
 MAX_REPETITIONS = 10_000
 """Of GBNF: rules, nested parentheses, and a number in braces."""
 
+MAX_LEXEME_NODES = 20_000
+"""Of a GBNF rule with all its references replaced, for it to become one automaton."""
+
+MAX_CHECK_SECONDS = 2.0
+"""That building a grammar may take before it is given up."""
+
+MAX_CHECKER_BYTES = 1 << 30
+"""Address space of the process that tries to build it, its stack and libraries included."""
+
 
 def parser_limits() -> llguidance.LLParserLimits:
     """The limits of llguidance's own work, for validating a grammar and for running it.
 
-    A lexer state takes one to two kB, a million units of initial fuel about 20 ms.
+    A lexer state takes one to two kB; a million units of initial fuel some 20 ms, a million items
+    of a step some 50 ms.
     """
     return llguidance.LLParserLimits(
-        max_items_in_row=2_000,
+        max_items_in_row=10_000,
         initial_lexer_fuel=1_000_000,
         step_lexer_fuel=200_000,
-        step_max_items=50_000,
+        step_max_items=1_000_000,
         max_lexer_states=50_000,
         max_grammar_size=200_000,
         verbose_errors=False,

@@ -1,0 +1,239 @@
+"""Finds which parts of a grammar can be matched by automata, without changing what it accepts.
+
+llguidance matches terminals by automata and rules by a parser. A terminal costs a table look-up
+a byte, a rule much more: a mask inside of a JSON string takes 0.1 ms if the string is a terminal,
+and 10 ms if it is a rule over single characters. But its automata are greedy: a terminal that
+could go on does go on, and one that ended before that is forgotten. So a part may become a
+terminal ("lexeme") only where that loses nothing:
+
+    wherever a lexeme L has matched a text, and some lexeme M (or L itself) could go on with a
+    character c, c must not be able to follow L in the grammar.
+
+We start with the largest regular parts, look for such conflicts with an automaton of all lexemes
+side by side, take apart each M that is in one, and repeat. Single characters are never in
+conflict, as they can't go on; so there is always a solution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field
+
+from grammars.gbnf_alphabet import Alphabet
+from grammars.gbnf_automaton import Automaton, AutomatonTooLarge
+from grammars.gbnf_nodes import (
+    EMPTY,
+    Chars,
+    Choice,
+    Lexeme,
+    Node,
+    Repeat,
+    Rule,
+    Sequence,
+    Token,
+    rules_in,
+    sequence,
+    walk,
+)
+
+_MAX_ROUNDS = 30
+
+Rules = Mapping[str, Node]
+
+
+def plan_lexemes(rules: Rules, order: list[str], regular: Set[str]) -> dict[str, Node]:
+    """Return the rules that remain, `root` first, with lexemes in them.
+
+    `order` has the names of all rules, references first; `regular` those that refer to neither
+    tokens nor, however indirectly, themselves.
+    """
+    if "root" in regular:
+        return {"root": Lexeme(Rule("root"))}
+    planner = _Planner(rules, regular)
+    starts = _Starts(rules, order)
+    for _ in range(_MAX_ROUNDS):
+        plan = planner.plan()
+        try:
+            conflicts = _conflicts(rules, plan, starts)
+        except AutomatonTooLarge:
+            break
+        if not conflicts:
+            return plan
+        for node, is_with_itself in conflicts.items():
+            planner.take_apart(node, peel=is_with_itself)
+    planner.only_characters = True
+    return planner.plan()
+
+
+@dataclass
+class _Planner:
+    """Divides rules into lexemes, as large as they may be."""
+
+    rules: Rules
+    regular: Set[str]
+    only_characters: bool = False
+    _apart: dict[Node, bool] = field(default_factory=dict)
+    """Nodes that must not be one lexeme, and whether it is enough to peel off their last item:
+    most of those that can't end well (`name spaces`) only carry something optional there."""
+
+    def take_apart(self, node: Node, *, peel: bool) -> None:
+        """Make no lexeme of this node."""
+        self._apart[node] = peel
+        if isinstance(node, Rule):  # its body is the same lexeme
+            self.take_apart(self.rules[node.name], peel=peel)
+
+    def plan(self) -> dict[str, Node]:
+        """All rules that aren't part of lexemes."""
+        planned: dict[str, Node] = {}
+        todo = ["root"]
+        while todo:
+            name = todo.pop()
+            if name not in planned:
+                planned[name] = self._plan(self.rules[name])
+                todo.extend(rules_in(planned[name]))
+        return planned
+
+    def _plan(self, node: Node) -> Node:
+        if isinstance(node, Chars) or (self._is_regular(node) and self._may_be_whole(node)):
+            return Lexeme(node)
+        match node:
+            case Sequence(items):
+                parts = self._parts(node) if self._is_regular(node) else self._runs(items)
+                return sequence([self._plan(part) for part in parts])
+            case Choice(options):
+                return Choice(tuple(self._plan(option) for option in options))
+            case Repeat(item, least, most):
+                return Repeat(self._plan(item), least, most)
+            case _:
+                return node
+
+    def _may_be_whole(self, node: Node) -> bool:
+        return node != EMPTY and not self.only_characters and node not in self._apart
+
+    def _is_regular(self, node: Node) -> bool:
+        return all(
+            not isinstance(below, Token)
+            and not (isinstance(below, Rule) and below.name not in self.regular)
+            for below in walk(node)
+        )
+
+    def _parts(self, node: Sequence) -> tuple[Node, ...]:
+        if self._apart.get(node) and len(node.items) > 2:
+            return (sequence([*node.items[:-1]]), node.items[-1])
+        return node.items
+
+    def _runs(self, items: tuple[Node, ...]) -> list[Node]:
+        """Join regular items that follow each other."""
+        runs: list[Node] = []
+        run: list[Node] = []
+        for item in items:
+            if self._is_regular(item):
+                run.append(item)
+                continue
+            if run:
+                runs.append(sequence(run))
+            run = []
+            runs.append(item)
+        return [*runs, sequence(run)] if run else runs
+
+
+class _Starts:
+    """Which characters a node can begin with, and whether it can be empty."""
+
+    def __init__(self, rules: Rules, order: Iterable[str]) -> None:
+        nodes = [below for name in order for below in walk(rules[name])]
+        self.alphabet = Alphabet(node for node in nodes if isinstance(node, Chars))
+        self._of_rules: dict[str, tuple[int, bool]] = dict.fromkeys(order, (0, False))
+        changed = True
+        while changed:
+            before = dict(self._of_rules)
+            for name in self._of_rules:
+                self._of_rules[name] = self.of(rules[name])
+            changed = before != self._of_rules
+
+    def of(self, node: Node) -> tuple[int, bool]:
+        """A mask of first characters, and whether the node can be empty."""
+        match node:
+            case Chars():
+                return self.alphabet.mask(node), False
+            case Token(_, negated):
+                # A token that is named is matched by its id; any other may be text.
+                return (self.alphabet.everything if negated else 0), False
+            case Rule(name):
+                return self._of_rules[name]
+            case Lexeme(inner):
+                return self.of(inner)
+            case Sequence(items):
+                return self._of_sequence(items)
+            case Choice(options):
+                starts = [self.of(option) for option in options]
+                return _union(mask for mask, _ in starts), any(empty for _, empty in starts)
+            case Repeat(item, least, most):
+                mask, empty = self.of(item)
+                return (0 if most == 0 else mask), empty or least == 0
+
+    def _of_sequence(self, items: tuple[Node, ...]) -> tuple[int, bool]:
+        mask = 0
+        for item in items:
+            first, empty = self.of(item)
+            mask |= first
+            if not empty:
+                return mask, False
+        return mask, True
+
+
+class _Follow:
+    """Which characters can come after each rule and each lexeme of a plan."""
+
+    def __init__(self, plan: Rules, starts: _Starts) -> None:
+        self._starts = starts
+        self._after_rules = dict.fromkeys(plan, 0)
+        self.after_lexemes: dict[Node, int] = {}
+        changed = True
+        while changed:
+            before = dict(self._after_rules)
+            for name, node in plan.items():
+                self._visit(node, self._after_rules[name])
+            changed = before != self._after_rules
+
+    def _visit(self, node: Node, after: int) -> None:
+        """Note that the characters in `after` can come after a node."""
+        match node:
+            case Rule(name):
+                self._after_rules[name] |= after
+            case Lexeme(inner):
+                self.after_lexemes[inner] = self.after_lexemes.get(inner, 0) | after
+            case Sequence(items):
+                for item in reversed(items):
+                    self._visit(item, after)
+                    first, empty = self._starts.of(item)
+                    after = first | after if empty else first
+            case Choice(options):
+                for option in options:
+                    self._visit(option, after)
+            case Repeat(item, _, most):
+                again = self._starts.of(item)[0] if most is None or most > 1 else 0
+                self._visit(item, after | again)
+            case Chars() | Token():
+                pass
+
+
+def _conflicts(rules: Rules, plan: Rules, starts: _Starts) -> dict[Node, bool]:
+    """The lexemes to take apart, and whether only themselves are in their way."""
+    follow = _Follow(plan, starts).after_lexemes
+    lexemes = list(follow)
+    automaton = Automaton(rules, starts.alphabet)
+    for lexeme in lexemes:
+        automaton.add(lexeme)
+    conflicts: dict[Node, bool] = {}
+    for ended, going_on in automaton.conflicts([follow[lexeme] for lexeme in lexemes]):
+        node = lexemes[going_on]
+        conflicts[node] = conflicts.get(node, True) and ended == going_on
+    return conflicts
+
+
+def _union(masks: Iterable[int]) -> int:
+    union = 0
+    for mask in masks:
+        union |= mask
+    return union

@@ -1,0 +1,118 @@
+"""Which grammars llama.cpp's own sampler must not be given.
+
+It runs in the engine's process and has few limits: it recurses over rules, its search for left
+recursion takes exponential time where rules share rules, and left recursion that the search
+misses takes all memory.
+"""
+
+from __future__ import annotations
+
+from grammars.errors import GrammarError
+from grammars.gbnf import Grammar
+from grammars.gbnf_nodes import Chars, Choice, Lexeme, Node, Repeat, Rule, Sequence, Token, walk
+
+MAX_SEARCH_STEPS = 1_000_000
+"""Calls that llama.cpp's search for left recursion may take."""
+
+MAX_SEARCH_DEPTH = 1_000
+MAX_RULES_PER_REPEAT = 2_000
+"""llama.cpp's own limit for what one repetition is spelled out to."""
+
+
+def refuse_for_llama(grammar: Grammar) -> None:
+    """Raise `GrammarError` if llama.cpp can't, or shouldn't, enforce this grammar.
+
+    Rules that aren't in use count, too: llama.cpp reads them all.
+    """
+    names = list(grammar.rules)
+    nullable = _nullable(grammar, names)
+    search = _LeftSearch(grammar, nullable)
+    for name in names:
+        search.visit(name)
+        for node in walk(grammar.rules[name]):
+            if isinstance(node, Repeat):
+                _check_repeat(node, nullable, grammar.places[name])
+
+
+def _check_repeat(node: Repeat, nullable: set[str], place: str) -> None:
+    count = node.least if node.most is None else node.most
+    size = sum(1 for _ in walk(node.item))
+    if count * size > MAX_RULES_PER_REPEAT:
+        raise GrammarError("llama.cpp can't repeat so much so often", place)
+    if node.most is None and _is_nullable(node.item, nullable):
+        raise GrammarError("llama.cpp can't repeat without end what may be empty", place)
+
+
+def _nullable(grammar: Grammar, names: list[str]) -> set[str]:
+    """The rules that the empty text satisfies."""
+    nullable: set[str] = set()
+    while True:
+        more = {n for n in names if n not in nullable and _is_nullable(grammar.rules[n], nullable)}
+        if not more:
+            return nullable
+        nullable |= more
+
+
+def _is_nullable(node: Node, nullable: set[str]) -> bool:
+    match node:
+        case Rule(name):
+            return name in nullable
+        case Sequence(items):
+            return all(_is_nullable(item, nullable) for item in items)
+        case Choice(options):
+            return any(_is_nullable(option, nullable) for option in options)
+        case Repeat(item, least):
+            return least == 0 or _is_nullable(item, nullable)
+        case Chars() | Token() | Lexeme():
+            return False
+
+
+class _LeftSearch:
+    """Finds left recursion, and how long llama.cpp would look for it."""
+
+    def __init__(self, grammar: Grammar, nullable: set[str]) -> None:
+        self._grammar = grammar
+        self._nullable = nullable
+        self._costs: dict[str, int] = {}
+        """Calls by rule: those for the rules that it can begin with are made again each time."""
+
+    def visit(self, name: str) -> None:
+        """Raise `GrammarError` if the rule is left-recursive or takes too long to search."""
+        path: dict[str, list[str]] = {}
+        todo = [name]
+        while todo:
+            rule = todo[-1]
+            if rule in self._costs:
+                todo.pop()
+                continue
+            begins = path.setdefault(rule, self._begins(self._grammar.rules[rule]))
+            unknown = [other for other in begins if other not in self._costs]
+            if any(other in path for other in unknown):
+                raise GrammarError(f"{rule!r} is left-recursive", self._grammar.places[rule])
+            if unknown:
+                todo.append(unknown[0])
+                continue
+            del path[rule]
+            todo.pop()
+            self._costs[rule] = 1 + sum(self._costs[other] for other in begins)
+            if self._costs[rule] > MAX_SEARCH_STEPS or len(todo) > MAX_SEARCH_DEPTH:
+                raise GrammarError("too many rules begin with others", self._grammar.places[rule])
+
+    def _begins(self, node: Node) -> list[str]:
+        """The rules that a node may begin with, as often as it does."""
+        match node:
+            case Rule(name):
+                return [name]
+            case Sequence(items):
+                begins: list[str] = []
+                for item in items:
+                    begins += self._begins(item)
+                    if not _is_nullable(item, self._nullable):
+                        break
+                return begins
+            case Choice(options):
+                return [name for option in options for name in self._begins(option)]
+            case Repeat(item):
+                return self._begins(item)
+            case Chars() | Token() | Lexeme():
+                return []

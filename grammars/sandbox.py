@@ -1,0 +1,93 @@
+"""Checks untrusted grammars in a process of their own.
+
+llguidance bounds most of its work, but not all: some schemas take minutes and gigabytes, and
+deep ones overflow the stack and end the process. That must not be the server's process.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import queue
+import subprocess
+import sys
+from threading import Lock, Thread
+
+from grammars import limits
+from grammars.checker import read_message, write_message
+from grammars.errors import GrammarError
+
+
+class Sandbox:
+    """One checker process, started on the first use, and again after it was killed or died."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the process now, so that the first check needn't wait for it."""
+        with self._lock:
+            self._started()
+
+    def check(self, definition: str) -> None:
+        """Raise `GrammarError` if llguidance can't use `definition` within the limits.
+
+        Blocks; checks run one after the other.
+        """
+        with self._lock:
+            reason = self._ask(definition)
+        if reason:
+            raise GrammarError(reason)
+
+    def close(self) -> None:
+        """End the process."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.communicate()
+
+    def _ask(self, definition: str) -> str:
+        process = self._started()
+        answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        Thread(target=_exchange, args=(process, definition, answers), daemon=True).start()
+        try:
+            answer = answers.get(timeout=limits.MAX_CHECK_SECONDS)
+        except queue.Empty:
+            self.close()
+            return f"the grammar takes more than {limits.MAX_CHECK_SECONDS} s to build"
+        if answer is None:
+            self.close()
+            return "the grammar takes too much memory, or is nested too deeply, to build"
+        return answer
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._process is None or self._process.poll() is not None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "grammars.checker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                # It has to find this package where this process found it.
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            )
+        return self._process
+
+
+def _exchange(
+    process: subprocess.Popen[bytes], definition: str, answers: queue.SimpleQueue[str | None]
+) -> None:
+    """Put the process's answer, or None if it died, into `answers`."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        write_message(process.stdin, definition)
+        answers.put(read_message(process.stdout))
+    except (OSError, ValueError):  # closed while we wrote or read
+        answers.put(None)
+
+
+sandbox = Sandbox()
+"""The one of this process."""
+
+atexit.register(sandbox.close)
