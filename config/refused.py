@@ -108,7 +108,6 @@ REFUSED: tuple[Refused, ...] = (
     _value("-ctxcp --ctx-checkpoints --swa-checkpoints", _CHECKPOINTS, "CTX_CHECKPOINTS",
            inert=(0,)),
     _value("-cms --checkpoint-min-step", _CHECKPOINTS, "CHECKPOINT_MIN_SPACING_NT"),
-    _value("-cram --cache-ram", _CACHE, "CACHE_RAM", inert=(0,)),
     _switch("--cache-idle-slots", _CACHE, "CACHE_IDLE_SLOTS", "--no-cache-idle-slots"),
     _value("--cache-reuse", "reusing chunks by shifting them is not supported", "CACHE_REUSE",
            inert=(0,)),
@@ -116,8 +115,6 @@ REFUSED: tuple[Refused, ...] = (
     _value("--slot-save-path", "saving slots to disk is not supported yet"),
     _value("-dt --defrag-thold", _REMOVED, "DEFRAG_THOLD", inert=(-1,)),
     # Devices and weights
-    _switch("--repack", "weights are always repacked where that helps", "REPACK",
-            "-nr --no-repack", "on"),
     _switch("--no-host", "host buffers are always used", "NO_HOST"),
     _switch("--op-offload", "operations are always offloaded where that helps",
             negative="--no-op-offload", inert="on"),

@@ -171,6 +171,15 @@ class ServeSettings(BaseModel):
             ),
         ),
     ] = "auto"
+    repack: Annotated[
+        Switch,
+        Option(
+            ("--repack",),
+            Group.MODEL,
+            "rearrange weights for this CPU's matrix instructions",
+            negative=("-nr",),
+        ),
+    ] = True
     warmup: Annotated[
         Switch,
         Option(("--warmup",), Group.MODEL, "run one empty step before taking requests"),
@@ -222,6 +231,28 @@ class ServeSettings(BaseModel):
             metavar="N",
         ),
     ] = 512
+    max_queue_tokens: Annotated[
+        Whole,
+        Field(ge=0),
+        Option(
+            ("--max-queue-tokens",),
+            Group.CONTEXT,
+            "prompt tokens that may wait for a slot; 0 is no limit",
+            env="LLAMAPACK_MAX_QUEUE_TOKENS",
+            metavar="N",
+        ),
+    ] = 0
+    cache_ram: Annotated[
+        Whole,
+        Field(ge=-1),
+        Option(
+            ("-cram", "--cache-ram"),
+            Group.CONTEXT,
+            "host memory in MiB for prefixes that left their slot, at most a quarter of the "
+            "machine's; 0 keeps none, -1 is no limit",
+            metavar="N",
+        ),
+    ] = 8192
     kv_unified: Annotated[
         Switch,
         Option(

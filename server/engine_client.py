@@ -131,6 +131,12 @@ class EngineClient:
         """Wait for the first engine to report. Raises `EngineFailed` if it can't load."""
         return await asyncio.shield(self._loaded)
 
+    @property
+    def num_queued_tokens(self) -> int:
+        """Prompt tokens of the sequences that have no slot yet."""
+        streams = self.streams.values()
+        return sum(len(s.submit.prompt) for s in streams if not s.was_started)
+
     def submit(self, submit: Submit) -> SequenceStream:
         """Queue a sequence; the engine's id replaces the one given. Raises `Unavailable`."""
         _ = self.model

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from config import ServeSettings
 from scheduler.protocol import EngineConfig
+from server.machine_memory import usable_memory
+
+MIB = 1 << 20
 
 
 def engine_config(settings: ServeSettings, model_path: Path, log_level: str) -> EngineConfig:
@@ -29,6 +32,8 @@ def engine_config(settings: ServeSettings, model_path: Path, log_level: str) -> 
         kv_offload=settings.kv_offload,
         swa_full=settings.swa_full,
         load_mode=settings.load_mode,
+        use_repack=settings.repack,
+        cache_ram_bytes=_cache_bytes(settings.cache_ram, usable_memory()),
         rope_scaling=settings.rope_scaling or "",
         rope_freq_base=settings.rope_freq_base,
         rope_freq_scale=settings.rope_freq_scale,
@@ -42,3 +47,8 @@ def engine_config(settings: ServeSettings, model_path: Path, log_level: str) -> 
         log_level=log_level,
         log_json=settings.log_json,
     )
+
+
+def _cache_bytes(cache_ram: int, memory: int) -> int:
+    """The setting in MiB as bytes, kept to a quarter of the memory unless it is without limit."""
+    return memory if cache_ram < 0 else min(cache_ram * MIB, memory // 4)

@@ -22,6 +22,10 @@ class GenerationRequest:
     stop: tuple[str, ...] = ()
     constraint: Constraint | None = None
     cache_prompt: bool = True
+    cache_salt: str = ""
+    priority: int = 0
+    tenant: str = ""
+    weight: float = 1.0
     slot: int | None = None
     report_progress: bool = False
 
@@ -72,6 +76,7 @@ class TextDelta:
 
     text: str
     tokens: tuple[GeneratedToken, ...]
+    slot: int
     timings: Timings
 
 
@@ -81,6 +86,8 @@ class Ended:
 
     cause: StopCause
     stopping_word: str
+    end_token: int | None
+    """The token that ended the answer, which stands for no text; only with `EOS`."""
     truncated: bool
     """Whether the context was full."""
     slot: int

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from scheduler.protocol import Finished, FinishReason, Generated, Prefilled, Started, Submit
+from server.admission import Admission
 from server.detokenizer import Detokenizer
 from server.engine_client import EngineClient, SequenceStream, TimedEvent
 from server.errors import ContextExceeded
@@ -32,21 +34,34 @@ STOP_CAUSES = {
 class EngineGenerator:
     """Implements `generation.Generator` on an `EngineClient`."""
 
-    def __init__(self, client: EngineClient, tokenizer: Tokenizer) -> None:
+    def __init__(self, client: EngineClient, tokenizer: Tokenizer, admission: Admission) -> None:
         self._client = client
         self._tokenizer = tokenizer
+        self._admission = admission
 
     @asynccontextmanager
     async def open(self, request: GenerationRequest) -> AsyncIterator[AsyncIterator[Item]]:
         """Submit a sequence and stream its items; leaving the block early aborts it."""
-        n_ctx = self._client.model.n_ctx_slot
-        if len(request.prompt) >= n_ctx:
-            raise ContextExceeded(len(request.prompt), n_ctx)
+        self._admit(request)
         stream = self._client.submit(_submit(request))
         try:
             yield _Answer(request, self._tokenizer).items(stream)
         finally:
             self._client.release(stream)
+            self._admission.finished(time.monotonic())
+
+    def _admit(self, request: GenerationRequest) -> None:
+        """Raise what refuses a request before it is queued."""
+        model = self._client.model
+        if len(request.prompt) >= model.n_ctx_slot:
+            raise ContextExceeded(len(request.prompt), model.n_ctx_slot)
+        self._admission.check(
+            len(request.prompt),
+            in_flight=len(self._client.streams),
+            n_slots=model.n_slots,
+            queued_tokens=self._client.num_queued_tokens,
+            now=time.monotonic(),
+        )
 
 
 def _submit(request: GenerationRequest) -> Submit:
@@ -57,6 +72,10 @@ def _submit(request: GenerationRequest) -> Submit:
         max_tokens=request.max_tokens,
         constraint=request.constraint,
         cache_prompt=request.cache_prompt,
+        cache_salt=request.cache_salt,
+        tenant=request.tenant,
+        weight=request.weight,
+        priority=request.priority,
         slot=request.slot,
         report_progress=request.report_progress,
     )
@@ -73,6 +92,7 @@ class _Answer:
         self._slot = -1
         self._num_cached = 0
         self._num_generated = 0
+        self._end_token: int | None = None
         self._start = 0.0
         self._first = 0.0
         self._last = 0.0
@@ -113,6 +133,7 @@ class _Answer:
         for index, token in enumerate(event.tokens):
             self._num_generated += 1
             if token in self._tokenizer.end_tokens:
+                self._end_token = token
                 continue
             piece = self._tokenizer.piece(token)
             logprobs = event.logprobs[index] if event.logprobs else None
@@ -139,7 +160,7 @@ class _Answer:
         if not (text or self._pending):
             return []
         tokens, self._pending = tuple(self._pending), []
-        return [TextDelta(text, tokens, self._timings())]
+        return [TextDelta(text, tokens, self._slot, self._timings())]
 
     def _finished(self, event: Finished) -> list[Item]:
         rest = self._detokenizer.finish()
@@ -151,6 +172,7 @@ class _Answer:
         return Ended(
             cause=cause,
             stopping_word=word,
+            end_token=self._end_token,
             truncated=truncated,
             slot=self._slot,
             num_prompt_tokens=len(self._request.prompt),

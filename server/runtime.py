@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 
 from config import ServeSettings, contents
 from scheduler.llama_log import LogBridge
+from server.admission import Admission
 from server.app import create_app
 from server.chat_template import ChatTemplate, ChatTemplateError, load
 from server.context import ServerContext
@@ -65,6 +66,7 @@ class Runtime:
         tokenizer = _load_tokenizer(model_path)
         name = settings.alias[0] if settings.alias else model_path.stem
         metrics = ServerMetrics(name)
+        admission = Admission(settings.max_queue, settings.max_queue_tokens)
         endpoint = f"ipc://{folder}/engine"
         level = logging.getLevelName(level_of(settings.verbosity))
         self._client = EngineClient(endpoint, metrics.observe_step)
@@ -76,7 +78,9 @@ class Runtime:
             model_name=name,
             model_path=str(model_path),
             tokenizer=tokenizer,
-            generator=MeteredGenerator(EngineGenerator(self._client, tokenizer), metrics),
+            generator=MeteredGenerator(
+                EngineGenerator(self._client, tokenizer, admission), metrics
+            ),
             engine=self._client,
             metrics=metrics,
             chat_template=_load_template(settings, tokenizer),

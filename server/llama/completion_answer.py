@@ -40,7 +40,7 @@ class CompletionAnswer:
 
     def chunk(self, delta: TextDelta) -> dict[str, Any]:
         """The event for new text."""
-        event = self._event(delta.text, delta.timings)
+        event = self._event(delta.text, delta.slot, delta.timings)
         event["tokens"] = [token.id for token in delta.tokens]
         if self._body.timings_per_token:
             event["timings"] = timings_json(delta.timings)
@@ -51,7 +51,7 @@ class CompletionAnswer:
     def progress_chunk(self, progress: Progress) -> dict[str, Any]:
         """The event for a part of the prompt that was computed."""
         timings = Timings(progress.cache, 0, progress.time_ms, 0, 0.0)
-        event = self._event("", timings)
+        event = self._event("", -1, timings)
         event["prompt_progress"] = progress_json(progress)
         return event
 
@@ -60,7 +60,7 @@ class CompletionAnswer:
         answer = {
             "index": self._index,
             "content": "".join(self._texts),
-            "tokens": [t.id for t in self._tokens] if self._body.return_tokens else [],
+            "tokens": self._token_ids(ended.end_token),
             "id_slot": ended.slot,
             "stop": True,
             "model": self._context.model_name,
@@ -80,16 +80,23 @@ class CompletionAnswer:
             answer["completion_probabilities"] = self._probabilities(self._tokens)
         return pick_fields(answer, self._body.response_fields)
 
-    def _event(self, content: str, timings: Timings) -> dict[str, Any]:
+    def _event(self, content: str, slot: int, timings: Timings) -> dict[str, Any]:
         return {
             "index": self._index,
             "content": content,
             "tokens": [],
             "stop": False,
-            "id_slot": -1,
+            "id_slot": slot,
             "tokens_predicted": timings.predicted_n,
             "tokens_evaluated": len(self._request.prompt),
         }
+
+    def _token_ids(self, end_token: int | None) -> list[int]:
+        """All tokens, or those that no earlier event carried."""
+        if not (self._body.return_tokens or self._body.stream):
+            return []
+        ids = [token.id for token in self._tokens]
+        return ids if end_token is None else [*ids, end_token]
 
     def _settings(self) -> dict[str, Any]:
         ignore_eos = self._body.ignores_eos(self._context.settings)

@@ -120,9 +120,9 @@ class ScriptedGenerator:
             await asyncio.sleep(self.delay)
             count += 1
             token = GeneratedToken(ord(piece[-1]) % 256, piece.encode(), self._logprobs(request))
-            yield TextDelta(piece, (token,), self._timings(n_prompt, count))
+            yield TextDelta(piece, (token,), 1, self._timings(n_prompt, count))
         finished.append(True)
-        yield Ended(cause, word, False, 1, n_prompt, self._timings(n_prompt, count))
+        yield Ended(cause, word, None, False, 1, n_prompt, self._timings(n_prompt, count))
 
     def _timings(self, n_prompt: int, count: int) -> Timings:
         return Timings(self.cached, n_prompt - self.cached, 10.0, count, 5.0 * count)

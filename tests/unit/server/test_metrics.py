@@ -78,7 +78,7 @@ def test_steps() -> None:
 @pytest.mark.anyio
 async def test_counters_move_while_a_stream_runs() -> None:
     metrics = ServerMetrics("m")
-    ended = Ended(StopCause.LIMIT, "", False, 0, 7, Timings(3, 4, 100.0, 4, 80.0))
+    ended = Ended(StopCause.LIMIT, "", None, False, 0, 7, Timings(3, 4, 100.0, 4, 80.0))
 
     class Inner:
         @asynccontextmanager
@@ -86,8 +86,8 @@ async def test_counters_move_while_a_stream_runs() -> None:
             yield self.items()
 
         async def items(self) -> AsyncIterator[Item]:
-            yield TextDelta("a", (), Timings(3, 4, 100.0, 1, 0.0))
-            yield TextDelta("b", (), Timings(3, 4, 100.0, 3, 60.0))
+            yield TextDelta("a", (), 0, Timings(3, 4, 100.0, 1, 0.0))
+            yield TextDelta("b", (), 0, Timings(3, 4, 100.0, 3, 60.0))
             yield ended
 
     request = GenerationRequest(prompt=(1,), sampling=SamplingParams())
