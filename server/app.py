@@ -36,7 +36,7 @@ def create_app(
             Middleware(RequestLog),
             Middleware(CatchErrors),
             Middleware(RequireKey, keys=keys, public_paths=public),
-            Middleware(LimitBody),
+            Middleware(LimitBody, read_seconds=context.settings.timeout),
         ],
         exception_handlers={HTTPException: _http_error},
         lifespan=lifespan,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import signal
 import socket
 import threading
@@ -17,17 +19,39 @@ from config import ServeSettings
 DRAIN_SECONDS = 30
 """How long running answers may go on once the server was told to stop."""
 
+FAREWELL_SECONDS = 2
+"""How long a stream may take to say that it is ended early."""
+
 KEEP_ALIVE_SECONDS = 75
 """Longer than the minute after which common proxies drop an idle connection: whoever closes
 first must not be us, or the proxy may just be sending its next request."""
 
 
 class HttpServer(uvicorn.Server):
-    """Ends on SIGTERM and SIGINT after draining; a second signal ends it at once."""
+    """Ends on SIGTERM and SIGINT after draining; a second signal ends it at once.
 
-    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
+    `on_stop` is called when the first signal arrives, `on_deadline` when answers still run after
+    `DRAIN_SECONDS`: it should end their streams with an error, because what hasn't ended a moment
+    later is cut off.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        on_stop: Callable[[], None],
+        on_deadline: Callable[[], None] = lambda: None,
+    ) -> None:
         super().__init__(config)
         self._on_stop = on_stop
+        self._on_deadline = on_deadline
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Wait for running answers, then end those that are left."""
+        deadline = asyncio.get_running_loop().call_later(DRAIN_SECONDS, self._on_deadline)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            deadline.cancel()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -49,7 +73,8 @@ class HttpServer(uvicorn.Server):
             self.force_exit = True
             return
         self.should_exit = True
-        self._on_stop()
+        # Not in the context of whatever request the signal interrupted: the log would name it.
+        contextvars.Context().run(self._on_stop)
 
 
 def http_config(app: ASGIApp, settings: ServeSettings) -> uvicorn.Config:
@@ -68,7 +93,7 @@ def http_config(app: ASGIApp, settings: ServeSettings) -> uvicorn.Config:
         ssl_keyfile=None if settings.ssl_key_file is None else str(settings.ssl_key_file),
         ssl_certfile=None if settings.ssl_cert_file is None else str(settings.ssl_cert_file),
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
+        timeout_graceful_shutdown=DRAIN_SECONDS + FAREWELL_SECONDS,
     )
 
 

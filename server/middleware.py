@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import logging
@@ -17,7 +18,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.errors import ApiError, BodyTooLarge, Unauthenticated
+from server.errors import ApiError, BodyTooLarge, InvalidRequest, Unauthenticated
 from server.json_response import JsonResponse
 from server.request_id import HEADER, choose_request_id, current_request_id
 
@@ -118,11 +119,19 @@ class RequireKey:
 
 
 class LimitBody:
-    """Refuses bodies above a number of bytes, whether announced or not."""
+    """Refuses bodies above a number of bytes, whether announced or not, and stalled ones."""
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int = MAX_BODY_BYTES) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        max_bytes: int = MAX_BODY_BYTES,
+        read_seconds: float | None = None,
+    ) -> None:
+        """`read_seconds` may pass between two parts of a body; None is any time."""
         self._app = app
         self._max_bytes = max_bytes
+        self._read_seconds = read_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -131,16 +140,26 @@ class LimitBody:
         if announced.isdigit() and int(announced) > self._max_bytes:
             raise self._too_large()
         read = 0
+        is_complete = False
 
         async def counting_receive() -> Message:
-            nonlocal read
-            message = await receive()
+            nonlocal read, is_complete
+            # Once the body is there, this waits for the client to leave, as long as it takes.
+            message = await (receive() if is_complete else self._in_time(receive))
             read += len(message.get("body", b""))
+            is_complete = not message.get("more_body", False)
             if read > self._max_bytes:
                 raise self._too_large()
             return message
 
         return await self._app(scope, counting_receive, send)
+
+    async def _in_time(self, receive: Receive) -> Message:
+        try:
+            async with asyncio.timeout(self._read_seconds):
+                return await receive()
+        except TimeoutError:
+            raise InvalidRequest(f"the body stalled for {self._read_seconds} seconds") from None
 
     def _too_large(self) -> BodyTooLarge:
         return BodyTooLarge(f"the body is larger than {self._max_bytes} bytes")

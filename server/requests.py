@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 import msgspec
+from anyio import to_thread
 from pydantic import AliasChoices, BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.requests import Request
@@ -16,6 +17,9 @@ from server.errors import InvalidRequest
 
 MAX_DEPTH = 128
 """Arrays and objects inside one another in a body; JSON Schemas are the deepest in practice."""
+
+LARGE_BODY = 256 * 1024
+"""Bytes from which parsing takes long enough to be kept off the event loop."""
 
 _log = logging.getLogger(__name__)
 _decode = msgspec.json.Decoder().decode
@@ -65,7 +69,10 @@ async def read_body(request: Request, model: type[ModelT]) -> ModelT:
     Raises `InvalidRequest` naming the field, or the line and column of broken JSON, and
     `BodyTooLarge` (from the middleware, while reading).
     """
-    return parse_body(await request.body(), model)
+    data = await request.body()
+    if len(data) > LARGE_BODY:
+        return await to_thread.run_sync(parse_body, data, model)
+    return parse_body(data, model)
 
 
 def parse_body(data: bytes, model: type[ModelT]) -> ModelT:

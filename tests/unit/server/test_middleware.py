@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from server.errors import BodyTooLarge, Overloaded, Unauthenticated
+from server.errors import BodyTooLarge, InvalidRequest, Overloaded, Unauthenticated
 from server.middleware import CatchErrors, LimitBody, RequestLog, RequireKey
 from server.request_id import choose_request_id, current_request_id
 
@@ -43,6 +44,10 @@ async def ok(scope: Scope, receive: Receive, send: Send) -> None:
         pass
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"ok"})
+
+
+async def failing_send(message: Any) -> None:
+    raise AssertionError(message)
 
 
 def failing(error: BaseException, *, after_start: bool = False) -> ASGIApp:
@@ -120,6 +125,32 @@ async def test_an_unannounced_body_is_counted() -> None:
     assert await run(app, scope_of(), b"12345", b"67890")
     with pytest.raises(BodyTooLarge):
         await run(app, scope_of(), b"12345", b"67890", b"1")
+
+
+async def test_a_stalled_body_is_given_up() -> None:
+    async def stalled() -> Any:
+        await asyncio.sleep(1000)
+
+    app = LimitBody(ok, read_seconds=0.01)
+    with pytest.raises(InvalidRequest, match="stalled"):
+        await app(scope_of(), stalled, failing_send)
+
+
+async def test_a_client_may_be_silent_after_its_body() -> None:
+    received = []
+
+    async def waiting(scope: Scope, receive: Receive, send: Send) -> None:
+        received.append(await receive())
+        received.append(await receive())
+
+    messages = [{"type": "http.request", "body": b"x"}, {"type": "http.disconnect"}]
+
+    async def slow_second() -> Any:
+        await asyncio.sleep(0.05 if len(messages) == 1 else 0)
+        return messages.pop(0)
+
+    await LimitBody(waiting, read_seconds=0.01)(scope_of(), slow_second, failing_send)
+    assert [message["type"] for message in received] == ["http.request", "http.disconnect"]
 
 
 @pytest.mark.parametrize(

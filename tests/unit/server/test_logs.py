@@ -1,0 +1,81 @@
+"""Log lines: the level, the form, and the request that they belong to."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from config import ServeSettings
+from server.logs import configure_logging, level_of
+from server.request_id import current_request_id
+from server.startup import StartupError
+
+
+@pytest.fixture(autouse=True)
+def root() -> Iterator[None]:
+    """Leaves the root logger as it was."""
+    logger = logging.getLogger()
+    handlers, level = logger.handlers, logger.level
+    yield
+    for handler in logger.handlers:
+        if handler not in handlers:
+            handler.close()
+    logger.handlers, logger.level = handlers, level
+
+
+def lines(path: Path, **settings: Any) -> list[str]:
+    """What reaches the file when something goes wrong within a request."""
+    configure_logging(ServeSettings(log_file=path, **settings))
+    token = current_request_id.set("id-7")
+    try:
+        logging.getLogger("x").info("hello %s", "you")
+        raise ValueError("wrong")
+    except ValueError:
+        logging.getLogger("x").exception("failed")
+    finally:
+        current_request_id.reset(token)
+    return path.read_text().splitlines()
+
+
+def test_lines_for_people(tmp_path: Path) -> None:
+    first, second, *rest = lines(tmp_path / "log")
+    assert first.endswith("Z INFO [id-7] hello you")
+    assert second.endswith("Z ERROR [id-7] failed")
+    assert rest[-1] == "ValueError: wrong"
+
+
+def test_lines_in_json(tmp_path: Path) -> None:
+    first, second = (json.loads(line) for line in lines(tmp_path / "log", log_json=True))
+    assert first["message"] == "hello you"
+    assert (first["level"], first["logger"], first["request_id"]) == ("info", "x", "id-7")
+    assert "ValueError: wrong" in second["traceback"]
+
+
+@pytest.mark.parametrize(
+    ("verbosity", "level"),
+    [
+        (0, logging.ERROR),
+        (1, logging.ERROR),
+        (2, logging.WARNING),
+        (3, logging.INFO),
+        (4, logging.INFO),
+        (5, logging.DEBUG),
+        (9, logging.DEBUG),
+    ],
+)
+def test_verbosity(verbosity: int, level: int) -> None:
+    assert level_of(verbosity) == level
+
+
+def test_silence(tmp_path: Path) -> None:
+    assert lines(tmp_path / "log", verbosity=-1) == []
+
+
+def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(StartupError, match="can't log to"):
+        configure_logging(ServeSettings(log_file=tmp_path / "nothing" / "log"))
