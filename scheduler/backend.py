@@ -16,7 +16,7 @@ class BackendError(Exception):
     BackendError
     ├── LoadError      the model or its context could not be made
     ├── SamplerError   a sequence's samplers could not be made; only that sequence is affected
-    └── DecodeError    a batch or an edit failed; every slot's cells are gone
+    └── DecodeError    a batch or an edit failed; all cells and all that was saved are gone
     """
 
 
@@ -29,8 +29,8 @@ class SamplerError(BackendError):
 
 
 class DecodeError(BackendError):
-    """A batch or an edit of the cache failed, and the backend has dropped all cells, so that
-    it starts from a known state."""
+    """A batch or an edit of the cache failed. The backend has dropped all cells and everything
+    saved: which of a step's edits were made is not known, and this is a state that both know."""
 
 
 class Sampler(Protocol):

@@ -90,8 +90,7 @@ class FakeBackend:
     def decode(self, chunks: Tokens[Chunk]) -> None:
         """Append each chunk's tokens to its slot's cells."""
         if self.fail_on(chunks):
-            self.cells = [[] for _ in range(self.n_slots)]
-            raise DecodeError("the fake was told to fail")
+            raise self.failure()
         if sum(chunk.num_tokens for chunk in chunks) > self.n_batch:
             raise AssertionError("the batch is larger than n_batch")
         self.rows = []
@@ -107,6 +106,12 @@ class FakeBackend:
                 self.rows.append(list(cells))
         if sum(map(len, self.cells)) > self.info.n_ctx:
             raise AssertionError("more cells than the cache has")
+
+    def failure(self) -> DecodeError:
+        """The error to raise, once all cells and everything saved are gone."""
+        self.cells = [[] for _ in range(self.n_slots)]
+        self.saved.clear()
+        return DecodeError("the fake was told to fail")
 
     def sampler(self, submit: Submit) -> FakeSampler:
         """A sampler that takes the fake model's one answer."""

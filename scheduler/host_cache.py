@@ -64,6 +64,11 @@ class HostCache:
         """It was of use."""
         self._prefixes.move_to_end(prefix.id)
 
+    def clear(self) -> None:
+        """Take everything out."""
+        self._prefixes.clear()
+        self.size = 0
+
     def remove(self, prefix: CachedPrefix) -> CachedPrefix:
         """Take it out."""
         del self._prefixes[prefix.id]

@@ -156,6 +156,7 @@ class LlamaBackend:
     def _failure(self, message: str) -> DecodeError:
         """The error to raise, once nothing in doubt is left in the cache."""
         lib.llama_memory_clear(self._memory, True)
+        self._saved.clear()
         return DecodeError(message)
 
     def _copy(self, edit: CopyPrefix) -> None:
@@ -172,7 +173,7 @@ class LlamaBackend:
         state: State = np.empty(size, dtype=np.uint8)
         pointer = _pointer(state, ctypes.c_uint8)
         if lib.llama_state_seq_get_data(self._context, pointer, size, slot) != size:
-            raise DecodeError(f"the cells of slot {slot} could not be saved")
+            raise self._failure(f"the cells of slot {slot} could not be saved")
         return state
 
     def _write_state(self, edit: Restore) -> None:
@@ -180,7 +181,7 @@ class LlamaBackend:
         pointer = _pointer(state, ctypes.c_uint8)
         lib.llama_memory_seq_rm(self._memory, edit.slot, -1, -1)
         if lib.llama_state_seq_set_data(self._context, pointer, len(state), edit.slot) == 0:
-            raise DecodeError(f"saved cells could not be restored to slot {edit.slot}")
+            raise self._failure(f"saved cells could not be restored to slot {edit.slot}")
         self._trim(edit.slot, edit.length)
 
     def _trim(self, slot: int, length: int) -> None:

@@ -122,10 +122,12 @@ class Scheduler:
         return Finished(sequence.request_id, reason, message)
 
     def fail_running(self, message: str) -> list[Event]:
-        """End every running sequence and forget all cells, after the context broke."""
+        """End every running sequence, and forget all cells and prefixes: the context broke."""
         events = [self.finish(s, FinishReason.FAILED, message) for s in self.running]
         for slot in self.slots:
             self._forget(slot)
+        self.host_cache.clear()
+        self.index.clear()
         return events
 
     def schedule(self) -> Step:

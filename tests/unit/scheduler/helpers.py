@@ -21,7 +21,7 @@ from scheduler.protocol import (
     Submit,
 )
 from scheduler.scheduler import Limits, Scheduler
-from scheduler.sequence import Sample, Sequence, Slot, Step
+from scheduler.sequence import CacheEdit, Sample, Sequence, Slot, Step
 
 GREEDY = SamplingParams(temperature=0.0)
 
@@ -85,9 +85,16 @@ def often_ending(tokens: list[int]) -> int:
 
 
 class CountingBackend(FakeBackend):
-    """A fake that knows how many samplers are open."""
+    """A fake that knows how many samplers are open, and whose edits can fail."""
 
     open_samplers = 0
+    edits_before_failure = -1
+
+    def edit(self, edit: CacheEdit) -> None:
+        if self.edits_before_failure == 0:
+            raise self.failure()
+        self.edits_before_failure -= 1
+        super().edit(edit)
 
     def sampler(self, submit: Submit) -> FakeSampler:
         self.open_samplers += 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -63,7 +65,7 @@ abilities = st.sampled_from(
 @given(requests(), layouts, abilities)
 @settings(max_examples=150, deadline=None)
 def test_a_request_gets_in_company_what_it_gets_alone(
-    submits: list[Submit], layout: dict[str, int], able: CacheAbilities
+    submits: list[Submit], layout: dict[str, Any], able: CacheAbilities
 ) -> None:
     backend = CountingBackend(n_ctx_slot=128, next_token=often_ending, abilities=able, **layout)
     engine = make_engine(backend)
@@ -76,7 +78,7 @@ def test_a_request_gets_in_company_what_it_gets_alone(
 @given(st.integers(0, 29), layouts)
 @settings(max_examples=30, deadline=None)
 def test_a_resumed_request_ends_as_if_it_had_not_been_interrupted(
-    cut: int, layout: dict[str, int]
+    cut: int, layout: dict[str, Any]
 ) -> None:
     backend = FakeBackend(n_ctx_slot=128, next_token=often_ending, **layout)
     whole = make_submit(1, prompt(50, family=3), max_tokens=30)
@@ -151,9 +153,9 @@ def test_a_failed_batch_ends_the_running_and_keeps_the_waiting() -> None:
     collect(outcomes, engine.step())
     failures[0] = True
     collect(outcomes, engine.step())
-    assert {i: o.reasons for i, o in outcomes.items()} == dict.fromkeys(
-        (1, 2, 3, 4), [FinishReason.FAILED]
-    )
+    assert {i: o.reasons for i, o in outcomes.items()} == {
+        request_id: [FinishReason.FAILED] for request_id in (1, 2, 3, 4)
+    }
     failures[0] = False
     drain(engine, outcomes)
     for request_id in (5, 6):
@@ -163,7 +165,7 @@ def test_a_failed_batch_ends_the_running_and_keeps_the_waiting() -> None:
 
 
 def test_nothing_is_reused_after_a_failed_batch() -> None:
-    engine, backend, failures = failing_engine()
+    engine, _, failures = failing_engine()
     run(engine, make_submit(1, prompt(60), max_tokens=1))
     failures[0] = True
     run(engine, make_submit(2, prompt(70), max_tokens=1))

@@ -1,4 +1,4 @@
-"""A random walk of the engine: whatever happens, in any order, every request ends once and right."""
+"""A random walk of the engine: whatever happens, every request ends once, and right."""
 
 from __future__ import annotations
 
@@ -98,10 +98,16 @@ class EngineMachine(RuleBasedStateMachine):
             check_integrity(self.engine, self.backend)
 
     @rule()
-    def step_that_fails(self) -> None:
+    def step_whose_batch_fails(self) -> None:
         self.fails = True
         collect(self.outcomes, self.engine.step())
         self.fails = False
+
+    @rule(edits_before=st.integers(0, 3))
+    def step_whose_edits_fail(self, edits_before: int) -> None:
+        self.backend.edits_before_failure = edits_before
+        collect(self.outcomes, self.engine.step())
+        self.backend.edits_before_failure = -1
 
     @invariant()
     def nothing_is_out_of_step(self) -> None:

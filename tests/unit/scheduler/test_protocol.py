@@ -12,6 +12,7 @@ from scheduler.protocol import (
     Abort,
     Codec,
     Command,
+    Event,
     Finished,
     FinishReason,
     Generated,
@@ -47,7 +48,7 @@ MODEL = ModelInfo(
     cell_bytes=64,
     can_trim=True,
 )
-EVENTS = [
+EVENTS: list[Event] = [
     Started(1, 2, 3),
     Prefilled(1, 5),
     Generated(1, [7], []),
