@@ -94,7 +94,6 @@ def _load(config: EngineConfig, channel: CommandChannel) -> Engine | None:
     engine = Engine(
         backend,
         time.monotonic,
-        n_batch=config.n_batch,
         itl_target=config.itl_target_ms / 1000,
         cache_bytes=config.cache_ram_bytes,
     )

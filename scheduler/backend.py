@@ -59,6 +59,11 @@ class Backend(Protocol):
         ...
 
     @property
+    def n_batch(self) -> int:
+        """Rows that a batch may have; no less than slots, no more than llama.cpp granted."""
+        ...
+
+    @property
     def end_tokens(self) -> frozenset[int]:
         """The tokens that end a generation."""
         ...

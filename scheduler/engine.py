@@ -37,7 +37,6 @@ class Engine:
         backend: Backend,
         clock: Clock,
         *,
-        n_batch: int,
         itl_target: float,
         cache_bytes: int = 0,
     ) -> None:
@@ -46,7 +45,7 @@ class Engine:
             n_slots=info.n_slots,
             n_ctx_slot=info.n_ctx_slot,
             n_ctx=info.n_ctx,
-            n_batch=n_batch,
+            n_batch=backend.n_batch,
             end_tokens=backend.end_tokens,
             abilities=backend.abilities,
             itl_target=itl_target,

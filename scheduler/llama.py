@@ -80,6 +80,10 @@ class LlamaBackend:
         return self._info
 
     @property
+    def n_batch(self) -> int:
+        return self._batch.size
+
+    @property
     def end_tokens(self) -> frozenset[int]:
         return self._end_tokens
 

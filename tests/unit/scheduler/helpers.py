@@ -116,7 +116,6 @@ def make_engine(backend: FakeBackend, *, cache_bytes: int = 0) -> Engine:
     return Engine(
         backend,
         lambda: next(ticks) / 1000,
-        n_batch=backend.n_batch,
         itl_target=0.1,
         cache_bytes=cache_bytes,
     )
