@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from grammars.constraint import Constraint, GbnfGrammar, LazyConstraint
 from scheduler.protocol import UNLIMITED, SamplingParams
 from server.generation import GenerationRequest
@@ -12,38 +14,10 @@ from server.sampling_fields import SamplingFields
 
 def sampling_settings(sampling: SamplingParams) -> dict[str, Any]:
     """The samplers' own parameters, under the names of a request body."""
-    return {
-        "seed": sampling.seed,
-        "temperature": sampling.temperature,
-        "dynatemp_range": sampling.dynatemp_range,
-        "dynatemp_exponent": sampling.dynatemp_exponent,
-        "top_k": sampling.top_k,
-        "top_p": sampling.top_p,
-        "min_p": sampling.min_p,
-        "top_n_sigma": sampling.top_n_sigma,
-        "xtc_probability": sampling.xtc_probability,
-        "xtc_threshold": sampling.xtc_threshold,
-        "typical_p": sampling.typical_p,
-        "repeat_last_n": sampling.repeat_last_n,
-        "repeat_penalty": sampling.repeat_penalty,
-        "presence_penalty": sampling.presence_penalty,
-        "frequency_penalty": sampling.frequency_penalty,
-        "dry_multiplier": sampling.dry_multiplier,
-        "dry_base": sampling.dry_base,
-        "dry_allowed_length": sampling.dry_allowed_length,
-        "dry_penalty_last_n": sampling.dry_penalty_last_n,
-        "dry_sequence_breakers": sampling.dry_sequence_breakers,
-        "mirostat": sampling.mirostat,
-        "mirostat_tau": sampling.mirostat_tau,
-        "mirostat_eta": sampling.mirostat_eta,
-        "adaptive_target": sampling.adaptive_target,
-        "adaptive_decay": sampling.adaptive_decay,
-        "logit_bias": [{"bias": bias, "token": token} for token, bias in sampling.logit_bias],
-        "n_probs": max(sampling.top_logprobs, 0),
-        "min_keep": sampling.min_keep,
-        "samplers": sampling.samplers,
-        "post_sampling_probs": sampling.post_sampling_probs,
-    }
+    settings = msgspec.structs.asdict(sampling)
+    settings["n_probs"] = max(settings.pop("top_logprobs"), 0)
+    settings["logit_bias"] = [{"bias": bias, "token": token} for token, bias in sampling.logit_bias]
+    return settings
 
 
 def limit_settings(max_tokens: int) -> dict[str, Any]:
