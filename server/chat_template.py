@@ -13,11 +13,14 @@ from typing import Any
 import jinja2
 
 from server.errors import InvalidRequest
+from server.reasoning import detect_markers
 from server.template_capabilities import TemplateCapabilities, probe
 from server.template_helpers import TemplateEnvironment, TemplateRefusal
 from server.template_messages import adapt, text_of
 from server.tokenizer import Tokenizer
 from server.tool_calls.fallback import instructions
+from server.tool_calls.formats import GENERIC, detect_format
+from server.tool_calls.syntax import CallSyntax
 
 CHATML = """\
 {%- for message in messages -%}
@@ -61,6 +64,9 @@ class JinjaTemplate:
             where = f" (line {line})" if line else ""
             raise ChatTemplateError(f"the chat template is not valid{where}: {error}") from error
         self.capabilities = probe(self._render)
+        knows_calls = self.capabilities.tools or self.capabilities.tool_calls
+        self.tool_format = detect_format(source, knows_calls=knows_calls)
+        self.reasoning_markers = detect_markers(source)
 
     def render(self, variables: Mapping[str, Any]) -> str:
         """The template's text. Raises `jinja2.TemplateError` and whatever Python raises in it."""
@@ -134,13 +140,13 @@ class ChatTemplate:
         """
         template = self.for_tools(bool(tools))
         if tools and not template.capabilities.tools:
-            messages = _with_instructions(messages, instructions(tools))
+            messages = _with_instructions(messages, instructions(tools, _syntax(template)))
             tools = None
         if continue_final_message:
             messages = _marked(messages)
         values = {
             **self._thinking(template, variables or {}),
-            "messages": adapt(messages, template.capabilities),
+            "messages": adapt(messages, template.capabilities, _syntax(template)),
             "tools": list(tools) if tools else None,
             "documents": list(documents) if documents else None,
             "add_generation_prompt": add_generation_prompt and not continue_final_message,
@@ -203,6 +209,15 @@ def _read(override: str) -> str:
         return Path(override).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ChatTemplateError(f"the chat template {override} can't be read: {error}") from error
+
+
+def _syntax(template: JinjaTemplate) -> CallSyntax:
+    """How calls are written where the template doesn't do it."""
+    syntax = template.tool_format.syntax
+    if syntax is None or syntax.parameters is not None:
+        syntax = GENERIC.syntax
+    assert syntax is not None
+    return syntax
 
 
 def _functions_text(tools: Sequence[Mapping[str, Any]]) -> str:

@@ -167,12 +167,12 @@ def _call_style(asker: _Asker) -> tuple[bool, bool, bool]:
     """(null_content, object_arguments, whether any style shows a call with its arguments).
 
     A string is tried first: it is what the model wrote, byte for byte, so the history that comes
-    back matches the cache. Escaped quotes show that the template serialized it once more.
+    back matches the cache. Escaped quotes or doubled braces show that it was serialized twice.
     """
     for null_content in (False, True):
         for object_arguments in (False, True):
             style = _CallStyle(null_content=null_content, object_arguments=object_arguments)
-            spoiled = (f'\\"{_KEY}', f"'{_KEY}'", "\\u0022")
+            spoiled = (f'\\"{_KEY}', f"'{_KEY}'", "\\u0022", f'{{{{"{_KEY}')
             history = _call_history(style)
             if asker.shows(history, _NAME, *spoiled) and asker.shows(history, _KEY):
                 return null_content, object_arguments, True

@@ -10,6 +10,7 @@ from typing import Any
 from server.errors import InvalidRequest
 from server.template_capabilities import TemplateCapabilities
 from server.tool_calls.fallback import describe_calls, describe_result
+from server.tool_calls.syntax import CallSyntax
 
 Message = dict[str, Any]
 
@@ -17,15 +18,19 @@ _REASONING_FIELDS = ("reasoning_content", "thinking", "reasoning")
 
 
 def adapt(
-    messages: Sequence[Mapping[str, Any]], capabilities: TemplateCapabilities
+    messages: Sequence[Mapping[str, Any]],
+    capabilities: TemplateCapabilities,
+    syntax: CallSyntax,
 ) -> list[Message]:
     """The same conversation in the words that the template takes.
+
+    `syntax` is how calls are written where the template doesn't show them itself.
 
     Raises `InvalidRequest` for arguments of a call that must be an object and aren't, and for
     content other than text where the template has no place for it.
     """
     adapted = [_cleaned(message, capabilities) for message in messages]
-    adapted = _adapt_calls(adapted, capabilities)
+    adapted = _adapt_calls(adapted, capabilities, syntax)
     adapted = [_with_content(message, capabilities, i) for i, message in enumerate(adapted)]
     if not capabilities.system_role:
         adapted = _merge_system(adapted)
@@ -106,11 +111,13 @@ def _prefixed(text: str, content: Any) -> Any:
     return f"{text}\n\n{content}" if content else text
 
 
-def _adapt_calls(messages: list[Message], capabilities: TemplateCapabilities) -> list[Message]:
+def _adapt_calls(
+    messages: list[Message], capabilities: TemplateCapabilities, syntax: CallSyntax
+) -> list[Message]:
     if capabilities.object_arguments:
         messages = [_with_objects(message, index) for index, message in enumerate(messages)]
     if not capabilities.tool_calls:
-        messages = [_call_as_text(message) for message in messages]
+        messages = [_call_as_text(message, syntax) for message in messages]
     elif not capabilities.parallel_tool_calls:
         messages = _one_call_each(messages)
     if not capabilities.tool_results:
@@ -120,10 +127,10 @@ def _adapt_calls(messages: list[Message], capabilities: TemplateCapabilities) ->
     return messages
 
 
-def _call_as_text(message: Message) -> Message:
+def _call_as_text(message: Message, syntax: CallSyntax) -> Message:
     if "tool_calls" not in message:
         return message
-    calls = describe_calls([call["function"] for call in message["tool_calls"]])
+    calls = describe_calls([call["function"] for call in message["tool_calls"]], syntax)
     content = text_of(message.get("content"))
     rest = {key: value for key, value in message.items() if key != "tool_calls"}
     return rest | {"content": f"{content}\n{calls}" if content else calls}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -17,10 +16,9 @@ from server.openai.chat_request import ChatRequest
 from server.openai.messages import to_template
 from server.openai.models import check_model
 from server.openai.response_format import ANY_OBJECT
-from server.reasoning import ReasoningMarkers, ReasoningSplitter, detect_markers
+from server.reasoning import ReasoningSplitter
 from server.sampling_fields import nth_choice, schema_constraint
 from server.tool_calls.events import AnswerParser, PlainText
-from server.tool_calls.formats import ToolFormat, detect_format
 from server.tool_calls.grammar import AnswerGrammar, CallRules, ThinkingRules, ToolSignature
 
 
@@ -32,14 +30,6 @@ class ChatPlan:
     make_parser: Callable[[], AnswerParser]
     max_calls: int | None
     """Tool calls that one answer may hold; None is any number."""
-
-
-@dataclass(frozen=True, slots=True)
-class TemplateTraits:
-    """How the served model thinks and calls tools, as its chat template shows."""
-
-    markers: ReasoningMarkers | None
-    format: ToolFormat
 
 
 def plan_chat(body: ChatRequest, context: ServerContext) -> ChatPlan:
@@ -62,9 +52,10 @@ class _Planner:
         if self._tools and not context.settings.jinja:
             raise InvalidRequest("'tools' need the server to run with --jinja", param="tools")
         self._template = context.chat_template.for_tools(bool(self._tools))
-        self._traits = _traits(self._template.source, self._template.capabilities.tools)
+        self._format = self._template.tool_format
+        self._markers = self._template.reasoning_markers
         self._prompt = self._render()
-        self._splits = body.reasoning_format != "none" and self._traits.markers is not None
+        self._splits = body.reasoning_format != "none" and self._markers is not None
         self._is_open = self._is_thinking_open()
 
     def plan(self) -> ChatPlan:
@@ -97,7 +88,7 @@ class _Planner:
         return tokenizer.tokenize(self._prompt, add_special=add_special, parse_special=True)
 
     def _is_thinking_open(self) -> bool:
-        markers = self._traits.markers
+        markers = self._markers
         if markers is None:
             return False
         if self._body.continues:
@@ -107,17 +98,20 @@ class _Planner:
 
     def _continues_thinking(self) -> bool:
         """Whether the message to be continued is itself unfinished thinking."""
-        markers = self._traits.markers
+        markers = self._markers
         content = str(to_template(self._body.messages[-1]).get("content") or "")
         return markers is not None and content.lstrip().startswith(markers.opening)
 
     def _make_parser(self) -> AnswerParser:
         parser: AnswerParser = PlainText()
         if self._tools:
-            names = [tool.function.name for _, tool in self._body.callable_tools()]
-            parser = self._traits.format.make_parser(names)
-        if self._splits and self._traits.markers is not None:
-            return ReasoningSplitter(self._traits.markers, parser, is_open=self._is_open)
+            schemas = {
+                tool.function.name: tool.function.parameters or {}
+                for _, tool in self._body.callable_tools()
+            }
+            parser = self._format.make_parser(schemas)
+        if self._splits and self._markers is not None:
+            return ReasoningSplitter(self._markers, parser, is_open=self._is_open)
         return parser
 
     def _is_single(self) -> bool:
@@ -159,7 +153,7 @@ class _Planner:
 
     def _call_rules(self) -> CallRules | None:
         """How calls are constrained; None where they can't be told from text in time."""
-        body, syntax = self._body, self._traits.format.syntax
+        body, syntax = self._body, self._format.syntax
         if syntax is None:
             if body.must_call:
                 message = "'tool_choice' can't be enforced in this model's format of tool calls"
@@ -183,7 +177,7 @@ class _Planner:
 
     def _thinking(self) -> ThinkingRules | None:
         """Whether thinking may come before what is constrained."""
-        markers = self._traits.markers
+        markers = self._markers
         if markers is None or not (self._splits or self._is_open):
             return None
         if self._prompt.rstrip().endswith(markers.closing):
@@ -207,11 +201,6 @@ class _Planner:
         except GrammarError as error:
             param = "tools" if calls else "response_format"
             raise InvalidRequest(f"'{param}' can't be used: {error}", param=param) from error
-
-
-@functools.lru_cache(maxsize=16)
-def _traits(source: str, has_tools: bool) -> TemplateTraits:
-    return TemplateTraits(detect_markers(source), detect_format(source, has_tools=has_tools))
 
 
 def _checked(schema: object, param: str) -> str:

@@ -1,4 +1,4 @@
-"""Tools for models whose template knows none: described in the system prompt, called in JSON."""
+"""Tools for models whose template shows none: described in the system prompt, called as it says."""
 
 from __future__ import annotations
 
@@ -6,26 +6,25 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from server.tool_calls.syntax import CallSyntax
 
-def instructions(tools: Sequence[Mapping[str, Any]]) -> str:
+
+def instructions(tools: Sequence[Mapping[str, Any]], syntax: CallSyntax) -> str:
     """What the system prompt says about `tools` (OpenAI's definitions)."""
     listed = "\n".join(json.dumps(tool["function"], ensure_ascii=False) for tool in tools)
+    example = syntax.write([("function", '{"parameter": "value"}')])
     return (
         "You can call these functions, each described by one line of JSON:\n"
         f"{listed}\n\n"
-        "To call a function, answer with nothing but JSON of this form, and wait for the result:\n"
-        '{"tool_calls": [{"name": "function", "arguments": {"parameter": "value"}}]}\n'
+        "To call a function, answer with nothing but text of this form, and wait for the result:\n"
+        f"{example}\n"
         "When no function is needed, answer in plain text."
     )
 
 
-def describe_calls(functions: Sequence[Mapping[str, Any]]) -> str:
+def describe_calls(functions: Sequence[Mapping[str, Any]], syntax: CallSyntax) -> str:
     """Calls of the history, in the form that `instructions` ask for."""
-    calls = ", ".join(
-        f'{{"name": {json.dumps(function["name"])}, "arguments": {_arguments(function)}}}'
-        for function in functions
-    )
-    return f'{{"tool_calls": [{calls}]}}'
+    return syntax.write([(function["name"], _arguments(function)) for function in functions])
 
 
 def describe_result(call_id: str, content: str) -> str:

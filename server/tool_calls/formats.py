@@ -3,17 +3,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from server.tool_calls import harmony
 from server.tool_calls.bare import BareCalls
+from server.tool_calls.buffered import BufferedCalls, Call, gemma_call, keyed_calls, python_calls
 from server.tool_calls.events import AnswerParser
+from server.tool_calls.functionary import FunctionaryAnswer
 from server.tool_calls.named import NamedCalls
-from server.tool_calls.syntax import NAME, NUMBER, CallSyntax
+from server.tool_calls.parameters import ParameterCalls, ParameterMarks
+from server.tool_calls.syntax import BREAK, KEY, NAME, NUMBER, CallSyntax, ParameterSyntax
 from server.tool_calls.tagged import TaggedCalls
 
 _OBJECT = f'{{"name": "{NAME}", "arguments": '
 _WORD = r"(?P<name>[\w.\-]+)"
+
+Schemas = Mapping[str, Mapping[str, Any]]
+"""The JSON Schemas of the arguments of a request's tools, by the tools' names."""
+
+MakeParser = Callable[[Schemas], AnswerParser]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,24 +33,34 @@ class ToolFormat:
     name: str
     signs: tuple[str, ...]
     """Texts that all stand in a template of this family."""
-    make_parser: Callable[[Collection[str]], AnswerParser]
-    """A parser for one answer, given the names of the request's tools."""
+    make_parser: MakeParser
+    """A parser for one answer."""
     syntax: CallSyntax | None = None
-    """What a constrained answer is written in; None where arguments aren't JSON."""
+    """What a constrained answer is written in; None where it can't be constrained."""
+    marks: tuple[str, ...] = ()
+    """Markers besides the syntax's own that the parser has to see."""
+    has_channels: bool = False
+    """All answers are written in this format, with or without tools, and thinking as well."""
+
+    def visible_marks(self) -> set[str]:
+        """Texts which, where they are control tokens, must be part of an answer's text."""
+        return {*self.marks, *(self.syntax.marks() if self.syntax else ())}
 
 
-def _tagged(opening: str, closing: str) -> Callable[[Collection[str]], AnswerParser]:
-    return lambda names: TaggedCalls(opening, closing)
+def _tagged(opening: str, closing: str) -> MakeParser:
+    return lambda schemas: TaggedCalls(opening, closing)
 
 
-def _bare(*prefixes: str) -> Callable[[Collection[str]], AnswerParser]:
-    return lambda names: BareCalls(names, prefixes=prefixes)
+def _bare(*prefixes: str) -> MakeParser:
+    return lambda schemas: BareCalls(schemas.keys(), prefixes=prefixes)
 
 
-def _named(
-    opening: str, header: str, *, noise: str = "", closing: str = ""
-) -> Callable[[Collection[str]], AnswerParser]:
-    return lambda names: NamedCalls(opening, header, noise=noise, closing=closing)
+def _named(opening: str, header: str, **marks: str) -> MakeParser:
+    return lambda schemas: NamedCalls(opening, header, **marks)
+
+
+def _buffered(opening: str, closing: str, translate: Callable[[str], list[Call]]) -> MakeParser:
+    return lambda schemas: BufferedCalls(opening, closing, translate)
 
 
 GENERIC = ToolFormat(
@@ -80,20 +100,7 @@ LLAMA3 = ToolFormat(
         separator=None,
         is_bare=True,
     ),
-)
-
-FIREFUNCTION = ToolFormat(
-    "firefunction",
-    ("functools[",),
-    _tagged("functools", ""),
-    CallSyntax(opening="functools[", before=_OBJECT, after="}", separator=", ", closing="]"),
-)
-
-MISTRAL_LIST = ToolFormat(
-    "mistral",
-    ("[TOOL_CALLS]",),
-    _tagged("[TOOL_CALLS]", ""),
-    CallSyntax(opening="[TOOL_CALLS][", before=_OBJECT, after="}", separator=", ", closing="]"),
+    marks=("<|python_tag|>",),
 )
 
 MISTRAL_NAMED = ToolFormat(
@@ -101,6 +108,7 @@ MISTRAL_NAMED = ToolFormat(
     ("[TOOL_CALLS]", "[ARGS]"),
     _named("[TOOL_CALLS]", rf"^\s*{_WORD}(\[CALL_ID\].*?)?\[ARGS\]"),
     CallSyntax(opening="[TOOL_CALLS]", before=f"{NAME}[ARGS]", after="", separator="[TOOL_CALLS]"),
+    marks=("[CALL_ID]",),
 )
 
 DEEPSEEK_R1 = ToolFormat(
@@ -109,6 +117,7 @@ DEEPSEEK_R1 = ToolFormat(
     _named(
         "<｜tool▁call▁begin｜>",
         rf"<｜tool▁sep｜>\s*{_WORD}",
+        section="<｜tool▁calls▁begin｜>",
         noise=r"```|<｜tool▁call▁end｜>",
         closing="<｜tool▁calls▁end｜>",
     ),
@@ -127,6 +136,7 @@ DEEPSEEK_V3 = ToolFormat(
     _named(
         "<｜tool▁call▁begin｜>",
         rf"^\s*{_WORD}\s*<｜tool▁sep｜>",
+        section="<｜tool▁calls▁begin｜>",
         noise=r"<｜tool▁call▁end｜>",
         closing="<｜tool▁calls▁end｜>",
     ),
@@ -145,6 +155,7 @@ KIMI = ToolFormat(
     _named(
         "<|tool_call_begin|>",
         rf"^\s*(functions\.)?{_WORD}?(:\d+)?\s*<\|tool_call_argument_begin\|>",
+        section="<|tool_calls_section_begin|>",
         noise=r"<\|tool_call_end\|>",
         closing="<|tool_calls_section_end|>",
     ),
@@ -157,6 +168,25 @@ KIMI = ToolFormat(
     ),
 )
 
+SOLAR = ToolFormat(
+    "solar",
+    ("<|tool_call:begin|>",),
+    _named(
+        "<|tool_call:begin|>",
+        rf"<\|tool_call:name\|>{_WORD}<\|tool_call:args\|>",
+        section="<|tool_calls|>",
+        noise=r"<\|tool_call:end\|>",
+        closing="<|calls|>",
+    ),
+    CallSyntax(
+        opening="<|tool_calls|>",
+        before=f"<|tool_call:begin|>call{NUMBER}<|tool_call:name|>{NAME}<|tool_call:args|>",
+        after="<|tool_call:end|>",
+        separator="",
+        closing="<|calls|>",
+    ),
+)
+
 FUNCTION_TAG = ToolFormat(
     "function-tag",
     ("<function=", "</function>"),
@@ -164,6 +194,13 @@ FUNCTION_TAG = ToolFormat(
     CallSyntax(
         opening="<function=", before=f"{NAME}>", after="</function>", separator="<function="
     ),
+)
+
+FUNCTIONARY = ToolFormat(
+    "functionary",
+    (">>>all",),
+    lambda schemas: FunctionaryAnswer(),
+    CallSyntax(opening="", before=f"{NAME}\n", after="", separator=">>>", is_bare=True),
 )
 
 COMMAND_R = ToolFormat(
@@ -179,37 +216,286 @@ COMMAND_R = ToolFormat(
     ),
 )
 
+COMMAND_R_PLUS = ToolFormat(
+    "command-r-plus",
+    ("Action:", "```json", "tool_name"),
+    _tagged("Action:\n```json\n", "```"),
+    CallSyntax(
+        opening="Action:\n```json\n[\n    ",
+        before=f'{{"tool_name": "{NAME}", "parameters": ',
+        after="}",
+        separator=",\n    ",
+        closing="\n]```",
+    ),
+)
 
-def _listed(name: str, opening: str, closing: str, *signs: str) -> ToolFormat:
+HARMONY = ToolFormat(
+    "harmony",
+    ("<|channel|>analysis<|message|>", "<|call|>"),
+    lambda schemas: harmony.HarmonyAnswer(),
+    CallSyntax(
+        opening="<|channel|>commentary to=functions.",
+        before=f"{NAME} <|constrain|>json<|message|>",
+        after="",
+        separator=None,
+    ),
+    marks=harmony.MARKS,
+    has_channels=True,
+)
+
+GEMMA = ToolFormat(
+    "gemma",
+    ("<|tool_call>call:",),
+    _buffered("<|tool_call>", "<tool_call|>", gemma_call),
+    marks=("<|tool_call>", "<tool_call|>", '<|"|>'),
+)
+
+PYTHONIC = ToolFormat(
+    "pythonic",
+    ("<|tool_call_start|>",),
+    _buffered("<|tool_call_start|>", "<|tool_call_end|>", python_calls),
+    marks=("<|tool_call_start|>", "<|tool_call_end|>"),
+)
+
+APERTUS = ToolFormat(
+    "apertus",
+    ("<|tools_prefix|>",),
+    _buffered("<|tools_prefix|>", "<|tools_suffix|>", keyed_calls),
+    CallSyntax(
+        opening="<|tools_prefix|>[",
+        before=f'{{"{NAME}": ',
+        after="}",
+        separator=", ",
+        closing="]<|tools_suffix|>",
+    ),
+)
+
+GIGACHAT = ToolFormat(
+    "gigachat",
+    ("<|function_call|>",),
+    _tagged("<|function_call|>", "<|message_sep|>"),
+    CallSyntax(opening="<|function_call|>", before=_OBJECT, after="}", separator=None),
+    marks=("<|message_sep|>",),
+)
+
+GIGACHAT_ROLE = ToolFormat(
+    "gigachat-role",
+    ("function call", "<|role_sep|>"),
+    _tagged("function call<|role_sep|>", "<|message_sep|>"),
+    marks=("<|role_sep|>", "<|message_sep|>"),
+)
+
+
+def _listed(
+    name: str, opening: str, closing: str = "", *signs: str, separator: str = ", "
+) -> ToolFormat:
     """A JSON list of calls between two markers."""
     syntax = CallSyntax(
-        opening=opening + "[", before=_OBJECT, after="}", separator=", ", closing="]" + closing
+        opening=opening + "[",
+        before=_OBJECT,
+        after="}",
+        separator=separator,
+        closing="]" + closing,
     )
     return ToolFormat(name, signs or (opening,), _tagged(opening, closing), syntax)
 
 
+MINIMAX_M1 = ToolFormat(
+    "minimax-m1",
+    ("<tool_calls>", '{"name": <tool-name>'),
+    _tagged("<tool_calls>", "</tool_calls>"),
+    CallSyntax(
+        opening="<tool_calls>\n",
+        before=_OBJECT,
+        after="}",
+        separator="\n",
+        closing="\n</tool_calls>",
+    ),
+)
+
+
+def _with_parameters(
+    name: str, signs: tuple[str, ...], marks: ParameterMarks, syntax: CallSyntax | None
+) -> ToolFormat:
+    return ToolFormat(name, signs, lambda schemas: ParameterCalls(marks, schemas), syntax)
+
+
+QWEN_CODER = _with_parameters(
+    "qwen-coder",
+    ("<tool_call>", "<function=", "<parameter="),
+    ParameterMarks(
+        opening="<tool_call>",
+        function="<function=",
+        name_end=">",
+        key="<parameter=",
+        key_end=">",
+        value_end="</parameter>",
+        end="</function>",
+        closing="</tool_call>",
+    ),
+    CallSyntax(
+        opening="<tool_call>",
+        before=f"\n<function={NAME}>\n",
+        after="</function>\n</tool_call>",
+        separator="\n<tool_call>",
+        parameters=ParameterSyntax(before=f"<parameter={KEY}>\n", after="\n</parameter>\n"),
+    ),
+)
+
+SEED = _with_parameters(
+    "seed",
+    ("<seed:tool_call>",),
+    ParameterMarks(
+        opening="<seed:tool_call>",
+        function="<function=",
+        name_end=">",
+        key="<parameter=",
+        key_end=">",
+        value_end="</parameter>",
+        end="</function>",
+        closing="</seed:tool_call>",
+    ),
+    CallSyntax(
+        opening="<seed:tool_call>",
+        before=f"\n<function={NAME}>\n",
+        after="</function>\n</seed:tool_call>",
+        separator="\n<seed:tool_call>",
+        parameters=ParameterSyntax(before=f"<parameter={KEY}>", after="</parameter>\n"),
+    ),
+)
+
+MINIMAX_M2 = _with_parameters(
+    "minimax-m2",
+    ("<minimax:tool_call>",),
+    ParameterMarks(
+        opening="<minimax:tool_call>",
+        function='<invoke name="',
+        name_end='">',
+        key='<parameter name="',
+        key_end='">',
+        value_end="</parameter>",
+        end="</invoke>",
+        closing="</minimax:tool_call>",
+    ),
+    CallSyntax(
+        opening="<minimax:tool_call>",
+        before=f'\n<invoke name="{NAME}">\n',
+        after="</invoke>",
+        separator="",
+        closing="\n</minimax:tool_call>",
+        parameters=ParameterSyntax(before=f'<parameter name="{KEY}">', after="</parameter>\n"),
+    ),
+)
+
+MINICPM = _with_parameters(
+    "minicpm",
+    ('<function name="', '<param name="'),
+    ParameterMarks(
+        opening='<function name="',
+        function="",
+        name_end='">',
+        key='<param name="',
+        key_end='">',
+        value_end="</param>",
+        end="</function>",
+        closing="</function>",
+    ),
+    CallSyntax(
+        opening='<function name="',
+        before=f'{NAME}">',
+        after="</function>",
+        separator='\n<function name="',
+        parameters=ParameterSyntax(before=f'<param name="{KEY}">', after="</param>"),
+    ),
+)
+
+
+def _arg_key(name: str, suffix: str, name_end: str, *signs: str) -> ToolFormat:
+    """GLM's way: keys and values as elements of their own."""
+    call, key, value = f"tool_call{suffix}", f"arg_key{suffix}", f"arg_value{suffix}"
+    marks = ParameterMarks(
+        opening=f"<{call}>",
+        function="",
+        name_end=name_end,
+        key=f"<{key}>",
+        key_end=f"</{key}>",
+        value=f"<{value}>",
+        value_end=f"</{value}>",
+        end=f"</{call}>",
+        closing=f"</{call}>",
+    )
+    syntax = CallSyntax(
+        opening=f"<{call}>",
+        before=NAME + BREAK,
+        after=f"</{call}>",
+        separator=f"{BREAK}<{call}>",
+        parameters=ParameterSyntax(
+            before=f"<{key}>{KEY}</{key}>{BREAK}<{value}>", after=f"</{value}>{BREAK}"
+        ),
+    )
+    return _with_parameters(name, signs, marks, None if suffix else syntax)
+
+
+GLM = _arg_key("glm", "", "\n", "<tool_call>", "<arg_key>")
+HUNYUAN = _arg_key("hunyuan", ":opensource", "<tool_sep:opensource>", ":opensource", "arg_key")
+
+
+def _dsml(name: str, section: str) -> ToolFormat:
+    """DeepSeek's markup language; its marks are spelled with a special token inside."""
+    marks = ParameterMarks(
+        opening=f"<｜DSML｜{section}>",
+        function='<｜DSML｜invoke name="',
+        name_end='">',
+        key='<｜DSML｜parameter name="',
+        key_end=">",
+        value_end="</｜DSML｜parameter>",
+        end="</｜DSML｜invoke>",
+        closing=f"</｜DSML｜{section}>",
+    )
+    return _with_parameters(name, ("｜DSML｜", section), marks, None)
+
+
 _FAMILIES = (
+    HARMONY,
+    _dsml("dsml-function-calls", "function_calls"),
+    _dsml("dsml-tool-calls", "tool_calls"),
     DEEPSEEK_R1,
     DEEPSEEK_V3,
     KIMI,
+    SOLAR,
     COMMAND_R,
+    COMMAND_R_PLUS,
+    GEMMA,
+    PYTHONIC,
+    APERTUS,
+    GIGACHAT,
+    GIGACHAT_ROLE,
     MISTRAL_NAMED,
-    MISTRAL_LIST,
-    FIREFUNCTION,
+    _listed("mistral", "[TOOL_CALLS]"),
+    _listed("firefunction", "functools", "", "functools["),
     _listed("nemotron", "<TOOLCALL>", "</TOOLCALL>"),
+    MINIMAX_M1,
     _listed("apriel", "<tool_calls>", "</tool_calls>"),
-    _listed("granite", "<|tool_call|>", ""),
+    _listed("granite", "<|tool_call|>"),
+    SEED,
+    MINIMAX_M2,
+    HUNYUAN,
+    MINICPM,
+    QWEN_CODER,
+    GLM,
     HERMES,
     FUNCTION_TAG,
+    FUNCTIONARY,
     LLAMA3,
 )
 """The most particular first, since some signs stand in the templates of several families."""
 
 
-def detect_format(source: str, *, has_tools: bool) -> ToolFormat:
-    """The format that a chat template teaches; `has_tools` says whether it shows tools at all."""
-    if has_tools:
-        for family in _FAMILIES:
-            if all(sign in source for sign in family.signs):
-                return family
+def detect_format(source: str, *, knows_calls: bool) -> ToolFormat:
+    """The format that a chat template teaches; `knows_calls` says whether it has one at all."""
+    if not knows_calls:
+        return GENERIC
+    for family in _FAMILIES:
+        if all(sign in source for sign in family.signs):
+            return family
     return GENERIC

@@ -6,14 +6,22 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from server.reasoning import ReasoningMarkers
 from server.tokenizer import Tokenizer
-from server.tool_calls.syntax import NAME, NUMBER, CallSyntax
+from server.tool_calls.syntax import (
+    BREAK,
+    KEY,
+    MARK,
+    NAME,
+    NUMBER,
+    CallSyntax,
+    ParameterSyntax,
+)
 
-_MARK_LIKE = re.compile(r"(<[^<>\s]+>|\[/?[A-Z_]+\])")
-"""What a control token may look like in a literal."""
-
+_PLACEHOLDERS = re.compile(f"({NUMBER}|{BREAK})")
+_PATTERNS = {NUMBER: "/[0-9]+/", BREAK: r"/\n?/"}
 _ANY_TEXT = "/(?s:.*)/"
 _BREAK = r"/\n{0,2}/"
 
@@ -50,6 +58,7 @@ class AnswerGrammar:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._rules: list[str] = []
+        self._num_parameters = 0
 
     def write(
         self,
@@ -91,7 +100,34 @@ class AnswerGrammar:
 
     def _call(self, syntax: CallSyntax, tool: ToolSignature) -> str:
         before = self._literal(syntax.before.replace(NAME, tool.name))
-        return f"{before} %json {tool.schema} {self._literal(syntax.after)}"
+        if syntax.parameters is None:
+            arguments = f"%json {tool.schema}"
+        else:
+            arguments = self._parameters(syntax.parameters, json.loads(tool.schema))
+        return f"{before} {arguments} {self._literal(syntax.after)}"
+
+    def _parameters(self, syntax: ParameterSyntax, schema: dict[str, Any]) -> str:
+        """The properties of a schema in its order; those that aren't required may be left out."""
+        required = schema.get("required", ())
+        parts = []
+        for key, property_ in schema.get("properties", {}).items():
+            rule = self._parameter(syntax, key, property_, schema)
+            parts.append(rule if key in required else rule + "?")
+        return " ".join(parts)
+
+    def _parameter(
+        self, syntax: ParameterSyntax, key: str, property_: Any, schema: dict[str, Any]
+    ) -> str:
+        before = self._literal(syntax.before.replace(KEY, key))
+        self._num_parameters += 1
+        name = f"parameter_{self._num_parameters}"
+        if _is_free_text(property_):
+            mark = MARK.search(syntax.after)
+            end = mark.end() if mark else len(syntax.after)
+            value = self._until(f"{name}_text", syntax.after[:end])
+            return self._rule(name, f"{before} {value} {self._literal(syntax.after[end:])}")
+        value = _value(property_, schema)
+        return self._rule(name, f"{before} ({value}) {self._literal(syntax.after)}")
 
     def _until(self, name: str, marker: str) -> str:
         """Any text up to the marker's first occurrence, the marker included."""
@@ -110,8 +146,8 @@ class AnswerGrammar:
 
     def _pieces(self, text: str) -> Iterable[str]:
         run = ""
-        for part in _MARK_LIKE.split(text):
-            token = self._control_token(part) if _MARK_LIKE.fullmatch(part) else None
+        for part in MARK.split(text):
+            token = self._control_token(part) if MARK.fullmatch(part) else None
             if token is None:
                 run += part
                 continue
@@ -129,14 +165,34 @@ class AnswerGrammar:
 
 
 def _quoted(text: str) -> Iterable[str]:
-    for index, part in enumerate(text.split(NUMBER)):
-        if index:
-            yield "/[0-9]+/"
-        if part:
+    for part in _PLACEHOLDERS.split(text):
+        if part in _PATTERNS:
+            yield _PATTERNS[part]
+        elif part:
             yield json.dumps(part, ensure_ascii=False)
+
+
+def _is_free_text(property_: Any) -> bool:
+    """Whether a parameter is any text, written without quotes."""
+    if not isinstance(property_, dict) or property_.get("type") != "string":
+        return False
+    return not ({"enum", "const", "pattern"} & property_.keys())
+
+
+def _value(property_: Any, schema: dict[str, Any]) -> str:
+    """What stands for a parameter: plain text of a kind, or JSON."""
+    if isinstance(property_, dict) and property_.get("type") == "string":
+        if "pattern" in property_:
+            return "/" + str(property_["pattern"]).strip("^$").replace("/", "\\/") + "/"
+        choices = property_["enum"] if "enum" in property_ else [property_["const"]]
+        return " | ".join(json.dumps(str(choice), ensure_ascii=False) for choice in choices)
+    definitions = {key: schema[key] for key in ("$defs", "definitions") if key in schema}
+    guidance = {"x-guidance": schema["x-guidance"]} if "x-guidance" in schema else {}
+    base = property_ if isinstance(property_, dict) else {}
+    return "%json " + json.dumps({**definitions, **guidance, **base})
 
 
 def _first_mark(opening: str) -> tuple[str, str]:
     """The opening's first marker and what follows it: text ends at the former."""
-    match = _MARK_LIKE.match(opening)
+    match = MARK.match(opening)
     return (match.group(), opening[match.end() :]) if match else (opening, "")

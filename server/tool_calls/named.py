@@ -20,15 +20,17 @@ class _State(enum.Enum):
 class NamedCalls:
     """Text in which `opening` announces a header with the tool's name, then a JSON object.
 
-    What lies between the end of the arguments and the next `opening` or the `closing` are the
-    format's own marks, as far as `noise` matches it, else text.
+    The calls may stand in a section of their own, from `section` to `closing`. What `noise`
+    matches after a call's arguments are the format's own marks; anything else is text.
     """
 
-    def __init__(self, opening: str, header: str, *, noise: str = "", closing: str = "") -> None:
+    def __init__(
+        self, opening: str, header: str, *, section: str = "", noise: str = "", closing: str = ""
+    ) -> None:
         """`header` is a regular expression with a group `name`, matched up to the arguments."""
         self._header = re.compile(header, re.DOTALL)
         self._noise = re.compile(noise) if noise else None
-        self._markers = MarkerScanner(opening, *filter(None, [closing]))
+        self._markers = MarkerScanner(opening, *filter(None, [section, closing]))
         self._opening = opening
         self._text = SpaceHolder()
         self._state = _State.TEXT

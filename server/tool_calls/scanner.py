@@ -34,6 +34,11 @@ class MarkerScanner:
                 return text[:-size], None, ""
         return text, None, ""
 
+    @property
+    def is_holding(self) -> bool:
+        """Whether what may be the beginning of a marker is held back."""
+        return bool(self._held)
+
     def flush(self) -> str:
         """What was held back, now that no marker can follow."""
         held, self._held = self._held, ""

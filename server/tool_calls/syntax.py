@@ -1,7 +1,9 @@
-"""How one family of models writes calls, as the pieces from which a grammar is built."""
+"""How one family of models writes calls: the pieces that make up grammars and examples."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 NAME = "\x00name\x00"
@@ -10,12 +12,30 @@ NAME = "\x00name\x00"
 NUMBER = "\x00number\x00"
 """In a piece: any whole number."""
 
+KEY = "\x00key\x00"
+"""In a piece: a parameter's name."""
+
+BREAK = "\x00break\x00"
+"""In a piece: a line break, which not all models of the family write."""
+
+MARK = re.compile(r"(<[^<>\s]+>|\[/?[A-Z_]+\])")
+"""What a marker looks like that may be a control token."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParameterSyntax:
+    """`before` value `after` for each parameter; texts are written plainly, the rest as JSON."""
+
+    before: str
+    after: str
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallSyntax:
     """`opening` (`before` arguments `after`) (`separator` `before` arguments `after`)… `closing`.
 
-    The arguments are JSON. Every piece is literal but for `NAME` and `NUMBER`.
+    The arguments are a JSON object, or parameters one by one. Every piece is literal but for the
+    placeholders above.
     """
 
     opening: str
@@ -24,5 +44,24 @@ class CallSyntax:
     separator: str | None
     """Between two calls; None where an answer can hold only one."""
     closing: str = ""
+    parameters: ParameterSyntax | None = None
     is_bare: bool = False
     """The opening is ordinary JSON, so that it can't be told from text until it has ended."""
+
+    def write(self, calls: Sequence[tuple[str, str]]) -> str:
+        """Calls as the model would write them, each a name and its arguments in JSON."""
+        separator = self.closing + self.opening if self.separator is None else self.separator
+        texts = [
+            _filled(self.before, name, number) + arguments + self.after
+            for number, (name, arguments) in enumerate(calls)
+        ]
+        return self.opening + separator.join(texts) + self.closing
+
+    def marks(self) -> Iterable[str]:
+        """Markers that must stay visible in an answer for its calls to be recognized."""
+        for piece in (self.opening, self.before, self.after, self.separator or "", self.closing):
+            yield from (match.group() for match in MARK.finditer(piece))
+
+
+def _filled(piece: str, name: str, number: int) -> str:
+    return piece.replace(NAME, name).replace(NUMBER, str(number)).replace(BREAK, "\n")

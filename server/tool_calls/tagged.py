@@ -8,6 +8,9 @@ from server.tool_calls.events import AnswerEvent, Content
 from server.tool_calls.json_calls import JsonCalls
 from server.tool_calls.scanner import MarkerScanner, SpaceHolder
 
+_SEPARATORS = " \t\r\n,;"
+"""What may stand between the JSON of two calls."""
+
 
 class _State(enum.Enum):
     TEXT = enum.auto()
@@ -61,8 +64,13 @@ class TaggedCalls:
         return text[consumed:]
 
     def _feed_after(self, text: str, events: list[AnswerEvent]) -> str:
+        if not self._ends.is_holding:
+            text = text.lstrip(_SEPARATORS)
+            if text[:1] in ("{", "["):
+                self._begin()
+                return text
         before, marker, rest = self._ends.feed(text)
-        self._content(before.lstrip(",;"), events)
+        self._content(before, events)
         if marker == self._opening:
             self._begin()
         elif marker:
