@@ -28,6 +28,8 @@ class GenerationRequest:
     weight: float = 1.0
     slot: int | None = None
     report_progress: bool = False
+    visible_tokens: frozenset[int] = frozenset()
+    """Control tokens that are part of the text, because the dialect reads them as marks."""
 
 
 class StopCause(enum.StrEnum):

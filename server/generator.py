@@ -135,7 +135,7 @@ class _Answer:
             if token in self._tokenizer.end_tokens:
                 self._end_token = token
                 continue
-            piece = self._tokenizer.piece(token)
+            piece = self._tokenizer.piece(token, special=token in self._request.visible_tokens)
             logprobs = event.logprobs[index] if event.logprobs else None
             self._pending.append(GeneratedToken(token, piece, logprobs))
             released = self._detokenizer.feed(piece)
