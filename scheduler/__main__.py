@@ -1,19 +1,16 @@
-"""`python -m scheduler ENDPOINT`: the engine process, started by the API process.
+"""`python -m scheduler FD`: the engine process, started by the API process.
 
-The first line of standard input is the `EngineConfig` as JSON. When standard input ends the API
-process is gone, and this one ends too.
+FD is the number of an inherited socket. When its other end closes the API process is gone, and
+this one ends too.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import signal
+import socket
 import sys
-import threading
 import time
-
-import msgspec
 
 from scheduler.engine import Engine
 from scheduler.protocol import (
@@ -22,12 +19,13 @@ from scheduler.protocol import (
     EngineConfig,
     Heartbeat,
     Inspect,
+    Load,
     LoadFailed,
     Ready,
     Shutdown,
     Submit,
 )
-from scheduler.transport import CommandChannel
+from scheduler.transport import ChannelClosed, CommandChannel
 
 HEARTBEAT_SECONDS = 1.0
 
@@ -36,21 +34,29 @@ logger = logging.getLogger("scheduler")
 
 def main(argv: list[str]) -> int:
     """Load, report, and run until told to stop."""
-    config = msgspec.json.decode(sys.stdin.buffer.readline(), type=EngineConfig)
-    _set_up_logging(config)
-    # Ctrl-C reaches the whole process group; the API process decides when the engine stops.
+    # Ctrl-C reaches the whole process group, and systemd's SIGTERM the whole service: running
+    # answers are to end first, so the API process decides when the engine stops.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
-    channel = CommandChannel(argv[1])
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    channel = CommandChannel(socket.socket(fileno=int(argv[1])))
     try:
-        engine = _load(config, channel)
+        engine = _load(_first_config(channel), channel)
         if engine is None:
             return 1
         run(engine, channel)
         engine.close()
+    except ChannelClosed:
+        return 0
     finally:
         channel.close()
     return 0
+
+
+def _first_config(channel: CommandChannel) -> EngineConfig:
+    while True:
+        for command in channel.receive(HEARTBEAT_SECONDS):
+            if isinstance(command, Load):
+                return command.config
 
 
 def run(engine: Engine, channel: CommandChannel) -> None:
@@ -78,7 +84,8 @@ def _dispatch(engine: Engine, channel: CommandChannel, command: Command) -> None
 
 
 def _load(config: EngineConfig, channel: CommandChannel) -> Engine | None:
-    # Importing llama.cpp takes a while and loads its libraries: not before the channel is up.
+    _set_up_logging(config)
+    # Importing llama.cpp loads its libraries, which takes a while.
     from scheduler.backend import LoadError
     from scheduler.llama import LlamaBackend
     from scheduler.llama_log import LogBridge
@@ -99,12 +106,6 @@ def _load(config: EngineConfig, channel: CommandChannel) -> Engine | None:
     )
     channel.send(Ready(backend.info))
     return engine
-
-
-def _exit_with_parent() -> None:
-    while sys.stdin.buffer.read(4096):
-        pass
-    os._exit(0)
 
 
 def _set_up_logging(config: EngineConfig) -> None:

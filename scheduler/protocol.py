@@ -8,6 +8,7 @@ one clock for all processes of a machine.
 from __future__ import annotations
 
 import enum
+import struct
 
 import msgspec
 
@@ -15,6 +16,9 @@ from grammars.constraint import Constraint
 
 UNLIMITED = -1
 """As a count of tokens to generate: until the model ends its answer or the context is full."""
+
+LENGTH = struct.Struct("<I")
+"""What stands before every message on the socket."""
 
 DEFAULT_SAMPLERS = (
     "penalties",
@@ -110,6 +114,12 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     """Report the probabilities that the samplers left, rather than the model's own."""
 
 
+class Load(msgspec.Struct, frozen=True, tag=True):
+    """The first command: load the model. The engine answers `Ready` or `LoadFailed`."""
+
+    config: EngineConfig
+
+
 class Submit(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=True):
     """Start one sequence. The engine answers with events and exactly one `Finished`."""
 
@@ -151,7 +161,7 @@ class Shutdown(msgspec.Struct, frozen=True, tag=True):
     """End the process once this message is read."""
 
 
-Command = Submit | Abort | Inspect | Shutdown
+Command = Load | Submit | Abort | Inspect | Shutdown
 
 
 class FinishReason(enum.StrEnum):
@@ -295,21 +305,46 @@ Message = Ready | LoadFailed | StepOutputs | SlotReport | Heartbeat
 
 
 class Codec:
-    """Encodes and decodes both directions; one instance per thread."""
+    """Both directions as frames: four bytes of length, little-endian, then msgpack."""
 
     def __init__(self) -> None:
         self._encoder = msgspec.msgpack.Encoder()
         self._commands: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
         self._messages: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 
-    def encode(self, item: Command | Message) -> bytes:
-        """Serialize one message."""
-        return self._encoder.encode(item)
+    def frame(self, item: Command | Message) -> bytearray:
+        """One message as it goes over the socket."""
+        buffer = bytearray(LENGTH.size)
+        self._encoder.encode_into(item, buffer, LENGTH.size)
+        LENGTH.pack_into(buffer, 0, len(buffer) - LENGTH.size)
+        return buffer
 
     def decode_command(self, data: bytes) -> Command:
-        """Read what the API process sent. Raises `msgspec.ValidationError`."""
+        """Read what the API process sent. Raises `msgspec.MsgspecError`."""
         return self._commands.decode(data)
 
     def decode_message(self, data: bytes) -> Message:
-        """Read what the engine sent. Raises `msgspec.ValidationError`."""
+        """Read what the engine sent. Raises `msgspec.MsgspecError`."""
         return self._messages.decode(data)
+
+
+class Frames:
+    """Cuts what a socket delivers into messages."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Add what was received; returns the messages that are complete now."""
+        self._buffer += data
+        messages: list[bytes] = []
+        start = 0
+        while len(self._buffer) >= start + LENGTH.size:
+            (length,) = LENGTH.unpack_from(self._buffer, start)
+            end = start + LENGTH.size + length
+            if len(self._buffer) < end:
+                break
+            messages.append(bytes(self._buffer[start + LENGTH.size : end]))
+            start = end
+        del self._buffer[:start]
+        return messages

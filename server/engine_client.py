@@ -5,24 +5,27 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import msgspec
-import zmq
-import zmq.asyncio
 
 from scheduler.protocol import (
     Abort,
     Codec,
     Command,
+    EngineConfig,
     Event,
     Finished,
     FinishReason,
+    Frames,
     Generated,
     Heartbeat,
     Inspect,
+    Load,
     LoadFailed,
     Message,
     ModelInfo,
@@ -93,22 +96,26 @@ class SequenceStream:
 class EngineClient:
     """All of the API process's dealings with the engine; belongs to one event loop."""
 
-    def __init__(self, endpoint: str, on_step: Callable[[StepStats], None]) -> None:
+    def __init__(self, on_step: Callable[[StepStats], None]) -> None:
         self.streams: dict[int, SequenceStream] = {}
         self._on_step = on_step
         self._codec = Codec()
-        self._endpoint = endpoint
+        self._link: _Link | None = None
+        self._loaded: asyncio.Future[ModelInfo] | None = None
         self._ids = itertools.count(1)
         self._queries: dict[int, asyncio.Future[SlotReport]] = {}
         self._model: ModelInfo | None = None
         self._is_up = False
         self._heartbeat: float | None = None
 
-    async def start(self) -> None:
-        """Listen for an engine, on the running event loop."""
-        self._loaded: asyncio.Future[ModelInfo] = asyncio.get_running_loop().create_future()
-        self._context = zmq.asyncio.Context()
-        self._listen()
+    async def connect(self, sock: socket.socket, config: EngineConfig) -> None:
+        """Talk to the engine at the other end of a socket pair; tell it what to load."""
+        loop = asyncio.get_running_loop()
+        self._loaded = self._loaded or loop.create_future()
+        link = _Link(self._codec, self._handle)
+        await loop.create_unix_connection(lambda: link, sock=sock)
+        self._link = link
+        self._send(Load(config))
 
     @property
     def model(self) -> ModelInfo:
@@ -129,6 +136,7 @@ class EngineClient:
 
     async def wait_loaded(self) -> ModelInfo:
         """Wait for the first engine to report. Raises `EngineFailed` if it can't load."""
+        self._loaded = self._loaded or asyncio.get_running_loop().create_future()
         return await asyncio.shield(self._loaded)
 
     @property
@@ -178,14 +186,13 @@ class EngineClient:
             if stream.num_crashes >= MAX_CRASHES:
                 del self.streams[stream.submit.request_id]
                 stream.fail(EngineFailed("the engine died repeatedly while running this request"))
-        self._socket.close(linger=0)  # with whatever the dead engine never read
-        self._receiver.cancel()
-        self._listen()
+        if self._link is not None:
+            self._link.close()
+            self._link = None
 
     def give_up(self, message: str) -> None:
         """No engine will come: end every stream with an error."""
-        if not self._loaded.done():
-            self._loaded.set_exception(EngineFailed(message))
+        self._could_not_load(message)
         for stream in self.streams.values():
             stream.fail(EngineFailed(message))
         self.streams.clear()
@@ -194,29 +201,9 @@ class EngineClient:
         """Ask the engine to end."""
         self._send(Shutdown())
 
-    async def close(self) -> None:
-        """Stop listening; the engine is left to the supervisor."""
-        self._receiver.cancel()
-        await asyncio.gather(self._receiver, return_exceptions=True)
-        self._socket.close(linger=0)
-        self._context.term()
-
-    def _listen(self) -> None:
-        self._socket = self._context.socket(zmq.PAIR)
-        self._socket.set_hwm(0)
-        self._socket.bind(self._endpoint)
-        self._receiver = asyncio.create_task(self._receive(), name="engine messages")
-
     def _send(self, command: Command) -> None:
-        self._socket.send(self._codec.encode(command), zmq.NOBLOCK)
-
-    async def _receive(self) -> None:
-        while True:
-            data = await self._socket.recv()
-            try:
-                self._handle(self._codec.decode_message(data))
-            except msgspec.MsgspecError:
-                logger.exception("dropped a message of the engine that can't be read")
+        if self._link is not None:
+            self._link.send(command)
 
     def _handle(self, message: Message) -> None:
         if isinstance(message, StepOutputs):
@@ -230,14 +217,18 @@ class EngineClient:
                 answer.set_result(message)
         elif isinstance(message, Ready):
             self._take_up(message.model)
-        elif isinstance(message, LoadFailed) and not self._loaded.done():
-            self._loaded.set_exception(EngineFailed(message.message))
+        elif isinstance(message, LoadFailed):
+            self._could_not_load(message.message)
+
+    def _could_not_load(self, message: str) -> None:
+        if self._loaded is not None and not self._loaded.done():
+            self._loaded.set_exception(EngineFailed(message))
 
     def _take_up(self, model: ModelInfo) -> None:
         self._model = model
         self._is_up = True
         self._heartbeat = time.monotonic()
-        if not self._loaded.done():
+        if self._loaded is not None and not self._loaded.done():
             self._loaded.set_result(model)
         for stream in self.streams.values():
             self._send(stream.resumption())
@@ -255,3 +246,35 @@ class EngineClient:
             stream.push(event, outputs.begin, outputs.end)
         if outputs.stats is not None:
             self._on_step(outputs.stats)
+
+
+class _Link(asyncio.Protocol):
+    """The connection to one engine: frames in, frames out."""
+
+    def __init__(self, codec: Codec, on_message: Callable[[Message], None]) -> None:
+        self._codec = codec
+        self._on_message = on_message
+        self._frames = Frames()
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one without saying so
+
+    def data_received(self, data: bytes) -> None:
+        for frame in self._frames.feed(data):
+            try:
+                message = self._codec.decode_message(frame)
+            except msgspec.MsgspecError:
+                logger.exception("dropped a message of the engine that can't be read")
+            else:
+                self._on_message(message)
+
+    def send(self, command: Command) -> None:
+        """Write a command; it is lost if the engine is gone, which the supervisor notices."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(self._codec.frame(command))
+
+    def close(self) -> None:
+        """Stop, with whatever the engine never read."""
+        if self._transport is not None:
+            self._transport.abort()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -44,8 +43,7 @@ def serve(settings: ServeSettings) -> int:
     sockets = bind_all(settings.host, settings.port)
     try:
         model_path = resolve_model(settings)
-        with tempfile.TemporaryDirectory(prefix="llamapack-") as folder:
-            return Runtime(settings, model_path, sockets, Path(folder)).run()
+        return Runtime(settings, model_path, sockets).run()
     finally:
         close_all(sockets)
 
@@ -58,7 +56,6 @@ class Runtime:
         settings: ServeSettings,
         model_path: Path,
         sockets: Sequence[socket.socket],
-        folder: Path,
     ) -> None:
         self._settings = settings
         self._sockets = sockets
@@ -67,12 +64,9 @@ class Runtime:
         name = settings.alias[0] if settings.alias else model_path.stem
         metrics = ServerMetrics(name)
         admission = Admission(settings.max_queue, settings.max_queue_tokens)
-        endpoint = f"ipc://{folder}/engine"
         level = logging.getLevelName(level_of(settings.verbosity))
-        self._client = EngineClient(endpoint, metrics.observe_step)
-        self._process = EngineProcess(
-            engine_config(settings, model_path, level), endpoint, self._client
-        )
+        self._client = EngineClient(metrics.observe_step)
+        self._process = EngineProcess(engine_config(settings, model_path, level), self._client)
         context = ServerContext(
             settings=settings,
             model_name=name,
@@ -96,7 +90,6 @@ class Runtime:
 
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
-        await self._client.start()
         await self._process.start()
         announcer = asyncio.create_task(self._announce(), name="announce the model")
         try:
@@ -104,7 +97,6 @@ class Runtime:
         finally:
             announcer.cancel()
             await self._process.stop()
-            await self._client.close()
 
     async def _announce(self) -> None:
         """Say when the model is there; stop the server if it can't be loaded."""

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Mapping
 
@@ -33,10 +34,9 @@ them sleep almost at once. What the operator has set stays."""
 class EngineProcess:
     """The engine, kept alive. Belongs to one event loop."""
 
-    def __init__(self, config: EngineConfig, endpoint: str, client: EngineClient) -> None:
+    def __init__(self, config: EngineConfig, client: EngineClient) -> None:
         self.num_restarts = 0
         self._config = config
-        self._endpoint = endpoint
         self._client = client
         self._process: asyncio.subprocess.Process | None = None
         self._is_stopping = False
@@ -99,17 +99,18 @@ class EngineProcess:
 
     async def _live(self) -> int:
         """One life of the engine; returns its exit code, negative for a signal."""
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "scheduler",
-            self._endpoint,
-            stdin=asyncio.subprocess.PIPE,
-            env=_environment(os.environ),
-        )
-        assert self._process.stdin is not None
-        # Standard input stays open: its end tells the engine that this process is gone.
-        self._process.stdin.write(msgspec.json.encode(self._config) + b"\n")
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "scheduler",
+                str(theirs.fileno()),
+                stdin=asyncio.subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                env=_environment(os.environ),
+            )
+        await self._client.connect(ours, self._config)
         return await self._process.wait()
 
 
