@@ -73,25 +73,36 @@ class Candidates:
     def __init__(self, n_vocab: int) -> None:
         self._ids = np.arange(n_vocab, dtype=np.int32)
         self._data = np.empty(n_vocab, dtype=CANDIDATE)
+        self._start = ctypes.cast(self._data.ctypes.data, lib.llama_token_data_p)
         self._array = lib.llama_token_data_array()
-        self._array.data = ctypes.cast(self._data.ctypes.data, lib.llama_token_data_p)
 
     def choose(self, chain: int, logits: Logits) -> int:
         """Run a chain over a row and return the token that it selects."""
         self._data["id"] = self._ids
         self._data["logit"] = logits
-        self._array.size = len(self._ids)
-        self._array.selected = -1
-        self._array.sorted = False
-        _apply(chain, ctypes.byref(self._array))
-        return int(self._data["id"][self._array.selected])
+        self._apply(chain, len(self._ids))
+        return int(self._array.data[self._array.selected].id)
+
+    def draw(self, sampler: int, count: int) -> None:
+        """Let a sampler choose `count` times where there is no choice."""
+        for _ in range(count):
+            self._apply(sampler, 1)
 
     def remaining(self) -> np.ndarray[Any, Any]:
         """The candidates that the last chain left, with `p` set to their probabilities."""
-        left = self._data[: self._array.size]
+        first = _address(self._array.data) - _address(self._start)
+        left = self._data[first // CANDIDATE.itemsize :][: self._array.size]
         weights = np.exp(left["logit"] - left["logit"].max())
         left["p"] = weights / weights.sum()
         return left
+
+    def _apply(self, sampler: int, size: int) -> None:
+        """Run a sampler over the first `size` candidates."""
+        self._array.data = self._start  # a sampler may have moved it to cut off the front
+        self._array.size = size
+        self._array.selected = -1
+        self._array.sorted = False
+        _apply(sampler, ctypes.byref(self._array))
 
 
 class LlamaSampler:
@@ -113,6 +124,7 @@ class LlamaSampler:
         if matcher is not None or not _is_argmax(self._params, vocabulary):
             self._chain = build_chain(self._params, vocabulary)
             self._remember([*submit.prompt, *submit.resumed], vocabulary)
+            self._skip_draws(len(submit.resumed))
         if matcher is not None:
             for token in submit.resumed:
                 matcher.accept(token)
@@ -174,6 +186,18 @@ class LlamaSampler:
         for token in tokens[len(tokens) - min(max(windows), len(tokens)) :]:
             _accept(self._chain, token)
 
+    def _skip_draws(self, count: int) -> None:
+        """Go on in the random numbers where the sampler of the engine before this one was.
+
+        The chain's last sampler draws one for every token, so that the resumed answer is the
+        one that would have come. That is not so for tokens that a constraint had refused first,
+        for XTC's own numbers, and for mirostat and adaptive-p, which steer by probabilities that
+        are not known any more: there the answer is as likely as any, but another.
+        """
+        if not self._params.mirostat and "adaptive_p" not in self._params.samplers:
+            last = lib.llama_sampler_chain_n(self._chain) - 1
+            self._candidates.draw(lib.llama_sampler_chain_get(self._chain, last), count)
+
 
 @dataclass(frozen=True, slots=True)
 class _Distribution:
@@ -188,7 +212,8 @@ class _Distribution:
         row = logits.astype(np.float64)
         peak = row.max()
         log_total = float(peak + np.log(np.exp(row - peak).sum()))
-        best = np.argpartition(row, -n_top)[-n_top:] if 0 < n_top < len(row) else np.arange(0)
+        n_top = min(n_top, len(row))
+        best = np.argpartition(row, -n_top)[-n_top:] if n_top else np.arange(0)
         best = best[np.argsort(-row[best], kind="stable")]
         top = [(int(token), float(row[token]) - log_total) for token in best]
         return cls(logits.copy(), log_total, top)
@@ -221,12 +246,17 @@ def _is_argmax(params: SamplingParams, vocabulary: Vocabulary) -> bool:
         or _has_penalties(params)
         or params.dry_multiplier != 0.0
         or params.xtc_probability > 0.0
+        or params.dynatemp_range > 0.0
         or params.typical_p < 1.0
         or params.post_sampling_probs
     )
     unusual = {"adaptive_p", "infill"} & set(params.samplers)
     is_cold = params.temperature <= 0.0 and "temperature" in params.samplers
     return is_cold and not reshaping and not unusual
+
+
+def _address(pointer: Any) -> int:
+    return ctypes.cast(pointer, ctypes.c_void_p).value or 0
 
 
 def _window(last_n: int, vocabulary: Vocabulary) -> int:

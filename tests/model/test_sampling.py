@@ -1,0 +1,297 @@
+"""llama.cpp's samplers on logits that the tests choose."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from llama_cpp import llama_cpp as lib
+
+from scheduler.llama import LlamaBackend
+from scheduler.protocol import SamplingParams, Submit
+from scheduler.sampling import Logits, build_chain
+from tests.model.backends import chunk, make_backend, softmax
+
+A, B, C, D = 400, 401, 402, 403
+
+
+@pytest.fixture(scope="module")
+def backend() -> Iterator[LlamaBackend]:
+    backend = make_backend(n_slots=1)
+    backend.decode([chunk([A], 0)])
+    yield backend
+    backend.close()
+
+
+SetLogits = Callable[[dict[int, float]], Logits]
+
+
+@pytest.fixture
+def peaks(backend: LlamaBackend) -> SetLogits:
+    """Give some tokens these logits, and all others next to none."""
+
+    def set_logits(values: dict[int, float]) -> Logits:
+        row = backend.row(0)
+        row[:] = -40.0
+        for token, logit in values.items():
+            row[token] = logit
+        return row
+
+    return set_logits
+
+
+@pytest.fixture
+def noise(backend: LlamaBackend) -> Logits:
+    """A row with a few hundred likely tokens."""
+    row = backend.row(0)
+    row[:] = np.random.default_rng(1).normal(0.0, 2.5, len(row))
+    return row
+
+
+def draw(
+    backend: LlamaBackend,
+    count: int,
+    *,
+    prompt: tuple[int, ...] = (A,),
+    resumed: tuple[int, ...] = (),
+    **fields: Any,
+) -> list[int]:
+    """Tokens sampled from the row as it is, by one sampler."""
+    submit = Submit(
+        request_id=1,
+        prompt=list(prompt),
+        resumed=list(resumed),
+        sampling=SamplingParams(**fields),
+    )
+    sampler = backend.sampler(submit)
+    tokens = [sampler.sample(0).token for _ in range(count)]
+    sampler.close()
+    return tokens
+
+
+SAMPLERS: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "penalties": {"repeat_penalty": 1.3, "frequency_penalty": 0.2, "presence_penalty": 0.1},
+    "dry": {"dry_multiplier": 0.8},
+    "top_n_sigma": {"top_n_sigma": 2.0},
+    "top_k": {"top_k": 5},
+    "typ_p": {"typical_p": 0.8},
+    "top_p": {"top_p": 0.5},
+    "min_p": {"min_p": 0.3},
+    "xtc": {"xtc_probability": 0.7, "xtc_threshold": 0.05},
+    "temperature": {"temperature": 1.7},
+    "dynamic temperature": {"temperature": 1.0, "dynatemp_range": 0.8, "dynatemp_exponent": 1.2},
+    "mirostat": {"mirostat": 1},
+    "mirostat 2": {"mirostat": 2},
+    "adaptive_p": {"samplers": ("top_k", "adaptive_p"), "adaptive_target": 0.3},
+    "infill": {"samplers": ("top_k", "infill")},
+    "another order": {"samplers": ("temperature", "min_p", "top_k")},
+    "none": {"samplers": ()},
+    "min_keep": {"min_keep": 3, "top_p": 0.01},
+}
+everything = pytest.mark.parametrize("fields", SAMPLERS.values(), ids=SAMPLERS)
+
+
+@everything
+def test_the_same_seed_gives_the_same_tokens(
+    backend: LlamaBackend, noise: Logits, fields: dict[str, Any]
+) -> None:
+    assert draw(backend, 40, seed=5, **fields) == draw(backend, 40, seed=5, **fields)
+
+
+@everything
+def test_candidates_in_python_give_the_same_tokens_as_llama_cpps(
+    backend: LlamaBackend, noise: Logits, fields: dict[str, Any]
+) -> None:
+    tokens = draw(backend, 40, seed=5, **fields)
+    assert tokens == draw(backend, 40, seed=5, top_logprobs=3, post_sampling_probs=True, **fields)
+
+
+@everything
+def test_the_chain_is_the_one_that_llama_cpp_would_run(
+    backend: LlamaBackend, noise: Logits, fields: dict[str, Any]
+) -> None:
+    chain = build_chain(SamplingParams(seed=5, **fields), backend._vocabulary)
+    lib.llama_sampler_accept(chain, A)
+    expected = [lib.llama_sampler_sample(chain, backend._context, 0) for _ in range(40)]
+    lib.llama_sampler_free(chain)
+    assert draw(backend, 40, seed=5, **fields) == expected
+
+
+def test_another_seed_gives_other_tokens(backend: LlamaBackend, noise: Logits) -> None:
+    assert draw(backend, 40, seed=5) != draw(backend, 40, seed=6)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_tokens_are_as_frequent_as_the_softmax_says(
+    backend: LlamaBackend, peaks: SetLogits, temperature: float
+) -> None:
+    row = peaks({A: 3.0, B: 2.0, C: 1.5, D: 1.0, 404: 0.5, 405: 0.0})
+    count = 4000
+    seen = Counter(
+        draw(backend, count, seed=11, samplers=("temperature",), temperature=temperature)
+    )
+    expected = {token: p * count for token, p in enumerate(softmax(row / temperature)) if p > 1e-4}
+    surprise = sum((seen[token] - mean) ** 2 / mean for token, mean in expected.items())
+    assert set(seen) <= set(expected)
+    assert surprise < 35  # five degrees of freedom: one seed in a million is beyond
+
+
+def test_top_k_leaves_so_many(backend: LlamaBackend, noise: Logits) -> None:
+    best = set(np.argsort(-noise)[:3].tolist())
+    assert set(draw(backend, 300, top_k=3, top_p=1.0, min_p=0.0, temperature=3.0)) == best
+
+
+def test_min_p_leaves_what_is_likely_enough(backend: LlamaBackend, peaks: SetLogits) -> None:
+    peaks({A: 0.0, B: np.log(0.6), C: np.log(0.4)})
+    tokens = draw(backend, 200, samplers=("min_p", "temperature"), min_p=0.5, temperature=1.0)
+    assert set(tokens) == {A, B}
+
+
+@everything
+def test_a_banned_token_never_comes(
+    backend: LlamaBackend, peaks: SetLogits, fields: dict[str, Any]
+) -> None:
+    peaks({A: 20.0, B: 1.0, C: 0.5})
+    assert A not in draw(backend, 50, logit_bias=((A, float("-inf")),), **fields)
+
+
+def test_a_bias_raises_a_token(backend: LlamaBackend, peaks: SetLogits) -> None:
+    peaks({A: 5.0, B: 1.0})
+    assert draw(backend, 1, temperature=0.0, logit_bias=((B, 10.0),)) == [B]
+
+
+NEUTRAL_BIAS = ((7, 0.0),)
+"""Changes nothing, except that the whole chain has to run."""
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"top_k": 1}, {"top_p": 0.1}, {"samplers": ("temperature",)}, {"min_p": 0.9}],
+    ids=repr,
+)
+def test_the_short_cut_for_temperature_zero_takes_what_the_chain_takes(
+    backend: LlamaBackend, noise: Logits, fields: dict[str, Any]
+) -> None:
+    rng = np.random.default_rng(2)
+    for _ in range(20):
+        noise[:] = rng.normal(0.0, 2.0, len(noise))
+        (short,) = draw(backend, 1, temperature=0.0, **fields)
+        assert [short] == draw(backend, 1, temperature=0.0, logit_bias=NEUTRAL_BIAS, **fields)
+        assert short == noise.argmax()
+
+
+def test_a_temperature_range_around_zero_is_not_greedy(
+    backend: LlamaBackend, noise: Logits
+) -> None:
+    assert len(set(draw(backend, 40, temperature=0.0, dynatemp_range=2.0))) > 1
+
+
+def test_penalties_see_the_prompt(backend: LlamaBackend, peaks: SetLogits) -> None:
+    peaks({A: 5.0, B: 4.0})
+    penalised: dict[str, Any] = {"temperature": 0.0, "repeat_penalty": 2.0}
+    assert draw(backend, 1, prompt=(A, C, C), **penalised) == [B]
+    assert draw(backend, 1, prompt=(A, C, C), repeat_last_n=2, **penalised) == [A]
+    assert draw(backend, 1, prompt=(A, *[C] * 200), repeat_last_n=-1, **penalised) == [B]
+
+
+def test_penalties_see_the_answer(backend: LlamaBackend, peaks: SetLogits) -> None:
+    peaks({A: 5.0, B: 4.0, C: 3.0})
+    assert draw(backend, 3, prompt=(D,), temperature=0.0, presence_penalty=9.0) == [A, B, C]
+
+
+def test_penalties_see_what_was_answered_before_a_restart(
+    backend: LlamaBackend, peaks: SetLogits
+) -> None:
+    peaks({A: 5.0, B: 4.0, C: 3.0})
+    fields: dict[str, Any] = {"temperature": 0.0, "presence_penalty": 9.0}
+    assert draw(backend, 2, prompt=(D,), resumed=(A,), **fields) == [B, C]
+
+
+@pytest.mark.parametrize("breakers", [(), ("\n",)])
+def test_dry_breaks_a_repetition(
+    backend: LlamaBackend, peaks: SetLogits, breakers: tuple[str, ...]
+) -> None:
+    peaks({D: 5.0, A: 4.0})
+    fields: dict[str, Any] = {
+        "dry_multiplier": 5.0,
+        "dry_sequence_breakers": breakers,
+        "temperature": 0.0,
+    }
+    assert draw(backend, 1, prompt=(A, B, C, D, 404, A, B, C), **fields) == [A]
+    assert draw(backend, 1, prompt=(404, 405, 406), **fields) == [D]
+
+
+@pytest.mark.parametrize("cut", [1, 7, 19])
+@pytest.mark.parametrize("name", ["defaults", "penalties", "top_p", "none", "dynamic temperature"])
+def test_a_resumed_answer_goes_on_in_the_random_numbers(
+    backend: LlamaBackend, noise: Logits, name: str, cut: int
+) -> None:
+    fields: dict[str, Any] = {"seed": 3, **SAMPLERS[name]}
+    whole = draw(backend, 20, **fields)
+    assert draw(backend, 20 - cut, resumed=tuple(whole[:cut]), **fields) == whole[cut:]
+
+
+class TestLogprobs:
+    def sample(self, backend: LlamaBackend, **fields: Any) -> tuple[int, float, dict[int, float]]:
+        submit = Submit(request_id=1, prompt=[A], sampling=SamplingParams(**fields))
+        sampler = backend.sampler(submit)
+        sample = sampler.sample(0)
+        sampler.close()
+        assert sample.logprobs is not None
+        top = sample.logprobs.top
+        assert [p for _, p in top] == sorted((p for _, p in top), reverse=True)
+        return sample.token, sample.logprobs.logprob, dict(top)
+
+    def test_are_those_of_the_model_whatever_the_samplers_do(
+        self, backend: LlamaBackend, noise: Logits
+    ) -> None:
+        expected = np.log(softmax(noise))
+        token, own, top = self.sample(backend, top_logprobs=10, top_k=1, temperature=9.0)
+        assert own == pytest.approx(expected[token], abs=1e-5)
+        assert set(top) == set(np.argsort(-expected)[:10].tolist())
+        assert all(p == pytest.approx(expected[t], abs=1e-5) for t, p in top.items())
+
+    def test_of_the_whole_vocabulary_add_up_to_one(
+        self, backend: LlamaBackend, noise: Logits
+    ) -> None:
+        _, _, top = self.sample(backend, top_logprobs=len(noise) + 5)
+        assert len(top) == len(noise)
+        assert sum(np.exp(list(top.values()))) == pytest.approx(1.0)
+
+    def test_can_be_of_the_sampled_token_alone(self, backend: LlamaBackend, noise: Logits) -> None:
+        token, own, top = self.sample(backend, top_logprobs=0)
+        assert own == pytest.approx(np.log(softmax(noise))[token], abs=1e-5)
+        assert top == {}
+
+    def test_are_not_spoiled_by_temperature_zero(
+        self, backend: LlamaBackend, noise: Logits
+    ) -> None:
+        token, own, top = self.sample(backend, top_logprobs=2, temperature=0.0)
+        assert next(iter(top)) == token
+        assert top[token] == own
+
+    def test_after_sampling_are_of_what_the_samplers_left(
+        self, backend: LlamaBackend, noise: Logits
+    ) -> None:
+        fields: dict[str, Any] = {"top_k": 3, "top_p": 1.0, "min_p": 0.0, "temperature": 1.0}
+        token, own, top = self.sample(backend, top_logprobs=10, post_sampling_probs=True, **fields)
+        assert set(top) == set(np.argsort(-noise)[:3].tolist())
+        assert sum(np.exp(list(top.values()))) == pytest.approx(1.0, abs=1e-5)
+        assert top[token] == own
+
+    def test_after_xtc_are_of_what_it_left(self, backend: LlamaBackend, peaks: SetLogits) -> None:
+        peaks({A: 2.0, B: 1.5, C: 1.0})
+        for seed in range(20):
+            _, _, top = self.sample(
+                backend,
+                seed=seed,
+                top_logprobs=10,
+                post_sampling_probs=True,
+                xtc_probability=1.0,
+                temperature=1.0,
+            )
+            assert set(top) == {C}
