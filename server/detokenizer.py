@@ -21,13 +21,19 @@ class Detokenizer:
                                           an incomplete character, or what may
                                           become a stop string
 
-    Bytes that are no UTF-8 become U+FFFD.
+    Bytes that are no UTF-8 become U+FFFD. The text ends with the first stop string to be
+    complete, and of several that end together with the longest: so it doesn't matter how the
+    text was cut into tokens.
     """
 
     def __init__(self, stop: tuple[str, ...] = ()) -> None:
         self._stop = tuple(word for word in stop if word)
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._held = ""
+        self.num_received = 0
+        """Characters of all text so far."""
+        self.num_released = 0
+        """Characters of it that were handed out."""
 
     @property
     def is_holding(self) -> bool:
@@ -36,20 +42,27 @@ class Detokenizer:
 
     def feed(self, piece: bytes) -> Released:
         """Add a token's bytes."""
-        return self._release(self._held + self._decoder.decode(piece))
+        return self._take(self._decoder.decode(piece))
 
     def finish(self) -> Released:
         """Release what was held back, now that nothing follows."""
-        released = self._release(self._held + self._decoder.decode(b"", final=True))
+        released = self._take(self._decoder.decode(b"", final=True))
         rest, self._held = self._held, ""
+        self.num_released += len(rest)
         return Released(released.text + rest, released.stopping_word)
+
+    def _take(self, new: str) -> Released:
+        self.num_received += len(new)
+        released = self._release(self._held + new)
+        self.num_released += len(released.text)
+        return released
 
     def _release(self, text: str) -> Released:
         if not self._stop:
             return Released(text)
-        found = [(at, word) for word in self._stop if (at := text.find(word)) >= 0]
+        found = [(at + len(word), at, word) for word in self._stop if (at := text.find(word)) >= 0]
         if found:
-            at, word = min(found, key=lambda match: match[0])
+            _, at, word = min(found)
             self._held = ""
             return Released(text[:at], word)
         keep = self._possible_stop(text)

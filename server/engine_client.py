@@ -29,6 +29,7 @@ from scheduler.protocol import (
     LoadFailed,
     Message,
     ModelInfo,
+    Prefilled,
     Ready,
     Shutdown,
     SlotReport,
@@ -64,12 +65,17 @@ class SequenceStream:
         self.submit = submit
         self.tokens: list[int] = []
         self.was_started = False
+        self.is_running = False
+        """Whether the engine that is alive now has begun with it."""
         self.num_crashes = 0
         self._events: asyncio.Queue[TimedEvent | Exception] = asyncio.Queue()
 
     def push(self, event: Event, begin: float, end: float) -> None:
-        """Take an event from the engine; a second start, after a restart, is not news."""
+        """Take an event from the engine; what a restart repeats is not news."""
+        if isinstance(event, Prefilled) and self.tokens:
+            return
         if isinstance(event, Started):
+            self.is_running = True
             if self.was_started:
                 return
             self.was_started = True
@@ -174,6 +180,11 @@ class EngineClient:
         finally:
             self._queries.pop(query_id, None)
 
+    async def wait_disconnected(self) -> None:
+        """Wait until everything that a dead engine had sent is read, or a second is over."""
+        if self._link is not None:
+            await asyncio.wait([self._link.disconnected], timeout=1.0)
+
     def engine_died(self) -> None:
         """The process is gone: keep the sequences for the next one, except repeated suspects."""
         self._is_up = False
@@ -182,7 +193,8 @@ class EngineClient:
             if not query.done():
                 query.set_exception(Unavailable("the engine restarts"))
         for stream in list(self.streams.values()):
-            stream.num_crashes += stream.was_started
+            stream.num_crashes += stream.is_running
+            stream.is_running = False
             if stream.num_crashes >= MAX_CRASHES:
                 del self.streams[stream.submit.request_id]
                 stream.fail(EngineFailed("the engine died repeatedly while running this request"))
@@ -256,9 +268,14 @@ class _Link(asyncio.Protocol):
         self._on_message = on_message
         self._frames = Frames()
         self._transport: asyncio.Transport | None = None
+        self.disconnected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one without saying so
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.disconnected.done():
+            self.disconnected.set_result(None)
 
     def data_received(self, data: bytes) -> None:
         for frame in self._frames.feed(data):

@@ -88,7 +88,8 @@ class _Answer:
         self._request = request
         self._tokenizer = tokenizer
         self._detokenizer = Detokenizer(request.stop)
-        self._pending: list[GeneratedToken] = []
+        self._pending: list[tuple[int, GeneratedToken]] = []
+        """Tokens to hand out, with the place in the text where each one's begins."""
         self._slot = -1
         self._num_cached = 0
         self._num_generated = 0
@@ -111,7 +112,7 @@ class _Answer:
         if isinstance(event, Generated):
             return self._generated(event, timed.end)
         if isinstance(event, Finished):
-            return self._finished(event)
+            return self._finished(event, timed.end)
         if isinstance(event, Started):
             self._slot, self._num_cached = event.slot, event.num_cached_tokens
             self._start = timed.begin
@@ -137,33 +138,32 @@ class _Answer:
                 continue
             piece = self._tokenizer.piece(token, special=token in self._request.visible_tokens)
             logprobs = event.logprobs[index] if event.logprobs else None
-            self._pending.append(GeneratedToken(token, piece, logprobs))
+            start = self._detokenizer.num_received
+            self._pending.append((start, GeneratedToken(token, piece, logprobs)))
             released = self._detokenizer.feed(piece)
             text += released.text
             if released.stopping_word:
-                self._drop_stopping_tokens(text)
+                self._drop_stopping_tokens()
                 return [*self._delta(text), self._ended(StopCause.WORD, released.stopping_word)]
         return self._delta(text) if text else []
 
-    def _drop_stopping_tokens(self, text: str) -> None:
-        """Keep the pending tokens that the released text needs, not those of the stop string."""
-        needed = len(text.encode())
-        kept: list[GeneratedToken] = []
-        for token in self._pending:
-            if needed <= 0:
-                break
-            kept.append(token)
-            needed -= len(token.piece)
-        self._pending = kept
+    def _drop_stopping_tokens(self) -> None:
+        """Keep the pending tokens that released text begins in, not those of the stop string."""
+        end = self._detokenizer.num_released
+        self._pending = [(start, token) for start, token in self._pending if start < end]
 
     def _delta(self, text: str) -> list[Item]:
         if not (text or self._pending):
             return []
-        tokens, self._pending = tuple(self._pending), []
+        tokens, self._pending = tuple(token for _, token in self._pending), []
         return [TextDelta(text, tokens, self._slot, self._timings())]
 
-    def _finished(self, event: Finished) -> list[Item]:
+    def _finished(self, event: Finished, now: float) -> list[Item]:
+        if self._start and not self._first:  # nothing was to be generated
+            self._first = self._last = now
         rest = self._detokenizer.finish()
+        if rest.stopping_word:
+            self._drop_stopping_tokens()
         cause = StopCause.WORD if rest.stopping_word else STOP_CAUSES[event.reason]
         is_full = event.reason is FinishReason.CONTEXT_FULL
         return [*self._delta(rest.text), self._ended(cause, rest.stopping_word, is_full)]

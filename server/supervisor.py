@@ -56,7 +56,10 @@ class EngineProcess:
         self._is_stopping = True
         process = self._process
         if process is not None and process.returncode is None:
-            self._client.shut_down()
+            if self._client.is_ready:
+                self._client.shut_down()
+            else:
+                process.kill()  # it is loading: there is nothing to finish
             try:
                 await asyncio.wait_for(process.wait(), STOP_SECONDS)
             except TimeoutError:
@@ -111,7 +114,9 @@ class EngineProcess:
                 env=_environment(os.environ),
             )
         await self._client.connect(ours, self._config)
-        return await self._process.wait()
+        code = await self._process.wait()
+        await self._client.wait_disconnected()  # its last words may say why
+        return code
 
 
 def _environment(base: Mapping[str, str]) -> dict[str, str]:

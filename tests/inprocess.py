@@ -1,0 +1,135 @@
+"""The engine's real loop on a fake backend, in a thread, at the other end of a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from scheduler.__main__ import run
+from scheduler.engine import Engine
+from scheduler.fake import FakeBackend
+from scheduler.protocol import EngineConfig, Ready, StepStats
+from scheduler.transport import ChannelClosed, CommandChannel
+from server.engine_client import EngineClient
+
+CONFIG = EngineConfig(model_path="fake.gguf")
+DEADLINE = 20.0
+"""Seconds after which a test has failed, on however slow a machine."""
+
+
+class Gate:
+    """Lets an engine do so many steps and no more; open to begin with."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._left: int | None = None
+
+    def allow(self, steps: int | None) -> None:
+        """So many more steps; None for as many as it wants."""
+        with self._changed:
+            self._left = steps
+            self._changed.notify_all()
+
+    def pass_through(self) -> None:
+        """Called by the engine before each step."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._left != 0, timeout=DEADLINE)
+            if self._left is not None:
+                self._left -= 1
+
+
+class EngineThread:
+    """One life of an engine, with `socket` for the client's end."""
+
+    def __init__(self, backend: FakeBackend, gate: Gate) -> None:
+        self.backend = backend
+        self.socket, theirs = socket.socketpair()
+        self.engine = Engine(_gated(backend, gate), time.monotonic, itl_target=0.1)
+        self._gate = gate
+        self._channel = CommandChannel(theirs)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        with contextlib.suppress(ChannelClosed):
+            self._channel.send(Ready(self.backend.info))
+            run(self.engine, self._channel)
+        self._channel.close()
+
+    def join(self) -> None:
+        """Wait for its end."""
+        self._gate.allow(None)
+        self._thread.join(DEADLINE)
+        assert not self._thread.is_alive()
+
+
+def _gated(backend: FakeBackend, gate: Gate) -> FakeBackend:
+    fails = backend.fail_on
+
+    def fail_on(chunks: object) -> bool:
+        gate.pass_through()
+        return fails(chunks)  # type: ignore[arg-type]
+
+    backend.fail_on = fail_on
+    return backend
+
+
+class Pair:
+    """A client and the engine that it talks to at the moment."""
+
+    def __init__(self, make_backend: Callable[[], FakeBackend]) -> None:
+        self.steps: list[StepStats] = []
+        self.client = EngineClient(self.steps.append)
+        self.gate = Gate()
+        self._make_backend = make_backend
+        self.lives: list[EngineThread] = []
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that is alive."""
+        return self.lives[-1].engine
+
+    async def start_engine(self) -> None:
+        """Begin the next life."""
+        life = EngineThread(self._make_backend(), self.gate)
+        self.lives.append(life)
+        await self.client.connect(life.socket, CONFIG)
+        await wait_until(lambda: self.client.is_ready)
+
+    async def kill_engine(self) -> None:
+        """End a life without a word, as a killed process would."""
+        self.client.engine_died()
+        await asyncio.to_thread(self.lives[-1].join)
+
+    async def stop(self) -> None:
+        """End in good order."""
+        self.client.shut_down()
+        await asyncio.to_thread(self.lives[-1].join)
+        self.client.engine_died()
+        await asyncio.sleep(0)
+
+
+async def wait_until(condition: Callable[[], bool]) -> None:
+    """Poll until something is true."""
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened"
+        await asyncio.sleep(0.002)
+
+
+@asynccontextmanager
+async def engine_pair(
+    make_backend: Callable[[], FakeBackend] = FakeBackend,
+) -> AsyncIterator[Pair]:
+    """A client with a running engine."""
+    pair = Pair(make_backend)
+    await pair.start_engine()
+    try:
+        yield pair
+    finally:
+        await pair.stop()
