@@ -142,27 +142,11 @@ class ChatTemplate:
         if tools and not template.capabilities.tools:
             messages = _with_instructions(messages, instructions(tools, _syntax(template)))
             tools = None
+        chosen = self._thinking(template, variables or {})
+        options = {"tools": tools, "documents": documents, **chosen}
         if continue_final_message:
-            messages = _marked(messages)
-        values = {
-            **self._thinking(template, variables or {}),
-            "messages": adapt(messages, template.capabilities, _syntax(template)),
-            "tools": list(tools) if tools else None,
-            "documents": list(documents) if documents else None,
-            "add_generation_prompt": add_generation_prompt and not continue_final_message,
-        }
-        text = _rendered(template, values)
-        if not continue_final_message:
-            return text
-        end = text.rfind(_CUT)
-        if end >= 0:
-            return text[:end]
-        return self._continued(messages, tools=tools, documents=documents, variables=variables)
-
-    def _continued(self, messages: Sequence[Mapping[str, Any]], **options: Any) -> str:
-        """The prompt for a template that reworks the last message: its text after the opening."""
-        opening = self.render(messages[:-1], **options)
-        return opening + str(messages[-1]["content"]).removesuffix(_CUT)
+            return _continued(template, messages, options)
+        return _rendered(template, messages, options, add_generation_prompt=add_generation_prompt)
 
     def _thinking(self, template: JinjaTemplate, variables: Mapping[str, Any]) -> dict[str, Any]:
         """All variables; reasoning is on unless turned off, by whatever name the template has."""
@@ -232,11 +216,17 @@ def _special_text(tokenizer: Tokenizer, token: int | None) -> str:
     return tokenizer.piece(token, special=True).decode("utf-8", "replace")
 
 
-def _rendered(template: JinjaTemplate, values: Mapping[str, Any]) -> str:
+def _rendered(
+    template: JinjaTemplate,
+    messages: Sequence[Mapping[str, Any]],
+    variables: Mapping[str, Any],
+    *,
+    add_generation_prompt: bool,
+) -> str:
+    adapted = adapt(messages, template.capabilities, _syntax(template))
+    chat = {"messages": adapted, "add_generation_prompt": add_generation_prompt}
     try:
-        return template.render(values)
-    except InvalidRequest:
-        raise
+        return template.render({**variables, **chat})
     except TemplateRefusal as error:
         raise InvalidRequest(str(error), param="messages") from error
     except Exception as error:
@@ -244,6 +234,27 @@ def _rendered(template: JinjaTemplate, values: Mapping[str, Any]) -> str:
         # it raises, this conversation can't be rendered, and the next one may well be.
         message = f"the model's chat template can't render these messages: {error}"
         raise InvalidRequest(message, param="messages") from error
+
+
+def _continued(
+    template: JinjaTemplate, messages: Sequence[Mapping[str, Any]], variables: Mapping[str, Any]
+) -> str:
+    """The prompt up to the end of the last message's text.
+
+    Where the template would rework that text, it comes as it is after the opening of an answer.
+    """
+    marked = _marked(messages)
+    text = text_of(messages[-1].get("content"))
+    markers = template.reasoning_markers
+    if markers is None or not markers.left_open_in(text):
+        rendered = _rendered(template, marked, variables, add_generation_prompt=False)
+        end = rendered.rfind(_CUT)
+        if end >= 0:
+            return rendered[:end]
+    opening = _rendered(template, messages[:-1], variables, add_generation_prompt=True)
+    if markers is not None and markers.opened_by(opening):
+        text = text.lstrip().removeprefix(markers.opening).lstrip("\n")
+    return opening + text
 
 
 def _with_instructions(

@@ -21,6 +21,10 @@ class ReasoningMarkers:
         """Whether the answer begins inside the thinking, because the prompt ends there."""
         return prompt.rstrip().endswith(self.opening.rstrip())
 
+    def left_open_in(self, text: str) -> bool:
+        """Whether `text` is thinking that hasn't ended."""
+        return text.lstrip().startswith(self.opening) and self.closing not in text
+
 
 KNOWN_MARKERS: Sequence[ReasoningMarkers] = (
     ReasoningMarkers("<seed:think>", "</seed:think>"),

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,8 +55,10 @@ def _bare(*prefixes: str) -> MakeParser:
     return lambda schemas: BareCalls(schemas.keys(), prefixes=prefixes)
 
 
-def _named(opening: str, header: str, **marks: str) -> MakeParser:
-    return lambda schemas: NamedCalls(opening, header, **marks)
+def _named(
+    opening: str, header: str, *, section: str = "", ends: Sequence[str] = (), closing: str = ""
+) -> MakeParser:
+    return lambda schemas: NamedCalls(opening, header, section=section, ends=ends, closing=closing)
 
 
 def _buffered(opening: str, closing: str, translate: Callable[[str], list[Call]]) -> MakeParser:
@@ -118,7 +120,7 @@ DEEPSEEK_R1 = ToolFormat(
         "<｜tool▁call▁begin｜>",
         rf"<｜tool▁sep｜>\s*{_WORD}",
         section="<｜tool▁calls▁begin｜>",
-        noise=r"```|<｜tool▁call▁end｜>",
+        ends=("```", "<｜tool▁call▁end｜>"),
         closing="<｜tool▁calls▁end｜>",
     ),
     CallSyntax(
@@ -137,7 +139,7 @@ DEEPSEEK_V3 = ToolFormat(
         "<｜tool▁call▁begin｜>",
         rf"^\s*{_WORD}\s*<｜tool▁sep｜>",
         section="<｜tool▁calls▁begin｜>",
-        noise=r"<｜tool▁call▁end｜>",
+        ends=("<｜tool▁call▁end｜>",),
         closing="<｜tool▁calls▁end｜>",
     ),
     CallSyntax(
@@ -156,7 +158,7 @@ KIMI = ToolFormat(
         "<|tool_call_begin|>",
         rf"^\s*(functions\.)?{_WORD}?(:\d+)?\s*<\|tool_call_argument_begin\|>",
         section="<|tool_calls_section_begin|>",
-        noise=r"<\|tool_call_end\|>",
+        ends=("<|tool_call_end|>",),
         closing="<|tool_calls_section_end|>",
     ),
     CallSyntax(
@@ -175,7 +177,7 @@ SOLAR = ToolFormat(
         "<|tool_call:begin|>",
         rf"<\|tool_call:name\|>{_WORD}<\|tool_call:args\|>",
         section="<|tool_calls|>",
-        noise=r"<\|tool_call:end\|>",
+        ends=("<|tool_call:end|>",),
         closing="<|calls|>",
     ),
     CallSyntax(

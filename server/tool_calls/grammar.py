@@ -10,6 +10,7 @@ from typing import Any
 
 from server.reasoning import ReasoningMarkers
 from server.tokenizer import Tokenizer
+from server.tool_calls.control_tokens import control_token
 from server.tool_calls.syntax import (
     BREAK,
     KEY,
@@ -23,7 +24,6 @@ from server.tool_calls.syntax import (
 _PLACEHOLDERS = re.compile(f"({NUMBER}|{BREAK})")
 _PATTERNS = {NUMBER: "/[0-9]+/", BREAK: r"/\n?/"}
 _ANY_TEXT = "/(?s:.*)/"
-_BREAK = r"/\n{0,2}/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +46,15 @@ class CallRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThinkingRules:
-    """Thinking that may come first (`is_open`: that the prompt has begun)."""
+    """Thinking that may come first."""
 
     markers: ReasoningMarkers
     is_open: bool
+    """The prompt has begun it, so it must be ended."""
+    after: str = BREAK * 2
+    """What follows it."""
+    before_text: str = ""
+    """What opens an answer that is no call."""
 
 
 class AnswerGrammar:
@@ -72,7 +77,8 @@ class AnswerGrammar:
         if calls is not None:
             choices.append(self._calls(calls, after_text=schema is None))
         if schema is not None:
-            choices.append(self._rule("schema", f"%json {schema}"))
+            before = self._literal(thinking.before_text) if thinking else ""
+            choices.append(self._rule("schema", f"{before} %json {schema}"))
         elif calls is None or not calls.is_required:
             choices.append(self._rule("text", _ANY_TEXT))
         body = self._rule("body", " | ".join(choices))
@@ -81,9 +87,10 @@ class AnswerGrammar:
 
     def _thinking(self, rules: ThinkingRules) -> str:
         end = self._until("thought", rules.markers.closing)
+        after = self._literal(rules.after)
         if rules.is_open:
-            return f"{end} {_BREAK}"
-        thinking = f"{self._literal(rules.markers.opening)} {end} {_BREAK}"
+            return f"{end} {after}"
+        thinking = f"{self._literal(rules.markers.opening)} {end} {after}"
         return self._rule("thinking", thinking) + "?"
 
     def _calls(self, rules: CallRules, *, after_text: bool) -> str:
@@ -131,7 +138,7 @@ class AnswerGrammar:
 
     def _until(self, name: str, marker: str) -> str:
         """Any text up to the marker's first occurrence, the marker included."""
-        token = self._control_token(marker)
+        token = control_token(marker, self._tokenizer)
         if token is not None:
             return self._rule(name, f"{_ANY_TEXT} <[{token}]>")
         self._rules.append(f"{name}[suffix={json.dumps(marker)}]: {_ANY_TEXT}")
@@ -147,7 +154,7 @@ class AnswerGrammar:
     def _pieces(self, text: str) -> Iterable[str]:
         run = ""
         for part in MARK.split(text):
-            token = self._control_token(part) if MARK.fullmatch(part) else None
+            token = control_token(part, self._tokenizer) if MARK.fullmatch(part) else None
             if token is None:
                 run += part
                 continue
@@ -155,13 +162,6 @@ class AnswerGrammar:
             run = ""
             yield f"<[{token}]>"
         yield from _quoted(run)
-
-    def _control_token(self, text: str) -> int | None:
-        """The id of the control token that is spelled like `text`, if there is one."""
-        tokens = self._tokenizer.tokenize(text, add_special=False, parse_special=True)
-        if len(tokens) != 1 or self._tokenizer.piece(tokens[0]):
-            return None
-        return tokens[0]
 
 
 def _quoted(text: str) -> Iterable[str]:

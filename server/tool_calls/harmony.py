@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from server.reasoning import ReasoningMarkers
 from server.tool_calls.events import AnswerEvent, CallArguments, CallStarted, Content, Reasoning
 from server.tool_calls.scanner import MarkerScanner
 
@@ -16,6 +17,15 @@ MARKS = (
     "<|call|>",
     "<|return|>",
 )
+ANALYSIS = ReasoningMarkers("<|channel|>analysis<|message|>", "<|end|>")
+"""The model's thinking."""
+
+NEXT_MESSAGE = "<|start|>assistant"
+"""Between the thinking and what follows it."""
+
+FINAL = "<|channel|>final<|message|>"
+"""Begins what the user is to read."""
+
 _ENDS = frozenset({"<|start|>", "<|end|>", "<|call|>", "<|return|>"})
 _RECIPIENT = re.compile(r"\bto=(?:functions\.)?([\w.\-]+)")
 _CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)")

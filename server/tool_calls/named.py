@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Sequence
 
 from server.tool_calls.events import AnswerEvent, CallArguments, CallStarted, Content
 from server.tool_calls.json_text import JsonText
@@ -20,18 +21,26 @@ class _State(enum.Enum):
 class NamedCalls:
     """Text in which `opening` announces a header with the tool's name, then a JSON object.
 
-    The calls may stand in a section of their own, from `section` to `closing`. What `noise`
-    matches after a call's arguments are the format's own marks; anything else is text.
+    The calls may stand in a section of their own, from `section` to `closing`. The `ends` may
+    follow a call's arguments; anything else there is text.
     """
 
     def __init__(
-        self, opening: str, header: str, *, section: str = "", noise: str = "", closing: str = ""
+        self,
+        opening: str,
+        header: str,
+        *,
+        section: str = "",
+        ends: Sequence[str] = (),
+        closing: str = "",
     ) -> None:
         """`header` is a regular expression with a group `name`, matched up to the arguments."""
         self._header = re.compile(header, re.DOTALL)
-        self._noise = re.compile(noise) if noise else None
-        self._markers = MarkerScanner(opening, *filter(None, [section, closing]))
+        marks = [opening, *filter(None, [section, closing])]
+        self._marks = MarkerScanner(*marks)
+        self._marks_after = MarkerScanner(*marks, *ends)
         self._opening = opening
+        self._ends = frozenset(ends)
         self._text = SpaceHolder()
         self._state = _State.TEXT
         self._held = ""
@@ -52,20 +61,19 @@ class NamedCalls:
         events: list[AnswerEvent] = []
         if self._state is _State.HEADER:
             self._end_header(events)
-        self._content(self._markers.flush(), events)
+        self._content(self._marks.flush() or self._marks_after.flush(), events)
         space = self._text.flush()
         return [*events, Content(space)] if space else events
 
     def _feed_text(self, text: str, events: list[AnswerEvent]) -> str:
-        before, marker, rest = self._markers.feed(text)
-        if self._state is _State.AFTER and self._noise:
-            before = self._noise.sub("", before)
+        scanner = self._marks if self._state is _State.TEXT else self._marks_after
+        before, marker, rest = scanner.feed(text)
         self._content(before, events)
         if marker == self._opening:
             self._text.drop()
             self._held = ""
             self._state = _State.HEADER
-        elif marker:
+        elif marker and marker not in self._ends:
             self._state = _State.TEXT
         return rest
 
