@@ -166,13 +166,14 @@ def write_f16(shape: Shape, tokenizer: list[Entry], path: Path) -> None:
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
+    _say(f"drawing {total / 1e6:.0f}M random weights for {shape.name} ...")
     done = 0
     for tensor in weights:
         writer.write_tensor_data(_draw(shape, tensor, silent))
         done += tensor.size
-        _show(f"{shape.name}: {total / 1e6:.0f}M random weights, {100 * done / total:.0f}%")
+        _show(f"\r{100 * done / total:3.0f}%")
     writer.close()
-    _say("")
+    _show("\n")
 
 
 def _write_header(writer: GGUFWriter, shape: Shape, tokenizer: list[Entry]) -> None:
@@ -301,9 +302,9 @@ def quantize(source: Path, target: Path, kind: str) -> None:
 
 
 def _show(text: str) -> None:
-    """A line that the next one overwrites, on a terminal only."""
+    """Progress within a line, on a terminal only."""
     if sys.stderr.isatty():
-        sys.stderr.write(f"\r{text}")
+        sys.stderr.write(text)
         sys.stderr.flush()
 
 

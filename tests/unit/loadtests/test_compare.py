@@ -63,10 +63,7 @@ def test_both_sides_in_alternating_order(
 ) -> None:
     good = server(tmp_path)
     out = tmp_path / "out.json"
-    assert (
-        compare.main(arguments(good, good, "--clients", "1,2", "--rounds", "2", "--json", str(out)))
-        == 0
-    )
+    assert compare.main(arguments(good, good, *LONG, "--json", str(out))) == 0
     printed = capsys.readouterr()
     order = [
         line.split(" · ")[3].split(" ...")[0]
