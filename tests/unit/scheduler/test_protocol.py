@@ -12,12 +12,15 @@ from scheduler.protocol import (
     Abort,
     Codec,
     Command,
+    EngineConfig,
     Event,
     Finished,
     FinishReason,
+    Frames,
     Generated,
     Heartbeat,
     Inspect,
+    Load,
     LoadFailed,
     Message,
     ModelInfo,
@@ -91,7 +94,9 @@ def test_a_constraint_survives_the_wire(constraint: Constraint) -> None:
     assert _command(submit) == submit
 
 
-@pytest.mark.parametrize("command", [Abort([1, 2]), Inspect(3), Shutdown()], ids=repr)
+@pytest.mark.parametrize(
+    "command", [Load(EngineConfig(model_path="a")), Abort([1, 2]), Inspect(3), Shutdown()], ids=repr
+)
 def test_a_command_survives_the_wire(command: Command) -> None:
     assert _command(command) == command
 
@@ -112,8 +117,8 @@ def test_a_command_survives_the_wire(command: Command) -> None:
     ids=lambda message: type(message).__name__,
 )
 def test_a_message_survives_the_wire(message: Message) -> None:
-    codec = Codec()
-    assert codec.decode_message(codec.encode(message)) == message
+    (frame,) = Frames().feed(Codec().frame(message))
+    assert Codec().decode_message(frame) == message
 
 
 @given(st.binary(max_size=64))
@@ -127,11 +132,28 @@ def test_bytes_that_are_no_message_are_refused(data: bytes) -> None:
 
 
 def test_a_command_is_not_a_message() -> None:
-    codec = Codec()
+    (frame,) = Frames().feed(Codec().frame(Abort([1])))
     with pytest.raises(msgspec.ValidationError):
-        codec.decode_message(codec.encode(Abort([1])))
+        Codec().decode_message(frame)
+
+
+@given(st.lists(st.lists(st.integers(0, 2**31), max_size=50), max_size=5), st.data())
+@settings(deadline=None)
+def test_frames_are_found_however_the_stream_was_cut(
+    aborts: list[list[int]], data: st.DataObject
+) -> None:
+    codec = Codec()
+    commands = [Abort(ids) for ids in aborts]
+    stream = b"".join(codec.frame(command) for command in commands)
+    frames = Frames()
+    received = []
+    while stream:
+        size = data.draw(st.integers(1, len(stream)))
+        received += frames.feed(stream[:size])
+        stream = stream[size:]
+    assert [codec.decode_command(frame) for frame in received] == commands
 
 
 def _command(command: Command) -> Command:
-    codec = Codec()
-    return codec.decode_command(codec.encode(command))
+    (frame,) = Frames().feed(Codec().frame(command))
+    return Codec().decode_command(frame)
