@@ -7,16 +7,17 @@ loop. All of them raise `GrammarError`.
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 
 from llguidance import LLMatcher
 
-from grammars import gbnf, limits
-from grammars.constraint import Constraint, GbnfGrammar, LLGuidanceGrammar
+from grammars import gbnf, library, limits
+from grammars.constraint import Constraint, GbnfGrammar, LazyConstraint, LLGuidanceGrammar
 from grammars.errors import GrammarError
 from grammars.gbnf_lark import GrammarTokens, check, to_lark, uses_vocabulary
 from grammars.gbnf_llama import refuse_for_llama
-from grammars.json_schema import check_schema
+from grammars.json_schema import check_schema, subschemas
 from grammars.sandbox import sandbox
 
 _ANY_JSON_OBJECT = {
@@ -32,13 +33,44 @@ def from_json_schema(schema: object) -> Constraint:
     The JSON is written on one line with `, ` and `: ` as separators, unless the schema's
     top-level `x-guidance` says otherwise, and an object's properties come in the schema's order.
     """
-    source = check_schema(schema)
-    return _compile_json_schema(source)
+    try:
+        return _compile_json_schema(check_schema(schema))
+    except GrammarError as error:
+        if error.path is not None:
+            raise
+        raise GrammarError(error.message, _place_of(error.message, schema)) from error
 
 
 @functools.lru_cache(maxsize=256)
 def _compile_json_schema(source: str) -> Constraint:
     return _checked(LLMatcher.grammar_from_json_schema(source))
+
+
+def _place_of(message: str, schema: object) -> str:
+    """The innermost part of a schema that is refused with the same message, as a JSON pointer.
+
+    llguidance doesn't say where an error is. Gives up looking after `MAX_ERROR_SEARCH` parts.
+    """
+    shared = {key: schema[key] for key in ("$defs", "definitions") if key in schema}  # type: ignore[index,operator]
+    path = ""
+    found: tuple[str, object] | None = ("", schema)
+    left = limits.MAX_ERROR_SEARCH
+    while found is not None and left > 0:
+        path += found[0]
+        parts = list(itertools.islice(subschemas(found[1]), left))
+        left -= len(parts)
+        found = next((part for part in parts if _is_refused(part[1], shared, message)), None)
+    return path
+
+
+def _is_refused(schema: object, shared: dict[str, object], message: str) -> bool:
+    if not isinstance(schema, dict):
+        return False
+    try:
+        _compile_json_schema(check_schema({**shared, **schema}))
+    except GrammarError as error:
+        return error.message == message
+    return False
 
 
 @functools.cache
@@ -68,7 +100,7 @@ def from_choices(choices: list[str]) -> Constraint:
 @functools.lru_cache(maxsize=256)
 def from_lark(text: str) -> Constraint:
     """A grammar in llguidance's dialect of Lark."""
-    _limit_bytes(text, limits.MAX_GRAMMAR_BYTES, "the grammar")
+    _limit_bytes(text, limits.MAX_LARK_BYTES, "the grammar")
     return _checked(LLMatcher.grammar_from_lark(text))
 
 
@@ -95,8 +127,30 @@ def _translated(lark: str) -> Constraint:
 
 
 def named(name: str) -> Constraint:
-    """One of the grammars that are shipped with llamapack."""
-    raise GrammarError(f"there is no grammar named {name!r}")
+    """One of the grammars that are shipped with llamapack; see `grammars.library`."""
+    return from_gbnf(library.find(name).text)
+
+
+def lazy(
+    constraint: Constraint,
+    *,
+    words: tuple[str, ...] = (),
+    tokens: tuple[int, ...] = (),
+    keep_trigger: bool = True,
+) -> Constraint:
+    """Free text until one of `words` or `tokens`, and `constraint` from there on.
+
+    `keep_trigger` says whether the constraint describes the trigger too.
+    """
+    if isinstance(constraint, LazyConstraint):
+        raise GrammarError("a lazy constraint can't wait for a second trigger")
+    if not (words or tokens):
+        raise GrammarError("a lazy constraint needs a trigger")
+    if "" in words:
+        raise GrammarError("a trigger can't be an empty text")
+    for word in words:
+        _limit_bytes(word, limits.MAX_TRIGGER_BYTES, "a trigger")
+    return LazyConstraint(constraint, words, tokens, keep_trigger)
 
 
 def _limit_bytes(text: str, limit: int, what: str) -> None:

@@ -15,7 +15,7 @@ MAX_COPIES = 8
 """Repetitions up to this count are spelled out; beyond, a loop stands for any number."""
 
 
-class AutomatonTooLarge(Exception):  # noqa: N818
+class AutomatonTooLarge(Exception):
     """Looking for conflicts takes more than it is worth."""
 
 

@@ -21,8 +21,8 @@ class GrammarTokens(Protocol):
         """The tokens that end a generation."""
         ...
 
-    def find(self, text: str) -> int | None:
-        """The one token that this text, `<` and `>` included, is; None if there is none."""
+    def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
+        """Split a text; `parse_special` reads control tokens that are spelled in it."""
         ...
 
 
@@ -72,10 +72,10 @@ class _TokenWriter:
         if isinstance(token, int):
             return token
         assert self._tokens is not None
-        token_id = self._tokens.find(token)
-        if token_id is None:
+        token_ids = self._tokens.tokenize(token, add_special=False, parse_special=True)
+        if len(token_ids) != 1:
             raise GrammarError(f"{token} is not one token of this model's vocabulary")
-        return token_id
+        return token_ids[0]
 
 
 class _Writer:

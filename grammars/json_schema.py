@@ -1,11 +1,28 @@
-"""What of JSON Schema is honoured; everything else is refused by name and place."""
+"""What of a JSON Schema is honoured; everything else is refused by name and place."""
 
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import unquote
 
 from grammars import limits
 from grammars.errors import GrammarError
+from grammars.json_keywords import (
+    APPLICATORS,
+    COUNTS,
+    FORMATS,
+    FREE_FORMATS,
+    UNSUPPORTED,
+    VALUES,
+    Below,
+    has_no_effect,
+    meant,
+)
+
+Schema = dict[str, Any]
 
 _FIXED_WHITESPACE = {
     "item_separator": ", ",
@@ -14,14 +31,217 @@ _FIXED_WHITESPACE = {
 }
 """One spelling of everything between two values, so that a schema's fixed parts are forced."""
 
+_OPTIONS = frozenset(
+    {
+        "coerce_one_of",
+        "item_separator",
+        "key_separator",
+        "whitespace_flexible",
+        "whitespace_pattern",
+    }
+)
+"""What a schema's `x-guidance` may set; the others would drop keywords silently."""
+
 
 def check_schema(schema: object) -> str:
-    """Return the schema as compact JSON text, or raise `GrammarError`."""
+    """Return the schema as compact JSON text, as llguidance shall get it.
+
+    `schema` is a parsed JSON value. Raises `GrammarError` with a JSON pointer.
+    """
     if not isinstance(schema, (dict, bool)):
-        raise GrammarError("a schema is an object or a boolean")
-    root = {} if schema is True else {"not": {}} if schema is False else schema
-    options = {**_FIXED_WHITESPACE, **root.get("x-guidance", {})}
-    text = json.dumps({**root, "x-guidance": options}, separators=(",", ":"))
-    if len(text) > limits.MAX_SCHEMA_BYTES:
-        raise GrammarError("the schema is too large")
+        raise GrammarError("a schema is an object or a boolean", "")
+    if schema is False:
+        raise GrammarError("nothing is valid for the schema false", "")
+    _check_size(schema)
+    root: Schema = {} if schema is True else schema
+    kept = _Checker(root).checked()
+    kept["x-guidance"] = {**_FIXED_WHITESPACE, **_options(root)}
+    text = json.dumps(kept, separators=(",", ":"), ensure_ascii=False)
+    if len(text.encode()) > limits.MAX_SCHEMA_BYTES:
+        raise GrammarError(f"the schema has more than {limits.MAX_SCHEMA_BYTES} bytes", "")
     return text
+
+
+def subschemas(schema: object) -> Iterator[tuple[str, object]]:
+    """The schemas directly inside of one, with their places relative to it."""
+    if not isinstance(schema, dict):
+        return
+    for keyword, below in APPLICATORS.items():
+        value = schema.get(keyword)
+        if isinstance(value, list) and (below is Below.SCHEMAS or keyword == "items"):
+            yield from ((f"/{keyword}/{index}", item) for index, item in enumerate(value))
+        elif isinstance(value, dict) and below is Below.MAP:
+            yield from ((f"/{keyword}/{_escape(name)}", item) for name, item in value.items())
+        elif value is not None and below is Below.SCHEMA:
+            yield f"/{keyword}", value
+
+
+def _check_size(schema: object) -> None:
+    """Bound everything that later steps take time for."""
+    todo: list[tuple[object, str, int]] = [(schema, "", 1)]
+    num_nodes = num_bytes = 0
+    while todo:
+        node, path, depth = todo.pop()
+        num_nodes += 1
+        if num_nodes > limits.MAX_SCHEMA_NODES:
+            raise GrammarError(f"the schema has more than {limits.MAX_SCHEMA_NODES} values", "")
+        if depth > limits.MAX_SCHEMA_DEPTH:
+            raise GrammarError(f"nested deeper than {limits.MAX_SCHEMA_DEPTH} levels", path[:200])
+        num_bytes += _check_scalar(node, path)
+        if num_bytes > limits.MAX_SCHEMA_BYTES:
+            raise GrammarError(f"the schema has more than {limits.MAX_SCHEMA_BYTES} bytes", "")
+        if isinstance(node, dict):
+            num_bytes += sum(_check_scalar(key, path) for key in node)
+            todo.extend((item, f"{path}/{_escape(key)}", depth + 1) for key, item in node.items())
+        elif isinstance(node, list):
+            todo.extend((item, f"{path}/{i}", depth + 1) for i, item in enumerate(node))
+
+
+def _check_scalar(node: object, path: str) -> int:
+    """The size of a text in bytes, else 0. Raises `GrammarError` for what JSON has no form for."""
+    if isinstance(node, str):
+        try:
+            return len(node.encode())
+        except UnicodeEncodeError:
+            raise GrammarError("a text that is not valid Unicode", path) from None
+    if isinstance(node, float) and not math.isfinite(node):
+        raise GrammarError(f"{node} is not a JSON number", path)
+    if node is not None and not isinstance(node, (bool, int, float, dict, list)):
+        raise GrammarError(f"a {type(node).__name__} is not a JSON value", path)
+    return 0
+
+
+def _options(root: Schema) -> Mapping[str, object]:
+    options = root.get("x-guidance", {})
+    if not isinstance(options, dict):
+        raise GrammarError("must be an object", "/x-guidance")
+    for name in options:
+        if name not in _OPTIONS:
+            raise GrammarError(
+                f"the option {name!r} is not supported", f"/x-guidance/{_escape(name)}"
+            )
+    return options
+
+
+class _Checker:
+    """Visits the schemas of a document, and those that references lead to."""
+
+    def __init__(self, root: Schema) -> None:
+        self._root = root
+        self._has_ids = False
+
+    def checked(self) -> Schema:
+        """The document without keywords that have no effect. Raises `GrammarError`."""
+        document: Schema = json.loads(json.dumps(self._root))
+        self._root = document
+        self._has_ids = any(_names_itself(node) for node in _objects(document))
+        todo: list[tuple[str, object]] = [("", document)]
+        seen: set[int] = set()
+        while todo:
+            path, schema = todo.pop()
+            if isinstance(schema, bool) or id(schema) in seen:
+                continue
+            seen.add(id(schema))
+            if not isinstance(schema, dict):
+                raise GrammarError("a schema is an object or a boolean", path)
+            self._check(path, schema)
+            if (target := self._target(path, schema)) is not None:
+                todo.append(target)
+            todo.extend((path + place, below) for place, below in subschemas(schema))
+        return document
+
+    def _check(self, path: str, schema: Schema) -> None:
+        for keyword in list(schema):
+            place = f"{path}/{_escape(keyword)}"
+            if keyword in UNSUPPORTED:
+                if not has_no_effect(keyword, schema):
+                    raise GrammarError(f"the keyword {keyword!r} is not supported", place)
+                if keyword not in ("if", "then", "else", "minContains", "maxContains"):
+                    del schema[keyword]
+            elif keyword in APPLICATORS:
+                _check_applicator(keyword, schema[keyword], place)
+            elif keyword in VALUES:
+                is_right, what = VALUES[keyword]
+                if not is_right(schema[keyword]):
+                    raise GrammarError(f"{keyword!r} must be {what}", place)
+            elif keyword not in ("const", "id") and (name := meant(keyword)) is not None:
+                raise GrammarError(f"{keyword!r} is no keyword; is {name!r} meant?", place)
+        _drop_idle(schema)
+        _settle_format(path, schema)
+        for keyword in COUNTS & schema.keys():
+            schema[keyword] = int(schema[keyword])
+
+    def _target(self, path: str, schema: Schema) -> tuple[str, object] | None:
+        """Where the schema's `$ref` leads, if that is a place in this document."""
+        reference = schema.get("$ref")
+        if reference is None:
+            return None
+        place = f"{path}/$ref"
+        if not reference.startswith("#"):
+            if not self._has_ids:
+                raise GrammarError(f"{reference!r} is outside of this schema", place)
+            return None  # llguidance knows what `$id` made of it
+        pointer = unquote(reference[1:])
+        if pointer and not pointer.startswith("/"):
+            return None  # an anchor
+        if self._has_ids:
+            return None  # relative to the nearest `$id`
+        return pointer, self._resolve(pointer, place)
+
+    def _resolve(self, pointer: str, place: str) -> object:
+        node: Any = self._root
+        for part in pointer.split("/")[1:]:
+            key = part.replace("~1", "/").replace("~0", "~")
+            try:
+                node = node[int(key)] if isinstance(node, list) else node[key]
+            except (KeyError, IndexError, ValueError, TypeError):
+                raise GrammarError(f"'#{pointer}' does not exist", place) from None
+        return node
+
+
+def _check_applicator(keyword: str, value: object, place: str) -> None:
+    match APPLICATORS[keyword]:
+        case Below.MAP if not isinstance(value, dict):
+            raise GrammarError(f"{keyword!r} must be an object", place)
+        case Below.SCHEMAS if not (isinstance(value, list) and value):
+            raise GrammarError(f"{keyword!r} must be a list that is not empty", place)
+    if isinstance(value, dict) and keyword == "properties" and len(value) > limits.MAX_PROPERTIES:
+        raise GrammarError(f"more than {limits.MAX_PROPERTIES} properties", place)
+
+
+def _drop_idle(schema: Schema) -> None:
+    """Remove the conditional keywords whose partners are absent: they have no effect."""
+    for keyword in ("if", "then", "else", "minContains", "maxContains"):
+        schema.pop(keyword, None)
+
+
+def _settle_format(path: str, schema: Schema) -> None:
+    """Remove a format that excludes nothing; refuse one that isn't enforced."""
+    name = schema.get("format")
+    if name is None or name in FORMATS:
+        return
+    types = schema.get("type", "string")
+    if name in FREE_FORMATS or "string" not in (types if isinstance(types, list) else [types]):
+        del schema["format"]  # formats of numbers are hints about their storage
+    else:
+        raise GrammarError(f"the format {name!r} is not supported", f"{path}/format")
+
+
+def _names_itself(schema: Schema) -> bool:
+    return any(isinstance(schema.get(keyword), str) for keyword in ("$id", "id"))
+
+
+def _objects(node: object) -> Iterator[Schema]:
+    """All objects in a JSON value."""
+    todo: list[object] = [node]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, dict):
+            yield node
+            todo.extend(node.values())
+        elif isinstance(node, list):
+            todo.extend(node)
+
+
+def _escape(key: str) -> str:
+    return key.replace("~", "~0").replace("/", "~1")

@@ -11,13 +11,20 @@ import llguidance
 MAX_SCHEMA_BYTES = 1 << 20
 """Of a schema as compact JSON, in UTF-8."""
 
-MAX_GRAMMAR_BYTES = 64 << 10
-"""Of Lark or GBNF text."""
+MAX_ERROR_SEARCH = 200
+"""Parts of a refused schema that are tried one by one, to say which of them is wrong."""
+
+MAX_LARK_BYTES = 2 << 20
+"""Of Lark text, with the JSON Schemas in it."""
+
+MAX_GRAMMAR_BYTES = 128 << 10
+"""Of GBNF text."""
 
 MAX_REGEX_BYTES = 8 << 10
 """Of a regular expression; a thousand optional items take 20 MB, and it grows quadratically."""
 
 MAX_CHOICES = 10_000
+MAX_TRIGGER_BYTES = 1 << 10
 
 MAX_SCHEMA_DEPTH = 100
 """Nested objects and arrays in the JSON of a schema."""

@@ -1,0 +1,177 @@
+"""The keywords of JSON Schema: what becomes of each, and what its value must look like."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+
+from grammars import limits
+
+TYPES = ("null", "boolean", "object", "array", "number", "string", "integer")
+
+FORMATS = (
+    "date",
+    "date-time",
+    "duration",
+    "email",
+    "hostname",
+    "ipv4",
+    "ipv6",
+    "time",
+    "unknown",
+    "uri",
+    "uuid",
+)
+"""Of strings, the ones that llguidance enforces."""
+
+FREE_FORMATS = frozenset(
+    {
+        "binary",
+        "directory-path",
+        "file-path",
+        "html",
+        "markdown",
+        "multiline",
+        "password",
+        "path",
+        "text",
+        "textarea",
+    }
+)
+"""Formats that say how to show or read a string, and exclude none."""
+
+
+class Below(enum.Enum):
+    """Where a keyword's value has schemas in it."""
+
+    NOTHING = enum.auto()
+    SCHEMA = enum.auto()
+    SCHEMAS = enum.auto()
+    """A list of them."""
+    MAP = enum.auto()
+    """An object of them."""
+
+
+APPLICATORS = {
+    "$defs": Below.MAP,
+    "definitions": Below.MAP,
+    "properties": Below.MAP,
+    "patternProperties": Below.MAP,
+    "additionalProperties": Below.SCHEMA,
+    "additionalItems": Below.SCHEMA,
+    "items": Below.SCHEMA,
+    "prefixItems": Below.SCHEMAS,
+    "allOf": Below.SCHEMAS,
+    "anyOf": Below.SCHEMAS,
+    "oneOf": Below.SCHEMAS,
+}
+"""Supported keywords with schemas in them; `items` may also be a list, as before 2020-12."""
+
+
+def _is_count(value: object) -> bool:
+    return _is_number(value) and value >= 0 and value == int(value)  # type: ignore[operator,call-overload]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _is_types(value: object) -> bool:
+    types = value if isinstance(value, list) else [value]
+    return bool(types) and all(kind in TYPES for kind in types)
+
+
+def _is_pattern(value: object) -> bool:
+    return isinstance(value, str) and len(value.encode()) <= limits.MAX_REGEX_BYTES
+
+
+VALUES: dict[str, tuple[Callable[[object], bool], str]] = {
+    "$ref": (_is_text, "a text"),
+    "enum": (lambda value: isinstance(value, list) and bool(value), "a list that is not empty"),
+    "exclusiveMaximum": (lambda v: _is_number(v) or isinstance(v, bool), "a number"),
+    "exclusiveMinimum": (lambda v: _is_number(v) or isinstance(v, bool), "a number"),
+    "format": (_is_text, "a text"),
+    "maxItems": (_is_count, "a count"),
+    "maxLength": (_is_count, "a count"),
+    "maxProperties": (_is_count, "a count"),
+    "maximum": (_is_number, "a number"),
+    "minItems": (_is_count, "a count"),
+    "minLength": (_is_count, "a count"),
+    "minProperties": (_is_count, "a count"),
+    "minimum": (_is_number, "a number"),
+    "multipleOf": (lambda value: _is_number(value) and value > 0, "a number above zero"),  # type: ignore[operator]
+    "pattern": (_is_pattern, f"a text of at most {limits.MAX_REGEX_BYTES} bytes"),
+    "required": (_is_texts, "a list of texts"),
+    "type": (_is_types, f"one or more of {', '.join(TYPES)}"),
+}
+"""Supported keywords whose value is checked here, how, and what to say."""
+
+COUNTS = frozenset(name for name, (_, what) in VALUES.items() if what == "a count")
+
+SUPPORTED = frozenset({*APPLICATORS, *VALUES, "const"})
+
+UNSUPPORTED = frozenset(
+    {
+        "$dynamicRef",
+        "$recursiveRef",
+        "contains",
+        "dependencies",
+        "dependentRequired",
+        "dependentSchemas",
+        "disallow",
+        "divisibleBy",
+        "else",
+        "extends",
+        "if",
+        "maxContains",
+        "minContains",
+        "not",
+        "nullable",
+        "propertyNames",
+        "then",
+        "unevaluatedItems",
+        "unevaluatedProperties",
+        "uniqueItems",
+    }
+)
+"""Keywords that restrict what is valid, of any draft and of OpenAPI, and can't be honoured."""
+
+
+def has_no_effect(keyword: str, schema: dict[str, object]) -> bool:
+    """Whether an unsupported keyword of this schema excludes nothing, so that it may go."""
+    value = schema[keyword]
+    match keyword:
+        case "uniqueItems" | "nullable":
+            return value is False
+        case "not":
+            return value is False
+        case "propertyNames":
+            return value is True or value in ({}, {"type": "string"})
+        case "unevaluatedItems" | "unevaluatedProperties":
+            return value is True or value == {}
+        case "dependentRequired" | "dependentSchemas" | "dependencies":
+            return value == {}
+        case "if":
+            return "then" not in schema and "else" not in schema
+        case "then" | "else":
+            return "if" not in schema
+        case "minContains" | "maxContains":
+            return "contains" not in schema
+        case _:
+            return False
+
+
+def meant(keyword: str) -> str | None:
+    """The keyword that an unknown one is a misspelling of, as far as letter case and `_` go."""
+    return _BY_LETTERS.get(keyword.replace("_", "").replace("-", "").lower())
+
+
+_BY_LETTERS = {name.lower(): name for name in SUPPORTED | UNSUPPORTED if name.isalpha()}
