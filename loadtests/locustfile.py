@@ -110,14 +110,13 @@ class StreamingUser(HttpUser):  # type: ignore[misc]  # locust's types are not f
         if response.status_code != 200:
             reception.record.error = f"HTTP {response.status_code}: {response.text[:500]}"
             return
-        before = reception.record.started
+        arrivals, told = reception.record.arrivals, 0
         for data in response.iter_content(chunk_size=None):
-            now = time.perf_counter()
-            earlier = len(reception.record.arrivals)
-            reception.take(data, now)
-            if len(reception.record.arrivals) > earlier:
-                self._fire("ITL" if earlier else "TTFT", now - before)
-                before = now
+            reception.take(data, time.perf_counter())
+            for index in range(told, len(arrivals)):
+                before = arrivals[index - 1] if index else reception.record.started
+                self._fire("ITL" if index else "TTFT", arrivals[index] - before)
+            told = len(arrivals)
 
     def _report(self, record: Record) -> None:
         error = RuntimeError(record.error) if record.error else None

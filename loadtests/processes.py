@@ -6,7 +6,7 @@ import contextlib
 import math
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import psutil
@@ -21,28 +21,11 @@ class ProcessTree:
         self._root = psutil.Process(pid)
 
     def members(self) -> list[psutil.Process]:
-        """The living processes of the tree, the root first."""
+        """The living processes of the tree, the root first. Reads all of /proc: not for a loop."""
         try:
             return [self._root, *self._root.children(recursive=True)]
         except psutil.NoSuchProcess:
             return []
-
-    def cpu_s(self) -> float:
-        """CPU seconds, user and system, that the living processes have used."""
-        total = 0.0
-        for process in self.members():
-            with contextlib.suppress(psutil.Error):
-                times = process.cpu_times()
-                total += times.user + times.system
-        return total
-
-    def pss_mib(self) -> float:
-        """Proportional set size now, in MiB: each shared page counts once; NaN if unknown."""
-        return _sum_mib(_pss_bytes(process.pid) for process in self.members())
-
-    def peak_rss_mib(self) -> float:
-        """Sum of the resident peaks since each process's start, in MiB."""
-        return _sum_mib(_peak_rss_bytes(process) for process in self.members())
 
     def terminate(self, grace_s: float = 15.0, orphan_grace_s: float = 1.0) -> None:
         """Ask the root to end, and wait for it; then give its children a moment; then kill."""
@@ -57,6 +40,26 @@ class ProcessTree:
                 with contextlib.suppress(psutil.Error):
                     process.kill()
             psutil.wait_procs(members, timeout=5)
+
+
+def cpu_s(processes: Sequence[psutil.Process]) -> float:
+    """CPU seconds, user and system, that those of the processes that live have used."""
+    total = 0.0
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            times = process.cpu_times()
+            total += times.user + times.system
+    return total
+
+
+def pss_mib(processes: Sequence[psutil.Process]) -> float:
+    """Proportional set size now, in MiB: each shared page counts once; NaN if unknown."""
+    return _sum_mib(_pss_bytes(process.pid) for process in processes)
+
+
+def peak_rss_mib(processes: Sequence[psutil.Process]) -> float:
+    """Sum of the resident peaks since each process's start, in MiB."""
+    return _sum_mib(_peak_rss_bytes(process) for process in processes)
 
 
 def own_cpu_s() -> float:

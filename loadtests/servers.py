@@ -19,7 +19,7 @@ import psutil
 from loadtests.client import Address, get
 from loadtests.exposition import parse_steps
 from loadtests.measure import Cost, Steps
-from loadtests.processes import ProcessTree, machine_busy_s, own_cpu_s
+from loadtests.processes import ProcessTree, cpu_s, machine_busy_s, own_cpu_s, peak_rss_mib, pss_mib
 
 START_TIMEOUT_S = 300.0
 SAMPLE_EVERY_S = 1.0
@@ -90,7 +90,7 @@ class Server:
     @contextlib.asynccontextmanager
     async def metered(self) -> AsyncIterator[Meter]:
         """Measure what the machine spends while the body runs."""
-        meter = Meter(self._tree)
+        meter = Meter(self.processes())
         sampler = asyncio.create_task(meter.sample_forever())
         try:
             yield meter
@@ -110,10 +110,10 @@ class Server:
 class Meter:
     """What a server, this client and the rest of the machine spent since the meter was made."""
 
-    def __init__(self, tree: ProcessTree) -> None:
-        self._tree = tree
+    def __init__(self, processes: Sequence[psutil.Process]) -> None:
+        self._processes = processes
         self._started = time.perf_counter()
-        self._server, self._client = tree.cpu_s(), own_cpu_s()
+        self._server, self._client = cpu_s(processes), own_cpu_s()
         self._machine = machine_busy_s()
         self._pss = math.nan
         self._cost: Cost | None = None
@@ -128,26 +128,26 @@ class Meter:
         """Note the memory now and then, off the thread that takes the time stamps."""
         while True:
             await asyncio.sleep(SAMPLE_EVERY_S)
-            self._note(await asyncio.to_thread(self._tree.pss_mib))
+            self._note(await asyncio.to_thread(pss_mib, self._processes))
 
     def stop(self) -> None:
         wall = time.perf_counter() - self._started
-        server = self._tree.cpu_s() - self._server
+        server = cpu_s(self._processes) - self._server
         client = own_cpu_s() - self._client
         machine = machine_busy_s() - self._machine
-        self._note(self._tree.pss_mib())
+        self._note(pss_mib(self._processes))
         self._cost = Cost(
             wall_s=wall,
             server_cpu_s=server,
             client_cpu_s=client,
             others_cpu_s=max(0.0, machine - server - client),
             peak_pss_mib=self._pss,
-            peak_rss_mib=self._tree.peak_rss_mib(),
+            peak_rss_mib=peak_rss_mib(self._processes),
         )
 
-    def _note(self, pss_mib: float) -> None:
-        if math.isnan(self._pss) or pss_mib > self._pss:
-            self._pss = pss_mib
+    def _note(self, mib: float) -> None:
+        if math.isnan(self._pss) or mib > self._pss:
+            self._pss = mib
 
 
 @contextlib.contextmanager
