@@ -180,7 +180,10 @@ def _keys() -> Iterator[tuple[str, Meaning]]:
 
 
 def _negative_variable(env: str) -> str:
-    return env.replace("LLAMA_ARG_", "LLAMA_ARG_NO_")
+    for prefix in ("LLAMA_ARG_", "LLAMAPACK_"):
+        if env.startswith(prefix):
+            return f"{prefix}NO_{env.removeprefix(prefix)}"
+    raise AssertionError(f"{env} has none of the prefixes of variables")
 
 
 def _unique(pairs: Iterable[tuple[str, Meaning]]) -> dict[str, Meaning]:

@@ -13,6 +13,7 @@ _FILES = (
     "grammar_file",
     "json_schema_file",
     "api_key_file",
+    "api_keys_toml",
     "ssl_key_file",
     "ssl_cert_file",
 )
@@ -23,6 +24,7 @@ def check(settings: ServeSettings, given: Mapping[str, Given]) -> None:
     """Raises ConfigError for the first conflict; `given` tells the names that users wrote."""
     _check_pairs(settings, given)
     _check_sizes(settings, given)
+    _check_cors(settings, given)
     for field in _FILES:
         path = getattr(settings, field)
         if path is not None:
@@ -62,6 +64,14 @@ def _check_ubatch(settings: ServeSettings, given: Mapping[str, Given]) -> None:
         raise ConfigError(
             f"{small.name} must be at most {large.name if large else '--batch-size'} "
             f"({settings.batch_size}), got {settings.ubatch_size}"
+        )
+
+
+def _check_cors(settings: ServeSettings, given: Mapping[str, Given]) -> None:
+    if settings.cors_credentials and "*" in settings.cors_origins:
+        raise ConfigError(
+            f"{given['cors_credentials'].name} needs origins by name, "
+            f"but {given['cors_origins'].name} allows any"
         )
 
 

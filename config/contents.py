@@ -1,25 +1,38 @@
 """Settings whose value may stand in a file of its own, read when it is needed."""
 
 import json
+import tomllib
 from pathlib import Path
+from typing import Any
 
 from config.errors import ConfigError
 from config.settings import ServeSettings
 
 
-def api_keys(settings: ServeSettings) -> frozenset[str]:
-    """All keys that clients may use; none means that no key is asked for.
+def api_key_lines(settings: ServeSettings) -> tuple[str, ...]:
+    """The keys in the file of keys, in its order; nothing if there is no such file.
 
-    Raises ConfigError if the key file can't be read or has no key, because an empty file
-    would open the server to all.
+    Raises ConfigError if it can't be read or has no key, because an empty file would open the
+    server to all.
     """
     if settings.api_key_file is None:
-        return frozenset(settings.api_key)
+        return ()
     lines = (line.strip() for line in _text(settings.api_key_file).splitlines())
-    keys = [line for line in lines if line and not line.startswith("#")]
+    keys = tuple(line for line in lines if line and not line.startswith("#"))
     if not keys:
         raise ConfigError(f"the key file {settings.api_key_file} has no key in it")
-    return frozenset((*settings.api_key, *keys))
+    return keys
+
+
+def api_keys_toml(settings: ServeSettings) -> dict[str, Any]:
+    """The TOML of named keys as it stands in its file; empty without one. Raises ConfigError."""
+    path = settings.api_keys_toml
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not a TOML file: {error}") from None
 
 
 def chat_template(settings: ServeSettings) -> str | None:

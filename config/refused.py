@@ -71,7 +71,6 @@ _CHECKPOINTS = "context checkpoints are not supported yet"
 _TENSORS = "placing single tensors is not supported; use --n-gpu-layers"
 _ROUTER = "serving several models is not supported yet"
 _TOOLS = "the server never runs tools; it returns tool calls to the client"
-_CORS = "cross-origin headers are not supported yet; set them in a reverse proxy"
 _UI = "there is no web interface"
 _THINK = "separating a model's reasoning from its answer is not supported yet"
 _FIT = "settings are never changed to fit the device's memory; set them to what fits"
@@ -197,10 +196,6 @@ REFUSED: tuple[Refused, ...] = (
     _switch("--reuse-port", "sharing the port with another process is not supported",
             "REUSE_PORT"),
     _value("--path", "serving files is not supported", "STATIC_PATH"),
-    _value("--cors-origins", _CORS, "CORS_ORIGINS"),
-    _value("--cors-methods", _CORS, "CORS_METHODS"),
-    _value("--cors-headers", _CORS, "CORS_HEADERS"),
-    _switch("--cors-credentials", _CORS, "CORS_CREDENTIALS", "--no-cors-credentials"),
     _switch("--ui --webui", _UI, "UI", "--no-ui --no-webui"),
     _value("--ui-config --webui-config", _UI, "UI_CONFIG"),
     _value("--ui-config-file --webui-config-file", _UI, "UI_CONFIG_FILE"),

@@ -37,6 +37,13 @@ def _prefix(value: str) -> str:
     return value.rstrip("/")
 
 
+def _origins(value: tuple[str, ...]) -> tuple[str, ...]:
+    for origin in value:
+        if origin != "*" and (origin.endswith("/") or "://" not in origin):
+            raise ValueError("must be origins such as https://app.example.com, or *")
+    return value
+
+
 def _hosts(value: tuple[str, ...]) -> tuple[str, ...]:
     if not value:
         raise ValueError("must name at least one address")
@@ -242,6 +249,29 @@ class ServeSettings(BaseModel):
             metavar="N",
         ),
     ] = 0
+    queue_timeout: Annotated[
+        Number,
+        Field(ge=0),
+        Option(
+            ("--queue-timeout",),
+            Group.CONTEXT,
+            "seconds that a request may wait for a slot before it is refused; 0 is any time",
+            env="LLAMAPACK_QUEUE_TIMEOUT",
+            metavar="S",
+        ),
+    ] = 0.0
+    request_timeout: Annotated[
+        Number,
+        Field(ge=0),
+        Option(
+            ("--request-timeout",),
+            Group.CONTEXT,
+            "seconds that an answer may take, waiting included, before it ends with an error; "
+            "0 is any time",
+            env="LLAMAPACK_REQUEST_TIMEOUT",
+            metavar="S",
+        ),
+    ] = 0.0
     cache_ram: Annotated[
         Whole,
         Field(ge=-1),
@@ -842,6 +872,56 @@ class ServeSettings(BaseModel):
             metavar="FILE",
         ),
     ] = None
+    api_keys_toml: Annotated[
+        FilePath | None,
+        Option(
+            ("--api-keys-toml",),
+            Group.SERVER,
+            "TOML file of named keys with limits, read again on SIGHUP; see docs/access.md",
+            env="LLAMAPACK_API_KEYS_TOML",
+            metavar="FILE",
+        ),
+    ] = None
+    cors_origins: Annotated[
+        Words,
+        AfterValidator(_origins),
+        Option(
+            ("--cors-origins",),
+            Group.SERVER,
+            "origins whose web pages may use the server, comma-separated; * is any",
+            metavar="ORIGINS",
+            default_text="none",
+            repeatable=True,
+        ),
+    ] = ()
+    cors_methods: Annotated[
+        Words,
+        Option(
+            ("--cors-methods",),
+            Group.SERVER,
+            "methods that those pages may use, comma-separated",
+            metavar="METHODS",
+            repeatable=True,
+        ),
+    ] = ("GET", "POST")
+    cors_headers: Annotated[
+        Words,
+        Option(
+            ("--cors-headers",),
+            Group.SERVER,
+            "headers that those pages may send, comma-separated; * is any",
+            metavar="HEADERS",
+            repeatable=True,
+        ),
+    ] = ("*",)
+    cors_credentials: Annotated[
+        Switch,
+        Option(
+            ("--cors-credentials",),
+            Group.SERVER,
+            "let those pages send cookies and stored credentials; never with --cors-origins *",
+        ),
+    ] = False
     ssl_key_file: Annotated[
         FilePath | None,
         Option(("--ssl-key-file",), Group.SERVER, "private key for TLS, PEM", metavar="FILE"),
@@ -860,6 +940,17 @@ class ServeSettings(BaseModel):
             metavar="S",
         ),
     ] = 3600
+    shutdown_timeout: Annotated[
+        Whole,
+        Field(ge=0),
+        Option(
+            ("--shutdown-timeout",),
+            Group.SERVER,
+            "seconds that running answers get to end once the server was told to stop",
+            env="LLAMAPACK_SHUTDOWN_TIMEOUT",
+            metavar="S",
+        ),
+    ] = 30
     sse_ping_interval: Annotated[
         Whole,
         Field(ge=-1),
@@ -974,5 +1065,26 @@ class ServeSettings(BaseModel):
             Group.LOGGING,
             "log one JSON object a line",
             env="LLAMA_ARG_LOG_JSONL",
+        ),
+    ] = False
+    audit_log: Annotated[
+        FilePath | None,
+        Option(
+            ("--audit-log",),
+            Group.LOGGING,
+            "file that gets one JSON line for each request, opened anew on SIGHUP; - is "
+            "standard output",
+            env="LLAMAPACK_AUDIT_LOG",
+            metavar="FILE",
+            default_text="none",
+        ),
+    ] = None
+    audit_log_prompts: Annotated[
+        Switch,
+        Option(
+            ("--audit-log-prompts",),
+            Group.LOGGING,
+            "put the text of prompts into the audit log",
+            env="LLAMAPACK_AUDIT_LOG_PROMPTS",
         ),
     ] = False

@@ -12,23 +12,33 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "content"
 
 
-def test_keys_of_flag_and_file_add_up(path: Path) -> None:
+def test_a_key_file_has_a_key_a_line(path: Path) -> None:
     path.write_text("# team\nkey-1\n\n  key-2  \n")
-    settings = load_settings(["--api-key", "key-0", "--api-key-file", str(path)], {})
-    assert contents.api_keys(settings) == {"key-0", "key-1", "key-2"}
+    settings = load_settings(["--api-key-file", str(path)], {})
+    assert contents.api_key_lines(settings) == ("key-1", "key-2")
+
+
+def test_a_toml_of_keys_is_read(path: Path) -> None:
+    path.write_text("[keys.a]\nkey = 'k'\n")
+    settings = load_settings(["--api-keys-toml", str(path)], {})
+    assert contents.api_keys_toml(settings) == {"keys": {"a": {"key": "k"}}}
+    path.write_text("[keys.a\n")
+    with pytest.raises(ConfigError, match=f"{path} is not a TOML file"):
+        contents.api_keys_toml(settings)
 
 
 def test_a_key_file_without_a_key_does_not_open_the_server(path: Path) -> None:
     path.write_text("# nothing yet\n")
     settings = load_settings(["--api-key-file", str(path)], {})
     with pytest.raises(ConfigError, match="has no key in it"):
-        contents.api_keys(settings)
+        contents.api_key_lines(settings)
 
 
 def test_without_files_the_inline_values_count() -> None:
-    settings = load_settings(["--chat-template", "T", "--grammar", "G", "--api-key", "k"], {})
+    settings = load_settings(["--chat-template", "T", "--grammar", "G"], {})
     assert (contents.chat_template(settings), contents.grammar(settings)) == ("T", "G")
-    assert contents.api_keys(settings) == {"k"}
+    assert contents.api_key_lines(settings) == ()
+    assert contents.api_keys_toml(settings) == {}
     schema = load_settings(["-j", '{"type": "object"}'], {})
     assert contents.json_schema(schema) == {"type": "object"}
 
