@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from grammars import compiler
 from grammars.constraint import Constraint
 from grammars.errors import GrammarError
@@ -12,7 +14,14 @@ from server.openai.chat_prompt import ChatPrompt
 from server.openai.chat_request import ChatRequest
 from server.openai.response_format import ANY_OBJECT
 from server.sampling_fields import schema_constraint
-from server.tool_calls.grammar import AnswerGrammar, CallRules, ThinkingRules, ToolSignature
+from server.tool_calls.control_tokens import control_token
+from server.tool_calls.grammar import (
+    AnswerGrammar,
+    CallRules,
+    ThinkingRules,
+    ToolSignature,
+    first_mark,
+)
 from server.tool_calls.harmony import ANALYSIS, FINAL, NEXT_MESSAGE
 
 
@@ -25,7 +34,8 @@ def chat_constraint(
         return _tool_constraint(body, prompt, context, schema, is_single_call)
     if schema is None:
         outputs = body.structured_outputs
-        return outputs.to_constraint() if outputs else body.to_constraint(context)
+        constraint = outputs.to_constraint() if outputs else body.to_constraint(context)
+        return constraint and _after_thinking(constraint, prompt, context)
     value, param = schema
     thinking = _thinking(body, prompt)
     if thinking is None:
@@ -33,6 +43,19 @@ def chat_constraint(
             return compiler.from_json_object()
         return schema_constraint(value, param=param)
     return _compiled(context, thinking=thinking, calls=None, schema=_checked(value, param))
+
+
+def _after_thinking(
+    constraint: Constraint, prompt: ChatPrompt, context: ServerContext
+) -> Constraint:
+    """The constraint from the end of the thinking on, if the prompt ends inside of it."""
+    markers = prompt.template.reasoning_markers
+    if markers is None or not prompt.is_thinking_open:
+        return constraint
+    token = control_token(markers.closing, context.tokenizer)
+    if token is not None:
+        return compiler.lazy(constraint, tokens=(token,), keep_trigger=False)
+    return compiler.lazy(constraint, words=(markers.closing,), keep_trigger=False)
 
 
 def _tool_constraint(
@@ -50,10 +73,24 @@ def _tool_constraint(
     if calls is None and text is None:
         return None
     thinking = _thinking(body, prompt)
-    if text is None and not body.must_call and not prompt.is_thinking_open:
-        # Where any text may come first, thinking needs no rule of its own.
-        thinking = None
+    if text is None and calls is not None and not body.must_call and not prompt.is_thinking_open:
+        return _calls_in_text(calls, context)
     return _compiled(context, thinking=thinking, calls=calls, schema=text)
+
+
+def _calls_in_text(calls: CallRules, context: ServerContext) -> Constraint:
+    """Calls that may come anywhere in text, or not at all; thinking is text here as well.
+
+    Where the calls' first mark is one token, the text before it needs no matching. A mark of
+    several tokens could share its last one with what follows, so there the text is matched too.
+    """
+    mark = first_mark(calls.syntax)
+    tokens = context.tokenizer.tokenize(mark, add_special=False, parse_special=True)
+    if len(tokens) != 1:
+        return _compiled(context, thinking=None, calls=calls, schema=None)
+    required = replace(calls, is_required=True)
+    constraint = _compiled(context, thinking=None, calls=required, schema=None)
+    return compiler.lazy(constraint, tokens=tuple(tokens))
 
 
 def _call_rules(body: ChatRequest, prompt: ChatPrompt, is_single: bool) -> CallRules | None:

@@ -102,7 +102,8 @@ class AnswerGrammar:
         some = f"{some} {self._literal(syntax.closing)}"
         if rules.is_required or not after_text:
             return self._rule("calls", f"{self._literal(syntax.opening)} {some}")
-        opening, rest = _first_mark(syntax.opening)
+        opening = first_mark(syntax)
+        rest = syntax.opening[len(opening) :]
         return self._rule("calls", f"{self._until('lead', opening)} {self._literal(rest)} {some}")
 
     def _call(self, syntax: CallSyntax, tool: ToolSignature) -> str:
@@ -192,7 +193,7 @@ def _value(property_: Any, schema: dict[str, Any]) -> str:
     return "%json " + json.dumps({**definitions, **guidance, **base})
 
 
-def _first_mark(opening: str) -> tuple[str, str]:
-    """The opening's first marker and what follows it: text ends at the former."""
-    match = MARK.match(opening)
-    return (match.group(), opening[match.end() :]) if match else (opening, "")
+def first_mark(syntax: CallSyntax) -> str:
+    """The marker by which calls are told from the text before them."""
+    match = MARK.match(syntax.opening)
+    return match.group() if match else syntax.opening

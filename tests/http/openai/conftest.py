@@ -16,6 +16,7 @@ from starlette.testclient import TestClient
 from config import ServeSettings
 from server.app import create_app
 from server.chat_template import ChatTemplate
+from server.tokenizer import Tokenizer
 from tests.http import fakes
 from tests.http.fakes import ScriptedGenerator, make_server
 from tests.http.live import serving
@@ -85,11 +86,16 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
             *,
             template: str = TEMPLATE,
             settings: ServeSettings | None = None,
+            tokenizer: Tokenizer | None = None,
             **script: Any,
         ) -> Live:
             generator = ScriptedGenerator(pieces=pieces, **script)
             context = make_server(settings, generator).context
-            context = dataclasses.replace(context, chat_template=ChatTemplate(template))
+            context = dataclasses.replace(
+                context,
+                chat_template=ChatTemplate(template),
+                tokenizer=tokenizer or context.tokenizer,
+            )
             return Live(create_app(context), generator, stack)
 
         yield start

@@ -10,7 +10,8 @@ import pytest
 from llguidance import LLMatcher, LLTokenizer
 
 from config import ServeSettings
-from grammars.constraint import LLGuidanceGrammar
+from grammars.constraint import LazyConstraint, LLGuidanceGrammar
+from tests.http.fakes import ByteTokenizer
 from tests.http.openai.conftest import Live, Serve
 
 USER: Any = [{"role": "user", "content": "Hi"}]
@@ -267,3 +268,50 @@ def test_tools_need_jinja(serve: Serve) -> None:
     live = serve(settings=ServeSettings.model_validate({"jinja": False}))
     with pytest.raises(openai.BadRequestError, match="--jinja"):
         ask(live, tools=TOOLS)
+
+
+OPEN_THINKING = (
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|><think>\n{% endif %}{# </think> #}"
+)
+
+
+def test_constraints_begin_after_thinking_that_the_prompt_opened(serve: Serve) -> None:
+    live = serve(["Hm", "</think>", "no"], template=OPEN_THINKING)
+    answer = ask(live, extra_body={"structured_outputs": {"choice": ["yes", "no"]}})
+    assert answer.choices[0].message.content == "no"
+    assert answer.choices[0].message.reasoning_content == "Hm"
+    constraint = live.generator.opened[-1].constraint
+    assert isinstance(constraint, LazyConstraint)
+    assert constraint.words == ("</think>",)
+    assert not constraint.keep_trigger
+    ask(live, response_format={"type": "json_object"})
+    assert accepts(live, "Hm {</think>\n\n{}")
+    assert not accepts(live, "{}")
+
+
+class MarkTokenizer(ByteTokenizer):
+    """One more control token, by which calls begin."""
+
+    n_vocab = 260
+
+    def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
+        if parse_special and text == "<tool_call>":
+            return [259]
+        return super().tokenize(text, add_special=add_special, parse_special=parse_special)
+
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        if token == 259:
+            return b"<tool_call>" if special else b""
+        return super().piece(token, special=special)
+
+
+def test_marks_that_are_control_tokens(serve: Serve) -> None:
+    live = serve(PIECES, tokenizer=MarkTokenizer())
+    ask(live, tools=TOOLS)
+    request = live.generator.opened[-1]
+    assert request.visible_tokens == {259}
+    assert isinstance(request.constraint, LazyConstraint)
+    assert request.constraint.tokens == (259,)
+    ask(live)
+    assert live.generator.opened[-1].visible_tokens == frozenset()
