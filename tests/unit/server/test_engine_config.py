@@ -1,0 +1,68 @@
+"""What the engine is told, for what the operator said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from config import load_settings
+from scheduler.llama import CACHE_TYPES, FLASH_ATTENTION, ROPE_SCALINGS, SPLIT_MODES
+from scheduler.protocol import EngineConfig
+from server.engine_config import engine_config
+
+
+def config_for(*flags: str) -> EngineConfig:
+    return engine_config(load_settings(flags, {}), Path("m.gguf"), "INFO")
+
+
+@pytest.mark.parametrize(
+    ("flags", "field", "value"),
+    [
+        ((), "model_path", "m.gguf"),
+        (("-np", "7"), "n_slots", 7),
+        (("-np", "7", "--no-cont-batching"), "n_slots", 1),
+        (("-c", "4096"), "n_ctx", 4096),
+        (("-b", "256"), "n_batch", 256),
+        (("-ub", "128"), "n_ubatch", 128),
+        (("-t", "3"), "n_threads", 3),
+        (("-t", "-1"), "n_threads", 0),
+        (("-tb", "5"), "n_threads_batch", 5),
+        (("-ctk", "q8_0"), "cache_type_k", "q8_0"),
+        (("-ctv", "q4_0"), "cache_type_v", "q4_0"),
+        (("-kvu",), "kv_unified", True),
+        (("-fa", "off"), "flash_attn", "off"),
+        (("--no-warmup",), "warmup", False),
+        (("--cache-ram", "2"), "cache_ram_bytes", 2 * 1024 * 1024),
+        (("--itl-target-ms", "50"), "itl_target_ms", 50.0),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_a_flag_reaches_the_engine(flags: tuple[str, ...], field: str, value: Any) -> None:
+    assert getattr(config_for(*flags), field) == value
+
+
+@pytest.mark.parametrize(
+    ("flag", "field", "known"),
+    [
+        ("-ctk", "cache_type_k", CACHE_TYPES),
+        ("-ctv", "cache_type_v", CACHE_TYPES),
+        ("-fa", "flash_attn", FLASH_ATTENTION),
+        ("-sm", "split_mode", SPLIT_MODES),
+        ("--rope-scaling", "rope_scaling", {k: v for k, v in ROPE_SCALINGS.items() if k}),
+    ],
+)
+def test_every_name_that_the_engine_knows_can_be_given(
+    flag: str, field: str, known: dict[str, int]
+) -> None:
+    for name in known:
+        assert getattr(config_for(flag, name), field) == name
+
+
+def test_defaults_are_names_that_the_engine_knows() -> None:
+    config = config_for()
+    assert config.cache_type_k in CACHE_TYPES
+    assert config.flash_attn in FLASH_ATTENTION
+    assert config.split_mode in SPLIT_MODES
+    assert config.rope_scaling in ROPE_SCALINGS

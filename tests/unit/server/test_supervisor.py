@@ -1,0 +1,115 @@
+"""The engine's process: started, watched, started again; a script plays the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from scheduler.protocol import EngineConfig
+from server import supervisor
+from server.engine_client import EngineClient
+from server.errors import EngineFailed
+from server.supervisor import OPENMP_DEFAULTS, EngineProcess
+from tests.inprocess import wait_until
+
+pytestmark = pytest.mark.anyio
+
+PLAYER = Path(__file__).parent / "play_engine.py"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No waits between restarts, and the script in the engine's place."""
+    start = asyncio.create_subprocess_exec
+
+    async def start_player(
+        program: str, dash_m: str, module: str, descriptor: str, **options: object
+    ) -> asyncio.subprocess.Process:
+        assert (program, dash_m, module) == (sys.executable, "-m", "scheduler")
+        return await start(program, str(PLAYER), descriptor, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(supervisor, "RESTART_SECONDS", (0.0,))
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", start_player)
+
+
+@asynccontextmanager
+async def engine(behaviour: str) -> AsyncIterator[tuple[EngineProcess, EngineClient]]:
+    """A process that plays an engine; the model's path tells it what to do."""
+    client = EngineClient(lambda stats: None)
+    process = EngineProcess(EngineConfig(model_path=behaviour), client)
+    await process.start()
+    try:
+        yield process, client
+    finally:
+        await process.stop()
+
+
+async def test_an_engine_that_loads_is_ready() -> None:
+    async with engine("good") as (process, client):
+        assert (await client.wait_loaded()).description == "fake"
+        assert client.is_ready
+        assert process.pid
+
+
+async def test_stopping_ends_the_process() -> None:
+    async with engine("good") as (process, client):
+        await client.wait_loaded()
+        pid = process.pid
+    assert pid is not None
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+async def test_a_killed_engine_is_replaced() -> None:
+    async with engine("good") as (process, client):
+        await client.wait_loaded()
+        first = process.pid
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        await wait_until(lambda: process.num_restarts == 1 and client.is_ready)
+        assert process.pid != first
+
+
+async def test_what_the_engine_said_before_it_gave_up_is_told() -> None:
+    for _ in range(5):  # its exit and its words race
+        async with engine("refuse") as (process, client):
+            with pytest.raises(EngineFailed, match="the file is damaged"):
+                await client.wait_loaded()
+        assert process.num_restarts == 0
+
+
+async def test_an_engine_that_exits_without_a_word_is_not_tried_again() -> None:
+    async with engine("exit") as (process, client):
+        with pytest.raises(EngineFailed, match="exit code 3"):
+            await client.wait_loaded()
+        assert process.num_restarts == 0
+
+
+async def test_a_crash_while_loading_is_answered_by_other_kernels() -> None:
+    async with engine("crash with repack") as (process, client):
+        assert (await client.wait_loaded()).description == "fake"
+        assert process.num_restarts == 1
+
+
+async def test_stopping_while_the_engine_loads_does_not_wait_for_it() -> None:
+    async with engine("load forever") as (process, _):
+        await wait_until(lambda: process.pid is not None)
+        begin = asyncio.get_running_loop().time()
+    assert asyncio.get_running_loop().time() - begin < supervisor.STOP_SECONDS
+
+
+async def test_openmp_threads_sleep_unless_the_operator_says_otherwise() -> None:
+    assert supervisor._environment({"A": "1"}) == {"A": "1", **OPENMP_DEFAULTS}
+    assert supervisor._environment({"GOMP_SPINCOUNT": "9"})["GOMP_SPINCOUNT"] == "9"
