@@ -1,7 +1,7 @@
 """From what a client may send as a constraint to the typed form that the engine enforces.
 
-Every function here is pure, thread-safe and bounded in time and memory; call them off the event
-loop. All of them raise `GrammarError`.
+Every function here is thread-safe and bounded in time and memory; call them off the event loop,
+as they wait for the sandbox. All of them raise `GrammarError`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,6 @@ def from_json_schema(schema: object) -> Constraint:
         raise GrammarError(error.message, _place_of(error.message, schema)) from error
 
 
-@functools.lru_cache(maxsize=256)
 def _compile_json_schema(source: str) -> Constraint:
     return _checked(LLMatcher.grammar_from_json_schema(source))
 
@@ -79,7 +78,6 @@ def from_json_object() -> Constraint:
     return _checked(LLMatcher.grammar_from_json_schema(_ANY_JSON_OBJECT))
 
 
-@functools.lru_cache(maxsize=256)
 def from_regex(pattern: str) -> Constraint:
     """Text that `pattern` matches as a whole; the syntax is that of Rust's regex crate."""
     _limit_bytes(pattern, limits.MAX_REGEX_BYTES, "the regular expression")
@@ -97,7 +95,6 @@ def from_choices(choices: list[str]) -> Constraint:
     return from_lark(lark)
 
 
-@functools.lru_cache(maxsize=256)
 def from_lark(text: str) -> Constraint:
     """A grammar in llguidance's dialect of Lark."""
     _limit_bytes(text, limits.MAX_LARK_BYTES, "the grammar")
@@ -118,12 +115,7 @@ def from_gbnf(text: str, tokens: GrammarTokens | None = None) -> Constraint:
     if tokens is None and uses_vocabulary(grammar, names):
         refuse_for_llama(grammar)
         return GbnfGrammar(text)
-    return _translated(to_lark(grammar, tokens))
-
-
-@functools.lru_cache(maxsize=256)
-def _translated(lark: str) -> Constraint:
-    return _checked(LLMatcher.grammar_from_lark(lark))
+    return _checked(LLMatcher.grammar_from_lark(to_lark(grammar, tokens)))
 
 
 def named(name: str) -> Constraint:

@@ -7,22 +7,31 @@ deep ones overflow the stack and end the process. That must not be the server's 
 from __future__ import annotations
 
 import atexit
+import hashlib
 import os
 import queue
 import subprocess
 import sys
+from collections import OrderedDict
 from threading import Lock, Thread
 
 from grammars import limits
 from grammars.checker import read_message, write_message
 from grammars.errors import GrammarError
 
+_MAX_VERDICTS = 4096
+
 
 class Sandbox:
-    """One checker process, started on the first use, and again after it was killed or died."""
+    """One checker process, started on the first use, and again after it was killed or died.
+
+    Remembers its last verdicts, the bad ones above all: they may have taken seconds.
+    """
 
     def __init__(self) -> None:
         self._lock = Lock()
+        self._verdicts: OrderedDict[bytes, str] = OrderedDict()
+        """By the definition's hash: why it can't be used, or an empty text."""
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -35,8 +44,14 @@ class Sandbox:
 
         Blocks; checks run one after the other.
         """
+        key = hashlib.sha256(definition.encode()).digest()
         with self._lock:
-            reason = self._ask(definition)
+            reason = self._verdicts.pop(key, None)
+            if reason is None:
+                reason = self._ask(definition)
+            self._verdicts[key] = reason
+            if len(self._verdicts) > _MAX_VERDICTS:
+                self._verdicts.popitem(last=False)
         if reason:
             raise GrammarError(reason)
 
