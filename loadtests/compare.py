@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import functools
 import gc
 import shlex
@@ -13,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from loadtests import loops
 from loadtests.bench_models import ensure_model
 from loadtests.exposition import steps_between
 from loadtests.load import run_plan
@@ -132,7 +132,7 @@ def _run_one(
         f"{cell.scenario} · {clients} clients · round {round_ + 1}/{settings.rounds} · {side.name}"
     )
     try:
-        run = asyncio.run(_measured_run(side, setup, plan))
+        run = loops.run(_measured_run(side, setup, plan))
     except (ServerError, RunError) as error:
         cell.failures.append(f"{side.name}, round {round_ + 1}: {error}")
         cell.add(side.name, None)
