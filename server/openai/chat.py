@@ -15,7 +15,7 @@ from server.context import ServerContext, context_of
 from server.disconnect import while_connected
 from server.generation import Ended, TextDelta, Timings
 from server.json_response import JsonResponse
-from server.openai.chat_answer import ChatMessage, DeltaShaper
+from server.openai.chat_answer import ChatMessage
 from server.openai.chat_plan import ChatPlan, plan_chat
 from server.openai.chat_request import ChatRequest
 from server.openai.chat_stream import ChatStream, ChunkWriter
@@ -38,7 +38,7 @@ async def create_chat_completion(request: Request) -> Response:
 
 async def _whole(context: ServerContext, body: ChatRequest, plan: ChatPlan) -> Response:
     messages = [
-        ChatMessage(index, plan.make_parser(), context.tokenizer, plan.max_calls)
+        ChatMessage(index, plan.make_parser(), context.tokenizer, plan.options)
         for index in range(body.n)
     ]
     choices: list[dict[str, Any]] = [{}] * body.n
@@ -49,9 +49,8 @@ async def _whole(context: ServerContext, body: ChatRequest, plan: ChatPlan) -> R
             if isinstance(item, TextDelta):
                 messages[index].add(item)
             elif isinstance(item, Ended):
-                with_logprobs = body.num_logprobs >= 0
-                choices[index] = messages[index].choice(item, with_logprobs=with_logprobs)
-                usage.add(index, item)
+                choices[index] = messages[index].choice(item)
+                usage.add(index, item, messages[index].num_reasoning_tokens)
                 timings[index] = item.timings
     answer = new_identity("chatcmpl", context).fields("chat.completion")
     answer |= {"choices": choices, "usage": usage.to_json(), "timings": timings_json(timings[0])}
@@ -64,15 +63,7 @@ async def _streamed(context: ServerContext, body: ChatRequest, plan: ChatPlan) -
     include_usage = body.stream_options.include_usage
     writer = ChunkWriter(new_identity("chatcmpl", context), include_usage=include_usage)
     streams = [
-        ChatStream(
-            index,
-            plan.make_parser(),
-            writer,
-            DeltaShaper(plan.max_calls),
-            context.tokenizer,
-            with_logprobs=body.num_logprobs >= 0,
-            timings_per_token=body.timings_per_token,
-        )
+        ChatStream(index, plan.make_parser(), writer, context.tokenizer, plan.options)
         for index in range(body.n)
     ]
     events = _events(items, streams, writer, include_usage=include_usage)
@@ -97,7 +88,7 @@ async def _events(
             if chunks:
                 yield chunks
         elif isinstance(item, Ended):
-            usage.add(index, item)
+            usage.add(index, item, streams[index].num_reasoning_tokens)
             timings = item.timings
             yield streams[index].end(item)
         else:

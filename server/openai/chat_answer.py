@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,18 @@ from server.tool_calls.events import (
 Delta = dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerOptions:
+    """What a choice tells, and how many tools it may call."""
+
+    max_calls: int | None = None
+    """Further calls are dropped; None is any number."""
+    with_logprobs: bool = False
+    with_tokens: bool = False
+    """Tell the ids of the tokens, in the choice's field `tokens`."""
+    timings_per_token: bool = False
+
+
 def new_call_id() -> str:
     """An id for a tool call, as OpenAI's look."""
     return f"call_{secrets.token_hex(12)}"
@@ -35,14 +47,18 @@ class DeltaShaper:
         """Calls beyond `max_calls` are dropped."""
         self._max_calls = max_calls
         self._calls = 0
+        self.num_reasoning_tokens = 0
+        """Tokens in which the model was thinking."""
 
     @property
     def has_called(self) -> bool:
         """Whether the answer calls a tool."""
         return self._calls > 0
 
-    def deltas(self, events: Iterable[AnswerEvent]) -> list[Delta]:
-        """One delta for each event that the client should see."""
+    def deltas(self, events: Sequence[AnswerEvent], num_tokens: int = 0) -> list[Delta]:
+        """One delta for each event that the client should see; they came from so many tokens."""
+        if events and type(events[0]) is Reasoning:
+            self.num_reasoning_tokens += num_tokens
         return [delta for event in events if (delta := self._delta(event)) is not None]
 
     def _delta(self, event: AnswerEvent) -> Delta | None:
@@ -79,35 +95,46 @@ class ChatMessage:
     """Collects a choice that is answered in one piece."""
 
     def __init__(
-        self, index: int, parser: AnswerParser, tokenizer: Tokenizer, max_calls: int | None
+        self, index: int, parser: AnswerParser, tokenizer: Tokenizer, options: AnswerOptions
     ) -> None:
         self._index = index
         self._parser = parser
         self._tokenizer = tokenizer
-        self._shaper = DeltaShaper(max_calls)
+        self._options = options
+        self._shaper = DeltaShaper(options.max_calls)
         self._content: list[str] = []
         self._reasoning: list[str] = []
         self._calls: list[_Call] = []
         self._logprobs: list[dict[str, Any]] = []
+        self._tokens: list[int] = []
+
+    @property
+    def num_reasoning_tokens(self) -> int:
+        """Tokens in which the model was thinking."""
+        return self._shaper.num_reasoning_tokens
 
     def add(self, delta: TextDelta) -> None:
         """More text of the answer."""
-        self._collect(self._parser.feed(delta.text))
-        self._logprobs += chat_logprobs(delta.tokens, self._tokenizer)
+        self._collect(self._parser.feed(delta.text), len(delta.tokens))
+        if self._options.with_tokens:
+            self._tokens += [token.id for token in delta.tokens]
+        if self._options.with_logprobs:
+            self._logprobs += chat_logprobs(delta.tokens, self._tokenizer)
 
-    def choice(self, ended: Ended, *, with_logprobs: bool) -> dict[str, Any]:
+    def choice(self, ended: Ended) -> dict[str, Any]:
         """The finished choice."""
         self._collect(self._parser.finish())
-        logprobs = {"content": self._logprobs, "refusal": None} if with_logprobs else None
-        return {
+        logprobs = {"content": self._logprobs, "refusal": None}
+        choice: dict[str, Any] = {
             "index": self._index,
             "message": self._message(),
-            "logprobs": logprobs,
+            "logprobs": logprobs if self._options.with_logprobs else None,
             "finish_reason": finish_reason(ended, called=self._shaper.has_called),
         }
+        return choice | ({"tokens": self._tokens} if self._options.with_tokens else {})
 
-    def _collect(self, events: Iterable[AnswerEvent]) -> None:
-        for delta in self._shaper.deltas(events):
+    def _collect(self, events: Sequence[AnswerEvent], num_tokens: int = 0) -> None:
+        for delta in self._shaper.deltas(events, num_tokens):
             if "content" in delta:
                 self._content.append(delta["content"])
             elif "reasoning_content" in delta:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from server.context import ServerContext
 from server.generation import GenerationRequest
+from server.openai.chat_answer import AnswerOptions
 from server.openai.chat_constraint import chat_constraint
 from server.openai.chat_prompt import ChatPrompt, render_chat
 from server.openai.chat_request import ChatRequest
@@ -23,8 +24,7 @@ class ChatPlan:
 
     sequences: Sequence[GenerationRequest]
     make_parser: Callable[[], AnswerParser]
-    max_calls: int | None
-    """Tool calls that one answer may hold; None is any number."""
+    options: AnswerOptions
 
 
 def plan_chat(body: ChatRequest, context: ServerContext) -> ChatPlan:
@@ -44,7 +44,12 @@ def plan_chat(body: ChatRequest, context: ServerContext) -> ChatPlan:
     return ChatPlan(
         sequences=[replace(choice, visible_tokens=visible) for choice in choices],
         make_parser=lambda: _make_parser(body, prompt),
-        max_calls=1 if is_single else None,
+        options=AnswerOptions(
+            max_calls=1 if is_single else None,
+            with_logprobs=body.num_logprobs >= 0,
+            with_tokens=body.return_tokens,
+            timings_per_token=body.timings_per_token,
+        ),
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from server.generation import Ended, Progress, TextDelta
 from server.json_response import encode_json
-from server.openai.chat_answer import Delta, DeltaShaper
+from server.openai.chat_answer import AnswerOptions, Delta, DeltaShaper
 from server.openai.finish import finish_reason
 from server.openai.identity import Identity
 from server.openai.logprobs import chat_logprobs
@@ -41,22 +42,16 @@ class ChunkWriter:
         index: int,
         delta: Delta,
         *,
-        logprobs: list[dict[str, Any]] | None = None,
+        details: Mapping[str, Any] = MappingProxyType({}),
         finish: str | None = None,
-        extras: dict[str, Any] | None = None,
+        extras: Mapping[str, Any] = MappingProxyType({}),
     ) -> bytes:
-        """A chunk with more than that; `extras` are fields of the chunk itself."""
-        choice = {
-            "index": index,
-            "delta": delta,
-            "logprobs": {"content": logprobs, "refusal": None} if logprobs is not None else None,
-            "finish_reason": finish,
-        }
+        """A chunk with more than that: `details` of the choice, `extras` of the chunk itself."""
+        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
         tail = b"".join(
-            b',"%s":%s' % (name.encode(), encode_json(value))
-            for name, value in (extras or {}).items()
+            b',"%s":%s' % (name.encode(), encode_json(value)) for name, value in extras.items()
         )
-        choices = b',"choices":[' + encode_json(choice) + b"]"
+        choices = b',"choices":[' + encode_json({**choice, **details}) + b"]"
         return self._opening + choices + self._usage + tail + b"}\n\n"
 
     def usage(self, usage: dict[str, Any], timings: dict[str, Any] | None) -> bytes:
@@ -75,20 +70,23 @@ class ChatStream:
         index: int,
         parser: AnswerParser,
         writer: ChunkWriter,
-        shaper: DeltaShaper,
         tokenizer: Tokenizer,
-        *,
-        with_logprobs: bool,
-        timings_per_token: bool,
+        options: AnswerOptions,
     ) -> None:
         self._index = index
         self._parser = parser
         self._writer = writer
-        self._shaper = shaper
         self._tokenizer = tokenizer
-        self._timings_per_token = timings_per_token
-        self._is_plain = not (with_logprobs or timings_per_token)
-        self._logprobs: list[dict[str, Any]] | None = [] if with_logprobs else None
+        self._options = options
+        self._shaper = DeltaShaper(options.max_calls)
+        self._is_plain = options == AnswerOptions(max_calls=options.max_calls)
+        self._logprobs: list[dict[str, Any]] = []
+        self._tokens: list[int] = []
+
+    @property
+    def num_reasoning_tokens(self) -> int:
+        """Tokens in which the model was thinking."""
+        return self._shaper.num_reasoning_tokens
 
     def start(self) -> bytes:
         """The first chunk, which says whose message it is."""
@@ -101,32 +99,42 @@ class ChatStream:
 
     def add(self, delta: TextDelta) -> bytes:
         """The chunks for more text: none while it is held back."""
-        deltas = self._shaper.deltas(self._parser.feed(delta.text))
+        deltas = self._shaper.deltas(self._parser.feed(delta.text), len(delta.tokens))
         if self._is_plain:
             return b"".join(self._writer.delta(self._index, delta) for delta in deltas)
-        if self._logprobs is not None:
+        if self._options.with_logprobs:
             self._logprobs += chat_logprobs(delta.tokens, self._tokenizer)
-        extras = {"timings": timings_json(delta.timings)} if self._timings_per_token else None
-        return self._chunks(deltas, extras)
+        if self._options.with_tokens:
+            self._tokens += [token.id for token in delta.tokens]
+        with_timings = self._options.timings_per_token
+        return self._chunks(
+            deltas, {"timings": timings_json(delta.timings)} if with_timings else {}
+        )
 
     def end(self, ended: Ended) -> bytes:
         """What was held back, and the chunk that says why the answer ended."""
-        deltas = self._shaper.deltas(self._parser.finish())
-        last = self._writer.chunk(
+        chunks = self._chunks(self._shaper.deltas(self._parser.finish()), {})
+        return chunks + self._writer.chunk(
             self._index,
             {},
-            logprobs=self._logprobs if self._logprobs and not deltas else None,
+            details=self._take_details(),
             finish=finish_reason(ended, called=self._shaper.has_called),
             extras={"timings": timings_json(ended.timings)},
         )
-        return self._chunks(deltas, None) + last
 
-    def _chunks(self, deltas: Iterable[Delta], extras: dict[str, Any] | None) -> bytes:
-        """The first one carries all log-probabilities that have gathered."""
-        chunks = b""
-        for delta in deltas:
-            logprobs = self._logprobs or None
-            if self._logprobs:
-                self._logprobs = []
-            chunks += self._writer.chunk(self._index, delta, logprobs=logprobs, extras=extras)
-        return chunks
+    def _chunks(self, deltas: Iterable[Delta], extras: dict[str, Any]) -> bytes:
+        """The first one carries all details that have gathered."""
+        return b"".join(
+            self._writer.chunk(self._index, delta, details=self._take_details(), extras=extras)
+            for delta in deltas
+        )
+
+    def _take_details(self) -> dict[str, Any]:
+        """The choice's fields besides its text, since the last chunk."""
+        details: dict[str, Any] = {}
+        if self._logprobs:
+            details["logprobs"] = {"content": self._logprobs, "refusal": None}
+        if self._tokens:
+            details["tokens"] = self._tokens
+        self._logprobs, self._tokens = [], []
+        return details

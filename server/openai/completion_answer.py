@@ -13,11 +13,20 @@ from server.tokenizer import Tokenizer
 class TextChoice:
     """Collects a choice, or shapes it piece by piece."""
 
-    def __init__(self, index: int, echo: str, tokenizer: Tokenizer, *, with_logprobs: bool) -> None:
-        """`echo` is the text that comes before the answer's own."""
+    def __init__(
+        self,
+        index: int,
+        echo: str,
+        tokenizer: Tokenizer,
+        *,
+        with_logprobs: bool,
+        with_tokens: bool,
+    ) -> None:
+        """`echo` is the text that comes before the answer's own; `with_tokens` tells their ids."""
         self._index = index
         self._texts = [echo] if echo else []
         self._tokens: list[GeneratedToken] = []
+        self._with_tokens = with_tokens
         self._logprobs = TextLogprobs(tokenizer, len(echo)) if with_logprobs else None
 
     def add(self, delta: TextDelta) -> None:
@@ -49,9 +58,10 @@ class TextChoice:
         self, text: str, tokens: tuple[GeneratedToken, ...], finish: str | None
     ) -> dict[str, Any]:
         logprobs = self._logprobs.entries(tokens) if self._logprobs and tokens else None
-        return {
+        choice: dict[str, Any] = {
             "text": text,
             "index": self._index,
             "logprobs": logprobs,
             "finish_reason": finish,
         }
+        return choice | ({"tokens": [token.id for token in tokens]} if self._with_tokens else {})

@@ -32,7 +32,13 @@ async def create_completion(request: Request) -> Response:
     body = await read_body(request, TextCompletionRequest)
     sequences = await to_thread.run_sync(body.sequences, context)
     choices = [
-        TextChoice(index, echo, context.tokenizer, with_logprobs=body.num_logprobs >= 0)
+        TextChoice(
+            index,
+            echo,
+            context.tokenizer,
+            with_logprobs=body.num_logprobs >= 0,
+            with_tokens=body.return_tokens,
+        )
         for index, echo in enumerate(body.echoes(context))
     ]
     if body.stream:

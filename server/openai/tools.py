@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictStr
 
 MAX_TOOLS = 1024
-Name = Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9_.\-]+$", max_length=256)]
+MAX_NAME_CHARS = 256
+
+
+def _name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.\-]+", name):
+        raise ValueError("must consist of letters, digits, '_', '-' and '.'")
+    return name
+
+
+Name = Annotated[StrictStr, Field(max_length=MAX_NAME_CHARS), AfterValidator(_name)]
 
 
 class _Strict(BaseModel):

@@ -15,9 +15,11 @@ class Usage:
         self._prompt = 0
         self._cached = 0
         self._completion = 0
+        self._reasoning = 0
 
-    def add(self, index: int, ended: Ended) -> None:
+    def add(self, index: int, ended: Ended, num_reasoning_tokens: int = 0) -> None:
         """Count the sequence with this index."""
+        self._reasoning += num_reasoning_tokens
         self._completion += ended.timings.predicted_n
         if index % self._per_prompt == 0:
             self._prompt += ended.num_prompt_tokens
@@ -30,4 +32,5 @@ class Usage:
             "completion_tokens": self._completion,
             "total_tokens": self._prompt + self._completion,
             "prompt_tokens_details": {"cached_tokens": self._cached},
+            "completion_tokens_details": {"reasoning_tokens": self._reasoning},
         }

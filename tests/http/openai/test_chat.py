@@ -185,7 +185,11 @@ def test_timings_and_progress(serve: Serve) -> None:
 
 def test_thinking_is_split_off(serve: Serve) -> None:
     live = serve(["<thi", "nk>\n", "Hm", "m.\n", "</think>\n\n", "Yes."])
-    message = live.client.chat.completions.create(model="", messages=USER).choices[0].message
+    answer = live.client.chat.completions.create(model="", messages=USER)
+    assert answer.usage is not None
+    assert answer.usage.completion_tokens_details is not None
+    assert answer.usage.completion_tokens_details.reasoning_tokens == 2
+    message = answer.choices[0].message
     assert message.content == "Yes."
     assert (message.model_extra or {})["reasoning_content"] == "Hmm."
     chunks = list(live.client.chat.completions.create(model="", messages=USER, stream=True))
@@ -341,3 +345,23 @@ def test_finish_reason_of_a_full_context(serve: Serve) -> None:
     live = serve(cause=StopCause.LIMIT)
     answer = live.client.chat.completions.create(model="", messages=USER)
     assert answer.choices[0].finish_reason == "length"
+
+
+def test_tokens_when_asked(serve: Serve) -> None:
+    live = serve(["A", "B"])
+    body: Any = {"return_tokens": True}
+    answer = live.client.chat.completions.create(model="", messages=USER, extra_body=body)
+    assert (answer.choices[0].model_extra or {})["tokens"] == [65, 66]
+    stream = live.client.chat.completions.create(
+        model="", messages=USER, extra_body=body, stream=True
+    )
+    tokens = [(chunk.choices[0].model_extra or {}).get("tokens") for chunk in stream]
+    assert tokens == [None, [65], [66], None]
+
+
+def test_an_answer_can_be_sent_back_as_it_came(serve: Serve) -> None:
+    live = serve(["<think>", "Hm", "</think>", "Yes."])
+    message = live.client.chat.completions.create(model="", messages=USER).choices[0].message
+    messages: Any = [*USER, message.model_dump(), {"role": "user", "content": "Sure?"}]
+    live.client.chat.completions.create(model="", messages=messages)
+    assert live.prompt() == "<|user|>Hi<|assistant|>Yes.<|user|>Sure?<|assistant|>"

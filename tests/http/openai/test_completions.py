@@ -117,3 +117,11 @@ def test_refusals_name_the_field(serve: Serve, body: dict[str, Any], param: str)
 def test_unknown_model(serve: Serve) -> None:
     with pytest.raises(openai.NotFoundError):
         serve().client.completions.create(model="davinci", prompt="x")
+
+
+def test_tokens_when_asked(serve: Serve) -> None:
+    live = serve(["A", "B"])
+    answer = live.client.completions.create(
+        model="", prompt="x", extra_body={"return_tokens": True}
+    )
+    assert (answer.choices[0].model_extra or {})["tokens"] == [65, 66]
