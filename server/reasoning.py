@@ -16,6 +16,8 @@ class ReasoningMarkers:
 
     opening: str
     closing: str
+    sign: str = ""
+    """What stands in the templates of such models, if not the closing marker itself."""
 
     def opened_by(self, prompt: str) -> bool:
         """Whether the answer begins inside the thinking, because the prompt ends there."""
@@ -33,6 +35,8 @@ KNOWN_MARKERS: Sequence[ReasoningMarkers] = (
     ReasoningMarkers("<|channel>thought\n", "<channel|>"),
     ReasoningMarkers("<|inner_prefix|>", "<|inner_suffix|>"),
     ReasoningMarkers("<mm:think>", "</mm:think>"),
+    ReasoningMarkers("Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]"),
+    ReasoningMarkers("<think:opensource>", "</think:opensource>", "'</think{}>'"),
     ReasoningMarkers("<think>", "</think>"),
 )
 
@@ -40,7 +44,7 @@ KNOWN_MARKERS: Sequence[ReasoningMarkers] = (
 def detect_markers(source: str) -> ReasoningMarkers | None:
     """The markers that a chat template writes, if its model thinks at all."""
     for markers in KNOWN_MARKERS:
-        if markers.closing in source:
+        if (markers.sign or markers.closing) in source:
             return markers
     return None
 
