@@ -17,9 +17,20 @@ from llguidance import LLMatcher, LLTokenizer
 from grammars import limits
 from grammars.deep_stack import call_with_deep_stack
 
+_MAX_REASON = 2000
+"""Characters; an error may quote the whole grammar."""
+
 
 def verdict(definition: str) -> str:
     """Why llguidance can't use a definition, or an empty text."""
+    try:
+        reason = _error_of(definition)
+    except BaseException as error:  # its panics aren't of the class Exception
+        reason = f"llguidance failed: {error}"
+    return reason[:_MAX_REASON]
+
+
+def _error_of(definition: str) -> str:
     parser_limits = limits.parser_limits()
     is_error, messages = LLMatcher.validate_grammar_with_warnings(definition, limits=parser_limits)
     if is_error:
@@ -27,7 +38,12 @@ def verdict(definition: str) -> str:
     # The first step shows what only running a grammar shows: automata that grow without bound.
     matcher = LLMatcher(_bytes_tokenizer(), definition, log_level=0, limits=parser_limits)
     matcher.compute_bitmask()
-    return matcher.get_error().strip()
+    error = matcher.get_error().strip()
+    if "Token range end too large" in error:
+        return ""  # it names tokens of the model; this vocabulary has a few hundred
+    if "unknown special token" in error:
+        return f"{error.split(';')[0]}; name tokens by their id, <[id]>"
+    return error
 
 
 @functools.cache

@@ -13,6 +13,7 @@ from grammars.errors import GrammarError
 from grammars.json_keywords import (
     APPLICATORS,
     COUNTS,
+    EXACT_FORMATS,
     FORMATS,
     FREE_FORMATS,
     UNSUPPORTED,
@@ -166,6 +167,9 @@ class _Checker:
                     raise GrammarError(f"{keyword!r} must be {what}", place)
             elif keyword not in ("const", "id") and (name := meant(keyword)) is not None:
                 raise GrammarError(f"{keyword!r} is no keyword; is {name!r} meant?", place)
+        if "$ref" in schema and _names_itself(schema):
+            # Before draft 2019-09 the reference made the name void, since then it doesn't.
+            raise GrammarError("'$id' is not supported beside '$ref'", path)
         _drop_idle(schema)
         _settle_format(path, schema)
         for keyword in COUNTS & schema.keys():
@@ -216,8 +220,15 @@ def _drop_idle(schema: Schema) -> None:
 
 
 def _settle_format(path: str, schema: Schema) -> None:
-    """Remove a format that excludes nothing; refuse one that isn't enforced."""
+    """Spell out a format that is a pattern; remove one that excludes nothing; refuse others."""
     name = schema.get("format")
+    if name in EXACT_FORMATS:
+        del schema["format"]
+        pattern = {"pattern": EXACT_FORMATS[name]}
+        if "pattern" in schema:
+            schema["allOf"] = [*schema.get("allOf", []), pattern]
+        else:
+            schema.update(pattern)
     if name is None or name in FORMATS:
         return
     types = schema.get("type", "string")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class ConstraintFailed(Exception):  # noqa: N818
+class ConstraintFailed(Exception):
     """A constraint can't be enforced (any further): its sequence has to end as failed.
 
     Either the grammar is wrong in a way that only the vocabulary shows, or it grew past its

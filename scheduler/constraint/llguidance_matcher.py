@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
 from llguidance import LLMatcher
 from numpy.typing import NDArray
 
+from grammars.deep_stack import call_with_deep_stack
 from grammars.limits import parser_limits
 from scheduler.constraint.errors import ConstraintFailed
 from scheduler.constraint.vocabulary import TokenVocabulary
@@ -17,7 +19,10 @@ class LLGuidanceMatcher:
     """A `Matcher` over llguidance's. Building one releases the GIL."""
 
     def __init__(self, definition: str, vocabulary: TokenVocabulary) -> None:
-        inner = LLMatcher(vocabulary.tokenizer, definition, log_level=0, limits=parser_limits())
+        build = functools.partial(
+            LLMatcher, vocabulary.tokenizer, definition, log_level=0, limits=parser_limits()
+        )
+        inner = call_with_deep_stack(build)
         self._set_up(inner, vocabulary)
         self._check()
 
@@ -33,7 +38,7 @@ class LLGuidanceMatcher:
         """Whether `token` may come next; some 5 µs."""
         if token in self._vocabulary.end_tokens and self._may_end:
             return True
-        if self._inner.is_stopped():
+        if self.is_finished:
             return False
         # Where text is forced, its canonical first token is the only one, as it is in the mask.
         forced = self._inner.compute_ff_tokens()

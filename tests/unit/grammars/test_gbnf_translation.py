@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 
 import numpy as np
-import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -71,9 +70,7 @@ def is_text(piece: bytes) -> bool:
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(text=grammars, seed=st.integers(0, 1 << 16))
-def test_masks_are_those_of_llama(
-    text: str, seed: int, demo_vocabulary: TokenVocabulary
-) -> None:
+def test_masks_are_those_of_llama(text: str, seed: int, demo_vocabulary: TokenVocabulary) -> None:
     grammar = parse(text)
     try:
         check(grammar)

@@ -35,7 +35,9 @@ def bounds(low: str, high: str, most: int) -> st.SearchStrategy[Schema]:
 
 def merged(*parts: st.SearchStrategy[Schema]) -> st.SearchStrategy[Schema]:
     """One schema of several with different keywords."""
-    return st.tuples(*parts).map(lambda found: {key: v for part in found for key, v in part.items()})
+    return st.tuples(*parts).map(
+        lambda found: {key: v for part in found for key, v in part.items()}
+    )
 
 
 strings = st.one_of(
