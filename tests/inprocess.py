@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from scheduler.__main__ import run
+from scheduler.__main__ import _first_config, run
 from scheduler.engine import Engine
 from scheduler.fake import FakeBackend
 from scheduler.protocol import EngineConfig, Ready, StepStats
@@ -57,6 +57,7 @@ class EngineThread:
 
     def _run(self) -> None:
         with contextlib.suppress(ChannelClosed):
+            _first_config(self._channel)
             self._channel.send(Ready(self.backend.info))
             run(self.engine, self._channel)
         self._channel.close()

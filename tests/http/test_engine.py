@@ -1,0 +1,211 @@
+"""The application on the real generator, client and engine loop; only the model is a fake."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+
+from config import ServeSettings
+from scheduler.fake import FakeBackend, hashed_token
+from server.admission import Admission
+from server.app import create_app
+from server.chat_template import ChatTemplate
+from server.context import ServerContext
+from server.generator import EngineGenerator
+from server.metered import MeteredGenerator
+from server.metrics import ServerMetrics
+from tests.http.fakes import BOS, EOS, ByteTokenizer
+from tests.http.live import serving, wait_for
+from tests.inprocess import DEADLINE, Pair
+
+N_CTX_SLOT = 128
+
+
+def letter(tokens: list[int]) -> int:
+    """A fake model that says one small letter after the other."""
+    return 97 + hashed_token(tokens) % 26
+
+
+class LetterBackend(FakeBackend):
+    """A fake whose tokens are bytes, as `ByteTokenizer` reads them."""
+
+    @property
+    def end_tokens(self) -> frozenset[int]:
+        return frozenset((EOS,))
+
+
+def make_backend() -> LetterBackend:
+    return LetterBackend(n_ctx_slot=N_CTX_SLOT, n_vocab=259, next_token=letter)
+
+
+def expected(prompt: str, count: int) -> str:
+    """The fake model's answer."""
+    tokens = [BOS, *prompt.encode()]
+    for _ in range(count):
+        tokens.append(letter(tokens))
+    return bytes(tokens[-count:]).decode()
+
+
+@dataclass
+class Live:
+    """A running server, and the engine behind it."""
+
+    client: httpx.Client
+    pair: Pair
+    loop: asyncio.AbstractEventLoop
+
+    def call(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something on the server's event loop."""
+        asyncio.run_coroutine_threadsafe(work, self.loop).result(DEADLINE)
+
+    def complete(self, prompt: str, **fields: Any) -> httpx.Response:
+        return self.client.post("/completion", json={"prompt": prompt, "temperature": 0, **fields})
+
+    def is_idle(self) -> bool:
+        return not self.pair.engine.has_work and not self.pair.client.streams
+
+
+@pytest.fixture
+def live() -> Iterator[Live]:
+    started: list[tuple[Pair, asyncio.AbstractEventLoop]] = []
+    pair = Pair(make_backend)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        await pair.start_engine()
+        started.append((pair, asyncio.get_running_loop()))
+        try:
+            yield
+        finally:
+            await pair.stop()
+
+    app = create_app(_context(pair), lifespan=lifespan)
+    with serving(app) as url, httpx.Client(base_url=url, timeout=DEADLINE) as client:
+        yield Live(client, *started[0])
+
+
+def _context(pair: Pair) -> ServerContext:
+    metrics = ServerMetrics("fake")
+    tokenizer = ByteTokenizer()
+    generator = EngineGenerator(pair.client, tokenizer, Admission(max_queue=100))
+    return ServerContext(
+        settings=ServeSettings(),
+        model_name="fake",
+        model_path="fake.gguf",
+        tokenizer=tokenizer,
+        generator=MeteredGenerator(generator, metrics),
+        engine=pair.client,
+        metrics=metrics,
+        chat_template=ChatTemplate(),
+    )
+
+
+def events_of(response: httpx.Response) -> list[dict[str, Any]]:
+    lines = (line for line in response.text.splitlines() if line.startswith("data: {"))
+    return [json.loads(line.removeprefix("data: ")) for line in lines]
+
+
+def test_an_answer_in_one_piece(live: Live) -> None:
+    answer = live.complete("abc", n_predict=10).json()
+    assert answer["content"] == expected("abc", 10)
+    assert answer["stop_type"] == "limit"
+    assert answer["timings"]["prompt_n"] == 4
+
+
+def test_a_streamed_answer(live: Live) -> None:
+    events = events_of(live.complete("abc", n_predict=10, stream=True))
+    assert "".join(event["content"] for event in events) == expected("abc", 10)
+    assert [event["stop"] for event in events].count(True) == 1
+
+
+def test_more_clients_than_slots_all_get_their_own_answer(live: Live) -> None:
+    prompts = [f"prompt {index}" for index in range(24)]
+    with ThreadPoolExecutor(24) as threads:
+        answers = list(threads.map(lambda prompt: live.complete(prompt, n_predict=8), prompts))
+    assert [answer.json()["content"] for answer in answers] == [expected(p, 8) for p in prompts]
+    assert wait_for(live.is_idle)
+
+
+def test_a_stop_string_frees_the_slot(live: Live) -> None:
+    word = expected("abc", 12)[8:]
+    answer = live.complete("abc", stop=[word]).json()
+    assert answer["content"] == expected("abc", 12)[:8]
+    assert answer["stopping_word"] == word
+    assert wait_for(live.is_idle)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_leaves_frees_its_slot(live: Live, stream: bool) -> None:
+    live.pair.gate.allow(3)
+    with pytest.raises(httpx.ReadTimeout):
+        live.client.post("/completion", json={"prompt": "abc", "stream": stream}, timeout=0.2)
+    live.pair.gate.allow(None)
+    assert wait_for(live.is_idle, DEADLINE)
+
+
+def test_a_prompt_that_cannot_fit_is_refused_with_both_numbers(live: Live) -> None:
+    response = live.complete("x" * (N_CTX_SLOT - 1))
+    assert response.status_code == 400
+    error = response.json()["error"]
+    assert error["type"] == "exceed_context_size_error"
+    assert (error["n_prompt_tokens"], error["n_ctx"]) == (N_CTX_SLOT, N_CTX_SLOT)
+
+
+def test_slots_are_shown_while_they_work(live: Live) -> None:
+    with ThreadPoolExecutor(2) as threads:
+        live.pair.gate.allow(3)
+        answer = threads.submit(live.complete, "abc", n_predict=60)
+        assert wait_for(lambda: _num_tokens(live) == 3, DEADLINE)
+        slots = threads.submit(live.client.get, "/slots")
+        assert wait_for(lambda: bool(live.pair.client._queries), DEADLINE)
+        live.pair.gate.allow(None)
+        assert [slot["is_processing"] for slot in slots.result().json()].count(True) == 1
+        assert answer.result().status_code == 200
+    idle = live.client.get("/slots").json()
+    assert [slot["is_processing"] for slot in idle] == [False] * 4
+
+
+def _num_tokens(live: Live) -> int:
+    return sum(len(stream.tokens) for stream in list(live.pair.client.streams.values()))
+
+
+def test_the_engines_death_is_not_seen_by_its_clients(live: Live) -> None:
+    live.pair.gate.allow(5)
+    prompts = [f"prompt {index}" for index in range(6)]
+    with ThreadPoolExecutor(6) as threads:
+        answers = [
+            threads.submit(live.complete, prompt, n_predict=20, stream=True) for prompt in prompts
+        ]
+        assert wait_for(lambda: _num_tokens(live) > 0, DEADLINE)
+        live.call(live.pair.kill_engine())
+        assert live.client.get("/readyz").status_code == 503
+        live.call(live.pair.start_engine())
+        texts = [
+            "".join(event["content"] for event in events_of(answer.result(DEADLINE)))
+            for answer in answers
+        ]
+    assert texts == [expected(prompt, 20) for prompt in prompts]
+
+
+def test_a_failed_batch_is_an_error_of_the_server(live: Live) -> None:
+    backend = live.pair.lives[-1].backend
+    backend.fail_on = lambda chunks: True
+    assert live.complete("abc").status_code == 500
+    backend.fail_on = lambda chunks: False
+    assert live.complete("abc", n_predict=3).json()["content"] == expected("abc", 3)
+
+
+def test_several_choices_compute_their_prompt_once(live: Live) -> None:
+    prompt = "x" * 100
+    response = live.complete(prompt, n=3, n_predict=4)
+    assert response.status_code == 200
+    assert live.pair.lives[-1].backend.num_computed <= 101 + 3 + 3 * 4
