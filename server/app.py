@@ -13,10 +13,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from config import ServeSettings
+from server.access.audit_log import AuditLog
+from server.access.authenticate import Authenticate
+from server.access.cors import cors_middleware
+from server.access.key_ring import KeyRing
+from server.access.record_visit import RecordVisit
 from server.context import ServerContext
+from server.drain import RefuseWhileDraining
 from server.errors import ApiError, InvalidRequest, MethodNotAllowed, NotFound
 from server.llama import routes as llama_routes
-from server.middleware import CatchErrors, LimitBody, RequestLog, RequireKey, error_response
+from server.middleware import CatchErrors, LimitBody, RequestLog, error_response
 from server.openai import routes as openai_routes
 from server.routes import to_routes
 from server.startup import StartupError
@@ -25,18 +31,26 @@ Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 
 
 def create_app(
-    context: ServerContext, *, keys: tuple[str, ...] = (), lifespan: Lifespan | None = None
+    context: ServerContext,
+    *,
+    keys: KeyRing | None = None,
+    audit: AuditLog | None = None,
+    lifespan: Lifespan | None = None,
 ) -> Starlette:
     """The application for one model; `keys` are all API keys that it accepts, if any."""
-    prefix = context.settings.api_prefix
+    settings = context.settings
+    prefix = settings.api_prefix
     public = [prefix + path for path in llama_routes.PUBLIC_PATHS]
     app = Starlette(
         routes=to_routes([*llama_routes.ENDPOINTS, *openai_routes.ENDPOINTS], prefix),
         middleware=[
             Middleware(RequestLog),
+            Middleware(RecordVisit, audit=audit, unrecorded=public),
+            *cors_middleware(settings),
             Middleware(CatchErrors),
-            Middleware(RequireKey, keys=keys, public_paths=public),
-            Middleware(LimitBody, read_seconds=context.settings.timeout),
+            Middleware(RefuseWhileDraining, drain=context.drain),
+            Middleware(Authenticate, keys=KeyRing() if keys is None else keys, public_paths=public),
+            Middleware(LimitBody, read_seconds=settings.timeout),
         ],
         exception_handlers={HTTPException: _http_error},
         lifespan=lifespan,

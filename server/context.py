@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -11,7 +12,10 @@ from starlette.requests import HTTPConnection
 from config import ServeSettings
 from grammars.constraint import Constraint
 from scheduler.protocol import ModelInfo, SlotReport
+from server.access.visit import visit_in
+from server.access.visit_generator import VisitGenerator
 from server.chat_template import ChatTemplate
+from server.drain import Drain
 from server.generation import Generator
 from server.metrics import ServerMetrics
 from server.tokenizer import Tokenizer
@@ -48,6 +52,7 @@ class ServerContext:
     model_name: str
     """The alias that answers carry; `/v1/models` lists it."""
     model_path: str
+    """Where the file is; not for answers."""
     tokenizer: Tokenizer
     generator: Generator
     engine: Engine
@@ -55,11 +60,21 @@ class ServerContext:
     chat_template: ChatTemplate
     default_constraint: Constraint | None = None
     """What answers follow whose request brings no constraint."""
+    drain: Drain = field(default_factory=Drain)
     created: int = field(default_factory=lambda: int(time.time()))
     """Unix time of the server's start, which `/v1/models` reports."""
 
 
 def context_of(connection: HTTPConnection) -> ServerContext:
-    """The context of the application that handles this request."""
+    """The context of the application that handles this request.
+
+    Its generator has the rights of the request's key, and counts what the request costs.
+    """
     context: ServerContext = connection.app.state.context
-    return context
+    visit = visit_in(connection.scope)
+    if visit.key is None and not visit.is_watched:
+        return context
+    generator = VisitGenerator(
+        context.generator, visit, model=context.model_name, aliases=context.settings.alias
+    )
+    return dataclasses.replace(context, generator=generator)

@@ -38,7 +38,7 @@ from scheduler.protocol import (
     StepStats,
     Submit,
 )
-from server.errors import EngineFailed, Unavailable
+from server.errors import ApiError, EngineFailed, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -208,6 +208,11 @@ class EngineClient:
         for stream in self.streams.values():
             stream.fail(EngineFailed(message))
         self.streams.clear()
+
+    def end_streams(self, error: ApiError) -> None:
+        """End every stream with an error; whoever reads it releases its sequence."""
+        for stream in self.streams.values():
+            stream.fail(error)
 
     def shut_down(self) -> None:
         """Ask the engine to end."""

@@ -11,7 +11,8 @@
     ├── Overloaded            429 rate_limit_error (adds Retry-After)
     ├── EngineFailed          500 server_error
     ├── NotSupported          501 not_supported_error
-    └── Unavailable           503 unavailable_error
+    ├── Unavailable           503 unavailable_error
+    └── TimedOut              504 timeout_error
 """
 
 from __future__ import annotations
@@ -126,7 +127,7 @@ class BodyTooLarge(ApiError):
 
 
 class Overloaded(ApiError):
-    """The queue is full; the client should come back after `retry_after` seconds."""
+    """The queue is full or a limit used up; `retry_after` is in seconds."""
 
     status = 429
     kind = "rate_limit_error"
@@ -156,3 +157,10 @@ class Unavailable(ApiError):
 
     status = 503
     kind = "unavailable_error"
+
+
+class TimedOut(ApiError):
+    """The answer took longer than the server lets one take."""
+
+    status = 504
+    kind = "timeout_error"

@@ -11,6 +11,9 @@ from typing import Protocol
 from grammars.constraint import Constraint
 from scheduler.protocol import UNLIMITED, SamplingParams, TokenLogprobs
 
+MAX_PRIORITY = 1000
+"""Priorities lie between this and its negative; higher ones are served first."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationRequest:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from scheduler.protocol import Finished, FinishReason, Generated, Prefilled, Started, Submit
 from server.admission import Admission
+from server.deadlines import NO_DEADLINES, Deadlines
 from server.detokenizer import Detokenizer
 from server.engine_client import EngineClient, SequenceStream, TimedEvent
 from server.errors import ContextExceeded
@@ -34,19 +35,29 @@ STOP_CAUSES = {
 class EngineGenerator:
     """Implements `generation.Generator` on an `EngineClient`."""
 
-    def __init__(self, client: EngineClient, tokenizer: Tokenizer, admission: Admission) -> None:
+    def __init__(
+        self,
+        client: EngineClient,
+        tokenizer: Tokenizer,
+        admission: Admission,
+        deadlines: Deadlines = NO_DEADLINES,
+    ) -> None:
         self._client = client
         self._tokenizer = tokenizer
         self._admission = admission
+        self._deadlines = deadlines
 
     @asynccontextmanager
     async def open(self, request: GenerationRequest) -> AsyncIterator[AsyncIterator[Item]]:
         """Submit a sequence and stream its items; leaving the block early aborts it."""
         self._admit(request)
         stream = self._client.submit(_submit(request))
+        timers = self._deadlines.watch(stream, self._retry_after)
         try:
             yield _Answer(request, self._tokenizer).items(stream)
         finally:
+            for timer in timers:
+                timer.cancel()
             self._client.release(stream)
             self._admission.finished(time.monotonic())
 
@@ -62,6 +73,11 @@ class EngineGenerator:
             queued_tokens=self._client.num_queued_tokens,
             now=time.monotonic(),
         )
+
+    def _retry_after(self) -> int:
+        """Seconds after which who has waited too long should come back."""
+        waiting = len(self._client.streams) - self._client.model.n_slots
+        return self._admission.retry_after(waiting, time.monotonic())
 
 
 def _submit(request: GenerationRequest) -> Submit:

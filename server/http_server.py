@@ -7,7 +7,7 @@ import contextvars
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -15,9 +15,6 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from config import ServeSettings
-
-DRAIN_SECONDS = 30
-"""How long running answers may go on once the server was told to stop."""
 
 FAREWELL_SECONDS = 2
 """How long a stream may take to say that it is ended early."""
@@ -30,9 +27,9 @@ first must not be us, or the proxy may just be sending its next request."""
 class HttpServer(uvicorn.Server):
     """Ends on SIGTERM and SIGINT after draining; a second signal ends it at once.
 
-    `on_stop` is called when the first signal arrives, `on_deadline` when answers still run after
-    `DRAIN_SECONDS`: it should end their streams with an error, because what hasn't ended a moment
-    later is cut off.
+    `on_stop` is called when the first signal arrives, `on_deadline` when answers still run
+    `drain_seconds` later: it should end their streams with an error, because what hasn't ended a
+    moment later is cut off.
     """
 
     def __init__(
@@ -40,14 +37,18 @@ class HttpServer(uvicorn.Server):
         config: uvicorn.Config,
         on_stop: Callable[[], None],
         on_deadline: Callable[[], None] = lambda: None,
+        drain_seconds: float = 30,
     ) -> None:
         super().__init__(config)
+        self._drain_seconds = drain_seconds
         self._on_stop = on_stop
         self._on_deadline = on_deadline
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Wait for running answers, then end those that are left."""
-        deadline = asyncio.get_running_loop().call_later(DRAIN_SECONDS, self._on_deadline)
+        deadline = asyncio.get_running_loop().call_later(
+            self._drain_seconds, self._on_deadline
+        )
         try:
             await super().shutdown(sockets)
         finally:
@@ -93,16 +94,5 @@ def http_config(app: ASGIApp, settings: ServeSettings) -> uvicorn.Config:
         ssl_keyfile=None if settings.ssl_key_file is None else str(settings.ssl_key_file),
         ssl_certfile=None if settings.ssl_cert_file is None else str(settings.ssl_cert_file),
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=DRAIN_SECONDS + FAREWELL_SECONDS,
+        timeout_graceful_shutdown=settings.shutdown_timeout + FAREWELL_SECONDS,
     )
-
-
-def run_http(
-    app: ASGIApp,
-    settings: ServeSettings,
-    sockets: Sequence[socket.socket],
-    *,
-    on_stop: Callable[[], None] = lambda: None,
-) -> None:
-    """Serve on these bound sockets until a signal; `on_stop` is called when the first arrives."""
-    HttpServer(http_config(app, settings), on_stop).run(list(sockets))

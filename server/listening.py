@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import socket
 import stat
 from collections.abc import Sequence
@@ -49,6 +50,13 @@ def url_of(sock: socket.socket, *, tls: bool) -> str:
         return f"{scheme}+unix://{sock.getsockname()}"
     host, port = sock.getsockname()[:2]
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def is_exposed(sock: socket.socket) -> bool:
+    """Whether other machines may reach it: it listens beyond the loopback address."""
+    if sock.family == socket.AF_UNIX:
+        return False
+    return not ipaddress.ip_address(sock.getsockname()[0].partition("%")[0]).is_loopback
 
 
 class _UnixSocket(socket.socket):

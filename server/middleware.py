@@ -1,32 +1,27 @@
 """What happens to every request before its handler: pure ASGI, in the order given here.
 
 `RequestLog` names and logs the request, `CatchErrors` turns exceptions into error bodies,
-`RequireKey` asks for an API key, `LimitBody` bounds what is read.
+`LimitBody` bounds what is read. What concerns keys stands in `server.access`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import logging
 import time
-from collections.abc import Collection, Iterable
 
 from sse_starlette.sse import SendTimeoutError
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.errors import ApiError, BodyTooLarge, InvalidRequest, Unauthenticated
+from server.access.record_visit import CLIENT_GONE
+from server.errors import ApiError, BodyTooLarge, InvalidRequest
 from server.json_response import JsonResponse
 from server.request_id import HEADER, choose_request_id, current_request_id
 
 MAX_BODY_BYTES = 100 * 1024 * 1024
 """llama-server's limit, which it inherits from its HTTP library."""
-
-CLIENT_GONE = 499
-"""What the log calls the status of a request whose client left before any answer."""
 
 _access_log = logging.getLogger("llamapack.access")
 _log = logging.getLogger(__name__)
@@ -92,32 +87,6 @@ class CatchErrors:
             await error_response(known)(scope, receive, send)
 
 
-class RequireKey:
-    """Lets only those in who know one of the keys, except on public paths."""
-
-    def __init__(self, app: ASGIApp, *, keys: Iterable[str], public_paths: Collection[str]) -> None:
-        self._app = app
-        self._digests = [_digest(key.encode()) for key in keys]
-        self._public_paths = frozenset(public_paths)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and self._digests and scope["path"] not in self._public_paths:
-            self._check(Headers(scope=scope))
-        await self._app(scope, receive, send)
-
-    def _check(self, headers: Headers) -> None:
-        given = _given_key(headers)
-        if given is None:
-            raise Unauthenticated(
-                "an API key is needed: send it as 'Authorization: Bearer KEY' or 'X-Api-Key: KEY'"
-            )
-        digest = _digest(given)
-        # All keys are compared, each in constant time: how long it takes tells nothing.
-        matches = [hmac.compare_digest(digest, known) for known in self._digests]
-        if not any(matches):
-            raise Unauthenticated("Invalid API Key")
-
-
 class LimitBody:
     """Refuses bodies above a number of bytes, whether announced or not, and stalled ones."""
 
@@ -168,19 +137,6 @@ class LimitBody:
 def error_response(error: ApiError) -> JsonResponse:
     """The answer that tells the client of an error."""
     return JsonResponse(error.body(), status_code=error.status, headers=error.headers)
-
-
-def _given_key(headers: Headers) -> bytes | None:
-    scheme, _, credentials = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        return credentials.strip().encode("latin-1")
-    key = headers.get("x-api-key")
-    return None if key is None else key.encode("latin-1")
-
-
-def _digest(key: bytes) -> bytes:
-    """Of one length for all keys, so that comparing doesn't tell theirs."""
-    return hashlib.sha256(key).digest()
 
 
 def _loggable(path: str) -> str:

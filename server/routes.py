@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+
+from server.access.visit import visit_in
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -18,6 +21,10 @@ class Endpoint:
 
     paths: tuple[str, ...]
     handlers: Mapping[str, Handler]
+    admin_methods: frozenset[str] = frozenset()
+    """Those that change the server: of named keys, only an admin's may use them."""
+    bodies: Mapping[str, type[BaseModel]] = field(default_factory=dict)
+    """The models of the bodies by method, for the description of the API."""
 
 
 def get(handler: Handler, *paths: str) -> Endpoint:
@@ -25,9 +32,9 @@ def get(handler: Handler, *paths: str) -> Endpoint:
     return Endpoint(paths, {"GET": handler})
 
 
-def post(handler: Handler, *paths: str) -> Endpoint:
-    """An endpoint to send a body to."""
-    return Endpoint(paths, {"POST": handler})
+def post(handler: Handler, *paths: str, body: type[BaseModel] | None = None) -> Endpoint:
+    """An endpoint to send a body to, which `body` describes."""
+    return Endpoint(paths, {"POST": handler}, bodies={} if body is None else {"POST": body})
 
 
 def to_routes(endpoints: Iterable[Endpoint], prefix: str) -> list[Route]:
@@ -40,7 +47,10 @@ def to_routes(endpoints: Iterable[Endpoint], prefix: str) -> list[Route]:
 
 
 def _dispatcher(endpoint: Endpoint) -> Handler:
-    handlers = dict(endpoint.handlers)
+    handlers = {
+        method: _for_admins(handler) if method in endpoint.admin_methods else handler
+        for method, handler in endpoint.handlers.items()
+    }
     if len(handlers) == 1:
         return next(iter(handlers.values()))
 
@@ -49,3 +59,13 @@ def _dispatcher(endpoint: Endpoint) -> Handler:
         return await handlers[method](request)
 
     return dispatch
+
+
+def _for_admins(handler: Handler) -> Handler:
+    async def checked(request: Request) -> Response:
+        key = visit_in(request.scope).key
+        if key is not None:
+            key.check_admin()
+        return await handler(request)
+
+    return checked

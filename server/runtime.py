@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from starlette.applications import Starlette
 
-from config import ServeSettings, contents
+from config import ConfigError, ServeSettings, contents
 from scheduler.llama_log import LogBridge
+from server.access.audit_log import AuditLog
+from server.access.key_ring import KeyRing, read_keys
 from server.admission import Admission
 from server.app import create_app
 from server.chat_template import ChatTemplate, ChatTemplateError, load
 from server.context import ServerContext
+from server.deadlines import Deadlines
 from server.default_constraint import default_constraint
 from server.engine_client import EngineClient
 from server.engine_config import engine_config
-from server.errors import ApiError
+from server.errors import ApiError, Unavailable
 from server.generator import EngineGenerator
 from server.http_server import HttpServer, http_config
-from server.listening import bind_all, close_all, url_of
+from server.listening import bind_all, close_all, is_exposed, url_of
 from server.logs import configure_logging, level_of
 from server.metered import MeteredGenerator
 from server.metrics import ServerMetrics
@@ -66,30 +71,46 @@ class Runtime:
         admission = Admission(settings.max_queue, settings.max_queue_tokens)
         level = logging.getLevelName(level_of(settings.verbosity))
         self._client = EngineClient(metrics.observe_step)
+        self._keys = KeyRing(read_keys(settings), time.monotonic())
+        self._audit = _open_audit_log(settings, tokenizer)
         self._process = EngineProcess(engine_config(settings, model_path, level), self._client)
-        context = ServerContext(
+        deadlines = Deadlines(settings.queue_timeout, settings.request_timeout)
+        generator = EngineGenerator(self._client, tokenizer, admission, deadlines)
+        self._context = ServerContext(
             settings=settings,
             model_name=name,
             model_path=str(model_path),
             tokenizer=tokenizer,
-            generator=MeteredGenerator(
-                EngineGenerator(self._client, tokenizer, admission), metrics
-            ),
+            generator=MeteredGenerator(generator, metrics),
             engine=self._client,
             metrics=metrics,
             chat_template=_load_template(settings, tokenizer),
             default_constraint=default_constraint(settings),
         )
-        app = create_app(context, keys=tuple(contents.api_keys(settings)), lifespan=self._lifespan)
-        self._http = HttpServer(http_config(app, settings), on_stop=self._on_stop)
+        app = create_app(
+            self._context, keys=self._keys, audit=self._audit, lifespan=self._lifespan
+        )
+        self._http = HttpServer(
+            http_config(app, settings),
+            on_stop=self._on_stop,
+            on_deadline=self._on_deadline,
+            drain_seconds=settings.shutdown_timeout,
+        )
 
     def run(self) -> int:
         """Serve until a signal, or until the engine can't be started."""
-        self._http.run(list(self._sockets))
+        if self._keys.is_empty and any(is_exposed(sock) for sock in self._sockets):
+            logger.warning("anybody who reaches this machine may use the server: set --api-key")
+        try:
+            self._http.run(list(self._sockets))
+        finally:
+            if self._audit is not None:
+                self._audit.close()
         return self._exit_code
 
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
         await self._process.start()
         announcer = asyncio.create_task(self._announce(), name="announce the model")
         try:
@@ -118,7 +139,22 @@ class Runtime:
             model.n_ctx_slot,
         )
 
+    def _reload(self) -> None:
+        """Read the keys again and reopen the audit log; what is broken leaves the old keys."""
+        try:
+            self._keys.replace(read_keys(self._settings), time.monotonic())
+            logger.info("reloaded: %d keys", len(self._keys))
+        except ConfigError as error:
+            logger.error("the keys stay as they were: %s", error)
+        if self._audit is not None:
+            self._audit.reopen()
+
+    def _on_deadline(self) -> None:
+        logger.warning("ending %d answers that are still running", len(self._client.streams))
+        self._client.end_streams(Unavailable("the server is stopping; this answer is cut short"))
+
     def _on_stop(self) -> None:
+        self._context.drain.begin()
         logger.info("stopping: running requests are finished first")
 
 
@@ -127,6 +163,17 @@ def _load_tokenizer(path: Path) -> LlamaTokenizer:
         return LlamaTokenizer(path)
     except VocabularyError as error:
         raise StartupError(str(error)) from error
+
+
+def _open_audit_log(settings: ServeSettings, tokenizer: LlamaTokenizer) -> AuditLog | None:
+    if settings.audit_log is None:
+        return None
+
+    def text(prompt: Sequence[int]) -> str:
+        pieces = (tokenizer.piece(token, special=True) for token in prompt)
+        return b"".join(pieces).decode(errors="replace")
+
+    return AuditLog(settings.audit_log, text if settings.audit_log_prompts else None)
 
 
 def _load_template(settings: ServeSettings, tokenizer: LlamaTokenizer) -> ChatTemplate:

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import msgspec
 from pydantic import (
+    AfterValidator,
     AliasChoices,
     BaseModel,
     BeforeValidator,
@@ -31,7 +32,7 @@ from grammars.errors import GrammarError
 from scheduler.protocol import SamplingParams
 from server.context import ServerContext
 from server.errors import InvalidRequest
-from server.generation import GenerationRequest
+from server.generation import MAX_PRIORITY, GenerationRequest
 from server.sampling_defaults import sampling_defaults
 from server.tokenizer import Tokenizer
 from server.unsupported_fields import refuse_unsupported
@@ -45,9 +46,17 @@ MAX_LOGPROBS = 1024
 """Alternatives reported with each token (`n_probs`); each costs time in every step."""
 MAX_LOGIT_BIASES = 65536
 MAX_DRY_BREAKERS = 256
+MAX_SALT_CHARS = 256
 
 RANDOM_SEED = 2**32 - 1
 """llama.cpp's own spelling of "draw a seed", which is -1 as an unsigned number."""
+
+
+def _without_nul(value: str) -> str:
+    """The server marks salts of its own with this character."""
+    if "\0" in value:
+        raise ValueError("must not contain the character U+0000")
+    return value
 
 
 def _number(value: Any) -> Any:
@@ -111,6 +120,7 @@ Count = Annotated[Whole, Field(ge=0, le=INT32_MAX)]
 LookBack = Annotated[Whole, Field(ge=-1, le=INT32_MAX)]
 """A number of latest tokens; -1 is as many as the context holds."""
 StopString = Annotated[StrictStr, Field(max_length=MAX_STOP_CHARS)]
+Salt = Annotated[StrictStr, Field(max_length=MAX_SALT_CHARS), AfterValidator(_without_nul)]
 Bias = Annotated[float, Field(allow_inf_nan=True)]
 LogitBias = Annotated[tuple[tuple[int | str, Bias], ...], BeforeValidator(_bias_pairs)]
 
@@ -166,6 +176,10 @@ class SamplingFields(BaseModel):
     ignore_eos: Flag | None = None
     id_slot: Annotated[Whole, Field(ge=-1)] = -1
     cache_prompt: Flag | None = None
+    cache_salt: Salt = ""
+    """Cached prefixes are shared only among requests of the same salt."""
+    priority: Annotated[Whole, Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY)] = 0
+    """Of those that wait, the highest is served first."""
     seed: Annotated[Whole, Field(ge=-(2**63), lt=2**63)] | None = None
     """Taken modulo 2**32; -1 draws one."""
 
@@ -273,6 +287,8 @@ class SamplingFields(BaseModel):
             stop=tuple(word for word in self.stop if word),
             constraint=constraint,
             cache_prompt=settings.cache_prompt if self.cache_prompt is None else self.cache_prompt,
+            cache_salt=self.cache_salt,
+            priority=self.priority,
             slot=self._resolved_slot(context),
             report_progress=self.return_progress and self.stream,
         )

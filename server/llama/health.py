@@ -32,8 +32,8 @@ async def livez(request: Request) -> Response:
 
 async def readyz(request: Request) -> Response:
     """Should it get new requests? Not while it loads or drains."""
-    engine = context_of(request).engine
-    _ = engine.model
-    if not engine.is_ready:
+    context = context_of(request)
+    _ = context.engine.model
+    if context.drain.has_begun or not context.engine.is_ready:
         raise Unavailable("the server takes no new requests")
     return JsonResponse({"status": "ok"})

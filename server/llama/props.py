@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from starlette.requests import Request
@@ -17,7 +18,10 @@ from server.template_capabilities import TemplateCapabilities
 
 
 async def get_props(request: Request) -> Response:
-    """The defaults of a request, the model, its template, and which endpoints are on."""
+    """The defaults of a request, the model, its template, and which endpoints are on.
+
+    The model's file goes by its name only: where it lies is no client's business.
+    """
     context = context_of(request)
     template = context.chat_template
     props = {
@@ -25,7 +29,7 @@ async def get_props(request: Request) -> Response:
         "total_slots": context.engine.model.n_slots,
         "model_alias": context.model_name,
         "model_ftype": context.engine.model.file_type,
-        "model_path": context.model_path,
+        "model_path": Path(context.model_path).name,
         "modalities": {"vision": False, "video": False, "audio": False},
         "media_marker": "",
         **_endpoints(context),

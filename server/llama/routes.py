@@ -20,7 +20,7 @@ ENDPOINTS = (
     get(livez, "/livez"),
     get(readyz, "/readyz"),
     get(get_metrics, "/metrics"),
-    Endpoint(("/props",), {"GET": get_props, "POST": set_props}),
+    Endpoint(("/props",), {"GET": get_props, "POST": set_props}, frozenset({"POST"})),
     get(get_slots, "/slots"),
     get(list_models, "/models", "/v1/models"),
     get(retrieve_model, "/models/{model:path}", "/v1/models/{model:path}"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from config import ServeSettings
 from scheduler.protocol import ModelInfo, SlotReport, SlotState, TokenLogprobs
+from server.access.key_ring import KeyRing, read_keys
 from server.chat_template import ChatTemplate
 from server.context import ServerContext
 from server.errors import ApiError, ContextExceeded, Unavailable
@@ -189,6 +191,11 @@ class FakeServer:
     context: ServerContext
     generator: ScriptedGenerator
     engine: FakeEngine
+
+
+def key_ring(*keys: str) -> KeyRing:
+    """Unnamed keys, as `--api-key` gives them."""
+    return KeyRing(read_keys(ServeSettings(api_key=keys)), time.monotonic())
 
 
 def make_server(

@@ -14,7 +14,7 @@ import pytest
 from config import ServeSettings
 from server.app import create_app
 from server.middleware import MAX_BODY_BYTES
-from tests.http.fakes import FakeServer, ScriptedGenerator, make_server
+from tests.http.fakes import FakeServer, ScriptedGenerator, key_ring, make_server
 from tests.http.live import serving
 
 pytestmark = pytest.mark.anyio
@@ -112,7 +112,7 @@ async def test_access_log(client: httpx.AsyncClient, caplog: pytest.LogCaptureFi
     [{"Authorization": "Bearer k2"}, {"authorization": "bearer k1"}, {"X-Api-Key": "k1"}],
 )
 async def test_keys_that_fit(server: FakeServer, headers: dict[str, str]) -> None:
-    async with client_of(server, keys=("k1", "k2")) as client:
+    async with client_of(server, keys=key_ring("k1", "k2")) as client:
         assert (await client.get("/props", headers=headers)).status_code == 200
 
 
@@ -122,7 +122,7 @@ async def test_keys_that_fit(server: FakeServer, headers: dict[str, str]) -> Non
 )
 async def test_keys_that_do_not_fit(server: FakeServer, headers: dict[str, str]) -> None:
     encoded = [(name, value.encode()) for name, value in headers.items()]
-    async with client_of(server, keys=("k1", "k2")) as client:
+    async with client_of(server, keys=key_ring("k1", "k2")) as client:
         for path in ("/props", "/metrics", "/v1/models", "/nothing"):
             response = await client.get(path, headers=encoded)  # type: ignore[arg-type]
             assert response.status_code == 401
@@ -131,14 +131,14 @@ async def test_keys_that_do_not_fit(server: FakeServer, headers: dict[str, str])
 
 
 async def test_probes_need_no_key(server: FakeServer) -> None:
-    async with client_of(server, keys=("k1",)) as client:
+    async with client_of(server, keys=key_ring("k1")) as client:
         for path in ("/health", "/v1/health", "/livez", "/readyz"):
             assert (await client.get(path)).status_code == 200
 
 
 async def test_prefix() -> None:
     server = make_server(ServeSettings(api_prefix="/llm"))
-    async with client_of(server, keys=("k1",)) as client:
+    async with client_of(server, keys=key_ring("k1")) as client:
         assert (await client.get("/llm/health")).status_code == 200
         headers = {"X-Api-Key": "k1"}
         body = {"prompt": "a"}

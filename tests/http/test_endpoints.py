@@ -104,7 +104,7 @@ async def test_props(client: httpx.AsyncClient) -> None:
     }
     assert props["total_slots"] == 4
     assert props["model_alias"] == MODEL_NAME
-    assert props["model_path"] == "/models/fake.gguf"
+    assert props["model_path"] == "fake.gguf"
     assert (props["bos_token"], props["eos_token"]) == ("<s>", "</s>")
     assert props["default_generation_settings"]["n_ctx"] == 128
     assert props["default_generation_settings"]["params"]["temperature"] == 0.8

@@ -1,4 +1,4 @@
-"""Middleware: request ids, keys and limits by themselves, without an application."""
+"""Middleware: request ids, errors and limits by themselves, without an application."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from server.errors import BodyTooLarge, InvalidRequest, Overloaded, Unauthenticated
-from server.middleware import CatchErrors, LimitBody, RequestLog, RequireKey
+from server.errors import BodyTooLarge, InvalidRequest, Overloaded
+from server.middleware import CatchErrors, LimitBody, RequestLog
 from server.request_id import choose_request_id, current_request_id
 
 pytestmark = pytest.mark.anyio
@@ -151,42 +151,3 @@ async def test_a_client_may_be_silent_after_its_body() -> None:
 
     await LimitBody(waiting, read_seconds=0.01)(scope_of(), slow_second, failing_send)
     assert [message["type"] for message in received] == ["http.request", "http.disconnect"]
-
-
-@pytest.mark.parametrize(
-    "header",
-    [
-        (b"authorization", b"Bearer secret"),
-        (b"authorization", b"BEARER  secret "),
-        (b"x-api-key", b"secret"),
-    ],
-)
-async def test_a_key_lets_in(header: tuple[bytes, bytes]) -> None:
-    app = RequireKey(ok, keys=["other", "secret"], public_paths=())
-    assert await run(app, scope_of(header))
-
-
-@pytest.mark.parametrize(
-    "header",
-    [
-        (b"authorization", b"Bearer secre"),
-        (b"authorization", b"Bearer"),
-        (b"authorization", b"Basic secret"),
-        (b"x-api-key", b"\xff"),
-        (b"other", b"secret"),
-    ],
-)
-async def test_without_a_key_nobody_gets_in(header: tuple[bytes, bytes]) -> None:
-    app = RequireKey(ok, keys=["secret"], public_paths=("/health",))
-    with pytest.raises(Unauthenticated):
-        await run(app, scope_of(header))
-    assert await run(app, scope_of(header, path="/health"))
-
-
-async def test_without_keys_all_get_in() -> None:
-    assert await run(RequireKey(ok, keys=[], public_paths=()), scope_of())
-
-
-async def test_a_key_may_have_any_letters() -> None:
-    app = RequireKey(ok, keys=["schlüssel"], public_paths=())
-    assert await run(app, scope_of((b"x-api-key", "schlüssel".encode())))

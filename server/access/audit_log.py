@@ -1,0 +1,152 @@
+"""The audit log: one JSON line for each request, written by a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import msgspec
+
+from server.access.visit import Visit
+from server.startup import StartupError
+
+MAX_WAITING = 65536
+"""Lines that may wait for a slow disk; those beyond are lost, and the log says how many."""
+
+STANDARD_OUTPUT = Path("-")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """What one line is made from."""
+
+    time: float
+    """Unix time of the request's end."""
+    request_id: str
+    key: str | None
+    """The name of the key."""
+    client: str
+    method: str
+    path: str
+    status: int
+    seconds: float
+    visit: Visit
+
+    def to_json(self) -> dict[str, Any]:
+        """The line's fields; `stop` holds how the answers ended, each way once."""
+        visit = self.visit
+        first = visit.first_token
+        return {
+            "time": _time_text(self.time),
+            "request_id": self.request_id,
+            "key": self.key,
+            "client": self.client,
+            "method": self.method,
+            "path": self.path,
+            "model": visit.model or None,
+            "status": self.status,
+            "prompt_tokens": visit.prompt_tokens,
+            "cached_tokens": visit.cached_tokens,
+            "generated_tokens": visit.generated_tokens,
+            "first_token_ms": None if first is None else _ms(first - visit.started),
+            "total_ms": _ms(self.seconds),
+            "stop": ",".join(dict.fromkeys(visit.causes)) or None,
+        }
+
+
+class AuditLog:
+    """Lines are handed to a thread, so that a slow disk delays no request."""
+
+    def __init__(
+        self, path: Path, prompt_text: Callable[[Sequence[int]], str] | None = None
+    ) -> None:
+        """`prompt_text` makes text of a prompt's tokens; without it no prompt is written.
+
+        Raises `StartupError` if the file can't be opened.
+        """
+        self._path = path
+        self._prompt_text = prompt_text
+        self._queue: queue.Queue[AuditEntry | Callable[[], None] | None] = queue.Queue(MAX_WAITING)
+        self._lost = 0
+        self._is_failing = False
+        try:
+            self._file = self._open()
+        except OSError as error:
+            raise StartupError(f"can't write the audit log {path}: {error.strerror}") from error
+        self._thread = threading.Thread(target=self._run, name="audit log", daemon=True)
+        self._thread.start()
+
+    def write(self, entry: AuditEntry) -> None:
+        """Hand over a line; never waits."""
+        try:
+            self._queue.put_nowait(entry)
+        except queue.Full:
+            self._lost += 1
+
+    def reopen(self) -> None:
+        """Go on in a new file of the same name, after the old one was moved away."""
+        self._queue.put(self._reopen)
+
+    def close(self) -> None:
+        """Write what waits, then end."""
+        self._queue.put(None)
+        self._thread.join()
+        if self._file is not sys.stdout:
+            self._file.close()
+
+    def _open(self) -> TextIO:
+        if self._path == STANDARD_OUTPUT:
+            return sys.stdout
+        return self._path.open("a", encoding="utf-8")
+
+    def _run(self) -> None:
+        while (job := self._queue.get()) is not None:
+            try:
+                if isinstance(job, AuditEntry):
+                    self._write(job)
+                else:
+                    job()
+            except (OSError, ValueError) as error:
+                self._failed(error)
+
+    def _write(self, entry: AuditEntry) -> None:
+        line = entry.to_json()
+        if self._prompt_text is not None:
+            line["prompts"] = [self._prompt_text(prompt) for prompt in entry.visit.prompts]
+        self._file.write(msgspec.json.encode(line).decode() + "\n")
+        if self._queue.empty():
+            self._file.flush()
+        self._is_failing = False
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            _log.error("the audit log was too slow: %d lines are lost", lost)
+
+    def _reopen(self) -> None:
+        new = self._open()
+        old, self._file = self._file, new
+        if old is not sys.stdout:
+            old.close()
+
+    def _failed(self, error: Exception) -> None:
+        """Tell once, not for each line of a full disk."""
+        if not self._is_failing:
+            self._is_failing = True
+            _log.error("can't write the audit log %s: %s", self._path, error)
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)
+
+
+def _time_text(unix: float) -> str:
+    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(unix))
+    return f"{whole}.{int(unix % 1 * 1000):03d}Z"

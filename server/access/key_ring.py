@@ -1,0 +1,88 @@
+"""All keys that open the server, and the accounts that go with them."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from config import ConfigError, ServeSettings, contents
+from server.access.account import Account
+from server.access.key import ApiKey, digest_of
+from server.access.keys_file import UNNAMED, parse_keys
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A key and what was used with it."""
+
+    key: ApiKey
+    account: Account
+
+
+class KeyRing:
+    """Finds the holder of a key. Without any key the server is open to all."""
+
+    def __init__(self, keys: Sequence[ApiKey] = (), now: float = 0.0) -> None:
+        self._holders: tuple[Holder, ...] = ()
+        self.replace(keys, now)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether everybody may come in."""
+        return not self._holders
+
+    def __len__(self) -> int:
+        return len(self._holders)
+
+    def find(self, given: bytes) -> Holder | None:
+        """Whose key this is; how long it takes tells nothing about the keys."""
+        digest = digest_of(given)
+        found: Holder | None = None
+        for holder in self._holders:
+            # No way out of the loop: all keys are compared, each in constant time.
+            if hmac.compare_digest(digest, holder.key.digest):
+                found = holder
+        return found
+
+    def replace(self, keys: Sequence[ApiKey], now: float) -> None:
+        """Other keys from now on; accounts go on under the names that stay."""
+        accounts = {holder.key.name: holder.account for holder in self._holders}
+        holders = []
+        for key in keys:
+            account = accounts.get(key.name)
+            if account is None:
+                account = Account(key.limits, now)
+            else:
+                account.change(key.limits, now)
+            holders.append(Holder(key, account))
+        self._holders = tuple(holders)
+
+
+def read_keys(settings: ServeSettings) -> list[ApiKey]:
+    """The keys of flags and files, the unnamed ones without limits.
+
+    Raises `ConfigError`, one line, for a file that can't be read or a key that occurs twice.
+    """
+    keys = [_plain(f"{UNNAMED}{n}", key) for n, key in enumerate(settings.api_key, 1)]
+    lines = contents.api_key_lines(settings)
+    keys += [_plain(f"{UNNAMED}file-{n}", key) for n, key in enumerate(lines, 1)]
+    keys = list({key.digest: key for key in reversed(keys)}.values())[::-1]
+    if settings.api_keys_toml is not None:
+        keys += parse_keys(contents.api_keys_toml(settings), settings.api_keys_toml)
+        _check_unique(keys, settings)
+    return keys
+
+
+def _plain(name: str, key: str) -> ApiKey:
+    return ApiKey(name=name, digest=digest_of(key.encode()))
+
+
+def _check_unique(keys: Sequence[ApiKey], settings: ServeSettings) -> None:
+    names: dict[bytes, str] = {}
+    for key in keys:
+        other = names.setdefault(key.digest, key.name)
+        if other != key.name:
+            raise ConfigError(
+                f"{settings.api_keys_toml}: keys.{key.name}: is the same key as {other}"
+            )
