@@ -100,8 +100,16 @@ class AuditLog:
         """Write what waits, then end."""
         self._queue.put(None)
         self._thread.join()
-        if self._file is not sys.stdout:
-            self._file.close()
+        try:
+            self._close(self._file)
+        except OSError as error:
+            self._failed(error)
+
+    def _close(self, file: TextIO) -> None:
+        if file is sys.stdout:
+            file.flush()
+        else:
+            file.close()
 
     def _open(self) -> TextIO:
         if self._path == STANDARD_OUTPUT:
@@ -133,8 +141,7 @@ class AuditLog:
     def _reopen(self) -> None:
         new = self._open()
         old, self._file = self._file, new
-        if old is not sys.stdout:
-            old.close()
+        self._close(old)
 
     def _failed(self, error: Exception) -> None:
         """Tell once, not for each line of a full disk."""

@@ -64,18 +64,17 @@ def read_keys(settings: ServeSettings) -> list[ApiKey]:
 
     Raises `ConfigError`, one line, for a file that can't be read or a key that occurs twice.
     """
-    keys = [_plain(f"{UNNAMED}{n}", key) for n, key in enumerate(settings.api_key, 1)]
+    plain: dict[bytes, ApiKey] = {}
     lines = contents.api_key_lines(settings)
-    keys += [_plain(f"{UNNAMED}file-{n}", key) for n, key in enumerate(lines, 1)]
-    keys = list({key.digest: key for key in reversed(keys)}.values())[::-1]
+    for source, texts in ((UNNAMED, settings.api_key), (f"{UNNAMED}file-", lines)):
+        for number, text in enumerate(texts, 1):
+            key = ApiKey(name=f"{source}{number}", digest=digest_of(text.encode()))
+            plain.setdefault(key.digest, key)
+    keys = list(plain.values())
     if settings.api_keys_toml is not None:
         keys += parse_keys(contents.api_keys_toml(settings), settings.api_keys_toml)
         _check_unique(keys, settings)
     return keys
-
-
-def _plain(name: str, key: str) -> ApiKey:
-    return ApiKey(name=name, digest=digest_of(key.encode()))
 
 
 def _check_unique(keys: Sequence[ApiKey], settings: ServeSettings) -> None:
