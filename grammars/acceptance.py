@@ -35,14 +35,10 @@ def accept(constraint: LLGuidanceGrammar, text: str) -> Acceptance:
             _byte_tokenizer(), constraint.definition, log_level=0, limits=parser_limits()
         )
     )
-    end = 0
-    for char in text:
-        after = matcher.deep_copy()
-        data = list(char.encode())
-        if after.try_consume_tokens(data) < len(data):
-            break
-        matcher = after
-        end += 1
+    data = text.encode()
+    num_taken = matcher.try_consume_tokens(list(data))
+    end = len(data[:num_taken].decode(errors="ignore"))  # whole characters
+    matcher.rollback(num_taken - len(text[:end].encode()))
     _raise_failure(matcher)
     may_end = matcher.is_accepting() or matcher.is_stopped()
     following = () if matcher.is_stopped() else _ranges(matcher)

@@ -39,14 +39,14 @@ def reachable(rules: Rules) -> list[str]:
     return list(order)
 
 
-def endless(rules: Rules, names: Iterable[str]) -> list[str]:
+def endless(rules: Rules, names: Iterable[str]) -> set[str]:
     """The rules that no finite text can satisfy."""
     names = list(names)
     ending: set[str] = set()
     while True:
         more = {name for name in names if name not in ending and _ends(rules[name], ending)}
         if not more:
-            return [name for name in names if name not in ending]
+            return set(names) - ending
         ending |= more
 
 

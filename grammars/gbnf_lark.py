@@ -29,8 +29,10 @@ class GrammarTokens(Protocol):
 def check(grammar: Grammar) -> list[str]:
     """Refuse rules that never end; return the names of those in use, references first."""
     order = reachable(grammar.rules)
-    for name in endless(grammar.rules, order):
-        raise GrammarError(f"no text ends the rule {name!r}", grammar.places[name])
+    wrong = endless(grammar.rules, order)
+    for name in grammar.rules:
+        if name in wrong:
+            raise GrammarError(f"no text ends the rule {name!r}", grammar.places[name])
     return order
 
 

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from grammars import limits
 from grammars.errors import GrammarError
+from grammars.json_endless import EndlessSearch
 from grammars.json_keywords import (
     APPLICATORS,
     COUNTS,
@@ -138,6 +139,7 @@ class _Checker:
         self._has_ids = any(_names_itself(node) for node in _objects(document))
         todo: list[tuple[str, object]] = [("", document)]
         seen: set[int] = set()
+        search = EndlessSearch()
         while todo:
             path, schema = todo.pop()
             if isinstance(schema, bool) or id(schema) in seen:
@@ -146,9 +148,13 @@ class _Checker:
             if not isinstance(schema, dict):
                 raise GrammarError("a schema is an object or a boolean", path)
             self._check(path, schema)
-            if (target := self._target(path, schema)) is not None:
+            target = self._target(path, schema)
+            if target is not None:
                 todo.append(target)
+            search.add(path, schema, target and target[1])
             todo.extend((path + place, below) for place, below in subschemas(schema))
+        if (endless := search.first()) is not None:
+            raise GrammarError("only infinite JSON is valid here", endless)
         return document
 
     def _check(self, path: str, schema: Schema) -> None:
@@ -167,7 +173,7 @@ class _Checker:
                     raise GrammarError(f"{keyword!r} must be {what}", place)
             elif keyword not in ("const", "id") and (name := meant(keyword)) is not None:
                 raise GrammarError(f"{keyword!r} is no keyword; is {name!r} meant?", place)
-        if "$ref" in schema and _names_itself(schema):
+        if path and "$ref" in schema and _names_itself(schema):
             # Before draft 2019-09 the reference made the name void, since then it doesn't.
             raise GrammarError("'$id' is not supported beside '$ref'", path)
         _drop_idle(schema)

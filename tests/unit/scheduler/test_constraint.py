@@ -356,4 +356,5 @@ def test_sampling_first_gives_the_distribution_of_masking_always(
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
     weights = np.exp(logits.astype(np.float64) - logits.max())
-    return weights / weights.sum()
+    shares: np.ndarray = weights / weights.sum()
+    return shares
