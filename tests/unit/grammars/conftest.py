@@ -11,14 +11,17 @@ from scheduler.constraint import TokenVocabulary, vocabulary_of_llama
 DEMO_MODEL = Path(__file__).parents[3] / "models" / "demo" / "demo-target.gguf"
 
 
+SILENT = llama_cpp.llama_log_callback(lambda *_: None)
+"""llama.cpp keeps the pointer for good, so the callback must not be collected."""
+
+
 @pytest.fixture(scope="session")
 def demo_vocabulary() -> Iterator[TokenVocabulary]:
     """The vocabulary of the demo model: 2,048 tokens, ChatML's control tokens, byte-level BPE."""
     if not DEMO_MODEL.exists():
         pytest.skip("the demo model has not been built")
     llama_cpp.llama_backend_init()
-    silent = llama_cpp.llama_log_callback(lambda *_: None)
-    llama_cpp.llama_log_set(silent, None)
+    llama_cpp.llama_log_set(SILENT, None)
     parameters = llama_cpp.llama_model_default_params()
     parameters.vocab_only = True
     model = llama_cpp.llama_model_load_from_file(str(DEMO_MODEL).encode(), parameters)

@@ -34,6 +34,10 @@ SCHEMA = {
 }
 
 
+SILENT = llama_cpp.llama_log_callback(lambda *_: None)
+"""llama.cpp keeps the pointer for good, so the callback must not be collected."""
+
+
 @pytest.fixture(scope="module")
 def vocabulary() -> TokenVocabulary:
     """All bytes, some words, two tokens that end an answer, and a control token."""
@@ -48,8 +52,7 @@ def llama_vocab() -> Iterator[int]:
     if not path.exists():
         pytest.skip("the demo model has not been built")
     llama_cpp.llama_backend_init()
-    silent = llama_cpp.llama_log_callback(lambda *_: None)
-    llama_cpp.llama_log_set(silent, None)
+    llama_cpp.llama_log_set(SILENT, None)
     parameters = llama_cpp.llama_model_default_params()
     parameters.vocab_only = True
     model = llama_cpp.llama_model_load_from_file(str(path).encode(), parameters)
