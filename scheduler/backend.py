@@ -36,6 +36,15 @@ class DecodeError(BackendError):
 class Sampler(Protocol):
     """The sampling state of one sequence: random numbers, penalties, grammar."""
 
+    @property
+    def is_constrained(self) -> bool:
+        """Whether there is something to `prepare`."""
+        ...
+
+    def prepare(self) -> None:
+        """Get ready to sample the next token; may run in another thread during `decode`."""
+        ...
+
     def sample(self, row: int) -> Sample:
         """Pick a token from row `row` of the last batch's logits, and remember it."""
         ...

@@ -24,14 +24,14 @@ class PrefillBudget:
         self._seconds_per_token = 0.0
 
     def tokens(self, num_decoding: int) -> int:
-        """Prompt tokens for the next step, in which `num_decoding` answers continue."""
+        """Prompt tokens for the next step, which also has `num_decoding` tokens of answers."""
         room = self._n_batch - num_decoding
         if num_decoding == 0:
             return room
         if self._seconds_per_token == 0.0:
             return min(self._initial, room)
         spare = self._target - self._decode_seconds
-        return max(1, min(room, max(MIN_CHUNK, int(spare / self._seconds_per_token))))
+        return min(room, max(MIN_CHUNK, int(spare / self._seconds_per_token)))
 
     def observe(self, num_decode: int, num_prefill: int, seconds: float) -> None:
         """Learn from a step of so many rows that took `seconds` to decode."""

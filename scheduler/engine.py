@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from scheduler.backend import Backend, DecodeError, Sampler, SamplerError
 from scheduler.protocol import (
@@ -58,6 +59,7 @@ class Engine:
         self._clock = clock
         self._samplers: dict[int, Sampler] = {}
         self._events: list[Event] = []
+        self._helper = ThreadPoolExecutor(1, thread_name_prefix="masks")
 
     @property
     def has_work(self) -> bool:
@@ -125,6 +127,7 @@ class Engine:
         for sampler in self._samplers.values():
             sampler.close()
         self._samplers.clear()
+        self._helper.shutdown()
         self._backend.close()
 
     def _decode(self, step: Step) -> str:
@@ -133,11 +136,18 @@ class Engine:
             for edit in step.edits:
                 self._backend.edit(edit)
             if step.chunks:
+                prepared = self._prepare(step)
                 self._backend.decode(step.chunks)
+                wait(prepared)
         except DecodeError as error:
             logger.error("a step failed: %s", error)
             return str(error)
         return ""
+
+    def _prepare(self, step: Step) -> list[Future[None]]:
+        """Let constraints compute their masks beside the batch."""
+        samplers = (self._samplers[chunk.sequence.request_id] for chunk in step.sampled())
+        return [self._helper.submit(s.prepare) for s in samplers if s.is_constrained]
 
     def _sample(self, step: Step) -> list[Sample | SampleFailed]:
         return [

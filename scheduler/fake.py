@@ -128,6 +128,11 @@ class FakeSampler:
     backend: FakeBackend
     submit: Submit
 
+    is_constrained = False
+
+    def prepare(self) -> None:
+        """Nothing to prepare."""
+
     def sample(self, row: int) -> Sample:
         """The token that the fake model puts after the row's cells."""
         token = self.backend.next_token(self.backend.rows[row])

@@ -110,7 +110,7 @@ def _promised(sequence: Sequence, shared: Shared) -> int:
 
 
 def _is_prefilling(slot: Slot) -> bool:
-    return slot.sequence is not None and slot.sequence.num_uncomputed_tokens > 1
+    return slot.sequence is not None and not slot.sequence.is_decoding
 
 
 def _best(usable: Shared) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from scheduler.sequence import Sample
 
 Logits = np.ndarray[Any, np.dtype[np.float32]]
 """One row: shape (n_vocab,), unnormalised log-probabilities."""
+
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
+"""Shape (n_vocab,): which tokens are allowed."""
 
 CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 """The memory layout of llama.cpp's `llama_token_data`."""
@@ -83,6 +87,14 @@ class Candidates:
         self._apply(chain, len(self._ids))
         return int(self._array.data[self._array.selected].id)
 
+    def choose_among(self, chain: int, logits: Logits, allowed: Mask) -> int:
+        """The same, as if the logits of all other tokens were minus infinity."""
+        ids = np.flatnonzero(allowed)
+        self._data["id"][: len(ids)] = ids
+        self._data["logit"][: len(ids)] = logits[ids]
+        self._apply(chain, len(ids))
+        return int(self._array.data[self._array.selected].id)
+
     def draw(self, sampler: int, count: int) -> None:
         """Let a sampler choose `count` times where there is no choice."""
         for _ in range(count):
@@ -121,13 +133,25 @@ class LlamaSampler:
         self._candidates = candidates
         self._matcher = matcher
         self._chain: int | None = None
-        if matcher is not None or not _is_argmax(self._params, vocabulary):
+        self._is_greedy = _is_argmax(self._params, vocabulary)
+        if not self._is_greedy:
             self._chain = build_chain(self._params, vocabulary)
             self._remember([*submit.prompt, *submit.resumed], vocabulary)
             self._skip_draws(len(submit.resumed))
         if matcher is not None:
             for token in submit.resumed:
                 matcher.accept(token)
+
+    @property
+    def is_constrained(self) -> bool:
+        """Whether there is something to `prepare`."""
+        return self._matcher is not None
+
+    def prepare(self) -> None:
+        """Compute the constraint's mask for the next token; may run while a batch is computed."""
+        if self._matcher is not None and not self._is_greedy:
+            with contextlib.suppress(ConstraintFailed):  # `sample` will meet it again
+                self._matcher.prepare()
 
     def sample(self, row: int) -> Sample:
         """Pick a token from a row of the last batch, and remember it. Raises `SamplerError`."""
@@ -139,7 +163,7 @@ class LlamaSampler:
     def _sample(self, row: int) -> Sample:
         n_top = self._params.top_logprobs
         if n_top < 0:
-            return Sample(self._pick(row))
+            return Sample(self._pick(row), forced=self._forced())
         if self._params.post_sampling_probs:
             token = self._pick_by_candidates(row)
             return Sample(token, _left_logprobs(self._candidates, token, n_top))
@@ -155,25 +179,46 @@ class LlamaSampler:
 
     def _pick(self, row: int) -> int:
         if self._chain is None:
-            return int(self._rows.row(row).argmax())
+            return self._pick_largest(self._rows.row(row))
         if self._matcher is None:
             return int(_sample(self._chain, self._rows.context, self._rows.batch_index(row)))
         return self._pick_by_candidates(row)
 
-    def _pick_by_candidates(self, row: int) -> int:
-        """Sample first and mask only after a refusal: most samples are allowed, and a check of
-        one token costs far less than a mask of them all."""
-        logits = self._rows.row(row)
-        if self._chain is None:
-            return int(logits.argmax())
-        token = self._candidates.choose(self._chain, logits)
+    def _pick_largest(self, logits: Logits) -> int:
+        """The largest logit is likely allowed, and a check of one token costs less than a mask."""
+        token = int(logits.argmax())
         if self._matcher is not None:
             if not self._matcher.allows(token):
                 self._matcher.apply_mask(logits)
-                token = self._candidates.choose(self._chain, logits)
+                token = int(logits.argmax())
+            self._matcher.accept(token)
+        return token
+
+    def _pick_by_candidates(self, row: int) -> int:
+        """Mask first: samplers that truncate must see only what is allowed, or the answer's
+        distribution is not that of the constrained model."""
+        logits = self._rows.row(row)
+        if self._chain is None:
+            return self._pick_largest(logits)
+        if self._matcher is None:
+            token = self._candidates.choose(self._chain, logits)
+        else:
+            allowed = self._matcher.mask()
+            token = self._candidates.choose_among(self._chain, logits, allowed)
             self._matcher.accept(token)
         _accept(self._chain, token)
         return token
+
+    def _forced(self) -> tuple[int, ...]:
+        """Tokens that the constraint leaves no choice about, accepted here and now."""
+        if self._matcher is None:
+            return ()
+        forced = tuple(self._matcher.forced_tokens())
+        for token in forced:
+            self._matcher.accept(token)
+            if self._chain is not None:
+                _accept(self._chain, token)
+        return forced
 
     def _remember(self, tokens: list[int], vocabulary: Vocabulary) -> None:
         """Show the penalties what came before, as far back as they look."""

@@ -249,10 +249,14 @@ class Scheduler:
         together only as far as all of them have rows left.
         """
         running = self.running
-        decoding = [s for s in running if s.num_uncomputed_tokens == 1]
-        prefilling = [s for s in running if s.num_uncomputed_tokens > 1]
-        shares = dict.fromkeys(decoding, 1)
-        left = self.budget.tokens(len(decoding))
+        decoding = [s for s in running if s.is_decoding]
+        prefilling = [s for s in running if not s.is_decoding]
+        shares: dict[Sequence, int] = {}
+        room = self.limits.n_batch - len(running)  # one row for each, or the oldest might starve
+        for sequence in decoding:
+            shares[sequence] = min(sequence.num_uncomputed_tokens, 1 + room)
+            room -= shares[sequence] - 1
+        left = self.budget.tokens(sum(shares.values()))
         prefilling.sort(key=lambda s: s.num_uncomputed_tokens)
         for index, sequence in enumerate(prefilling):
             share = min(sequence.num_uncomputed_tokens, left // (len(prefilling) - index))
@@ -266,7 +270,7 @@ class Scheduler:
         start = sequence.num_computed_tokens
         stop = start + count
         wants_logits = stop == len(sequence.tokens) and not sequence.reached_max_tokens
-        return Chunk(sequence, sequence.slot.id, start, stop, wants_logits)
+        return Chunk(sequence, sequence.slot.id, start, stop, wants_logits, sequence.is_decoding)
 
     def _make_room(self, shares: dict[Sequence, int], edits: list[CacheEdit]) -> None:
         """Free cells for the step: idle prefixes first, oldest first, then whole sequences,
@@ -295,10 +299,16 @@ class Scheduler:
     def _append(self, sequence: Sequence, sample: Sample | SampleFailed) -> list[Event]:
         if isinstance(sample, SampleFailed):
             return [self.finish(sequence, FinishReason.FAILED, sample.message)]
-        sequence.tokens.append(sample.token)
+        added: list[int] = []
+        reason = None
+        for token in (sample.token, *sample.forced):
+            sequence.tokens.append(token)
+            added.append(token)
+            reason = self._end(sequence)
+            if reason is not None:
+                break
         logprobs = [] if sample.logprobs is None else [sample.logprobs]
-        events: list[Event] = [Generated(sequence.request_id, [sample.token], logprobs)]
-        reason = self._end(sequence)
+        events: list[Event] = [Generated(sequence.request_id, added, logprobs)]
         if reason is not None:
             events.append(self.finish(sequence, reason))
         return events
@@ -308,7 +318,7 @@ class Scheduler:
             return FinishReason.STOP
         if sequence.reached_max_tokens:
             return FinishReason.MAX_TOKENS
-        if sequence.num_computed_tokens >= self.limits.n_ctx_slot:
+        if len(sequence.tokens) > self.limits.n_ctx_slot:
             return FinishReason.CONTEXT_FULL
         return None
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 from scheduler.protocol import UNLIMITED, Started, Submit, TokenLogprobs
 
+MAX_RUN = 32
+"""Tokens that may be appended at once without counting as a prompt."""
+
 
 @dataclass(slots=True, eq=False)
 class Slot:
@@ -80,6 +83,14 @@ class Sequence:
         return len(self.tokens) - len(self.submit.prompt)
 
     @property
+    def is_decoding(self) -> bool:
+        """Whether its answer is under way: one sampled token, or a short run of forced ones, is
+        all that has to be computed."""
+        return self.num_uncomputed_tokens == 1 or (
+            self.num_generated_tokens > 0 and self.num_uncomputed_tokens <= MAX_RUN
+        )
+
+    @property
     def reached_max_tokens(self) -> bool:
         """Whether the answer is as long as the client allowed."""
         limit = self.submit.max_tokens
@@ -140,6 +151,8 @@ class Chunk:
     stop: int
     wants_logits: bool
     """Whether a token is to be sampled after the chunk's last one."""
+    is_decode: bool = False
+    """Whether it continues an answer, rather than computing a prompt."""
 
     @property
     def num_tokens(self) -> int:
@@ -163,12 +176,12 @@ class Step:
     @property
     def num_decode_tokens(self) -> int:
         """Rows that each continue an answer."""
-        return sum(1 for chunk in self.chunks if chunk.num_tokens == 1)
+        return sum(chunk.num_tokens for chunk in self.chunks if chunk.is_decode)
 
     @property
     def num_prefill_tokens(self) -> int:
         """Rows of everything else."""
-        return sum(chunk.num_tokens for chunk in self.chunks if chunk.num_tokens > 1)
+        return sum(chunk.num_tokens for chunk in self.chunks if not chunk.is_decode)
 
     def sampled(self) -> Iterator[Chunk]:
         """The chunks after which a token is sampled, in the batch's order."""
@@ -181,6 +194,8 @@ class Sample:
 
     token: int
     logprobs: TokenLogprobs | None = None
+    forced: tuple[int, ...] = ()
+    """Tokens that must follow by the sequence's constraint, and need no sampling."""
 
 
 @dataclass(frozen=True, slots=True)
