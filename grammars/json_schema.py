@@ -158,6 +158,7 @@ class _Checker:
         return document
 
     def _check(self, path: str, schema: Schema) -> None:
+        _name_properties(schema)
         for keyword in list(schema):
             place = f"{path}/{_escape(keyword)}"
             if keyword in UNSUPPORTED:
@@ -217,6 +218,26 @@ def _check_applicator(keyword: str, value: object, place: str) -> None:
             raise GrammarError(f"{keyword!r} must be a list that is not empty", place)
     if isinstance(value, dict) and keyword == "properties" and len(value) > limits.MAX_PROPERTIES:
         raise GrammarError(f"more than {limits.MAX_PROPERTIES} properties", place)
+
+
+def _name_properties(schema: Schema) -> None:
+    """Replace `propertyNames` by what is supported and means the same, where there is such."""
+    names = schema.get("propertyNames")
+    if not isinstance(names, dict) or schema.keys() & {"properties", "patternProperties"}:
+        return
+    kept = {key: value for key, value in names.items() if key not in ("type", "title")}
+    if names.get("type", "string") != "string" or len(kept) != 1:
+        return
+    ((kind, value),) = kept.items()
+    others = schema.get("additionalProperties", {})
+    if kind == "enum" and isinstance(value, list) and all(isinstance(v, str) for v in value):
+        schema["properties"] = dict.fromkeys(value, others)
+    elif kind == "pattern":
+        schema["patternProperties"] = {value: others}
+    else:
+        return
+    schema["additionalProperties"] = False
+    del schema["propertyNames"]
 
 
 def _drop_idle(schema: Schema) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
 
 from grammars.constraint import Constraint, GbnfGrammar, LazyConstraint, LLGuidanceGrammar
@@ -16,7 +17,8 @@ from scheduler.constraint.vocabulary import (
     vocabulary_of_llama,
 )
 
-MAX_PROTOTYPES = 32
+MAX_PROTOTYPES = 16
+"""Constraints that are kept ready. Usually some 100 kB each; the worst have automata of 50 MB."""
 
 
 def create_matcher(constraint: Constraint, vocabulary: TokenVocabulary) -> Matcher:
@@ -47,10 +49,18 @@ class ConstraintCompiler:
         self._vocabulary = DeferredVocabulary(lambda: vocabulary_of_llama(llama_vocab))
         self._prototypes: dict[Constraint, Matcher] = {}
         self._lock = Lock()
+        self._builder = ThreadPoolExecutor(1, "constraints")
 
     def start(self) -> None:
         """Begin to index the vocabulary in a thread."""
         self._vocabulary.start()
+
+    def prepare(self, constraint: Constraint) -> Future[Matcher]:
+        """Make the matcher in a thread; its result, or exception, is that of `matcher`.
+
+        A large grammar takes up to some seconds, which no other sequence should wait for.
+        """
+        return self._builder.submit(self.matcher, constraint)
 
     def matcher(self, constraint: Constraint) -> Matcher:
         """Return a matcher that has consumed nothing yet. Raises `ConstraintFailed`."""

@@ -211,6 +211,21 @@ def test_nasty_schemas_take_bounded_time(name: str) -> None:
     assert time.monotonic() - start < limits.MAX_CHECK_SECONDS + 2
 
 
+def test_property_names_from_a_list_or_of_a_form() -> None:
+    for names in ({"enum": ["a", "b"]}, {"type": "string", "pattern": "^[ab]$"}):
+        schema = {
+            "type": "object",
+            "propertyNames": names,
+            "additionalProperties": {"type": "integer"},
+        }
+        assert verdict(schema, '{"a": 1}').is_accepted
+        assert verdict(schema, '{"a": 1, "b": 2}').is_accepted
+        assert not verdict(schema, '{"c": 1}').is_accepted
+        assert not verdict(schema, '{"a": "1"}').is_accepted
+    with pytest.raises(GrammarError, match="'propertyNames' is not supported"):
+        compiler.from_json_schema({"propertyNames": {"maxLength": 3}})
+
+
 def test_the_schema_is_not_changed() -> None:
     schema = {"type": "string", "format": "date", "uniqueItems": False}
     before = json.dumps(schema)

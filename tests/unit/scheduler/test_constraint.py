@@ -307,6 +307,10 @@ def test_the_compiler_copies_matchers_of_known_constraints(llama_vocab: int) -> 
     first.accept(first.forced_tokens()[0] if first.forced_tokens() else min(allowed(first)))
     second = constraints.matcher(compiler.from_choices(["yes", "no"]))
     assert allowed(first) != allowed(second)
+    third = constraints.prepare(compiler.from_choices(["yes", "no"])).result()
+    assert allowed(third) == allowed(second)
+    with pytest.raises(ConstraintFailed):
+        constraints.prepare(LLGuidanceGrammar("start: x")).result()
 
 
 def test_a_deferred_vocabulary_is_built_once() -> None:
