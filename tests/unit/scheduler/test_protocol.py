@@ -117,7 +117,7 @@ def test_a_command_survives_the_wire(command: Command) -> None:
     ids=lambda message: type(message).__name__,
 )
 def test_a_message_survives_the_wire(message: Message) -> None:
-    (frame,) = Frames().feed(Codec().frame(message))
+    (frame,) = Frames().feed(bytes(Codec().frame(message)))
     assert Codec().decode_message(frame) == message
 
 
@@ -132,7 +132,7 @@ def test_bytes_that_are_no_message_are_refused(data: bytes) -> None:
 
 
 def test_a_command_is_not_a_message() -> None:
-    (frame,) = Frames().feed(Codec().frame(Abort([1])))
+    (frame,) = Frames().feed(bytes(Codec().frame(Abort([1]))))
     with pytest.raises(msgspec.ValidationError):
         Codec().decode_message(frame)
 
@@ -155,5 +155,5 @@ def test_frames_are_found_however_the_stream_was_cut(
 
 
 def _command(command: Command) -> Command:
-    (frame,) = Frames().feed(Codec().frame(command))
+    (frame,) = Frames().feed(bytes(Codec().frame(command)))
     return Codec().decode_command(frame)
