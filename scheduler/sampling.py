@@ -134,13 +134,11 @@ class LlamaSampler:
         self._matcher = matcher
         self._chain: int | None = None
         self._is_greedy = _is_argmax(self._params, vocabulary)
+        num_sampled = self._replay(submit.resumed)
         if not self._is_greedy:
             self._chain = build_chain(self._params, vocabulary)
             self._remember([*submit.prompt, *submit.resumed], vocabulary)
-            self._skip_draws(len(submit.resumed))
-        if matcher is not None:
-            for token in submit.resumed:
-                matcher.accept(token)
+            self._skip_draws(num_sampled)
 
     @property
     def is_constrained(self) -> bool:
@@ -220,6 +218,25 @@ class LlamaSampler:
                 _accept(self._chain, token)
         return forced
 
+    def _replay(self, tokens: list[int]) -> int:
+        """Take the constraint through an answer so far; returns how many of its tokens were
+        sampled, rather than forced. Raises `SamplerError`."""
+        if self._matcher is None:
+            return len(tokens)
+        num_sampled = done = 0
+        try:
+            while done < len(tokens):
+                self._matcher.accept(tokens[done])
+                num_sampled += 1
+                done += 1
+                forced = self._matcher.forced_tokens() if self._params.top_logprobs < 0 else []
+                for token in forced[: len(tokens) - done]:
+                    self._matcher.accept(token)
+                    done += 1
+        except ConstraintFailed as error:
+            raise SamplerError(f"the answer so far breaks its constraint: {error}") from error
+        return num_sampled
+
     def _remember(self, tokens: list[int], vocabulary: Vocabulary) -> None:
         """Show the penalties what came before, as far back as they look."""
         params = self._params
@@ -235,9 +252,9 @@ class LlamaSampler:
         """Go on in the random numbers where the sampler of the engine before this one was.
 
         The chain's last sampler draws one for every token, so that the resumed answer is the
-        one that would have come. That is not so for tokens that a constraint had refused first,
-        for XTC's own numbers, and for mirostat and adaptive-p, which steer by probabilities that
-        are not known any more: there the answer is as likely as any, but another.
+        one that would have come. That is not so for XTC's own numbers, and for mirostat and
+        adaptive-p, which steer by probabilities that are not known any more: there the answer
+        is as likely as any, but another.
         """
         if not self._params.mirostat and "adaptive_p" not in self._params.samplers:
             last = lib.llama_sampler_chain_n(self._chain) - 1

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from llama_cpp import llama_cpp as lib
 
+from grammars.constraint import LLGuidanceGrammar
 from scheduler.llama import LlamaBackend
 from scheduler.protocol import SamplingParams, Submit
 from scheduler.sampling import Logits, build_chain
@@ -295,3 +296,34 @@ class TestLogprobs:
                 temperature=1.0,
             )
             assert set(top) == {C}
+
+
+def test_a_resumed_constrained_answer_goes_on_in_the_random_numbers(
+    backend: LlamaBackend, noise: Logits
+) -> None:
+    grammar = LLGuidanceGrammar('start: /[ab]{3}/ "the same words" /[ab]{6}/')
+    runs = draw_runs(backend, grammar, [])
+    assert any(len(run) > 1 for run in runs)
+    for cut in range(1, len(runs)):
+        done = [token for run in runs[:cut] for token in run]
+        assert draw_runs(backend, grammar, done) == runs[cut:]
+
+
+def draw_runs(
+    backend: LlamaBackend, grammar: LLGuidanceGrammar, resumed: list[int]
+) -> list[list[int]]:
+    """Sampled tokens, each with those that it forces, to the end of the answer."""
+    submit = Submit(
+        request_id=1,
+        prompt=[A],
+        resumed=resumed,
+        sampling=SamplingParams(seed=4, temperature=1.0),
+        constraint=grammar,
+    )
+    sampler = backend.sampler(submit)
+    runs: list[list[int]] = []
+    while not (runs and runs[-1][-1] in backend.end_tokens):
+        sample = sampler.sample(0)
+        runs.append([sample.token, *sample.forced])
+    sampler.close()
+    return runs

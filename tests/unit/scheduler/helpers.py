@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from scheduler.engine import Engine
@@ -88,6 +88,8 @@ class CountingBackend(FakeBackend):
     """A fake that knows how many samplers are open, and whose edits can fail."""
 
     open_samplers = 0
+    max_forced = 0
+    """How many tokens a sampler may say are forced, after the one that it samples."""
     edits_before_failure = -1
 
     def edit(self, edit: CacheEdit) -> None:
@@ -103,7 +105,15 @@ class CountingBackend(FakeBackend):
 
 @dataclass
 class CountedSampler(FakeSampler):
-    """Tells its backend that it was closed."""
+    """Tells its backend that it was closed; some tokens of the model it says are forced."""
+
+    def sample(self, row: int) -> Sample:
+        sample = super().sample(row)
+        assert isinstance(self.backend, CountingBackend)
+        tokens = [*self.backend.rows[row], sample.token]
+        for _ in range(sample.token % (self.backend.max_forced + 1)):
+            tokens.append(self.backend.next_token(tokens))
+        return replace(sample, forced=tuple(tokens[len(self.backend.rows[row]) + 1 :]))
 
     def close(self) -> None:
         assert isinstance(self.backend, CountingBackend)

@@ -62,12 +62,13 @@ abilities = st.sampled_from(
 )
 
 
-@given(requests(), layouts, abilities)
+@given(requests(), layouts, abilities, st.sampled_from([0, 3, 40]))
 @settings(max_examples=150, deadline=None)
 def test_a_request_gets_in_company_what_it_gets_alone(
-    submits: list[Submit], layout: dict[str, Any], able: CacheAbilities
+    submits: list[Submit], layout: dict[str, Any], able: CacheAbilities, max_forced: int
 ) -> None:
     backend = CountingBackend(n_ctx_slot=128, next_token=often_ending, abilities=able, **layout)
+    backend.max_forced = max_forced
     engine = make_engine(backend)
     outcomes = run(engine, *submits)
     for submit in submits:

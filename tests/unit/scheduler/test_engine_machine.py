@@ -64,8 +64,15 @@ fields = st.fixed_dictionaries(
 class EngineMachine(RuleBasedStateMachine):
     """Drives an engine; `accepted` is what its answers are checked against."""
 
-    @initialize(layout=layouts, able=abilities, cache_bytes=st.sampled_from([0, 200, 2000]))
-    def start(self, layout: dict[str, int], able: CacheAbilities, cache_bytes: int) -> None:
+    @initialize(
+        layout=layouts,
+        able=abilities,
+        cache_bytes=st.sampled_from([0, 200, 2000]),
+        max_forced=st.sampled_from([0, 0, 5, 50]),
+    )
+    def start(
+        self, layout: dict[str, Any], able: CacheAbilities, cache_bytes: int, max_forced: int
+    ) -> None:
         self.fails = False
         self.backend = CountingBackend(
             n_ctx_slot=N_CTX_SLOT,
@@ -74,6 +81,7 @@ class EngineMachine(RuleBasedStateMachine):
             fail_on=lambda chunks: self.fails,
             **layout,
         )
+        self.backend.max_forced = max_forced
         self.engine = make_engine(self.backend, cache_bytes=cache_bytes)
         self.accepted: dict[int, Submit] = {}
         self.checked: set[int] = set()
