@@ -2,46 +2,87 @@
 
 from __future__ import annotations
 
-MIN_CHUNK = 16
-"""Tokens of prefill that every step may do, so that a slow machine still gets through a prompt."""
+MIN_CHUNK = 64
+"""Tokens of prefill that every step may do: fewer cost almost as much, because each pass reads
+all weights, and a prompt has to get done on a slow machine too."""
 
 SMOOTHING = 0.2
-"""Weight of the newest step in the running means."""
+"""Weight of the newest step in the running mean of a decode step's time."""
+
+FORGETTING = 0.9
+"""Weight that older prefill steps keep when a new one is observed."""
+
+
+class PrefillCost:
+    """The seconds that prefill adds to a step, as a line over its tokens: overhead + slope · n.
+
+    Fitted by least squares over the steps that ran, the older the less they count.
+    """
+
+    def __init__(self) -> None:
+        self._weight = 0.0
+        self._n = self._seconds = 0.0  # weighted means
+        self._n_variance = self._covariance = 0.0  # weighted sums of squares and products
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anything was observed."""
+        return self._weight > 0
+
+    def observe(self, n: int, seconds: float) -> None:
+        """Learn from `n` prompt tokens that took `seconds` on top of the step's decoding."""
+        self._weight = self._weight * FORGETTING + 1
+        share = 1 / self._weight
+        away = n - self._n
+        self._n += share * away
+        self._n_variance = FORGETTING * self._n_variance + away * (n - self._n)
+        self._covariance = FORGETTING * self._covariance + away * (seconds - self._seconds)
+        self._seconds += share * (seconds - self._seconds)
+
+    def tokens(self, seconds: float) -> int:
+        """How many prompt tokens fit into so many seconds; may be below zero."""
+        slope = self._slope()
+        overhead = self._seconds - slope * self._n
+        return int((seconds - overhead) / slope)
+
+    def _slope(self) -> float:
+        """Seconds a token. Without variety, or with a line that noise has bent to an impossible
+        one, all of the time is put down to the tokens."""
+        mean = max(self._seconds, 1e-9) / max(self._n, 1.0)
+        if self._n_variance <= 0:
+            return mean
+        return min(max(self._covariance / self._n_variance, 0.1 * mean), mean)
 
 
 class PrefillBudget:
-    """Sizes prefill so that a step takes about `itl_target` seconds.
+    """Sizes prefill so that a step takes about `itl_target` seconds, or twice what decoding alone
+    takes if that is more: below that the prompts would pay more than the answers gain.
 
-    Learns two numbers from the steps that ran: the seconds of a step that only decodes, and the
-    seconds that each prompt token adds. Until it knows them it allows `initial` tokens.
+    Until it has seen prefill it allows `initial` tokens.
     """
 
-    def __init__(self, itl_target: float, n_batch: int, initial: int = 128) -> None:
+    def __init__(self, itl_target: float, n_batch: int, initial: int = 256) -> None:
         self._target = itl_target
         self._n_batch = n_batch
         self._initial = initial
         self._decode_seconds = 0.0
-        self._seconds_per_token = 0.0
+        self._cost = PrefillCost()
 
     def tokens(self, num_decoding: int) -> int:
         """Prompt tokens for the next step, which also has `num_decoding` tokens of answers."""
         room = self._n_batch - num_decoding
         if num_decoding == 0:
             return room
-        if self._seconds_per_token == 0.0:
+        if not self._cost.is_known:
             return min(self._initial, room)
-        spare = self._target - self._decode_seconds
-        return min(room, max(MIN_CHUNK, int(spare / self._seconds_per_token)))
+        spare = max(self._target - self._decode_seconds, self._decode_seconds)
+        return min(room, max(MIN_CHUNK, self._cost.tokens(spare)))
 
     def observe(self, num_decode: int, num_prefill: int, seconds: float) -> None:
-        """Learn from a step of so many rows that took `seconds` to decode."""
+        """Learn from a step of so many rows that took `seconds` to compute."""
         if num_prefill == 0:
-            self._decode_seconds = _smoothed(self._decode_seconds, seconds)
-        elif num_prefill >= MIN_CHUNK:
+            mean = self._decode_seconds
+            self._decode_seconds = mean + SMOOTHING * (seconds - mean) if mean else seconds
+        else:
             decoding = self._decode_seconds if num_decode else 0.0
-            per_token = max(seconds - decoding, 0.1 * seconds) / num_prefill
-            self._seconds_per_token = _smoothed(self._seconds_per_token, per_token)
-
-
-def _smoothed(mean: float, value: float) -> float:
-    return value if mean == 0.0 else mean + SMOOTHING * (value - mean)
+            self._cost.observe(num_prefill, max(seconds - decoding, 0.1 * seconds))

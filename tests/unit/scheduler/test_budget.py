@@ -28,8 +28,15 @@ def test_the_chunk_fills_the_time_that_decoding_leaves() -> None:
     assert taught(target=0.1).tokens(4) == 80
 
 
-def test_a_shorter_target_means_a_smaller_chunk() -> None:
-    assert taught(target=0.05).tokens(4) == 30
+def test_a_longer_target_means_a_larger_chunk() -> None:
+    assert taught(target=0.2).tokens(4) == 180
+
+
+def test_slow_decoding_lets_prefill_take_as_long_again() -> None:
+    budget = PrefillBudget(0.1, n_batch=512)
+    budget.observe(4, 0, 0.200)
+    budget.observe(4, 100, 0.300)
+    assert budget.tokens(4) == 200
 
 
 def test_a_target_that_cannot_be_met_still_lets_prompts_through() -> None:
@@ -49,11 +56,12 @@ def test_the_chunk_follows_a_machine_that_gets_slower() -> None:
     assert MIN_CHUNK <= budget.tokens(4) < before
 
 
-def test_tiny_chunks_teach_nothing_about_the_cost_of_a_token() -> None:
-    budget = taught()
-    before = budget.tokens(4)
-    budget.observe(4, 2, 0.120)
-    assert budget.tokens(4) == before
+def test_what_a_pass_costs_by_itself_is_not_put_down_to_the_tokens() -> None:
+    budget = PrefillBudget(0.22, n_batch=512)
+    budget.observe(4, 0, 0.020)
+    for n in (50, 100, 200):  # 30 ms for the pass and 0.7 ms for each token
+        budget.observe(4, n, 0.020 + 0.030 + 0.0007 * n)
+    assert budget.tokens(4) in (242, 243)
 
 
 seconds = st.just(0.0) | st.floats(1e-9, 10)
