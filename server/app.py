@@ -24,7 +24,8 @@ from server.errors import ApiError, InvalidRequest, MethodNotAllowed, NotFound
 from server.llama import routes as llama_routes
 from server.middleware import CatchErrors, LimitBody, RequestLog, error_response
 from server.openai import routes as openai_routes
-from server.routes import to_routes
+from server.openapi.endpoint import description_of
+from server.routes import Endpoint, to_routes
 from server.startup import StartupError
 
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
@@ -41,15 +42,16 @@ def create_app(
     settings = context.settings
     prefix = settings.api_prefix
     public = [prefix + path for path in llama_routes.PUBLIC_PATHS]
+    keys = KeyRing() if keys is None else keys
     app = Starlette(
-        routes=to_routes([*llama_routes.ENDPOINTS, *openai_routes.ENDPOINTS], prefix),
+        routes=to_routes(_endpoints(prefix, needs_key=not keys.is_empty), prefix),
         middleware=[
             Middleware(RequestLog),
             Middleware(RecordVisit, audit=audit, unrecorded=public),
             *cors_middleware(settings),
             Middleware(CatchErrors),
             Middleware(RefuseWhileDraining, drain=context.drain),
-            Middleware(Authenticate, keys=KeyRing() if keys is None else keys, public_paths=public),
+            Middleware(Authenticate, keys=keys, public_paths=public),
             Middleware(LimitBody, read_seconds=settings.timeout),
         ],
         exception_handlers={HTTPException: _http_error},
@@ -59,6 +61,12 @@ def create_app(
     app.router.redirect_slashes = False
     app.state.context = context
     return app
+
+
+def _endpoints(prefix: str, *, needs_key: bool) -> list[Endpoint]:
+    """All endpoints, and the one that describes them."""
+    described = [*llama_routes.ENDPOINTS, *openai_routes.ENDPOINTS]
+    return [*described, description_of(described, prefix, needs_key=needs_key)]
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -12,6 +12,11 @@ from starlette.routing import Route
 
 from server.access.visit import visit_in
 
+JSON = "application/json"
+PLAIN_TEXT = "text/plain"
+STREAMABLE = (JSON, "text/event-stream")
+"""An answer that comes as events when the body asks for a stream."""
+
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -24,17 +29,25 @@ class Endpoint:
     admin_methods: frozenset[str] = frozenset()
     """Those that change the server: of named keys, only an admin's may use them."""
     bodies: Mapping[str, type[BaseModel]] = field(default_factory=dict)
-    """The models of the bodies by method, for the description of the API."""
+    """The models of the bodies by method."""
+    media: tuple[str, ...] = (JSON,)
+    """What an answer may be."""
 
 
-def get(handler: Handler, *paths: str) -> Endpoint:
+def get(handler: Handler, *paths: str, media: tuple[str, ...] = (JSON,)) -> Endpoint:
     """An endpoint to read."""
-    return Endpoint(paths, {"GET": handler})
+    return Endpoint(paths, {"GET": handler}, media=media)
 
 
-def post(handler: Handler, *paths: str, body: type[BaseModel] | None = None) -> Endpoint:
+def post(
+    handler: Handler,
+    *paths: str,
+    body: type[BaseModel] | None = None,
+    media: tuple[str, ...] = (JSON,),
+) -> Endpoint:
     """An endpoint to send a body to, which `body` describes."""
-    return Endpoint(paths, {"POST": handler}, bodies={} if body is None else {"POST": body})
+    bodies = {} if body is None else {"POST": body}
+    return Endpoint(paths, {"POST": handler}, bodies=bodies, media=media)
 
 
 def to_routes(endpoints: Iterable[Endpoint], prefix: str) -> list[Route]:

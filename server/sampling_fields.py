@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import secrets
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from pydantic import (
@@ -122,7 +122,17 @@ LookBack = Annotated[Whole, Field(ge=-1, le=INT32_MAX)]
 StopString = Annotated[StrictStr, Field(max_length=MAX_STOP_CHARS)]
 Salt = Annotated[StrictStr, Field(max_length=MAX_SALT_CHARS), AfterValidator(_without_nul)]
 Bias = Annotated[float, Field(allow_inf_nan=True)]
-LogitBias = Annotated[tuple[tuple[int | str, Bias], ...], BeforeValidator(_bias_pairs)]
+_BiasInput = float | Literal[False]
+LogitBias = Annotated[
+    tuple[tuple[int | str, Bias], ...],
+    BeforeValidator(
+        _bias_pairs,
+        json_schema_input_type=dict[str, _BiasInput] | list[tuple[int | str, _BiasInput]],
+    ),
+]
+_Samplers = Annotated[
+    tuple[str, ...], BeforeValidator(_sampler_names, json_schema_input_type=str | list[str])
+]
 
 _SAME_NAME = (
     "samplers",
@@ -171,7 +181,9 @@ class SamplingFields(BaseModel):
         1, validation_alias=AliasChoices("n_cmpl", "n")
     )
     stop: Annotated[
-        list[StopString], BeforeValidator(_one_or_many), Field(max_length=MAX_STOP_STRINGS)
+        list[StopString],
+        BeforeValidator(_one_or_many, json_schema_input_type=StopString | list[StopString]),
+        Field(max_length=MAX_STOP_STRINGS),
     ] = []
     ignore_eos: Flag | None = None
     id_slot: Annotated[Whole, Field(ge=-1)] = -1
@@ -193,7 +205,7 @@ class SamplingFields(BaseModel):
     post_sampling_probs: Flag = False
     min_keep: Count | None = None
 
-    samplers: Annotated[tuple[str, ...], BeforeValidator(_sampler_names)] | None = None
+    samplers: _Samplers | None = None
     temperature: Annotated[Real, Field(ge=0, le=1e6)] | None = None
     dynatemp_range: Annotated[Real, Field(ge=0, le=1e6)] | None = None
     dynatemp_exponent: Annotated[Real, Field(ge=0, le=100)] | None = None

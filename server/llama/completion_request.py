@@ -8,7 +8,7 @@ from pydantic import AliasChoices, BeforeValidator, Field, StrictStr
 
 from server.context import ServerContext
 from server.generation import GenerationRequest
-from server.llama.prompts import Prompt, parse_prompts, prompt_tokens
+from server.llama.prompts import Prompt, PromptInput, parse_prompts, prompt_tokens
 from server.sampling_fields import MAX_LOGPROBS, SamplingFields, Whole, nth_choice
 
 MAX_RESPONSE_FIELDS = 256
@@ -17,7 +17,9 @@ MAX_RESPONSE_FIELDS = 256
 class CompletionRequest(SamplingFields):
     """`POST /completion`; llama-server's names and meanings."""
 
-    prompt: Annotated[tuple[Prompt, ...], BeforeValidator(parse_prompts)]
+    prompt: Annotated[
+        tuple[Prompt, ...], BeforeValidator(parse_prompts, json_schema_input_type=PromptInput)
+    ]
     n_probs: Annotated[Whole, Field(ge=0, le=MAX_LOGPROBS)] = Field(
         0, validation_alias=AliasChoices("n_probs", "logprobs")
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field
 
 from server.errors import InvalidRequest
 from server.tokenizer import Tokenizer
@@ -12,6 +14,18 @@ MAX_PROMPTS = 1024
 
 Prompt = tuple[str | int, ...]
 """Texts and token ids, one after the other."""
+
+
+class PromptObject(BaseModel):
+    """A text in llama-server's third shape."""
+
+    prompt_string: str
+
+
+_TokenId = Annotated[int, Field(ge=0)]
+_OnePrompt = str | PromptObject | list[_TokenId | str]
+PromptInput = _OnePrompt | list[_OnePrompt]
+"""All that `parse_prompts` takes, for the description of the API."""
 
 
 def parse_prompts(value: Any) -> tuple[Prompt, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from server.llama.completion_request import CompletionRequest
 from server.llama.completions import create_completion
 from server.llama.health import health, livez, readyz
 from server.llama.metrics import get_metrics
@@ -9,8 +10,9 @@ from server.llama.models import list_models, retrieve_model
 from server.llama.props import get_props, set_props
 from server.llama.slots import get_slots
 from server.llama.template import apply_template
-from server.llama.tokens import detokenize, tokenize
-from server.routes import Endpoint, get, post
+from server.llama.tokens import DetokenizeRequest, TokenizeRequest, detokenize, tokenize
+from server.openai.chat_request import ChatRequest
+from server.routes import PLAIN_TEXT, STREAMABLE, Endpoint, get, post
 
 PUBLIC_PATHS = ("/health", "/v1/health", "/livez", "/readyz")
 """Served without an API key, because probes have none."""
@@ -19,13 +21,19 @@ ENDPOINTS = (
     get(health, "/health", "/v1/health"),
     get(livez, "/livez"),
     get(readyz, "/readyz"),
-    get(get_metrics, "/metrics"),
+    get(get_metrics, "/metrics", media=(PLAIN_TEXT,)),
     Endpoint(("/props",), {"GET": get_props, "POST": set_props}, frozenset({"POST"})),
     get(get_slots, "/slots"),
     get(list_models, "/models", "/v1/models"),
     get(retrieve_model, "/models/{model:path}", "/v1/models/{model:path}"),
-    post(create_completion, "/completion", "/completions"),
-    post(tokenize, "/tokenize"),
-    post(detokenize, "/detokenize"),
-    post(apply_template, "/apply-template"),
+    post(
+        create_completion,
+        "/completion",
+        "/completions",
+        body=CompletionRequest,
+        media=STREAMABLE,
+    ),
+    post(tokenize, "/tokenize", body=TokenizeRequest),
+    post(detokenize, "/detokenize", body=DetokenizeRequest),
+    post(apply_template, "/apply-template", body=ChatRequest),
 )

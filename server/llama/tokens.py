@@ -28,7 +28,9 @@ def _parts(value: Any) -> Any:
 class TokenizeRequest(BaseModel):
     """`POST /tokenize`; `add_special` adds BOS/EOS as the model wants them."""
 
-    content: Annotated[Prompt, BeforeValidator(_parts)] = ()
+    content: Annotated[
+        Prompt, BeforeValidator(_parts, json_schema_input_type=str | int | list[str | int])
+    ] = ()
     add_special: Flag = False
     parse_special: Flag = True
     with_pieces: Flag = False

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, StrictStr, model_validator
 from server.context import ServerContext
 from server.errors import InvalidRequest
 from server.generation import GenerationRequest
-from server.llama.prompts import Prompt, parse_prompts, prompt_tokens
+from server.llama.prompts import Prompt, PromptInput, parse_prompts, prompt_tokens
 from server.openai.models import check_model
 from server.openai.unsupported import COMPLETION_FIELDS, refuse
 from server.sampling_fields import MAX_LOGPROBS, Flag, SamplingFields, Whole, nth_choice
@@ -18,7 +18,9 @@ from server.sampling_fields import MAX_LOGPROBS, Flag, SamplingFields, Whole, nt
 class TextCompletionRequest(SamplingFields):
     """`POST /v1/completions`: OpenAI's fields and llama-server's. `user` has no effect."""
 
-    prompt: Annotated[tuple[Prompt, ...], BeforeValidator(parse_prompts)]
+    prompt: Annotated[
+        tuple[Prompt, ...], BeforeValidator(parse_prompts, json_schema_input_type=PromptInput)
+    ]
     model: StrictStr | None = None
     logprobs: Annotated[Whole, Field(ge=0, le=MAX_LOGPROBS)] | None = None
     echo: Flag = False

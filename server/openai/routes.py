@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from server.openai.chat import create_chat_completion
+from server.openai.chat_request import ChatRequest
+from server.openai.completion_request import TextCompletionRequest
 from server.openai.completions import create_completion
-from server.routes import post
+from server.routes import STREAMABLE, post
 
 ENDPOINTS = (
-    post(create_chat_completion, "/v1/chat/completions", "/chat/completions"),
-    post(create_completion, "/v1/completions"),
+    post(
+        create_chat_completion,
+        "/v1/chat/completions",
+        "/chat/completions",
+        body=ChatRequest,
+        media=STREAMABLE,
+    ),
+    post(create_completion, "/v1/completions", body=TextCompletionRequest, media=STREAMABLE),
 )

@@ -1,0 +1,70 @@
+"""JSON Schemas of request bodies, as the bodies are really read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import AliasChoices, BaseModel
+from pydantic.json_schema import models_json_schema
+
+from server.sampling_fields import SamplingFields
+
+REF = "#/components/schemas/{model}"
+
+_RENAMED = {
+    "ge": "minimum",
+    "gt": "exclusiveMinimum",
+    "le": "maximum",
+    "lt": "exclusiveMaximum",
+}
+"""Bounds of numbers that pydantic leaves in its own words where a validator comes first."""
+
+
+def schemas(models: Iterable[type[BaseModel]]) -> dict[str, Any]:
+    """The schemas of the models and of all that they are made of, by name."""
+    ordered = sorted(models, key=lambda model: model.__name__)
+    _, top = models_json_schema(
+        [(model, "validation") for model in ordered], ref_template=REF, by_alias=True
+    )
+    found: dict[str, Any] = _tidied(top.get("$defs", {}))
+    for model in ordered:
+        _add_names(found[model.__name__], model)
+    return found
+
+
+def _tidied(value: Any) -> Any:
+    """Without the titles that pydantic derives, and with standard words for bounds."""
+    if isinstance(value, list):
+        return [_tidied(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        _RENAMED.get(name, name): _tidied(item)
+        for name, item in value.items()
+        if not (name == "title" and isinstance(item, str))
+    }
+
+
+def _add_names(schema: dict[str, Any], model: type[BaseModel]) -> None:
+    """Every name by which a field may be given, and null where it asks for the default."""
+    properties = schema["properties"]
+    takes_null = issubclass(model, SamplingFields)
+    for name, field in model.model_fields.items():
+        alias = field.validation_alias
+        names = [str(choice) for choice in alias.choices] if isinstance(alias, AliasChoices) else []
+        names = names or [str(alias or name)]
+        described = properties.pop(names[0])
+        if takes_null and not field.is_required():
+            described = _or_null(described)
+        properties.update(dict.fromkeys(names, described))
+
+
+def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
+    if not schema.keys() - {"default", "description"}:
+        return schema  # anything at all
+    if any(option == {"type": "null"} for option in schema.get("anyOf", [])):
+        return schema
+    kept = {name: item for name, item in schema.items() if name in ("default", "description")}
+    bare = {name: item for name, item in schema.items() if name not in kept}
+    return {"anyOf": [bare, {"type": "null"}], **kept}
