@@ -110,12 +110,21 @@ def from_gbnf(text: str, tokens: GrammarTokens | None = None) -> Constraint:
     range of characters or repetitions may not run backwards.
     """
     _limit_bytes(text, limits.MAX_GRAMMAR_BYTES, "the grammar")
+    lark = _translation(text)
+    if lark is None:
+        grammar = gbnf.parse(text)
+        if tokens is None:
+            refuse_for_llama(grammar)
+            return GbnfGrammar(text)
+        lark = to_lark(grammar, tokens)
+    return _checked(LLMatcher.grammar_from_lark(lark))
+
+
+@functools.lru_cache(maxsize=64)
+def _translation(text: str) -> str | None:
+    """The Lark text of a GBNF grammar, or None if that depends on the vocabulary."""
     grammar = gbnf.parse(text)
-    names = check(grammar)
-    if tokens is None and uses_vocabulary(grammar, names):
-        refuse_for_llama(grammar)
-        return GbnfGrammar(text)
-    return _checked(LLMatcher.grammar_from_lark(to_lark(grammar, tokens)))
+    return None if uses_vocabulary(grammar, check(grammar)) else to_lark(grammar, None)
 
 
 def named(name: str) -> Constraint:
