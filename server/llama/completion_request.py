@@ -8,7 +8,13 @@ from pydantic import AliasChoices, BeforeValidator, Field, StrictStr
 
 from server.context import ServerContext
 from server.generation import GenerationRequest
-from server.llama.prompts import Prompt, PromptInput, parse_prompts, prompt_tokens
+from server.llama.prompts import (
+    Prompt,
+    PromptInput,
+    check_sequences,
+    parse_prompts,
+    prompt_tokens,
+)
 from server.sampling_fields import MAX_LOGPROBS, SamplingFields, Whole, nth_choice
 
 MAX_RESPONSE_FIELDS = 256
@@ -31,6 +37,7 @@ class CompletionRequest(SamplingFields):
         Tokenizes and compiles, so not for the event loop. Raises `InvalidRequest` and
         `Unavailable`.
         """
+        check_sequences(len(self.prompt), self.n)
         sampling = self.to_sampling_params(context, top_logprobs=self.n_probs or -1)
         constraint = self.to_constraint(context)
         sequences = []

@@ -12,6 +12,9 @@ from server.tokenizer import Tokenizer
 MAX_PROMPTS = 1024
 """Prompts of one request; each is a sequence of its own."""
 
+MAX_SEQUENCES = 1024
+"""Answers of one request, to all its prompts together."""
+
 Prompt = tuple[str | int, ...]
 """Texts and token ids, one after the other."""
 
@@ -58,6 +61,16 @@ def prompt_tokens(prompt: Prompt, tokenizer: Tokenizer) -> tuple[int, ...]:
     if not tokens:
         raise InvalidRequest("'prompt' must not be empty", param="prompt")
     return tuple(tokens)
+
+
+def check_sequences(num_prompts: int, n: int) -> None:
+    """Raises `InvalidRequest` if `n` answers to each prompt are too many."""
+    if num_prompts * n > MAX_SEQUENCES:
+        raise InvalidRequest(
+            f"'n' must be at most {MAX_SEQUENCES // num_prompts} with {num_prompts} prompts: "
+            f"a request may ask for {MAX_SEQUENCES} answers (got {n})",
+            param="n",
+        )
 
 
 def check_tokens(tokens: list[int], tokenizer: Tokenizer, *, param: str) -> None:

@@ -9,7 +9,13 @@ from pydantic import BeforeValidator, Field, StrictStr, model_validator
 from server.context import ServerContext
 from server.errors import InvalidRequest
 from server.generation import GenerationRequest
-from server.llama.prompts import Prompt, PromptInput, parse_prompts, prompt_tokens
+from server.llama.prompts import (
+    Prompt,
+    PromptInput,
+    check_sequences,
+    parse_prompts,
+    prompt_tokens,
+)
 from server.openai.models import check_model
 from server.openai.unsupported import COMPLETION_FIELDS, refuse
 from server.sampling_fields import MAX_LOGPROBS, Flag, SamplingFields, Whole, nth_choice
@@ -46,6 +52,7 @@ class TextCompletionRequest(SamplingFields):
         """
         check_model(self.model, context)
         self._check()
+        check_sequences(len(self.prompt), self.n)
         sampling = self.to_sampling_params(context, top_logprobs=self.num_logprobs)
         constraint = self.to_constraint(context)
         sequences = []

@@ -363,3 +363,11 @@ async def test_visits_of_two_requests_are_two() -> None:
     one: dict[str, Any] = {}
     assert visit_in(one) is visit_in(one)
     assert visit_in(one) is not visit_in({})
+
+
+@pytest.mark.parametrize("path", ["/completion", "/v1/completions"])
+async def test_too_many_answers_at_once(client: httpx.AsyncClient, path: str) -> None:
+    body = {"prompt": ["a"] * 1000, "n": 2}
+    response = await client.post(path, json=body)
+    assert response.status_code == 400
+    assert "'n' must be at most 1 with 1000 prompts" in response.json()["error"]["message"]

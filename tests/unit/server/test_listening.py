@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from server.listening import bind_all, close_all, url_of
+from server.listening import bind_all, close_all, is_exposed, url_of
 from server.startup import StartupError
 
 
@@ -99,3 +99,19 @@ def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
 def test_a_folder_that_does_not_exist(tmp_path: Path) -> None:
     with pytest.raises(StartupError, match="can't listen on"):
         bind_all([str(tmp_path / "nothing" / "a.sock")], 0)
+
+
+@pytest.mark.parametrize(
+    ("host", "exposed"),
+    [("127.0.0.1", False), ("::1", False), ("localhost", False), ("0.0.0.0", True), ("::", True)],
+)
+def test_what_other_machines_can_reach(host: str, exposed: bool) -> None:
+    sockets = bind_all([host], 0)
+    assert any(is_exposed(sock) for sock in sockets) is exposed
+    close_all(sockets)
+
+
+def test_other_machines_can_not_reach_a_path(tmp_path: Path) -> None:
+    [sock] = sockets = bind_all([str(tmp_path / "a.sock")], 0)
+    assert not is_exposed(sock)
+    close_all(sockets)
