@@ -15,6 +15,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from config import ServeSettings
+from server.http_protocol import BoundedHttpProtocol
 
 FAREWELL_SECONDS = 2
 """How long a stream may take to say that it is ended early."""
@@ -83,7 +84,7 @@ def http_config(app: ASGIApp, settings: ServeSettings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=BoundedHttpProtocol,
         ws="none",
         lifespan="on",
         log_config=None,

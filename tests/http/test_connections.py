@@ -1,0 +1,123 @@
+"""Clients that hold connections: slow heads, endless heads, and the end of the server."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from config import ServeSettings
+from server import http_protocol
+from server.app import create_app
+from server.http_server import HttpServer, http_config
+from server.listening import bind_all, close_all, url_of
+from tests.http.fakes import FakeServer
+from tests.http.live import serving, wait_for
+
+
+@pytest.fixture
+def url(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.3)
+    with serving(create_app(server.context)) as url:
+        yield url
+
+
+def connect(url: str) -> socket.socket:
+    parts = urlsplit(url)
+    connection = socket.create_connection((parts.hostname, parts.port or 80))
+    connection.settimeout(5)
+    return connection
+
+
+def test_a_client_that_says_nothing_is_dropped(url: str) -> None:
+    with connect(url) as connection:
+        assert connection.recv(100) == b""
+
+
+def test_a_head_that_trickles_in_is_dropped(url: str) -> None:
+    began = time.monotonic()
+    with connect(url) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\n")
+        with pytest.raises(ConnectionError):
+            trickle(connection)
+    assert time.monotonic() - began < 2
+
+
+def trickle(connection: socket.socket) -> None:
+    """One header after the other, for ever."""
+    while True:
+        connection.sendall(b"X-A: 1\r\n")
+        time.sleep(0.02)
+
+
+def test_a_second_head_has_to_come_in_time_too(url: str) -> None:
+    with connect(url) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+        time.sleep(0.5)  # an idle connection may stay
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+        connection.sendall(b"GET /hea")
+        assert connection.recv(4096) == b""
+
+
+def test_an_endless_head_is_refused(url: str) -> None:
+    with connect(url) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\n")
+        answer = b""
+        for _ in range(100):
+            try:
+                connection.sendall(b"X-A: " + b"a" * 1000 + b"\r\n")
+            except OSError:
+                break
+            time.sleep(0.001)
+        try:
+            answer = connection.recv(4096)
+        except OSError:
+            return
+        assert answer.startswith(b"HTTP/1.1 400") or answer == b""
+
+
+def test_slow_clients_do_not_hold_up_others(url: str) -> None:
+    slow = [connect(url) for _ in range(50)]
+    try:
+        for connection in slow:
+            connection.sendall(b"POST /completion HTTP/1.1\r\nContent-Length: 9\r\n\r\n{")
+        began = time.monotonic()
+        assert httpx.post(f"{url}/completion", json={"prompt": "a"}).status_code == 200
+        assert time.monotonic() - began < 2
+    finally:
+        for connection in slow:
+            connection.close()
+
+
+def test_the_deadline_of_the_drain(server: FakeServer) -> None:
+    """It is told of while an answer runs, and not when all have ended in time."""
+    server.generator.pieces = ["a"] * 60
+    server.generator.delay = 0.01
+    for drain_seconds, expected in ((0.1, 1), (10.0, 0)):
+        told: list[float] = []
+        settings = ServeSettings()
+        sockets = bind_all(["127.0.0.1"], 0)
+        http = HttpServer(
+            http_config(create_app(server.context), settings),
+            on_stop=lambda: None,
+            on_deadline=lambda told=told: told.append(0.0),  # type: ignore[misc]
+            drain_seconds=drain_seconds,
+        )
+        thread = threading.Thread(target=http.run, args=(sockets,))
+        thread.start()
+        assert wait_for(lambda http=http: http.started)
+        body = {"prompt": "a", "stream": True}
+        url = url_of(sockets[0], tls=False)
+        with httpx.stream("POST", f"{url}/completion", json=body) as response:
+            http.should_exit = True
+            assert response.read().count(b"data: ") == 61
+        thread.join(10)
+        close_all(sockets)
+        assert len(told) == expected
