@@ -39,6 +39,9 @@ CACHE_TYPES = {
     "q5_0": lib.GGML_TYPE_Q5_0,
     "q5_1": lib.GGML_TYPE_Q5_1,
 }
+MAX_SCORES_BYTES = 512 << 20
+"""Memory for attention scores up to which a CPU goes without flash attention."""
+
 FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
 SPLIT_MODES = {"none": 0, "layer": 1, "row": 2, "tensor": 3}
 ROPE_SCALINGS = {"": -1, "none": 0, "linear": 1, "yarn": 2}
@@ -325,7 +328,7 @@ def _make_context(model: Any, config: EngineConfig) -> Any:
     params.n_outputs_max = config.n_slots
     params.n_threads = threads
     params.n_threads_batch = config.n_threads_batch or threads
-    params.flash_attn_type = FLASH_ATTENTION[config.flash_attn]
+    params.flash_attn_type = FLASH_ATTENTION[_flash_attention(model, config)]
     params.type_k = CACHE_TYPES[config.cache_type_k]
     params.type_v = CACHE_TYPES[config.cache_type_v]
     params.kv_unified = config.kv_unified
@@ -339,6 +342,25 @@ def _make_context(model: Any, config: EngineConfig) -> Any:
         lib.llama_model_free(model)
         raise LoadError(f"llama.cpp can't make a context of {config.n_ctx} tokens")
     return context
+
+
+def _flash_attention(model: Any, config: EngineConfig) -> str:
+    """What `auto` means here: flash attention on GPUs, and on CPUs only where it is needed.
+
+    llama.cpp's CPU kernel computes fewer than 64 rows of a sequence one by one, which is what
+    decoding and the tails of prompts are made of: at a depth of 1,000 tokens a 100M model decoded
+    7 rows in 39 ms without flash attention and in 100 ms with it, and 16 rows of a prompt in 43
+    instead of 192 ms; only prompts of 512 rows at once were 10 % slower. Without it the scores of
+    a whole micro-batch are kept, which must not take too much memory.
+    """
+    on_gpu = lib.llama_supports_gpu_offload() and config.n_gpu_layers != 0
+    needs_it = config.cache_type_v not in ("f32", "f16", "bf16")
+    if config.flash_attn != "auto" or on_gpu or needs_it:
+        return config.flash_attn
+    n_ctx = config.n_ctx or lib.llama_model_n_ctx_train(model)
+    n_ctx_slot = n_ctx if config.kv_unified else n_ctx // config.n_slots
+    scores = 4 * n_ctx_slot * config.n_ubatch * lib.llama_model_n_head(model)
+    return "off" if scores <= MAX_SCORES_BYTES else "auto"
 
 
 def _set_rope(params: Any, config: EngineConfig) -> None:
