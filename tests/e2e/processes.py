@@ -126,12 +126,15 @@ class Stream:
         self.error: dict[str, Any] | None = None
         self.is_whole = False
         self._url = f"{server.url}/completion"
+        self._headers = {"X-Api-Key": fields.pop("key", "")}
         self._body = {"prompt": prompt, "temperature": 0, "stream": True, **fields}
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
     def _read(self) -> None:
-        with httpx.stream("POST", self._url, json=self._body, timeout=DEADLINE) as response:
+        with httpx.stream(
+            "POST", self._url, json=self._body, headers=self._headers, timeout=DEADLINE
+        ) as response:
             for line in response.iter_lines():
                 if line.startswith(("data: {", "error: {")):
                     self._take(json.loads(line.split(": ", 1)[1]))
