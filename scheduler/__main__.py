@@ -29,6 +29,9 @@ from scheduler.transport import ChannelClosed, CommandChannel
 
 HEARTBEAT_SECONDS = 1.0
 
+PREPARING_SECONDS = 0.001
+"""How soon to look again whether a constraint is compiled, when there is nothing else to do."""
+
 logger = logging.getLogger("scheduler")
 
 
@@ -62,16 +65,24 @@ def _first_config(channel: CommandChannel) -> EngineConfig:
 def run(engine: Engine, channel: CommandChannel) -> None:
     """The loop: inbox, step, outbox; asleep in the inbox while there is nothing to do."""
     while True:
-        for command in channel.receive(0 if engine.has_work else HEARTBEAT_SECONDS):
+        for command in channel.receive(_patience(engine)):
             if isinstance(command, Shutdown):
                 return
             _dispatch(engine, channel, command)
+        engine.admit_prepared()
         if engine.has_work:
             outputs = engine.step()
             channel.send(outputs)
             engine.last_send_seconds = time.monotonic() - outputs.end
-        else:
+        elif not engine.is_preparing:
             channel.send(Heartbeat(time.monotonic()))
+
+
+def _patience(engine: Engine) -> float:
+    """Seconds to wait for commands."""
+    if engine.has_work:
+        return 0
+    return PREPARING_SECONDS if engine.is_preparing else HEARTBEAT_SECONDS
 
 
 def _dispatch(engine: Engine, channel: CommandChannel, command: Command) -> None:

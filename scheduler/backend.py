@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as Tokens
-from typing import Protocol
+from concurrent.futures import Future
+from typing import Any, Protocol
 
 from scheduler.prefix import CacheAbilities
 from scheduler.protocol import ModelInfo, Submit
@@ -90,6 +91,13 @@ class Backend(Protocol):
         """Compute a batch. Afterwards row i holds the logits of the i-th chunk that wants them.
 
         Raises `DecodeError`.
+        """
+        ...
+
+    def prepare(self, submit: Submit) -> Future[Any] | None:
+        """Begin what takes long in making a sequence's sampler; None if nothing does.
+
+        The future's exception, if any, says why there can't be a sampler.
         """
         ...
 

@@ -36,8 +36,9 @@ class PrefillCost:
         away = n - self._n
         self._n += share * away
         self._n_variance = FORGETTING * self._n_variance + away * (n - self._n)
-        self._covariance = FORGETTING * self._covariance + away * (seconds - self._seconds)
-        self._seconds += share * (seconds - self._seconds)
+        late = seconds - self._seconds
+        self._covariance = FORGETTING * self._covariance + (n - self._n) * late
+        self._seconds += share * late
 
     def tokens(self, seconds: float) -> int:
         """How many prompt tokens fit into so many seconds; may be below zero."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any
 
 from scheduler.backend import Backend, DecodeError, Sampler, SamplerError
 from scheduler.protocol import (
@@ -58,6 +59,7 @@ class Engine:
         self._backend = backend
         self._clock = clock
         self._samplers: dict[int, Sampler] = {}
+        self._preparing: dict[int, tuple[Submit, Future[Any]]] = {}
         self._events: list[Event] = []
         self._helper = ThreadPoolExecutor(1, thread_name_prefix="masks")
 
@@ -66,20 +68,47 @@ class Engine:
         """Whether `step` would do anything."""
         return self.scheduler.has_work or bool(self._events)
 
+    @property
+    def is_preparing(self) -> bool:
+        """Whether sequences wait for their constraint to be compiled."""
+        return bool(self._preparing)
+
     def submit(self, command: Submit) -> None:
         """Queue a sequence; a refusal is reported by the next step."""
-        try:
-            sampler = self._backend.sampler(command)
-        except SamplerError as error:
-            refusal = Finished(command.request_id, FinishReason.FAILED, str(error))
-            self._events.append(refusal)
-            return
-        self._samplers[command.request_id] = sampler
-        self._events.extend(self.scheduler.submit(command))
+        preparation = self._backend.prepare(command)
+        if preparation is None:
+            self._enqueue(command)
+        else:
+            self._preparing[command.request_id] = (command, preparation)
+
+    def admit_prepared(self) -> None:
+        """Queue the sequences whose constraint has been compiled meanwhile."""
+        done = [entry for entry in self._preparing.values() if entry[1].done()]
+        for command, preparation in done:
+            del self._preparing[command.request_id]
+            error = preparation.exception()
+            if error is None:
+                self._enqueue(command)
+            else:
+                self._refuse(command, str(error))
 
     def abort(self, command: Abort) -> None:
         """End sequences before the next step."""
+        for request_id in command.request_ids:
+            if self._preparing.pop(request_id, None) is not None:
+                self._events.append(Finished(request_id, FinishReason.ABORTED))
         self._events.extend(self.scheduler.abort(command.request_ids))
+
+    def _enqueue(self, command: Submit) -> None:
+        try:
+            self._samplers[command.request_id] = self._backend.sampler(command)
+        except SamplerError as error:
+            self._refuse(command, str(error))
+        else:
+            self._events.extend(self.scheduler.submit(command))
+
+    def _refuse(self, command: Submit, message: str) -> None:
+        self._events.append(Finished(command.request_id, FinishReason.FAILED, message))
 
     def inspect(self, command: Inspect) -> SlotReport:
         """Report every slot."""

@@ -113,6 +113,9 @@ class FakeBackend:
         self.saved.clear()
         return DecodeError("the fake was told to fail")
 
+    def prepare(self, submit: Submit) -> None:
+        """Nothing takes long."""
+
     def sampler(self, submit: Submit) -> FakeSampler:
         """A sampler that takes the fake model's one answer."""
         return FakeSampler(self, submit)

@@ -10,13 +10,14 @@ from __future__ import annotations
 import ctypes
 import logging
 from collections.abc import Sequence as Tokens
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
 from llama_cpp import llama_cpp as lib
 
 from scheduler.backend import DecodeError, LoadError, SamplerError
-from scheduler.constraint import ConstraintCompiler, ConstraintFailed
+from scheduler.constraint import ConstraintCompiler, ConstraintFailed, Matcher
 from scheduler.cpus import usable_cores
 from scheduler.prefix import CacheAbilities
 from scheduler.protocol import EngineConfig, ModelInfo, Submit
@@ -70,6 +71,7 @@ class LlamaBackend:
             self._vocab, self._info.n_vocab, self._info.n_ctx_slot, _suppressed(self._vocab)
         )
         self._constraints = ConstraintCompiler(self._vocab)
+        self._constraints.start()
         self._end_tokens = frozenset(
             token
             for token in range(self._info.n_vocab)
@@ -132,6 +134,10 @@ class LlamaBackend:
     def batch_index(self, index: int) -> int:
         """Position in the batch of the token that a row belongs to."""
         return self._batch.output_indices[index]
+
+    def prepare(self, submit: Submit) -> Future[Matcher] | None:
+        """Compile a constraint in a thread: a large one takes up to some seconds."""
+        return None if submit.constraint is None else self._constraints.prepare(submit.constraint)
 
     def sampler(self, submit: Submit) -> LlamaSampler:
         """Samplers for a sequence that starts. Raises `SamplerError`."""

@@ -64,8 +64,16 @@ def fail(message: str, code: int) -> int:
     return code
 
 
+def grammar(argv: Sequence[str]) -> int:
+    """Lists the shipped grammars, or checks one."""
+    from server.grammar_cli import run
+
+    return run(argv)
+
+
 COMMANDS = {
     "serve": Command("serve a GGUF model over HTTP (see `llamapack serve --help`)", serve),
+    "grammar": Command("list the shipped grammars, or check one against a text", grammar),
 }
 
 

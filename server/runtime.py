@@ -14,6 +14,7 @@ from pathlib import Path
 from starlette.applications import Starlette
 
 from config import ConfigError, ServeSettings, contents
+from grammars.sandbox import sandbox
 from scheduler.llama_log import LogBridge
 from server.access.audit_log import AuditLog
 from server.access.key_ring import KeyRing, read_keys
@@ -85,11 +86,9 @@ class Runtime:
             engine=self._client,
             metrics=metrics,
             chat_template=_load_template(settings, tokenizer),
-            default_constraint=default_constraint(settings),
+            default_constraint=default_constraint(settings, tokenizer),
         )
-        app = create_app(
-            self._context, keys=self._keys, audit=self._audit, lifespan=self._lifespan
-        )
+        app = create_app(self._context, keys=self._keys, audit=self._audit, lifespan=self._lifespan)
         self._http = HttpServer(
             http_config(app, settings),
             on_stop=self._on_stop,
@@ -113,10 +112,12 @@ class Runtime:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
         await self._process.start()
         announcer = asyncio.create_task(self._announce(), name="announce the model")
+        await asyncio.to_thread(sandbox.start)
         try:
             yield
         finally:
             announcer.cancel()
+            sandbox.close()
             await self._process.stop()
 
     async def _announce(self) -> None:

@@ -7,6 +7,7 @@ the bounds below is refused by name rather than clamped.
 from __future__ import annotations
 
 import dataclasses
+import re
 import secrets
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
@@ -36,6 +37,9 @@ from server.generation import MAX_PRIORITY, GenerationRequest
 from server.sampling_defaults import sampling_defaults
 from server.tokenizer import Tokenizer
 from server.unsupported_fields import refuse_unsupported
+
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+"""What no grammar's text looks like: there are rules in that."""
 
 INT32_MAX = 2**31 - 1
 MAX_CHOICES = 128
@@ -280,7 +284,7 @@ class SamplingFields(BaseModel):
         if self.json_schema is not None:
             return schema_constraint(self.json_schema, param="json_schema")
         if self.grammar:
-            return grammar_constraint(self.grammar, param="grammar")
+            return grammar_constraint(self.grammar, context.tokenizer, param="grammar")
         return context.default_constraint
 
     def to_request(
@@ -363,10 +367,12 @@ def schema_constraint(schema: Any, *, param: str) -> Constraint:
         raise InvalidRequest(f"'{param}' can't be used: {error}", param=param) from error
 
 
-def grammar_constraint(text: str, *, param: str) -> Constraint:
-    """GBNF from the field `param`. Raises `InvalidRequest`."""
+def grammar_constraint(text: str, tokenizer: Tokenizer, *, param: str) -> Constraint:
+    """GBNF from the field `param`, or the name of a shipped grammar. Raises `InvalidRequest`."""
     try:
-        return compiler.from_gbnf(text)
+        if NAME.fullmatch(text):
+            return compiler.named(text)
+        return compiler.from_gbnf(text, tokenizer)
     except GrammarError as error:
         raise InvalidRequest(f"'{param}' can't be used: {error}", param=param) from error
 

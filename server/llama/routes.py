@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from server.llama.completion_request import CompletionRequest
 from server.llama.completions import create_completion
+from server.llama.grammars import list_grammars
 from server.llama.health import health, livez, readyz
 from server.llama.metrics import get_metrics
 from server.llama.models import list_models, retrieve_model
@@ -26,6 +27,7 @@ ENDPOINTS = (
     get(get_slots, "/slots"),
     get(list_models, "/models", "/v1/models"),
     get(retrieve_model, "/models/{model:path}", "/v1/models/{model:path}"),
+    get(list_grammars, "/v1/grammars"),
     post(
         create_completion,
         "/completion",

@@ -34,7 +34,9 @@ def chat_constraint(
         return _tool_constraint(body, prompt, context, schema, is_single_call)
     if schema is None:
         outputs = body.structured_outputs
-        constraint = outputs.to_constraint() if outputs else body.to_constraint(context)
+        constraint = (
+            outputs.to_constraint(context.tokenizer) if outputs else body.to_constraint(context)
+        )
         return constraint and _after_thinking(constraint, prompt, context)
     value, param = schema
     thinking = _thinking(body, prompt)

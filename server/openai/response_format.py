@@ -10,6 +10,7 @@ from grammars import compiler
 from grammars.constraint import Constraint
 from grammars.errors import GrammarError
 from server.errors import InvalidRequest
+from server.tokenizer import Tokenizer
 
 ANY_OBJECT: dict[str, Any] = {"type": "object"}
 
@@ -95,7 +96,7 @@ class StructuredOutputs(_Strict):
             return self.json_, "structured_outputs.json"
         return None
 
-    def to_constraint(self) -> Constraint | None:
+    def to_constraint(self, tokenizer: Tokenizer) -> Constraint | None:
         """The constraint of the kinds that are no schema. Raises `InvalidRequest`."""
         try:
             if self.regex is not None:
@@ -103,7 +104,7 @@ class StructuredOutputs(_Strict):
             if self.choice is not None:
                 return compiler.from_choices(self.choice)
             if self.grammar is not None:
-                return compiler.from_gbnf(self.grammar)
+                return compiler.from_gbnf(self.grammar, tokenizer)
         except GrammarError as error:
             param = f"structured_outputs.{next(iter(self.model_fields_set))}"
             raise InvalidRequest(f"'{param}' can't be used: {error}", param=param) from error

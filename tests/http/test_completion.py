@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from grammars import compiler
 from tests.http.fakes import BOS, END_OF_TURN, EOS, MODEL_NAME, FakeServer
 
 pytestmark = pytest.mark.anyio
@@ -242,6 +243,17 @@ async def test_a_prompt_that_does_not_fit(client: httpx.AsyncClient) -> None:
     error = response.json()["error"]
     assert error["type"] == "exceed_context_size_error"
     assert (error["n_prompt_tokens"], error["n_ctx"]) == (201, 128)
+
+
+async def test_a_shipped_grammar_is_named(client: httpx.AsyncClient, server: FakeServer) -> None:
+    listed = (await client.get("/v1/grammars")).json()["data"]
+    assert "uuid" in {entry["id"] for entry in listed}
+    response = await client.post("/completion", json={"prompt": "a", "grammar": "uuid"})
+    assert response.status_code == 200
+    assert server.generator.requests[-1].constraint == compiler.named("uuid")
+    refused = await client.post("/completion", json={"prompt": "a", "grammar": "uuidd"})
+    assert refused.status_code == 400
+    assert refused.json()["error"]["param"] == "grammar"
 
 
 async def test_a_grammar_reaches_the_engine(client: httpx.AsyncClient, server: FakeServer) -> None:
