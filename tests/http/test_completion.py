@@ -250,7 +250,7 @@ async def test_a_shipped_grammar_is_named(client: httpx.AsyncClient, server: Fak
     assert "uuid" in {entry["id"] for entry in listed}
     response = await client.post("/completion", json={"prompt": "a", "grammar": "uuid"})
     assert response.status_code == 200
-    assert server.generator.requests[-1].constraint == compiler.named("uuid")
+    assert server.generator.opened[-1].constraint == compiler.named("uuid")
     refused = await client.post("/completion", json={"prompt": "a", "grammar": "uuidd"})
     assert refused.status_code == 400
     assert refused.json()["error"]["param"] == "grammar"
