@@ -47,9 +47,7 @@ class HttpServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Wait for running answers, then end those that are left."""
-        deadline = asyncio.get_running_loop().call_later(
-            self._drain_seconds, self._on_deadline
-        )
+        deadline = asyncio.get_running_loop().call_later(self._drain_seconds, self._on_deadline)
         try:
             await super().shutdown(sockets)
         finally:

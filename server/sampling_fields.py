@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -252,7 +253,9 @@ class SamplingFields(BaseModel):
         if not isinstance(body, dict):
             return body
         refuse_unsupported(body)
-        return {name: value for name, value in body.items() if value is not None}
+        given = {name: value for name, value in body.items() if value is not None}
+        _check_names(given, cls)
+        return given
 
     def to_sampling_params(
         self, context: ServerContext, *, top_logprobs: int = -1
@@ -375,6 +378,23 @@ def grammar_constraint(text: str, tokenizer: Tokenizer, *, param: str) -> Constr
         return compiler.from_gbnf(text, tokenizer)
     except GrammarError as error:
         raise InvalidRequest(f"'{param}' can't be used: {error}", param=param) from error
+
+
+def _check_names(body: Mapping[str, Any], model: type[BaseModel]) -> None:
+    """Raise `InvalidRequest` if a field is given twice, by two names and with two values."""
+    for names in _names_of_one(model):
+        first, *others = [name for name in names if name in body] or [""]
+        for other in others:
+            if body[other] != body[first]:
+                message = f"give '{first}' or '{other}', not both: they mean the same"
+                raise InvalidRequest(message, param=other)
+
+
+@cache
+def _names_of_one(model: type[BaseModel]) -> list[list[str]]:
+    """The names of each field that has several."""
+    aliases = (field.validation_alias for field in model.model_fields.values())
+    return [[str(n) for n in alias.choices] for alias in aliases if isinstance(alias, AliasChoices)]
 
 
 def _biased_tokens(

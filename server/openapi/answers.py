@@ -6,7 +6,7 @@ from typing import Any
 
 from server import errors
 from server.errors import ApiError
-from server.routes import JSON, Endpoint
+from server.routes import JSON, PLAIN_TEXT, Endpoint
 
 Json = dict[str, Any]
 
@@ -19,6 +19,9 @@ _POSTING = (
     errors.TimedOut,
 )
 _ALL: tuple[type[ApiError], ...] = (*_READING, *_POSTING, errors.NotFound)
+
+_SCHEMAS: Json = {JSON: {"type": ["object", "array"]}, PLAIN_TEXT: {"type": "string"}}
+"""By media type; the events of a stream have a shape for each dialect."""
 
 _TEXTS = {
     "limit-requests": ("Requests that the key may send a minute.", "integer"),
@@ -69,10 +72,7 @@ def error_answers() -> Json:
 
 
 def _success(endpoint: Endpoint) -> Json:
-    content = {
-        media: {"schema": {"type": ["object", "array"]} if media == JSON else {"type": "string"}}
-        for media in endpoint.media
-    }
+    content = {media: {"schema": _SCHEMAS.get(media, {})} for media in endpoint.media}
     headers = {name: _ref("headers", name) for name in RATE_HEADERS}
     return {"description": "The answer.", "content": content, "headers": headers}
 

