@@ -385,7 +385,8 @@ def _check_names(body: Mapping[str, Any], model: type[BaseModel]) -> None:
     for names in _names_of_one(model):
         first, *others = [name for name in names if name in body] or [""]
         for other in others:
-            if body[other] != body[first]:
+            # As JSON, because in Python true is 1.
+            if msgspec.json.encode(body[other]) != msgspec.json.encode(body[first]):
                 message = f"give '{first}' or '{other}', not both: they mean the same"
                 raise InvalidRequest(message, param=other)
 

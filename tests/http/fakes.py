@@ -133,7 +133,7 @@ class ScriptedGenerator:
         wanted = request.sampling.top_logprobs
         if wanted < 0:
             return None
-        top = [(ord("a") + rank, -1.0 - rank) for rank in range(wanted)]
+        top = [(ord("a") + rank, -1.0 - rank) for rank in range(min(wanted, 159))]
         return TokenLogprobs(-0.5, top)
 
 

@@ -139,6 +139,7 @@ async def test_it_tells_of_the_prefix_and_whether_a_key_is_needed() -> None:
         ({"n": 2, "n_cmpl": None}, True),
         ({"n": 1, "n_cmpl": 2}, False),
         ({"n": {}, "n_cmpl": 1}, False),
+        ({"n_probs": 0, "logprobs": False}, False),
         ({"max_tokens": 5, "n_predict": 4}, False),
         ({"max_tokens": 5, "max_completion_tokens": 5, "n_predict": 5}, True),
     ],
