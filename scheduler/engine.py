@@ -61,6 +61,7 @@ class Engine:
         self._samplers: dict[int, Sampler] = {}
         self._preparing: dict[int, tuple[Submit, Future[Any]]] = {}
         self._events: list[Event] = []
+        self._mask_seconds = 0.0
         self._helper = ThreadPoolExecutor(1, thread_name_prefix="masks")
 
     @property
@@ -148,6 +149,12 @@ class Engine:
             num_running=len(self.scheduler.running),
             num_waiting=len(self.scheduler.waiting),
             num_cache_tokens=self.scheduler.num_cache_tokens,
+            num_running_cache_tokens=self.scheduler.num_running_cache_tokens,
+            num_prefilling=sum(not s.is_decoding for s in self.scheduler.running),
+            num_preempted=step.tally.num_preempted,
+            num_looked_up_tokens=step.tally.num_looked_up_tokens,
+            saved_tokens=step.tally.saved_tokens,
+            mask_seconds=self._take_mask_seconds(),
         )
         return StepOutputs(begin, updated, events, stats)
 
@@ -176,7 +183,17 @@ class Engine:
     def _prepare(self, step: Step) -> list[Future[None]]:
         """Let constraints compute their masks beside the batch."""
         samplers = (self._samplers[chunk.sequence.request_id] for chunk in step.sampled())
-        return [self._helper.submit(s.prepare) for s in samplers if s.is_constrained]
+        return [self._helper.submit(self._prepare_one, s) for s in samplers if s.is_constrained]
+
+    def _prepare_one(self, sampler: Sampler) -> None:
+        begin = self._clock()
+        sampler.prepare()
+        self._mask_seconds += self._clock() - begin
+
+    def _take_mask_seconds(self) -> float:
+        """Of this step; the helper has nothing to do between two steps."""
+        seconds, self._mask_seconds = self._mask_seconds, 0.0
+        return seconds
 
     def _sample(self, step: Step) -> list[Sample | SampleFailed]:
         return [

@@ -7,6 +7,7 @@ from collections.abc import Sequence as List
 from dataclasses import dataclass
 
 from scheduler.host_cache import CachedPrefix
+from scheduler.protocol import CacheTier
 from scheduler.sequence import Sequence, Slot
 
 MIN_COPY_GAIN = 32
@@ -26,6 +27,13 @@ class Placement:
     slot: Slot
     length: int
     source: Holder | None = None
+
+    @property
+    def tier(self) -> CacheTier:
+        """Where those tokens are before it starts."""
+        if self.source is None:
+            return CacheTier.SLOT
+        return CacheTier.HOST if isinstance(self.source, CachedPrefix) else CacheTier.COPY
 
 
 @dataclass(frozen=True, slots=True)

@@ -216,6 +216,17 @@ class Finished(msgspec.Struct, frozen=True, tag=True, array_like=True):
 Event = Started | Prefilled | Generated | Finished
 
 
+class CacheTier(enum.StrEnum):
+    """Where the cells of a reused prefix were when its sequence started."""
+
+    SLOT = "slot"
+    """In the slot that it got: nothing had to be moved."""
+    COPY = "copy"
+    """In another slot."""
+    HOST = "host"
+    """In host memory."""
+
+
 class StepStats(msgspec.Struct, frozen=True, array_like=True):
     """What one step did: seconds by phase, rows by kind, and the state that it left."""
 
@@ -231,6 +242,18 @@ class StepStats(msgspec.Struct, frozen=True, array_like=True):
     num_waiting: int
     num_cache_tokens: int
     """Cells that hold computed tokens, of running and of idle slots."""
+    num_running_cache_tokens: int = 0
+    """Those of running sequences alone, which no other sequence could have."""
+    num_prefilling: int = 0
+    """Running sequences whose prompt is not computed yet."""
+    num_preempted: int = 0
+    """Sequences that lost their slot in this step, and wait again."""
+    num_looked_up_tokens: int = 0
+    """Prompt tokens of the sequences that started, for which the cache was searched."""
+    saved_tokens: dict[CacheTier, int] = {}
+    """Those of them that it had."""
+    mask_seconds: float = 0.0
+    """Computing masks of constraints, beside `decode_seconds` rather than after it."""
 
 
 class StepOutputs(msgspec.Struct, frozen=True, tag=True):

@@ -13,6 +13,7 @@ from scheduler.host_cache import CachedPrefix, HostCache
 from scheduler.prefix import CacheAbilities, Holder, Placement, place
 from scheduler.prefix_index import PrefixIndex
 from scheduler.protocol import (
+    CacheTier,
     Event,
     Finished,
     FinishReason,
@@ -36,6 +37,7 @@ from scheduler.sequence import (
     Step,
     Trim,
 )
+from scheduler.tally import Tally
 from scheduler.waiting import WaitingQueue
 
 
@@ -73,6 +75,7 @@ class Scheduler:
         self.index: PrefixIndex[Holder] = PrefixIndex()
         self.budget = PrefillBudget(limits.itl_target, limits.n_batch)
         self._step_number = 0
+        self._tally = Tally()
 
     @property
     def running(self) -> list[Sequence]:
@@ -88,6 +91,11 @@ class Scheduler:
     def num_cache_tokens(self) -> int:
         """Cells in use, of running and of idle slots."""
         return sum(slot.num_tokens for slot in self.slots)
+
+    @property
+    def num_running_cache_tokens(self) -> int:
+        """Cells that running sequences need."""
+        return sum(slot.num_tokens for slot in self.slots if not slot.is_idle)
 
     def submit(self, submit: Submit) -> list[Event]:
         """Queue a sequence, or refuse it with its terminal event."""
@@ -133,6 +141,7 @@ class Scheduler:
     def schedule(self) -> Step:
         """Plan the next step: admit what can start, then share out the token budget."""
         self._step_number += 1
+        self._tally = Tally()
         started: list[Started] = []
         edits: list[CacheEdit] = []
         self._admit(started, edits)
@@ -140,7 +149,7 @@ class Scheduler:
         self._make_room(shares, edits)
         chunks = [self._chunk(sequence, count) for sequence, count in shares.items()]
         chunks.sort(key=lambda chunk: chunk.slot)
-        return Step(tuple(started), tuple(edits), tuple(chunks))
+        return Step(tuple(started), tuple(edits), tuple(chunks), self._tally)
 
     def update(self, step: Step, samples: list[Sample | SampleFailed]) -> list[Event]:
         """Record what the step computed; `samples` are in the order of `step.sampled()`."""
@@ -176,7 +185,7 @@ class Scheduler:
             if isinstance(placement, Placement):
                 self.waiting.start(sequence)
                 self._occupy(sequence, placement, edits)
-                started.extend(self._announce(sequence))
+                started.extend(self._announce(sequence, placement.tier))
             elif placement is None and sequence.submit.slot is None:
                 return
 
@@ -224,12 +233,13 @@ class Scheduler:
         slot.tokens, slot.num_tokens = [], 0
         self.index.remove(slot)
 
-    def _announce(self, sequence: Sequence) -> Iterable[Started]:
+    def _announce(self, sequence: Sequence, tier: CacheTier) -> Iterable[Started]:
         if sequence.was_started:  # it was preempted, and goes on
             return
         sequence.was_started = True
         assert sequence.slot is not None
         cached = min(sequence.num_cached_tokens, sequence.num_prompt_tokens)
+        self._tally.looked_up(sequence.num_prompt_tokens, cached, tier)
         yield Started(sequence.request_id, sequence.slot.id, cached)
 
     def _release(self, sequence: Sequence) -> None:
@@ -282,6 +292,7 @@ class Scheduler:
                 shares.pop(sequence, None)
                 self._release(sequence)
                 self.waiting.appendleft(sequence)
+                self._tally.num_preempted += 1
             drops = self._keep(slot, edits)
             edits += [*drops]
             edits.append(Trim(slot.id, 0))

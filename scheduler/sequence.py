@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from scheduler.protocol import UNLIMITED, Started, Submit, TokenLogprobs
+from scheduler.tally import Tally
 
 MAX_RUN = 32
 """Tokens that may be appended at once without counting as a prompt."""
@@ -167,6 +168,7 @@ class Step:
     started: tuple[Started, ...]
     edits: tuple[CacheEdit, ...]
     chunks: tuple[Chunk, ...]
+    tally: Tally = field(default_factory=Tally)
 
     @property
     def is_empty(self) -> bool:
