@@ -106,9 +106,7 @@ Item = Progress | TextDelta | Ended
 class Generator(Protocol):
     """Runs sequences on the engine; a dialect opens one stream for each choice it owes."""
 
-    def open(
-        self, request: GenerationRequest
-    ) -> AbstractAsyncContextManager[AsyncIterator[Item]]:
+    def open(self, request: GenerationRequest) -> AbstractAsyncContextManager[AsyncIterator[Item]]:
         """Submit a sequence and stream what it yields; leaving the block early aborts it.
 
         Entering raises `ContextExceeded`, `Overloaded` or `Unavailable`, before anything is
