@@ -11,7 +11,10 @@ import signal
 import socket
 import sys
 import time
+from pathlib import Path
 
+from scheduler.backend import Backend
+from scheduler.disk_cache import DiskCache
 from scheduler.engine import Engine
 from scheduler.protocol import (
     Abort,
@@ -23,6 +26,7 @@ from scheduler.protocol import (
     LoadFailed,
     Ready,
     Shutdown,
+    SlotCommand,
     Submit,
 )
 from scheduler.transport import ChannelClosed, CommandChannel
@@ -31,6 +35,15 @@ HEARTBEAT_SECONDS = 1.0
 
 PREPARING_SECONDS = 0.001
 """How soon to look again whether a constraint is compiled, when there is nothing else to do."""
+
+FILES_SECONDS = 0.01
+"""The same for files that are read or written."""
+
+LOAD_SECONDS = 0.25
+"""How long prefixes on disk may hold up the start; the rest comes while requests are served."""
+
+SAVE_SECONDS = 5.0
+"""How long saving them may hold up the end; less than the API process waits for it."""
 
 logger = logging.getLogger("scheduler")
 
@@ -47,6 +60,8 @@ def main(argv: list[str]) -> int:
         if engine is None:
             return 1
         run(engine, channel)
+        if engine.disk is not None:
+            engine.disk.save(SAVE_SECONDS)
         engine.close()
     except ChannelClosed:
         return 0
@@ -70,6 +85,8 @@ def run(engine: Engine, channel: CommandChannel) -> None:
                 return
             _dispatch(engine, channel, command)
         engine.admit_prepared()
+        for reply in engine.replies():
+            channel.send(reply)
         if engine.has_work:
             outputs = engine.step()
             channel.send(outputs)
@@ -82,7 +99,9 @@ def _patience(engine: Engine) -> float:
     """Seconds to wait for commands."""
     if engine.has_work:
         return 0
-    return PREPARING_SECONDS if engine.is_preparing else HEARTBEAT_SECONDS
+    if engine.is_preparing:
+        return PREPARING_SECONDS
+    return FILES_SECONDS if engine.awaits_files else HEARTBEAT_SECONDS
 
 
 def _dispatch(engine: Engine, channel: CommandChannel, command: Command) -> None:
@@ -92,6 +111,8 @@ def _dispatch(engine: Engine, channel: CommandChannel, command: Command) -> None
         engine.abort(command)
     elif isinstance(command, Inspect):
         channel.send(engine.inspect(command))
+    elif isinstance(command, SlotCommand):
+        engine.act(command)
 
 
 def _load(config: EngineConfig, channel: CommandChannel) -> Engine | None:
@@ -109,13 +130,25 @@ def _load(config: EngineConfig, channel: CommandChannel) -> Engine | None:
         detail = f": {log.last_error}" if log.last_error else ""
         channel.send(LoadFailed(f"{error}{detail}"))
         return None
+    engine = _engine(config, backend)
+    channel.send(Ready(backend.info))
+    return engine
+
+
+def _engine(config: EngineConfig, backend: Backend) -> Engine:
+    def open_disk() -> DiskCache:
+        folder = Path(config.cache_disk)
+        return DiskCache(folder, config.cache_disk_bytes, backend.fingerprint)
+
     engine = Engine(
         backend,
         time.monotonic,
         itl_target=config.itl_target_ms / 1000,
         cache_bytes=config.cache_ram_bytes,
+        open_disk=open_disk if config.cache_disk else None,
     )
-    channel.send(Ready(backend.info))
+    if engine.disk is not None:
+        engine.disk.start(LOAD_SECONDS)
     return engine
 
 

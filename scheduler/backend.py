@@ -6,9 +6,16 @@ from collections.abc import Sequence as Tokens
 from concurrent.futures import Future
 from typing import Any, Protocol
 
+from scheduler.fingerprint import Fingerprint
 from scheduler.prefix import CacheAbilities
 from scheduler.protocol import ModelInfo, Submit
 from scheduler.sequence import CacheEdit, Chunk, Sample
+
+TRANSFER = -1
+"""The name under which a slot's cells are saved on their way to a file, or from one."""
+
+Bytes = bytes | bytearray | memoryview
+"""Saved cells as the backend writes them."""
 
 
 class BackendError(Exception):
@@ -85,6 +92,19 @@ class Backend(Protocol):
 
     def edit(self, edit: CacheEdit) -> None:
         """Copy or drop cells. Raises `DecodeError`."""
+        ...
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """What saved cells belong to. Slow, and in any thread. Raises `OSError`."""
+        ...
+
+    def state(self, prefix: int) -> Bytes:
+        """The cells saved as `prefix`; they stay as they are when it is dropped."""
+        ...
+
+    def put_state(self, prefix: int, state: Bytes) -> None:
+        """Have such cells as if they had just been saved as `prefix`."""
         ...
 
     def decode(self, chunks: Tokens[Chunk]) -> None:

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from scheduler.backend import Backend, DecodeError, Sampler, SamplerError
+from scheduler.disk_cache import DiskCache
+from scheduler.disk_tier import DiskTier
 from scheduler.protocol import (
     Abort,
     Event,
     Finished,
     FinishReason,
     Inspect,
+    SlotCommand,
     SlotReport,
     StepOutputs,
     StepStats,
     Submit,
 )
 from scheduler.scheduler import Limits, Scheduler
-from scheduler.sequence import Sample, SampleFailed, Step
+from scheduler.sequence import CacheEdit, Sample, SampleFailed, Step
+from scheduler.slot_actions import SlotActions, SlotReply
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +45,9 @@ class Engine:
         *,
         itl_target: float,
         cache_bytes: int = 0,
+        open_disk: Callable[[], DiskCache] | None = None,
     ) -> None:
+        """`open_disk` is for prefixes that outlive the engine; it is called in a thread."""
         info = backend.info
         limits = Limits(
             n_slots=info.n_slots,
@@ -63,6 +69,8 @@ class Engine:
         self._events: list[Event] = []
         self._mask_seconds = 0.0
         self._helper = ThreadPoolExecutor(1, thread_name_prefix="masks")
+        self.slot_actions = SlotActions(self.scheduler, backend, self._edit, clock)
+        self.disk = open_disk and DiskTier(open_disk, self.scheduler, backend, clock)
 
     @property
     def has_work(self) -> bool:
@@ -73,6 +81,11 @@ class Engine:
     def is_preparing(self) -> bool:
         """Whether sequences wait for their constraint to be compiled."""
         return bool(self._preparing)
+
+    @property
+    def awaits_files(self) -> bool:
+        """Whether something will change without a step or a command."""
+        return self.slot_actions.are_pending or (self.disk is not None and self.disk.is_loading)
 
     def submit(self, command: Submit) -> None:
         """Queue a sequence; a refusal is reported by the next step."""
@@ -115,6 +128,26 @@ class Engine:
         """Report every slot."""
         scheduler = self.scheduler
         return SlotReport(command.query_id, scheduler.states(), len(scheduler.waiting))
+
+    def act(self, command: SlotCommand) -> None:
+        """Begin what a client wants done to a slot; `replies` tell how it went."""
+        self.slot_actions.begin(command)
+
+    def replies(self) -> list[SlotReply]:
+        """Take over what was read from disk; returns the replies that are ready."""
+        if self.disk is not None:
+            self.disk.take_over()
+        return self.slot_actions.take_replies()
+
+    def _edit(self, edits: Iterable[CacheEdit]) -> None:
+        """Change the cache between two steps. Raises `DecodeError`, which ends what is running."""
+        try:
+            for edit in edits:
+                self._backend.edit(edit)
+        except DecodeError as error:
+            logger.error("the cache could not be changed: %s", error)
+            self._events.extend(self.scheduler.fail_running(str(error)))
+            raise
 
     def step(self) -> StepOutputs:
         """Do one step for every sequence that can go on."""
@@ -163,6 +196,7 @@ class Engine:
         for sampler in self._samplers.values():
             sampler.close()
         self._samplers.clear()
+        self.slot_actions.close()
         self._helper.shutdown()
         self._backend.close()
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from collections.abc import Sequence as Tokens
 from dataclasses import dataclass, field
 
-from scheduler.backend import DecodeError
+from scheduler.backend import Bytes, DecodeError
+from scheduler.fingerprint import Fingerprint
 from scheduler.prefix import CacheAbilities
 from scheduler.protocol import ModelInfo, Submit, TokenLogprobs
 from scheduler.sequence import CacheEdit, Chunk, CopyPrefix, Drop, Restore, Sample, Save
@@ -42,6 +44,9 @@ class FakeBackend:
     fail_on: Callable[[Tokens[Chunk]], bool] = lambda chunks: False
     num_computed: int = 0
     """Rows computed so far, which is what prefix reuse saves."""
+    fingerprint: Fingerprint = field(
+        default_factory=lambda: Fingerprint(model="fake", build="fake", context="fake")
+    )
 
     def __post_init__(self) -> None:
         self.cells: list[list[int]] = [[] for _ in range(self.n_slots)]
@@ -86,6 +91,14 @@ class FakeBackend:
             if edit.length > len(self.cells[edit.slot]):
                 raise AssertionError(f"{edit} reaches beyond what the slot holds")
             del self.cells[edit.slot][edit.length :]
+
+    def state(self, prefix: int) -> bytes:
+        """Four bytes a token."""
+        return array("i", self.saved[prefix]).tobytes()
+
+    def put_state(self, prefix: int, state: Bytes) -> None:
+        """The reverse."""
+        self.saved[prefix] = array("i", bytes(state)).tolist()
 
     def decode(self, chunks: Tokens[Chunk]) -> None:
         """Append each chunk's tokens to its slot's cells."""

@@ -60,6 +60,15 @@ class HostCache:
         self.size += size
         return prefix, dropped
 
+    def add_oldest(self, tokens: list[int], salt: str) -> CachedPrefix | None:
+        """Take a prefix as the least recently used one; None if something would have to go."""
+        size = len(tokens) * self._cell_bytes
+        if not self.wants(len(tokens)) or self.size + size > self._capacity:
+            return None
+        prefix, _ = self.add(tokens, salt)
+        self._prefixes.move_to_end(prefix.id, last=False)
+        return prefix
+
     def touch(self, prefix: CachedPrefix) -> None:
         """It was of use."""
         self._prefixes.move_to_end(prefix.id)

@@ -11,14 +11,18 @@ import ctypes
 import logging
 from collections.abc import Sequence as Tokens
 from concurrent.futures import Future
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
+import llama_cpp
 import numpy as np
 from llama_cpp import llama_cpp as lib
 
-from scheduler.backend import DecodeError, LoadError, SamplerError
+from scheduler.backend import Bytes, DecodeError, LoadError, SamplerError
 from scheduler.constraint import ConstraintCompiler, ConstraintFailed, Matcher
 from scheduler.cpus import usable_cores
+from scheduler.fingerprint import Fingerprint, digest_of_library, digest_of_model
 from scheduler.prefix import CacheAbilities
 from scheduler.protocol import EngineConfig, ModelInfo, Submit
 from scheduler.sampling import Candidates, LlamaSampler, Logits, Vocabulary
@@ -45,6 +49,16 @@ MAX_SCORES_BYTES = 512 << 20
 
 FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
 SPLIT_MODES = {"none": 0, "layer": 1, "row": 2, "tensor": 3}
+ROPE_FIELDS = (
+    "rope_scaling",
+    "rope_freq_base",
+    "rope_freq_scale",
+    "yarn_orig_ctx",
+    "yarn_ext_factor",
+    "yarn_attn_factor",
+    "yarn_beta_slow",
+    "yarn_beta_fast",
+)
 ROPE_SCALINGS = {"": -1, "none": 0, "linear": 1, "yarn": 2}
 
 _fast = ctypes.PyDLL(lib._lib._name)
@@ -113,6 +127,35 @@ class LlamaBackend:
             del self._saved[edit.prefix]
         else:
             self._trim(edit.slot, edit.length)
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """What saved cells belong to. Raises `OSError`."""
+        library = digest_of_library(Path(lib._lib._name))
+        return Fingerprint(
+            model=digest_of_model(Path(self._config.model_path)),
+            build=f"llama-cpp-python {llama_cpp.__version__}, library {library}",
+            context=self._describe_cells(),
+        )
+
+    def _describe_cells(self) -> str:
+        """All that decides how a token's cell is computed and stored, besides the model."""
+        config, info = self._config, self._info
+        layout = "unified" if config.kv_unified else "partitioned"
+        rope = [getattr(config, name) for name in ROPE_FIELDS]
+        return (
+            f"{config.cache_type_k}/{config.cache_type_v} {layout}, {info.n_ctx_slot} tokens a "
+            f"slot, {info.cell_bytes} bytes a token, flash attention "
+            f"{_flash_attention(self._model, config)}, swa-full {config.swa_full}, RoPE {rope}"
+        )
+
+    def state(self, prefix: int) -> memoryview:
+        """The cells saved as `prefix`."""
+        return self._saved[prefix].data
+
+    def put_state(self, prefix: int, state: Bytes) -> None:
+        """Have cells as if they had just been saved; llama.cpp believes what they say."""
+        self._saved[prefix] = np.frombuffer(state, dtype=np.uint8)
 
     def decode(self, chunks: Tokens[Chunk]) -> None:
         """Compute the chunks in one batch. Raises `DecodeError`."""

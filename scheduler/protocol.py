@@ -71,6 +71,9 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     warmup: bool = True
     cache_ram_bytes: int = 0
     """Host memory for prefixes that left their slot."""
+    cache_disk: str = ""
+    """A folder for the hottest prefixes, written at the end and read at the start; "" is none."""
+    cache_disk_bytes: int = 0
     itl_target_ms: float = 100.0
     """Milliseconds between tokens that running streams should see while others prefill."""
     log_level: str = "INFO"
@@ -157,11 +160,38 @@ class Inspect(msgspec.Struct, frozen=True, tag=True):
     query_id: int
 
 
+class SaveSlot(msgspec.Struct, frozen=True, tag=True):
+    """Write what an idle slot holds to a file. Like the two that follow it is answered by one
+    `SlotChanged` or `SlotRefused`."""
+
+    query_id: int
+    slot: int
+    path: str
+
+
+class RestoreSlot(msgspec.Struct, frozen=True, tag=True):
+    """Put into an idle slot what a file holds that `SaveSlot` wrote."""
+
+    query_id: int
+    slot: int
+    path: str
+
+
+class EraseSlot(msgspec.Struct, frozen=True, tag=True):
+    """Empty an idle slot; what host memory has of it stays."""
+
+    query_id: int
+    slot: int
+
+
+SlotCommand = SaveSlot | RestoreSlot | EraseSlot
+
+
 class Shutdown(msgspec.Struct, frozen=True, tag=True):
-    """End the process once this message is read."""
+    """End the process once this message is read, and prefixes are saved to disk if that is on."""
 
 
-Command = Load | Submit | Abort | Inspect | Shutdown
+Command = Load | Submit | Abort | Inspect | SlotCommand | Shutdown
 
 
 class FinishReason(enum.StrEnum):
@@ -318,13 +348,47 @@ class SlotReport(msgspec.Struct, frozen=True, tag=True):
     num_waiting: int
 
 
+class SlotChanged(msgspec.Struct, frozen=True, tag=True):
+    """What a command about a slot asked for is done."""
+
+    query_id: int
+    num_tokens: int
+    """That were written, read or forgotten."""
+    num_bytes: int
+    """Of the file; 0 without one."""
+    seconds: float
+
+
+class SlotRefusal(enum.StrEnum):
+    """Why a command about a slot was not carried out."""
+
+    NO_SUCH_SLOT = "no such slot"
+    BUSY = "busy"
+    """The slot, or the cells that it would take; later it may work."""
+    BAD_FILE = "bad file"
+    """Missing, damaged, or of another model, build or context."""
+    FAILED = "failed"
+
+
+class SlotRefused(msgspec.Struct, frozen=True, tag=True):
+    """A command about a slot was not carried out; what the slot holds is as it was, unless the
+    reason is `FAILED`."""
+
+    query_id: int
+    reason: SlotRefusal
+    message: str
+
+
 class Heartbeat(msgspec.Struct, frozen=True, tag=True):
     """The engine loop turned over, busy or idle, at `time`."""
 
     time: float
 
 
-Message = Ready | LoadFailed | StepOutputs | SlotReport | Heartbeat
+Reply = SlotReport | SlotChanged | SlotRefused
+"""An answer to the command with the same `query_id`."""
+
+Message = Ready | LoadFailed | StepOutputs | Reply | Heartbeat
 
 
 class Codec:

@@ -173,6 +173,47 @@ class Scheduler:
         """A picture of every slot, for `Inspect`."""
         return [_state(slot) for slot in self.slots]
 
+    # --- between steps ---
+
+    def adopt(self, tokens: list[int], salt: str) -> CachedPrefix | None:
+        """Have a prefix in host memory that comes from disk; None if it is of no use there."""
+        shared = self.index.shared(tokens, salt)
+        if any(isinstance(h, CachedPrefix) and n == len(tokens) for h, n in shared.items()):
+            return None
+        prefix = self.host_cache.add_oldest(tokens, salt)
+        if prefix is not None:
+            self.index.put(prefix, tokens, salt)
+        return prefix
+
+    def erase(self, slot: Slot) -> list[CacheEdit]:
+        """Empty an idle slot."""
+        self._forget(slot)
+        return [Trim(slot.id, 0)]
+
+    def has_room(self, slot: Slot, num_tokens: int) -> bool:
+        """Whether an idle slot could hold so many tokens if other idle ones gave way."""
+        others = self.num_running_cache_tokens
+        return num_tokens <= self.limits.n_ctx_slot and others + num_tokens <= self.limits.n_ctx
+
+    def make_room(self, slot: Slot, num_tokens: int) -> list[CacheEdit]:
+        """Empty an idle slot, and others until so many tokens fit; host memory keeps them."""
+        edits: list[CacheEdit] = []
+        self._vacate(slot, edits)
+        while self.num_cache_tokens + num_tokens > self.limits.n_ctx:
+            self._vacate(self._victim(), edits)
+        return edits
+
+    def fill(self, slot: Slot, tokens: list[int], salt: str) -> None:
+        """An empty slot was given cells."""
+        slot.tokens, slot.num_tokens, slot.salt = tokens, len(tokens), salt
+        slot.last_used = self._step_number
+        self.index.put(slot, tokens, salt)
+
+    def _vacate(self, slot: Slot, edits: list[CacheEdit]) -> None:
+        drops = self._keep(slot, edits)
+        edits += [*drops, Trim(slot.id, 0)]
+        self._forget(slot)
+
     # --- admission ---
 
     def _admit(self, started: list[Started], edits: list[CacheEdit]) -> None:
@@ -293,10 +334,7 @@ class Scheduler:
                 self._release(sequence)
                 self.waiting.appendleft(sequence)
                 self._tally.num_preempted += 1
-            drops = self._keep(slot, edits)
-            edits += [*drops]
-            edits.append(Trim(slot.id, 0))
-            self._forget(slot)
+            self._vacate(slot, edits)
 
     def _victim(self) -> Slot:
         idle = [slot for slot in self.slots if slot.is_idle and slot.num_tokens > 0]
