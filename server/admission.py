@@ -32,13 +32,15 @@ class Admission:
         """
         waiting = in_flight - n_slots
         if waiting >= self._max_queue:
-            text = f"{in_flight} requests are running or waiting"
+            text, reason = f"{in_flight} requests are running or waiting", "queue_full"
         elif queued_tokens and 0 < self._max_queue_tokens < queued_tokens + num_tokens:
-            text = f"{queued_tokens} prompt tokens are waiting"
+            text, reason = f"{queued_tokens} prompt tokens are waiting", "queue_tokens"
         else:
             return
         raise Overloaded(
-            f"the server is at its limit: {text}", retry_after=self.retry_after(waiting, now)
+            f"the server is at its limit: {text}",
+            retry_after=self.retry_after(waiting, now),
+            reason=reason,
         )
 
     def finished(self, now: float) -> None:

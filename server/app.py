@@ -46,10 +46,10 @@ def create_app(
     app = Starlette(
         routes=to_routes(_endpoints(prefix, needs_key=not keys.is_empty), prefix),
         middleware=[
-            Middleware(RequestLog),
+            Middleware(RequestLog, on_end=context.metrics.observe_status),
             Middleware(RecordVisit, audit=audit, unrecorded=public),
             *cors_middleware(settings),
-            Middleware(CatchErrors),
+            Middleware(CatchErrors, on_refusal=context.metrics.observe_rejection),
             Middleware(RefuseWhileDraining, drain=context.drain),
             Middleware(Authenticate, keys=keys, public_paths=public),
             Middleware(LimitBody, read_seconds=settings.timeout),

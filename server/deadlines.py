@@ -38,7 +38,7 @@ class Deadlines:
     def _end_waiting(self, stream: SequenceStream, retry_after: Callable[[], int]) -> None:
         if not stream.was_started:
             text = f"no slot was free within {self.queue_seconds:g} seconds"
-            stream.fail(Overloaded(text, retry_after=retry_after()))
+            stream.fail(Overloaded(text, retry_after=retry_after(), reason="queue_timeout"))
 
     def _end(self, stream: SequenceStream) -> None:
         text = f"the answer was not complete after {self.request_seconds:g} seconds"

@@ -18,6 +18,7 @@ from scheduler.protocol import (
     Codec,
     Command,
     EngineConfig,
+    EraseSlot,
     Event,
     Finished,
     FinishReason,
@@ -31,7 +32,12 @@ from scheduler.protocol import (
     ModelInfo,
     Prefilled,
     Ready,
+    Reply,
+    RestoreSlot,
+    SaveSlot,
     Shutdown,
+    SlotChanged,
+    SlotRefused,
     SlotReport,
     Started,
     StepOutputs,
@@ -39,6 +45,7 @@ from scheduler.protocol import (
     Submit,
 )
 from server.errors import ApiError, EngineFailed, Unavailable
+from server.slot_refusals import refused_slot
 
 logger = logging.getLogger(__name__)
 
@@ -102,14 +109,19 @@ class SequenceStream:
 class EngineClient:
     """All of the API process's dealings with the engine; belongs to one event loop."""
 
-    def __init__(self, on_step: Callable[[StepStats], None]) -> None:
+    def __init__(
+        self,
+        on_step: Callable[[StepStats], None],
+        on_death: Callable[[], None] = lambda: None,
+    ) -> None:
         self.streams: dict[int, SequenceStream] = {}
         self._on_step = on_step
+        self._on_death = on_death
         self._codec = Codec()
         self._link: _Link | None = None
         self._loaded: asyncio.Future[ModelInfo] | None = None
         self._ids = itertools.count(1)
-        self._queries: dict[int, asyncio.Future[SlotReport]] = {}
+        self._queries: dict[int, asyncio.Future[Reply]] = {}
         self._model: ModelInfo | None = None
         self._is_up = False
         self._heartbeat: float | None = None
@@ -167,12 +179,31 @@ class EngineClient:
 
     async def inspect(self) -> SlotReport:
         """The slots as they are between two steps. Raises `Unavailable`."""
+        reply = await self._ask(Inspect)
+        assert isinstance(reply, SlotReport)
+        return reply
+
+    async def save_slot(self, slot: int, path: str) -> SlotChanged:
+        """Write what an idle slot holds to a file. Raises what `refused_slot` makes of a
+        refusal, and `Unavailable`; the next two do so too."""
+        return _changed(await self._ask(lambda query_id: SaveSlot(query_id, slot, path)))
+
+    async def restore_slot(self, slot: int, path: str) -> SlotChanged:
+        """Give an idle slot what such a file holds."""
+        return _changed(await self._ask(lambda query_id: RestoreSlot(query_id, slot, path)))
+
+    async def erase_slot(self, slot: int) -> SlotChanged:
+        """Empty an idle slot."""
+        return _changed(await self._ask(lambda query_id: EraseSlot(query_id, slot)))
+
+    async def _ask(self, command: Callable[[int], Command]) -> Reply:
+        """The answer to a command that is made for an id. Raises `Unavailable`."""
         if not self._is_up:
             raise Unavailable("Loading model" if self._model is None else "the engine restarts")
         query_id = next(self._ids)
-        answer = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._queries[query_id] = answer
-        self._send(Inspect(query_id))
+        self._send(command(query_id))
         try:
             return await asyncio.wait_for(answer, INSPECT_SECONDS)
         except TimeoutError:
@@ -189,6 +220,7 @@ class EngineClient:
         """The process is gone: keep the sequences for the next one, except repeated suspects."""
         self._is_up = False
         self._heartbeat = None
+        self._on_death()
         for query in self._queries.values():
             if not query.done():
                 query.set_exception(Unavailable("the engine restarts"))
@@ -228,7 +260,7 @@ class EngineClient:
             self._distribute(message)
         elif isinstance(message, Heartbeat):
             self._heartbeat = message.time
-        elif isinstance(message, SlotReport):
+        elif isinstance(message, Reply):
             answer = self._queries.get(message.query_id)
             if answer is not None and not answer.done():
                 answer.set_result(message)
@@ -263,6 +295,13 @@ class EngineClient:
             stream.push(event, outputs.begin, outputs.end)
         if outputs.stats is not None:
             self._on_step(outputs.stats)
+
+
+def _changed(reply: Reply) -> SlotChanged:
+    if isinstance(reply, SlotRefused):
+        raise refused_slot(reply)
+    assert isinstance(reply, SlotChanged)
+    return reply
 
 
 class _Link(asyncio.Protocol):

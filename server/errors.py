@@ -1,18 +1,18 @@
 """What can go wrong with a request, and the one place that picks HTTP status codes.
 
-    ApiError
-    ├── InvalidRequest        400 invalid_request_error
-    │   └── ContextExceeded   400 exceed_context_size_error
-    ├── Unauthenticated       401 authentication_error
-    ├── Forbidden             403 permission_error
-    ├── NotFound              404 not_found_error
-    ├── MethodNotAllowed      405 invalid_request_error
-    ├── BodyTooLarge          413 invalid_request_error
-    ├── Overloaded            429 rate_limit_error (adds Retry-After)
-    ├── EngineFailed          500 server_error
-    ├── NotSupported          501 not_supported_error
-    ├── Unavailable           503 unavailable_error
-    └── TimedOut              504 timeout_error
+ApiError
+├── InvalidRequest        400 invalid_request_error
+│   └── ContextExceeded   400 exceed_context_size_error
+├── Unauthenticated       401 authentication_error
+├── Forbidden             403 permission_error
+├── NotFound              404 not_found_error
+├── MethodNotAllowed      405 invalid_request_error
+├── BodyTooLarge          413 invalid_request_error
+├── Overloaded            429 rate_limit_error (adds Retry-After)
+├── EngineFailed          500 server_error
+├── NotSupported          501 not_supported_error
+├── Unavailable           503 unavailable_error
+└── TimedOut              504 timeout_error
 """
 
 from __future__ import annotations
@@ -30,6 +30,13 @@ class ApiError(Exception):
         super().__init__(message)
         self.message = message
         self.param = param
+        self.was_admitted = False
+        """Whether it ended an answer that had begun, rather than refuse a request."""
+
+    @property
+    def reason(self) -> str:
+        """A word for it that metrics can count by."""
+        return self.kind.removesuffix("_error")
 
     @property
     def details(self) -> dict[str, Any]:
@@ -132,9 +139,15 @@ class Overloaded(ApiError):
     status = 429
     kind = "rate_limit_error"
 
-    def __init__(self, message: str, *, retry_after: int) -> None:
+    def __init__(self, message: str, *, retry_after: int, reason: str = "rate_limit") -> None:
+        """`reason` is a word for the limit, for metrics."""
         super().__init__(message)
         self.retry_after = retry_after
+        self._reason = reason
+
+    @property
+    def reason(self) -> str:
+        return self._reason
 
     @property
     def headers(self) -> dict[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 
 from sse_starlette.sse import SendTimeoutError
 from starlette.datastructures import MutableHeaders
@@ -30,8 +31,12 @@ _log = logging.getLogger(__name__)
 class RequestLog:
     """Gives each request an id, returns it as X-Request-Id, and writes one line at the end."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(
+        self, app: ASGIApp, *, on_end: Callable[[int], None] = lambda status: None
+    ) -> None:
+        """`on_end` is told the status of every request."""
         self._app = app
+        self._on_end = on_end
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -51,6 +56,7 @@ class RequestLog:
         try:
             await self._app(scope, receive, send_with_id)
         finally:
+            self._on_end(status)
             milliseconds = (time.perf_counter() - started) * 1000
             _access_log.info(
                 "%s %s %d %.1f ms", scope["method"], _loggable(scope["path"]), status, milliseconds
@@ -61,8 +67,12 @@ class RequestLog:
 class CatchErrors:
     """The last resort: known errors become their answer, others a 500 and a logged traceback."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(
+        self, app: ASGIApp, *, on_refusal: Callable[[ApiError], None] = lambda error: None
+    ) -> None:
+        """`on_refusal` is told of errors before anything was admitted."""
         self._app = app
+        self._on_refusal = on_refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         has_started = False
@@ -84,6 +94,8 @@ class CatchErrors:
             if has_started or scope["type"] != "http":
                 raise
             known = error if isinstance(error, ApiError) else ApiError("internal server error")
+            if not known.was_admitted:
+                self._on_refusal(known)
             await error_response(known)(scope, receive, send)
 
 

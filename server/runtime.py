@@ -68,10 +68,10 @@ class Runtime:
         self._exit_code = 0
         tokenizer = _load_tokenizer(model_path)
         name = settings.alias[0] if settings.alias else model_path.stem
-        metrics = ServerMetrics(name)
+        metrics = ServerMetrics(name, settings.max_queue)
         admission = Admission(settings.max_queue, settings.max_queue_tokens)
         level = logging.getLevelName(level_of(settings.verbosity))
-        self._client = EngineClient(metrics.observe_step)
+        self._client = EngineClient(metrics.observe_step, metrics.observe_death)
         self._keys = KeyRing(read_keys(settings), time.monotonic())
         self._audit = _open_audit_log(settings, tokenizer)
         self._process = EngineProcess(engine_config(settings, model_path, level), self._client)

@@ -215,9 +215,8 @@ async def test_metrics() -> None:
     assert "vllm:time_to_first_token_seconds" in families
     assert f'llamacpp:tokens_predicted_total{{model="{MODEL_NAME}"}} 4.0' in response.text
     assert f'llamacpp:prompt_tokens_total{{model="{MODEL_NAME}"}} 2.0' in response.text
-    assert f'vllm:request_success_total{{finished_reason="stop",model_name="{MODEL_NAME}"}}' in (
-        response.text
-    )
+    labels = f'finished_reason="stop",model="{MODEL_NAME}",model_name="{MODEL_NAME}"'
+    assert f"vllm:request_success_total{{{labels}}} 1.0" in response.text
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as openmetrics_families,
+)
 from prometheus_client.parser import text_string_to_metric_families
 
-from scheduler.protocol import SamplingParams, StepStats
+from scheduler.protocol import CacheTier, SamplingParams, StepStats
+from server.engine_facts import EngineFacts
+from server.errors import EngineFailed
+from server.exposition import page
 from server.generation import Ended, GenerationRequest, Item, StopCause, TextDelta, Timings
 from server.histogram import Histogram
 from server.metered import MeteredGenerator
-from server.metrics import ServerMetrics
+from server.metrics import ServerMetrics, Source
 from server.rate import Rate
 
 LLAMA_SERVER_NAMES = {
@@ -30,6 +36,29 @@ LLAMA_SERVER_NAMES = {
     "llamacpp:n_busy_slots_per_decode": "gauge",
 }
 
+VLLM_NAMES = {
+    "num_requests_running": "gauge",
+    "num_requests_waiting": "gauge",
+    "kv_cache_usage_perc": "gauge",
+    "prefix_cache_queries_total": "counter",
+    "prefix_cache_hits_total": "counter",
+    "num_preemptions_total": "counter",
+    "prompt_tokens_total": "counter",
+    "generation_tokens_total": "counter",
+    "request_success_total": "counter",
+    "time_to_first_token_seconds": "histogram",
+    "inter_token_latency_seconds": "histogram",
+    "e2e_request_latency_seconds": "histogram",
+    "request_queue_time_seconds": "histogram",
+    "request_prefill_time_seconds": "histogram",
+    "request_decode_time_seconds": "histogram",
+    "request_inference_time_seconds": "histogram",
+    "request_prompt_tokens": "histogram",
+    "request_generation_tokens": "histogram",
+    "request_params_max_tokens": "histogram",
+    "iteration_tokens_total": "histogram",
+}
+
 
 @pytest.fixture
 def anyio_backend() -> str:
@@ -40,10 +69,14 @@ def step(*, decoded: int = 2, prefilled: int = 0, running: int = 2, waiting: int
     return StepStats(0.001, 0.01, 0.002, 0.0005, 0.0001, decoded, prefilled, running, waiting, 9)
 
 
-def samples(metrics: ServerMetrics) -> dict[str, float]:
+def text_of(metrics: ServerMetrics, engine: EngineFacts | None = None) -> str:
+    return page(metrics, engine or EngineFacts())[0].decode()
+
+
+def samples(metrics: ServerMetrics, engine: EngineFacts | None = None) -> dict[str, float]:
     """Values by name, without the label of the model."""
     found = {}
-    for family in text_string_to_metric_families(metrics.exposition().decode()):
+    for family in text_string_to_metric_families(text_of(metrics, engine)):
         for sample in family.samples:
             labels = {k: v for k, v in sample.labels.items() if not k.startswith("model")}
             text = ",".join(f"{key}={value}" for key, value in labels.items())
@@ -52,11 +85,18 @@ def samples(metrics: ServerMetrics) -> dict[str, float]:
 
 
 def test_names_and_types_are_llama_servers() -> None:
-    text = ServerMetrics("m").exposition().decode()
+    text = text_of(ServerMetrics("m"))
     for name, kind in LLAMA_SERVER_NAMES.items():
         assert f"# TYPE {name} {kind}\n" in text
         assert f'{name}{{model="m"}} 0.0\n' in text
     assert "_created" not in text
+
+
+def test_names_are_vllms() -> None:
+    text = text_of(ServerMetrics("m"))
+    for name, kind in VLLM_NAMES.items():
+        assert f"# TYPE vllm:{name} {kind}\n" in text
+    assert 'vllm:num_requests_running{model="m",model_name="m"} 0.0\n' in text
 
 
 def test_steps() -> None:
@@ -109,12 +149,75 @@ async def test_counters_move_while_a_stream_runs() -> None:
     assert found["vllm:request_queue_time_seconds_count"] == 1
 
 
+def test_cache_and_slots() -> None:
+    metrics = ServerMetrics("m")
+    stats = StepStats(
+        *(0.0, 0.0, 0.0, 0.0, 0.0, 1, 10, 3, 0, 90),
+        num_running_cache_tokens=50,
+        num_prefilling=1,
+        num_preempted=2,
+        num_looked_up_tokens=40,
+        saved_tokens={CacheTier.COPY: 20, CacheTier.HOST: 5},
+        mask_seconds=0.25,
+    )
+    metrics.observe_step(stats)
+    metrics.observe_step(stats)
+    found = samples(metrics, EngineFacts(is_up=True, n_slots=8, n_ctx=200))
+    assert found["vllm:kv_cache_usage_perc"] == 0.25
+    assert found["llamapack_kv_cache_tokens{state=idle}"] == 40
+    assert found["llamapack_slots{state=prefill}"] == 1
+    assert found["llamapack_slots{state=decode}"] == 2
+    assert found["llamapack_slots{state=idle}"] == 5
+    assert found["vllm:num_preemptions_total"] == 4
+    assert found["vllm:prefix_cache_queries_total"] == 80
+    assert found["vllm:prefix_cache_hits_total"] == 50
+    assert found["llamapack_prefix_cache_saved_tokens_total{tier=copy}"] == 40
+    assert found["llamapack_prefix_cache_saved_tokens_total{tier=slot}"] == 0
+    assert found["llamapack_constraint_mask_seconds_total"] == 0.5
+    assert found["vllm:iteration_tokens_total_sum"] == 22
+
+
+def test_a_dead_engine_runs_nothing() -> None:
+    metrics = ServerMetrics("m")
+    metrics.observe_step(step(running=3, waiting=4))
+    metrics.observe_death()
+    found = samples(metrics, EngineFacts(n_slots=4, n_ctx=100))
+    assert found["llamapack_engine_restarts_total"] == 1
+    assert found["llamapack_engine_up"] == 0
+    assert found["vllm:num_requests_running"] == 0
+    assert found["vllm:num_requests_waiting"] == 0
+    assert found["llamapack_slots{state=idle}"] == 4
+
+
+def test_an_error_is_no_refusal_once_the_answer_had_begun() -> None:
+    metrics = ServerMetrics("m")
+    metrics.observe_failure(EngineFailed("x"))
+    metrics.observe_failure(ValueError("y"))
+    found = samples(metrics)
+    assert found["llamapack_requests_failed_total{reason=server}"] == 2
+    assert found["vllm:request_success_total{finished_reason=error}"] == 2
+
+
+def test_exemplars_name_the_request_in_openmetrics_alone() -> None:
+    metrics = ServerMetrics("m")
+    ended = Ended(StopCause.EOS, "", None, False, 0, 7, Timings(3, 4, 100.0, 4, 80.0))
+    metrics.observe_end(ended, 0.7, Source(request_id="request-7"))
+    metrics.observe_end(ended, 9.0, Source(request_id="x" * 128))
+    body, content_type = page(metrics, EngineFacts(), "application/openmetrics-text;version=1.0.0")
+    assert content_type.startswith("application/openmetrics-text")
+    families = {family.name: family for family in openmetrics_families(body.decode())}  # type: ignore[no-untyped-call]
+    exemplars = [s.exemplar for s in families["vllm:e2e_request_latency_seconds"].samples]
+    named = [e for e in exemplars if e is not None]
+    assert [(e.labels, e.value) for e in named] == [({"request_id": "request-7"}, 0.7)]
+    assert "request-7" not in text_of(metrics)
+
+
 def test_a_histogram_counts_up_to_and_with_its_bounds() -> None:
     histogram = Histogram((1, 2.5))
     for value in (0.5, 1.0, 2.0, 9.0):
         histogram.observe(value)
     histogram.observe(2.5, times=2)
-    assert histogram.cumulative() == [("1.0", 2.0), ("2.5", 5.0), ("+Inf", 6.0)]
+    assert histogram.buckets() == [("1.0", 2.0), ("2.5", 5.0), ("+Inf", 6.0)]
     assert histogram.total == pytest.approx(17.5)
 
 

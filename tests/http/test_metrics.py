@@ -1,0 +1,188 @@
+"""What answers say that they cost is what the counters say: over HTTP, on the real engine loop."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from starlette.applications import Starlette
+
+from config import ServeSettings
+from scheduler.fake import FakeBackend, hashed_token
+from server.admission import Admission
+from server.app import create_app
+from server.chat_template import ChatTemplate
+from server.context import ServerContext
+from server.engine_client import EngineClient
+from server.generator import EngineGenerator
+from server.metered import MeteredGenerator
+from server.metrics import ServerMetrics
+from tests.http.fakes import EOS, ByteTokenizer, key_ring
+from tests.http.live import serving, wait_for
+from tests.inprocess import DEADLINE, Pair
+
+HEADERS = {"Authorization": "Bearer secret"}
+
+
+def letter(tokens: list[int]) -> int:
+    """A fake model that says one small letter after the other."""
+    return 97 + hashed_token(tokens) % 26
+
+
+class LetterBackend(FakeBackend):
+    """A fake whose tokens are bytes, as `ByteTokenizer` reads them."""
+
+    @property
+    def end_tokens(self) -> frozenset[int]:
+        return frozenset((EOS,))
+
+
+@dataclass
+class Metered:
+    """A running server with metrics."""
+
+    client: httpx.Client
+    pair: Pair
+    seen: dict[str, float] = field(default_factory=dict)
+
+    def scrape(self) -> dict[str, float]:
+        """Values by name and labels, without those of the model."""
+        found = {}
+        text = self.client.get("/metrics").raise_for_status().text
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                labels = [v for k, v in sample.labels.items() if not k.startswith("model")]
+                found[" ".join([sample.name, *labels])] = sample.value
+        return found
+
+    def chat(self, text: str, **fields: object) -> httpx.Response:
+        body = {"messages": [{"role": "user", "content": text}], "temperature": 0, **fields}
+        return self.client.post("/v1/chat/completions", json=body)
+
+
+def _start(pair: Pair) -> Starlette:
+    metrics = ServerMetrics("fake", 100)
+    pair.client = EngineClient(metrics.observe_step, metrics.observe_death)
+    tokenizer = ByteTokenizer()
+    generator = EngineGenerator(pair.client, tokenizer, Admission(max_queue=100))
+    context = ServerContext(
+        settings=ServeSettings(metrics=True),
+        model_name="fake",
+        model_path="fake.gguf",
+        tokenizer=tokenizer,
+        generator=MeteredGenerator(generator, metrics),
+        engine=pair.client,
+        metrics=metrics,
+        chat_template=ChatTemplate(),
+    )
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        await pair.start_engine()
+        try:
+            yield
+        finally:
+            await pair.stop()
+
+    return create_app(context, keys=key_ring("secret"), lifespan=lifespan)
+
+
+@pytest.fixture
+def server() -> Iterator[Metered]:
+    pair = Pair(lambda: LetterBackend(n_slots=2, n_ctx_slot=512, n_vocab=259, next_token=letter))
+    with (
+        serving(_start(pair)) as url,
+        httpx.Client(base_url=url, timeout=DEADLINE, headers=HEADERS) as client,
+    ):
+        yield Metered(client, pair)
+
+
+def test_usage_and_timings_agree_with_the_counters(server: Metered) -> None:
+    prompt = "the same long beginning of every question: "
+    answers = [server.chat(prompt + end, max_tokens=9).json() for end in ("a", "b", "c")]
+    found = server.scrape()
+    usage = [answer["usage"] for answer in answers]
+    timings = [answer["timings"] for answer in answers]
+    cached = sum(u["prompt_tokens_details"]["cached_tokens"] for u in usage)
+    assert cached > 0
+    assert found["vllm:prompt_tokens_total"] == sum(u["prompt_tokens"] for u in usage)
+    assert found["vllm:generation_tokens_total"] == sum(u["completion_tokens"] for u in usage)
+    assert found["vllm:prefix_cache_hits_total"] == cached
+    assert found["vllm:prefix_cache_queries_total"] == found["vllm:prompt_tokens_total"]
+    assert found["llamacpp:prompt_tokens_total"] == sum(t["prompt_n"] for t in timings)
+    assert found["llamacpp:prompt_tokens_cached_total"] == sum(t["cache_n"] for t in timings)
+    assert found["llamacpp:tokens_predicted_total"] == sum(t["predicted_n"] for t in timings)
+    assert found["llamacpp:prompt_seconds_total"] * 1000 == pytest.approx(
+        sum(t["prompt_ms"] for t in timings)
+    )
+    assert found["llamacpp:tokens_predicted_seconds_total"] * 1000 == pytest.approx(
+        sum(t["predicted_ms"] for t in timings)
+    )
+    saved = [found[f"llamapack_prefix_cache_saved_tokens_total {t}"] for t in ("slot", "copy")]
+    assert sum(saved) == cached
+    assert found["vllm:request_success_total length"] == 3
+    assert found["vllm:request_prompt_tokens_sum"] == found["vllm:prompt_tokens_total"]
+
+
+def test_tokens_count_for_the_key(server: Metered) -> None:
+    usage = server.chat("hello", max_tokens=5).json()["usage"]
+    found = server.scrape()
+    (name,) = {key.split()[1] for key in found if key.startswith("llamapack_requests_total")}
+    assert found[f"llamapack_tokens_total {name} prompt"] == usage["prompt_tokens"]
+    assert found[f"llamapack_tokens_total {name} generated"] == usage["completion_tokens"]
+    assert "secret" not in name
+
+
+def test_counters_move_while_a_stream_runs(server: Metered) -> None:
+    name = "vllm:generation_tokens_total"
+    server.pair.gate.allow(2)
+    body = {"prompt": "abc", "stream": True, "n_predict": 20}
+    with server.client.stream("POST", "/completion", json=body) as response:
+        lines = response.iter_lines()
+        assert json.loads(next(lines).removeprefix("data: "))["stop"] is False
+        assert wait_for(lambda: server.scrape()[name] == 2)
+        first = server.scrape()
+        server.pair.gate.allow(None)
+        list(lines)
+    last = server.scrape()
+    assert last[name] == 20
+    assert first["vllm:num_requests_running"] == 1
+    assert first["llamapack_slots decode"] == 1
+    assert last["vllm:num_requests_running"] == 0
+
+
+def test_refusals_and_departures_are_told_apart(server: Metered) -> None:
+    server.client.post("/completion", json={"prompt": 5})
+    server.client.post("/completion", json={"prompt": "x" * 600})
+    server.client.post("/completion", json={}, headers={"Authorization": "Bearer other"})
+    server.pair.gate.allow(2)
+    with pytest.raises(httpx.ReadTimeout):
+        server.client.post("/completion", json={"prompt": "abc"}, timeout=0.3)
+    server.pair.gate.allow(None)
+    assert wait_for(lambda: server.scrape()["vllm:request_success_total abort"] == 1)
+    found = server.scrape()
+    assert found["llamapack_requests_rejected_total invalid_request"] == 1
+    assert found["llamapack_requests_rejected_total exceed_context_size"] == 1
+    assert found["llamapack_requests_rejected_total authentication"] == 1
+    assert found["llamapack_http_responses_total 401"] == 1
+    assert found["llamapack_http_responses_total 499"] == 1
+
+
+def test_two_scrapers_see_the_same(server: Metered) -> None:
+    server.chat("hello", max_tokens=5)
+    assert wait_for(lambda: server.scrape()["vllm:num_requests_running"] == 0)
+    ours = {k: v for k, v in server.scrape().items() if k.startswith(("vllm:", "llamapack_s"))}
+    time.sleep(0.01)
+    again = server.scrape()
+    assert {name: again[name] for name in ours} == ours
+    accept = {"Accept": "application/openmetrics-text;version=1.0.0,text/plain;q=0.5"}
+    page = server.client.get("/metrics", headers=accept)
+    assert page.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert page.text.endswith("# EOF\n")
+    assert '# {request_id="' in page.text
