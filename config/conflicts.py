@@ -25,6 +25,7 @@ def check(settings: ServeSettings, given: Mapping[str, Given]) -> None:
     _check_pairs(settings, given)
     _check_sizes(settings, given)
     _check_cors(settings, given)
+    _check_folders(settings, given)
     for field in _FILES:
         path = getattr(settings, field)
         if path is not None:
@@ -53,6 +54,17 @@ def _check_sizes(settings: ServeSettings, given: Mapping[str, Given]) -> None:
             f"{given['cache_type_v'].name} {settings.cache_type_v} needs flash attention, "
             f"which {given['flash_attn'].name} turns off"
         )
+
+
+def _check_folders(settings: ServeSettings, given: Mapping[str, Given]) -> None:
+    if settings.cache_disk is not None and settings.cache_ram == 0:
+        raise ConfigError(
+            f"{given['cache_disk'].name} needs host memory to load prefixes into, which "
+            f"{given['cache_ram'].name} 0 leaves it without"
+        )
+    folder = settings.slot_save_path
+    if folder is not None and not folder.is_dir():
+        raise ConfigError(f"{given['slot_save_path'].name}: there is no folder {folder}")
 
 
 def _check_ubatch(settings: ServeSettings, given: Mapping[str, Given]) -> None:

@@ -111,7 +111,6 @@ REFUSED: tuple[Refused, ...] = (
     _value("--cache-reuse", "reusing chunks by shifting them is not supported", "CACHE_REUSE",
            inert=(0,)),
     _value("-sps --slot-prompt-similarity", "the slot that shares the longest prefix is taken"),
-    _value("--slot-save-path", "saving slots to disk is not supported yet"),
     _value("-dt --defrag-thold", _REMOVED, "DEFRAG_THOLD", inert=(-1,)),
     # Devices and weights
     _switch("--no-host", "host buffers are always used", "NO_HOST"),

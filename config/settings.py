@@ -283,6 +283,29 @@ class ServeSettings(BaseModel):
             metavar="N",
         ),
     ] = 8192
+    cache_disk: Annotated[
+        FilePath | None,
+        Option(
+            ("--cache-disk",),
+            Group.CONTEXT,
+            "folder in which the hottest prefixes are saved when the server ends, and from which "
+            "they are loaded when it starts",
+            env="LLAMAPACK_CACHE_DISK",
+            metavar="DIR",
+            default_text="none",
+        ),
+    ] = None
+    cache_disk_size: Annotated[
+        Whole,
+        Field(ge=1),
+        Option(
+            ("--cache-disk-size",),
+            Group.CONTEXT,
+            "most MiB in that folder; the least recently used files go first",
+            env="LLAMAPACK_CACHE_DISK_SIZE",
+            metavar="N",
+        ),
+    ] = 4096
     kv_unified: Annotated[
         Switch,
         Option(
@@ -976,6 +999,17 @@ class ServeSettings(BaseModel):
         Switch,
         Option(("--slots",), Group.SERVER, "serve GET /slots", env="LLAMA_ARG_ENDPOINT_SLOTS"),
     ] = True
+    slot_save_path: Annotated[
+        FilePath | None,
+        Option(
+            ("--slot-save-path",),
+            Group.SERVER,
+            "existing folder for what POST /slots/{id} saves and restores",
+            env="LLAMAPACK_SLOT_SAVE_PATH",
+            metavar="DIR",
+            default_text="none",
+        ),
+    ] = None
     metrics: Annotated[
         Switch,
         Option(

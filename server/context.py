@@ -11,7 +11,7 @@ from starlette.requests import HTTPConnection
 
 from config import ServeSettings
 from grammars.constraint import Constraint
-from scheduler.protocol import ModelInfo, SlotReport
+from scheduler.protocol import ModelInfo, SlotChanged, SlotReport
 from server.access.visit import visit_in
 from server.access.visit_generator import VisitGenerator
 from server.chat_template import ChatTemplate
@@ -41,6 +41,18 @@ class Engine(Protocol):
 
     async def inspect(self) -> SlotReport:
         """The slots as they are between two steps. Raises `Unavailable`."""
+        ...
+
+    async def save_slot(self, slot: int, path: str) -> SlotChanged:
+        """Write what an idle slot holds to a file. Raises `ApiError`, as the next two do."""
+        ...
+
+    async def restore_slot(self, slot: int, path: str) -> SlotChanged:
+        """Give an idle slot what such a file holds."""
+        ...
+
+    async def erase_slot(self, slot: int) -> SlotChanged:
+        """Empty an idle slot."""
         ...
 
 

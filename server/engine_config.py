@@ -34,6 +34,8 @@ def engine_config(settings: ServeSettings, model_path: Path, log_level: str) -> 
         load_mode=settings.load_mode,
         use_repack=settings.repack,
         cache_ram_bytes=_cache_bytes(settings.cache_ram, usable_memory()),
+        cache_disk="" if settings.cache_disk is None else str(settings.cache_disk),
+        cache_disk_bytes=settings.cache_disk_size * MIB,
         rope_scaling=settings.rope_scaling or "",
         rope_freq_base=settings.rope_freq_base,
         rope_freq_scale=settings.rope_freq_scale,

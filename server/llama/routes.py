@@ -9,6 +9,7 @@ from server.llama.health import health, livez, readyz
 from server.llama.metrics import get_metrics
 from server.llama.models import list_models, retrieve_model
 from server.llama.props import get_props, set_props
+from server.llama.slot_actions import SlotFile, change_slot
 from server.llama.slots import get_slots
 from server.llama.template import apply_template
 from server.llama.tokens import DetokenizeRequest, TokenizeRequest, detokenize, tokenize
@@ -25,6 +26,12 @@ ENDPOINTS = (
     get(get_metrics, "/metrics", media=(PLAIN_TEXT,)),
     Endpoint(("/props",), {"GET": get_props, "POST": set_props}, frozenset({"POST"})),
     get(get_slots, "/slots"),
+    Endpoint(
+        ("/slots/{slot}",),
+        {"POST": change_slot},
+        admin_methods=frozenset({"POST"}),
+        bodies={"POST": SlotFile},
+    ),
     get(list_models, "/models", "/v1/models"),
     get(retrieve_model, "/models/{model:path}", "/v1/models/{model:path}"),
     get(list_grammars, "/v1/grammars"),

@@ -9,7 +9,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from config import ServeSettings
-from scheduler.protocol import ModelInfo, SlotReport, SlotState, TokenLogprobs
+from scheduler.protocol import (
+    ModelInfo,
+    SlotChanged,
+    SlotRefusal,
+    SlotRefused,
+    SlotReport,
+    SlotState,
+    TokenLogprobs,
+)
 from server.access.key_ring import KeyRing, read_keys
 from server.chat_template import ChatTemplate
 from server.context import ServerContext
@@ -26,6 +34,7 @@ from server.generation import (
 )
 from server.metered import MeteredGenerator
 from server.metrics import ServerMetrics
+from server.slot_refusals import refused_slot
 
 BOS = 256
 EOS = 257
@@ -145,6 +154,9 @@ class FakeEngine:
     is_ready: bool = True
     heartbeat_age: float | None = 0.1
     busy: int = 0
+    changed: list[tuple[str, int, str]] = field(default_factory=list)
+    """The actions on slots, with the paths of their files."""
+    slot_refusal: SlotRefusal | None = None
 
     @property
     def model(self) -> ModelInfo:
@@ -168,6 +180,21 @@ class FakeEngine:
         _ = self.model
         slots = [self._slot(number) for number in range(4)]
         return SlotReport(query_id=1, slots=slots, num_waiting=0)
+
+    async def save_slot(self, slot: int, path: str) -> SlotChanged:
+        return self._changed("save", slot, path)
+
+    async def restore_slot(self, slot: int, path: str) -> SlotChanged:
+        return self._changed("restore", slot, path)
+
+    async def erase_slot(self, slot: int) -> SlotChanged:
+        return self._changed("erase", slot, "")
+
+    def _changed(self, action: str, slot: int, path: str) -> SlotChanged:
+        self.changed.append((action, slot, path))
+        if self.slot_refusal is not None:
+            raise refused_slot(SlotRefused(1, self.slot_refusal, "the engine says no"))
+        return SlotChanged(1, num_tokens=12, num_bytes=3456, seconds=0.25)
 
     def _slot(self, number: int) -> SlotState:
         if number >= self.busy:
