@@ -38,7 +38,10 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """A running sequence is about to compute a prefix that is worth waiting for."""
+    """The sequence in `slot` is about to compute a prefix worth waiting for, `length` tokens."""
+
+    slot: Slot
+    length: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +71,9 @@ def place(
         return Placement(_preferred(free, slots), 0)
     usable = {holder: _usable(sequence, holder, n, abilities) for holder, n in shared.items()}
     own = max(usable.get(slot, 0) for slot in free)
-    if abilities.can_copy and _promised(sequence, shared) >= _best(usable) + MIN_COPY_GAIN:
-        return Wait()
+    promise = _promise(sequence, shared)
+    if abilities.can_copy and promise and promise.length >= _best(usable) + MIN_COPY_GAIN:
+        return promise
     if _best(usable) >= own + MIN_COPY_GAIN:
         return _borrowed(free, slots, usable, abilities)
     return _in_place(free, slots, usable, own, abilities)
@@ -106,15 +110,15 @@ def _usable(sequence: Sequence, holder: Holder, shared: int, abilities: CacheAbi
     return length if abilities.can_trim or length == holder.num_tokens else 0
 
 
-def _promised(sequence: Sequence, shared: Shared) -> int:
-    """The longest shared prefix that running sequences will have computed when they are done
-    with their prompts (single flight: identical prefills are not done twice)."""
+def _promise(sequence: Sequence, shared: Shared) -> Wait | None:
+    """The longest shared prefix that a running sequence will have computed when it is done with
+    its prompt (single flight: identical prefills are not done twice)."""
     coming = [
-        min(length, len(sequence.tokens) - 1)
+        Wait(holder, min(length, len(sequence.tokens) - 1))
         for holder, length in shared.items()
         if isinstance(holder, Slot) and _is_prefilling(holder)
     ]
-    return max(coming, default=0)
+    return max(coming, key=lambda wait: wait.length, default=None)
 
 
 def _is_prefilling(slot: Slot) -> bool:

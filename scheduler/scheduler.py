@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from scheduler.budget import PrefillBudget
 from scheduler.host_cache import CachedPrefix, HostCache
-from scheduler.prefix import CacheAbilities, Holder, Placement, place
+from scheduler.prefix import MIN_COPY_GAIN, CacheAbilities, Holder, Placement, Wait, place
 from scheduler.prefix_index import PrefixIndex
 from scheduler.protocol import (
     CacheTier,
@@ -144,8 +144,8 @@ class Scheduler:
         self._tally = Tally()
         started: list[Started] = []
         edits: list[CacheEdit] = []
-        self._admit(started, edits)
-        shares = self._shares()
+        meetings = self._admit(started, edits)
+        shares = self._shares(meetings)
         self._make_room(shares, edits)
         chunks = [self._chunk(sequence, count) for sequence, count in shares.items()]
         chunks.sort(key=lambda chunk: chunk.slot)
@@ -216,10 +216,14 @@ class Scheduler:
 
     # --- admission ---
 
-    def _admit(self, started: list[Started], edits: list[CacheEdit]) -> None:
-        """Give free slots to the queue, in order; one that had better wait is passed over."""
+    def _admit(self, started: list[Started], edits: list[CacheEdit]) -> dict[Slot, int]:
+        """Give free slots to the queue, in order; one that had better wait is passed over.
+
+        Returns how far slots should compute at first because somebody waits for that much.
+        """
+        meetings: dict[Slot, int] = {}
         if all(not slot.is_idle for slot in self.slots):
-            return
+            return meetings
         for sequence in self.waiting:
             shared = self.index.shared(sequence.tokens, sequence.submit.cache_salt)
             placement = place(sequence, self.slots, shared, self.limits.abilities)
@@ -227,8 +231,12 @@ class Scheduler:
                 self.waiting.start(sequence)
                 self._occupy(sequence, placement, edits)
                 started.extend(self._announce(sequence, placement.tier))
-            elif placement is None and sequence.submit.slot is None:
-                return
+            elif isinstance(placement, Wait):
+                point = meetings.get(placement.slot, placement.length)
+                meetings[placement.slot] = min(point, placement.length)
+            elif sequence.submit.slot is None:
+                break
+        return meetings
 
     def _occupy(self, sequence: Sequence, placement: Placement, edits: list[CacheEdit]) -> None:
         slot, length, source = placement.slot, placement.length, placement.source
@@ -293,11 +301,12 @@ class Scheduler:
 
     # --- the token budget ---
 
-    def _shares(self) -> dict[Sequence, int]:
+    def _shares(self, meetings: dict[Slot, int]) -> dict[Sequence, int]:
         """Tokens of each running sequence to compute: decodes first, then prefill, equally.
 
         Equal shares are also the cheapest: llama.cpp computes the rows of several sequences
-        together only as far as all of them have rows left.
+        together only as far as all of them have rows left. For the same reason a sequence stops
+        at the end of a prefix that others wait for, and goes on together with them.
         """
         running = self.running
         decoding = [s for s in running if s.is_decoding]
@@ -308,9 +317,10 @@ class Scheduler:
             shares[sequence] = min(sequence.num_uncomputed_tokens, 1 + room)
             room -= shares[sequence] - 1
         left = self.budget.tokens(sum(shares.values()))
-        prefilling.sort(key=lambda s: s.num_uncomputed_tokens)
+        wanted = {sequence: _wanted(sequence, meetings) for sequence in prefilling}
+        prefilling.sort(key=lambda sequence: wanted[sequence])
         for index, sequence in enumerate(prefilling):
-            share = min(sequence.num_uncomputed_tokens, left // (len(prefilling) - index))
+            share = min(wanted[sequence], left // (len(prefilling) - index))
             if share > 0:
                 shares[sequence] = share
                 left -= share
@@ -370,6 +380,14 @@ class Scheduler:
         if len(sequence.tokens) > self.limits.n_ctx_slot:
             return FinishReason.CONTEXT_FULL
         return None
+
+
+def _wanted(sequence: Sequence, meetings: dict[Slot, int]) -> int:
+    """Tokens that a prompt has to compute, up to where others wait for it if much lies beyond."""
+    assert sequence.slot is not None
+    uncomputed = sequence.num_uncomputed_tokens
+    to_meeting = meetings.get(sequence.slot, 0) - sequence.num_computed_tokens
+    return to_meeting if 0 < to_meeting <= uncomputed - MIN_COPY_GAIN else uncomputed
 
 
 def _request_id(slot: Slot) -> int:

@@ -310,3 +310,14 @@ def test_states_show_every_slot() -> None:
     assert (busy.request_id, busy.num_prompt_tokens, busy.num_prompt_tokens_computed) == (5, 40, 32)
     assert (busy.num_generated_tokens, busy.max_tokens) == (0, 7)
     assert (idle.request_id, idle.num_cache_tokens) == (None, 0)
+
+
+def test_a_shared_prefix_is_where_others_join() -> None:
+    """The own tails of all are computed together, once the common part is there."""
+    scheduler = make_scheduler(n_slots=3, n_ctx_slot=256, n_batch=256)
+    common = prompt(100)
+    for request_id in (1, 2, 3):
+        own = prompt(40, family=request_id)
+        scheduler.submit(make_submit(request_id, [*common, *own]))
+    assert rows(turn(scheduler)[0]) == {1: 100}
+    assert rows(turn(scheduler)[0]) == {1: 40, 2: 40, 3: 40}
