@@ -11,7 +11,7 @@ from scheduler.backend import Bytes, DecodeError
 from scheduler.fingerprint import Fingerprint
 from scheduler.prefix import CacheAbilities
 from scheduler.protocol import ModelInfo, Submit, TokenLogprobs
-from scheduler.sequence import CacheEdit, Chunk, CopyPrefix, Drop, Restore, Sample, Save
+from scheduler.sequence import CacheEdit, Chunk, CopyPrefix, Drop, Restore, Sample, Save, Shift
 
 END_TOKEN = 2
 """The fake vocabulary's end-of-generation token."""
@@ -79,6 +79,10 @@ class FakeBackend:
             if edit.length > len(self.cells[edit.source]) or edit.source == edit.target:
                 raise AssertionError(f"{edit} reaches beyond what the source holds")
             self.cells[edit.target] = self.cells[edit.source][: edit.length]
+        elif isinstance(edit, Shift):
+            if not 0 <= edit.start < edit.stop <= len(self.cells[edit.slot]):
+                raise AssertionError(f"{edit} reaches beyond what the slot holds")
+            del self.cells[edit.slot][edit.start : edit.stop]
         elif isinstance(edit, Save):
             self.saved[edit.prefix] = list(self.cells[edit.slot])
         elif isinstance(edit, Restore):

@@ -26,7 +26,7 @@ from scheduler.fingerprint import Fingerprint, digest_of_library, digest_of_mode
 from scheduler.prefix import CacheAbilities
 from scheduler.protocol import EngineConfig, ModelInfo, Submit
 from scheduler.sampling import Candidates, LlamaSampler, Logits, Vocabulary
-from scheduler.sequence import CacheEdit, Chunk, CopyPrefix, Drop, Restore, Save
+from scheduler.sequence import CacheEdit, Chunk, CopyPrefix, Drop, Restore, Save, Shift
 
 logger = logging.getLogger(__name__)
 
@@ -119,6 +119,8 @@ class LlamaBackend:
         """Copy or drop cells. Raises `DecodeError`."""
         if isinstance(edit, CopyPrefix):
             self._copy(edit)
+        elif isinstance(edit, Shift):
+            self._shift(edit)
         elif isinstance(edit, Save):
             self._saved[edit.prefix] = self._read_state(edit.slot)
         elif isinstance(edit, Restore):
@@ -223,6 +225,23 @@ class LlamaBackend:
             # Between streams llama.cpp copies all or aborts, so copy all and drop the tail.
             lib.llama_memory_seq_cp(self._memory, edit.source, edit.target, -1, -1)
             self._trim(edit.target, edit.length)
+
+    def _shift(self, edit: Shift) -> None:
+        """The keys are turned to their new positions by the next decode."""
+        if self._config.kv_unified and edit.is_first:
+            self._unshare(edit.slot)
+        if not lib.llama_memory_seq_rm(self._memory, edit.slot, edit.start, edit.stop):
+            raise self._failure(f"the model's memory can't drop a part of slot {edit.slot}")
+        lib.llama_memory_seq_add(self._memory, edit.slot, edit.stop, -1, edit.start - edit.stop)
+
+    def _unshare(self, slot: int) -> None:
+        """Give a slot cells of its own: a shared cell has one position, which would move for
+        everyone."""
+        state = self._read_state(slot)
+        lib.llama_memory_seq_rm(self._memory, slot, -1, -1)
+        pointer = _pointer(state, ctypes.c_uint8)
+        if lib.llama_state_seq_set_data(self._context, pointer, len(state), slot) == 0:
+            raise self._failure(f"slot {slot} could not be given cells of its own")
 
     def _read_state(self, slot: int) -> State:
         size: int = lib.llama_state_seq_get_size(self._context, slot)

@@ -56,6 +56,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     kv_offload: bool = True
     op_offload: bool = True
     swa_full: bool = False
+    context_shift: bool = False
+    """Sequences may ask for their cells to be shifted; refused if the model's memory can't."""
     load_mode: str = "auto"
     use_repack: bool = True
     """Rearrange weights at load for this CPU's matrix instructions."""
@@ -117,6 +119,15 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     """Report the probabilities that the samplers left, rather than the model's own."""
 
 
+class ContextShift(msgspec.Struct, frozen=True, array_like=True):
+    """What an answer that outgrows its slot does instead of ending."""
+
+    keep: int
+    """Tokens at the beginning that are never discarded."""
+    discard: int
+    """Tokens after those to discard each time; 0 is half of them."""
+
+
 class Load(msgspec.Struct, frozen=True, tag=True):
     """The first command: load the model. The engine answers `Ready` or `LoadFailed`."""
 
@@ -133,6 +144,8 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=
     """Tokens of the answer that an engine before this one had produced already."""
     max_tokens: int = UNLIMITED
     """Tokens of the answer, `resumed` included; 0 computes the prompt and generates nothing."""
+    context_shift: ContextShift | None = None
+    """How to go on when the slot is full; None ends the answer there."""
     constraint: Constraint | None = None
     cache_prompt: bool = True
     cache_salt: str = ""

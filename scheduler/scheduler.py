@@ -33,6 +33,7 @@ from scheduler.sequence import (
     SampleFailed,
     Save,
     Sequence,
+    Shift,
     Slot,
     Step,
     Trim,
@@ -99,14 +100,15 @@ class Scheduler:
 
     def submit(self, submit: Submit) -> list[Event]:
         """Queue a sequence, or refuse it with its terminal event."""
-        problem = self._problem(submit)
+        sequence = Sequence.from_submit(submit, self.limits.n_ctx_slot)
+        problem = self._problem(sequence)
         if problem:
             return [Finished(submit.request_id, FinishReason.FAILED, problem)]
-        self.waiting.append(Sequence.from_submit(submit))
+        self.waiting.append(sequence)
         return []
 
-    def _problem(self, submit: Submit) -> str:
-        length = len(submit.prompt) + len(submit.resumed)
+    def _problem(self, sequence: Sequence) -> str:
+        submit, length = sequence.submit, len(sequence.tokens)
         if length == 0:
             return "the prompt is empty"
         if length > self.limits.n_ctx_slot:
@@ -144,6 +146,7 @@ class Scheduler:
         self._tally = Tally()
         started: list[Started] = []
         edits: list[CacheEdit] = []
+        self._shift(edits)
         meetings = self._admit(started, edits)
         shares = self._shares(meetings)
         self._make_room(shares, edits)
@@ -160,7 +163,7 @@ class Scheduler:
             if sequence.slot is None:
                 continue
             sequence.slot.num_tokens = chunk.stop
-            if sequence.submit.report_progress and chunk.start < sequence.num_prompt_tokens:
+            if sequence.submit.report_progress and _is_of_prompt(chunk):
                 done = min(chunk.stop, sequence.num_prompt_tokens)
                 events.append(Prefilled(sequence.request_id, done))
             if chunk.wants_logits:
@@ -252,7 +255,7 @@ class Scheduler:
             edits.append(Trim(slot.id, length))
         edits += drops  # last, for the source may be among them
         slot.tokens, slot.num_tokens = sequence.tokens, length
-        slot.salt = sequence.submit.cache_salt
+        slot.salt, slot.shifted_from = sequence.submit.cache_salt, None
         slot.sequence, sequence.slot = sequence, slot
         sequence.num_cached_tokens = length
         self.index.put(slot, list(sequence.tokens), slot.salt)
@@ -260,7 +263,7 @@ class Scheduler:
     def _keep(self, slot: Slot, edits: list[CacheEdit]) -> list[Drop]:
         """Save what a slot holds before it is lost, unless host memory has it already; returns
         what has to go in exchange."""
-        if not self.host_cache.wants(slot.num_tokens):
+        if slot.shifted_from is not None or not self.host_cache.wants(slot.num_tokens):
             return []
         tokens = slot.tokens[: slot.num_tokens]
         shared = self.index.shared(tokens, slot.salt)
@@ -279,7 +282,7 @@ class Scheduler:
 
     def _forget(self, slot: Slot) -> None:
         """The slot's cells are empty now."""
-        slot.tokens, slot.num_tokens = [], 0
+        slot.tokens, slot.num_tokens, slot.shifted_from = [], 0, None
         self.index.remove(slot)
 
     def _announce(self, sequence: Sequence, tier: CacheTier) -> Iterable[Started]:
@@ -297,7 +300,28 @@ class Scheduler:
         slot.tokens = sequence.tokens[: slot.num_tokens]
         slot.sequence, sequence.slot = None, None
         slot.last_used = self._step_number
-        self.index.put(slot, slot.tokens, slot.salt)
+        self.index.put(slot, slot.reusable_tokens, slot.salt)
+
+    # --- answers longer than a slot ---
+
+    def _shift(self, edits: list[CacheEdit]) -> None:
+        """Move the windows of the sequences that outgrew their slot."""
+        for sequence in self.running:
+            count = sequence.discard()
+            if count > 0:
+                self._shift_cells(sequence, count, edits)
+
+    def _shift_cells(self, sequence: Sequence, count: int, edits: list[CacheEdit]) -> None:
+        """`count` tokens after those to keep are gone; of forced ones some had no cells yet."""
+        slot, window = sequence.slot, sequence.window
+        assert slot is not None
+        assert window is not None
+        stop = min(window.keep + count, slot.num_tokens)
+        if stop > window.keep:
+            edits.append(Shift(slot.id, window.keep, stop, slot.shifted_from is None))
+            slot.num_tokens -= stop - window.keep
+            slot.shifted_from = window.keep
+        self.index.put(slot, sequence.tokens[: window.keep], slot.salt)
 
     # --- the token budget ---
 
@@ -377,9 +401,15 @@ class Scheduler:
             return FinishReason.STOP
         if sequence.reached_max_tokens:
             return FinishReason.MAX_TOKENS
-        if len(sequence.tokens) > self.limits.n_ctx_slot:
+        if sequence.window is None and len(sequence.tokens) > self.limits.n_ctx_slot:
             return FinishReason.CONTEXT_FULL
         return None
+
+
+def _is_of_prompt(chunk: Chunk) -> bool:
+    """Whether the chunk begins in the prompt; once tokens are discarded positions tell nothing."""
+    sequence = chunk.sequence
+    return sequence.num_discarded_tokens == 0 and chunk.start < sequence.num_prompt_tokens
 
 
 def _wanted(sequence: Sequence, meetings: dict[Slot, int]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from scheduler.context_shift import Window
 from scheduler.protocol import UNLIMITED, Started, Submit, TokenLogprobs
 from scheduler.tally import Tally
 
@@ -28,11 +29,20 @@ class Slot:
     sequence: Sequence | None = None
     last_used: int = 0
     """The number of the step that freed it, for least-recently-used choices."""
+    shifted_from: int | None = None
+    """Position from which the cells were computed elsewhere and moved here. They are not what
+    computing `tokens` gives, so they serve the sequence that runs here and nobody else."""
 
     @property
     def is_idle(self) -> bool:
         """Whether no sequence runs here."""
         return self.sequence is None
+
+    @property
+    def reusable_tokens(self) -> list[int]:
+        """The tokens of the cells that are a prefix as anyone would compute it."""
+        count = self.num_tokens if self.shifted_from is None else self.shifted_from
+        return self.tokens[: min(count, self.num_tokens)]
 
 
 @dataclass(slots=True, eq=False)
@@ -45,18 +55,28 @@ class Sequence:
 
     Every step lets the computed count catch up with the token count. A sequence whose last token
     gets computed yields logits, from which the next token is sampled.
+
+    With a context shift, `tokens` are those in the window: what was discarded still counts as
+    prompt and answer, but has no cells.
     """
 
     submit: Submit
     tokens: list[int]
+    window: Window | None = None
+    num_discarded_tokens: int = 0
     slot: Slot | None = None
     num_cached_tokens: int = 0
     was_started: bool = False
 
     @classmethod
-    def from_submit(cls, submit: Submit) -> Sequence:
-        """A sequence that waits for a slot."""
-        return cls(submit, [*submit.prompt, *submit.resumed])
+    def from_submit(cls, submit: Submit, n_ctx: int = 0) -> Sequence:
+        """A sequence that waits for a slot of `n_ctx` cells."""
+        shift = submit.context_shift
+        window = Window.of(shift, n_ctx) if shift and n_ctx else None
+        sequence = cls(submit, [*submit.prompt, *submit.resumed], window)
+        if len(submit.prompt) <= n_ctx:
+            sequence.discard()
+        return sequence
 
     @property
     def request_id(self) -> int:
@@ -81,7 +101,7 @@ class Sequence:
     @property
     def num_generated_tokens(self) -> int:
         """Tokens of the answer so far."""
-        return len(self.tokens) - len(self.submit.prompt)
+        return len(self.tokens) + self.num_discarded_tokens - len(self.submit.prompt)
 
     @property
     def is_decoding(self) -> bool:
@@ -96,6 +116,17 @@ class Sequence:
         """Whether the answer is as long as the client allowed."""
         limit = self.submit.max_tokens
         return limit != UNLIMITED and self.num_generated_tokens >= limit
+
+    def discard(self) -> int:
+        """Move the window so that the next token fits; returns how many tokens left `tokens`,
+        from `window.keep` on."""
+        if self.window is None:
+            return 0
+        total = len(self.tokens) + self.num_discarded_tokens
+        count = self.window.num_discarded(total) - self.num_discarded_tokens
+        del self.tokens[self.window.keep : self.window.keep + count]
+        self.num_discarded_tokens += count
+        return count
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +144,17 @@ class Trim:
 
     slot: int
     length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """Drop the cells of `slot` in [start, stop), and move those behind them to `start`."""
+
+    slot: int
+    start: int
+    stop: int
+    is_first: bool
+    """Whether the cells may still be shared with other slots."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +181,7 @@ class Drop:
     prefix: int
 
 
-CacheEdit = CopyPrefix | Trim | Save | Restore | Drop
+CacheEdit = CopyPrefix | Trim | Shift | Save | Restore | Drop
 
 
 @dataclass(frozen=True, slots=True)

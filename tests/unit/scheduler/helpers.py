@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from scheduler.context_shift import Window
 from scheduler.engine import Engine
 from scheduler.fake import END_TOKEN, FakeBackend, FakeSampler, hashed_token
 from scheduler.prefix import CacheAbilities
@@ -84,6 +85,12 @@ def often_ending(tokens: list[int]) -> int:
     return END_TOKEN if token % 11 == 0 else token
 
 
+def seldom_ending(tokens: list[int]) -> int:
+    """A fake model that ends every answer after some five hundred tokens."""
+    token = hashed_token([*tokens, len(tokens)])
+    return END_TOKEN if token == 77 and tokens[-1] % 2 else token
+
+
 class CountingBackend(FakeBackend):
     """A fake that knows how many samplers are open, and whose edits can fail."""
 
@@ -111,9 +118,19 @@ class CountedSampler(FakeSampler):
         sample = super().sample(row)
         assert isinstance(self.backend, CountingBackend)
         tokens = [*self.backend.rows[row], sample.token]
+        forced: list[int] = []
         for _ in range(sample.token % (self.backend.max_forced + 1)):
-            tokens.append(self.backend.next_token(tokens))
-        return replace(sample, forced=tuple(tokens[len(self.backend.rows[row]) + 1 :]))
+            self._discard(tokens)
+            forced.append(self.backend.next_token(tokens))
+            tokens.append(forced[-1])
+        return replace(sample, forced=tuple(forced))
+
+    def _discard(self, tokens: list[int]) -> None:
+        """What a model would see that had sampled the forced tokens one by one."""
+        if self.submit.context_shift is not None:
+            window = Window.of(self.submit.context_shift, self.backend.n_ctx_slot)
+            count = window.num_discarded(len(tokens))
+            del tokens[window.keep : window.keep + count]
 
     def close(self) -> None:
         assert isinstance(self.backend, CountingBackend)
@@ -199,6 +216,7 @@ def check_integrity(engine: Engine, backend: FakeBackend) -> None:
     scheduler = engine.scheduler
     for slot, cells in zip(scheduler.slots, backend.cells, strict=True):
         assert cells == slot.tokens[: slot.num_tokens]
+        assert slot.shifted_from is None or slot.num_tokens >= slot.shifted_from
         assert slot.sequence is None or slot.sequence.slot is slot
     running = [sequence.request_id for sequence in scheduler.running]
     waiting = [sequence.request_id for sequence in scheduler.waiting]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from scheduler.prefix import CacheAbilities
-from scheduler.protocol import Abort, FinishReason, Submit
+from scheduler.protocol import Abort, ContextShift, FinishReason, Submit
 from tests.unit.scheduler.helpers import (
     CountingBackend,
     Outcomes,
@@ -22,6 +22,7 @@ from tests.unit.scheduler.helpers import (
     make_submit,
     often_ending,
     prompt,
+    seldom_ending,
 )
 
 N_CTX_SLOT = 192
@@ -61,6 +62,11 @@ fields = st.fixed_dictionaries(
 )
 
 
+shifts = st.builds(
+    ContextShift, keep=st.sampled_from([0, 1, 30, 500]), discard=st.sampled_from([0, 1, 7, 500])
+)
+
+
 class EngineMachine(RuleBasedStateMachine):
     """Drives an engine; `accepted` is what its answers are checked against."""
 
@@ -69,14 +75,20 @@ class EngineMachine(RuleBasedStateMachine):
         able=abilities,
         cache_bytes=st.sampled_from([0, 200, 2000]),
         max_forced=st.sampled_from([0, 0, 5, 50]),
+        seldom_ends=st.booleans(),
     )
     def start(
-        self, layout: dict[str, Any], able: CacheAbilities, cache_bytes: int, max_forced: int
+        self,
+        layout: dict[str, Any],
+        able: CacheAbilities,
+        cache_bytes: int,
+        max_forced: int,
+        seldom_ends: bool,
     ) -> None:
         self.fails = False
         self.backend = CountingBackend(
             n_ctx_slot=N_CTX_SLOT,
-            next_token=often_ending,
+            next_token=seldom_ending if seldom_ends else often_ending,
             abilities=able,
             fail_on=lambda chunks: self.fails,
             **layout,
@@ -85,6 +97,8 @@ class EngineMachine(RuleBasedStateMachine):
         self.engine = make_engine(self.backend, cache_bytes=cache_bytes)
         self.accepted: dict[int, Submit] = {}
         self.checked: set[int] = set()
+        self.resumed: dict[int, int] = {}
+        """How many tokens of its answer a request was submitted with."""
         self.outcomes: Outcomes = {}
 
     @rule(tokens=prompts, fields=fields)
@@ -92,6 +106,31 @@ class EngineMachine(RuleBasedStateMachine):
         submit = make_submit(len(self.accepted) + 1, tokens, **fields)
         self.accepted[submit.request_id] = submit
         self.engine.submit(submit)
+
+    @precondition(lambda self: self.backend.abilities.can_trim)
+    @rule(
+        tokens=prompts,
+        fields=fields,
+        shift=shifts,
+        max_tokens=st.sampled_from([50, 200, 500]),
+        num_resumed=st.sampled_from([0, 0, 10, 300]),
+    )
+    def submit_what_outgrows_its_slot(
+        self,
+        tokens: list[int],
+        fields: dict[str, Any],
+        shift: ContextShift,
+        max_tokens: int,
+        num_resumed: int,
+    ) -> None:
+        request_id = len(self.accepted) + 1
+        fields = {**fields, "context_shift": shift, "max_tokens": max_tokens}
+        whole = make_submit(request_id, tokens, **fields)
+        answer = alone(whole, self.backend).tokens
+        cut = min(num_resumed, len(answer) - 1) if answer else 0
+        self.accepted[request_id] = whole
+        self.resumed[request_id] = cut
+        self.engine.submit(make_submit(request_id, tokens, **fields, resumed=answer[:cut]))
 
     @precondition(lambda self: self.accepted)
     @rule(data=st.data())
@@ -146,6 +185,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     def _check(self, submit: Submit, tokens: list[int], reasons: list[FinishReason]) -> None:
         expected, reason = alone(submit, self.backend).answer
+        expected = expected[self.resumed.get(submit.request_id, 0) :]
         if reasons == [reason]:
             assert tokens == expected
         else:
@@ -154,7 +194,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     def _enough_steps(self) -> int:
         """The oldest running sequence moves with every step, so this is plenty."""
-        return 2 + len(self.accepted) * N_CTX_SLOT
+        return 2 + len(self.accepted) * (N_CTX_SLOT + 500)
 
 
 TestEngine = EngineMachine.TestCase
