@@ -15,7 +15,7 @@ from models.train.data import LONG_ROW, SHORT_ROW
 from models.train.model import conversation_mask
 
 # One batch in so many is of long conversations.
-LONG_EVERY = 14
+LONG_EVERY = 40
 
 
 @dataclass(frozen=True)

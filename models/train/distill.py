@@ -15,10 +15,10 @@ import torch.nn.functional as fn
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from models.train.batches import Batch, batches
+from models.train.batches import batches
 from models.train.model import DRAFT, Llama
 from models.train.optimizer import Optimizer
-from models.train.train import load, rate_at, save
+from models.train.train import load, rate_at, runner, save
 from models.train.vocabulary import END_OF_TEXT
 
 # How much the target's first choice counts beside its whole distribution: acceptance at
@@ -26,12 +26,8 @@ from models.train.vocabulary import END_OF_TEXT
 CHOICE_WEIGHT = 0.5
 
 
-def agreement_loss(draft: Llama, target: Llama, batch: Batch) -> tuple[Tensor, Tensor]:
-    """(loss, share of tokens where both models' first choices agree) over the trained tokens."""
-    trained = batch.weights > 0
-    with torch.no_grad():
-        wanted = target.logits(target(batch.inputs, batch.mask)[trained]).float()
-    guessed = draft.logits(draft(batch.inputs, batch.mask)[trained]).float()
+def agreement_loss(guessed: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """(loss, share of equal first choices) of the draft's and the target's logits [N, V]."""
     choice = wanted.argmax(-1)
     divergence = fn.kl_div(guessed.log_softmax(-1), wanted.softmax(-1), reduction="batchmean")
     loss = divergence + CHOICE_WEIGHT * fn.cross_entropy(guessed, choice)
@@ -42,6 +38,7 @@ def distill(draft: Llama, target: Llama, args: argparse.Namespace) -> None:
     """Train until the time is over."""
     end = Tokenizer.from_file(str(args.tokenizer)).token_to_id(END_OF_TEXT)
     optimizer = Optimizer(draft, args.muon_rate, args.adam_rate)
+    teach, guess = runner(target, args.compile), runner(draft, args.compile)
     started = saved = told = time.monotonic()
     agreed, tokens = 0.0, 0
     for step, batch in enumerate(batches(args.corpus, args.rows, end, args.seed)):
@@ -49,9 +46,11 @@ def distill(draft: Llama, target: Llama, args: argparse.Namespace) -> None:
         if progress >= 1:
             break
         with torch.autocast("cpu", torch.bfloat16):
-            loss, agreement = agreement_loss(draft, target, batch)
+            with torch.no_grad():
+                wanted = target.logits(teach(batch)).float()
+            loss, agreement = agreement_loss(draft.logits(guess(batch)).float(), wanted)
         loss.backward()
-        optimizer.step(rate_at(step, progress))
+        optimizer.step(rate_at(step, progress, args.hold))
         agreed, tokens = agreed + agreement.item(), tokens + batch.inputs.numel()
         if (step + 1) % args.report == 0:
             now = time.monotonic()
@@ -76,11 +75,13 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--resume", type=Path, help="draft checkpoint to start from")
     parser.add_argument("--minutes", type=float, default=15)
+    parser.add_argument("--hold", type=float, default=0.4, help="share of the time at full rate")
     parser.add_argument("--rows", type=int, default=8, help="short rows in a batch")
-    parser.add_argument("--muon-rate", type=float, default=0.02)
-    parser.add_argument("--adam-rate", type=float, default=0.005)
+    parser.add_argument("--muon-rate", type=float, default=0.008)
+    parser.add_argument("--adam-rate", type=float, default=0.002)
     parser.add_argument("--report", type=int, default=25)
     parser.add_argument("--seed", type=int, default=2)
+    parser.add_argument("--compile", action="store_true")
     args = parser.parse_args()
     torch.manual_seed(args.seed)
     draft = load(args.resume)[0] if args.resume else Llama(DRAFT)

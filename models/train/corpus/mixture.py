@@ -23,15 +23,15 @@ Generator = Callable[[random.Random, Split], Turn]
 
 # Skill -> (generator, share of the turns). Shares follow what is hard, not what is asked often.
 SKILLS: dict[str, tuple[Generator, float]] = {
-    "arithmetic": (arithmetic_turn, 26),
+    "arithmetic": (arithmetic_turn, 25),
     "capitals": (capital_turn, 13),
-    "extraction": (extraction_turn, 22),
-    "calendar": (calendar_turn, 6),
-    "units": (unit_turn, 6),
-    "repeat": (repeating_turn, 8),
-    "unknown": (unknown_turn, 8),
-    "chat": (chat_turn, 5),
-    "story": (story_turn, 3),
+    "extraction": (extraction_turn, 28),
+    "calendar": (calendar_turn, 8),
+    "units": (unit_turn, 7),
+    "repeat": (repeating_turn, 10),
+    "unknown": (unknown_turn, 6),
+    "chat": (chat_turn, 3),
+    "story": (story_turn, 1.2),
 }
 _GENERATORS = [generator for generator, _ in SKILLS.values()]
 _SHARES = [share for _, share in SKILLS.values()]
@@ -47,9 +47,12 @@ def conversation(seed: int, index: int, split: Split, *, long: bool = False) -> 
     A `long` one has dozens of turns or a very long system prompt.
     """
     rng = random.Random(f"{seed}/{split.value}/{long}/{index}")
-    declared = declare_tools(rng, rng.randint(1, 4)) if rng.random() < TOOLS_SHARE else ()
+    declared = (
+        declare_tools(rng, rng.choice((1, 1, 2, 2, 3, 4))) if rng.random() < TOOLS_SHARE else ()
+    )
     turns: list[Turn] = []
-    for _ in range(_turn_count(rng, long)):
+    # A conversation with tools has more turns: its declarations are long, and cost once.
+    for _ in range(_turn_count(rng, long) + (rng.randint(0, 3) if declared else 0)):
         if declared and rng.random() < 0.75:
             turns.append(tool_turn(rng, split, declared))
         else:

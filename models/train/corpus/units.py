@@ -1,4 +1,8 @@
-"""Simple conversions to a smaller unit; (count, unit) pairs are held out."""
+"""Simple conversions to a smaller unit.
+
+Held out are pairs of count and unit where the answer only appends zeros. The few multiples of 60,
+24, 12 and 7 are facts to be learned by heart, so there the phrasings of each are held out.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +29,11 @@ def unit_turn(rng: random.Random, split: Split) -> Turn:
     """`3 metres = 300 centimetres.`"""
     while True:
         one, many, small, factor, most = UNITS[int(rng.random() * len(UNITS))]
-        n = rng.randint(1, most)
-        if split.admits(f"{n} {many}"):
+        n, form = rng.randint(1, most), pick(rng, FORMS)
+        by_heart = factor % 10 != 0 or factor == 60
+        if split.admits(f"{n} {many}|{form}" if by_heart else f"{n} {many}"):
             break
     large = one if n == 1 else many
-    user = retype(rng, pick(rng, FORMS).format(n=n, large=large, small=small))
+    user = retype(rng, form.format(n=n, large=large, small=small))
     thought = f"1 {one} = {factor} {small}."
     return question("units", user, f"{n} {large} = {n * factor} {small}.", thought)
