@@ -37,6 +37,14 @@ def command(*flags: str) -> list[str]:
     return [str(COMMAND), "serve", *flags]
 
 
+def _is_engine(process: psutil.Process) -> bool:
+    """Whether it is a living engine, and not the checker of grammars beside it."""
+    try:
+        return "scheduler" in process.cmdline()
+    except psutil.Error:  # a zombie has no command line, or none that may be read
+        return False
+
+
 class Server:
     """A server process and what it has logged."""
 
@@ -73,8 +81,8 @@ class Server:
     def engine(self) -> psutil.Process | None:
         """The engine's process, while there is one that isn't dead."""
         children = psutil.Process(self.process.pid).children()
-        alive = [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
-        return alive[0] if alive else None
+        engines = [child for child in children if _is_engine(child)]
+        return engines[0] if engines else None
 
     def kill_engine(self) -> None:
         """What an out-of-memory killer does; returns when there is another engine."""
