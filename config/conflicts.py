@@ -26,6 +26,7 @@ def check(settings: ServeSettings, given: Mapping[str, Given]) -> None:
     _check_sizes(settings, given)
     _check_cors(settings, given)
     _check_folders(settings, given)
+    _check_infill(settings, given)
     for field in _FILES:
         path = getattr(settings, field)
         if path is not None:
@@ -85,6 +86,14 @@ def _check_cors(settings: ServeSettings, given: Mapping[str, Given]) -> None:
             f"{given['cors_credentials'].name} needs origins by name, "
             f"but {given['cors_origins'].name} allows any"
         )
+
+
+def _check_infill(settings: ServeSettings, given: Mapping[str, Given]) -> None:
+    """It compares each candidate with each other, so a whole vocabulary would take minutes."""
+    if "infill" not in settings.samplers:
+        return
+    if "top_k" not in settings.samplers[: settings.samplers.index("infill")]:
+        raise ConfigError(f"{given['samplers'].name} may have infill only after top_k")
 
 
 def _check_readable(path: Path, name: str) -> None:

@@ -95,13 +95,6 @@ REFUSED: tuple[Refused, ...] = (
     _value("--poll-batch", _POLL),
     _value("--numa", "NUMA strategies are not supported; use numactl", "NUMA"),
     # Context and cache
-    _value("--keep", "context shifting is not supported", inert=(0,)),
-    _switch(
-        "--context-shift",
-        "context shifting is not supported; an answer ends where the context does",
-        "CONTEXT_SHIFT",
-        "--no-context-shift",
-    ),
     _value("--kv-unified-per-slot", "a limit for each slot is not supported", "KV_UNIFIED_PER_SLOT",
            inert=(0,)),
     _value("-ctxcp --ctx-checkpoints --swa-checkpoints", _CHECKPOINTS, "CTX_CHECKPOINTS",

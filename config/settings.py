@@ -215,6 +215,27 @@ class ServeSettings(BaseModel):
             metavar="N",
         ),
     ] = -1
+    context_shift: Annotated[
+        Switch,
+        Option(
+            ("--context-shift",),
+            Group.CONTEXT,
+            "when an answer reaches the end of its slot, forget the oldest tokens and go on "
+            "instead of ending it",
+        ),
+    ] = False
+    keep: Annotated[
+        Whole,
+        Field(ge=-1),
+        Option(
+            ("--keep",),
+            Group.CONTEXT,
+            "tokens at the beginning that a context shift never forgets, for a request that "
+            "doesn't say; -1 is the whole prompt",
+            env="LLAMAPACK_KEEP",
+            metavar="N",
+        ),
+    ] = 0
     parallel: Annotated[
         Whole,
         Field(ge=-1, le=256),

@@ -31,6 +31,7 @@ def engine_config(settings: ServeSettings, model_path: Path, log_level: str) -> 
         kv_unified=settings.kv_unified,
         kv_offload=settings.kv_offload,
         swa_full=settings.swa_full,
+        context_shift=settings.context_shift,
         load_mode=settings.load_mode,
         use_repack=settings.repack,
         cache_ram_bytes=_cache_bytes(settings.cache_ram, usable_memory()),

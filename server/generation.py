@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from grammars.constraint import Constraint
-from scheduler.protocol import UNLIMITED, SamplingParams, TokenLogprobs
+from scheduler.protocol import UNLIMITED, ContextShift, SamplingParams, TokenLogprobs
 
 MAX_PRIORITY = 1000
 """Priorities lie between this and its negative; higher ones are served first."""
@@ -22,6 +22,9 @@ class GenerationRequest:
     prompt: tuple[int, ...]
     sampling: SamplingParams
     max_tokens: int = UNLIMITED
+    max_seconds: float | None = None
+    """The answer ends at the first line break that comes this long after its first token."""
+    context_shift: ContextShift | None = None
     stop: tuple[str, ...] = ()
     constraint: Constraint | None = None
     cache_prompt: bool = True
@@ -94,7 +97,7 @@ class Ended:
     end_token: int | None
     """The token that ended the answer, which stands for no text; only with `EOS`."""
     truncated: bool
-    """Whether the context was full."""
+    """Whether the context was full, so that the answer ended or its beginning was forgotten."""
     slot: int
     num_prompt_tokens: int
     timings: Timings

@@ -54,7 +54,8 @@ class EngineGenerator:
         stream = self._client.submit(_submit(request))
         timers = self._deadlines.watch(stream, self._retry_after)
         try:
-            yield _Answer(request, self._tokenizer).items(stream)
+            n_ctx = self._client.model.n_ctx_slot
+            yield _Answer(request, self._tokenizer, n_ctx).items(stream)
         finally:
             for timer in timers:
                 timer.cancel()
@@ -86,6 +87,7 @@ def _submit(request: GenerationRequest) -> Submit:
         prompt=list(request.prompt),
         sampling=request.sampling,
         max_tokens=request.max_tokens,
+        context_shift=request.context_shift,
         constraint=request.constraint,
         cache_prompt=request.cache_prompt,
         cache_salt=request.cache_salt,
@@ -100,9 +102,10 @@ def _submit(request: GenerationRequest) -> Submit:
 class _Answer:
     """What is known of one answer while it grows."""
 
-    def __init__(self, request: GenerationRequest, tokenizer: Tokenizer) -> None:
+    def __init__(self, request: GenerationRequest, tokenizer: Tokenizer, n_ctx: int) -> None:
         self._request = request
         self._tokenizer = tokenizer
+        self._n_ctx = n_ctx
         self._detokenizer = Detokenizer(request.stop)
         self._pending: list[tuple[int, GeneratedToken]] = []
         """Tokens to hand out, with the place in the text where each one's begins."""
@@ -161,7 +164,14 @@ class _Answer:
             if released.stopping_word:
                 self._drop_stopping_tokens()
                 return [*self._delta(text), self._ended(StopCause.WORD, released.stopping_word)]
+        if "\n" in text and self._is_out_of_time(now):
+            return self._end(StopCause.LIMIT, text)
         return self._delta(text) if text else []
+
+    def _is_out_of_time(self, now: float) -> bool:
+        """Whether the answer should end with the line that it is in."""
+        limit = self._request.max_seconds
+        return limit is not None and now - self._first > limit
 
     def _drop_stopping_tokens(self) -> None:
         """Keep the pending tokens that released text begins in, not those of the stop string."""
@@ -177,19 +187,23 @@ class _Answer:
     def _finished(self, event: Finished, now: float) -> list[Item]:
         if self._start and not self._first:  # nothing was to be generated
             self._first = self._last = now
+        return self._end(STOP_CAUSES[event.reason])
+
+    def _end(self, cause: StopCause, text: str = "") -> list[Item]:
+        """The last items: `text`, and what was held back because it might have gone on."""
         rest = self._detokenizer.finish()
         if rest.stopping_word:
             self._drop_stopping_tokens()
-        cause = StopCause.WORD if rest.stopping_word else STOP_CAUSES[event.reason]
-        is_full = event.reason is FinishReason.CONTEXT_FULL
-        return [*self._delta(rest.text), self._ended(cause, rest.stopping_word, is_full)]
+            cause = StopCause.WORD
+        return [*self._delta(text + rest.text), self._ended(cause, rest.stopping_word)]
 
-    def _ended(self, cause: StopCause, word: str = "", truncated: bool = False) -> Ended:
+    def _ended(self, cause: StopCause, word: str = "") -> Ended:
+        num_tokens = len(self._request.prompt) + self._num_generated
         return Ended(
             cause=cause,
             stopping_word=word,
             end_token=self._end_token,
-            truncated=truncated,
+            truncated=num_tokens > self._n_ctx,
             slot=self._slot,
             num_prompt_tokens=len(self._request.prompt),
             timings=self._timings(),

@@ -31,7 +31,7 @@ from config.samplers import names_from_codes, to_samplers
 from grammars import compiler
 from grammars.constraint import Constraint
 from grammars.errors import GrammarError
-from scheduler.protocol import SamplingParams
+from scheduler.protocol import ContextShift, SamplingParams
 from server.context import ServerContext
 from server.errors import InvalidRequest
 from server.generation import MAX_PRIORITY, GenerationRequest
@@ -52,6 +52,8 @@ MAX_LOGPROBS = 1024
 MAX_LOGIT_BIASES = 65536
 MAX_DRY_BREAKERS = 256
 MAX_SALT_CHARS = 256
+MAX_INFILL_CANDIDATES = 1024
+"""Tokens that the `infill` sampler compares with one another, each with each."""
 
 RANDOM_SEED = 2**32 - 1
 """llama.cpp's own spelling of "draw a seed", which is -1 as an unsigned number."""
@@ -182,6 +184,14 @@ class SamplingFields(BaseModel):
         None, validation_alias=AliasChoices("n_predict", "max_completion_tokens", "max_tokens")
     )
     """Most tokens of an answer; -1 is no limit, 0 computes the prompt and generates nothing."""
+    t_max_predict_ms: Annotated[Whole, Field(ge=-1, le=INT32_MAX)] = -1
+    """The answer ends at the first line break that comes so many milliseconds after its first
+    token, so no line is cut; 0 or less is no limit."""
+    n_keep: Annotated[Whole, Field(ge=-1, le=INT32_MAX)] | None = None
+    """Tokens at the beginning, besides a BOS, that a context shift never discards; -1 is the
+    whole prompt."""
+    n_discard: Count = 0
+    """Tokens that a context shift discards at once; 0 is half of those that may go."""
     n: Annotated[Whole, Field(ge=1, le=MAX_CHOICES)] = Field(
         1, validation_alias=AliasChoices("n_cmpl", "n")
     )
@@ -275,7 +285,9 @@ class SamplingFields(BaseModel):
             given["dry_base"] = self.dry_base
         given["seed"] = self._resolved_seed(context.settings.seed)
         given["logit_bias"] = self._resolved_bias(context, defaults.logit_bias)
-        return msgspec.structs.replace(defaults, **given)
+        sampling = msgspec.structs.replace(defaults, **given)
+        _check_infill(sampling)
+        return sampling
 
     def to_constraint(self, context: ServerContext) -> Constraint | None:
         """What the answer has to follow; compiling takes milliseconds, so not on the event loop.
@@ -297,12 +309,15 @@ class SamplingFields(BaseModel):
         sampling: SamplingParams,
         constraint: Constraint | None,
     ) -> GenerationRequest:
-        """One sequence of this body. Raises `InvalidRequest` for a slot that doesn't exist."""
+        """One sequence of this body. Raises `InvalidRequest` for a slot that doesn't exist and
+        for wishes about a context shift where there is none."""
         settings = context.settings
         return GenerationRequest(
             prompt=tuple(prompt),
             sampling=sampling,
             max_tokens=settings.n_predict if self.n_predict is None else self.n_predict,
+            max_seconds=self.t_max_predict_ms / 1000 if self.t_max_predict_ms > 0 else None,
+            context_shift=self._resolved_shift(context, prompt),
             stop=tuple(word for word in self.stop if word),
             constraint=constraint,
             cache_prompt=settings.cache_prompt if self.cache_prompt is None else self.cache_prompt,
@@ -330,6 +345,17 @@ class SamplingFields(BaseModel):
         seed = (default if self.seed is None else self.seed) % 2**32
         return secrets.randbelow(RANDOM_SEED) if seed == RANDOM_SEED else seed
 
+    def _resolved_shift(self, context: ServerContext, prompt: Sequence[int]) -> ContextShift | None:
+        if not context.settings.context_shift:
+            for name in ("n_keep", "n_discard"):
+                if getattr(self, name):
+                    message = f"'{name}' needs a server that was started with --context-shift"
+                    raise InvalidRequest(message, param=name)
+            return None
+        keep = context.settings.keep if self.n_keep is None else self.n_keep
+        has_bos = bool(prompt) and prompt[0] == context.tokenizer.bos
+        return ContextShift(len(prompt) if keep < 0 else keep + has_bos, self.n_discard)
+
     def _resolved_slot(self, context: ServerContext) -> int | None:
         if self.id_slot == -1:
             return None
@@ -351,6 +377,19 @@ class SamplingFields(BaseModel):
             ends = sorted(context.tokenizer.end_tokens)
             bias += tuple((token, float("-inf")) for token in ends)
         return bias
+
+
+def _check_infill(sampling: SamplingParams) -> None:
+    """Refuse `infill` on a whole vocabulary: it takes minutes, and everybody would wait."""
+    if "infill" not in sampling.samplers:
+        return
+    before = sampling.samplers[: sampling.samplers.index("infill")]
+    if "top_k" not in before or not 0 < sampling.top_k <= MAX_INFILL_CANDIDATES:
+        raise InvalidRequest(
+            "'samplers' may have 'infill' only after 'top_k', with a 'top_k' of 1 to "
+            f"{MAX_INFILL_CANDIDATES} (got {sampling.top_k})",
+            param="samplers",
+        )
 
 
 def nth_choice(request: GenerationRequest, index: int) -> GenerationRequest:

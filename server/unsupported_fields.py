@@ -17,15 +17,11 @@ class Unsupported:
     reason: str
 
 
-_NO_SHIFT = "the context is not shifted here: a sequence ends when its context is full"
 _NO_LAZY = "a grammar applies from the first token on"
 
 UNSUPPORTED_FIELDS: Mapping[str, Unsupported] = {
     "n_indent": Unsupported((0,), "there is no limit by indentation"),
-    "n_keep": Unsupported((0,), _NO_SHIFT),
-    "n_discard": Unsupported((0,), _NO_SHIFT),
     "n_cache_reuse": Unsupported((0,), "only a prompt's prefix is taken from the cache"),
-    "t_max_predict_ms": Unsupported((-1, 0), "there is no time limit for one answer"),
     "lora": Unsupported(([],), "no LoRA adapters are loaded"),
     "multimodal_data": Unsupported(([],), "the model reads text only"),
     "grammar_lazy": Unsupported((False,), _NO_LAZY),

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from grammars.constraint import Constraint, GbnfGrammar, LazyConstraint
-from scheduler.protocol import UNLIMITED, SamplingParams
+from scheduler.protocol import UNLIMITED, ContextShift, SamplingParams
 from server.generation import GenerationRequest
 from server.sampling_fields import SamplingFields
 
@@ -20,9 +20,14 @@ def sampling_settings(sampling: SamplingParams) -> dict[str, Any]:
     return settings
 
 
-def limit_settings(max_tokens: int) -> dict[str, Any]:
-    """The limits of an answer; the context is never shifted, so nothing is kept or dropped."""
-    return {"max_tokens": max_tokens, "n_predict": max_tokens, "n_keep": 0, "n_discard": 0}
+def limit_settings(max_tokens: int, shift: ContextShift | None = None) -> dict[str, Any]:
+    """The limits of an answer, and what stays of it when the context is shifted."""
+    return {
+        "max_tokens": max_tokens,
+        "n_predict": max_tokens,
+        "n_keep": shift.keep if shift else 0,
+        "n_discard": shift.discard if shift else 0,
+    }
 
 
 def request_settings(
@@ -31,7 +36,7 @@ def request_settings(
     """What one sequence of a body really ran with."""
     return {
         **sampling_settings(request.sampling),
-        **limit_settings(request.max_tokens),
+        **limit_settings(request.max_tokens, request.context_shift),
         "stop": request.stop,
         "ignore_eos": ignore_eos,
         "stream": body.stream,

@@ -7,6 +7,6 @@ from server.generation import Ended, StopCause
 
 def finish_reason(ended: Ended, *, called: bool = False) -> str:
     """`length` for a limit or a full context, else `tool_calls` or `stop`."""
-    if ended.cause is StopCause.LIMIT or ended.truncated:
+    if ended.cause is StopCause.LIMIT:
         return "length"
     return "tool_calls" if called else "stop"

@@ -233,6 +233,7 @@ def test_the_micro_batch_follows_a_smaller_batch() -> None:
         ("--api-keys-toml /no/such", "--api-keys-toml: /no/such is not a file"),
         ("-ub 4096", "-ub must be at most --batch-size (2048), got 4096"),
         ("-c 3 -np 4", "-c must be at least the number of slots (4), got 3"),
+        ("--samplers infill;top_k", "--samplers may have infill only after top_k"),
         ("-ctv q8_0 -fa off", "-ctv q8_0 needs flash attention, which -fa turns off"),
         ("--grammar-file /no/such", "--grammar-file: /no/such is not a file"),
     ],

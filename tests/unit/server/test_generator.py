@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler.fake import END_TOKEN, FakeBackend
-from scheduler.protocol import Finished, FinishReason, Generated, SamplingParams
+from scheduler.protocol import ContextShift, Finished, FinishReason, Generated, SamplingParams
 from server.admission import Admission
 from server.engine_client import TimedEvent
 from server.errors import ContextExceeded, EngineFailed, Overloaded
@@ -115,6 +115,34 @@ async def test_a_full_context_ends_the_answer() -> None:
     end = end_of(items)
     assert (end.cause, end.truncated) == (StopCause.LIMIT, True)
     assert text_of(items) == "x" * (N_CTX_SLOT - len(PROMPT) + 1)
+
+
+async def test_an_answer_without_a_limit_of_time_does_not_end_at_line_breaks() -> None:
+    async with speaking(b"a\n", b"b\n") as (generator, _):
+        items = await items_of(generator)
+    assert text_of(items) == "a\nb\n"
+
+
+async def test_an_answer_out_of_time_ends_with_its_line() -> None:
+    async with speaking(b"a", b"b", b"c\n", b"d") as (generator, pair):
+        items = await items_of(generator, max_seconds=0.0)
+        assert not pair.client.streams
+    assert (text_of(items), end_of(items).cause) == ("abc\n", StopCause.LIMIT)
+
+
+async def test_no_time_limit_cuts_a_line() -> None:
+    async with speaking(b"a", b"b", b"c") as (generator, _):
+        items = await items_of(generator, max_seconds=0.0)
+    assert (text_of(items), end_of(items).cause) == ("abc", StopCause.EOS)
+
+
+async def test_an_answer_goes_on_beyond_its_slot_if_the_context_is_shifted() -> None:
+    async with speaking(*[b"x"] * 100) as (generator, _):
+        shift = ContextShift(keep=2, discard=0)
+        items = await items_of(generator, context_shift=shift, max_tokens=3 * N_CTX_SLOT)
+    end = end_of(items)
+    assert (end.cause, end.truncated) == (StopCause.LIMIT, True)
+    assert text_of(items) == "x" * (3 * N_CTX_SLOT)
 
 
 async def test_no_tokens_are_generated_if_none_are_wanted() -> None:
@@ -237,7 +265,7 @@ pieces = st.lists(st.sampled_from([b"a", b"b", b"ab", b"ba", b"aab", b"\xe2", b"
 def test_tokens_handed_out_are_those_in_which_the_text_begins(
     said: list[bytes], stop: list[str]
 ) -> None:
-    answer = _Answer(make_request(stop=tuple(stop)), Script(said))
+    answer = _Answer(make_request(stop=tuple(stop)), Script(said), N_CTX_SLOT)
     items: list[Item] = []
     for index in range(len(said)):
         event = Generated(1, [FIRST_PIECE + index], [])

@@ -9,7 +9,7 @@ import pytest
 
 from config import ServeSettings
 from grammars.constraint import GbnfGrammar, LLGuidanceGrammar
-from scheduler.protocol import DEFAULT_SAMPLERS, UNLIMITED, SamplingParams
+from scheduler.protocol import DEFAULT_SAMPLERS, UNLIMITED, ContextShift, SamplingParams
 from server.context import ServerContext
 from server.errors import InvalidRequest
 from server.generation import GenerationRequest
@@ -161,6 +161,50 @@ def test_a_value_out_of_bounds_is_refused_by_name(body: dict[str, Any], reason: 
     [name] = body
     assert caught.value.param == name
     assert reason in caught.value.message
+
+
+@pytest.mark.parametrize(("ms", "seconds"), [(-1, None), (0, None), (1500, 1.5)])
+def test_a_time_limit_is_in_milliseconds(ms: int, seconds: float | None) -> None:
+    assert request(t_max_predict_ms=ms).max_seconds == seconds
+
+
+def test_the_context_is_not_shifted_unless_the_server_does() -> None:
+    assert request().context_shift is None
+    assert request(n_keep=0, n_discard=0).context_shift is None
+    for name in ("n_keep", "n_discard"):
+        with pytest.raises(InvalidRequest, match="--context-shift") as caught:
+            request(None, **{name: 5})
+        assert caught.value.param == name
+
+
+def test_what_a_context_shift_keeps() -> None:
+    shifting = ServeSettings(context_shift=True, keep=4)
+    assert request(shifting).context_shift == ContextShift(4, 0)
+    assert request(shifting, n_keep=0, n_discard=9).context_shift == ContextShift(0, 9)
+    assert request(shifting, n_keep=-1).context_shift == ContextShift(1, 0)
+
+
+def test_a_context_shift_keeps_the_bos_besides() -> None:
+    server = make_server(ServeSettings(context_shift=True)).context
+    bos = server.tokenizer.bos
+    assert bos is not None
+    body = parse(n_keep=3)
+    found = body.to_request(server, [bos, 1, 2, 3, 4], body.to_sampling_params(server), None)
+    assert found.context_shift == ContextShift(4, 0)
+
+
+@pytest.mark.parametrize(
+    ("samplers", "top_k"),
+    [(["infill"], 40), (["infill", "top_k"], 40), (["top_k", "infill"], 0), ("ki", 2000)],
+)
+def test_infill_of_a_whole_vocabulary_is_refused(samplers: Any, top_k: int) -> None:
+    with pytest.raises(InvalidRequest, match="'infill' only after 'top_k'") as caught:
+        params(samplers=samplers, top_k=top_k)
+    assert caught.value.param == "samplers"
+
+
+def test_infill_of_some_candidates_is_fine() -> None:
+    assert params(samplers="ki", top_k=40).samplers == ("top_k", "infill")
 
 
 @pytest.mark.parametrize("name", sorted(UNSUPPORTED_FIELDS))
