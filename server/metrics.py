@@ -28,6 +28,13 @@ FINISHED_REASON = {
 }
 """vLLM's words for why an answer ended; "error" is for those that failed."""
 
+# Known beforehand, because a counter that appears with its first event hides that event's rate.
+REFUSALS = (
+    *("invalid_request", "exceed_context_size", "authentication", "permission", "rate_limit"),
+    *("queue_full", "queue_tokens", "queue_timeout", "unavailable", "server"),
+)
+FAILURES = ("server", "timeout", "queue_timeout", "unavailable")
+
 PHASES = ("schedule", "decode", "sample", "update", "send")
 
 
@@ -80,8 +87,8 @@ class ServerMetrics:
         self.prompt_rate = Rate()
         self.predicted_rate = Rate()
         self.finished = Counter(dict.fromkeys(("stop", "length", "abort", "error"), 0))
-        self.rejected: Counter[str] = Counter()
-        self.failed: Counter[str] = Counter()
+        self.rejected = Counter(dict.fromkeys(REFUSALS, 0))
+        self.failed = Counter(dict.fromkeys(FAILURES, 0))
         self.statuses: Counter[int] = Counter()
         self.keys: dict[str, KeyUse] = {}
         self.time_to_first_token = Histogram(buckets.TIME_TO_FIRST_TOKEN)
