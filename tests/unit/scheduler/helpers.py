@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from scheduler.context_shift import Window
+from scheduler.disk_cache import DiskCache
 from scheduler.engine import Engine
 from scheduler.fake import END_TOKEN, FakeBackend, FakeSampler, hashed_token
 from scheduler.prefix import CacheAbilities
@@ -91,13 +92,14 @@ def seldom_ending(tokens: list[int]) -> int:
     return END_TOKEN if token == 77 and tokens[-1] % 2 else token
 
 
+@dataclass
 class CountingBackend(FakeBackend):
     """A fake that knows how many samplers are open, and whose edits can fail."""
 
-    open_samplers = 0
-    max_forced = 0
+    open_samplers: int = 0
+    max_forced: int = 0
     """How many tokens a sampler may say are forced, after the one that it samples."""
-    edits_before_failure = -1
+    edits_before_failure: int = -1
 
     def edit(self, edit: CacheEdit) -> None:
         if self.edits_before_failure == 0:
@@ -137,7 +139,9 @@ class CountedSampler(FakeSampler):
         self.backend.open_samplers -= 1
 
 
-def make_engine(backend: FakeBackend, *, cache_bytes: int = 0) -> Engine:
+def make_engine(
+    backend: FakeBackend, *, cache_bytes: int = 0, disk: DiskCache | None = None
+) -> Engine:
     """An engine with a clock that ticks a millisecond with every look at it."""
     ticks = itertools.count()
     return Engine(
@@ -145,6 +149,7 @@ def make_engine(backend: FakeBackend, *, cache_bytes: int = 0) -> Engine:
         lambda: next(ticks) / 1000,
         itl_target=0.1,
         cache_bytes=cache_bytes,
+        open_disk=None if disk is None else lambda: disk,
     )
 
 

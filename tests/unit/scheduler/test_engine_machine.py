@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from scheduler.disk_cache import DiskCache
+from scheduler.fingerprint import Fingerprint
 from scheduler.prefix import CacheAbilities
-from scheduler.protocol import Abort, ContextShift, FinishReason, Submit
+from scheduler.protocol import (
+    Abort,
+    ContextShift,
+    EraseSlot,
+    FinishReason,
+    RestoreSlot,
+    SaveSlot,
+    SlotCommand,
+    Submit,
+)
 from tests.unit.scheduler.helpers import (
     CountingBackend,
     Outcomes,
@@ -26,6 +39,7 @@ from tests.unit.scheduler.helpers import (
 )
 
 N_CTX_SLOT = 192
+FINGERPRINT = Fingerprint(model="m", build="b", context="c")
 
 layouts = st.sampled_from(
     [
@@ -86,15 +100,16 @@ class EngineMachine(RuleBasedStateMachine):
         seldom_ends: bool,
     ) -> None:
         self.fails = False
-        self.backend = CountingBackend(
-            n_ctx_slot=N_CTX_SLOT,
-            next_token=seldom_ending if seldom_ends else often_ending,
-            abilities=able,
-            fail_on=lambda chunks: self.fails,
+        self.folder = tempfile.TemporaryDirectory()
+        self.disk = DiskCache(Path(self.folder.name, "cache"), 4000, FINGERPRINT)
+        self.backend_fields = {
+            "next_token": seldom_ending if seldom_ends else often_ending,
+            "abilities": able,
+            "max_forced": max_forced,
             **layout,
-        )
-        self.backend.max_forced = max_forced
-        self.engine = make_engine(self.backend, cache_bytes=cache_bytes)
+        }
+        self.cache_bytes = cache_bytes
+        self._start_engine()
         self.accepted: dict[int, Submit] = {}
         self.checked: set[int] = set()
         self.resumed: dict[int, int] = {}
@@ -156,6 +171,58 @@ class EngineMachine(RuleBasedStateMachine):
         collect(self.outcomes, self.engine.step())
         self.backend.edits_before_failure = -1
 
+    @rule(
+        action=st.sampled_from(["save", "save", "restore", "restore", "erase"]),
+        slot=st.integers(0, 6),
+        name=st.sampled_from("ab"),
+        steps=st.sampled_from([0, 0, 3]),
+        edits_before=st.sampled_from([-1, -1, -1, 0, 1, 2]),
+    )
+    def act_on_a_slot(
+        self, action: str, slot: int, name: str, steps: int, edits_before: int
+    ) -> None:
+        path = str(Path(self.folder.name, name))
+        commands: dict[str, SlotCommand] = {
+            "save": SaveSlot(1, slot, path),
+            "restore": RestoreSlot(1, slot, path),
+            "erase": EraseSlot(1, slot),
+        }
+        self.backend.edits_before_failure = edits_before
+        self.engine.act(commands[action])
+        self.backend.edits_before_failure = -1
+        self.step(steps)
+        replies = []
+        while self.engine.awaits_files:
+            replies += self.engine.replies()
+        assert [reply.query_id for reply in replies] == [1]
+
+    @rule(name=st.sampled_from("ab"), data=st.data())
+    def damage_a_file(self, name: str, data: st.DataObject) -> None:
+        path = Path(self.folder.name, name)
+        if path.exists():
+            content = bytearray(path.read_bytes())
+            content[data.draw(st.integers(0, len(content) - 1))] ^= 1
+            path.write_bytes(content)
+
+    @precondition(lambda self: not self.engine.has_work)
+    @rule()
+    def restart(self) -> None:
+        assert self.engine.disk is not None
+        self.engine.disk.save(60)
+        self.engine.close()
+        self._start_engine()
+
+    def _start_engine(self) -> None:
+        self.backend = CountingBackend(
+            n_ctx_slot=N_CTX_SLOT,
+            fail_on=lambda chunks: self.fails,
+            fingerprint=FINGERPRINT,
+            **self.backend_fields,
+        )
+        self.engine = make_engine(self.backend, cache_bytes=self.cache_bytes, disk=self.disk)
+        assert self.engine.disk is not None
+        self.engine.disk.start(60)
+
     @invariant()
     def nothing_is_out_of_step(self) -> None:
         check_integrity(self.engine, self.backend)
@@ -179,6 +246,8 @@ class EngineMachine(RuleBasedStateMachine):
         self.nobody_ended_wrongly()
         assert {request_id for request_id, _ in self._ended()} == set(self.accepted)
         check_idle(self.engine, self.backend)
+        self.engine.close()
+        self.folder.cleanup()
 
     def _ended(self) -> Iterator[tuple[int, Any]]:
         return ((id, outcome) for id, outcome in self.outcomes.items() if outcome.reasons)
