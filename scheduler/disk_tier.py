@@ -102,7 +102,8 @@ class DiskTier:
             return
         room, now, count = self._cache.capacity, time.time(), 0
         for rank, holder in enumerate(self._hottest()):
-            size = holder.num_tokens * self._backend.info.cell_bytes
+            info = self._backend.info
+            size = info.state_bytes + holder.num_tokens * info.cell_bytes
             if size > room:
                 continue
             if not self._cache.touch(*_content(holder), now - rank):

@@ -59,6 +59,7 @@ class Engine:
             itl_target=itl_target,
             cache_bytes=cache_bytes,
             cell_bytes=info.cell_bytes,
+            state_bytes=info.state_bytes,
         )
         self.scheduler = Scheduler(limits)
         self.last_send_seconds = 0.0

@@ -31,9 +31,10 @@ class CachedPrefix:
 class HostCache:
     """At most `capacity` bytes of prefixes; the least recently used ones go first."""
 
-    def __init__(self, capacity: int, cell_bytes: int) -> None:
+    def __init__(self, capacity: int, cell_bytes: int, state_bytes: int = 0) -> None:
         self._capacity = capacity
         self._cell_bytes = cell_bytes
+        self._state_bytes = state_bytes
         self._prefixes: OrderedDict[int, CachedPrefix] = OrderedDict()
         self._ids = itertools.count()
         self.size = 0
@@ -47,11 +48,11 @@ class HostCache:
 
     def wants(self, num_tokens: int) -> bool:
         """Whether a prefix of so many tokens is worth keeping, and fits."""
-        return num_tokens >= MIN_TOKENS and num_tokens * self._cell_bytes <= self._capacity
+        return num_tokens >= MIN_TOKENS and self._size(num_tokens) <= self._capacity
 
     def add(self, tokens: list[int], salt: str) -> tuple[CachedPrefix, list[CachedPrefix]]:
         """Make room for a prefix that `wants` agreed to; returns it, and what has to go."""
-        size = len(tokens) * self._cell_bytes
+        size = self._size(len(tokens))
         dropped: list[CachedPrefix] = []
         while self.size + size > self._capacity:
             dropped.append(self.remove(next(iter(self._prefixes.values()))))
@@ -62,12 +63,15 @@ class HostCache:
 
     def add_oldest(self, tokens: list[int], salt: str) -> CachedPrefix | None:
         """Take a prefix as the least recently used one; None if something would have to go."""
-        size = len(tokens) * self._cell_bytes
+        size = self._size(len(tokens))
         if not self.wants(len(tokens)) or self.size + size > self._capacity:
             return None
         prefix, _ = self.add(tokens, salt)
         self._prefixes.move_to_end(prefix.id, last=False)
         return prefix
+
+    def _size(self, num_tokens: int) -> int:
+        return self._state_bytes + num_tokens * self._cell_bytes
 
     def touch(self, prefix: CachedPrefix) -> None:
         """It was of use."""

@@ -11,6 +11,7 @@ import ctypes
 import logging
 from collections.abc import Sequence as Tokens
 from concurrent.futures import Future
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ CACHE_TYPES = {
     "q5_0": lib.GGML_TYPE_Q5_0,
     "q5_1": lib.GGML_TYPE_Q5_1,
 }
+UNQUANTIZED = ("f32", "f16", "bf16")
 MAX_SCORES_BYTES = 512 << 20
 """Memory for attention scores up to which a CPU goes without flash attention."""
 
@@ -74,6 +76,7 @@ class LlamaBackend:
         self._config = config
         lib.llama_backend_init()
         self._model = _load_model(config)
+        _check_layout(self._model, config)
         self._context = _make_context(self._model, config)
         self._memory = lib.llama_get_memory(self._context)
         self._vocab = lib.llama_model_get_vocab(self._model)
@@ -273,25 +276,30 @@ class LlamaBackend:
         lib.llama_synchronize(self._context)
         lib.llama_set_warmup(self._context, False)
 
-    def _try_memory(self) -> tuple[int, bool]:
-        """Bytes of one token's cell, and whether a tail can be dropped: found out by trying, on
-        a sequence of two tokens."""
-        self._batch.fill_rows([0, 0], [0, 1], 0)
-        if lib.llama_decode(self._context, self._batch.struct) != 0:
-            raise LoadError("the model can't compute a batch of two tokens")
-        two = lib.llama_state_seq_get_size(self._context, 0)
+    def _try_memory(self) -> _Memory:
+        """What the memory can do and takes: found out by trying, on a sequence of two tokens."""
+        sizes = []
+        for position in (0, 1):
+            self._batch.fill_rows([0], [position], 0)
+            if lib.llama_decode(self._context, self._batch.struct) != 0:
+                raise LoadError("the model can't compute a sequence of two tokens")
+            sizes.append(lib.llama_state_seq_get_size(self._context, 0))
         able = bool(lib.llama_memory_seq_rm(self._memory, 0, 1, -1))
-        one = lib.llama_state_seq_get_size(self._context, 0)
         lib.llama_memory_clear(self._memory, True)
         slides = lib.llama_model_n_swa(self._model) > 0 and not self._config.swa_full
         # Cells that slid out of a window can't come back when the tail is dropped.
-        return max(two - one, 1), able and not slides
+        can_trim = able and not slides
+        can_shift = can_trim and bool(lib.llama_memory_can_shift(self._memory))
+        cell_bytes = sizes[1] - sizes[0]
+        return _Memory(cell_bytes, sizes[0] - cell_bytes, can_trim, can_shift)
 
     def _describe(self) -> ModelInfo:
         buffer = ctypes.create_string_buffer(256)
         lib.llama_model_desc(self._model, buffer, len(buffer))
         file_type = lib.llama_ftype_name(lib.llama_model_ftype(self._model)) or b""
-        cell_bytes, can_trim = self._try_memory()
+        memory = self._try_memory()
+        if self._config.context_shift and not memory.can_shift:
+            raise LoadError("--context-shift: the cells of this model's memory can't be moved")
         return ModelInfo(
             n_ctx=lib.llama_n_ctx(self._context),
             n_ctx_slot=lib.llama_n_ctx_seq(self._context),
@@ -302,9 +310,22 @@ class LlamaBackend:
             description=buffer.value.decode(errors="replace"),
             file_type=file_type.decode(errors="replace"),
             system_info=lib.llama_print_system_info().decode(errors="replace"),
-            cell_bytes=cell_bytes,
-            can_trim=can_trim,
+            cell_bytes=max(memory.cell_bytes, 1),
+            state_bytes=memory.state_bytes,
+            can_trim=memory.can_trim,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """What a model's memory takes and can do."""
+
+    cell_bytes: int
+    """Of one token; 0 where all tokens share one state."""
+    state_bytes: int
+    """Of a sequence, besides its cells."""
+    can_trim: bool
+    can_shift: bool
 
 
 class _Batch:
@@ -386,6 +407,23 @@ def _load_model(config: EngineConfig) -> Any:
     return model
 
 
+def _check_layout(model: Any, config: EngineConfig) -> None:
+    """Refuse what llama.cpp can't lay out, in words that name the flags."""
+    n_ctx = config.n_ctx or lib.llama_model_n_ctx_train(model)
+    if config.n_slots > lib.llama_max_parallel_sequences():
+        most = lib.llama_max_parallel_sequences()
+        raise LoadError(f"--parallel must be at most {most}, got {config.n_slots}")
+    if n_ctx < config.n_slots:
+        raise LoadError(
+            f"--ctx-size {n_ctx} is too small: each of {config.n_slots} slots needs a token"
+        )
+    if config.cache_type_v not in UNQUANTIZED and config.flash_attn == "off":
+        raise LoadError(
+            f"--cache-type-v {config.cache_type_v} needs flash attention, which --flash-attn "
+            "turns off"
+        )
+
+
 def _make_context(model: Any, config: EngineConfig) -> Any:
     threads = config.n_threads or usable_cores()
     params = lib.llama_context_default_params()
@@ -422,7 +460,7 @@ def _flash_attention(model: Any, config: EngineConfig) -> str:
     a whole micro-batch are kept, which must not take too much memory.
     """
     on_gpu = lib.llama_supports_gpu_offload() and config.n_gpu_layers != 0
-    needs_it = config.cache_type_v not in ("f32", "f16", "bf16")
+    needs_it = config.cache_type_v not in UNQUANTIZED
     if config.flash_attn != "auto" or on_gpu or needs_it:
         return config.flash_attn
     n_ctx = config.n_ctx or lib.llama_model_n_ctx_train(model)

@@ -323,6 +323,8 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     system_info: str
     cell_bytes: int
     """Keys and values of one token."""
+    state_bytes: int = 0
+    """What a saved sequence takes besides, however short: a recurrent model's state."""
     can_trim: bool
     """Whether the cache can drop a sequence's tail; recurrent models may not."""
 

@@ -60,6 +60,8 @@ class Limits:
     """Host memory for prefixes that left their slot."""
     cell_bytes: int = 1
     """What one token of them takes."""
+    state_bytes: int = 0
+    """What each of them takes besides."""
 
 
 class Scheduler:
@@ -72,7 +74,7 @@ class Scheduler:
         self.limits = limits
         self.waiting = WaitingQueue()
         self.slots = [Slot(id) for id in range(limits.n_slots)]
-        self.host_cache = HostCache(limits.cache_bytes, limits.cell_bytes)
+        self.host_cache = HostCache(limits.cache_bytes, limits.cell_bytes, limits.state_bytes)
         self.index: PrefixIndex[Holder] = PrefixIndex()
         self.budget = PrefillBudget(limits.itl_target, limits.n_batch)
         self._step_number = 0
