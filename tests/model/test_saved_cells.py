@@ -1,0 +1,153 @@
+"""Real cells as files: the same logits afterwards, in every layout, and only where they fit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from scheduler.disk_cache import DiskCache
+from scheduler.engine import Engine
+from scheduler.prefix_file import PrefixFileError, SavedPrefix, read_prefix, write_prefix
+from scheduler.protocol import (
+    Generated,
+    RestoreSlot,
+    SamplingParams,
+    SaveSlot,
+    SlotChanged,
+    SlotCommand,
+    Started,
+    Submit,
+)
+from scheduler.sequence import Restore, Save
+from tests.model.backends import compute, make_backend, text_tokens
+
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "partitioned": {"flash_attn": "on"},
+    "partitioned without flash attention": {"flash_attn": "off"},
+    "unified": {"kv_unified": True, "flash_attn": "on"},
+    "unified without flash attention": {"kv_unified": True, "flash_attn": "off"},
+    "q8_0": {"cache_type_k": "q8_0", "cache_type_v": "q8_0", "flash_attn": "on"},
+}
+TOKENS = text_tokens(120)
+ROOM = 1 << 30
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_logits_after_a_file_are_those_before(layout: str, tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    backend = make_backend(**LAYOUTS[layout])
+    compute(backend, TOKENS, 0, 0, 100)
+    backend.edit(Save(0, 7))
+    write_prefix(path, SavedPrefix(TOKENS[:100], "", backend.state(7)), backend.fingerprint)
+    expected = compute(backend, TOKENS, 0, 100)
+    backend.close()
+    other = make_backend(**LAYOUTS[layout])
+    prefix, _ = read_prefix(path, other.fingerprint, max_bytes=ROOM)
+    assert prefix.tokens == TOKENS[:100]
+    other.put_state(3, prefix.state)
+    other.edit(Restore(3, 0, 100))
+    np.testing.assert_array_equal(compute(other, TOKENS, 0, 100), expected)
+    other.close()
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"cache_type_k": "q8_0"}, "of another context"),
+        ({"kv_unified": True}, "of another context"),
+        ({"flash_attn": "on"}, "of another context"),
+        ({"n_ctx": 2048}, "of another context"),
+        ({"rope_freq_base": 5000.0}, "of another context"),
+        ({"model_path": "demo-draft.gguf"}, "of another model"),
+    ],
+)
+def test_cells_of_elsewhere_are_refused(fields: dict[str, Any], words: str, tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    backend = make_backend(flash_attn="off")
+    write_prefix(path, SavedPrefix(TOKENS, "", b"state"), backend.fingerprint)
+    config = backend._config.model_path
+    backend.close()
+    if "model_path" in fields:
+        fields = {"model_path": str(Path(config).with_name(fields["model_path"]))}
+    other = make_backend(**{"flash_attn": "off", **fields})
+    with pytest.raises(PrefixFileError, match=words):
+        read_prefix(path, other.fingerprint, max_bytes=ROOM)
+    other.close()
+
+
+class TestEngine:
+    """An engine on the real backend."""
+
+    @pytest.fixture
+    def engine(self, tmp_path: Path) -> Iterator[Engine]:
+        engine = start(tmp_path)
+        yield engine
+        engine.close()
+
+    def test_an_answer_goes_on_from_a_restored_slot(self, engine: Engine, tmp_path: Path) -> None:
+        path = str(tmp_path / "slot")
+        cold, cached = answer(engine, 1, TOKENS, slot=0)
+        assert cached == 0
+        saved = act(engine, SaveSlot(1, 0, path))
+        assert saved.num_bytes == Path(path).stat().st_size
+        restored = act(engine, RestoreSlot(2, 3, path))
+        assert (restored.num_tokens, restored.num_bytes) == (saved.num_tokens, saved.num_bytes)
+        assert answer(engine, 2, TOKENS, slot=3) == (cold, len(TOKENS) - 1)
+
+    def test_a_new_engine_begins_warm(self, tmp_path: Path) -> None:
+        first = start(tmp_path)
+        cold, _ = answer(first, 1, TOKENS)
+        assert first.disk is not None
+        first.disk.save(5.0)
+        first.close()
+        second = start(tmp_path)
+        assert answer(second, 1, TOKENS) == (cold, len(TOKENS) - 1)
+        second.close()
+
+
+def start(folder: Path) -> Engine:
+    """An engine that has loaded what is in the folder."""
+    backend = make_backend()
+    engine = Engine(
+        backend,
+        time.monotonic,
+        itl_target=0.1,
+        cache_bytes=1 << 26,
+        open_disk=lambda: DiskCache(folder / "cache", 1 << 26, backend.fingerprint),
+    )
+    assert engine.disk is not None
+    engine.disk.start(20.0)
+    return engine
+
+
+def answer(
+    engine: Engine, request_id: int, tokens: list[int], **fields: Any
+) -> tuple[list[int], int]:
+    """Sixteen tokens at temperature 0, and how much of the prompt was cached."""
+    sampling = SamplingParams(temperature=0.0)
+    engine.submit(
+        Submit(request_id=request_id, prompt=tokens, sampling=sampling, max_tokens=16, **fields)
+    )
+    generated: list[int] = []
+    cached = -1
+    while engine.has_work:
+        for event in engine.step().events:
+            if isinstance(event, Generated):
+                generated += event.tokens
+            elif isinstance(event, Started):
+                cached = event.num_cached_tokens
+    return generated, cached
+
+
+def act(engine: Engine, command: SlotCommand) -> SlotChanged:
+    """Carry out a command that can't be refused."""
+    engine.act(command)
+    while True:
+        for reply in engine.replies():
+            assert isinstance(reply, SlotChanged)
+            return reply
