@@ -59,7 +59,7 @@ def test_serve_prints_its_flags(flag: str, capsys: Captured) -> None:
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["srve"], "unknown command srve; there are: serve"),
+        (["srve"], "unknown command srve; there are: serve, grammar"),
         (["--port", "80"], "unknown command --port; did you mean llamapack serve --port?"),
         (["serve", "-c", "-5"], "-c must be at least 0, got -5"),
         (["serve", "--mmproj", "x"], "--mmproj: multimodal input is not supported"),
