@@ -24,6 +24,7 @@ from scheduler.backend import Bytes, DecodeError, LoadError, SamplerError
 from scheduler.constraint import ConstraintCompiler, ConstraintFailed, Matcher
 from scheduler.cpus import usable_cores
 from scheduler.fingerprint import Fingerprint, digest_of_library, digest_of_model
+from scheduler.llama_backends import load_backends
 from scheduler.prefix import CacheAbilities
 from scheduler.protocol import EngineConfig, ModelInfo, Submit
 from scheduler.sampling import Candidates, LlamaSampler, Logits, Vocabulary
@@ -75,6 +76,7 @@ class LlamaBackend:
     def __init__(self, config: EngineConfig) -> None:
         self._config = config
         lib.llama_backend_init()
+        load_backends()
         self._model = _load_model(config)
         _check_layout(self._model, config)
         self._context = _make_context(self._model, config)
