@@ -1,0 +1,60 @@
+"""Engines on real backends, and what they answer at temperature 0."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from scheduler.engine import Engine
+from scheduler.llama import LlamaBackend
+from scheduler.protocol import Finished, FinishReason, Generated, SamplingParams, Started, Submit
+from scheduler.sequence import Trim
+
+
+@dataclass
+class Answer:
+    """What one request got."""
+
+    tokens: list[int] = field(default_factory=list)
+    num_cached: int = 0
+    reason: FinishReason | None = None
+    message: str = ""
+
+
+class Server:
+    """An engine that answers lists of prompts, one list after the other."""
+
+    def __init__(self, backend: LlamaBackend, *, cache_bytes: int = 0) -> None:
+        for slot in range(backend.info.n_slots):
+            backend.edit(Trim(slot, 0))
+        self.engine = Engine(backend, time.monotonic, itl_target=0.1, cache_bytes=cache_bytes)
+        self.num_requests = 0
+
+    def answers(self, prompts: list[list[int]], length: int, **fields: Any) -> list[Answer]:
+        """All prompts at once; the answers in their order."""
+        answers: dict[int, Answer] = {}
+        fields.setdefault("sampling", SamplingParams(temperature=0.0))
+        for prompt in prompts:
+            self.num_requests += 1
+            answers[self.num_requests] = Answer()
+            self.engine.submit(
+                Submit(request_id=self.num_requests, prompt=prompt, max_tokens=length, **fields)
+            )
+        while any(answer.reason is None for answer in answers.values()):
+            for event in self.engine.step().events:
+                _record(answers[event.request_id], event)
+        return list(answers.values())
+
+    def answer(self, prompt: list[int], length: int, **fields: Any) -> Answer:
+        """One prompt with nobody else."""
+        return self.answers([prompt], length, **fields)[0]
+
+
+def _record(answer: Answer, event: object) -> None:
+    if isinstance(event, Started):
+        answer.num_cached = event.num_cached_tokens
+    elif isinstance(event, Generated):
+        answer.tokens += event.tokens
+    elif isinstance(event, Finished):
+        answer.reason, answer.message = event.reason, event.message

@@ -1,0 +1,202 @@
+"""Models whose memory is not a plain cache of cells: they do less, and what they do is right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scheduler.backend import LoadError
+from scheduler.llama import LlamaBackend
+from scheduler.prefix import CacheAbilities
+from scheduler.protocol import FinishReason, SamplingParams
+from scheduler.sequence import Sequence
+from tests.model.backends import make_backend
+from tests.model.engines import Server
+from tests.model.tiny_models import MODELS, N_VOCAB, WINDOW
+
+LENGTH = 16
+ENDLESS = SamplingParams(temperature=0.0, logit_bias=((2, float("-inf")),))
+"""Greedy, without the token that ends an answer."""
+CACHE_TYPES = {"cache_type_k": "f32", "cache_type_v": "f32"}
+"""Then what is computed in other pieces differs too little for another token."""
+
+
+def prompt(length: int, family: int = 0) -> list[int]:
+    """Bytes of the vocabulary, different from the first one on for different families."""
+    return [3 + (53 * family + 31 * index + index * index // 5) % 256 for index in range(length)]
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def kind(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="module")
+def path(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("models") / f"{kind}.gguf"
+    MODELS[kind](path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def backend(path: Path) -> Iterator[LlamaBackend]:
+    backend = open_model(path)
+    yield backend
+    backend.close()
+
+
+def open_model(path: Path, **fields: Any) -> LlamaBackend:
+    """With a micro-batch so small that llama.cpp drops what slid out of a window."""
+    fields = {"n_ctx": 4 * 768, "n_ubatch": 32, **CACHE_TYPES, **fields}
+    return make_backend(model_path=str(path), **fields)
+
+
+def alone(
+    backend: LlamaBackend, tokens: list[int], length: int = LENGTH, **fields: Any
+) -> list[int]:
+    """The answer of a server that has nothing else to do, and nothing in its cache."""
+    return Server(backend).answer(tokens, length, **fields).tokens
+
+
+def test_what_it_can_do_is_found_out_at_start(backend: LlamaBackend, kind: str) -> None:
+    assert backend.abilities == CacheAbilities(can_trim=False, can_copy=False)
+    assert not backend.info.can_trim
+    assert backend.info.n_vocab == N_VOCAB
+    if kind == "recurrent":
+        assert backend.info.cell_bytes == 1
+    else:
+        assert backend.info.cell_bytes > 100
+    assert (backend.info.state_bytes > 1000) == (kind != "sliding")
+
+
+def test_answers_depend_on_the_prompt(backend: LlamaBackend) -> None:
+    answers = {tuple(alone(backend, prompt(60, family))) for family in range(4)}
+    assert len(answers) == 4
+
+
+def test_company_changes_nothing(backend: LlamaBackend) -> None:
+    prompts = [prompt(40 + 100 * family, family) for family in range(7)]
+    expected = [alone(backend, tokens) for tokens in prompts]
+    found = Server(backend).answers(prompts, LENGTH)
+    assert [answer.tokens for answer in found] == expected
+
+
+def test_a_conversation_goes_on_from_what_is_in_the_cache(backend: LlamaBackend) -> None:
+    server = Server(backend)
+    first = server.answer(prompt(400), LENGTH)
+    tokens = [*prompt(400), *first.tokens, *prompt(20, 5)]
+    second = server.answer(tokens, LENGTH)
+    assert second.num_cached == 400 + LENGTH - 1
+    assert second.tokens == alone(backend, tokens)
+
+
+def test_a_prefix_that_matches_in_part_is_not_used(backend: LlamaBackend) -> None:
+    server = Server(backend)
+    server.answers([prompt(90, family) for family in range(4)], LENGTH)
+    tokens = [*prompt(80), *prompt(30, 5)]
+    found = server.answer(tokens, LENGTH)
+    assert found.num_cached == 0
+    assert found.tokens == alone(backend, tokens)
+
+
+def test_the_same_prompt_twice(backend: LlamaBackend) -> None:
+    expected = alone(backend, prompt(70))
+    server = Server(backend)
+    assert [server.answer(prompt(70), LENGTH).tokens for _ in range(3)] == [expected] * 3
+    twins = Server(backend).answers([prompt(70)] * 4, LENGTH)
+    assert [answer.tokens for answer in twins] == [expected] * 4
+
+
+def test_what_left_its_slot_comes_back_from_host_memory(path: Path) -> None:
+    backend = open_model(path, n_slots=1, n_ctx=512)
+    server = Server(backend, cache_bytes=50_000_000)
+    first = server.answer(prompt(90), LENGTH)
+    server.answer(prompt(100, 1), LENGTH)
+    tokens = [*prompt(90), *first.tokens, *prompt(20, 5)]
+    found = server.answer(tokens, LENGTH)
+    assert found.num_cached == 90 + LENGTH - 1
+    assert found.tokens == alone(backend, tokens)
+    assert 0 < server.engine.scheduler.host_cache.size <= 50_000_000
+    backend.close()
+
+
+def test_the_size_of_a_saved_sequence_is_what_it_takes(backend: LlamaBackend) -> None:
+    server = Server(backend, cache_bytes=50_000_000)
+    server.answers([prompt(100, family) for family in range(8)], LENGTH)
+    cache = server.engine.scheduler.host_cache
+    taken = sum(state.nbytes for state in backend._saved.values())
+    assert len(cache) == len(backend._saved) == 4
+    assert taken <= cache.size <= 2 * taken
+
+
+def test_preemption_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = open_model(path, n_ctx=256, kv_unified=True)
+    prompts = [prompt(30 + family, family) for family in range(4)]
+    expected = [alone(backend, tokens, 80, sampling=ENDLESS) for tokens in prompts]
+    preempted: list[Sequence] = []
+    server = Server(backend)
+    waiting = server.engine.scheduler.waiting
+    put_back = waiting.appendleft
+
+    def record(sequence: Sequence) -> None:
+        preempted.append(sequence)
+        put_back(sequence)
+
+    monkeypatch.setattr(waiting, "appendleft", record)
+    found = server.answers(prompts, 80, sampling=ENDLESS)
+    assert preempted
+    assert [answer.tokens for answer in found] == expected
+    backend.close()
+
+
+def test_a_slot_is_filled_to_its_end(backend: LlamaBackend) -> None:
+    size = backend.info.n_ctx_slot
+    found = Server(backend).answer(prompt(size - 10), -1, sampling=ENDLESS)
+    assert (len(found.tokens), found.reason) == (11, FinishReason.CONTEXT_FULL)
+
+
+def test_many_slots(path: Path) -> None:
+    backend = open_model(path, n_slots=48, n_ctx=48 * 64)
+    prompts = [prompt(20 + family, family) for family in range(48)]
+    found = Server(backend).answers(prompts, 4)
+    assert [answer.tokens for answer in found[::12]] == [
+        alone(backend, tokens, 4) for tokens in prompts[::12]
+    ]
+    backend.close()
+
+
+def test_a_context_shift_is_refused_where_cells_can_not_be_moved(path: Path) -> None:
+    with pytest.raises(LoadError, match=r"--context-shift: .* can't be moved"):
+        open_model(path, context_shift=True)
+
+
+@pytest.fixture
+def full_window(tmp_path: Path) -> Iterator[LlamaBackend]:
+    """A sliding-window model that keeps the cells behind the window."""
+    path = tmp_path / "sliding.gguf"
+    MODELS["sliding"](path)
+    backend = open_model(path, swa_full=True)
+    yield backend
+    backend.close()
+
+
+def test_a_full_cache_under_a_window_is_reused_in_part(full_window: LlamaBackend) -> None:
+    assert full_window.abilities == CacheAbilities(can_trim=True, can_copy=True)
+    server = Server(full_window)
+    server.answer(prompt(150), LENGTH)
+    tokens = [*prompt(150)[: 150 - 2 * WINDOW], *prompt(20, 5)]
+    found = server.answer(tokens, LENGTH)
+    assert found.num_cached == 150 - 2 * WINDOW
+    assert found.tokens == alone(full_window, tokens)
+
+
+def test_a_full_cache_under_a_window_is_shared(full_window: LlamaBackend) -> None:
+    prompts = [[*prompt(120), *prompt(20, family)] for family in range(1, 5)]
+    expected = [alone(full_window, tokens) for tokens in prompts]
+    found = Server(full_window).answers(prompts, LENGTH)
+    assert [answer.tokens for answer in found] == expected
+    assert [answer.num_cached for answer in found] == [0, 120, 120, 120]

@@ -1,0 +1,163 @@
+"""Random models of a few hundred kilobytes, of architectures whose memory is not a plain cache.
+
+They say nothing sensible, but the same nonsense every time, and each of their tokens depends on
+all before it that their memory holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+
+N_VOCAB = 288
+N_EMBD = 64
+N_FF = 96
+N_LAYERS = 2
+N_HEADS = 4
+HEAD = N_EMBD // N_HEADS
+N_CTX_TRAIN = 2048
+WINDOW = 32
+"""Tokens that a sliding window sees."""
+
+D_INNER = 2 * N_EMBD
+D_STATE = 16
+D_CONV = 4
+DT_RANK = 8
+
+
+class _Writer:
+    """A GGUF file in the making; weights are random, and the same for the same seed."""
+
+    def __init__(self, path: Path, arch: str) -> None:
+        self.gguf = gguf.GGUFWriter(str(path), arch)
+        self._random = np.random.default_rng(7)
+        self._write_metadata()
+        self._write_vocabulary()
+
+    def weight(self, name: str, *shape: int, scale: float = 1.0, bias: float = 0.0) -> None:
+        """A matrix in GGUF's order of dimensions, or a vector, around `bias`."""
+        values = self._random.normal(bias, scale / np.sqrt(shape[0]), size=shape[::-1])
+        self.gguf.add_tensor(name, values.astype(np.float32))
+
+    def ones(self, name: str, size: int) -> None:
+        """The factors of a norm."""
+        self.gguf.add_tensor(name, np.ones(size, dtype=np.float32))
+
+    def finish(self) -> None:
+        """Write it all out."""
+        self.ones("output_norm.weight", N_EMBD)
+        self.weight("token_embd.weight", N_EMBD, N_VOCAB, scale=0.5)
+        self.gguf.write_header_to_file()
+        self.gguf.write_kv_data_to_file()
+        self.gguf.write_tensors_to_file()
+        self.gguf.close()
+
+    def _write_metadata(self) -> None:
+        self.gguf.add_context_length(N_CTX_TRAIN)
+        self.gguf.add_embedding_length(N_EMBD)
+        self.gguf.add_feed_forward_length(N_FF)
+        self.gguf.add_block_count(N_LAYERS)
+        self.gguf.add_layer_norm_rms_eps(1e-5)
+
+    def _write_vocabulary(self) -> None:
+        words = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+        words += [f"w{index}" for index in range(N_VOCAB - len(words))]
+        kinds = [2, 3, 3] + [6] * 256 + [1] * (N_VOCAB - 259)
+        self.gguf.add_tokenizer_model("llama")
+        self.gguf.add_token_list(words)
+        self.gguf.add_token_scores([0.0] * N_VOCAB)
+        self.gguf.add_token_types(kinds)
+        self.gguf.add_bos_token_id(1)
+        self.gguf.add_eos_token_id(2)
+
+
+def _attention(writer: _Writer, layer: int) -> None:
+    for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
+        writer.weight(f"blk.{layer}.{name}.weight", N_EMBD, N_EMBD, scale=2.0)
+
+
+def _feed_forward(writer: _Writer, layer: int) -> None:
+    writer.ones(f"blk.{layer}.ffn_norm.weight", N_EMBD)
+    writer.weight(f"blk.{layer}.ffn_gate.weight", N_EMBD, N_FF)
+    writer.weight(f"blk.{layer}.ffn_up.weight", N_EMBD, N_FF)
+    writer.weight(f"blk.{layer}.ffn_down.weight", N_FF, N_EMBD)
+
+
+def _state_space(writer: _Writer, layer: int, *, norms: bool) -> None:
+    prefix = f"blk.{layer}"
+    writer.weight(f"{prefix}.ssm_in.weight", N_EMBD, 2 * D_INNER)
+    writer.weight(f"{prefix}.ssm_conv1d.weight", D_CONV, D_INNER)
+    writer.weight(f"{prefix}.ssm_conv1d.bias", D_INNER)
+    writer.weight(f"{prefix}.ssm_x.weight", D_INNER, DT_RANK + 2 * D_STATE)
+    writer.weight(f"{prefix}.ssm_dt.weight", DT_RANK, D_INNER)
+    writer.weight(f"{prefix}.ssm_dt.bias", D_INNER)
+    writer.weight(f"{prefix}.ssm_a", D_STATE, D_INNER, scale=0.05, bias=-0.1)
+    writer.ones(f"{prefix}.ssm_d", D_INNER)
+    writer.weight(f"{prefix}.ssm_out.weight", D_INNER, N_EMBD, scale=2.0)
+    if norms:
+        for name, size in (("dt", DT_RANK), ("b", D_STATE), ("c", D_STATE)):
+            writer.ones(f"{prefix}.ssm_{name}_norm.weight", size)
+
+
+def _state_space_sizes(writer: _Writer) -> None:
+    writer.gguf.add_ssm_conv_kernel(D_CONV)
+    writer.gguf.add_ssm_inner_size(D_INNER)
+    writer.gguf.add_ssm_state_size(D_STATE)
+    writer.gguf.add_ssm_time_step_rank(DT_RANK)
+
+
+def sliding(path: Path) -> None:
+    """Gemma 2: every other layer sees only the latest tokens."""
+    writer = _Writer(path, "gemma2")
+    writer.gguf.add_head_count(N_HEADS)
+    writer.gguf.add_head_count_kv(N_HEADS)
+    writer.gguf.add_key_length(HEAD)
+    writer.gguf.add_value_length(HEAD)
+    writer.gguf.add_sliding_window(WINDOW)
+    writer.gguf.add_attn_logit_softcapping(50.0)
+    writer.gguf.add_final_logit_softcapping(30.0)
+    for layer in range(N_LAYERS):
+        writer.ones(f"blk.{layer}.attn_norm.weight", N_EMBD)
+        _attention(writer, layer)
+        _feed_forward(writer, layer)
+        for name in ("post_attention_norm", "post_ffw_norm"):
+            writer.ones(f"blk.{layer}.{name}.weight", N_EMBD)
+    writer.finish()
+
+
+def recurrent(path: Path) -> None:
+    """Mamba: one state for all tokens so far."""
+    writer = _Writer(path, "mamba")
+    writer.gguf.add_head_count(0)
+    _state_space_sizes(writer)
+    for layer in range(N_LAYERS):
+        writer.ones(f"blk.{layer}.attn_norm.weight", N_EMBD)
+        _state_space(writer, layer, norms=False)
+    writer.finish()
+
+
+def hybrid(path: Path) -> None:
+    """Jamba: a layer with a state, and one with attention."""
+    writer = _Writer(path, "jamba")
+    writer.gguf.add_head_count(N_HEADS)
+    writer.gguf.add_head_count_kv([0, N_HEADS])
+    _state_space_sizes(writer)
+    for layer in range(N_LAYERS):
+        writer.ones(f"blk.{layer}.attn_norm.weight", N_EMBD)
+        if layer == 0:
+            _state_space(writer, layer, norms=True)
+        else:
+            _attention(writer, layer)
+        _feed_forward(writer, layer)
+    writer.finish()
+
+
+MODELS: dict[str, Callable[[Path], Any]] = {
+    "sliding": sliding,
+    "recurrent": recurrent,
+    "hybrid": hybrid,
+}
