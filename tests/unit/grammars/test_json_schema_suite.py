@@ -1,6 +1,6 @@
 """The verdicts of the official JSON-Schema-Test-Suite, as far as its keywords are supported.
 
-Runs where `LLAMAPACK_JSON_SCHEMA_SUITE` names the suite's folder (see `fetch_suite.py`).
+Runs where `LLAMAPACK_JSON_SCHEMA_SUITE` names the suite's folder (see `tests/fetch_sdist.py`).
 """
 
 from __future__ import annotations
