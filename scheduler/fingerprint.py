@@ -57,10 +57,24 @@ def digest_of_model(path: Path) -> str:
     return digest.hexdigest()
 
 
+def stamp_of_model(path: Path) -> list[tuple[int, ...]]:
+    """What becomes another one when a model's files are replaced, or written to; 0 for a file
+    that is not there."""
+    return [_stamp(part) for part in _parts(path)]
+
+
 def digest_of_library(path: Path) -> str:
     """Of all that is in the file. Raises `OSError`."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    try:
+        facts = path.stat()
+    except OSError:
+        return (0,)
+    return (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns)
 
 
 def _parts(path: Path) -> list[Path]:

@@ -23,7 +23,12 @@ from llama_cpp import llama_cpp as lib
 from scheduler.backend import Bytes, DecodeError, LoadError, SamplerError
 from scheduler.constraint import ConstraintCompiler, ConstraintFailed, Matcher
 from scheduler.cpus import usable_cores
-from scheduler.fingerprint import Fingerprint, digest_of_library, digest_of_model
+from scheduler.fingerprint import (
+    Fingerprint,
+    digest_of_library,
+    digest_of_model,
+    stamp_of_model,
+)
 from scheduler.llama_backends import load_backends
 from scheduler.prefix import CacheAbilities
 from scheduler.protocol import EngineConfig, ModelInfo, Submit
@@ -77,6 +82,7 @@ class LlamaBackend:
         self._config = config
         lib.llama_backend_init()
         load_backends()
+        self._model_stamp = stamp_of_model(Path(config.model_path))
         self._model = _load_model(config)
         _check_layout(self._model, config)
         self._context = _make_context(self._model, config)
@@ -137,10 +143,15 @@ class LlamaBackend:
 
     @cached_property
     def fingerprint(self) -> Fingerprint:
-        """What saved cells belong to. Raises `OSError`."""
+        """What saved cells belong to. Raises `OSError`, also if the model's file is another one
+        by now: its digest would let the next server take our cells for its own."""
+        path = Path(self._config.model_path)
+        model = digest_of_model(path)
+        if stamp_of_model(path) != self._model_stamp:
+            raise OSError(f"{path} has changed since it was loaded")
         library = digest_of_library(Path(lib._lib._name))
         return Fingerprint(
-            model=digest_of_model(Path(self._config.model_path)),
+            model=model,
             build=f"llama-cpp-python {llama_cpp.__version__}, library {library}",
             context=self._describe_cells(),
         )

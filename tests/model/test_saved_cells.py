@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +25,7 @@ from scheduler.protocol import (
     Submit,
 )
 from scheduler.sequence import Restore, Save
-from tests.model.backends import compute, make_backend, text_tokens
+from tests.model.backends import TARGET, compute, make_backend, text_tokens
 
 LAYOUTS: dict[str, dict[str, Any]] = {
     "partitioned": {"flash_attn": "on"},
@@ -35,6 +36,7 @@ LAYOUTS: dict[str, dict[str, Any]] = {
 }
 TOKENS = text_tokens(120)
 ROOM = 1 << 30
+DRAFT = TARGET.with_name("demo-draft.gguf")
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -63,21 +65,29 @@ def test_logits_after_a_file_are_those_before(layout: str, tmp_path: Path) -> No
         ({"flash_attn": "on"}, "of another context"),
         ({"n_ctx": 2048}, "of another context"),
         ({"rope_freq_base": 5000.0}, "of another context"),
-        ({"model_path": "demo-draft.gguf"}, "of another model"),
+        ({"model_path": str(DRAFT)}, "of another model"),
     ],
 )
 def test_cells_of_elsewhere_are_refused(fields: dict[str, Any], words: str, tmp_path: Path) -> None:
     path = tmp_path / "a"
     backend = make_backend(flash_attn="off")
     write_prefix(path, SavedPrefix(TOKENS, "", b"state"), backend.fingerprint)
-    config = backend._config.model_path
     backend.close()
-    if "model_path" in fields:
-        fields = {"model_path": str(Path(config).with_name(fields["model_path"]))}
     other = make_backend(**{"flash_attn": "off", **fields})
     with pytest.raises(PrefixFileError, match=words):
         read_prefix(path, other.fingerprint, max_bytes=ROOM)
     other.close()
+
+
+def test_a_model_that_was_replaced_after_loading_has_no_fingerprint(tmp_path: Path) -> None:
+    model, newer = tmp_path / "model.gguf", tmp_path / "newer.gguf"
+    shutil.copy(TARGET, model)
+    shutil.copy(DRAFT, newer)
+    backend = make_backend(model_path=str(model))
+    newer.replace(model)
+    with pytest.raises(OSError, match="has changed since it was loaded"):
+        _ = backend.fingerprint
+    backend.close()
 
 
 class TestEngine:
