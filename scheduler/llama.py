@@ -212,6 +212,7 @@ class LlamaBackend:
 
     def close(self) -> None:
         """Free the context and the model."""
+        self._constraints.close()
         lib.llama_free(self._context)
         lib.llama_model_free(self._model)
 

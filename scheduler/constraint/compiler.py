@@ -62,6 +62,11 @@ class ConstraintCompiler:
         """
         return self._builder.submit(self.matcher, constraint)
 
+    def close(self) -> None:
+        """Wait for the threads, which look at the model's vocabulary: it may be freed then."""
+        self._builder.shutdown(cancel_futures=True)
+        self._vocabulary.finish()
+
     def matcher(self, constraint: Constraint) -> Matcher:
         """Return a matcher that has consumed nothing yet. Raises `ConstraintFailed`."""
         with self._lock:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Callable, Sequence, Set
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from threading import Lock, Thread
 
 import llama_cpp
@@ -185,6 +185,11 @@ class DeferredVocabulary:
         self.start()
         assert self._result is not None
         return self._result.result()
+
+    def finish(self) -> None:
+        """Wait until nothing is being built; the model may be freed then."""
+        if self._result is not None:
+            wait([self._result])
 
     def _run(self, result: Future[TokenVocabulary]) -> None:
         try:
