@@ -195,7 +195,7 @@ class Scheduler:
         self._forget(slot)
         return [Trim(slot.id, 0)]
 
-    def has_room(self, slot: Slot, num_tokens: int) -> bool:
+    def has_room(self, num_tokens: int) -> bool:
         """Whether an idle slot could hold so many tokens if other idle ones gave way."""
         others = self.num_running_cache_tokens
         return num_tokens <= self.limits.n_ctx_slot and others + num_tokens <= self.limits.n_ctx

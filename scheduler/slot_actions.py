@@ -25,6 +25,8 @@ from scheduler.sequence import CacheEdit, Drop, Restore, Save, Slot
 
 logger = logging.getLogger(__name__)
 
+SLACK_BYTES = 64 << 20
+
 SlotReply = SlotChanged | SlotRefused
 
 
@@ -146,7 +148,7 @@ class SlotActions:
 
     def _fill(self, slot: Slot, prefix: SavedPrefix) -> None:
         count = len(prefix.tokens)
-        if not self._scheduler.has_room(slot, count):
+        if not self._scheduler.has_room(count):
             raise _Refused(
                 SlotRefusal.BUSY,
                 f"running requests leave no room for the {count} tokens of the file",
@@ -178,5 +180,5 @@ class SlotActions:
     def _read(self, path: Path) -> tuple[SavedPrefix, int]:
         limits = self._scheduler.limits
         # States are as large as their cells, give or take what they say of themselves.
-        room = 2 * limits.n_ctx_slot * limits.cell_bytes + (64 << 20)
+        room = limits.state_bytes + 2 * limits.n_ctx_slot * limits.cell_bytes + SLACK_BYTES
         return read_prefix(path, self._backend.fingerprint, max_bytes=room)
