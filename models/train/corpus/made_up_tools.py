@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from models.train.corpus.names import city, full_name, syllable_word
+from models.train.corpus.names import city, full_name, made_up_word, syllable_word
 from models.train.corpus.split import Split
 from models.train.corpus.tool_kinds import Draw, Param, ToolKind
 from models.train.corpus.wording import pick, words
@@ -67,7 +67,7 @@ def pick_draw(rng: random.Random) -> Draw:
 
 def _word(rng: random.Random, split: Split) -> str:
     while True:
-        word = syllable_word(rng)
+        word = made_up_word(rng)
         if split.admits(word):
             return word
 

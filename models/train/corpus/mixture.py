@@ -23,20 +23,20 @@ Generator = Callable[[random.Random, Split], Turn]
 
 # Skill -> (generator, share of the turns). Shares follow what is hard, not what is asked often.
 SKILLS: dict[str, tuple[Generator, float]] = {
-    "arithmetic": (arithmetic_turn, 25),
+    "arithmetic": (arithmetic_turn, 34),
     "capitals": (capital_turn, 13),
     "extraction": (extraction_turn, 28),
-    "calendar": (calendar_turn, 8),
-    "units": (unit_turn, 7),
+    "calendar": (calendar_turn, 6),
+    "units": (unit_turn, 6),
     "repeat": (repeating_turn, 10),
-    "unknown": (unknown_turn, 6),
+    "unknown": (unknown_turn, 5),
     "chat": (chat_turn, 3),
-    "story": (story_turn, 1.2),
+    "story": (story_turn, 1),
 }
 _GENERATORS = [generator for generator, _ in SKILLS.values()]
 _SHARES = [share for _, share in SKILLS.values()]
 
-TOOLS_SHARE = 0.20
+TOOLS_SHARE = 0.22
 THINKING_SHARE = 0.12
 MEMORY_SHARE = 0.04
 

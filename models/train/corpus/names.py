@@ -47,6 +47,7 @@ JOBS = words(
 
 COLOURS = words("red blue green yellow black white grey brown orange purple pink silver")
 
+_SPLICED = (*FIRST_NAMES, *LAST_NAMES, *CITIES, *ITEMS, *JOBS)
 _ONSETS = words("b br c ch d dr f fl g gr h j k kl l m n p pr qu r s sh st t tr v w y z")
 _VOWELS = words("a e i o u ai ea ia io oo ei a e i o")
 _CODAS = words("n r l s m th nd rt ck x lin ra to ne ko da ri va sen den mir bel") + ("",) * 6
@@ -59,22 +60,38 @@ def syllable_word(rng: random.Random) -> str:
     return word + pick(rng, _ONSETS) + pick(rng, _VOWELS) + pick(rng, _CODAS)
 
 
+def spliced_word(rng: random.Random) -> str:
+    """The head of one known word and the tail of another, lower case.
+
+    Held-out names lend their halves too: their rarer tokens would otherwise never be copied in
+    training, while the names themselves stay unseen.
+    """
+    head, tail = pick(rng, _SPLICED), pick(rng, _SPLICED)
+    cut = rng.randint(1, max(1, len(head) - 2))
+    return (head[:cut] + tail[-rng.randint(2, 4) :]).lower()
+
+
+def made_up_word(rng: random.Random) -> str:
+    """A word that is no name, lower case."""
+    return syllable_word(rng) if rng.random() < 0.5 else spliced_word(rng)
+
+
 def _draw(rng: random.Random, split: Split, known: tuple[str, ...], made_up: float) -> str:
     while True:
-        word = syllable_word(rng).capitalize() if rng.random() < made_up else pick(rng, known)
+        word = made_up_word(rng).capitalize() if rng.random() < made_up else pick(rng, known)
         if split.admits(word):
             return word
 
 
 def first_name(rng: random.Random, split: Split) -> str:
     """A given name."""
-    return _draw(rng, split, FIRST_NAMES, 0.4)
+    return _draw(rng, split, FIRST_NAMES, 0.45)
 
 
 def full_name(rng: random.Random, split: Split) -> str:
     """A given name, usually with a family name."""
     first = first_name(rng, split)
-    return f"{first} {_draw(rng, split, LAST_NAMES, 0.4)}" if rng.random() < 0.6 else first
+    return f"{first} {_draw(rng, split, LAST_NAMES, 0.45)}" if rng.random() < 0.6 else first
 
 
 def city(rng: random.Random, split: Split) -> str:
@@ -91,6 +108,6 @@ def item(rng: random.Random, split: Split) -> str:
 
 def _draw_lower(rng: random.Random, split: Split) -> str:
     while True:
-        word = syllable_word(rng) if rng.random() < 0.15 else pick(rng, ITEMS)
+        word = made_up_word(rng) if rng.random() < 0.25 else pick(rng, ITEMS)
         if split.admits(word):
             return word

@@ -13,7 +13,7 @@ from models.train.corpus.names import (
     city,
     first_name,
     full_name,
-    syllable_word,
+    made_up_word,
 )
 from models.train.corpus.split import Split
 from models.train.corpus.story_stock import BEATS
@@ -101,7 +101,7 @@ def _word(rng: random.Random, split: Split) -> str:
     if roll < 0.4:
         return pick(rng, _WORDS)
     if roll < 0.7:
-        return syllable_word(rng)
+        return made_up_word(rng)
     return first_name(rng, split) if roll < 0.85 else str(rng.randint(0, 9999))
 
 
