@@ -41,6 +41,10 @@ from scheduler.sequence import (
 from scheduler.tally import Tally
 from scheduler.waiting import WaitingQueue
 
+REENTRY_MARGIN = 32
+"""Cells for each running sequence to grow into that have to be free before a preempted one comes
+back: it computes all it had anew, which should be for more than a step."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -230,6 +234,8 @@ class Scheduler:
         if all(not slot.is_idle for slot in self.slots):
             return meetings
         for sequence in self.waiting:
+            if self._is_crowded(sequence):
+                break
             shared = self.index.shared(sequence.tokens, sequence.submit.cache_salt)
             placement = place(sequence, self.slots, shared, self.limits.abilities)
             if isinstance(placement, Placement):
@@ -242,6 +248,14 @@ class Scheduler:
             elif sequence.submit.slot is None:
                 break
         return meetings
+
+    def _is_crowded(self, sequence: Sequence) -> bool:
+        """Whether the running sequences leave it no room, so that it would be preempted before
+        it gets anywhere; one that was preempted before has to wait for some more."""
+        running = self.running
+        wanted = sum(len(s.tokens) for s in (*running, sequence))
+        margin = REENTRY_MARGIN * (len(running) + 1) if sequence.was_started else 0
+        return bool(running) and wanted + margin > self.limits.n_ctx
 
     def _occupy(self, sequence: Sequence, placement: Placement, edits: list[CacheEdit]) -> None:
         slot, length, source = placement.slot, placement.length, placement.source

@@ -105,6 +105,12 @@ def test_preemption_happens_and_changes_nothing() -> None:
         assert outcomes[submit.request_id].answer == alone(submit, backend).answer
 
 
+def test_a_preempted_request_comes_back_only_when_there_is_room() -> None:
+    backend = FakeBackend(n_slots=4, n_ctx_slot=300, n_ctx=300, n_batch=64)
+    run(make_engine(backend), *(make_submit(i, prompt(20, i), max_tokens=200) for i in range(4)))
+    assert backend.num_computed < 2 * 4 * 220
+
+
 def test_a_refused_request_is_told_by_the_next_step() -> None:
     backend = CountingBackend()
     engine = make_engine(backend)

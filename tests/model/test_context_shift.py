@@ -1,0 +1,86 @@
+"""Answers longer than their slot, on a real context."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from scheduler.llama import LlamaBackend
+from scheduler.protocol import ContextShift, FinishReason
+from scheduler.sequence import CopyPrefix, Shift, Trim
+from tests.model.backends import N_CTX_SLOT, compute, make_backend, softmax, text_tokens
+from tests.model.engines import Server
+
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "partitioned": {},
+    "partitioned q8_0": {"cache_type_k": "q8_0", "cache_type_v": "q8_0"},
+    "unified": {"kv_unified": True, "n_ctx": 512},
+}
+TOKENS = text_tokens(120)
+
+
+@pytest.fixture(scope="module", params=LAYOUTS)
+def shared_backend(request: pytest.FixtureRequest) -> Iterator[LlamaBackend]:
+    backend = make_backend(context_shift=True, **LAYOUTS[request.param])
+    yield backend
+    backend.close()
+
+
+@pytest.fixture
+def backend(shared_backend: LlamaBackend) -> LlamaBackend:
+    for slot in range(4):
+        shared_backend.edit(Trim(slot, 0))
+    return shared_backend
+
+
+def distance(a: Any, b: Any) -> float:
+    """Of two rows of logits: the probability that moved, 0 to 1."""
+    return float(np.abs(softmax(a) - softmax(b)).sum() / 2)
+
+
+def test_moved_cells_are_near_what_would_be_computed_there(backend: LlamaBackend) -> None:
+    """Keys are turned to their new positions; what they had seen before stays in them."""
+    window = [*TOKENS[:20], *TOKENS[50:]]
+    plain = compute(backend, window, 0)
+    compute(backend, TOKENS, 1, 0, 119)
+    backend.edit(Shift(1, 20, 50, is_first=True))
+    shifted = compute(backend, window, 1, 89)
+    compute(backend, window, 2, 0, 20)
+    unmoved = compute(backend, [*window[:20], *TOKENS[119:]], 2, 20)
+    assert 0 < distance(shifted, plain) < 0.5 * distance(unmoved, plain)
+
+
+def test_a_shift_moves_nobody_else(backend: LlamaBackend) -> None:
+    compute(backend, TOKENS, 0, 0, 100)
+    expected = compute(backend, TOKENS, 0, 100)
+    backend.edit(Trim(0, 100))
+    backend.edit(CopyPrefix(0, 1, 100))
+    backend.edit(CopyPrefix(0, 2, 100))
+    backend.edit(Shift(1, 10, 60, is_first=True))
+    compute(backend, [*TOKENS[:10], *TOKENS[60:]], 1, 50)
+    for slot in (0, 2):
+        assert distance(compute(backend, TOKENS, slot, 100), expected) < 0.01
+
+
+def test_answers_go_on_side_by_side_and_end_when_they_should(backend: LlamaBackend) -> None:
+    prompts = [text_tokens(60 + 20 * family, family) for family in range(4)]
+    server = Server(backend)
+    found = server.answers(prompts, 3 * N_CTX_SLOT, context_shift=ContextShift(10, 0))
+    for answer in found:
+        assert answer.reason in (FinishReason.MAX_TOKENS, FinishReason.STOP), answer.message
+    assert max(len(answer.tokens) for answer in found) > N_CTX_SLOT
+
+
+def test_before_the_slot_is_full_nothing_is_different(backend: LlamaBackend) -> None:
+    expected = Server(backend).answer(TOKENS, 20)
+    assert Server(backend).answer(TOKENS, 20, context_shift=ContextShift(4, 0)) == expected
+
+
+@pytest.mark.parametrize(("keep", "discard"), [*itertools.product((0, 1, 10_000), repeat=2)])
+def test_any_wishes_keep_the_context_alive(backend: LlamaBackend, keep: int, discard: int) -> None:
+    answer = Server(backend).answer(text_tokens(200), 80, context_shift=ContextShift(keep, discard))
+    assert answer.reason in (FinishReason.MAX_TOKENS, FinishReason.STOP), answer.message
