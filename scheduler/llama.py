@@ -90,6 +90,7 @@ class LlamaBackend:
         self._vocab = lib.llama_model_get_vocab(self._model)
         self._batch = _Batch(lib.llama_n_batch(self._context))
         self._info = self._describe()
+        self._cells = self._describe_cells()
         self._saved: dict[int, State] = {}
         self._candidates = Candidates(self._info.n_vocab)
         self._vocabulary = Vocabulary(
@@ -153,7 +154,7 @@ class LlamaBackend:
         return Fingerprint(
             model=model,
             build=f"llama-cpp-python {llama_cpp.__version__}, library {library}",
-            context=self._describe_cells(),
+            context=self._cells,
         )
 
     def _describe_cells(self) -> str:

@@ -27,7 +27,7 @@ ENDPOINTS = (
     Endpoint(("/props",), {"GET": get_props, "POST": set_props}, frozenset({"POST"})),
     get(get_slots, "/slots"),
     Endpoint(
-        ("/slots/{slot}",),
+        ("/slots/{id}",),
         {"POST": change_slot},
         admin_methods=frozenset({"POST"}),
         bodies={"POST": SlotFile},

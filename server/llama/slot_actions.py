@@ -45,7 +45,7 @@ async def change_slot(request: Request) -> Response:
     folder = context.settings.slot_save_path
     if folder is None:
         raise NotSupported("this server was started without --slot-save-path")
-    slot = _slot(request.path_params["slot"])
+    slot = _slot(request.path_params["id"])
     action = request.query_params.get("action", "")
     if action not in _ACTIONS:
         raise InvalidRequest(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -208,6 +209,31 @@ def test_damaged_files_are_ignored(
         assert second.answer(prompt(100, family)) == 0
     assert len(caplog.records) == 2
     assert all("it is damaged" in record.getMessage() for record in caplog.records)
+
+
+def test_what_takes_long_to_load_comes_while_requests_are_served(
+    start: Callable[..., Life], folder: Path
+) -> None:
+    first = start()
+    first.answer(prompt(100))
+    first.end()
+    may_load = threading.Event()
+
+    def open_slowly() -> DiskCache:
+        may_load.wait(PATIENCE)
+        return DiskCache(folder, 1 << 20, HERE)
+
+    backend = FakeBackend()
+    engine = Engine(backend, lambda: 0.0, itl_target=0.1, cache_bytes=10_000, open_disk=open_slowly)
+    assert engine.disk is not None
+    engine.disk.start(0.0)
+    assert engine.awaits_files
+    assert run(engine, make_submit(1, prompt(100, 1)))[1].num_cached == 0
+    may_load.set()
+    while engine.awaits_files:
+        engine.replies()
+    assert run(engine, make_submit(2, prompt(100)))[2].num_cached == 99
+    check_idle(engine, backend)
 
 
 def test_time_bounds_what_is_written(start: Callable[..., Life], folder: Path) -> None:

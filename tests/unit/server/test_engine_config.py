@@ -36,6 +36,9 @@ def config_for(*flags: str) -> EngineConfig:
         (("--no-warmup",), "warmup", False),
         (("--cache-ram", "2"), "cache_ram_bytes", 2 * 1024 * 1024),
         (("--itl-target-ms", "50"), "itl_target_ms", 50.0),
+        ((), "cache_disk", ""),
+        (("--cache-disk", "/tmp/x"), "cache_disk", "/tmp/x"),
+        (("--cache-disk-size", "3"), "cache_disk_bytes", 3 * 1024 * 1024),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
