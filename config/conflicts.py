@@ -60,8 +60,8 @@ def _check_sizes(settings: ServeSettings, given: Mapping[str, Given]) -> None:
 def _check_folders(settings: ServeSettings, given: Mapping[str, Given]) -> None:
     if settings.cache_disk is not None and settings.cache_ram == 0:
         raise ConfigError(
-            f"{given['cache_disk'].name} needs host memory to load prefixes into, which "
-            f"{given['cache_ram'].name} 0 leaves it without"
+            f"{given['cache_disk'].name} needs host memory, which {given['cache_ram'].name} 0 "
+            "turns off"
         )
     folder = settings.slot_save_path
     if folder is not None and not folder.is_dir():

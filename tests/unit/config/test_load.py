@@ -235,7 +235,7 @@ def test_the_micro_batch_follows_a_smaller_batch() -> None:
         ("-c 3 -np 4", "-c must be at least the number of slots (4), got 3"),
         ("--samplers infill;top_k", "--samplers may have infill only after top_k"),
         ("-ctv q8_0 -fa off", "-ctv q8_0 needs flash attention, which -fa turns off"),
-        ("--cache-disk /tmp/x -cram 0", "--cache-disk needs host memory to load prefixes into"),
+        ("--cache-disk /tmp/x -cram 0", "--cache-disk needs host memory, which -cram 0 turns off"),
         ("--slot-save-path /none", "--slot-save-path: there is no folder /none"),
         ("--grammar-file /no/such", "--grammar-file: /no/such is not a file"),
     ],
