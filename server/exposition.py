@@ -25,6 +25,9 @@ def page(metrics: ServerMetrics, engine: EngineFacts, accept: str = "") -> tuple
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Snapshot(metrics, engine))
     ProcessCollector(registry=registry)
+    pid = metrics.engine_pid()
+    if pid is not None:
+        ProcessCollector("llamapack_engine", lambda: pid, registry=registry)
     if _wants_openmetrics(accept):
         # The other ways of escaping write a metric's colon as an underscore, though it is legal.
         write: Callable[[CollectorRegistry, str], bytes] = openmetrics.generate_latest

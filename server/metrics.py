@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from scheduler.protocol import CacheTier, StepStats
@@ -62,6 +63,8 @@ class ServerMetrics:
     def __init__(self, model_name: str, queue_capacity: int = 0) -> None:
         self.model_name = model_name
         self.queue_capacity = queue_capacity
+        self.engine_pid: Callable[[], int | None] = lambda: None
+        """Asked at each scrape, for the memory of the engine process."""
         self.num_deaths = 0
         """Lives that the engine has lost."""
         self.latest: StepStats | None = None

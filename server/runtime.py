@@ -75,6 +75,7 @@ class Runtime:
         self._keys = KeyRing(read_keys(settings), time.monotonic())
         self._audit = _open_audit_log(settings, tokenizer)
         self._process = EngineProcess(engine_config(settings, model_path, level), self._client)
+        metrics.engine_pid = lambda: self._process.pid
         deadlines = Deadlines(settings.queue_timeout, settings.request_timeout)
         generator = EngineGenerator(self._client, tokenizer, admission, deadlines)
         self._context = ServerContext(

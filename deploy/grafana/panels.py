@@ -141,10 +141,15 @@ FULL = (
     ),
     Graph("Preemptions", "cps", ((rate("vllm:num_preemptions_total"), "preempted"),)),
     Graph(
-        "Memory of API processes",
+        "Resident memory",
         "bytes",
-        (('process_resident_memory_bytes{job=~".*llamapack.*"}', "{{instance}}"),),
-        "The engine's is the container's less this.",
+        (
+            (
+                'llamapack_engine_process_resident_memory_bytes{job=~".*llamapack.*"}',
+                "engine of {{instance}}",
+            ),
+            ('process_resident_memory_bytes{job=~".*llamapack.*"}', "API of {{instance}}"),
+        ),
     ),
 )
 

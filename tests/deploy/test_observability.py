@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -42,6 +43,7 @@ check = load(DEPLOY / "check_observability.py")
 def exposed() -> set[str]:
     """Names of everything that a server exposes, and that Prometheus makes of it."""
     metrics = ServerMetrics("m")
+    metrics.engine_pid = os.getpid
     metrics.use("key")
     metrics.observe_status(200)
     text = page(metrics, EngineFacts(heartbeat_age=1.0))[0].decode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -187,6 +188,17 @@ def test_a_dead_engine_runs_nothing() -> None:
     assert found["vllm:num_requests_running"] == 0
     assert found["vllm:num_requests_waiting"] == 0
     assert found["llamapack_slots{state=idle}"] == 4
+
+
+def test_memory_of_both_processes() -> None:
+    metrics = ServerMetrics("m")
+    assert "llamapack_engine_process_resident_memory_bytes" not in samples(metrics)
+    metrics.engine_pid = os.getpid
+    found = samples(metrics)
+    assert found["llamapack_engine_process_resident_memory_bytes"] > 1e6
+    assert found["process_resident_memory_bytes"] > 1e6
+    metrics.engine_pid = lambda: 2**30  # it has just died
+    assert "llamapack_engine_process_resident_memory_bytes" not in samples(metrics)
 
 
 def test_an_error_is_no_refusal_once_the_answer_had_begun() -> None:
