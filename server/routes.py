@@ -21,6 +21,17 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
+class Query:
+    """A parameter behind the path's question mark."""
+
+    name: str
+    description: str
+    values: tuple[str, ...] = ()
+    """All that it may be; nothing means any text."""
+    is_required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """Handlers by method, under all paths by which clients know them."""
 
@@ -32,6 +43,7 @@ class Endpoint:
     """The models of the bodies by method."""
     media: tuple[str, ...] = (JSON,)
     """What an answer may be."""
+    query: tuple[Query, ...] = ()
 
 
 def get(handler: Handler, *paths: str, media: tuple[str, ...] = (JSON,)) -> Endpoint:

@@ -9,12 +9,12 @@ from server.llama.health import health, livez, readyz
 from server.llama.metrics import get_metrics
 from server.llama.models import list_models, retrieve_model
 from server.llama.props import get_props, set_props
-from server.llama.slot_actions import SlotFile, change_slot
+from server.llama.slot_actions import ACTIONS, SlotFile, change_slot
 from server.llama.slots import get_slots
 from server.llama.template import apply_template
 from server.llama.tokens import DetokenizeRequest, TokenizeRequest, detokenize, tokenize
 from server.openai.chat_request import ChatRequest
-from server.routes import PLAIN_TEXT, STREAMABLE, Endpoint, get, post
+from server.routes import PLAIN_TEXT, STREAMABLE, Endpoint, Query, get, post
 
 PUBLIC_PATHS = ("/health", "/v1/health", "/livez", "/readyz")
 """Served without an API key, because probes have none."""
@@ -31,6 +31,7 @@ ENDPOINTS = (
         {"POST": change_slot},
         admin_methods=frozenset({"POST"}),
         bodies={"POST": SlotFile},
+        query=(Query("action", "What to do with the slot.", ACTIONS, is_required=True),),
     ),
     get(list_models, "/models", "/v1/models"),
     get(retrieve_model, "/models/{model:path}", "/v1/models/{model:path}"),

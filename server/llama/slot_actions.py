@@ -20,7 +20,7 @@ MAX_NAME = 200
 """Characters of a file's name."""
 
 _NAME = re.compile(r"[^\x00-\x1f\x7f/\\:*?\"<>|.][^\x00-\x1f\x7f/\\:*?\"<>|]*")
-_ACTIONS = ("save", "restore", "erase")
+ACTIONS = ("save", "restore", "erase")
 
 
 def _plain_name(value: str) -> str:
@@ -47,9 +47,9 @@ async def change_slot(request: Request) -> Response:
         raise NotSupported("this server was started without --slot-save-path")
     slot = _slot(request.path_params["id"])
     action = request.query_params.get("action", "")
-    if action not in _ACTIONS:
+    if action not in ACTIONS:
         raise InvalidRequest(
-            f"'action' must be one of {', '.join(_ACTIONS)} (got {action[:50]!r})", param="action"
+            f"'action' must be one of {', '.join(ACTIONS)} (got {action[:50]!r})", param="action"
         )
     if action == "erase":
         changed = await context.engine.erase_slot(slot)

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from server.openapi.answers import RATE_HEADERS, answers, error_answers
 from server.openapi.bodies import REF, schemas
-from server.routes import JSON, Endpoint, Handler
+from server.routes import JSON, Endpoint, Handler, Query
 
 Json = dict[str, Any]
 
@@ -66,6 +66,8 @@ def _operation(endpoint: Endpoint, method: str, handler: Handler, path: str) -> 
         "summary": summary,
         "responses": answers(endpoint, method, has_parameters="{" in path),
     }
+    if endpoint.query:
+        operation["parameters"] = [_query(query) for query in endpoint.query]
     body = endpoint.bodies.get(method)
     if body is not None:
         operation["requestBody"] = _request_body(body)
@@ -80,6 +82,19 @@ def _request_body(model: type[BaseModel]) -> Json:
 def _parameter(name: str) -> Mapping[str, Any]:
     schema = {"type": "string", "minLength": 1}
     return {"name": name, "in": "path", "required": True, "schema": schema}
+
+
+def _query(query: Query) -> Json:
+    schema: Json = {"type": "string"}
+    if query.values:
+        schema["enum"] = list(query.values)
+    return {
+        "name": query.name,
+        "in": "query",
+        "required": query.is_required,
+        "description": query.description,
+        "schema": schema,
+    }
 
 
 def _version() -> str:

@@ -66,6 +66,12 @@ async def test_every_post_with_a_body_says_which(description: dict[str, Any]) ->
     assert {name for name in without if name.startswith("post")} == {"post /props"}
 
 
+async def test_the_query_of_an_action_is_described(description: dict[str, Any]) -> None:
+    (action,) = description["paths"]["/slots/{id}"]["post"]["parameters"]
+    assert (action["name"], action["in"], action["required"]) == ("action", "query", True)
+    assert action["schema"]["enum"] == ["save", "restore", "erase"]
+
+
 async def test_operations_have_ids_and_words_of_their_own(description: dict[str, Any]) -> None:
     found = [item for _, item in operations(description)]
     assert len({item["operationId"] for item in found}) == len(found)
