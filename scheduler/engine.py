@@ -48,20 +48,7 @@ class Engine:
         open_disk: Callable[[], DiskCache] | None = None,
     ) -> None:
         """`open_disk` is for prefixes that outlive the engine; it is called in a thread."""
-        info = backend.info
-        limits = Limits(
-            n_slots=info.n_slots,
-            n_ctx_slot=info.n_ctx_slot,
-            n_ctx=info.n_ctx,
-            n_batch=backend.n_batch,
-            end_tokens=backend.end_tokens,
-            abilities=backend.abilities,
-            itl_target=itl_target,
-            cache_bytes=cache_bytes,
-            cell_bytes=info.cell_bytes,
-            state_bytes=info.state_bytes,
-        )
-        self.scheduler = Scheduler(limits)
+        self.scheduler = Scheduler(_limits(backend, itl_target, cache_bytes))
         self.last_send_seconds = 0.0
         self._backend = backend
         self._clock = clock
@@ -249,3 +236,19 @@ class Engine:
                 sampler = self._samplers.pop(event.request_id, None)
                 if sampler is not None:
                     sampler.close()
+
+
+def _limits(backend: Backend, itl_target: float, cache_bytes: int) -> Limits:
+    info = backend.info
+    return Limits(
+        n_slots=info.n_slots,
+        n_ctx_slot=info.n_ctx_slot,
+        n_ctx=info.n_ctx,
+        n_batch=backend.n_batch,
+        end_tokens=backend.end_tokens,
+        abilities=backend.abilities,
+        itl_target=itl_target,
+        cache_bytes=cache_bytes,
+        cell_bytes=info.cell_bytes,
+        state_bytes=info.state_bytes,
+    )
