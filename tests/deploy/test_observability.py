@@ -63,8 +63,8 @@ def promtool(*arguments: str | Path) -> str:
 
 
 @needs_promtool
-def test_rules_are_rules() -> None:
-    promtool("check", "rules", *RULE_FILES)
+def test_the_configuration_and_its_rules_are_valid() -> None:
+    promtool("check", "config", PROMETHEUS / "prometheus.yml")
 
 
 @needs_promtool
