@@ -91,6 +91,7 @@ async def test_a_busy_slot(pair: Pair) -> None:
 async def test_an_engine_that_dies_leaves_no_one_waiting(pair: Pair) -> None:
     pair.gate.allow(0)
     pair.client.submit(SUBMIT)
+    await wait_until(lambda: pair.engine.has_work)  # it is in a step, and reads nothing
     question = asyncio.create_task(pair.client.erase_slot(0))
     await asyncio.sleep(0.02)
     await pair.kill_engine()
