@@ -101,8 +101,6 @@ REFUSED: tuple[Refused, ...] = (
            inert=(0,)),
     _value("-cms --checkpoint-min-step", _CHECKPOINTS, "CHECKPOINT_MIN_SPACING_NT"),
     _switch("--cache-idle-slots", _CACHE, "CACHE_IDLE_SLOTS", "--no-cache-idle-slots"),
-    _value("--cache-reuse", "reusing chunks by shifting them is not supported", "CACHE_REUSE",
-           inert=(0,)),
     _value("-sps --slot-prompt-similarity", "the slot that shares the longest prefix is taken"),
     _value("-dt --defrag-thold", _REMOVED, "DEFRAG_THOLD", inert=(-1,)),
     # Devices and weights

@@ -382,6 +382,17 @@ class ServeSettings(BaseModel):
         Switch,
         Option(("--cache-prompt",), Group.CONTEXT, "reuse the KV cache of a prompt's known prefix"),
     ] = True
+    cache_reuse: Annotated[
+        Whole,
+        Field(ge=0),
+        Option(
+            ("--cache-reuse",),
+            Group.CONTEXT,
+            "after an edit in a prompt, move what its slot holds behind the edit and reuse it, in "
+            "chunks of at least N tokens: faster, but an approximation; 0 reuses prefixes only",
+            metavar="N",
+        ),
+    ] = 0
     cache_type_k: Annotated[
         CacheType,
         Option(

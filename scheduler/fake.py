@@ -67,6 +67,7 @@ class FakeBackend:
             system_info="",
             cell_bytes=1,
             can_trim=self.abilities.can_trim,
+            can_shift=self.abilities.can_trim and self.abilities.can_shift,
         )
 
     @property

@@ -120,7 +120,8 @@ class LlamaBackend:
 
     @property
     def abilities(self) -> CacheAbilities:
-        return CacheAbilities(can_trim=self._info.can_trim, can_copy=self._info.can_trim)
+        info = self._info
+        return CacheAbilities(info.can_trim, can_copy=info.can_trim, can_shift=info.can_shift)
 
     @property
     def context(self) -> int:
@@ -246,7 +247,7 @@ class LlamaBackend:
 
     def _shift(self, edit: Shift) -> None:
         """The keys are turned to their new positions by the next decode."""
-        if self._config.kv_unified and edit.is_first:
+        if self._config.kv_unified and edit.may_be_shared:
             self._unshare(edit.slot)
         if not lib.llama_memory_seq_rm(self._memory, edit.slot, edit.start, edit.stop):
             raise self._failure(f"the model's memory can't drop a part of slot {edit.slot}")
@@ -313,8 +314,7 @@ class LlamaBackend:
         lib.llama_model_desc(self._model, buffer, len(buffer))
         file_type = lib.llama_ftype_name(lib.llama_model_ftype(self._model)) or b""
         memory = self._try_memory()
-        if self._config.context_shift and not memory.can_shift:
-            raise LoadError("--context-shift: the cells of this model's memory can't be moved")
+        _check_shifts(self._config, memory)
         return ModelInfo(
             n_ctx=lib.llama_n_ctx(self._context),
             n_ctx_slot=lib.llama_n_ctx_seq(self._context),
@@ -328,6 +328,7 @@ class LlamaBackend:
             cell_bytes=max(memory.cell_bytes, 1),
             state_bytes=memory.state_bytes,
             can_trim=memory.can_trim,
+            can_shift=memory.can_shift,
         )
 
 
@@ -341,6 +342,15 @@ class _Memory:
     """Of a sequence, besides its cells."""
     can_trim: bool
     can_shift: bool
+
+
+def _check_shifts(config: EngineConfig, memory: _Memory) -> None:
+    for wanted, flag in (
+        (config.context_shift, "--context-shift"),
+        (config.cache_reuse, "--cache-reuse"),
+    ):
+        if wanted and not memory.can_shift:
+            raise LoadError(f"{flag}: the cells of this model's memory can't be moved")
 
 
 class _Batch:
@@ -460,8 +470,9 @@ def _make_context(model: Any, config: EngineConfig) -> Any:
     _set_rope(params, config)
     context = lib.llama_init_from_model(model, params)
     if not context:
+        n_ctx = config.n_ctx or lib.llama_model_n_ctx_train(model)
         lib.llama_model_free(model)
-        raise LoadError(f"llama.cpp can't make a context of {config.n_ctx} tokens")
+        raise LoadError(f"llama.cpp can't make a context of {n_ctx} tokens")
     return context
 
 

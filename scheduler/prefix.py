@@ -52,6 +52,8 @@ class CacheAbilities:
     """Drop the tail of a sequence, so that a partly matching prefix is of use."""
     can_copy: bool = True
     """Copy a prefix of one slot's cells to another."""
+    can_shift: bool = True
+    """Move cells to other positions; only where a tail can be dropped."""
 
 
 def place(
@@ -76,7 +78,8 @@ def place(
         return promise
     if _best(usable) >= own + MIN_COPY_GAIN:
         return _borrowed(free, slots, usable, abilities)
-    return _in_place(free, slots, usable, own, abilities)
+    wants_more = sequence.submit.min_reused_chunk > 0  # than the prefix, of what is behind it
+    return _in_place(free, slots, usable, own, abilities.can_copy and not wants_more)
 
 
 def _borrowed(
@@ -86,17 +89,18 @@ def _borrowed(
     source = max(usable, key=lambda holder: usable[holder])
     length = usable[source]
     if isinstance(source, Slot) and not abilities.can_copy:
-        return _in_place(free, slots, usable, max(usable.get(s, 0) for s in free), abilities)
+        own = max(usable.get(slot, 0) for slot in free)
+        return _in_place(free, slots, usable, own, may_spare=False)
     return Placement(_preferred(free, slots), length, source)
 
 
 def _in_place(
-    free: List[Slot], slots: List[Slot], usable: Shared, own: int, abilities: CacheAbilities
+    free: List[Slot], slots: List[Slot], usable: Shared, own: int, may_spare: bool
 ) -> Placement:
     """Run where the prefix is, unless that destroys more than it saves and there is space."""
     holders = [slot for slot in free if usable.get(slot, 0) == own]
     slot = _preferred(holders, slots)
-    if abilities.can_copy and own >= MIN_COPY_GAIN and slot.num_tokens - own > own:
+    if may_spare and own >= MIN_COPY_GAIN and slot.num_tokens - own > own:
         spare = [other for other in free if other is not slot and other.num_tokens <= own]
         if spare:
             return Placement(_preferred(spare, slots), own, slot)

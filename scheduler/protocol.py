@@ -58,6 +58,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     swa_full: bool = False
     context_shift: bool = False
     """Sequences may ask for their cells to be shifted; refused if the model's memory can't."""
+    cache_reuse: bool = False
+    """The same for the reuse of chunks."""
     load_mode: str = "auto"
     use_repack: bool = True
     """Rearrange weights at load for this CPU's matrix instructions."""
@@ -146,6 +148,9 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=
     """Tokens of the answer, `resumed` included; 0 computes the prompt and generates nothing."""
     context_shift: ContextShift | None = None
     """How to go on when the slot is full; None ends the answer there."""
+    min_reused_chunk: int = 0
+    """Cells of its slot that hold so many tokens of the prompt in a row, at other positions, are
+    moved and reused, which is an approximation; 0 reuses prefixes only."""
     constraint: Constraint | None = None
     cache_prompt: bool = True
     cache_salt: str = ""
@@ -327,6 +332,8 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What a saved sequence takes besides, however short: a recurrent model's state."""
     can_trim: bool
     """Whether the cache can drop a sequence's tail; recurrent models may not."""
+    can_shift: bool = False
+    """Whether cells can be moved to other positions."""
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from scheduler.budget import PrefillBudget
+from scheduler.chunk_reuse import Reuse, find_chunks
 from scheduler.host_cache import CachedPrefix, HostCache
 from scheduler.prefix import MIN_COPY_GAIN, CacheAbilities, Holder, Placement, Wait, place
 from scheduler.prefix_index import PrefixIndex
@@ -261,6 +262,7 @@ class Scheduler:
         slot, length, source = placement.slot, placement.length, placement.source
         if isinstance(source, CachedPrefix):
             self.host_cache.touch(source)  # before room is made for what the slot holds
+        moved_from = None
         is_lost = slot.num_tokens > length or source is not None
         drops = self._keep(slot, edits) if is_lost else []
         if isinstance(source, CachedPrefix):
@@ -268,13 +270,31 @@ class Scheduler:
         elif source is not None:
             edits.append(CopyPrefix(source.id, slot.id, length))
         elif slot.num_tokens > length:
-            edits.append(Trim(slot.id, length))
+            prefix, length = length, self._reuse(sequence, slot, length, edits)
+            moved_from = prefix if length > prefix else None
         edits += drops  # last, for the source may be among them
         slot.tokens, slot.num_tokens = sequence.tokens, length
-        slot.salt, slot.shifted_from = sequence.submit.cache_salt, None
+        slot.salt, slot.shifted_from = sequence.submit.cache_salt, moved_from
         slot.sequence, sequence.slot = sequence, slot
         sequence.num_cached_tokens = length
-        self.index.put(slot, list(sequence.tokens), slot.salt)
+        self.index.put(slot, sequence.tokens[:moved_from], slot.salt)
+
+    def _reuse(self, sequence: Sequence, slot: Slot, prefix: int, edits: list[CacheEdit]) -> int:
+        """Drop what the slot holds beyond the prefix, but for chunks that the request wants to
+        reuse; returns how many of its tokens have cells then."""
+        submit, able = sequence.submit, self.limits.abilities
+        wants_chunks = submit.min_reused_chunk > 0 and submit.cache_prompt
+        reuse = Reuse((), prefix)
+        if wants_chunks and able.can_trim and able.can_shift and slot.salt == submit.cache_salt:
+            held = slot.tokens[: slot.num_tokens]
+            reuse = find_chunks(held, sequence.tokens, prefix, submit.min_reused_chunk)
+        left = slot.num_tokens
+        for start, stop in reuse.gaps:
+            edits.append(Shift(slot.id, start, stop, left == slot.num_tokens))
+            left -= stop - start
+        if left > reuse.length:
+            edits.append(Trim(slot.id, reuse.length))
+        return reuse.length
 
     def _keep(self, slot: Slot, edits: list[CacheEdit]) -> list[Drop]:
         """Save what a slot holds before it is lost, unless host memory has it already; returns
@@ -334,10 +354,11 @@ class Scheduler:
         assert window is not None
         stop = min(window.keep + count, slot.num_tokens)
         if stop > window.keep:
-            edits.append(Shift(slot.id, window.keep, stop, slot.shifted_from is None))
+            own = slot.num_tokens if slot.shifted_from is None else slot.shifted_from
+            edits.append(Shift(slot.id, window.keep, stop, window.keep < own))
             slot.num_tokens -= stop - window.keep
-            slot.shifted_from = window.keep
-        self.index.put(slot, sequence.tokens[: window.keep], slot.salt)
+            slot.shifted_from = min(window.keep, own)
+        self.index.put(slot, slot.reusable_tokens[: window.keep], slot.salt)
 
     # --- the token budget ---
 

@@ -153,8 +153,8 @@ class Shift:
     slot: int
     start: int
     stop: int
-    is_first: bool
-    """Whether the cells may still be shared with other slots."""
+    may_be_shared: bool
+    """Whether other slots may have some of the cells too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ def engine_config(settings: ServeSettings, model_path: Path, log_level: str) -> 
         kv_offload=settings.kv_offload,
         swa_full=settings.swa_full,
         context_shift=settings.context_shift,
+        cache_reuse=settings.cache_reuse > 0,
         load_mode=settings.load_mode,
         use_repack=settings.repack,
         cache_ram_bytes=_cache_bytes(settings.cache_ram, usable_memory()),

@@ -29,6 +29,8 @@ class GenerationRequest:
     constraint: Constraint | None = None
     cache_prompt: bool = True
     cache_salt: str = ""
+    min_reused_chunk: int = 0
+    """Tokens in a row that are worth moving within the cache, an approximation; 0 is never."""
     priority: int = 0
     tenant: str = ""
     weight: float = 1.0

@@ -91,6 +91,7 @@ def _submit(request: GenerationRequest) -> Submit:
         constraint=request.constraint,
         cache_prompt=request.cache_prompt,
         cache_salt=request.cache_salt,
+        min_reused_chunk=request.min_reused_chunk,
         tenant=request.tenant,
         weight=request.weight,
         priority=request.priority,

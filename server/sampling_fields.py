@@ -203,6 +203,9 @@ class SamplingFields(BaseModel):
     ignore_eos: Flag | None = None
     id_slot: Annotated[Whole, Field(ge=-1)] = -1
     cache_prompt: Flag | None = None
+    n_cache_reuse: Count | None = None
+    """Shortest chunk, in tokens, to move within the slot's cache and reuse after an edit in the
+    prompt, which is an approximation; 0 reuses prefixes only."""
     cache_salt: Salt = ""
     """Cached prefixes are shared only among requests of the same salt."""
     priority: Annotated[Whole, Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY)] = 0
@@ -310,7 +313,7 @@ class SamplingFields(BaseModel):
         constraint: Constraint | None,
     ) -> GenerationRequest:
         """One sequence of this body. Raises `InvalidRequest` for a slot that doesn't exist and
-        for wishes about a context shift where there is none."""
+        for wishes about moving cells that can't be fulfilled."""
         settings = context.settings
         return GenerationRequest(
             prompt=tuple(prompt),
@@ -322,6 +325,7 @@ class SamplingFields(BaseModel):
             constraint=constraint,
             cache_prompt=settings.cache_prompt if self.cache_prompt is None else self.cache_prompt,
             cache_salt=self.cache_salt,
+            min_reused_chunk=self._resolved_reuse(context),
             priority=self.priority,
             slot=self._resolved_slot(context),
             report_progress=self.return_progress and self.stream,
@@ -355,6 +359,13 @@ class SamplingFields(BaseModel):
         keep = context.settings.keep if self.n_keep is None else self.n_keep
         has_bos = bool(prompt) and prompt[0] == context.tokenizer.bos
         return ContextShift(len(prompt) if keep < 0 else keep + has_bos, self.n_discard)
+
+    def _resolved_reuse(self, context: ServerContext) -> int:
+        if self.n_cache_reuse and not context.engine.model.can_shift:
+            message = "'n_cache_reuse' can't be used: this model's cells can't be moved"
+            raise InvalidRequest(message, param="n_cache_reuse")
+        default = context.settings.cache_reuse
+        return default if self.n_cache_reuse is None else self.n_cache_reuse
 
     def _resolved_slot(self, context: ServerContext) -> int | None:
         if self.id_slot == -1:

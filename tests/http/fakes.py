@@ -173,6 +173,7 @@ class FakeEngine:
             file_type="F16",
             system_info="",
             can_trim=True,
+            can_shift=True,
             cell_bytes=512,
         )
 

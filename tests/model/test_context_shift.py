@@ -47,7 +47,7 @@ def test_moved_cells_are_near_what_would_be_computed_there(backend: LlamaBackend
     window = [*TOKENS[:20], *TOKENS[50:]]
     plain = compute(backend, window, 0)
     compute(backend, TOKENS, 1, 0, 119)
-    backend.edit(Shift(1, 20, 50, is_first=True))
+    backend.edit(Shift(1, 20, 50, may_be_shared=True))
     shifted = compute(backend, window, 1, 89)
     compute(backend, window, 2, 0, 20)
     unmoved = compute(backend, [*window[:20], *TOKENS[119:]], 2, 20)
@@ -60,7 +60,7 @@ def test_a_shift_moves_nobody_else(backend: LlamaBackend) -> None:
     backend.edit(Trim(0, 100))
     backend.edit(CopyPrefix(0, 1, 100))
     backend.edit(CopyPrefix(0, 2, 100))
-    backend.edit(Shift(1, 10, 60, is_first=True))
+    backend.edit(Shift(1, 10, 60, may_be_shared=True))
     compute(backend, [*TOKENS[:10], *TOKENS[60:]], 1, 50)
     for slot in (0, 2):
         assert distance(compute(backend, TOKENS, slot, 100), expected) < 0.01
@@ -84,3 +84,17 @@ def test_before_the_slot_is_full_nothing_is_different(backend: LlamaBackend) -> 
 def test_any_wishes_keep_the_context_alive(backend: LlamaBackend, keep: int, discard: int) -> None:
     answer = Server(backend).answer(text_tokens(200), 80, context_shift=ContextShift(keep, discard))
     assert answer.reason in (FinishReason.MAX_TOKENS, FinishReason.STOP), answer.message
+
+
+def test_chunks_behind_an_edit_are_moved_and_near_what_would_be_computed(
+    backend: LlamaBackend,
+) -> None:
+    before = [*TOKENS[:40], *text_tokens(10, 3), *TOKENS[40:]]
+    server = Server(backend)
+    server.answer(before, 1, slot=0)
+    found = server.answer([*TOKENS, 7], 8, slot=0, min_reused_chunk=16)
+    assert (found.num_cached, len(found.tokens)) == (120, 8)
+    again = server.answer([*TOKENS, 7], 8, slot=1)
+    assert again.num_cached <= 40
+    plain = Server(backend).answer([*TOKENS, 7], 8)
+    assert again.tokens == plain.tokens

@@ -63,7 +63,7 @@ def alone(
 
 
 def test_what_it_can_do_is_found_out_at_start(backend: LlamaBackend, kind: str) -> None:
-    assert backend.abilities == CacheAbilities(can_trim=False, can_copy=False)
+    assert backend.abilities == CacheAbilities(can_trim=False, can_copy=False, can_shift=False)
     assert not backend.info.can_trim
     assert backend.info.n_vocab == N_VOCAB
     if kind == "recurrent":

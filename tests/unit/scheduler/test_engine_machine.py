@@ -62,6 +62,11 @@ prompts = st.builds(
     st.integers(0, 1),
     st.integers(1, 30),
     st.integers(0, 2),
+) | st.builds(
+    lambda begin, gap, end: [*prompt(begin), *prompt(begin + gap + end)[begin + gap :], 5],
+    st.sampled_from([0, 10, 40]),
+    st.integers(0, 30),
+    st.sampled_from([10, 60, 100]),
 )
 fields = st.fixed_dictionaries(
     {
@@ -72,6 +77,7 @@ fields = st.fixed_dictionaries(
         "tenant": st.sampled_from(["a", "b"]),
         "priority": st.sampled_from([0, 0, 1]),
         "report_progress": st.booleans(),
+        "min_reused_chunk": st.sampled_from([0, 1, 5, 40]),
     }
 )
 

@@ -193,6 +193,13 @@ def test_a_context_shift_keeps_the_bos_besides() -> None:
     assert found.context_shift == ContextShift(4, 0)
 
 
+def test_chunks_are_reused_where_somebody_asks_for_it() -> None:
+    assert request().min_reused_chunk == 0
+    assert request(n_cache_reuse=64).min_reused_chunk == 64
+    assert request(ServeSettings(cache_reuse=32)).min_reused_chunk == 32
+    assert request(ServeSettings(cache_reuse=32), n_cache_reuse=0).min_reused_chunk == 0
+
+
 @pytest.mark.parametrize(
     ("samplers", "top_k"),
     [(["infill"], 40), (["infill", "top_k"], 40), (["top_k", "infill"], 0), ("ki", 2000)],
