@@ -67,9 +67,16 @@ class Server:
         return "".join(self.log)
 
     def wait_ready(self) -> None:
-        """Wait until the model is loaded."""
+        """Wait until the model is loaded and connections are taken, which may come in any order."""
         wait_until(lambda: "ready: " in self.text or self.process.poll() is not None)
         assert "ready: " in self.text, self.text
+        wait_until(self._answers)
+
+    def _answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/livez").status_code == 200
+        except httpx.ConnectError:
+            return False
 
     @property
     def url(self) -> str:
