@@ -15,6 +15,8 @@ from config.option import Group, Option, Spelling
 from config.samplers import DEFAULT_ORDER, NAMES, names_from_codes, to_samplers
 
 DEFAULT_PARALLEL = 4
+MIN_REUSED_CHUNK = 16
+"""Moving a chunk is a pass over a slot's cells, so shorter ones cost more than they save."""
 
 Switch = Annotated[bool, BeforeValidator(words.to_switch)]
 OnOffAuto = Annotated[Literal["auto", "on", "off"], BeforeValidator(words.to_on_off_auto)]
@@ -29,6 +31,12 @@ def _slots(value: int) -> int:
     if value == 0:
         raise ValueError("must be at least 1, or -1 for the default")
     return DEFAULT_PARALLEL if value == -1 else value
+
+
+def _chunk(value: int) -> int:
+    if 0 < value < MIN_REUSED_CHUNK:
+        raise ValueError(f"must be 0 or at least {MIN_REUSED_CHUNK}")
+    return value
 
 
 def _prefix(value: str) -> str:
@@ -385,11 +393,13 @@ class ServeSettings(BaseModel):
     cache_reuse: Annotated[
         Whole,
         Field(ge=0),
+        AfterValidator(_chunk),
         Option(
             ("--cache-reuse",),
             Group.CONTEXT,
             "after an edit in a prompt, move what its slot holds behind the edit and reuse it, in "
-            "chunks of at least N tokens: faster, but an approximation; 0 reuses prefixes only",
+            "chunks of at least N tokens (16 or more): faster, but an approximation; 0 reuses "
+            "prefixes only",
             metavar="N",
         ),
     ] = 0

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 
 from scheduler.prefix_index import common_prefix_length
 
+BLOCK = 16
+"""Tokens that are compared at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reuse:
@@ -27,20 +30,31 @@ def find_chunks(held: list[int], tokens: list[int], prefix: int, shortest: int) 
     """Chunks of at least `shortest` tokens that `held` has in the order of `tokens`.
 
     The first `prefix` tokens are equal; the last of `tokens` is never reused, because its logits
-    are needed.
+    are needed. The time is linear: where a text repeats itself a chunk may be missed.
     """
-    held = list(held)
     gaps: list[tuple[int, int]] = []
-    done = at = prefix
     limit = len(tokens) - 1
-    while at + shortest <= len(held) and done + shortest <= limit:
-        if held[at : at + shortest] != tokens[done : done + shortest]:
-            at += 1
+    done = cell = at = prefix  # `cell` becomes position `done`, `at` is what is looked at
+    while at < len(held) and done + shortest <= limit:
+        run = _run(held, at, tokens, done) if held[at] == tokens[done] else 0
+        if run < shortest:
+            at += run if run >= BLOCK else 1
             continue
-        if at > done:
-            gaps.append((done, at))
-            del held[done:at]
-        rest, wanted = held[done:], tokens[done:limit]
-        done += common_prefix_length(wanted, rest, min(len(wanted), len(rest)))
-        at = done
+        if at > cell:
+            gaps.append((done, done + at - cell))
+        run = min(run, limit - done)
+        done += run
+        cell = at = at + run
     return Reuse(tuple(gaps), done)
+
+
+def _run(held: list[int], at: int, tokens: list[int], done: int) -> int:
+    """How many tokens are equal from there on."""
+    count = 0
+    while True:
+        a = held[at + count : at + count + BLOCK]
+        b = tokens[done + count : done + count + BLOCK]
+        equal = common_prefix_length(a, b, min(len(a), len(b)))
+        count += equal
+        if equal < BLOCK:
+            return count

@@ -306,6 +306,7 @@ class LlamaBackend:
         # Cells that slid out of a window can't come back when the tail is dropped.
         can_trim = able and not slides
         can_shift = can_trim and bool(lib.llama_memory_can_shift(self._memory))
+        can_shift = can_shift and _can_turn_keys(self._model, self._config)
         cell_bytes = sizes[1] - sizes[0]
         return _Memory(cell_bytes, sizes[0] - cell_bytes, can_trim, can_shift)
 
@@ -344,13 +345,38 @@ class _Memory:
     can_shift: bool
 
 
+def _can_turn_keys(model: Any, config: EngineConfig) -> bool:
+    """Whether keys can be turned to other positions; where they can't llama.cpp says that they
+    can, and the process dies in the attempt. Quantized ones are only turned right in the layout
+    that it uses for heads of a multiple of 64."""
+    if config.cache_type_k in ("f32", "f16"):
+        return True
+    if config.cache_type_k == "bf16" or _metadata(model, "attention.kv_lora_rank"):
+        return False
+    sizes = [_metadata(model, f"attention.key_length{suffix}") for suffix in ("", "_swa")]
+    head = lib.llama_model_n_embd(model) // max(lib.llama_model_n_head(model), 1)
+    return all(int(size) % 64 == 0 for size in (sizes[0] or head, sizes[1] or 0))
+
+
+def _metadata(model: Any, key: str) -> str:
+    """A value of the model's architecture, or nothing."""
+    buffer = ctypes.create_string_buffer(128)
+    lib.llama_model_meta_val_str(model, b"general.architecture", buffer, len(buffer))
+    name = buffer.value + b"." + key.encode()
+    found = lib.llama_model_meta_val_str(model, name, buffer, len(buffer)) >= 0
+    return buffer.value.decode(errors="replace") if found else ""
+
+
 def _check_shifts(config: EngineConfig, memory: _Memory) -> None:
     for wanted, flag in (
         (config.context_shift, "--context-shift"),
         (config.cache_reuse, "--cache-reuse"),
     ):
         if wanted and not memory.can_shift:
-            raise LoadError(f"{flag}: the cells of this model's memory can't be moved")
+            raise LoadError(
+                f"{flag}: cells of this model's memory can't be moved with --cache-type-k "
+                f"{config.cache_type_k}"
+            )
 
 
 class _Batch:

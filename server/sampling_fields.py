@@ -28,6 +28,7 @@ from pydantic import (
 
 from config import ServeSettings
 from config.samplers import names_from_codes, to_samplers
+from config.settings import MIN_REUSED_CHUNK
 from grammars import compiler
 from grammars.constraint import Constraint
 from grammars.errors import GrammarError
@@ -63,6 +64,12 @@ def _without_nul(value: str) -> str:
     """The server marks salts of its own with this character."""
     if "\0" in value:
         raise ValueError("must not contain the character U+0000")
+    return value
+
+
+def _chunk(value: int) -> int:
+    if 0 < value < MIN_REUSED_CHUNK:
+        raise ValueError(f"must be 0 or at least {MIN_REUSED_CHUNK}")
     return value
 
 
@@ -203,7 +210,7 @@ class SamplingFields(BaseModel):
     ignore_eos: Flag | None = None
     id_slot: Annotated[Whole, Field(ge=-1)] = -1
     cache_prompt: Flag | None = None
-    n_cache_reuse: Count | None = None
+    n_cache_reuse: Annotated[Count, AfterValidator(_chunk)] | None = None
     """Shortest chunk, in tokens, to move within the slot's cache and reuse after an edit in the
     prompt, which is an approximation; 0 reuses prefixes only."""
     cache_salt: Salt = ""

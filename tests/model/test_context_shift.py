@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from scheduler.llama import LlamaBackend
+from scheduler.backend import LoadError
+from scheduler.llama import CACHE_TYPES, LlamaBackend
 from scheduler.protocol import ContextShift, FinishReason
 from scheduler.sequence import CopyPrefix, Shift, Trim
 from tests.model.backends import N_CTX_SLOT, compute, make_backend, softmax, text_tokens
 from tests.model.engines import Server
+from tests.model.tiny_models import single_layer
 
 LAYOUTS: dict[str, dict[str, Any]] = {
     "partitioned": {},
@@ -42,16 +45,38 @@ def distance(a: Any, b: Any) -> float:
     return float(np.abs(softmax(a) - softmax(b)).sum() / 2)
 
 
-def test_moved_cells_are_near_what_would_be_computed_there(backend: LlamaBackend) -> None:
-    """Keys are turned to their new positions; what they had seen before stays in them."""
-    window = [*TOKENS[:20], *TOKENS[50:]]
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_moved_cells_are_what_would_be_computed_there(layout: str, tmp_path: Path) -> None:
+    """In a model of one layer cells depend on nothing before them, so moving them is exact."""
+    path = tmp_path / "single.gguf"
+    single_layer(path)
+    backend = make_backend(model_path=str(path), context_shift=True, **LAYOUTS[layout])
+    tokens = [3 + (31 * index + index * index // 5) % 256 for index in range(120)]
+    window = [*tokens[:20], *tokens[50:]]
     plain = compute(backend, window, 0)
-    compute(backend, TOKENS, 1, 0, 119)
+    compute(backend, tokens, 1, 0, 119)
     backend.edit(Shift(1, 20, 50, may_be_shared=True))
     shifted = compute(backend, window, 1, 89)
-    compute(backend, window, 2, 0, 20)
-    unmoved = compute(backend, [*window[:20], *TOKENS[119:]], 2, 20)
-    assert 0 < distance(shifted, plain) < 0.5 * distance(unmoved, plain)
+    compute(backend, tokens, 3, 0, 20)
+    without = compute(backend, [*tokens[:20], tokens[119]], 3, 20)
+    assert distance(shifted, plain) < 0.1 * distance(without, plain)
+    backend.close()
+
+
+@pytest.mark.parametrize("cache_type", CACHE_TYPES)
+def test_where_llama_cpp_would_die_of_a_shift_it_is_refused(
+    cache_type: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "single.gguf"
+    single_layer(path, head=32)
+    if cache_type in ("f32", "f16"):
+        make_backend(model_path=str(path), context_shift=True, cache_type_k=cache_type).close()
+        return
+    with pytest.raises(LoadError, match=f"can't be moved with --cache-type-k {cache_type}"):
+        make_backend(model_path=str(path), context_shift=True, cache_type_k=cache_type)
+    backend = make_backend(model_path=str(path), cache_type_k=cache_type)
+    assert not backend.abilities.can_shift
+    backend.close()
 
 
 def test_a_shift_moves_nobody_else(backend: LlamaBackend) -> None:

@@ -32,8 +32,9 @@ DT_RANK = 8
 class _Writer:
     """A GGUF file in the making; weights are random, and the same for the same seed."""
 
-    def __init__(self, path: Path, arch: str) -> None:
+    def __init__(self, path: Path, arch: str, n_layers: int = N_LAYERS) -> None:
         self.gguf = gguf.GGUFWriter(str(path), arch)
+        self.gguf.add_block_count(n_layers)
         self._random = np.random.default_rng(7)
         self._write_metadata()
         self._write_vocabulary()
@@ -60,7 +61,6 @@ class _Writer:
         self.gguf.add_context_length(N_CTX_TRAIN)
         self.gguf.add_embedding_length(N_EMBD)
         self.gguf.add_feed_forward_length(N_FF)
-        self.gguf.add_block_count(N_LAYERS)
         self.gguf.add_layer_norm_rms_eps(1e-5)
 
     def _write_vocabulary(self) -> None:
@@ -126,6 +126,18 @@ def sliding(path: Path) -> None:
         _feed_forward(writer, layer)
         for name in ("post_attention_norm", "post_ffw_norm"):
             writer.ones(f"blk.{layer}.{name}.weight", N_EMBD)
+    writer.finish()
+
+
+def single_layer(path: Path, head: int = N_EMBD) -> None:
+    """Llama with one layer, so that a cell depends on its own token and position only."""
+    writer = _Writer(path, "llama", n_layers=1)
+    writer.gguf.add_head_count(N_EMBD // head)
+    writer.gguf.add_head_count_kv(N_EMBD // head)
+    writer.gguf.add_rope_dimension_count(head)
+    writer.ones("blk.0.attn_norm.weight", N_EMBD)
+    _attention(writer, 0)
+    _feed_forward(writer, 0)
     writer.finish()
 
 

@@ -233,6 +233,7 @@ def test_the_micro_batch_follows_a_smaller_batch() -> None:
         ("--api-keys-toml /no/such", "--api-keys-toml: /no/such is not a file"),
         ("-ub 4096", "-ub must be at most --batch-size (2048), got 4096"),
         ("-c 3 -np 4", "-c must be at least the number of slots (4), got 3"),
+        ("--cache-reuse 5", "--cache-reuse must be 0 or at least 16, got 5"),
         ("--samplers infill;top_k", "--samplers may have infill only after top_k"),
         ("-ctv q8_0 -fa off", "-ctv q8_0 needs flash attention, which -fa turns off"),
         ("--cache-disk /tmp/x -cram 0", "--cache-disk needs host memory, which -cram 0 turns off"),

@@ -193,6 +193,12 @@ def test_a_context_shift_keeps_the_bos_besides() -> None:
     assert found.context_shift == ContextShift(4, 0)
 
 
+def test_short_chunks_are_refused() -> None:
+    with pytest.raises(InvalidRequest, match="must be 0 or at least 16") as caught:
+        parse(n_cache_reuse=15)
+    assert caught.value.param == "n_cache_reuse"
+
+
 def test_chunks_are_reused_where_somebody_asks_for_it() -> None:
     assert request().min_reused_chunk == 0
     assert request(n_cache_reuse=64).min_reused_chunk == 64
