@@ -59,7 +59,9 @@ class PrefillBudget:
     """Sizes prefill so that a step takes about `itl_target` seconds, or twice what decoding alone
     takes if that is more: below that the prompts would pay more than the answers gain.
 
-    Until it has seen prefill it allows `initial` tokens.
+    Where more sequences wait for their first token than for their next one, they get as many
+    times longer: a pause for one stream is better than many prompts computed in slices. Until
+    it has seen prefill it allows `initial` tokens.
     """
 
     def __init__(self, itl_target: float, n_batch: int, initial: int = 256) -> None:
@@ -69,14 +71,18 @@ class PrefillBudget:
         self._decode_seconds = 0.0
         self._cost = PrefillCost()
 
-    def tokens(self, num_decoding: int) -> int:
-        """Prompt tokens for the next step, which also has `num_decoding` tokens of answers."""
+    def tokens(self, num_decoding: int, urgency: float = 1.0) -> int:
+        """Prompt tokens for the next step, which also has `num_decoding` tokens of answers.
+
+        `urgency` is how many sequences wait for their first token, for each that has one.
+        """
         room = self._n_batch - num_decoding
         if num_decoding == 0:
             return room
+        patience = max(urgency, 1.0)
         if not self._cost.is_known:
-            return min(self._initial, room)
-        spare = max(self._target - self._decode_seconds, self._decode_seconds)
+            return min(int(self._initial * patience), room)
+        spare = max(self._target - self._decode_seconds, self._decode_seconds) * patience
         return min(room, max(MIN_CHUNK, self._cost.tokens(spare)))
 
     def observe(self, num_decode: int, num_prefill: int, seconds: float) -> None:

@@ -377,7 +377,8 @@ class Scheduler:
         for sequence in decoding:
             shares[sequence] = min(sequence.num_uncomputed_tokens, 1 + room)
             room -= shares[sequence] - 1
-        left = self.budget.tokens(sum(shares.values()))
+        urgency = len(prefilling) / max(len(decoding), 1)
+        left = self.budget.tokens(sum(shares.values()), urgency)
         wanted = {sequence: _wanted(sequence, meetings) for sequence in prefilling}
         prefilling.sort(key=lambda sequence: wanted[sequence])
         for index, sequence in enumerate(prefilling):

@@ -64,7 +64,7 @@ def test_a_stream_that_runs_at_two_deaths_is_given_up_and_the_server_goes_on(
     assert stream.error["code"] == 500
     assert not stream.is_whole
     wait_until(server.is_ready)
-    after = Stream(server, PROMPTS[0], n_predict=5)
+    after = Stream(server, PROMPTS[0], n_predict=5, ignore_eos=True)
     assert after.join()
     assert after.is_whole
 

@@ -79,3 +79,9 @@ def test_whatever_was_seen_the_batch_holds_and_prompts_move(
     for num_decode, num_prefill, duration in steps:
         budget.observe(num_decode, num_prefill, duration)
     assert 1 <= budget.tokens(num_decoding) <= 64 - num_decoding
+
+
+def test_many_prompts_need_not_wait_for_few_streams() -> None:
+    budget = taught(target=0.1)
+    assert budget.tokens(1, urgency=3.0) == 3 * budget.tokens(1)
+    assert budget.tokens(8, urgency=0.1) == budget.tokens(8)

@@ -176,9 +176,9 @@ class TestRestart:
         assert sum(isinstance(event, Prefilled) for event in events) == 1
 
     async def test_one_that_runs_at_every_death_is_given_up(self, pair: Pair) -> None:
+        pair.gate.allow(0)
         suspect = pair.client.submit(make_submit(max_tokens=-1))
         for _ in range(2):
-            pair.gate.allow(0)
             pair.gate.allow(1)
             await wait_until(lambda: suspect.is_running)
             await pair.kill_engine()
@@ -188,6 +188,7 @@ class TestRestart:
         assert pair.client.streams == {}
 
     async def test_one_that_was_not_running_at_a_death_is_no_suspect(self, pair: Pair) -> None:
+        pair.gate.allow(1)
         stream = pair.client.submit(make_submit(max_tokens=-1))
         await wait_until(lambda: stream.is_running)
         for _ in range(3):
