@@ -34,6 +34,12 @@ class Case:
             reply = reply.split("</think>\n\n", 1)[1]
         return CHECKS.get(self.row, _same_text)(self.expected, reply)
 
+    def has_valid_shape(self, reply: str) -> bool:
+        """Whether `reply` is JSON with the fields asked for, each of its type, as a schema made
+        of the expected answer demands."""
+        expected, given = json.loads(self.expected), _parsed(reply.split("</think>\n\n")[-1])
+        return isinstance(given, dict) and _types(given) == _types(expected)
+
 
 def cases(conversations: int, first: int = 0) -> Iterator[Case]:
     """The cases of so many held-out conversations."""
@@ -68,6 +74,12 @@ def _same_text(expected: str, reply: str) -> bool:
 
 def _same_json(expected: str, reply: str) -> bool:
     return bool(json.loads(expected) == _parsed(reply))
+
+
+def _types(fields: dict[str, Any]) -> dict[str, str]:
+    numbers = {"int": "number", "float": "number"}
+    names = {key: type(value).__name__ for key, value in fields.items()}
+    return {key: numbers.get(name, name) for key, name in names.items()}
 
 
 def _same_calls(expected: str, reply: str) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from models.train.corpus.mixture import conversation
+from models.train.corpus.mixture import SKILLS, conversation
 from models.train.corpus.split import Split
 from models.train.render import render
 from models.train.vocabulary import END_OF_TEXT
@@ -28,13 +28,15 @@ SHORT_ROW, LONG_ROW = 512, 4096
 Encoded = tuple[list[int], list[int]]
 
 
-def encode_chunk(first: int, *, path: Path, seed: int, long: bool) -> list[Encoded]:
+def encode_chunk(
+    first: int, *, path: Path, seed: int, long: bool, boost: tuple[str, ...]
+) -> list[Encoded]:
     """Conversations `first` to `first + CHUNK`, each as (tokens, trained)."""
     tokenizer = Tokenizer.from_file(str(path))
     end = tokenizer.token_to_id(END_OF_TEXT)
     encoded: list[Encoded] = []
     for index in range(first, first + CHUNK):
-        pieces = render(conversation(seed, index, Split.TRAIN, long=long))
+        pieces = render(conversation(seed, index, Split.TRAIN, long=long, boost=boost))
         ids: list[int] = []
         trained: list[int] = []
         # Pieces are encoded one by one, as a server encodes the prompt without the answer.
@@ -79,12 +81,14 @@ class RowPacker:
         return tokens, flags
 
 
-def write_corpus(folder: Path, path: Path, seed: int, tokens: int, *, long: bool) -> str:
+def write_corpus(
+    folder: Path, path: Path, seed: int, tokens: int, *, long: bool, boost: tuple[str, ...]
+) -> str:
     """Write rows of about `tokens` tokens into `folder`; return a summary."""
     folder.mkdir(parents=True, exist_ok=True)
     end = Tokenizer.from_file(str(path)).token_to_id(END_OF_TEXT)
     packer = RowPacker(LONG_ROW if long else SHORT_ROW, end)
-    encode = partial(encode_chunk, path=path, seed=seed, long=long)
+    encode = partial(encode_chunk, path=path, seed=seed, long=long, boost=boost)
     first = written = trained = 0
     with (
         (folder / "tokens.bin").open("wb") as token_file,
@@ -112,9 +116,16 @@ def main() -> None:
     parser.add_argument("--long-tokens", type=int, default=3_000_000)
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument(
+        "--boost", nargs="*", default=[], choices=list(SKILLS), help="skills to practise most"
+    )
     args = parser.parse_args()
+    boost = tuple(args.boost)
     for name, tokens, long in (("short", args.tokens, False), ("long", args.long_tokens, True)):
-        print(name, write_corpus(args.output / name, args.tokenizer, args.seed, tokens, long=long))
+        summary = write_corpus(
+            args.output / name, args.tokenizer, args.seed, tokens, long=long, boost=boost
+        )
+        print(name, summary)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,9 @@ from models.train.cases import Case, cases
 from models.train.greedy import GreedyModel, accepted_drafts
 
 
+SCHEMA_ROW = "extraction, valid for its schema"
+
+
 @dataclass
 class Scores:
     """Counts by row of the table, and the cases that went wrong."""
@@ -55,6 +58,9 @@ def score(target: GreedyModel, chosen: Iterable[Case], draft: GreedyModel | None
         generated = target.generate(case.prompt)
         reply = target.text([token for token in generated if token != target.end])
         scores.asked[row] += 1
+        if row == "extraction":
+            scores.asked[SCHEMA_ROW] += 1
+            scores.right[SCHEMA_ROW] += case.has_valid_shape(reply)
         if case.passed(reply):
             scores.right[row] += 1
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from models.train.corpus.arithmetic import arithmetic_turn
 from models.train.corpus.calendar import calendar_turn
@@ -34,15 +34,21 @@ SKILLS: dict[str, tuple[Generator, float]] = {
     "story": (story_turn, 1),
 }
 _GENERATORS = [generator for generator, _ in SKILLS.values()]
-_SHARES = [share for _, share in SKILLS.values()]
 
 TOOLS_SHARE = 0.22
 THINKING_SHARE = 0.12
 MEMORY_SHARE = 0.04
 
 
-def conversation(seed: int, index: int, split: Split, *, long: bool = False) -> Conversation:
-    """Conversation `index` of the corpus `seed`; it depends on nothing else.
+BOOST = 4
+"""How many times as often a boosted skill is asked for."""
+
+
+def conversation(
+    seed: int, index: int, split: Split, *, long: bool = False, boost: Collection[str] = ()
+) -> Conversation:
+    """Conversation `index` of the corpus `seed`; it depends on nothing else but `boost`, the
+    skills that a last phase of training should practise.
 
     A `long` one has dozens of turns or a very long system prompt.
     """
@@ -56,7 +62,8 @@ def conversation(seed: int, index: int, split: Split, *, long: bool = False) -> 
         if declared and rng.random() < 0.75:
             turns.append(tool_turn(rng, split, declared))
         else:
-            turns.append(_plain_turn(rng, split, [tool.kind.names[0] for tool in declared]))
+            kinds = [tool.kind.names[0] for tool in declared]
+            turns.append(_plain_turn(rng, split, kinds, boost))
     if rng.random() < MEMORY_SHARE:
         turns = _with_naming(rng, split, turns)
     return Conversation(
@@ -74,10 +81,11 @@ def _turn_count(rng: random.Random, long: bool) -> int:
     return 1 if roll < 0.55 else rng.randint(2, 4) if roll < 0.93 else rng.randint(5, 8)
 
 
-def _plain_turn(rng: random.Random, split: Split, kinds: list[str]) -> Turn:
+def _plain_turn(rng: random.Random, split: Split, kinds: list[str], boost: Collection[str]) -> Turn:
     """A turn that needs no tool, even where tools are declared."""
+    shares = [share * BOOST if name in boost else share for name, (_, share) in SKILLS.items()]
     while True:
-        turn = rng.choices(_GENERATORS, _SHARES)[0](rng, split)
+        turn = rng.choices(_GENERATORS, shares)[0](rng, split)
         # With a matching tool declared, these questions would have to be calls.
         if (
             not kinds
