@@ -12,7 +12,6 @@ from pathlib import Path
 from models.train.cases import Case, cases
 from models.train.greedy import GreedyModel, accepted_drafts
 
-
 SCHEMA_ROW = "extraction, valid for its schema"
 
 
