@@ -134,8 +134,9 @@ class Runtime:
             self._http.should_exit = True
             return
         logger.info(
-            "ready: %s, %.1f M parameters, %d slots of %d tokens",
-            model.description,
+            "ready: %s (%s), %.1f M parameters, %d slots of %d tokens",
+            self._context.model_name,
+            model.file_type,
             model.n_params / 1e6,
             model.n_slots,
             model.n_ctx_slot,
