@@ -12,7 +12,7 @@ import pytest
 
 from scheduler.backend import LoadError
 from scheduler.llama import CACHE_TYPES, LlamaBackend
-from scheduler.protocol import ContextShift, FinishReason
+from scheduler.protocol import ContextShift, FinishReason, SamplingParams
 from scheduler.sequence import CopyPrefix, Shift, Trim
 from tests.model.backends import N_CTX_SLOT, compute, make_backend, softmax, text_tokens
 from tests.model.engines import Server
@@ -94,10 +94,15 @@ def test_a_shift_moves_nobody_else(backend: LlamaBackend) -> None:
 def test_answers_go_on_side_by_side_and_end_when_they_should(backend: LlamaBackend) -> None:
     prompts = [text_tokens(60 + 20 * family, family) for family in range(4)]
     server = Server(backend)
-    found = server.answers(prompts, 3 * N_CTX_SLOT, context_shift=ContextShift(10, 0))
+    never_ending = SamplingParams(
+        temperature=0.0, logit_bias=tuple((token, -np.inf) for token in backend.end_tokens)
+    )
+    found = server.answers(
+        prompts, 3 * N_CTX_SLOT, context_shift=ContextShift(10, 0), sampling=never_ending
+    )
     for answer in found:
-        assert answer.reason in (FinishReason.MAX_TOKENS, FinishReason.STOP), answer.message
-    assert max(len(answer.tokens) for answer in found) > N_CTX_SLOT
+        assert answer.reason is FinishReason.MAX_TOKENS, answer.message
+        assert len(answer.tokens) == 3 * N_CTX_SLOT
 
 
 def test_before_the_slot_is_full_nothing_is_different(backend: LlamaBackend) -> None:
