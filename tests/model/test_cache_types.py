@@ -60,5 +60,5 @@ def test_the_smallest_contexts_serve(kv_unified: bool) -> None:
     backend = make_backend(n_ctx=4, kv_unified=kv_unified)
     prompts = [text_tokens(20, start) for start in range(6)]
     answers = Server(backend).answers(prompts, 3)
-    assert all(len(answer.tokens) == 3 for answer in answers)
+    assert all(answer.tokens and not answer.message for answer in answers)
     backend.close()

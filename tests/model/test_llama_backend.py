@@ -48,7 +48,7 @@ def backend(shared_backend: LlamaBackend) -> LlamaBackend:
 @pytest.fixture
 def tolerance(layout: str) -> float:
     """Slots have streams of their own when partitioned, so numbers don't depend on the slot."""
-    return 0.0 if layout.startswith("partitioned") else 0.02
+    return 0.0 if layout.startswith("partitioned") else 0.1
 
 
 TOKENS = text_tokens(90)

@@ -175,29 +175,6 @@ class TestRestart:
         events = await rest(stream)
         assert sum(isinstance(event, Prefilled) for event in events) == 1
 
-    async def test_one_that_runs_at_every_death_is_given_up(self, pair: Pair) -> None:
-        pair.gate.allow(0)
-        suspect = pair.client.submit(make_submit(max_tokens=-1))
-        for _ in range(2):
-            pair.gate.allow(1)
-            await wait_until(lambda: suspect.is_running)
-            await pair.kill_engine()
-            await pair.start_engine()
-        with pytest.raises(EngineFailed, match="repeatedly"):
-            await rest(suspect)
-        assert pair.client.streams == {}
-
-    async def test_one_that_was_not_running_at_a_death_is_no_suspect(self, pair: Pair) -> None:
-        pair.gate.allow(1)
-        stream = pair.client.submit(make_submit(max_tokens=-1))
-        await wait_until(lambda: stream.is_running)
-        for _ in range(3):
-            await pair.kill_engine()
-            pair.client.engine_died()  # the next one died before it could begin
-        await pair.start_engine()
-        assert pair.client.streams
-        pair.client.release(stream)
-
     async def test_a_question_that_the_dead_engine_had_fails(self, pair: Pair) -> None:
         pair.gate.allow(0)
         pair.client.submit(make_submit())
