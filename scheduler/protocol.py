@@ -33,6 +33,29 @@ DEFAULT_SAMPLERS = (
 )
 
 
+class DraftConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How to load a draft model; its context has as many slots and cells as the model's own."""
+
+    model_path: str
+    n_threads: int = 0
+    """Threads for drafting; 0 takes the model's own."""
+    n_threads_batch: int = 0
+    n_gpu_layers: int = -1
+    cache_type_k: str = "f16"
+    cache_type_v: str = "f16"
+
+
+class LookupConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How far back tokens must repeat before what followed them is proposed again."""
+
+    simple_size: int = 12
+    """Tokens at the end of a sequence that must stand in it once more (`ngram-simple`)."""
+    simple_min_hits: int = 1
+    """How often they must stand there."""
+    shared_size: int = 24
+    """The same for the memory that all sequences of a salt share (`ngram-mod`)."""
+
+
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How to load the model and lay out its context. Names and units are llama.cpp's."""
 
@@ -80,6 +103,15 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     cache_disk_bytes: int = 0
     itl_target_ms: float = 100.0
     """Milliseconds between tokens that running streams should see while others prefill."""
+    draft: DraftConfig | None = None
+    """A small model that guesses ahead (`draft-simple`)."""
+    lookup: LookupConfig = LookupConfig()
+    max_draft_tokens: int = 0
+    """The most that any request may have guessed at once; 0 is no speculation."""
+    measure_costs: bool = True
+    """Time steps by their number of rows before the first request, unless a file has it."""
+    cost_folder: str = ""
+    """Where such measurements are kept; "" keeps none."""
     log_level: str = "INFO"
     log_json: bool = False
 
@@ -130,6 +162,33 @@ class ContextShift(msgspec.Struct, frozen=True, array_like=True):
     """Tokens after those to discard each time; 0 is half of them."""
 
 
+class DraftMethod(enum.StrEnum):
+    """Who guesses the next tokens; the names are llama-server's."""
+
+    LOOKUP = "ngram-simple"
+    """What followed the last tokens where they stood before in the same sequence."""
+    SHARED_LOOKUP = "ngram-mod"
+    """What followed them in any sequence of the same salt."""
+    MODEL = "draft-simple"
+    """The draft model."""
+
+
+class Speculation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How one sequence's tokens are guessed ahead, to be verified several at once.
+
+    The engine drafts as far as its measurements say that it pays; these are the bounds.
+    """
+
+    methods: tuple[DraftMethod, ...]
+    """Asked in this order; the first that has a guess is taken."""
+    n_max: int
+    """Tokens of a draft."""
+    n_min: int = 0
+    """Shorter drafts are thrown away."""
+    p_min: float = 0.0
+    """The draft model stops before a token that it gives less probability than this."""
+
+
 class Load(msgspec.Struct, frozen=True, tag=True):
     """The first command: load the model. The engine answers `Ready` or `LoadFailed`."""
 
@@ -164,6 +223,8 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=
     priority: int = 0
     """Higher ones go first, whoever waits."""
     report_progress: bool = False
+    speculation: Speculation | None = None
+    """None computes one token at a time."""
 
 
 class Abort(msgspec.Struct, frozen=True, tag=True):
@@ -251,6 +312,10 @@ class Generated(msgspec.Struct, frozen=True, tag=True, array_like=True):
     request_id: int
     tokens: list[int]
     logprobs: list[TokenLogprobs]
+    num_draft_tokens: int = 0
+    """Tokens that were guessed for this step, right or wrong."""
+    num_accepted_tokens: int = 0
+    """Those of them that were right: they are among `tokens`."""
 
 
 class Finished(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -302,6 +367,15 @@ class StepStats(msgspec.Struct, frozen=True, array_like=True):
     """Those of them that it had."""
     mask_seconds: float = 0.0
     """Computing masks of constraints, beside `decode_seconds` rather than after it."""
+    draft_seconds: float = 0.0
+    """Guessing tokens ahead, before `decode_seconds`."""
+    num_draft_tokens: int = 0
+    """Rows among `num_decode_tokens` that verified a guess."""
+    accepted_by_position: list[int] = []
+    """How many drafts were right at their first token, at their first two, and so on."""
+    num_drafts: int = 0
+    step_seconds: dict[int, float] = {}
+    """Seconds that a step of so many rows takes, as measured; sent once in a while."""
 
 
 class StepOutputs(msgspec.Struct, frozen=True, tag=True):
