@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from scheduler.cache_scope import CacheScope
 from scheduler.fingerprint import Fingerprint
 from scheduler.prefix_file import (
     PARTIAL,
@@ -57,24 +58,24 @@ class DiskCache:
                 max_bytes -= size
                 yield prefix
 
-    def touch(self, tokens: list[int], salt: str, used: float) -> bool:
+    def touch(self, tokens: list[int], scope: CacheScope, used: float) -> bool:
         """Whether the prefix is here already; if so, it was of use at `used`, in seconds of Unix
         time."""
         try:
-            os.utime(self._path(tokens, salt), (used, used))
+            os.utime(self._path(tokens, scope), (used, used))
         except OSError:
             return False
         return True
 
     def store(self, prefix: SavedPrefix, used: float) -> None:
         """Write a prefix that was of use at `used`. Raises `PrefixFileError`."""
-        path = self._path(prefix.tokens, prefix.salt)
+        path = self._path(prefix.tokens, prefix.scope)
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise PrefixFileError(error.strerror or str(error)) from error
         write_prefix(path, prefix, self._fingerprint)
-        self.touch(prefix.tokens, prefix.salt, used)
+        self.touch(prefix.tokens, prefix.scope, used)
 
     def trim(self) -> None:
         """Remove the oldest files beyond the capacity, and what was never finished."""
@@ -97,9 +98,9 @@ class DiskCache:
                 found.append((facts.st_mtime_ns, path, facts.st_size))
         return [(path, size) for _, path, size in sorted(found, reverse=True)]
 
-    def _path(self, tokens: list[int], salt: str) -> Path:
+    def _path(self, tokens: list[int], scope: CacheScope) -> Path:
         """A name that tells nothing of the content, and is the same whenever the cells are."""
         digest = hashlib.blake2b(digest_size=16)
-        digest.update(msgspec.msgpack.encode((self._fingerprint, salt)))
+        digest.update(msgspec.msgpack.encode((self._fingerprint, scope)))
         digest.update(array("i", tokens).tobytes())
         return self.folder / f"{digest.hexdigest()}{SUFFIX}"

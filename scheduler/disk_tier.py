@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue
 
 from scheduler.backend import TRANSFER, Backend, DecodeError
+from scheduler.cache_scope import CacheScope
 from scheduler.disk_cache import DiskCache
 from scheduler.host_cache import CachedPrefix
 from scheduler.prefix import Holder
@@ -89,7 +90,7 @@ class DiskTier:
                 loaded = self._loaded.get_nowait()
             except Empty:
                 return
-            prefix = self._scheduler.adopt(loaded.tokens, loaded.salt)
+            prefix = self._scheduler.adopt(loaded.tokens, loaded.scope)
             if prefix is not None:
                 self._backend.put_state(prefix.id, loaded.state)
 
@@ -149,8 +150,8 @@ class DiskTier:
         chosen: set[Holder] = set()
         candidates: list[Holder] = [*idle, *reversed(list(scheduler.host_cache))]
         for holder in candidates:
-            tokens, salt = _content(holder)
-            shared = scheduler.index.shared(tokens, salt)
+            tokens, scope = _content(holder)
+            shared = scheduler.index.shared(tokens, scope)
             is_contained = any(shared.get(other) == len(tokens) for other in chosen)
             if scheduler.host_cache.wants(len(tokens)) and not is_contained:
                 chosen.add(holder)
@@ -158,22 +159,22 @@ class DiskTier:
 
     def _store(self, cache: DiskCache, holder: Holder, used: float) -> bool:
         """Whether it could be written; if not, nor could the others."""
-        tokens, salt = _content(holder)
+        tokens, scope = _content(holder)
         try:
             if isinstance(holder, CachedPrefix):
                 state = self._backend.state(holder.id)
-                cache.store(SavedPrefix(tokens, salt, state), used)
+                cache.store(SavedPrefix(tokens, scope, state), used)
             else:
                 self._backend.edit(Save(holder.id, TRANSFER))
                 state = self._backend.state(TRANSFER)
                 self._backend.edit(Drop(TRANSFER))
-                cache.store(SavedPrefix(tokens, salt, state), used)
+                cache.store(SavedPrefix(tokens, scope, state), used)
         except (PrefixFileError, DecodeError) as error:
             logger.warning("prefixes are not saved to %s: %s", cache.folder, error)
             return False
         return True
 
 
-def _content(holder: Holder) -> tuple[list[int], str]:
+def _content(holder: Holder) -> tuple[list[int], CacheScope]:
     tokens = holder.reusable_tokens if isinstance(holder, Slot) else holder.tokens
-    return tokens, holder.salt
+    return tokens, holder.scope

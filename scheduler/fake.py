@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from array import array
 from collections.abc import Callable
 from collections.abc import Sequence as Tokens
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from scheduler.backend import Bytes, DecodeError
 from scheduler.fingerprint import Fingerprint
 from scheduler.prefix import CacheAbilities
-from scheduler.protocol import ModelInfo, Submit, TokenLogprobs
+from scheduler.protocol import LoraSet, ModelInfo, Submit, TokenLogprobs
 from scheduler.sequence import CacheEdit, Chunk, CopyPrefix, Drop, Restore, Sample, Save, Shift
 
 END_TOKEN = 2
@@ -27,11 +28,18 @@ def hashed_token(tokens: list[int]) -> int:
     return 10 + state % 240
 
 
+def adapted(tokens: Tokens[int], lora: LoraSet) -> list[int]:
+    """What the cells of tokens hold that are computed with these adapters."""
+    shift = 256 * (1 + zlib.crc32(repr(lora).encode()) % 4096) if lora else 0
+    return [token + shift for token in tokens]
+
+
 @dataclass
 class FakeBackend:
     """Keeps every slot's cells as a list of tokens, and refuses what would abort llama.cpp.
 
-    `next_token` is the model: it maps the tokens so far to the one that follows.
+    `next_token` is the model: it maps the cells so far to the token that follows; with adapters
+    the cells are not the tokens themselves.
     """
 
     n_slots: int = 4
@@ -111,12 +119,15 @@ class FakeBackend:
             raise self.failure()
         if sum(chunk.num_tokens for chunk in chunks) > self.n_batch:
             raise AssertionError("the batch is larger than n_batch")
+        if len({chunk.sequence.kind for chunk in chunks}) > 1:
+            raise AssertionError("the batch has more than one kind of sequences")
         self.rows = []
         for chunk in chunks:
             cells = self.cells[chunk.slot]
             if chunk.start != len(cells):
                 raise AssertionError(f"position {chunk.start} after {len(cells)} cells")
-            cells.extend(chunk.sequence.tokens[chunk.start : chunk.stop])
+            tokens = chunk.sequence.tokens[chunk.start : chunk.stop]
+            cells.extend(adapted(tokens, chunk.sequence.submit.lora))
             if len(cells) > self.n_ctx_slot:
                 raise AssertionError("more cells than the slot has")
             self.num_computed += chunk.num_tokens

@@ -8,6 +8,8 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from scheduler.cache_scope import CacheScope
+
 MIN_TOKENS = 64
 """Shorter prefixes are computed faster than they are looked after."""
 
@@ -18,7 +20,7 @@ class CachedPrefix:
 
     id: int
     tokens: list[int]
-    salt: str
+    scope: CacheScope
     size: int
     """Bytes."""
 
@@ -50,23 +52,23 @@ class HostCache:
         """Whether a prefix of so many tokens is worth keeping, and fits."""
         return num_tokens >= MIN_TOKENS and self._size(num_tokens) <= self._capacity
 
-    def add(self, tokens: list[int], salt: str) -> tuple[CachedPrefix, list[CachedPrefix]]:
+    def add(self, tokens: list[int], scope: CacheScope) -> tuple[CachedPrefix, list[CachedPrefix]]:
         """Make room for a prefix that `wants` agreed to; returns it, and what has to go."""
         size = self._size(len(tokens))
         dropped: list[CachedPrefix] = []
         while self.size + size > self._capacity:
             dropped.append(self.remove(next(iter(self._prefixes.values()))))
-        prefix = CachedPrefix(next(self._ids), tokens, salt, size)
+        prefix = CachedPrefix(next(self._ids), tokens, scope, size)
         self._prefixes[prefix.id] = prefix
         self.size += size
         return prefix, dropped
 
-    def add_oldest(self, tokens: list[int], salt: str) -> CachedPrefix | None:
+    def add_oldest(self, tokens: list[int], scope: CacheScope) -> CachedPrefix | None:
         """Take a prefix as the least recently used one; None if something would have to go."""
         size = self._size(len(tokens))
         if not self.wants(len(tokens)) or self.size + size > self._capacity:
             return None
-        prefix, _ = self.add(tokens, salt)
+        prefix, _ = self.add(tokens, scope)
         self._prefixes.move_to_end(prefix.id, last=False)
         return prefix
 

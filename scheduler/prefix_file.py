@@ -21,10 +21,11 @@ from typing import BinaryIO
 
 import msgspec
 
+from scheduler.cache_scope import CacheScope
 from scheduler.fingerprint import Fingerprint
 
 MAGIC = b"lpprefix"
-VERSION = 1
+VERSION = 2
 TOKEN_BYTES = 4
 DIGEST_BYTES = 32
 MAX_HEADER_BYTES = 1 << 20
@@ -43,7 +44,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     """What a file says of itself."""
 
     fingerprint: Fingerprint
-    salt: str
+    scope: CacheScope
     num_tokens: int
     state_bytes: int
 
@@ -53,7 +54,7 @@ class SavedPrefix:
     """The cells of `tokens`, as the backend that wrote `state` understands them."""
 
     tokens: list[int]
-    salt: str
+    scope: CacheScope
     state: bytes | bytearray | memoryview
 
 
@@ -62,7 +63,7 @@ def write_prefix(path: Path, prefix: SavedPrefix, fingerprint: Fingerprint) -> i
     bytes. Raises `PrefixFileError`."""
     header = Header(
         fingerprint=fingerprint,
-        salt=prefix.salt,
+        scope=prefix.scope,
         num_tokens=len(prefix.tokens),
         state_bytes=memoryview(prefix.state).nbytes,
     )
@@ -139,7 +140,7 @@ def _read_rest(file: BinaryIO, header: Header, digest: hashlib.blake2b) -> Saved
         raise PrefixFileError("it is damaged: its digest is wrong")
     tokens = array("i", bytes(view[: TOKEN_BYTES * header.num_tokens]))
     state = view[TOKEN_BYTES * header.num_tokens :]
-    return SavedPrefix(list(_little_endian(tokens)), header.salt, state)
+    return SavedPrefix(list(_little_endian(tokens)), header.scope, state)
 
 
 def _little_endian(tokens: array[int]) -> array[int]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 from typing import Generic, TypeVar
 
+from scheduler.cache_scope import NO_SCOPE, CacheScope
+
 Holder = TypeVar("Holder", bound=Hashable)
 
 
@@ -37,22 +39,21 @@ class _Node(Generic[Holder]):
 class PrefixIndex(Generic[Holder]):
     """Who holds which tokens, so that one walk finds what everyone shares with a sequence.
 
-    Each holder has one sequence. Sequences of different salts never meet, so that tenants can't
-    learn of each other's prompts from how fast an answer starts.
+    Each holder has one sequence. Sequences of different scopes never meet.
     """
 
     def __init__(self) -> None:
-        self._roots: dict[str, _Node[Holder]] = {}
+        self._roots: dict[CacheScope, _Node[Holder]] = {}
         self._ends: dict[Holder, _Node[Holder]] = {}
-        self._salts: dict[Holder, str] = {}
+        self._scopes: dict[Holder, CacheScope] = {}
 
     def __contains__(self, holder: Holder) -> bool:
         return holder in self._ends
 
-    def put(self, holder: Holder, tokens: list[int], salt: str = "") -> None:
+    def put(self, holder: Holder, tokens: list[int], scope: CacheScope = NO_SCOPE) -> None:
         """Record what the holder holds now; what it held before is forgotten."""
         self.remove(holder)
-        node = self._roots.setdefault(salt, _Node([], set(), None))
+        node = self._roots.setdefault(scope, _Node([], set(), None))
         done = 0
         while done < len(tokens):
             child = node.children.get(tokens[done])
@@ -67,7 +68,7 @@ class PrefixIndex(Generic[Holder]):
             node = child
             done += shared
         self._ends[holder] = node
-        self._salts[holder] = salt
+        self._scopes[holder] = scope
 
     def remove(self, holder: Holder) -> None:
         """Forget the holder; it may be unknown."""
@@ -79,27 +80,27 @@ class PrefixIndex(Generic[Holder]):
             if not node.holders:
                 del node.parent.children[node.edge[0]]
             node = node.parent
-        salt = self._salts.pop(holder)
-        if salt not in self._salts.values():
-            del self._roots[salt]  # clients choose salts: they must not pile up
+        scope = self._scopes.pop(holder)
+        if scope not in self._scopes.values():
+            del self._roots[scope]  # clients choose salts: they must not pile up
 
     def clear(self) -> None:
         """Forget everyone."""
         self._roots.clear()
         self._ends.clear()
-        self._salts.clear()
+        self._scopes.clear()
 
-    def shared(self, tokens: list[int], salt: str = "") -> dict[Holder, int]:
+    def shared(self, tokens: list[int], scope: CacheScope = NO_SCOPE) -> dict[Holder, int]:
         """For everyone with a common prefix: its length."""
         lengths: dict[Holder, int] = {}
-        for node, length in self._path(tokens, salt):
+        for node, length in self._path(tokens, scope):
             lengths.update(dict.fromkeys(node.holders, length))
         return lengths
 
-    def _path(self, tokens: list[int], salt: str) -> Iterator[tuple[_Node[Holder], int]]:
+    def _path(self, tokens: list[int], scope: CacheScope) -> Iterator[tuple[_Node[Holder], int]]:
         """The nodes along the tokens, each with the length that matches down to its end, or
         into it if it is the last."""
-        node = self._roots.get(salt)
+        node = self._roots.get(scope)
         done = 0
         while node is not None and done < len(tokens):
             node = node.children.get(tokens[done])

@@ -33,6 +33,11 @@ DEFAULT_SAMPLERS = (
 )
 
 
+LoraSet = tuple[tuple[str, float], ...]
+"""The adapters that a sequence is computed with: the digest of each one's content, and its scale.
+Sorted, without repetition, and no scale is 0, so that equal sets are equal values."""
+
+
 class DraftConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How to load a draft model; its context has as many slots and cells as the model's own."""
 
@@ -211,9 +216,10 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=
     """Cells of its slot that hold so many tokens of the prompt in a row, at other positions, are
     moved and reused, which is an approximation; 0 reuses prefixes only."""
     constraint: Constraint | None = None
+    lora: LoraSet = ()
     cache_prompt: bool = True
     cache_salt: str = ""
-    """Prefixes are shared only among sequences with the same salt."""
+    """Prefixes are shared only among sequences with the same salt and the same adapters."""
     slot: int | None = None
     """Run in this slot and no other."""
     tenant: str = ""

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from scheduler.budget import PrefillBudget
+from scheduler.budget import MIN_CHUNK, PrefillBudget
+from scheduler.cache_scope import CacheScope
 from scheduler.chunk_reuse import Reuse, find_chunks
 from scheduler.host_cache import CachedPrefix, HostCache
 from scheduler.prefix import MIN_COPY_GAIN, CacheAbilities, Holder, Placement, Wait, place
@@ -40,6 +41,7 @@ from scheduler.sequence import (
     Trim,
 )
 from scheduler.tally import Tally
+from scheduler.turns import Turns
 from scheduler.waiting import WaitingQueue
 
 REENTRY_MARGIN = 32
@@ -82,6 +84,7 @@ class Scheduler:
         self.host_cache = HostCache(limits.cache_bytes, limits.cell_bytes, limits.state_bytes)
         self.index: PrefixIndex[Holder] = PrefixIndex()
         self.budget = PrefillBudget(limits.itl_target, limits.n_batch)
+        self.turns = Turns()
         self._step_number = 0
         self._tally = Tally()
 
@@ -185,14 +188,14 @@ class Scheduler:
 
     # --- between steps ---
 
-    def adopt(self, tokens: list[int], salt: str) -> CachedPrefix | None:
+    def adopt(self, tokens: list[int], scope: CacheScope) -> CachedPrefix | None:
         """Have a prefix in host memory that comes from disk; None if it is of no use there."""
-        shared = self.index.shared(tokens, salt)
+        shared = self.index.shared(tokens, scope)
         if any(isinstance(h, CachedPrefix) and n == len(tokens) for h, n in shared.items()):
             return None
-        prefix = self.host_cache.add_oldest(tokens, salt)
+        prefix = self.host_cache.add_oldest(tokens, scope)
         if prefix is not None:
-            self.index.put(prefix, tokens, salt)
+            self.index.put(prefix, tokens, scope)
         return prefix
 
     def erase(self, slot: Slot) -> list[CacheEdit]:
@@ -213,11 +216,11 @@ class Scheduler:
             self._vacate(self._victim(), edits)
         return edits
 
-    def fill(self, slot: Slot, tokens: list[int], salt: str) -> None:
+    def fill(self, slot: Slot, tokens: list[int], scope: CacheScope) -> None:
         """An empty slot was given cells."""
-        slot.tokens, slot.num_tokens, slot.salt = tokens, len(tokens), salt
+        slot.tokens, slot.num_tokens, slot.scope = tokens, len(tokens), scope
         slot.last_used = self._step_number
-        self.index.put(slot, tokens, salt)
+        self.index.put(slot, tokens, scope)
 
     def _vacate(self, slot: Slot, edits: list[CacheEdit]) -> None:
         drops = self._keep(slot, edits)
@@ -237,7 +240,7 @@ class Scheduler:
         for sequence in self.waiting:
             if self._is_crowded(sequence):
                 break
-            shared = self.index.shared(sequence.tokens, sequence.submit.cache_salt)
+            shared = self.index.shared(sequence.tokens, sequence.scope)
             placement = place(sequence, self.slots, shared, self.limits.abilities)
             if isinstance(placement, Placement):
                 self.waiting.start(sequence)
@@ -274,10 +277,10 @@ class Scheduler:
             moved_from = prefix if length > prefix else None
         edits += drops  # last, for the source may be among them
         slot.tokens, slot.num_tokens = sequence.tokens, length
-        slot.salt, slot.shifted_from = sequence.submit.cache_salt, moved_from
+        slot.scope, slot.shifted_from = sequence.scope, moved_from
         slot.sequence, sequence.slot = sequence, slot
         sequence.num_cached_tokens = length
-        self.index.put(slot, sequence.tokens[:moved_from], slot.salt)
+        self.index.put(slot, sequence.tokens[:moved_from], slot.scope)
 
     def _reuse(self, sequence: Sequence, slot: Slot, prefix: int, edits: list[CacheEdit]) -> int:
         """Drop what the slot holds beyond the prefix, but for chunks that the request wants to
@@ -285,7 +288,7 @@ class Scheduler:
         submit, able = sequence.submit, self.limits.abilities
         wants_chunks = submit.min_reused_chunk > 0 and submit.cache_prompt
         reuse = Reuse((), prefix)
-        if wants_chunks and able.can_trim and able.can_shift and slot.salt == submit.cache_salt:
+        if wants_chunks and able.can_trim and able.can_shift and slot.scope == sequence.scope:
             held = slot.tokens[: slot.num_tokens]
             reuse = find_chunks(held, sequence.tokens, prefix, submit.min_reused_chunk)
         left = slot.num_tokens
@@ -302,16 +305,16 @@ class Scheduler:
         if slot.shifted_from is not None or not self.host_cache.wants(slot.num_tokens):
             return []
         tokens = slot.tokens[: slot.num_tokens]
-        shared = self.index.shared(tokens, slot.salt)
+        shared = self.index.shared(tokens, slot.scope)
         kept = [holder for holder in shared if isinstance(holder, CachedPrefix)]
         if any(shared[prefix] == slot.num_tokens for prefix in kept):
             return []
         contained = [prefix for prefix in kept if shared[prefix] == prefix.num_tokens]
         for prefix in contained:
             self.host_cache.remove(prefix)
-        saved, evicted = self.host_cache.add(tokens, slot.salt)
+        saved, evicted = self.host_cache.add(tokens, slot.scope)
         edits.append(Save(slot.id, saved.id))
-        self.index.put(saved, tokens, slot.salt)
+        self.index.put(saved, tokens, slot.scope)
         for prefix in (*contained, *evicted):
             self.index.remove(prefix)
         return [Drop(prefix.id) for prefix in (*contained, *evicted)]
@@ -336,7 +339,7 @@ class Scheduler:
         slot.tokens = sequence.tokens[: slot.num_tokens]
         slot.sequence, sequence.slot = None, None
         slot.last_used = self._step_number
-        self.index.put(slot, slot.reusable_tokens, slot.salt)
+        self.index.put(slot, slot.reusable_tokens, slot.scope)
 
     # --- answers longer than a slot ---
 
@@ -358,18 +361,27 @@ class Scheduler:
             edits.append(Shift(slot.id, window.keep, stop, window.keep < own))
             slot.num_tokens -= stop - window.keep
             slot.shifted_from = min(window.keep, own)
-        self.index.put(slot, slot.reusable_tokens[: window.keep], slot.salt)
+        self.index.put(slot, slot.reusable_tokens[: window.keep], slot.scope)
 
     # --- the token budget ---
 
+    def _at_turn(self) -> list[Sequence]:
+        """The running sequences that this step is for: all of them, unless they differ in kind."""
+        running = self.running
+        kinds = dict.fromkeys(sequence.kind for sequence in running)
+        if len(kinds) < 2:
+            return running
+        kind = self.turns.take(kinds)
+        return [sequence for sequence in running if sequence.kind == kind]
+
     def _shares(self, meetings: dict[Slot, int]) -> dict[Sequence, int]:
-        """Tokens of each running sequence to compute: decodes first, then prefill, equally.
+        """Tokens of the sequences at turn to compute: decodes first, then prefill, equally.
 
         Equal shares are also the cheapest: llama.cpp computes the rows of several sequences
         together only as far as all of them have rows left. For the same reason a sequence stops
         at the end of a prefix that others wait for, and goes on together with them.
         """
-        running = self.running
+        running = self._at_turn()
         decoding = [s for s in running if s.is_decoding]
         prefilling = [s for s in running if not s.is_decoding]
         shares: dict[Sequence, int] = {}
@@ -377,8 +389,7 @@ class Scheduler:
         for sequence in decoding:
             shares[sequence] = min(sequence.num_uncomputed_tokens, 1 + room)
             room -= shares[sequence] - 1
-        urgency = len(prefilling) / max(len(decoding), 1)
-        left = self.budget.tokens(sum(shares.values()), urgency)
+        left = self._prefill_tokens(shares, len(prefilling))
         wanted = {sequence: _wanted(sequence, meetings) for sequence in prefilling}
         prefilling.sort(key=lambda sequence: wanted[sequence])
         for index, sequence in enumerate(prefilling):
@@ -387,6 +398,17 @@ class Scheduler:
                 shares[sequence] = share
                 left -= share
         return shares
+
+    def _prefill_tokens(self, decodes: dict[Sequence, int], num_prefilling: int) -> int:
+        """Prompt tokens for a step that also has `decodes`. Streams of another kind have to wait
+        for this step too, and for those of all kinds between two of theirs."""
+        others = [s for s in self.running if s.is_decoding and s not in decodes]
+        urgency = num_prefilling / max(len(decodes) + len(others), 1)
+        left = self.budget.tokens(sum(decodes.values()) + len(others), urgency)
+        if not others:
+            return left
+        num_kinds = len({s.kind for s in self.running})
+        return min(left, max(left // num_kinds, MIN_CHUNK))
 
     def _chunk(self, sequence: Sequence, count: int) -> Chunk:
         assert sequence.slot is not None

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from scheduler.cache_scope import NO_SCOPE, CacheScope
 from scheduler.context_shift import Window
 from scheduler.protocol import UNLIMITED, Started, Submit, TokenLogprobs
 from scheduler.tally import Tally
+from scheduler.turns import BatchKind
 
 MAX_RUN = 32
 """Tokens that may be appended at once without counting as a prompt."""
@@ -25,7 +27,7 @@ class Slot:
     id: int
     tokens: list[int] = field(default_factory=list)
     num_tokens: int = 0
-    salt: str = ""
+    scope: CacheScope = NO_SCOPE
     sequence: Sequence | None = None
     last_used: int = 0
     """The number of the step that freed it, for least-recently-used choices."""
@@ -62,6 +64,8 @@ class Sequence:
 
     submit: Submit
     tokens: list[int]
+    kind: BatchKind
+    scope: CacheScope
     window: Window | None = None
     num_discarded_tokens: int = 0
     slot: Slot | None = None
@@ -73,7 +77,8 @@ class Sequence:
         """A sequence that waits for a slot of `n_ctx` cells."""
         shift = submit.context_shift
         window = Window.of(shift, n_ctx) if shift and n_ctx else None
-        sequence = cls(submit, [*submit.prompt, *submit.resumed], window)
+        tokens = [*submit.prompt, *submit.resumed]
+        sequence = cls(submit, tokens, BatchKind.of(submit), CacheScope.of(submit), window)
         if len(submit.prompt) <= n_ctx:
             sequence.discard()
         return sequence

@@ -125,11 +125,11 @@ class SlotActions:
     def _content(self, slot: Slot) -> SavedPrefix:
         tokens = list(slot.reusable_tokens)
         if not tokens:
-            return SavedPrefix([], slot.salt, b"")
+            return SavedPrefix([], slot.scope, b"")
         self._change([Save(slot.id, TRANSFER)])
         state = self._backend.state(TRANSFER)
         self._change([Drop(TRANSFER)])
-        return SavedPrefix(tokens, slot.salt, state)
+        return SavedPrefix(tokens, slot.scope, state)
 
     def _finish(self, work: _Work) -> None:
         command = work.command
@@ -157,7 +157,7 @@ class SlotActions:
         if count:
             self._backend.put_state(TRANSFER, prefix.state)
             self._change([Restore(TRANSFER, slot.id, count), Drop(TRANSFER)])
-            self._scheduler.fill(slot, prefix.tokens, prefix.salt)
+            self._scheduler.fill(slot, prefix.tokens, prefix.scope)
 
     def _change(self, edits: Iterable[CacheEdit]) -> None:
         try:

@@ -10,7 +10,7 @@ from typing import Any
 from scheduler.context_shift import Window
 from scheduler.disk_cache import DiskCache
 from scheduler.engine import Engine
-from scheduler.fake import END_TOKEN, FakeBackend, FakeSampler, hashed_token
+from scheduler.fake import END_TOKEN, FakeBackend, FakeSampler, adapted, hashed_token
 from scheduler.prefix import CacheAbilities
 from scheduler.protocol import (
     Event,
@@ -119,13 +119,17 @@ class CountedSampler(FakeSampler):
     def sample(self, row: int) -> Sample:
         sample = super().sample(row)
         assert isinstance(self.backend, CountingBackend)
-        tokens = [*self.backend.rows[row], sample.token]
+        tokens = list(self.backend.rows[row])
+        self._add(tokens, sample.token)
         forced: list[int] = []
         for _ in range(sample.token % (self.backend.max_forced + 1)):
             self._discard(tokens)
             forced.append(self.backend.next_token(tokens))
-            tokens.append(forced[-1])
+            self._add(tokens, forced[-1])
         return replace(sample, forced=tuple(forced))
+
+    def _add(self, cells: list[int], token: int) -> None:
+        cells.extend(adapted([token], self.submit.lora))
 
     def _discard(self, tokens: list[int]) -> None:
         """What a model would see that had sampled the forced tokens one by one."""
@@ -220,7 +224,7 @@ def check_integrity(engine: Engine, backend: FakeBackend) -> None:
     """What must hold between any two steps."""
     scheduler = engine.scheduler
     for slot, cells in zip(scheduler.slots, backend.cells, strict=True):
-        assert cells == slot.tokens[: slot.num_tokens]
+        assert cells == adapted(slot.tokens[: slot.num_tokens], slot.scope.lora)
         assert slot.shifted_from is None or slot.num_tokens >= slot.shifted_from
         assert slot.sequence is None or slot.sequence.slot is slot
     running = [sequence.request_id for sequence in scheduler.running]
@@ -233,7 +237,7 @@ def check_integrity(engine: Engine, backend: FakeBackend) -> None:
 
 def _check_host_memory(engine: Engine, backend: FakeBackend) -> None:
     scheduler = engine.scheduler
-    kept = {prefix.id: prefix.tokens for prefix in scheduler.host_cache}
+    kept = {prefix.id: adapted(prefix.tokens, prefix.scope.lora) for prefix in scheduler.host_cache}
     assert kept == backend.saved
     assert all(prefix in scheduler.index for prefix in scheduler.host_cache)
     assert sum(map(len, kept.values())) <= max(scheduler.limits.cache_bytes, 0)

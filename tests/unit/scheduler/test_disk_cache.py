@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from scheduler.cache_scope import NO_SCOPE, CacheScope
 from scheduler.disk_cache import ABANDONED_SECONDS, DiskCache
 from scheduler.fingerprint import Fingerprint
 from scheduler.prefix_file import PrefixFileError, SavedPrefix
@@ -18,7 +19,7 @@ ROOM = 1 << 30
 
 
 def saved(number: int, size: int = 100) -> SavedPrefix:
-    return SavedPrefix([number] * 10, "", bytes(size))
+    return SavedPrefix([number] * 10, NO_SCOPE, bytes(size))
 
 
 def cache(folder: Path, capacity: int = ROOM, fingerprint: Fingerprint = HERE) -> DiskCache:
@@ -48,9 +49,9 @@ def test_no_folder_is_nothing(tmp_path: Path) -> None:
 
 
 def test_what_was_touched_was_of_use(filled: DiskCache) -> None:
-    assert filled.touch([1] * 10, "", 500.0)
-    assert not filled.touch([1] * 10, "salt", 500.0)
-    assert not filled.touch([1] * 9, "", 500.0)
+    assert filled.touch([1] * 10, NO_SCOPE, 500.0)
+    assert not filled.touch([1] * 10, CacheScope("salt"), 500.0)
+    assert not filled.touch([1] * 9, NO_SCOPE, 500.0)
     assert numbers(filled) == [1, 3, 2, 4]
 
 

@@ -39,6 +39,7 @@ from tests.unit.scheduler.helpers import (
 )
 
 N_CTX_SLOT = 192
+NUM_KINDS = 3
 FINGERPRINT = Fingerprint(model="m", build="b", context="c")
 
 layouts = st.sampled_from(
@@ -73,6 +74,7 @@ fields = st.fixed_dictionaries(
         "max_tokens": st.sampled_from([-1, 0, 1, 3, 20]),
         "cache_prompt": st.sampled_from([True, True, False]),
         "cache_salt": st.sampled_from(["", "", "tenant"]),
+        "lora": st.sampled_from([(), (), (("a", 1.0),), (("a", 0.5), ("b", 1.0))]),
         "slot": st.sampled_from([None, None, None, 0, 99]),
         "tenant": st.sampled_from(["a", "b"]),
         "priority": st.sampled_from([0, 0, 1]),
@@ -268,8 +270,8 @@ class EngineMachine(RuleBasedStateMachine):
             assert tokens == expected[: len(tokens)]
 
     def _enough_steps(self) -> int:
-        """The oldest running sequence moves with every step, so this is plenty."""
-        return 2 + len(self.accepted) * (N_CTX_SLOT + 500)
+        """The oldest running sequence moves with every turn of its kind, so this is plenty."""
+        return 2 + len(self.accepted) * NUM_KINDS * (N_CTX_SLOT + 500)
 
 
 TestEngine = EngineMachine.TestCase

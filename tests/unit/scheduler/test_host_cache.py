@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scheduler.cache_scope import NO_SCOPE
 from scheduler.host_cache import MIN_TOKENS, HostCache
 from tests.unit.scheduler.helpers import prompt
 
@@ -27,9 +28,9 @@ def test_no_memory_means_no_cache() -> None:
 
 def test_the_least_recently_used_goes_first() -> None:
     cache = HostCache(3 * LENGTH, cell_bytes=1)
-    a, b, c = (cache.add(prompt(LENGTH, family), "")[0] for family in range(3))
+    a, b, c = (cache.add(prompt(LENGTH, family), NO_SCOPE)[0] for family in range(3))
     cache.touch(a)
-    d, dropped = cache.add(prompt(LENGTH, 3), "")
+    d, dropped = cache.add(prompt(LENGTH, 3), NO_SCOPE)
     assert dropped == [b]
     assert list(cache) == [c, a, d]
 
@@ -38,6 +39,6 @@ def test_the_least_recently_used_goes_first() -> None:
 def test_the_size_is_that_of_the_entries_and_within_bounds(lengths: list[int]) -> None:
     cache = HostCache(4 * LENGTH * 3, cell_bytes=3)
     for length in lengths:
-        cache.add(prompt(length), "")
+        cache.add(prompt(length), NO_SCOPE)
         assert cache.size == sum(3 * prefix.num_tokens for prefix in cache)
         assert cache.size <= 4 * LENGTH * 3

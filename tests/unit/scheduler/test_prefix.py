@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from scheduler.cache_scope import NO_SCOPE, CacheScope
 from scheduler.host_cache import CachedPrefix
 from scheduler.prefix import MIN_COPY_GAIN, CacheAbilities, Holder, Placement, Wait, place
 from scheduler.prefix_index import PrefixIndex
@@ -22,9 +23,9 @@ def decide(
     """The choice among slots, with what an index of all holders says that they share."""
     index: PrefixIndex[Holder] = PrefixIndex()
     for holder in holders:
-        index.put(holder, list(holder.tokens), holder.salt)
+        index.put(holder, list(holder.tokens), holder.scope)
     slots = [holder for holder in holders if isinstance(holder, Slot)]
-    shared = index.shared(sequence.tokens, sequence.submit.cache_salt)
+    shared = index.shared(sequence.tokens, sequence.scope)
     return place(sequence, slots, shared, abilities)
 
 
@@ -38,9 +39,9 @@ def choose(
     return placement.slot.id, placement.length, None if source is None else source.id
 
 
-def cached(id: int, tokens: list[int], salt: str = "") -> CachedPrefix:
+def cached(id: int, tokens: list[int], scope: CacheScope = NO_SCOPE) -> CachedPrefix:
     """A prefix in host memory."""
-    return CachedPrefix(id, tokens, salt, len(tokens))
+    return CachedPrefix(id, tokens, scope, len(tokens))
 
 
 def test_nothing_is_chosen_while_all_slots_are_busy() -> None:
@@ -194,7 +195,7 @@ def test_nobody_waits_for_what_host_memory_holds() -> None:
 @pytest.mark.parametrize("can_copy", [True, False])
 def test_another_tenants_prefix_is_not_shared(can_copy: bool) -> None:
     sequence = make_sequence(prompt(LONG), cache_salt="mine")
-    theirs = cached(7, prompt(LONG), salt="theirs")
+    theirs = cached(7, prompt(LONG), scope=CacheScope("theirs"))
     choice = choose(
         sequence, idle_slot(0, prompt(LONG)), theirs, abilities=CacheAbilities(True, can_copy)
     )

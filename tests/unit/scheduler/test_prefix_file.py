@@ -10,11 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scheduler.cache_scope import NO_SCOPE, CacheScope
 from scheduler.fingerprint import Fingerprint
 from scheduler.prefix_file import PrefixFileError, SavedPrefix, read_prefix, write_prefix
 
 HERE = Fingerprint(model="m", build="b", context="c")
-PREFIX = SavedPrefix([1, 2, 3, 151_000], "tenant", bytes(range(256)) * 3)
+PREFIX = SavedPrefix(
+    [1, 2, 3, 151_000], CacheScope("tenant", (("adapter", 0.5),)), bytes(range(256)) * 3
+)
 ROOM = 1 << 20
 
 
@@ -27,7 +30,7 @@ def path(tmp_path: Path) -> Path:
 
 def test_what_was_written_is_read(path: Path) -> None:
     prefix, size = read_prefix(path, HERE, max_bytes=ROOM)
-    assert (prefix.tokens, prefix.salt) == (PREFIX.tokens, PREFIX.salt)
+    assert (prefix.tokens, prefix.scope) == (PREFIX.tokens, PREFIX.scope)
     assert bytes(prefix.state) == PREFIX.state
     assert size == path.stat().st_size
 
@@ -42,9 +45,9 @@ def test_only_the_owner_may_read_it(path: Path) -> None:
 
 
 def test_writing_again_replaces(path: Path) -> None:
-    write_prefix(path, SavedPrefix([9], "", b""), HERE)
+    write_prefix(path, SavedPrefix([9], NO_SCOPE, b""), HERE)
     prefix, _ = read_prefix(path, HERE, max_bytes=ROOM)
-    assert (prefix.tokens, prefix.salt, bytes(prefix.state)) == ([9], "", b"")
+    assert (prefix.tokens, prefix.scope, bytes(prefix.state)) == ([9], NO_SCOPE, b"")
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
@@ -115,6 +118,6 @@ def test_a_file_that_can_not_be_finished_leaves_nothing(
     before = path.read_bytes()
     monkeypatch.setattr("scheduler.prefix_file.os.replace", full)
     with pytest.raises(PrefixFileError, match="No space left on device"):
-        write_prefix(path, SavedPrefix([1], "", b""), HERE)
+        write_prefix(path, SavedPrefix([1], NO_SCOPE, b""), HERE)
     assert path.read_bytes() == before
     assert [file.name for file in path.parent.iterdir()] == [path.name]

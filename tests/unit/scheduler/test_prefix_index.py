@@ -8,11 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from scheduler.cache_scope import NO_SCOPE, CacheScope
 from scheduler.prefix_index import PrefixIndex, common_prefix_length
 
 few_tokens = st.lists(st.integers(0, 1), max_size=40)
 holders = st.integers(0, 5)
-salts = st.sampled_from(["", "salt"])
+scopes = st.sampled_from(
+    [NO_SCOPE, CacheScope("salt"), CacheScope("", (("a", 1.0),)), CacheScope("", (("a", 0.5),))]
+)
 
 
 def naive_length(a: list[int], b: list[int]) -> int:
@@ -33,13 +36,13 @@ def test_common_prefix_length_equals_the_naive_one(
 class Everyone:
     """The index's contents, without the tree."""
 
-    held: dict[int, tuple[str, list[int]]] = field(default_factory=dict)
+    held: dict[int, tuple[CacheScope, list[int]]] = field(default_factory=dict)
 
-    def shared(self, tokens: list[int], salt: str) -> dict[int, int]:
+    def shared(self, tokens: list[int], scope: CacheScope) -> dict[int, int]:
         lengths = {
             holder: naive_length(tokens, held)
-            for holder, (own_salt, held) in self.held.items()
-            if own_salt == salt
+            for holder, (own_scope, held) in self.held.items()
+            if own_scope == scope
         }
         return {holder: length for holder, length in lengths.items() if length}
 
@@ -52,10 +55,10 @@ class IndexMachine(RuleBasedStateMachine):
         self.index: PrefixIndex[int] = PrefixIndex()
         self.everyone = Everyone()
 
-    @rule(holder=holders, tokens=few_tokens, salt=salts)
-    def put(self, holder: int, tokens: list[int], salt: str) -> None:
-        self.index.put(holder, tokens, salt)
-        self.everyone.held[holder] = (salt, tokens)
+    @rule(holder=holders, tokens=few_tokens, scope=scopes)
+    def put(self, holder: int, tokens: list[int], scope: CacheScope) -> None:
+        self.index.put(holder, tokens, scope)
+        self.everyone.held[holder] = (scope, tokens)
 
     @rule(holder=holders)
     def remove(self, holder: int) -> None:
@@ -67,19 +70,19 @@ class IndexMachine(RuleBasedStateMachine):
         self.index.clear()
         self.everyone.held.clear()
 
-    @rule(tokens=few_tokens, salt=salts)
-    def ask(self, tokens: list[int], salt: str) -> None:
-        assert self.index.shared(tokens, salt) == self.everyone.shared(tokens, salt)
+    @rule(tokens=few_tokens, scope=scopes)
+    def ask(self, tokens: list[int], scope: CacheScope) -> None:
+        assert self.index.shared(tokens, scope) == self.everyone.shared(tokens, scope)
 
     @invariant()
     def everyone_finds_all_of_his_own(self) -> None:
-        for holder, (salt, tokens) in self.everyone.held.items():
+        for holder, (scope, tokens) in self.everyone.held.items():
             assert holder in self.index
-            assert self.index.shared(tokens, salt).get(holder, 0) == len(tokens)
+            assert self.index.shared(tokens, scope).get(holder, 0) == len(tokens)
 
     @invariant()
     def nothing_is_left_of_those_who_went(self) -> None:
-        assert set(self.index._roots) == {salt for salt, _ in self.everyone.held.values()}
+        assert set(self.index._roots) == {scope for scope, _ in self.everyone.held.values()}
 
 
 TestIndex = IndexMachine.TestCase

@@ -70,6 +70,7 @@ def test_a_full_submit_survives_the_wire() -> None:
         max_tokens=9,
         constraint=GbnfGrammar('root ::= "a"'),
         cache_prompt=False,
+        lora=(("a", 0.5), ("b", -1.0)),
         cache_salt="salt",
         slot=1,
         tenant="someone",

@@ -101,15 +101,16 @@ def test_what_was_saved_can_be_gone_on_with_in_any_slot_of_another_engine(path: 
     check_idle(engine, backend)
 
 
-def test_a_restored_slot_keeps_its_salt(path: str) -> None:
+@pytest.mark.parametrize("scope", [{"cache_salt": "a"}, {"lora": (("digest", 0.5),)}])
+def test_a_restored_slot_keeps_its_scope(path: str, scope: dict[str, Any]) -> None:
     engine = make_engine(FakeBackend())
-    run(engine, make_submit(1, PROMPT, max_tokens=1, slot=0, cache_salt="a"))
+    run(engine, make_submit(1, PROMPT, max_tokens=1, slot=0, **scope))
     changed(engine, SaveSlot(1, 0, path))
     other = make_engine(FakeBackend())
     changed(other, RestoreSlot(1, 0, path))
     assert run(other, make_submit(2, PROMPT))[2].num_cached == 0
     changed(other, RestoreSlot(1, 0, path))
-    assert run(other, make_submit(3, PROMPT, cache_salt="a"))[3].num_cached == 99
+    assert run(other, make_submit(3, PROMPT, **scope))[3].num_cached == 99
 
 
 def test_what_the_slot_held_goes_to_host_memory(path: str) -> None:

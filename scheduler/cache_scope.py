@@ -1,0 +1,25 @@
+"""Who may start from whose cells."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from scheduler.protocol import LoraSet, Submit
+
+
+class CacheScope(NamedTuple):
+    """Prefixes are shared only within a scope: the same salt, so that tenants can't learn of each
+    other's prompts from how fast an answer starts, and the same adapters, because those decide
+    what is in a cell."""
+
+    salt: str = ""
+    lora: LoraSet = ()
+
+    @classmethod
+    def of(cls, submit: Submit) -> CacheScope:
+        """The one that a sequence belongs to."""
+        return cls(submit.cache_salt, submit.lora)
+
+
+NO_SCOPE = CacheScope()
+"""Of what has neither a salt nor adapters."""
