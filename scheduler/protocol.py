@@ -178,6 +178,14 @@ class DraftMethod(enum.StrEnum):
     """The draft model."""
 
 
+class DraftBounds(msgspec.Struct, frozen=True, array_like=True):
+    """Tokens of a draft."""
+
+    n_max: int
+    n_min: int = 0
+    """Shorter drafts are thrown away."""
+
+
 class Speculation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How one sequence's tokens are guessed ahead, to be verified several at once.
 
@@ -187,11 +195,17 @@ class Speculation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     methods: tuple[DraftMethod, ...]
     """Asked in this order; the first that has a guess is taken."""
     n_max: int
-    """Tokens of a draft."""
+    """Tokens of a draft, whoever guesses them."""
     n_min: int = 0
     """Shorter drafts are thrown away."""
     p_min: float = 0.0
     """The draft model stops before a token that it gives less probability than this."""
+    own_bounds: dict[DraftMethod, DraftBounds] = {}
+    """Those of methods for which `n_max` and `n_min` don't hold."""
+
+    def bounds(self, method: DraftMethod) -> DraftBounds:
+        """The bounds of a draft by this method."""
+        return self.own_bounds.get(method) or DraftBounds(self.n_max, self.n_min)
 
 
 class Load(msgspec.Struct, frozen=True, tag=True):
@@ -440,6 +454,7 @@ class SlotState(msgspec.Struct, frozen=True, kw_only=True):
     num_generated_tokens: int = 0
     max_tokens: int = UNLIMITED
     sampling: SamplingParams | None = None
+    speculation: Speculation | None = None
 
 
 class SlotReport(msgspec.Struct, frozen=True, tag=True):
