@@ -7,6 +7,7 @@ from pathlib import Path
 from config.errors import ConfigError
 from config.given import Given
 from config.settings import ServeSettings
+from config.speculation import DRAFT_MODEL, NONE
 
 _FILES = (
     "chat_template_file",
@@ -27,6 +28,7 @@ def check(settings: ServeSettings, given: Mapping[str, Given]) -> None:
     _check_cors(settings, given)
     _check_folders(settings, given)
     _check_infill(settings, given)
+    _check_speculation(settings, given)
     for field in _FILES:
         path = getattr(settings, field)
         if path is not None:
@@ -50,11 +52,13 @@ def _check_sizes(settings: ServeSettings, given: Mapping[str, Given]) -> None:
             f"({settings.parallel}), got {settings.ctx_size}"
         )
     _check_ubatch(settings, given)
-    if settings.cache_type_v not in _UNQUANTIZED and settings.flash_attn == "off":
-        raise ConfigError(
-            f"{given['cache_type_v'].name} {settings.cache_type_v} needs flash attention, "
-            f"which {given['flash_attn'].name} turns off"
-        )
+    for field in ("cache_type_v", "spec_draft_type_v"):
+        kind = getattr(settings, field)
+        if kind not in _UNQUANTIZED and settings.flash_attn == "off":
+            raise ConfigError(
+                f"{given[field].name} {kind} needs flash attention, "
+                f"which {given['flash_attn'].name} turns off"
+            )
 
 
 def _check_folders(settings: ServeSettings, given: Mapping[str, Given]) -> None:
@@ -94,6 +98,26 @@ def _check_infill(settings: ServeSettings, given: Mapping[str, Given]) -> None:
         return
     if "top_k" not in settings.samplers[: settings.samplers.index("infill")]:
         raise ConfigError(f"{given['samplers'].name} may have infill only after top_k")
+
+
+def _check_speculation(settings: ServeSettings, given: Mapping[str, Given]) -> None:
+    model = given.get("spec_draft_model") or given.get("spec_draft_hf")
+    types = given.get("spec_type")
+    asks_model = DRAFT_MODEL in settings.spec_type
+    if types and asks_model and not model:
+        raise ConfigError(
+            f"{types.name} {DRAFT_MODEL} needs --spec-draft-model or --spec-draft-hf as well"
+        )
+    if types and model and not asks_model and settings.spec_type != (NONE,):
+        raise ConfigError(f"{model.name} needs {DRAFT_MODEL} in {types.name} as well")
+    for small, large in (
+        ("spec_draft_n_min", "spec_draft_n_max"),
+        ("spec_ngram_mod_n_min", "spec_ngram_mod_n_max"),
+    ):
+        least, most = getattr(settings, small), getattr(settings, large)
+        if least > most:
+            bound = f"--{large.replace('_', '-')} ({most})"
+            raise ConfigError(f"{given[small].name} must be at most {bound}, got {least}")
 
 
 def _check_readable(path: Path, name: str) -> None:

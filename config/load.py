@@ -13,6 +13,7 @@ from config.given import Given, Level
 from config.presets import preset_path
 from config.problem import describe
 from config.settings import ServeSettings
+from config.speculation import active_methods
 from config.toml_file import read_toml
 
 # Two ways to say one thing: the one from the higher level replaces the other.
@@ -35,8 +36,13 @@ def load_settings(argv: Sequence[str], environ: Mapping[str, str]) -> ServeSetti
     except ValidationError as error:
         raise ConfigError(describe(error.errors()[0], merged)) from None
     check(settings, merged)
-    fitting = min(settings.ubatch_size, settings.batch_size)
-    return settings.model_copy(update={"ubatch_size": fitting})
+    has_draft = bool(settings.spec_draft_model or settings.spec_draft_hf)
+    return settings.model_copy(
+        update={
+            "ubatch_size": min(settings.ubatch_size, settings.batch_size),
+            "spec_type": active_methods(settings.spec_type, has_draft_model=has_draft),
+        }
+    )
 
 
 def _collect(argv: Sequence[str], environ: Mapping[str, str]) -> list[Given]:

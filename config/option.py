@@ -11,6 +11,7 @@ class Group(StrEnum):
     MODEL = "Model"
     CONTEXT = "Context and batching"
     DEVICE = "CPU and GPU"
+    SPECULATION = "Speculative decoding"
     SAMPLING = "Sampling defaults"
     SERVER = "Server"
     CHAT = "Chat"

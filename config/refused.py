@@ -61,7 +61,9 @@ def _switch(
 _AFFINITY = "binding threads to CPUs is not supported; use taskset or a CPU set"
 _POLL = "the engine chooses how its threads wait"
 _PRIO = "the engine's priority is not configurable; use nice"
-_DRAFT = "speculative decoding is not supported yet"
+_DRAFT_TENSORS = "placing single tensors is not supported; use --spec-draft-ngl"
+_NGRAMS = "of the n-gram methods only ngram-simple and ngram-mod are supported"
+_SYNTHETIC = "drafts are never made up; run `python -m loadtests.compare` to measure"
 _MEDIA = "multimodal input is not supported"
 _LORA = "LoRA adapters are not supported yet"
 _VECTOR = "control vectors are not supported"
@@ -212,52 +214,39 @@ REFUSED: tuple[Refused, ...] = (
     _switch("--log-prefix", _LOGS, "LOG_PREFIX", "--no-log-prefix", "on"),
     _switch("--log-timestamps", _LOGS, "LOG_TIMESTAMPS", "--no-log-timestamps", "on"),
     # Speculative decoding
-    _value("--spec-type", _DRAFT, "SPEC_TYPE", inert=("none",)),
-    _switch("--spec-default", _DRAFT),
-    _value("--spec-draft-model -md --model-draft", _DRAFT, "SPEC_DRAFT_MODEL"),
-    _value("--spec-draft-hf -hfd -hfrd --hf-repo-draft", _DRAFT, "SPEC_DRAFT_HF_REPO"),
-    _value("--spec-draft-n-max", _DRAFT, "SPEC_DRAFT_N_MAX"),
-    _value("--spec-draft-n-min", _DRAFT, "SPEC_DRAFT_N_MIN"),
-    _value("--spec-draft-p-split --draft-p-split", _DRAFT, "SPEC_DRAFT_P_SPLIT"),
-    _value("--spec-draft-p-min --draft-p-min", _DRAFT, "SPEC_DRAFT_P_MIN"),
-    _value("--spec-draft-ngl -ngld --gpu-layers-draft --n-gpu-layers-draft", _DRAFT,
-           "N_GPU_LAYERS_DRAFT"),
-    _value("--spec-draft-device -devd --device-draft", _DRAFT),
-    _value("--spec-draft-type-k -ctkd --cache-type-k-draft", _DRAFT, "SPEC_DRAFT_CACHE_TYPE_K"),
-    _value("--spec-draft-type-v -ctvd --cache-type-v-draft", _DRAFT, "SPEC_DRAFT_CACHE_TYPE_V"),
-    _switch("--spec-draft-backend-sampling", _DRAFT, "SPEC_DRAFT_BACKEND_SAMPLING",
-            "--no-spec-draft-backend-sampling"),
-    _value("--spec-draft-threads -td --threads-draft", _DRAFT),
-    _value("--spec-draft-threads-batch -tbd --threads-batch-draft", _DRAFT),
-    _value("--spec-draft-cpu-mask -Cd --cpu-mask-draft", _DRAFT),
-    _value("--spec-draft-cpu-range -Crd --cpu-range-draft", _DRAFT),
-    _value("--spec-draft-cpu-strict --cpu-strict-draft", _DRAFT),
-    _value("--spec-draft-cpu-mask-batch -Cbd --cpu-mask-batch-draft", _DRAFT),
-    _value("--spec-draft-cpu-strict-batch --cpu-strict-batch-draft", _DRAFT),
-    _value("--spec-draft-prio --prio-draft", _DRAFT),
-    _value("--spec-draft-prio-batch --prio-batch-draft", _DRAFT),
-    _value("--spec-draft-poll --poll-draft", _DRAFT),
-    _value("--spec-draft-poll-batch --poll-batch-draft", _DRAFT),
-    _value("--spec-draft-override-tensor -otd --override-tensor-draft", _DRAFT),
-    _switch("--spec-draft-cpu-moe -cmoed --cpu-moe-draft", _DRAFT, "SPEC_DRAFT_CPU_MOE"),
-    _value("--spec-draft-n-cpu-moe --spec-draft-ncmoe -ncmoed --n-cpu-moe-draft", _DRAFT,
-           "SPEC_DRAFT_N_CPU_MOE"),
-    _value("--spec-synth-len", _DRAFT, "SPEC_SYNTH_LEN"),
-    _value("--spec-synth-rates", _DRAFT, "SPEC_SYNTH_RATES"),
-    _value("-lcs --lookup-cache-static", _DRAFT),
-    _value("-lcd --lookup-cache-dynamic", _DRAFT),
+    _value("--spec-draft-p-split --draft-p-split", "drafts are no trees", "SPEC_DRAFT_P_SPLIT",
+           inert=(0.1,)),
+    _value("--spec-draft-device -devd --device-draft", "choosing devices is not supported; use "
+           "CUDA_VISIBLE_DEVICES or its like"),
+    _switch("--spec-draft-backend-sampling", "sampling on the device is not supported",
+            "SPEC_DRAFT_BACKEND_SAMPLING", "--no-spec-draft-backend-sampling"),
+    _value("--spec-draft-cpu-mask -Cd --cpu-mask-draft", _AFFINITY),
+    _value("--spec-draft-cpu-range -Crd --cpu-range-draft", _AFFINITY),
+    _value("--spec-draft-cpu-strict --cpu-strict-draft", _AFFINITY, inert=(0,)),
+    _value("--spec-draft-cpu-mask-batch -Cbd --cpu-mask-batch-draft", _AFFINITY),
+    _value("--spec-draft-cpu-strict-batch --cpu-strict-batch-draft", _AFFINITY, inert=(0,)),
+    _value("--spec-draft-prio --prio-draft", _PRIO, inert=(0,)),
+    _value("--spec-draft-prio-batch --prio-batch-draft", _PRIO, inert=(0,)),
+    _value("--spec-draft-poll --poll-draft", _POLL),
+    _value("--spec-draft-poll-batch --poll-batch-draft", _POLL),
+    _value("--spec-draft-override-tensor -otd --override-tensor-draft", _DRAFT_TENSORS),
+    _switch("--spec-draft-cpu-moe -cmoed --cpu-moe-draft", _DRAFT_TENSORS, "SPEC_DRAFT_CPU_MOE"),
+    _value("--spec-draft-n-cpu-moe --spec-draft-ncmoe -ncmoed --n-cpu-moe-draft", _DRAFT_TENSORS,
+           "SPEC_DRAFT_N_CPU_MOE", inert=(0,)),
+    _value("--spec-synth-len", _SYNTHETIC, "SPEC_SYNTH_LEN"),
+    _value("--spec-synth-rates", _SYNTHETIC, "SPEC_SYNTH_RATES"),
+    _value("-lcs --lookup-cache-static", _NGRAMS),
+    _value("-lcd --lookup-cache-dynamic", _NGRAMS),
     *(
-        _value(f"--spec-ngram-{name}", _DRAFT)
-        for name in (
-            "mod-n-min", "mod-n-max", "mod-n-match",
-            "simple-size-n", "simple-size-m", "simple-min-hits",
-            "map-k-size-n", "map-k-size-m", "map-k-min-hits",
-            "map-k4v-size-n", "map-k4v-size-m", "map-k4v-min-hits",
-        )
+        _value(f"--spec-ngram-map-{kind}-{name}", _NGRAMS)
+        for kind in ("k", "k4v")
+        for name in ("size-n", "size-m", "min-hits")
     ),
-    _value("--draft --draft-n --draft-max", _DRAFT, "DRAFT_MAX"),
-    _value("--draft-min --draft-n-min", _DRAFT, "DRAFT_MIN"),
-    _value("--spec-ngram-size-n", _REMOVED),
-    _value("--spec-ngram-size-m", _REMOVED),
-    _value("--spec-ngram-min-hits", _REMOVED),
+    _value("--draft --draft-n --draft-max", f"{_REMOVED}; use --spec-draft-n-max or "
+           "--spec-ngram-mod-n-max", "DRAFT_MAX"),
+    _value("--draft-min --draft-n-min", f"{_REMOVED}; use --spec-draft-n-min or "
+           "--spec-ngram-mod-n-min", "DRAFT_MIN"),
+    _value("--spec-ngram-size-n", f"{_REMOVED}; use --spec-ngram-simple-size-n"),
+    _value("--spec-ngram-size-m", f"{_REMOVED}; use --spec-ngram-simple-size-m"),
+    _value("--spec-ngram-min-hits", f"{_REMOVED}; use --spec-ngram-simple-min-hits"),
 )  # fmt: skip

@@ -93,6 +93,22 @@ def test_a_command_line_of_llama_server_is_understood() -> None:
         ("--dry-sequence-breaker none", "dry_sequence_breakers", ()),
         ('--chat-template-kwargs {"a":[1]}', "chat_template_kwargs", {"a": [1]}),
         ('-j {"type":"object"}', "json_schema", {"type": "object"}),
+        ("", "spec_type", ()),
+        ("-md d.gguf", "spec_type", ("draft-simple",)),
+        ("-hfd u/r", "spec_type", ("draft-simple",)),
+        ("-md d.gguf --spec-type none", "spec_type", ()),
+        ("--spec-type draft-simple,ngram-mod,ngram-simple -md d", "spec_type",
+         ("ngram-simple", "ngram-mod", "draft-simple")),
+        ("--spec-type ngram-mod --spec-type ngram-simple", "spec_type",
+         ("ngram-simple", "ngram-mod")),
+        ("--spec-default", "spec_type", ("ngram-mod",)),
+        ("--spec-draft-model d.gguf", "spec_draft_model", Path("d.gguf")),
+        ("--model-draft d.gguf", "spec_draft_model", Path("d.gguf")),
+        ("--draft-p-min 0.5", "spec_draft_p_min", 0.5),
+        ("-ctkd q8_0", "spec_draft_type_k", "q8_0"),
+        ("-td 2", "spec_draft_threads", 2),
+        ("-ngld all", "spec_draft_ngl", -2),
+        ("--no-measure-costs", "measure_costs", False),
     ],
 )  # fmt: skip
 def test_flags_are_read_as_llama_server_reads_them(line: str, field: str, value: object) -> None:
@@ -123,10 +139,17 @@ def test_words_that_switch_off(word: str) -> None:
         ("LLAMA_ARG_MLOCK", "0", "load_mode", "auto"),
         ("LLAMA_ARG_SEED", "3", "seed", 3),
         ("LLAMAPACK_MAX_QUEUE", "9", "max_queue", 9),
+        ("LLAMA_ARG_SPEC_TYPE", "ngram-mod,ngram-simple", "spec_type",
+         ("ngram-simple", "ngram-mod")),
+        ("LLAMA_ARG_SPEC_DRAFT_MODEL", "d.gguf", "spec_type", ("draft-simple",)),
+        ("LLAMA_ARG_SPEC_DRAFT_N_MAX", "3", "spec_draft_n_max", 3),
+        ("LLAMA_ARG_SPEC_DRAFT_CACHE_TYPE_V", "q4_0", "spec_draft_type_v", "q4_0"),
+        ("LLAMA_ARG_N_GPU_LAYERS_DRAFT", "5", "spec_draft_ngl", 5),
+        ("LLAMAPACK_MEASURE_COSTS", "off", "measure_costs", False),
         ("LLAMA_ARG_MODEL", "", "model", None),
         ("LLAMAPACK_PORT", "tcp://10.0.0.1:8080", "port", 8080),
     ],
-)
+)  # fmt: skip
 def test_variables_are_read(name: str, text: str, field: str, value: object) -> None:
     assert getattr(load_settings([], {name: text}), field) == value
 
@@ -237,6 +260,21 @@ def test_the_micro_batch_follows_a_smaller_batch() -> None:
         ("--samplers infill;top_k", "--samplers may have infill only after top_k"),
         ("-ctv q8_0 -fa off", "-ctv q8_0 needs flash attention, which -fa turns off"),
         ("--cache-disk /tmp/x -cram 0", "--cache-disk needs host memory, which -cram 0 turns off"),
+        ("--spec-type ngram-map-k", "--spec-type must name methods out of ngram-simple, ngram-mod, "
+         "draft-simple, none (ngram-map-k is not supported), got ngram-map-k"),
+        ("--spec-type eagle", "--spec-type must name methods out of ngram-simple, ngram-mod, "
+         "draft-simple, none ('eagle' is none), got eagle"),
+        ("--spec-type none,ngram-mod", "--spec-type must be none alone, or methods, got "
+         "none,ngram-mod"),
+        ("--spec-type draft-simple",
+         "--spec-type draft-simple needs --spec-draft-model or --spec-draft-hf as well"),
+        ("-md d.gguf --spec-type ngram-mod", "-md needs draft-simple in --spec-type as well"),
+        ("-ctvd q8_0 -fa off", "-ctvd q8_0 needs flash attention, which -fa turns off"),
+        ("--spec-draft-n-min 9",
+         "--spec-draft-n-min must be at most --spec-draft-n-max (8), got 9"),
+        ("--spec-draft-n-max 0", "--spec-draft-n-max must be at least 1, got 0"),
+        ("--draft-max 16", "--draft-max: llama-server has removed this option; use "
+                           "--spec-draft-n-max or --spec-ngram-mod-n-max"),
         ("--slot-save-path /none", "--slot-save-path: there is no folder /none"),
         ("--grammar-file /no/such", "--grammar-file: /no/such is not a file"),
     ],
