@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from config import ServeSettings
-from scheduler.protocol import EngineConfig
+from scheduler.protocol import DraftConfig, EngineConfig, LookupConfig
 from server.machine_memory import usable_memory
+from server.speculation import method_bounds
 
 MIB = 1 << 20
 
 
-def engine_config(settings: ServeSettings, model_path: Path, log_level: str) -> EngineConfig:
-    """The engine's configuration; `log_level` is a name of Python's logging."""
+def engine_config(
+    settings: ServeSettings,
+    model_path: Path,
+    log_level: str,
+    draft_path: Path | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> EngineConfig:
+    """The engine's configuration; `log_level` is a name of Python's logging.
+
+    The environment is asked for XDG_CACHE_HOME, where measured costs are kept.
+    """
     return EngineConfig(
         model_path=str(model_path),
         n_slots=settings.parallel if settings.cont_batching else 1,
@@ -48,9 +60,39 @@ def engine_config(settings: ServeSettings, model_path: Path, log_level: str) -> 
         yarn_beta_fast=settings.yarn_beta_fast,
         warmup=settings.warmup,
         itl_target_ms=settings.itl_target_ms,
+        draft=None if draft_path is None else _draft(settings, draft_path),
+        lookup=LookupConfig(
+            simple_size=settings.spec_ngram_simple_size_n,
+            simple_min_hits=settings.spec_ngram_simple_min_hits,
+            shared_size=settings.spec_ngram_mod_n_match,
+        ),
+        max_draft_tokens=max((b.n_max for b in method_bounds(settings).values()), default=0),
+        measure_costs=settings.measure_costs,
+        cost_folder=_cost_folder(environ),
         log_level=log_level,
         log_json=settings.log_json,
     )
+
+
+def _draft(settings: ServeSettings, path: Path) -> DraftConfig:
+    threads = max(settings.spec_draft_threads, 0)
+    return DraftConfig(
+        model_path=str(path),
+        n_threads=threads,
+        n_threads_batch=max(settings.spec_draft_threads_batch, 0) or threads,
+        n_gpu_layers=settings.spec_draft_ngl,
+        cache_type_k=settings.spec_draft_type_k,
+        cache_type_v=settings.spec_draft_type_v,
+    )
+
+
+def _cost_folder(environ: Mapping[str, str]) -> str:
+    """Within the user's cache; "" for a user without a home, as containers have them."""
+    try:
+        cache = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        return ""
+    return str(cache / "llamapack" / "costs")
 
 
 def _cache_bytes(cache_ram: int, memory: int) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from grammars.constraint import Constraint
-from scheduler.protocol import UNLIMITED, ContextShift, SamplingParams, TokenLogprobs
+from scheduler.protocol import UNLIMITED, ContextShift, SamplingParams, Speculation, TokenLogprobs
 
 MAX_PRIORITY = 1000
 """Priorities lie between this and its negative; higher ones are served first."""
@@ -36,6 +36,7 @@ class GenerationRequest:
     weight: float = 1.0
     slot: int | None = None
     report_progress: bool = False
+    speculation: Speculation | None = None
     visible_tokens: frozenset[int] = frozenset()
     """Control tokens that are part of the text, because the dialect reads them as marks."""
 
@@ -59,6 +60,10 @@ class Timings:
     prompt_ms: float
     predicted_n: int
     predicted_ms: float
+    draft_n: int = 0
+    """Tokens that were guessed ahead."""
+    draft_n_accepted: int = 0
+    """Those of them that were right."""
 
 
 @dataclass(frozen=True, slots=True)

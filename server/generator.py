@@ -97,6 +97,7 @@ def _submit(request: GenerationRequest) -> Submit:
         priority=request.priority,
         slot=request.slot,
         report_progress=request.report_progress,
+        speculation=request.speculation,
     )
 
 
@@ -113,6 +114,8 @@ class _Answer:
         self._slot = -1
         self._num_cached = 0
         self._num_generated = 0
+        self._num_drafted = 0
+        self._num_accepted = 0
         self._end_token: int | None = None
         self._start = 0.0
         self._first = 0.0
@@ -150,6 +153,8 @@ class _Answer:
     def _generated(self, event: Generated, now: float) -> list[Item]:
         self._first = self._first or now
         self._last = now
+        self._num_drafted += event.num_draft_tokens
+        self._num_accepted += event.num_accepted_tokens
         text = ""
         for index, token in enumerate(event.tokens):
             self._num_generated += 1
@@ -217,4 +222,6 @@ class _Answer:
             prompt_ms=(self._first - self._start) * 1000 if self._first else 0.0,
             predicted_n=self._num_generated,
             predicted_ms=(self._last - self._first) * 1000,
+            draft_n=self._num_drafted,
+            draft_n_accepted=self._num_accepted,
         )

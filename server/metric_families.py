@@ -50,6 +50,7 @@ def _llama_counters(m: ServerMetrics) -> Iterator[Metric]:
     text = "Seconds in which answers were generated."
     yield _counter(m, "llamacpp:tokens_predicted_seconds", text, m.predicted_seconds)
     yield _counter(m, "llamacpp:n_decode", "Batches decoded.", m.decodes)
+    yield from _drafts(m, "llamacpp:")
 
 
 def _llama_gauges(m: ServerMetrics) -> Iterator[Metric]:
@@ -89,6 +90,20 @@ def _vllm_counters(m: ServerMetrics) -> Iterator[Metric]:
     finished = (((reason,), count) for reason, count in m.finished.items())
     text = "Sequences by reason of their end."
     yield _counters(m, "vllm:request_success", text, ("finished_reason",), finished)
+    yield from _drafts(m, "vllm:")
+
+
+def _drafts(m: ServerMetrics, prefix: str) -> Iterator[Metric]:
+    """Speculation; llama-server and vLLM have the same names for it."""
+    name = f"{prefix}spec_decode_num"
+    yield _counter(m, f"{name}_drafts", "Guesses ahead that were verified.", m.drafts)
+    yield _counter(m, f"{name}_draft_tokens", "Tokens guessed ahead.", m.draft_tokens)
+    text = "Tokens guessed ahead that were right."
+    yield _counter(m, f"{name}_accepted_tokens", text, m.accepted_tokens)
+    text = "Guesses that were right up to this position; the first is 0."
+    by_position = (((str(place),), count) for place, count in enumerate(m.accepted_by_position))
+    labels = ("position",)
+    yield _counters(m, f"{name}_accepted_tokens_per_pos", text, labels, by_position)
 
 
 def _vllm_histograms(m: ServerMetrics) -> Iterator[Metric]:
@@ -152,6 +167,11 @@ def _engine_work(m: ServerMetrics) -> Iterator[Metric]:
     yield _counters(m, "llamapack_step_seconds", text, ("phase",), phases)
     text = "Seconds spent on masks of constraints, beside the decoding."
     yield _counter(m, "llamapack_constraint_mask_seconds", text, m.mask_seconds)
+    text = "Seconds spent on guessing tokens ahead."
+    yield _counter(m, "llamapack_draft_seconds", text, m.phase_seconds["draft"])
+    costs = (((str(rows),), seconds) for rows, seconds in sorted(m.step_costs.items()))
+    text = "Seconds of a step of so many tokens, as measured; what drafting is decided by."
+    yield _gauges(m, "llamapack_step_cost_seconds", text, ("rows",), costs)
     tiers = (((tier.value,), tokens) for tier, tokens in m.saved_tokens.items())
     text = "Prompt tokens not computed again, by where the cache had them."
     yield _counters(m, "llamapack_prefix_cache_saved_tokens", text, ("tier",), tiers)

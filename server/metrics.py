@@ -36,7 +36,7 @@ REFUSALS = (
 )
 FAILURES = ("server", "timeout", "queue_timeout", "unavailable")
 
-PHASES = ("schedule", "decode", "sample", "update", "send")
+PHASES = ("schedule", "draft", "decode", "sample", "update", "send")
 
 
 @dataclass(slots=True)
@@ -71,6 +71,13 @@ class ServerMetrics:
         """The state after the last step of the engine that is alive."""
         self.phase_seconds = dict.fromkeys(PHASES, 0.0)
         self.mask_seconds = 0.0
+        self.drafts = 0
+        """Guesses of the next tokens that were verified."""
+        self.draft_tokens = 0
+        self.accepted_by_position: list[int] = []
+        """Drafts that were right at their first token, at their first two, and so on."""
+        self.step_costs: dict[int, float] = {}
+        """Seconds of a step by its number of tokens, as the engine last measured them."""
         self.steps = 0
         self.decodes = 0
         self.busy_slots = 0
@@ -116,10 +123,16 @@ class ServerMetrics:
         """Sequences without one."""
         return 0 if self.latest is None else self.latest.num_waiting
 
+    @property
+    def accepted_tokens(self) -> int:
+        """Tokens of drafts that were right."""
+        return sum(self.accepted_by_position)
+
     def observe_step(self, stats: StepStats) -> None:
         """Count one step of the engine."""
         seconds = self.phase_seconds
         seconds["schedule"] += stats.schedule_seconds
+        seconds["draft"] += stats.draft_seconds
         seconds["decode"] += stats.decode_seconds
         seconds["sample"] += stats.sample_seconds
         seconds["update"] += stats.update_seconds
@@ -130,8 +143,21 @@ class ServerMetrics:
         self.looked_up_tokens += stats.num_looked_up_tokens
         for tier, tokens in stats.saved_tokens.items():
             self.saved_tokens[tier] += tokens
+        self._count_drafts(stats)
         self._count_decode(stats)
         self.latest = stats
+
+    def _count_drafts(self, stats: StepStats) -> None:
+        if stats.step_seconds:
+            self.step_costs = stats.step_seconds
+        if not stats.num_drafts:
+            return
+        self.drafts += stats.num_drafts
+        self.draft_tokens += stats.num_draft_tokens
+        accepted = self.accepted_by_position
+        accepted += [0] * (len(stats.accepted_by_position) - len(accepted))
+        for position, count in enumerate(stats.accepted_by_position):
+            accepted[position] += count
 
     def _count_decode(self, stats: StepStats) -> None:
         tokens = stats.num_decode_tokens + stats.num_prefill_tokens

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config import ServeSettings
+from config.speculation import DRAFT_MODEL
 from server.gguf_header import GgufError, GgufHeader, read_header
 
 DEMO_MODEL = Path(__file__).resolve().parent.parent / "models" / "demo" / "demo-target.gguf"
@@ -47,18 +48,26 @@ def resolve_model(settings: ServeSettings, environ: Mapping[str, str] = os.envir
     The environment is asked for HF_ENDPOINT, where the hub is. Raises ModelFileError.
     """
     if settings.hf_repo is not None:
-        from server import hub
-
-        path = hub.fetch(
-            settings.hf_repo,
-            file=settings.hf_file,
-            token=settings.hf_token,
-            endpoint=environ.get("HF_ENDPOINT") or None,
-            offline=settings.offline,
-        )
+        path = _fetch(settings.hf_repo, settings.hf_file, settings, environ)
     else:
         path = settings.model or _demo_model()
     check_model(path)
+    return path
+
+
+def resolve_draft(settings: ServeSettings, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The draft model's file, in the same way; None where no draft model is to be asked."""
+    if DRAFT_MODEL not in settings.spec_type:
+        return None
+    path = settings.spec_draft_model
+    if settings.spec_draft_hf is not None:
+        file = None if path is None else str(path)
+        path = _fetch(settings.spec_draft_hf, file, settings, environ)
+    assert path is not None, "the settings were checked"
+    try:
+        check_model(path)
+    except ModelFileError as error:
+        raise ModelFileError(f"draft model: {error}") from None
     return path
 
 
@@ -67,6 +76,20 @@ def check_model(path: Path) -> None:
     files = _all_files(path)
     headers = [_checked_header(file) for file in files]
     _check_content(path, headers, SplitName.parse(path.name))
+
+
+def _fetch(
+    repo: str, file: str | None, settings: ServeSettings, environ: Mapping[str, str]
+) -> Path:
+    from server import hub
+
+    return hub.fetch(
+        repo,
+        file=file,
+        token=settings.hf_token,
+        endpoint=environ.get("HF_ENDPOINT") or None,
+        offline=settings.offline,
+    )
 
 
 def _demo_model() -> Path:

@@ -33,7 +33,7 @@ from server.listening import bind_all, close_all, is_exposed, url_of
 from server.logs import configure_logging, level_of
 from server.metered import MeteredGenerator
 from server.metrics import ServerMetrics
-from server.model_files import resolve_model
+from server.model_files import resolve_draft, resolve_model
 from server.startup import StartupError
 from server.supervisor import EngineProcess
 from server.tokenizer import LlamaTokenizer, VocabularyError
@@ -48,8 +48,8 @@ def serve(settings: ServeSettings) -> int:
     llama_log.install()
     sockets = bind_all(settings.host, settings.port)
     try:
-        model_path = resolve_model(settings)
-        return Runtime(settings, model_path, sockets).run()
+        model_path, draft_path = resolve_model(settings), resolve_draft(settings)
+        return Runtime(settings, model_path, sockets, draft_path).run()
     finally:
         close_all(sockets)
 
@@ -62,6 +62,7 @@ class Runtime:
         settings: ServeSettings,
         model_path: Path,
         sockets: Sequence[socket.socket],
+        draft_path: Path | None = None,
     ) -> None:
         self._settings = settings
         self._sockets = sockets
@@ -74,7 +75,8 @@ class Runtime:
         self._client = EngineClient(metrics.observe_step, metrics.observe_death)
         self._keys = KeyRing(read_keys(settings), time.monotonic())
         self._audit = _open_audit_log(settings, tokenizer)
-        self._process = EngineProcess(engine_config(settings, model_path, level), self._client)
+        config = engine_config(settings, model_path, level, draft_path)
+        self._process = EngineProcess(config, self._client)
         metrics.engine_pid = lambda: self._process.pid
         deadlines = Deadlines(settings.queue_timeout, settings.request_timeout)
         generator = EngineGenerator(self._client, tokenizer, admission, deadlines)

@@ -29,6 +29,7 @@ from pydantic import (
 from config import ServeSettings
 from config.samplers import names_from_codes, to_samplers
 from config.settings import MIN_REUSED_CHUNK
+from config.speculation import active_methods, spec_methods
 from grammars import compiler
 from grammars.constraint import Constraint
 from grammars.errors import GrammarError
@@ -37,6 +38,7 @@ from server.context import ServerContext
 from server.errors import InvalidRequest
 from server.generation import MAX_PRIORITY, GenerationRequest
 from server.sampling_defaults import sampling_defaults
+from server.speculation import speculation_of
 from server.tokenizer import Tokenizer
 from server.unsupported_fields import refuse_unsupported
 
@@ -125,6 +127,17 @@ def _sampler_names(value: Any) -> Any:
     return tuple(to_samplers(value))  # type: ignore[arg-type]
 
 
+def _draft_methods(value: Any) -> Any:
+    """Names as a list or split by commas; `none` is no method."""
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("must be a method's name, several with commas between, or a list of them")
+    stripped = [name.strip() for name in names if name.strip()]
+    if not stripped:
+        raise ValueError("must name a method, or none")
+    return active_methods(spec_methods(stripped), has_draft_model=False)
+
+
 Whole = Annotated[int, BeforeValidator(_number)]
 Real = Annotated[float, BeforeValidator(_number)]
 Flag = StrictBool
@@ -146,6 +159,9 @@ LogitBias = Annotated[
 ]
 _Samplers = Annotated[
     tuple[str, ...], BeforeValidator(_sampler_names, json_schema_input_type=str | list[str])
+]
+_DraftMethods = Annotated[
+    tuple[str, ...], BeforeValidator(_draft_methods, json_schema_input_type=str | list[str])
 ]
 
 _SAME_NAME = (
@@ -217,6 +233,22 @@ class SamplingFields(BaseModel):
     """Cached prefixes are shared only among requests of the same salt."""
     priority: Annotated[Whole, Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY)] = 0
     """Of those that wait, the highest is served first."""
+    spec_type: _DraftMethods | None = Field(
+        None, validation_alias=AliasChoices("spec_type", "speculative.type", "speculative.types")
+    )
+    """Who guesses tokens ahead, out of what the server was started with; none turns it off."""
+    spec_n_max: Count | None = Field(
+        None, validation_alias=AliasChoices("spec_n_max", "speculative.n_max")
+    )
+    """Most tokens that are guessed at once, if that is less than the server's; 0 turns it off."""
+    spec_n_min: Count | None = Field(
+        None, validation_alias=AliasChoices("spec_n_min", "speculative.n_min")
+    )
+    """Shorter guesses are thrown away."""
+    spec_p_min: Probability | None = Field(
+        None, validation_alias=AliasChoices("spec_p_min", "speculative.p_min")
+    )
+    """The draft model stops before a token that it gives less probability than this."""
     seed: Annotated[Whole, Field(ge=-(2**63), lt=2**63)] | None = None
     """Taken modulo 2**32; -1 draws one."""
 
@@ -320,7 +352,7 @@ class SamplingFields(BaseModel):
         constraint: Constraint | None,
     ) -> GenerationRequest:
         """One sequence of this body. Raises `InvalidRequest` for a slot that doesn't exist and
-        for wishes about moving cells that can't be fulfilled."""
+        for wishes about moving cells or guessing ahead that can't be fulfilled."""
         settings = context.settings
         return GenerationRequest(
             prompt=tuple(prompt),
@@ -336,6 +368,13 @@ class SamplingFields(BaseModel):
             priority=self.priority,
             slot=self._resolved_slot(context),
             report_progress=self.return_progress and self.stream,
+            speculation=speculation_of(
+                settings,
+                methods=self.spec_type,
+                n_max=self.spec_n_max,
+                n_min=self.spec_n_min,
+                p_min=self.spec_p_min,
+            ),
         )
 
     def ignores_eos(self, settings: ServeSettings) -> bool:

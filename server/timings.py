@@ -6,8 +6,8 @@ from server.generation import Progress, Timings
 
 
 def timings_json(timings: Timings) -> dict[str, int | float]:
-    """The `timings` object; rates over no time at all are 0."""
-    return {
+    """The `timings` object; rates over no time at all are 0, and drafts show if there were any."""
+    shown = {
         "cache_n": timings.cache_n,
         "prompt_n": timings.prompt_n,
         "prompt_ms": timings.prompt_ms,
@@ -18,6 +18,9 @@ def timings_json(timings: Timings) -> dict[str, int | float]:
         "predicted_per_token_ms": _ratio(timings.predicted_ms, timings.predicted_n),
         "predicted_per_second": _ratio(1000.0 * timings.predicted_n, timings.predicted_ms),
     }
+    if timings.draft_n:
+        shown |= {"draft_n": timings.draft_n, "draft_n_accepted": timings.draft_n_accepted}
+    return shown
 
 
 def progress_json(progress: Progress) -> dict[str, int | float]:

@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
+from config.speculation import NONE
 from grammars.constraint import Constraint, GbnfGrammar, LazyConstraint
-from scheduler.protocol import UNLIMITED, ContextShift, SamplingParams
+from scheduler.protocol import UNLIMITED, ContextShift, SamplingParams, Speculation
 from server.generation import GenerationRequest
 from server.sampling_fields import SamplingFields
 
@@ -30,6 +31,22 @@ def limit_settings(max_tokens: int, shift: ContextShift | None = None) -> dict[s
     }
 
 
+def speculation_settings(speculation: Speculation | None) -> dict[str, Any]:
+    """Who guesses ahead, and within which bounds, under llama-server's names."""
+    if speculation is None:
+        return {"speculative.types": NONE}
+    settings: dict[str, Any] = {
+        "speculative.types": ",".join(speculation.methods),
+        "speculative.n_max": speculation.n_max,
+        "speculative.n_min": speculation.n_min,
+        "speculative.p_min": speculation.p_min,
+    }
+    for method, own in speculation.own_bounds.items():
+        settings[f"speculative.{method}.n_max"] = own.n_max
+        settings[f"speculative.{method}.n_min"] = own.n_min
+    return settings
+
+
 def request_settings(
     body: SamplingFields, request: GenerationRequest, *, ignore_eos: bool
 ) -> dict[str, Any]:
@@ -37,6 +54,7 @@ def request_settings(
     return {
         **sampling_settings(request.sampling),
         **limit_settings(request.max_tokens, request.context_shift),
+        **speculation_settings(request.speculation),
         "stop": request.stop,
         "ignore_eos": ignore_eos,
         "stream": body.stream,
@@ -51,11 +69,17 @@ def request_settings(
     }
 
 
-def default_settings(sampling: SamplingParams, *, n_predict: int = UNLIMITED) -> dict[str, Any]:
+def default_settings(
+    sampling: SamplingParams,
+    *,
+    n_predict: int = UNLIMITED,
+    speculation: Speculation | None = None,
+) -> dict[str, Any]:
     """What a request that says nothing runs with; each draws its own seed."""
     return {
         **sampling_settings(sampling),
         **limit_settings(n_predict),
+        **speculation_settings(speculation),
         "seed": 2**32 - 1,
         "stop": [],
         "stream": False,

@@ -14,6 +14,7 @@ from server.errors import NotSupported
 from server.json_response import JsonResponse
 from server.llama.generation_settings import default_settings
 from server.sampling_defaults import sampling_defaults
+from server.speculation import speculation_of
 from server.template_capabilities import TemplateCapabilities
 
 
@@ -65,8 +66,11 @@ def _version(package: str) -> str:
 
 
 def _defaults(context: ServerContext) -> dict[str, Any]:
+    settings = context.settings
     params = default_settings(
-        sampling_defaults(context.settings), n_predict=context.settings.n_predict
+        sampling_defaults(settings),
+        n_predict=settings.n_predict,
+        speculation=speculation_of(settings),
     )
     return {"params": params, "n_ctx": context.engine.model.n_ctx_slot}
 

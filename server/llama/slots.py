@@ -24,14 +24,15 @@ async def get_slots(request: Request) -> Response:
     must_have_idle = request.query_params.get("fail_on_no_slot") not in (None, "", "0")
     if must_have_idle and all(slot.request_id is not None for slot in report.slots):
         raise Unavailable("no slot available")
-    return JsonResponse([_slot(state, n_ctx) for state in report.slots])
+    speculates = bool(context.settings.spec_type)
+    return JsonResponse([_slot(state, n_ctx, speculates) for state in report.slots])
 
 
-def _slot(state: SlotState, n_ctx: int) -> dict[str, Any]:
+def _slot(state: SlotState, n_ctx: int, speculates: bool) -> dict[str, Any]:
     slot: dict[str, Any] = {
         "id": state.slot,
         "n_ctx": n_ctx,
-        "speculative": False,
+        "speculative": speculates,
         "is_processing": state.request_id is not None,
         "n_prompt_tokens": state.num_prompt_tokens,
         "n_prompt_tokens_processed": state.num_prompt_tokens_computed,
@@ -41,7 +42,9 @@ def _slot(state: SlotState, n_ctx: int) -> dict[str, Any]:
         return slot
     slot["id_task"] = state.request_id
     if state.sampling is not None:
-        slot["params"] = default_settings(state.sampling, n_predict=state.max_tokens)
+        slot["params"] = default_settings(
+            state.sampling, n_predict=state.max_tokens, speculation=state.speculation
+        )
         slot["params"]["seed"] = state.sampling.seed
     slot["next_token"] = [_next_token(state)]
     return slot

@@ -89,6 +89,8 @@ class ScriptedGenerator:
     fail_after: tuple[int, Exception] | None = None
     """After so many pieces, raise this."""
     cause: StopCause = StopCause.EOS
+    draft_n: int = 0
+    """Tokens guessed ahead for each one of the answer; one of them was right."""
     opened: list[GenerationRequest] = field(default_factory=list)
     running: int = 0
     aborted: int = 0
@@ -136,7 +138,9 @@ class ScriptedGenerator:
         yield Ended(cause, word, None, False, 1, n_prompt, self._timings(n_prompt, count))
 
     def _timings(self, n_prompt: int, count: int) -> Timings:
-        return Timings(self.cached, n_prompt - self.cached, 10.0, count, 5.0 * count)
+        drafted, accepted = self.draft_n * count, count if self.draft_n else 0
+        computed = n_prompt - self.cached
+        return Timings(self.cached, computed, 10.0, count, 5.0 * count, drafted, accepted)
 
     def _logprobs(self, request: GenerationRequest) -> TokenLogprobs | None:
         wanted = request.sampling.top_logprobs

@@ -9,7 +9,7 @@ import pytest
 
 from config import load_settings
 from scheduler.llama import CACHE_TYPES, FLASH_ATTENTION, ROPE_SCALINGS, SPLIT_MODES
-from scheduler.protocol import EngineConfig
+from scheduler.protocol import DraftConfig, EngineConfig, LookupConfig
 from server.engine_config import engine_config
 
 
@@ -39,6 +39,15 @@ def config_for(*flags: str) -> EngineConfig:
         ((), "cache_disk", ""),
         (("--cache-disk", "/tmp/x"), "cache_disk", "/tmp/x"),
         (("--cache-disk-size", "3"), "cache_disk_bytes", 3 * 1024 * 1024),
+        ((), "draft", None),
+        ((), "max_draft_tokens", 0),
+        (("-md", "d.gguf"), "max_draft_tokens", 8),
+        (("-md", "d.gguf", "--spec-type", "draft-simple,ngram-mod"), "max_draft_tokens", 64),
+        (("-md", "d.gguf", "--spec-draft-n-max", "3"), "max_draft_tokens", 3),
+        (("--spec-ngram-simple-size-n", "4"), "lookup", LookupConfig(simple_size=4)),
+        (("--spec-ngram-simple-min-hits", "2"), "lookup", LookupConfig(simple_min_hits=2)),
+        (("--spec-ngram-mod-n-match", "6"), "lookup", LookupConfig(shared_size=6)),
+        (("--no-measure-costs",), "measure_costs", False),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
@@ -69,3 +78,38 @@ def test_defaults_are_names_that_the_engine_knows() -> None:
     assert config.flash_attn in FLASH_ATTENTION
     assert config.split_mode in SPLIT_MODES
     assert config.rope_scaling in ROPE_SCALINGS
+
+
+def test_how_the_draft_model_is_loaded() -> None:
+    flags = ["-md", "d.gguf", "-td", "3", "-ngld", "5", "-ctkd", "q8_0", "-ctvd", "q4_0"]
+    settings = load_settings(flags, {})
+    config = engine_config(settings, Path("m.gguf"), "INFO", Path("d.gguf"))
+    assert config.draft == DraftConfig(
+        model_path="d.gguf",
+        n_threads=3,
+        n_threads_batch=3,
+        n_gpu_layers=5,
+        cache_type_k="q8_0",
+        cache_type_v="q4_0",
+    )
+
+
+@pytest.mark.parametrize(
+    ("environ", "folder"),
+    [
+        ({"XDG_CACHE_HOME": "/var/cache/x"}, "/var/cache/x/llamapack/costs"),
+        ({}, str(Path.home() / ".cache" / "llamapack" / "costs")),
+    ],
+)
+def test_measured_costs_are_kept_in_the_users_cache(environ: dict[str, str], folder: str) -> None:
+    config = engine_config(load_settings([], {}), Path("m.gguf"), "INFO", environ=environ)
+    assert config.cost_folder == folder
+
+
+def test_a_user_without_a_home_keeps_no_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("no home")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    config = engine_config(load_settings([], {}), Path("m.gguf"), "INFO", environ={})
+    assert config.cost_folder == ""

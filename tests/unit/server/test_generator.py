@@ -280,3 +280,16 @@ def test_tokens_handed_out_are_those_in_which_the_text_begins(
     assert covered.startswith(text_of(items).rstrip("\ufffd"))
     if end_of(items).cause is StopCause.EOS:
         assert len(ids) == len(said)
+
+
+def test_drafts_are_counted_whatever_becomes_of_their_tokens() -> None:
+    answer = _Answer(make_request(stop=("c",)), Script([b"a", b"b", b"c", b"d"]), N_CTX_SLOT)
+    first = Generated(1, [FIRST_PIECE, FIRST_PIECE + 1], [], 3, 1)
+    # The engine may have died in between: the next one goes on, and so do the counts.
+    second = Generated(1, [FIRST_PIECE + 2, FIRST_PIECE + 3], [], 4, 1)
+    items = answer._take(TimedEvent(first, 1.0, 2.0)) + answer._take(TimedEvent(second, 2.0, 3.0))
+    [delta, ended] = items
+    assert isinstance(delta, TextDelta)
+    assert (delta.timings.draft_n, delta.timings.draft_n_accepted) == (3, 1)
+    assert isinstance(ended, Ended)
+    assert (ended.timings.draft_n, ended.timings.draft_n_accepted) == (7, 2)

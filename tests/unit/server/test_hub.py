@@ -15,7 +15,7 @@ import pytest
 
 from config import load_settings
 from server import hub
-from server.model_files import ModelFileError, resolve_model
+from server.model_files import ModelFileError, resolve_draft, resolve_model
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 TOKEN = "hf_right"
@@ -295,3 +295,14 @@ def test_the_settings_and_hf_endpoint_lead_to_the_hub(
     with pytest.raises(ModelFileError, match=r"m\.gguf is not a GGUF file"):
         resolve_model(settings, {"HF_ENDPOINT": stand_in.url + "/"})
     assert stand_in.downloads() == ["m.gguf"]
+
+
+def test_the_draft_model_comes_from_the_hub_too(
+    stand_in: StandInHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in.repos["u/r"] = files("a.gguf", "b.gguf")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    settings = load_settings(["-hfd", "u/r", "-md", "b.gguf"], {})
+    with pytest.raises(ModelFileError, match=r"draft model: .*b\.gguf is not a GGUF file"):
+        resolve_draft(settings, {"HF_ENDPOINT": stand_in.url + "/"})
+    assert stand_in.downloads() == ["b.gguf"]

@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as openmetrics_families,
@@ -23,6 +24,9 @@ from server.metrics import ServerMetrics, Source
 from server.rate import Rate
 
 LLAMA_SERVER_NAMES = {
+    "llamacpp:spec_decode_num_draft_tokens_total": "counter",
+    "llamacpp:spec_decode_num_accepted_tokens_total": "counter",
+    "llamacpp:spec_decode_num_drafts_total": "counter",
     "llamacpp:prompt_tokens_total": "counter",
     "llamacpp:prompt_tokens_cached_total": "counter",
     "llamacpp:prompt_seconds_total": "counter",
@@ -38,6 +42,9 @@ LLAMA_SERVER_NAMES = {
 }
 
 VLLM_NAMES = {
+    "spec_decode_num_drafts_total": "counter",
+    "spec_decode_num_draft_tokens_total": "counter",
+    "spec_decode_num_accepted_tokens_total": "counter",
     "num_requests_running": "gauge",
     "num_requests_waiting": "gauge",
     "kv_cache_usage_perc": "gauge",
@@ -114,6 +121,31 @@ def test_steps() -> None:
     assert found["llamacpp:requests_processing"] == 1
     assert found["llamacpp:requests_deferred"] == 0
     assert found["vllm:num_requests_running"] == 1
+
+
+def test_drafts() -> None:
+    metrics = ServerMetrics("m")
+    drafting = msgspec.structs.replace(step(), draft_seconds=0.004, num_drafts=2)
+    metrics.observe_step(
+        msgspec.structs.replace(
+            drafting, num_draft_tokens=5, accepted_by_position=[2, 1], step_seconds={8: 0.03}
+        )
+    )
+    metrics.observe_step(
+        msgspec.structs.replace(drafting, num_draft_tokens=6, accepted_by_position=[1, 1, 1])
+    )
+    metrics.observe_step(step())
+    found = samples(metrics)
+    for prefix in ("llamacpp", "vllm"):
+        name = f"{prefix}:spec_decode_num"
+        assert found[f"{name}_drafts_total"] == 4
+        assert found[f"{name}_draft_tokens_total"] == 11
+        assert found[f"{name}_accepted_tokens_total"] == 6
+        positions = [found[f"{name}_accepted_tokens_per_pos_total{{position={n}}}"] for n in "012"]
+        assert positions == [3, 2, 1]
+    assert found["llamapack_draft_seconds_total"] == pytest.approx(0.008)
+    assert found["llamapack_step_seconds_total{phase=draft}"] == pytest.approx(0.008)
+    assert found["llamapack_step_cost_seconds{rows=8}"] == 0.03
 
 
 @pytest.mark.anyio

@@ -11,7 +11,7 @@ import pytest
 from config import load_settings
 from server import model_files
 from server.gguf_header import BLOCKS, read_header
-from server.model_files import ModelFileError, check_model, resolve_model
+from server.model_files import ModelFileError, check_model, resolve_draft, resolve_model
 
 Write = Callable[..., Path]
 
@@ -174,3 +174,16 @@ def test_without_a_model_the_demo_model_is_served(
     demo.unlink()
     with pytest.raises(ModelFileError, match=r"demo model .* is missing; name a model with"):
         resolve_model(load_settings([], {}), {})
+
+
+def test_the_draft_model_is_checked_as_well(write: Write) -> None:
+    path = write("draft.gguf")
+    assert resolve_draft(load_settings(["-md", str(path)], {}), {}) == path
+    path.unlink()
+    with pytest.raises(ModelFileError, match=r"^draft model: there is no file .*draft\.gguf"):
+        resolve_draft(load_settings(["-md", str(path)], {}), {})
+
+
+@pytest.mark.parametrize("flags", [[], ["-md", "none.gguf", "--spec-type", "none"]])
+def test_a_draft_model_that_is_not_asked_is_not_looked_for(flags: list[str]) -> None:
+    assert resolve_draft(load_settings(flags, {}), {}) is None
