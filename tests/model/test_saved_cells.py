@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from scheduler.cache_scope import NO_SCOPE
 from scheduler.disk_cache import DiskCache
 from scheduler.engine import Engine
 from scheduler.prefix_file import PrefixFileError, SavedPrefix, read_prefix, write_prefix
@@ -45,7 +46,7 @@ def test_logits_after_a_file_are_those_before(layout: str, tmp_path: Path) -> No
     backend = make_backend(**LAYOUTS[layout])
     compute(backend, TOKENS, 0, 0, 100)
     backend.edit(Save(0, 7))
-    write_prefix(path, SavedPrefix(TOKENS[:100], "", backend.state(7)), backend.fingerprint)
+    write_prefix(path, SavedPrefix(TOKENS[:100], NO_SCOPE, backend.state(7)), backend.fingerprint)
     expected = compute(backend, TOKENS, 0, 100)
     backend.close()
     other = make_backend(**LAYOUTS[layout])
@@ -71,7 +72,7 @@ def test_logits_after_a_file_are_those_before(layout: str, tmp_path: Path) -> No
 def test_cells_of_elsewhere_are_refused(fields: dict[str, Any], words: str, tmp_path: Path) -> None:
     path = tmp_path / "a"
     backend = make_backend(flash_attn="off")
-    write_prefix(path, SavedPrefix(TOKENS, "", b"state"), backend.fingerprint)
+    write_prefix(path, SavedPrefix(TOKENS, NO_SCOPE, b"state"), backend.fingerprint)
     backend.close()
     other = make_backend(**{"flash_attn": "off", **fields})
     with pytest.raises(PrefixFileError, match=words):
