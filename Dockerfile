@@ -12,6 +12,12 @@
 ARG BUILD_IMAGE=python:3.11-slim-bookworm
 ARG RUNTIME_IMAGE=python:3.11-slim-bookworm
 
+# The pin alone, so that other changes of pyproject.toml don't compile llama.cpp again.
+FROM ${BUILD_IMAGE} AS pin
+COPY pyproject.toml /
+RUN sed -n 's/.*"\(llama-cpp-python==[^"]*\)".*/\1/p' /pyproject.toml >/llama-requirement \
+    && test -s /llama-requirement
+
 FROM ${BUILD_IMAGE} AS build
 RUN apt-get update \
     && apt-get install -y --no-install-recommends g++ make git \
@@ -24,13 +30,17 @@ WORKDIR /src
 # First what takes minutes and seldom changes.
 ARG CPU=all
 ARG CMAKE_EXTRA=""
-COPY pyproject.toml ./
 COPY deploy/amx_tile_config.h deploy/build_llama.sh deploy/install_llama.py deploy/
-RUN CPU="$CPU" CMAKE_EXTRA="$CMAKE_EXTRA" sh deploy/build_llama.sh
+COPY --from=pin /llama-requirement deploy/
+RUN CPU="$CPU" CMAKE_EXTRA="$CMAKE_EXTRA" sh deploy/build_llama.sh "$(cat deploy/llama-requirement)"
 
+# Then the libraries, and last our own code.
+COPY pyproject.toml deploy/image_requirements.py ./
+RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \
+    python3 image_requirements.py >/tmp/requirements.txt && pip install -r /tmp/requirements.txt
 COPY . .
 RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \
-    pip install . \
+    pip install '.[otel]' \
     && pip uninstall -y pip \
     && python3 -c "from scheduler.llama_backends import load_backends; load_backends()"
 

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Compiles and installs llama-cpp-python in the active virtual environment of an image, for the
-# CPUs named by $CPU (see Dockerfile), with the further options of $CMAKE_EXTRA.
+# build_llama.sh REQUIREMENT: compiles and installs that llama-cpp-python in the active virtual
+# environment of an image, for the CPUs named by $CPU (see Dockerfile), with the further options of
+# $CMAKE_EXTRA.
 set -eu
 
 case "${CPU:-all}" in
@@ -29,7 +30,7 @@ CMAKE_ARGS="$(echo $options ${CMAKE_EXTRA:-})"
 # pip's cache would give back a wheel that was built with other options.
 PIP_NO_CACHE_DIR=1
 export CFLAGS CXXFLAGS CMAKE_ARGS PIP_NO_CACHE_DIR
-python3 deploy/install_llama.py
+python3 deploy/install_llama.py "$1"
 
 # Wheels have no links: each library is in there under all of its names.
 cd "$(python3 -c 'import sysconfig; print(sysconfig.get_path("platlib"))')/llama_cpp/lib"

@@ -1,6 +1,7 @@
 """Install the pinned llama-cpp-python and show progress while pip compiles it.
 
-Run by make in the project's virtual environment; compiler flags come from the environment.
+Run by make in the project's virtual environment, and by the image's build, which names the
+requirement since it has no pyproject.toml then. Compiler flags come from the environment.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ def requirement() -> str:
 
 def main() -> int:
     """Run pip verbosely and reduce the compiler's output to one moving line."""
-    command = [sys.executable, "-m", "pip", "install", "--verbose", requirement()]
+    wanted = sys.argv[1] if len(sys.argv) > 1 else requirement()
+    command = [sys.executable, "-m", "pip", "install", "--verbose", wanted]
     tail: list[str] = []
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
