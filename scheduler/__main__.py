@@ -79,6 +79,7 @@ def _first_config(channel: CommandChannel) -> EngineConfig:
 
 def run(engine: Engine, channel: CommandChannel) -> None:
     """The loop: inbox, step, outbox; asleep in the inbox while there is nothing to do."""
+    engine.tell = channel.send
     while True:
         for command in channel.receive(_patience(engine)):
             if isinstance(command, Shutdown):

@@ -50,6 +50,9 @@ class Engine:
         """`open_disk` is for prefixes that outlive the engine; it is called in a thread."""
         self.scheduler = Scheduler(_limits(backend, itl_target, cache_bytes))
         self.last_send_seconds = 0.0
+        self.tell: Callable[[StepOutputs], None] = lambda outputs: None
+        """Called before a step that begins with new sequences: should it be the last, it is known
+        who ran."""
         self._backend = backend
         self._clock = clock
         self._samplers: dict[int, Sampler] = {}
@@ -142,6 +145,8 @@ class Engine:
         begin = self._clock()
         step = self.scheduler.schedule()
         scheduled = self._clock()
+        if step.started:
+            self.tell(StepOutputs(begin, scheduled, list(step.started), None))
         failure = self._decode(step)
         decoded = self._clock()
         samples = [] if failure else self._sample(step)

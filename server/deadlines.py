@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from server.engine_client import SequenceStream
 from server.errors import Overloaded, TimedOut
+from server.sequence_stream import SequenceStream
 
 
 @dataclass(frozen=True, slots=True)

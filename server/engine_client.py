@@ -8,7 +8,6 @@ import logging
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import cast
 
 import msgspec
@@ -19,7 +18,6 @@ from scheduler.protocol import (
     Command,
     EngineConfig,
     EraseSlot,
-    Event,
     Finished,
     FinishReason,
     Frames,
@@ -30,7 +28,6 @@ from scheduler.protocol import (
     LoadFailed,
     Message,
     ModelInfo,
-    Prefilled,
     Ready,
     Reply,
     RestoreSlot,
@@ -39,71 +36,19 @@ from scheduler.protocol import (
     SlotChanged,
     SlotRefused,
     SlotReport,
-    Started,
     StepOutputs,
     StepStats,
     Submit,
 )
 from server.errors import ApiError, EngineFailed, Unavailable
+from server.recovery import Recovery
+from server.sequence_stream import SequenceStream
 from server.slot_refusals import refused_slot
 
 logger = logging.getLogger(__name__)
 
-MAX_CRASHES = 2
-"""Engine deaths after which a request that was running each time is suspected and given up."""
-
 INSPECT_SECONDS = 30.0
 """How long a question about the slots may wait for the step that is running."""
-
-
-@dataclass(frozen=True, slots=True)
-class TimedEvent:
-    """An event with the monotonic times between which the engine's step ran."""
-
-    event: Event
-    begin: float
-    end: float
-
-
-class SequenceStream:
-    """One submitted sequence: its events as they come, and what a restart would need."""
-
-    def __init__(self, submit: Submit) -> None:
-        self.submit = submit
-        self.tokens: list[int] = []
-        self.was_started = False
-        self.is_running = False
-        """Whether the engine that is alive now has begun with it."""
-        self.num_crashes = 0
-        self._events: asyncio.Queue[TimedEvent | Exception] = asyncio.Queue()
-
-    def push(self, event: Event, begin: float, end: float) -> None:
-        """Take an event from the engine; what a restart repeats is not news."""
-        if isinstance(event, Prefilled) and self.tokens:
-            return
-        if isinstance(event, Started):
-            self.is_running = True
-            if self.was_started:
-                return
-            self.was_started = True
-        elif isinstance(event, Generated):
-            self.tokens += event.tokens
-        self._events.put_nowait(TimedEvent(event, begin, end))
-
-    def fail(self, error: Exception) -> None:
-        """End the stream with an error."""
-        self._events.put_nowait(error)
-
-    async def next(self) -> TimedEvent:
-        """The next event. Raises what the stream was failed with."""
-        item = await self._events.get()
-        if isinstance(item, Exception):
-            raise item
-        return item
-
-    def resumption(self) -> Submit:
-        """What to tell a new engine so that it goes on where the old one died."""
-        return msgspec.structs.replace(self.submit, resumed=list(self.tokens))
 
 
 class EngineClient:
@@ -115,6 +60,9 @@ class EngineClient:
         on_death: Callable[[], None] = lambda: None,
     ) -> None:
         self.streams: dict[int, SequenceStream] = {}
+        self.has_generated = False
+        """Whether the engine that is alive now has generated anything."""
+        self._recovery = Recovery()
         self._on_step = on_step
         self._on_death = on_death
         self._codec = Codec()
@@ -133,6 +81,7 @@ class EngineClient:
         link = _Link(self._codec, self._handle)
         await loop.create_unix_connection(lambda: link, sock=sock)
         self._link = link
+        self.has_generated = False
         self._send(Load(config))
 
     @property
@@ -158,6 +107,11 @@ class EngineClient:
         return await asyncio.shield(self._loaded)
 
     @property
+    def num_sequences(self) -> int:
+        """How many run or wait."""
+        return len(self.streams)
+
+    @property
     def num_queued_tokens(self) -> int:
         """Prompt tokens of the sequences that have no slot yet."""
         streams = self.streams.values()
@@ -168,14 +122,20 @@ class EngineClient:
         _ = self.model
         stream = SequenceStream(msgspec.structs.replace(submit, request_id=next(self._ids)))
         self.streams[stream.submit.request_id] = stream
-        if self._is_up:
-            self._send(stream.submit)  # else it goes out when the new engine reports
+        if self._is_up and self._recovery.is_over:
+            self._send_stream(stream)
+        else:
+            self._submit_due()
         return stream
 
     def release(self, stream: SequenceStream) -> None:
         """Forget a stream; the engine is told to stop if it hasn't finished."""
-        if self.streams.pop(stream.submit.request_id, None) is not None and self._is_up:
+        if self.streams.pop(stream.submit.request_id, None) is None:
+            return
+        if stream.is_submitted:
             self._send(Abort([stream.submit.request_id]))
+        if not self._recovery.is_over:
+            self._submit_due()
 
     async def inspect(self) -> SlotReport:
         """The slots as they are between two steps. Raises `Unavailable`."""
@@ -224,12 +184,9 @@ class EngineClient:
         for query in self._queries.values():
             if not query.done():
                 query.set_exception(Unavailable("the engine restarts"))
-        for stream in list(self.streams.values()):
-            stream.num_crashes += stream.is_running
-            stream.is_running = False
-            if stream.num_crashes >= MAX_CRASHES:
-                del self.streams[stream.submit.request_id]
-                stream.fail(EngineFailed("the engine died repeatedly while running this request"))
+        for stream in self._recovery.engine_died(self.streams.values()):
+            del self.streams[stream.submit.request_id]
+            stream.fail(EngineFailed("the engine died repeatedly while running this request"))
         if self._link is not None:
             self._link.close()
             self._link = None
@@ -279,8 +236,18 @@ class EngineClient:
         self._heartbeat = time.monotonic()
         if self._loaded is not None and not self._loaded.done():
             self._loaded.set_result(model)
-        for stream in self.streams.values():
-            self._send(stream.resumption())
+        self._submit_due()
+
+    def _submit_due(self) -> None:
+        """Send the engine what it should have by now: after a death not everything at once."""
+        if not self._is_up:
+            return
+        for stream in self._recovery.next(self.streams.values()):
+            self._send_stream(stream)
+
+    def _send_stream(self, stream: SequenceStream) -> None:
+        stream.is_submitted = True
+        self._send(stream.resumption())
 
     def _distribute(self, outputs: StepOutputs) -> None:
         for event in outputs.events:
@@ -292,7 +259,10 @@ class EngineClient:
                 if event.reason is FinishReason.FAILED:
                     stream.fail(EngineFailed(event.message))
                     continue
+            self.has_generated = self.has_generated or isinstance(event, Generated)
             stream.push(event, outputs.begin, outputs.end)
+        if not self._recovery.is_over:
+            self._submit_due()
         if outputs.stats is not None:
             self._on_step(outputs.stats)
 

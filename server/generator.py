@@ -10,7 +10,7 @@ from scheduler.protocol import Finished, FinishReason, Generated, Prefilled, Sta
 from server.admission import Admission
 from server.deadlines import NO_DEADLINES, Deadlines
 from server.detokenizer import Detokenizer
-from server.engine_client import EngineClient, SequenceStream, TimedEvent
+from server.engine_client import EngineClient
 from server.errors import ContextExceeded
 from server.generation import (
     Ended,
@@ -22,6 +22,7 @@ from server.generation import (
     TextDelta,
     Timings,
 )
+from server.sequence_stream import SequenceStream, TimedEvent
 from server.tokenizer import Tokenizer
 
 STOP_CAUSES = {
@@ -69,7 +70,7 @@ class EngineGenerator:
             raise ContextExceeded(len(request.prompt), model.n_ctx_slot)
         self._admission.check(
             len(request.prompt),
-            in_flight=len(self._client.streams),
+            in_flight=self._client.num_sequences,
             n_slots=model.n_slots,
             queued_tokens=self._client.num_queued_tokens,
             now=time.monotonic(),
@@ -77,7 +78,7 @@ class EngineGenerator:
 
     def _retry_after(self) -> int:
         """Seconds after which who has waited too long should come back."""
-        waiting = len(self._client.streams) - self._client.model.n_slots
+        waiting = self._client.num_sequences - self._client.model.n_slots
         return self._admission.retry_after(waiting, time.monotonic())
 
 

@@ -1,4 +1,7 @@
-"""Plays an engine process on the fake backend; the model's path says what is to go wrong."""
+"""Plays an engine process on the fake backend; the model's path says what is to go wrong.
+
+A prompt that begins with `DEADLY` kills it, one with `STUN` makes it hang, if the model is "good".
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,17 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Sequence
 
 from scheduler.__main__ import _first_config, run
 from scheduler.engine import Engine
 from scheduler.fake import FakeBackend
 from scheduler.protocol import EngineConfig, LoadFailed, Ready
+from scheduler.sequence import Chunk
 from scheduler.transport import CommandChannel
+
+DEADLY = 66
+STUN = 77
 
 
 def main() -> int:
@@ -20,11 +28,21 @@ def main() -> int:
     config = _first_config(channel)
     if not _loads(config, channel):
         return 3
-    backend = FakeBackend()
+    backend = FakeBackend(fail_on=_fails)
     channel.send(Ready(backend.info))
     run(Engine(backend, time.monotonic, itl_target=0.1), channel)
     channel.close()
     return 0
+
+
+def _fails(chunks: Sequence[Chunk]) -> bool:
+    first = {chunk.sequence.submit.prompt[0] for chunk in chunks}
+    if DEADLY in first:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if STUN in first:
+        time.sleep(600)
+    time.sleep(0.002)
+    return False
 
 
 def _loads(config: EngineConfig, channel: CommandChannel) -> bool:

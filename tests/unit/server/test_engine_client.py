@@ -18,8 +18,9 @@ from scheduler.protocol import (
     Started,
     Submit,
 )
-from server.engine_client import EngineClient, SequenceStream
+from server.engine_client import EngineClient
 from server.errors import EngineFailed, Unavailable
+from server.sequence_stream import SequenceStream
 from tests.inprocess import Pair, engine_pair, wait_until
 
 pytestmark = pytest.mark.anyio

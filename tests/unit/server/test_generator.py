@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from scheduler.fake import END_TOKEN, FakeBackend
 from scheduler.protocol import ContextShift, Finished, FinishReason, Generated, SamplingParams
 from server.admission import Admission
-from server.engine_client import TimedEvent
 from server.errors import ContextExceeded, EngineFailed, Overloaded
 from server.generation import Ended, GenerationRequest, Item, Progress, StopCause, TextDelta
 from server.generator import EngineGenerator, _Answer
+from server.sequence_stream import TimedEvent
 from tests.inprocess import Pair, engine_pair, wait_until
 
 pytestmark = pytest.mark.anyio

@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from scheduler.protocol import EngineConfig
+from scheduler.protocol import EngineConfig, Finished, SamplingParams, Submit
 from server import supervisor
 from server.engine_client import EngineClient
 from server.errors import EngineFailed
+from server.sequence_stream import SequenceStream
 from server.supervisor import OPENMP_DEFAULTS, EngineProcess
 from tests.inprocess import wait_until
+from tests.unit.server.play_engine import DEADLY, STUN
 
 pytestmark = pytest.mark.anyio
 
@@ -41,14 +43,17 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         return await start(program, str(PLAYER), descriptor, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(supervisor, "RESTART_SECONDS", (0.0,))
+    monkeypatch.setattr(supervisor, "WATCH_SECONDS", 0.05)
     monkeypatch.setattr(asyncio, "create_subprocess_exec", start_player)
 
 
 @asynccontextmanager
-async def engine(behaviour: str) -> AsyncIterator[tuple[EngineProcess, EngineClient]]:
+async def engine(
+    behaviour: str, hang_seconds: float = 0
+) -> AsyncIterator[tuple[EngineProcess, EngineClient]]:
     """A process that plays an engine; the model's path tells it what to do."""
     client = EngineClient(lambda stats: None)
-    process = EngineProcess(EngineConfig(model_path=behaviour), client)
+    process = EngineProcess(EngineConfig(model_path=behaviour), client, hang_seconds)
     await process.start()
     try:
         yield process, client
@@ -80,6 +85,51 @@ async def test_a_killed_engine_is_replaced() -> None:
         os.kill(first, signal.SIGKILL)
         await wait_until(lambda: process.num_restarts == 1 and client.is_ready)
         assert process.pid != first
+
+
+def submit(client: EngineClient, first: int) -> SequenceStream:
+    """A short greedy request whose prompt begins with this token."""
+    sampling = SamplingParams(temperature=0.0)
+    return client.submit(Submit(request_id=0, prompt=[first, 12], sampling=sampling, max_tokens=20))
+
+
+async def number_of_tokens(stream: SequenceStream) -> int:
+    """Reads it to its end. Raises what ended it early."""
+    while not isinstance((await stream.next()).event, Finished):
+        pass
+    return len(stream.tokens)
+
+
+async def test_a_request_that_kills_every_engine_is_refused_and_the_others_are_not() -> None:
+    async with engine("good") as (process, client):
+        await client.wait_loaded()
+        others = [submit(client, first) for first in (20, 21, 22)]
+        deadly = submit(client, DEADLY)
+        with pytest.raises(EngineFailed, match="died repeatedly"):
+            await number_of_tokens(deadly)
+        others.append(submit(client, 23))
+        assert await asyncio.gather(*map(number_of_tokens, others)) == [20] * 4
+        assert process.num_restarts == 2
+
+
+async def test_two_that_kill_every_engine_are_both_found() -> None:
+    async with engine("good") as (_, client):
+        await client.wait_loaded()
+        streams = [submit(client, first) for first in (20, DEADLY, 21, DEADLY)]
+        answers = await asyncio.gather(*map(number_of_tokens, streams), return_exceptions=True)
+        assert answers[0] == answers[2] == 20
+        assert isinstance(answers[1], EngineFailed)
+        assert isinstance(answers[3], EngineFailed)
+
+
+async def test_an_engine_that_hangs_is_killed_and_what_made_it_hang_is_refused() -> None:
+    async with engine("good", hang_seconds=2.5) as (process, client):
+        await client.wait_loaded()
+        other, stunning = submit(client, 20), submit(client, STUN)
+        with pytest.raises(EngineFailed, match="died repeatedly"):
+            await number_of_tokens(stunning)
+        assert await number_of_tokens(other) == 20
+        assert process.num_restarts == 2
 
 
 async def test_what_the_engine_said_before_it_gave_up_is_told() -> None:
