@@ -1224,6 +1224,18 @@ class ServeSettings(BaseModel):
             metavar="S",
         ),
     ] = 30
+    hang_timeout: Annotated[
+        Whole,
+        Field(ge=0),
+        Option(
+            ("--hang-timeout",),
+            Group.SERVER,
+            "seconds without a sign of life after which the engine is killed and started again; "
+            "must be longer than the longest step; 0 is never",
+            env="LLAMAPACK_HANG_TIMEOUT",
+            metavar="S",
+        ),
+    ] = 120
     sse_ping_interval: Annotated[
         Whole,
         Field(ge=-1),
@@ -1372,3 +1384,15 @@ class ServeSettings(BaseModel):
             env="LLAMAPACK_AUDIT_LOG_PROMPTS",
         ),
     ] = False
+    otlp_traces_endpoint: Annotated[
+        str | None,
+        Option(
+            ("--otlp-traces-endpoint",),
+            Group.LOGGING,
+            "URL of a collector to which OpenTelemetry traces are sent over OTLP and HTTP, such as "
+            "http://127.0.0.1:4318/v1/traces; needs the extra otel",
+            env="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+            metavar="URL",
+            default_text="none",
+        ),
+    ] = None

@@ -39,6 +39,11 @@ class Engine(Protocol):
         """Seconds since the engine loop last turned over; None before its first turn."""
         ...
 
+    @property
+    def num_sequences(self) -> int:
+        """How many run or wait."""
+        ...
+
     async def inspect(self) -> SlotReport:
         """The slots as they are between two steps. Raises `Unavailable`."""
         ...

@@ -21,7 +21,11 @@ RESTART_SECONDS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Waits before the first, second, ... restart in a row; the last one repeats."""
 
 STABLE_SECONDS = 60.0
-"""An engine that lived this long is trusted again: the next restart is immediate."""
+"""An engine that lived this long, or that generated anything, is trusted again: the next restart
+is immediate. Requests that kill engines are found out by `server.recovery`."""
+
+WATCH_SECONDS = 1.0
+"""Between two looks at the engine's heartbeat."""
 
 STOP_SECONDS = 10.0
 """How long the engine may take to end by itself."""
@@ -34,8 +38,10 @@ them sleep almost at once. What the operator has set stays."""
 class EngineProcess:
     """The engine, kept alive. Belongs to one event loop."""
 
-    def __init__(self, config: EngineConfig, client: EngineClient) -> None:
+    def __init__(self, config: EngineConfig, client: EngineClient, hang_seconds: float = 0) -> None:
+        """An engine that is silent for `hang_seconds` is killed; 0 lets it be."""
         self.num_restarts = 0
+        self._hang_seconds = hang_seconds
         self._config = config
         self._client = client
         self._process: asyncio.subprocess.Process | None = None
@@ -77,7 +83,8 @@ class EngineProcess:
             if self._is_stopping:
                 return
             was_ready = self._client.is_ready
-            if asyncio.get_running_loop().time() - started > STABLE_SECONDS:
+            lifetime = asyncio.get_running_loop().time() - started
+            if lifetime > STABLE_SECONDS or self._client.has_generated:
                 failures = 0
             if not was_ready and not self._may_retry_loading(code):
                 self._client.give_up(f"the engine could not start ({_described(code)})")
@@ -114,9 +121,27 @@ class EngineProcess:
                 env=_environment(os.environ),
             )
         await self._client.connect(ours, self._config)
-        code = await self._process.wait()
+        watchdog = asyncio.create_task(self._kill_if_hung(self._process), name="watchdog")
+        try:
+            code = await self._process.wait()
+        finally:
+            watchdog.cancel()
         await self._client.wait_disconnected()  # its last words may say why
         return code
+
+    async def _kill_if_hung(self, process: asyncio.subprocess.Process) -> None:
+        """Kill the engine once it has been silent for too long, so that another takes over."""
+        was_silent = False
+        while self._hang_seconds:
+            await asyncio.sleep(WATCH_SECONDS)
+            age = self._client.heartbeat_age
+            is_silent = age is not None and age > self._hang_seconds
+            # Twice in a row: were it we who slept, what the engine said meanwhile is read by now.
+            if is_silent and was_silent:
+                logger.error("the engine has not moved for %.0f seconds: killing it", age)
+                process.kill()
+                return
+            was_silent = is_silent
 
 
 def _environment(base: Mapping[str, str]) -> dict[str, str]:

@@ -158,6 +158,7 @@ class FakeEngine:
     is_ready: bool = True
     heartbeat_age: float | None = 0.1
     busy: int = 0
+    num_sequences: int = 0
     changed: list[tuple[str, int, str]] = field(default_factory=list)
     """The actions on slots, with the paths of their files."""
     slot_refusal: SlotRefusal | None = None

@@ -72,11 +72,28 @@ async def test_draining_is_healthy_but_not_ready(
     assert (await client.get("/readyz")).status_code == 503
 
 
-async def test_a_silent_engine_is_not_alive(client: httpx.AsyncClient, server: FakeServer) -> None:
-    server.engine.heartbeat_age = 61.0
-    response = await client.get("/livez")
+@pytest.mark.parametrize(("hang_timeout", "limit"), [(10, 25), (0, 120)])
+async def test_an_engine_that_the_watchdog_did_not_replace_is_not_alive(
+    hang_timeout: int, limit: int
+) -> None:
+    server = make_server(ServeSettings(hang_timeout=hang_timeout))
+    async with client_of(server) as client:
+        server.engine.heartbeat_age = limit - 1
+        assert (await client.get("/livez")).status_code == 200
+        server.engine.heartbeat_age = limit + 1
+        response = await client.get("/livez")
     assert response.status_code == 503
-    assert "61 seconds" in response.json()["error"]["message"]
+    assert f"{limit + 1} seconds" in response.json()["error"]["message"]
+
+
+async def test_who_has_a_full_queue_is_alive_but_not_ready() -> None:
+    server = make_server(ServeSettings(max_queue=2))
+    async with client_of(server) as client:
+        server.engine.num_sequences = 5  # in four slots
+        assert (await client.get("/readyz")).status_code == 200
+        server.engine.num_sequences = 6
+        assert (await client.get("/readyz")).status_code == 503
+        assert (await client.get("/livez")).status_code == 200
 
 
 async def test_props(client: httpx.AsyncClient) -> None:
