@@ -27,6 +27,7 @@ from server.openai import routes as openai_routes
 from server.openapi.endpoint import description_of
 from server.routes import Endpoint, to_routes
 from server.startup import StartupError
+from server.tracing.open_tracing import Tracing
 
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 
@@ -36,6 +37,7 @@ def create_app(
     *,
     keys: KeyRing | None = None,
     audit: AuditLog | None = None,
+    tracing: Tracing | None = None,
     lifespan: Lifespan | None = None,
 ) -> Starlette:
     """The application for one model; `keys` are all API keys that it accepts, if any."""
@@ -47,6 +49,7 @@ def create_app(
         routes=to_routes(_endpoints(prefix, needs_key=not keys.is_empty), prefix),
         middleware=[
             Middleware(RequestLog, on_end=context.metrics.observe_status),
+            *([] if tracing is None else [tracing.middleware(untraced=public)]),
             Middleware(RecordVisit, audit=audit, unrecorded=public),
             *cors_middleware(settings),
             Middleware(CatchErrors, on_refusal=context.metrics.observe_rejection),

@@ -27,6 +27,7 @@ from server.default_constraint import default_constraint
 from server.engine_client import EngineClient
 from server.engine_config import engine_config
 from server.errors import ApiError, Unavailable
+from server.generation import Generator
 from server.generator import EngineGenerator
 from server.http_server import HttpServer, http_config
 from server.listening import bind_all, close_all, is_exposed, url_of
@@ -37,6 +38,7 @@ from server.model_files import resolve_draft, resolve_model
 from server.startup import StartupError
 from server.supervisor import EngineProcess
 from server.tokenizer import LlamaTokenizer, VocabularyError
+from server.tracing.open_tracing import open_tracing
 
 logger = logging.getLogger("llamapack")
 llama_log = LogBridge()
@@ -76,10 +78,13 @@ class Runtime:
         self._keys = KeyRing(read_keys(settings), time.monotonic())
         self._audit = _open_audit_log(settings, tokenizer)
         config = engine_config(settings, model_path, level, draft_path)
-        self._process = EngineProcess(config, self._client)
+        self._process = EngineProcess(config, self._client, settings.hang_timeout)
         metrics.engine_pid = lambda: self._process.pid
         deadlines = Deadlines(settings.queue_timeout, settings.request_timeout)
-        generator = EngineGenerator(self._client, tokenizer, admission, deadlines)
+        generator: Generator = EngineGenerator(self._client, tokenizer, admission, deadlines)
+        self._tracing = open_tracing(settings, name)
+        if self._tracing is not None:
+            generator = self._tracing.generator(generator)
         self._context = ServerContext(
             settings=settings,
             model_name=name,
@@ -91,7 +96,13 @@ class Runtime:
             chat_template=_load_template(settings, tokenizer),
             default_constraint=default_constraint(settings, tokenizer),
         )
-        app = create_app(self._context, keys=self._keys, audit=self._audit, lifespan=self._lifespan)
+        app = create_app(
+            self._context,
+            keys=self._keys,
+            audit=self._audit,
+            tracing=self._tracing,
+            lifespan=self._lifespan,
+        )
         self._http = HttpServer(
             http_config(app, settings),
             on_stop=self._on_stop,
@@ -108,6 +119,8 @@ class Runtime:
         finally:
             if self._audit is not None:
                 self._audit.close()
+            if self._tracing is not None:
+                self._tracing.close()
         return self._exit_code
 
     @asynccontextmanager
