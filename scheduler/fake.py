@@ -126,8 +126,7 @@ class FakeBackend:
             cells = self.cells[chunk.slot]
             if chunk.start != len(cells):
                 raise AssertionError(f"position {chunk.start} after {len(cells)} cells")
-            tokens = chunk.sequence.tokens[chunk.start : chunk.stop]
-            cells.extend(adapted(tokens, chunk.sequence.submit.lora))
+            cells.extend(adapted(chunk.tokens, chunk.sequence.submit.lora))
             if len(cells) > self.n_ctx_slot:
                 raise AssertionError("more cells than the slot has")
             self.num_computed += chunk.num_tokens

@@ -203,9 +203,19 @@ class Chunk:
     """Whether it continues an answer, rather than computing a prompt."""
 
     @property
+    def tokens(self) -> list[int]:
+        """What is computed: the rows that the chunk adds to the batch."""
+        return self.sequence.tokens[self.start : self.stop]
+
+    @property
     def num_tokens(self) -> int:
-        """Rows that the chunk adds to the batch."""
+        """How many rows that is."""
         return self.stop - self.start
+
+    @property
+    def num_outputs(self) -> int:
+        """How many of them, counted from the end, yield logits."""
+        return int(self.wants_logits)
 
 
 @dataclass(frozen=True, slots=True)

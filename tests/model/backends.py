@@ -54,7 +54,7 @@ def compute(
 ) -> Logits:
     """A copy of the logits after tokens[:stop], of which [:start] are in the slot already."""
     backend.decode([chunk(tokens, slot, start, stop)])
-    return backend.row(0).copy()
+    return backend.context.row(0).copy()
 
 
 def softmax(logits: Logits) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from scheduler.backend import LoadError
-from scheduler.llama import CACHE_TYPES, LlamaBackend
+from scheduler.llama import LlamaBackend
+from scheduler.llama_loading import CACHE_TYPES
 from scheduler.protocol import ContextShift, FinishReason, SamplingParams
 from scheduler.sequence import CopyPrefix, Shift, Trim
 from tests.model.backends import N_CTX_SLOT, compute, make_backend, softmax, text_tokens

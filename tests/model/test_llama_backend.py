@@ -147,7 +147,7 @@ def test_rows_are_in_the_order_of_the_chunks_that_want_them(backend: LlamaBacken
     wanted = [0, 2, 3]
     backend.decode([chunk(p, slot, logits=slot in wanted) for slot, p in enumerate(prompts)])
     for row, slot in enumerate(wanted):
-        assert same(backend.row(row), expected[slot], 0.3)
+        assert same(backend.context.row(row), expected[slot], 0.3)
 
 
 def greedy(backend: LlamaBackend, prompts: list[list[int]], length: int) -> list[list[int]]:

@@ -128,8 +128,8 @@ def test_the_size_of_a_saved_sequence_is_what_it_takes(backend: LlamaBackend) ->
     server = Server(backend, cache_bytes=50_000_000)
     server.answers([prompt(100, family) for family in range(8)], LENGTH)
     cache = server.engine.scheduler.host_cache
-    taken = sum(state.nbytes for state in backend._saved.values())
-    assert len(cache) == len(backend._saved) == 4
+    taken = sum(state.nbytes for state in backend.context._saved.values())
+    assert len(cache) == len(backend.context._saved) == 4
     assert taken <= cache.size <= 2 * taken
 
 

@@ -35,7 +35,7 @@ def peaks(backend: LlamaBackend) -> SetLogits:
     """Give some tokens these logits, and all others next to none."""
 
     def set_logits(values: dict[int, float]) -> Logits:
-        row = backend.row(0)
+        row = backend.context.row(0)
         row[:] = -40.0
         for token, logit in values.items():
             row[token] = logit
@@ -47,7 +47,7 @@ def peaks(backend: LlamaBackend) -> SetLogits:
 @pytest.fixture
 def noise(backend: LlamaBackend) -> Logits:
     """A row with a few hundred likely tokens."""
-    row = backend.row(0)
+    row = backend.context.row(0)
     row[:] = np.random.default_rng(1).normal(0.0, 2.5, len(row))
     return row
 
@@ -117,7 +117,7 @@ def test_the_chain_is_the_one_that_llama_cpp_would_run(
 ) -> None:
     chain = build_chain(SamplingParams(seed=5, **fields), backend._vocabulary)
     lib.llama_sampler_accept(chain, A)
-    expected = [lib.llama_sampler_sample(chain, backend._context, 0) for _ in range(40)]
+    expected = [lib.llama_sampler_sample(chain, backend.context.context, 0) for _ in range(40)]
     lib.llama_sampler_free(chain)
     assert draw(backend, 40, seed=5, **fields) == expected
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from config import load_settings
-from scheduler.llama import CACHE_TYPES, FLASH_ATTENTION, ROPE_SCALINGS, SPLIT_MODES
+from scheduler.llama_loading import CACHE_TYPES, FLASH_ATTENTION, ROPE_SCALINGS, SPLIT_MODES
 from scheduler.protocol import DraftConfig, EngineConfig, LookupConfig
 from server.engine_config import engine_config
 

@@ -1,0 +1,98 @@
+"""A batch for llama.cpp, over numpy arrays."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from llama_cpp import llama_cpp as lib
+
+
+class Rows(Protocol):
+    """Consecutive tokens of one slot."""
+
+    @property
+    def slot(self) -> int:
+        """Where they go."""
+        ...
+
+    @property
+    def start(self) -> int:
+        """Position of the first one."""
+        ...
+
+    @property
+    def tokens(self) -> list[int]:
+        """At least one."""
+        ...
+
+    @property
+    def num_outputs(self) -> int:
+        """After how many of them, counted from the end, logits are wanted."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """`Rows` that belong to no sequence of the scheduler."""
+
+    slot: int
+    start: int
+    tokens: list[int]
+    num_outputs: int = 0
+
+
+class Batch:
+    """A `llama_batch` over numpy arrays, which are filled by slices rather than by calls."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.output_indices: list[int] = []
+        self._tokens = np.zeros(size, dtype=np.int32)
+        self._positions = np.zeros(size, dtype=np.int32)
+        self._counts = np.ones(size, dtype=np.int32)
+        self._slots = np.zeros(size, dtype=np.int32)
+        self._outputs = np.zeros(size, dtype=np.int8)
+        addresses = self._slots.ctypes.data + np.arange(size, dtype=np.uint64) * 4
+        self._slot_pointers = addresses.astype(np.uint64)
+        self.struct = lib.llama_batch(
+            0,
+            pointer(self._tokens, ctypes.c_int32),
+            None,
+            pointer(self._positions, ctypes.c_int32),
+            pointer(self._counts, ctypes.c_int32),
+            pointer(self._slot_pointers, ctypes.POINTER(ctypes.c_int32)),
+            pointer(self._outputs, ctypes.c_int8),
+        )
+
+    def fill(self, runs: Iterable[Rows]) -> None:
+        """Lay runs out one after the other; slots must rise, or llama.cpp splits more."""
+        tokens: list[int] = []
+        positions: list[int] = []
+        slots: list[int] = []
+        outputs: list[int] = []
+        for run in runs:
+            tokens += run.tokens
+            count = len(tokens) - len(positions)
+            positions += range(run.start, run.start + count)
+            slots += [run.slot] * count
+            outputs += range(len(tokens) - run.num_outputs, len(tokens))
+        self.output_indices = outputs
+        self._write(tokens, positions, slots)
+
+    def _write(self, tokens: list[int], positions: list[int], slots: list[int]) -> None:
+        count = len(tokens)
+        self._tokens[:count] = tokens
+        self._positions[:count] = positions
+        self._slots[:count] = slots
+        self._outputs[:count] = 0
+        self._outputs[self.output_indices] = 1
+        self.struct.n_tokens = count
+
+
+def pointer(array: np.ndarray[Any, Any], kind: Any) -> Any:
+    """The array's memory as a C pointer to `kind`; the caller keeps the array alive."""
+    return ctypes.cast(array.ctypes.data, ctypes.POINTER(kind))
