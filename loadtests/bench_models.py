@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from loadtests.bench_vocab import Entry, ensure_vocab, read_tokenizer
+from loadtests.inflated import NAME, ensure_inflated
 from loadtests.prompts import seed_of
 from loadtests.vocabulary import quiet_llama_cpp
 
@@ -76,7 +77,9 @@ SHAPES = {
         Shape("bench-0.5b-qwen2", "qwen2", "qwen2", 24, 896, 4864, 14, 2, 32768, 1e6, biases=True),
     )
 }
-MODELS = tuple(f"{shape}-{kind}" for shape in SHAPES for kind in ("q8_0", "f16", "q4_0", "q4_k_m"))
+MODELS = tuple(
+    f"{name}-{kind}" for name in (*SHAPES, NAME) for kind in ("q8_0", "f16", "q4_0", "q4_k_m")
+)
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,8 @@ def ensure_model(name: str, cache: Path | None = None) -> Path:
     """The path of the bench model of that name, made if the cache does not have it."""
     shape, kind = _parse(name)
     folder = cache or cache_folder()
+    if shape is None:
+        return ensure_inflated(kind, folder, quantize)
     path = folder / f"{name}-r{RECIPE}.gguf"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -125,11 +130,12 @@ def ensure_model(name: str, cache: Path | None = None) -> Path:
     return path
 
 
-def _parse(name: str) -> tuple[Shape, str]:
-    shape, _, kind = name.rpartition("-")
-    if shape not in SHAPES or kind not in TYPES:
+def _parse(name: str) -> tuple[Shape | None, str]:
+    """The shape, None for the inflated demo model, and the type."""
+    if name not in MODELS:
         raise ValueError(f"no model {name!r}: give a .gguf file or one of {', '.join(MODELS)}")
-    return SHAPES[shape], kind
+    shape, _, kind = name.rpartition("-")
+    return SHAPES.get(shape), kind
 
 
 def _make(shape: Shape, kind: str, tokenizer: list[Entry], path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Both servers under the same load, one after the other: `python -m loadtests.compare --help`."""
+"""Servers under the same load, one after the other: `python -m loadtests.compare --help`."""
 
 from __future__ import annotations
 
@@ -8,27 +8,41 @@ import gc
 import shlex
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from loadtests import loops
 from loadtests.bench_models import ensure_model
-from loadtests.exposition import steps_between
+from loadtests.exposition import counters_between
+from loadtests.gain import Exchange, exchanges, gain_lines
 from loadtests.load import run_plan
 from loadtests.machine import machine_facts
 from loadtests.measure import Run, failures, measure
 from loadtests.progress import Progress
 from loadtests.prompts import PromptSource
-from loadtests.report import OURS, PEER, Cell, Group, Report, to_json, to_text
+from loadtests.report import Cell, Group, Report, to_json, to_text
 from loadtests.scenarios import load_all
-from loadtests.scenarios.base import Client, Load, Plan, Record, Scenario, completion
+from loadtests.scenarios.base import (
+    OURS,
+    PEER,
+    Client,
+    Load,
+    Plan,
+    Record,
+    Scenario,
+    Variant,
+    completion,
+)
 from loadtests.servers import Server, ServerError, Side, running
 from loadtests.vocabulary import prompt_source
 
 DEFAULT_MODEL = "bench-100m-q8_0"
 WARM_UP_TOKENS = 8
 SHOWN_FAILURES = 5
+
+Answers = dict[tuple[int, str], list[Exchange]]
+"""Of the first round, by number of clients and side."""
 
 
 class RunError(Exception):
@@ -37,7 +51,8 @@ class RunError(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    sides: tuple[Side, Side]
+    programs: dict[str, Side]
+    """By name: ours and the peer, as the command line gives them."""
     clients: tuple[int, ...]
     rounds: int
     threads: int
@@ -54,7 +69,9 @@ class Setup:
     model: Path
     prompts: PromptSource
     slots: int
+    threads: int
     flags: tuple[str, ...]
+    sides: tuple[Side, ...]
 
     def plan(self, settings: Settings, clients: int, round_: int) -> Plan:
         return self.scenario.prepare(Load(clients, self.slots, round_, self.prompts, settings.seed))
@@ -82,14 +99,17 @@ def compare(options: argparse.Namespace) -> Report:
     """Run everything that the options name."""
     settings = _settings(options)
     setups = [_setup(settings, scenario, options.model) for scenario in _scenarios(options)]
-    work = sum(
-        2 * setup.plan(settings, clients, round_).cost_tokens
+    runs = [
+        (setup, clients, round_, side)
         for setup in setups
         for clients in settings.clients
         for round_ in range(settings.rounds)
+        for side in setup.sides
+    ]
+    work = sum(
+        setup.plan(settings, clients, round_).cost_tokens for setup, clients, round_, _ in runs
     )
-    runs = 2 * len(setups) * len(settings.clients) * settings.rounds
-    progress = Progress(runs, work)
+    progress = Progress(len(runs), work)
     facts = machine_facts(options.peer)
     progress.say(facts.line())
     groups = tuple(_compare_scenario(settings, setup, progress) for setup in setups)
@@ -98,10 +118,12 @@ def compare(options: argparse.Namespace) -> Report:
 
 def _compare_scenario(settings: Settings, setup: Setup, progress: Progress) -> Group:
     cells = {clients: Cell(setup.scenario.name, clients) for clients in settings.clients}
+    answers: Answers = {}
     for round_ in range(settings.rounds):
         for clients, cell in cells.items():
-            for side in _order(settings.sides, round_):
-                _run_one(settings, setup, cell, clients, round_, side, progress)
+            for side in _order(setup.sides, round_):
+                found = _run_one(settings, setup, cell, clients, round_, side, progress)
+                answers.setdefault((clients, side.name), found)
     scenario = setup.scenario
     return Group(
         scenario.name,
@@ -110,10 +132,22 @@ def _compare_scenario(settings: Settings, setup: Setup, progress: Progress) -> G
         setup.model.name,
         setup.flags,
         tuple(cells.values()),
+        tuple(side.name for side in setup.sides),
+        scenario.needs.ratios,
+        tuple(_notes(setup, cells.values(), answers)),
     )
 
 
-def _order(sides: tuple[Side, Side], round_: int) -> Iterator[Side]:
+def _notes(setup: Setup, cells: Iterable[Cell], answers: Answers) -> Iterator[str]:
+    """What guessing ahead could have gained at most, where a scenario is about that."""
+    for cell in cells:
+        for guessing in setup.scenario.needs.guessing:
+            given = answers.get((cell.clients, guessing.plain))
+            if given:
+                yield from gain_lines(guessing, cell, given, setup.model, setup.threads)
+
+
+def _order(sides: tuple[Side, ...], round_: int) -> Iterator[Side]:
     """A B, then B A, and so on: neither side always comes first on a warmer machine."""
     return iter(sides) if round_ % 2 == 0 else reversed(sides)
 
@@ -126,33 +160,35 @@ def _run_one(
     round_: int,
     side: Side,
     progress: Progress,
-) -> None:
+) -> list[Exchange]:
+    """The answers, if guessing ahead has to be judged by them."""
     plan = setup.plan(settings, clients, round_)
     progress.begin(
         f"{cell.scenario} · {clients} clients · round {round_ + 1}/{settings.rounds} · {side.name}"
     )
     try:
-        run = loops.run(_measured_run(side, setup, plan))
+        run, records = loops.run(_measured_run(side, setup, plan))
     except (ServerError, RunError) as error:
         cell.failures.append(f"{side.name}, round {round_ + 1}: {error}")
         cell.add(side.name, None)
         progress.end(plan.cost_tokens, f"FAILED: {error}")
-        return
+        return []
     cell.add(side.name, run)
     progress.end(
         plan.cost_tokens,
         f"{run.output_tok_s:.1f} tok/s, TTFT p95 {run.ttft_p95_ms:.0f} ms, "
         f"ITL p99 {run.itl_p99_ms:.1f} ms, {run.wall_s:.1f} s",
     )
+    return exchanges(plan, records) if setup.scenario.needs.guessing else []
 
 
-async def _measured_run(side: Side, setup: Setup, plan: Plan) -> Run:
+async def _measured_run(side: Side, setup: Setup, plan: Plan) -> tuple[Run, list[Record]]:
     """Start the server, warm it up, send the plan, stop the server."""
     scenario = setup.scenario
     with scenario.surroundings(), running(side, ["-m", str(setup.model), *setup.flags]) as server:
         await server.wait_ready()
         await _whole_answers(server, setup, _warm_up(setup))
-        before = await server.steps()
+        before = await server.counters()
         gc.collect()
         gc.disable()  # a collection would stop the clock that the time stamps are read from
         try:
@@ -160,8 +196,8 @@ async def _measured_run(side: Side, setup: Setup, plan: Plan) -> Run:
                 records = await _whole_answers(server, setup, plan)
         finally:
             gc.enable()
-        steps = steps_between(before, await server.steps())
-    return measure(plan, records, meter.cost, steps)
+        counters = counters_between(before, await server.counters())
+    return measure(plan, records, meter.cost, counters), records
 
 
 async def _whole_answers(server: Server, setup: Setup, plan: Plan) -> list[Record]:
@@ -189,15 +225,21 @@ def _warm_up(setup: Setup) -> Plan:
 def _setup(settings: Settings, scenario: Scenario, model: str | None) -> Setup:
     needs = scenario.needs
     slots = needs.slots or settings.slots
-    threads = str(needs.threads or settings.threads)
+    threads = needs.threads or settings.threads
     path = _model_path(model or needs.model or DEFAULT_MODEL)
     flags = (
         *("-c", str(slots * needs.slot_tokens), "-np", str(slots)),
-        *("-t", threads, "-tb", threads, "--metrics"),
+        *("-t", str(threads), "-tb", str(threads), "--metrics"),
         *needs.flags,
         *settings.flags,
     )
-    return Setup(scenario, path, _prompts(path), slots, flags)
+    sides = tuple(_side(variant, settings) for variant in needs.variants)
+    return Setup(scenario, path, _prompts(path), slots, threads, flags, sides)
+
+
+def _side(variant: Variant, settings: Settings) -> Side:
+    program = settings.programs[variant.program]
+    return Side(variant.name, program.command, (*variant.flags, *program.flags))
 
 
 def _model_path(name: str) -> Path:
@@ -226,7 +268,7 @@ def _settings(options: argparse.Namespace) -> Settings:
     ours = Side(OURS, tuple(shlex.split(options.ours)), tuple(shlex.split(options.ours_flags)))
     peer = Side(PEER, (str(options.peer),), tuple(shlex.split(options.peer_flags)))
     return Settings(
-        sides=(ours, peer),
+        programs={OURS: ours, PEER: peer},
         clients=options.clients,
         rounds=options.rounds,
         threads=options.threads,
@@ -250,7 +292,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--threads", type=_count, default=1, metavar="N", help="default: %(default)s")
     add("--slots", type=_count, default=8, metavar="N", help="default: %(default)s")
     add("--model", metavar="MODEL", help="a GGUF file or a bench model's name")
-    add("--flags", default="", metavar="FLAGS", help="further flags for both servers")
+    add("--flags", default="", metavar="FLAGS", help="further flags for all servers")
     add("--ours-flags", default="", metavar="FLAGS", help="further flags for llamapack alone")
     add("--peer-flags", default="", metavar="FLAGS", help="further flags for llama-server alone")
     add("--seed", type=int, default=0, metavar="N", help="other prompts (default: %(default)s)")

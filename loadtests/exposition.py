@@ -1,41 +1,79 @@
-"""The engine's step counters, read from a /metrics page. Pure.
+"""A server's own counters, read from a /metrics page. Pure.
 
-llamapack exposes `llamapack_steps_total` and `llamapack_step_seconds_total{phase="..."}`; a server
-without them has no step counters, which is no error.
+llamapack exposes `llamapack_steps_total`, `llamapack_step_seconds_total{phase="..."}` and
+`llamapack_step_cost_seconds{rows="..."}`; both servers have `llamacpp:spec_decode_num_*_total`. A
+server without them has no such counters, which is no error.
 """
 
 from __future__ import annotations
 
 import re
 
-from loadtests.measure import Steps
+from loadtests.measure import Counters, Drafts, Steps
 
-_SAMPLE = re.compile(r"^(llamapack_step\w*_total)(?:\{(.*)\})?\s+(\S+)")
-_PHASE = re.compile(r'phase="([^"]*)"')
+_SAMPLE = re.compile(r"^([\w:]+)(?:\{(.*)\})?\s+(\S+)")
+_LABEL = re.compile(r'(\w+)="([^"]*)"')
+_DRAFTS = "llamacpp:spec_decode_num"
 
 
-def parse_steps(page: str) -> Steps | None:
-    """The counters at one moment; None where the page has none. Other labels are summed over."""
-    seconds: dict[str, float] = {}
-    count: float | None = None
+def parse_counters(page: str) -> Counters:
+    """The counters at one moment. Labels that are not asked for are summed over."""
+    values: dict[str, dict[str, float]] = {}
     for line in page.splitlines():
         sample = _SAMPLE.match(line)
         if sample is None:
             continue
         name, labels, value = sample.groups()
-        phase = _PHASE.search(labels or "")
-        if name == "llamapack_steps_total":
-            count = (count or 0.0) + float(value)
-        elif name == "llamapack_step_seconds_total" and phase:
-            seconds[phase[1]] = seconds.get(phase[1], 0.0) + float(value)
-    return Steps(seconds, count) if seconds and count is not None else None
+        told = dict(_LABEL.findall(labels or ""))
+        kind = told.get("phase") or told.get("position") or told.get("rows") or ""
+        by_kind = values.setdefault(name, {})
+        by_kind[kind] = by_kind.get(kind, 0.0) + float(value)
+    costs = values.get("llamapack_step_cost_seconds", {})
+    return Counters(_steps(values), _drafts(values), {int(rows): s for rows, s in costs.items()})
 
 
-def steps_between(before: Steps | None, after: Steps | None) -> Steps | None:
-    """What was counted between two moments."""
+def counters_between(before: Counters, after: Counters) -> Counters:
+    """What was counted between two moments; costs are those known at the end."""
+    return Counters(
+        _steps_between(before.steps, after.steps),
+        _drafts_between(before.drafts, after.drafts),
+        after.step_costs,
+    )
+
+
+def _steps(values: dict[str, dict[str, float]]) -> Steps | None:
+    seconds, count = values.get("llamapack_step_seconds_total"), values.get("llamapack_steps_total")
+    return Steps(seconds, count[""]) if seconds and count else None
+
+
+def _drafts(values: dict[str, dict[str, float]]) -> Drafts | None:
+    kinds = ("drafts", "draft_tokens", "accepted_tokens")
+    found = [values.get(f"{_DRAFTS}_{kind}_total", {}).get("") for kind in kinds]
+    count, tokens, accepted = found
+    if count is None or tokens is None or accepted is None:
+        return None
+    places = values.get(f"{_DRAFTS}_accepted_tokens_per_pos_total", {})
+    ordered = sorted((int(place), number) for place, number in places.items())
+    return Drafts(count, tokens, accepted, tuple(number for _, number in ordered))
+
+
+def _steps_between(before: Steps | None, after: Steps | None) -> Steps | None:
     if before is None or after is None:
         return None
     seconds = {
         phase: value - before.seconds.get(phase, 0.0) for phase, value in after.seconds.items()
     }
     return Steps(seconds, after.count - before.count)
+
+
+def _drafts_between(before: Drafts | None, after: Drafts | None) -> Drafts | None:
+    if before is None or after is None:
+        return None
+    earlier = (*before.accepted_by_position, *[0.0] * len(after.accepted_by_position))
+    places = zip(after.accepted_by_position, earlier, strict=False)
+    return Drafts(
+        after.count - before.count,
+        after.tokens - before.tokens,
+        after.accepted - before.accepted,
+        tuple(late - early for late, early in places),
+    )

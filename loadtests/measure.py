@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from loadtests.scenarios.base import Plan, Record
 from loadtests.stats import percentile
@@ -34,9 +34,37 @@ class Steps:
 
     @property
     def outside_decode(self) -> float:
-        """Share of the step time that is not llama.cpp's decode: 0 to 1, NaN without steps."""
+        """Share of the step time that is not llama.cpp's decode, of the model or of a draft model:
+        0 to 1, NaN without steps."""
         total = sum(self.seconds.values())
-        return 1 - self.seconds.get("decode", 0.0) / total if total > 0 else math.nan
+        decode = self.seconds.get("decode", 0.0) + self.seconds.get("draft", 0.0)
+        return 1 - decode / total if total > 0 else math.nan
+
+
+@dataclass(frozen=True)
+class Drafts:
+    """What was guessed ahead during the run, and what became of it."""
+
+    count: float
+    tokens: float
+    accepted: float
+    accepted_by_position: tuple[float, ...] = ()
+    """How many were right at their first token, at their first two, and so on."""
+
+    @property
+    def acceptance(self) -> float:
+        """Share of the guessed tokens that were right; NaN without any."""
+        return _share(self.accepted, self.tokens)
+
+
+@dataclass(frozen=True)
+class Counters:
+    """What a server's metrics say of a run; None where it doesn't say it."""
+
+    steps: Steps | None = None
+    drafts: Drafts | None = None
+    step_costs: dict[int, float] = field(default_factory=dict)
+    """Seconds of a step by its number of rows, as the server measured them itself."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +77,8 @@ class Run:
     wall_s: float
     output_tok_s: float
     total_tok_s: float
+    stream_tok_s: float
+    """Tokens a second of one stream, from its first to its last."""
     ttft_p50_ms: float
     ttft_p95_ms: float
     itl_p50_ms: float
@@ -67,9 +97,13 @@ class Run:
     """CPU time of everything else on the machine as a share of one core."""
     outside_decode: float
     steps: Steps | None
+    drafts: Drafts | None = None
+    step_costs: dict[int, float] = field(default_factory=dict)
 
 
-def measure(plan: Plan, records: Sequence[Record], cost: Cost, steps: Steps | None) -> Run:
+def measure(
+    plan: Plan, records: Sequence[Record], cost: Cost, counters: Counters = Counters()
+) -> Run:
     """The numbers of a run that has no failed request."""
     wall = max(r.finished for r in records) - min(r.started for r in records)
     output = sum(r.predicted for r in records)
@@ -84,6 +118,7 @@ def measure(plan: Plan, records: Sequence[Record], cost: Cost, steps: Steps | No
         wall_s=wall,
         output_tok_s=output / wall,
         total_tok_s=(output + prompt) / wall,
+        stream_tok_s=stream_speed(records),
         ttft_p50_ms=percentile(firsts, 50),
         ttft_p95_ms=percentile(firsts, 95),
         itl_p50_ms=percentile(gaps, 50),
@@ -97,9 +132,17 @@ def measure(plan: Plan, records: Sequence[Record], cost: Cost, steps: Steps | No
         client_cpu_share=cost.client_cpu_s / cost.wall_s,
         client_server_ratio=_share(cost.client_cpu_s, cost.server_cpu_s),
         others_cpu_share=cost.others_cpu_s / cost.wall_s,
-        outside_decode=steps.outside_decode if steps else math.nan,
-        steps=steps,
+        outside_decode=counters.steps.outside_decode if counters.steps else math.nan,
+        steps=counters.steps,
+        drafts=counters.drafts,
+        step_costs=counters.step_costs,
     )
+
+
+def stream_speed(records: Sequence[Record]) -> float:
+    """Tokens a second after each stream's first event; NaN where all came in one."""
+    tokens = sum(sum(record.pieces[1:]) for record in records)
+    return _share(tokens, sum(record.arrivals[-1] - record.arrivals[0] for record in records))
 
 
 def first_token_times(plan: Plan, records: Sequence[Record]) -> Iterator[float]:

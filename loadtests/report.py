@@ -10,12 +10,11 @@ import msgspec
 
 from loadtests.machine import Machine
 from loadtests.measure import Run
+from loadtests.scenarios.base import AS_THEY_ARE, OURS, PEER
 from loadtests.stats import Spread, ratio, spread
 
 DISTURBED = 0.15
 """Share of a core, used by other processes, from which a run counts as disturbed."""
-
-OURS, PEER = "llamapack", "llama-server"
 
 
 @dataclass(frozen=True)
@@ -26,6 +25,8 @@ class Metric:
     head: str
     show: Callable[[float], str]
     more_is_better: bool = False
+    on_demand: bool = False
+    """Shown by scenarios that are about it, and by no others."""
 
 
 def _number(value: float) -> str:
@@ -41,6 +42,7 @@ def _percent(value: float) -> str:
 COMPARED = (
     Metric("output_tok_s", "out tok/s", _number, more_is_better=True),
     Metric("total_tok_s", "all tok/s", _number, more_is_better=True),
+    Metric("stream_tok_s", "stream tok/s", _number, more_is_better=True, on_demand=True),
     Metric("ttft_p50_ms", "TTFT p50", _number),
     Metric("ttft_p95_ms", "TTFT p95", _number),
     Metric("itl_p50_ms", "ITL p50", _number),
@@ -56,18 +58,19 @@ SHOWN_ALONE = (
 )
 
 LEGEND = """\
-out tok/s: output tokens a second; all tok/s: prompt tokens too. TTFT: time to first token, ITL: gap
-between the tokens of a stream, both in ms. PSS: peak memory, shared pages counted once; RSS: sum of
-the processes' peaks. CPU/tok: the server's CPU time in ms per output token. Python: share of the
-engine's step time outside llama.cpp's decode. client, others: CPU time of this client and of
-everything else on the machine, as a share of one core (others should be near nothing).
-Each number is the median over the rounds. ratio: ours / theirs round by round, median and range;
+out tok/s: output tokens a second; all tok/s: prompt tokens too; stream tok/s: of one stream after
+its first token. TTFT: time to first token, ITL: gap between the tokens of a stream, both in ms.
+PSS: peak memory, shared pages counted once; RSS: sum of the processes' peaks. CPU/tok: the server's
+CPU time in ms per output token. Python: share of the engine's step time outside llama.cpp's decode,
+a draft model's included. client, others: CPU time of this client and of everything else on the
+machine, as a share of one core (others should be near nothing).
+Each number is the median over the rounds. ratio: round by round, median and range;
 * marks what the scenario is about (tokens a second: more is better; all else: less is better)."""
 
 
 @dataclass
 class Cell:
-    """One scenario at one number of clients: the runs of both sides, by round."""
+    """One scenario at one number of clients: the runs of all sides, by round."""
 
     scenario: str
     clients: int
@@ -91,10 +94,10 @@ class Cell:
         """The share of a core that other processes took, of each round that did not fail."""
         return [value for value in self.values(side, "others_cpu_share") if not math.isnan(value)]
 
-    def ratio(self, metric: str) -> Spread:
-        """Ours / theirs: each round's ratio, their median and range."""
-        pairs = zip(self.values(OURS, metric), self.values(PEER, metric), strict=False)
-        return spread([ratio(ours, theirs) for ours, theirs in pairs])
+    def ratio(self, metric: str, sides: tuple[str, str] = (OURS, PEER)) -> Spread:
+        """One side's by the other's: each round's ratio, their median and range."""
+        pairs = zip(*(self.values(side, metric) for side in sides), strict=False)
+        return spread([ratio(first, second) for first, second in pairs])
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,15 @@ class Group:
     model: str
     flags: tuple[str, ...]
     cells: tuple[Cell, ...]
+    sides: tuple[str, ...] = tuple(variant.name for variant in AS_THEY_ARE)
+    ratios: tuple[tuple[str, str], ...] = ((OURS, PEER),)
+    notes: tuple[str, ...] = ()
+    """Further lines, below the table."""
+
+    @property
+    def compared(self) -> tuple[Metric, ...]:
+        """The columns that its sides are compared by."""
+        return tuple(m for m in COMPARED if not m.on_demand or m.name in self.key_metrics)
 
 
 @dataclass(frozen=True)
@@ -145,11 +157,12 @@ def _group_json(group: Group) -> dict[str, object]:
         "key_metrics": group.key_metrics,
         "model": group.model,
         "flags": group.flags,
-        "cells": [_cell_json(cell) for cell in group.cells],
+        "notes": group.notes,
+        "cells": [_cell_json(cell, group.ratios) for cell in group.cells],
     }
 
 
-def _cell_json(cell: Cell) -> dict[str, object]:
+def _cell_json(cell: Cell, ratios: Sequence[tuple[str, str]]) -> dict[str, object]:
     metrics = (*COMPARED, *SHOWN_ALONE)
     return {
         "clients": cell.clients,
@@ -157,7 +170,10 @@ def _cell_json(cell: Cell) -> dict[str, object]:
         "median": {
             side: {m.name: cell.median(side, m.name) for m in metrics} for side in cell.runs
         },
-        "ratio": {m.name: cell.ratio(m.name) for m in COMPARED},
+        "ratios": {
+            " / ".join(pair): {m.name: cell.ratio(m.name, pair) for m in COMPARED}
+            for pair in ratios
+        },
         "rounds": cell.runs,
     }
 
@@ -189,30 +205,39 @@ def _disturbed(report: Report) -> str:
 
 def _group_text(group: Group) -> str:
     head = f"{group.scenario}: {group.title}\n{group.model} · {' '.join(group.flags)}"
-    rows = [["clients", "", *(_head(m, group.key_metrics) for m in (*COMPARED, *SHOWN_ALONE))]]
+    metrics = (*group.compared, *SHOWN_ALONE)
+    rows = [["clients", "", *(_head(m, group.key_metrics) for m in metrics)]]
     for cell in group.cells:
-        rows += _cell_rows(cell)
-    table = align(rows)
-    steps = [line for cell in group.cells if (line := _steps_line(cell))]
-    return "\n".join([head, "", table, *steps])
+        rows += _cell_rows(group, cell)
+    lines = [
+        line
+        for cell in group.cells
+        for side in group.sides
+        for line in (_steps_line(cell, side), _drafts_line(cell, side))
+        if line
+    ]
+    return "\n".join([head, "", align(rows), *lines, *group.notes])
 
 
 def _head(metric: Metric, key_metrics: Sequence[str]) -> str:
     return ("*" if metric.name in key_metrics else "") + metric.head
 
 
-def _cell_rows(cell: Cell) -> list[list[str]]:
-    rows = [_side_row(cell, side, str(cell.clients)) for side in (OURS, PEER)]
-    ratios = [cell.ratio(metric.name) for metric in COMPARED]
-    rows.append(["", "ratio", *(_ratio_text(r.median) for r in ratios)])
-    rows.append(["", "range", *(_range_text(r) for r in ratios)])
+def _cell_rows(group: Group, cell: Cell) -> list[list[str]]:
+    rows = [_side_row(group, cell, side) for side in group.sides]
+    for pair in group.ratios:
+        ratios = [cell.ratio(metric.name, pair) for metric in group.compared]
+        name = "ratio" if len(group.ratios) == 1 else " / ".join(pair)
+        rows.append(["", name, *(_ratio_text(r.median) for r in ratios)])
+        rows.append(["", "range", *(_range_text(r) for r in ratios)])
     return rows
 
 
-def _side_row(cell: Cell, side: str, label: str) -> list[str]:
-    metrics = (*COMPARED, *SHOWN_ALONE)
+def _side_row(group: Group, cell: Cell, side: str) -> list[str]:
+    metrics = (*group.compared, *SHOWN_ALONE)
     mark = " FAILED" if any(failure.startswith(side) for failure in cell.failures) else ""
-    return [label, side + mark, *(m.show(cell.median(side, m.name)) for m in metrics)]
+    shown = [m.show(cell.median(side, m.name)) for m in metrics]
+    return [str(cell.clients), side + mark, *shown]
 
 
 def _ratio_text(value: float) -> str:
@@ -223,9 +248,9 @@ def _range_text(value: Spread) -> str:
     return "-" if math.isnan(value.low) else f"{value.low:.2f}–{value.high:.2f}"  # noqa: RUF001
 
 
-def _steps_line(cell: Cell) -> str:
+def _steps_line(cell: Cell, side: str) -> str:
     """The engine's phases in milliseconds a step, summed over the rounds."""
-    steps = [run.steps for run in cell.runs.get(OURS, []) if run and run.steps and run.steps.count]
+    steps = [run.steps for run in cell.runs.get(side, []) if run and run.steps and run.steps.count]
     if not steps:
         return ""
     count = sum(step.count for step in steps)
@@ -234,7 +259,20 @@ def _steps_line(cell: Cell) -> str:
         for phase, seconds in step.seconds.items():
             phases[phase] = phases.get(phase, 0.0) + seconds
     shown = " · ".join(f"{name} {_number(1e3 * s / count)}" for name, s in phases.items())
-    return f"  a step of {OURS} at {cell.clients} clients, in ms: {shown}"
+    return f"  a step of {side} at {cell.clients} clients, in ms: {shown}"
+
+
+def _drafts_line(cell: Cell, side: str) -> str:
+    """What was guessed ahead, summed over the rounds."""
+    drafts = [run.drafts for run in cell.runs.get(side, []) if run and run.drafts]
+    count = sum(each.count for each in drafts)
+    if not count:
+        return ""
+    tokens, accepted = sum(d.tokens for d in drafts), sum(d.accepted for d in drafts)
+    return (
+        f"  guesses of {side} at {cell.clients} clients: {count:.0f} of {tokens / count:.2f} "
+        f"tokens, {_percent(accepted / tokens)} of them right"
+    )
 
 
 def align(rows: Sequence[Sequence[str]]) -> str:

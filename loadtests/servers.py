@@ -17,8 +17,8 @@ from pathlib import Path
 import psutil
 
 from loadtests.client import Address, get
-from loadtests.exposition import parse_steps
-from loadtests.measure import Cost, Steps
+from loadtests.exposition import parse_counters
+from loadtests.measure import Cost, Counters
 from loadtests.processes import ProcessTree, cpu_s, machine_busy_s, own_cpu_s, peak_rss_mib, pss_mib
 
 START_TIMEOUT_S = 300.0
@@ -79,13 +79,13 @@ class Server:
         text = self._log.read_text(errors="replace").splitlines()[-lines:]
         return "; its log ends:\n    " + "\n    ".join(text) if text else ""
 
-    async def steps(self) -> Steps | None:
-        """The engine's step counters now, where the server has any."""
+    async def counters(self) -> Counters:
+        """The server's own counters now, where it has any."""
         try:
             status, body = await get(self.address, "/metrics")
         except (OSError, TimeoutError):
-            return None
-        return parse_steps(body.decode(errors="replace")) if status == 200 else None
+            return Counters()
+        return parse_counters(body.decode(errors="replace")) if status == 200 else Counters()
 
     @contextlib.asynccontextmanager
     async def metered(self) -> AsyncIterator[Meter]:

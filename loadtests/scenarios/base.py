@@ -10,12 +10,15 @@ import contextlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
 from loadtests.prompts import PromptSource, seed_of
 from loadtests.wire import Dialect
+
+OURS, PEER = "llamapack", "llama-server"
 
 MAIN = "main"
 """The role of a request that plays no special part."""
@@ -110,6 +113,37 @@ class Load:
 
 
 @dataclass(frozen=True)
+class Variant:
+    """One of the servers that a scenario compares."""
+
+    name: str
+    program: str
+    """OURS or PEER."""
+    flags: tuple[str, ...] = ()
+    """Further flags for it alone."""
+
+
+AS_THEY_ARE = (Variant(OURS, OURS), Variant(PEER, PEER))
+
+
+@dataclass(frozen=True)
+class Guessing:
+    """A variant that guesses ahead: what it could gain at most follows from these.
+
+    `draft` is its draft model; without one, guesses are what followed the last `lookup` tokens
+    where they stood before.
+    """
+
+    variant: str
+    plain: str
+    """The same program without guessing."""
+    most: int
+    """Tokens of a guess."""
+    draft: Path | None = None
+    lookup: int = 0
+
+
+@dataclass(frozen=True)
 class Needs:
     """What a scenario needs of the servers; None leaves it to the command line."""
 
@@ -120,7 +154,12 @@ class Needs:
     model: str | None = None
     """A bench model's name."""
     flags: tuple[str, ...] = ()
-    """Further flags, for both servers."""
+    """Further flags, for all servers."""
+    variants: tuple[Variant, ...] = AS_THEY_ARE
+    ratios: tuple[tuple[str, str], ...] = ((OURS, PEER),)
+    """Pairs of variants whose numbers are divided."""
+    guessing: tuple[Guessing, ...] = ()
+    """Of which variants the possible gain is told."""
 
 
 class Scenario(Protocol):

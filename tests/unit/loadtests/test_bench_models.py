@@ -8,16 +8,19 @@ import numpy as np
 import pytest
 from gguf import GGUFReader
 
+from loadtests.agreement import draft_model, tokenize
 from loadtests.bench_models import (
     MODELS,
     Shape,
     ensure_model,
     main,
+    quantize,
     tensors,
     unspeakable_tokens,
     write_f16,
 )
 from loadtests.bench_vocab import Entry, read_tokenizer
+from loadtests.inflated import TARGET, ensure_inflated
 
 TEXTS = ["<s>", "a", "b", "Ġc", "Ã", "Ã©"]
 TOKENIZER = [
@@ -85,3 +88,19 @@ def test_a_cached_model_is_taken_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / f"{MODELS[0]}-r1.gguf"
     path.write_bytes(b"model")
     assert ensure_model(MODELS[0], tmp_path) == path
+
+
+def test_the_inflated_demo_model_answers_as_the_demo_model_does(tmp_path: Path) -> None:
+    def answer(model: Path) -> list[int]:
+        [prompt] = tokenize(TARGET, ["<|im_start|>user\nHi!<|im_end|>\n<|im_start|>assistant\n"])
+        with draft_model(model, threads=1) as loaded:
+            tokens = list(prompt)
+            for _ in range(8):
+                tokens.append(int(loaded.next_token(tokens)))
+        return tokens[len(prompt) :]
+
+    inflated = ensure_inflated("f16", tmp_path, quantize, parameters=30_000_000)
+    assert inflated.stat().st_size > 50_000_000
+    assert answer(inflated) == answer(TARGET)
+    assert ensure_inflated("f16", tmp_path, quantize, parameters=30_000_000) == inflated
+    assert [path.name for path in tmp_path.iterdir()] == [inflated.name]

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from loadtests.exposition import parse_steps, steps_between
-from loadtests.measure import Steps
+from loadtests.exposition import counters_between, parse_counters
+from loadtests.measure import Counters, Drafts, Steps
 
 PAGE = """\
 # HELP llamapack_step_seconds_total Time in each phase of a step
@@ -17,19 +17,36 @@ llamapack_steps_created 1.7e9
 process_cpu_seconds_total 3
 """
 
+DRAFTS = """\
+llamacpp:spec_decode_num_drafts_total{model="m"} 4
+llamacpp:spec_decode_num_draft_tokens_total{model="m"} 12
+llamacpp:spec_decode_num_accepted_tokens_total{model="m"} 5
+llamacpp:spec_decode_num_accepted_tokens_per_pos_total{model="m",position="10"} 1
+llamacpp:spec_decode_num_accepted_tokens_per_pos_total{model="m",position="2"} 4
+llamapack_step_cost_seconds{model="m",rows="1"} 0.01
+llamapack_step_cost_seconds{model="m",rows="16"} 0.05
+"""
+
 
 def test_counters_are_read_and_other_labels_summed_over() -> None:
-    assert parse_steps(PAGE) == Steps({"schedule": 0.25, "decode": 20.0}, 250.0)
+    assert parse_counters(PAGE) == Counters(Steps({"schedule": 0.25, "decode": 20.0}, 250.0))
+
+
+def test_drafts_and_costs_of_steps_are_read() -> None:
+    drafts = Drafts(4, 12, 5, (4.0, 1.0))
+    assert parse_counters(DRAFTS) == Counters(None, drafts, {1: 0.01, 16: 0.05})
 
 
 @pytest.mark.parametrize("page", ["", "llamacpp:prompt_tokens_total 12\n"])
 def test_a_page_without_them_is_no_error(page: str) -> None:
-    assert parse_steps(page) is None
+    assert parse_counters(page) == Counters()
 
 
 def test_difference_of_two_moments() -> None:
-    before = Steps({"decode": 1.0}, 10)
-    after = Steps({"decode": 4.0, "send": 0.5}, 40)
-    assert steps_between(before, after) == Steps({"decode": 3.0, "send": 0.5}, 30)
-    assert steps_between(None, after) is None
-    assert steps_between(before, None) is None
+    before = Counters(Steps({"decode": 1.0}, 10), Drafts(1, 3, 1, (1.0,)), {1: 0.5})
+    after = Counters(Steps({"decode": 4.0, "send": 0.5}, 40), Drafts(5, 9, 4, (3.0, 1.0)), {1: 0.2})
+    assert counters_between(before, after) == Counters(
+        Steps({"decode": 3.0, "send": 0.5}, 30), Drafts(4, 6, 3, (2.0, 1.0)), {1: 0.2}
+    )
+    assert counters_between(Counters(), after) == Counters(step_costs={1: 0.2})
+    assert counters_between(before, Counters()) == Counters()

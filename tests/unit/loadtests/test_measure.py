@@ -30,7 +30,7 @@ def record(started: float, arrivals: list[float], role: str = "main", prompt: in
 
 
 def test_throughput_counts_from_the_first_sending_to_the_last_answer() -> None:
-    run = measure(Plan(()), [record(1.0, [2.0, 3.0]), record(2.0, [4.0, 5.0])], COST, None)
+    run = measure(Plan(()), [record(1.0, [2.0, 3.0]), record(2.0, [4.0, 5.0])], COST)
     assert run.wall_s == 4.0
     assert run.output_tok_s == 1.0
     assert run.total_tok_s == 6.0
@@ -38,14 +38,14 @@ def test_throughput_counts_from_the_first_sending_to_the_last_answer() -> None:
 
 
 def test_latencies_in_milliseconds() -> None:
-    run = measure(Plan(()), [record(1.0, [1.5, 1.6, 1.9])], COST, None)
+    run = measure(Plan(()), [record(1.0, [1.5, 1.6, 1.9])], COST)
     assert run.ttft_p50_ms == pytest.approx(500.0)
     assert run.itl_p50_ms == pytest.approx(200.0)
     assert run.itl_max_ms == pytest.approx(300.0)
 
 
 def test_shares_of_the_machine() -> None:
-    run = measure(Plan(()), [record(0.0, [1.0, 2.0])], COST, None)
+    run = measure(Plan(()), [record(0.0, [1.0, 2.0])], COST)
     assert run.client_cpu_share == pytest.approx(0.04)
     assert run.client_server_ratio == pytest.approx(0.05)
     assert run.others_cpu_share == pytest.approx(0.1)
@@ -55,7 +55,7 @@ def test_shares_of_the_machine() -> None:
 
 def test_several_tokens_in_an_event_are_one_gap_and_many_tokens() -> None:
     answer = Record("main", 0.0, arrivals=[1.0, 2.0], pieces=[1, 3], finished=2.0, predicted=4)
-    run = measure(Plan(()), [answer], COST, None)
+    run = measure(Plan(()), [answer], COST)
     assert run.tokens_per_event == 2.0
     assert run.itl_p50_ms == pytest.approx(1000.0)
 
@@ -67,7 +67,7 @@ def test_only_gaps_of_the_measured_role_that_overlap_the_window_count() -> None:
     steady = record(-1.0, [0.0, 1.0, 2.0, 5.0, 6.0], "steady")
     long = record(1.5, [5.2, 5.5], "long")
     assert list(token_gaps(plan, [steady, long])) == [1.0, 3.0, 1.0]
-    run = measure(plan, [steady, long], COST, None)
+    run = measure(plan, [steady, long], COST)
     assert run.itl_max_ms == pytest.approx(3000.0)
     assert run.ttft_p50_ms == pytest.approx(3700.0)
 
@@ -75,7 +75,18 @@ def test_only_gaps_of_the_measured_role_that_overlap_the_window_count() -> None:
 def test_share_of_a_step_outside_decode() -> None:
     steps = Steps({"schedule": 0.05, "decode": 9.0, "sample": 0.95}, 100)
     assert steps.outside_decode == pytest.approx(0.1)
+    assert Steps({"draft": 1.0, "decode": 8.0, "sample": 1.0}, 1).outside_decode == pytest.approx(
+        0.1
+    )
     assert math.isnan(Steps({}, 0).outside_decode)
+
+
+def test_speed_of_a_stream_is_that_after_its_first_tokens() -> None:
+    answer = Record("main", 0.0, arrivals=[5.0, 6.0, 7.0], pieces=[2, 3, 1], finished=7.0)
+    answer.predicted = 6
+    assert measure(Plan(()), [answer], COST).stream_tok_s == 2.0
+    at_once = Record("main", 0.0, arrivals=[5.0], pieces=[6], finished=7.0, predicted=6)
+    assert math.isnan(measure(Plan(()), [at_once], COST).stream_tok_s)
 
 
 def test_failures_name_the_request_and_the_verdicts() -> None:

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from loadtests.machine import Machine
-from loadtests.measure import Cost, Run, Steps, measure
-from loadtests.report import OURS, PEER, Cell, Group, Report, align, to_json, to_text
-from loadtests.scenarios.base import Plan, Record
+from loadtests.measure import Cost, Counters, Drafts, Run, Steps, measure
+from loadtests.report import Cell, Group, Report, align, to_json, to_text
+from loadtests.scenarios.base import OURS, PEER, Plan, Record
 
 MACHINE = Machine("Fast CPU", 2, 24.0, "Linux 6", "3.12.1", "0.1.0", "0.3.36", "version: 1", 0.1)
 
@@ -18,7 +18,7 @@ MACHINE = Machine("Fast CPU", 2, 24.0, "Linux 6", "3.12.1", "0.1.0", "0.3.36", "
 def run(output_tok_s: float, others: float = 0.01, steps: Steps | None = None) -> Run:
     cost = Cost(1.0, 0.5, 0.01, others, 100.0, 120.0)
     answer = Record("main", 0.0, arrivals=[0.5, 1.0], pieces=[1, 1], finished=1.0, predicted=2)
-    made = measure(Plan(()), [answer], cost, steps)
+    made = measure(Plan(()), [answer], cost, Counters(steps))
     return dataclasses.replace(made, output_tok_s=output_tok_s)
 
 
@@ -102,7 +102,8 @@ def test_json_has_rounds_medians_and_ratios(cell: Cell) -> None:
     found = document["scenarios"][0]["cells"][0]
     assert found["clients"] == 4
     assert found["median"][OURS]["output_tok_s"] == 110.0
-    assert found["ratio"]["output_tok_s"] == pytest.approx({"median": 1.1, "low": 0.9, "high": 1.2})
+    ratios = found["ratios"]["llamapack / llama-server"]
+    assert ratios["output_tok_s"] == pytest.approx({"median": 1.1, "low": 0.9, "high": 1.2})
     assert len(found["rounds"][OURS]) == 4
     assert found["rounds"][OURS][3] is None
     assert found["median"][PEER]["outside_decode"] is None
@@ -116,3 +117,35 @@ def test_unknown_numbers_are_dashes() -> None:
     cell = Cell("plain", 1)
     cell.add(OURS, dataclasses.replace(run(5.0), peak_pss_mib=math.nan))
     assert side_row(to_text(report(cell))).split().count("-") == 2
+
+
+def test_a_scenario_may_compare_other_sides_and_by_other_columns() -> None:
+    cell = Cell("speculative", 1)
+    drafts = Drafts(100, 300, 240)
+    for plain, with_draft in ((10.0, 20.0), (10.0, 22.0), (10.0, 18.0)):
+        cell.add("plain", run(plain))
+        cell.add("draft", dataclasses.replace(run(with_draft), drafts=drafts))
+    cell.failures.append("draft, round 1: no")
+    group = Group(
+        "speculative",
+        "with and without",
+        ("stream_tok_s",),
+        "m.gguf",
+        (),
+        (cell,),
+        sides=("plain", "draft"),
+        ratios=(("draft", "plain"), ("plain", "draft")),
+        notes=("  the bound",),
+    )
+    text = to_text(Report(MACHINE, ("compare",), 3, (group,)))
+    lines = text.splitlines()
+    assert any(line.split()[:3] == ["1", "draft", "FAILED"] for line in lines)
+    assert any(line.split()[:4] == ["draft", "/", "plain", "2.00"] for line in lines)
+    assert any(line.split()[:4] == ["plain", "/", "draft", "0.50"] for line in lines)
+    assert "*stream tok/s" in text
+    assert "guesses of draft at 1 clients: 300 of 3.00 tokens, 80.0% of them right" in text
+    assert "\n  the bound\n" in text
+
+
+def test_columns_of_other_scenarios_are_left_out(cell: Cell) -> None:
+    assert "stream tok/s  " not in to_text(report(cell))

@@ -91,3 +91,18 @@ def test_json_answers_are_checked() -> None:
     assert "not JSON" in scenario.check(Record("main", 0.0, text=["[{"], reason="eos"))
     assert "not an array" in scenario.check(Record("main", 0.0, text=["[1]"], reason="eos"))
     assert scenario.check(Record("main", 0.0, text=["[{"], reason="limit")) == ""
+
+
+@pytest.mark.parametrize("name", ["speculative", "quote", "free-text"])
+def test_variants_that_are_divided_or_judged_exist(name: str) -> None:
+    needs = SCENARIOS[name].needs
+    names = {variant.name for variant in needs.variants}
+    assert {side for pair in needs.ratios for side in pair} <= names
+    assert {side for g in needs.guessing for side in (g.variant, g.plain)} <= names
+
+
+def test_answers_to_quotes_stand_in_their_prompts(prompts: PromptSource) -> None:
+    made = plan("quote", prompts, clients=2)
+    texts = [body["prompt"] for client in range(2) for body in bodies(made, client)]
+    assert len(set(texts)) == len(texts) == 6
+    assert all(len(text) > 160 for text in texts)

@@ -27,7 +27,7 @@ SIDE = Side("tiny", (sys.executable, "-c", SERVER))
 
 async def use(server: Server) -> None:
     await server.wait_ready()
-    steps = await server.steps()
+    steps = (await server.counters()).steps
     assert steps is not None
     assert (steps.count, steps.seconds) == (3.0, {"decode": 1.0})
     async with server.metered() as meter:

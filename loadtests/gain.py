@@ -1,0 +1,110 @@
+"""What guessing ahead could gain at most and what it did gain, as lines for the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from loadtests.agreement import draft_model, tokenize
+from loadtests.bound import (
+    Answer,
+    Bound,
+    Costs,
+    best_length,
+    draft_places,
+    lookup_places,
+    right_by_position,
+)
+from loadtests.report import Cell
+from loadtests.scenarios.base import Guessing, Plan, Record, Request
+
+SHOWN_POSITIONS = 8
+KEY = "stream_tok_s"
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One answer, with the prompt that it was given to."""
+
+    prompt: str
+    tokens: tuple[int, ...]
+
+
+def exchanges(plan: Plan, records: Sequence[Record]) -> list[Exchange]:
+    """The answers to a plan's prompts, in its order."""
+    requests = [step for client in plan.clients for step in client.steps]
+    pairs = zip(requests, records, strict=True)
+    return [
+        Exchange(_prompt(request), tuple(record.tokens))
+        for request, record in pairs
+        if isinstance(request, Request)
+    ]
+
+
+def gain_lines(
+    guessing: Guessing, cell: Cell, answers: Sequence[Exchange], model: Path, threads: int
+) -> list[str]:
+    """The bound, what was reached, and its share of the bound; raises ValueError if the draft
+    model can't be used."""
+    name = f"  {guessing.variant} at {cell.clients} clients"
+    step_costs = _step_costs(cell, guessing.variant)
+    if not step_costs:
+        return [f"{name}: no bound, because the server tells no measured costs of a step"]
+    places, guess = _places(guessing, answers, model, threads)
+    costs = Costs(step_costs, guess)
+    bound = best_length(places, costs, guessing.most, cell.clients)
+    reached = cell.ratio(KEY, (guessing.variant, guessing.plain)).median
+    return [
+        f"{name}, the bound: {_bound_text(bound)}",
+        f"    a step by rows, in ms: {_costs_text(step_costs)}; a guess: {1e3 * guess:.2f}",
+        f"    guesses right at their first token, first two, ...: {_shares_text(places)}",
+        f"    reached: {reached:.2f} times, {100 * reached / bound.speed_up:.0f}% of the bound",
+    ]
+
+
+def _places(
+    guessing: Guessing, answers: Sequence[Exchange], model: Path, threads: int
+) -> tuple[list[Answer], float]:
+    """The places of every answer, and the seconds of one guessed token."""
+    prompts = tokenize(model, [answer.prompt for answer in answers])
+    pairs = list(zip(prompts, answers, strict=True))
+    most = guessing.most
+    if guessing.draft is None:
+        size = guessing.lookup
+        return [lookup_places(prompt, one.tokens, size, most) for prompt, one in pairs], 0.0
+    with draft_model(guessing.draft, threads) as draft:
+        places = [draft_places(draft.is_right(prompt, one.tokens), most) for prompt, one in pairs]
+        return [*places], draft.seconds_per_token()
+
+
+def _step_costs(cell: Cell, variant: str) -> dict[int, float]:
+    """Of the last round that told any."""
+    told = [run.step_costs for run in cell.runs.get(variant, []) if run and run.step_costs]
+    return told[-1] if told else {}
+
+
+def _bound_text(bound: Bound) -> str:
+    if not bound.length:
+        return "1.00 times, by guessing nothing"
+    return (
+        f"{bound.speed_up:.2f} times, by {bound.length} tokens a guess "
+        f"({bound.tokens_per_step:.2f} tokens a step)"
+    )
+
+
+def _costs_text(costs: dict[int, float]) -> str:
+    return ", ".join(f"{rows}: {1e3 * seconds:.1f}" for rows, seconds in sorted(costs.items()))
+
+
+def _shares_text(places: Sequence[Answer]) -> str:
+    shares = right_by_position(places, SHOWN_POSITIONS)
+    return " ".join(f"{100 * share:.0f}%" for share in shares) or "none was offered"
+
+
+def _prompt(request: Request) -> str:
+    body: dict[str, Any] = msgspec.json.decode(request.payload)
+    return str(body["prompt"])

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from loadtests.bound import (
+    Costs,
+    Place,
+    best_length,
+    draft_places,
+    lookup_places,
+    right_by_position,
+)
+
+FLAT = Costs({1: 1.0, 2: 1.0, 64: 1.0}, guess=0.0)
+"""More rows cost nothing more, as on a large GPU."""
+STEEP = Costs({1: 1.0, 2: 2.0, 64: 64.0}, guess=0.0)
+
+
+def test_a_step_costs_what_was_measured_and_a_line_between() -> None:
+    costs = Costs({1: 1.0, 4: 4.0, 8: 6.0}, 0.0)
+    assert [costs.of_step(rows) for rows in (1, 2, 4, 6, 8, 10)] == [1.0, 2.0, 4.0, 5.0, 6.0, 7.0]
+    assert Costs({1: 0.5}, 0.0).of_step(9) == 0.5
+
+
+def test_runs_of_right_tokens_are_right_guesses() -> None:
+    places = draft_places([True, True, False, True], most=8)
+    assert [place.right for place in places] == [2, 1, 0, 1]
+    assert right_by_position([places], 3) == [0.75, 0.25, 0.0]
+    assert max(place.right for place in draft_places([True] * 9, most=4)) == 4
+
+
+def test_without_a_right_guess_nothing_is_gained() -> None:
+    bound = best_length([draft_places([False] * 20, 8)], Costs({1: 1.0, 9: 1.1}, 0.01), 8)
+    assert (bound.length, bound.speed_up) == (0, 1.0)
+
+
+def test_where_rows_are_free_and_guesses_right_the_longest_is_best() -> None:
+    bound = best_length([draft_places([True] * 90, 8)], FLAT, 8)
+    assert bound.length == 8
+    assert bound.tokens_per_step == bound.speed_up == 9.0
+
+
+def test_where_rows_cost_in_proportion_nothing_is_gained() -> None:
+    bound = best_length([draft_places([True, True, False] * 20, 8)], STEEP, 8)
+    assert bound.speed_up == 1.0
+
+
+def test_streams_side_by_side_multiply_the_rows() -> None:
+    costs = Costs({1: 1.0, 8: 1.0, 9: 3.0, 64: 60.0}, 0.0)
+    right = [draft_places([True] * 88, 8)]
+    assert best_length(right, costs, 7, streams=1).speed_up == 8.0
+    assert best_length(right, costs, 7, streams=8).speed_up < 1.3
+
+
+def test_the_time_of_guesses_counts() -> None:
+    right = [draft_places([True] * 9, 8)]
+    assert best_length(right, Costs({1: 1.0, 64: 1.0}, 0.125), 8).speed_up == 9 / 2
+
+
+def test_the_bound_is_what_a_simulation_step_by_step_gives() -> None:
+    rng = random.Random(1)
+    rights = [rng.random() < 0.8 for _ in range(400)]
+    costs = Costs({1: 1.0, 4: 1.3, 9: 2.5}, 0.05)
+    bound = best_length([draft_places(rights, 8)], costs, 8)
+    for length in range(9):
+        at, seconds = 0, 0.0
+        while at < len(rights):
+            seconds += costs.of_step(1 + length) + 0.05 * length
+            guessed = 0
+            while guessed < length and at < len(rights) and rights[at]:
+                guessed, at = guessed + 1, at + 1
+            at += 1
+        assert bound.speed_up >= 400 / seconds - 1e-9
+        if length == bound.length:
+            assert bound.speed_up == pytest.approx(400 / seconds)
+
+
+def test_lookup_guesses_what_followed_before() -> None:
+    #                          0  1  2  3  4     known: 7 1 2 3 9 1 | then the answer's second token
+    places = lookup_places([7, 1, 2, 3, 9], [1, 2, 3, 4], size=1, most=8)
+    assert places == [Place(4, 2), Place(4, 1), Place(4, 0)]
+    assert lookup_places([5, 6], [7, 8, 9], size=1, most=8) == [Place(0, 0)] * 2
+    assert lookup_places([1], [2, 3], size=12, most=8) == [Place(0, 0)]
+
+
+def test_lookup_takes_the_latest_place_and_no_more_than_the_most() -> None:
+    places = lookup_places([1, 5, 1, 6, 6, 6], [1, 6, 6, 6], size=1, most=2)
+    assert places[0] == Place(2, 2)
