@@ -54,7 +54,7 @@ def host() -> Iterator[str]:
 
 def test_a_short_run(host: str) -> None:
     command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--host", host]
-    command += ["--headless", "-u", "2", "-r", "2", "-t", "1s", "--json", "Plain"]
+    command += ["--headless", "-u", "2", "-r", "2", "-t", "5s", "--json", "Plain"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     rows = {row["method"]: row for row in json.loads(done.stdout)}
