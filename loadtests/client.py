@@ -37,11 +37,16 @@ class _Response:
 
     status: int = 0
     done: bool = False
+    headers: dict[str, str] = field(default_factory=dict)
+    """By lower-case name."""
     body: list[bytes] = field(default_factory=list)
     parser: httptools.HttpResponseParser = field(init=False)
 
     def __post_init__(self) -> None:
         self.parser = httptools.HttpResponseParser(self)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         self.status = self.parser.get_status_code()
@@ -78,24 +83,28 @@ async def stream(
     request: Request,
     on_first: Callable[[], None] | None = None,
     clock: Clock = time.perf_counter,
+    *,
+    key: str = "",
 ) -> Record:
-    """Send a request and record its stream.
+    """Send a request, with an API key if there is one, and record its stream.
 
     Whatever goes wrong is told in the record's `error`, never raised. `on_first` is called once:
     at the first token, or at the end where none came.
     """
     reception = Reception(request, clock(), on_first)
     try:
-        await _exchange(address, request, reception, clock)
+        await _exchange(address, request, key, reception, clock)
     except (OSError, httptools.HttpParserError, msgspec.DecodeError) as error:
         reception.record.error = f"{type(error).__name__}: {error}"
     return reception.end(clock())
 
 
-async def _exchange(address: Address, request: Request, reception: Reception, clock: Clock) -> None:
+async def _exchange(
+    address: Address, request: Request, key: str, reception: Reception, clock: Clock
+) -> None:
     reader, writer = await _connect(address)
     try:
-        writer.write(_head("POST", request.path, address, len(request.payload)))
+        writer.write(_head("POST", request.path, address, len(request.payload), key))
         writer.write(request.payload)
         response = _Response()
         while not response.done and not reception.record.error:
@@ -106,6 +115,7 @@ async def _exchange(address: Address, request: Request, reception: Reception, cl
             response.parser.feed_data(data)
             if response.status == 200:
                 reception.take(response.take(), now)
+        reception.record.status, reception.record.headers = response.status, response.headers
         if response.status != 200:
             body = response.take().decode(errors="replace")
             reception.record.error = f"HTTP {response.status}: {body[:500]}"
@@ -120,8 +130,12 @@ async def _connect(address: Address) -> tuple[asyncio.StreamReader, asyncio.Stre
     return reader, writer
 
 
-def _head(method: str, path: str, address: Address, length: int | None = None) -> bytes:
+def _head(
+    method: str, path: str, address: Address, length: int | None = None, key: str = ""
+) -> bytes:
     lines = [f"{method} {path} HTTP/1.1", f"Host: {address}", "Connection: close"]
+    if key:
+        lines.append(f"Authorization: Bearer {key}")
     if length is not None:
         lines += ["Content-Type: application/json", f"Content-Length: {length}"]
     return "\r\n".join([*lines, "", ""]).encode()

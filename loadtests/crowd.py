@@ -12,15 +12,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import psutil
-
 from loadtests.load import run_plan
 from loadtests.measure import failures
 from loadtests.scenarios.base import Client, Plan, completion
 from loadtests.servers import Server, Side, running
 from loadtests.vocabulary import prompt_source
 
-MIB = 1 << 20
 WARM_ROUNDS = 2
 """Rounds until caches and memory pools have their size."""
 
@@ -39,11 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 async def _rounds(
     server: Server, options: argparse.Namespace
-) -> tuple[list[tuple[float, ...]], int]:
+) -> tuple[list[list[float]], int]:
     """Resident MiB of every process after each warm round, and the number of wrong answers."""
     await server.wait_ready()
     prompts = prompt_source(options.model)
-    sizes: list[tuple[float, ...]] = []
+    sizes: list[list[float]] = []
     wrong = 0
     for round_ in range(WARM_ROUNDS + options.rounds):
         plan = Plan(
@@ -55,7 +52,7 @@ async def _rounds(
         records = await run_plan(server.address, plan)
         lines = failures(records, {})
         wrong += len(lines)
-        resident = _resident(server.processes())
+        resident = server.resident_mib()
         if round_ >= WARM_ROUNDS - 1:
             sizes.append(resident)
         shown = ", ".join(f"{size:.1f} MiB" for size in resident)
@@ -64,11 +61,6 @@ async def _rounds(
         for line in lines[:3]:
             print(f"  {line}")
     return sizes, wrong
-
-
-def _resident(processes: Sequence[psutil.Process]) -> tuple[float, ...]:
-    """The API process, the engine and the grammar checker, the largest first."""
-    return tuple(sorted((p.memory_info().rss / MIB for p in processes), reverse=True))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -19,7 +19,15 @@ import psutil
 from loadtests.client import Address, get
 from loadtests.exposition import parse_counters
 from loadtests.measure import Cost, Counters
-from loadtests.processes import ProcessTree, cpu_s, machine_busy_s, own_cpu_s, peak_rss_mib, pss_mib
+from loadtests.processes import (
+    MIB,
+    ProcessTree,
+    cpu_s,
+    machine_busy_s,
+    own_cpu_s,
+    peak_rss_mib,
+    pss_mib,
+)
 
 START_TIMEOUT_S = 300.0
 SAMPLE_EVERY_S = 1.0
@@ -79,6 +87,10 @@ class Server:
         text = self._log.read_text(errors="replace").splitlines()[-lines:]
         return "; its log ends:\n    " + "\n    ".join(text) if text else ""
 
+    def log_text(self) -> str:
+        """All of the server's log so far."""
+        return self._log.read_text(errors="replace")
+
     async def counters(self) -> Counters:
         """The server's own counters now, where it has any."""
         try:
@@ -101,6 +113,11 @@ class Server:
     def processes(self) -> list[psutil.Process]:
         """The server's living processes."""
         return self._tree.members()
+
+    def resident_mib(self) -> list[float]:
+        """Resident memory of each living process now, the largest first."""
+        sizes = [process.memory_info().rss / MIB for process in self.processes()]
+        return sorted(sizes, reverse=True)
 
     def stop(self) -> None:
         self._tree.terminate()

@@ -23,13 +23,23 @@ class Admission:
         self._ends: deque[float] = deque(maxlen=REMEMBERED)
 
     def check(
-        self, num_tokens: int, *, in_flight: int, n_slots: int, queued_tokens: int, now: float
+        self,
+        num_tokens: int,
+        *,
+        in_flight: int,
+        n_slots: int,
+        queued_tokens: int,
+        now: float,
+        has_own_place: bool = False,
     ) -> None:
         """Raise `Overloaded` unless one more request of so many prompt tokens may come in.
 
         `in_flight` counts the requests that run or wait, `queued_tokens` the prompts of those
-        that wait.
+        that wait. `has_own_place` is whether the request's key has nothing waiting: one may
+        always wait, or a key that floods would lock out all others.
         """
+        if has_own_place and self._max_queue:
+            return
         waiting = in_flight - n_slots
         if waiting >= self._max_queue:
             text, reason = f"{in_flight} requests are running or waiting", "queue_full"

@@ -117,6 +117,11 @@ class EngineClient:
         streams = self.streams.values()
         return sum(len(s.submit.prompt) for s in streams if not s.was_started)
 
+    def has_waiting(self, tenant: str) -> bool:
+        """Whether a sequence of this tenant has no slot yet."""
+        streams = self.streams.values()
+        return any(s.submit.tenant == tenant and not s.was_started for s in streams)
+
     def submit(self, submit: Submit) -> SequenceStream:
         """Queue a sequence; the engine's id replaces the one given. Raises `Unavailable`."""
         _ = self.model

@@ -74,6 +74,7 @@ class EngineGenerator:
             n_slots=model.n_slots,
             queued_tokens=self._client.num_queued_tokens,
             now=time.monotonic(),
+            has_own_place=bool(request.tenant) and not self._client.has_waiting(request.tenant),
         )
 
     def _retry_after(self) -> int:

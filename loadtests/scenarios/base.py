@@ -58,6 +58,10 @@ class Record:
     prompt: int = 0
     reason: str = ""
     error: str = ""
+    status: int = 0
+    """Of the HTTP answer; 0 if none came."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Of the HTTP answer, by lower-case name."""
 
 
 Step = Request | Callable[[Sequence[Record]], Request]

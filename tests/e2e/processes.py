@@ -136,6 +136,9 @@ class Stream:
     """A client that reads a streamed completion in a thread of its own."""
 
     def __init__(self, server: Server, prompt: str, **fields: Any) -> None:
+        self.status = 0
+        """Of the HTTP answer, as soon as its head is there."""
+        self.ended = 0.0
         self.text = ""
         self.num_events = 0
         self.error: dict[str, Any] | None = None
@@ -150,9 +153,11 @@ class Stream:
         with httpx.stream(
             "POST", self._url, json=self._body, headers=self._headers, timeout=DEADLINE
         ) as response:
+            self.status = response.status_code
             for line in response.iter_lines():
                 if line.startswith(("data: {", "error: {")):
                     self._take(json.loads(line.split(": ", 1)[1]))
+        self.ended = time.monotonic()
 
     def _take(self, event: dict[str, Any]) -> None:
         if "error" in event or "code" in event:

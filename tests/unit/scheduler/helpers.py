@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from scheduler.cache_scope import CacheScope
 from scheduler.context_shift import Window
 from scheduler.disk_cache import DiskCache
 from scheduler.engine import Engine
 from scheduler.fake import END_TOKEN, FakeBackend, FakeSampler, adapted, hashed_token
-from scheduler.prefix import CacheAbilities
+from scheduler.prefix import CacheAbilities, Holder
 from scheduler.protocol import (
     Event,
     Finished,
@@ -233,14 +234,39 @@ def check_integrity(engine: Engine, backend: FakeBackend) -> None:
     assert all(sequence.slot is None for sequence in scheduler.waiting)
     assert scheduler.num_cache_tokens <= scheduler.limits.n_ctx
     _check_host_memory(engine, backend)
+    _check_index(engine)
 
 
 def _check_host_memory(engine: Engine, backend: FakeBackend) -> None:
     scheduler = engine.scheduler
     kept = {prefix.id: adapted(prefix.tokens, prefix.scope.lora) for prefix in scheduler.host_cache}
     assert kept == backend.saved
-    assert all(prefix in scheduler.index for prefix in scheduler.host_cache)
     assert sum(map(len, kept.values())) <= max(scheduler.limits.cache_bytes, 0)
+
+
+def _check_index(engine: Engine) -> None:
+    """It says of everyone what he holds, and of nobody else anything."""
+    scheduler = engine.scheduler
+    indexed = {holder: _indexed(scheduler, holder) for holder in scheduler.index._ends}
+    for slot in scheduler.slots:
+        scope, tokens = indexed.pop(slot, (slot.scope, []))
+        if slot.sequence is None:
+            assert tokens == slot.reusable_tokens
+        else:  # what it answers is told when it ends, what it is about to compute at once
+            assert tokens == slot.tokens[: slot.shifted_from][: len(tokens)]
+            if slot.shifted_from is None:
+                assert tokens[: slot.sequence.num_prompt_tokens] == slot.sequence.submit.prompt
+        assert scope == slot.scope or not tokens
+    assert indexed == {p: (p.scope, p.tokens) for p in scheduler.host_cache}
+
+
+def _indexed(scheduler: Scheduler, holder: Holder) -> tuple[CacheScope, list[int]]:
+    index = scheduler.index
+    node, tokens = index._ends[holder], list[int]()
+    while node.parent is not None:
+        assert holder in node.holders
+        node, tokens = node.parent, [*node.edge, *tokens]
+    return index._scopes[holder], tokens
 
 
 def check_idle(engine: Engine, backend: FakeBackend) -> None:

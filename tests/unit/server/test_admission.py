@@ -15,8 +15,16 @@ def ask(
     tokens: int = 10,
     queued_tokens: int = 0,
     now: float = 0.0,
+    has_own_place: bool = False,
 ) -> None:
-    admission.check(tokens, in_flight=in_flight, n_slots=4, queued_tokens=queued_tokens, now=now)
+    admission.check(
+        tokens,
+        in_flight=in_flight,
+        n_slots=4,
+        queued_tokens=queued_tokens,
+        now=now,
+        has_own_place=has_own_place,
+    )
 
 
 def test_slots_and_queue_fill_up_and_no_more() -> None:
@@ -32,6 +40,16 @@ def test_without_a_queue_the_slots_can_still_be_used() -> None:
     ask(admission, 3)
     with pytest.raises(Overloaded):
         ask(admission, 4)
+
+
+def test_a_key_of_which_nothing_waits_may_wait_in_a_full_queue() -> None:
+    ask(Admission(max_queue=2), 6, has_own_place=True)
+    ask(Admission(max_queue=2, max_queue_tokens=10), 5, queued_tokens=10, has_own_place=True)
+
+
+def test_without_a_queue_no_key_has_a_place_in_it() -> None:
+    with pytest.raises(Overloaded):
+        ask(Admission(max_queue=0), 4, has_own_place=True)
 
 
 def test_waiting_prompts_are_bounded_by_their_tokens() -> None:
