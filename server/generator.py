@@ -63,18 +63,26 @@ class EngineGenerator:
             self._client.release(stream)
             self._admission.finished(time.monotonic())
 
+    def check_queue(self, tenant: str) -> None:
+        """Raise `Overloaded` if `open` would, whatever a request of this tenant asks for."""
+        self._check_room(tenant, num_tokens=0)
+
     def _admit(self, request: GenerationRequest) -> None:
         """Raise what refuses a request before it is queued."""
         model = self._client.model
         if len(request.prompt) >= model.n_ctx_slot:
             raise ContextExceeded(len(request.prompt), model.n_ctx_slot)
+        self._check_room(request.tenant, len(request.prompt))
+
+    def _check_room(self, tenant: str, num_tokens: int) -> None:
+        client = self._client
         self._admission.check(
-            len(request.prompt),
-            in_flight=self._client.num_sequences,
-            n_slots=model.n_slots,
-            queued_tokens=self._client.num_queued_tokens,
+            num_tokens,
+            in_flight=client.num_sequences,
+            n_slots=client.model.n_slots,
+            queued_tokens=client.num_queued_tokens,
             now=time.monotonic(),
-            has_own_place=bool(request.tenant) and not self._client.has_waiting(request.tenant),
+            has_own_place=bool(tenant) and not client.has_waiting(tenant),
         )
 
     def _retry_after(self) -> int:

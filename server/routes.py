@@ -44,6 +44,8 @@ class Endpoint:
     media: tuple[str, ...] = (JSON,)
     """What an answer may be."""
     query: tuple[Query, ...] = ()
+    is_queued: bool = False
+    """Whether what is asked for waits for a slot: refused while the queue is full."""
 
 
 def get(handler: Handler, *paths: str, media: tuple[str, ...] = (JSON,)) -> Endpoint:
@@ -56,10 +58,11 @@ def post(
     *paths: str,
     body: type[BaseModel] | None = None,
     media: tuple[str, ...] = (JSON,),
+    is_queued: bool = False,
 ) -> Endpoint:
     """An endpoint to send a body to, which `body` describes."""
     bodies = {} if body is None else {"POST": body}
-    return Endpoint(paths, {"POST": handler}, bodies=bodies, media=media)
+    return Endpoint(paths, {"POST": handler}, bodies=bodies, media=media, is_queued=is_queued)
 
 
 def to_routes(endpoints: Iterable[Endpoint], prefix: str) -> list[Route]:
@@ -76,6 +79,8 @@ def _dispatcher(endpoint: Endpoint) -> Handler:
         method: _for_admins(handler) if method in endpoint.admin_methods else handler
         for method, handler in endpoint.handlers.items()
     }
+    if endpoint.is_queued:
+        handlers = {method: _unless_full(handler) for method, handler in handlers.items()}
     if len(handlers) == 1:
         return next(iter(handlers.values()))
 
@@ -91,6 +96,17 @@ def _for_admins(handler: Handler) -> Handler:
         key = visit_in(request.scope).key
         if key is not None:
             key.check_admin()
+        return await handler(request)
+
+    return checked
+
+
+def _unless_full(handler: Handler) -> Handler:
+    """Refuses before the body is read and its prompt tokenized, so that a flood costs little."""
+
+    async def checked(request: Request) -> Response:
+        key = visit_in(request.scope).key
+        request.app.state.context.check_queue("" if key is None else key.name)
         return await handler(request)
 
     return checked

@@ -91,6 +91,7 @@ class Runtime:
             model_path=str(model_path),
             tokenizer=tokenizer,
             generator=MeteredGenerator(generator, metrics),
+            check_queue=generator.check_queue,
             engine=self._client,
             metrics=metrics,
             chat_template=_load_template(settings, tokenizer),

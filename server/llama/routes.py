@@ -42,6 +42,7 @@ ENDPOINTS = (
         "/completions",
         body=CompletionRequest,
         media=STREAMABLE,
+        is_queued=True,
     ),
     post(tokenize, "/tokenize", body=TokenizeRequest),
     post(detokenize, "/detokenize", body=DetokenizeRequest),

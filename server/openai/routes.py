@@ -15,6 +15,13 @@ ENDPOINTS = (
         "/chat/completions",
         body=ChatRequest,
         media=STREAMABLE,
+        is_queued=True,
     ),
-    post(create_completion, "/v1/completions", body=TextCompletionRequest, media=STREAMABLE),
+    post(
+        create_completion,
+        "/v1/completions",
+        body=TextCompletionRequest,
+        media=STREAMABLE,
+        is_queued=True,
+    ),
 )

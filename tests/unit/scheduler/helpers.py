@@ -254,7 +254,7 @@ def _check_index(engine: Engine) -> None:
             assert tokens == slot.reusable_tokens
         else:  # what it answers is told when it ends, what it is about to compute at once
             assert tokens == slot.tokens[: slot.shifted_from][: len(tokens)]
-            if slot.shifted_from is None:
+            if slot.shifted_from is None and slot.sequence.num_discarded_tokens == 0:
                 assert tokens[: slot.sequence.num_prompt_tokens] == slot.sequence.submit.prompt
         assert scope == slot.scope or not tokens
     assert indexed == {p: (p.scope, p.tokens) for p in scheduler.host_cache}
