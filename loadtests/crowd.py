@@ -34,9 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if wrong or max(growth) > options.allow else 0
 
 
-async def _rounds(
-    server: Server, options: argparse.Namespace
-) -> tuple[list[list[float]], int]:
+async def _rounds(server: Server, options: argparse.Namespace) -> tuple[list[list[float]], int]:
     """Resident MiB of every process after each warm round, and the number of wrong answers."""
     await server.wait_ready()
     prompts = prompt_source(options.model)

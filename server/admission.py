@@ -30,18 +30,20 @@ class Admission:
         n_slots: int,
         queued_tokens: int,
         now: float,
-        has_own_place: bool = False,
+        is_first: bool = False,
+        holds_place: bool = False,
     ) -> None:
         """Raise `Overloaded` unless one more request of so many prompt tokens may come in.
 
         `in_flight` counts the requests that run or wait, `queued_tokens` the prompts of those
-        that wait. `has_own_place` is whether the request's key has nothing waiting: one may
-        always wait, or a key that floods would lock out all others.
+        that wait. `is_first` is whether nothing else of the request's key waits: one may always,
+        or a key that floods would lock out all others. `holds_place` is whether the request was
+        let in before, and `in_flight` is without it.
         """
-        if has_own_place and self._max_queue:
+        if is_first and self._max_queue:
             return
         waiting = in_flight - n_slots
-        if waiting >= self._max_queue:
+        if waiting >= self._max_queue and not holds_place:
             text, reason = f"{in_flight} requests are running or waiting", "queue_full"
         elif queued_tokens and 0 < self._max_queue_tokens < queued_tokens + num_tokens:
             text, reason = f"{queued_tokens} prompt tokens are waiting", "queue_tokens"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -76,9 +77,9 @@ class ServerContext:
     engine: Engine
     metrics: ServerMetrics
     chat_template: ChatTemplate
-    check_queue: Callable[[str], None] = lambda tenant: None
-    """Raises `Overloaded` if nothing of this tenant can be queued now; `generator` would, too,
-    but only when there is a whole request to ask it for."""
+    enter_queue: Callable[[str], AbstractContextManager[None]] = lambda tenant: nullcontext()
+    """Holds a place in the queue for a tenant's request while it is read; entering raises
+    `Overloaded`."""
     default_constraint: Constraint | None = None
     """What answers follow whose request brings no constraint."""
     drain: Drain = field(default_factory=Drain)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from scheduler.protocol import Finished, FinishReason, Generated, Prefilled, Started, Submit
 from server.admission import Admission
@@ -22,6 +22,7 @@ from server.generation import (
     TextDelta,
     Timings,
 )
+from server.queue_places import QueuePlaces
 from server.sequence_stream import SequenceStream, TimedEvent
 from server.tokenizer import Tokenizer
 
@@ -47,6 +48,7 @@ class EngineGenerator:
         self._tokenizer = tokenizer
         self._admission = admission
         self._deadlines = deadlines
+        self._places = QueuePlaces()
 
     @asynccontextmanager
     async def open(self, request: GenerationRequest) -> AsyncIterator[AsyncIterator[Item]]:
@@ -63,26 +65,32 @@ class EngineGenerator:
             self._client.release(stream)
             self._admission.finished(time.monotonic())
 
-    def check_queue(self, tenant: str) -> None:
-        """Raise `Overloaded` if `open` would, whatever a request of this tenant asks for."""
+    @contextmanager
+    def enter_queue(self, tenant: str) -> Iterator[None]:
+        """Hold a place for a request while it is read. Entering raises `Overloaded`."""
         self._check_room(tenant, num_tokens=0)
+        with self._places.hold(tenant):
+            yield
 
     def _admit(self, request: GenerationRequest) -> None:
         """Raise what refuses a request before it is queued."""
         model = self._client.model
         if len(request.prompt) >= model.n_ctx_slot:
             raise ContextExceeded(len(request.prompt), model.n_ctx_slot)
-        self._check_room(request.tenant, len(request.prompt))
+        holds_place = self._places.redeem()
+        self._check_room(request.tenant, len(request.prompt), holds_place=holds_place)
 
-    def _check_room(self, tenant: str, num_tokens: int) -> None:
+    def _check_room(self, tenant: str, num_tokens: int, *, holds_place: bool = False) -> None:
         client = self._client
+        waits = client.has_waiting(tenant) or self._places.has(tenant)
         self._admission.check(
             num_tokens,
-            in_flight=client.num_sequences,
+            in_flight=client.num_sequences + len(self._places),
             n_slots=client.model.n_slots,
             queued_tokens=client.num_queued_tokens,
             now=time.monotonic(),
-            has_own_place=bool(tenant) and not client.has_waiting(tenant),
+            is_first=bool(tenant) and not waits,
+            holds_place=holds_place,
         )
 
     def _retry_after(self) -> int:

@@ -106,7 +106,7 @@ def _unless_full(handler: Handler) -> Handler:
 
     async def checked(request: Request) -> Response:
         key = visit_in(request.scope).key
-        request.app.state.context.check_queue("" if key is None else key.name)
-        return await handler(request)
+        with request.app.state.context.enter_queue("" if key is None else key.name):
+            return await handler(request)
 
     return checked

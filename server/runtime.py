@@ -91,7 +91,7 @@ class Runtime:
             model_path=str(model_path),
             tokenizer=tokenizer,
             generator=MeteredGenerator(generator, metrics),
-            check_queue=generator.check_queue,
+            enter_queue=generator.enter_queue,
             engine=self._client,
             metrics=metrics,
             chat_template=_load_template(settings, tokenizer),

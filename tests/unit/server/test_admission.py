@@ -15,15 +15,10 @@ def ask(
     tokens: int = 10,
     queued_tokens: int = 0,
     now: float = 0.0,
-    has_own_place: bool = False,
+    **kinds: bool,
 ) -> None:
     admission.check(
-        tokens,
-        in_flight=in_flight,
-        n_slots=4,
-        queued_tokens=queued_tokens,
-        now=now,
-        has_own_place=has_own_place,
+        tokens, in_flight=in_flight, n_slots=4, queued_tokens=queued_tokens, now=now, **kinds
     )
 
 
@@ -43,13 +38,20 @@ def test_without_a_queue_the_slots_can_still_be_used() -> None:
 
 
 def test_a_key_of_which_nothing_waits_may_wait_in_a_full_queue() -> None:
-    ask(Admission(max_queue=2), 6, has_own_place=True)
-    ask(Admission(max_queue=2, max_queue_tokens=10), 5, queued_tokens=10, has_own_place=True)
+    ask(Admission(max_queue=2), 6, is_first=True)
+    ask(Admission(max_queue=2, max_queue_tokens=10), 5, queued_tokens=10, is_first=True)
 
 
 def test_without_a_queue_no_key_has_a_place_in_it() -> None:
     with pytest.raises(Overloaded):
-        ask(Admission(max_queue=0), 4, has_own_place=True)
+        ask(Admission(max_queue=0), 4, is_first=True)
+
+
+def test_who_was_let_in_before_is_only_asked_for_its_tokens() -> None:
+    admission = Admission(max_queue=2, max_queue_tokens=1000)
+    ask(admission, 6, tokens=400, queued_tokens=600, holds_place=True)
+    with pytest.raises(Overloaded):
+        ask(admission, 6, tokens=401, queued_tokens=600, holds_place=True)
 
 
 def test_waiting_prompts_are_bounded_by_their_tokens() -> None:
