@@ -81,7 +81,8 @@ class Runtime:
         self._process = EngineProcess(config, self._client, settings.hang_timeout)
         metrics.engine_pid = lambda: self._process.pid
         deadlines = Deadlines(settings.queue_timeout, settings.request_timeout)
-        generator: Generator = EngineGenerator(self._client, tokenizer, admission, deadlines)
+        sequences = EngineGenerator(self._client, tokenizer, admission, deadlines)
+        generator: Generator = sequences
         self._tracing = open_tracing(settings, name)
         if self._tracing is not None:
             generator = self._tracing.generator(generator)
@@ -91,7 +92,7 @@ class Runtime:
             model_path=str(model_path),
             tokenizer=tokenizer,
             generator=MeteredGenerator(generator, metrics),
-            enter_queue=generator.enter_queue,
+            enter_queue=sequences.enter_queue,
             engine=self._client,
             metrics=metrics,
             chat_template=_load_template(settings, tokenizer),
