@@ -61,8 +61,10 @@ def main() -> int:
 
 
 def serve_command(port: int) -> list[str]:
-    """A small server on the embedded model."""
-    return [str(LLAMAPACK), "serve", "--port", str(port), "--metrics", "-np", "4", "-t", "1"]
+    """A small server on the embedded model and its draft."""
+    draft = HERE.parent / "models" / "demo" / "demo-draft.gguf"
+    flags = ["--metrics", "-np", "4", "-t", "1", "-md", str(draft)]
+    return [str(LLAMAPACK), "serve", "--port", str(port), *flags]
 
 
 def prometheus_command(folder: Path, server: int, port: int) -> list[str]:

@@ -258,7 +258,7 @@ def _steps_line(cell: Cell, side: str) -> str:
     for step in steps:
         for phase, seconds in step.seconds.items():
             phases[phase] = phases.get(phase, 0.0) + seconds
-    shown = " · ".join(f"{name} {_number(1e3 * s / count)}" for name, s in phases.items())
+    shown = " · ".join(f"{name} {_number(1e3 * s / count)}" for name, s in phases.items() if s)
     return f"  a step of {side} at {cell.clients} clients, in ms: {shown}"
 
 

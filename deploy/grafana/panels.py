@@ -213,10 +213,35 @@ SAVED = (
     ),
 )
 
+GUESSED = (
+    Graph(
+        "Guessed tokens that were right",
+        "percentunit",
+        (
+            (
+                f"{rate('vllm:spec_decode_num_accepted_tokens_total')}"
+                f" / ({rate('vllm:spec_decode_num_draft_tokens_total')} > 0)",
+                "right",
+            ),
+        ),
+    ),
+    Graph(
+        "Tokens guessed ahead",
+        "short",
+        (
+            (rate("vllm:spec_decode_num_draft_tokens_total"), "guessed"),
+            (rate("vllm:spec_decode_num_accepted_tokens_total"), "right"),
+            (rate("vllm:generation_tokens_total"), "generated"),
+        ),
+        "Per second. Guessing stops by itself where it doesn't pay: with many streams, say.",
+    ),
+)
+
 ROWS = (
     ("Is it up?", UP),
     ("Is it slow?", SLOW),
     ("Is it full?", FULL),
     ("Who is using it?", USERS),
     ("What did the cache save?", SAVED),
+    ("What does guessing ahead gain?", GUESSED),
 )
