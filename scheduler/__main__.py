@@ -16,6 +16,7 @@ from pathlib import Path
 from scheduler.backend import Backend
 from scheduler.disk_cache import DiskCache
 from scheduler.engine import Engine
+from scheduler.measure_costs import costs_of
 from scheduler.protocol import (
     Abort,
     Command,
@@ -147,6 +148,8 @@ def _engine(config: EngineConfig, backend: Backend) -> Engine:
         itl_target=config.itl_target_ms / 1000,
         cache_bytes=config.cache_ram_bytes,
         open_disk=open_disk if config.cache_disk else None,
+        costs=costs_of(config, backend, time.monotonic),
+        lookup=config.lookup,
     )
     if engine.disk is not None:
         engine.disk.start(LOAD_SECONDS)

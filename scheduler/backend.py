@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence as Tokens
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from scheduler.fingerprint import Fingerprint
+from scheduler.micro_batches import Layout
 from scheduler.prefix import CacheAbilities
 from scheduler.protocol import ModelInfo, Submit
 from scheduler.sequence import CacheEdit, Chunk, Sample
@@ -57,9 +59,25 @@ class Sampler(Protocol):
         """Pick a token from row `row` of the last batch's logits, and remember it."""
         ...
 
+    def allowed(self, tokens: list[int]) -> int:
+        """How many of these tokens its constraint lets come next, one after the other."""
+        ...
+
     def close(self) -> None:
         """Free what it holds; it can't be used afterwards."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class DraftWant:
+    """A sequence for which the draft model is to guess."""
+
+    slot: int
+    tokens: list[int]
+    """All of them; the last one is not computed by the large model yet."""
+    sampler: Sampler
+    n_max: int
+    p_min: float = 0.0
 
 
 class Backend(Protocol):
@@ -108,10 +126,34 @@ class Backend(Protocol):
         ...
 
     def decode(self, chunks: Tokens[Chunk]) -> None:
-        """Compute a batch. Afterwards row i holds the logits of the i-th chunk that wants them.
+        """Compute a batch. Afterwards row i holds the logits of the i-th token that wants them.
 
         Raises `DecodeError`.
         """
+        ...
+
+    @property
+    def layout(self) -> Layout:
+        """Where batches are cut."""
+        ...
+
+    @property
+    def n_outputs(self) -> int:
+        """Rows of a batch that may want logits."""
+        ...
+
+    def time_rows(self, num_slots: int, num_rows: int) -> float:
+        """Seconds for a batch of so many rows, equally many of each slot. Only before anything
+        else is computed."""
+        ...
+
+    def time_draft_rows(self, num_slots: int, num_rows: int) -> float:
+        """The same for the draft model; 0 if there is none."""
+        ...
+
+    def draft(self, wants: Tokens[DraftWant]) -> list[list[int]]:
+        """What the draft model guesses for sequences, slots rising; nothing for one whose tokens
+        it has not caught up with yet."""
         ...
 
     def prepare(self, submit: Submit) -> Future[Any] | None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from scheduler.step_cost import StepCost
+
 MIN_CHUNK = 64
 """Tokens of prefill that every step may do: fewer cost almost as much, because each pass reads
 all weights, and a prompt has to get done on a slow machine too."""
+
+MEASURED_CHUNKS = (64, 128, 256, 512)
+"""Sizes at which a measured curve is taken over."""
 
 SMOOTHING = 0.2
 """Weight of the newest step in the running mean of a decode step's time."""
@@ -60,16 +65,22 @@ class PrefillBudget:
     takes if that is more: below that the prompts would pay more than the answers gain.
 
     Where more sequences wait for their first token than for their next one, they get as many
-    times longer: a pause for one stream is better than many prompts computed in slices. Until
-    it has seen prefill it allows `initial` tokens.
+    times longer: a pause for one stream is better than many prompts computed in slices. What it
+    takes to compute is what was measured at the start, until steps that ran have said more; if
+    nothing was measured it allows `initial` tokens at first.
     """
 
-    def __init__(self, itl_target: float, n_batch: int, initial: int = 256) -> None:
+    def __init__(
+        self, itl_target: float, n_batch: int, initial: int = 256, cost: StepCost | None = None
+    ) -> None:
         self._target = itl_target
         self._n_batch = n_batch
         self._initial = initial
         self._decode_seconds = 0.0
         self._cost = PrefillCost()
+        if cost is not None:
+            for rows in MEASURED_CHUNKS:
+                self._cost.observe(rows, cost.piece(1, rows))
 
     def tokens(self, num_decoding: int, urgency: float = 1.0) -> int:
         """Prompt tokens for the next step, which also has `num_decoding` tokens of answers.

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
-from scheduler.backend import Backend, DecodeError, Sampler, SamplerError
+from scheduler.backend import Backend, DecodeError, DraftWant, Sampler, SamplerError
 from scheduler.disk_cache import DiskCache
 from scheduler.disk_tier import DiskTier
+from scheduler.grouping import Grouping
+from scheduler.measure_costs import UNKNOWN_COSTS, Costs
+from scheduler.micro_batches import cut
 from scheduler.protocol import (
     Abort,
     Event,
     Finished,
     FinishReason,
     Inspect,
+    LookupConfig,
     SlotCommand,
     SlotReport,
     StepOutputs,
@@ -23,12 +28,18 @@ from scheduler.protocol import (
     Submit,
 )
 from scheduler.scheduler import Limits, Scheduler
-from scheduler.sequence import CacheEdit, Sample, SampleFailed, Step
+from scheduler.sequence import CacheEdit, Chunk, Sample, SampleFailed, Step, Verified
 from scheduler.slot_actions import SlotActions, SlotReply
+from scheduler.speculation import Speculator
+from scheduler.step_times import Phase, StepTimes
 
 logger = logging.getLogger(__name__)
 
+STEPS_BETWEEN_COSTS = 500
+
 Clock = Callable[[], float]
+Chunks = Sequence[Chunk]
+Result = Verified | SampleFailed
 
 
 class Engine:
@@ -46,9 +57,15 @@ class Engine:
         itl_target: float,
         cache_bytes: int = 0,
         open_disk: Callable[[], DiskCache] | None = None,
+        costs: Costs = UNKNOWN_COSTS,
+        lookup: LookupConfig = LookupConfig(),  # noqa: B008 (frozen)
     ) -> None:
         """`open_disk` is for prefixes that outlive the engine; it is called in a thread."""
-        self.scheduler = Scheduler(_limits(backend, itl_target, cache_bytes))
+        self.scheduler = Scheduler(_limits(backend, itl_target, cache_bytes), costs.step)
+        self._cost = costs.step
+        self._grouping = Grouping(costs.step, backend.layout)
+        self._speculator = Speculator(lookup, costs.step, costs.draft)
+        self._num_steps = 0
         self.last_send_seconds = 0.0
         self.tell: Callable[[StepOutputs], None] = lambda outputs: None
         """Called before a step that begins with new sequences: should it be the last, it is known
@@ -142,47 +159,100 @@ class Engine:
 
     def step(self) -> StepOutputs:
         """Do one step for every sequence that can go on."""
-        begin = self._clock()
+        times = StepTimes(self._clock)
         step = self.scheduler.schedule()
-        scheduled = self._clock()
-        if step.started:
-            self.tell(StepOutputs(begin, scheduled, list(step.started), None))
-        failure = self._decode(step)
-        decoded = self._clock()
-        samples = [] if failure else self._sample(step)
-        sampled = self._clock()
+        times.lap(Phase.SCHEDULE)
         events = [*self._events, *step.started]
-        events += (
-            self.scheduler.fail_running(failure)
-            if failure
-            else self.scheduler.update(step, samples)
-        )
+        try:
+            step, results = self._compute(step, times)
+        except DecodeError as error:
+            logger.error("a step failed: %s", error)
+            events += self.scheduler.fail_running(str(error))
+        else:
+            events += self._update(step, results)
         self._events = []
         self._forget(events)
-        updated = self._clock()
-        if step.chunks and not failure:
-            self.scheduler.budget.observe(
-                step.num_decode_tokens, step.num_prefill_tokens, sampled - scheduled
+        times.lap(Phase.UPDATE)
+        return StepOutputs(times.begin, times.end, events, self._stats(step, times))
+
+    def _compute(self, step: Step, times: StepTimes) -> tuple[Step, list[Result]]:
+        """Edit the cache, guess ahead, and compute and sample one batch after the other; returns
+        the step with its guesses, and what came of it. Raises `DecodeError`."""
+        for edit in step.edits:
+            self._backend.edit(edit)
+        times.lap(Phase.DECODE)
+        step = step.with_drafts(self._speculator.guess(step.chunks, self._samplers, self._draft))
+        times.lap(Phase.DRAFT)
+        results: list[Result] = []
+        for batch in self._grouping.batches(step.chunks):
+            self._decode(batch, times)
+            results += self._sample(batch)
+            times.lap(Phase.SAMPLE)
+        return step, results
+
+    def _decode(self, batch: Chunks, times: StepTimes) -> None:
+        """Compute a batch, and masks of constraints beside it. Raises `DecodeError`."""
+        prepared = self._prepare(batch)
+        self._backend.decode(batch)
+        wait(prepared)
+        seconds = times.lap(Phase.DECODE)
+        if self._cost is not None and any(chunk.wants_logits for chunk in batch):
+            runs = [(chunk.slot, chunk.num_tokens) for chunk in batch]
+            self._cost.observe(cut(runs, self._backend.layout), seconds)
+
+    def _draft(self, wants: Sequence[DraftWant]) -> list[list[int]]:
+        """Let the draft model guess, and learn what that takes."""
+        begin = self._clock()
+        guesses = self._backend.draft(wants)
+        self._speculator.observe_drafting(guesses, self._clock() - begin)
+        return guesses
+
+    def _update(self, step: Step, results: list[Result]) -> list[Event]:
+        """Tell the policy what came of a step, and drop the cells of wrong guesses."""
+        for chunk, result in zip(step.sampled(), results, strict=True):
+            if chunk.draft and isinstance(result, Verified):
+                self._speculator.learn(chunk, result.num_accepted)
+                step.tally.drafted(len(chunk.draft), result.num_accepted)
+        events = self.scheduler.update(step, results)
+        with contextlib.suppress(DecodeError):
+            self._edit(self.scheduler.excess(step))
+        return events
+
+    def _stats(self, step: Step, times: StepTimes) -> StepStats:
+        scheduler = self.scheduler
+        if step.chunks:
+            scheduler.budget.observe(
+                step.num_decode_tokens, step.num_prefill_tokens, times.computing_seconds
             )
-        stats = StepStats(
-            schedule_seconds=scheduled - begin,
-            decode_seconds=decoded - scheduled,
-            sample_seconds=sampled - decoded,
-            update_seconds=updated - sampled,
+        return StepStats(
+            schedule_seconds=times.seconds[Phase.SCHEDULE],
+            decode_seconds=times.seconds[Phase.DECODE],
+            sample_seconds=times.seconds[Phase.SAMPLE],
+            update_seconds=times.seconds[Phase.UPDATE],
             send_seconds=self.last_send_seconds,
             num_decode_tokens=step.num_decode_tokens,
             num_prefill_tokens=step.num_prefill_tokens,
-            num_running=len(self.scheduler.running),
-            num_waiting=len(self.scheduler.waiting),
-            num_cache_tokens=self.scheduler.num_cache_tokens,
-            num_running_cache_tokens=self.scheduler.num_running_cache_tokens,
-            num_prefilling=sum(not s.is_decoding for s in self.scheduler.running),
+            num_running=len(scheduler.running),
+            num_waiting=len(scheduler.waiting),
+            num_cache_tokens=scheduler.num_cache_tokens,
+            num_running_cache_tokens=scheduler.num_running_cache_tokens,
+            num_prefilling=sum(not s.is_decoding for s in scheduler.running),
             num_preempted=step.tally.num_preempted,
             num_looked_up_tokens=step.tally.num_looked_up_tokens,
             saved_tokens=step.tally.saved_tokens,
             mask_seconds=self._take_mask_seconds(),
+            draft_seconds=times.seconds[Phase.DRAFT],
+            num_drafts=step.tally.num_drafts,
+            num_draft_tokens=step.tally.num_draft_tokens,
+            accepted_by_position=step.tally.accepted_by_position,
+            step_seconds=self._costs_once_in_a_while(),
         )
-        return StepOutputs(begin, updated, events, stats)
+
+    def _costs_once_in_a_while(self) -> dict[int, float]:
+        """The cost of steps, for metrics: with the first step and then with every so many."""
+        self._num_steps += 1
+        is_due = self._num_steps % STEPS_BETWEEN_COSTS == 1
+        return self._cost.table() if self._cost is not None and is_due else {}
 
     def close(self) -> None:
         """Free every sampler and the backend."""
@@ -193,23 +263,9 @@ class Engine:
         self._helper.shutdown()
         self._backend.close()
 
-    def _decode(self, step: Step) -> str:
-        """Edit the cache and compute the batch; returns what went wrong, if anything."""
-        try:
-            for edit in step.edits:
-                self._backend.edit(edit)
-            if step.chunks:
-                prepared = self._prepare(step)
-                self._backend.decode(step.chunks)
-                wait(prepared)
-        except DecodeError as error:
-            logger.error("a step failed: %s", error)
-            return str(error)
-        return ""
-
-    def _prepare(self, step: Step) -> list[Future[None]]:
+    def _prepare(self, batch: Chunks) -> list[Future[None]]:
         """Let constraints compute their masks beside the batch."""
-        samplers = (self._samplers[chunk.sequence.request_id] for chunk in step.sampled())
+        samplers = (self._samplers[c.sequence.request_id] for c in batch if c.wants_logits)
         return [self._helper.submit(self._prepare_one, s) for s in samplers if s.is_constrained]
 
     def _prepare_one(self, sampler: Sampler) -> None:
@@ -222,16 +278,31 @@ class Engine:
         seconds, self._mask_seconds = self._mask_seconds, 0.0
         return seconds
 
-    def _sample(self, step: Step) -> list[Sample | SampleFailed]:
-        return [
-            self._sample_row(chunk.sequence.request_id, row)
-            for row, chunk in enumerate(step.sampled())
-        ]
+    def _sample(self, batch: Chunks) -> list[Result]:
+        results: list[Result] = []
+        row = 0
+        for chunk in batch:
+            if chunk.wants_logits:
+                results.append(self._verify(chunk, row))
+                row += chunk.num_outputs
+        return results
 
-    def _sample_row(self, request_id: int, row: int) -> Sample | SampleFailed:
-        """A sampler that breaks ends its own sequence, not the step."""
+    def _verify(self, chunk: Chunk, row: int) -> Result:
+        """Sample after a chunk, and behind its guesses as long as they are right. A sampler that
+        breaks ends its own sequence, not the step."""
+        sampler = self._samplers[chunk.sequence.request_id]
+        samples: list[Sample] = []
+        right = 0
         try:
-            return self._samplers[request_id].sample(row)
+            while True:
+                sample = sampler.sample(row + right)
+                samples.append(sample)
+                for token in (sample.token, *sample.forced):
+                    if right == len(chunk.draft) or token != chunk.draft[right]:
+                        return Verified(tuple(samples), right)
+                    right += 1
+                    if token in self.scheduler.limits.end_tokens:
+                        return Verified(tuple(samples), right)
         except SamplerError as error:
             return SampleFailed(str(error))
 
@@ -241,6 +312,7 @@ class Engine:
                 sampler = self._samplers.pop(event.request_id, None)
                 if sampler is not None:
                     sampler.close()
+                self._speculator.forget(event.request_id)
 
 
 def _limits(backend: Backend, itl_target: float, cache_bytes: int) -> Limits:
@@ -256,4 +328,5 @@ def _limits(backend: Backend, itl_target: float, cache_bytes: int) -> Limits:
         cache_bytes=cache_bytes,
         cell_bytes=info.cell_bytes,
         state_bytes=info.state_bytes,
+        n_outputs=backend.n_outputs,
     )

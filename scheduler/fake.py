@@ -8,8 +8,9 @@ from collections.abc import Callable
 from collections.abc import Sequence as Tokens
 from dataclasses import dataclass, field
 
-from scheduler.backend import Bytes, DecodeError
+from scheduler.backend import Bytes, DecodeError, DraftWant
 from scheduler.fingerprint import Fingerprint
+from scheduler.micro_batches import Layout
 from scheduler.prefix import CacheAbilities
 from scheduler.protocol import LoraSet, ModelInfo, Submit, TokenLogprobs
 from scheduler.sequence import CacheEdit, Chunk, CopyPrefix, Drop, Restore, Sample, Save, Shift
@@ -49,6 +50,8 @@ class FakeBackend:
     n_vocab: int = 256
     next_token: NextToken = hashed_token
     abilities: CacheAbilities = field(default_factory=CacheAbilities)
+    guess: Callable[[list[int], int], int] = lambda tokens, token: token
+    """What the draft model says after `tokens`, where the model says `token`."""
     fail_on: Callable[[Tokens[Chunk]], bool] = lambda chunks: False
     num_computed: int = 0
     """Rows computed so far, which is what prefix reuse saves."""
@@ -130,8 +133,8 @@ class FakeBackend:
             if len(cells) > self.n_ctx_slot:
                 raise AssertionError("more cells than the slot has")
             self.num_computed += chunk.num_tokens
-            if chunk.wants_logits:
-                self.rows.append(list(cells))
+            for num_after in reversed(range(chunk.num_outputs)):
+                self.rows.append(cells[: len(cells) - num_after])
         if sum(map(len, self.cells)) > self.info.n_ctx:
             raise AssertionError("more cells than the cache has")
 
@@ -140,6 +143,32 @@ class FakeBackend:
         self.cells = [[] for _ in range(self.n_slots)]
         self.saved.clear()
         return DecodeError("the fake was told to fail")
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.n_batch)
+
+    @property
+    def n_outputs(self) -> int:
+        return self.n_batch
+
+    def time_rows(self, num_slots: int, num_rows: int) -> float:
+        """As if every row took as long."""
+        return float(num_rows)
+
+    def time_draft_rows(self, num_slots: int, num_rows: int) -> float:
+        """The same."""
+        return float(num_rows)
+
+    def draft(self, wants: Tokens[DraftWant]) -> list[list[int]]:
+        """The fake model's own answers, but for what `guess` makes of them."""
+        return [self._guess(want) for want in wants]
+
+    def _guess(self, want: DraftWant) -> list[int]:
+        tokens = list(want.tokens)
+        while len(tokens) < len(want.tokens) + want.n_max:
+            tokens.append(self.guess(tokens, self.next_token(tokens)))
+        return tokens[len(want.tokens) :]
 
     def prepare(self, submit: Submit) -> None:
         """Nothing takes long."""
@@ -163,6 +192,10 @@ class FakeSampler:
 
     def prepare(self) -> None:
         """Nothing to prepare."""
+
+    def allowed(self, tokens: list[int]) -> int:
+        """All of them."""
+        return len(tokens)
 
     def sample(self, row: int) -> Sample:
         """The token that the fake model puts after the row's cells."""

@@ -7,13 +7,13 @@ from collections.abc import Sequence as Tokens
 from concurrent.futures import Future
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import llama_cpp
 from llama_cpp import llama_cpp as lib
 
-from scheduler.backend import Bytes, LoadError, SamplerError
+from scheduler.backend import Bytes, DecodeError, DraftWant, LoadError, SamplerError
 from scheduler.constraint import ConstraintCompiler, ConstraintFailed, Matcher
+from scheduler.draft_model import DraftModel
 from scheduler.fingerprint import (
     Fingerprint,
     digest_of_library,
@@ -23,6 +23,8 @@ from scheduler.fingerprint import (
 from scheduler.llama_backends import load_backends
 from scheduler.llama_context import LlamaContext, Memory
 from scheduler.llama_loading import ROPE_FIELDS, flash_attention
+from scheduler.llama_vocabulary import end_tokens, suppressed_tokens
+from scheduler.micro_batches import Layout
 from scheduler.prefix import CacheAbilities
 from scheduler.protocol import EngineConfig, ModelInfo, Submit
 from scheduler.sampling import Candidates, LlamaSampler, Vocabulary
@@ -37,22 +39,24 @@ class LlamaBackend:
         lib.llama_backend_init()
         load_backends()
         self._model_stamp = stamp_of_model(Path(config.model_path))
-        self.context = LlamaContext(config, n_outputs=config.n_slots)
-        _check_shifts(config, self.context.memory)
+        self.n_outputs = config.n_slots * (1 + config.max_draft_tokens)
+        self.context = LlamaContext(config, n_outputs=self.n_outputs)
+        _check_memory(config, self.context.memory)
+        self._draft = DraftModel(config, config.draft, self.context) if config.draft else None
         vocab = self.context.vocab
         self._info = self._describe()
         self._cells = self._describe_cells()
         self._candidates = Candidates(self._info.n_vocab)
         self._vocabulary = Vocabulary(
-            vocab, self._info.n_vocab, self._info.n_ctx_slot, _suppressed(vocab)
+            vocab, self._info.n_vocab, self._info.n_ctx_slot, suppressed_tokens(vocab)
         )
         self._constraints = ConstraintCompiler(vocab)
         self._constraints.start()
-        self._end_tokens = frozenset(
-            token for token in range(self._info.n_vocab) if lib.llama_vocab_is_eog(vocab, token)
-        )
+        self._end_tokens = end_tokens(vocab)
         if config.warmup:
             self.context.warm_up()
+            if self._draft is not None:
+                self._draft.context.warm_up()
 
     @property
     def info(self) -> ModelInfo:
@@ -73,7 +77,13 @@ class LlamaBackend:
 
     def edit(self, edit: CacheEdit) -> None:
         """Copy or drop cells. Raises `DecodeError`."""
-        self.context.edit(edit)
+        try:
+            self.context.edit(edit)
+        except DecodeError:
+            self._forget_draft()
+            raise
+        if self._draft is not None:
+            self._draft.edit(edit)
 
     @cached_property
     def fingerprint(self) -> Fingerprint:
@@ -112,7 +122,31 @@ class LlamaBackend:
 
     def decode(self, chunks: Tokens[Chunk]) -> None:
         """Compute the chunks in one batch. Raises `DecodeError`."""
-        self.context.decode(chunks)
+        try:
+            self.context.decode(chunks)
+        except DecodeError:
+            self._forget_draft()
+            raise
+
+    @property
+    def layout(self) -> Layout:
+        return self.context.layout
+
+    def time_rows(self, num_slots: int, num_rows: int) -> float:
+        """Seconds for a batch of so many rows."""
+        return self.context.time_rows(num_slots, num_rows)
+
+    def time_draft_rows(self, num_slots: int, num_rows: int) -> float:
+        """The same for the draft model."""
+        return 0.0 if self._draft is None else self._draft.context.time_rows(num_slots, num_rows)
+
+    def draft(self, wants: Tokens[DraftWant]) -> list[list[int]]:
+        """What the draft model guesses."""
+        return [[] for _ in wants] if self._draft is None else self._draft.draft(wants)
+
+    def _forget_draft(self) -> None:
+        if self._draft is not None:
+            self._draft.forget()
 
     def prepare(self, submit: Submit) -> Future[Matcher] | None:
         """Compile a constraint in a thread: a large one takes up to some seconds."""
@@ -131,7 +165,14 @@ class LlamaBackend:
     def close(self) -> None:
         """Free the context and the model."""
         self._constraints.close()
+        if self._draft is not None:
+            self._draft.close()
         self.context.close()
+
+    @property
+    def _draft_cell_bytes(self) -> int:
+        """The draft's cells are saved with the large model's."""
+        return 0 if self._draft is None else self._draft.context.memory.cell_bytes
 
     def _describe(self) -> ModelInfo:
         context = self.context
@@ -148,14 +189,19 @@ class LlamaBackend:
             description=buffer.value.decode(errors="replace"),
             file_type=file_type.decode(errors="replace"),
             system_info=lib.llama_print_system_info().decode(errors="replace"),
-            cell_bytes=max(context.memory.cell_bytes, 1),
+            cell_bytes=max(context.memory.cell_bytes + self._draft_cell_bytes, 1),
             state_bytes=context.memory.state_bytes,
             can_trim=context.memory.can_trim,
             can_shift=context.memory.can_shift,
         )
 
 
-def _check_shifts(config: EngineConfig, memory: Memory) -> None:
+def _check_memory(config: EngineConfig, memory: Memory) -> None:
+    if config.max_draft_tokens > 0 and not memory.can_trim:
+        raise LoadError(
+            "--spec-type: this model's memory can't take wrong guesses back (it is recurrent, or "
+            "has a sliding window: try --swa-full)"
+        )
     for wanted, flag in (
         (config.context_shift, "--context-shift"),
         (config.cache_reuse, "--cache-reuse"),
@@ -165,9 +211,3 @@ def _check_shifts(config: EngineConfig, memory: Memory) -> None:
                 f"{flag}: cells of this model's memory can't be moved with --cache-type-k "
                 f"{config.cache_type_k}"
             )
-
-
-def _suppressed(vocab: Any) -> tuple[int, ...]:
-    count = ctypes.c_int32(0)
-    tokens = lib.llama_vocab_get_suppress_tokens(vocab, ctypes.byref(count))
-    return tuple(tokens[i] for i in range(count.value)) if tokens else ()

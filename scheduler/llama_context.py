@@ -8,6 +8,7 @@ prefix is bookkeeping only, but attention looks at every cell in use.
 from __future__ import annotations
 
 import ctypes
+import time
 from collections.abc import Sequence as Tokens
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from llama_cpp import llama_cpp as lib
 from scheduler.backend import Bytes, DecodeError, LoadError
 from scheduler.llama_batch import Batch, Rows, Run, pointer
 from scheduler.llama_loading import check_layout, load_model, make_context
+from scheduler.micro_batches import Layout
 from scheduler.protocol import EngineConfig
 from scheduler.sampling import Logits
 from scheduler.sequence import CacheEdit, CopyPrefix, Drop, Restore, Save, Shift
@@ -72,6 +74,11 @@ class LlamaContext:
     def n_batch(self) -> int:
         """Rows that a batch may have."""
         return self._batch.size
+
+    @property
+    def layout(self) -> Layout:
+        """Where llama.cpp cuts batches."""
+        return Layout(lib.llama_n_ubatch(self._context), self._config.kv_unified)
 
     @property
     def context(self) -> int:
@@ -138,6 +145,17 @@ class LlamaContext:
         lib.llama_memory_clear(self._memory, True)
         lib.llama_synchronize(self._context)
         lib.llama_set_warmup(self._context, False)
+
+    def time_rows(self, num_slots: int, num_rows: int) -> float:
+        """Seconds for `num_rows` rows, equally many of each of `num_slots` slots; nothing may be
+        in the cache, and nothing is afterwards."""
+        tokens = [0] * (num_rows // num_slots)
+        begin = time.perf_counter()
+        self.decode([Run(slot, 0, tokens, 1) for slot in range(num_slots)])
+        lib.llama_synchronize(self._context)
+        seconds = time.perf_counter() - begin
+        lib.llama_memory_clear(self._memory, False)
+        return seconds
 
     def close(self) -> None:
         """Free the context and the model."""

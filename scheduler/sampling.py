@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 from llama_cpp import llama_cpp as lib
 
@@ -168,6 +169,28 @@ class LlamaSampler:
         before = _Distribution.of(self._rows.row(row), n_top)
         token = self._pick(row)
         return Sample(token, before.logprobs(token))
+
+    def allowed(self, tokens: list[int]) -> int:
+        """How many of these tokens the constraint lets come next, one after the other."""
+        return len(tokens) if self._matcher is None else self._matcher.validate_draft(tokens)
+
+    def fork(self, rows: Rows) -> LlamaSampler:
+        """A sampler in the same state, random numbers included, that reads another model's rows
+        and reports no probabilities.
+
+        It guesses better than the likeliest token would: where both models' distributions are
+        alike, the same random number picks the same token from both.
+        """
+        copy = object.__new__(LlamaSampler)
+        copy._params = msgspec.structs.replace(
+            self._params, top_logprobs=-1, post_sampling_probs=False
+        )
+        copy._rows = rows
+        copy._candidates = self._candidates
+        copy._matcher = None if self._matcher is None else self._matcher.clone()
+        copy._is_greedy = self._is_greedy
+        copy._chain = None if self._chain is None else lib.llama_sampler_clone(self._chain)
+        return copy
 
     def close(self) -> None:
         """Free the chain."""

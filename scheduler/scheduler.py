@@ -6,7 +6,7 @@ No clock, no socket, no tensor: time and samples are passed in, plans and events
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scheduler.budget import MIN_CHUNK, PrefillBudget
 from scheduler.cache_scope import CacheScope
@@ -31,7 +31,6 @@ from scheduler.sequence import (
     CopyPrefix,
     Drop,
     Restore,
-    Sample,
     SampleFailed,
     Save,
     Sequence,
@@ -39,7 +38,9 @@ from scheduler.sequence import (
     Slot,
     Step,
     Trim,
+    Verified,
 )
+from scheduler.step_cost import StepCost
 from scheduler.tally import Tally
 from scheduler.turns import Turns
 from scheduler.waiting import WaitingQueue
@@ -69,6 +70,8 @@ class Limits:
     """What one token of them takes."""
     state_bytes: int = 0
     """What each of them takes besides."""
+    n_outputs: int = 0
+    """Rows of a step that may have logits; what is more than slots is for guesses."""
 
 
 class Scheduler:
@@ -77,13 +80,14 @@ class Scheduler:
     The engine calls `schedule`, carries the step out, and hands the samples to `update`.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, cost: StepCost | None = None) -> None:
+        """`cost` is what steps take, if that was measured."""
         self.limits = limits
         self.waiting = WaitingQueue()
         self.slots = [Slot(id) for id in range(limits.n_slots)]
         self.host_cache = HostCache(limits.cache_bytes, limits.cell_bytes, limits.state_bytes)
         self.index: PrefixIndex[Holder] = PrefixIndex()
-        self.budget = PrefillBudget(limits.itl_target, limits.n_batch)
+        self.budget = PrefillBudget(limits.itl_target, limits.n_batch, cost=cost)
         self.turns = Turns()
         self._step_number = 0
         self._tally = Tally()
@@ -162,12 +166,16 @@ class Scheduler:
         self._make_room(shares, edits)
         chunks = [self._chunk(sequence, count) for sequence, count in shares.items()]
         chunks.sort(key=lambda chunk: chunk.slot)
-        return Step(tuple(started), tuple(edits), tuple(chunks), self._tally)
+        return Step(tuple(started), tuple(edits), self._with_room(chunks), self._tally)
 
-    def update(self, step: Step, samples: list[Sample | SampleFailed]) -> list[Event]:
-        """Record what the step computed; `samples` are in the order of `step.sampled()`."""
+    def update(self, step: Step, results: list[Verified | SampleFailed]) -> list[Event]:
+        """Record what the step computed; `results` are in the order of `step.sampled()`.
+
+        Cells of guesses that were wrong, or not wanted, are beyond their slot's `num_tokens` then:
+        `excess` tells of them.
+        """
         events: list[Event] = []
-        remaining = iter(samples)
+        remaining = iter(results)
         for chunk in step.chunks:
             sequence = chunk.sequence
             if sequence.slot is None:
@@ -177,10 +185,18 @@ class Scheduler:
                 done = min(chunk.stop, sequence.num_prompt_tokens)
                 events.append(Prefilled(sequence.request_id, done))
             if chunk.wants_logits:
-                events.extend(self._append(sequence, next(remaining)))
+                events.extend(self._append(chunk, next(remaining)))
             elif sequence.reached_max_tokens and sequence.num_uncomputed_tokens == 0:
                 events.append(self.finish(sequence, FinishReason.MAX_TOKENS))
         return events
+
+    def excess(self, step: Step) -> list[CacheEdit]:
+        """What drops the cells of a step's guesses that nobody keeps."""
+        return [
+            Trim(chunk.slot, self.slots[chunk.slot].num_tokens)
+            for chunk in step.chunks
+            if self.slots[chunk.slot].num_tokens < chunk.start + chunk.num_tokens
+        ]
 
     def states(self) -> list[SlotState]:
         """A picture of every slot, for `Inspect`."""
@@ -417,6 +433,30 @@ class Scheduler:
         wants_logits = stop == len(sequence.tokens) and not sequence.reached_max_tokens
         return Chunk(sequence, sequence.slot.id, start, stop, wants_logits, sequence.is_decoding)
 
+    def _with_room(self, chunks: list[Chunk]) -> tuple[Chunk, ...]:
+        """Tell the chunks that continue an answer how much may be guessed after them: in what is
+        left of the slot, of the cache, of the batch, and of the answer, in equal parts."""
+        drafting = [chunk for chunk in chunks if chunk.is_decode and self._most_guesses(chunk) > 0]
+        if not drafting:
+            return tuple(chunks)
+        num_rows = sum(chunk.num_tokens for chunk in chunks)
+        left = min(
+            self.limits.n_batch - num_rows,
+            self.limits.n_ctx - self.num_cache_tokens - num_rows,
+            self.limits.n_outputs - len(chunks),
+        )
+        part = max(left, 0) // len(drafting)
+        room = {chunk: min(self._most_guesses(chunk), part) for chunk in drafting}
+        return tuple(replace(chunk, max_draft=room.get(chunk, 0)) for chunk in chunks)
+
+    def _most_guesses(self, chunk: Chunk) -> int:
+        """Tokens that could be guessed after a chunk, as far as its own sequence is concerned."""
+        sequence, wish = chunk.sequence, chunk.sequence.submit.speculation
+        if wish is None or not chunk.wants_logits or not self.limits.abilities.can_trim:
+            return 0
+        most = max((wish.bounds(method).n_max for method in wish.methods), default=0)
+        return min(most, self.limits.n_ctx_slot - chunk.stop, sequence.num_tokens_left - 1)
+
     def _make_room(self, shares: dict[Sequence, int], edits: list[CacheEdit]) -> None:
         """Free cells for the step: idle prefixes first, oldest first, then whole sequences,
         latest first; a preempted one goes back to the front of the queue."""
@@ -439,19 +479,22 @@ class Scheduler:
 
     # --- the end of a step ---
 
-    def _append(self, sequence: Sequence, sample: Sample | SampleFailed) -> list[Event]:
-        if isinstance(sample, SampleFailed):
-            return [self.finish(sequence, FinishReason.FAILED, sample.message)]
-        added: list[int] = []
-        reason = None
-        for token in (sample.token, *sample.forced):
+    def _append(self, chunk: Chunk, result: Verified | SampleFailed) -> list[Event]:
+        sequence = chunk.sequence
+        assert sequence.slot is not None
+        if isinstance(result, SampleFailed):
+            return [self.finish(sequence, FinishReason.FAILED, result.message)]
+        length, reason = len(sequence.tokens), None
+        for token in result.tokens():
             sequence.tokens.append(token)
-            added.append(token)
             reason = self._end(sequence)
             if reason is not None:
                 break
-        logprobs = [] if sample.logprobs is None else [sample.logprobs]
-        events: list[Event] = [Generated(sequence.request_id, added, logprobs)]
+        sequence.slot.num_tokens = min(chunk.stop + result.num_accepted, len(sequence.tokens))
+        added = sequence.tokens[length:]
+        logprobs = [s.logprobs for s in result.samples if s.logprobs is not None][: len(added)]
+        drafts = (len(chunk.draft), result.num_accepted)
+        events: list[Event] = [Generated(sequence.request_id, added, logprobs, *drafts)]
         if reason is not None:
             events.append(self.finish(sequence, reason))
         return events

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from scheduler.cache_scope import NO_SCOPE, CacheScope
 from scheduler.context_shift import Window
@@ -122,6 +123,12 @@ class Sequence:
         limit = self.submit.max_tokens
         return limit != UNLIMITED and self.num_generated_tokens >= limit
 
+    @property
+    def num_tokens_left(self) -> int:
+        """How many more the client allows."""
+        limit = self.submit.max_tokens
+        return sys.maxsize if limit == UNLIMITED else limit - self.num_generated_tokens
+
     def discard(self) -> int:
         """Move the window so that the next token fits; returns how many tokens left `tokens`,
         from `window.keep` on."""
@@ -202,20 +209,25 @@ class Chunk:
     is_decode: bool = False
     """Whether it continues an answer, rather than computing a prompt."""
 
+    max_draft: int = 0
+    """How many tokens may be guessed after its last one."""
+    draft: tuple[int, ...] = ()
+    """Those that were: they are computed too, and their logits tell which were right."""
+
     @property
     def tokens(self) -> list[int]:
         """What is computed: the rows that the chunk adds to the batch."""
-        return self.sequence.tokens[self.start : self.stop]
+        return [*self.sequence.tokens[self.start : self.stop], *self.draft]
 
     @property
     def num_tokens(self) -> int:
         """How many rows that is."""
-        return self.stop - self.start
+        return self.stop - self.start + len(self.draft)
 
     @property
     def num_outputs(self) -> int:
         """How many of them, counted from the end, yield logits."""
-        return int(self.wants_logits)
+        return 1 + len(self.draft) if self.wants_logits else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +258,10 @@ class Step:
         """The chunks after which a token is sampled, in the batch's order."""
         return (chunk for chunk in self.chunks if chunk.wants_logits)
 
+    def with_drafts(self, chunks: tuple[Chunk, ...]) -> Step:
+        """The same step once tokens have been guessed."""
+        return replace(self, chunks=chunks)
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -255,6 +271,26 @@ class Sample:
     logprobs: TokenLogprobs | None = None
     forced: tuple[int, ...] = ()
     """Tokens that must follow by the sequence's constraint, and need no sampling."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was sampled after a chunk: at its end, and then behind each guess that was right.
+
+    chunk:    | tokens[start:stop] | draft ......... |
+    samples:                     s0  s1  s2            s0 and s1 are what was guessed, s2 isn't
+    cells:    | kept .................... | dropped  |
+    """
+
+    samples: tuple[Sample, ...]
+    num_accepted: int = 0
+    """Guesses that were right, each equal to what was sampled or forced there."""
+
+    def tokens(self) -> Iterator[int]:
+        """All that the answer grows by, unless it ends before."""
+        for sample in self.samples:
+            yield sample.token
+            yield from sample.forced
 
 
 @dataclass(frozen=True, slots=True)

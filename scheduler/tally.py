@@ -1,4 +1,4 @@
-"""What planning a step did that its batch doesn't show."""
+"""What a step did that its batch doesn't show."""
 
 from __future__ import annotations
 
@@ -14,6 +14,19 @@ class Tally:
     num_preempted: int = 0
     num_looked_up_tokens: int = 0
     saved_tokens: dict[CacheTier, int] = field(default_factory=dict)
+    num_drafts: int = 0
+    num_draft_tokens: int = 0
+    accepted_by_position: list[int] = field(default_factory=list)
+    """How many drafts were right at their first token, at their first two, and so on."""
+
+    def drafted(self, num_tokens: int, num_accepted: int) -> None:
+        """Of a draft of `num_tokens` the first `num_accepted` were right."""
+        self.num_drafts += 1
+        self.num_draft_tokens += num_tokens
+        counts = self.accepted_by_position
+        counts += [0] * (num_accepted - len(counts))
+        for position in range(num_accepted):
+            counts[position] += 1
 
     def looked_up(self, num_tokens: int, num_saved: int, tier: CacheTier) -> None:
         """The cache was searched for a prompt of `num_tokens`, and had `num_saved` of them."""

@@ -24,7 +24,7 @@ from scheduler.protocol import (
     Submit,
 )
 from scheduler.scheduler import Limits, Scheduler
-from scheduler.sequence import CacheEdit, Sample, Sequence, Slot, Step
+from scheduler.sequence import CacheEdit, Sample, Sequence, Slot, Step, Verified
 
 GREEDY = SamplingParams(temperature=0.0)
 
@@ -77,8 +77,8 @@ def make_scheduler(**changes: Any) -> Scheduler:
 def turn(scheduler: Scheduler, token: int = 100) -> tuple[Step, list[Event]]:
     """One step in which every sequence that wants a token gets `token`."""
     step = scheduler.schedule()
-    samples: list[Any] = [Sample(token) for _ in step.sampled()]
-    return step, scheduler.update(step, samples)
+    results: list[Any] = [Verified((Sample(token),)) for _ in step.sampled()]
+    return step, scheduler.update(step, results)
 
 
 def often_ending(tokens: list[int]) -> int:

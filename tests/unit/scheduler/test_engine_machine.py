@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,13 @@ from scheduler.prefix import CacheAbilities
 from scheduler.protocol import (
     Abort,
     ContextShift,
+    DraftMethod,
     EraseSlot,
     FinishReason,
     RestoreSlot,
     SaveSlot,
     SlotCommand,
+    Speculation,
     Submit,
 )
 from tests.unit.scheduler.helpers import (
@@ -39,6 +41,19 @@ from tests.unit.scheduler.helpers import (
 )
 
 N_CTX_SLOT = 192
+Guess = Callable[[list[int], int], int]
+
+
+def always_right(tokens: list[int], token: int) -> int:
+    """A draft model that says what the model says."""
+    return token
+
+
+def often_wrong(tokens: list[int], token: int) -> int:
+    """One that says something else every third time, an end of the answer too."""
+    return (token + len(tokens)) % 250 if token % 3 == 0 else token
+
+
 NUM_KINDS = 3
 FINGERPRINT = Fingerprint(model="m", build="b", context="c")
 
@@ -69,6 +84,13 @@ prompts = st.builds(
     st.integers(0, 30),
     st.sampled_from([10, 60, 100]),
 )
+speculations = st.none() | st.builds(
+    Speculation,
+    methods=st.lists(st.sampled_from(DraftMethod), min_size=1, unique=True).map(tuple),
+    n_max=st.sampled_from([1, 3, 20]),
+    n_min=st.sampled_from([0, 0, 2]),
+)
+guesses = st.sampled_from([always_right, often_wrong])
 fields = st.fixed_dictionaries(
     {
         "max_tokens": st.sampled_from([-1, 0, 1, 3, 20]),
@@ -80,6 +102,7 @@ fields = st.fixed_dictionaries(
         "priority": st.sampled_from([0, 0, 1]),
         "report_progress": st.booleans(),
         "min_reused_chunk": st.sampled_from([0, 1, 5, 40]),
+        "speculation": speculations,
     }
 )
 
@@ -98,6 +121,7 @@ class EngineMachine(RuleBasedStateMachine):
         cache_bytes=st.sampled_from([0, 200, 2000]),
         max_forced=st.sampled_from([0, 0, 5, 50]),
         seldom_ends=st.booleans(),
+        guess=guesses,
     )
     def start(
         self,
@@ -106,6 +130,7 @@ class EngineMachine(RuleBasedStateMachine):
         cache_bytes: int,
         max_forced: int,
         seldom_ends: bool,
+        guess: Guess,
     ) -> None:
         self.fails = False
         self.folder = tempfile.TemporaryDirectory()
@@ -114,6 +139,7 @@ class EngineMachine(RuleBasedStateMachine):
             "next_token": seldom_ending if seldom_ends else often_ending,
             "abilities": able,
             "max_forced": max_forced,
+            "guess": guess,
             **layout,
         }
         self.cache_bytes = cache_bytes

@@ -17,7 +17,7 @@ from scheduler.protocol import (
     Started,
 )
 from scheduler.scheduler import Scheduler
-from scheduler.sequence import CopyPrefix, Sample, SampleFailed, Step, Trim
+from scheduler.sequence import CopyPrefix, Sample, SampleFailed, Step, Trim, Verified
 from tests.unit.scheduler.helpers import make_scheduler, make_submit, prompt, turn
 
 
@@ -190,7 +190,9 @@ class TestEnd:
         scheduler = make_scheduler()
         submit_all(scheduler, 3, 3)
         step = scheduler.schedule()
-        events = scheduler.update(step, [SampleFailed("no token is allowed"), Sample(100)])
+        events = scheduler.update(
+            step, [SampleFailed("no token is allowed"), Verified((Sample(100),))]
+        )
         assert Finished(1, FinishReason.FAILED, "no token is allowed") in events
         assert [s.request_id for s in scheduler.running] == [2]
 

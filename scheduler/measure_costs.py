@@ -1,0 +1,175 @@
+"""Times steps by their number of rows before the first request, or reads what was timed before."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from scheduler.backend import Backend
+from scheduler.cpus import usable_cores
+from scheduler.fingerprint import stamp_of_model
+from scheduler.protocol import EngineConfig
+from scheduler.step_cost import StepCost
+
+logger = logging.getLogger(__name__)
+
+MAX_SECONDS = 3.0
+"""How long measuring may hold up the start; what is left out lies between what was timed."""
+
+MAX_SMALL = 32
+"""Up to here each number of rows has a point of its own."""
+
+REPETITIONS = 3
+"""The fastest counts: whatever disturbs a step makes it longer."""
+
+COUNTED_SETTINGS = (
+    "n_slots",
+    "n_ctx",
+    "n_batch",
+    "n_ubatch",
+    "n_threads",
+    "n_threads_batch",
+    "n_gpu_layers",
+    "split_mode",
+    "tensor_split",
+    "main_gpu",
+    "flash_attn",
+    "cache_type_k",
+    "cache_type_v",
+    "kv_unified",
+    "kv_offload",
+    "op_offload",
+    "use_repack",
+)
+"""What a step's time depends on besides the model and the machine."""
+
+Clock = Callable[[], float]
+TimeRows = Callable[[int, int], float]
+"""Seconds that so many slots with so many rows together take; slots come first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What steps of the model take, and of the draft model; None where that is not known."""
+
+    step: StepCost | None = None
+    draft: StepCost | None = None
+
+
+UNKNOWN_COSTS = Costs()
+
+
+def costs_of(config: EngineConfig, backend: Backend, clock: Clock) -> Costs:
+    """The costs of a loaded model, and of its draft model if it has one: from the file of an
+    earlier start, or else measured now. Nothing may have been computed before."""
+    if not config.measure_costs:
+        return UNKNOWN_COSTS
+    sizes = (backend.info.n_slots, min(backend.layout.n_ubatch, backend.info.n_ctx_slot))
+    step = _step_cost(backend.time_rows, *sizes, _file(config, config.model_path), clock)
+    draft = None
+    if config.draft is not None:
+        file = _file(config, config.draft.model_path)
+        draft = _step_cost(backend.time_draft_rows, *sizes, file, clock)
+    return Costs(step, draft)
+
+
+def _step_cost(
+    time_rows: TimeRows, n_slots: int, n_ubatch: int, file: Path | None, clock: Clock
+) -> StepCost:
+    known = _read(file) if file is not None else None
+    if known is not None:
+        return StepCost(*known)
+    decode, prefill = _measure(time_rows, n_slots, n_ubatch, clock)
+    if file is not None:
+        _write(file, decode, prefill)
+    return StepCost(decode, prefill)
+
+
+def _file(config: EngineConfig, model_path: str) -> Path | None:
+    """Where the costs of a model, build, machine and configuration are kept; None if nowhere."""
+    if not config.cost_folder:
+        return None
+    library = version("llama-cpp-python")
+    facts = [stamp_of_model(Path(model_path)), library, _cpu(), usable_cores()]
+    settings = [getattr(config, name) for name in COUNTED_SETTINGS]
+    identity = repr((model_path, facts, settings, config.draft))
+    return Path(config.cost_folder) / f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}.json"
+
+
+def _cpu() -> str:
+    """What kind of processor this is, as far as the system says."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    return next((line for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _measure(
+    time_rows: TimeRows, n_slots: int, n_ubatch: int, clock: Clock
+) -> tuple[dict[int, float], dict[int, float]]:
+    """Tables of seconds by rows: decode and prefill."""
+    decode: dict[int, float] = {}
+    prefill: dict[int, float] = {}
+    end = clock() + MAX_SECONDS
+    for num_slots, num_rows in _plan(n_slots, n_ubatch):
+        if clock() >= end:
+            break
+        seconds = min(time_rows(num_slots, num_rows) for _ in range(REPETITIONS))
+        if num_slots == num_rows:
+            decode[num_rows] = seconds
+        if num_slots == 1:
+            prefill[num_rows] = seconds
+    return decode, prefill
+
+
+def _plan(n_slots: int, n_ubatch: int) -> Iterator[tuple[int, int]]:
+    """(slots, rows) to time: what says most first."""
+    powers = [1 << exponent for exponent in range(n_ubatch.bit_length())]
+    rows = [1, *(p for p in powers if 1 < p <= MAX_SMALL), *(p for p in powers if p > MAX_SMALL)]
+    between = [n for n in range(2, min(MAX_SMALL, n_ubatch) + 1) if n not in powers]
+    for count in rows:
+        yield 1, count
+        if 1 < count <= n_slots:
+            yield count, count
+    for count in between:
+        if count <= n_slots:
+            yield count, count
+        yield 1, count
+    for count in range(2 * MAX_SMALL, n_slots + 1, MAX_SMALL):
+        if count not in powers:
+            yield count, count
+
+
+def _read(file: Path) -> tuple[dict[int, float], dict[int, float]] | None:
+    try:
+        content = json.loads(file.read_text())
+        decode, prefill = (
+            {int(rows): float(seconds) for rows, seconds in content[name].items()}
+            for name in ("decode", "prefill")
+        )
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        logger.warning("%s can't be read, so steps are timed again", file.name)
+        return None
+    usable = decode and prefill and min(*decode.values(), *prefill.values(), 1.0) > 0
+    return (decode, prefill) if usable else None
+
+
+def _write(file: Path, decode: dict[int, float], prefill: dict[int, float]) -> None:
+    """Keep them for the next start; a server without a writable folder does without."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_suffix(f".{os.getpid()}")
+        partial.write_text(json.dumps({"decode": decode, "prefill": prefill}))
+        partial.replace(file)
+    except OSError as error:
+        logger.info("step costs are not kept: %s", error.strerror)

@@ -1,0 +1,227 @@
+"""Guesses ahead for the sequences of a step, as far as it pays. Policy; the draft model itself is
+the backend's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from scheduler.acceptance import Acceptance
+from scheduler.backend import DraftWant, Sampler
+from scheduler.draft_lengths import Candidate, DraftLengths
+from scheduler.lookup import SequenceLookup, SharedLookup
+from scheduler.micro_batches import MicroBatch
+from scheduler.protocol import DraftMethod, LookupConfig, Speculation
+from scheduler.sequence import Chunk
+from scheduler.step_cost import StepCost
+
+Draft = Callable[[Sequence[DraftWant]], list[list[int]]]
+
+FIRST_RATES = {
+    DraftMethod.LOOKUP: 0.7,
+    DraftMethod.SHARED_LOOKUP: 0.7,
+    DraftMethod.MODEL: 0.7,
+}
+"""How often guesses are taken to be right before there is experience."""
+
+HOPE = 0.95
+"""A rate at which guessing has to pay for it to be tried once in a while."""
+
+FIRST_PAUSE = 32
+LAST_PAUSE = 1024
+"""Steps between two trials of a sequence whose guesses don't pay: doubled each time."""
+
+TRIAL = 3
+"""Tokens that a trial guesses."""
+
+
+@dataclass(slots=True)
+class _State:
+    """What is known of one sequence's guesses."""
+
+    acceptance: dict[DraftMethod, Acceptance]
+    lookup: SequenceLookup | None = None
+    num_discarded: int = 0
+    num_shared: int = 0
+    """Tokens that the shared memory has read."""
+    method: DraftMethod = DraftMethod.MODEL
+    """Whose guess is being verified."""
+    num_skipped: int = 0
+    pause: int = FIRST_PAUSE
+
+
+@dataclass(slots=True)
+class _Plan:
+    """How one chunk could be drafted for."""
+
+    index: int
+    chunk: Chunk
+    state: _State
+    method: DraftMethod
+    guess: list[int] = field(default_factory=list)
+    most: int = 0
+
+    @property
+    def candidate(self) -> Candidate:
+        """The same, as what decides about lengths sees it."""
+        is_free = self.method != DraftMethod.MODEL
+        return Candidate(self.state.acceptance[self.method], self.most, is_free)
+
+
+class Speculator:
+    """Decides who is guessed for, by what, and how far; and learns from what came of it."""
+
+    def __init__(
+        self, lookup: LookupConfig, cost: StepCost | None, draft_cost: StepCost | None
+    ) -> None:
+        """Without costs it guesses as far as it may."""
+        self._lookup = lookup
+        self._draft_cost = draft_cost
+        self._lengths = None if cost is None else DraftLengths(cost)
+        self._shared = SharedLookup(lookup.shared_size)
+        self._states: dict[int, _State] = {}
+        self._experience = {m: Acceptance(rate) for m, rate in FIRST_RATES.items()}
+
+    def guess(
+        self, chunks: Sequence[Chunk], samplers: Mapping[int, Sampler], draft: Draft
+    ) -> tuple[Chunk, ...]:
+        """The chunks, with guesses where they are worth verifying."""
+        plans = [
+            plan
+            for index, chunk in enumerate(chunks)
+            if chunk.max_draft > 0 and (plan := self._plan(index, chunk, samplers)) is not None
+        ]
+        num_others = sum(chunk.is_decode for chunk in chunks) - len(plans)
+        lengths = self._choose(plans, num_others)
+        self._ask(plans, lengths, samplers, draft)
+        drafted = list(chunks)
+        for plan, length in zip(plans, lengths, strict=True):
+            if guess := tuple(plan.guess[:length]):
+                plan.state.method = plan.method
+                drafted[plan.index] = replace(plan.chunk, draft=guess)
+        return tuple(drafted)
+
+    def learn(self, chunk: Chunk, num_accepted: int) -> None:
+        """A chunk's guesses were verified."""
+        state = self._states[chunk.sequence.request_id]
+        state.acceptance[state.method].observe(len(chunk.draft), num_accepted)
+        self._experience[state.method].observe(len(chunk.draft), num_accepted)
+
+    def observe_drafting(self, guesses: Sequence[Sequence[int]], seconds: float) -> None:
+        """These guesses of the draft model took so many seconds."""
+        lengths = [len(guess) for guess in guesses]
+        if self._draft_cost is None or min(lengths) == 0:  # it was catching up
+            return
+        counts = (sum(length > done for length in lengths) for done in range(max(lengths)))
+        self._draft_cost.observe([MicroBatch(count, count) for count in counts], seconds)
+
+    def forget(self, request_id: int) -> None:
+        """A sequence has ended."""
+        self._states.pop(request_id, None)
+
+    # --- who could guess ---
+
+    def _plan(self, index: int, chunk: Chunk, samplers: Mapping[int, Sampler]) -> _Plan | None:
+        """The first method that has a guess, or could make one."""
+        wish = chunk.sequence.submit.speculation
+        assert wish is not None
+        state = self._state(chunk, wish)
+        for method in wish.methods:
+            bounds = wish.bounds(method)
+            plan = _Plan(index, chunk, state, method, most=min(bounds.n_max, chunk.max_draft))
+            if plan.most < max(bounds.n_min, 1):
+                continue
+            if method == DraftMethod.MODEL:
+                return plan
+            plan.guess = self._look_up(plan)
+            if plan.guess:
+                sampler = samplers[chunk.sequence.request_id]
+                del plan.guess[sampler.allowed(plan.guess) :]
+            plan.most = len(plan.guess)
+            if plan.most >= max(bounds.n_min, 1):
+                return plan
+        return None
+
+    def _look_up(self, plan: _Plan) -> list[int]:
+        tokens, state = plan.chunk.sequence.tokens, plan.state
+        if plan.method == DraftMethod.SHARED_LOOKUP:
+            return self._shared.guess(tokens, plan.most, plan.chunk.sequence.scope)
+        assert state.lookup is not None
+        return state.lookup.guess(tokens, plan.most)
+
+    def _state(self, chunk: Chunk, wish: Speculation) -> _State:
+        """What is known of a sequence, up to its latest token."""
+        sequence = chunk.sequence
+        state = self._states.get(sequence.request_id)
+        if state is None:
+            rates = {method: Acceptance(self._experience[method].rate) for method in wish.methods}
+            state = self._states[sequence.request_id] = _State(rates)
+        if state.num_discarded != sequence.num_discarded_tokens or state.lookup is None:
+            state.lookup = SequenceLookup(self._lookup.simple_size, self._lookup.simple_min_hits)
+            state.num_discarded = sequence.num_discarded_tokens
+            state.num_shared = min(state.num_shared, len(sequence.tokens))
+        if DraftMethod.SHARED_LOOKUP in wish.methods:
+            self._shared.read(sequence.tokens, state.num_shared, sequence.scope)
+            state.num_shared = len(sequence.tokens)
+        return state
+
+    # --- how far ---
+
+    def _choose(self, plans: list[_Plan], num_others: int) -> list[int]:
+        candidates = [plan.candidate for plan in plans]
+        if not plans or self._lengths is None:
+            return [candidate.most for candidate in candidates]
+        lengths = [*self._lengths.choose(candidates, num_others, self._draft_seconds)]
+        num_decoding = len(candidates) + num_others
+        for index, plan in enumerate(plans):
+            if lengths[index] > 0:
+                plan.state.num_skipped, plan.state.pause = 0, FIRST_PAUSE
+            elif self._is_due(plan.state) and self._could_pay(plan.candidate, num_decoding):
+                lengths[index] = min(TRIAL, plan.most)
+        return lengths
+
+    def _is_due(self, state: _State) -> bool:
+        """Whether it is time to try again what did not pay."""
+        state.num_skipped += 1
+        if state.num_skipped < state.pause:
+            return False
+        state.num_skipped, state.pause = 0, min(2 * state.pause, LAST_PAUSE)
+        return True
+
+    def _could_pay(self, candidate: Candidate, num_decoding: int) -> bool:
+        """Whether guessing would be faster if nearly all guesses were right."""
+        assert self._lengths is not None
+        hopeful = replace(candidate, acceptance=Acceptance(HOPE))
+        return self._lengths.choose([hopeful], num_decoding - 1, self._draft_seconds)[0] > 0
+
+    def _draft_seconds(self, count: int) -> float:
+        """For one more token of so many drafts."""
+        return 0.0 if self._draft_cost is None else self._draft_cost.piece(count, count)
+
+    # --- the draft model ---
+
+    def _ask(
+        self,
+        plans: list[_Plan],
+        lengths: list[int],
+        samplers: Mapping[int, Sampler],
+        draft: Draft,
+    ) -> None:
+        asking = [
+            (plan, length)
+            for plan, length in zip(plans, lengths, strict=True)
+            if plan.method == DraftMethod.MODEL and length > 0
+        ]
+        if not asking:
+            return
+        guesses = draft([self._want(plan, length, samplers) for plan, length in asking])
+        for (plan, _), guess in zip(asking, guesses, strict=True):
+            wish = plan.chunk.sequence.submit.speculation
+            assert wish is not None
+            plan.guess = guess if len(guess) >= wish.bounds(plan.method).n_min else []
+
+    def _want(self, plan: _Plan, length: int, samplers: Mapping[int, Sampler]) -> DraftWant:
+        sequence, wish = plan.chunk.sequence, plan.chunk.sequence.submit.speculation
+        assert wish is not None
+        sampler = samplers[sequence.request_id]
+        return DraftWant(plan.chunk.slot, sequence.tokens, sampler, length, wish.p_min)

@@ -1,0 +1,101 @@
+"""What a step costs: seconds by number of rows, measured at the start and kept true."""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Iterable, Mapping
+
+from scheduler.micro_batches import MicroBatch
+
+FOLLOWING = 0.05
+"""Share of the difference between what a step took and what was expected that is learned."""
+
+MOST_SURPRISE = 4.0
+"""A step that took more than so many times what was expected was disturbed, and teaches no more
+than that."""
+
+
+class Curve:
+    """Seconds by rows: points, and straight lines between them."""
+
+    def __init__(self, points: Mapping[int, float]) -> None:
+        """At least one point."""
+        self._rows = sorted(points)
+        self._seconds = [points[rows] for rows in self._rows]
+
+    def __call__(self, rows: int) -> float:
+        """Beyond the last point the cost grows as it does on average up to there."""
+        index = bisect.bisect_left(self._rows, rows)
+        if index == len(self._rows):
+            return self._seconds[-1] * rows / self._rows[-1]
+        if self._rows[index] == rows or index == 0:
+            return self._seconds[index]
+        low, high = self._rows[index - 1], self._rows[index]
+        part = (rows - low) / (high - low)
+        return self._seconds[index - 1] * (1 - part) + self._seconds[index] * part
+
+    def stretch(self, rows: int, exponent: float) -> None:
+        """Multiply the cost at so many rows by e^exponent: of the points beside it as much as
+        they count there."""
+        index = bisect.bisect_left(self._rows, rows)
+        if index == len(self._rows) or index == 0 or self._rows[index] == rows:
+            index = min(index, len(self._rows) - 1)
+            self._seconds[index] *= math.exp(exponent)
+            return
+        low, high = self._rows[index - 1], self._rows[index]
+        part = (rows - low) / (high - low)
+        self._seconds[index - 1] *= math.exp(exponent * (1 - part))
+        self._seconds[index] *= math.exp(exponent * part)
+
+    def points(self) -> dict[int, float]:
+        """The curve as a table."""
+        return dict(zip(self._rows, self._seconds, strict=True))
+
+
+class StepCost:
+    """Seconds that batches take, from the pieces that llama.cpp cuts them into.
+
+    On CPUs the curves have cliffs: kernels take rows by fours or eights, and what is left over
+    one by one, so that two rows can cost more than three times one.
+    """
+
+    def __init__(self, decode: Mapping[int, float], prefill: Mapping[int, float]) -> None:
+        """Tables by rows: of as many slots as rows, and of one slot."""
+        self._decode = Curve(decode)
+        self._prefill = Curve(prefill)
+        self._scale = 1.0
+        """How much slower the machine is by now than when the curves were measured."""
+        self.version = 0
+        """Rises whenever the curves have changed enough to decide anew."""
+        self._learned = 0.0
+
+    def piece(self, num_slots: int, num_rows: int) -> float:
+        """Seconds for rows that are computed at once."""
+        curve = self._decode if num_slots == num_rows else self._prefill
+        return self._scale * curve(num_rows)
+
+    def seconds(self, pieces: Iterable[MicroBatch]) -> float:
+        """Seconds for a batch."""
+        return sum(self.piece(piece.num_slots, piece.num_rows) for piece in pieces)
+
+    def observe(self, pieces: list[MicroBatch], seconds: float) -> None:
+        """Learn from a batch that took so many seconds."""
+        expected = self.seconds(pieces)
+        if not pieces or expected <= 0 or seconds <= 0:
+            return
+        surprise = math.log(min(max(seconds / expected, 1 / MOST_SURPRISE), MOST_SURPRISE))
+        for piece in pieces:
+            share = self.piece(piece.num_slots, piece.num_rows) / expected
+            curve = self._decode if piece.num_slots == piece.num_rows else self._prefill
+            curve.stretch(piece.num_rows, FOLLOWING * surprise * share)
+        self._scale *= math.exp(FOLLOWING * surprise)
+        self._learned += abs(FOLLOWING * surprise)
+        if self._learned > FOLLOWING:
+            self._learned = 0.0
+            self.version += 1
+
+    def table(self) -> dict[int, float]:
+        """Seconds by rows as they are now: of one slot each as far as that is known."""
+        rows = {**self._prefill.points(), **self._decode.points()}
+        return {count: self._scale * seconds for count, seconds in sorted(rows.items())}
