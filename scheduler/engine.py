@@ -324,6 +324,7 @@ def _limits(backend: Backend, itl_target: float, cache_bytes: int) -> Limits:
         n_batch=backend.n_batch,
         end_tokens=backend.end_tokens,
         abilities=backend.abilities,
+        adapters=frozenset(adapter.digest for adapter in info.adapters),
         itl_target=itl_target,
         cache_bytes=cache_bytes,
         cell_bytes=info.cell_bytes,

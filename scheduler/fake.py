@@ -12,7 +12,7 @@ from scheduler.backend import Bytes, DecodeError, DraftWant
 from scheduler.fingerprint import Fingerprint
 from scheduler.micro_batches import Layout
 from scheduler.prefix import CacheAbilities
-from scheduler.protocol import LoraSet, ModelInfo, Submit, TokenLogprobs
+from scheduler.protocol import AdapterInfo, LoraSet, ModelInfo, Submit, TokenLogprobs
 from scheduler.sequence import CacheEdit, Chunk, CopyPrefix, Drop, Restore, Sample, Save, Shift
 
 END_TOKEN = 2
@@ -50,6 +50,8 @@ class FakeBackend:
     n_vocab: int = 256
     next_token: NextToken = hashed_token
     abilities: CacheAbilities = field(default_factory=CacheAbilities)
+    adapters: Tokens[str] = ("a", "b")
+    """Digests, which are also their paths."""
     guess: Callable[[list[int], int], int] = lambda tokens, token: token
     """What the draft model says after `tokens`, where the model says `token`."""
     fail_on: Callable[[Tokens[Chunk]], bool] = lambda chunks: False
@@ -79,6 +81,7 @@ class FakeBackend:
             cell_bytes=1,
             can_trim=self.abilities.can_trim,
             can_shift=self.abilities.can_trim and self.abilities.can_shift,
+            adapters=tuple(AdapterInfo(path=name, digest=name) for name in self.adapters),
         )
 
     @property

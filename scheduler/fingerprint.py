@@ -63,7 +63,7 @@ def stamp_of_model(path: Path) -> list[tuple[int, ...]]:
     return [_stamp(part) for part in _parts(path)]
 
 
-def digest_of_library(path: Path) -> str:
+def digest_of_file(path: Path) -> str:
     """Of all that is in the file. Raises `OSError`."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).hexdigest()

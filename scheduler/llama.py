@@ -16,7 +16,7 @@ from scheduler.constraint import ConstraintCompiler, ConstraintFailed, Matcher
 from scheduler.draft_model import DraftModel
 from scheduler.fingerprint import (
     Fingerprint,
-    digest_of_library,
+    digest_of_file,
     digest_of_model,
     stamp_of_model,
 )
@@ -93,7 +93,7 @@ class LlamaBackend:
         model = digest_of_model(path)
         if stamp_of_model(path) != self._model_stamp:
             raise OSError(f"{path} has changed since it was loaded")
-        library = digest_of_library(Path(lib._lib._name))
+        library = digest_of_file(Path(lib._lib._name))
         return Fingerprint(
             model=model,
             build=f"llama-cpp-python {llama_cpp.__version__}, library {library}",
@@ -122,8 +122,11 @@ class LlamaBackend:
 
     def decode(self, chunks: Tokens[Chunk]) -> None:
         """Compute the chunks in one batch. Raises `DecodeError`."""
+        kind = chunks[0].sequence.kind
         try:
-            self.context.decode(chunks)
+            if any(chunk.sequence.kind != kind for chunk in chunks):
+                raise self.context.failure("a batch has sequences of several kinds")
+            self.context.decode(chunks, kind.lora)
         except DecodeError:
             self._forget_draft()
             raise
@@ -193,6 +196,7 @@ class LlamaBackend:
             state_bytes=context.memory.state_bytes,
             can_trim=context.memory.can_trim,
             can_shift=context.memory.can_shift,
+            adapters=context.adapters.infos,
         )
 
 

@@ -19,8 +19,9 @@ from llama_cpp import llama_cpp as lib
 from scheduler.backend import Bytes, DecodeError, LoadError
 from scheduler.llama_batch import Batch, Rows, Run, pointer
 from scheduler.llama_loading import check_layout, load_model, make_context
+from scheduler.llama_lora import LoraAdapters
 from scheduler.micro_batches import Layout
-from scheduler.protocol import EngineConfig
+from scheduler.protocol import EngineConfig, LoraSet
 from scheduler.sampling import Logits
 from scheduler.sequence import CacheEdit, CopyPrefix, Drop, Restore, Save, Shift
 
@@ -57,6 +58,7 @@ class LlamaContext:
         self._config = config
         self.model = load_model(config)
         check_layout(self.model, config)
+        self.adapters = LoraAdapters(self.model, config.adapter_paths)  # the context makes room
         self._context = make_context(self.model, config, n_outputs)
         self._memory = lib.llama_get_memory(self._context)
         self.vocab = lib.llama_model_get_vocab(self.model)
@@ -69,6 +71,7 @@ class LlamaContext:
         self._logits_address = 0
         self._saved: dict[int, State] = {}
         self.memory = self._try_memory()
+        self._try_adapters()
 
     @property
     def n_batch(self) -> int:
@@ -85,12 +88,15 @@ class LlamaContext:
         """Address of the context, for samplers that read its logits."""
         return int(self._context)
 
-    def decode(self, runs: Tokens[Rows]) -> None:
+    def decode(self, runs: Tokens[Rows], lora: LoraSet = ()) -> None:
         """Compute runs in one batch; rows with logits are numbered in their order.
 
         Raises `DecodeError`.
         """
         self._check(runs)
+        if not self.adapters.have(lora):
+            raise self.failure("an adapter is not loaded")
+        self.adapters.put_on(self._context, lora)
         self._batch.fill(runs)
         code = lib.llama_decode(self._context, self._batch.struct)
         if code != 0:
@@ -221,6 +227,17 @@ class LlamaContext:
     def _trim(self, slot: int, length: int) -> None:
         if not lib.llama_memory_seq_rm(self._memory, slot, length, -1):
             raise self.failure(f"the model's memory can't drop the tail of slot {slot}")
+
+    def _try_adapters(self) -> None:
+        """Compute a token with each: llama.cpp loads some that it dies of computing with, and
+        had better do so now than under load."""
+        for adapter in self.adapters.infos:
+            self.adapters.put_on(self._context, ((adapter.digest, 1.0),))
+            self._batch.fill([Run(0, 0, [0])])
+            if lib.llama_decode(self._context, self._batch.struct) != 0:
+                raise LoadError(f"the model can't be computed with the adapter {adapter.path}")
+            lib.llama_memory_clear(self._memory, True)
+        self.adapters.put_on(self._context, ())
 
     def _try_memory(self) -> Memory:
         """What the memory can do and takes: found out by trying, on a sequence of two tokens."""

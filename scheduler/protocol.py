@@ -65,6 +65,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How to load the model and lay out its context. Names and units are llama.cpp's."""
 
     model_path: str
+    adapter_paths: tuple[str, ...] = ()
+    """LoRA adapters to have at hand."""
     n_slots: int = 4
     n_ctx: int = 0
     """Cells of the whole KV cache, shared by the slots; 0 takes the model's training context."""
@@ -407,6 +409,16 @@ class StepOutputs(msgspec.Struct, frozen=True, tag=True):
     stats: StepStats | None
 
 
+class AdapterInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A LoRA adapter that is loaded."""
+
+    path: str
+    digest: str
+    """Of its content; the name by which sequences ask for it."""
+    task_name: str = ""
+    prompt_prefix: str = ""
+
+
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Facts about the loaded model and its context that only the engine knows."""
 
@@ -428,6 +440,8 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the cache can drop a sequence's tail; recurrent models may not."""
     can_shift: bool = False
     """Whether cells can be moved to other positions."""
+    adapters: tuple[AdapterInfo, ...] = ()
+    """In the order of `EngineConfig.adapter_paths`; one loaded twice is here twice."""
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
@@ -454,6 +468,7 @@ class SlotState(msgspec.Struct, frozen=True, kw_only=True):
     num_generated_tokens: int = 0
     max_tokens: int = UNLIMITED
     sampling: SamplingParams | None = None
+    lora: LoraSet = ()
     speculation: Speculation | None = None
 
 

@@ -62,6 +62,8 @@ class Limits:
     n_batch: int
     end_tokens: frozenset[int]
     abilities: CacheAbilities
+    adapters: frozenset[str] = frozenset()
+    """Digests of those that sequences may ask for."""
     itl_target: float = 0.1
     """Seconds between tokens that running streams should see."""
     cache_bytes: int = 0
@@ -129,6 +131,8 @@ class Scheduler:
             return f"{length} tokens do not fit a slot of {self.limits.n_ctx_slot}"
         if submit.slot is not None and not 0 <= submit.slot < self.limits.n_slots:
             return f"there is no slot {submit.slot}"
+        if any(digest not in self.limits.adapters for digest, _ in submit.lora):
+            return "an adapter that it needs is not loaded any more"
         return ""
 
     def abort(self, request_ids: Iterable[int]) -> list[Event]:
@@ -541,4 +545,5 @@ def _state(slot: Slot) -> SlotState:
         num_generated_tokens=sequence.num_generated_tokens,
         max_tokens=sequence.submit.max_tokens,
         sampling=sequence.submit.sampling,
+        lora=sequence.submit.lora,
     )

@@ -33,14 +33,16 @@ class Server:
 
     def answers(self, prompts: list[list[int]], length: int, **fields: Any) -> list[Answer]:
         """All prompts at once; the answers in their order."""
+        return self.answers_of([{**fields, "prompt": prompt} for prompt in prompts], length)
+
+    def answers_of(self, requests: list[dict[str, Any]], length: int) -> list[Answer]:
+        """Requests that differ in more than their prompts."""
         answers: dict[int, Answer] = {}
-        fields.setdefault("sampling", SamplingParams(temperature=0.0))
-        for prompt in prompts:
+        for fields in requests:
             self.num_requests += 1
             answers[self.num_requests] = Answer()
-            self.engine.submit(
-                Submit(request_id=self.num_requests, prompt=prompt, max_tokens=length, **fields)
-            )
+            fields = {"sampling": SamplingParams(temperature=0.0), **fields}
+            self.engine.submit(Submit(request_id=self.num_requests, max_tokens=length, **fields))
         while any(answer.reason is None for answer in answers.values()):
             for event in self.engine.step().events:
                 _record(answers[event.request_id], event)

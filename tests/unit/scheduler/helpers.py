@@ -68,6 +68,7 @@ def make_scheduler(**changes: Any) -> Scheduler:
         "n_batch": 32,
         "end_tokens": frozenset({END_TOKEN}),
         "abilities": CacheAbilities(),
+        "adapters": frozenset("abc"),
         **changes,
     }
     values.setdefault("n_ctx", values["n_slots"] * values["n_ctx_slot"])

@@ -10,7 +10,7 @@ from scheduler.fingerprint import (
     EDGE_BYTES,
     NUM_SAMPLES,
     SAMPLE_BYTES,
-    digest_of_library,
+    digest_of_file,
     digest_of_model,
 )
 
@@ -51,6 +51,6 @@ def test_all_files_of_a_split_model_count(tmp_path: Path) -> None:
 def test_a_library_counts_as_a_whole(tmp_path: Path) -> None:
     path = tmp_path / "lib.so"
     path.write_bytes(b"\0" * 10_000_000)
-    before = digest_of_library(path)
+    before = digest_of_file(path)
     path.write_bytes(b"\0" * 5_000_000 + b"\1" + b"\0" * 4_999_999)
-    assert digest_of_library(path) != before
+    assert digest_of_file(path) != before

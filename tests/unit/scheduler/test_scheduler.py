@@ -40,8 +40,14 @@ def submit_all(scheduler: Scheduler, *lengths: int) -> None:
 class TestSubmit:
     @pytest.mark.parametrize(
         ("tokens", "fields"),
-        [([], {}), (prompt(65), {}), (prompt(60), {"resumed": prompt(5)}), ([1], {"slot": 2})],
-        ids=["empty", "too long", "too long with what was answered", "no such slot"],
+        [
+            ([], {}),
+            (prompt(65), {}),
+            (prompt(60), {"resumed": prompt(5)}),
+            ([1], {"slot": 2}),
+            ([1], {"lora": (("unknown", 1.0),)}),
+        ],
+        ids=["empty", "too long", "too long with its answer", "no such slot", "no such adapter"],
     )
     def test_what_cannot_run_is_refused_at_once(
         self, tokens: list[int], fields: dict[str, object]

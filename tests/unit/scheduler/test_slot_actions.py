@@ -101,7 +101,7 @@ def test_what_was_saved_can_be_gone_on_with_in_any_slot_of_another_engine(path: 
     check_idle(engine, backend)
 
 
-@pytest.mark.parametrize("scope", [{"cache_salt": "a"}, {"lora": (("digest", 0.5),)}])
+@pytest.mark.parametrize("scope", [{"cache_salt": "a"}, {"lora": (("a", 0.5),)}])
 def test_a_restored_slot_keeps_its_scope(path: str, scope: dict[str, Any]) -> None:
     engine = make_engine(FakeBackend())
     run(engine, make_submit(1, PROMPT, max_tokens=1, slot=0, **scope))
