@@ -33,6 +33,10 @@ def check(settings: ServeSettings, given: Mapping[str, Given]) -> None:
         path = getattr(settings, field)
         if path is not None:
             _check_readable(path, given[field].name)
+    for path in settings.lora:
+        _check_readable(path, given["lora"].name)
+    for path, _ in settings.lora_scaled:
+        _check_readable(path, given["lora_scaled"].name)
 
 
 def _check_pairs(settings: ServeSettings, given: Mapping[str, Given]) -> None:

@@ -65,7 +65,6 @@ _DRAFT_TENSORS = "placing single tensors is not supported; use --spec-draft-ngl"
 _NGRAMS = "of the n-gram methods only ngram-simple and ngram-mod are supported"
 _SYNTHETIC = "drafts are never made up; run `python -m loadtests.compare` to measure"
 _MEDIA = "multimodal input is not supported"
-_LORA = "LoRA adapters are not supported yet"
 _VECTOR = "control vectors are not supported"
 _EMBED = "embedding models are not supported yet"
 _CACHE = "the cache of prompts in host memory is not supported yet"
@@ -125,9 +124,6 @@ REFUSED: tuple[Refused, ...] = (
     _value("--override-kv", "overriding the model's metadata is not supported"),
     _switch("--perf", "llama.cpp's own timings are not printed; see /metrics", "PERF", "--no-perf"),
     # Adapters
-    _value("--lora", _LORA),
-    _value("--lora-scaled", _LORA),
-    _switch("--lora-init-without-apply", _LORA),
     _value("--control-vector", _VECTOR),
     _value("--control-vector-scaled", _VECTOR),
     _value("--control-vector-layer-range", _VECTOR),

@@ -189,6 +189,39 @@ class ServeSettings(BaseModel):
             ),
         ),
     ] = "auto"
+    lora: Annotated[
+        tuple[FilePath, ...],
+        BeforeValidator(words.to_list),
+        Option(
+            ("--lora",),
+            Group.MODEL,
+            "LoRA adapters to load and apply, comma-separated; requests choose others with `lora`",
+            env="LLAMAPACK_LORA",
+            metavar="FILES",
+            repeatable=True,
+        ),
+    ] = ()
+    lora_scaled: Annotated[
+        tuple[tuple[FilePath, Annotated[float, Field(ge=-1e6, le=1e6)]], ...],
+        BeforeValidator(words.to_scaled_files),
+        Option(
+            ("--lora-scaled",),
+            Group.MODEL,
+            "the same with a scale each, as FILE:SCALE; they are numbered after those of --lora",
+            env="LLAMAPACK_LORA_SCALED",
+            metavar="FILE:SCALE",
+            repeatable=True,
+        ),
+    ] = ()
+    lora_init_without_apply: Annotated[
+        Switch,
+        Option(
+            ("--lora-init-without-apply",),
+            Group.MODEL,
+            "load adapters at scale 0: requests and POST /lora-adapters apply them",
+            env="LLAMAPACK_LORA_INIT_WITHOUT_APPLY",
+        ),
+    ] = False
     repack: Annotated[
         Switch,
         Option(

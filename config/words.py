@@ -62,6 +62,13 @@ def to_list(value: object) -> object:
     return [item for item in items if item]
 
 
+def to_scaled_files(value: object) -> object:
+    """`FILE:SCALE`, several with commas, as (file, scale) pairs."""
+    items = to_list(value)
+    assert isinstance(items, list)
+    return [_scaled(item) for item in items]
+
+
 def to_proportions(value: object) -> object:
     """`3,1` or `3/1` as a list of numbers."""
     if isinstance(value, str):
@@ -98,6 +105,16 @@ def to_json_object(value: object) -> object:
     if not isinstance(value, dict):
         raise ValueError("must be a JSON object")
     return value
+
+
+def _scaled(text: str) -> tuple[str, float]:
+    file, found, scale = text.rpartition(":")
+    try:
+        if found and file:
+            return file, float(scale)
+    except ValueError:
+        pass
+    raise ValueError("must look like adapter.gguf:0.5 (a file, a colon, a scale)")
 
 
 def _bias(text: str) -> tuple[int, float]:

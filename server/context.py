@@ -16,6 +16,7 @@ from grammars.constraint import Constraint
 from scheduler.protocol import ModelInfo, SlotChanged, SlotReport
 from server.access.visit import visit_in
 from server.access.visit_generator import VisitGenerator
+from server.adapters import AdapterScales
 from server.chat_template import ChatTemplate
 from server.drain import Drain
 from server.generation import Generator
@@ -80,6 +81,7 @@ class ServerContext:
     enter_queue: Callable[[str], AbstractContextManager[None]] = lambda tenant: nullcontext()
     """Holds a place in the queue for a tenant's request while it is read; entering raises
     `Overloaded`."""
+    adapter_scales: AdapterScales = field(default_factory=AdapterScales)
     default_constraint: Constraint | None = None
     """What answers follow whose request brings no constraint."""
     drain: Drain = field(default_factory=Drain)

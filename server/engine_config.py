@@ -27,6 +27,7 @@ def engine_config(
     """
     return EngineConfig(
         model_path=str(model_path),
+        adapter_paths=_adapter_paths(settings),
         n_slots=settings.parallel if settings.cont_batching else 1,
         n_ctx=settings.ctx_size,
         n_batch=settings.batch_size,
@@ -93,6 +94,11 @@ def _cost_folder(environ: Mapping[str, str]) -> str:
     except RuntimeError:
         return ""
     return str(cache / "llamapack" / "costs")
+
+
+def _adapter_paths(settings: ServeSettings) -> tuple[str, ...]:
+    """In the order in which clients count them."""
+    return tuple(map(str, (*settings.lora, *(path for path, _ in settings.lora_scaled))))
 
 
 def _cache_bytes(cache_ram: int, memory: int) -> int:

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from grammars.constraint import Constraint
-from scheduler.protocol import UNLIMITED, ContextShift, SamplingParams, Speculation, TokenLogprobs
+from scheduler.protocol import (
+    UNLIMITED,
+    ContextShift,
+    LoraSet,
+    SamplingParams,
+    Speculation,
+    TokenLogprobs,
+)
 
 MAX_PRIORITY = 1000
 """Priorities lie between this and its negative; higher ones are served first."""
@@ -27,6 +34,7 @@ class GenerationRequest:
     context_shift: ContextShift | None = None
     stop: tuple[str, ...] = ()
     constraint: Constraint | None = None
+    lora: LoraSet = ()
     cache_prompt: bool = True
     cache_salt: str = ""
     min_reused_chunk: int = 0

@@ -107,6 +107,7 @@ def _submit(request: GenerationRequest) -> Submit:
         max_tokens=request.max_tokens,
         context_shift=request.context_shift,
         constraint=request.constraint,
+        lora=request.lora,
         cache_prompt=request.cache_prompt,
         cache_salt=request.cache_salt,
         min_reused_chunk=request.min_reused_chunk,

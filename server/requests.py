@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from anyio import to_thread
-from pydantic import AliasChoices, BaseModel, ValidationError
+from pydantic import AliasChoices, BaseModel, RootModel, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.requests import Request
 
@@ -79,9 +79,10 @@ async def read_body(request: Request, model: type[ModelT]) -> ModelT:
 def parse_body(data: bytes, model: type[ModelT]) -> ModelT:
     """The same for bytes that were read already."""
     body = decode_json(data)
-    if not isinstance(body, dict):
-        raise InvalidRequest("the body must be a JSON object")
-    _report_unknown(body, model)
+    if not issubclass(model, RootModel):
+        if not isinstance(body, dict):
+            raise InvalidRequest("the body must be a JSON object")
+        _report_unknown(body, model)
     try:
         return model.model_validate(body)
     except ValidationError as error:
@@ -162,7 +163,7 @@ def _located(error: msgspec.DecodeError, data: bytes) -> str:
     return f"{reason} (line {line}, column {column})"
 
 
-def _plain_error(errors: Sequence[ErrorDetails], body: dict[str, Any]) -> InvalidRequest:
+def _plain_error(errors: Sequence[ErrorDetails], body: Any) -> InvalidRequest:
     """One sentence for the deepest place that is wrong.
 
     A union fails once for each of its members: the member that got furthest is the one that

@@ -18,6 +18,7 @@ from grammars.sandbox import sandbox
 from scheduler.llama_log import LogBridge
 from server.access.audit_log import AuditLog
 from server.access.key_ring import KeyRing, read_keys
+from server.adapters import AdapterScales
 from server.admission import Admission
 from server.app import create_app
 from server.chat_template import ChatTemplate, ChatTemplateError, load
@@ -96,6 +97,7 @@ class Runtime:
             engine=self._client,
             metrics=metrics,
             chat_template=_load_template(settings, tokenizer),
+            adapter_scales=AdapterScales.of(settings),
             default_constraint=default_constraint(settings, tokenizer),
         )
         app = create_app(

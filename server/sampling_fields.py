@@ -34,6 +34,7 @@ from grammars import compiler
 from grammars.constraint import Constraint
 from grammars.errors import GrammarError
 from scheduler.protocol import ContextShift, SamplingParams
+from server.adapters import LoraScale
 from server.context import ServerContext
 from server.errors import InvalidRequest
 from server.generation import MAX_PRIORITY, GenerationRequest
@@ -55,6 +56,7 @@ MAX_LOGPROBS = 1024
 MAX_LOGIT_BIASES = 65536
 MAX_DRY_BREAKERS = 256
 MAX_SALT_CHARS = 256
+MAX_ADAPTERS = 1024
 MAX_INFILL_CANDIDATES = 1024
 """Tokens that the `infill` sampler compares with one another, each with each."""
 
@@ -229,6 +231,8 @@ class SamplingFields(BaseModel):
     n_cache_reuse: Annotated[Count, AfterValidator(_chunk)] | None = None
     """Shortest chunk, in tokens, to move within the slot's cache and reuse after an edit in the
     prompt, which is an approximation; 0 reuses prefixes only."""
+    lora: Annotated[list[LoraScale], Field(max_length=MAX_ADAPTERS)] | None = None
+    """Scales of the adapters for this answer; those that are not listed get 0."""
     cache_salt: Salt = ""
     """Cached prefixes are shared only among requests of the same salt."""
     priority: Annotated[Whole, Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY)] = 0
@@ -362,6 +366,7 @@ class SamplingFields(BaseModel):
             context_shift=self._resolved_shift(context, prompt),
             stop=tuple(word for word in self.stop if word),
             constraint=constraint,
+            lora=context.adapter_scales.lora_set(context.engine.model.adapters, self.lora),
             cache_prompt=settings.cache_prompt if self.cache_prompt is None else self.cache_prompt,
             cache_salt=self.cache_salt,
             min_reused_chunk=self._resolved_reuse(context),

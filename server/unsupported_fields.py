@@ -21,7 +21,6 @@ _NO_LAZY = "a grammar applies from the first token on"
 
 UNSUPPORTED_FIELDS: Mapping[str, Unsupported] = {
     "n_indent": Unsupported((0,), "there is no limit by indentation"),
-    "lora": Unsupported(([],), "no LoRA adapters are loaded"),
     "multimodal_data": Unsupported(([],), "the model reads text only"),
     "grammar_lazy": Unsupported((False,), _NO_LAZY),
     "grammar_triggers": Unsupported(([],), _NO_LAZY),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from server.adapters import lora_json
 from server.context import ServerContext
 from server.generation import Ended, GeneratedToken, GenerationRequest, Progress, TextDelta, Timings
 from server.llama.completion_request import CompletionRequest
@@ -100,7 +101,9 @@ class CompletionAnswer:
 
     def _settings(self) -> dict[str, Any]:
         ignore_eos = self._body.ignores_eos(self._context.settings)
-        return request_settings(self._body, self._request, ignore_eos=ignore_eos)
+        settings = request_settings(self._body, self._request, ignore_eos=ignore_eos)
+        adapters = self._context.engine.model.adapters
+        return {**settings, "lora": lora_json(adapters, self._request.lora)}
 
     def _prompt_text(self) -> str:
         piece = self._context.tokenizer.piece

@@ -65,7 +65,6 @@ def request_settings(
         "chat_format": "Content-only",
         "timings_per_token": body.timings_per_token,
         "backend_sampling": False,
-        "lora": [],
     }
 
 
@@ -84,7 +83,6 @@ def default_settings(
         "stop": [],
         "stream": False,
         "timings_per_token": False,
-        "lora": [],
     }
 
 

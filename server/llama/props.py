@@ -9,6 +9,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from server.adapters import lora_json
 from server.context import ServerContext, context_of
 from server.errors import NotSupported
 from server.json_response import JsonResponse
@@ -72,7 +73,10 @@ def _defaults(context: ServerContext) -> dict[str, Any]:
         n_predict=settings.n_predict,
         speculation=speculation_of(settings),
     )
-    return {"params": params, "n_ctx": context.engine.model.n_ctx_slot}
+    model = context.engine.model
+    lora = context.adapter_scales.lora_set(model.adapters, None)
+    params["lora"] = lora_json(model.adapters, lora)
+    return {"params": params, "n_ctx": model.n_ctx_slot}
 
 
 def _endpoints(context: ServerContext) -> dict[str, Any]:

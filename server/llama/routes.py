@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from server.adapters import LoraScales
 from server.llama.completion_request import CompletionRequest
 from server.llama.completions import create_completion
 from server.llama.grammars import list_grammars
 from server.llama.health import health, livez, readyz
+from server.llama.lora_adapters import list_adapters, set_adapters
 from server.llama.metrics import get_metrics
 from server.llama.models import list_models, retrieve_model
 from server.llama.props import get_props, set_props
@@ -32,6 +34,12 @@ ENDPOINTS = (
         admin_methods=frozenset({"POST"}),
         bodies={"POST": SlotFile},
         query=(Query("action", "What to do with the slot.", ACTIONS, is_required=True),),
+    ),
+    Endpoint(
+        ("/lora-adapters",),
+        {"GET": list_adapters, "POST": set_adapters},
+        admin_methods=frozenset({"POST"}),
+        bodies={"POST": LoraScales},
     ),
     get(list_models, "/models", "/v1/models"),
     get(retrieve_model, "/models/{model:path}", "/v1/models/{model:path}"),

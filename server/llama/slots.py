@@ -7,7 +7,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from scheduler.protocol import UNLIMITED, SlotState
+from scheduler.protocol import UNLIMITED, ModelInfo, SlotState
+from server.adapters import lora_json
 from server.context import context_of
 from server.errors import NotSupported, Unavailable
 from server.json_response import JsonResponse
@@ -19,19 +20,19 @@ async def get_slots(request: Request) -> Response:
     context = context_of(request)
     if not context.settings.slots:
         raise NotSupported("this server was started with --no-slots")
-    n_ctx = context.engine.model.n_ctx_slot
+    model = context.engine.model
     report = await context.engine.inspect()
     must_have_idle = request.query_params.get("fail_on_no_slot") not in (None, "", "0")
     if must_have_idle and all(slot.request_id is not None for slot in report.slots):
         raise Unavailable("no slot available")
     speculates = bool(context.settings.spec_type)
-    return JsonResponse([_slot(state, n_ctx, speculates) for state in report.slots])
+    return JsonResponse([_slot(state, model, speculates) for state in report.slots])
 
 
-def _slot(state: SlotState, n_ctx: int, speculates: bool) -> dict[str, Any]:
+def _slot(state: SlotState, model: ModelInfo, speculates: bool) -> dict[str, Any]:
     slot: dict[str, Any] = {
         "id": state.slot,
-        "n_ctx": n_ctx,
+        "n_ctx": model.n_ctx_slot,
         "speculative": speculates,
         "is_processing": state.request_id is not None,
         "n_prompt_tokens": state.num_prompt_tokens,
@@ -45,6 +46,7 @@ def _slot(state: SlotState, n_ctx: int, speculates: bool) -> dict[str, Any]:
         slot["params"] = default_settings(
             state.sampling, n_predict=state.max_tokens, speculation=state.speculation
         )
+        slot["params"]["lora"] = lora_json(model.adapters, state.lora)
         slot["params"]["seed"] = state.sampling.seed
     slot["next_token"] = [_next_token(state)]
     return slot

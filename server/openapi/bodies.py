@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from pydantic import AliasChoices, BaseModel
+from pydantic import AliasChoices, BaseModel, RootModel
 from pydantic.json_schema import models_json_schema
 
 from server.sampling_fields import SamplingFields
@@ -29,6 +29,8 @@ def schemas(models: Iterable[type[BaseModel]]) -> dict[str, Any]:
     )
     found: dict[str, Any] = _tidied(top.get("$defs", {}))
     for model in ordered:
+        if issubclass(model, RootModel):
+            continue
         _add_names(found[model.__name__], model)
     return found
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from config import ServeSettings
 from scheduler.protocol import (
+    AdapterInfo,
     ModelInfo,
     SlotChanged,
     SlotRefusal,
@@ -19,6 +20,7 @@ from scheduler.protocol import (
     TokenLogprobs,
 )
 from server.access.key_ring import KeyRing, read_keys
+from server.adapters import AdapterScales
 from server.chat_template import ChatTemplate
 from server.context import ServerContext
 from server.errors import ApiError, ContextExceeded, Unavailable
@@ -162,6 +164,7 @@ class FakeEngine:
     changed: list[tuple[str, int, str]] = field(default_factory=list)
     """The actions on slots, with the paths of their files."""
     slot_refusal: SlotRefusal | None = None
+    adapters: tuple[AdapterInfo, ...] = ()
 
     @property
     def model(self) -> ModelInfo:
@@ -180,6 +183,7 @@ class FakeEngine:
             can_trim=True,
             can_shift=True,
             cell_bytes=512,
+            adapters=self.adapters,
         )
 
     async def inspect(self) -> SlotReport:
@@ -235,11 +239,14 @@ def make_server(
     settings: ServeSettings | None = None, generator: ScriptedGenerator | None = None
 ) -> FakeServer:
     """A context on the fakes, metered as in production."""
+    settings = settings or ServeSettings()
     generator = generator or ScriptedGenerator()
     engine = generator.engine = FakeEngine()
+    files = [*settings.lora, *(path for path, _ in settings.lora_scaled)]
+    engine.adapters = tuple(AdapterInfo(path=str(f), digest=f"of {f.name}") for f in files)
     metrics = ServerMetrics(MODEL_NAME)
     context = ServerContext(
-        settings=settings or ServeSettings(),
+        settings=settings,
         model_name=MODEL_NAME,
         model_path="/models/fake.gguf",
         tokenizer=ByteTokenizer(),
@@ -247,5 +254,6 @@ def make_server(
         engine=engine,
         metrics=metrics,
         chat_template=ChatTemplate(),
+        adapter_scales=AdapterScales.of(settings),
     )
     return FakeServer(context, generator, engine)

@@ -220,7 +220,7 @@ async def test_ignore_eos_bans_every_end_token(
         ({"prompt": "a", "temperature": "hot"}, "temperature", "must be a number"),
         ({"prompt": "a", "id_slot": 4}, "id_slot", "below 4"),
         ({"prompt": "a", "logit_bias": [[9999, 1]]}, "logit_bias", "token 9999"),
-        ({"prompt": "a", "lora": [{"id": 0, "scale": 1}]}, "lora", "not supported"),
+        ({"prompt": "a", "lora": [{"id": 0, "scale": 1}]}, "lora.0.id", "there is no adapter 0"),
         ({"prompt": "a", "json_schema": {"type": "nonsense"}}, "json_schema", "can't be used"),
         ({"prompt": "a", "grammar": "root ::= x", "json_schema": {}}, "grammar", "not both"),
     ],

@@ -206,6 +206,16 @@ def test_the_micro_batch_follows_a_smaller_batch() -> None:
     assert load_settings(["-b", "100"], {"LLAMA_ARG_UBATCH": "200"}).ubatch_size == 100
 
 
+def test_adapters_come_in_lists_and_one_by_one(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("a.gguf", "b:2.gguf", "c.gguf")]
+    for file in files:
+        file.touch()
+    a, b, c = map(str, files)
+    loaded = flags(f"--lora {a},{b} --lora {c} --lora-scaled {b}:0.5,{a}:-1")
+    assert loaded.lora == tuple(files)
+    assert loaded.lora_scaled == ((files[1], 0.5), (files[0], -1.0))
+
+
 # --- errors ------------------------------------------------------------------------------
 
 
@@ -258,6 +268,11 @@ def test_the_micro_batch_follows_a_smaller_batch() -> None:
         ("-c 3 -np 4", "-c must be at least the number of slots (4), got 3"),
         ("--cache-reuse 5", "--cache-reuse must be 0 or at least 16, got 5"),
         ("--samplers infill;top_k", "--samplers may have infill only after top_k"),
+        ("--lora-scaled a.gguf", "--lora-scaled must look like adapter.gguf:0.5 (a file, a "
+                                 "colon, a scale), got a.gguf"),
+        ("--lora-scaled a.gguf:x", "--lora-scaled must look like adapter.gguf:0.5 (a file, a "
+                                   "colon, a scale), got a.gguf:x"),
+        ("--lora /no/such.gguf", "--lora: /no/such.gguf is not a file"),
         ("-ctv q8_0 -fa off", "-ctv q8_0 needs flash attention, which -fa turns off"),
         ("--cache-disk /tmp/x -cram 0", "--cache-disk needs host memory, which -cram 0 turns off"),
         ("--spec-type ngram-map-k", "--spec-type must name methods out of ngram-simple, ngram-mod, "

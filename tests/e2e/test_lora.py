@@ -1,0 +1,75 @@
+"""Adapters in a real server: chosen by requests, beside one another, and across a crash."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.e2e.processes import DEADLINE, Server, serving
+from tests.model.lora_files import random_pairs, write_adapter
+
+CHOICES: list[list[dict[str, float]]] = [
+    [],
+    [{"id": 0, "scale": 1.0}],
+    [{"id": 1, "scale": 1.0}],
+    [{"id": 0, "scale": 0.5}, {"id": 1, "scale": 0.5}],
+]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("adapters")
+    first = write_adapter(folder / "first.gguf", random_pairs(1))
+    second = write_adapter(folder / "second.gguf", random_pairs(2))
+    with serving("--lora", str(first), "--lora-scaled", f"{second}:0.5") as server:
+        yield server
+
+
+def answer(server: Server, n_predict: int = 40, **fields: Any) -> str:
+    body = {
+        "prompt": "The capital of France",
+        "temperature": 0,
+        "n_predict": n_predict,
+        "ignore_eos": True,
+        **fields,
+    }
+    response = httpx.post(f"{server.url}/completion", json=body, timeout=DEADLINE)
+    assert response.status_code == 200, response.text
+    content: str = response.json()["content"]
+    return content
+
+
+def test_requests_with_different_adapters_answer_side_by_side_as_alone(server: Server) -> None:
+    alone = [answer(server, lora=choice, cache_prompt=False) for choice in CHOICES]
+    assert len(set(alone)) == len(CHOICES)
+    with ThreadPoolExecutor(len(CHOICES)) as pool:
+        together = list(pool.map(lambda choice: answer(server, lora=choice), CHOICES))
+    assert together == alone
+
+
+def test_scales_for_all_hold_until_they_are_changed(server: Server) -> None:
+    adapters = httpx.get(f"{server.url}/lora-adapters").json()
+    assert [(one["path"], one["scale"]) for one in adapters] == [
+        ("first.gguf", 1.0),
+        ("second.gguf", 0.5),
+    ]
+    by_flags = answer(server)
+    assert by_flags == answer(server, lora=[{"id": 0, "scale": 1}, {"id": 1, "scale": 0.5}])
+    httpx.post(f"{server.url}/lora-adapters", json=[{"id": 1, "scale": 1}]).raise_for_status()
+    try:
+        assert answer(server) == answer(server, lora=CHOICES[2]) != by_flags
+    finally:
+        scales = [{"id": one["id"], "scale": one["scale"]} for one in adapters]
+        httpx.post(f"{server.url}/lora-adapters", json=scales).raise_for_status()
+
+
+def test_an_answer_goes_on_with_its_adapters_when_the_engine_dies(server: Server) -> None:
+    expected = answer(server, 300, lora=CHOICES[1])
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(answer, server, 300, lora=CHOICES[1], cache_prompt=False)
+        server.kill_engine()
+        assert running.result(DEADLINE) == expected
