@@ -214,6 +214,7 @@ def _config(config: EngineConfig, draft: DraftConfig) -> EngineConfig:
     return msgspec.structs.replace(
         config,
         model_path=draft.model_path,
+        adapter_paths=(),
         n_threads=draft.n_threads or config.n_threads,
         n_threads_batch=draft.n_threads_batch or config.n_threads_batch,
         n_gpu_layers=draft.n_gpu_layers,
