@@ -546,4 +546,5 @@ def _state(slot: Slot) -> SlotState:
         max_tokens=sequence.submit.max_tokens,
         sampling=sequence.submit.sampling,
         lora=sequence.submit.lora,
+        speculation=sequence.submit.speculation,
     )

@@ -1,0 +1,81 @@
+"""How far it pays to guess."""
+
+from __future__ import annotations
+
+import pytest
+
+from scheduler.acceptance import Acceptance
+from scheduler.draft_lengths import Candidate, DraftLengths
+from scheduler.step_cost import StepCost
+
+FLAT = {1: 10.0, 2: 10.5, 4: 11.0, 8: 12.0, 16: 14.0, 64: 30.0}
+"""Bound by reading weights: more rows cost little."""
+
+STEEP = {1: 10.0, 2: 20.0, 4: 40.0, 8: 80.0, 16: 160.0, 64: 640.0}
+"""Bound by arithmetic."""
+
+
+def lengths(
+    table: dict[int, float],
+    rates: list[float],
+    *,
+    most: int = 8,
+    others: int = 0,
+    draft_seconds: float = 0.1,
+    is_free: bool = False,
+) -> list[int]:
+    candidates = [Candidate(Acceptance(rate), most, is_free) for rate in rates]
+    return DraftLengths(StepCost(table, table)).choose(
+        candidates, others, lambda count: draft_seconds
+    )
+
+
+def test_cheap_rows_and_good_guesses_go_far() -> None:
+    assert lengths(FLAT, [0.95]) == [8]
+
+
+def test_bad_guesses_go_less_far() -> None:
+    (far,), (less,) = lengths(FLAT, [0.9]), lengths(FLAT, [0.4])
+    assert 0 < less < far
+
+
+def test_rows_that_cost_in_proportion_are_never_worth_it() -> None:
+    assert lengths(STEEP, [0.99]) == [0]
+    assert lengths(STEEP, [0.99], is_free=True) == [0]
+
+
+def test_a_slow_draft_model_is_not_worth_it_either() -> None:
+    assert lengths(FLAT, [0.8], draft_seconds=9.0) == [0]
+    assert lengths(FLAT, [0.8], draft_seconds=9.0, is_free=True) != [0]
+
+
+def test_many_streams_leave_no_room_for_guesses() -> None:
+    table = {1: 10.0, 4: 10.5, 8: 11.0, 16: 21.0, 32: 42.0, 64: 84.0, 256: 336.0}
+    assert lengths(table, [0.8]) != [0]
+    assert lengths(table, [0.8] * 16) == [0] * 16
+
+
+def test_only_those_are_guessed_for_whose_guesses_are_right() -> None:
+    table = {1: 10.0, 2: 11.0, 4: 12.0, 8: 14.0, 16: 40.0, 32: 80.0}
+    found = lengths(table, [0.02, 0.95, 0.02])
+    assert found[1] > 0
+    assert found[0] == found[2] == 0
+
+
+def test_a_guess_is_never_longer_than_it_may_be() -> None:
+    assert lengths(FLAT, [0.95, 0.95], most=3) == [3, 3]
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3, 0.7, 0.97])
+@pytest.mark.parametrize("table", [FLAT, STEEP])
+def test_the_choice_is_the_best_of_all_lengths(table: dict[int, float], rate: float) -> None:
+    """For one stream, against trying them all."""
+    acceptance = Acceptance(rate)
+    cost = StepCost(table, table)
+
+    def speed(length: int) -> float:
+        seconds = cost.piece(1, 1 + length) + length * 0.1
+        return acceptance.expected_tokens(length) / seconds
+
+    (length,) = lengths(table, [rate])
+    assert speed(length) >= 0.97 * max(speed(n) for n in range(9))

@@ -1,0 +1,65 @@
+"""Which chunks are computed together."""
+
+from __future__ import annotations
+
+from scheduler.grouping import MAX_CHUNKS, Grouping
+from scheduler.micro_batches import Layout, MicroBatch
+from scheduler.sequence import Chunk
+from scheduler.step_cost import StepCost
+from tests.unit.scheduler.helpers import make_sequence
+
+LAYOUT = Layout(512)
+
+
+def chunks(*rows: int) -> list[Chunk]:
+    sequence = make_sequence(range(10, 300))
+    return [
+        Chunk(sequence, slot, 0, count, wants_logits=True, is_decode=count == 1)
+        for slot, count in enumerate(rows)
+    ]
+
+
+def sizes(table: dict[int, float], *rows: int) -> list[int]:
+    batches = Grouping(StepCost(table, table), LAYOUT).batches(chunks(*rows))
+    assert [c.slot for batch in batches for c in batch] == list(range(len(rows)))
+    return [len(batch) for batch in batches]
+
+
+def test_rows_that_are_dearer_together_are_computed_apart() -> None:
+    assert sizes({1: 2.6, 2: 8.6, 3: 11.0, 4: 12.0}, 1, 1, 1) == [1, 1, 1]
+
+
+def test_rows_that_are_cheaper_together_stay_together() -> None:
+    assert sizes({1: 5.0, 2: 6.0, 4: 8.0}, 1, 1, 1, 1) == [4]
+
+
+def test_a_cliff_is_gone_around() -> None:
+    """Four rows at once are cheap, five are not: four and one."""
+    table = {1: 5.0, 2: 8.0, 3: 9.0, 4: 10.0, 5: 25.0, 6: 28.0}
+    assert sorted(sizes(table, 1, 1, 1, 1, 1)) == [1, 4]
+
+
+def test_a_small_gain_is_not_worth_a_batch_more() -> None:
+    assert sizes({1: 5.0, 2: 10.2}, 1, 1) == [2]
+
+
+def test_nothing_is_divided_without_costs() -> None:
+    assert [len(b) for b in Grouping(None, LAYOUT).batches(chunks(1, 1, 4))] == [3]
+
+
+def test_many_chunks_stay_together() -> None:
+    assert sizes({1: 1.0, 64: 1000.0}, *[1] * (MAX_CHUNKS + 1)) == [MAX_CHUNKS + 1]
+
+
+def test_no_chunks_no_batch() -> None:
+    assert Grouping(None, LAYOUT).batches([]) == []
+
+
+def test_it_changes_its_mind_when_the_costs_do() -> None:
+    cost = StepCost({1: 2.0, 2: 8.0}, {1: 2.0, 2: 8.0})
+    grouping = Grouping(cost, LAYOUT)
+    assert len(grouping.batches(chunks(1, 1))) == 2
+    for _ in range(300):
+        cost.observe([MicroBatch(2, 2)], 2.5)
+        cost.observe([MicroBatch(1, 1)], 2.0)
+    assert len(grouping.batches(chunks(1, 1))) == 1

@@ -1,0 +1,47 @@
+"""Where llama.cpp cuts a batch."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scheduler.micro_batches import Layout, MicroBatch, cut
+
+PARTITIONED = Layout(n_ubatch=512)
+UNIFIED = Layout(n_ubatch=512, is_unified=True)
+
+
+def pieces(*sizes: tuple[int, int]) -> list[MicroBatch]:
+    return [MicroBatch(slots, rows) for slots, rows in sizes]
+
+
+@pytest.mark.parametrize(
+    ("runs", "expected"),
+    [
+        ([(0, 1)], pieces((1, 1))),
+        ([(0, 1), (1, 1), (2, 1)], pieces((3, 3))),
+        ([(0, 1), (2, 1)], pieces((1, 1), (1, 1))),
+        ([(0, 4), (1, 1), (2, 2)], pieces((3, 3), (1, 3), (1, 1))),
+        ([(0, 5), (1, 5)], pieces((2, 10))),
+        ([(3, 1200)], pieces((1, 512), (1, 512), (1, 176))),
+        ([(0, 400), (1, 400)], pieces((2, 512), (2, 288))),
+    ],
+)
+def test_slots_with_streams_of_their_own(
+    runs: list[tuple[int, int]], expected: list[MicroBatch]
+) -> None:
+    assert cut(runs, PARTITIONED) == expected
+
+
+def test_in_one_stream_rows_are_taken_as_they_come() -> None:
+    assert cut([(0, 4), (2, 1), (3, 700)], UNIFIED) == pieces((3, 512), (3, 193))
+
+
+@given(st.dictionaries(st.integers(0, 12), st.integers(1, 40), min_size=1), st.integers(1, 64))
+def test_no_row_is_lost_and_no_piece_too_large(rows: dict[int, int], n_ubatch: int) -> None:
+    runs = sorted(rows.items())
+    for layout in (Layout(n_ubatch), Layout(n_ubatch, is_unified=True)):
+        found = cut(runs, layout)
+        assert sum(piece.num_rows for piece in found) == sum(rows.values())
+        assert all(0 < piece.num_slots <= piece.num_rows <= n_ubatch for piece in found)
