@@ -163,6 +163,7 @@ class Engine:
         step = self.scheduler.schedule()
         times.lap(Phase.SCHEDULE)
         events = [*self._events, *step.started]
+        self._events = []
         try:
             step, results = self._compute(step, times)
         except DecodeError as error:
@@ -170,7 +171,6 @@ class Engine:
             events += self.scheduler.fail_running(str(error))
         else:
             events += self._update(step, results)
-        self._events = []
         self._forget(events)
         times.lap(Phase.UPDATE)
         return StepOutputs(times.begin, times.end, events, self._stats(step, times))
@@ -214,7 +214,7 @@ class Engine:
                 self._speculator.learn(chunk, result.num_accepted)
                 step.tally.drafted(len(chunk.draft), result.num_accepted)
         events = self.scheduler.update(step, results)
-        with contextlib.suppress(DecodeError):
+        with contextlib.suppress(DecodeError):  # the next step tells who ended because of it
             self._edit(self.scheduler.excess(step))
         return events
 

@@ -3,9 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
+
+MAX_PLACES = 8
+"""Places that are compared."""
+
+MAX_MATCHED = 32
+"""A longer match tells nothing more."""
 
 MAX_REMEMBERED = 1 << 20
 """Continuations that the shared memory keeps."""
+
+
+class Found(NamedTuple):
+    """What may follow, and how much of the text before it is the same in both places."""
+
+    tokens: list[int]
+    num_matched: int
+
+
+NOTHING = Found([], 0)
 
 
 class SequenceLookup:
@@ -23,24 +40,31 @@ class SequenceLookup:
         self._before: dict[int, int] = {}
         self._num_read = size
 
-    def guess(self, tokens: Sequence[int], length: int) -> list[int]:
-        """Up to `length` tokens that may follow; `tokens` only ever grows between calls."""
+    def guess(self, tokens: list[int], length: int) -> Found:
+        """Up to `length` tokens that may follow: those of the place before which most is the
+        same, of several the latest. `tokens` only ever grows between calls."""
         self._read(tokens)
-        end = len(tokens)
-        if end < self._size:
-            return []
-        key = tokens[end - self._size :]
-        found = self._last.get(hash(tuple(key)))
-        hits: list[int] = []
-        while found is not None and len(hits) < self._min_hits:
-            if tokens[found - self._size : found] == key:
-                hits.append(found)
-            found = self._before.get(found)
-        if len(hits) < self._min_hits:
-            return []
-        return list(tokens[hits[0] : hits[0] + length])
+        if len(tokens) < self._size:
+            return NOTHING
+        places = self._places(tokens)
+        if len(places) < self._min_hits:
+            return NOTHING
+        num_matched, place = max((_num_equal_before(tokens, place), place) for place in places)
+        return Found(tokens[place : place + length], num_matched)
 
-    def _read(self, tokens: Sequence[int]) -> None:
+    def _places(self, tokens: list[int]) -> list[int]:
+        """Behind the latest runs that are like the last one; at most `MAX_PLACES`."""
+        size = self._size
+        run = tokens[-size:]
+        place = self._last.get(hash(tuple(run)))
+        places: list[int] = []
+        while place is not None and len(places) < max(MAX_PLACES, self._min_hits):
+            if tokens[place - size : place] == run:
+                places.append(place)
+            place = self._before.get(place)
+        return places
+
+    def _read(self, tokens: list[int]) -> None:
         """Index the runs that have a token behind them by now."""
         for end in range(self._num_read, len(tokens)):
             key = hash(tuple(tokens[end - self._size : end]))
@@ -49,6 +73,15 @@ class SequenceLookup:
                 self._before[end] = earlier
             self._last[key] = end
         self._num_read = max(self._num_read, len(tokens))
+
+
+def _num_equal_before(tokens: list[int], place: int) -> int:
+    """How many tokens before `place` are those before the end, at most `MAX_MATCHED`."""
+    end = len(tokens)
+    count = 0
+    while count < min(place, MAX_MATCHED) and tokens[place - 1 - count] == tokens[end - 1 - count]:
+        count += 1
+    return count
 
 
 class SharedLookup:

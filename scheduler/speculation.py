@@ -17,12 +17,14 @@ from scheduler.step_cost import StepCost
 
 Draft = Callable[[Sequence[DraftWant]], list[list[int]]]
 
-FIRST_RATES = {
-    DraftMethod.LOOKUP: 0.7,
-    DraftMethod.SHARED_LOOKUP: 0.7,
-    DraftMethod.MODEL: 0.7,
-}
+FIRST_RATE = 0.7
 """How often guesses are taken to be right before there is experience."""
+
+LONG_MATCH = 12
+"""Tokens in common from which on what is looked up is trusted on its own account."""
+
+Source = tuple[DraftMethod, bool]
+"""Who guesses, and whether from a long match: they are right differently often."""
 
 HOPE = 0.95
 """A rate at which guessing has to pay for it to be tried once in a while."""
@@ -39,12 +41,12 @@ TRIAL = 3
 class _State:
     """What is known of one sequence's guesses."""
 
-    acceptance: dict[DraftMethod, Acceptance]
+    acceptance: dict[Source, Acceptance] = field(default_factory=dict)
     lookup: SequenceLookup | None = None
     num_discarded: int = 0
     num_shared: int = 0
     """Tokens that the shared memory has read."""
-    method: DraftMethod = DraftMethod.MODEL
+    source: Source = (DraftMethod.MODEL, False)
     """Whose guess is being verified."""
     num_skipped: int = 0
     pause: int = FIRST_PAUSE
@@ -60,12 +62,12 @@ class _Plan:
     method: DraftMethod
     guess: list[int] = field(default_factory=list)
     most: int = 0
+    is_long_match: bool = False
 
     @property
-    def candidate(self) -> Candidate:
-        """The same, as what decides about lengths sees it."""
-        is_free = self.method != DraftMethod.MODEL
-        return Candidate(self.state.acceptance[self.method], self.most, is_free)
+    def source(self) -> Source:
+        """Whose guesses have been right how often matters."""
+        return (self.method, self.is_long_match)
 
 
 class Speculator:
@@ -80,7 +82,7 @@ class Speculator:
         self._lengths = None if cost is None else DraftLengths(cost)
         self._shared = SharedLookup(lookup.shared_size)
         self._states: dict[int, _State] = {}
-        self._experience = {m: Acceptance(rate) for m, rate in FIRST_RATES.items()}
+        self._experience: dict[Source, Acceptance] = {}
 
     def guess(
         self, chunks: Sequence[Chunk], samplers: Mapping[int, Sampler], draft: Draft
@@ -97,15 +99,15 @@ class Speculator:
         drafted = list(chunks)
         for plan, length in zip(plans, lengths, strict=True):
             if guess := tuple(plan.guess[:length]):
-                plan.state.method = plan.method
+                plan.state.source = plan.source
                 drafted[plan.index] = replace(plan.chunk, draft=guess)
         return tuple(drafted)
 
     def learn(self, chunk: Chunk, num_accepted: int) -> None:
         """A chunk's guesses were verified."""
         state = self._states[chunk.sequence.request_id]
-        state.acceptance[state.method].observe(len(chunk.draft), num_accepted)
-        self._experience[state.method].observe(len(chunk.draft), num_accepted)
+        for acceptance in (state.acceptance[state.source], self._experience[state.source]):
+            acceptance.observe(len(chunk.draft), num_accepted)
 
     def observe_drafting(self, guesses: Sequence[Sequence[int]], seconds: float) -> None:
         """These guesses of the draft model took so many seconds."""
@@ -133,7 +135,7 @@ class Speculator:
                 continue
             if method == DraftMethod.MODEL:
                 return plan
-            plan.guess = self._look_up(plan)
+            self._look_up(plan)
             if plan.guess:
                 sampler = samplers[chunk.sequence.request_id]
                 del plan.guess[sampler.allowed(plan.guess) :]
@@ -142,20 +144,20 @@ class Speculator:
                 return plan
         return None
 
-    def _look_up(self, plan: _Plan) -> list[int]:
-        tokens, state = plan.chunk.sequence.tokens, plan.state
+    def _look_up(self, plan: _Plan) -> None:
+        sequence, state = plan.chunk.sequence, plan.state
         if plan.method == DraftMethod.SHARED_LOOKUP:
-            return self._shared.guess(tokens, plan.most, plan.chunk.sequence.scope)
-        assert state.lookup is not None
-        return state.lookup.guess(tokens, plan.most)
+            plan.guess = self._shared.guess(sequence.tokens, plan.most, sequence.scope)
+        elif state.lookup is not None:
+            plan.guess, num_matched = state.lookup.guess(sequence.tokens, plan.most)
+            plan.is_long_match = num_matched >= LONG_MATCH
 
     def _state(self, chunk: Chunk, wish: Speculation) -> _State:
         """What is known of a sequence, up to its latest token."""
         sequence = chunk.sequence
         state = self._states.get(sequence.request_id)
         if state is None:
-            rates = {method: Acceptance(self._experience[method].rate) for method in wish.methods}
-            state = self._states[sequence.request_id] = _State(rates)
+            state = self._states[sequence.request_id] = _State()
         if state.num_discarded != sequence.num_discarded_tokens or state.lookup is None:
             state.lookup = SequenceLookup(self._lookup.simple_size, self._lookup.simple_min_hits)
             state.num_discarded = sequence.num_discarded_tokens
@@ -168,7 +170,7 @@ class Speculator:
     # --- how far ---
 
     def _choose(self, plans: list[_Plan], num_others: int) -> list[int]:
-        candidates = [plan.candidate for plan in plans]
+        candidates = [self._candidate(plan) for plan in plans]
         if not plans or self._lengths is None:
             return [candidate.most for candidate in candidates]
         lengths = [*self._lengths.choose(candidates, num_others, self._draft_seconds)]
@@ -176,9 +178,18 @@ class Speculator:
         for index, plan in enumerate(plans):
             if lengths[index] > 0:
                 plan.state.num_skipped, plan.state.pause = 0, FIRST_PAUSE
-            elif self._is_due(plan.state) and self._could_pay(plan.candidate, num_decoding):
+            elif self._is_due(plan.state) and self._could_pay(candidates[index], num_decoding):
                 lengths[index] = min(TRIAL, plan.most)
         return lengths
+
+    def _candidate(self, plan: _Plan) -> Candidate:
+        """The plan, as what decides about lengths sees it. A sequence begins with what others of
+        late had."""
+        rates, source = plan.state.acceptance, plan.source
+        if source not in rates:
+            experience = self._experience.setdefault(source, Acceptance(FIRST_RATE))
+            rates[source] = Acceptance(experience.rate)
+        return Candidate(rates[source], plan.most, plan.method != DraftMethod.MODEL)
 
     def _is_due(self, state: _State) -> bool:
         """Whether it is time to try again what did not pay."""

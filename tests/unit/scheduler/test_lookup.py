@@ -2,41 +2,52 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.lookup import SequenceLookup, SharedLookup
+from scheduler.lookup import MAX_PLACES, NOTHING, SequenceLookup, SharedLookup
 
 
 class TestSequenceLookup:
     def test_what_followed_before_may_follow_again(self) -> None:
         tokens = [1, 2, 3, 4, 5, 6, 9, 1, 2, 3]
-        assert SequenceLookup(3).guess(tokens, 2) == [4, 5]
+        assert SequenceLookup(3).guess(tokens, 2) == ([4, 5], 3)
 
     def test_the_latest_place_counts(self) -> None:
-        assert SequenceLookup(2).guess([1, 2, 7, 1, 2, 8, 1, 2], 1) == [8]
+        assert SequenceLookup(2).guess([1, 2, 7, 1, 2, 8, 1, 2], 1) == ([8], 2)
+
+    def test_the_place_with_more_in_common_counts_more(self) -> None:
+        tokens = [5, 1, 2, 7, 9, 1, 2, 8, 5, 1, 2]
+        assert SequenceLookup(2).guess(tokens, 1) == ([7], 3)
 
     def test_new_text_has_no_guess(self) -> None:
-        assert SequenceLookup(3).guess([1, 2, 3, 4, 5], 4) == []
-        assert SequenceLookup(3).guess([1], 4) == []
+        assert SequenceLookup(3).guess([1, 2, 3, 4, 5], 4) == NOTHING
+        assert SequenceLookup(3).guess([1], 4) == NOTHING
 
     def test_several_hits_can_be_asked_for(self) -> None:
         lookup = SequenceLookup(2, min_hits=2)
-        assert lookup.guess([1, 2, 7, 1, 2], 1) == []
-        assert lookup.guess([1, 2, 7, 1, 2, 8, 1, 2], 1) == [8]
+        assert lookup.guess([1, 2, 7, 1, 2], 1) == NOTHING
+        assert lookup.guess([1, 2, 7, 1, 2, 8, 1, 2], 1).tokens == [8]
 
-    @given(st.lists(st.integers(0, 3), max_size=60), st.integers(1, 4))
+    @given(st.lists(st.integers(0, 3), max_size=30), st.integers(1, 4))
     def test_it_finds_what_a_search_finds(self, text: list[int], size: int) -> None:
         lookup = SequenceLookup(size)
         for end in range(1, len(text) + 1):
             tokens = text[:end]
-            places = [
-                start + size
-                for start in range(end - size)
-                if tokens[start : start + size] == tokens[end - size :]
-            ]
-            expected = tokens[places[-1] : places[-1] + 3] if places else []
-            assert lookup.guess(tokens, 3) == expected
+            found = lookup.guess(tokens, 3)
+            places = [p for p in range(size, end) if tokens[p - size : p] == tokens[-size:]]
+            assert bool(found.tokens) == bool(places)
+            if places:
+                longest = max(places[-MAX_PLACES:], key=lambda p: (equal_before(tokens, p), p))
+                expected = tokens[longest : longest + 3]
+                assert found == (expected, equal_before(tokens, longest))
+
+
+def equal_before(tokens: list[int], place: int) -> int:
+    pairs = zip(reversed(tokens[:place]), reversed(tokens), strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 class TestSharedLookup:
