@@ -73,7 +73,8 @@ _TENSORS = "placing single tensors is not supported; use --n-gpu-layers"
 _ROUTER = "serving several models is not supported yet"
 _TOOLS = "the server never runs tools; it returns tool calls to the client"
 _UI = "there is no web interface"
-_THINK = "separating a model's reasoning from its answer is not supported yet"
+_PRESERVE = "give the chat template's own variable by --chat-template-kwargs"
+_PARSE = "tool calls are always read; use --reasoning-format none to leave thinking in the content"
 _FIT = "settings are never changed to fit the device's memory; set them to what fits"
 _SHORTCUT = "built-in model shortcuts are not supported; use --hf-repo"
 _LOGS = "log lines have one fixed layout"
@@ -195,13 +196,8 @@ REFUSED: tuple[Refused, ...] = (
     _value("--mcp-servers-json", _TOOLS, "MCP_SERVERS_JSON"),
     _switch("-ag --agent", _TOOLS, "AGENT", "-no-ag --no-agent"),
     # Chat
-    _value("--reasoning-format", _THINK, "THINK", inert=("none",)),
-    _value("-rea --reasoning", _THINK, "REASONING", inert=("auto",)),
-    _value("--reasoning-effort", _THINK, "REASONING_EFFORT", inert=("default",)),
-    _value("--reasoning-budget", _THINK, "THINK_BUDGET", inert=(-1,)),
-    _value("--reasoning-budget-message", _THINK, "THINK_BUDGET_MESSAGE"),
-    _switch("--reasoning-preserve", _THINK, "REASONING_PRESERVE", "--no-reasoning-preserve"),
-    _switch("--skip-chat-parsing", _THINK, "SKIP_CHAT_PARSING", "--no-skip-chat-parsing"),
+    _switch("--reasoning-preserve", _PRESERVE, "REASONING_PRESERVE", "--no-reasoning-preserve"),
+    _switch("--skip-chat-parsing", _PARSE, "SKIP_CHAT_PARSING", "--no-skip-chat-parsing"),
     _switch("--prefill-assistant", "how a trailing assistant message is read is not configurable",
             "PREFILL_ASSISTANT", "--no-prefill-assistant", "on"),
     # Logging

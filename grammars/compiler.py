@@ -13,7 +13,13 @@ import json
 from llguidance import LLMatcher
 
 from grammars import gbnf, library, limits
-from grammars.constraint import Constraint, GbnfGrammar, LazyConstraint, LLGuidanceGrammar
+from grammars.constraint import (
+    Constraint,
+    GbnfGrammar,
+    LazyConstraint,
+    LLGuidanceGrammar,
+    ThinkingConstraint,
+)
 from grammars.errors import GrammarError
 from grammars.gbnf_lark import GrammarTokens, check, to_lark, uses_vocabulary
 from grammars.gbnf_llama import refuse_for_llama
@@ -143,7 +149,7 @@ def lazy(
 
     `keep_trigger` says whether the constraint describes the trigger too.
     """
-    if isinstance(constraint, LazyConstraint):
+    if isinstance(constraint, (LazyConstraint, ThinkingConstraint)):
         raise GrammarError("a lazy constraint can't wait for a second trigger")
     if not (words or tokens):
         raise GrammarError("a lazy constraint needs a trigger")

@@ -34,4 +34,26 @@ class LazyConstraint(msgspec.Struct, frozen=True, tag="lazy"):
     """Whether the grammar describes the trigger too, as in llama.cpp, or what follows it."""
 
 
-Constraint = LLGuidanceGrammar | GbnfGrammar | LazyConstraint
+class ThinkingConstraint(msgspec.Struct, frozen=True, tag="thinking"):
+    """Free thinking of a bounded length first, if the model thinks; `constraint` after it.
+
+        opening | thinking, at most `max_tokens` | closing | gaps | what `constraint` describes
+                                        `end` is forced there ┘
+
+    An answer that doesn't begin with the opening is `constraint`'s from its first token on.
+    """
+
+    opening: tuple[int, ...]
+    """What begins the thinking; empty where the prompt has begun it already."""
+    closing: str
+    """What ends it."""
+    end: tuple[int, ...]
+    """The tokens that end thinking which has become too long; the closing is the last of them."""
+    max_tokens: int = -1
+    """Between the opening and the end; -1 is any number."""
+    gaps: tuple[int, ...] = ()
+    """White space that may stand between the closing and what `constraint` describes."""
+    constraint: LLGuidanceGrammar | GbnfGrammar | LazyConstraint | None = None
+
+
+Constraint = LLGuidanceGrammar | GbnfGrammar | LazyConstraint | ThinkingConstraint

@@ -202,8 +202,18 @@ class LlamaSampler:
         if self._chain is None:
             return self._pick_largest(self._rows.row(row))
         if self._matcher is None:
-            return int(_sample(self._chain, self._rows.context, self._rows.batch_index(row)))
-        return self._pick_by_candidates(row)
+            return self._pick_by_chain(row)
+        refused = self._matcher.refused
+        if refused is None:
+            return self._pick_by_candidates(row)
+        if refused:
+            self._rows.row(row)[list(refused)] = -np.inf
+        token = self._pick_by_chain(row)
+        self._matcher.accept(token)
+        return token
+
+    def _pick_by_chain(self, row: int) -> int:
+        return int(_sample(self._chain, self._rows.context, self._rows.batch_index(row)))
 
     def _pick_largest(self, logits: Logits) -> int:
         """The largest logit is likely allowed, and a check of one token costs less than a mask."""

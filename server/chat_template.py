@@ -102,7 +102,7 @@ class ChatTemplate:
         specials = specials or SpecialTokens()
         self._default = JinjaTemplate(source, specials)
         self._tool_use = JinjaTemplate(tool_source, specials) if tool_source else None
-        self._variables = dict(variables or {})
+        self.variables = dict(variables or {})
 
     @property
     def source(self) -> str:
@@ -150,7 +150,7 @@ class ChatTemplate:
 
     def _thinking(self, template: JinjaTemplate, variables: Mapping[str, Any]) -> dict[str, Any]:
         """All variables; reasoning is on unless turned off, by whatever name the template has."""
-        merged = deepcopy(self._variables) | dict(variables)
+        merged = deepcopy(self.variables) | dict(variables)
         names = template.capabilities.thinking_variables
         chosen = next((merged[name] for name in _THINKING_NAMES if name in merged), None)
         if chosen is None:
@@ -198,10 +198,7 @@ def _read(override: str) -> str:
 def _syntax(template: JinjaTemplate) -> CallSyntax:
     """How calls are written where the template doesn't do it."""
     syntax = template.tool_format.syntax
-    if syntax is None or syntax.parameters is not None:
-        syntax = GENERIC.syntax
-    assert syntax is not None
-    return syntax
+    return syntax if syntax.parameters is None else GENERIC.syntax
 
 
 def _functions_text(tools: Sequence[Mapping[str, Any]]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from server.tool_calls.events import AnswerEvent, AnswerParser, Reasoning
 from server.tool_calls.scanner import MarkerScanner, SpaceHolder
@@ -47,6 +48,13 @@ def detect_markers(source: str) -> ReasoningMarkers | None:
         if (markers.sign or markers.closing) in source:
             return markers
     return None
+
+
+def effort_variables(effort: str | None) -> dict[str, Any]:
+    """What a chat template is told of an effort; "none" is no thinking at all."""
+    if effort is None:
+        return {}
+    return {"enable_thinking": False} if effort == "none" else {"reasoning_effort": effort}
 
 
 class _State(enum.Enum):

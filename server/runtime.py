@@ -36,6 +36,7 @@ from server.logs import configure_logging, level_of
 from server.metered import MeteredGenerator
 from server.metrics import ServerMetrics
 from server.model_files import resolve_draft, resolve_model
+from server.reasoning import effort_variables
 from server.startup import StartupError
 from server.supervisor import EngineProcess
 from server.tokenizer import LlamaTokenizer, VocabularyError
@@ -203,7 +204,14 @@ def _load_template(settings: ServeSettings, tokenizer: LlamaTokenizer) -> ChatTe
         return load(
             tokenizer,
             override=contents.chat_template(settings),
-            variables=settings.chat_template_kwargs,
+            variables=_template_variables(settings),
         )
     except ChatTemplateError as error:
         raise StartupError(str(error)) from error
+
+
+def _template_variables(settings: ServeSettings) -> dict[str, object]:
+    """Those of all chats; what is given by its name counts."""
+    effort = None if settings.reasoning_effort == "default" else settings.reasoning_effort
+    switch = {} if settings.reasoning == "auto" else {"enable_thinking": settings.reasoning == "on"}
+    return {**effort_variables(effort), **switch, **settings.chat_template_kwargs}

@@ -38,9 +38,11 @@ from server.adapters import LoraScale
 from server.context import ServerContext
 from server.errors import InvalidRequest
 from server.generation import MAX_PRIORITY, GenerationRequest
+from server.grammar_triggers import MAX_TRIGGERS, GrammarTrigger, lazily
 from server.sampling_defaults import sampling_defaults
 from server.speculation import speculation_of
 from server.tokenizer import Tokenizer
+from server.tool_calls.control_tokens import control_tokens
 from server.unsupported_fields import refuse_unsupported
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -301,6 +303,11 @@ class SamplingFields(BaseModel):
 
     grammar: StrictStr | None = None
     json_schema: Any = None
+    grammar_lazy: Flag = False
+    """The grammar or schema applies from a trigger on; before it the answer is free."""
+    grammar_triggers: Annotated[list[GrammarTrigger], Field(max_length=MAX_TRIGGERS)] = []
+    preserved_tokens: Annotated[list[StrictStr], Field(max_length=MAX_TRIGGERS)] = []
+    """Control tokens, by their spelling, that are part of the answer's text."""
 
     @model_validator(mode="before")
     @classmethod
@@ -342,11 +349,14 @@ class SamplingFields(BaseModel):
         """
         if self.grammar and self.json_schema is not None:
             raise InvalidRequest("give 'grammar' or 'json_schema', not both", param="grammar")
+        constraint = None
         if self.json_schema is not None:
-            return schema_constraint(self.json_schema, param="json_schema")
-        if self.grammar:
-            return grammar_constraint(self.grammar, context.tokenizer, param="grammar")
-        return context.default_constraint
+            constraint = schema_constraint(self.json_schema, param="json_schema")
+        elif self.grammar:
+            constraint = grammar_constraint(self.grammar, context.tokenizer, param="grammar")
+        if self.grammar_lazy:
+            return lazily(constraint, self.grammar_triggers, context.tokenizer)
+        return constraint or context.default_constraint
 
     def to_request(
         self,
@@ -380,6 +390,7 @@ class SamplingFields(BaseModel):
                 n_min=self.spec_n_min,
                 p_min=self.spec_p_min,
             ),
+            visible_tokens=control_tokens(self.preserved_tokens, context.tokenizer),
         )
 
     def ignores_eos(self, settings: ServeSettings) -> bool:

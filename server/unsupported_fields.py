@@ -17,14 +17,9 @@ class Unsupported:
     reason: str
 
 
-_NO_LAZY = "a grammar applies from the first token on"
-
 UNSUPPORTED_FIELDS: Mapping[str, Unsupported] = {
     "n_indent": Unsupported((0,), "there is no limit by indentation"),
     "multimodal_data": Unsupported(([],), "the model reads text only"),
-    "grammar_lazy": Unsupported((False,), _NO_LAZY),
-    "grammar_triggers": Unsupported(([],), _NO_LAZY),
-    "preserved_tokens": Unsupported(([],), "control tokens are never part of the text"),
     "backend_sampling": Unsupported((False,), "tokens are sampled on the CPU"),
     "verbose": Unsupported((False,), "answers carry no debugging details"),
 }

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import functools
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
 
-from grammars.constraint import Constraint, GbnfGrammar, LazyConstraint, LLGuidanceGrammar
+from grammars.constraint import (
+    Constraint,
+    GbnfGrammar,
+    LazyConstraint,
+    LLGuidanceGrammar,
+    ThinkingConstraint,
+)
 from scheduler.constraint.gbnf_matcher import GbnfMatcher
 from scheduler.constraint.lazy_matcher import LazyMatcher
 from scheduler.constraint.llguidance_matcher import LLGuidanceMatcher
 from scheduler.constraint.matcher import Matcher
+from scheduler.constraint.thinking_matcher import ThinkingMatcher
 from scheduler.constraint.vocabulary import (
     DeferredVocabulary,
     TokenVocabulary,
@@ -32,9 +38,11 @@ def create_matcher(constraint: Constraint, vocabulary: TokenVocabulary) -> Match
         case GbnfGrammar(text):
             return GbnfMatcher(text, vocabulary)
         case LazyConstraint(inner):
-            start = functools.partial(create_matcher, inner, vocabulary)
-            start()  # a grammar that can't be built should fail now, not at its trigger
-            return LazyMatcher(constraint, vocabulary, start)
+            # Built now: at its trigger it could fail, and everybody would wait for it.
+            return LazyMatcher(constraint, vocabulary, create_matcher(inner, vocabulary).clone)
+        case ThinkingConstraint(constraint=after):
+            start = None if after is None else create_matcher(after, vocabulary).clone
+            return ThinkingMatcher(constraint, vocabulary, start)
 
 
 class ConstraintCompiler:

@@ -74,6 +74,11 @@ class GbnfMatcher:
         """Set all other tokens' logits to -inf."""
         logits[~self.mask()] = -np.inf
 
+    @property
+    def refused(self) -> None:
+        """Only the mask tells."""
+        return None
+
     def prepare(self) -> None:
         """Do nothing: computing a mask before it is needed would cost more than it may save."""
 

@@ -52,6 +52,11 @@ class LazyMatcher:
         if self._inner is not None:
             self._inner.apply_mask(logits)
 
+    @property
+    def refused(self) -> tuple[int, ...] | None:
+        """No token until the trigger."""
+        return () if self._inner is None else self._inner.refused
+
     def prepare(self) -> None:
         """Compute the mask of the current state now."""
         if self._inner is not None:

@@ -56,6 +56,11 @@ class LLGuidanceMatcher:
         self.prepare()
         self._vocabulary.apply_bitmask(self._mask, logits)
 
+    @property
+    def refused(self) -> None:
+        """Only the mask tells."""
+        return None
+
     def prepare(self) -> None:
         """Compute the mask, unless it is there already."""
         if not self._is_mask_current:

@@ -37,6 +37,11 @@ class Matcher(Protocol):
         """Set the logits, shape (n_vocab,), of all tokens that may not come next to -inf."""
         ...
 
+    @property
+    def refused(self) -> tuple[int, ...] | None:
+        """The only tokens that may not come next, where that is known without a mask; else None."""
+        ...
+
     def prepare(self) -> None:
         """Compute the mask of the current state now, so that using it later is cheap.
 

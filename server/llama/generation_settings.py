@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from config.speculation import NONE
-from grammars.constraint import Constraint, GbnfGrammar, LazyConstraint
+from grammars.constraint import Constraint, GbnfGrammar, LazyConstraint, ThinkingConstraint
 from scheduler.protocol import UNLIMITED, ContextShift, SamplingParams, Speculation
 from server.generation import GenerationRequest
 from server.sampling_fields import SamplingFields
@@ -60,8 +60,8 @@ def request_settings(
         "stream": body.stream,
         "grammar": body.grammar or _grammar_text(request.constraint),
         "grammar_lazy": isinstance(request.constraint, LazyConstraint),
-        "grammar_triggers": [],
-        "preserved_tokens": [],
+        "grammar_triggers": [trigger.model_dump() for trigger in body.grammar_triggers],
+        "preserved_tokens": body.preserved_tokens,
         "chat_format": "Content-only",
         "timings_per_token": body.timings_per_token,
         "backend_sampling": False,
@@ -87,7 +87,8 @@ def default_settings(
 
 
 def _grammar_text(constraint: Constraint | None) -> str:
+    while isinstance(constraint, (LazyConstraint, ThinkingConstraint)):
+        constraint = constraint.constraint
     if constraint is None:
         return ""
-    grammar = constraint.constraint if isinstance(constraint, LazyConstraint) else constraint
-    return grammar.text if isinstance(grammar, GbnfGrammar) else grammar.definition
+    return constraint.text if isinstance(constraint, GbnfGrammar) else constraint.definition

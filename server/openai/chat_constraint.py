@@ -5,24 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 from grammars import compiler
-from grammars.constraint import Constraint
+from grammars.constraint import Constraint, LazyConstraint
 from grammars.errors import GrammarError
 from grammars.json_schema import check_schema
 from server.context import ServerContext
 from server.errors import InvalidRequest
 from server.openai.chat_prompt import ChatPrompt
 from server.openai.chat_request import ChatRequest
+from server.openai.chat_thinking import after_thinking
 from server.openai.response_format import ANY_OBJECT
 from server.sampling_fields import schema_constraint
-from server.tool_calls.control_tokens import control_token
-from server.tool_calls.grammar import (
-    AnswerGrammar,
-    CallRules,
-    ThinkingRules,
-    ToolSignature,
-    first_mark,
-)
-from server.tool_calls.harmony import ANALYSIS, FINAL, NEXT_MESSAGE
+from server.tool_calls.grammar import AnswerGrammar, CallRules, ToolSignature, first_mark
+from server.tool_calls.harmony import FINAL, NEXT_MESSAGE
 
 
 def chat_constraint(
@@ -31,33 +25,32 @@ def chat_constraint(
     """Compiled; thinking is left free. Raises `InvalidRequest` naming the field at fault."""
     schema = body.asked_schema()
     if prompt.has_tools:
-        return _tool_constraint(body, prompt, context, schema, is_single_call)
-    if schema is None:
-        outputs = body.structured_outputs
-        constraint = (
-            outputs.to_constraint(context.tokenizer) if outputs else body.to_constraint(context)
-        )
-        return constraint and _after_thinking(constraint, prompt, context)
-    value, param = schema
-    thinking = _thinking(body, prompt)
-    if thinking is None:
-        if value == ANY_OBJECT:
-            return compiler.from_json_object()
-        return schema_constraint(value, param=param)
-    return _compiled(context, thinking=thinking, calls=None, schema=_checked(value, param))
+        constraint = _tool_constraint(body, prompt, context, schema, is_single_call)
+    elif schema is not None:
+        constraint = _schema_constraint(prompt, context, *schema)
+    elif body.structured_outputs is not None:
+        constraint = _in_answer(prompt, body.structured_outputs.to_constraint(context.tokenizer))
+    else:
+        constraint = _in_answer(prompt, body.to_constraint(context))
+    return after_thinking(constraint, body, prompt, context)
 
 
-def _after_thinking(
-    constraint: Constraint, prompt: ChatPrompt, context: ServerContext
-) -> Constraint:
-    """The constraint from the end of the thinking on, if the prompt ends inside of it."""
-    markers = prompt.template.reasoning_markers
-    if markers is None or not prompt.is_thinking_open:
+def _in_answer(prompt: ChatPrompt, constraint: Constraint | None) -> Constraint | None:
+    """The same where answers have channels: from where the user's begins."""
+    has_channels = prompt.template.tool_format.has_channels
+    if constraint is None or isinstance(constraint, LazyConstraint) or not has_channels:
         return constraint
-    token = control_token(markers.closing, context.tokenizer)
-    if token is not None:
-        return compiler.lazy(constraint, tokens=(token,), keep_trigger=False)
-    return compiler.lazy(constraint, words=(markers.closing,), keep_trigger=False)
+    return compiler.lazy(constraint, words=(FINAL,), keep_trigger=False)
+
+
+def _schema_constraint(
+    prompt: ChatPrompt, context: ServerContext, schema: object, param: str
+) -> Constraint:
+    if prompt.template.tool_format.has_channels:
+        return _compiled(prompt, context, calls=None, schema=_checked(schema, param))
+    if schema == ANY_OBJECT:
+        return compiler.from_json_object()
+    return schema_constraint(schema, param=param)
 
 
 def _tool_constraint(
@@ -67,21 +60,21 @@ def _tool_constraint(
     schema: tuple[object, str] | None,
     is_single_call: bool,
 ) -> Constraint | None:
-    if body.grammar or (body.structured_outputs and schema is None):
-        param = "grammar" if body.grammar else "structured_outputs"
+    is_lazy = body.grammar_lazy and "grammar_lazy"
+    if is_lazy or body.grammar or (body.structured_outputs and schema is None):
+        param = is_lazy or ("grammar" if body.grammar else "structured_outputs")
         raise InvalidRequest(f"'{param}' can't be combined with 'tools'", param=param)
     calls = _call_rules(body, prompt, is_single_call)
     text = _checked(*schema) if schema and not body.must_call else None
     if calls is None and text is None:
         return None
-    thinking = _thinking(body, prompt)
-    if text is None and calls is not None and not body.must_call and not prompt.is_thinking_open:
-        return _calls_in_text(calls, context)
-    return _compiled(context, thinking=thinking, calls=calls, schema=text)
+    if text is None and calls is not None and not body.must_call:
+        return _calls_in_text(calls, prompt, context)
+    return _compiled(prompt, context, calls=calls, schema=text)
 
 
-def _calls_in_text(calls: CallRules, context: ServerContext) -> Constraint:
-    """Calls that may come anywhere in text, or not at all; thinking is text here as well.
+def _calls_in_text(calls: CallRules, prompt: ChatPrompt, context: ServerContext) -> Constraint:
+    """Calls that may come anywhere in text, or not at all.
 
     Where the calls' first mark is one token, the text before it needs no matching. A mark of
     several tokens could share its last one with what follows, so there the text is matched too.
@@ -89,9 +82,9 @@ def _calls_in_text(calls: CallRules, context: ServerContext) -> Constraint:
     mark = first_mark(calls.syntax)
     tokens = context.tokenizer.tokenize(mark, add_special=False, parse_special=True)
     if len(tokens) != 1:
-        return _compiled(context, thinking=None, calls=calls, schema=None)
+        return _compiled(prompt, context, calls=calls, schema=None)
     required = replace(calls, is_required=True)
-    constraint = _compiled(context, thinking=None, calls=required, schema=None)
+    constraint = _compiled(prompt, context, calls=required, schema=None)
     return compiler.lazy(constraint, tokens=tuple(tokens))
 
 
@@ -99,11 +92,6 @@ def _call_rules(body: ChatRequest, prompt: ChatPrompt, is_single: bool) -> CallR
     """How calls are constrained; None where they can't be told from text in time."""
     format_ = prompt.template.tool_format
     syntax = format_.syntax
-    if syntax is None:
-        if body.must_call:
-            message = "'tool_choice' can't be enforced in this model's format of tool calls"
-            raise InvalidRequest(message, param="tool_choice")
-        return None
     is_told_late = syntax.is_bare or format_.has_channels
     if is_told_late and not body.must_call and body.asked_schema() is None:
         return None
@@ -120,28 +108,16 @@ def _call_rules(body: ChatRequest, prompt: ChatPrompt, is_single: bool) -> CallR
     return CallRules(syntax=syntax, tools=tools, is_required=body.must_call, is_single=is_single)
 
 
-def _thinking(body: ChatRequest, prompt: ChatPrompt) -> ThinkingRules | None:
-    """The thinking that may come before what is constrained."""
-    template = prompt.template
-    if template.tool_format.has_channels:
-        return ThinkingRules(markers=ANALYSIS, is_open=False, after=NEXT_MESSAGE, before_text=FINAL)
-    if template.reasoning_markers is None or not prompt.may_think:
-        return None
-    if body.reasoning_format == "none" and not prompt.is_thinking_open:
-        # The thinking would end up in the content, which has to follow the schema.
-        return None
-    return ThinkingRules(markers=template.reasoning_markers, is_open=prompt.is_thinking_open)
-
-
 def _compiled(
-    context: ServerContext,
-    *,
-    thinking: ThinkingRules | None,
-    calls: CallRules | None,
-    schema: str | None,
+    prompt: ChatPrompt, context: ServerContext, *, calls: CallRules | None, schema: str | None
 ) -> Constraint:
-    grammar = AnswerGrammar(context.tokenizer)
-    text = grammar.write(thinking=thinking, calls=calls, schema=schema)
+    has_channels = prompt.template.tool_format.has_channels
+    text = AnswerGrammar(context.tokenizer).write(
+        calls=calls,
+        schema=schema,
+        lead=NEXT_MESSAGE if has_channels else "",
+        before_schema=FINAL if has_channels else "",
+    )
     try:
         return compiler.from_lark(text)
     except GrammarError as error:

@@ -39,7 +39,8 @@ def plan_chat(body: ChatRequest, context: ServerContext) -> ChatPlan:
     sampling = body.to_sampling_params(context, top_logprobs=body.num_logprobs)
     constraint = chat_constraint(body, prompt, context, is_single_call=is_single)
     first = body.to_request(context, prompt.tokens(context.tokenizer), sampling, constraint)
-    visible = control_tokens(_visible_marks(body, prompt), context.tokenizer)
+    marks = control_tokens(_visible_marks(body, prompt), context.tokenizer)
+    visible = first.visible_tokens | marks
     choices = (nth_choice(first, index) for index in range(body.n))
     return ChatPlan(
         sequences=[replace(choice, visible_tokens=visible) for choice in choices],
@@ -66,7 +67,7 @@ def _visible_marks(body: ChatRequest, prompt: ChatPrompt) -> set[str]:
     marks: set[str] = set()
     if prompt.has_tools or template.tool_format.has_channels:
         marks |= template.tool_format.visible_marks()
-    if body.reasoning_format != "none" and template.reasoning_markers is not None:
+    if not prompt.keeps_thinking and template.reasoning_markers is not None:
         marks |= {template.reasoning_markers.opening, template.reasoning_markers.closing}
     return marks
 
@@ -80,6 +81,6 @@ def _make_parser(body: ChatRequest, prompt: ChatPrompt) -> AnswerParser:
             tool.function.name: tool.function.parameters or {} for _, tool in body.callable_tools()
         }
         parser = template.tool_format.make_parser(schemas)
-    if template.reasoning_markers is None or body.reasoning_format == "none":
+    if template.reasoning_markers is None or prompt.keeps_thinking:
         return parser
     return ReasoningSplitter(template.reasoning_markers, parser, is_open=prompt.is_thinking_open)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from server.chat_template import JinjaTemplate
 from server.context import ServerContext
@@ -24,6 +26,10 @@ class ChatPrompt:
     """The prompt ends inside the model's thinking."""
     may_think: bool
     """The answer may begin with thinking, or go on with it."""
+    effort: str | None
+    """How hard to think."""
+    keeps_thinking: bool
+    """Thinking stays in the content."""
 
     def tokens(self, tokenizer: Tokenizer) -> list[int]:
         """The template may have written the first token itself; two of it would hurt."""
@@ -47,10 +53,19 @@ def render_chat(body: ChatRequest, context: ServerContext) -> ChatPrompt:
         variables=body.template_variables,
     )
     template = context.chat_template.for_tools(bool(tools))
+    variables = {**context.chat_template.variables, **body.template_variables}
     markers = template.reasoning_markers
     is_open = markers is not None and _is_open(markers, text, body)
-    may_think = is_open or (markers is not None and _may_begin(markers, text, body))
-    return ChatPrompt(text, template, bool(tools), is_open, may_think)
+    may_begin = markers is not None and not body.continues and _may_begin(markers, text, variables)
+    return ChatPrompt(
+        text=text,
+        template=template,
+        has_tools=bool(tools),
+        is_thinking_open=is_open,
+        may_think=is_open or may_begin,
+        effort=variables.get("reasoning_effort"),
+        keeps_thinking=(body.reasoning_format or context.settings.reasoning_format) == "none",
+    )
 
 
 def _is_open(markers: ReasoningMarkers, text: str, body: ChatRequest) -> bool:
@@ -60,8 +75,7 @@ def _is_open(markers: ReasoningMarkers, text: str, body: ChatRequest) -> bool:
     return body.add_generation_prompt and markers.opened_by(text)
 
 
-def _may_begin(markers: ReasoningMarkers, text: str, body: ChatRequest) -> bool:
+def _may_begin(markers: ReasoningMarkers, text: str, variables: Mapping[str, Any]) -> bool:
     """Whether the model may open its thinking itself."""
-    variables = body.template_variables
     is_off = variables.get("enable_thinking", variables.get("thinking")) is False
-    return not (is_off or body.continues or text.rstrip().endswith(markers.closing))
+    return not (is_off or text.rstrip().endswith(markers.closing))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StrictBool, StrictInt, StrictStr, model_validator
+from pydantic import AliasChoices, Field, StrictBool, StrictInt, StrictStr, model_validator
 
+from scheduler.protocol import UNLIMITED
 from server.errors import InvalidRequest
 from server.openai.messages import AssistantMessage, Message
 from server.openai.response_format import (
@@ -17,7 +18,8 @@ from server.openai.response_format import (
 )
 from server.openai.tools import MAX_TOOLS, NamedChoice, Tool, ToolChoice
 from server.openai.unsupported import CHAT_FIELDS, refuse
-from server.sampling_fields import MAX_LOGPROBS, Flag, SamplingFields, Whole
+from server.reasoning import effort_variables
+from server.sampling_fields import INT32_MAX, MAX_LOGPROBS, Flag, SamplingFields, Whole
 
 
 class ChatRequest(SamplingFields):
@@ -40,8 +42,18 @@ class ChatRequest(SamplingFields):
     structured_outputs: StructuredOutputs | None = None
 
     reasoning_effort: StrictStr | None = None
-    """"none" turns thinking off; other words go to the chat template."""
-    reasoning_format: Literal["none", "auto", "deepseek"] = "auto"
+    """"none" turns thinking off; other words go to the chat template, or set a budget where that
+    doesn't know them."""
+    reasoning_format: Literal["none", "auto", "deepseek"] | None = None
+    reasoning_budget_tokens: Annotated[Whole, Field(ge=-1, le=INT32_MAX)] = Field(
+        UNLIMITED,
+        validation_alias=AliasChoices(
+            "reasoning_budget_tokens", "thinking_budget_tokens", "thinking_token_budget"
+        ),
+    )
+    """Most tokens of thinking, after which it is ended; -1 is the server's default."""
+    reasoning_budget_message: Annotated[StrictStr, Field(max_length=4096)] | None = None
+    """Text put at the end of thinking that has reached its budget."""
     chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
     documents: list[dict[str, Any]] | None = None
     add_generation_prompt: Flag = True
@@ -87,12 +99,7 @@ class ChatRequest(SamplingFields):
     @property
     def template_variables(self) -> dict[str, Any]:
         """What the chat template gets besides the messages."""
-        variables = dict(self.chat_template_kwargs)
-        if self.reasoning_effort == "none":
-            variables["enable_thinking"] = False
-        elif self.reasoning_effort is not None:
-            variables["reasoning_effort"] = self.reasoning_effort
-        return variables
+        return {**self.chat_template_kwargs, **effort_variables(self.reasoning_effort)}
 
     @property
     def must_call(self) -> bool:
@@ -122,7 +129,8 @@ class ChatRequest(SamplingFields):
         if self.structured_outputs is not None:
             asked.append(("structured_outputs", self.structured_outputs.schema_()))
         if self.json_schema is not None:
-            asked.append(("json_schema", (self.json_schema, "json_schema")))
+            now = None if self.grammar_lazy else (self.json_schema, "json_schema")
+            asked.append(("json_schema", now))
         if self.grammar:
             asked.append(("grammar", None))
         if len(asked) > 1:

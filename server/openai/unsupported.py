@@ -8,8 +8,6 @@ from typing import Any
 from server.errors import InvalidRequest
 from server.unsupported_fields import Unsupported
 
-_NO_BUDGET = "the length of the thinking can't be limited"
-
 CHAT_FIELDS: Mapping[str, Unsupported] = {
     "audio": Unsupported((), "the model writes text only"),
     "modalities": Unsupported((["text"],), "the model writes text only"),
@@ -17,10 +15,7 @@ CHAT_FIELDS: Mapping[str, Unsupported] = {
     "web_search_options": Unsupported((), "there is no web search"),
     "functions": Unsupported(([],), "use 'tools' instead"),
     "function_call": Unsupported(("none",), "use 'tool_choice' instead"),
-    "thinking_budget_tokens": Unsupported((-1,), _NO_BUDGET),
-    "reasoning_budget_tokens": Unsupported((-1,), _NO_BUDGET),
-    "reasoning_budget_message": Unsupported(("",), _NO_BUDGET),
-    "reasoning_control": Unsupported((False,), _NO_BUDGET),
+    "reasoning_control": Unsupported((False,), "thinking can't be ended from outside"),
 }
 
 COMPLETION_FIELDS: Mapping[str, Unsupported] = {

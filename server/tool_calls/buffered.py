@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -71,21 +72,41 @@ class BufferedCalls:
 
 
 def python_calls(text: str) -> list[Call]:
-    """`[name(key='value', other=3), …]`, with Python's literals. Raises ValueError."""
-    tree = ast.parse(text.strip(), mode="eval").body
+    """`[name(key='value', other=3), …]`, with Python's literals or JSON. Raises ValueError."""
+    text = text.strip()
+    tree = _parsed(text)
     nodes = tree.elts if isinstance(tree, ast.List) else [tree]
-    return [_python_call(node) for node in nodes]
+    return [_python_call(ast.get_source_segment(text, node) or "") for node in nodes]
 
 
-def _python_call(node: ast.expr) -> Call:
-    if not isinstance(node, ast.Call) or node.args:
+def _parsed(text: str) -> ast.expr:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SyntaxWarning)  # JSON has escapes that Python hasn't
+        return ast.parse(text, mode="eval").body
+
+
+def _python_call(text: str) -> Call:
+    """One call; its name need not be one of Python's."""
+    name, _, rest = text.partition("(")
+    text = "f(" + rest
+    node = _parsed(text)
+    if not isinstance(node, ast.Call) or node.args or not _NAME.fullmatch(name.strip()):
         raise ValueError("not a call with named arguments")
     arguments = {}
     for keyword in node.keywords:
         if keyword.arg is None:
             raise ValueError("an argument has no name")
-        arguments[keyword.arg] = ast.literal_eval(keyword.value)
-    return ast.unparse(node.func), _dumped(arguments)
+        arguments[keyword.arg] = _python_value(keyword.value, text)
+    return name.strip(), _dumped(arguments)
+
+
+def _python_value(node: ast.expr, text: str) -> Any:
+    """The value of a literal, which may be JSON as well."""
+    source = ast.get_source_segment(text, node) or ""
+    try:
+        return json.loads(source)
+    except ValueError:
+        return ast.literal_eval(node)
 
 
 def keyed_calls(text: str) -> list[Call]:
@@ -96,9 +117,14 @@ def keyed_calls(text: str) -> list[Call]:
     return [(name, _dumped(arguments)) for call in calls for name, arguments in call.items()]
 
 
+_NAME = re.compile(r"[\w.\-]+")
 _GEMMA_CALL = re.compile(r"\s*call:([\w.\-]+)\s*(\{.*\})\s*", re.DOTALL)
-_GEMMA_QUOTE = '<|"|>'
-_GEMMA_KEY = re.compile(r'([{,]\s*)([^\s{}\[\]",:]+)(\s*:)')
+_GEMMA_PART = re.compile(
+    r"""<\|"\|>(?P<text>.*?)<\|"\|> | (?P<json>"(?:[^"\\]|\\.)*")
+      | (?P<key>[^\s{}\[\]",:]+)(?=\s*:) """,
+    re.DOTALL | re.VERBOSE,
+)
+"""Texts in the model's quotes or in JSON's, and keys without any."""
 
 
 def gemma_call(text: str) -> list[Call]:
@@ -106,11 +132,11 @@ def gemma_call(text: str) -> list[Call]:
     match = _GEMMA_CALL.fullmatch(text)
     if match is None:
         raise ValueError("not a call")
-    parts = match[2].split(_GEMMA_QUOTE)
-    for index, part in enumerate(parts):
-        inside_quotes = index % 2 == 1
-        parts[index] = _dumped(part) if inside_quotes else _GEMMA_KEY.sub(r'\1"\2"\3', part)
-    return [(match[1], _dumped(json.loads("".join(parts))))]
+    return [(match[1], _dumped(json.loads(_GEMMA_PART.sub(_gemma_part, match[2]))))]
+
+
+def _gemma_part(match: re.Match[str]) -> str:
+    return match["json"] or _dumped(match["key"] or match["text"])
 
 
 def _dumped(value: Any) -> str:

@@ -14,7 +14,7 @@ from server.tool_calls.events import AnswerParser
 from server.tool_calls.functionary import FunctionaryAnswer
 from server.tool_calls.named import NamedCalls
 from server.tool_calls.parameters import ParameterCalls, ParameterMarks
-from server.tool_calls.syntax import BREAK, KEY, NAME, NUMBER, CallSyntax, ParameterSyntax
+from server.tool_calls.syntax import BREAK, KEY, KIND, NAME, NUMBER, CallSyntax, ParameterSyntax
 from server.tool_calls.tagged import TaggedCalls
 
 _OBJECT = f'{{"name": "{NAME}", "arguments": '
@@ -35,8 +35,8 @@ class ToolFormat:
     """Texts that all stand in a template of this family."""
     make_parser: MakeParser
     """A parser for one answer."""
-    syntax: CallSyntax | None = None
-    """What a constrained answer is written in; None where it can't be constrained."""
+    syntax: CallSyntax
+    """What a constrained answer is written in."""
     marks: tuple[str, ...] = ()
     """Markers besides the syntax's own that the parser has to see."""
     has_channels: bool = False
@@ -44,7 +44,7 @@ class ToolFormat:
 
     def visible_marks(self) -> set[str]:
         """Texts which, where they are control tokens, must be part of an answer's text."""
-        return {*self.marks, *(self.syntax.marks() if self.syntax else ())}
+        return {*self.marks, *self.syntax.marks()}
 
 
 def _tagged(opening: str, closing: str) -> MakeParser:
@@ -249,6 +249,13 @@ GEMMA = ToolFormat(
     "gemma",
     ("<|tool_call>call:",),
     _buffered("<|tool_call>", "<tool_call|>", gemma_call),
+    CallSyntax(
+        opening="<|tool_call>",
+        before=f"call:{NAME}{{",
+        after="}<tool_call|>",
+        separator="<|tool_call>",
+        parameters=ParameterSyntax(before=f"{KEY}:", after="", separator=",", quote='<|"|>'),
+    ),
     marks=("<|tool_call>", "<tool_call|>", '<|"|>'),
 )
 
@@ -256,6 +263,14 @@ PYTHONIC = ToolFormat(
     "pythonic",
     ("<|tool_call_start|>",),
     _buffered("<|tool_call_start|>", "<|tool_call_end|>", python_calls),
+    CallSyntax(
+        opening="<|tool_call_start|>[",
+        before=f"{NAME}(",
+        after=")",
+        separator=", ",
+        closing="]<|tool_call_end|>",
+        parameters=ParameterSyntax(before=f"{KEY}=", after="", separator=", ", quote=None),
+    ),
     marks=("<|tool_call_start|>", "<|tool_call_end|>"),
 )
 
@@ -284,6 +299,7 @@ GIGACHAT_ROLE = ToolFormat(
     "gigachat-role",
     ("function call", "<|role_sep|>"),
     _tagged("function call<|role_sep|>", "<|message_sep|>"),
+    CallSyntax(opening="function call<|role_sep|>\n", before=_OBJECT, after="}", separator=None),
     marks=("<|role_sep|>", "<|message_sep|>"),
 )
 
@@ -317,7 +333,7 @@ MINIMAX_M1 = ToolFormat(
 
 
 def _with_parameters(
-    name: str, signs: tuple[str, ...], marks: ParameterMarks, syntax: CallSyntax | None
+    name: str, signs: tuple[str, ...], marks: ParameterMarks, syntax: CallSyntax
 ) -> ToolFormat:
     return ToolFormat(name, signs, lambda schemas: ParameterCalls(marks, schemas), syntax)
 
@@ -412,7 +428,7 @@ MINICPM = _with_parameters(
 )
 
 
-def _arg_key(name: str, suffix: str, name_end: str, *signs: str) -> ToolFormat:
+def _arg_key(name: str, suffix: str, name_end: str, syntax: CallSyntax, *signs: str) -> ToolFormat:
     """GLM's way: keys and values as elements of their own."""
     call, key, value = f"tool_call{suffix}", f"arg_key{suffix}", f"arg_value{suffix}"
     marks = ParameterMarks(
@@ -426,20 +442,44 @@ def _arg_key(name: str, suffix: str, name_end: str, *signs: str) -> ToolFormat:
         end=f"</{call}>",
         closing=f"</{call}>",
     )
-    syntax = CallSyntax(
-        opening=f"<{call}>",
+    return _with_parameters(name, signs, marks, syntax)
+
+
+GLM = _arg_key(
+    "glm",
+    "",
+    "\n",
+    CallSyntax(
+        opening="<tool_call>",
         before=NAME + BREAK,
-        after=f"</{call}>",
-        separator=f"{BREAK}<{call}>",
+        after="</tool_call>",
+        separator=f"{BREAK}<tool_call>",
         parameters=ParameterSyntax(
-            before=f"<{key}>{KEY}</{key}>{BREAK}<{value}>", after=f"</{value}>{BREAK}"
+            before=f"<arg_key>{KEY}</arg_key>{BREAK}<arg_value>", after=f"</arg_value>{BREAK}"
         ),
-    )
-    return _with_parameters(name, signs, marks, None if suffix else syntax)
+    ),
+    "<tool_call>",
+    "<arg_key>",
+)
 
-
-GLM = _arg_key("glm", "", "\n", "<tool_call>", "<arg_key>")
-HUNYUAN = _arg_key("hunyuan", ":opensource", "<tool_sep:opensource>", ":opensource", "arg_key")
+HUNYUAN = _arg_key(
+    "hunyuan",
+    ":opensource",
+    "<tool_sep:opensource>",
+    CallSyntax(
+        opening="<tool_calls:opensource>\n",
+        before=f"<tool_call:opensource>{NAME}<tool_sep:opensource>\n",
+        after="</tool_call:opensource>",
+        separator="\n",
+        closing="\n</tool_calls:opensource>",
+        parameters=ParameterSyntax(
+            before=f"<arg_key:opensource>{KEY}</arg_key:opensource>\n<arg_value:opensource>",
+            after="</arg_value:opensource>\n",
+        ),
+    ),
+    ":opensource",
+    "arg_key",
+)
 
 
 def _dsml(name: str, section: str) -> ToolFormat:
@@ -454,7 +494,18 @@ def _dsml(name: str, section: str) -> ToolFormat:
         end="</｜DSML｜invoke>",
         closing=f"</｜DSML｜{section}>",
     )
-    return _with_parameters(name, ("｜DSML｜", section), marks, None)
+    syntax = CallSyntax(
+        opening=f"<｜DSML｜{section}>\n",
+        before=f'<｜DSML｜invoke name="{NAME}">\n',
+        after="</｜DSML｜invoke>\n",
+        separator="",
+        closing=f"</｜DSML｜{section}>",
+        parameters=ParameterSyntax(
+            before=f'<｜DSML｜parameter name="{KEY}" string="{KIND}">',
+            after="</｜DSML｜parameter>\n",
+        ),
+    )
+    return _with_parameters(name, ("｜DSML｜", section), marks, syntax)
 
 
 _FAMILIES = (

@@ -1,4 +1,4 @@
-"""Lark grammars (llguidance's dialect) for answers that think, call tools or follow a schema."""
+"""Lark grammars (llguidance's dialect) for answers that call tools or follow a schema."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from server.reasoning import ReasoningMarkers
 from server.tokenizer import Tokenizer
 from server.tool_calls.control_tokens import control_token
+from server.tool_calls.parameters import PLAIN_FORMATS, is_text
 from server.tool_calls.syntax import (
     BREAK,
     KEY,
+    KIND,
     MARK,
     NAME,
     NUMBER,
@@ -23,7 +24,7 @@ from server.tool_calls.syntax import (
 
 _PLACEHOLDERS = re.compile(f"({NUMBER}|{BREAK})")
 _PATTERNS = {NUMBER: "/[0-9]+/", BREAK: r"/\n?/"}
-_ANY_TEXT = "/(?s:.*)/"
+_ANY_TEXT = "(?s:.*)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,54 +45,36 @@ class CallRules:
     is_single: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ThinkingRules:
-    """Thinking that may come first."""
-
-    markers: ReasoningMarkers
-    is_open: bool
-    """The prompt has begun it, so it must be ended."""
-    after: str = BREAK * 2
-    """What follows it."""
-    before_text: str = ""
-    """What opens an answer that is no call."""
-
-
 class AnswerGrammar:
     """Writes one grammar; markers that are control tokens are named by their ids."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._rules: list[str] = []
-        self._num_parameters = 0
+        self._num_names = 0
 
     def write(
         self,
         *,
-        thinking: ThinkingRules | None = None,
         calls: CallRules | None = None,
         schema: str | None = None,
+        lead: str = "",
+        before_schema: str = "",
     ) -> str:
-        """Thinking if any, then calls, or JSON for the `schema`, or any text."""
+        """Calls, or JSON for the `schema`, or any text.
+
+        `lead` may stand before all of it; `before_schema` must before JSON.
+        """
         choices = []
         if calls is not None:
             choices.append(self._calls(calls, after_text=schema is None))
         if schema is not None:
-            before = self._literal(thinking.before_text) if thinking else ""
-            choices.append(self._rule("schema", f"{before} %json {schema}"))
+            choices.append(self._rule("schema", f"{self._literal(before_schema)} %json {schema}"))
         elif calls is None or not calls.is_required:
-            choices.append(self._rule("text", _ANY_TEXT))
+            choices.append(self._rule("text", _regex(_ANY_TEXT)))
         body = self._rule("body", " | ".join(choices))
-        start = f"{self._thinking(thinking)} {body}" if thinking else body
+        start = f"({self._literal(lead)})? {body}" if lead else body
         return "\n".join([f"start: {start}", *self._rules])
-
-    def _thinking(self, rules: ThinkingRules) -> str:
-        end = self._until("thought", rules.markers.closing)
-        after = self._literal(rules.after)
-        if rules.is_open:
-            return f"{end} {after}"
-        thinking = f"{self._literal(rules.markers.opening)} {end} {after}"
-        return self._rule("thinking", thinking) + "?"
 
     def _calls(self, rules: CallRules, *, after_text: bool) -> str:
         syntax = rules.syntax
@@ -117,33 +100,72 @@ class AnswerGrammar:
     def _parameters(self, syntax: ParameterSyntax, schema: dict[str, Any]) -> str:
         """The properties of a schema in its order; those that aren't required may be left out."""
         required = schema.get("required", ())
-        parts = []
-        for key, property_ in schema.get("properties", {}).items():
-            rule = self._parameter(syntax, key, property_, schema)
-            parts.append(rule if key in required else rule + "?")
-        return " ".join(parts)
+        parts = [
+            (self._parameter(syntax, key, property_, schema), key in required)
+            for key, property_ in schema.get("properties", {}).items()
+        ]
+        if not syntax.separator:
+            return " ".join(rule if is_required else rule + "?" for rule, is_required in parts)
+        return self._separated(parts, self._literal(syntax.separator))
+
+    def _separated(self, parts: Sequence[tuple[str, bool]], separator: str) -> str:
+        """Rules in their order, those that aren't required perhaps, and text between any two.
+
+        Written from the last one on: `rest` is what may follow a rule, `all` what may come first.
+        """
+        rest = all_ = '""'
+        for rule, is_required in reversed(parts):
+            first = f"{rule} {rest}"
+            all_ = self._named(first if is_required else f"{first} | {all_}")
+            rest = self._named(f"{separator} {first}" + ("" if is_required else f" | {rest}"))
+        return all_
 
     def _parameter(
         self, syntax: ParameterSyntax, key: str, property_: Any, schema: dict[str, Any]
     ) -> str:
-        before = self._literal(syntax.before.replace(KEY, key))
-        self._num_parameters += 1
-        name = f"parameter_{self._num_parameters}"
-        if _is_free_text(property_):
-            mark = MARK.search(syntax.after)
-            end = mark.end() if mark else len(syntax.after)
-            value = self._until(f"{name}_text", syntax.after[:end])
-            return self._rule(name, f"{before} {value} {self._literal(syntax.after[end:])}")
-        value = _value(property_, schema)
-        return self._rule(name, f"{before} ({value}) {self._literal(syntax.after)}")
+        is_plain = is_text(property_) and syntax.quote is not None
+        kind = "true" if is_plain else "false"
+        before = self._literal(syntax.before.replace(KEY, key).replace(KIND, kind))
+        if not is_plain:
+            return self._named(f"{before} {_json(property_, schema)} {self._literal(syntax.after)}")
+        quote = syntax.quote or ""
+        after = quote + syntax.after
+        choices = _choices(property_)
+        if choices is not None:
+            value = f"({choices}) {self._literal(after)}"
+        else:
+            mark = MARK.search(after)
+            end = mark.end() if mark else len(after)
+            text = self._until(self._new_name(), after[:end], _text_pattern(property_))
+            value = f"{text} {self._literal(after[end:])}"
+        return self._named(f"{before} {self._literal(quote)} {value}")
 
-    def _until(self, name: str, marker: str) -> str:
-        """Any text up to the marker's first occurrence, the marker included."""
-        token = control_token(marker, self._tokenizer)
-        if token is not None:
-            return self._rule(name, f"{_ANY_TEXT} <[{token}]>")
-        self._rules.append(f"{name}[suffix={json.dumps(marker)}]: {_ANY_TEXT}")
+    def _until(self, name: str, marker: str, text: str = _ANY_TEXT) -> str:
+        """Text of a pattern up to the marker's first occurrence, the marker included."""
+        for mark in MARK.finditer(marker):
+            token = control_token(mark.group(), self._tokenizer)
+            if token is not None:
+                body = self._without(name, text + _escaped(marker[: mark.start()]), mark.group())
+                rest = self._literal(marker[mark.end() :])
+                return self._rule(name, f"{body} <[{token}]> {rest}")
+        first = MARK.search(marker)
+        end = first.group() if first else marker
+        is_simple = text == _ANY_TEXT and end == marker
+        body = _regex(text) if is_simple else self._without(name, text, end)
+        self._rules.append(f"{name}[suffix={json.dumps(marker)}]: {body}")
         return name
+
+    def _without(self, name: str, text: str, mark: str) -> str:
+        """Text that doesn't contain the mark, at which its reader would think that it ends."""
+        without = _regex(_ANY_TEXT + _escaped(mark) + _ANY_TEXT)
+        return self._rule(name.upper(), f"{_regex(text)} & ~{without}")
+
+    def _named(self, body: str) -> str:
+        return self._rule(self._new_name(), body)
+
+    def _new_name(self) -> str:
+        self._num_names += 1
+        return f"part_{self._num_names}"
 
     def _rule(self, name: str, body: str) -> str:
         self._rules.append(f"{name}: {body}")
@@ -173,20 +195,43 @@ def _quoted(text: str) -> Iterable[str]:
             yield json.dumps(part, ensure_ascii=False)
 
 
-def _is_free_text(property_: Any) -> bool:
-    """Whether a parameter is any text, written without quotes."""
-    if not isinstance(property_, dict) or property_.get("type") != "string":
-        return False
-    return not ({"enum", "const", "pattern"} & property_.keys())
+def _regex(pattern: str) -> str:
+    return "/" + re.sub(r"(?<!\\)((?:\\\\)*)/", r"\1\\/", pattern) + "/"
 
 
-def _value(property_: Any, schema: dict[str, Any]) -> str:
-    """What stands for a parameter: plain text of a kind, or JSON."""
-    if isinstance(property_, dict) and property_.get("type") == "string":
-        if "pattern" in property_:
-            return "/" + str(property_["pattern"]).strip("^$").replace("/", "\\/") + "/"
-        choices = property_["enum"] if "enum" in property_ else [property_["const"]]
-        return " | ".join(json.dumps(str(choice), ensure_ascii=False) for choice in choices)
+def _escaped(text: str) -> str:
+    """A pattern that matches this text, on one line."""
+    return re.escape(text).replace("\\\n", "\\n")
+
+
+def _choices(property_: dict[str, Any]) -> str | None:
+    """The texts that a parameter may be, if they are listed."""
+    choices = property_["enum"] if "enum" in property_ else [property_.get("const")]
+    if not all(isinstance(choice, str) for choice in choices):
+        return None
+    return " | ".join(json.dumps(choice, ensure_ascii=False) for choice in choices)
+
+
+def _text_pattern(property_: dict[str, Any]) -> str:
+    """What a text that is written plainly has to match as a whole, line breaks included."""
+    if "pattern" in property_:
+        return _whole(property_["pattern"])
+    if property_.get("format") in PLAIN_FORMATS:
+        return PLAIN_FORMATS[property_["format"]]
+    low, high = property_.get("minLength", 0), property_.get("maxLength", "")
+    return f"(?s:.{{{low},{high}}})" if low or high != "" else _ANY_TEXT
+
+
+def _whole(pattern: str) -> str:
+    """A pattern that matches whole texts, from one that is looked for in them."""
+    begins, ends = pattern.startswith("^"), re.search(r"(?<!\\)(\\\\)*\$$", pattern) is not None
+    body = pattern[begins : len(pattern) - ends]
+    if ("^" in body or "$" in body) and "|" in body:
+        return f"(?:{body})"  # anchors of alternatives, which llguidance reads as such
+    return ("" if begins else "(?s:.*)") + f"(?:{body})" + ("" if ends else "(?s:.*)")
+
+
+def _json(property_: Any, schema: dict[str, Any]) -> str:
     definitions = {key: schema[key] for key in ("$defs", "definitions") if key in schema}
     guidance = {"x-guidance": schema["x-guidance"]} if "x-guidance" in schema else {}
     base = property_ if isinstance(property_, dict) else {}

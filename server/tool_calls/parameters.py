@@ -149,7 +149,7 @@ class _ArgumentsWriter:
         """A parameter begins; its mark may say whether the value is a text."""
         key, _, attributes = text.partition('"')
         key = key.strip()
-        self._is_text = _is_text(self._properties.get(key))
+        self._is_text = is_text(self._properties.get(key))
         if 'string="' in attributes:
             self._is_text = 'string="true"' in attributes
         self._opening += json.dumps(key, ensure_ascii=False) + ": " + ('"' if self._is_text else "")
@@ -183,14 +183,29 @@ class _ArgumentsWriter:
         return opening
 
 
-def _is_text(schema: object) -> bool:
-    """Whether only a text fits the schema of a parameter."""
+def is_text(schema: object) -> bool:
+    """Whether only a text fits the schema of a parameter, which is written without quotes then."""
     if not isinstance(schema, dict):
         return False
     if "type" in schema:
         return bool(schema["type"] == "string")
     choices = schema.get("enum")
     return isinstance(choices, list) and all(isinstance(choice, str) for choice in choices)
+
+
+_LABEL = "[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?"
+_WORD = "[A-Za-z0-9_+-]"
+_BYTE = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+PLAIN_FORMATS = {
+    "uuid": "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+    "email": f"{_WORD}{{1,40}}(\\.{_WORD}{{1,20}}){{0,3}}@{_LABEL}(\\.{_LABEL}){{1,3}}",
+    "hostname": f"{_LABEL}(\\.{_LABEL}){{0,4}}",
+    "ipv4": f"{_BYTE}(\\.{_BYTE}){{3}}",
+    "ipv6": "[0-9a-f]{1,4}(:[0-9a-f]{1,4}){7}",
+    "uri": f"[a-z][a-z0-9+.-]{{1,15}}://{_LABEL}(\\.{_LABEL}){{0,4}}(/[A-Za-z0-9._~-]{{0,80}}){{0,20}}",
+    "duration": "P([0-9]{1,6}D(T[0-9]{1,6}H)?|T[0-9]{1,6}[HMS]|[0-9]{1,6}[WMY])",
+}
+"""Texts of some format, as patterns without anchors: the usual ones, not all that are allowed."""
 
 
 _PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}

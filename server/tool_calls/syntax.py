@@ -15,19 +15,25 @@ NUMBER = "\x00number\x00"
 KEY = "\x00key\x00"
 """In a piece: a parameter's name."""
 
+KIND = "\x00kind\x00"
+"""In a piece: "true" for a parameter that is a text, else "false"."""
+
 BREAK = "\x00break\x00"
 """In a piece: a line break, which not all models of the family write."""
 
-MARK = re.compile(r"(<[^<>\s]+>|\[/?[A-Z_]+\])")
+MARK = re.compile(r"(<(?!/?｜DSML｜)[^<>\s]+>|\[/?[A-Z_]+\]|｜DSML｜)")  # noqa: RUF001
 """What a marker looks like that may be a control token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParameterSyntax:
-    """`before` value `after` for each parameter; texts are written plainly, the rest as JSON."""
+    """`before` value `after` for each parameter, with `separator` between two of them."""
 
     before: str
     after: str
+    separator: str = ""
+    quote: str | None = ""
+    """Around texts, which are written plainly; None writes them as JSON, like everything else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +65,10 @@ class CallSyntax:
 
     def marks(self) -> Iterable[str]:
         """Markers that must stay visible in an answer for its calls to be recognized."""
-        for piece in (self.opening, self.before, self.after, self.separator or "", self.closing):
+        pieces = [self.opening, self.before, self.after, self.separator or "", self.closing]
+        if self.parameters is not None:
+            pieces += [self.parameters.before, self.parameters.after, self.parameters.quote or ""]
+        for piece in pieces:
             yield from (match.group() for match in MARK.finditer(piece))
 
 

@@ -7,13 +7,19 @@ from typing import Any
 
 import openai
 import pytest
-from llguidance import LLMatcher, LLTokenizer
 
 from config import ServeSettings
-from grammars.constraint import LazyConstraint, LLGuidanceGrammar
+from grammars.constraint import LazyConstraint, ThinkingConstraint
+from scheduler.constraint import create_matcher, vocabulary_of_pieces
+from tests.http import fakes
 from tests.http.fakes import ByteTokenizer
 from tests.http.openai.conftest import Live, Serve
 
+VOCABULARY = vocabulary_of_pieces(
+    [ByteTokenizer().piece(token, special=True) for token in range(ByteTokenizer.n_vocab)],
+    special={fakes.BOS},
+    end_tokens={fakes.EOS, fakes.END_OF_TURN},
+)
 USER: Any = [{"role": "user", "content": "Hi"}]
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 
@@ -39,10 +45,9 @@ PIECES = (
 def accepts(live: Live, text: str) -> bool:
     """Whether the constraint of the latest sequence lets a model write `text` and end there."""
     constraint = live.generator.opened[-1].constraint
-    assert isinstance(constraint, LLGuidanceGrammar)
-    matcher = LLMatcher(LLTokenizer("byte"), constraint.definition)
-    data = list(text.encode())
-    return bool(matcher.try_consume_tokens(data) == len(data) and matcher.is_accepting())
+    assert constraint is not None
+    answer = [*text.encode(), fakes.EOS]
+    return create_matcher(constraint, VOCABULARY).validate_draft(answer) == len(answer)
 
 
 def ask(live: Live, **fields: Any) -> Any:
@@ -281,13 +286,66 @@ def test_constraints_begin_after_thinking_that_the_prompt_opened(serve: Serve) -
     answer = ask(live, extra_body={"structured_outputs": {"choice": ["yes", "no"]}})
     assert answer.choices[0].message.content == "no"
     assert answer.choices[0].message.reasoning_content == "Hm"
-    constraint = live.generator.opened[-1].constraint
-    assert isinstance(constraint, LazyConstraint)
-    assert constraint.words == ("</think>",)
-    assert not constraint.keep_trigger
+    assert accepts(live, "Hm?</think>yes")
+    assert accepts(live, "Hm?</think>\n\nyes")
+    assert not accepts(live, "yes")
+    assert not accepts(live, "Hm?</think>\n\nmaybe")
     ask(live, response_format={"type": "json_object"})
     assert accepts(live, "Hm {</think>\n\n{}")
     assert not accepts(live, "{}")
+
+
+@pytest.mark.parametrize(
+    "name", ["reasoning_budget_tokens", "thinking_budget_tokens", "thinking_token_budget"]
+)
+def test_thinking_ends_with_its_budget(serve: Serve, name: str) -> None:
+    live = serve(template=OPEN_THINKING)
+    ask(live, extra_body={name: 3, "reasoning_budget_message": " Enough."})
+    assert accepts(live, "Hm</think>\n\nHi")
+    assert accepts(live, "So: Enough.</think>\n\nHi")
+    assert not accepts(live, "So:?</think>\n\nHi")
+
+
+def test_budget_and_constraint(serve: Serve) -> None:
+    live = serve(template=OPEN_THINKING)
+    outputs = {"structured_outputs": {"choice": ["yes", "no"]}, "thinking_budget_tokens": 0}
+    ask(live, extra_body=outputs)
+    assert accepts(live, "</think>\nyes")
+    assert not accepts(live, "Hm</think>yes")
+    assert not accepts(live, "</think>Hm")
+
+
+def test_a_model_that_need_not_think(serve: Serve) -> None:
+    live = serve()
+    ask(live, extra_body={"thinking_budget_tokens": 2})
+    assert accepts(live, "Hi there, friend")
+    assert accepts(live, "<think>Hm</think>Hi")
+    assert not accepts(live, "<think>Hmm</think>Hi")
+
+
+def test_budget_of_the_server(serve: Serve) -> None:
+    live = serve(
+        template=OPEN_THINKING,
+        settings=ServeSettings(reasoning_budget=2, reasoning_budget_message="!"),
+    )
+    ask(live)
+    assert accepts(live, "Hm!</think>Hi")
+    assert not accepts(live, "Hmm!</think>Hi")
+    ask(live, extra_body={"thinking_budget_tokens": 3, "reasoning_budget_message": ""})
+    assert accepts(live, "Hmm</think>Hi")
+
+
+def test_effort_is_a_budget_where_the_template_knows_none(serve: Serve) -> None:
+    live = serve(template=OPEN_THINKING)
+    ask(live, reasoning_effort="low")
+    constraint = live.generator.opened[-1].constraint
+    assert isinstance(constraint, ThinkingConstraint)
+    assert constraint.max_tokens == 1024
+    ask(live, reasoning_effort="high")
+    assert live.generator.opened[-1].constraint is None
+    live = serve(template=OPEN_THINKING + "{# reasoning_effort #}")
+    ask(live, reasoning_effort="low")
+    assert live.generator.opened[-1].constraint is None
 
 
 class MarkTokenizer(ByteTokenizer):
@@ -311,7 +369,9 @@ def test_marks_that_are_control_tokens(serve: Serve) -> None:
     ask(live, tools=TOOLS)
     request = live.generator.opened[-1]
     assert request.visible_tokens == {259}
-    assert isinstance(request.constraint, LazyConstraint)
-    assert request.constraint.tokens == (259,)
+    assert isinstance(request.constraint, ThinkingConstraint)
+    calls = request.constraint.constraint
+    assert isinstance(calls, LazyConstraint)
+    assert calls.tokens == (259,)
     ask(live)
     assert live.generator.opened[-1].visible_tokens == frozenset()

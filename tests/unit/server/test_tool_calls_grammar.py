@@ -1,23 +1,27 @@
+# ruff: noqa: RUF001 - the markers of some models are made of full-width signs
 """Grammars of answers accept what each format writes, with valid arguments, and nothing else."""
 
 from __future__ import annotations
 
 import json
+import random
+import re
 from typing import Any
 
+import jsonschema
 import pytest
 from llguidance import LLMatcher, LLTokenizer
 
 from grammars import compiler
 from grammars.constraint import LLGuidanceGrammar
 from grammars.json_schema import check_schema
-from server.reasoning import ReasoningMarkers
 from server.tool_calls import formats
 from server.tool_calls.control_tokens import control_token, control_tokens
+from server.tool_calls.events import CallArguments, CallStarted
 from server.tool_calls.formats import GENERIC, HERMES, ToolFormat
-from server.tool_calls.grammar import AnswerGrammar, CallRules, ThinkingRules, ToolSignature
+from server.tool_calls.grammar import AnswerGrammar, CallRules, ToolSignature
+from server.tool_calls.syntax import BREAK
 
-THINK = ReasoningMarkers("<think>", "</think>")
 WEATHER = {
     "type": "object",
     "properties": {
@@ -70,21 +74,16 @@ def accepts(lark: str, text: str) -> bool:
 
 
 def grammar(family: ToolFormat, *, schema: str | None = None, **rules: Any) -> str:
-    assert family.syntax is not None
-    thinking = rules.pop("thinking", None)
     calls = CallRules(syntax=family.syntax, tools=TOOLS, **rules)
-    return AnswerGrammar(Bytes()).write(thinking=thinking, calls=calls, schema=schema)
+    return AnswerGrammar(Bytes()).write(calls=calls, schema=schema)
 
 
 def written(family: ToolFormat, *calls: tuple[str, str]) -> str:
-    assert family.syntax is not None
     return family.syntax.write(calls)
 
 
 FAMILIES = {family.name: family for family in (*formats._FAMILIES, GENERIC)}
-JSON_FAMILIES = [
-    name for name, family in FAMILIES.items() if family.syntax and not family.syntax.parameters
-]
+JSON_FAMILIES = [name for name, family in FAMILIES.items() if not family.syntax.parameters]
 
 
 @pytest.mark.parametrize("name", JSON_FAMILIES)
@@ -103,7 +102,6 @@ def test_required_calls(name: str) -> None:
 @pytest.mark.parametrize("name", JSON_FAMILIES)
 def test_number_of_calls(name: str) -> None:
     family = FAMILIES[name]
-    assert family.syntax is not None
     two = written(family, ROME, TIME)
     can_hold_two = family.syntax.separator is not None
     assert accepts(grammar(family, is_required=True), two) is can_hold_two
@@ -112,7 +110,7 @@ def test_number_of_calls(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [name for name in JSON_FAMILIES if not FAMILIES[name].syntax.is_bare],  # type: ignore[union-attr]
+    [name for name in JSON_FAMILIES if not FAMILIES[name].syntax.is_bare],
 )
 def test_calls_after_text(name: str) -> None:
     family = FAMILIES[name]
@@ -143,6 +141,26 @@ PARAMETERS = {
         '<function name="get_weather"><param name="city">Rome</param>'
         '<param name="days">3</param><param name="unit">C</param></function>'
     ),
+    "hunyuan": (
+        "<tool_calls:opensource>\n<tool_call:opensource>get_weather<tool_sep:opensource>\n"
+        "<arg_key:opensource>city</arg_key:opensource>\n"
+        "<arg_value:opensource>Rome</arg_value:opensource>\n"
+        "<arg_key:opensource>days</arg_key:opensource>\n"
+        "<arg_value:opensource>3</arg_value:opensource>\n"
+        "<arg_key:opensource>unit</arg_key:opensource>\n"
+        "<arg_value:opensource>C</arg_value:opensource>\n"
+        "</tool_call:opensource>\n</tool_calls:opensource>"
+    ),
+    "dsml-function-calls": (
+        '<｜DSML｜function_calls>\n<｜DSML｜invoke name="get_weather">\n'
+        '<｜DSML｜parameter name="city" string="true">Rome</｜DSML｜parameter>\n'
+        '<｜DSML｜parameter name="days" string="false">3</｜DSML｜parameter>\n'
+        '<｜DSML｜parameter name="unit" string="true">C</｜DSML｜parameter>\n'
+        "</｜DSML｜invoke>\n</｜DSML｜function_calls>"
+    ),
+    "gemma": (
+        '<|tool_call>call:get_weather{city:<|"|>Rome<|"|>,days:3,unit:<|"|>C<|"|>}<tool_call|>'
+    ),
     "glm": (
         "<tool_call>get_weather\n<arg_key>city</arg_key>\n<arg_value>Rome</arg_value>\n"
         "<arg_key>days</arg_key>\n<arg_value>3</arg_value>\n"
@@ -158,7 +176,7 @@ def test_parameters(name: str) -> None:
         assert accepts(lark, text)
         assert accepts(lark, text.replace("Rome", "New\nYork </b>"))
         assert not accepts(lark, text.replace("3", "three"))
-        assert not accepts(lark, text.replace("C<", "K<").replace("C\n", "K\n"))
+        assert not accepts(lark, re.sub(r"\bC(?=[<\n])", "K", text))
         assert not accepts(lark, text.replace("city", "town"))
         assert not accepts(lark, text.replace("get_weather", "get_lost"))
 
@@ -176,25 +194,120 @@ def test_optional_parameters_may_be_left_out() -> None:
     assert not accepts(lark, head + rest.partition("</parameter>\n")[2])
 
 
-def test_thinking_comes_first() -> None:
-    call = written(HERMES, ROME)
-    open_ = ThinkingRules(markers=THINK, is_open=True)
-    lark = grammar(HERMES, is_required=True, thinking=open_)
-    assert accepts(lark, "Hm <tool_call>?</think>\n\n" + call)
-    assert not accepts(lark, call)
-    lark = grammar(HERMES, is_required=True, thinking=ThinkingRules(markers=THINK, is_open=False))
-    assert accepts(lark, call)
-    assert accepts(lark, "<think>Hm</think>" + call)
-    assert not accepts(lark, "<think>Hm" + call)
-
-
-def test_schema_after_thinking() -> None:
+def test_what_may_stand_before_an_answer_in_channels() -> None:
     schema = check_schema({"type": "integer"})
-    thinking = ThinkingRules(markers=THINK, is_open=False)
-    lark = AnswerGrammar(Bytes()).write(thinking=thinking, schema=schema)
-    assert accepts(lark, "42")
-    assert accepts(lark, "<think>forty-two</think>\n\n42")
-    assert not accepts(lark, "forty-two")
+    lark = AnswerGrammar(Bytes()).write(schema=schema, lead="<next>", before_schema="<final>")
+    assert accepts(lark, "<final>42")
+    assert accepts(lark, "<next><final>42")
+    assert not accepts(lark, "42")
+
+
+@pytest.mark.parametrize("name", ["gemma", "pythonic"])
+def test_separated_parameters_may_be_left_out(name: str) -> None:
+    """Whichever are there, something stands between any two of them and nowhere else."""
+    family = FAMILIES[name]
+    schema = {
+        "type": "object",
+        "properties": {key: {"type": "integer"} for key in "abc"},
+        "required": ["b"],
+    }
+    rules = CallRules(
+        syntax=family.syntax, tools=[ToolSignature("f", check_schema(schema))], is_required=True
+    )
+    lark = AnswerGrammar(Bytes()).write(calls=rules)
+    around, is_ = {
+        "gemma": ("<|tool_call>call:f{|}<tool_call|>", ":"),
+        "pythonic": ("<|tool_call_start|>[f(|)]<|tool_call_end|>", "="),
+    }[name]
+    opening, _, closing = around.rpartition("|}") if name == "gemma" else around.rpartition("|)")
+    closing = ("}" if name == "gemma" else ")") + closing
+    comma = family.syntax.parameters.separator if family.syntax.parameters else ""
+    for keys in ("b", "ab", "bc", "abc"):
+        assert accepts(lark, opening + comma.join(f"{key}{is_}1" for key in keys) + closing)
+    for wrong in ("", f"a{is_}1", f"b{is_}1{comma}", f"{comma}b{is_}1", f"b{is_}1c{is_}1"):
+        assert not accepts(lark, opening + wrong + closing)
+
+
+RICH = {
+    "type": "object",
+    "properties": {
+        "text": {"type": "string"},
+        "short": {"type": "string", "minLength": 2, "maxLength": 5},
+        "code": {"type": "string", "pattern": "^[A-Z]{2}/[0-9]{2}$"},
+        "part": {"type": "string", "pattern": "x+y"},
+        "day": {"type": "string", "format": "date"},
+        "id": {"type": "string", "format": "uuid"},
+        "mail": {"type": "string", "format": "email"},
+        "kind": {"enum": ["a b", "c/d"]},
+        "mixed": {"enum": ["a", 1, None]},
+        "always": {"const": "this"},
+        "count": {"type": "integer", "minimum": 3, "maximum": 40},
+        "maybe": {"type": ["string", "null"], "maxLength": 4},
+        "flag": {"type": "boolean"},
+        "list": {"type": "array", "items": {"type": "string", "maxLength": 3}, "maxItems": 2},
+        "deep": {
+            "type": "object",
+            "properties": {"x": {"$ref": "#/$defs/number"}, "y": {"type": "string"}},
+            "required": ["x"],
+            "additionalProperties": False,
+        },
+    },
+    "required": ["text", "code", "kind", "deep", "day", "always"],
+    "additionalProperties": False,
+    "$defs": {"number": {"type": "number", "minimum": 0, "maximum": 9}},
+}
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("name", FAMILIES)
+def test_whatever_the_grammar_allows_is_read_as_a_valid_call(name: str, seed: int) -> None:
+    family = FAMILIES[name]
+    tools = [ToolSignature("do.it-1", check_schema(RICH))]
+    rules = CallRules(syntax=family.syntax, tools=tools, is_required=True, is_single=True)
+    text = random_answer(AnswerGrammar(Bytes()).write(calls=rules), family, random.Random(seed))
+    parser = family.make_parser({"do.it-1": RICH})
+    events = [*(event for char in text for event in parser.feed(char)), *parser.finish()]
+    names = [event.name for event in events if isinstance(event, CallStarted)]
+    assert names == ["do.it-1"], text
+    written = "".join(event.text for event in events if isinstance(event, CallArguments))
+    checker = jsonschema.Draft202012Validator(RICH, format_checker=jsonschema.FormatChecker())
+    checker.validate(json.loads(written))
+
+
+def random_answer(lark: str, family: ToolFormat, chance: random.Random) -> str:
+    """A whole answer that the grammar allows, its ends of texts found by trying them."""
+    constraint = compiler.from_lark(lark)
+    assert isinstance(constraint, LLGuidanceGrammar)
+    matcher = LLMatcher(LLTokenizer("byte"), constraint.definition)
+    pieces = family.syntax.parameters
+    ends = ['"', "}", "]"]
+    if pieces is not None:
+        ends = [(pieces.quote or "") + pieces.after, pieces.after, *ends]
+    ends = [end.replace(BREAK, "") for end in ends if end]
+    answer: list[int] = []
+    while not matcher.is_stopped() and len(answer) < 4_000:
+        step = matcher.compute_ff_tokens()
+        if not step:
+            fits = [end for end in ends if is_possible(matcher, end)]
+            free = [char for char in '"ab\\xyX07-,:<>{}[]/é\n @.=' if is_possible(matcher, char)]
+            likely = fits if fits and (chance.random() < 0.2 or not free) else free or fits
+            step = list(chance.choice(likely).encode()) if likely else any_byte(matcher, chance)
+        if not step:
+            break
+        assert matcher.consume_tokens(step)
+        answer += step
+    assert matcher.is_accepting()
+    return bytes(answer).decode()
+
+
+def is_possible(matcher: LLMatcher, text: str) -> bool:
+    data = list(text.encode())
+    return bool(matcher.validate_tokens(data) == len(data))
+
+
+def any_byte(matcher: LLMatcher, chance: random.Random) -> list[int]:
+    allowed = [byte for byte in range(32, 127) if matcher.validate_tokens([byte]) == 1]
+    return [chance.choice(allowed)] if allowed else []
 
 
 def test_schema_or_calls() -> None:
@@ -205,15 +318,12 @@ def test_schema_or_calls() -> None:
 
 
 def test_control_tokens_are_named_by_their_ids() -> None:
-    tokenizer = Bytes("<tool_call>", "</tool_call>", "</think>")
-    assert HERMES.syntax is not None
+    tokenizer = Bytes("<tool_call>", "</tool_call>")
     calls = CallRules(syntax=HERMES.syntax, tools=TOOLS)
-    thinking = ThinkingRules(markers=THINK, is_open=True)
-    lark = AnswerGrammar(tokenizer).write(thinking=thinking, calls=calls)
+    lark = AnswerGrammar(tokenizer).write(calls=calls)
     assert "<[256]>" in lark
     assert "<[257]>" in lark
-    assert "<[258]>" in lark
-    assert "tool_call>" not in lark
+    assert '"<tool_call>' not in lark
 
 
 def test_control_tokens_of_a_vocabulary() -> None:

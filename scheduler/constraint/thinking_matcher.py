@@ -1,0 +1,292 @@
+"""Constraints of an answer that begins with thinking, and an end to thinking that goes on."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grammars.constraint import ThinkingConstraint
+from scheduler.constraint.errors import ConstraintFailed
+from scheduler.constraint.matcher import Matcher
+from scheduler.constraint.vocabulary import TokenVocabulary
+
+MAX_GAPS = 2
+"""Tokens of white space between the thinking and the answer."""
+
+MAX_BYTES = 4
+"""Of a character in UTF-8."""
+
+
+class _Phase(enum.Enum):
+    START = enum.auto()
+    """Too early to tell whether the model thinks."""
+    THINKING = enum.auto()
+    ENDING = enum.auto()
+    """The thinking is too long: the tokens that end it are forced."""
+    ANSWER = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """Where the answer stands after some token."""
+
+    phase: _Phase
+    text: bytes = b""
+    """START: all of it; THINKING: the last bytes, which the closing could begin with."""
+    num_opening: int = 0
+    """START: tokens of the canonical opening; -1 once the text is another one."""
+    num_thought: int = 0
+    num_ended: int = 0
+    num_gaps: int = 0
+    has_thought: bool = False
+    is_inner_alive: bool = True
+    num_inner: int = 0
+    """Tokens that the matcher of the constraint has accepted since it was started (again)."""
+
+    @property
+    def is_thought(self) -> bool:
+        """Whether the matcher of the constraint has no say."""
+        return self.phase in (_Phase.THINKING, _Phase.ENDING)
+
+
+class ThinkingMatcher:
+    """A `Matcher` that leaves thinking free, ends it in time, and then does what another does.
+
+    The other one is started at the answer's first token, in case the model doesn't think, and
+    again after the thinking.
+    """
+
+    def __init__(
+        self,
+        constraint: ThinkingConstraint,
+        vocabulary: TokenVocabulary,
+        start: Callable[[], Matcher] | None,
+    ) -> None:
+        """`start` makes the matcher of what follows the thinking; None leaves that free."""
+        self._constraint = constraint
+        self._vocabulary = vocabulary
+        self._start = start
+        self._closing = constraint.closing.encode()
+        self._opening = b"".join(vocabulary.pieces[token] for token in constraint.opening)
+        self._ends = tuple(sorted(vocabulary.end_tokens)) if start else ()
+        self._inner = start and start()
+        self._tokens: list[int] = []
+        first = _State(_Phase.START) if constraint.opening else self._begun()
+        self._states = [first]
+        """After each token; the first one is that before any."""
+
+    @property
+    def _state(self) -> _State:
+        return self._states[-1]
+
+    def allows(self, token: int) -> bool:
+        """Whether `token` may come next."""
+        state = self._state
+        if state.phase is _Phase.ENDING:
+            return token == self._constraint.end[state.num_ended]
+        if state.phase is _Phase.THINKING:
+            return token not in self._ends
+        if self._inner is None or token in self._extras():
+            return True
+        return state.is_inner_alive and self._inner.allows(token)
+
+    def mask(self) -> NDArray[np.bool_]:
+        """Which tokens may come next; shape (n_vocab,)."""
+        state = self._state
+        refused = self.refused
+        if refused is not None:
+            mask = np.ones(self._vocabulary.n_tokens, dtype=np.bool_)
+            mask[list(refused)] = False
+            return mask
+        if state.phase is not _Phase.ENDING and state.is_inner_alive and self._inner is not None:
+            mask = self._inner.mask()
+        else:
+            mask = np.zeros(self._vocabulary.n_tokens, dtype=np.bool_)
+        mask[self._extras()] = True
+        return mask
+
+    def apply_mask(self, logits: NDArray[np.float32]) -> None:
+        """Set all other tokens' logits to -inf."""
+        refused = self.refused
+        if refused is not None:
+            logits[list(refused)] = -np.inf
+        elif self._inner is not None and self._is_inner_alone:
+            self._inner.apply_mask(logits)
+        else:
+            logits[~self.mask()] = -np.inf
+
+    @property
+    def refused(self) -> tuple[int, ...] | None:
+        """In thinking the tokens that would end the answer, if a constraint is to follow."""
+        phase = self._state.phase
+        if phase is _Phase.THINKING:
+            return self._ends
+        if phase is _Phase.ENDING:
+            return None
+        if self._inner is None:
+            return ()
+        return self._inner.refused if self._is_inner_alone else None
+
+    def prepare(self) -> None:
+        """Compute the mask of the current state now."""
+        if self._inner is not None and not self._state.is_thought:
+            self._inner.prepare()
+
+    def accept(self, token: int) -> None:
+        """Go on with `token`."""
+        self._states.append(self._after(token))
+        self._tokens.append(token)
+
+    def forced_tokens(self) -> list[int]:
+        """The tokens that must come next."""
+        state = self._state
+        if state.phase is _Phase.ENDING:
+            return list(self._constraint.end[state.num_ended :])
+        if self._inner is None or not self._is_inner_alone:
+            return []
+        return self._inner.forced_tokens()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the answer is complete and can only end now."""
+        return self._inner is not None and self._is_inner_alone and self._inner.is_finished
+
+    def validate_draft(self, tokens: Sequence[int]) -> int:
+        """How many of these tokens may come next one after the other."""
+        if self._inner is not None and self._is_inner_alone:
+            return self._inner.validate_draft(tokens)
+        matcher = self.clone()
+        for n_allowed, token in enumerate(tokens):
+            if not matcher.allows(token):
+                return n_allowed
+            matcher.accept(token)
+        return len(tokens)
+
+    def rollback(self, n: int) -> None:
+        """Undo the last `n` accepted tokens."""
+        if not n:
+            return
+        was = self._state
+        del self._states[len(self._states) - n :], self._tokens[len(self._tokens) - n :]
+        state = self._state
+        if self._inner is None or self._start is None or state.is_thought:
+            return
+        if was.has_thought == state.has_thought and not was.is_thought:
+            self._inner.rollback(was.num_inner - state.num_inner)
+            return
+        self._inner = self._start()  # back before the thinking
+        for token in self._tokens[: state.num_inner]:
+            self._inner.accept(token)
+
+    def clone(self) -> ThinkingMatcher:
+        """Return an independent matcher in the same state."""
+        copy = object.__new__(ThinkingMatcher)
+        copy.__dict__.update(self.__dict__)
+        copy._inner = None if self._inner is None else self._inner.clone()
+        copy._tokens = self._tokens.copy()
+        copy._states = self._states.copy()
+        return copy
+
+    @property
+    def _is_inner_alone(self) -> bool:
+        """Whether nothing but the matcher of the constraint decides."""
+        return self._state.phase is _Phase.ANSWER and not self._extras()
+
+    def _extras(self) -> list[int]:
+        """Tokens that may come besides those of the constraint."""
+        state, constraint = self._state, self._constraint
+        if state.phase is _Phase.ENDING:
+            return [constraint.end[state.num_ended]]
+        if state.phase is _Phase.START and state.num_opening >= 0:
+            return [constraint.opening[state.num_opening]]
+        may_gap = state.has_thought and state.num_inner == 0 and state.num_gaps < MAX_GAPS
+        return list(constraint.gaps) if may_gap and state.phase is _Phase.ANSWER else []
+
+    def _after(self, token: int) -> _State:
+        state = self._state
+        if state.phase is _Phase.START:
+            return self._after_start(state, token)
+        if state.phase is _Phase.THINKING:
+            return self._after_thought(state, token)
+        if state.phase is _Phase.ENDING:
+            return self._after_end(state, token)
+        if self._inner is None:
+            return state
+        if token in self._extras() and not self._inner.allows(token):
+            return replace(state, num_gaps=state.num_gaps + 1)
+        self._inner.accept(token)
+        return replace(state, num_inner=state.num_inner + 1)
+
+    def _after_start(self, state: _State, token: int) -> _State:
+        text = state.text + self._vocabulary.pieces[token]
+        begun = text.lstrip()
+        if begun.startswith(self._opening):
+            return self._begun()
+        is_opening = self._opening.startswith(begun)
+        is_canonical = state.num_opening >= 0 and token in self._extras()
+        is_inner_alive = state.is_inner_alive and (self._inner is None or self._inner.allows(token))
+        if not (is_inner_alive or is_canonical):
+            raise ConstraintFailed(f"token {token} is not allowed here")
+        if self._inner is not None and is_inner_alive:
+            self._inner.accept(token)
+        return _State(
+            phase=_Phase.START if is_opening else _Phase.ANSWER,
+            text=text if is_opening else b"",
+            num_opening=state.num_opening + 1 if is_canonical else -1,
+            is_inner_alive=is_inner_alive,
+            num_inner=state.num_inner + is_inner_alive,
+        )
+
+    def _begun(self) -> _State:
+        """The state of thinking that has just begun."""
+        limit = self._constraint.max_tokens
+        return _State(_Phase.ENDING if limit == 0 else _Phase.THINKING)
+
+    def _after_thought(self, state: _State, token: int) -> _State:
+        text = state.text + self._vocabulary.pieces[token]
+        end = text.find(self._closing)
+        if end >= 0:
+            return self._answer(text[end + len(self._closing) :].lstrip())
+        num_thought = state.num_thought + 1
+        late = num_thought - self._constraint.max_tokens
+        is_over = self._constraint.max_tokens >= 0 and late >= 0
+        if is_over and (late >= len(self._closing) or not self._is_unfinished(text)):
+            return _State(_Phase.ENDING)
+        kept = max(len(self._closing), MAX_BYTES) - 1
+        return replace(state, text=text[-kept:], num_thought=num_thought)
+
+    def _is_unfinished(self, text: bytes) -> bool:
+        """Whether the thinking stops within a character or within its own closing."""
+        prefixes = (self._closing[:size] for size in range(1, len(self._closing)))
+        return _ends_inside_character(text) or any(map(text.endswith, prefixes))
+
+    def _after_end(self, state: _State, token: int) -> _State:
+        end = self._constraint.end
+        if token != end[state.num_ended]:
+            raise ConstraintFailed(f"token {token} doesn't end the thinking")
+        num_ended = state.num_ended + 1
+        return self._answer(b"") if num_ended == len(end) else replace(state, num_ended=num_ended)
+
+    def _answer(self, text: bytes) -> _State:
+        """The state after the thinking; `text` stood in the last token, behind the closing."""
+        tokens = self._vocabulary.tokenize(text) if text else []
+        if self._start is not None:
+            self._inner = self._start()
+            for token in tokens:
+                self._inner.accept(token)
+        return _State(_Phase.ANSWER, has_thought=True, num_inner=len(tokens))
+
+
+def _ends_inside_character(text: bytes) -> bool:
+    """Whether the last character of UTF-8 text is incomplete."""
+    for size in range(1, min(MAX_BYTES, len(text)) + 1):
+        byte = text[-size]
+        if byte >= 0xC0:  # the first of several bytes, whose number its highest bits tell
+            return size < (2 if byte < 0xE0 else 3 if byte < 0xF0 else 4)
+        if byte < 0x80:
+            return False
+    return False

@@ -1,0 +1,203 @@
+"""Thinking is free, ends in time, and what follows it keeps to its constraint."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from grammars import compiler
+from grammars.constraint import Constraint, LazyConstraint, LLGuidanceGrammar, ThinkingConstraint
+from scheduler.constraint import (
+    ConstraintFailed,
+    Matcher,
+    TokenVocabulary,
+    create_matcher,
+    vocabulary_of_pieces,
+)
+
+WORDS = [b"<think>", b"</think>", b"\n\n", b"yes", b"no", b">\n\n", b"think"]
+OPEN, CLOSE, GAP, YES, NO, TAIL, THINK = range(256, 256 + len(WORDS))
+END, TURN_END = 263, 264
+LINE = ord("\n")
+
+
+@pytest.fixture(scope="module")
+def vocabulary() -> TokenVocabulary:
+    pieces = [*(bytes([byte]) for byte in range(256)), *WORDS, b"<end>", b"<turn_end>"]
+    return vocabulary_of_pieces(pieces, special={OPEN, CLOSE}, end_tokens={END, TURN_END})
+
+
+def thinking(
+    max_tokens: int = -1,
+    *,
+    is_open: bool = False,
+    end: tuple[int, ...] = (CLOSE,),
+    constraint: LLGuidanceGrammar | LazyConstraint | None = None,
+) -> ThinkingConstraint:
+    return ThinkingConstraint(
+        opening=() if is_open else (OPEN,),
+        closing="</think>",
+        end=end,
+        max_tokens=max_tokens,
+        gaps=(GAP, LINE),
+        constraint=constraint,
+    )
+
+
+def choice(*texts: str) -> LLGuidanceGrammar:
+    constraint = compiler.from_choices(list(texts))
+    assert isinstance(constraint, LLGuidanceGrammar)
+    return constraint
+
+
+YES_NO = choice("yes", "no")
+
+
+def accepts(vocabulary: TokenVocabulary, constraint: Constraint, *tokens: int) -> bool:
+    return create_matcher(constraint, vocabulary).validate_draft(tokens) == len(tokens)
+
+
+def test_thinking_of_any_length_before_a_constraint(vocabulary: TokenVocabulary) -> None:
+    after = thinking(constraint=YES_NO)
+    assert accepts(vocabulary, after, OPEN, *b"no <tool>?", CLOSE, YES, END)
+    assert accepts(vocabulary, after, OPEN, CLOSE, GAP, NO, END)
+    assert accepts(vocabulary, after, OPEN, CLOSE, LINE, LINE, NO, END)
+    assert not accepts(vocabulary, after, OPEN, CLOSE, GAP, GAP, GAP)
+    assert not accepts(vocabulary, after, OPEN, CLOSE, END)
+    assert not accepts(vocabulary, after, OPEN, *b"Hm", END)
+
+
+def test_an_answer_without_thinking(vocabulary: TokenVocabulary) -> None:
+    after = thinking(constraint=YES_NO)
+    assert accepts(vocabulary, after, YES, END)
+    assert accepts(vocabulary, after, *b"no", TURN_END)
+    assert not accepts(vocabulary, after, GAP, YES)
+    assert not accepts(vocabulary, after, *b"maybe")
+    assert not accepts(vocabulary, after, YES, OPEN)
+
+
+def test_an_opening_of_several_tokens(vocabulary: TokenVocabulary) -> None:
+    """What the constraint shares with the opening leaves both possible."""
+    constraint = ThinkingConstraint(
+        opening=tuple(b"<think>"),
+        closing="</think>",
+        end=(CLOSE,),
+        constraint=choice("<think", "<a"),
+    )
+    assert accepts(vocabulary, constraint, *b"<think", END)
+    assert accepts(vocabulary, constraint, *b"<think>", *b"Hm", CLOSE, *b"<a", END)
+    assert accepts(vocabulary, constraint, *b"<a", END)
+    assert not accepts(vocabulary, constraint, *b"<think", *b"x")
+    matcher = create_matcher(constraint, vocabulary)
+    for token in b"<th":
+        matcher.accept(token)
+    assert matcher.forced_tokens() == []
+
+
+def test_thinking_that_is_too_long_is_ended(vocabulary: TokenVocabulary) -> None:
+    end = (*b" So", CLOSE)
+    matcher = create_matcher(thinking(3, end=end, constraint=YES_NO), vocabulary)
+    for token in (OPEN, *b"abc"):
+        assert matcher.forced_tokens() == []
+        matcher.accept(token)
+    assert matcher.forced_tokens() == list(end)
+    assert np.flatnonzero(matcher.mask()).tolist() == [end[0]]
+    with pytest.raises(ConstraintFailed):
+        matcher.accept(ord("d"))
+    for token in end:
+        matcher.accept(token)
+    assert set(np.flatnonzero(matcher.mask())) == {GAP, LINE, YES, NO, ord("y"), ord("n")}
+
+
+def test_thinking_of_no_tokens(vocabulary: TokenVocabulary) -> None:
+    assert create_matcher(thinking(0, is_open=True), vocabulary).forced_tokens() == [CLOSE]
+    matcher = create_matcher(thinking(0), vocabulary)
+    matcher.accept(OPEN)
+    assert matcher.forced_tokens() == [CLOSE]
+
+
+def test_a_budget_alone_leaves_the_rest_free(vocabulary: TokenVocabulary) -> None:
+    budget = thinking(2)
+    assert accepts(vocabulary, budget, *b"any text", END)
+    assert accepts(vocabulary, budget, OPEN, *b"Hm", CLOSE, *b"any text", END)
+    assert accepts(vocabulary, budget, OPEN, END)
+    assert not accepts(vocabulary, budget, OPEN, *b"Hmm")
+    matcher = create_matcher(budget, vocabulary)
+    assert matcher.refused == ()
+    assert matcher.mask().all()
+
+
+def test_a_budget_ends_no_character_and_no_closing(vocabulary: TokenVocabulary) -> None:
+    budget = thinking(2, is_open=True)
+    assert accepts(vocabulary, budget, *"a€".encode(), CLOSE)
+    assert not accepts(vocabulary, budget, *"a€".encode(), ord("b"))
+    assert accepts(vocabulary, budget, *b"a</", THINK, ord(">"))
+    endless = create_matcher(budget, vocabulary)
+    for token in b"a" + b"\xf0" * 9:
+        endless.accept(token)
+    assert endless.forced_tokens() == [CLOSE]
+
+
+def test_a_closing_with_white_space_in_its_last_token(vocabulary: TokenVocabulary) -> None:
+    after = thinking(constraint=YES_NO, is_open=True)
+    assert accepts(vocabulary, after, *b"Hm</", THINK, TAIL, YES, END)
+
+
+def test_lazy_constraints_wait_until_the_thinking_is_over(vocabulary: TokenVocabulary) -> None:
+    lazy = compiler.lazy(choice("<a>1"), words=("<a>",))
+    assert isinstance(lazy, LazyConstraint)
+    after = thinking(constraint=lazy)
+    assert accepts(vocabulary, after, OPEN, *b"<a>2", CLOSE, GAP, *b"text", END)
+    assert accepts(vocabulary, after, OPEN, CLOSE, *b"text <a>1", END)
+    assert not accepts(vocabulary, after, OPEN, CLOSE, *b"text <a>2")
+
+
+PATHS = [
+    (OPEN, *b"Hm", CLOSE, GAP, YES, END),
+    (OPEN, *b"Hm so", CLOSE, LINE, LINE, *b"no", TURN_END),
+    (YES, END),
+    (*b"no", END),
+]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_rollback_returns_to_the_earlier_state(
+    vocabulary: TokenVocabulary, path: tuple[int, ...]
+) -> None:
+    constraint = thinking(5, constraint=YES_NO)
+    masks = []
+    matcher = create_matcher(constraint, vocabulary)
+    for token in path:
+        masks.append(matcher.mask())
+        matcher.accept(token)
+    for kept in range(len(path)):
+        again = matcher.clone()
+        again.rollback(len(path) - kept)
+        assert np.array_equal(again.mask(), masks[kept])
+        for token in path[kept:]:
+            again.accept(token)
+        assert again.is_finished
+    for kept in reversed(range(len(path))):
+        matcher.rollback(1)
+        assert np.array_equal(matcher.mask(), masks[kept])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_all_ways_to_ask_agree(vocabulary: TokenVocabulary, seed: int) -> None:
+    """`allows`, `mask`, `apply_mask` and `refused` say the same, wherever an answer leads."""
+    chance = random.Random(seed)
+    matcher: Matcher = create_matcher(thinking(4, constraint=YES_NO), vocabulary)
+    for _ in range(12):
+        mask = matcher.mask()
+        assert [matcher.allows(token) for token in range(vocabulary.n_tokens)] == mask.tolist()
+        logits = np.zeros(vocabulary.n_tokens, dtype=np.float32)
+        matcher.apply_mask(logits)
+        assert np.array_equal(np.isfinite(logits), mask)
+        if matcher.refused is not None:
+            assert set(np.flatnonzero(~mask)) == set(matcher.refused)
+        if matcher.is_finished or not mask.any():
+            break
+        likely = [token for token in (OPEN, CLOSE, GAP, YES) if mask[token]]
+        matcher.accept(chance.choice([*likely, *np.flatnonzero(mask).tolist()[:3]]))
