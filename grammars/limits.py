@@ -44,7 +44,10 @@ MAX_LEXEME_NODES = 20_000
 """Of a GBNF rule with all its references replaced, for it to become one automaton."""
 
 MAX_CHECK_SECONDS = 2.0
-"""That building a grammar may take before it is given up."""
+"""That building a grammar may compute before it is given up."""
+
+MAX_CHECK_WAIT_SECONDS = 20.0
+"""The same with the time in which other processes had the machine."""
 
 MAX_CHECKER_BYTES = 1 << 30
 """Address space of the process that tries to build it, its stack and libraries included."""
