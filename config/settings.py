@@ -759,11 +759,12 @@ class ServeSettings(BaseModel):
         Option(
             ("--spec-ngram-simple-size-n",),
             Group.SPECULATION,
-            "ngram-simple: latest tokens that must stand in the text once more",
+            "ngram-simple: latest tokens that must stand in the text once more (llama-server's "
+            "default is 12; here what is guessed wrong is soon guessed no more)",
             env="LLAMAPACK_SPEC_NGRAM_SIMPLE_SIZE_N",
             metavar="N",
         ),
-    ] = 12
+    ] = 4
     spec_ngram_simple_size_m: Annotated[
         Whole,
         Field(ge=1, le=MAX_DRAFT),
@@ -793,11 +794,11 @@ class ServeSettings(BaseModel):
             ("--spec-ngram-mod-n-match",),
             Group.SPECULATION,
             "ngram-mod: latest tokens that must have been seen before, in any text of the same "
-            "cache_salt",
+            "cache_salt (llama-server's default is 24)",
             env="LLAMAPACK_SPEC_NGRAM_MOD_N_MATCH",
             metavar="N",
         ),
-    ] = 24
+    ] = 12
     spec_ngram_mod_n_min: Annotated[
         Whole,
         Field(ge=0, le=MAX_DRAFT),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scheduler.acceptance import Acceptance
@@ -19,9 +19,6 @@ MAX_REMEMBERED = 1024
 
 MIN_GAIN = 0.03
 """Share by which drafting must be faster than not drafting."""
-
-DraftSeconds = Callable[[int], float]
-"""Seconds that drafting one token for each of so many sequences takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,30 +44,30 @@ class DraftLengths:
     in several batches. The m are those whose guesses are right most often.
     """
 
-    def __init__(self, cost: StepCost) -> None:
+    def __init__(self, cost: StepCost, draft_cost: StepCost | None = None) -> None:
+        """The costs of the model and of the draft model."""
         self._cost = cost
-        self._version = -1
+        self._draft_cost = draft_cost
+        self._versions = (-1, -1)
         self._batches: dict[int, list[float]] = {}
         self._decisions: dict[object, list[int]] = {}
 
-    def choose(
-        self, candidates: Sequence[Candidate], num_others: int, draft_seconds: DraftSeconds
-    ) -> list[int]:
+    def choose(self, candidates: Sequence[Candidate], num_others: int) -> list[int]:
         """Tokens to guess for each candidate; `num_others` sequences decode without."""
-        if self._version != self._cost.version or len(self._decisions) > MAX_REMEMBERED:
+        draft_version = -1 if self._draft_cost is None else self._draft_cost.version
+        versions = (self._cost.version, draft_version)
+        if self._versions != versions or len(self._decisions) > MAX_REMEMBERED:
             self._batches.clear()
             self._decisions.clear()
-            self._version = self._cost.version
+            self._versions = versions
         key = (num_others, *((round(c.acceptance.rate, 2), c.most, c.is_free) for c in candidates))
         decision = self._decisions.get(key)
         if decision is None:
-            decision = self._choose(candidates, num_others, draft_seconds)
+            decision = self._choose(candidates, num_others)
             self._decisions[key] = decision
         return decision
 
-    def _choose(
-        self, candidates: Sequence[Candidate], num_others: int, draft_seconds: DraftSeconds
-    ) -> list[int]:
+    def _choose(self, candidates: Sequence[Candidate], num_others: int) -> list[int]:
         order = sorted(
             range(len(candidates)), key=lambda i: candidates[i].acceptance.rate, reverse=True
         )
@@ -81,7 +78,7 @@ class DraftLengths:
         for count in counts:
             chosen = [candidates[i] for i in order[:count]]
             num_drafting = sum(not candidate.is_free for candidate in chosen)
-            seconds_each = draft_seconds(num_drafting) if num_drafting else 0.0
+            seconds_each = self._draft_seconds(num_drafting)
             plain_seconds = self._batch(total - count, 1)
             for length in _up_to(max(c.most for c in chosen)):
                 tokens = (
@@ -96,6 +93,12 @@ class DraftLengths:
         for i in order[: best[0]]:
             lengths[i] = min(best[1], candidates[i].most)
         return lengths
+
+    def _draft_seconds(self, count: int) -> float:
+        """For one more token of so many drafts."""
+        if count == 0 or self._draft_cost is None:
+            return 0.0
+        return self._draft_cost.piece(count, count)
 
     def _batch(self, num_sequences: int, rows: int) -> float:
         """Seconds for so many rows of each of so many sequences, divided as is cheapest."""

@@ -30,6 +30,9 @@ from scheduler.protocol import EngineConfig, ModelInfo, Submit
 from scheduler.sampling import Candidates, LlamaSampler, Vocabulary
 from scheduler.sequence import CacheEdit, Chunk
 
+MAX_GUESSES = 64
+"""Rows that guesses of all slots together may have."""
+
 
 class LlamaBackend:
     """A loaded model with a context of `config.n_slots` sequences. Raises `LoadError`."""
@@ -39,7 +42,7 @@ class LlamaBackend:
         lib.llama_backend_init()
         load_backends()
         self._model_stamp = stamp_of_model(Path(config.model_path))
-        self.n_outputs = config.n_slots * (1 + config.max_draft_tokens)
+        self.n_outputs = config.n_slots + _guesses(config)
         self.context = LlamaContext(config, n_outputs=self.n_outputs)
         _check_memory(config, self.context.memory)
         self._draft = DraftModel(config, config.draft, self.context) if config.draft else None
@@ -198,6 +201,13 @@ class LlamaBackend:
             can_shift=context.memory.can_shift,
             adapters=context.adapters.infos,
         )
+
+
+def _guesses(config: EngineConfig) -> int:
+    """Rows of a batch that may be guesses: each has logits, which take a megabyte for some
+    vocabularies, so many slots share what one could use."""
+    most = config.max_draft_tokens
+    return min(config.n_slots * most, max(most, MAX_GUESSES))
 
 
 def _check_memory(config: EngineConfig, memory: Memory) -> None:

@@ -53,11 +53,11 @@ class DraftConfig(msgspec.Struct, frozen=True, kw_only=True):
 class LookupConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How far back tokens must repeat before what followed them is proposed again."""
 
-    simple_size: int = 12
+    simple_size: int = 4
     """Tokens at the end of a sequence that must stand in it once more (`ngram-simple`)."""
     simple_min_hits: int = 1
     """How often they must stand there."""
-    shared_size: int = 24
+    shared_size: int = 12
     """The same for the memory that all sequences of a salt share (`ngram-mod`)."""
 
 

@@ -79,7 +79,7 @@ class Speculator:
         """Without costs it guesses as far as it may."""
         self._lookup = lookup
         self._draft_cost = draft_cost
-        self._lengths = None if cost is None else DraftLengths(cost)
+        self._lengths = None if cost is None else DraftLengths(cost, draft_cost)
         self._shared = SharedLookup(lookup.shared_size)
         self._states: dict[int, _State] = {}
         self._experience: dict[Source, Acceptance] = {}
@@ -173,7 +173,7 @@ class Speculator:
         candidates = [self._candidate(plan) for plan in plans]
         if not plans or self._lengths is None:
             return [candidate.most for candidate in candidates]
-        lengths = [*self._lengths.choose(candidates, num_others, self._draft_seconds)]
+        lengths = [*self._lengths.choose(candidates, num_others)]
         num_decoding = len(candidates) + num_others
         for index, plan in enumerate(plans):
             if lengths[index] > 0:
@@ -203,11 +203,7 @@ class Speculator:
         """Whether guessing would be faster if nearly all guesses were right."""
         assert self._lengths is not None
         hopeful = replace(candidate, acceptance=Acceptance(HOPE))
-        return self._lengths.choose([hopeful], num_decoding - 1, self._draft_seconds)[0] > 0
-
-    def _draft_seconds(self, count: int) -> float:
-        """For one more token of so many drafts."""
-        return 0.0 if self._draft_cost is None else self._draft_cost.piece(count, count)
+        return self._lengths.choose([hopeful], num_decoding - 1)[0] > 0
 
     # --- the draft model ---
 

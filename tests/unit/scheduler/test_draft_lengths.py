@@ -25,9 +25,8 @@ def lengths(
     is_free: bool = False,
 ) -> list[int]:
     candidates = [Candidate(Acceptance(rate), most, is_free) for rate in rates]
-    return DraftLengths(StepCost(table, table)).choose(
-        candidates, others, lambda count: draft_seconds
-    )
+    draft = StepCost({1: draft_seconds}, {1: draft_seconds, 16: draft_seconds})
+    return DraftLengths(StepCost(table, table), draft).choose(candidates, others)
 
 
 def test_cheap_rows_and_good_guesses_go_far() -> None:
