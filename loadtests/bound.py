@@ -3,16 +3,17 @@
 An answer is walked through as the engine would: at each place a guess of some tokens is verified
 in one step, and the step yields the right ones and one more.
 
-    time(k) = sum over the steps of  step(streams * (1 + offered)) + offered * guess
-    speed-up(k) = (tokens * step(streams)) / time(k)        offered = min(k, tokens to guess here)
+    time(k) = sum over the steps of  step(streams, 1 + offered) + offered * guess
+    speed-up(k) = tokens * step(streams, 1) / time(k)       offered = min(k, tokens to guess here)
 
-`step(rows)` is the measured time of a step; `guess` that of one guessed token. The bound is the
-greatest speed-up that any fixed k gives. A draft model that decides place by place how far to
-guess could exceed it.
+`step(streams, rows)` is the measured time of so many rows of each of so many streams, in one batch
+or in several, as is cheapest; `guess` is that of one guessed token. The bound is the greatest
+speed-up that any fixed k gives. Who decides place by place how far to guess could exceed it.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,21 +38,35 @@ class Bound:
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds of a step by its number of rows, and of one guessed token."""
+    """Seconds of a step: by the rows of one stream, and by streams with one row each; and of one
+    guessed token."""
 
-    step: Mapping[int, float]
+    by_rows: Mapping[int, float]
+    by_streams: Mapping[int, float]
     guess: float
 
-    def of_step(self, rows: int) -> float:
-        """Between two measured numbers of rows, and beyond the last two, along a line."""
-        known = sorted(self.step)
-        if len(known) == 1 or rows <= known[0]:
-            return self.step[known[0]]
-        above = next((n for n in known if n >= rows), known[-1])
-        index = max(known.index(above), 1)
-        low, high = known[index - 1], known[index]
-        slope = (self.step[high] - self.step[low]) / (high - low)
-        return self.step[low] + slope * (rows - low)
+    def of_step(self, streams: int, rows: int) -> float:
+        """`rows` of each of so many streams, divided into batches as is cheapest."""
+        best = [0.0]
+        for count in range(1, streams + 1):
+            best.append(min(self._batch(n, rows) + best[count - n] for n in range(1, count + 1)))
+        return best[streams]
+
+    def _batch(self, streams: int, rows: int) -> float:
+        if rows == 1:
+            return _between(self.by_streams, streams)
+        return _between(self.by_rows, streams * rows)
+
+
+def _between(points: Mapping[int, float], at: int) -> float:
+    """Between two points, and beyond the last two, along a line."""
+    known = sorted(points)
+    if len(known) == 1 or at <= known[0]:
+        return points[known[0]]
+    above = next((n for n in known if n >= at), known[-1])
+    index = max(known.index(above), 1)
+    low, high = known[index - 1], known[index]
+    return points[low] + (points[high] - points[low]) / (high - low) * (at - low)
 
 
 Answer = Sequence[Place]
@@ -112,14 +127,15 @@ def _looked_up(tokens: Sequence[int], end: int, found: int | None, most: int) ->
 
 def _with_length(answers: Sequence[Answer], costs: Costs, length: int, streams: int) -> Bound:
     seconds, steps, tokens = 0.0, 0, 0
+    step = functools.cache(costs.of_step)
     for answer in answers:
         tokens += len(answer)
         at = 0
         while at < len(answer):
             offered = min(length, answer[at].offered)
-            seconds += costs.of_step(streams * (1 + offered)) + offered * costs.guess
+            seconds += step(streams, 1 + offered) + offered * costs.guess
             steps += 1
             at += 1 + min(offered, answer[at].right)
     if not steps:
         return Bound(length, 1.0, 1.0)
-    return Bound(length, tokens / steps, tokens * costs.of_step(streams) / seconds)
+    return Bound(length, tokens / steps, tokens * step(streams, 1) / seconds)

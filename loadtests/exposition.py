@@ -1,18 +1,20 @@
 """A server's own counters, read from a /metrics page. Pure.
 
 llamapack exposes `llamapack_steps_total`, `llamapack_step_seconds_total{phase="..."}` and
-`llamapack_step_cost_seconds{rows="..."}`; both servers have `llamacpp:spec_decode_num_*_total`. A
-server without them has no such counters, which is no error.
+`llamapack_step_cost_seconds{rows="...",slots="..."}`; both servers have
+`llamacpp:spec_decode_num_*_total`. A server without them has no such counters, which is no error.
 """
 
 from __future__ import annotations
 
 import re
 
-from loadtests.measure import Counters, Drafts, Steps
+from loadtests.measure import Counters, Drafts, StepCosts, Steps
 
 _SAMPLE = re.compile(r"^([\w:]+)(?:\{(.*)\})?\s+(\S+)")
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
+_KINDS = ("phase", "position", "rows", "slots")
+"""Labels that tell a metric's values apart."""
 _DRAFTS = "llamacpp:spec_decode_num"
 
 
@@ -25,11 +27,10 @@ def parse_counters(page: str) -> Counters:
             continue
         name, labels, value = sample.groups()
         told = dict(_LABEL.findall(labels or ""))
-        kind = told.get("phase") or told.get("position") or told.get("rows") or ""
+        kind = ":".join(told[name] for name in _KINDS if name in told)
         by_kind = values.setdefault(name, {})
         by_kind[kind] = by_kind.get(kind, 0.0) + float(value)
-    costs = values.get("llamapack_step_cost_seconds", {})
-    return Counters(_steps(values), _drafts(values), {int(rows): s for rows, s in costs.items()})
+    return Counters(_steps(values), _drafts(values), _costs(values))
 
 
 def counters_between(before: Counters, after: Counters) -> Counters:
@@ -37,7 +38,7 @@ def counters_between(before: Counters, after: Counters) -> Counters:
     return Counters(
         _steps_between(before.steps, after.steps),
         _drafts_between(before.drafts, after.drafts),
-        after.step_costs,
+        after.costs,
     )
 
 
@@ -55,6 +56,18 @@ def _drafts(values: dict[str, dict[str, float]]) -> Drafts | None:
     places = values.get(f"{_DRAFTS}_accepted_tokens_per_pos_total", {})
     ordered = sorted((int(place), number) for place, number in places.items())
     return Drafts(count, tokens, accepted, tuple(number for _, number in ordered))
+
+
+def _costs(values: dict[str, dict[str, float]]) -> StepCosts | None:
+    by_rows: dict[int, float] = {}
+    by_streams: dict[int, float] = {}
+    for kind, seconds in values.get("llamapack_step_cost_seconds", {}).items():
+        rows, slots = map(int, kind.split(":"))
+        if slots == 1:
+            by_rows[rows] = seconds
+        if slots == rows:
+            by_streams[slots] = seconds
+    return StepCosts(by_rows, by_streams) if by_rows and by_streams else None
 
 
 def _steps_between(before: Steps | None, after: Steps | None) -> Steps | None:

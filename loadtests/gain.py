@@ -19,10 +19,13 @@ from loadtests.bound import (
     lookup_places,
     right_by_position,
 )
+from loadtests.measure import StepCosts
 from loadtests.report import Cell
 from loadtests.scenarios.base import Guessing, Plan, Record, Request
 
 SHOWN_POSITIONS = 8
+MOST_SHOWN = 64
+"""Rows of a step whose cost is shown."""
 KEY = "stream_tok_s"
 
 
@@ -51,16 +54,17 @@ def gain_lines(
     """The bound, what was reached, and its share of the bound; raises ValueError if the draft
     model can't be used."""
     name = f"  {guessing.variant} at {cell.clients} clients"
-    step_costs = _step_costs(cell, guessing.variant)
-    if not step_costs:
+    told = _costs(cell, guessing.variant)
+    if told is None:
         return [f"{name}: no bound, because the server tells no measured costs of a step"]
     places, guess = _places(guessing, answers, model, threads)
-    costs = Costs(step_costs, guess)
+    costs = Costs(told.by_rows, told.by_streams, guess)
     bound = best_length(places, costs, guessing.most, cell.clients)
     reached = cell.ratio(KEY, (guessing.variant, guessing.plain)).median
     return [
         f"{name}, the bound: {_bound_text(bound)}",
-        f"    a step by rows, in ms: {_costs_text(step_costs)}; a guess: {1e3 * guess:.2f}",
+        f"    a step by rows of a stream, in ms: {_costs_text(told.by_rows)}",
+        f"    a step by streams: {_costs_text(told.by_streams)}; a guess: {1e3 * guess:.2f}",
         f"    guesses right at their first token, first two, ...: {_shares_text(places)}",
         f"    reached: {reached:.2f} times, {100 * reached / bound.speed_up:.0f}% of the bound",
     ]
@@ -81,10 +85,10 @@ def _places(
         return [*places], draft.seconds_per_token()
 
 
-def _step_costs(cell: Cell, variant: str) -> dict[int, float]:
+def _costs(cell: Cell, variant: str) -> StepCosts | None:
     """Of the last round that told any."""
-    told = [run.step_costs for run in cell.runs.get(variant, []) if run and run.step_costs]
-    return told[-1] if told else {}
+    told = [run.costs for run in cell.runs.get(variant, []) if run and run.costs]
+    return told[-1] if told else None
 
 
 def _bound_text(bound: Bound) -> str:
@@ -97,7 +101,8 @@ def _bound_text(bound: Bound) -> str:
 
 
 def _costs_text(costs: dict[int, float]) -> str:
-    return ", ".join(f"{rows}: {1e3 * seconds:.1f}" for rows, seconds in sorted(costs.items()))
+    points = sorted(costs.items())
+    return ", ".join(f"{n}: {1e3 * seconds:.1f}" for n, seconds in points if n <= MOST_SHOWN)
 
 
 def _shares_text(places: Sequence[Answer]) -> str:

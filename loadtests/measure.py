@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from loadtests.scenarios.base import Plan, Record
 from loadtests.stats import percentile
@@ -58,13 +58,22 @@ class Drafts:
 
 
 @dataclass(frozen=True)
+class StepCosts:
+    """Seconds of a step, as the server measured them itself."""
+
+    by_rows: dict[int, float]
+    """By the number of rows, all of one stream."""
+    by_streams: dict[int, float]
+    """By the number of streams, each with one row."""
+
+
+@dataclass(frozen=True)
 class Counters:
     """What a server's metrics say of a run; None where it doesn't say it."""
 
     steps: Steps | None = None
     drafts: Drafts | None = None
-    step_costs: dict[int, float] = field(default_factory=dict)
-    """Seconds of a step by its number of rows, as the server measured them itself."""
+    costs: StepCosts | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +107,7 @@ class Run:
     outside_decode: float
     steps: Steps | None
     drafts: Drafts | None = None
-    step_costs: dict[int, float] = field(default_factory=dict)
+    costs: StepCosts | None = None
 
 
 def measure(
@@ -135,7 +144,7 @@ def measure(
         outside_decode=counters.steps.outside_decode if counters.steps else math.nan,
         steps=counters.steps,
         drafts=counters.drafts,
-        step_costs=counters.step_costs,
+        costs=counters.costs,
     )
 
 

@@ -23,6 +23,7 @@ from scheduler.protocol import (
     LookupConfig,
     SlotCommand,
     SlotReport,
+    StepCosts,
     StepOutputs,
     StepStats,
     Submit,
@@ -245,14 +246,14 @@ class Engine:
             num_drafts=step.tally.num_drafts,
             num_draft_tokens=step.tally.num_draft_tokens,
             accepted_by_position=step.tally.accepted_by_position,
-            step_seconds=self._costs_once_in_a_while(),
+            costs=self._costs_once_in_a_while(),
         )
 
-    def _costs_once_in_a_while(self) -> dict[int, float]:
+    def _costs_once_in_a_while(self) -> StepCosts | None:
         """The cost of steps, for metrics: with the first step and then with every so many."""
         self._num_steps += 1
         is_due = self._num_steps % STEPS_BETWEEN_COSTS == 1
-        return self._cost.table() if self._cost is not None and is_due else {}
+        return self._cost.table() if self._cost is not None and is_due else None
 
     def close(self) -> None:
         """Free every sampler and the backend."""

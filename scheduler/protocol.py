@@ -362,6 +362,15 @@ class CacheTier(enum.StrEnum):
     """In host memory."""
 
 
+class StepCosts(msgspec.Struct, frozen=True, array_like=True):
+    """Seconds that a step takes, as measured."""
+
+    by_rows: dict[int, float]
+    """By the number of rows, all of one sequence."""
+    by_slots: dict[int, float]
+    """By the number of sequences, each with one row."""
+
+
 class StepStats(msgspec.Struct, frozen=True, array_like=True):
     """What one step did: seconds by phase, rows by kind, and the state that it left."""
 
@@ -396,8 +405,8 @@ class StepStats(msgspec.Struct, frozen=True, array_like=True):
     accepted_by_position: list[int] = []
     """How many drafts were right at their first token, at their first two, and so on."""
     num_drafts: int = 0
-    step_seconds: dict[int, float] = {}
-    """Seconds that a step of so many rows takes, as measured; sent once in a while."""
+    costs: StepCosts | None = None
+    """Sent once in a while."""
 
 
 class StepOutputs(msgspec.Struct, frozen=True, tag=True):

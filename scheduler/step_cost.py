@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 
 from scheduler.micro_batches import MicroBatch
+from scheduler.protocol import StepCosts
 
 FOLLOWING = 0.05
 """Share of the difference between what a step took and what was expected that is learned."""
@@ -95,7 +96,9 @@ class StepCost:
             self._learned = 0.0
             self.version += 1
 
-    def table(self) -> dict[int, float]:
-        """Seconds by rows as they are now: of one slot each as far as that is known."""
-        rows = {**self._prefill.points(), **self._decode.points()}
-        return {count: self._scale * seconds for count, seconds in sorted(rows.items())}
+    def table(self) -> StepCosts:
+        """The curves as they are now."""
+        return StepCosts(self._scaled(self._prefill), self._scaled(self._decode))
+
+    def _scaled(self, curve: Curve) -> dict[int, float]:
+        return {rows: self._scale * seconds for rows, seconds in curve.points().items()}

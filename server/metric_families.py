@@ -169,12 +169,19 @@ def _engine_work(m: ServerMetrics) -> Iterator[Metric]:
     yield _counter(m, "llamapack_constraint_mask_seconds", text, m.mask_seconds)
     text = "Seconds spent on guessing tokens ahead."
     yield _counter(m, "llamapack_draft_seconds", text, m.phase_seconds["draft"])
-    costs = (((str(rows),), seconds) for rows, seconds in sorted(m.step_costs.items()))
-    text = "Seconds of a step of so many tokens, as measured; what drafting is decided by."
-    yield _gauges(m, "llamapack_step_cost_seconds", text, ("rows",), costs)
+    text = "Seconds of a step of so many tokens, in so many slots, as measured: what is decided by."
+    yield _gauges(m, "llamapack_step_cost_seconds", text, ("rows", "slots"), _costs(m))
     tiers = (((tier.value,), tokens) for tier, tokens in m.saved_tokens.items())
     text = "Prompt tokens not computed again, by where the cache had them."
     yield _counters(m, "llamapack_prefix_cache_saved_tokens", text, ("tier",), tiers)
+
+
+def _costs(m: ServerMetrics) -> Labelled:
+    for rows, seconds in sorted(m.step_costs.by_rows.items()):
+        yield (str(rows), "1"), seconds
+    for slots, seconds in sorted(m.step_costs.by_slots.items()):
+        if slots > 1:
+            yield (str(slots), str(slots)), seconds
 
 
 def _traffic(m: ServerMetrics) -> Iterator[Metric]:

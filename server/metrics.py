@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from scheduler.protocol import CacheTier, StepStats
+from scheduler.protocol import CacheTier, StepCosts, StepStats
 from server import buckets
 from server.errors import ApiError
 from server.generation import Ended, StopCause, Timings
@@ -76,8 +76,8 @@ class ServerMetrics:
         self.draft_tokens = 0
         self.accepted_by_position: list[int] = []
         """Drafts that were right at their first token, at their first two, and so on."""
-        self.step_costs: dict[int, float] = {}
-        """Seconds of a step by its number of tokens, as the engine last measured them."""
+        self.step_costs = StepCosts({}, {})
+        """As the engine last told them."""
         self.steps = 0
         self.decodes = 0
         self.busy_slots = 0
@@ -148,8 +148,7 @@ class ServerMetrics:
         self.latest = stats
 
     def _count_drafts(self, stats: StepStats) -> None:
-        if stats.step_seconds:
-            self.step_costs = stats.step_seconds
+        self.step_costs = stats.costs or self.step_costs
         if not stats.num_drafts:
             return
         self.drafts += stats.num_drafts

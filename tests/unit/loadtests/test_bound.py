@@ -13,15 +13,29 @@ from loadtests.bound import (
     right_by_position,
 )
 
-FLAT = Costs({1: 1.0, 2: 1.0, 64: 1.0}, guess=0.0)
+
+def even(points: dict[int, float], guess: float = 0.0) -> Costs:
+    """Rows cost the same whosever they are."""
+    return Costs(points, points, guess)
+
+
+FLAT = even({1: 1.0, 2: 1.0, 64: 1.0})
 """More rows cost nothing more, as on a large GPU."""
-STEEP = Costs({1: 1.0, 2: 2.0, 64: 64.0}, guess=0.0)
+STEEP = even({1: 1.0, 2: 2.0, 64: 64.0})
 
 
 def test_a_step_costs_what_was_measured_and_a_line_between() -> None:
-    costs = Costs({1: 1.0, 4: 4.0, 8: 6.0}, 0.0)
-    assert [costs.of_step(rows) for rows in (1, 2, 4, 6, 8, 10)] == [1.0, 2.0, 4.0, 5.0, 6.0, 7.0]
-    assert Costs({1: 0.5}, 0.0).of_step(9) == 0.5
+    costs = even({1: 1.0, 4: 4.0, 8: 6.0})
+    found = [costs.of_step(1, rows) for rows in (1, 2, 4, 6, 8, 10)]
+    assert found == [1.0, 2.0, 4.0, 5.0, 6.0, 7.0]
+    assert even({1: 0.5}).of_step(1, 9) == 0.5
+
+
+def test_streams_are_divided_into_batches_as_is_cheapest() -> None:
+    costs = Costs({1: 1.0, 2: 1.5, 4: 9.0}, {1: 1.0, 2: 5.0, 4: 3.0}, 0.0)
+    assert costs.of_step(2, 1) == 2.0  # one by one
+    assert costs.of_step(4, 1) == 3.0  # together
+    assert costs.of_step(2, 2) == 3.0  # one by one, two rows each
 
 
 def test_runs_of_right_tokens_are_right_guesses() -> None:
@@ -32,7 +46,7 @@ def test_runs_of_right_tokens_are_right_guesses() -> None:
 
 
 def test_without_a_right_guess_nothing_is_gained() -> None:
-    bound = best_length([draft_places([False] * 20, 8)], Costs({1: 1.0, 9: 1.1}, 0.01), 8)
+    bound = best_length([draft_places([False] * 20, 8)], even({1: 1.0, 9: 1.1}, 0.01), 8)
     assert (bound.length, bound.speed_up) == (0, 1.0)
 
 
@@ -48,7 +62,7 @@ def test_where_rows_cost_in_proportion_nothing_is_gained() -> None:
 
 
 def test_streams_side_by_side_multiply_the_rows() -> None:
-    costs = Costs({1: 1.0, 8: 1.0, 9: 3.0, 64: 60.0}, 0.0)
+    costs = even({1: 1.0, 8: 1.0, 9: 3.0, 64: 60.0})
     right = [draft_places([True] * 88, 8)]
     assert best_length(right, costs, 7, streams=1).speed_up == 8.0
     assert best_length(right, costs, 7, streams=8).speed_up < 1.3
@@ -56,18 +70,18 @@ def test_streams_side_by_side_multiply_the_rows() -> None:
 
 def test_the_time_of_guesses_counts() -> None:
     right = [draft_places([True] * 9, 8)]
-    assert best_length(right, Costs({1: 1.0, 64: 1.0}, 0.125), 8).speed_up == 9 / 2
+    assert best_length(right, even({1: 1.0, 64: 1.0}, 0.125), 8).speed_up == 9 / 2
 
 
 def test_the_bound_is_what_a_simulation_step_by_step_gives() -> None:
     rng = random.Random(1)
     rights = [rng.random() < 0.8 for _ in range(400)]
-    costs = Costs({1: 1.0, 4: 1.3, 9: 2.5}, 0.05)
+    costs = even({1: 1.0, 4: 1.3, 9: 2.5}, 0.05)
     bound = best_length([draft_places(rights, 8)], costs, 8)
     for length in range(9):
         at, seconds = 0, 0.0
         while at < len(rights):
-            seconds += costs.of_step(1 + length) + 0.05 * length
+            seconds += costs.of_step(1, 1 + length) + 0.05 * length
             guessed = 0
             while guessed < length and at < len(rights) and rights[at]:
                 guessed, at = guessed + 1, at + 1

@@ -10,7 +10,7 @@ import pytest
 from loadtests.agreement import draft_model, tokenize
 from loadtests.gain import exchanges, gain_lines
 from loadtests.inflated import DRAFT, TARGET
-from loadtests.measure import Run
+from loadtests.measure import Run, StepCosts
 from loadtests.report import Cell
 from loadtests.scenarios.base import Client, Guessing, Plan, Record, Request
 from tests.unit.loadtests.test_report import run
@@ -21,7 +21,8 @@ FREE_ROWS = {1: 1.0, 2: 1.0, 64: 1.0}
 
 
 def stream(speed: float, costs: dict[int, float]) -> Run:
-    return dataclasses.replace(run(1.0), stream_tok_s=speed, step_costs=costs)
+    told = StepCosts(costs, costs) if costs else None
+    return dataclasses.replace(run(1.0), stream_tok_s=speed, costs=told)
 
 
 def cell(costs: dict[int, float]) -> Cell:
@@ -40,11 +41,14 @@ def answered(text: str) -> tuple[Plan, list[Record]]:
 
 def test_bound_reached_and_share() -> None:
     given = exchanges(*answered("1, 2, 3, 4, 5, 6, 7, 8, 9"))
-    [bound, costs, shares, reached] = gain_lines(GUESSING, cell(FREE_ROWS), given, TARGET, 1)
+    [bound, costs, others, shares, reached] = gain_lines(
+        GUESSING, cell(FREE_ROWS), given, TARGET, 1
+    )
     speed_up = float(bound.split("the bound: ")[1].split(" times")[0])
     assert 1.0 < speed_up <= 5.0
     assert "by 4 tokens a guess" in bound
-    assert "1: 1000.0, 2: 1000.0, 64: 1000.0; a guess: " in costs
+    assert "1: 1000.0, 2: 1000.0, 64: 1000.0" in costs
+    assert "a guess: " in others
     assert float(shares.split(": ")[1].split("%")[0]) > 50
     assert f"reached: 1.50 times, {100 * 1.5 / speed_up:.0f}% of the bound" in reached
 
@@ -53,7 +57,7 @@ def test_lookup_needs_no_model() -> None:
     plan, records = answered("a b c d e f g h a b c d e f g h")
     guessing = Guessing("draft", "plain", most=8, lookup=3)
     lines = gain_lines(guessing, cell(FREE_ROWS), exchanges(plan, records), TARGET, 1)
-    assert "a guess: 0.00" in lines[1]
+    assert "a guess: 0.00" in lines[2]
     assert float(lines[0].split("the bound: ")[1].split(" times")[0]) > 1.2
 
 

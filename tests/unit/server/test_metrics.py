@@ -13,7 +13,7 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
-from scheduler.protocol import CacheTier, SamplingParams, StepStats
+from scheduler.protocol import CacheTier, SamplingParams, StepCosts, StepStats
 from server.engine_facts import EngineFacts
 from server.errors import EngineFailed
 from server.exposition import page
@@ -126,9 +126,10 @@ def test_steps() -> None:
 def test_drafts() -> None:
     metrics = ServerMetrics("m")
     drafting = msgspec.structs.replace(step(), draft_seconds=0.004, num_drafts=2)
+    costs = StepCosts({1: 0.01, 8: 0.03}, {1: 0.01, 8: 0.05})
     metrics.observe_step(
         msgspec.structs.replace(
-            drafting, num_draft_tokens=5, accepted_by_position=[2, 1], step_seconds={8: 0.03}
+            drafting, num_draft_tokens=5, accepted_by_position=[2, 1], costs=costs
         )
     )
     metrics.observe_step(
@@ -145,7 +146,12 @@ def test_drafts() -> None:
         assert positions == [3, 2, 1]
     assert found["llamapack_draft_seconds_total"] == pytest.approx(0.008)
     assert found["llamapack_step_seconds_total{phase=draft}"] == pytest.approx(0.008)
-    assert found["llamapack_step_cost_seconds{rows=8}"] == 0.03
+    cost = "llamapack_step_cost_seconds"
+    assert {name: value for name, value in found.items() if name.startswith(cost)} == {
+        f"{cost}{{rows=1,slots=1}}": 0.01,
+        f"{cost}{{rows=8,slots=1}}": 0.03,
+        f"{cost}{{rows=8,slots=8}}": 0.05,
+    }
 
 
 @pytest.mark.anyio
