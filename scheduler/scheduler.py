@@ -545,6 +545,7 @@ def _state(slot: Slot) -> SlotState:
         num_generated_tokens=sequence.num_generated_tokens,
         max_tokens=sequence.submit.max_tokens,
         sampling=sequence.submit.sampling,
+        speculation=sequence.submit.speculation,
         lora=sequence.submit.lora,
         speculation=sequence.submit.speculation,
     )

@@ -98,7 +98,7 @@ def _context(pair: Pair) -> ServerContext:
     tokenizer = ByteTokenizer()
     generator = EngineGenerator(pair.client, tokenizer, Admission(max_queue=100))
     return ServerContext(
-        settings=ServeSettings(),
+        settings=ServeSettings(spec_type=("ngram-simple",)),
         model_name="fake",
         model_path="fake.gguf",
         tokenizer=tokenizer,
@@ -168,7 +168,8 @@ def test_slots_are_shown_while_they_work(live: Live) -> None:
         slots = threads.submit(live.client.get, "/slots")
         assert wait_for(lambda: bool(live.pair.client._queries), DEADLINE)
         live.pair.gate.allow(None)
-        assert [slot["is_processing"] for slot in slots.result().json()].count(True) == 1
+        [busy] = [slot for slot in slots.result().json() if slot["is_processing"]]
+        assert busy["params"]["speculative.types"] == "ngram-simple"
         assert answer.result().status_code == 200
     idle = live.client.get("/slots").json()
     assert [slot["is_processing"] for slot in idle] == [False] * 4
