@@ -547,5 +547,4 @@ def _state(slot: Slot) -> SlotState:
         sampling=sequence.submit.sampling,
         speculation=sequence.submit.speculation,
         lora=sequence.submit.lora,
-        speculation=sequence.submit.speculation,
     )
