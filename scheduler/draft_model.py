@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import msgspec
 import numpy as np
 
-from scheduler.backend import DecodeError, DraftWant, LoadError
+from scheduler.backend import DecodeError, DraftWant, LoadError, SamplerError
 from scheduler.llama_batch import Run
 from scheduler.llama_context import LlamaContext
 from scheduler.llama_vocabulary import check_vocabularies, end_tokens
@@ -74,20 +74,27 @@ class DraftModel:
             return [[] for _ in wants]
 
     def _draft(self, wants: Sequence[DraftWant]) -> list[list[int]]:
-        drafts = self._catch_up(wants)
-        active = list(drafts.values())
-        while active:
-            active = [draft for row, draft in enumerate(active) if self._extend(draft, row)]
-            if active:
-                self._compute(active)
-        for draft in drafts.values():
-            draft.sampler.close()
+        due = self._catch_up(wants)
+        drafts = {i: _Draft(wants[i], self._fork(wants[i])) for i in due}
+        try:
+            active = list(drafts.values())
+            while active:
+                active = [draft for row, draft in enumerate(active) if self._extend(draft, row)]
+                if active:
+                    self._compute(active)
+        finally:
+            for draft in drafts.values():
+                draft.sampler.close()
         return [drafts[i].guessed if i in drafts else [] for i in range(len(wants))]
 
-    def _catch_up(self, wants: Sequence[DraftWant]) -> dict[int, _Draft]:
+    def _fork(self, want: DraftWant) -> LlamaSampler:
+        assert isinstance(want.sampler, LlamaSampler)
+        return want.sampler.fork(self._rows)
+
+    def _catch_up(self, wants: Sequence[DraftWant]) -> list[int]:
         """Compute what the draft model has not seen yet; returns whose next token is due."""
         runs: list[Run] = []
-        drafts: dict[int, _Draft] = {}
+        due: list[int] = []
         room = MAX_CATCH_UP
         for index, want in enumerate(wants):
             start = self._align(want.slot, want.tokens)
@@ -98,20 +105,23 @@ class DraftModel:
             is_whole = start + len(missing) == len(want.tokens)
             runs.append(Run(want.slot, start, missing, int(is_whole)))
             if is_whole:
-                assert isinstance(want.sampler, LlamaSampler)
-                drafts[index] = _Draft(want, want.sampler.fork(self._rows))
+                due.append(index)
         if runs:
             self.context.decode(runs)
         for run in runs:
             self._held[run.slot] += run.tokens
-        return drafts
+        return due
 
     def _extend(self, draft: _Draft, row: int) -> bool:
         """Guess one more token; whether another one is wanted after it."""
         want = draft.want
-        likely = want.p_min <= 0 or _largest_probability(self.context.row(row)) >= want.p_min
-        sample = draft.sampler.sample(row) if likely else None
-        if sample is None or sample.token in self._end_tokens:
+        if want.p_min > 0 and _largest_probability(self.context.row(row)) < want.p_min:
+            return False
+        try:
+            sample = draft.sampler.sample(row)
+        except SamplerError:  # the model's own sampler will say so, if it gets there
+            return False
+        if sample.token in self._end_tokens:
             return False
         draft.fresh = [sample.token, *sample.forced][: want.n_max - len(draft.guessed)]
         draft.guessed += draft.fresh
@@ -128,10 +138,14 @@ class DraftModel:
         always computed anew, for its logits."""
         held = self._held[slot]
         length = common_prefix_length(held, tokens, min(len(held), len(tokens) - 1))
+        self._trim(slot, length)
+        return length
+
+    def _trim(self, slot: int, length: int) -> None:
+        held = self._held[slot]
         if length < len(held):
             self.context.edit(Trim(slot, length))
             del held[length:]
-        return length
 
     def _can_read(self, tokens: list[int]) -> bool:
         return max(tokens) < self.context.n_vocab
@@ -156,6 +170,8 @@ class DraftModel:
         elif isinstance(edit, Drop) and edit.prefix in self._saved:
             self.context.edit(edit)
             del self._saved[edit.prefix]
+        elif isinstance(edit, Trim):
+            self._trim(edit.slot, edit.length)
 
     def _shift(self, edit: Shift) -> None:
         """Keep what is before the gap, and behind it where the memory can move it."""
@@ -167,8 +183,7 @@ class DraftModel:
             self.context.edit(Shift(edit.slot, edit.start, stop, edit.may_be_shared))
             del held[edit.start : stop]
         else:
-            self.context.edit(Trim(edit.slot, edit.start))
-            del held[edit.start :]
+            self._trim(edit.slot, edit.start)
 
     def _lose(self, error: DecodeError) -> None:
         """The context has dropped all cells; what they were of is computed again when needed."""

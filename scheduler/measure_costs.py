@@ -86,7 +86,9 @@ def _step_cost(
     known = _read(file) if file is not None else None
     if known is not None:
         return StepCost(*known)
+    begin = clock()
     decode, prefill = _measure(time_rows, n_slots, n_ubatch, clock)
+    logger.info("timed steps of 1 to %d rows in %.1f s", max(prefill), clock() - begin)
     if file is not None:
         _write(file, decode, prefill)
     return StepCost(decode, prefill)
