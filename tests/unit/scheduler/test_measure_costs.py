@@ -42,7 +42,7 @@ def config(tmp_path: Path) -> EngineConfig:
 def measure(config: EngineConfig, **fields: Any) -> tuple[TimedBackend, dict[int, float]]:
     backend = TimedBackend(**fields)
     costs = costs_of(config, backend, backend.clock)
-    return backend, {} if costs.step is None else costs.step.table()
+    return backend, {} if costs.step is None else costs.step.table().by_rows
 
 
 def test_each_small_number_of_rows_is_timed_and_then_powers_of_two(config: EngineConfig) -> None:

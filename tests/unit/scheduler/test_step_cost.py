@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scheduler.micro_batches import MicroBatch
+from scheduler.protocol import StepCosts
 from scheduler.step_cost import MOST_SURPRISE, StepCost
 
 PREFILL = {1: 0.010, 2: 0.030, 4: 0.040, 64: 0.400}
@@ -60,4 +61,4 @@ def test_decisions_are_told_when_the_costs_have_changed() -> None:
 
 
 def test_the_table_has_every_point() -> None:
-    assert make_cost().table() == {1: 0.010, 2: 0.031, 4: 0.041, 64: 0.400}
+    assert make_cost().table() == StepCosts(by_rows=PREFILL, by_slots=DECODE)
