@@ -24,7 +24,19 @@ from scheduler.protocol import (
     Submit,
 )
 from scheduler.scheduler import Limits, Scheduler
-from scheduler.sequence import CacheEdit, Sample, Sequence, Slot, Step, Verified
+from scheduler.sequence import (
+    CacheEdit,
+    CopyPrefix,
+    Restore,
+    Sample,
+    Save,
+    Sequence,
+    Shift,
+    Slot,
+    Step,
+    Trim,
+    Verified,
+)
 
 GREEDY = SamplingParams(temperature=0.0)
 
@@ -96,18 +108,42 @@ def seldom_ending(tokens: list[int]) -> int:
 
 @dataclass
 class CountingBackend(FakeBackend):
-    """A fake that knows how many samplers are open, and whose edits can fail."""
+    """A fake that knows how many samplers are open and which cells were moved, and whose edits can
+    fail."""
 
     open_samplers: int = 0
     max_forced: int = 0
     """How many tokens a sampler may say are forced, after the one that it samples."""
     edits_before_failure: int = -1
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.own: list[int | None] = [None] * self.n_slots
+        """Cells of each slot, from the first on, that are where they were computed; None is all."""
+
     def edit(self, edit: CacheEdit) -> None:
         if self.edits_before_failure == 0:
             raise self.failure()
         self.edits_before_failure -= 1
         super().edit(edit)
+        self._note_moves(edit)
+
+    def _note_moves(self, edit: CacheEdit) -> None:
+        """Moved cells are not what computing their tokens gives: nobody else may have them."""
+        if isinstance(edit, Shift):
+            own = self.own[edit.slot]
+            self.own[edit.slot] = edit.start if own is None else min(own, edit.start)
+        elif isinstance(edit, CopyPrefix):
+            own = self.own[edit.source]
+            assert own is None or edit.length <= own
+            self.own[edit.target] = None
+        elif isinstance(edit, Save):
+            assert self.own[edit.slot] is None
+        elif isinstance(edit, Restore):
+            self.own[edit.slot] = None
+        elif isinstance(edit, Trim):
+            own = self.own[edit.slot]
+            self.own[edit.slot] = None if own is None or edit.length <= own else own
 
     def sampler(self, submit: Submit) -> FakeSampler:
         self.open_samplers += 1
@@ -229,6 +265,8 @@ def check_integrity(engine: Engine, backend: FakeBackend) -> None:
         assert cells == adapted(slot.tokens[: slot.num_tokens], slot.scope.lora)
         assert slot.shifted_from is None or slot.num_tokens >= slot.shifted_from
         assert slot.sequence is None or slot.sequence.slot is slot
+        if isinstance(backend, CountingBackend):
+            assert slot.shifted_from == backend.own[slot.id]
     running = [sequence.request_id for sequence in scheduler.running]
     waiting = [sequence.request_id for sequence in scheduler.waiting]
     assert len({*running, *waiting}) == len(running) + len(waiting)

@@ -67,7 +67,11 @@ layouts = st.sampled_from(
     ]
 )
 abilities = st.sampled_from(
-    [CacheAbilities(), CacheAbilities(can_copy=False), CacheAbilities(False, False)]
+    [
+        *[CacheAbilities()] * 3,
+        CacheAbilities(can_copy=False),
+        CacheAbilities(can_trim=False, can_copy=False),
+    ]
 )
 prompts = st.builds(
     lambda shared, family, own, own_family: [
@@ -155,6 +159,26 @@ class EngineMachine(RuleBasedStateMachine):
         submit = make_submit(len(self.accepted) + 1, tokens, **fields)
         self.accepted[submit.request_id] = submit
         self.engine.submit(submit)
+
+    @rule(
+        shared=st.sampled_from([40, 70, 150]),
+        ends=st.lists(st.integers(1, 30), min_size=2, max_size=6),
+        fields=fields,
+    )
+    def submit_a_crowd(self, shared: int, ends: list[int], fields: dict[str, Any]) -> None:
+        """Several with the same prefix at once, as there are under one system prompt."""
+        for family, length in enumerate(ends):
+            tokens = [*prompt(shared), *prompt(length, 20 + family)]
+            self.submit(tokens=tokens, fields={**fields, "slot": None})
+
+    @precondition(lambda self: self.checked)
+    @rule(data=st.data(), length=st.integers(1, 20))
+    def continue_a_conversation(self, data: st.DataObject, length: int) -> None:
+        request_id = data.draw(st.sampled_from(sorted(self.checked)))
+        earlier = self.accepted[request_id]
+        tokens = [*earlier.prompt, *self.outcomes[request_id].tokens, *prompt(length, 30)]
+        fields = {name: getattr(earlier, name) for name in ("cache_salt", "lora", "tenant")}
+        self.submit(tokens=tokens, fields={**fields, "max_tokens": 5})
 
     @precondition(lambda self: self.backend.abilities.can_trim)
     @rule(
@@ -301,4 +325,4 @@ class EngineMachine(RuleBasedStateMachine):
 
 
 TestEngine = EngineMachine.TestCase
-TestEngine.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestEngine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
