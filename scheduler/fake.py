@@ -107,8 +107,11 @@ class FakeBackend:
         elif isinstance(edit, Drop):
             del self.saved[edit.prefix]
         else:
-            if edit.length > len(self.cells[edit.slot]):
+            num_cells = len(self.cells[edit.slot])
+            if edit.length > num_cells:
                 raise AssertionError(f"{edit} reaches beyond what the slot holds")
+            if 0 < edit.length < num_cells and not self.abilities.can_trim:
+                raise AssertionError(f"{edit} is more than the model's memory can do")
             del self.cells[edit.slot][edit.length :]
 
     def state(self, prefix: int) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from scheduler.backend import DecodeError
 from scheduler.cache_scope import CacheScope
 from scheduler.context_shift import Window
 from scheduler.disk_cache import DiskCache
@@ -118,8 +119,8 @@ class CountingBackend(FakeBackend):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.own: list[int | None] = [None] * self.n_slots
-        """Cells of each slot, from the first on, that are where they were computed; None is all."""
+        self.own = [self.n_ctx_slot] * self.n_slots
+        """How many cells of each slot, from the first on, are where they were computed, at most."""
 
     def edit(self, edit: CacheEdit) -> None:
         if self.edits_before_failure == 0:
@@ -130,20 +131,20 @@ class CountingBackend(FakeBackend):
 
     def _note_moves(self, edit: CacheEdit) -> None:
         """Moved cells are not what computing their tokens gives: nobody else may have them."""
-        if isinstance(edit, Shift):
-            own = self.own[edit.slot]
-            self.own[edit.slot] = edit.start if own is None else min(own, edit.start)
-        elif isinstance(edit, CopyPrefix):
-            own = self.own[edit.source]
-            assert own is None or edit.length <= own
-            self.own[edit.target] = None
+        if isinstance(edit, CopyPrefix):
+            assert edit.length <= self.own[edit.source]
+            self.own[edit.target] = self.n_ctx_slot
         elif isinstance(edit, Save):
-            assert self.own[edit.slot] is None
-        elif isinstance(edit, Restore):
-            self.own[edit.slot] = None
-        elif isinstance(edit, Trim):
-            own = self.own[edit.slot]
-            self.own[edit.slot] = None if own is None or edit.length <= own else own
+            assert len(self.cells[edit.slot]) <= self.own[edit.slot]
+        elif isinstance(edit, Shift):
+            self.own[edit.slot] = min(self.own[edit.slot], edit.start)
+        elif isinstance(edit, Trim | Restore):
+            is_own = isinstance(edit, Restore) or edit.length <= self.own[edit.slot]
+            self.own[edit.slot] = self.n_ctx_slot if is_own else self.own[edit.slot]
+
+    def failure(self) -> DecodeError:
+        self.own = [self.n_ctx_slot] * self.n_slots
+        return super().failure()
 
     def sampler(self, submit: Submit) -> FakeSampler:
         self.open_samplers += 1
@@ -266,7 +267,7 @@ def check_integrity(engine: Engine, backend: FakeBackend) -> None:
         assert slot.shifted_from is None or slot.num_tokens >= slot.shifted_from
         assert slot.sequence is None or slot.sequence.slot is slot
         if isinstance(backend, CountingBackend):
-            assert slot.shifted_from == backend.own[slot.id]
+            assert len(slot.reusable_tokens) == min(slot.num_tokens, backend.own[slot.id])
     running = [sequence.request_id for sequence in scheduler.running]
     waiting = [sequence.request_id for sequence in scheduler.waiting]
     assert len({*running, *waiting}) == len(running) + len(waiting)

@@ -12,7 +12,15 @@ from scheduler.backend import SamplerError
 from scheduler.engine import Engine
 from scheduler.fake import FakeBackend, FakeSampler
 from scheduler.prefix import CacheAbilities
-from scheduler.protocol import Abort, FinishReason, Inspect, SamplingParams, Submit
+from scheduler.protocol import (
+    Abort,
+    DraftMethod,
+    FinishReason,
+    Inspect,
+    SamplingParams,
+    Speculation,
+    Submit,
+)
 from scheduler.sequence import Sample
 from tests.unit.scheduler.helpers import (
     CountingBackend,
@@ -232,3 +240,15 @@ def test_closing_frees_the_samplers_of_what_still_runs() -> None:
     engine.step()
     engine.close()
     assert backend.open_samplers == 0
+
+
+def test_requests_end_if_the_cells_of_a_wrong_guess_cannot_be_dropped() -> None:
+    backend = CountingBackend(guess=lambda tokens, token: (token + 1) % 250)
+    engine = make_engine(backend)
+    engine.submit(make_submit(speculation=Speculation(methods=(DraftMethod.MODEL,), n_max=3)))
+    outcomes: Outcomes = {}
+    while 1 not in outcomes or len(outcomes[1].tokens) < 2:
+        collect(outcomes, engine.step())
+    backend.edits_before_failure = 0
+    assert drain(engine, outcomes)[1].reasons == [FinishReason.FAILED]
+    check_idle(engine, backend)
