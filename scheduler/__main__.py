@@ -16,6 +16,7 @@ from pathlib import Path
 from scheduler.backend import Backend
 from scheduler.disk_cache import DiskCache
 from scheduler.engine import Engine
+from scheduler.log_lines import formatter
 from scheduler.measure_costs import costs_of
 from scheduler.protocol import (
     Abort,
@@ -157,8 +158,11 @@ def _engine(config: EngineConfig, backend: Backend) -> Engine:
 
 
 def _set_up_logging(config: EngineConfig) -> None:
-    layout = "%(asctime)s %(levelname).1s engine: %(message)s"
-    logging.basicConfig(level=config.log_level, format=layout, stream=sys.stderr)
+    """Log where the API process does, in the same form."""
+    to_file = config.log_file and logging.FileHandler(config.log_file, encoding="utf-8")
+    handler = to_file or logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter(as_json=config.log_json))
+    logging.basicConfig(level=config.log_level, handlers=[handler])
 
 
 if __name__ == "__main__":

@@ -121,6 +121,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Where such measurements are kept; "" keeps none."""
     log_level: str = "INFO"
     log_json: bool = False
+    log_file: str = ""
+    """A file to append to; "" is standard error."""
 
 
 class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

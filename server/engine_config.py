@@ -72,6 +72,7 @@ def engine_config(
         cost_folder=_cost_folder(environ),
         log_level=log_level,
         log_json=settings.log_json,
+        log_file="" if settings.log_file is None else str(settings.log_file.absolute()),
     )
 
 

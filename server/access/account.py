@@ -32,7 +32,7 @@ class Account:
         most = self.limits.max_concurrent
         if most is not None and self.running >= most:
             raise Overloaded(
-                f"this key may have {most} requests at once, and has",
+                f"this key may have {most} requests at once, and has them",
                 retry_after=RETRY_WHEN_BUSY,
             )
         _require(self.requests, 1, now, "requests")
@@ -74,6 +74,6 @@ def _require(bucket: TokenBucket | None, amount: int, now: float, what: str) -> 
     seconds = 0.0 if bucket is None else bucket.seconds_until(amount, now)
     if bucket is not None and seconds > 0:
         raise Overloaded(
-            f"this key may use {bucket.per_minute} {what} a minute, and has",
+            f"this key may use {bucket.per_minute} {what} a minute, and has used them",
             retry_after=max(math.ceil(seconds), 1),
         )
