@@ -1247,6 +1247,17 @@ class ServeSettings(BaseModel):
             metavar="S",
         ),
     ] = 3600
+    max_body_size: Annotated[
+        Whole,
+        Field(ge=1),
+        Option(
+            ("--max-body-size",),
+            Group.SERVER,
+            "MiB that the body of a request may have; larger ones are answered 413",
+            env="LLAMAPACK_MAX_BODY_SIZE",
+            metavar="MIB",
+        ),
+    ] = 16
     shutdown_timeout: Annotated[
         Whole,
         Field(ge=0),

@@ -64,12 +64,14 @@ class _Response:
         return data
 
 
-async def get(address: Address, path: str, timeout_s: float = 10.0) -> tuple[int, bytes]:
-    """Status and body of a GET."""
+async def get(
+    address: Address, path: str, timeout_s: float = 10.0, *, key: str = ""
+) -> tuple[int, bytes]:
+    """Status and body of a GET, with an API key if there is one."""
     async with asyncio.timeout(timeout_s):
         reader, writer = await _connect(address)
         try:
-            writer.write(_head("GET", path, address))
+            writer.write(_head("GET", path, address, key=key))
             response = _Response()
             while not response.done and (data := await reader.read(READ_BYTES)):
                 response.parser.feed_data(data)

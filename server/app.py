@@ -29,6 +29,8 @@ from server.routes import Endpoint, to_routes
 from server.startup import StartupError
 from server.tracing.open_tracing import Tracing
 
+MIB = 1 << 20
+
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 
 
@@ -55,7 +57,11 @@ def create_app(
             Middleware(CatchErrors, on_refusal=context.metrics.observe_rejection),
             Middleware(RefuseWhileDraining, drain=context.drain),
             Middleware(Authenticate, keys=keys, public_paths=public),
-            Middleware(LimitBody, read_seconds=settings.timeout),
+            Middleware(
+                LimitBody,
+                max_bytes=settings.max_body_size * MIB,
+                read_seconds=settings.timeout,
+            ),
         ],
         exception_handlers={HTTPException: _http_error},
         lifespan=lifespan,

@@ -72,10 +72,11 @@ class ContextExceeded(InvalidRequest):
 
     kind = "exceed_context_size_error"
 
-    def __init__(self, n_prompt_tokens: int, n_ctx: int) -> None:
+    def __init__(self, n_prompt_tokens: int, n_ctx: int, *, at_least: bool = False) -> None:
+        """`at_least`: the prompt was not tokenized, it only can't have fewer."""
         super().__init__(
-            f"the prompt has {n_prompt_tokens} tokens, but a slot's context holds {n_ctx} tokens, "
-            "prompt and answer together",
+            f"the prompt has {'at least ' * at_least}{n_prompt_tokens} tokens, but a slot's "
+            f"context holds {n_ctx} tokens, prompt and answer together",
             param="prompt",
         )
         self.n_prompt_tokens = n_prompt_tokens

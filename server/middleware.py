@@ -21,8 +21,11 @@ from server.errors import ApiError, BodyTooLarge, InvalidRequest
 from server.json_response import JsonResponse
 from server.request_id import HEADER, choose_request_id, current_request_id
 
-MAX_BODY_BYTES = 100 * 1024 * 1024
-"""llama-server's limit, which it inherits from its HTTP library."""
+BODY_SECONDS = 60.0
+"""How long a body may take to arrive, whatever its size."""
+
+MIN_BODY_RATE = 4096
+"""Bytes per second that a body has to come at once that time is over."""
 
 _access_log = logging.getLogger("llamapack.access")
 _log = logging.getLogger(__name__)
@@ -106,10 +109,10 @@ class LimitBody:
         self,
         app: ASGIApp,
         *,
-        max_bytes: int = MAX_BODY_BYTES,
+        max_bytes: int,
         read_seconds: float | None = None,
     ) -> None:
-        """`read_seconds` may pass between two parts of a body; None is any time."""
+        """`read_seconds` may pass between two parts of a body; None is as long as all of it."""
         self._app = app
         self._max_bytes = max_bytes
         self._read_seconds = read_seconds
@@ -120,13 +123,17 @@ class LimitBody:
         announced = dict(scope["headers"]).get(b"content-length", b"0")
         if announced.isdigit() and int(announced) > self._max_bytes:
             raise self._too_large()
+        started = time.monotonic()
         read = 0
         is_complete = False
 
         async def counting_receive() -> Message:
             nonlocal read, is_complete
             # Once the body is there, this waits for the client to leave, as long as it takes.
-            message = await (receive() if is_complete else self._in_time(receive))
+            if is_complete:
+                return await receive()
+            deadline = started + BODY_SECONDS + read / MIN_BODY_RATE
+            message = await self._in_time(receive, deadline - time.monotonic())
             read += len(message.get("body", b""))
             is_complete = not message.get("more_body", False)
             if read > self._max_bytes:
@@ -135,12 +142,16 @@ class LimitBody:
 
         return await self._app(scope, counting_receive, send)
 
-    async def _in_time(self, receive: Receive) -> Message:
+    async def _in_time(self, receive: Receive, seconds_left: float) -> Message:
+        """The next part of the body, of which all has to be there in so many seconds."""
+        stall = self._read_seconds
         try:
-            async with asyncio.timeout(self._read_seconds):
+            async with asyncio.timeout(seconds_left if stall is None else min(stall, seconds_left)):
                 return await receive()
         except TimeoutError:
-            raise InvalidRequest(f"the body stalled for {self._read_seconds} seconds") from None
+            if stall is not None and stall <= seconds_left:
+                raise InvalidRequest(f"the body stalled for {stall} seconds") from None
+            raise InvalidRequest("the body comes too slowly") from None
 
     def _too_large(self) -> BodyTooLarge:
         return BodyTooLarge(f"the body is larger than {self._max_bytes} bytes")

@@ -95,14 +95,14 @@ def _one_or_many(value: Any) -> Any:
 
 def _bias_pairs(value: Any) -> Any:
     """Either spelling of `logit_bias` as (token id or text, bias) pairs."""
+    if isinstance(value, dict | list) and len(value) > MAX_LOGIT_BIASES:
+        raise ValueError(f"must have at most {MAX_LOGIT_BIASES} entries")
     if isinstance(value, dict):
         pairs = [(_token_key(key), bias) for key, bias in value.items()]
     elif isinstance(value, list) and all(isinstance(p, list) and len(p) == 2 for p in value):
         pairs = [(_token_key(key, text_ids=False), bias) for key, bias in value]
     else:
         raise ValueError("must be a list of [token, bias] pairs or an object of biases by token")
-    if len(pairs) > MAX_LOGIT_BIASES:
-        raise ValueError(f"must have at most {MAX_LOGIT_BIASES} entries")
     return tuple((key, _bias(key, bias)) for key, bias in pairs)
 
 

@@ -33,6 +33,11 @@ class Tokenizer(Protocol):
         """Every token that ends a generation."""
         ...
 
+    @property
+    def longest_piece(self) -> int:
+        """The most bytes that one token stands for."""
+        ...
+
     def metadata(self, key: str) -> str | None:
         """A value of the GGUF's metadata, as text (`tokenizer.chat_template`, ...)."""
         ...
@@ -83,6 +88,11 @@ class LlamaTokenizer:
     def end_tokens(self) -> frozenset[int]:
         vocab = self._vocab
         return frozenset(t for t in range(self._n_vocab) if lib.llama_vocab_is_eog(vocab, t))
+
+    @cached_property
+    def longest_piece(self) -> int:
+        """The most bytes that one token stands for; asks for each of them, the first time."""
+        return max(len(self._read_piece(token, True)) for token in range(self._n_vocab))
 
     def metadata(self, key: str) -> str | None:
         """A value of the GGUF's metadata, as text."""

@@ -6,7 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
+from server.context import ServerContext
 from server.errors import InvalidRequest
+from server.prompt_size import check_parts
 from server.tokenizer import Tokenizer
 
 MAX_PROMPTS = 1024
@@ -46,11 +48,14 @@ def parse_prompts(value: Any) -> tuple[Prompt, ...]:
     return tuple(_parse_prompt(part) for part in value)
 
 
-def prompt_tokens(prompt: Prompt, tokenizer: Tokenizer) -> tuple[int, ...]:
+def prompt_tokens(prompt: Prompt, context: ServerContext) -> tuple[int, ...]:
     """The prompt's tokens; the first text gets what the model wants at a beginning (BOS).
 
-    Raises `InvalidRequest` for an id out of the vocabulary, or when nothing is left.
+    Raises `InvalidRequest` for an id out of the vocabulary, or when nothing is left, and
+    `ContextExceeded` for what is far too long.
     """
+    check_parts(prompt, context)
+    tokenizer = context.tokenizer
     tokens: list[int] = []
     for position, part in enumerate(prompt):
         if isinstance(part, str):

@@ -60,11 +60,7 @@ async def tokenize(request: Request) -> Response:
     """The tokens of a text, and with `with_pieces` what each stands for."""
     tokenizer = context_of(request).tokenizer
     body = await read_body(request, TokenizeRequest)
-    tokens = await to_thread.run_sync(body.split, tokenizer)
-    if not body.with_pieces:
-        return JsonResponse({"tokens": tokens})
-    pieces = [{"id": token, "piece": _piece(tokenizer, token)} for token in tokens]
-    return JsonResponse({"tokens": pieces})
+    return await to_thread.run_sync(_split, body, tokenizer)
 
 
 async def detokenize(request: Request) -> Response:
@@ -72,7 +68,19 @@ async def detokenize(request: Request) -> Response:
     tokenizer = context_of(request).tokenizer
     body = await read_body(request, DetokenizeRequest)
     check_tokens(body.tokens, tokenizer, param="tokens")
-    text = b"".join(tokenizer.piece(token, special=True) for token in body.tokens)
+    return await to_thread.run_sync(_join, body.tokens, tokenizer)
+
+
+def _split(body: TokenizeRequest, tokenizer: Tokenizer) -> Response:
+    tokens = body.split(tokenizer)
+    if not body.with_pieces:
+        return JsonResponse({"tokens": tokens})
+    pieces = [{"id": token, "piece": _piece(tokenizer, token)} for token in tokens]
+    return JsonResponse({"tokens": pieces})
+
+
+def _join(tokens: list[int], tokenizer: Tokenizer) -> Response:
+    text = b"".join(tokenizer.piece(token, special=True) for token in tokens)
     return JsonResponse({"content": text.decode(errors="replace")})
 
 

@@ -12,6 +12,7 @@ from server.openai.chat_constraint import chat_constraint
 from server.openai.chat_prompt import ChatPrompt, render_chat
 from server.openai.chat_request import ChatRequest
 from server.openai.models import check_model
+from server.prompt_size import check_messages, check_parts
 from server.reasoning import ReasoningSplitter
 from server.sampling_fields import nth_choice
 from server.tool_calls.control_tokens import control_tokens
@@ -34,7 +35,9 @@ def plan_chat(body: ChatRequest, context: ServerContext) -> ChatPlan:
     """
     check_model(body.model, context)
     body.check()
+    check_messages(len(body.messages), context)
     prompt = render_chat(body, context)
+    check_parts((prompt.text,), context)
     is_single = _is_single_call(body, prompt)
     sampling = body.to_sampling_params(context, top_logprobs=body.num_logprobs)
     constraint = chat_constraint(body, prompt, context, is_single_call=is_single)

@@ -57,7 +57,7 @@ class TextCompletionRequest(SamplingFields):
         constraint = self.to_constraint(context)
         sequences = []
         for prompt in self.prompt:
-            tokens = prompt_tokens(prompt, context.tokenizer)
+            tokens = prompt_tokens(prompt, context)
             first = self.to_request(context, tokens, sampling, constraint)
             sequences += [nth_choice(first, index) for index in range(self.n)]
         return sequences

@@ -54,6 +54,7 @@ class ByteTokenizer:
     bos: int | None = BOS
     eos: int | None = EOS
     end_tokens = frozenset((EOS, END_OF_TURN))
+    longest_piece = 5
 
     def metadata(self, key: str) -> str | None:
         values = {

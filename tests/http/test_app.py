@@ -13,7 +13,6 @@ import pytest
 
 from config import ServeSettings
 from server.app import create_app
-from server.middleware import MAX_BODY_BYTES
 from tests.http.fakes import FakeServer, ScriptedGenerator, key_ring, make_server
 from tests.http.live import serving
 
@@ -148,10 +147,11 @@ async def test_prefix() -> None:
 
 
 async def test_an_announced_body_that_is_too_large(client: httpx.AsyncClient) -> None:
-    headers = {"content-length": str(MAX_BODY_BYTES + 1)}
+    limit = ServeSettings().max_body_size << 20
+    headers = {"content-length": str(limit + 1)}
     response = await client.post("/completion", content=b"{}", headers=headers)
     assert response.status_code == 413
-    assert str(MAX_BODY_BYTES) in response.json()["error"]["message"]
+    assert str(limit) in response.json()["error"]["message"]
 
 
 async def test_head_is_answered_like_get(client: httpx.AsyncClient) -> None:

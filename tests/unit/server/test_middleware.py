@@ -9,6 +9,7 @@ import pytest
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from server import middleware
 from server.errors import BodyTooLarge, InvalidRequest, Overloaded
 from server.middleware import CatchErrors, LimitBody, RequestLog
 from server.request_id import choose_request_id, current_request_id
@@ -131,9 +132,21 @@ async def test_a_stalled_body_is_given_up() -> None:
     async def stalled() -> Any:
         await asyncio.sleep(1000)
 
-    app = LimitBody(ok, read_seconds=0.01)
+    app = LimitBody(ok, max_bytes=10, read_seconds=0.01)
     with pytest.raises(InvalidRequest, match="stalled"):
         await app(scope_of(), stalled, failing_send)
+
+
+async def test_a_body_that_trickles_in_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(middleware, "BODY_SECONDS", 0.05)
+
+    async def trickle() -> dict[str, Any]:
+        await asyncio.sleep(0.005)
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    app = LimitBody(ok, max_bytes=10**6, read_seconds=10)
+    with pytest.raises(InvalidRequest, match="too slowly"):
+        await app(scope_of(), trickle, failing_send)
 
 
 async def test_a_client_may_be_silent_after_its_body() -> None:
@@ -149,5 +162,5 @@ async def test_a_client_may_be_silent_after_its_body() -> None:
         await asyncio.sleep(0.05 if len(messages) == 1 else 0)
         return messages.pop(0)
 
-    await LimitBody(waiting, read_seconds=0.01)(scope_of(), slow_second, failing_send)
+    await LimitBody(waiting, max_bytes=10, read_seconds=0.01)(scope_of(), slow_second, failing_send)
     assert [message["type"] for message in received] == ["http.request", "http.disconnect"]

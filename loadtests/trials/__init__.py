@@ -1,0 +1,1 @@
+"""Trials of a real server under conditions that it has to survive; each says what it saw."""

@@ -1,0 +1,196 @@
+"""Bodies that nobody in their right mind would send, from valid ones and a seed."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+MESSAGES = [{"role": "user", "content": "What is the capital of France?"}]
+
+VALID: dict[str, dict[str, Any]] = {
+    "/chat/completions": {
+        "messages": MESSAGES,
+        "max_tokens": 4,
+        "temperature": 0.5,
+        "stop": ["\n"],
+        "n": 1,
+        "stream": False,
+        "logit_bias": {"5": 1},
+        "response_format": {"type": "json_object"},
+        "tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}],
+    },
+    "/v1/completions": {
+        "prompt": "One two",
+        "max_tokens": 4,
+        "n": 1,
+        "best_of": 1,
+        "logprobs": 2,
+        "echo": False,
+    },
+    "/completion": {
+        "prompt": "One two",
+        "n_predict": 4,
+        "top_k": 40,
+        "samplers": ["top_k"],
+        "grammar": 'root ::= "a"',
+        "json_schema": {},
+        "logit_bias": [[5, 1.0]],
+        "cache_prompt": True,
+        "id_slot": -1,
+    },
+    "/tokenize": {"content": "hello", "add_special": True, "with_pieces": True},
+    "/detokenize": {"tokens": [5, 6, 7]},
+    "/apply-template": {"messages": MESSAGES},
+    "/embeddings": {"input": "hello"},
+    "/slots/0?action=erase": {},
+    "/props": {},
+}
+"""By the end of the path."""
+
+ODD: tuple[Any, ...] = (
+    *(None, True, False, "", " ", "a" * 5000, "\x00", "\ud800", "💥" * 300, "-1", "1e9", "NaN"),
+    *(0, -1, 1, 2**31, 2**63, 2**64, -(2**63), 10**30, 1e308, -1e308, 0.1, float("nan")),
+    *(float("inf"), float("-inf"), [], {}, [[]], [{}], {"a": {}}, [None], [-1], [2**40], [1.5]),
+    *(["a"] * 500, list(range(500)), {"type": "json_schema"}, {"$ref": "#"}, "root ::= root"),
+    *('root ::= "a" root', "root ::= ((((", {"pattern": "(a*)*b"}, {"enum": []}, {"not": {}}),
+    *({"minItems": 10**9}, {"type": "string", "maxLength": 10**9}, {"-1": 1e9}, {"x": "y"}),
+)
+"""Values that go wrong somewhere."""
+
+
+def valid_body(path: str) -> dict[str, Any]:
+    """A body for a path; the longest ending that matches decides."""
+    ends = [end for end in VALID if path.endswith(end)]
+    return dict(VALID[max(ends, key=len)]) if ends else {"input": "x", "prompt": "x"}
+
+
+def bodies(path: str, seed: int) -> Iterator[bytes]:
+    """Endless broken bodies for a path; the same seed gives the same ones."""
+    rng = random.Random(f"{path} {seed}")
+    while True:
+        body = valid_body(path)
+        for _ in range(rng.choice((1, 1, 1, 2, 3))):
+            _change(rng, body)
+        yield rng.choices(ENCODINGS, WEIGHTS)[0](rng, body)
+
+
+def _change(rng: random.Random, body: dict[str, Any]) -> None:
+    names = [*body, "stream", "seed", "min_p", "stop", "n_probs", "mirostat", "priority", "unknown"]
+    place: Any = body
+    name: Any = rng.choice(names)
+    # Sometimes deeper: into a list's or an object's first value.
+    while isinstance(place.get(name) if isinstance(place, dict) else None, dict | list):
+        if rng.random() < 0.5 or not place[name]:
+            break
+        inner = place[name]
+        if isinstance(inner, list):
+            place[name] = [*inner[:-1], rng.choice(ODD)]
+            return
+        place[name] = dict(inner)
+        place, name = place[name], rng.choice([*inner])
+    if rng.random() < 0.1:
+        place.pop(name, None)
+    else:
+        place[name] = rng.choice(ODD)
+
+
+def _json(rng: random.Random, body: Any) -> bytes:
+    return json.dumps(body, ensure_ascii=rng.random() < 0.5).encode("utf-8", "surrogatepass")
+
+
+def _cut(rng: random.Random, body: Any) -> bytes:
+    data = _json(rng, body)
+    return data[: rng.randrange(len(data))]
+
+
+def _flipped(rng: random.Random, body: Any) -> bytes:
+    data = bytearray(_json(rng, body))
+    for _ in range(rng.randrange(1, 6)):
+        data[rng.randrange(len(data))] = rng.randrange(256)
+    return bytes(data)
+
+
+def _nested(rng: random.Random, body: Any) -> bytes:
+    depth = rng.choice((50, 1000, 20000))
+    opening, closing = rng.choice(((b"[", b"]"), (b'{"a":', b"}")))
+    return b'{"messages":' + opening * depth + b"1" + closing * depth + b"}"
+
+
+def _noise(rng: random.Random, body: Any) -> bytes:
+    return rng.randbytes(rng.randrange(200))
+
+
+Encoding = Callable[[random.Random, Any], bytes]
+ENCODINGS: tuple[Encoding, ...] = (_json, _cut, _flipped, _nested, _noise)
+WEIGHTS = (80, 5, 8, 4, 3)
+
+
+def extremes() -> Iterator[tuple[str, str, bytes]]:
+    """A name, a path and a body for each of the known evils."""
+    chat, native = "/v1/chat/completions", "/completion"
+
+    def of(path: str, **fields: Any) -> bytes:
+        return json.dumps({**valid_body(path), **fields}).encode()
+
+    for value in (10**6, 2**31, 2**63, 10**30):
+        yield f"n of {value}", chat, of(chat, n=value)
+        yield f"max_tokens of {value}", chat, of(chat, max_tokens=value, stream=False)
+        yield f"n_predict of {value}", native, of(native, n_predict=value)
+        yield f"n_probs of {value}", native, of(native, n_probs=value)
+        yield f"id_slot of {value}", native, of(native, id_slot=value)
+    many = [[token, 1.0] for token in range(500_000)]
+    yield "500,000 logit biases", native, of(native, logit_bias=many)
+    yield "500,000 logit biases by name", chat, of(chat, logit_bias={str(n): 1 for n, _ in many})
+    yield "100,000 stop strings", chat, of(chat, stop=[f"s{n}" for n in range(100_000)])
+    yield "100,000 prompts", native, of(native, prompt=["x"] * 100_000)
+    yield "100,000 messages", chat, of(chat, messages=MESSAGES * 100_000)
+    yield "a million tokens", native, of(native, prompt=[5] * 1_000_000)
+    yield "a token beyond the vocabulary", native, of(native, prompt=[2**31 - 1])
+    yield "a negative token", native, of(native, prompt=[-5])
+    yield "invalid UTF-8", native, b'{"prompt": "\xff\xfe\xc3"}'
+    yield "a lone surrogate", native, b'{"prompt": "\\ud800"}'
+    yield (
+        "a deep schema",
+        chat,
+        of(chat, response_format={"type": "json_schema", "json_schema": {"schema": _deep(400)}}),
+    )
+    yield "a wide grammar", native, of(native, grammar=_wide_grammar(20_000))
+    yield "a grammar without end", native, of(native, grammar="root ::= root root")
+    yield (
+        "a regex that explodes",
+        native,
+        of(native, grammar="", json_schema={"type": "string", "pattern": "^(a|a|a|b)*(a|b){500}$"}),
+    )
+    yield "100,000 levels", chat, b'{"messages":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+
+
+def _deep(levels: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "integer"}
+    for _ in range(levels):
+        schema = {"type": "object", "properties": {"a": schema}, "required": ["a"]}
+    return schema
+
+
+def _wide_grammar(rules: int) -> str:
+    lines = [f'r{n} ::= "x{n}" | r{n + 1}' for n in range(rules)]
+    return "\n".join(["root ::= r0", *lines, f'r{rules} ::= "end"'])
+
+
+def huge(mebibytes: int) -> Iterator[tuple[str, str, bytes]]:
+    """The same for bodies that are nearly so large."""
+    size = mebibytes * 1024 * 1024 - 1000
+    native, chat = "/completion", "/v1/chat/completions"
+    kinds = (
+        ("text", native, b'{"prompt": "' + b"a b " * (size // 4) + b'"}'),
+        ("numbers", native, b'{"prompt": [' + b"5," * (size // 2 - 10) + b"5]}"),
+        ("brackets", chat, b'{"messages": ' + b"[" * (size // 2) + b"]" * (size // 2) + b"}"),
+        ("objects", chat, b'{"messages": [' + b"{}," * (size // 3 - 10) + b"{}]}"),
+        ("blanks", "/tokenize", b" " * size + b"{}"),
+        ("text to tokenize", "/tokenize", b'{"content": "' + b"a b " * (size // 4) + b'"}'),
+        ("tokens", "/detokenize", b'{"tokens": [' + b"5," * (size // 2 - 10) + b"5]}"),
+        ("one key again and again", chat, b"{" + b'"a":1,' * (size // 6 - 10) + b'"b":1}'),
+    )
+    for name, path, body in kinds:
+        yield f"{mebibytes} MiB of {name}", path, body

@@ -1,0 +1,84 @@
+"""Requests that no HTTP library would send."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from loadtests.client import Address
+
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back: the status (0 if nothing), the body's beginning, and after how long."""
+
+    status: int
+    body: bytes
+    seconds: float
+    error: str = ""
+
+
+def head(method: str, path: str, length: int | None, headers: Sequence[str] = ()) -> bytes:
+    """The head of a request that asks for the connection to be closed."""
+    lines = [f"{method} {path} HTTP/1.1", "Host: trial", "Connection: close", *headers]
+    if length is not None:
+        lines += ["Content-Type: application/json", f"Content-Length: {length}"]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+async def send(
+    address: Address,
+    method: str,
+    path: str,
+    body: bytes = b"",
+    *,
+    length: int | None = None,
+    timeout_s: float = 120.0,
+) -> Reply:
+    """Send a body, of whose length the head may lie, and read the whole answer."""
+    begun = time.perf_counter()
+    data, error = b"", ""
+    try:
+        async with asyncio.timeout(timeout_s):
+            reader, writer = await asyncio.open_connection(address.host, address.port)
+            try:
+                sending = asyncio.create_task(_write(writer, method, path, body, length))
+                data = await _read_all(reader)
+                sending.cancel()
+                await asyncio.gather(sending, return_exceptions=True)
+            finally:
+                writer.close()
+    except (OSError, TimeoutError) as failure:
+        error = f"{type(failure).__name__}: {failure}"
+    seconds = time.perf_counter() - begun
+    front, _, rest = data.partition(b"\r\n\r\n")
+    words = front.split(b" ", 2)
+    status = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
+    return Reply(status, rest[:2000], seconds, error)
+
+
+async def _read_all(reader: asyncio.StreamReader) -> bytes:
+    """Up to the end; a connection that is reset after an answer has answered."""
+    data = b""
+    try:
+        while piece := await reader.read(CHUNK):
+            data += piece
+    except ConnectionError:
+        if not data:
+            raise
+    return data
+
+
+async def _write(
+    writer: asyncio.StreamWriter, method: str, path: str, body: bytes, length: int | None
+) -> None:
+    wanted = len(body) if length is None else length
+    writer.write(head(method, path, wanted if method == "POST" else None))
+    for start in range(0, len(body), CHUNK):
+        writer.write(body[start : start + CHUNK])
+        await writer.drain()
+    await writer.drain()

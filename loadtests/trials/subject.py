@@ -1,0 +1,66 @@
+"""The server that a trial is about: started afresh, with its engine to be found and killed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from loadtests.client import get
+from loadtests.servers import Server, Side, running
+
+COMMAND = (str(Path(sys.executable).with_name("llamapack")), "serve")
+MODEL = str(Path(__file__).parents[2] / "models" / "demo" / "demo-target.gguf")
+
+EXACT = ("--no-repack", "-t", "1")
+"""Kernels that compute a row alike whatever is beside it, so that texts can be compared."""
+
+
+@asynccontextmanager
+async def serving(*flags: str) -> AsyncIterator[Server]:
+    """A server of the demo model that is ready, with metrics; later flags win."""
+    usual = ("-m", MODEL, "--metrics", "-np", "8", "-c", "8192", "-lv", "2")
+    with running(Side("llamapack", COMMAND), (*usual, *flags)) as server:
+        await server.wait_ready()
+        yield server
+
+
+def api_process(server: Server) -> psutil.Process:
+    """The process that clients talk to."""
+    return server.processes()[0]
+
+
+def engine_of(server: Server) -> psutil.Process | None:
+    """The engine, while there is one that isn't dead."""
+    for process in api_process(server).children():
+        try:
+            if "scheduler" in process.cmdline():
+                return process
+        except psutil.Error:
+            continue
+    return None
+
+
+async def metric(server: Server, name: str, key: str = "") -> float:
+    """The sum of a metric's values over its labels."""
+    status, body = await get(server.address, "/metrics", key=key)
+    assert status == 200, f"/metrics answers {status}"
+    starts = (f"{name}{{", f"{name} ")
+    lines = [line for line in body.decode().splitlines() if line.startswith(starts)]
+    return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+
+async def busy_slots(server: Server) -> int:
+    """How many slots have something to do."""
+    _, body = await get(server.address, "/slots")
+    return sum(slot["is_processing"] for slot in msgspec.json.decode(body))
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value below which this share lies; 0 if there is none."""
+    ordered = sorted(values)
+    return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else 0.0
