@@ -18,6 +18,13 @@ from server.errors import InvalidRequest
 MAX_DEPTH = 128
 """Arrays and objects inside one another in a body; JSON Schemas are the deepest in practice."""
 
+MAX_COMMAS = 1 << 20
+"""In a body, those within texts included. Beyond it lie millions of values, whose making holds up
+everybody; the longest contexts, as lists of token ids, lie below."""
+
+MAX_ERRORS = 10_000
+"""In the values of a body; one that has more is told no more than that."""
+
 LARGE_BODY = 256 * 1024
 """Bytes from which parsing takes long enough to be kept off the event loop."""
 
@@ -86,6 +93,9 @@ def parse_body(data: bytes, model: type[ModelT]) -> ModelT:
     try:
         return model.model_validate(body)
     except ValidationError as error:
+        # To tell of each would take seconds; nobody makes that many mistakes unintentionally.
+        if error.error_count() > MAX_ERRORS:
+            raise InvalidRequest(f"the body has {error.error_count()} errors") from None
         raise _plain_error(error.errors(include_url=False), body) from error
 
 
@@ -93,6 +103,8 @@ def decode_json(data: bytes) -> Any:
     """Parsed JSON. Raises `InvalidRequest` saying where it is broken or that it is too deep."""
     if not data.strip():
         raise InvalidRequest("the body is empty; it must be a JSON object")
+    if len(data) > MAX_COMMAS and data.count(b",") > MAX_COMMAS:
+        raise InvalidRequest(f"the body has more than {MAX_COMMAS} commas")
     try:
         value = _decode(data)
     except msgspec.DecodeError as error:

@@ -20,6 +20,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    FailFast,
     Field,
     StrictBool,
     StrictStr,
@@ -224,6 +225,7 @@ class SamplingFields(BaseModel):
     )
     stop: Annotated[
         list[StopString],
+        FailFast(),
         BeforeValidator(_one_or_many, json_schema_input_type=StopString | list[StopString]),
         Field(max_length=MAX_STOP_STRINGS),
     ] = []

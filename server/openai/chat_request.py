@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field, StrictBool, StrictInt, StrictStr, model_validator
+from pydantic import (
+    AliasChoices,
+    FailFast,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    model_validator,
+)
 
 from scheduler.protocol import UNLIMITED
 from server.errors import InvalidRequest
@@ -29,7 +37,7 @@ class ChatRequest(SamplingFields):
     `verbosity` are checked and have no effect, here as on a server of one's own.
     """
 
-    messages: Annotated[list[Message], Field(min_length=1)]
+    messages: Annotated[list[Message], FailFast(), Field(min_length=1)]
     model: StrictStr | None = None
     logprobs: Flag = False
     top_logprobs: Annotated[Whole, Field(ge=0, le=MAX_LOGPROBS)] | None = None

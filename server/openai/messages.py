@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, StrictStr, Tag, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StrictStr,
+    Tag,
+    model_validator,
+)
 
 _TEXT_ONLY = "must be text: the model reads nothing else"
 _OTHER = "other"
+MAX_PARTS = 4096
+"""Of one message's content."""
 _PART_TYPES = frozenset({"text", "refusal"})
 
 
@@ -57,7 +68,16 @@ Part = Annotated[
     | Annotated[OtherPart, Tag(_OTHER)],
     Discriminator(_part_tag),
 ]
-Content = StrictStr | list[Part]
+
+
+def _few(value: Any) -> Any:
+    """Before each part is looked at, and each mistake told."""
+    if isinstance(value, list) and len(value) > MAX_PARTS:
+        raise ValueError(f"must have {MAX_PARTS} or fewer parts")
+    return value
+
+
+Content = StrictStr | Annotated[list[Part], BeforeValidator(_few)]
 
 
 class FunctionCall(_Strict):

@@ -28,7 +28,7 @@ LONG = "x" * (N_CTX_SLOT * 10)
     [
         ("/completion", {"prompt": LONG}),
         ("/completion", {"prompt": ["ab", *[7] * N_CTX_SLOT * 2]}),
-        ("/completion", {"prompt": ["x", LONG]}),
+        ("/completion", {"prompt": [1, LONG]}),
         ("/v1/completions", {"prompt": LONG}),
         ("/v1/chat/completions", {"messages": [{"role": "user", "content": LONG}]}),
         ("/v1/chat/completions", {"messages": [{"role": "user", "content": ""}] * N_CTX_SLOT}),

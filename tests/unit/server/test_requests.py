@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from server.errors import InvalidRequest
-from server.requests import MAX_DEPTH, decode_json, parse_body
+from server.requests import MAX_COMMAS, MAX_ERRORS, decode_json, parse_body
 
 
 class TextPart(BaseModel):
@@ -138,3 +138,17 @@ def test_unknown_fields_are_mentioned_once(caplog: pytest.LogCaptureFixture) -> 
         parse_body(b'{"surely_unknown": 1}', Body)
         parse_body(b'{"surely_unknown": 1}', Body)
     assert len([line for line in caplog.messages if "surely_unknown" in line]) == 1
+
+
+class TestBodiesThatWouldTakeSeconds:
+    def test_too_many_values(self) -> None:
+        with pytest.raises(InvalidRequest, match="commas"):
+            decode_json(b"[" + b"5," * (MAX_COMMAS + 1) + b"5]")
+
+    def test_a_list_with_a_mistake_in_each_place(self) -> None:
+        class Body(BaseModel):
+            numbers: list[int]
+
+        data = b'{"numbers": [' + b'"x",' * MAX_ERRORS + b'"x"]}'
+        with pytest.raises(InvalidRequest, match=f"{MAX_ERRORS + 1} errors"):
+            parse_body(data, Body)
