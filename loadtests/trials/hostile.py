@@ -122,7 +122,7 @@ async def _broken(
 def _round_robin(sources: list[Iterable[bytes]]) -> Iterable[bytes]:
     iterators = [iter(source) for source in sources]
     for iterator in itertools.cycle(iterators):
-        yield next(iterator)  # type: ignore[misc]
+        yield next(iterator)
 
 
 async def _one(server: Server, name: str, path: str, body: bytes) -> tuple[str, raw.Reply]:

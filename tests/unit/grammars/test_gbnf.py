@@ -14,6 +14,7 @@ class Tokens:
     """A vocabulary with two named tokens."""
 
     end_tokens = frozenset({7})
+    longest_piece = 8
 
     def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
         assert parse_special

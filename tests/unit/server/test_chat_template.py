@@ -370,6 +370,7 @@ class Vocabulary:
     bos: int | None = 1
     eos: int | None = 2
     end_tokens = frozenset({2})
+    longest_piece = 8
 
     def __init__(self, **metadata: str) -> None:
         self._metadata = metadata

@@ -38,6 +38,7 @@ class Script:
     bos: int | None = None
     eos: int | None = END_TOKEN
     end_tokens = frozenset((END_TOKEN,))
+    longest_piece = 8
 
     def __init__(self, pieces: Sequence[bytes]) -> None:
         self.pieces = [*pieces]

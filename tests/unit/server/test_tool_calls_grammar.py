@@ -47,6 +47,7 @@ class Bytes:
     bos: int | None = None
     eos: int | None = None
     end_tokens: frozenset[int] = frozenset()
+    longest_piece = 8
 
     def __init__(self, *control: str) -> None:
         self._control = control
