@@ -163,6 +163,8 @@ class Engine:
         times = StepTimes(self._clock)
         step = self.scheduler.schedule()
         times.lap(Phase.SCHEDULE)
+        if step.started:
+            self.tell(StepOutputs(times.begin, times.end, list(step.started), None))
         events = [*self._events, *step.started]
         self._events = []
         try:

@@ -36,17 +36,18 @@ async def send(
     path: str,
     body: bytes = b"",
     *,
-    length: int | None = None,
+    headers: Sequence[str] = (),
     timeout_s: float = 120.0,
 ) -> Reply:
-    """Send a body, of whose length the head may lie, and read the whole answer."""
+    """Send a request and read the whole answer, which may come before all is sent."""
     begun = time.perf_counter()
     data, error = b"", ""
     try:
         async with asyncio.timeout(timeout_s):
             reader, writer = await asyncio.open_connection(address.host, address.port)
             try:
-                sending = asyncio.create_task(_write(writer, method, path, body, length))
+                writer.write(head(method, path, len(body) if method == "POST" else None, headers))
+                sending = asyncio.create_task(_write(writer, body))
                 data = await _read_all(reader)
                 sending.cancel()
                 await asyncio.gather(sending, return_exceptions=True)
@@ -73,12 +74,7 @@ async def _read_all(reader: asyncio.StreamReader) -> bytes:
     return data
 
 
-async def _write(
-    writer: asyncio.StreamWriter, method: str, path: str, body: bytes, length: int | None
-) -> None:
-    wanted = len(body) if length is None else length
-    writer.write(head(method, path, wanted if method == "POST" else None))
+async def _write(writer: asyncio.StreamWriter, body: bytes) -> None:
     for start in range(0, len(body), CHUNK):
         writer.write(body[start : start + CHUNK])
         await writer.drain()
-    await writer.drain()

@@ -252,3 +252,14 @@ def test_requests_end_if_the_cells_of_a_wrong_guess_cannot_be_dropped() -> None:
     backend.edits_before_failure = 0
     assert drain(engine, outcomes)[1].reasons == [FinishReason.FAILED]
     check_idle(engine, backend)
+
+
+def test_who_starts_is_told_before_the_step_that_may_be_the_last() -> None:
+    told: list[list[int]] = []
+    backend = FakeBackend(fail_on=lambda chunks: told.append([]) or False)
+    engine = make_engine(backend)
+    engine.tell = lambda outputs: told.append([event.request_id for event in outputs.events])
+    engine.submit(make_submit(1, prompt(5, 0)))
+    engine.submit(make_submit(2, prompt(5, 1)))
+    engine.step()
+    assert told == [[1, 2], []]

@@ -178,8 +178,8 @@ class TestRestart:
 
     async def test_a_question_that_the_dead_engine_had_fails(self, pair: Pair) -> None:
         pair.gate.allow(0)
-        pair.client.submit(make_submit())
-        await asyncio.sleep(0.01)
+        stream = pair.client.submit(make_submit())
+        await wait_until(lambda: stream.is_running)  # in a step that doesn't end
         question = asyncio.create_task(pair.client.inspect())
         await asyncio.sleep(0.01)
         await pair.kill_engine()
