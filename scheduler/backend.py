@@ -132,6 +132,11 @@ class Backend(Protocol):
         """
         ...
 
+    def embedding(self, chunk: Chunk) -> bytes:
+        """What the last batch computed for a chunk of it whose sequence asks for an embedding,
+        as `Embedded` has it. Raises `DecodeError`."""
+        ...
+
     @property
     def layout(self) -> Layout:
         """Where batches are cut."""

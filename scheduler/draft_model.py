@@ -230,6 +230,7 @@ def _config(config: EngineConfig, draft: DraftConfig) -> EngineConfig:
         config,
         model_path=draft.model_path,
         adapter_paths=(),
+        embeddings=False,
         n_threads=draft.n_threads or config.n_threads,
         n_threads_batch=draft.n_threads_batch or config.n_threads_batch,
         n_gpu_layers=draft.n_gpu_layers,

@@ -29,7 +29,16 @@ from scheduler.protocol import (
     Submit,
 )
 from scheduler.scheduler import Limits, Scheduler
-from scheduler.sequence import CacheEdit, Chunk, Sample, SampleFailed, Step, Verified
+from scheduler.sequence import (
+    CacheEdit,
+    Chunk,
+    Embedding,
+    Result,
+    Sample,
+    SampleFailed,
+    Step,
+    Verified,
+)
 from scheduler.slot_actions import SlotActions, SlotReply
 from scheduler.speculation import Speculator
 from scheduler.step_times import Phase, StepTimes
@@ -40,7 +49,6 @@ STEPS_BETWEEN_COSTS = 500
 
 Clock = Callable[[], float]
 Chunks = Sequence[Chunk]
-Result = Verified | SampleFailed
 
 
 class Engine:
@@ -124,7 +132,8 @@ class Engine:
 
     def _enqueue(self, command: Submit) -> None:
         try:
-            self._samplers[command.request_id] = self._backend.sampler(command)
+            if not command.embedding:
+                self._samplers[command.request_id] = self._backend.sampler(command)
         except SamplerError as error:
             self._refuse(command, str(error))
         else:
@@ -199,7 +208,8 @@ class Engine:
         self._backend.decode(batch)
         wait(prepared)
         seconds = times.lap(Phase.DECODE)
-        if self._cost is not None and any(chunk.wants_logits for chunk in batch):
+        yields = any(chunk.wants_logits for chunk in batch)
+        if self._cost is not None and yields and not batch[0].sequence.kind.is_embedding:
             runs = [(chunk.slot, chunk.num_tokens) for chunk in batch]
             self._cost.observe(cut(runs, self._backend.layout), seconds)
 
@@ -268,8 +278,9 @@ class Engine:
 
     def _prepare(self, batch: Chunks) -> list[Future[None]]:
         """Let constraints compute their masks beside the batch."""
-        samplers = (self._samplers[c.sequence.request_id] for c in batch if c.wants_logits)
-        return [self._helper.submit(self._prepare_one, s) for s in samplers if s.is_constrained]
+        found = (self._samplers.get(c.sequence.request_id) for c in batch if c.wants_logits)
+        samplers = [sampler for sampler in found if sampler and sampler.is_constrained]
+        return [self._helper.submit(self._prepare_one, sampler) for sampler in samplers]
 
     def _prepare_one(self, sampler: Sampler) -> None:
         begin = self._clock()
@@ -285,7 +296,9 @@ class Engine:
         results: list[Result] = []
         row = 0
         for chunk in batch:
-            if chunk.wants_logits:
+            if chunk.wants_logits and chunk.sequence.submit.embedding:
+                results.append(Embedding(self._backend.embedding(chunk)))
+            elif chunk.wants_logits:
                 results.append(self._verify(chunk, row))
                 row += chunk.num_outputs
         return results
@@ -328,6 +341,8 @@ def _limits(backend: Backend, itl_target: float, cache_bytes: int) -> Limits:
         end_tokens=backend.end_tokens,
         abilities=backend.abilities,
         adapters=frozenset(adapter.digest for adapter in info.adapters),
+        embedding=info.embedding,
+        can_generate=info.can_generate,
         itl_target=itl_target,
         cache_bytes=cache_bytes,
         cell_bytes=info.cell_bytes,

@@ -12,7 +12,7 @@ from scheduler.backend import Bytes, DecodeError, DraftWant
 from scheduler.fingerprint import Fingerprint
 from scheduler.micro_batches import Layout
 from scheduler.prefix import CacheAbilities
-from scheduler.protocol import AdapterInfo, LoraSet, ModelInfo, Submit, TokenLogprobs
+from scheduler.protocol import AdapterInfo, EmbeddingInfo, LoraSet, ModelInfo, Submit, TokenLogprobs
 from scheduler.sequence import CacheEdit, Chunk, CopyPrefix, Drop, Restore, Sample, Save, Shift
 
 END_TOKEN = 2
@@ -52,6 +52,8 @@ class FakeBackend:
     abilities: CacheAbilities = field(default_factory=CacheAbilities)
     adapters: Tokens[str] = ("a", "b")
     """Digests, which are also their paths."""
+    embeds: EmbeddingInfo | None = None
+    can_generate: bool = True
     guess: Callable[[list[int], int], int] = lambda tokens, token: token
     """What the draft model says after `tokens`, where the model says `token`."""
     fail_on: Callable[[Tokens[Chunk]], bool] = lambda chunks: False
@@ -82,6 +84,8 @@ class FakeBackend:
             can_trim=self.abilities.can_trim,
             can_shift=self.abilities.can_trim and self.abilities.can_shift,
             adapters=tuple(AdapterInfo(path=name, digest=name) for name in self.adapters),
+            embedding=self.embeds,
+            can_generate=self.can_generate,
         )
 
     @property
@@ -130,6 +134,8 @@ class FakeBackend:
             raise AssertionError("the batch is larger than n_batch")
         if len({chunk.sequence.kind for chunk in chunks}) > 1:
             raise AssertionError("the batch has more than one kind of sequences")
+        if chunks[0].sequence.kind.is_embedding:
+            self._check_embeddings(chunks)
         self.rows = []
         for chunk in chunks:
             cells = self.cells[chunk.slot]
@@ -143,6 +149,23 @@ class FakeBackend:
                 self.rows.append(cells[: len(cells) - num_after])
         if sum(map(len, self.cells)) > self.info.n_ctx:
             raise AssertionError("more cells than the cache has")
+
+    def _check_embeddings(self, chunks: Tokens[Chunk]) -> None:
+        assert self.embeds is not None
+        if not self.embeds.is_whole:
+            return
+        if any(chunk.start > 0 or not chunk.wants_logits for chunk in chunks):
+            raise AssertionError("a prompt is not computed at once")
+        if sum(chunk.num_tokens for chunk in chunks) > self.embeds.max_rows:
+            raise AssertionError("prompts would be cut")
+        if self.embeds.is_alone and len(chunks) > 1:
+            raise AssertionError("prompts are mixed")
+
+    def embedding(self, chunk: Chunk) -> bytes:
+        """The fake model's token after the cells, as often as a vector is long."""
+        assert self.embeds is not None
+        token = self.next_token(self.cells[chunk.slot])
+        return array("f", [token] * self.embeds.size).tobytes()
 
     def failure(self) -> DecodeError:
         """The error to raise, once all cells and everything saved are gone."""

@@ -129,10 +129,14 @@ class LlamaBackend:
         try:
             if any(chunk.sequence.kind != kind for chunk in chunks):
                 raise self.context.failure("a batch has sequences of several kinds")
-            self.context.decode(chunks, kind.lora)
+            self.context.decode(chunks, kind)
         except DecodeError:
             self._forget_draft()
             raise
+
+    def embedding(self, chunk: Chunk) -> bytes:
+        """What the last batch computed for a chunk. Raises `DecodeError`."""
+        return self.context.vectors(chunk.slot, chunk.num_tokens)
 
     @property
     def layout(self) -> Layout:
@@ -200,6 +204,8 @@ class LlamaBackend:
             can_trim=context.memory.can_trim,
             can_shift=context.memory.can_shift,
             adapters=context.adapters.infos,
+            embedding=context.embedding,
+            can_generate=context.can_generate,
         )
 
 

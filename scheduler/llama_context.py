@@ -20,13 +20,18 @@ from scheduler.backend import Bytes, DecodeError, LoadError
 from scheduler.llama_batch import Batch, Rows, Run, pointer
 from scheduler.llama_loading import check_layout, load_model, make_context
 from scheduler.llama_lora import LoraAdapters
+from scheduler.llama_pooling import embedding_info, read_vectors
 from scheduler.micro_batches import Layout
-from scheduler.protocol import EngineConfig, LoraSet
+from scheduler.protocol import EmbeddingInfo, EngineConfig
 from scheduler.sampling import Logits
 from scheduler.sequence import CacheEdit, CopyPrefix, Drop, Restore, Save, Shift
+from scheduler.turns import BatchKind
 
 State = np.ndarray[Any, np.dtype[np.uint8]]
 """The cells of one slot, as llama.cpp writes them."""
+
+PLAIN = BatchKind()
+"""Logits, without adapters."""
 
 _fast = ctypes.PyDLL(lib._lib._name)
 _get_logits = _fast.llama_get_logits
@@ -59,6 +64,8 @@ class LlamaContext:
         self.model = load_model(config)
         check_layout(self.model, config)
         self.adapters = LoraAdapters(self.model, config.adapter_paths)  # the context makes room
+        if config.embeddings:  # of which every row has an output
+            n_outputs = max(n_outputs, config.n_ubatch)
         self._context = make_context(self.model, config, n_outputs)
         self._memory = lib.llama_get_memory(self._context)
         self.vocab = lib.llama_model_get_vocab(self.model)
@@ -67,11 +74,31 @@ class LlamaContext:
         self.n_ctx: int = lib.llama_n_ctx(self._context)
         self.n_ctx_slot: int = lib.llama_n_ctx_seq(self._context)
         self._n_outputs = n_outputs
+        self.can_generate = bool(self._memory)
+        if not self.can_generate:  # an encoder: no cells, and a position for each token at most
+            n_train = lib.llama_model_n_ctx_train(self.model)
+            self.n_ctx_slot = min(lib.llama_n_ubatch(self._context), n_train)
+            self.n_ctx = self.n_slots * self.n_ctx_slot
+        self.embedding = self._describe_embedding()
+        self._yields_embeddings = not self.can_generate
+        lib.llama_set_embeddings(self._context, self._yields_embeddings)
         self._batch = Batch(lib.llama_n_batch(self._context))
         self._logits_address = 0
         self._saved: dict[int, State] = {}
         self.memory = self._try_memory()
         self._try_adapters()
+        self._first_rows: dict[int, int] = {}
+        """Where in the last batch of embeddings each slot's rows began."""
+
+    def _describe_embedding(self) -> EmbeddingInfo | None:
+        config = self._config
+        if not (config.embeddings or self.can_generate):
+            raise LoadError("the model is an encoder, which computes nothing but --embeddings")
+        if not config.embeddings:
+            return None
+        return embedding_info(
+            self._context, n_ctx_slot=self.n_ctx_slot, is_unified=config.kv_unified
+        )
 
     @property
     def n_batch(self) -> int:
@@ -88,20 +115,18 @@ class LlamaContext:
         """Address of the context, for samplers that read its logits."""
         return int(self._context)
 
-    def decode(self, runs: Tokens[Rows], lora: LoraSet = ()) -> None:
+    def decode(self, runs: Tokens[Rows], kind: BatchKind = PLAIN) -> None:
         """Compute runs in one batch; rows with logits are numbered in their order.
 
         Raises `DecodeError`.
         """
         self._check(runs)
-        if not self.adapters.have(lora):
-            raise self.failure("an adapter is not loaded")
-        self.adapters.put_on(self._context, lora)
+        self._prepare(kind, runs)
         self._batch.fill(runs)
         code = lib.llama_decode(self._context, self._batch.struct)
         if code != 0:
             raise self.failure(f"llama_decode returned {code}")
-        if self._batch.output_indices:
+        if self._batch.output_indices and not kind.is_embedding:
             self._logits_address = _get_logits(self._context)
 
     def row(self, index: int) -> Logits:
@@ -113,6 +138,15 @@ class LlamaContext:
     def batch_index(self, index: int) -> int:
         """Position in the batch of the token that a row belongs to."""
         return self._batch.output_indices[index]
+
+    def vectors(self, slot: int, num_rows: int) -> bytes:
+        """The embedding that the last batch computed of a slot's rows. Raises `DecodeError`."""
+        assert self.embedding is not None
+        first = self._first_rows[slot]
+        data = read_vectors(self._context, self.embedding, slot, first, num_rows)
+        if not data:
+            raise self.failure(f"llama.cpp has no embedding for slot {slot}")
+        return data
 
     def edit(self, edit: CacheEdit) -> None:
         """Copy or drop cells. Raises `DecodeError`."""
@@ -181,6 +215,25 @@ class LlamaContext:
                 raise self.failure("a token is outside the vocabulary")
         if num_rows > self._batch.size or num_outputs > self._n_outputs:
             raise self.failure("a batch is larger than n_batch, or wants too many logits")
+
+    def _prepare(self, kind: BatchKind, runs: Tokens[Rows]) -> None:
+        """Switch the context to a kind of batch."""
+        if not self.adapters.have(kind.lora):
+            raise self.failure("an adapter is not loaded")
+        self.adapters.put_on(self._context, kind.lora)
+        if kind.is_embedding:
+            if self.embedding is None:
+                raise self.failure("the context computes no embeddings")
+            self._first_rows.clear()
+            done = 0
+            for run in runs:
+                self._first_rows[run.slot] = done
+                done += len(run.tokens)
+            if self.embedding.is_whole and done > self.embedding.max_rows:
+                raise self.failure("prompts to embed are larger than a micro-batch")
+        if kind.is_embedding != self._yields_embeddings:
+            lib.llama_set_embeddings(self._context, kind.is_embedding)
+            self._yields_embeddings = kind.is_embedding
 
     def _copy(self, edit: CopyPrefix) -> None:
         if self._config.kv_unified:

@@ -69,7 +69,7 @@ UNKNOWN_COSTS = Costs()
 def costs_of(config: EngineConfig, backend: Backend, clock: Clock) -> Costs:
     """The costs of a loaded model, and of its draft model if it has one: from the file of an
     earlier start, or else measured now. Nothing may have been computed before."""
-    if not config.measure_costs:
+    if not (config.measure_costs and backend.info.can_generate):
         return UNKNOWN_COSTS
     sizes = (backend.info.n_slots, min(backend.layout.n_ubatch, backend.info.n_ctx_slot))
     step = _step_cost(backend.time_rows, *sizes, _file(config, config.model_path), clock)

@@ -67,6 +67,10 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     model_path: str
     adapter_paths: tuple[str, ...] = ()
     """LoRA adapters to have at hand."""
+    embeddings: bool = False
+    """Whether sequences may ask for embeddings; costs memory for the outputs of whole prompts."""
+    pooling: str = ""
+    """How the outputs of a prompt become one vector; "" takes the model's way."""
     n_slots: int = 4
     n_ctx: int = 0
     """Cells of the whole KV cache, shared by the slots; 0 takes the model's training context."""
@@ -224,6 +228,8 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=
     request_id: int
     prompt: list[int]
     sampling: SamplingParams
+    embedding: bool = False
+    """Answer with one `Embedded` instead of tokens."""
     resumed: list[int] = []
     """Tokens of the answer that an engine before this one had produced already."""
     max_tokens: int = UNLIMITED
@@ -304,6 +310,8 @@ class FinishReason(enum.StrEnum):
     """The model produced an end-of-generation token, which is the answer's last token."""
     MAX_TOKENS = "max_tokens"
     CONTEXT_FULL = "context_full"
+    EMBEDDED = "embedded"
+    """What was asked for was an embedding, and it was computed."""
     ABORTED = "aborted"
     FAILED = "failed"
 
@@ -342,6 +350,14 @@ class Generated(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """Those of them that were right: they are among `tokens`."""
 
 
+class Embedded(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """The embedding of a prompt: 32-bit floats in the machine's order, one vector, or without
+    pooling one for each token, one after the other."""
+
+    request_id: int
+    vectors: bytes
+
+
 class Finished(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """The terminal event; `message` says what went wrong when the reason is `FAILED`."""
 
@@ -350,7 +366,7 @@ class Finished(msgspec.Struct, frozen=True, tag=True, array_like=True):
     message: str = ""
 
 
-Event = Started | Prefilled | Generated | Finished
+Event = Started | Prefilled | Generated | Embedded | Finished
 
 
 class CacheTier(enum.StrEnum):
@@ -430,6 +446,23 @@ class AdapterInfo(msgspec.Struct, frozen=True, kw_only=True):
     prompt_prefix: str = ""
 
 
+class EmbeddingInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """How a context computes embeddings."""
+
+    pooling: str
+    size: int
+    """Floats of a vector."""
+    max_tokens: int
+    """Of a prompt."""
+    is_whole: bool
+    """Whether a prompt has to be computed at once, because all of its outputs are pooled; else
+    the output of its last token is its embedding."""
+    max_rows: int
+    """Tokens of all prompts that are computed together, where they are computed at once."""
+    is_alone: bool = False
+    """Whether such a prompt has to be alone in its batch, because batches are cut."""
+
+
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Facts about the loaded model and its context that only the engine knows."""
 
@@ -453,6 +486,10 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Whether cells can be moved to other positions."""
     adapters: tuple[AdapterInfo, ...] = ()
     """In the order of `EngineConfig.adapter_paths`; one loaded twice is here twice."""
+    embedding: EmbeddingInfo | None = None
+    """None where embeddings were not asked for."""
+    can_generate: bool = True
+    """Whether the model has a next token to sample; encoders have not."""
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):

@@ -16,6 +16,8 @@ from scheduler.prefix import MIN_COPY_GAIN, CacheAbilities, Holder, Placement, W
 from scheduler.prefix_index import PrefixIndex
 from scheduler.protocol import (
     CacheTier,
+    Embedded,
+    EmbeddingInfo,
     Event,
     Finished,
     FinishReason,
@@ -30,7 +32,9 @@ from scheduler.sequence import (
     Chunk,
     CopyPrefix,
     Drop,
+    Embedding,
     Restore,
+    Result,
     SampleFailed,
     Save,
     Sequence,
@@ -38,7 +42,6 @@ from scheduler.sequence import (
     Slot,
     Step,
     Trim,
-    Verified,
 )
 from scheduler.step_cost import StepCost
 from scheduler.tally import Tally
@@ -64,6 +67,8 @@ class Limits:
     abilities: CacheAbilities
     adapters: frozenset[str] = frozenset()
     """Digests of those that sequences may ask for."""
+    embedding: EmbeddingInfo | None = None
+    can_generate: bool = True
     itl_target: float = 0.1
     """Seconds between tokens that running streams should see."""
     cache_bytes: int = 0
@@ -116,7 +121,9 @@ class Scheduler:
 
     def submit(self, submit: Submit) -> list[Event]:
         """Queue a sequence, or refuse it with its terminal event."""
-        sequence = Sequence.from_submit(submit, self.limits.n_ctx_slot)
+        embedding = self.limits.embedding
+        embeds_whole = embedding is not None and embedding.is_whole
+        sequence = Sequence.from_submit(submit, self.limits.n_ctx_slot, embeds_whole=embeds_whole)
         problem = self._problem(sequence)
         if problem:
             return [Finished(submit.request_id, FinishReason.FAILED, problem)]
@@ -133,6 +140,17 @@ class Scheduler:
             return f"there is no slot {submit.slot}"
         if any(digest not in self.limits.adapters for digest, _ in submit.lora):
             return "an adapter that it needs is not loaded any more"
+        return self._wrong_kind(submit)
+
+    def _wrong_kind(self, submit: Submit) -> str:
+        """Why the model can't do what is asked for, if it can't."""
+        embedding = self.limits.embedding
+        if not submit.embedding:
+            return "" if self.limits.can_generate else "the model computes embeddings only"
+        if embedding is None:
+            return "the model was loaded without embeddings"
+        if len(submit.prompt) > embedding.max_tokens:
+            return f"{len(submit.prompt)} tokens are more than the {embedding.max_tokens} possible"
         return ""
 
     def abort(self, request_ids: Iterable[int]) -> list[Event]:
@@ -172,7 +190,7 @@ class Scheduler:
         chunks.sort(key=lambda chunk: chunk.slot)
         return Step(tuple(started), tuple(edits), self._with_room(chunks), self._tally)
 
-    def update(self, step: Step, results: list[Verified | SampleFailed]) -> list[Event]:
+    def update(self, step: Step, results: list[Result]) -> list[Event]:
         """Record what the step computed; `results` are in the order of `step.sampled()`.
 
         Cells of guesses that were wrong, or not wanted, are beyond their slot's `num_tokens` then:
@@ -402,6 +420,8 @@ class Scheduler:
         at the end of a prefix that others wait for, and goes on together with them.
         """
         running = self._at_turn()
+        if running and running[0].is_whole:
+            return self._whole_prompts(running)
         decoding = [s for s in running if s.is_decoding]
         prefilling = [s for s in running if not s.is_decoding]
         shares: dict[Sequence, int] = {}
@@ -419,6 +439,20 @@ class Scheduler:
                 left -= share
         return shares
 
+    def _whole_prompts(self, running: list[Sequence]) -> dict[Sequence, int]:
+        """Prompts that are computed in one step each, the oldest first, as many as fit."""
+        embedding = self.limits.embedding
+        assert embedding is not None
+        left = min(self._prefill_tokens({}, len(running)), embedding.max_rows)
+        shares: dict[Sequence, int] = {}
+        for sequence in sorted(running, key=lambda sequence: sequence.request_id):
+            count = len(sequence.tokens)
+            if shares and (embedding.is_alone or count > left):
+                break
+            shares[sequence] = count
+            left -= count
+        return shares
+
     def _prefill_tokens(self, decodes: dict[Sequence, int], num_prefilling: int) -> int:
         """Prompt tokens for a step that also has `decodes`. Streams of another kind have to wait
         for this step too, and for those of all kinds between two of theirs."""
@@ -434,7 +468,8 @@ class Scheduler:
         assert sequence.slot is not None
         start = sequence.num_computed_tokens
         stop = start + count
-        wants_logits = stop == len(sequence.tokens) and not sequence.reached_max_tokens
+        is_end = stop == len(sequence.tokens)
+        wants_logits = is_end and (sequence.submit.embedding or not sequence.reached_max_tokens)
         return Chunk(sequence, sequence.slot.id, start, stop, wants_logits, sequence.is_decoding)
 
     def _with_room(self, chunks: list[Chunk]) -> tuple[Chunk, ...]:
@@ -483,11 +518,13 @@ class Scheduler:
 
     # --- the end of a step ---
 
-    def _append(self, chunk: Chunk, result: Verified | SampleFailed) -> list[Event]:
+    def _append(self, chunk: Chunk, result: Result) -> list[Event]:
         sequence = chunk.sequence
         assert sequence.slot is not None
         if isinstance(result, SampleFailed):
             return [self.finish(sequence, FinishReason.FAILED, result.message)]
+        if isinstance(result, Embedding):
+            return self._embedded(sequence, sequence.slot, result)
         length, reason = len(sequence.tokens), None
         for token in result.tokens():
             sequence.tokens.append(token)
@@ -502,6 +539,14 @@ class Scheduler:
         if reason is not None:
             events.append(self.finish(sequence, reason))
         return events
+
+    def _embedded(self, sequence: Sequence, slot: Slot, result: Embedding) -> list[Event]:
+        """The cells of a prompt that nobody could have shared are not kept as a prefix: a crowd
+        of documents would drive out what conversations come back to."""
+        end = self.finish(sequence, FinishReason.EMBEDDED)
+        if sequence.is_whole:
+            self._forget(slot)
+        return [Embedded(sequence.request_id, result.vectors), end]
 
     def _end(self, sequence: Sequence) -> FinishReason | None:
         if sequence.tokens[-1] in self.limits.end_tokens:
@@ -523,6 +568,8 @@ def _wanted(sequence: Sequence, meetings: dict[Slot, int]) -> int:
     """Tokens that a prompt has to compute, up to where others wait for it if much lies beyond."""
     assert sequence.slot is not None
     uncomputed = sequence.num_uncomputed_tokens
+    if sequence.submit.embedding and uncomputed > 1:
+        uncomputed -= 1  # the last one is of another kind
     to_meeting = meetings.get(sequence.slot, 0) - sequence.num_computed_tokens
     return to_meeting if 0 < to_meeting <= uncomputed - MIN_COPY_GAIN else uncomputed
 

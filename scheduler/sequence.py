@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+import msgspec
+
 from scheduler.cache_scope import NO_SCOPE, CacheScope
 from scheduler.context_shift import Window
 from scheduler.protocol import UNLIMITED, Started, Submit, TokenLogprobs
@@ -65,21 +67,25 @@ class Sequence:
 
     submit: Submit
     tokens: list[int]
-    kind: BatchKind
     scope: CacheScope
     window: Window | None = None
     num_discarded_tokens: int = 0
     slot: Slot | None = None
     num_cached_tokens: int = 0
     was_started: bool = False
+    is_whole: bool = False
+    """Whether its prompt has to be computed in one step."""
 
     @classmethod
-    def from_submit(cls, submit: Submit, n_ctx: int = 0) -> Sequence:
+    def from_submit(cls, submit: Submit, n_ctx: int = 0, *, embeds_whole: bool = False) -> Sequence:
         """A sequence that waits for a slot of `n_ctx` cells."""
+        is_whole = submit.embedding and embeds_whole
+        if is_whole:
+            submit = msgspec.structs.replace(submit, cache_prompt=False)
         shift = submit.context_shift
         window = Window.of(shift, n_ctx) if shift and n_ctx else None
         tokens = [*submit.prompt, *submit.resumed]
-        sequence = cls(submit, tokens, BatchKind.of(submit), CacheScope.of(submit), window)
+        sequence = cls(submit, tokens, CacheScope.of(submit), window, is_whole=is_whole)
         if len(submit.prompt) <= n_ctx:
             sequence.discard()
         return sequence
@@ -88,6 +94,14 @@ class Sequence:
     def request_id(self) -> int:
         """The id that the API process gave it."""
         return self.submit.request_id
+
+    @property
+    def kind(self) -> BatchKind:
+        """The kind of batch that can compute what comes next. A prompt of whose embedding the
+        last token decides is computed like any other up to there."""
+        submit = self.submit
+        is_output = submit.embedding and (self.is_whole or self.num_uncomputed_tokens == 1)
+        return BatchKind(submit.lora, is_output)
 
     @property
     def num_computed_tokens(self) -> int:
@@ -113,6 +127,8 @@ class Sequence:
     def is_decoding(self) -> bool:
         """Whether its answer is under way: one sampled token, or a short run of forced ones, is
         all that has to be computed."""
+        if self.submit.embedding:
+            return False
         return self.num_uncomputed_tokens == 1 or (
             self.num_generated_tokens > 0 and self.num_uncomputed_tokens <= MAX_RUN
         )
@@ -205,7 +221,7 @@ class Chunk:
     start: int
     stop: int
     wants_logits: bool
-    """Whether a token is to be sampled after the chunk's last one."""
+    """Whether a token is to be sampled after the chunk's last one, or its embedding taken."""
     is_decode: bool = False
     """Whether it continues an answer, rather than computing a prompt."""
 
@@ -226,8 +242,10 @@ class Chunk:
 
     @property
     def num_outputs(self) -> int:
-        """How many of them, counted from the end, yield logits."""
-        return 1 + len(self.draft) if self.wants_logits else 0
+        """How many of them, counted from the end, yield logits, or an embedding."""
+        if not self.wants_logits:
+            return 0
+        return self.num_tokens if self.sequence.submit.embedding else 1 + len(self.draft)
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +312,18 @@ class Verified:
 
 
 @dataclass(frozen=True, slots=True)
+class Embedding:
+    """What was computed for a chunk whose sequence asks for an embedding."""
+
+    vectors: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class SampleFailed:
     """No token could be sampled for a sequence, which therefore ends."""
 
     message: str
+
+
+Result = Verified | Embedding | SampleFailed
+"""What came of a chunk that wants logits."""

@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import NamedTuple
 
-from scheduler.protocol import LoraSet, Submit
+from scheduler.protocol import LoraSet
 
 
 class BatchKind(NamedTuple):
     """What all sequences of a batch have in common: a llama.cpp context has one set of adapters
-    at a time."""
+    at a time, and yields either logits or embeddings."""
 
-    lora: LoraSet
-
-    @classmethod
-    def of(cls, submit: Submit) -> BatchKind:
-        """The kind of batch that a sequence can be in."""
-        return cls(submit.lora)
+    lora: LoraSet = ()
+    is_embedding: bool = False
 
 
 class Turns:
