@@ -13,6 +13,7 @@ class Group(StrEnum):
     DEVICE = "CPU and GPU"
     SPECULATION = "Speculative decoding"
     SAMPLING = "Sampling defaults"
+    EMBEDDING = "Embeddings"
     SERVER = "Server"
     CHAT = "Chat"
     LOGGING = "Logging"

@@ -66,7 +66,6 @@ _NGRAMS = "of the n-gram methods only ngram-simple and ngram-mod are supported"
 _SYNTHETIC = "drafts are never made up; run `python -m loadtests.compare` to measure"
 _MEDIA = "multimodal input is not supported"
 _VECTOR = "control vectors are not supported"
-_EMBED = "embedding models are not supported yet"
 _CACHE = "the cache of prompts in host memory is not supported yet"
 _CHECKPOINTS = "context checkpoints are not supported yet"
 _TENSORS = "placing single tensors is not supported; use --n-gpu-layers"
@@ -163,10 +162,6 @@ REFUSED: tuple[Refused, ...] = (
     _switch("--spm-infill", "fill-in-the-middle is not supported yet"),
     _switch("-bs --backend-sampling", "sampling on the device is not supported",
             "BACKEND_SAMPLING"),
-    # Embeddings
-    _value("--pooling", _EMBED, "POOLING"),
-    _value("--embd-normalize", _EMBED),
-    _switch("--embedding --embeddings", _EMBED, "EMBEDDINGS"),
     _switch("--rerank --reranking", "reranking models are not supported yet", "RERANKING"),
     # Multimodal
     _value("-mm --mmproj", _MEDIA, "MMPROJ"),

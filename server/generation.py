@@ -28,6 +28,8 @@ class GenerationRequest:
 
     prompt: tuple[int, ...]
     sampling: SamplingParams
+    embedding: bool = False
+    """Yield one `Embedding` instead of text."""
     max_tokens: int = UNLIMITED
     max_seconds: float | None = None
     """The answer ends at the first line break that comes this long after its first token."""
@@ -104,6 +106,13 @@ class TextDelta:
 
 
 @dataclass(frozen=True, slots=True)
+class Embedding:
+    """The embedding of the prompt, as the engine sends it."""
+
+    vectors: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """The last item of every stream that didn't raise."""
 
@@ -118,7 +127,7 @@ class Ended:
     timings: Timings
 
 
-Item = Progress | TextDelta | Ended
+Item = Progress | TextDelta | Embedding | Ended
 
 
 class Generator(Protocol):

@@ -6,13 +6,22 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from scheduler.protocol import Finished, FinishReason, Generated, Prefilled, Started, Submit
+from scheduler.protocol import (
+    Embedded,
+    Finished,
+    FinishReason,
+    Generated,
+    Prefilled,
+    Started,
+    Submit,
+)
 from server.admission import Admission
 from server.deadlines import NO_DEADLINES, Deadlines
 from server.detokenizer import Detokenizer
 from server.engine_client import EngineClient
-from server.errors import ContextExceeded
+from server.errors import ContextExceeded, NotSupported
 from server.generation import (
+    Embedding,
     Ended,
     GeneratedToken,
     GenerationRequest,
@@ -30,6 +39,7 @@ STOP_CAUSES = {
     FinishReason.STOP: StopCause.EOS,
     FinishReason.MAX_TOKENS: StopCause.LIMIT,
     FinishReason.CONTEXT_FULL: StopCause.LIMIT,
+    FinishReason.EMBEDDED: StopCause.EOS,  # complete, as vLLM counts it too
     FinishReason.ABORTED: StopCause.NONE,
 }
 
@@ -75,7 +85,9 @@ class EngineGenerator:
     def _admit(self, request: GenerationRequest) -> None:
         """Raise what refuses a request before it is queued."""
         model = self._client.model
-        if len(request.prompt) >= model.n_ctx_slot:
+        if not (request.embedding or model.can_generate):
+            raise NotSupported("this model computes embeddings only")
+        if len(request.prompt) >= model.n_ctx_slot + request.embedding:
             raise ContextExceeded(len(request.prompt), model.n_ctx_slot)
         holds_place = self._places.redeem()
         self._check_room(request.tenant, len(request.prompt), holds_place=holds_place)
@@ -104,6 +116,7 @@ def _submit(request: GenerationRequest) -> Submit:
         request_id=0,
         prompt=list(request.prompt),
         sampling=request.sampling,
+        embedding=request.embedding,
         max_tokens=request.max_tokens,
         context_shift=request.context_shift,
         constraint=request.constraint,
@@ -153,6 +166,8 @@ class _Answer:
         event = timed.event
         if isinstance(event, Generated):
             return self._generated(event, timed.end)
+        if isinstance(event, Embedded):
+            return [Embedding(event.vectors)]
         if isinstance(event, Finished):
             return self._finished(event, timed.end)
         if isinstance(event, Started):

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from server.access.visit import Visit
 from server.errors import ApiError
-from server.generation import Ended, GenerationRequest, Generator, Item, Progress, TextDelta
+from server.generation import Ended, GenerationRequest, Generator, Item, TextDelta
 
 
 class VisitGenerator:
@@ -68,7 +68,7 @@ class VisitGenerator:
         generated = 0
         try:
             async for item in items:
-                if not isinstance(item, Progress):
+                if isinstance(item, TextDelta | Ended):
                     new = item.timings.predicted_n - generated
                     generated += new
                     self._count(item, new)

@@ -11,7 +11,7 @@ from server.errors import InvalidRequest
 from server.prompt_size import check_parts
 from server.tokenizer import Tokenizer
 
-MAX_PROMPTS = 1024
+MAX_PROMPTS = 2048
 """Prompts of one request; each is a sequence of its own."""
 
 MAX_SEQUENCES = 1024
@@ -48,7 +48,9 @@ def parse_prompts(value: Any) -> tuple[Prompt, ...]:
     return tuple(_parse_prompt(part) for part in value)
 
 
-def prompt_tokens(prompt: Prompt, context: ServerContext) -> tuple[int, ...]:
+def prompt_tokens(
+    prompt: Prompt, context: ServerContext, *, param: str = "prompt"
+) -> tuple[int, ...]:
     """The prompt's tokens; the first text gets what the model wants at a beginning (BOS).
 
     Raises `InvalidRequest` for an id out of the vocabulary, or when nothing is left, and
@@ -62,9 +64,9 @@ def prompt_tokens(prompt: Prompt, context: ServerContext) -> tuple[int, ...]:
             tokens += tokenizer.tokenize(part, add_special=position == 0, parse_special=True)
         else:
             tokens.append(part)
-    check_tokens(tokens, tokenizer, param="prompt")
+    check_tokens(tokens, tokenizer, param=param)
     if not tokens:
-        raise InvalidRequest("'prompt' must not be empty", param="prompt")
+        raise InvalidRequest(f"'{param}' must not be empty", param=param)
     return tuple(tokens)
 
 

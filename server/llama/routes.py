@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from server.adapters import LoraScales
+from server.embeddings.handlers import create_native_embeddings
+from server.embeddings.request import EmbeddingRequest
 from server.llama.completion_request import CompletionRequest
 from server.llama.completions import create_completion
 from server.llama.grammars import list_grammars
@@ -50,6 +52,13 @@ ENDPOINTS = (
         "/completions",
         body=CompletionRequest,
         media=STREAMABLE,
+        is_queued=True,
+    ),
+    post(
+        create_native_embeddings,
+        "/embedding",
+        "/embeddings",
+        body=EmbeddingRequest,
         is_queued=True,
     ),
     post(tokenize, "/tokenize", body=TokenizeRequest),

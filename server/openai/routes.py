@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from server.embeddings.handlers import create_embeddings
+from server.embeddings.request import EmbeddingRequest
 from server.openai.chat import create_chat_completion
 from server.openai.chat_request import ChatRequest
 from server.openai.completion_request import TextCompletionRequest
@@ -24,4 +26,5 @@ ENDPOINTS = (
         media=STREAMABLE,
         is_queued=True,
     ),
+    post(create_embeddings, "/v1/embeddings", body=EmbeddingRequest, is_queued=True),
 )

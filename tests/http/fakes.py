@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from array import array
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from config import ServeSettings
 from scheduler.protocol import (
     AdapterInfo,
+    EmbeddingInfo,
     ModelInfo,
     SlotChanged,
     SlotRefusal,
@@ -25,6 +27,7 @@ from server.chat_template import ChatTemplate
 from server.context import ServerContext
 from server.errors import ApiError, ContextExceeded, Unavailable
 from server.generation import (
+    Embedding,
     Ended,
     GeneratedToken,
     GenerationRequest,
@@ -96,6 +99,7 @@ class ScriptedGenerator:
     """Tokens guessed ahead for each one of the answer; one of them was right."""
     opened: list[GenerationRequest] = field(default_factory=list)
     running: int = 0
+    most_running: int = 0
     aborted: int = 0
     engine: FakeEngine | None = None
 
@@ -109,6 +113,7 @@ class ScriptedGenerator:
             raise ContextExceeded(len(request.prompt), N_CTX_SLOT)
         self.opened.append(request)
         self.running += 1
+        self.most_running = max(self.most_running, self.running)
         finished: list[bool] = []
         try:
             yield self._items(request, finished)
@@ -119,6 +124,13 @@ class ScriptedGenerator:
     async def _items(self, request: GenerationRequest, finished: list[bool]) -> AsyncIterator[Item]:
         n_prompt = len(request.prompt)
         await asyncio.sleep(self.queued)
+        if request.embedding:
+            if self.fail_after is not None:
+                raise self.fail_after[1]
+            yield self._embedding(request)
+            finished.append(True)
+            yield Ended(StopCause.EOS, "", None, False, 1, n_prompt, self._timings(n_prompt, 0))
+            return
         if request.report_progress:
             yield Progress(n_prompt, self.cached, n_prompt // 2, 5.0)
             yield Progress(n_prompt, self.cached, n_prompt, 10.0)
@@ -139,6 +151,15 @@ class ScriptedGenerator:
             yield TextDelta(piece, (token,), 1, self._timings(n_prompt, count))
         finished.append(True)
         yield Ended(cause, word, None, False, 1, n_prompt, self._timings(n_prompt, count))
+
+    def _embedding(self, request: GenerationRequest) -> Embedding:
+        """Vectors of four floats: of each token by itself, or the sum of them all."""
+        assert self.engine is not None
+        assert self.engine.embedding is not None
+        rows = [[token, 1.0, 0.0, -1.0] for token in request.prompt]
+        if self.engine.embedding.pooling != "none":
+            rows = [[sum(column) for column in zip(*rows, strict=True)]]
+        return Embedding(array("f", [value for row in rows for value in row]).tobytes())
 
     def _timings(self, n_prompt: int, count: int) -> Timings:
         drafted, accepted = self.draft_n * count, count if self.draft_n else 0
@@ -166,6 +187,7 @@ class FakeEngine:
     """The actions on slots, with the paths of their files."""
     slot_refusal: SlotRefusal | None = None
     adapters: tuple[AdapterInfo, ...] = ()
+    embedding: EmbeddingInfo | None = None
 
     @property
     def model(self) -> ModelInfo:
@@ -185,6 +207,7 @@ class FakeEngine:
             can_shift=True,
             cell_bytes=512,
             adapters=self.adapters,
+            embedding=self.embedding,
         )
 
     async def inspect(self) -> SlotReport:

@@ -15,6 +15,8 @@ from scheduler.engine import Engine
 from scheduler.fake import END_TOKEN, FakeBackend, FakeSampler, adapted, hashed_token
 from scheduler.prefix import CacheAbilities, Holder
 from scheduler.protocol import (
+    Embedded,
+    EmbeddingInfo,
     Event,
     Finished,
     FinishReason,
@@ -38,6 +40,13 @@ from scheduler.sequence import (
     Trim,
     Verified,
 )
+
+WHOLE = EmbeddingInfo(pooling="mean", size=2, max_tokens=40, is_whole=True, max_rows=60)
+ALONE = EmbeddingInfo(
+    pooling="mean", size=2, max_tokens=40, is_whole=True, max_rows=60, is_alone=True
+)
+LAST = EmbeddingInfo(pooling="last", size=2, max_tokens=192, is_whole=False, max_rows=60)
+"""Three ways in which contexts embed."""
 
 GREEDY = SamplingParams(temperature=0.0)
 
@@ -205,6 +214,7 @@ class Outcome:
     starts: int = 0
     message: str = ""
     num_cached: int = 0
+    embedding: bytes = b""
 
     @property
     def answer(self) -> tuple[list[int], FinishReason]:
@@ -227,6 +237,9 @@ def collect(outcomes: Outcomes, outputs: StepOutputs) -> None:
         elif isinstance(event, Generated):
             assert outcome.starts == 1
             outcome.tokens += event.tokens
+        elif isinstance(event, Embedded):
+            assert not outcome.embedding
+            outcome.embedding = event.vectors
         elif isinstance(event, Finished):
             outcome.reasons.append(event.reason)
             outcome.message = event.message
@@ -255,6 +268,8 @@ def alone(submit: Submit, backend: FakeBackend) -> Outcome:
         n_ctx_slot=backend.n_ctx_slot,
         n_ctx=backend.n_ctx,
         next_token=backend.next_token,
+        embeds=backend.embeds,
+        n_batch=max(backend.n_batch, 64),
     )
     return run(make_engine(fresh), submit)[submit.request_id]
 

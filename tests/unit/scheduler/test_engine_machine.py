@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -18,6 +19,7 @@ from scheduler.protocol import (
     Abort,
     ContextShift,
     DraftMethod,
+    EmbeddingInfo,
     EraseSlot,
     FinishReason,
     RestoreSlot,
@@ -27,7 +29,11 @@ from scheduler.protocol import (
     Submit,
 )
 from tests.unit.scheduler.helpers import (
+    ALONE,
+    LAST,
+    WHOLE,
     CountingBackend,
+    Outcome,
     Outcomes,
     alone,
     check_idle,
@@ -54,7 +60,7 @@ def often_wrong(tokens: list[int], token: int) -> int:
     return (token + len(tokens)) % 250 if token % 3 == 0 else token
 
 
-NUM_KINDS = 3
+NUM_KINDS = 6
 FINGERPRINT = Fingerprint(model="m", build="b", context="c")
 
 layouts = st.sampled_from(
@@ -116,6 +122,15 @@ shifts = st.builds(
 )
 
 
+def fitting(way: EmbeddingInfo, n_batch: int) -> EmbeddingInfo:
+    """What is pooled at once fits a batch."""
+    if not way.is_whole:
+        return way
+    return msgspec.structs.replace(
+        way, max_tokens=min(way.max_tokens, n_batch), max_rows=min(way.max_rows, n_batch)
+    )
+
+
 class EngineMachine(RuleBasedStateMachine):
     """Drives an engine; `accepted` is what its answers are checked against."""
 
@@ -125,6 +140,7 @@ class EngineMachine(RuleBasedStateMachine):
         cache_bytes=st.sampled_from([0, 200, 2000]),
         max_forced=st.sampled_from([0, 0, 5, 50]),
         seldom_ends=st.booleans(),
+        way=st.sampled_from([WHOLE, ALONE, LAST]),
         guess=guesses,
     )
     def start(
@@ -134,6 +150,7 @@ class EngineMachine(RuleBasedStateMachine):
         cache_bytes: int,
         max_forced: int,
         seldom_ends: bool,
+        way: EmbeddingInfo,
         guess: Guess,
     ) -> None:
         self.fails = False
@@ -144,6 +161,7 @@ class EngineMachine(RuleBasedStateMachine):
             "abilities": able,
             "max_forced": max_forced,
             "guess": guess,
+            "embeds": fitting(way, layout["n_batch"]),
             **layout,
         }
         self.cache_bytes = cache_bytes
@@ -179,6 +197,15 @@ class EngineMachine(RuleBasedStateMachine):
         tokens = [*earlier.prompt, *self.outcomes[request_id].tokens, *prompt(length, 30)]
         fields = {name: getattr(earlier, name) for name in ("cache_salt", "lora", "tenant")}
         self.submit(tokens=tokens, fields={**fields, "max_tokens": 5})
+
+    @rule(tokens=prompts, fields=fields)
+    def submit_for_an_embedding(self, tokens: list[int], fields: dict[str, Any]) -> None:
+        assert self.backend.embeds is not None
+        fields = {**fields, "embedding": True, "max_tokens": 0}
+        request_id = len(self.accepted) + 1
+        submit = make_submit(request_id, tokens[: self.backend.embeds.max_tokens], **fields)
+        self.accepted[request_id] = submit
+        self.engine.submit(submit)
 
     @precondition(lambda self: self.backend.abilities.can_trim)
     @rule(
@@ -291,6 +318,7 @@ class EngineMachine(RuleBasedStateMachine):
             if request_id not in self.checked:
                 self.checked.add(request_id)
                 self._check(self.accepted[request_id], outcome.tokens, outcome.reasons)
+                self._check_embedding(self.accepted[request_id], outcome)
 
     def teardown(self) -> None:
         """Everything that was accepted ends, in a bounded number of steps."""
@@ -318,6 +346,12 @@ class EngineMachine(RuleBasedStateMachine):
         else:
             assert reasons in ([FinishReason.ABORTED], [FinishReason.FAILED])
             assert tokens == expected[: len(tokens)]
+
+    def _check_embedding(self, submit: Submit, outcome: Outcome) -> None:
+        if outcome.reasons == [FinishReason.EMBEDDED]:
+            assert outcome.embedding == alone(submit, self.backend).embedding
+        else:
+            assert not outcome.embedding
 
     def _enough_steps(self) -> int:
         """The oldest running sequence moves with every turn of its kind, so this is plenty."""

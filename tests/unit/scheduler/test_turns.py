@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler.fake import FakeBackend
+from scheduler.protocol import EmbeddingInfo, Finished, FinishReason, Submit
 from scheduler.scheduler import Scheduler
 from scheduler.sequence import Step
 from scheduler.turns import BatchKind, Turns
 from tests.unit.scheduler.helpers import (
+    ALONE,
+    LAST,
+    WHOLE,
     alone,
     check_idle,
     make_engine,
@@ -106,3 +114,97 @@ def test_a_slot_that_another_kind_has_left_is_computed_anew() -> None:
         assert outcome.answer == alone(request, backend).answer
         assert outcome.num_cached == (0 if request_id in (1, 2, 4) else 79)
     check_idle(engine, backend)
+
+
+def embed(request_id: int, length: int, family: int | None = None, **fields: Any) -> Submit:
+    tokens = prompt(length, request_id if family is None else family)
+    return make_submit(request_id, tokens, embedding=True, max_tokens=0, **fields)
+
+
+@pytest.mark.parametrize("way", [WHOLE, ALONE, LAST])
+def test_embeddings_and_answers_come_out_as_alone(way: EmbeddingInfo) -> None:
+    backend = FakeBackend(embeds=way, n_batch=64)
+    engine = make_engine(backend, cache_bytes=1000)
+    submits = [
+        *(embed(request_id, 5 * request_id) for request_id in range(1, 8)),
+        *(make_submit(request_id, prompt(30, request_id), max_tokens=20) for request_id in (8, 9)),
+    ]
+    outcomes = run(engine, *submits)
+    for submit in submits:
+        own, expected = outcomes[submit.request_id], alone(submit, backend)
+        assert own.answer == expected.answer
+        assert own.embedding == expected.embedding
+        assert bool(own.embedding) == submit.embedding
+    check_idle(engine, backend)
+
+
+def test_prompts_that_are_pooled_are_computed_together_as_far_as_they_fit() -> None:
+    scheduler = make_scheduler(n_slots=4, embedding=WHOLE, n_batch=64)
+    for request_id, length in ((1, 25), (2, 30), (3, 10), (4, 5)):
+        scheduler.submit(embed(request_id, length))
+    assert computed(scheduler.schedule()) == {1: 25, 2: 30}
+
+
+def test_where_batches_are_cut_prompts_are_pooled_one_by_one() -> None:
+    scheduler = make_scheduler(n_slots=4, embedding=ALONE)
+    for request_id in (1, 2):
+        scheduler.submit(embed(request_id, 5))
+    assert computed(scheduler.schedule()) == {1: 5}
+
+
+def test_documents_come_a_few_at_a_time_while_others_stream() -> None:
+    whole = msgspec.structs.replace(WHOLE, max_tokens=500, max_rows=2000)
+    scheduler = make_scheduler(n_slots=8, n_ctx_slot=512, n_batch=2048, embedding=whole)
+    submit(scheduler, 1, A)
+    turn(scheduler)
+    for request_id in range(2, 9):
+        scheduler.submit(embed(request_id, 400))
+    steps = [computed(scheduler.schedule()) for _ in range(4)]
+    assert steps[0] == steps[2] == {1: 1} or steps[1] == steps[3] == {1: 1}
+    assert all(len(step) < 7 for step in steps)
+
+
+def test_what_was_pooled_is_no_prefix_and_leaves_no_cells() -> None:
+    large = msgspec.structs.replace(WHOLE, max_tokens=200, max_rows=200)
+    backend = FakeBackend(n_slots=1, embeds=large, n_batch=200)
+    engine = make_engine(backend, cache_bytes=1000)
+    run(engine, embed(1, 100, family=1))
+    assert backend.cells == [[]]
+    assert run(engine, make_submit(2, prompt(100, 1), max_tokens=1))[2].num_cached == 0
+    assert run(engine, embed(3, 100, family=1))[3].num_cached == 0
+
+
+def test_an_embedding_of_the_last_token_reuses_what_a_chat_has_computed() -> None:
+    backend = FakeBackend(embeds=LAST)
+    engine = make_engine(backend)
+    run(engine, make_submit(1, prompt(100), max_tokens=1))
+    request = embed(2, 150, family=0)
+    outcome = run(engine, request)[2]
+    assert outcome.num_cached == 100
+    assert outcome.embedding == alone(request, backend).embedding
+
+
+def test_long_prompts_are_embedded_in_the_same_batches_in_which_others_are_computed() -> None:
+    scheduler = make_scheduler(n_slots=2, embedding=LAST, n_batch=64)
+    scheduler.submit(embed(1, 50))
+    submit(scheduler, 2, BatchKind(), length=10)
+    step = scheduler.schedule()
+    assert computed(step) == {1: 49, 2: 10}
+    assert [chunk.sequence.request_id for chunk in step.sampled()] == [2]
+
+
+@pytest.mark.parametrize(
+    ("fields", "request_", "words"),
+    [
+        ({}, embed(1, 5), "without embeddings"),
+        ({"embedding": WHOLE}, embed(1, 41), "more than the 40"),
+        ({"embedding": WHOLE, "can_generate": False}, make_submit(1), "embeddings only"),
+    ],
+)
+def test_what_the_model_can_not_do_is_refused(
+    fields: dict[str, Any], request_: Submit, words: str
+) -> None:
+    (event,) = make_scheduler(**fields).submit(request_)
+    assert isinstance(event, Finished)
+    assert event.reason is FinishReason.FAILED
+    assert words in event.message

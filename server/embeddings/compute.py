@@ -1,0 +1,78 @@
+"""Embeds many prompts of one request, a few at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scheduler.protocol import EmbeddingInfo
+from server.context import ServerContext
+from server.errors import InvalidRequest, NotSupported
+from server.generation import Embedding, GenerationRequest, Generator
+
+Vectors = np.ndarray[Any, np.dtype[np.float32]]
+"""Shape (vectors, floats); one vector, or without pooling one for each token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """What one prompt became."""
+
+    vectors: Vectors
+    num_tokens: int
+
+
+def embedding_info(context: ServerContext) -> EmbeddingInfo:
+    """How the model embeds. Raises `NotSupported` where it doesn't, and `Unavailable`."""
+    info = context.engine.model.embedding
+    if info is None:
+        raise NotSupported("this server was started without --embeddings")
+    return info
+
+
+def check_length(num_tokens: int, info: EmbeddingInfo, *, param: str) -> None:
+    """Raise `InvalidRequest` for a prompt that can't be embedded."""
+    if num_tokens > info.max_tokens:
+        by = "--ubatch-size and --ctx-size allow" if info.is_whole else "a slot's context holds"
+        raise InvalidRequest(
+            f"'{param}' has {num_tokens} tokens, more than the {info.max_tokens} that {by}",
+            param=param,
+        )
+
+
+async def embed_all(
+    context: ServerContext, requests: Sequence[GenerationRequest]
+) -> list[Embedded]:
+    """The embeddings in the order of the requests; one failure ends them all.
+
+    No more than twice as many as there are slots are queued at once: a large request must not
+    fill the queue for everybody. Raises what `Generator.open` says.
+    """
+    size = embedding_info(context).size
+    gate = asyncio.Semaphore(2 * context.engine.model.n_slots)
+
+    async def embed_one(request: GenerationRequest) -> Embedded:
+        async with gate:
+            data = await _embed(context.generator, request)
+        return Embedded(np.frombuffer(data, np.float32).reshape(-1, size), len(request.prompt))
+
+    tasks = [asyncio.create_task(embed_one(request)) for request in requests]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _embed(generator: Generator, request: GenerationRequest) -> bytes:
+    vectors = b""
+    async with generator.open(request) as items:
+        async for item in items:
+            if isinstance(item, Embedding):
+                vectors = item.vectors
+    return vectors

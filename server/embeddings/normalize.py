@@ -1,0 +1,31 @@
+"""Scaling vectors to a length, by llama-server's numbers for ways of measuring one."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from server.embeddings.compute import Vectors
+
+NONE = -1
+LARGEST = 0
+"""The largest entry is scaled to 32,760, so that all fit 16 bits."""
+
+EUCLIDEAN = 2
+"""Any other number above 0 is a p-norm."""
+
+MAX_NORM = 64
+
+
+def normalized(vectors: Vectors, norm: int) -> Vectors:
+    """The vectors, shape (vectors, floats), each scaled to length 1; one without length stays."""
+    if norm == NONE:
+        return vectors
+    wide = vectors.astype(np.float64)
+    if norm == LARGEST:
+        lengths = np.abs(wide).max(axis=1, keepdims=True) / 32760.0
+    else:
+        largest = np.abs(wide).max(axis=1, keepdims=True)  # powers of it would overflow
+        ratios = wide / np.where(largest > 0, largest, 1.0)
+        lengths = largest * (np.abs(ratios) ** norm).sum(axis=1, keepdims=True) ** (1.0 / norm)
+    scaled: Vectors = (wide / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
+    return scaled

@@ -1,0 +1,112 @@
+"""The body of a request for embeddings, and the sequences that it asks for."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, StrictStr
+
+from scheduler.protocol import SamplingParams
+from server.adapters import LoraScale
+from server.context import ServerContext
+from server.embeddings.compute import check_length, embedding_info
+from server.embeddings.normalize import MAX_NORM
+from server.errors import InvalidRequest
+from server.generation import MAX_PRIORITY, GenerationRequest
+from server.llama.prompts import Prompt, PromptInput, parse_prompts, prompt_tokens
+from server.openai.models import check_model
+from server.sampling_fields import Salt, Whole
+
+
+def _inputs(value: Any) -> tuple[Prompt, ...]:
+    """What a native prompt may be, and OpenAI's message parts beside it."""
+    if isinstance(value, list):
+        return parse_prompts([_plain(part) for part in value])
+    return parse_prompts(_plain(value))
+
+
+def _plain(value: Any) -> Any:
+    """The text of `{"content": [{"type": "text", "text": ...}]}`; anything else as it is."""
+    if not isinstance(value, dict) or "content" not in value:
+        return value
+    parts = value["content"]
+    if isinstance(parts, str):
+        return parts
+    if not isinstance(parts, list) or not all(_is_text(part) for part in parts):
+        raise ValueError("must have parts of the type text only: the model reads nothing else")
+    return "".join(part["text"] for part in parts)
+
+
+def _is_text(part: Any) -> bool:
+    return (
+        isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)
+    )
+
+
+class EmbeddingRequest(BaseModel):
+    """`POST /v1/embeddings` and `/embedding`. `user` has no effect."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    input: Annotated[
+        tuple[Prompt, ...], BeforeValidator(_inputs, json_schema_input_type=PromptInput)
+    ] = Field(validation_alias=AliasChoices("input", "content"))
+    model: StrictStr | None = None
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: Whole | None = None
+    """Only the model's own number: to cut a vector short is right for few models."""
+    embd_normalize: Annotated[Whole, Field(ge=-1, le=MAX_NORM)] | None = None
+    """-1 is none, 0 the largest entry, 2 the Euclidean length, other numbers p-norms."""
+    lora: list[LoraScale] | None = None
+    cache_salt: Salt = ""
+    priority: Annotated[Whole, Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY)] = 0
+    user: StrictStr | None = None
+
+    def sequences(self, context: ServerContext) -> list[GenerationRequest]:
+        """One for each input. Tokenizes, so not for the event loop.
+
+        Raises `NotSupported`, `NotFound`, `InvalidRequest` and `Unavailable`.
+        """
+        info = embedding_info(context)
+        check_model(self.model, context)
+        if self.dimensions not in (None, info.size):
+            raise InvalidRequest(
+                f"'dimensions' must be {info.size}: the model's vectors can't be cut short",
+                param="dimensions",
+            )
+        sequences = []
+        for index, prompt in enumerate(self.input):
+            param = f"input.{index}" if len(self.input) > 1 else "input"
+            tokens = prompt_tokens(prompt, context, param=param)
+            check_length(len(tokens), info, param=param)
+            sequences.append(
+                embedding_sequence(
+                    context,
+                    tokens,
+                    lora=self.lora,
+                    cache_salt=self.cache_salt,
+                    priority=self.priority,
+                )
+            )
+        return sequences
+
+
+def embedding_sequence(
+    context: ServerContext,
+    tokens: tuple[int, ...],
+    *,
+    lora: list[LoraScale] | None = None,
+    cache_salt: str = "",
+    priority: int = 0,
+) -> GenerationRequest:
+    """One prompt to embed. Raises `InvalidRequest` for an adapter that is not there."""
+    return GenerationRequest(
+        prompt=tokens,
+        sampling=SamplingParams(),
+        embedding=True,
+        max_tokens=0,
+        lora=context.adapter_scales.lora_set(context.engine.model.adapters, lora),
+        cache_prompt=context.settings.cache_prompt,
+        cache_salt=cache_salt,
+        priority=priority,
+    )
