@@ -8,7 +8,15 @@ from typing import Any
 
 from scheduler.engine import Engine
 from scheduler.llama import LlamaBackend
-from scheduler.protocol import Finished, FinishReason, Generated, SamplingParams, Started, Submit
+from scheduler.protocol import (
+    Embedded,
+    Finished,
+    FinishReason,
+    Generated,
+    SamplingParams,
+    Started,
+    Submit,
+)
 from scheduler.sequence import Trim
 
 
@@ -20,6 +28,7 @@ class Answer:
     num_cached: int = 0
     reason: FinishReason | None = None
     message: str = ""
+    embedding: bytes = b""
 
 
 class Server:
@@ -58,5 +67,7 @@ def _record(answer: Answer, event: object) -> None:
         answer.num_cached = event.num_cached_tokens
     elif isinstance(event, Generated):
         answer.tokens += event.tokens
+    elif isinstance(event, Embedded):
+        answer.embedding = event.vectors
     elif isinstance(event, Finished):
         answer.reason, answer.message = event.reason, event.message

@@ -48,9 +48,15 @@ class _Writer:
         """The factors of a norm."""
         self.gguf.add_tensor(name, np.ones(size, dtype=np.float32))
 
-    def finish(self) -> None:
+    def norm(self, name: str) -> None:
+        """A norm with factors and terms."""
+        self.weight(f"{name}.weight", N_EMBD, scale=0.1, bias=1.0)
+        self.weight(f"{name}.bias", N_EMBD, scale=0.1)
+
+    def finish(self, *, output_norm: bool = True) -> None:
         """Write it all out."""
-        self.ones("output_norm.weight", N_EMBD)
+        if output_norm:
+            self.ones("output_norm.weight", N_EMBD)
         self.weight("token_embd.weight", N_EMBD, N_VOCAB, scale=0.5)
         self.gguf.write_header_to_file()
         self.gguf.write_kv_data_to_file()
@@ -166,6 +172,32 @@ def hybrid(path: Path) -> None:
             _attention(writer, layer)
         _feed_forward(writer, layer)
     writer.finish()
+
+
+def encoder(path: Path, *, ranks: bool = False) -> None:
+    """BERT: every token sees all others, and there is no next one; with a head it ranks."""
+    writer = _Writer(path, "bert")
+    writer.gguf.add_head_count(N_HEADS)
+    writer.gguf.add_layer_norm_eps(1e-5)
+    writer.gguf.add_causal_attention(False)
+    kind = gguf.PoolingType
+    writer.gguf.add_pooling_type(kind.RANK if ranks else kind.MEAN)
+    writer.gguf.add_token_type_count(2)
+    writer.weight("token_types.weight", N_EMBD, 2, scale=0.1)
+    writer.weight("position_embd.weight", N_EMBD, N_CTX_TRAIN, scale=1.0)
+    writer.norm("token_embd_norm")
+    for layer in range(N_LAYERS):
+        _attention(writer, layer)
+        writer.norm(f"blk.{layer}.attn_output_norm")
+        writer.weight(f"blk.{layer}.ffn_up.weight", N_EMBD, N_FF)
+        writer.weight(f"blk.{layer}.ffn_down.weight", N_FF, N_EMBD)
+        writer.norm(f"blk.{layer}.layer_output_norm")
+    if ranks:
+        writer.weight("cls.weight", N_EMBD, N_EMBD)
+        writer.weight("cls.bias", N_EMBD)
+        writer.weight("cls.output.weight", N_EMBD, 1)
+        writer.weight("cls.output.bias", 1)
+    writer.finish(output_norm=False)
 
 
 MODELS: dict[str, Callable[[Path], Any]] = {
