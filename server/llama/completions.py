@@ -12,7 +12,7 @@ from starlette.responses import Response
 from server.choices import IndexedItem, open_choices
 from server.context import ServerContext, context_of
 from server.disconnect import while_connected
-from server.generation import Ended, GenerationRequest, TextDelta
+from server.generation import Ended, GenerationRequest, Progress, TextDelta
 from server.json_response import JsonResponse
 from server.llama.completion_answer import CompletionAnswer
 from server.llama.completion_request import CompletionRequest
@@ -70,5 +70,5 @@ async def _events(
             yield frame(answer.chunk(item))
         elif isinstance(item, Ended):
             yield frame(answer.final(item))
-        else:
+        elif isinstance(item, Progress):
             yield frame(answer.progress_chunk(item))

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from server.choices import IndexedItem, open_choices
 from server.context import ServerContext, context_of
 from server.disconnect import while_connected
-from server.generation import Ended, TextDelta, Timings
+from server.generation import Ended, Progress, TextDelta, Timings
 from server.json_response import JsonResponse
 from server.openai.chat_answer import ChatMessage
 from server.openai.chat_plan import ChatPlan, plan_chat
@@ -91,7 +91,7 @@ async def _events(
             usage.add(index, item, streams[index].num_reasoning_tokens)
             timings = item.timings
             yield streams[index].end(item)
-        else:
+        elif isinstance(item, Progress):
             yield streams[index].progress(item)
     if include_usage:
         yield writer.usage(usage.to_json(), timings_json(timings) if timings else None)

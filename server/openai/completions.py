@@ -13,7 +13,7 @@ from starlette.responses import Response
 from server.choices import IndexedItem, open_choices
 from server.context import ServerContext, context_of
 from server.disconnect import while_connected
-from server.generation import Ended, GenerationRequest, TextDelta, Timings
+from server.generation import Ended, GenerationRequest, Progress, TextDelta, Timings
 from server.json_response import JsonResponse
 from server.openai.completion_answer import TextChoice
 from server.openai.completion_request import TextCompletionRequest
@@ -105,6 +105,7 @@ async def _events(
             usage.add(index, item)
             event = common | {"choices": [choice.end(item)], "timings": timings_json(item.timings)}
         else:
+            assert isinstance(item, Progress)
             progress = {"prompt_progress": progress_json(item)}
             event = common | {"choices": [choice.empty()]} | progress
         yield frame(event)

@@ -17,6 +17,7 @@ from scheduler.protocol import EmbeddingInfo
 from server.app import create_app
 from server.errors import Overloaded
 from tests.http.fakes import BOS, FakeServer, make_server
+from tests.http.live import serving
 
 pytestmark = pytest.mark.anyio
 
@@ -43,28 +44,29 @@ def unit(*values: float) -> Any:
     return pytest.approx(list(vector / np.linalg.norm(vector)), rel=1e-6)
 
 
-async def test_the_official_client_gets_what_it_asks_for(server: FakeServer) -> None:
-    transport = httpx.ASGITransport(create_app(server.context))
-    async with openai.AsyncOpenAI(
-        base_url="http://test/v1",
-        api_key="none",
-        http_client=httpx.AsyncClient(transport=transport),
-    ) as client:
-        for encoding in ("float", "base64", openai.NOT_GIVEN):
-            answer = await client.embeddings.create(
-                model="fake-model",
-                input=["ab", "c"],
-                encoding_format=encoding,  # type: ignore[arg-type]
-            )
-            vectors = [entry.embedding for entry in answer.data]
-            if encoding == "base64":
-                data = [base64.b64decode(str(vector)) for vector in vectors]
-                vectors = [np.frombuffer(item, "<f4").tolist() for item in data]
-            assert vectors[0] == unit(BOS + 97 + 98, 3, 0, -3)
-            assert vectors[1] == unit(BOS + 99, 2, 0, -2)
-            assert [entry.index for entry in answer.data] == [0, 1]
-            assert answer.object == "list"
-            assert answer.usage.model_dump() == {"prompt_tokens": 5, "total_tokens": 5}
+@pytest.mark.parametrize("encoding", ["float", "base64", openai.omit])
+def test_the_official_client_gets_what_it_asks_for(server: FakeServer, encoding: Any) -> None:
+    with (
+        serving(create_app(server.context)) as url,
+        openai.OpenAI(
+            base_url=f"{url}/v1",
+            api_key="none",
+            # Loading certificates takes longer than most tests.
+            http_client=openai.DefaultHttpxClient(verify=False),
+        ) as client,
+    ):
+        answer = client.embeddings.create(
+            model="fake-model", input=["ab", "c"], encoding_format=encoding
+        )
+    vectors = [entry.embedding for entry in answer.data]
+    if encoding == "base64":
+        data = [base64.b64decode(str(vector)) for vector in vectors]
+        vectors = [np.frombuffer(item, "<f4").tolist() for item in data]
+    assert vectors[0] == unit(BOS + 97 + 98, 3, 0, -3)
+    assert vectors[1] == unit(BOS + 99, 2, 0, -2)
+    assert [entry.index for entry in answer.data] == [0, 1]
+    assert answer.object == "list"
+    assert answer.usage.model_dump() == {"prompt_tokens": 5, "total_tokens": 5}
 
 
 @pytest.mark.parametrize(
