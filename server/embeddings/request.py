@@ -11,7 +11,7 @@ from server.adapters import LoraScale
 from server.context import ServerContext
 from server.embeddings.compute import check_length, embedding_info
 from server.embeddings.normalize import MAX_NORM
-from server.errors import InvalidRequest
+from server.errors import ContextExceeded, InvalidRequest
 from server.generation import MAX_PRIORITY, GenerationRequest
 from server.llama.prompts import Prompt, PromptInput, parse_prompts, prompt_tokens
 from server.openai.models import check_model
@@ -77,7 +77,11 @@ class EmbeddingRequest(BaseModel):
         sequences = []
         for index, prompt in enumerate(self.input):
             param = f"input.{index}" if len(self.input) > 1 else "input"
-            tokens = prompt_tokens(prompt, context, param=param)
+            try:
+                tokens = prompt_tokens(prompt, context, param=param)
+            except ContextExceeded as error:
+                check_length(error.n_prompt_tokens, info, param=param)
+                raise
             check_length(len(tokens), info, param=param)
             sequences.append(
                 embedding_sequence(
