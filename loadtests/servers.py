@@ -169,13 +169,16 @@ class Meter:
 
 @contextlib.contextmanager
 def running(side: Side, flags: Sequence[str]) -> Iterator[Server]:
-    """A server of this side, with `flags` and a free port; gone when the body is left."""
+    """A server of this side, with `flags` and a free port; gone when the body is left.
+
+    Its cache is empty: a cost of steps that was measured in a busier hour must not count.
+    """
     port = free_port()
     command = [*side.command, *flags, *side.flags, "--host", "127.0.0.1", "--port", str(port)]
     with tempfile.TemporaryDirectory(prefix="llamapack-bench-") as folder:
         log = Path(folder) / "server.log"
         with log.open("wb") as output:
-            process = _start(command, output.fileno())
+            process = _start(command, output.fileno(), cache=folder)
         server = Server(side.name, process, port, log)
         try:
             yield server
@@ -183,7 +186,7 @@ def running(side: Side, flags: Sequence[str]) -> Iterator[Server]:
             server.stop()
 
 
-def _start(command: Sequence[str], output: int) -> subprocess.Popen[bytes]:
+def _start(command: Sequence[str], output: int, cache: str) -> subprocess.Popen[bytes]:
     """Start in a process group of its own, so that Ctrl-C reaches the benchmark alone."""
     try:
         return subprocess.Popen(
@@ -191,7 +194,7 @@ def _start(command: Sequence[str], output: int) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=_environment(),
+            env=_environment() | {"XDG_CACHE_HOME": cache},
             start_new_session=True,
         )
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 
 import psutil
@@ -73,3 +74,11 @@ def test_a_command_that_does_not_exist() -> None:
         running(Side("missing", ("/no/such/server",)), []),
     ):
         pass
+
+
+def test_no_server_finds_what_another_has_left_in_its_cache() -> None:
+    folders = []
+    for _ in range(2):
+        with running(SIDE, []) as server:
+            folders.append(server.processes()[0].environ()["XDG_CACHE_HOME"])
+    assert len({*folders, os.environ.get("XDG_CACHE_HOME")}) == 3
