@@ -15,6 +15,10 @@ MAX_CHUNKS = 16
 MIN_GAIN = 0.05
 """Share of the time that several batches have to save: each one costs some work besides."""
 
+DIVISIONS_BETWEEN_TRIALS = 200
+"""So often a step that would be divided is computed at once, in case the costs were measured wrong
+or are others by now."""
+
 MAX_REMEMBERED = 256
 """Patterns of slots and rows whose best division is remembered."""
 
@@ -31,6 +35,7 @@ class Grouping:
         self._layout = layout
         self._ends: dict[Pattern, list[int]] = {}
         self._version = -1
+        self._num_divided = 0
 
     def batches(self, chunks: Sequence[Chunk]) -> list[Sequence[Chunk]]:
         """The chunks, slots rising, in batches that are computed one after the other."""
@@ -43,6 +48,10 @@ class Grouping:
         ends = self._ends.get(pattern)
         if ends is None:
             ends = self._ends[pattern] = self._divide(pattern, self._cost)
+        if len(ends) > 1:
+            self._num_divided += 1
+            if self._num_divided % DIVISIONS_BETWEEN_TRIALS == 0:
+                return [chunks]
         return [chunks[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
     def _divide(self, pattern: Pattern, cost: StepCost) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
 import platform
 from collections.abc import Callable, Iterator
@@ -118,17 +119,15 @@ def _measure(
     time_rows: TimeRows, n_slots: int, n_ubatch: int, clock: Clock
 ) -> tuple[dict[int, float], dict[int, float]]:
     """Tables of seconds by rows: decode and prefill."""
-    decode: dict[int, float] = {}
-    prefill: dict[int, float] = {}
+    plan = list(_plan(n_slots, n_ubatch))
+    seconds: dict[tuple[int, int], float] = {}
     end = clock() + MAX_SECONDS
-    for num_slots, num_rows in _plan(n_slots, n_ubatch):
+    for point in plan * REPETITIONS:  # one after the other, for a disturbance lasts
         if clock() >= end:
             break
-        seconds = min(time_rows(num_slots, num_rows) for _ in range(REPETITIONS))
-        if num_slots == num_rows:
-            decode[num_rows] = seconds
-        if num_slots == 1:
-            prefill[num_rows] = seconds
+        seconds[point] = min(time_rows(*point), seconds.get(point, math.inf))
+    decode = {rows: s for (slots, rows), s in seconds.items() if slots == rows}
+    prefill = {rows: s for (slots, rows), s in seconds.items() if slots == 1}
     return decode, prefill
 
 
