@@ -62,6 +62,7 @@ def main(argv: list[str]) -> int:
         if engine is None:
             return 1
         run(engine, channel)
+        engine.costs.keep()
         if engine.disk is not None:
             engine.disk.save(SAVE_SECONDS)
         engine.close()

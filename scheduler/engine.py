@@ -71,6 +71,7 @@ class Engine:
     ) -> None:
         """`open_disk` is for prefixes that outlive the engine; it is called in a thread."""
         self.scheduler = Scheduler(_limits(backend, itl_target, cache_bytes), costs.step)
+        self.costs = costs
         self._cost = costs.step
         self._grouping = Grouping(costs.step, backend.layout)
         self._speculator = Speculator(lookup, costs.step, costs.draft)

@@ -16,19 +16,22 @@ from pathlib import Path
 from scheduler.backend import Backend
 from scheduler.cpus import usable_cores
 from scheduler.fingerprint import stamp_of_model
-from scheduler.protocol import EngineConfig
+from scheduler.protocol import EngineConfig, StepCosts
 from scheduler.step_cost import StepCost
 
 logger = logging.getLogger(__name__)
 
-MAX_SECONDS = 3.0
-"""How long measuring may hold up the start; what is left out lies between what was timed."""
+MAX_SECONDS = 5.0
+"""How long measuring may hold up the first start; what is left out lies between what was timed."""
+
+MAX_FIRST = 16
+"""Up to here powers of two are timed before all else."""
 
 MAX_SMALL = 32
 """Up to here each number of rows has a point of its own."""
 
-REPETITIONS = 3
-"""The fastest counts: whatever disturbs a step makes it longer."""
+MIN_STEPS_TO_KEEP = 200
+"""Steps that have to run before what they taught is worth keeping."""
 
 COUNTED_SETTINGS = (
     "n_slots",
@@ -55,6 +58,9 @@ Clock = Callable[[], float]
 TimeRows = Callable[[int, int], float]
 """Seconds that so many slots with so many rows together take; slots come first."""
 
+Point = tuple[int, int]
+"""Slots and rows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Costs:
@@ -62,6 +68,14 @@ class Costs:
 
     step: StepCost | None = None
     draft: StepCost | None = None
+    step_file: Path | None = None
+    draft_file: Path | None = None
+
+    def keep(self) -> None:
+        """Write what running steps have taught to where the next start looks for it."""
+        for cost, file in ((self.step, self.step_file), (self.draft, self.draft_file)):
+            if cost is not None and file is not None and cost.num_observed >= MIN_STEPS_TO_KEEP:
+                _write(file, cost.table())
 
 
 UNKNOWN_COSTS = Costs()
@@ -73,12 +87,13 @@ def costs_of(config: EngineConfig, backend: Backend, clock: Clock) -> Costs:
     if not (config.measure_costs and backend.info.can_generate):
         return UNKNOWN_COSTS
     sizes = (backend.info.n_slots, min(backend.layout.n_ubatch, backend.info.n_ctx_slot))
-    step = _step_cost(backend.time_rows, *sizes, _file(config, config.model_path), clock)
-    draft = None
-    if config.draft is not None:
-        file = _file(config, config.draft.model_path)
-        draft = _step_cost(backend.time_draft_rows, *sizes, file, clock)
-    return Costs(step, draft)
+    step_file = _file(config, config.model_path)
+    step = _step_cost(backend.time_rows, *sizes, step_file, clock)
+    if config.draft is None:
+        return Costs(step, step_file=step_file)
+    draft_file = _file(config, config.draft.model_path)
+    draft = _step_cost(backend.time_draft_rows, *sizes, draft_file, clock)
+    return Costs(step, draft, step_file, draft_file)
 
 
 def _step_cost(
@@ -88,11 +103,12 @@ def _step_cost(
     if known is not None:
         return StepCost(*known)
     begin = clock()
-    decode, prefill = _measure(time_rows, n_slots, n_ubatch, clock)
-    logger.info("timed steps of 1 to %d rows in %.1f s", max(prefill), clock() - begin)
+    cost = StepCost(*_measure(time_rows, n_slots, n_ubatch, clock))
+    table = cost.table()
+    logger.info("timed steps of 1 to %d rows in %.1f s", max(table.by_rows), clock() - begin)
     if file is not None:
-        _write(file, decode, prefill)
-    return StepCost(decode, prefill)
+        _write(file, table)
+    return cost
 
 
 def _file(config: EngineConfig, model_path: str) -> Path | None:
@@ -119,34 +135,33 @@ def _measure(
     time_rows: TimeRows, n_slots: int, n_ubatch: int, clock: Clock
 ) -> tuple[dict[int, float], dict[int, float]]:
     """Tables of seconds by rows: decode and prefill."""
-    plan = list(_plan(n_slots, n_ubatch))
-    seconds: dict[tuple[int, int], float] = {}
+    seconds: dict[Point, float] = {}
     end = clock() + MAX_SECONDS
-    for point in plan * REPETITIONS:  # one after the other, for a disturbance lasts
-        if clock() >= end:
-            break
-        seconds[point] = min(time_rows(*point), seconds.get(point, math.inf))
+    for points, repetitions in _stages(n_slots, n_ubatch):
+        for point in points * repetitions:  # one after the other, for a disturbance lasts
+            if clock() >= end and seconds:
+                break
+            seconds[point] = min(time_rows(*point), seconds.get(point, math.inf))
     decode = {rows: s for (slots, rows), s in seconds.items() if slots == rows}
     prefill = {rows: s for (slots, rows), s in seconds.items() if slots == 1}
     return decode, prefill
 
 
-def _plan(n_slots: int, n_ubatch: int) -> Iterator[tuple[int, int]]:
-    """(slots, rows) to time: what says most first."""
+def _stages(n_slots: int, n_ubatch: int) -> Iterator[tuple[list[Point], int]]:
+    """What to time, and how often: what decides most, and is disturbed most, comes first."""
     powers = [1 << exponent for exponent in range(n_ubatch.bit_length())]
-    rows = [1, *(p for p in powers if 1 < p <= MAX_SMALL), *(p for p in powers if p > MAX_SMALL)]
-    between = [n for n in range(2, min(MAX_SMALL, n_ubatch) + 1) if n not in powers]
-    for count in rows:
-        yield 1, count
-        if 1 < count <= n_slots:
-            yield count, count
-    for count in between:
-        if count <= n_slots:
-            yield count, count
-        yield 1, count
-    for count in range(2 * MAX_SMALL, n_slots + 1, MAX_SMALL):
-        if count not in powers:
-            yield count, count
+    between = set(range(1, min(MAX_SMALL, n_ubatch) + 1)) - set(powers)
+    yield _points([rows for rows in powers if rows <= MAX_FIRST], n_slots), 5
+    yield _points([rows for rows in powers if rows > MAX_FIRST], n_slots), 2
+    yield _points(sorted(between), n_slots), 3
+    wide = set(range(2 * MAX_SMALL, n_slots + 1, MAX_SMALL)) - set(powers)
+    yield [(count, count) for count in sorted(wide)], 2
+
+
+def _points(rows: list[int], n_slots: int) -> list[Point]:
+    """Each number of rows in one slot, and in as many slots if there are so many."""
+    several = [(count, count) for count in rows if 1 < count <= n_slots]
+    return sorted([*((1, count) for count in rows), *several], key=lambda point: point[1])
 
 
 def _read(file: Path) -> tuple[dict[int, float], dict[int, float]] | None:
@@ -165,12 +180,12 @@ def _read(file: Path) -> tuple[dict[int, float], dict[int, float]] | None:
     return (decode, prefill) if usable else None
 
 
-def _write(file: Path, decode: dict[int, float], prefill: dict[int, float]) -> None:
+def _write(file: Path, costs: StepCosts) -> None:
     """Keep them for the next start; a server without a writable folder does without."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_suffix(f".{os.getpid()}")
-        partial.write_text(json.dumps({"decode": decode, "prefill": prefill}))
+        partial.write_text(json.dumps({"decode": costs.by_slots, "prefill": costs.by_rows}))
         partial.replace(file)
     except OSError as error:
         logger.info("step costs are not kept: %s", error.strerror)

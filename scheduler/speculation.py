@@ -33,6 +33,9 @@ FIRST_PAUSE = 32
 LAST_PAUSE = 1024
 """Steps between two trials of a sequence whose guesses don't pay: doubled each time."""
 
+HOPELESS_TRIALS = 8
+"""Of so many trials that could not pay even if all guesses were right one is made all the same."""
+
 TRIAL = 3
 """Tokens that a trial guesses."""
 
@@ -83,6 +86,7 @@ class Speculator:
         self._shared = SharedLookup(lookup.shared_size)
         self._states: dict[int, _State] = {}
         self._experience: dict[Source, Acceptance] = {}
+        self._num_hopeless = 0
 
     def guess(
         self, chunks: Sequence[Chunk], samplers: Mapping[int, Sampler], draft: Draft
@@ -178,7 +182,9 @@ class Speculator:
         for index, plan in enumerate(plans):
             if lengths[index] > 0:
                 plan.state.num_skipped, plan.state.pause = 0, FIRST_PAUSE
-            elif self._is_due(plan.state) and self._could_pay(candidates[index], num_decoding):
+            elif self._is_due(plan.state) and (
+                self._could_pay(candidates[index], num_decoding) or self._is_in_doubt()
+            ):
                 lengths[index] = min(TRIAL, plan.most)
         return lengths
 
@@ -198,6 +204,11 @@ class Speculator:
             return False
         state.num_skipped, state.pause = 0, min(2 * state.pause, LAST_PAUSE)
         return True
+
+    def _is_in_doubt(self) -> bool:
+        """Whether to try although it can't pay: now and then, for the costs may be others."""
+        self._num_hopeless += 1
+        return self._num_hopeless % HOPELESS_TRIALS == 0
 
     def _could_pay(self, candidate: Candidate, num_decoding: int) -> bool:
         """Whether guessing would be faster if nearly all guesses were right."""

@@ -12,6 +12,9 @@ from scheduler.protocol import StepCosts
 FOLLOWING = 0.05
 """Share of the difference between what a step took and what was expected that is learned."""
 
+FAITH = 8.0
+"""How many running steps a point weighs that was measured at the start."""
+
 MOST_SURPRISE = 4.0
 """A step that took more than so many times what was expected was disturbed, and teaches no more
 than that."""
@@ -24,30 +27,38 @@ class Curve:
         """At least one point."""
         self._rows = sorted(points)
         self._seconds = [points[rows] for rows in self._rows]
+        self._num_seen = [0.0] * len(points)
 
     def __call__(self, rows: int) -> float:
-        """Beyond the last point the cost grows as it does on average up to there."""
-        index = bisect.bisect_left(self._rows, rows)
-        if index == len(self._rows):
-            return self._seconds[-1] * rows / self._rows[-1]
-        if self._rows[index] == rows or index == 0:
-            return self._seconds[index]
-        low, high = self._rows[index - 1], self._rows[index]
-        part = (rows - low) / (high - low)
-        return self._seconds[index - 1] * (1 - part) + self._seconds[index] * part
+        """Beyond the last point the cost grows as it does between the last two."""
+        if rows > self._rows[-1]:
+            return self._seconds[-1] + (rows - self._rows[-1]) * self._last_slope()
+        return sum(part * self._seconds[index] for index, part in self._beside(rows))
 
-    def stretch(self, rows: int, exponent: float) -> None:
-        """Multiply the cost at so many rows by e^exponent: of the points beside it as much as
-        they count there."""
+    def _last_slope(self) -> float:
+        """Seconds a row; at least a tenth of the mean, for noise can bend the last line."""
+        mean = self._seconds[-1] / self._rows[-1]
+        if len(self._rows) < 2:
+            return mean
+        rise = (self._seconds[-1] - self._seconds[-2]) / (self._rows[-1] - self._rows[-2])
+        return max(rise, 0.1 * mean)
+
+    def learn(self, rows: int, surprise: float) -> None:
+        """The cost at so many rows was e^surprise times what the curve says. The points beside it
+        follow as far as they count there, the first few times faster than later on."""
+        for index, part in self._beside(rows):
+            rate = max(FOLLOWING, 1 / (FAITH + self._num_seen[index]))
+            self._seconds[index] *= math.exp(rate * part * surprise)
+            self._num_seen[index] += part
+
+    def _beside(self, rows: int) -> list[tuple[int, float]]:
+        """The points that say what so many rows cost, and their shares."""
         index = bisect.bisect_left(self._rows, rows)
         if index == len(self._rows) or index == 0 or self._rows[index] == rows:
-            index = min(index, len(self._rows) - 1)
-            self._seconds[index] *= math.exp(exponent)
-            return
+            return [(min(index, len(self._rows) - 1), 1.0)]
         low, high = self._rows[index - 1], self._rows[index]
         part = (rows - low) / (high - low)
-        self._seconds[index - 1] *= math.exp(exponent * (1 - part))
-        self._seconds[index] *= math.exp(exponent * part)
+        return [(index - 1, 1 - part), (index, part)]
 
     def points(self) -> dict[int, float]:
         """The curve as a table."""
@@ -70,11 +81,14 @@ class StepCost:
         self.version = 0
         """Rises whenever the curves have changed enough to decide anew."""
         self._learned = 0.0
+        self.num_observed = 0
 
     def piece(self, num_slots: int, num_rows: int) -> float:
         """Seconds for rows that are computed at once."""
-        curve = self._decode if num_slots == num_rows else self._prefill
-        return self._scale * curve(num_rows)
+        return self._scale * self._curve(num_slots, num_rows)(num_rows)
+
+    def _curve(self, num_slots: int, num_rows: int) -> Curve:
+        return self._decode if 1 < num_slots == num_rows else self._prefill
 
     def seconds(self, pieces: Iterable[MicroBatch]) -> float:
         """Seconds for a batch."""
@@ -88,8 +102,9 @@ class StepCost:
         surprise = math.log(min(max(seconds / expected, 1 / MOST_SURPRISE), MOST_SURPRISE))
         for piece in pieces:
             share = self.piece(piece.num_slots, piece.num_rows) / expected
-            curve = self._decode if piece.num_slots == piece.num_rows else self._prefill
-            curve.stretch(piece.num_rows, FOLLOWING * surprise * share)
+            curve = self._curve(piece.num_slots, piece.num_rows)
+            curve.learn(piece.num_rows, surprise * share)
+        self.num_observed += 1
         self._scale *= math.exp(FOLLOWING * surprise)
         self._learned += abs(FOLLOWING * surprise)
         if self._learned > FOLLOWING:
@@ -98,7 +113,8 @@ class StepCost:
 
     def table(self) -> StepCosts:
         """The curves as they are now."""
-        return StepCosts(self._scaled(self._prefill), self._scaled(self._decode))
+        by_rows = self._scaled(self._prefill)
+        return StepCosts(by_rows, {**self._scaled(self._decode), 1: by_rows[1]})
 
     def _scaled(self, curve: Curve) -> dict[int, float]:
         return {rows: self._scale * seconds for rows, seconds in curve.points().items()}

@@ -121,12 +121,12 @@ def test_one_sequence_learns_from_another_of_its_scope() -> None:
     assert desk.guess(desk.chunk(shared, [3, 5, 6], slot=1)) == [(7, 8, 9)]
 
 
-def test_where_rows_are_dear_nothing_is_drafted() -> None:
+def test_where_rows_are_dear_next_to_nothing_is_drafted() -> None:
+    """But something, or it would never be found out that they are not dear any more."""
     desk = Desk(DEAR, draft={1: 0.01})
     chunk = desk.chunk(wish(DraftMethod.MODEL), [5, 6])
-    for _ in range(3 * LAST_PAUSE):
-        assert desk.guess(chunk) == [()]
-        assert desk.asked == []
+    trials = sum(desk.guess(chunk) != [()] for _ in range(20 * LAST_PAUSE))
+    assert 1 <= trials <= 20 * LAST_PAUSE / 1000
 
 
 def test_where_rows_are_cheap_it_goes_as_far_as_it_may() -> None:

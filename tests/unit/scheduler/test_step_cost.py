@@ -21,7 +21,7 @@ def test_points_are_what_was_measured_and_between_them_are_lines() -> None:
     assert cost.piece(1, 2) == 0.030
     assert cost.piece(2, 2) == 0.031
     assert cost.piece(1, 3) == pytest.approx(0.035)
-    assert cost.piece(1, 128) == pytest.approx(0.8)
+    assert cost.piece(1, 128) == pytest.approx(0.4 + 64 * 0.36 / 60)
 
 
 def test_a_batch_costs_what_its_pieces_cost() -> None:
@@ -33,7 +33,7 @@ def test_a_machine_that_gets_slower_is_followed() -> None:
     for _ in range(200):
         cost.observe([MicroBatch(1, 1)], 0.020)
     assert cost.piece(1, 1) == pytest.approx(0.020, rel=0.05)
-    assert cost.piece(1, 64) > 0.500
+    assert cost.piece(1, 64) > 0.450
 
 
 def test_a_point_that_was_measured_wrongly_is_corrected() -> None:
@@ -48,7 +48,7 @@ def test_a_point_that_was_measured_wrongly_is_corrected() -> None:
 def test_one_disturbed_step_changes_little() -> None:
     cost = make_cost()
     cost.observe([MicroBatch(1, 1)], 60.0)
-    assert cost.piece(1, 1) < 0.010 * MOST_SURPRISE**0.2
+    assert cost.piece(1, 1) < 0.010 * MOST_SURPRISE**0.25
 
 
 def test_decisions_are_told_when_the_costs_have_changed() -> None:
