@@ -256,8 +256,12 @@ def test_requests_end_if_the_cells_of_a_wrong_guess_cannot_be_dropped() -> None:
 
 def test_who_starts_is_told_before_the_step_that_may_be_the_last() -> None:
     told: list[list[int]] = []
-    backend = FakeBackend(fail_on=lambda chunks: told.append([]) or False)
-    engine = make_engine(backend)
+
+    def computes(chunks: object) -> bool:
+        told.append([])
+        return False
+
+    engine = make_engine(FakeBackend(fail_on=computes))
     engine.tell = lambda outputs: told.append([event.request_id for event in outputs.events])
     engine.submit(make_submit(1, prompt(5, 0)))
     engine.submit(make_submit(2, prompt(5, 1)))
