@@ -13,7 +13,7 @@ from loadtests.trials.crowd import Crowd, greedy
 from loadtests.trials.subject import metric, percentile, serving
 
 SLOTS = 64
-KEYS = 100
+KEYS = 16
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
@@ -63,3 +64,64 @@ def test_a_short_run(host: str) -> None:
     assert rows["ANSWER"]["num_failures"] == 0
     assert rows["TTFT"]["num_requests"] >= answers
     assert rows["ITL"]["num_requests"] >= 63 * answers
+
+
+TRAFFIC = LOCUSTFILE.with_name("traffic.py")
+BURST = LOCUSTFILE.with_name("shapes") / "burst.py"
+
+
+class ChatHandler(Handler):
+    """Answers chats, the first of them by a refusal, and extractions by an object."""
+
+    seen: ClassVar[list[dict[str, Any]]] = []
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.seen.append(body)
+        if len(self.seen) == 1:
+            self.send_response(429)
+            self.send_header("Retry-After", "1")
+            self.end_headers()
+            return
+        self.send_response(200)
+        self.end_headers()
+        is_json = "response_format" in body
+        text = '{"name": "Anna", "age": 5, "city": "Rome"}' if is_json else "It is."
+        self.event(choices=[{"index": 0, "delta": {"content": text}, "finish_reason": None}])
+        self.event(choices=[{"index": 0, "delta": {}, "finish_reason": "stop"}])
+        self.event(choices=[], usage={"prompt_tokens": 5, "completion_tokens": 3})
+        self.wfile.write(b"data: [DONE]\n\n")
+
+
+def traffic(host: str, *flags: str) -> subprocess.CompletedProcess[str]:
+    """A short run of the users and the burst."""
+    files = f"{TRAFFIC},{BURST}"
+    command = [sys.executable, "-m", "locust", "-f", files, "--host", host, "--headless"]
+    command += ["--peak", "8", "--seconds", "6", "--only-summary", *flags]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def chat_host() -> Iterator[str]:
+    ChatHandler.seen.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), ChatHandler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_traffic_that_keeps_its_promises(chat_host: str) -> None:
+    done = traffic(chat_host, "--think", "0.2", "--slo-ttft-p95", "60000", "--slo-refused", "99")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "REFUSED" in done.stderr + done.stdout
+    lengths = [len(body["messages"]) for body in ChatHandler.seen]
+    assert max(lengths) > 2, "no conversation grew"
+    assert any("response_format" in body for body in ChatHandler.seen)
+
+
+def test_a_broken_promise_is_told_by_the_status(chat_host: str) -> None:
+    done = traffic(chat_host, "--slo-refused", "0")
+    assert done.returncode == 1
+    assert "SLO BREACH" in done.stdout

@@ -1,0 +1,22 @@
+"""A quarter of the users all the time, and all of them for ten seconds of every minute."""
+
+from __future__ import annotations
+
+from locust import LoadTestShape
+
+from loadtests.shapes.options import SPAWN_RATE
+
+EVERY, LENGTH = 60.0, 10.0
+FIRST = 20.0
+"""Seconds to the first burst."""
+
+
+class Burst(LoadTestShape):  # type: ignore[misc]
+    """Does the queue take a burst, and is everything as before when it is over?"""
+
+    def tick(self) -> tuple[int, float] | None:
+        options, now = self.runner.environment.parsed_options, self.get_run_time()
+        if now > options.seconds:
+            return None
+        is_burst = (now - FIRST) % EVERY < LENGTH and now >= FIRST
+        return (options.peak if is_burst else max(options.peak // 4, 1)), SPAWN_RATE
