@@ -33,14 +33,15 @@ _ANY_JSON_OBJECT = {
 """Models indent free JSON as they like; a bound keeps one from emitting spaces for ever."""
 
 
-def from_json_schema(schema: object) -> Constraint:
+def from_json_schema(schema: object, *, is_open: bool = False) -> Constraint:
     """JSON that is valid for `schema`, a parsed JSON value.
 
     The JSON is written on one line with `, ` and `: ` as separators, unless the schema's
     top-level `x-guidance` says otherwise, and an object's properties come in the schema's order.
+    Other properties come only where the schema asks for them, or with `is_open`.
     """
     try:
-        return _compile_json_schema(check_schema(schema))
+        return _compile_json_schema(check_schema(schema, is_open=is_open))
     except GrammarError as error:
         if error.path is not None:
             raise

@@ -25,14 +25,16 @@ FORMATS = (
 """Of strings, the ones that llguidance enforces."""
 
 _MONTH = "(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)"
-_LEAP_YEAR = "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)"
-_DATE = f"(?:[0-9]{{4}}-(?:{_MONTH}|02-(?:0[1-9]|1[0-9]|2[0-8]))|{_LEAP_YEAR}-02-29)"
+_LEAP_YEAR = "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)"
+_YEAR = "(?:[1-9][0-9]{3}|0(?:[1-9][0-9]{2}|0(?:[1-9][0-9]|0[1-9])))"
+_DATE = f"(?:{_YEAR}-(?:{_MONTH}|02-(?:0[1-9]|1[0-9]|2[0-8]))|{_LEAP_YEAR}-02-29)"
 _HOUR = "(?:[01][0-9]|2[0-3]):[0-5][0-9]"
 _TIME = f"{_HOUR}:[0-5][0-9](?:\\.[0-9]{{1,9}})?(?:[zZ]|[-+]{_HOUR})"
 
 EXACT_FORMATS = {"date": f"^{_DATE}$", "time": f"^{_TIME}$", "date-time": f"^{_DATE}[tT]{_TIME}$"}
 """Formats that llguidance takes more loosely than they are: 29 February of any year, and a leap
-second in any minute. Here, February has its days, and no minute has a leap second."""
+second in any minute. Here, February has its days, no minute has a leap second, and no year is 0,
+which few libraries read."""
 
 FREE_FORMATS = frozenset(
     {

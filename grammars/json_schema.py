@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from grammars import limits
 from grammars.errors import GrammarError
+from grammars.json_closed import close_objects
 from grammars.json_endless import EndlessSearch
 from grammars.json_keywords import (
     APPLICATORS,
@@ -45,10 +46,12 @@ _OPTIONS = frozenset(
 """What a schema's `x-guidance` may set; the others would drop keywords silently."""
 
 
-def check_schema(schema: object) -> str:
+def check_schema(schema: object, *, is_open: bool = False) -> str:
     """Return the schema as compact JSON text, as llguidance shall get it.
 
-    `schema` is a parsed JSON value. Raises `GrammarError` with a JSON pointer.
+    `schema` is a parsed JSON value. With `is_open`, an object that doesn't say whether it has
+    other properties than the declared ones may have them. Raises `GrammarError` with a JSON
+    pointer.
     """
     if not isinstance(schema, (dict, bool)):
         raise GrammarError("a schema is an object or a boolean", "")
@@ -56,7 +59,7 @@ def check_schema(schema: object) -> str:
         raise GrammarError("nothing is valid for the schema false", "")
     _check_size(schema)
     root: Schema = {} if schema is True else schema
-    kept = _Checker(root).checked()
+    kept = _Checker(root, is_open=is_open).checked()
     kept["x-guidance"] = {**_FIXED_WHITESPACE, **_options(root)}
     text = json.dumps(kept, separators=(",", ":"), ensure_ascii=False)
     if len(text.encode()) > limits.MAX_SCHEMA_BYTES:
@@ -128,8 +131,9 @@ def _options(root: Schema) -> Mapping[str, object]:
 class _Checker:
     """Visits the schemas of a document, and those that references lead to."""
 
-    def __init__(self, root: Schema) -> None:
+    def __init__(self, root: Schema, *, is_open: bool) -> None:
         self._root = root
+        self._is_open = is_open
         self._has_ids = False
 
     def checked(self) -> Schema:
@@ -138,15 +142,15 @@ class _Checker:
         self._root = document
         self._has_ids = any(_names_itself(node) for node in _objects(document))
         todo: list[tuple[str, object]] = [("", document)]
-        seen: set[int] = set()
+        seen: dict[int, Schema] = {}
         search = EndlessSearch()
         while todo:
             path, schema = todo.pop()
             if isinstance(schema, bool) or id(schema) in seen:
                 continue
-            seen.add(id(schema))
             if not isinstance(schema, dict):
                 raise GrammarError("a schema is an object or a boolean", path)
+            seen[id(schema)] = schema
             self._check(path, schema)
             target = self._target(path, schema)
             if target is not None:
@@ -155,6 +159,8 @@ class _Checker:
             todo.extend((path + place, below) for place, below in subschemas(schema))
         if (endless := search.first()) is not None:
             raise GrammarError("only infinite JSON is valid here", endless)
+        if not self._is_open:
+            close_objects(seen.values())
         return document
 
     def _check(self, path: str, schema: Schema) -> None:

@@ -76,7 +76,7 @@ def verdict_on(schema: object, instance: object) -> bool | None:
     """Whether the instance is accepted, in the one way that we write JSON; None for a schema
     that we refuse."""
     try:
-        constraint = compiler.from_json_schema(schema)
+        constraint = compiler.from_json_schema(schema, is_open=True)
     except GrammarError:
         return None
     assert isinstance(constraint, LLGuidanceGrammar)

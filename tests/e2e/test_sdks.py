@@ -1,0 +1,157 @@
+"""Typed objects and tool calls from the served demo model, through the libraries people use."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import AsyncIterator, Iterator
+from typing import Annotated, Literal
+
+import httpx
+import instructor
+import openai
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.tools import tool
+from langchain_openai import ChatOpenAI
+from pydantic import BaseModel, Field, SecretStr
+from pydantic_ai import Agent, NativeOutput, ToolOutput
+from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.providers.openai import OpenAIProvider
+
+from tests.e2e.processes import serving
+
+MODEL = "demo-target"
+SENTENCE = "Ana is 31 years old and lives in Oslo."
+
+
+class Address(BaseModel):
+    city: str = Field(max_length=20)
+    zip_code: str = Field(pattern=r"^[0-9]{5}$")
+
+
+class Person(BaseModel):
+    """A person whom a text is about."""
+
+    name: str = Field(min_length=1, max_length=20)
+    age: int = Field(ge=0, le=120)
+    mood: Literal["glad", "sad"]
+    seen: datetime.date
+    address: Address
+    friends: list[Annotated[str, Field(max_length=10)]] = Field(max_length=2)
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with serving("-c", "8192", "-np", "2") as server:
+        yield f"{server.url}/v1"
+
+
+@pytest.fixture
+def client(url: str) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=url, api_key="none", max_retries=0) as client:
+        yield client
+
+
+def test_openais_own_helper(client: openai.OpenAI) -> None:
+    answer = client.chat.completions.parse(
+        model=MODEL, messages=[{"role": "user", "content": SENTENCE}], response_format=Person
+    )
+    assert isinstance(answer.choices[0].message.parsed, Person)
+
+
+@pytest.mark.parametrize("mode", [instructor.Mode.TOOLS, instructor.Mode.JSON_SCHEMA])
+def test_instructor(client: openai.OpenAI, mode: instructor.Mode) -> None:
+    patched = instructor.from_openai(client, mode=mode)
+    person = patched.chat.completions.create(
+        model=MODEL,
+        messages=[{"role": "user", "content": SENTENCE}],
+        response_model=Person,
+        max_retries=0,
+    )
+    assert isinstance(person, Person)
+
+
+def test_instructor_streams_an_object(client: openai.OpenAI) -> None:
+    patched = instructor.from_openai(client, mode=instructor.Mode.TOOLS)
+    partial = patched.chat.completions.create_partial(
+        model=MODEL, messages=[{"role": "user", "content": SENTENCE}], response_model=Address
+    )
+    growing = list(partial)
+    assert len(growing) > 2
+    assert Address.model_validate(growing[-1].model_dump())
+
+
+@pytest.fixture
+async def model(url: str) -> AsyncIterator[OpenAIChatModel]:
+    async with openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as client:
+        yield OpenAIChatModel(MODEL, provider=OpenAIProvider(openai_client=client))
+
+
+@pytest.mark.parametrize("output", [ToolOutput, NativeOutput])
+@pytest.mark.anyio
+async def test_pydantic_ai(model: OpenAIChatModel, output: type) -> None:
+    agent: Agent[None, Person] = Agent(model, output_type=output(Person), retries=0)
+    result = await agent.run(SENTENCE)
+    assert isinstance(result.output, Person)
+
+
+@pytest.mark.anyio
+async def test_pydantic_ai_calls_a_tool(model: OpenAIChatModel) -> None:
+    agent = Agent(model, model_settings={"temperature": 0.0})
+    asked: list[str] = []
+
+    @agent.tool_plain
+    def get_weather(city: str) -> str:
+        """Tell the weather in a city."""
+        asked.append(city)
+        return "12 degrees and rain"
+
+    result = await agent.run("What is the weather in Oslo?")
+    assert asked == ["Oslo"]
+    assert "12" in result.output
+
+
+@pytest.fixture
+def chat(url: str) -> Iterator[ChatOpenAI]:
+    with httpx.Client() as http:
+        yield ChatOpenAI(
+            model=MODEL,
+            base_url=url,
+            api_key=SecretStr("none"),
+            temperature=0,
+            max_retries=0,
+            http_client=http,
+        )
+
+
+@pytest.mark.parametrize("method", ["json_schema", "function_calling"])
+def test_langchain(chat: ChatOpenAI, method: Literal["json_schema", "function_calling"]) -> None:
+    person = chat.with_structured_output(Person, method=method).invoke(SENTENCE)
+    assert isinstance(person, Person)
+
+
+@tool
+def get_weather(city: str) -> str:
+    """Tell the weather in a city."""
+    return f"12 degrees and rain in {city}"
+
+
+def test_langchain_calls_a_tool(chat: ChatOpenAI) -> None:
+    model = chat.bind_tools([get_weather])
+    question = HumanMessage("What is the weather in Oslo?")
+    answer = model.invoke([question])
+    assert isinstance(answer, AIMessage)
+    assert [call["args"] for call in answer.tool_calls] == [{"city": "Oslo"}]
+    results = [get_weather.invoke(call) for call in answer.tool_calls]
+    assert all(isinstance(result, ToolMessage) for result in results)
+    assert "12" in str(model.invoke([question, answer, *results]).content)
+
+
+def test_langchain_streams_a_call(chat: ChatOpenAI) -> None:
+    model = chat.bind_tools([get_weather], tool_choice="get_weather")
+    gathered = None
+    for chunk in model.stream("What is the weather in Oslo?"):
+        gathered = chunk if gathered is None else gathered + chunk
+    assert gathered is not None
+    assert gathered.tool_calls[0]["name"] == "get_weather"
+    assert gathered.tool_calls[0]["args"].keys() == {"city"}
