@@ -285,7 +285,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--peer", type=Path, required=True, metavar="PATH", help="the llama-server binary")
-    add("--ours", default=_default_ours(), metavar="COMMAND", help="default: %(default)s")
+    add("--ours", default=default_ours(), metavar="COMMAND", help="default: %(default)s")
     add("--scenario", action="append", metavar="NAME", help=f"{', '.join(load_all())}, or all")
     add("--clients", type=_counts, default=(1, 4, 8), metavar="N,N", help="default: 1,4,8")
     add("--rounds", type=_count, default=3, metavar="N", help="default: %(default)s")
@@ -300,7 +300,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _default_ours() -> str:
+def default_ours() -> str:
     return shlex.join([str(Path(sys.executable).with_name("llamapack")), "serve"])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Literal
 
@@ -10,7 +11,7 @@ import httpx
 import instructor
 import openai
 import pytest
-from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel, Field, SecretStr
@@ -149,9 +150,9 @@ def test_langchain_calls_a_tool(chat: ChatOpenAI) -> None:
 
 def test_langchain_streams_a_call(chat: ChatOpenAI) -> None:
     model = chat.bind_tools([get_weather], tool_choice="get_weather")
-    gathered = None
-    for chunk in model.stream("What is the weather in Oslo?"):
-        gathered = chunk if gathered is None else gathered + chunk
-    assert gathered is not None
-    assert gathered.tool_calls[0]["name"] == "get_weather"
-    assert gathered.tool_calls[0]["args"].keys() == {"city"}
+    chunks = list(model.stream("What is the weather in Oslo?"))
+    assert all(isinstance(chunk, AIMessageChunk) for chunk in chunks)
+    pieces = [piece for chunk in chunks for piece in chunk.tool_call_chunks]  # type: ignore[attr-defined]
+    assert len(pieces) > 2
+    assert [piece["name"] for piece in pieces if piece["name"]] == ["get_weather"]
+    assert json.loads("".join(piece["args"] or "" for piece in pieces)).keys() == {"city"}

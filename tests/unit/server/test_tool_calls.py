@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from llguidance import LLMatcher, LLTokenizer
 
+from grammars.json_schema import check_schema
 from server.chat_template import ChatTemplate, SpecialTokens
 from server.tool_calls import formats
 from server.tool_calls.events import (
@@ -22,6 +24,8 @@ from server.tool_calls.events import (
     Reasoning,
 )
 from server.tool_calls.formats import GENERIC, HERMES, LLAMA3, ToolFormat, detect_format
+from server.tool_calls.grammar import AnswerGrammar, CallRules, ToolSignature
+from tests.unit.server.byte_vocabulary import Bytes
 
 WEATHER = {
     "type": "object",
@@ -301,19 +305,30 @@ def collected_templates() -> list[Path]:
     return [path for path in paths if path.stem not in UNREAD]
 
 
+ASKING = {"role": "user", "content": "zq7user"}
+CALLED = {"name": "get_weather", "arguments": '{"city": "Rome {x}", "days": 3}'}
+OFFERED = [
+    {
+        "type": "function",
+        "function": {"name": "get_weather", "description": "d", "parameters": WEATHER},
+    }
+]
+
+
+def called_history(template: ChatTemplate) -> str:
+    """A chat with a call and its result, as the template writes it."""
+    call = {"id": "call00001", "type": "function", "function": CALLED}
+    calling = {"role": "assistant", "content": None, "tool_calls": [call]}
+    result = {"role": "tool", "tool_call_id": "call00001", "content": "zq7result"}
+    return template.render([ASKING, calling, result], tools=OFFERED)
+
+
 @pytest.mark.parametrize("path", collected_templates(), ids=lambda path: path.stem)
 def test_calls_of_a_collected_template_are_read(path: Path) -> None:
     """The history's calls, as the template writes them, come out of the parser unchanged."""
     template = ChatTemplate(path.read_text(), specials=SpecialTokens("<s>", "</s>"))
-    function = {"name": "get_weather", "description": "d", "parameters": WEATHER}
-    tools = [{"type": "function", "function": function}]
-    called = {"name": "get_weather", "arguments": '{"city": "Rome {x}", "days": 3}'}
-    call = {"id": "call00001", "type": "function", "function": called}
-    user = {"role": "user", "content": "zq7user"}
-    calling = {"role": "assistant", "content": None, "tool_calls": [call]}
-    result = {"role": "tool", "tool_call_id": "call00001", "content": "zq7result"}
-    prompt = template.render([user], tools=tools)
-    history = template.render([user, calling, result], tools=tools)
+    prompt = template.render([ASKING], tools=OFFERED)
+    history = called_history(template)
     family = template.for_tools(True).tool_format
     begins_with_call = family.name in ("generic", "llama3", "functionary", "harmony")
     start = history.rindex("zq7user") + len("zq7user")
@@ -327,3 +342,42 @@ def test_calls_of_a_collected_template_are_read(path: Path) -> None:
     arguments = "".join(event.text for event in events if isinstance(event, CallArguments))
     decoded, _ = json.JSONDecoder().raw_decode(arguments)
     assert decoded == {"city": "Rome {x}", "days": 3}
+
+
+OTHER_FORMS = {
+    "Apriel-1.6-15b-Thinker-fixed": "an id after the arguments",
+    "unsloth-Apriel-1.5": "an id after the arguments",
+    "mistralai-Mistral-Nemo-Instruct-2407": "an id after the arguments",
+    "Mistral-Small-3.2-24B-Instruct-2506": "an id before the arguments",
+    "CohereForAI-c4ai-command-r-plus-tool_use": "indentation",
+    "deepseek-ai-DeepSeek-R1-Distill-Llama-8B": "no end of the last call",
+    "LFM2.5-8B-A1B": "texts in single quotes",
+    "openai-gpt-oss-120b": "the type of the arguments without its mark",
+}
+"""Templates that write the history's calls a little differently from what is asked of a model."""
+
+
+@pytest.mark.parametrize("path", collected_templates(), ids=lambda path: path.stem)
+def test_calls_of_a_collected_template_follow_the_grammar(path: Path) -> None:
+    """What is forced on a model is what its template shows it."""
+    template = ChatTemplate(path.read_text(), specials=SpecialTokens("<s>", "</s>"))
+    history = called_history(template)
+    rules = CallRules(
+        syntax=template.for_tools(True).tool_format.syntax,
+        tools=[ToolSignature("get_weather", check_schema(WEATHER))],
+        is_required=True,
+    )
+    lark = AnswerGrammar(Bytes()).write(calls=rules)
+    starts = range(history.rindex("zq7user") + len("zq7user"), history.rindex("zq7result"))
+    assert any(begins(lark, history[start:]) for start in starts) == (path.stem not in OTHER_FORMS)
+
+
+def begins(lark: str, text: str) -> bool:
+    """Whether the text begins with a whole answer of the grammar."""
+    matcher = LLMatcher(LLTokenizer("byte"), LLMatcher.grammar_from_lark(lark))
+    for byte in text.encode():
+        if matcher.try_consume_tokens([byte]) != 1:
+            return False
+        if matcher.is_accepting():
+            return True
+    return False

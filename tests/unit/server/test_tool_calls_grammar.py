@@ -21,6 +21,7 @@ from server.tool_calls.events import CallArguments, CallStarted
 from server.tool_calls.formats import GENERIC, HERMES, ToolFormat
 from server.tool_calls.grammar import AnswerGrammar, CallRules, ToolSignature
 from server.tool_calls.syntax import BREAK
+from tests.unit.server.byte_vocabulary import Bytes
 
 WEATHER = {
     "type": "object",
@@ -38,32 +39,6 @@ TOOLS = [
 ]
 ROME = ("get_weather", '{"city": "Rome", "days": 3, "unit": "C"}')
 TIME = ("get_time", "{}")
-
-
-class Bytes:
-    """A vocabulary of bytes and, if asked for, control tokens."""
-
-    n_vocab = 256
-    bos: int | None = None
-    eos: int | None = None
-    end_tokens: frozenset[int] = frozenset()
-    longest_piece = 8
-
-    def __init__(self, *control: str) -> None:
-        self._control = control
-
-    def metadata(self, key: str) -> str | None:
-        return None
-
-    def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
-        if parse_special and text in self._control:
-            return [256 + self._control.index(text)]
-        return list(text.encode())
-
-    def piece(self, token: int, *, special: bool = False) -> bytes:
-        if token < 256:
-            return bytes([token])
-        return self._control[token - 256].encode() if special else b""
 
 
 def accepts(lark: str, text: str) -> bool:
