@@ -29,6 +29,8 @@ def check(settings: ServeSettings, given: Mapping[str, Given]) -> None:
     _check_folders(settings, given)
     _check_infill(settings, given)
     _check_speculation(settings, given)
+    if settings.reranking and settings.pooling not in (None, "rank"):
+        raise ConfigError(f"{given['reranking'].name} needs {given['pooling'].name} rank")
     for field in _FILES:
         path = getattr(settings, field)
         if path is not None:

@@ -162,7 +162,6 @@ REFUSED: tuple[Refused, ...] = (
     _switch("--spm-infill", "fill-in-the-middle is not supported yet"),
     _switch("-bs --backend-sampling", "sampling on the device is not supported",
             "BACKEND_SAMPLING"),
-    _switch("--rerank --reranking", "reranking models are not supported yet", "RERANKING"),
     # Multimodal
     _value("-mm --mmproj", _MEDIA, "MMPROJ"),
     _value("-mmu --mmproj-url", _MEDIA, "MMPROJ_URL"),

@@ -1151,6 +1151,14 @@ class ServeSettings(BaseModel):
             default_text="from the model",
         ),
     ] = None
+    reranking: Annotated[
+        Switch,
+        Option(
+            ("--rerank", "--reranking"),
+            Group.EMBEDDING,
+            "serve /rerank, with a model made for it: --embeddings with --pooling rank",
+        ),
+    ] = False
     embd_normalize: Annotated[
         Whole,
         Field(ge=-1, le=64),

@@ -28,8 +28,8 @@ def engine_config(
     return EngineConfig(
         model_path=str(model_path),
         adapter_paths=_adapter_paths(settings),
-        embeddings=settings.embeddings,
-        pooling=settings.pooling or "",
+        embeddings=settings.embeddings or settings.reranking,
+        pooling="rank" if settings.reranking else settings.pooling or "",
         n_slots=settings.parallel if settings.cont_batching else 1,
         n_ctx=settings.ctx_size,
         n_batch=settings.batch_size,

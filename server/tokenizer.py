@@ -47,6 +47,10 @@ class Tokenizer(Protocol):
         control tokens that are spelled in the text."""
         ...
 
+    def join_pair(self, first: list[int], second: list[int]) -> list[int]:
+        """The tokens of two texts as one input, with what the model wants around and between."""
+        ...
+
     def piece(self, token: int, *, special: bool = False) -> bytes:
         """The bytes of one token; control tokens are empty unless `special`."""
         ...
@@ -118,6 +122,18 @@ class LlamaTokenizer:
             if count >= 0:
                 return tokens[:count]
             room = -count
+
+    def join_pair(self, first: list[int], second: list[int]) -> list[int]:
+        """The tokens of two texts as one input: [BOS] first [EOS] [SEP] second [EOS], of which
+        there is what the vocabulary says to add; where it has no EOS, SEP stands for it."""
+        vocab = self._vocab
+        sep = lib.llama_vocab_sep(vocab)
+        eos = sep if self.eos is None else self.eos
+        begin = [lib.llama_vocab_bos(vocab)] if lib.llama_vocab_get_add_bos(vocab) else []
+        end = [eos] if lib.llama_vocab_get_add_eos(vocab) else []
+        middle = [sep] if lib.llama_vocab_get_add_sep(vocab) else []
+        tokens = [*begin, *first, *end, *middle, *second, *end]
+        return [token for token in tokens if token >= 0]
 
     def piece(self, token: int, *, special: bool = False) -> bytes:
         """The bytes of one token; control tokens are empty unless `special`."""

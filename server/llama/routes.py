@@ -5,6 +5,7 @@ from __future__ import annotations
 from server.adapters import LoraScales
 from server.embeddings.handlers import create_native_embeddings
 from server.embeddings.request import EmbeddingRequest
+from server.embeddings.rerank import RerankRequest, rerank
 from server.llama.completion_request import CompletionRequest
 from server.llama.completions import create_completion
 from server.llama.grammars import list_grammars
@@ -59,6 +60,15 @@ ENDPOINTS = (
         "/embedding",
         "/embeddings",
         body=EmbeddingRequest,
+        is_queued=True,
+    ),
+    post(
+        rerank,
+        "/rerank",
+        "/reranking",
+        "/v1/rerank",
+        "/v1/reranking",
+        body=RerankRequest,
         is_queued=True,
     ),
     post(tokenize, "/tokenize", body=TokenizeRequest),

@@ -75,6 +75,9 @@ class ByteTokenizer:
             text = text.removeprefix("<s>")
         return tokens + list(text.encode())
 
+    def join_pair(self, first: list[int], second: list[int]) -> list[int]:
+        return [BOS, *first, EOS, *second, EOS]
+
     def piece(self, token: int, *, special: bool = False) -> bytes:
         if token in _SPECIAL:
             return _SPECIAL[token] if special else b""

@@ -13,6 +13,7 @@ import pytest
 from scheduler.backend import LoadError
 from scheduler.llama import LlamaBackend
 from scheduler.protocol import FinishReason
+from server.tokenizer import LlamaTokenizer
 from tests.model.backends import TARGET, make_backend, text_tokens
 from tests.model.engines import Server
 from tests.model.lora_files import random_pairs, write_adapter
@@ -166,3 +167,20 @@ def test_an_encoder_knows_what_it_can(encoding: LlamaBackend) -> None:
 def test_an_encoder_needs_the_flag(encoder_path: Path) -> None:
     with pytest.raises(LoadError, match="--embeddings"):
         make_backend(model_path=str(encoder_path))
+
+
+def test_a_ranking_encoder_scores_pairs(tmp_path: Path) -> None:
+    path = tmp_path / "ranks.gguf"
+    encoder(path, ranks=True)
+    tokenizer = LlamaTokenizer(path)
+    query, document = ([5, 6, 7], [8, 9])
+    assert tokenizer.join_pair(query, document) == [1, 5, 6, 7, 8, 9]  # no EOS is asked for
+    backend = make_backend(model_path=str(path), embeddings=True, pooling="rank")
+    server = Server(backend)
+    pairs = [tokenizer.join_pair(query, [8 + index, 9]) for index in range(5)]
+    scores = embed(server, pairs)
+    assert all(score.shape == (1, 1) for score in scores)
+    assert len({float(score[0, 0]) for score in scores}) == 5
+    for pair, score in zip(pairs, scores, strict=True):
+        assert_close(embed(server, [pair])[0], score)
+    backend.close()

@@ -272,6 +272,7 @@ def test_adapters_come_in_lists_and_one_by_one(tmp_path: Path) -> None:
                                  "colon, a scale), got a.gguf"),
         ("--lora-scaled a.gguf:x", "--lora-scaled must look like adapter.gguf:0.5 (a file, a "
                                    "colon, a scale), got a.gguf:x"),
+        ("--rerank --pooling mean", "--rerank needs --pooling rank"),
         ("--lora /no/such.gguf", "--lora: /no/such.gguf is not a file"),
         ("-ctv q8_0 -fa off", "-ctv q8_0 needs flash attention, which -fa turns off"),
         ("--cache-disk /tmp/x -cram 0", "--cache-disk needs host memory, which -cram 0 turns off"),

@@ -1,0 +1,148 @@
+"""`POST /rerank`: how well documents answer a query, in Jina's shape and in that of TEI."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from anyio import to_thread
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictStr
+from starlette.requests import Request
+from starlette.responses import Response
+
+from server.context import ServerContext, context_of
+from server.disconnect import while_connected
+from server.embeddings.compute import Embedded, check_length, embed_all
+from server.embeddings.request import embedding_sequence
+from server.errors import InvalidRequest, NotSupported
+from server.generation import MAX_PRIORITY, GenerationRequest
+from server.json_response import JsonResponse
+from server.openai.models import check_model
+from server.requests import read_body
+from server.sampling_fields import Flag, Salt, Whole
+
+MAX_DOCUMENTS = 2048
+
+TEMPLATE = "tokenizer.chat_template.rerank"
+"""Where a model's file says how it wants query and document."""
+
+
+def _texts(value: Any) -> Any:
+    """Texts, or objects with a text in them, as texts."""
+    if not isinstance(value, list) or not all(_is_document(one) for one in value):
+        raise ValueError("must be a list of texts")
+    return [one if isinstance(one, str) else one["text"] for one in value]
+
+
+def _is_document(value: Any) -> bool:
+    return isinstance(value, str) or (
+        isinstance(value, dict) and isinstance(value.get("text"), str)
+    )
+
+
+Documents = Annotated[
+    list[str],
+    BeforeValidator(_texts, json_schema_input_type=list[str | dict[str, str]]),
+    Field(min_length=1, max_length=MAX_DOCUMENTS),
+]
+
+
+class RerankRequest(BaseModel):
+    """`POST /rerank`. The documents come as `documents`, and as `texts` if the answer is to have
+    TEI's shape."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    query: StrictStr
+    documents: Documents | None = None
+    texts: Documents | None = None
+    model: StrictStr | None = None
+    top_n: Annotated[Whole, Field(ge=1)] | None = None
+    return_documents: Flag = False
+    """In Jina's shape, give each document back with its score."""
+    return_text: Flag = False
+    """The same in TEI's."""
+    cache_salt: Salt = ""
+    priority: Annotated[Whole, Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY)] = 0
+
+    @property
+    def candidates(self) -> list[str]:
+        """The documents. Raises `InvalidRequest` unless they come under one of their names."""
+        if (self.documents is None) == (self.texts is None):
+            problem = "is required" if self.documents is None else "and 'texts' are the same"
+            raise InvalidRequest(f"'documents' {problem}", param="documents")
+        return self.documents or self.texts or []
+
+    def sequences(self, context: ServerContext) -> list[GenerationRequest]:
+        """One for each document. Tokenizes, so not for the event loop.
+
+        Raises `NotFound`, `InvalidRequest` and `Unavailable`.
+        """
+        check_model(self.model, context)
+        info = context.engine.model.embedding
+        assert info is not None
+        name = "documents" if self.texts is None else "texts"
+        sequences = []
+        for index, document in enumerate(self.candidates):
+            param = f"{name}.{index}"
+            tokens = _pair(context, self.query, document)
+            check_length(len(tokens), info, param=param)
+            if not tokens:
+                raise InvalidRequest(f"'{param}' and 'query' must not both be empty", param=param)
+            sequences.append(
+                embedding_sequence(
+                    context, tokens, cache_salt=self.cache_salt, priority=self.priority
+                )
+            )
+        return sequences
+
+
+async def rerank(request: Request) -> Response:
+    """Score documents by how well they answer a query, the best first."""
+    context = context_of(request)
+    info = context.engine.model.embedding
+    if info is None or info.pooling != "rank":
+        raise NotSupported("this server was started without --reranking")
+    body = await read_body(request, RerankRequest)
+    sequences = await to_thread.run_sync(body.sequences, context)
+    scored = await while_connected(request, embed_all(context, sequences))
+    if body.texts is not None:
+        return JsonResponse(_results(body, scored, "score", with_text=body.return_text))
+    count = sum(one.num_tokens for one in scored)
+    results = _results(body, scored, "relevance_score", with_text=False)
+    if body.return_documents:
+        for entry in results:
+            entry["document"] = {"text": body.candidates[entry["index"]]}
+    usage = {"prompt_tokens": count, "total_tokens": count}
+    answer = {"object": "list", "model": context.model_name, "usage": usage, "results": results}
+    return JsonResponse(answer)
+
+
+def _pair(context: ServerContext, query: str, document: str) -> tuple[int, ...]:
+    """One input out of two texts, as the model's template or its vocabulary wants it."""
+    tokenizer = context.tokenizer
+    template = tokenizer.metadata(TEMPLATE)
+    if template is None:
+        parts = (
+            tokenizer.tokenize(text, add_special=False, parse_special=False)
+            for text in (query, document)
+        )
+        return tuple(tokenizer.join_pair(*parts))
+    before, _, after = template.partition("{query}")  # the query may spell {document}
+    text = before.replace("{document}", document) + query + after.replace("{document}", document)
+    return tuple(tokenizer.tokenize(text, add_special=False, parse_special=True))
+
+
+def _results(
+    body: RerankRequest, scored: Sequence[Embedded], label: str, *, with_text: bool
+) -> list[dict[str, Any]]:
+    """The best first; of equal ones the first."""
+    scores = [float(one.vectors[0][0]) for one in scored]
+    order = sorted(range(len(scores)), key=lambda index: -scores[index])
+    results: list[dict[str, Any]] = []
+    for index in order[: body.top_n]:
+        entry: dict[str, Any] = {"index": index, label: scores[index]}
+        if with_text:
+            entry["text"] = body.candidates[index]
+        results.append(entry)
+    return results
