@@ -196,12 +196,12 @@ class Engine:
         times.lap(Phase.DECODE)
         step = step.with_drafts(self._speculator.guess(step.chunks, self._samplers, self._draft))
         times.lap(Phase.DRAFT)
-        results: list[Result] = []
+        results: dict[int, Result] = {}
         for batch in self._grouping.batches(step.chunks):
             self._decode(batch, times)
-            results += self._sample(batch)
+            results |= self._sample(batch)
             times.lap(Phase.SAMPLE)
-        return step, results
+        return step, [results[chunk.slot] for chunk in step.sampled()]
 
     def _decode(self, batch: Chunks, times: StepTimes) -> None:
         """Compute a batch, and masks of constraints beside it. Raises `DecodeError`."""
@@ -293,14 +293,15 @@ class Engine:
         seconds, self._mask_seconds = self._mask_seconds, 0.0
         return seconds
 
-    def _sample(self, batch: Chunks) -> list[Result]:
-        results: list[Result] = []
+    def _sample(self, batch: Chunks) -> dict[int, Result]:
+        """What came of the chunks that want logits, by slot."""
+        results: dict[int, Result] = {}
         row = 0
         for chunk in batch:
             if chunk.wants_logits and chunk.sequence.submit.embedding:
-                results.append(Embedding(self._backend.embedding(chunk)))
+                results[chunk.slot] = Embedding(self._backend.embedding(chunk))
             elif chunk.wants_logits:
-                results.append(self._verify(chunk, row))
+                results[chunk.slot] = self._verify(chunk, row)
                 row += chunk.num_outputs
         return results
 

@@ -19,6 +19,10 @@ DIVISIONS_BETWEEN_TRIALS = 200
 """So often a step that would be divided is computed at once, in case the costs were measured wrong
 or are others by now."""
 
+MAX_LOSS = 0.1
+"""Share of the time by which computing prompts apart from answers may look dearer. The curves are
+those of short sequences: they don't know what a prompt's depth costs the answers beside it."""
+
 MAX_REMEMBERED = 256
 """Patterns of slots and rows whose best division is remembered."""
 
@@ -38,10 +42,34 @@ class Grouping:
         self._num_divided = 0
 
     def batches(self, chunks: Sequence[Chunk]) -> list[Sequence[Chunk]]:
-        """The chunks, slots rising, in batches that are computed one after the other."""
+        """The chunks, slots rising, in batches that are computed one after the other; in each of
+        them slots rise."""
+        groups = self._answers_and_prompts(chunks)
+        return [batch for group in groups for batch in self._divided(group)]
+
+    def _answers_and_prompts(self, chunks: Sequence[Chunk]) -> list[Sequence[Chunk]]:
+        """Prompts apart from answers, unless that takes more pieces than it is worth.
+
+        A batch of both begins with a piece that has one row of everyone, and attention goes over
+        as many cells for each of its rows as the deepest slot has. The prompts' other rows are a
+        piece by themselves in any case.
+        """
+        answers = [chunk for chunk in chunks if chunk.is_decode]
+        prompts = [chunk for chunk in chunks if not chunk.is_decode]
+        if self._layout.is_unified or not answers or not prompts:
+            return [chunks]
+        pieces = [cut(_pattern(group), self._layout) for group in (answers, prompts, chunks)]
+        apart, together = [*pieces[0], *pieces[1]], pieces[2]
+        if self._cost is None:
+            is_worth_it = len(apart) <= len(together)
+        else:
+            is_worth_it = self._cost.seconds(apart) <= (1 + MAX_LOSS) * self._cost.seconds(together)
+        return [answers, prompts] if is_worth_it else [chunks]
+
+    def _divided(self, chunks: Sequence[Chunk]) -> list[Sequence[Chunk]]:
         if self._cost is None or not 1 < len(chunks) <= MAX_CHUNKS:
             return [chunks] if chunks else []
-        pattern = tuple((chunk.slot, chunk.num_tokens) for chunk in chunks)
+        pattern = _pattern(chunks)
         if self._version != self._cost.version or len(self._ends) >= MAX_REMEMBERED:
             self._ends.clear()
             self._version = self._cost.version
@@ -72,3 +100,7 @@ class Grouping:
         while last_start[ends[-1]] > 0:
             ends.append(last_start[ends[-1]])
         return ends[::-1]
+
+
+def _pattern(chunks: Sequence[Chunk]) -> Pattern:
+    return tuple((chunk.slot, chunk.num_tokens) for chunk in chunks)

@@ -107,22 +107,28 @@ def make_context(model: Any, config: EngineConfig, n_outputs: int) -> Any:
 
 
 def flash_attention(model: Any, config: EngineConfig) -> str:
-    """What `auto` means here: flash attention on GPUs, and on CPUs only where it is needed.
+    """What `auto` means here: flash attention, but on CPUs with AMX only where it is needed.
 
-    llama.cpp's CPU kernel computes fewer than 64 rows of a sequence one by one, which is what
-    decoding and the tails of prompts are made of: at a depth of 1,000 tokens a 100M model decoded
-    7 rows in 39 ms without flash attention and in 100 ms with it, and 16 rows of a prompt in 43
-    instead of 192 ms; only prompts of 512 rows at once were 10 % slower. Without it the scores of
-    a whole micro-batch are kept, which must not take too much memory.
+    llama.cpp's CPU kernel computes fewer than 64 rows of a sequence one by one. Where matrix
+    products are fast that is slow: with AMX, at a depth of 1,000 tokens, a 100M model decoded 7
+    rows in 39 ms without flash attention and in 100 ms with it. Without AMX (Zen 4) it decoded 8
+    rows in 50 ms and in 45 ms, at a depth of 256 in 35 and 27 ms, and computed 64 rows of a new
+    prompt in 142 and 99 ms; only a few dozen rows of a prompt at a great depth are slower with it.
+    Without it the scores of a whole micro-batch are kept, which must not take too much memory.
     """
     on_gpu = lib.llama_supports_gpu_offload() and config.n_gpu_layers != 0
     needs_it = config.cache_type_v not in UNQUANTIZED
-    if config.flash_attn != "auto" or on_gpu or needs_it:
+    if config.flash_attn != "auto" or on_gpu or needs_it or not _has_amx():
         return config.flash_attn
     n_ctx = config.n_ctx or lib.llama_model_n_ctx_train(model)
     n_ctx_slot = n_ctx if config.kv_unified else n_ctx // config.n_slots
     scores = 4 * n_ctx_slot * config.n_ubatch * lib.llama_model_n_head(model)
     return "off" if scores <= MAX_SCORES_BYTES else "auto"
+
+
+def _has_amx() -> bool:
+    """Whether llama.cpp uses this CPU's matrix unit."""
+    return b"AMX_INT8 = 1" in lib.llama_print_system_info()
 
 
 def _set_rope(params: Any, config: EngineConfig) -> None:

@@ -43,8 +43,31 @@ def test_a_small_gain_is_not_worth_a_batch_more() -> None:
     assert sizes({1: 5.0, 2: 10.2}, 1, 1) == [2]
 
 
-def test_nothing_is_divided_without_costs() -> None:
-    assert [len(b) for b in Grouping(None, LAYOUT).batches(chunks(1, 1, 4))] == [3]
+def test_answers_are_not_divided_without_costs() -> None:
+    assert [len(b) for b in Grouping(None, LAYOUT).batches(chunks(1, 1, 1))] == [3]
+
+
+def slots(grouping: Grouping, *rows: int) -> list[list[int]]:
+    return [[chunk.slot for chunk in batch] for batch in grouping.batches(chunks(*rows))]
+
+
+def test_prompts_are_computed_apart_from_answers() -> None:
+    """The first row of a prompt would make the answers look at as many cells as it does."""
+    assert slots(Grouping(None, LAYOUT), 1, 1, 4) == [[0, 1], [2]]
+    flat = StepCost({1: 5.0, 512: 5.0}, {1: 5.0, 512: 5.0})
+    assert slots(Grouping(flat, LAYOUT), 1, 1, 4, 4) == [[0, 1], [2, 3]]
+
+
+def test_prompts_between_answers_stay_if_a_piece_more_costs_too_much() -> None:
+    assert slots(Grouping(None, LAYOUT), 1, 4, 1) == [[0, 1, 2]]
+    flat = StepCost({1: 5.0, 512: 5.0}, {1: 5.0, 512: 5.0})
+    assert slots(Grouping(flat, LAYOUT), 1, 4, 1) == [[0, 1, 2]]
+    steep = StepCost({1: 1.0, 512: 512.0}, {1: 1.0, 512: 512.0})
+    assert slots(Grouping(steep, LAYOUT), 1, 64, 1) == [[0, 2], [1]]
+
+
+def test_in_one_stream_prompts_and_answers_are_one_piece() -> None:
+    assert slots(Grouping(None, Layout(512, is_unified=True)), 1, 1, 4) == [[0, 1, 2]]
 
 
 def test_many_chunks_stay_together() -> None:
