@@ -22,7 +22,7 @@ DEADLINE = 60.0
 """Seconds after which a test has failed, on however busy a machine."""
 
 # Kernels that compute a row alike whatever is beside it, so that texts can be compared exactly.
-FLAGS = ("--port", "0", "-np", "4", "-c", "2048", "-t", "1", "--no-repack")
+FLAGS = ("--port", "0", "-np", "4", "-c", "2048", "-t", "1", "--no-repack", "-fa", "off")
 
 
 def wait_until(condition: Callable[[], Any]) -> None:
