@@ -238,6 +238,7 @@ class Engine:
             scheduler.budget.observe(
                 step.num_decode_tokens, step.num_prefill_tokens, times.computing_seconds
             )
+            scheduler.turns.observe(times.computing_seconds)
         return StepStats(
             schedule_seconds=times.seconds[Phase.SCHEDULE],
             decode_seconds=times.seconds[Phase.DECODE],

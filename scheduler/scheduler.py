@@ -95,7 +95,7 @@ class Scheduler:
         self.host_cache = HostCache(limits.cache_bytes, limits.cell_bytes, limits.state_bytes)
         self.index: PrefixIndex[Holder] = PrefixIndex()
         self.budget = PrefillBudget(limits.itl_target, limits.n_batch, cost=cost)
-        self.turns = Turns()
+        self.turns = Turns(limits.itl_target)
         self._step_number = 0
         self._tally = Tally()
 
@@ -406,11 +406,12 @@ class Scheduler:
     def _at_turn(self) -> list[Sequence]:
         """The running sequences that this step is for: all of them, unless they differ in kind."""
         running = self.running
-        kinds = dict.fromkeys(sequence.kind for sequence in running)
-        if len(kinds) < 2:
+        can_differ = bool(self.limits.adapters) or self.limits.embedding is not None
+        if not (running and can_differ):
             return running
+        kinds = dict.fromkeys([sequence.kind for sequence in running])
         kind = self.turns.take(kinds)
-        return [sequence for sequence in running if sequence.kind == kind]
+        return running if len(kinds) == 1 else [s for s in running if s.kind == kind]
 
     def _shares(self, meetings: dict[Slot, int]) -> dict[Sequence, int]:
         """Tokens of the sequences at turn to compute: decodes first, then prefill, equally.

@@ -68,6 +68,7 @@ class Sequence:
     submit: Submit
     tokens: list[int]
     scope: CacheScope
+    plain_kind: BatchKind
     window: Window | None = None
     num_discarded_tokens: int = 0
     slot: Slot | None = None
@@ -85,7 +86,8 @@ class Sequence:
         shift = submit.context_shift
         window = Window.of(shift, n_ctx) if shift and n_ctx else None
         tokens = [*submit.prompt, *submit.resumed]
-        sequence = cls(submit, tokens, CacheScope.of(submit), window, is_whole=is_whole)
+        kind = BatchKind(submit.lora)
+        sequence = cls(submit, tokens, CacheScope.of(submit), kind, window, is_whole=is_whole)
         if len(submit.prompt) <= n_ctx:
             sequence.discard()
         return sequence
@@ -99,9 +101,9 @@ class Sequence:
     def kind(self) -> BatchKind:
         """The kind of batch that can compute what comes next. A prompt of whose embedding the
         last token decides is computed like any other up to there."""
-        submit = self.submit
-        is_output = submit.embedding and (self.is_whole or self.num_uncomputed_tokens == 1)
-        return BatchKind(submit.lora, is_output)
+        if self.submit.embedding and (self.is_whole or self.num_uncomputed_tokens == 1):
+            return self.plain_kind._replace(is_embedding=True)
+        return self.plain_kind
 
     @property
     def num_computed_tokens(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -13,7 +14,7 @@ from scheduler.fake import FakeBackend
 from scheduler.protocol import EmbeddingInfo, Finished, FinishReason, Submit
 from scheduler.scheduler import Scheduler
 from scheduler.sequence import Step
-from scheduler.turns import BatchKind, Turns
+from scheduler.turns import MAX_STEPS, BatchKind, Turns
 from tests.unit.scheduler.helpers import (
     ALONE,
     LAST,
@@ -37,20 +38,51 @@ kinds = st.sampled_from([A, B, C, BatchKind(())])
 def test_who_has_work_waits_for_no_more_turns_than_there_are_kinds(
     working: list[set[BatchKind]],
 ) -> None:
-    turns = Turns()
+    turns = Turns(1.0)
     waits: dict[BatchKind, list[set[BatchKind]]] = {}
     for now in working:
         waits = {kind: [*waits.get(kind, []), now] for kind in now}
         served = turns.take(now)
+        turns.observe(1.0)
         assert served in now
         for kind, seen in waits.items():
             assert kind == served or len(seen) < len(set.union(*seen))
         del waits[served]
 
 
+@given(st.lists(st.sampled_from([0.0, 0.1, 0.5]), min_size=60, max_size=60))
+def test_a_turn_lasts_for_some_steps_and_a_round_no_longer_than_it_may(
+    seconds: list[float],
+) -> None:
+    turns = Turns(1.0)
+    served = []
+    for one in seconds:
+        served.append(turns.take([A, B]))
+        turns.observe(one)
+    turn_of = [list(steps) for _, steps in groupby(range(60), key=lambda step: served[step])]
+    assert all(len(steps) <= MAX_STEPS for steps in turn_of)
+    for steps in turn_of[:-1]:
+        took = [seconds[step] for step in steps]
+        assert sum(took[:-1]) < 0.5
+        assert sum(took) >= 0.5 or len(steps) == MAX_STEPS
+
+
+def test_who_comes_is_served_before_who_was_alone() -> None:
+    turns = Turns(1.0)
+    assert [turns.take([A]) for _ in range(3)] == [A, A, A]
+    assert turns.take([A, B]) == B
+
+
 def submit(scheduler: Scheduler, request_id: int, kind: BatchKind, length: int = 5) -> None:
     tokens = prompt(length, family=request_id)
     assert not scheduler.submit(make_submit(request_id, tokens, lora=kind.lora))
+
+
+def next_turn(scheduler: Scheduler) -> Step:
+    """One step, which takes as long as a turn may."""
+    step, _ = turn(scheduler)
+    scheduler.turns.observe(1.0)
+    return step
 
 
 def computed(step: Step) -> dict[int, int]:
@@ -62,7 +94,7 @@ def test_kinds_take_turns() -> None:
     scheduler = make_scheduler(n_slots=4)
     for request_id, kind in ((1, A), (2, B), (3, A), (4, C)):
         submit(scheduler, request_id, kind)
-    steps = [set(computed(turn(scheduler)[0])) for _ in range(6)]
+    steps = [set(computed(next_turn(scheduler))) for _ in range(6)]
     assert steps == [{1, 3}, {2}, {4}] * 2
 
 
@@ -85,7 +117,7 @@ def test_streams_of_one_kind_go_on_while_another_computes_a_long_prompt() -> Non
     submit(scheduler, 1, A)
     turn(scheduler)
     submit(scheduler, 2, B, length=4000)
-    steps = [computed(turn(scheduler)[0]) for _ in range(20)]
+    steps = [computed(next_turn(scheduler)) for _ in range(20)]
     assert sum(1 in step for step in steps) == 10
     assert all(step.get(2, 0) <= 128 for step in steps)  # where it has no stream of its own
 
@@ -94,7 +126,7 @@ def test_while_nobody_streams_prompts_of_all_kinds_take_whole_batches() -> None:
     scheduler = make_scheduler(n_slots=2, n_ctx_slot=4096, n_batch=2048)
     submit(scheduler, 1, A, length=3000)
     submit(scheduler, 2, B, length=3000)
-    steps = [computed(turn(scheduler)[0]) for _ in range(3)]
+    steps = [computed(next_turn(scheduler)) for _ in range(3)]
     assert steps == [{1: 2048}, {2: 2048}, {1: 952}]
 
 
@@ -102,7 +134,8 @@ def test_prompts_are_shared_within_a_kind_only() -> None:
     scheduler = make_scheduler(n_slots=3, n_batch=64)
     for request_id, kind in ((1, A), (2, B), (3, A)):
         scheduler.submit(make_submit(request_id, prompt(50), lora=kind.lora))
-    assert [computed(turn(scheduler)[0]) for _ in range(3)] == [{1: 50}, {2: 50}, {1: 1, 3: 1}]
+    steps = [computed(next_turn(scheduler)) for _ in range(3)]
+    assert steps == [{1: 50}, {2: 50}, {1: 1, 3: 1}]
 
 
 def test_a_slot_that_another_kind_has_left_is_computed_anew() -> None:
@@ -159,7 +192,7 @@ def test_documents_come_a_few_at_a_time_while_others_stream() -> None:
     turn(scheduler)
     for request_id in range(2, 9):
         scheduler.submit(embed(request_id, 400))
-    steps = [computed(scheduler.schedule()) for _ in range(4)]
+    steps = [computed(next_turn(scheduler)) for _ in range(4)]
     assert steps[0] == steps[2] == {1: 1} or steps[1] == steps[3] == {1: 1}
     assert all(len(step) < 7 for step in steps)
 
