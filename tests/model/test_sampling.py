@@ -10,7 +10,12 @@ import numpy as np
 import pytest
 from llama_cpp import llama_cpp as lib
 
-from grammars.constraint import LLGuidanceGrammar
+from grammars.constraint import (
+    Constraint,
+    LazyConstraint,
+    LLGuidanceGrammar,
+    ThinkingConstraint,
+)
 from scheduler.llama import LlamaBackend
 from scheduler.protocol import SamplingParams, Submit
 from scheduler.sampling import Logits, build_chain
@@ -309,20 +314,49 @@ def test_a_resumed_constrained_answer_goes_on_in_the_random_numbers(
         assert draw_runs(backend, grammar, done) == runs[cut:]
 
 
+@everything
+def test_what_a_constraint_leaves_free_is_sampled_as_without_one(
+    backend: LlamaBackend, noise: Logits, fields: dict[str, Any]
+) -> None:
+    fields = {"temperature": 1.0, **fields}
+    waiting = LazyConstraint(LLGuidanceGrammar('start: "x"'), words=("never said",))
+    runs = draw_runs(backend, waiting, [], count=30, seed=4, **fields)
+    assert [run[0] for run in runs] == draw(backend, 30, seed=4, **fields)
+    assert all(len(run) == 1 for run in runs)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_thinking_is_ended_by_tokens_that_are_not_sampled(
+    backend: LlamaBackend, noise: Logits, temperature: float
+) -> None:
+    closing = "</think>"
+    thinking = ThinkingConstraint(opening=(), closing=closing, end=(A, B, C), max_tokens=5)
+    free = draw(backend, 8, seed=4, temperature=temperature)
+    runs = draw_runs(backend, thinking, [], count=8, seed=4, temperature=temperature)
+    assert [run[0] for run in runs] == free
+    assert runs[4][1:] == [A, B, C]
+    assert sum(map(len, runs)) == 8 + 3
+
+
 def draw_runs(
-    backend: LlamaBackend, grammar: LLGuidanceGrammar, resumed: list[int]
+    backend: LlamaBackend,
+    grammar: Constraint,
+    resumed: list[int],
+    *,
+    count: int = 1000,
+    **fields: Any,
 ) -> list[list[int]]:
-    """Sampled tokens, each with those that it forces, to the end of the answer."""
+    """At most `count` sampled tokens, each with those that it forces, to the end of the answer."""
     submit = Submit(
         request_id=1,
         prompt=[A],
         resumed=resumed,
-        sampling=SamplingParams(seed=4, temperature=1.0),
+        sampling=SamplingParams(**{"seed": 4, "temperature": 1.0, **fields}),
         constraint=grammar,
     )
     sampler = backend.sampler(submit)
     runs: list[list[int]] = []
-    while not (runs and runs[-1][-1] in backend.end_tokens):
+    while len(runs) < count and not (runs and runs[-1][-1] in backend.end_tokens):
         sample = sampler.sample(0)
         runs.append([sample.token, *sample.forced])
     sampler.close()
