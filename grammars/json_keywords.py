@@ -36,6 +36,10 @@ EXACT_FORMATS = {"date": f"^{_DATE}$", "time": f"^{_TIME}$", "date-time": f"^{_D
 second in any minute. Here, February has its days, no minute has a leap second, and no year is 0,
 which few libraries read."""
 
+LONGEST = {"email": 254, "hostname": 253}
+"""Characters that texts of a format have at most (RFC 5321, RFC 1123), which llguidance leaves
+open; a model at a loss would go on for ever."""
+
 FREE_FORMATS = frozenset(
     {
         "binary",

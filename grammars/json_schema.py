@@ -18,6 +18,7 @@ from grammars.json_keywords import (
     EXACT_FORMATS,
     FORMATS,
     FREE_FORMATS,
+    LONGEST,
     UNSUPPORTED,
     VALUES,
     Below,
@@ -262,6 +263,8 @@ def _settle_format(path: str, schema: Schema) -> None:
             schema["allOf"] = [*schema.get("allOf", []), pattern]
         else:
             schema.update(pattern)
+    if name in LONGEST:
+        schema["maxLength"] = min(schema.get("maxLength", LONGEST[name]), LONGEST[name])
     if name is None or name in FORMATS:
         return
     types = schema.get("type", "string")

@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 
 from grammars import compiler
-from loadtests.valid_answers import random_schema, verdict
+from loadtests.valid_answers import CHECKER, FORMATS, random_schema, verdict
 
 
 def answering(content: str, finish: str = "stop") -> httpx.Client:
@@ -23,6 +23,10 @@ def test_schemas_are_valid_and_supported(seed: int) -> None:
     schema = random_schema(random.Random(seed))
     jsonschema.Draft202012Validator.check_schema(schema)
     compiler.from_json_schema(schema)
+
+
+def test_all_formats_are_checked() -> None:
+    assert set(FORMATS) <= set(CHECKER.checkers)
 
 
 def test_schemas_differ() -> None:
