@@ -1,0 +1,30 @@
+"""The trials in small: each can be run at length by `python -m loadtests.trials NAME`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+NO_CLOCK = "1000"
+"""Seconds that bystanders may wait: tests don't depend on how fast a machine is."""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "deaths --seconds 6 --every 2 --clients 4 --tokens 100",
+        "drain --rounds 1 --clients 10 --tokens 100 --seconds 1",
+        "reload --seconds 2 --tokens 50",
+        f"hostile --bodies 200 --examples 2 --slow-seconds 2 --skip-huge --stall {NO_CLOCK}",
+    ],
+)
+def test_a_short_trial(command: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "loadtests.trials", *command.split()],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
