@@ -42,6 +42,7 @@ from server.generation import MAX_PRIORITY, GenerationRequest
 from server.grammar_triggers import MAX_TRIGGERS, GrammarTrigger, lazily
 from server.sampling_defaults import sampling_defaults
 from server.speculation import speculation_of
+from server.structured_outputs import StructuredOutputs
 from server.tokenizer import Tokenizer
 from server.tool_calls.control_tokens import control_tokens
 from server.unsupported_fields import refuse_unsupported
@@ -305,6 +306,7 @@ class SamplingFields(BaseModel):
 
     grammar: StrictStr | None = None
     json_schema: Any = None
+    structured_outputs: StructuredOutputs | None = None
     grammar_lazy: Flag = False
     """The grammar or schema applies from a trigger on; before it the answer is free."""
     grammar_triggers: Annotated[list[GrammarTrigger], Field(max_length=MAX_TRIGGERS)] = []
@@ -352,6 +354,9 @@ class SamplingFields(BaseModel):
         if self.grammar and self.json_schema is not None:
             raise InvalidRequest("give 'grammar' or 'json_schema', not both", param="grammar")
         constraint = None
+        if self.structured_outputs is not None:
+            self._refuse_second("structured_outputs", "grammar", "json_schema")
+            constraint = self.structured_outputs.to_constraint(context.tokenizer)
         if self.json_schema is not None:
             constraint = schema_constraint(self.json_schema, param="json_schema")
         elif self.grammar:
@@ -359,6 +364,13 @@ class SamplingFields(BaseModel):
         if self.grammar_lazy:
             return lazily(constraint, self.grammar_triggers, context.tokenizer)
         return constraint or context.default_constraint
+
+    def _refuse_second(self, name: str, *others: str) -> None:
+        """Raise `InvalidRequest` if another field constrains the answer as well."""
+        for other in others:
+            if getattr(self, other) not in (None, ""):
+                message = f"give '{name}' or '{other}', not both: each constrains the answer"
+                raise InvalidRequest(message, param=other)
 
     def to_request(
         self,

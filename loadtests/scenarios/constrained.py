@@ -33,7 +33,7 @@ _TEXTS = _list_of({"title": {"type": "string", "minLength": 40}, "tags": {"type"
 
 _KEYS = _list_of(
     {
-        "identification_number": {"type": "integer"},
+        "identification_number": {"type": "integer", "minimum": 0, "maximum": 9999},
         "date_of_last_modification": {"type": "string", "format": "date"},
         "is_currently_available": {"type": "boolean"},
         "preferred_delivery_method": {"enum": ["standard shipping", "express shipping"]},

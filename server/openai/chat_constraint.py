@@ -13,8 +13,8 @@ from server.errors import InvalidRequest
 from server.openai.chat_prompt import ChatPrompt
 from server.openai.chat_request import ChatRequest
 from server.openai.chat_thinking import after_thinking
-from server.openai.response_format import ANY_OBJECT
 from server.sampling_fields import schema_constraint
+from server.structured_outputs import ANY_OBJECT
 from server.tool_calls.grammar import AnswerGrammar, CallRules, ToolSignature, first_mark
 from server.tool_calls.harmony import FINAL, NEXT_MESSAGE
 

@@ -19,15 +19,14 @@ from scheduler.protocol import UNLIMITED
 from server.errors import InvalidRequest
 from server.openai.messages import AssistantMessage, Message
 from server.openai.response_format import (
-    ANY_OBJECT,
     ResponseFormat,
-    StructuredOutputs,
     schema_of,
 )
 from server.openai.tools import MAX_TOOLS, NamedChoice, Tool, ToolChoice
 from server.openai.unsupported import CHAT_FIELDS, refuse
 from server.reasoning import effort_variables
 from server.sampling_fields import INT32_MAX, MAX_LOGPROBS, Flag, SamplingFields, Whole
+from server.structured_outputs import ANY_OBJECT
 
 
 class ChatRequest(SamplingFields):
@@ -47,7 +46,6 @@ class ChatRequest(SamplingFields):
     parallel_tool_calls: Flag | None = None
 
     response_format: ResponseFormat | None = None
-    structured_outputs: StructuredOutputs | None = None
 
     reasoning_effort: StrictStr | None = None
     """"none" turns thinking off; other words go to the chat template, or set a budget where that

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, StrictStr, model_validator
 
+from grammars import compiler
+from grammars.constraint import Constraint
 from server.context import ServerContext
 from server.errors import InvalidRequest
 from server.generation import GenerationRequest
@@ -17,8 +19,17 @@ from server.llama.prompts import (
     prompt_tokens,
 )
 from server.openai.models import check_model
+from server.openai.response_format import ResponseFormat, schema_of
 from server.openai.unsupported import COMPLETION_FIELDS, refuse
-from server.sampling_fields import MAX_LOGPROBS, Flag, SamplingFields, Whole, nth_choice
+from server.sampling_fields import (
+    MAX_LOGPROBS,
+    Flag,
+    SamplingFields,
+    Whole,
+    nth_choice,
+    schema_constraint,
+)
+from server.structured_outputs import ANY_OBJECT
 
 
 class TextCompletionRequest(SamplingFields):
@@ -32,6 +43,8 @@ class TextCompletionRequest(SamplingFields):
     echo: Flag = False
     best_of: Annotated[Whole, Field(ge=1)] | None = None
     user: StrictStr | None = None
+    response_format: ResponseFormat | None = None
+    """Not OpenAI's, but many servers' for completions."""
 
     @model_validator(mode="before")
     @classmethod
@@ -54,7 +67,7 @@ class TextCompletionRequest(SamplingFields):
         self._check()
         check_sequences(len(self.prompt), self.n)
         sampling = self.to_sampling_params(context, top_logprobs=self.num_logprobs)
-        constraint = self.to_constraint(context)
+        constraint = self._constraint(context)
         sequences = []
         for prompt in self.prompt:
             tokens = prompt_tokens(prompt, context)
@@ -68,6 +81,15 @@ class TextCompletionRequest(SamplingFields):
             return [""] * (len(self.prompt) * self.n)
         texts = [_text(prompt, context) for prompt in self.prompt]
         return [text for text in texts for _ in range(self.n)]
+
+    def _constraint(self, context: ServerContext) -> Constraint | None:
+        schema = schema_of(self.response_format) if self.response_format else None
+        if schema is None:
+            return self.to_constraint(context)
+        self._refuse_second("response_format", "grammar", "json_schema", "structured_outputs")
+        if schema[0] == ANY_OBJECT:
+            return compiler.from_json_object()
+        return schema_constraint(schema[0], param=schema[1])
 
     def _check(self) -> None:
         if self.best_of is not None and self.best_of != self.n:

@@ -7,6 +7,8 @@ from typing import Any
 import openai
 import pytest
 
+from grammars import compiler
+from grammars.constraint import Constraint
 from tests.http.fakes import BOS
 from tests.http.openai.conftest import Serve
 
@@ -125,3 +127,81 @@ def test_tokens_when_asked(serve: Serve) -> None:
         model="", prompt="x", extra_body={"return_tokens": True}
     )
     assert (answer.choices[0].model_extra or {})["tokens"] == [65, 66]
+
+
+SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/completion"])
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"structured_outputs": {"regex": "[0-9]+"}}, compiler.from_regex("[0-9]+")),
+        ({"structured_outputs": {"choice": ["a", "b"]}}, compiler.from_choices(["a", "b"])),
+        ({"structured_outputs": {"json": SCHEMA}}, compiler.from_json_schema(SCHEMA)),
+        ({"json_schema": SCHEMA}, compiler.from_json_schema(SCHEMA)),
+        ({"grammar": "uuid"}, compiler.named("uuid")),
+    ],
+)
+def test_constraints(serve: Serve, path: str, fields: dict[str, Any], expected: Constraint) -> None:
+    live = serve()
+    assert live.post(path, prompt="x", **fields).status_code == 200
+    assert live.generator.opened[-1].constraint == expected
+
+
+def test_response_format(serve: Serve) -> None:
+    live = serve()
+    format_ = {"type": "json_schema", "json_schema": {"name": "x", "schema": SCHEMA}}
+    assert live.post("/v1/completions", prompt="x", response_format=format_).status_code == 200
+    assert live.generator.opened[-1].constraint == compiler.from_json_schema(SCHEMA)
+    text = {"type": "text"}
+    assert live.post("/v1/completions", prompt="x", response_format=text).status_code == 200
+    assert live.generator.opened[-1].constraint is None
+
+
+def test_lazy_grammar(serve: Serve) -> None:
+    live = serve()
+    fields: dict[str, Any] = {"json_schema": SCHEMA, "grammar_lazy": True}
+    triggers = [{"type": 1, "value": "<a>"}, {"type": 0, "value": "", "token": 7}]
+    live.post("/completion", prompt="x", grammar_triggers=triggers, **fields)
+    inner = compiler.from_json_schema(SCHEMA)
+    expected = compiler.lazy(inner, words=("<a>",), tokens=(7,))
+    assert live.generator.opened[-1].constraint == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"structured_outputs": {"regex": "["}}, "structured_outputs.regex"),
+        ({"structured_outputs": {"json": SCHEMA}, "grammar": "uuid"}, "grammar"),
+        ({"structured_outputs": {}}, "structured_outputs"),
+        ({"grammar_lazy": True}, "grammar_lazy"),
+        ({"grammar": "uuid", "grammar_lazy": True}, "grammar_triggers"),
+        (
+            {"grammar": "uuid", "grammar_lazy": True, "grammar_triggers": [{"type": 0}]},
+            "grammar_triggers.0",
+        ),
+        (
+            {
+                "grammar": "uuid",
+                "grammar_lazy": True,
+                "grammar_triggers": [{"type": 0, "token": 9999}],
+            },
+            "grammar_triggers",
+        ),
+        (
+            {
+                "grammar": "uuid",
+                "grammar_lazy": True,
+                "grammar_triggers": [{"type": 2, "value": "a.*"}],
+            },
+            "grammar_triggers.0.type",
+        ),
+    ],
+)
+def test_refused_constraints_name_the_field(
+    serve: Serve, fields: dict[str, Any], param: str
+) -> None:
+    answer = serve().post("/v1/completions", prompt="x", **fields)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == param
