@@ -27,6 +27,10 @@ is immediate. Requests that kill engines are found out by `server.recovery`."""
 WATCH_SECONDS = 1.0
 """Between two looks at the engine's heartbeat."""
 
+SILENT_LOOKS = 5
+"""In a row before an engine is killed: were both processes paused together, as a frozen container
+is, then it is heard of again meanwhile."""
+
 STOP_SECONDS = 10.0
 """How long the engine may take to end by itself."""
 
@@ -131,17 +135,16 @@ class EngineProcess:
 
     async def _kill_if_hung(self, process: asyncio.subprocess.Process) -> None:
         """Kill the engine once it has been silent for too long, so that another takes over."""
-        was_silent = False
+        silent_looks = 0
         while self._hang_seconds:
             await asyncio.sleep(WATCH_SECONDS)
             age = self._client.heartbeat_age
             is_silent = age is not None and age > self._hang_seconds
-            # Twice in a row: were it we who slept, what the engine said meanwhile is read by now.
-            if is_silent and was_silent:
+            silent_looks = silent_looks + 1 if is_silent else 0
+            if silent_looks >= SILENT_LOOKS:
                 logger.error("the engine has not moved for %.0f seconds: killing it", age)
                 process.kill()
                 return
-            was_silent = is_silent
 
 
 def _environment(base: Mapping[str, str]) -> dict[str, str]:
