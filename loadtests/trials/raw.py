@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -75,6 +76,8 @@ async def _read_all(reader: asyncio.StreamReader) -> bytes:
 
 
 async def _write(writer: asyncio.StreamWriter, body: bytes) -> None:
-    for start in range(0, len(body), CHUNK):
-        writer.write(body[start : start + CHUNK])
-        await writer.drain()
+    """Send a body, unless the other side doesn't want it; what it answers tells why."""
+    with contextlib.suppress(ConnectionError):
+        for start in range(0, len(body), CHUNK):
+            writer.write(body[start : start + CHUNK])
+            await writer.drain()

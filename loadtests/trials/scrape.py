@@ -1,4 +1,8 @@
-"""What a scrape of /metrics costs with 64 slots, many keys, and both idle and busy."""
+"""What a scrape of /metrics costs with 64 slots and some keys: more than a probe of /livez does.
+
+Measured idle, and while all slots are busy; the limit is for the first, because a busy server's
+scrape also waits for its turn.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ KEYS = 16
 def add_options(parser: argparse.ArgumentParser) -> None:
     """How often, and how much is allowed."""
     parser.add_argument("--scrapes", type=int, default=200)
-    parser.add_argument("--milliseconds", type=float, default=5.0, help="most CPU time of a scrape")
+    parser.add_argument("--milliseconds", type=float, default=5.0, help="most for a scrape")
 
 
 async def run(options: argparse.Namespace) -> list[str]:
@@ -32,26 +36,29 @@ async def run(options: argparse.Namespace) -> list[str]:
             for number in range(KEYS):  # so that each has its own counters
                 crowd = Crowd(server.address, lambda c, t: greedy(c, t, 4), key=f"key-{number}")
                 await crowd.run(1, turns=1)
-            idle = await _scrape(server.address, options.scrapes)
+            probe = await _ask(server.address, "/livez", options.scrapes)
+            idle = await _ask(server.address, "/metrics", options.scrapes)
             crowd = Crowd(server.address, lambda c, t: greedy(c, t, 100), key="key-0")
             clients = asyncio.create_task(crowd.run(SLOTS))
             await asyncio.sleep(2)
             running = await metric(server, "vllm:num_requests_running", key="key-0")
-            busy = await _scrape(server.address, options.scrapes)
+            busy = await _ask(server.address, "/metrics", options.scrapes)
             crowd.is_over = True
             await clients
-    for name, times in (("idle", idle), (f"{running:.0f} slots busy", busy)):
+    kinds = {"a probe": probe, "a scrape": idle, f"a scrape, {running:.0f} slots busy": busy}
+    for name, times in kinds.items():
         median, late = percentile(times, 0.5), percentile(times, 0.99)
-        print(f"{name}: median {1000 * median:.2f} ms, p99 {1000 * late:.2f} ms a scrape")
-    median = 1000 * percentile(idle, 0.5)
-    return [f"a scrape takes {median:.2f} ms"] if median > options.milliseconds else []
+        print(f"{name}: median {1000 * median:.2f} ms, p99 {1000 * late:.2f} ms")
+    cost = 1000 * (percentile(idle, 0.5) - percentile(probe, 0.5))
+    print(f"a scrape costs {cost:.2f} ms more than a probe")
+    return [f"a scrape costs {cost:.2f} ms"] if cost > options.milliseconds else []
 
 
-async def _scrape(address: Address, times: int) -> list[float]:
-    """Seconds of each scrape, the connection included."""
+async def _ask(address: Address, path: str, times: int) -> list[float]:
+    """Seconds of each request, the connection included."""
     taken = []
     for _ in range(times):
-        reply = await raw.send(address, "GET", "/metrics", headers=("X-Api-Key: key-0",))
+        reply = await raw.send(address, "GET", path, headers=("X-Api-Key: key-0",))
         assert reply.status == 200, reply
         taken.append(reply.seconds)
         await asyncio.sleep(0.01)
