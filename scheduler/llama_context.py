@@ -64,7 +64,7 @@ class LlamaContext:
         self.model = load_model(config)
         check_layout(self.model, config)
         self.adapters = LoraAdapters(self.model, config.adapter_paths)  # the context makes room
-        if config.embeddings:  # of which every row has an output
+        if config.embeddings:  # every row may have an output, and more end the process
             n_outputs = max(n_outputs, config.n_ubatch)
         self._context = make_context(self.model, config, n_outputs)
         self._memory = lib.llama_get_memory(self._context)
