@@ -192,7 +192,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--slots", type=int, default=4, help="default: 4")
     add("--queue", type=int, default=50, help="default: 50")
     add("--rounds", type=int, default=3, help="measured rounds (default: 3)")
-    add("--tokens", type=int, default=64, help="of each answer (default: 64)")
+    add("--tokens", type=int, default=256, help="of each answer (default: 256)")
     add("--pause", type=float, default=0.1, help="of the light key, seconds (default: 0.1)")
     add("--refuse-ms", type=float, default=100.0, help="a refusal may take (default: 100)")
     add("--wait", type=float, default=2.0, help="service times for the light key (default: 2)")
