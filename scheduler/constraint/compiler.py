@@ -63,11 +63,15 @@ class ConstraintCompiler:
         """Begin to index the vocabulary in a thread."""
         self._vocabulary.start()
 
-    def prepare(self, constraint: Constraint) -> Future[Matcher]:
+    def prepare(self, constraint: Constraint) -> Future[Matcher] | None:
         """Make the matcher in a thread; its result, or exception, is that of `matcher`.
 
-        A large grammar takes up to some seconds, which no other sequence should wait for.
+        A large grammar takes up to some seconds, which no other sequence should wait for. None
+        where nothing has to be made.
         """
+        with self._lock:
+            if constraint in self._prototypes:
+                return None
         return self._builder.submit(self.matcher, constraint)
 
     def close(self) -> None:

@@ -307,10 +307,14 @@ def test_the_compiler_copies_matchers_of_known_constraints(llama_vocab: int) -> 
     first.accept(first.forced_tokens()[0] if first.forced_tokens() else min(allowed(first)))
     second = constraints.matcher(compiler.from_choices(["yes", "no"]))
     assert allowed(first) != allowed(second)
-    third = constraints.prepare(compiler.from_choices(["yes", "no"])).result()
-    assert allowed(third) == allowed(second)
+    assert constraints.prepare(compiler.from_choices(["yes", "no"])) is None
+    other = constraints.prepare(compiler.from_choices(["maybe"]))
+    assert other is not None
+    assert allowed(other.result()) != allowed(second)
+    wrong = constraints.prepare(LLGuidanceGrammar("start: x"))
+    assert wrong is not None
     with pytest.raises(ConstraintFailed):
-        constraints.prepare(LLGuidanceGrammar("start: x")).result()
+        wrong.result()
 
 
 def test_a_deferred_vocabulary_is_built_once() -> None:
