@@ -156,9 +156,9 @@ class Backend(Protocol):
         """The same for the draft model; 0 if there is none."""
         ...
 
-    def draft(self, wants: Tokens[DraftWant]) -> list[list[int]]:
-        """What the draft model guesses for sequences, slots rising; nothing for one whose tokens
-        it has not caught up with yet."""
+    def draft(self, wants: Tokens[DraftWant], max_catch_up: int) -> list[list[int]]:
+        """What the draft model guesses for sequences, slots rising. It reads at most
+        `max_catch_up` tokens that it has not seen; one with more of them gets no guess yet."""
         ...
 
     def prepare(self, submit: Submit) -> Future[Any] | None:

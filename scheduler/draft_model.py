@@ -20,10 +20,6 @@ from scheduler.sequence import CacheEdit, CopyPrefix, Drop, Restore, Save, Shift
 
 logger = logging.getLogger(__name__)
 
-MAX_CATCH_UP = 256
-"""Rows of prompts that the draft model computes in one step, so that a long prompt doesn't hold
-up everybody's next token."""
-
 
 @dataclass(slots=True)
 class _Draft:
@@ -65,16 +61,16 @@ class DraftModel:
         except DecodeError as error:
             self._lose(error)
 
-    def draft(self, wants: Sequence[DraftWant]) -> list[list[int]]:
-        """Guesses, slots rising. One that has to catch up first gets none."""
+    def draft(self, wants: Sequence[DraftWant], max_catch_up: int) -> list[list[int]]:
+        """Guesses, slots rising. One that has to catch up with more tokens than that gets none."""
         try:
-            return self._draft(wants)
+            return self._draft(wants, min(max_catch_up, self.context.n_batch))
         except DecodeError as error:
             self._lose(error)
             return [[] for _ in wants]
 
-    def _draft(self, wants: Sequence[DraftWant]) -> list[list[int]]:
-        due = self._catch_up(wants)
+    def _draft(self, wants: Sequence[DraftWant], max_catch_up: int) -> list[list[int]]:
+        due = self._catch_up(wants, max_catch_up)
         drafts = {i: _Draft(wants[i], self._fork(wants[i])) for i in due}
         try:
             active = list(drafts.values())
@@ -91,11 +87,10 @@ class DraftModel:
         assert isinstance(want.sampler, LlamaSampler)
         return want.sampler.fork(self._rows)
 
-    def _catch_up(self, wants: Sequence[DraftWant]) -> list[int]:
+    def _catch_up(self, wants: Sequence[DraftWant], room: int) -> list[int]:
         """Compute what the draft model has not seen yet; returns whose next token is due."""
         runs: list[Run] = []
         due: list[int] = []
-        room = MAX_CATCH_UP
         for index, want in enumerate(wants):
             start = self._align(want.slot, want.tokens)
             missing = want.tokens[start : start + room]

@@ -214,10 +214,10 @@ class Engine:
             runs = [(chunk.slot, chunk.num_tokens) for chunk in batch]
             self._cost.observe(cut(runs, self._backend.layout), seconds)
 
-    def _draft(self, wants: Sequence[DraftWant]) -> list[list[int]]:
+    def _draft(self, wants: Sequence[DraftWant], max_catch_up: int) -> list[list[int]]:
         """Let the draft model guess, and learn what that takes."""
         begin = self._clock()
-        guesses = self._backend.draft(wants)
+        guesses = self._backend.draft(wants, max_catch_up)
         self._speculator.observe_drafting(guesses, self._clock() - begin)
         return guesses
 

@@ -189,7 +189,7 @@ class FakeBackend:
         """The same."""
         return float(num_rows)
 
-    def draft(self, wants: Tokens[DraftWant]) -> list[list[int]]:
+    def draft(self, wants: Tokens[DraftWant], max_catch_up: int) -> list[list[int]]:
         """The fake model's own answers, but for what `guess` makes of them."""
         return [self._guess(want) for want in wants]
 

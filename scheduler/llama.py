@@ -150,9 +150,11 @@ class LlamaBackend:
         """The same for the draft model."""
         return 0.0 if self._draft is None else self._draft.context.time_rows(num_slots, num_rows)
 
-    def draft(self, wants: Tokens[DraftWant]) -> list[list[int]]:
+    def draft(self, wants: Tokens[DraftWant], max_catch_up: int) -> list[list[int]]:
         """What the draft model guesses."""
-        return [[] for _ in wants] if self._draft is None else self._draft.draft(wants)
+        if self._draft is None:
+            return [[] for _ in wants]
+        return self._draft.draft(wants, max_catch_up)
 
     def _forget_draft(self) -> None:
         if self._draft is not None:

@@ -15,7 +15,7 @@ from scheduler.protocol import DraftMethod, LookupConfig, Speculation
 from scheduler.sequence import Chunk
 from scheduler.step_cost import StepCost
 
-Draft = Callable[[Sequence[DraftWant]], list[list[int]]]
+Draft = Callable[[Sequence[DraftWant], int], list[list[int]]]
 
 FIRST_RATE = 0.7
 """How often guesses are taken to be right before there is experience."""
@@ -36,6 +36,9 @@ LAST_PAUSE = 1024
 HOPELESS_TRIALS = 8
 """Of so many trials that could not pay even if all guesses were right one is made all the same."""
 
+CATCH_UP = (64, 256, 512, 1024, 2048)
+"""Numbers of tokens that the draft model may read before it guesses."""
+
 TRIAL = 3
 """Tokens that a trial guesses."""
 
@@ -51,6 +54,8 @@ class _State:
     """Tokens that the shared memory has read."""
     source: Source = (DraftMethod.MODEL, False)
     """Whose guess is being verified."""
+    has_asked: bool = False
+    """Whether the draft model has seen the sequence."""
     num_skipped: int = 0
     pause: int = FIRST_PAUSE
 
@@ -81,12 +86,14 @@ class Speculator:
     ) -> None:
         """Without costs it guesses as far as it may."""
         self._lookup = lookup
+        self._cost = cost
         self._draft_cost = draft_cost
         self._lengths = None if cost is None else DraftLengths(cost, draft_cost)
         self._shared = SharedLookup(lookup.shared_size)
         self._states: dict[int, _State] = {}
         self._experience: dict[Source, Acceptance] = {}
         self._num_hopeless = 0
+        self._is_catching_up = False
 
     def guess(
         self, chunks: Sequence[Chunk], samplers: Mapping[int, Sampler], draft: Draft
@@ -116,8 +123,8 @@ class Speculator:
     def observe_drafting(self, guesses: Sequence[Sequence[int]], seconds: float) -> None:
         """These guesses of the draft model took so many seconds."""
         lengths = [len(guess) for guess in guesses]
-        if self._draft_cost is None or min(lengths) == 0:  # it was catching up
-            return
+        if self._draft_cost is None or self._is_catching_up or min(lengths) == 0:
+            return  # reading prompts took part of the time
         counts = (sum(length > done for length in lengths) for done in range(max(lengths)))
         self._draft_cost.observe([MicroBatch(count, count) for count in counts], seconds)
 
@@ -232,11 +239,23 @@ class Speculator:
         ]
         if not asking:
             return
-        guesses = draft([self._want(plan, length, samplers) for plan, length in asking])
+        self._is_catching_up = any(not plan.state.has_asked for plan, _ in asking)
+        wants = [self._want(plan, length, samplers) for plan, length in asking]
+        guesses = draft(wants, self._max_catch_up())
         for (plan, _), guess in zip(asking, guesses, strict=True):
             wish = plan.chunk.sequence.submit.speculation
             assert wish is not None
+            plan.state.has_asked = True
             plan.guess = guess if len(guess) >= wish.bounds(plan.method).n_min else []
+
+    def _max_catch_up(self) -> int:
+        """Tokens that the draft model may read at once: what takes it as long as the model takes
+        for a step, so that a long prompt doesn't hold up everybody's next token."""
+        if self._cost is None or self._draft_cost is None:
+            return CATCH_UP[1]
+        patience = self._cost.piece(1, 1)
+        fitting = (n for n in CATCH_UP if self._draft_cost.piece(1, n) <= patience)
+        return max(fitting, default=CATCH_UP[0])
 
     def _want(self, plan: _Plan, length: int, samplers: Mapping[int, Sampler]) -> DraftWant:
         sequence, wish = plan.chunk.sequence, plan.chunk.sequence.submit.speculation

@@ -68,7 +68,9 @@ class Answer:
 @pytest.fixture(scope="module", params=LAYOUTS)
 def backend(request: pytest.FixtureRequest) -> Iterator[LlamaBackend]:
     draft = DraftConfig(model_path=str(DRAFT))
-    backend = make_backend(draft=draft, max_draft_tokens=16, **LAYOUTS[request.param])
+    backend = make_backend(
+        draft=draft, max_draft_tokens=16, flash_attn="off", **LAYOUTS[request.param]
+    )
     yield backend
     backend.close()
 
@@ -104,6 +106,7 @@ def answers(
         engine.submit(Submit(request_id=number, **fields))
         found[number] = Answer()
     while any(answer.reason is None for answer in found.values()):
+        engine.admit_prepared()
         for event in engine.step().events:
             answer = found[event.request_id]
             if isinstance(event, Generated):
@@ -152,18 +155,22 @@ def test_most_guesses_of_the_draft_model_are_right(
     assert sum(len(a.tokens) for a in found) > accepted > 0
 
 
-def test_sampling_draws_the_draft_with_the_same_random_numbers(
-    backend: LlamaBackend, prompts: list[list[int]]
-) -> None:
-    """Where the two models are alike the same number picks the same token, so that far more is
-    right than if both drew for themselves."""
+def test_the_draft_draws_with_the_random_numbers_of_the_model(prompts: list[list[int]]) -> None:
+    """A draft model that is the model itself is always right, at any temperature."""
+    backend = make_backend(
+        draft=DraftConfig(model_path=str(TARGET)),
+        max_draft_tokens=4,
+        flash_attn="off",
+        **LAYOUTS["partitioned"],
+    )
     sampling = SamplingParams(temperature=1.5, top_k=0, top_p=1.0, min_p=0.0, seed=3)
     requests = [
-        {"prompt": prompt, "sampling": sampling, "speculation": speculation(n_max=3)}
+        {"prompt": prompt, "sampling": sampling, "speculation": speculation(n_max=4)}
         for prompt in prompts
     ]
     found = answers(backend, requests)
-    assert sum(a.num_accepted for a in found) > 0.5 * sum(a.num_drafted for a in found)
+    backend.close()
+    assert sum(a.num_accepted for a in found) > 0.98 * sum(a.num_drafted for a in found)
 
 
 def test_log_probabilities_are_those_of_the_model(

@@ -46,9 +46,11 @@ class Desk:
         self.speculator = Speculator(LOOKUP, cost, draft_cost)
         self.num_allowed = 99
         self.asked: list[DraftWant] = []
+        self.max_catch_up = 0
 
-    def draft(self, wants: Sequence[DraftWant]) -> list[list[int]]:
+    def draft(self, wants: Sequence[DraftWant], max_catch_up: int) -> list[list[int]]:
         self.asked = list(wants)
+        self.max_catch_up = max_catch_up
         return [list(range(1, want.n_max + 1)) for want in wants]
 
     def chunk(self, speculation: Speculation | None, tokens: list[int], slot: int = 0) -> Chunk:
@@ -154,9 +156,17 @@ def test_what_is_mostly_wrong_is_tried_again_more_and_more_seldom() -> None:
     assert gaps == sorted(gaps)
 
 
+def test_the_draft_model_reads_a_prompt_for_as_long_as_a_step_takes() -> None:
+    for seconds_a_row, most in ((0.0001, 2048), (0.0015, 512)):
+        desk = Desk(CHEAP, draft={1: seconds_a_row, 64: 64 * seconds_a_row})
+        desk.guess(desk.chunk(wish(DraftMethod.MODEL), [5, 6]))
+        assert desk.max_catch_up == most
+
+
 def test_a_slow_draft_model_is_found_out() -> None:
     desk = Desk(CHEAP, draft={1: 0.01})
     chunk = desk.chunk(wish(DraftMethod.MODEL), [5, 6])
+    desk.guess(chunk)  # the first time it reads the prompt, which says nothing of guessing
     (guess,) = desk.guess(chunk)
     assert guess
     for _ in range(200):
