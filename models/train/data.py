@@ -117,7 +117,7 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument(
-        "--boost", nargs="*", default=[], choices=list(SKILLS), help="skills to practise most"
+        "--boost", nargs="*", default=[], choices=[*SKILLS, "tools"], help="skills to practise most"
     )
     args = parser.parse_args()
     boost = tuple(args.boost)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,9 @@ import pytest
 
 from models.inflate import inflate
 from models.train.cases import Case, cases, conversation_cases
+from models.train.corpus.facts import CAPITALS
 from models.train.corpus.mixture import conversation
+from models.train.corpus.names import CITIES, FIRST_NAMES, ITEMS, LAST_NAMES
 from models.train.corpus.split import Split
 from models.train.evaluate import SCHEMA_ROW, Scores, first_of_each, score
 from models.train.greedy import GreedyModel
@@ -32,7 +35,7 @@ SAMPLE = 20
 
 # Of the texts of the first conversations; it changes with every change of the corpus.
 CORPUS_CONVERSATIONS = 200
-CORPUS_SHA256 = "6d8e61101ea052ecb96ba4420b7adeb1e9468095eb03c90a5bb9d54ef48b84b8"
+CORPUS_SHA256 = "2302467aa4198648f08c24ccea3558cb5ee92c359c30180a280112191764954d"
 
 TOOL = {
     "type": "function",
@@ -265,6 +268,17 @@ def test_training_never_sees_a_held_out_sum() -> None:
     assert len(asked) > 1000
     assert tested
     assert not asked & tested
+
+
+def test_training_never_sees_a_held_out_name() -> None:
+    names = (*FIRST_NAMES, *LAST_NAMES, *CITIES, *ITEMS)
+    # Capitals are trained as facts, and tables are booked.
+    held_out = {*filter(Split.TEST.admits, names)} - {*CAPITALS.values(), "table"}
+    assert len(held_out) > 20
+    for index in range(1000):
+        talk = conversation(1, index, Split.TRAIN, boost=("extraction", "tools"))
+        text = "".join(piece.text for piece in render(talk))
+        assert held_out.isdisjoint(re.findall(r"\w+", text))
 
 
 def test_inflated_model_says_the_same(target: GreedyModel, tmp_path: Path) -> None:

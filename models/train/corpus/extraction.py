@@ -187,8 +187,32 @@ SCHEMAED = (
 )
 
 
+COPY_DRILLS = (
+    "Answer with a JSON list of the words: {}",
+    "As a JSON list: {}",
+    "{}\n\nReturn these as a JSON list.",
+    "Turn this into a JSON list: {}",
+)
+
+
 def extraction_turn(rng: random.Random, split: Split) -> Turn:
-    """A sentence about one person and some of its fields as JSON."""
+    """A sentence about one person and some of its fields as JSON, or a drill for training."""
+    if split is Split.TRAIN and rng.random() < 0.3:
+        return _copy_drill(rng, split)
+    return _sentence_turn(rng, split)
+
+
+def _copy_drill(rng: random.Random, split: Split) -> Turn:
+    """Names and things one after the other: a value's first token differs from the sentence's,
+    which has a space before it, and a list practises that densely."""
+    draws = rng.choices((full_name, first_name, city, item, _email), k=rng.randint(2, 10))
+    values = [draw(rng, split) for draw in draws]
+    listed = ", ".join(values) if rng.random() < 0.5 else join_list(values)
+    user = pick(rng, COPY_DRILLS).format(listed)
+    return question("extraction", user, json.dumps(values), f"There are {len(values)} of them.")
+
+
+def _sentence_turn(rng: random.Random, split: Split) -> Turn:
     fields = [NAME, *rng.sample(FIELDS, rng.randint(1, 4))]
     values = [field.draw(rng, split) for field in fields]
     text = _sentence(rng, fields, values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from models.train.corpus.names import city, full_name, made_up_word, syllable_word
+from models.train.corpus.names import city, full_name, syllable_word, unseen_word
 from models.train.corpus.split import Split
 from models.train.corpus.tool_kinds import Draw, Param, ToolKind
 from models.train.corpus.wording import pick, words
@@ -62,15 +62,8 @@ def _param(rng: random.Random, key: str) -> Param:
 
 def pick_draw(rng: random.Random) -> Draw:
     """How values of a made-up string parameter look."""
-    return rng.choice((city, full_name, _word, _code))
-
-
-def _word(rng: random.Random, split: Split) -> str:
-    while True:
-        word = made_up_word(rng)
-        if split.admits(word):
-            return word
+    return rng.choice((city, full_name, unseen_word, _code))
 
 
 def _code(rng: random.Random, split: Split) -> str:
-    return f"{_word(rng, split)[:3].upper()}-{rng.randint(1, 9999)}"
+    return f"{unseen_word(rng, split)[:3].upper()}-{rng.randint(1, 9999)}"

@@ -48,13 +48,16 @@ def conversation(
     seed: int, index: int, split: Split, *, long: bool = False, boost: Collection[str] = ()
 ) -> Conversation:
     """Conversation `index` of the corpus `seed`; it depends on nothing else but `boost`, the
-    skills that a last phase of training should practise.
+    skills (or "tools") that a last phase of training should practise.
 
     A `long` one has dozens of turns or a very long system prompt.
     """
     rng = random.Random(f"{seed}/{split.value}/{long}/{index}")
+    tools_share = TOOLS_SHARE * (2 if "tools" in boost else 1)
     declared = (
-        declare_tools(rng, rng.choice((1, 1, 2, 2, 3, 4))) if rng.random() < TOOLS_SHARE else ()
+        declare_tools(rng, split, rng.choice((1, 1, 2, 2, 3, 4)))
+        if rng.random() < tools_share
+        else ()
     )
     turns: list[Turn] = []
     # A conversation with tools has more turns: its declarations are long, and cost once.

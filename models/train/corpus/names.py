@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
+import re
 
+from models.train.corpus.facts import CAPITALS, MONTHS
 from models.train.corpus.split import Split
+from models.train.corpus.story_stock import BEATS
 from models.train.corpus.wording import pick, words
 
 FIRST_NAMES = words(
@@ -47,7 +50,15 @@ JOBS = words(
 
 COLOURS = words("red blue green yellow black white grey brown orange purple pink silver")
 
+# What texts that are on neither side of the divide may mention.
+TRAINED_CITIES = tuple(filter(Split.TRAIN.admits, CITIES))
+TRAINED_ITEMS = tuple(filter(Split.TRAIN.admits, ITEMS))
+
 _SPLICED = (*FIRST_NAMES, *LAST_NAMES, *CITIES, *ITEMS, *JOBS)
+# Every kind of word that the corpus uses, for fragments.
+_COMMON = tuple(
+    sorted(set(re.findall("[a-z]{3,}", " ".join(str((BEATS, CAPITALS, MONTHS)).lower().split()))))
+)
 _ONSETS = words("b br c ch d dr f fl g gr h j k kl l m n p pr qu r s sh st t tr v w y z")
 _VOWELS = words("a e i o u ai ea ia io oo ei a e i o")
 _CODAS = words("n r l s m th nd rt ck x lin ra to ne ko da ri va sen den mir bel") + ("",) * 6
@@ -71,14 +82,41 @@ def spliced_word(rng: random.Random) -> str:
     return (head[:cut] + tail[-rng.randint(2, 4) :]).lower()
 
 
-def made_up_word(rng: random.Random) -> str:
-    """A word that is no name, lower case."""
+def fragment_word(rng: random.Random) -> str:
+    """Two or three pieces cut out of the middle of any words, lower case: a drill in copying.
+
+    Such words have the tokenizer's tokens in combinations that names never have.
+    """
+    return "".join(_fragment(rng) for _ in range(2 if rng.random() < 0.7 else 3))
+
+
+def _fragment(rng: random.Random) -> str:
+    word = pick(rng, _SPLICED if rng.random() < 0.6 else _COMMON).lower()
+    length = rng.randint(1, min(4, len(word) - 1))
+    start = rng.randint(0, len(word) - length)
+    return word[start : start + length]
+
+
+def made_up_word(rng: random.Random, split: Split) -> str:
+    """A word that is no name, lower case; training also has the harder ones."""
+    if split is Split.TRAIN and rng.random() < 0.35:
+        return fragment_word(rng)
     return syllable_word(rng) if rng.random() < 0.5 else spliced_word(rng)
 
 
-def _draw(rng: random.Random, split: Split, known: tuple[str, ...], made_up: float) -> str:
+def unseen_word(rng: random.Random, split: Split) -> str:
+    """A made-up word of one side of the divide, lower case."""
     while True:
-        word = made_up_word(rng).capitalize() if rng.random() < made_up else pick(rng, known)
+        word = made_up_word(rng, split)
+        if split.admits(word):
+            return word
+
+
+def _draw(rng: random.Random, split: Split, known: tuple[str, ...], made_up: float) -> str:
+    # Training has more made-up words than the test: copying is what it has to learn.
+    share = max(made_up, 0.65) if split is Split.TRAIN else made_up
+    while True:
+        word = made_up_word(rng, split).capitalize() if rng.random() < share else pick(rng, known)
         if split.admits(word):
             return word
 
@@ -107,7 +145,8 @@ def item(rng: random.Random, split: Split) -> str:
 
 
 def _draw_lower(rng: random.Random, split: Split) -> str:
+    share = 0.6 if split is Split.TRAIN else 0.25
     while True:
-        word = made_up_word(rng) if rng.random() < 0.25 else pick(rng, ITEMS)
+        word = made_up_word(rng, split) if rng.random() < share else pick(rng, ITEMS)
         if split.admits(word):
             return word

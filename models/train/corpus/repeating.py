@@ -6,14 +6,14 @@ import random
 import string
 
 from models.train.corpus.names import (
-    CITIES,
     COLOURS,
-    ITEMS,
     JOBS,
+    TRAINED_CITIES,
+    TRAINED_ITEMS,
     city,
     first_name,
     full_name,
-    made_up_word,
+    unseen_word,
 )
 from models.train.corpus.split import Split
 from models.train.corpus.story_stock import BEATS
@@ -57,7 +57,7 @@ COUNT_DOWN = (
     "Count from {b} down to {a}.",
 )
 NUMBER_WORDS = ("two", "three", "four", "five", "six")
-_WORDS = (*map(str.lower, CITIES), *ITEMS, *JOBS, *COLOURS)
+_WORDS = (*map(str.lower, TRAINED_CITIES), *TRAINED_ITEMS, *JOBS, *COLOURS)
 
 
 def repeating_turn(rng: random.Random, split: Split) -> Turn:
@@ -101,7 +101,7 @@ def _word(rng: random.Random, split: Split) -> str:
     if roll < 0.4:
         return pick(rng, _WORDS)
     if roll < 0.7:
-        return made_up_word(rng)
+        return unseen_word(rng, split)
     return first_name(rng, split) if roll < 0.85 else str(rng.randint(0, 9999))
 
 
@@ -125,7 +125,7 @@ def _plain_sentence(rng: random.Random, split: Split) -> str:
         other=first_name(rng, split),
         city=city(rng, split),
         town=city(rng, split),
-        thing=pick(rng, ITEMS),
+        thing=pick(rng, TRAINED_ITEMS),
         colour=pick(rng, COLOURS),
         job=pick(rng, JOBS),
         n=rng.randint(1, 999),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from models.train.corpus.names import CITIES, ITEMS, JOBS, syllable_word
+from models.train.corpus.names import JOBS, TRAINED_CITIES, TRAINED_ITEMS, syllable_word
 from models.train.corpus.wording import pick
 
 SHORT = (
@@ -64,8 +64,8 @@ def system_prompt(rng: random.Random, *, long: bool) -> str | None:
 def _filled(rng: random.Random, forms: tuple[str, ...]) -> str:
     return pick(rng, forms).format(
         job=pick(rng, JOBS),
-        city=pick(rng, CITIES),
-        thing=pick(rng, ITEMS),
+        city=pick(rng, TRAINED_CITIES),
+        thing=pick(rng, TRAINED_ITEMS),
         n=rng.randint(1, 99),
         word=syllable_word(rng),
     )
