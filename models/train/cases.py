@@ -41,10 +41,10 @@ class Case:
         return isinstance(given, dict) and _types(given) == _types(expected)
 
 
-def cases(conversations: int, first: int = 0) -> Iterator[Case]:
-    """The cases of so many held-out conversations."""
-    for index in range(first, first + conversations):
-        yield from conversation_cases(conversation(TEST_SEED, index, Split.TEST))
+def cases(conversations: int, seed: int = TEST_SEED) -> Iterator[Case]:
+    """The cases of so many held-out conversations, in their natural mix of skills."""
+    for index in range(conversations):
+        yield from conversation_cases(conversation(seed, index, Split.TEST))
 
 
 def conversation_cases(talk: Conversation) -> Iterator[Case]:

@@ -16,9 +16,11 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from models.train.batches import batches
+from models.train.checkpoint import load, save
+from models.train.clock import WorkingTime
 from models.train.model import DRAFT, Llama
 from models.train.optimizer import Optimizer
-from models.train.train import load, rate_at, runner, save
+from models.train.train import rate_at, runner
 from models.train.vocabulary import END_OF_TEXT
 
 # How much the target's first choice counts beside its whole distribution: acceptance at
@@ -39,11 +41,11 @@ def distill(draft: Llama, target: Llama, args: argparse.Namespace) -> None:
     end = Tokenizer.from_file(str(args.tokenizer)).token_to_id(END_OF_TEXT)
     optimizer = Optimizer(draft, args.muon_rate, args.adam_rate)
     teach, guess = runner(target, args.compile), runner(draft, args.compile)
-    started = saved = told = time.monotonic()
+    clock = WorkingTime(args.minutes)
+    saved = told = time.monotonic()
     agreed, tokens = 0.0, 0
     for step, batch in enumerate(batches(args.corpus, args.rows, end, args.seed)):
-        progress = (time.monotonic() - started) / (60 * args.minutes)
-        if progress >= 1:
+        if (progress := clock.tick()) >= 1:
             break
         with torch.autocast("cpu", torch.bfloat16):
             with torch.no_grad():
@@ -69,11 +71,11 @@ def distill(draft: Llama, target: Llama, args: argparse.Namespace) -> None:
 def main() -> None:
     """Distil a draft from a target's checkpoint."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--target", type=Path, required=True)
+    parser.add_argument("--target", type=Path, required=True, help="checkpoint or GGUF")
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--resume", type=Path, help="draft checkpoint to start from")
+    parser.add_argument("--resume", type=Path, help="draft checkpoint or GGUF to start from")
     parser.add_argument("--minutes", type=float, default=15)
     parser.add_argument("--hold", type=float, default=0.4, help="share of the time at full rate")
     parser.add_argument("--rows", type=int, default=8, help="short rows in a batch")

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from models.train.cases import Case, cases
+from models.train.cases import TEST_SEED, Case, cases
 from models.train.greedy import GreedyModel, accepted_drafts
 
 SCHEMA_ROW = "extraction, valid for its schema"
@@ -31,8 +31,14 @@ class Scores:
 
     @property
     def acceptance(self) -> float:
-        """Accepted of all drafted tokens."""
+        """Accepted of all drafted tokens: long answers and frequent skills count most."""
         return sum(self.accepted.values()) / max(1, sum(self.drafted.values()))
+
+    @property
+    def mean_acceptance(self) -> float:
+        """The mean of the rows' acceptances: each skill counts alike."""
+        shares = [self.accepted[row] / drafted for row, drafted in self.drafted.items() if drafted]
+        return sum(shares) / max(1, len(shares))
 
     def table(self) -> str:
         """The scores in Markdown."""
@@ -111,7 +117,8 @@ def main() -> None:
     parser.add_argument("--target", type=Path, required=True)
     parser.add_argument("--draft", type=Path)
     parser.add_argument("--conversations", type=int, default=1000)
-    parser.add_argument("--each", type=int, default=400, help="at most so many cases of a row")
+    parser.add_argument("--seed", type=int, default=TEST_SEED, help="of the conversations")
+    parser.add_argument("--each", type=int, help="at most so many cases of a row, else all")
     parser.add_argument("--rows", nargs="*", default=[])
     parser.add_argument("--errors", type=int, default=20, help="how many wrong replies to show")
     args = parser.parse_args()
@@ -124,11 +131,15 @@ def main() -> None:
     draft = GreedyModel(args.draft) if args.draft else None
     for model in filter(None, (target, draft)):
         print("prompt {:.0f} tok/s, generation {:.0f} tok/s".format(*tokens_per_second(model)))
-    chosen = first_of_each(cases(args.conversations), args.each, args.rows)
+    everything = list(cases(args.conversations, args.seed))
+    chosen = first_of_each(everything, args.each or len(everything), args.rows)
     scores = score(target, chosen, draft)
     print(scores.table())
     if draft:
-        print(f"draft acceptance {scores.acceptance:.1%}")
+        print(
+            f"draft acceptance {scores.acceptance:.1%} of all drafted tokens, "
+            f"{scores.mean_acceptance:.1%} as the mean of the skills"
+        )
     for case, reply in scores.wrong[: args.errors]:
         print(
             f"--- {table_row(case)}: {case.prompt[-300:]!r}\n"

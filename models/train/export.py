@@ -12,8 +12,9 @@ from gguf import GGMLQuantizationType, GGUFWriter, LlamaFileType, TokenType
 from gguf.quants import quantize
 from numpy.typing import NDArray
 
+from models.train.checkpoint import load
+from models.train.gguf_weights import gguf_name
 from models.train.model import Llama, ModelConfig
-from models.train.train import load
 from models.train.vocabulary import (
     CONTROL_TOKENS,
     END_OF_TEXT,
@@ -69,14 +70,6 @@ def add_tokenizer(writer: GGUFWriter, path: Path) -> None:
     writer.add_pad_token_id(ids[END_OF_TEXT])
     writer.add_add_bos_token(False)
     writer.add_chat_template(TEMPLATE.read_text().strip())
-
-
-def gguf_name(name: str) -> str:
-    """llama.cpp's name of one of the model's parameters."""
-    if name == "embed.weight":
-        return "token_embd.weight"
-    name = name.replace("blocks.", "blk.")
-    return name if name.endswith(".weight") else f"{name}.weight"
 
 
 def add_weights(writer: GGUFWriter, model: Llama, kind: GGMLQuantizationType) -> None:

@@ -1,7 +1,8 @@
 """Train a model on the corpus: `python -m models.train.train`.
 
 The learning rate follows the clock and not the step: it warms up, holds, and falls to zero when
-`--minutes` are over, so that a run on a busy machine ends as well annealed as one on a quiet one.
+`--minutes` of work are over, so that a run on a busy machine ends as well annealed as one on a
+quiet one.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -18,7 +18,9 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from models.train.batches import Batch, batches
-from models.train.model import DRAFT, TARGET, Llama, ModelConfig
+from models.train.checkpoint import load, save
+from models.train.clock import WorkingTime
+from models.train.model import DRAFT, TARGET, Llama
 from models.train.optimizer import Optimizer
 from models.train.vocabulary import END_OF_TEXT
 
@@ -51,33 +53,16 @@ def runner(model: Llama, compiled: bool) -> Callable[[Batch], Tensor]:
     return run
 
 
-def save(model: Llama, path: Path, step: int) -> None:
-    """Write weights and configuration, replacing the file in one move."""
-    partial = path.with_suffix(".tmp")
-    torch.save(
-        {"config": asdict(model.config), "weights": model.state_dict(), "step": step}, partial
-    )
-    partial.replace(path)
-
-
-def load(path: Path) -> tuple[Llama, int]:
-    """The model that `save` wrote, and its step."""
-    saved = torch.load(path, weights_only=True)
-    model = Llama(ModelConfig(**saved["config"]))
-    model.load_state_dict(saved["weights"])
-    return model, int(saved["step"])
-
-
 def train(model: Llama, args: argparse.Namespace, first: int) -> None:
     """Train until the time is over, with a checkpoint every few minutes."""
     end = Tokenizer.from_file(str(args.tokenizer)).token_to_id(END_OF_TEXT)
     optimizer = Optimizer(model, args.muon_rate, args.adam_rate)
     run = runner(model, args.compile)
-    started = saved = told = time.monotonic()
+    clock = WorkingTime(args.minutes)
+    saved = told = time.monotonic()
     step, total, tokens = first, 0.0, 0
     for batch in batches(args.corpus, args.rows, end, args.seed, first):
-        progress = (time.monotonic() - started) / (60 * args.minutes)
-        if progress >= 1:
+        if (progress := clock.tick()) >= 1:
             break
         with torch.autocast("cpu", torch.bfloat16):
             logits = model.logits(run(batch))
@@ -106,7 +91,7 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--resume", type=Path, help="checkpoint to start from")
+    parser.add_argument("--resume", type=Path, help="checkpoint or GGUF to start from")
     parser.add_argument("--minutes", type=float, default=75)
     parser.add_argument("--save-minutes", type=float, default=3)
     parser.add_argument("--hold", type=float, default=0.4, help="share of the time at full rate")
