@@ -33,6 +33,7 @@ QUESTIONS = (
 )
 THINGS = ("France", "Japan", "Peru", "Kenya", "Norway", "a fox", "the sea", "a clock", "the moon")
 NAMES = ("Anna", "Boris", "Chen", "Dalia", "Emeka", "Farah", "Goran", "Hana")
+FIELDS = ("name", "age", "city")
 SCHEMA = {
     "type": "object",
     "properties": {
@@ -40,7 +41,7 @@ SCHEMA = {
         "age": {"type": "integer", "minimum": 0, "maximum": 150},
         "city": {"type": "string", "maxLength": 24},
     },
-    "required": ["name", "age", "city"],
+    "required": FIELDS,
     "additionalProperties": False,
 }
 
@@ -137,5 +138,5 @@ def _check_json(record: Record) -> str:
         value = json.loads("".join(record.text))
     except json.JSONDecodeError as error:
         return f"the answer is no JSON: {error}"
-    missing = set(SCHEMA["required"]) - set(value)
+    missing = set(FIELDS) - set(value)
     return f"{missing} are missing" if missing else ""

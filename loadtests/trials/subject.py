@@ -16,7 +16,7 @@ from loadtests.servers import Server, Side, running
 COMMAND = (str(Path(sys.executable).with_name("llamapack")), "serve")
 MODEL = str(Path(__file__).parents[2] / "models" / "demo" / "demo-target.gguf")
 
-EXACT = ("--no-repack", "-t", "1")
+EXACT = ("--no-repack", "-t", "1", "-fa", "off")
 """Kernels that compute a row alike whatever is beside it, so that texts can be compared."""
 
 

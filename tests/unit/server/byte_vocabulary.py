@@ -23,6 +23,9 @@ class Bytes:
             return [256 + self._control.index(text)]
         return list(text.encode())
 
+    def join_pair(self, first: list[int], second: list[int]) -> list[int]:
+        return [*first, *second]
+
     def piece(self, token: int, *, special: bool = False) -> bytes:
         if token < 256:
             return bytes([token])

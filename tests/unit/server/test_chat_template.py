@@ -381,6 +381,9 @@ class Vocabulary:
     def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
         raise NotImplementedError
 
+    def join_pair(self, first: list[int], second: list[int]) -> list[int]:
+        return [*first, *second]
+
     def piece(self, token: int, *, special: bool = False) -> bytes:
         return {1: b"<s>", 2: b"</s>"}[token] if special else b""
 

@@ -56,6 +56,9 @@ class Script:
     def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
         return list(PROMPT)
 
+    def join_pair(self, first: list[int], second: list[int]) -> list[int]:
+        return [*first, *second]
+
     def piece(self, token: int, *, special: bool = False) -> bytes:
         return self.pieces[token - FIRST_PIECE]
 
