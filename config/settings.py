@@ -826,8 +826,8 @@ class ServeSettings(BaseModel):
         Option(
             ("--measure-costs",),
             Group.SPECULATION,
-            "with speculation, time steps by their number of tokens at the first start, which "
-            "tells when guessing pays; the result is kept in the user's cache folder",
+            "time steps by their number of tokens at the first start, in seconds, which tells how "
+            "far guessing pays and what is computed together; kept in the user's cache folder",
             env="LLAMAPACK_MEASURE_COSTS",
         ),
     ] = True
