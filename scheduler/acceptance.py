@@ -5,6 +5,9 @@ from __future__ import annotations
 FORGETTING = 0.97
 """Weight that what was seen keeps for each token tried since: some thirty tokens count."""
 
+DOUBT = 0.01
+"""Share of the way back to a first belief that each step without guesses goes."""
+
 FAITH = 6.0
 """How many tokens' worth of experience a new sequence takes over from those before it."""
 
@@ -31,6 +34,11 @@ class Acceptance:
         keep = FORGETTING**tried
         self._right = self._right * keep + num_accepted
         self._tried = self._tried * keep + tried
+
+    def doubt(self, rate: float) -> None:
+        """A step passed without a guess: what was seen is believed a little less, and `rate`
+        instead."""
+        self._right += DOUBT * (rate * self._tried - self._right)
 
     def expected_tokens(self, length: int) -> float:
         """Tokens that a draft of this length yields on average, with the one that follows the

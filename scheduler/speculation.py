@@ -189,7 +189,10 @@ class Speculator:
         for index, plan in enumerate(plans):
             if lengths[index] > 0:
                 plan.state.num_skipped, plan.state.pause = 0, FIRST_PAUSE
-            elif self._is_due(plan.state) and (
+                continue
+            # Or no sequence would ever begin with guesses again after some unlucky ones.
+            self._experience[plan.source].doubt(FIRST_RATE)
+            if self._is_due(plan.state) and (
                 self._could_pay(candidates[index], num_decoding) or self._is_in_doubt()
             ):
                 lengths[index] = min(TRIAL, plan.most)

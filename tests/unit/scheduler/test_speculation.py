@@ -156,6 +156,22 @@ def test_what_is_mostly_wrong_is_tried_again_more_and_more_seldom() -> None:
     assert gaps == sorted(gaps)
 
 
+def test_bad_luck_of_some_sequences_is_not_held_against_all_that_follow() -> None:
+    """Short answers never reach a trial of their own, and each begins with what others had."""
+    desk = Desk(MIDDLING, draft={1: 0.01})
+    lengths: list[int] = []
+    for number in range(60):
+        chunk = desk.chunk(wish(DraftMethod.MODEL), [5, 6], slot=number)
+        for _ in range(8):
+            (guess,) = desk.guess(chunk)
+            lengths.append(len(guess))
+            if guess:
+                desk.speculator.learn(replace(chunk, draft=guess), 0 if number < 10 else len(guess))
+        desk.speculator.forget(number)
+    assert 0 in lengths[:80]
+    assert min(lengths[-80:]) > 0
+
+
 def test_the_draft_model_reads_a_prompt_for_as_long_as_a_step_takes() -> None:
     for seconds_a_row, most in ((0.0001, 2048), (0.0015, 512)):
         desk = Desk(CHEAP, draft={1: seconds_a_row, 64: 64 * seconds_a_row})
