@@ -676,7 +676,7 @@ class ServeSettings(BaseModel):
             "follows what pays (llama-server always guesses so many, and its default is 3)",
             metavar="N",
         ),
-    ] = 8
+    ] = 16
     spec_draft_n_min: Annotated[
         Whole,
         Field(ge=0, le=MAX_DRAFT),

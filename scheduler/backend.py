@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from scheduler.fingerprint import Fingerprint
 from scheduler.micro_batches import Layout
 from scheduler.prefix import CacheAbilities
+from scheduler.prospect import Prospect
 from scheduler.protocol import ModelInfo, Submit
 from scheduler.sequence import CacheEdit, Chunk, Sample
 
@@ -77,7 +78,8 @@ class DraftWant:
     """All of them; the last one is not computed by the large model yet."""
     sampler: Sampler
     n_max: int
-    p_min: float = 0.0
+    prospect: Prospect
+    """Asked before each guess."""
 
 
 class Backend(Protocol):

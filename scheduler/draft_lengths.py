@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scheduler.acceptance import Acceptance
+from scheduler.draft_yield import DraftYield
+from scheduler.prospect import Price
 from scheduler.step_cost import StepCost
 
 MAX_GROUP = 16
@@ -15,10 +19,14 @@ LENGTHS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 24, 32, 48, 64)
 """Lengths that are thought of."""
 
 MAX_REMEMBERED = 1024
-"""Decisions that are remembered until the costs change."""
+"""Decisions and prices that are remembered until the costs change."""
 
 MIN_GAIN = 0.03
 """Share by which drafting must be faster than not drafting."""
+
+FOLLOWING = 0.9
+"""How often the next guess is taken to be right when it is asked whether to make this one: several
+rows may be cheap together where the first alone is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +40,21 @@ class Candidate:
     """Whether its guess is there already, so that only verifying costs."""
 
 
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whom to guess for, and how far at first sight."""
+
+    lengths: tuple[int, ...]
+    """Tokens, for each candidate."""
+    rate: float
+    """Tokens a second that all sequences together are expected to get."""
+
+    @property
+    def count(self) -> int:
+        """Sequences that are guessed for."""
+        return sum(length > 0 for length in self.lengths)
+
+
 class DraftLengths:
     """Chooses drafts that yield the most tokens a second, all sequences together.
 
@@ -42,6 +65,9 @@ class DraftLengths:
 
     where batch(n, r) is the cheapest way to compute r rows of each of n sequences, together or
     in several batches. The m are those whose guesses are right most often.
+
+    A draft model's drafts then end where they promise too little (see `Prospect`), so once it is
+    known what they come to, that takes the place of a and d.
     """
 
     def __init__(self, cost: StepCost, draft_cost: StepCost | None = None) -> None:
@@ -50,29 +76,99 @@ class DraftLengths:
         self._draft_cost = draft_cost
         self._versions = (-1, -1)
         self._batches: dict[int, list[float]] = {}
-        self._decisions: dict[object, list[int]] = {}
+        self._decisions: dict[object, Decision] = {}
+        self._prices: dict[object, Price] = {}
 
-    def choose(self, candidates: Sequence[Candidate], num_others: int) -> list[int]:
-        """Tokens to guess for each candidate; `num_others` sequences decode without."""
-        draft_version = -1 if self._draft_cost is None else self._draft_cost.version
-        versions = (self._cost.version, draft_version)
-        if self._versions != versions or len(self._decisions) > MAX_REMEMBERED:
-            self._batches.clear()
-            self._decisions.clear()
-            self._versions = versions
+    def choose(
+        self, candidates: Sequence[Candidate], num_others: int, known: DraftYield | None = None
+    ) -> Decision:
+        """Tokens to guess for each candidate; `num_others` sequences decode without. `known` is
+        what drafts of so many sequences come to, if all are the draft model's."""
+        self._forget_if_costs_changed()
         key = (num_others, *((round(c.acceptance.rate, 2), c.most, c.is_free) for c in candidates))
         decision = self._decisions.get(key)
         if decision is None:
             decision = self._choose(candidates, num_others)
             self._decisions[key] = decision
-        return decision
+        if known is None or not known.is_known:
+            return decision
+        return self._by_experience(decision, candidates, num_others, known)
 
-    def _choose(self, candidates: Sequence[Candidate], num_others: int) -> list[int]:
+    def plain_rate(self, num_sequences: int) -> float:
+        """Tokens a second of so many sequences without guesses."""
+        return num_sequences / self._batch(num_sequences, 1)
+
+    def price(self, count: int, rate: float, most: int) -> Price:
+        """What guesses for each of `count` sequences have to be worth, when time yields `rate`
+        tokens a second otherwise."""
+        self._forget_if_costs_changed()
+        key = (count, round(math.log(rate), 1), most)
+        price = self._prices.get(key)
+        if price is None:
+            price = self._prices[key] = self._price(count, rate, most)
+        return price
+
+    def _price(self, count: int, rate: float, most: int) -> Price:
+        per_sequence = rate / count
+        steps = [self._batch(count, 1 + length) for length in range(most + 1)]
+        guess = self._draft_seconds(count)
+
+        def least_chance(made: int) -> float:
+            hopes = itertools.accumulate(FOLLOWING**n for n in range(most - made))
+            return min(
+                per_sequence * (steps[made + more] - steps[made] + more * guess) / hope
+                for more, hope in enumerate(hopes, 1)
+            )
+
+        return Price(
+            verifying=tuple(per_sequence * (seconds - steps[0]) for seconds in steps),
+            going_on=tuple(least_chance(made) for made in range(most)),
+        )
+
+    def _by_experience(
+        self,
+        decision: Decision,
+        candidates: Sequence[Candidate],
+        num_others: int,
+        known: DraftYield,
+    ) -> Decision:
+        """Guess for all, or for those already chosen, or for nobody."""
+        total = len(candidates) + num_others
+        count = decision.count or len(candidates)
+        seconds = (
+            self._batch_between(count, 1 + known.verified)
+            + self._batch(total - count, 1)
+            + known.guessed * self._draft_seconds(count)
+        )
+        rate = (total + count * known.right) / seconds
+        if rate <= self.plain_rate(total) * (1 + MIN_GAIN):
+            return Decision((0,) * len(candidates), self.plain_rate(total))
+        lengths = decision.lengths if decision.count else tuple(c.most for c in candidates)
+        return Decision(lengths, rate)
+
+    def _batch_between(self, num_sequences: int, rows: float) -> float:
+        """`_batch` for a mean of rows."""
+        low = int(rows)
+        part = rows - low
+        lower = self._batch(num_sequences, low)
+        return lower if part == 0 else lower + part * (self._batch(num_sequences, low + 1) - lower)
+
+    def _forget_if_costs_changed(self) -> None:
+        draft_version = -1 if self._draft_cost is None else self._draft_cost.version
+        versions = (self._cost.version, draft_version)
+        is_full = len(self._decisions) + len(self._prices) > MAX_REMEMBERED
+        if self._versions != versions or is_full:
+            self._batches.clear()
+            self._decisions.clear()
+            self._prices.clear()
+            self._versions = versions
+
+    def _choose(self, candidates: Sequence[Candidate], num_others: int) -> Decision:
         order = sorted(
             range(len(candidates)), key=lambda i: candidates[i].acceptance.rate, reverse=True
         )
         total = len(candidates) + num_others
-        best_rate = total / self._batch(total, 1) * (1 + MIN_GAIN)
+        best_rate = self.plain_rate(total) * (1 + MIN_GAIN)
         best = (0, 0)
         counts = range(1, len(order) + 1) if len(order) <= MAX_GROUP else (len(order),)
         for count in counts:
@@ -92,7 +188,7 @@ class DraftLengths:
         lengths = [0] * len(candidates)
         for i in order[: best[0]]:
             lengths[i] = min(best[1], candidates[i].most)
-        return lengths
+        return Decision(tuple(lengths), best_rate if best[0] else self.plain_rate(total))
 
     def _draft_seconds(self, count: int) -> float:
         """For one more token of so many drafts."""

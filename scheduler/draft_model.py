@@ -102,15 +102,13 @@ class DraftModel:
             if is_whole:
                 due.append(index)
         if runs:
-            self.context.decode(runs)
-        for run in runs:
-            self._held[run.slot] += run.tokens
+            self._decode(runs)
         return due
 
     def _extend(self, draft: _Draft, row: int) -> bool:
         """Guess one more token; whether another one is wanted after it."""
-        want = draft.want
-        if want.p_min > 0 and _largest_probability(self.context.row(row)) < want.p_min:
+        want, prospect = draft.want, draft.want.prospect
+        if not prospect.goes_on(_largest_probability(self.context.row(row))):
             return False
         try:
             sample = draft.sampler.sample(row)
@@ -120,10 +118,14 @@ class DraftModel:
             return False
         draft.fresh = [sample.token, *sample.forced][: want.n_max - len(draft.guessed)]
         draft.guessed += draft.fresh
+        prospect.force(len(draft.fresh) - 1)
         return len(draft.guessed) < want.n_max and self._can_read(draft.fresh)
 
     def _compute(self, drafts: list[_Draft]) -> None:
         runs = [Run(d.want.slot, len(self._held[d.want.slot]), d.fresh, 1) for d in drafts]
+        self._decode(runs)
+
+    def _decode(self, runs: list[Run]) -> None:
         self.context.decode(runs)
         for run in runs:
             self._held[run.slot] += run.tokens

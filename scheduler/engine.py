@@ -218,7 +218,7 @@ class Engine:
         """Let the draft model guess, and learn what that takes."""
         begin = self._clock()
         guesses = self._backend.draft(wants, max_catch_up)
-        self._speculator.observe_drafting(guesses, self._clock() - begin)
+        self._speculator.observe_drafting(wants, self._clock() - begin)
         return guesses
 
     def _update(self, step: Step, results: list[Result]) -> list[Event]:

@@ -16,6 +16,9 @@ from scheduler.protocol import AdapterInfo, EmbeddingInfo, LoraSet, ModelInfo, S
 from scheduler.sequence import CacheEdit, Chunk, CopyPrefix, Drop, Restore, Sample, Save, Shift
 
 END_TOKEN = 2
+
+CONFIDENCE = 0.9
+"""How sure the fake draft model always is."""
 """The fake vocabulary's end-of-generation token."""
 
 NextToken = Callable[[list[int]], int]
@@ -195,7 +198,8 @@ class FakeBackend:
 
     def _guess(self, want: DraftWant) -> list[int]:
         tokens = list(want.tokens)
-        while len(tokens) < len(want.tokens) + want.n_max:
+        end = len(tokens) + want.n_max
+        while len(tokens) < end and want.prospect.goes_on(CONFIDENCE):
             tokens.append(self.guess(tokens, self.next_token(tokens)))
         return tokens[len(want.tokens) :]
 

@@ -3,14 +3,18 @@ the backend's."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from scheduler.acceptance import Acceptance
 from scheduler.backend import DraftWant, Sampler
 from scheduler.draft_lengths import Candidate, DraftLengths
+from scheduler.draft_yield import DraftYield
 from scheduler.lookup import SequenceLookup, SharedLookup
 from scheduler.micro_batches import MicroBatch
+from scheduler.prospect import NUM_LEVELS, Price, Prospect, first_rate
 from scheduler.protocol import DraftMethod, LookupConfig, Speculation
 from scheduler.sequence import Chunk
 from scheduler.step_cost import StepCost
@@ -44,6 +48,14 @@ TRIAL = 3
 
 
 @dataclass(slots=True)
+class _Draft:
+    """What a draft model guessed, until it is known how much of it is right."""
+
+    prospect: Prospect
+    outcome: DraftYield
+
+
+@dataclass(slots=True)
 class _State:
     """What is known of one sequence's guesses."""
 
@@ -54,6 +66,10 @@ class _State:
     """Tokens that the shared memory has read."""
     source: Source = (DraftMethod.MODEL, False)
     """Whose guess is being verified."""
+    chances: dict[int, Acceptance] = field(default_factory=dict)
+    """How often the draft model is right, by how sure it is."""
+    draft: _Draft | None = None
+    """The draft model's latest."""
     has_asked: bool = False
     """Whether the draft model has seen the sequence."""
     num_skipped: int = 0
@@ -70,6 +86,7 @@ class _Plan:
     method: DraftMethod
     guess: list[int] = field(default_factory=list)
     most: int = 0
+    price: Price | None = None
     is_long_match: bool = False
 
     @property
@@ -92,6 +109,9 @@ class Speculator:
         self._shared = SharedLookup(lookup.shared_size)
         self._states: dict[int, _State] = {}
         self._experience: dict[Source, Acceptance] = {}
+        self._chances = [Acceptance(first_rate(level)) for level in range(NUM_LEVELS)]
+        self._yields: defaultdict[int, DraftYield] = defaultdict(DraftYield)
+        """By number of sequences that decode."""
         self._num_hopeless = 0
         self._is_catching_up = False
 
@@ -106,7 +126,7 @@ class Speculator:
         ]
         num_others = sum(chunk.is_decode for chunk in chunks) - len(plans)
         lengths = self._choose(plans, num_others)
-        self._ask(plans, lengths, samplers, draft)
+        self._ask(plans, lengths, samplers, draft, self._yields[len(plans) + num_others])
         drafted = list(chunks)
         for plan, length in zip(plans, lengths, strict=True):
             if guess := tuple(plan.guess[:length]):
@@ -119,10 +139,23 @@ class Speculator:
         state = self._states[chunk.sequence.request_id]
         for acceptance in (state.acceptance[state.source], self._experience[state.source]):
             acceptance.observe(len(chunk.draft), num_accepted)
+        if state.draft is not None and state.source[0] == DraftMethod.MODEL:
+            self._learn_chances(state, state.draft, len(chunk.draft), num_accepted)
 
-    def observe_drafting(self, guesses: Sequence[Sequence[int]], seconds: float) -> None:
-        """These guesses of the draft model took so many seconds."""
-        lengths = [len(guess) for guess in guesses]
+    def _learn_chances(
+        self, state: _State, draft: _Draft, num_verified: int, num_accepted: int
+    ) -> None:
+        """How often the draft model was right where it was so sure, and what that came to."""
+        tried = min(num_accepted + 1, num_verified)
+        for index, level in enumerate(draft.prospect.levels[:tried]):
+            if level is not None:
+                for acceptance in (state.chances[level], self._chances[level]):
+                    acceptance.observe(1, int(index < num_accepted))
+        draft.outcome.observe(draft.prospect.num_asked, num_verified, num_accepted)
+
+    def observe_drafting(self, wants: Sequence[DraftWant], seconds: float) -> None:
+        """The draft model's guesses for these took so many seconds."""
+        lengths = [want.prospect.num_asked for want in wants]
         if self._draft_cost is None or self._is_catching_up or min(lengths) == 0:
             return  # reading prompts took part of the time
         counts = (sum(length > done for length in lengths) for done in range(max(lengths)))
@@ -184,19 +217,37 @@ class Speculator:
         candidates = [self._candidate(plan) for plan in plans]
         if not plans or self._lengths is None:
             return [candidate.most for candidate in candidates]
-        lengths = [*self._lengths.choose(candidates, num_others)]
         num_decoding = len(candidates) + num_others
+        experience = self._yields[num_decoding]
+        is_model = all(plan.method == DraftMethod.MODEL for plan in plans)
+        decision = self._lengths.choose(candidates, num_others, experience if is_model else None)
+        if decision.count == 0:
+            experience.doubt()
+        lengths = [*decision.lengths]
         for index, plan in enumerate(plans):
             if lengths[index] > 0:
                 plan.state.num_skipped, plan.state.pause = 0, FIRST_PAUSE
-                continue
-            # Or no sequence would ever begin with guesses again after some unlucky ones.
-            self._experience[plan.source].doubt(FIRST_RATE)
-            if self._is_due(plan.state) and (
-                self._could_pay(candidates[index], num_decoding) or self._is_in_doubt()
-            ):
-                lengths[index] = min(TRIAL, plan.most)
+                if plan.method == DraftMethod.MODEL:
+                    lengths[index] = plan.most
+                    plan.price = self._lengths.price(decision.count, decision.rate, plan.most)
+            else:
+                lengths[index] = self._try_again(plan, candidates[index], num_decoding)
         return lengths
+
+    def _try_again(self, plan: _Plan, candidate: Candidate, num_decoding: int) -> int:
+        """Tokens to guess where it does not pay, as far as is known: mostly none."""
+        assert self._lengths is not None
+        # Or no sequence would ever begin with guesses again after some unlucky ones.
+        self._experience[plan.source].doubt(FIRST_RATE)
+        if not self._is_due(plan.state):
+            return 0
+        if self._could_pay(candidate, num_decoding):
+            if plan.method == DraftMethod.MODEL:
+                plain_rate = self._lengths.plain_rate(num_decoding)
+                plan.price = self._lengths.price(1, plain_rate, plan.most)
+        elif not self._is_in_doubt():
+            return 0
+        return min(TRIAL, plan.most)
 
     def _candidate(self, plan: _Plan) -> Candidate:
         """The plan, as what decides about lengths sees it. A sequence begins with what others of
@@ -224,7 +275,7 @@ class Speculator:
         """Whether guessing would be faster if nearly all guesses were right."""
         assert self._lengths is not None
         hopeful = replace(candidate, acceptance=Acceptance(HOPE))
-        return self._lengths.choose([hopeful], num_decoding - 1)[0] > 0
+        return self._lengths.choose([hopeful], num_decoding - 1).count > 0
 
     # --- the draft model ---
 
@@ -234,6 +285,7 @@ class Speculator:
         lengths: list[int],
         samplers: Mapping[int, Sampler],
         draft: Draft,
+        outcome: DraftYield,
     ) -> None:
         asking = [
             (plan, length)
@@ -245,11 +297,15 @@ class Speculator:
         self._is_catching_up = any(not plan.state.has_asked for plan, _ in asking)
         wants = [self._want(plan, length, samplers) for plan, length in asking]
         guesses = draft(wants, self._max_catch_up())
-        for (plan, _), guess in zip(asking, guesses, strict=True):
+        for (plan, _), want, guess in zip(asking, wants, guesses, strict=True):
             wish = plan.chunk.sequence.submit.speculation
             assert wish is not None
             plan.state.has_asked = True
-            plan.guess = guess if len(guess) >= wish.bounds(plan.method).n_min else []
+            plan.state.draft = _Draft(want.prospect, outcome)
+            length = want.prospect.best_length(len(guess))
+            plan.guess = guess[:length] if length >= wish.bounds(plan.method).n_min else []
+            if not plan.guess and want.prospect.num_asked > 0:
+                outcome.observe(want.prospect.num_asked, 0, 0)
 
     def _max_catch_up(self) -> int:
         """Tokens that the draft model may read at once: what takes it as long as the model takes
@@ -264,4 +320,12 @@ class Speculator:
         sequence, wish = plan.chunk.sequence, plan.chunk.sequence.submit.speculation
         assert wish is not None
         sampler = samplers[sequence.request_id]
-        return DraftWant(plan.chunk.slot, sequence.tokens, sampler, length, wish.p_min)
+        prospect = Prospect(partial(self._chance, plan.state), plan.price, wish.p_min)
+        return DraftWant(plan.chunk.slot, sequence.tokens, sampler, length, prospect)
+
+    def _chance(self, state: _State, level: int) -> float:
+        """How often a guess is right of which the draft model is so sure. A sequence begins with
+        what others of late had."""
+        if level not in state.chances:
+            state.chances[level] = Acceptance(self._chances[level].rate)
+        return state.chances[level].rate

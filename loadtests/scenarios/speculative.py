@@ -10,7 +10,7 @@ from loadtests.inflated import DRAFT, NAME
 from loadtests.scenarios.base import OURS, PEER, Basic, Guessing, Load, Needs, Plan, Variant
 from loadtests.scenarios.demo_text import SLOT_TOKENS, demo_plan, free_text
 
-MOST = 8
+MOST = 16
 """Our default of --spec-draft-n-max."""
 DRAFTING, PLAIN = f"{OURS}, draft", f"{OURS}, plain"
 PEER_DRAFTING, PEER_PLAIN = f"{PEER}, draft", f"{PEER}, plain"

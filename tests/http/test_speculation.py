@@ -89,7 +89,7 @@ async def test_generation_settings_show_what_holds(client: httpx.AsyncClient) ->
         "speculative.n_max": 20,
         "speculative.n_min": 0,
         "speculative.p_min": 0.5,
-        "speculative.draft-simple.n_max": 8,
+        "speculative.draft-simple.n_max": 16,
         "speculative.draft-simple.n_min": 0,
     }
     body = ROUTES["/completion"] | {"spec_type": "none"}

@@ -286,8 +286,8 @@ def test_adapters_come_in_lists_and_one_by_one(tmp_path: Path) -> None:
          "--spec-type draft-simple needs --spec-draft-model or --spec-draft-hf as well"),
         ("-md d.gguf --spec-type ngram-mod", "-md needs draft-simple in --spec-type as well"),
         ("-ctvd q8_0 -fa off", "-ctvd q8_0 needs flash attention, which -fa turns off"),
-        ("--spec-draft-n-min 9",
-         "--spec-draft-n-min must be at most --spec-draft-n-max (8), got 9"),
+        ("--spec-draft-n-min 17",
+         "--spec-draft-n-min must be at most --spec-draft-n-max (16), got 17"),
         ("--spec-draft-n-max 0", "--spec-draft-n-max must be at least 1, got 0"),
         ("--draft-max 16", "--draft-max: llama-server has removed this option; use "
                            "--spec-draft-n-max or --spec-ngram-mod-n-max"),

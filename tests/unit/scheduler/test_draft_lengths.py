@@ -26,7 +26,8 @@ def lengths(
 ) -> list[int]:
     candidates = [Candidate(Acceptance(rate), most, is_free) for rate in rates]
     draft = StepCost({1: draft_seconds}, {1: draft_seconds, 16: draft_seconds})
-    return DraftLengths(StepCost(table, table), draft).choose(candidates, others)
+    decision = DraftLengths(StepCost(table, table), draft).choose(candidates, others)
+    return [*decision.lengths]
 
 
 def test_cheap_rows_and_good_guesses_go_far() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -45,13 +45,21 @@ class Desk:
         draft_cost = StepCost(draft, draft) if draft else None
         self.speculator = Speculator(LOOKUP, cost, draft_cost)
         self.num_allowed = 99
+        self.confidences = [0.99]
         self.asked: list[DraftWant] = []
         self.max_catch_up = 0
 
     def draft(self, wants: Sequence[DraftWant], max_catch_up: int) -> list[list[int]]:
         self.asked = list(wants)
         self.max_catch_up = max_catch_up
-        return [list(range(1, want.n_max + 1)) for want in wants]
+        return [list(self._sure(want)) for want in wants]
+
+    def _sure(self, want: DraftWant) -> Iterator[int]:
+        confidences = itertools.cycle(self.confidences)
+        for token in range(1, want.n_max + 1):
+            if not want.prospect.goes_on(next(confidences)):
+                return
+            yield token
 
     def chunk(self, speculation: Speculation | None, tokens: list[int], slot: int = 0) -> Chunk:
         sequence = make_sequence(tokens, speculation=speculation)
@@ -186,7 +194,7 @@ def test_a_slow_draft_model_is_found_out() -> None:
     (guess,) = desk.guess(chunk)
     assert guess
     for _ in range(200):
-        desk.speculator.observe_drafting([guess], seconds=2.0 * len(guess))
+        desk.speculator.observe_drafting(desk.asked, seconds=2.0 * len(guess))
     desk.speculator.forget(chunk.sequence.request_id)
     assert desk.guess(chunk) == [()]
 
@@ -198,3 +206,24 @@ def test_a_sequence_whose_start_is_forgotten_is_looked_up_anew() -> None:
     del chunk.sequence.tokens[:20]
     chunk.sequence.num_discarded_tokens = 20
     assert desk.guess(chunk) == [(7, 8)]
+
+
+def test_a_guess_ends_where_the_draft_model_is_not_sure() -> None:
+    desk = Desk(MIDDLING, draft={1: 0.01})
+    chunk = desk.chunk(wish(DraftMethod.MODEL), [5, 6])
+    desk.confidences = [0.999, 0.999, 0.999, 0.2]
+    assert desk.guess(chunk) == [(1, 2, 3)]
+    desk.confidences = [0.999] * 6 + [0.2]
+    assert desk.guess(chunk) == [(1, 2, 3, 4, 5, 6)]
+
+
+def test_whether_it_is_rightly_sure_is_found_out() -> None:
+    desk = Desk(MIDDLING, draft={1: 0.01})
+    chunk = desk.chunk(wish(DraftMethod.MODEL), [5, 6])
+    desk.confidences = [0.999, 0.97]
+    for _ in range(100):
+        (guess,) = desk.guess(chunk)
+        if guess:  # what it is a little less sure of is always wrong
+            desk.speculator.learn(replace(chunk, draft=guess), 1)
+    lengths = [len(desk.guess(chunk)[0]) for _ in range(20)]
+    assert set(lengths) <= {0, 1}

@@ -41,7 +41,7 @@ def config_for(*flags: str) -> EngineConfig:
         (("--cache-disk-size", "3"), "cache_disk_bytes", 3 * 1024 * 1024),
         ((), "draft", None),
         ((), "max_draft_tokens", 0),
-        (("-md", "d.gguf"), "max_draft_tokens", 8),
+        (("-md", "d.gguf"), "max_draft_tokens", 16),
         (("-md", "d.gguf", "--spec-type", "draft-simple,ngram-mod"), "max_draft_tokens", 64),
         (("-md", "d.gguf", "--spec-draft-n-max", "3"), "max_draft_tokens", 3),
         (("--spec-ngram-simple-size-n", "4"), "lookup", LookupConfig(simple_size=4)),

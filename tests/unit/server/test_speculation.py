@@ -38,7 +38,7 @@ def test_nothing_is_guessed_unless_the_server_was_started_so() -> None:
 
 
 def test_a_silent_request_gets_what_the_flags_say() -> None:
-    assert asked(DRAFT) == Speculation(methods=(MODEL,), n_max=8, n_min=2, p_min=0.25)
+    assert asked(DRAFT) == Speculation(methods=(MODEL,), n_max=16, n_min=2, p_min=0.25)
 
 
 def test_methods_are_asked_from_the_cheapest_on_each_within_its_own_bounds() -> None:
@@ -48,7 +48,7 @@ def test_methods_are_asked_from_the_cheapest_on_each_within_its_own_bounds() -> 
     assert [found.bounds(method) for method in found.methods] == [
         DraftBounds(48, 1),
         DraftBounds(64, 1),
-        DraftBounds(8, 1),
+        DraftBounds(16, 1),
     ]
 
 
@@ -61,13 +61,13 @@ def test_a_request_may_narrow_the_bounds(name: str) -> None:
     assert {m: narrowed.bounds(m).n_max for m in narrowed.methods} == {
         LOOKUP: 20,
         SHARED: 20,
-        MODEL: 8,
+        MODEL: 16,
     }
 
 
 def test_the_other_bounds() -> None:
     found = asked(DRAFT, **{"speculative.n_min": 0, "speculative.p_min": 0.75})
-    assert found == Speculation(methods=(MODEL,), n_max=8, p_min=0.75)
+    assert found == Speculation(methods=(MODEL,), n_max=16, p_min=0.75)
     assert asked(DRAFT, spec_n_min=0, spec_p_min=0.75) == found
 
 
