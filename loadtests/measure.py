@@ -104,6 +104,8 @@ class Run:
     """CPU time of this client per CPU time of the server."""
     others_cpu_share: float
     """CPU time of everything else on the machine as a share of one core."""
+    computed_share: float
+    """Of the prompts' tokens, those that no cache had; NaN if the server doesn't tell."""
     outside_decode: float
     steps: Steps | None
     drafts: Drafts | None = None
@@ -141,11 +143,18 @@ def measure(
         client_cpu_share=cost.client_cpu_s / cost.wall_s,
         client_server_ratio=_share(cost.client_cpu_s, cost.server_cpu_s),
         others_cpu_share=cost.others_cpu_s / cost.wall_s,
+        computed_share=_computed_share(records),
         outside_decode=counters.steps.outside_decode if counters.steps else math.nan,
         steps=counters.steps,
         drafts=counters.drafts,
         costs=counters.costs,
     )
+
+
+def _computed_share(records: Sequence[Record]) -> float:
+    known = [record for record in records if record.computed is not None]
+    computed = sum(record.computed or 0 for record in known)
+    return _share(computed, sum(record.prompt for record in known))
 
 
 def stream_speed(records: Sequence[Record]) -> float:

@@ -47,6 +47,7 @@ class Reception:
         if chunk.predicted is not None:
             record.predicted = chunk.predicted
             record.prompt = chunk.prompt or 0
+            record.computed = chunk.computed
         record.reason = chunk.reason or record.reason
         record.error = chunk.error or record.error
         self._final = self._final or chunk.final

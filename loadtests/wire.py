@@ -29,6 +29,8 @@ class Chunk:
     final: bool = False
     predicted: int | None = None
     prompt: int | None = None
+    computed: int | None = None
+    """Tokens of the prompt that no cache had; None if the server doesn't tell."""
     reason: str = ""
     error: str = ""
 
@@ -37,12 +39,17 @@ class Chunk:
         return len(self.tokens) or int(bool(self.text))
 
 
+class _Timings(msgspec.Struct):
+    prompt_n: int | None = None
+
+
 class _Native(msgspec.Struct):
     content: str = ""
     tokens: tuple[int, ...] = ()
     stop: bool = False
     tokens_predicted: int = 0
     tokens_evaluated: int = 0
+    timings: _Timings = msgspec.field(default_factory=_Timings)
     stop_type: str = ""
     error: msgspec.Raw = msgspec.Raw()
 
@@ -86,6 +93,7 @@ def decode_native(payload: bytes) -> Chunk:
         final=True,
         predicted=body.tokens_predicted,
         prompt=body.tokens_evaluated,
+        computed=body.timings.prompt_n,
         reason=body.stop_type,
     )
 

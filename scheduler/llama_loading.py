@@ -27,6 +27,9 @@ UNQUANTIZED = ("f32", "f16", "bf16")
 MAX_SCORES_BYTES = 512 << 20
 """Memory for attention scores up to which a CPU goes without flash attention."""
 
+SHORT_CONTEXT = 768
+"""Tokens of a slot up to which a CPU without AMX is faster with it."""
+
 FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
 SPLIT_MODES = {"none": 0, "layer": 1, "row": 2, "tensor": 3}
 ROPE_FIELDS = (
@@ -107,21 +110,29 @@ def make_context(model: Any, config: EngineConfig, n_outputs: int) -> Any:
 
 
 def flash_attention(model: Any, config: EngineConfig) -> str:
-    """What `auto` means here: flash attention, but on CPUs with AMX only where it is needed.
+    """What `auto` means here: on CPUs, flash attention for short contexts and where it is needed.
 
-    llama.cpp's CPU kernel computes fewer than 64 rows of a sequence one by one. Where matrix
-    products are fast that is slow: with AMX, at a depth of 1,000 tokens, a 100M model decoded 7
-    rows in 39 ms without flash attention and in 100 ms with it. Without AMX (Zen 4) it decoded 8
-    rows in 50 ms and in 45 ms, at a depth of 256 in 35 and 27 ms, and computed 64 rows of a new
-    prompt in 142 and 99 ms; only a few dozen rows of a prompt at a great depth are slower with it.
-    Without it the scores of a whole micro-batch are kept, which must not take too much memory.
+    llama.cpp's CPU kernel computes fewer than 64 rows of a sequence one by one. Milliseconds
+    without it and with it, of a 100M model on two cores of a Zen 4, by the tokens before:
+
+        tokens before      4 decodes       48 rows of a prompt   512 rows
+                    0      13.5, 11.1           47, 42           527, 457
+                  512      16.5, 15.1           59, 77           665, 592
+                1,000      17.3, 17.4           69, 110          811, 719
+                1,900      22.1, 25.0           96, 174
+
+    So in slots that may become long, conversations are faster without. With AMX all are: there 7
+    decodes at 1,000 tokens took 39 and 100 ms. Without it the scores of a whole micro-batch are
+    kept, which must not take too much memory.
     """
     on_gpu = lib.llama_supports_gpu_offload() and config.n_gpu_layers != 0
     needs_it = config.cache_type_v not in UNQUANTIZED
-    if config.flash_attn != "auto" or on_gpu or needs_it or not _has_amx():
+    if config.flash_attn != "auto" or on_gpu or needs_it:
         return config.flash_attn
     n_ctx = config.n_ctx or lib.llama_model_n_ctx_train(model)
     n_ctx_slot = n_ctx if config.kv_unified else n_ctx // config.n_slots
+    if n_ctx_slot <= SHORT_CONTEXT and not _has_amx():
+        return "auto"
     scores = 4 * n_ctx_slot * config.n_ubatch * lib.llama_model_n_head(model)
     return "off" if scores <= MAX_SCORES_BYTES else "auto"
 

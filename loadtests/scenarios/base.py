@@ -56,6 +56,8 @@ class Record:
     finished: float = 0.0
     predicted: int = 0
     prompt: int = 0
+    computed: int | None = None
+    """Tokens of the prompt that no cache had; None if the server doesn't tell."""
     reason: str = ""
     error: str = ""
     status: int = 0

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -51,6 +52,12 @@ def test_shares_of_the_machine() -> None:
     assert run.others_cpu_share == pytest.approx(0.1)
     assert run.server_cpu_ms_per_token == pytest.approx(4000.0)
     assert math.isnan(run.outside_decode)
+
+
+def test_the_share_of_the_prompts_that_was_computed() -> None:
+    answers = [dataclasses.replace(record(0.0, [1.0]), prompt=40, computed=n) for n in (40, 8)]
+    assert measure(Plan(()), answers, COST).computed_share == pytest.approx(0.6)
+    assert math.isnan(measure(Plan(()), [record(0.0, [1.0])], COST).computed_share)
 
 
 def test_several_tokens_in_an_event_are_one_gap_and_many_tokens() -> None:

@@ -12,10 +12,11 @@ def test_native_chunk() -> None:
 def test_native_last_chunk_has_the_counts() -> None:
     chunk = decode_native(
         b'{"content":"","tokens":[],"stop":true,"tokens_predicted":64,"tokens_evaluated":70,'
-        b'"stop_type":"limit","timings":{"predicted_n":64}}'
+        b'"stop_type":"limit","timings":{"predicted_n":64,"prompt_n":6}}'
     )
     assert chunk.final
     assert (chunk.predicted, chunk.prompt, chunk.reason, chunk.pieces) == (64, 70, "limit", 0)
+    assert chunk.computed == 6
 
 
 def test_several_tokens_in_one_native_chunk() -> None:
