@@ -12,7 +12,7 @@ from scheduler.micro_batches import Layout
 from scheduler.prefix import CacheAbilities
 from scheduler.prospect import Prospect
 from scheduler.protocol import ModelInfo, Submit
-from scheduler.sequence import CacheEdit, Chunk, Sample
+from scheduler.sequence import CacheEdit, Chunk, Filler, Sample
 
 TRANSFER = -1
 """The name under which a slot's cells are saved on their way to a file, or from one."""
@@ -127,8 +127,9 @@ class Backend(Protocol):
         """Have such cells as if they had just been saved as `prefix`."""
         ...
 
-    def decode(self, chunks: Tokens[Chunk]) -> None:
-        """Compute a batch. Afterwards row i holds the logits of the i-th token that wants them.
+    def decode(self, chunks: Tokens[Chunk], fillers: Tokens[Filler] = ()) -> None:
+        """Compute a batch. Afterwards row i holds the logits of the i-th token that wants them,
+        and nothing is left of the fillers.
 
         Raises `DecodeError`.
         """

@@ -11,7 +11,7 @@ from typing import Any
 from scheduler.backend import Backend, DecodeError, DraftWant, Sampler, SamplerError
 from scheduler.disk_cache import DiskCache
 from scheduler.disk_tier import DiskTier
-from scheduler.grouping import Grouping
+from scheduler.grouping import Batch, Grouping
 from scheduler.measure_costs import UNKNOWN_COSTS, Costs
 from scheduler.micro_batches import cut
 from scheduler.protocol import (
@@ -197,22 +197,24 @@ class Engine:
         step = step.with_drafts(self._speculator.guess(step.chunks, self._samplers, self._draft))
         times.lap(Phase.DRAFT)
         results: dict[int, Result] = {}
-        for batch in self._grouping.batches(step.chunks):
+        for batch in self._grouping.batches(step.chunks, step.spare):
             self._decode(batch, times)
-            results |= self._sample(batch)
+            results |= self._sample(batch.chunks)
             times.lap(Phase.SAMPLE)
         return step, [results[chunk.slot] for chunk in step.sampled()]
 
-    def _decode(self, batch: Chunks, times: StepTimes) -> None:
+    def _decode(self, batch: Batch, times: StepTimes) -> None:
         """Compute a batch, and masks of constraints beside it. Raises `DecodeError`."""
-        prepared = self._prepare(batch)
-        self._backend.decode(batch)
+        chunks, fillers = batch.chunks, batch.fillers
+        prepared = self._prepare(chunks)
+        self._backend.decode(chunks, fillers)
         wait(prepared)
         seconds = times.lap(Phase.DECODE)
-        yields = any(chunk.wants_logits for chunk in batch)
-        if self._cost is not None and yields and not batch[0].sequence.kind.is_embedding:
-            runs = [(chunk.slot, chunk.num_tokens) for chunk in batch]
-            self._cost.observe(cut(runs, self._backend.layout), seconds)
+        yields = any(chunk.wants_logits for chunk in chunks)
+        if self._cost is not None and yields and not chunks[0].sequence.kind.is_embedding:
+            runs = [(chunk.slot, chunk.num_tokens) for chunk in chunks]
+            runs += [(filler.slot, 1) for filler in fillers]
+            self._cost.observe(cut(sorted(runs), self._backend.layout), seconds)
 
     def _draft(self, wants: Sequence[DraftWant], max_catch_up: int) -> list[list[int]]:
         """Let the draft model guess, and learn what that takes."""

@@ -13,7 +13,17 @@ from scheduler.fingerprint import Fingerprint
 from scheduler.micro_batches import Layout
 from scheduler.prefix import CacheAbilities
 from scheduler.protocol import AdapterInfo, EmbeddingInfo, LoraSet, ModelInfo, Submit, TokenLogprobs
-from scheduler.sequence import CacheEdit, Chunk, CopyPrefix, Drop, Restore, Sample, Save, Shift
+from scheduler.sequence import (
+    CacheEdit,
+    Chunk,
+    CopyPrefix,
+    Drop,
+    Filler,
+    Restore,
+    Sample,
+    Save,
+    Shift,
+)
 
 END_TOKEN = 2
 
@@ -62,6 +72,7 @@ class FakeBackend:
     fail_on: Callable[[Tokens[Chunk]], bool] = lambda chunks: False
     num_computed: int = 0
     """Rows computed so far, which is what prefix reuse saves."""
+    num_fillers: int = 0
     fingerprint: Fingerprint = field(
         default_factory=lambda: Fingerprint(model="fake", build="fake", context="fake")
     )
@@ -129,8 +140,9 @@ class FakeBackend:
         """The reverse."""
         self.saved[prefix] = array("i", bytes(state)).tolist()
 
-    def decode(self, chunks: Tokens[Chunk]) -> None:
+    def decode(self, chunks: Tokens[Chunk], fillers: Tokens[Filler] = ()) -> None:
         """Append each chunk's tokens to its slot's cells."""
+        self._check_fillers(chunks, fillers)
         if self.fail_on(chunks):
             raise self.failure()
         if sum(chunk.num_tokens for chunk in chunks) > self.n_batch:
@@ -152,6 +164,19 @@ class FakeBackend:
                 self.rows.append(cells[: len(cells) - num_after])
         if sum(map(len, self.cells)) > self.info.n_ctx:
             raise AssertionError("more cells than the cache has")
+
+    def _check_fillers(self, chunks: Tokens[Chunk], fillers: Tokens[Filler]) -> None:
+        busy = {chunk.slot for chunk in chunks}
+        rows = sum(chunk.num_tokens for chunk in chunks) + len(fillers)
+        if rows > self.n_batch or sum(map(len, self.cells)) + rows > self.info.n_ctx:
+            raise AssertionError("there is no room for fillers")
+        for filler in fillers:
+            held = len(self.cells[filler.slot])
+            if filler.slot in busy or filler.start != held or held >= self.n_ctx_slot:
+                raise AssertionError(f"{filler} is not at the end of an idle slot")
+            if not self.abilities.can_trim:
+                raise AssertionError("fillers can't be dropped again")
+        self.num_fillers += len(fillers)
 
     def _check_embeddings(self, chunks: Tokens[Chunk]) -> None:
         assert self.embeds is not None

@@ -1,23 +1,26 @@
-"""Which chunks of a step are computed together: all of them, or in several batches if that is
-faster."""
+"""Which chunks of a step are computed together: all of them, or in several batches, or with rows
+that nobody needs, if that is faster."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from scheduler.micro_batches import Layout, cut
-from scheduler.sequence import Chunk
+from scheduler.padding import Padding
+from scheduler.sequence import Chunk, Filler
 from scheduler.step_cost import StepCost
 
 MAX_CHUNKS = 16
 """Beyond so many the curves are smooth, and looking for a better way costs more than it gains."""
 
 MIN_GAIN = 0.05
-"""Share of the time that several batches have to save: each one costs some work besides."""
+"""Share of the time that several batches, or more rows, have to save: they cost some work
+besides."""
 
-DIVISIONS_BETWEEN_TRIALS = 200
-"""So often a step that would be divided is computed at once, in case the costs were measured wrong
-or are others by now."""
+CHANGES_BETWEEN_TRIALS = 200
+"""So often a step that would be divided or padded is computed as it is, in case the costs were
+measured wrong or are others by now."""
 
 MAX_LOSS = 0.1
 """Share of the time by which computing prompts apart from answers may look dearer. The curves are
@@ -30,6 +33,22 @@ Pattern = tuple[tuple[int, int], ...]
 """(slot, rows) of each chunk, slots rising."""
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What is computed at once, slots rising."""
+
+    chunks: Sequence[Chunk]
+    fillers: tuple[Filler, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Division:
+    """Where batches end, and what they take together."""
+
+    ends: list[int]
+    seconds: float
+
+
 class Grouping:
     """Divides steps into batches by what they cost."""
 
@@ -37,15 +56,16 @@ class Grouping:
         """Without costs nothing is ever divided."""
         self._cost = cost
         self._layout = layout
-        self._ends: dict[Pattern, list[int]] = {}
+        self._padding = None if cost is None else Padding(cost, layout)
+        self._divisions: dict[Pattern, _Division] = {}
         self._version = -1
-        self._num_divided = 0
+        self._num_changed = 0
 
-    def batches(self, chunks: Sequence[Chunk]) -> list[Sequence[Chunk]]:
-        """The chunks, slots rising, in batches that are computed one after the other; in each of
-        them slots rise."""
+    def batches(self, chunks: Sequence[Chunk], spare: Sequence[Filler] = ()) -> list[Batch]:
+        """The chunks, slots rising, in batches that are computed one after the other; `spare` are
+        rows that could be added to any of them."""
         groups = self._answers_and_prompts(chunks)
-        return [batch for group in groups for batch in self._divided(group)]
+        return [batch for group in groups for batch in self._batches(group, spare)]
 
     def _answers_and_prompts(self, chunks: Sequence[Chunk]) -> list[Sequence[Chunk]]:
         """Prompts apart from answers, unless that takes more pieces than it is worth.
@@ -66,24 +86,34 @@ class Grouping:
             is_worth_it = self._cost.seconds(apart) <= (1 + MAX_LOSS) * self._cost.seconds(together)
         return [answers, prompts] if is_worth_it else [chunks]
 
-    def _divided(self, chunks: Sequence[Chunk]) -> list[Sequence[Chunk]]:
-        if self._cost is None or not 1 < len(chunks) <= MAX_CHUNKS:
-            return [chunks] if chunks else []
-        pattern = _pattern(chunks)
-        if self._version != self._cost.version or len(self._ends) >= MAX_REMEMBERED:
-            self._ends.clear()
-            self._version = self._cost.version
-        ends = self._ends.get(pattern)
-        if ends is None:
-            ends = self._ends[pattern] = self._divide(pattern, self._cost)
-        if len(ends) > 1:
-            self._num_divided += 1
-            if self._num_divided % DIVISIONS_BETWEEN_TRIALS == 0:
-                return [chunks]
-        return [chunks[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+    def _batches(self, chunks: Sequence[Chunk], spare: Sequence[Filler]) -> list[Batch]:
+        if self._cost is None or self._padding is None or not 0 < len(chunks) <= MAX_CHUNKS:
+            return [Batch(chunks)] if chunks else []
+        division = self._division(_pattern(chunks), self._cost)
+        padded = self._padding.best(chunks, spare)
+        is_padded = padded and padded.seconds < (1 - MIN_GAIN) * division.seconds
+        if not (is_padded or len(division.ends) > 1) or self._is_trial():
+            return [Batch(chunks)]
+        if padded and is_padded:
+            return [Batch(chunks, tuple(f for f in spare if f.slot in padded.slots))]
+        ends = division.ends
+        return [Batch(chunks[start:end]) for start, end in zip([0, *ends], ends, strict=False)]
 
-    def _divide(self, pattern: Pattern, cost: StepCost) -> list[int]:
-        """Where batches end: the shortest way through all divisions of the row of chunks."""
+    def _is_trial(self) -> bool:
+        self._num_changed += 1
+        return self._num_changed % CHANGES_BETWEEN_TRIALS == 0
+
+    def _division(self, pattern: Pattern, cost: StepCost) -> _Division:
+        if self._version != cost.version or len(self._divisions) >= MAX_REMEMBERED:
+            self._divisions.clear()
+            self._version = cost.version
+        division = self._divisions.get(pattern)
+        if division is None:
+            division = self._divisions[pattern] = self._divide(pattern, cost)
+        return division
+
+    def _divide(self, pattern: Pattern, cost: StepCost) -> _Division:
+        """The shortest way through all divisions of the row of chunks."""
         best = [0.0]
         last_start = [0]
         for end in range(1, len(pattern) + 1):
@@ -95,11 +125,11 @@ class Grouping:
             last_start.append(ways.index(best[-1]))
         whole = cost.seconds(cut(pattern, self._layout))
         if best[-1] > (1 - MIN_GAIN) * whole:
-            return [len(pattern)]
+            return _Division([len(pattern)], whole)
         ends = [len(pattern)]
         while last_start[ends[-1]] > 0:
             ends.append(last_start[ends[-1]])
-        return ends[::-1]
+        return _Division(ends[::-1], best[-1])
 
 
 def _pattern(chunks: Sequence[Chunk]) -> Pattern:

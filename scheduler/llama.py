@@ -21,6 +21,7 @@ from scheduler.fingerprint import (
     stamp_of_model,
 )
 from scheduler.llama_backends import load_backends
+from scheduler.llama_batch import Rows
 from scheduler.llama_context import LlamaContext, Memory
 from scheduler.llama_loading import ROPE_FIELDS, flash_attention
 from scheduler.llama_vocabulary import end_tokens, suppressed_tokens
@@ -28,7 +29,7 @@ from scheduler.micro_batches import Layout
 from scheduler.prefix import CacheAbilities
 from scheduler.protocol import EngineConfig, ModelInfo, Submit
 from scheduler.sampling import Candidates, LlamaSampler, Vocabulary
-from scheduler.sequence import CacheEdit, Chunk
+from scheduler.sequence import CacheEdit, Chunk, Filler, Trim
 
 MAX_GUESSES = 64
 """Rows that guesses of all slots together may have."""
@@ -123,13 +124,16 @@ class LlamaBackend:
         """Have cells as if they had just been saved."""
         self.context.put_state(prefix, state)
 
-    def decode(self, chunks: Tokens[Chunk]) -> None:
+    def decode(self, chunks: Tokens[Chunk], fillers: Tokens[Filler] = ()) -> None:
         """Compute the chunks in one batch. Raises `DecodeError`."""
         kind = chunks[0].sequence.kind
         try:
             if any(chunk.sequence.kind != kind for chunk in chunks):
                 raise self.context.failure("a batch has sequences of several kinds")
-            self.context.decode(chunks, kind)
+            runs: list[Rows] = [*chunks, *fillers]
+            self.context.decode(sorted(runs, key=lambda run: run.slot), kind)
+            for filler in fillers:
+                self.context.edit(Trim(filler.slot, filler.start))
         except DecodeError:
             self._forget_draft()
             raise

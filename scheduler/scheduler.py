@@ -33,6 +33,7 @@ from scheduler.sequence import (
     CopyPrefix,
     Drop,
     Embedding,
+    Filler,
     Restore,
     Result,
     SampleFailed,
@@ -188,7 +189,8 @@ class Scheduler:
         self._make_room(shares, edits)
         chunks = [self._chunk(sequence, count) for sequence, count in shares.items()]
         chunks.sort(key=lambda chunk: chunk.slot)
-        return Step(tuple(started), tuple(edits), self._with_room(chunks), self._tally)
+        spare = self._spare(chunks)
+        return Step(tuple(started), tuple(edits), self._with_room(chunks), self._tally, spare)
 
     def update(self, step: Step, results: list[Result]) -> list[Event]:
         """Record what the step computed; `results` are in the order of `step.sampled()`.
@@ -488,6 +490,16 @@ class Scheduler:
         part = max(left, 0) // len(drafting)
         room = {chunk: min(self._most_guesses(chunk), part) for chunk in drafting}
         return tuple(replace(chunk, max_draft=room.get(chunk, 0)) for chunk in chunks)
+
+    def _spare(self, chunks: list[Chunk]) -> tuple[Filler, ...]:
+        """A row of each idle slot, as far as there are cells for it."""
+        rows = sum(chunk.num_tokens + self._most_guesses(chunk) for chunk in chunks)
+        room = min(self.limits.n_batch - rows, self.limits.n_ctx - self.num_cache_tokens - rows)
+        if not self.limits.abilities.can_trim or room < len(self.slots):
+            return ()
+        most = self.limits.n_ctx_slot
+        idle = (slot for slot in self.slots if slot.is_idle and slot.num_tokens < most)
+        return tuple(Filler(slot.id, slot.num_tokens) for slot in idle)
 
     def _most_guesses(self, chunk: Chunk) -> int:
         """Tokens that could be guessed after a chunk, as far as its own sequence is concerned."""

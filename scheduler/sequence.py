@@ -251,6 +251,24 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
+class Filler:
+    """A row that nobody needs, after the cells of an idle slot."""
+
+    slot: int
+    start: int
+
+    @property
+    def tokens(self) -> list[int]:
+        """Any will do."""
+        return [0]
+
+    @property
+    def num_outputs(self) -> int:
+        """None."""
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One turn of the engine: cache edits first, then one batch of chunks, in slot order."""
 
@@ -258,6 +276,8 @@ class Step:
     edits: tuple[CacheEdit, ...]
     chunks: tuple[Chunk, ...]
     tally: Tally = field(default_factory=Tally)
+    spare: tuple[Filler, ...] = ()
+    """Rows that the step has room for besides, slots rising."""
 
     @property
     def is_empty(self) -> bool:

@@ -47,6 +47,12 @@ CHECK = (
     "Is {city} the capital of {country}?",
     "Is the capital of {country} {city}?",
     "True or false: {city} is the capital of {country}.",
+    "Is it true that {city} is the capital of {country}?",
+    "{city} is the capital of {country}, right?",
+    "Is {country}'s capital {city}?",
+    "Does {country} have {city} as its capital?",
+    "I think {city} is the capital of {country}. Is that right?",
+    "Is {city} the capital city of {country}?",
 )
 
 

@@ -13,6 +13,7 @@ from scheduler.context_shift import Window
 from scheduler.disk_cache import DiskCache
 from scheduler.engine import Engine
 from scheduler.fake import END_TOKEN, FakeBackend, FakeSampler, adapted, hashed_token
+from scheduler.measure_costs import UNKNOWN_COSTS, Costs
 from scheduler.prefix import CacheAbilities, Holder
 from scheduler.protocol import (
     Embedded,
@@ -192,7 +193,11 @@ class CountedSampler(FakeSampler):
 
 
 def make_engine(
-    backend: FakeBackend, *, cache_bytes: int = 0, disk: DiskCache | None = None
+    backend: FakeBackend,
+    *,
+    cache_bytes: int = 0,
+    disk: DiskCache | None = None,
+    costs: Costs = UNKNOWN_COSTS,
 ) -> Engine:
     """An engine with a clock that ticks a millisecond with every look at it."""
     ticks = itertools.count()
@@ -202,6 +207,7 @@ def make_engine(
         itl_target=0.1,
         cache_bytes=cache_bytes,
         open_disk=None if disk is None else lambda: disk,
+        costs=costs,
     )
 
 

@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from scheduler.disk_cache import DiskCache
 from scheduler.fingerprint import Fingerprint
+from scheduler.measure_costs import Costs
 from scheduler.prefix import CacheAbilities
 from scheduler.protocol import (
     Abort,
@@ -28,6 +29,7 @@ from scheduler.protocol import (
     Speculation,
     Submit,
 )
+from scheduler.step_cost import StepCost
 from tests.unit.scheduler.helpers import (
     ALONE,
     LAST,
@@ -61,6 +63,14 @@ def often_wrong(tokens: list[int], token: int) -> int:
 
 
 NUM_KINDS = 6
+
+COSTS = (
+    {1: 1.0, 2: 1.1, 8: 1.4, 64: 5.0},
+    {1: 1.0, 2: 3.0, 3: 5.0, 6: 12.0},
+    {1: 1000.0, 2: 900.0, 3: 800.0, 4: 1.0, 6: 1.0},
+)
+"""Seconds by rows with which guessing pays, with which batches are divided, and padded."""
+
 FINGERPRINT = Fingerprint(model="m", build="b", context="c")
 
 layouts = st.sampled_from(
@@ -142,6 +152,7 @@ class EngineMachine(RuleBasedStateMachine):
         seldom_ends=st.booleans(),
         way=st.sampled_from([WHOLE, ALONE, LAST]),
         guess=guesses,
+        table=st.sampled_from([None, *COSTS]),
     )
     def start(
         self,
@@ -152,8 +163,10 @@ class EngineMachine(RuleBasedStateMachine):
         seldom_ends: bool,
         way: EmbeddingInfo,
         guess: Guess,
+        table: dict[int, float] | None,
     ) -> None:
         self.fails = False
+        self.table = table
         self.folder = tempfile.TemporaryDirectory()
         self.disk = DiskCache(Path(self.folder.name, "cache"), 4000, FINGERPRINT)
         self.backend_fields = {
@@ -304,7 +317,13 @@ class EngineMachine(RuleBasedStateMachine):
             fingerprint=FINGERPRINT,
             **self.backend_fields,
         )
-        self.engine = make_engine(self.backend, cache_bytes=self.cache_bytes, disk=self.disk)
+        step = None if self.table is None else StepCost(self.table, self.table)
+        self.engine = make_engine(
+            self.backend,
+            cache_bytes=self.cache_bytes,
+            disk=self.disk,
+            costs=Costs(step, step and StepCost({1: 0.01}, {1: 0.01})),
+        )
         assert self.engine.disk is not None
         self.engine.disk.start(60)
 

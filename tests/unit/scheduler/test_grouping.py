@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scheduler.grouping import DIVISIONS_BETWEEN_TRIALS, MAX_CHUNKS, Grouping
+from scheduler.grouping import CHANGES_BETWEEN_TRIALS, MAX_CHUNKS, Grouping
 from scheduler.micro_batches import Layout, MicroBatch
 from scheduler.sequence import Chunk
 from scheduler.step_cost import StepCost
@@ -20,7 +20,7 @@ def chunks(*rows: int) -> list[Chunk]:
 
 
 def sizes(table: dict[int, float], *rows: int) -> list[int]:
-    batches = Grouping(StepCost(table, table), LAYOUT).batches(chunks(*rows))
+    batches = [b.chunks for b in Grouping(StepCost(table, table), LAYOUT).batches(chunks(*rows))]
     assert [c.slot for batch in batches for c in batch] == list(range(len(rows)))
     return [len(batch) for batch in batches]
 
@@ -44,11 +44,11 @@ def test_a_small_gain_is_not_worth_a_batch_more() -> None:
 
 
 def test_answers_are_not_divided_without_costs() -> None:
-    assert [len(b) for b in Grouping(None, LAYOUT).batches(chunks(1, 1, 1))] == [3]
+    assert [len(b.chunks) for b in Grouping(None, LAYOUT).batches(chunks(1, 1, 1))] == [3]
 
 
 def slots(grouping: Grouping, *rows: int) -> list[list[int]]:
-    return [[chunk.slot for chunk in batch] for batch in grouping.batches(chunks(*rows))]
+    return [[chunk.slot for chunk in batch.chunks] for batch in grouping.batches(chunks(*rows))]
 
 
 def test_prompts_are_computed_apart_from_answers() -> None:
@@ -83,8 +83,8 @@ def test_it_finds_out_that_the_costs_were_measured_wrong() -> None:
     cost = StepCost({1: 2.0, 2: 8.0}, {1: 2.0, 2: 8.0})
     grouping = Grouping(cost, LAYOUT)
     assert len(grouping.batches(chunks(1, 1))) == 2
-    for _ in range(150 * DIVISIONS_BETWEEN_TRIALS):
+    for _ in range(150 * CHANGES_BETWEEN_TRIALS):
         for batch in grouping.batches(chunks(1, 1)):
-            rows = len(batch)
+            rows = len(batch.chunks)
             cost.observe([MicroBatch(rows, rows)], 2.0 if rows == 1 else 2.5)
     assert len(grouping.batches(chunks(1, 1))) == 1
