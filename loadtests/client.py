@@ -101,28 +101,88 @@ async def stream(
     return reception.end(clock())
 
 
+class KeptConnection:
+    """One connection for one request after the other, as HTTP libraries' pools have it.
+
+    It is opened anew where the server said or was seen to close it. A request that was sent in the
+    moment of closing is lost: whether it was computed can't be known, so it isn't sent again.
+    """
+
+    def __init__(self, address: Address, *, key: str = "") -> None:
+        self._address = address
+        self._key = key
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self.opened = 0
+        """How often a connection was made."""
+
+    async def stream(self, request: Request, clock: Clock = time.perf_counter) -> Record:
+        """Like the function of this name."""
+        reception = Reception(request, clock())
+        keep = False
+        try:
+            reader, writer = await self._ready()
+            keep = await _converse(
+                reader, writer, self._address, request, self._key, reception, clock, keep=True
+            )
+        except (OSError, httptools.HttpParserError, msgspec.DecodeError) as error:
+            reception.record.error = f"{type(error).__name__}: {error}"
+        if not keep:
+            self.close()
+        return reception.end(clock())
+
+    def close(self) -> None:
+        """Hang up, if there is a connection."""
+        if self._streams is not None:
+            self._streams[1].close()
+            self._streams = None
+
+    async def _ready(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._streams is not None and self._streams[0].at_eof():
+            self.close()
+        if self._streams is None:
+            self._streams = await _connect(self._address)
+            self.opened += 1
+        return self._streams
+
+
 async def _exchange(
     address: Address, request: Request, key: str, reception: Reception, clock: Clock
 ) -> None:
     reader, writer = await _connect(address)
     try:
-        writer.write(_head("POST", request.path, address, len(request.payload), key))
-        writer.write(request.payload)
-        response = _Response()
-        while not response.done and not reception.record.error:
-            data = await reader.read(READ_BYTES)
-            if not data:
-                break
-            now = clock()
-            response.parser.feed_data(data)
-            if response.status == 200:
-                reception.take(response.take(), now)
-        reception.record.status, reception.record.headers = response.status, response.headers
-        if response.status != 200:
-            body = response.take().decode(errors="replace")
-            reception.record.error = f"HTTP {response.status}: {body[:500]}"
+        await _converse(reader, writer, address, request, key, reception, clock)
     finally:
         writer.close()
+
+
+async def _converse(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    address: Address,
+    request: Request,
+    key: str,
+    reception: Reception,
+    clock: Clock,
+    *,
+    keep: bool = False,
+) -> bool:
+    """One request and its answer; whether the connection can be used again."""
+    head = _head("POST", request.path, address, len(request.payload), key, keep=keep)
+    writer.write(head + request.payload)
+    response = _Response()
+    while not response.done and not reception.record.error:
+        data = await reader.read(READ_BYTES)
+        if not data:
+            break
+        now = clock()
+        response.parser.feed_data(data)
+        if response.status == 200:
+            reception.take(response.take(), now)
+    reception.record.status, reception.record.headers = response.status, response.headers
+    if response.status != 200:
+        body = response.take().decode(errors="replace")
+        reception.record.error = f"HTTP {response.status}: {body[:500]}"
+    return response.done and response.headers.get("connection", "").lower() != "close"
 
 
 async def _connect(address: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -133,9 +193,17 @@ async def _connect(address: Address) -> tuple[asyncio.StreamReader, asyncio.Stre
 
 
 def _head(
-    method: str, path: str, address: Address, length: int | None = None, key: str = ""
+    method: str,
+    path: str,
+    address: Address,
+    length: int | None = None,
+    key: str = "",
+    *,
+    keep: bool = False,
 ) -> bytes:
-    lines = [f"{method} {path} HTTP/1.1", f"Host: {address}", "Connection: close"]
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {address}"]
+    if not keep:
+        lines.append("Connection: close")
     if key:
         lines.append(f"Authorization: Bearer {key}")
     if length is not None:

@@ -13,10 +13,12 @@ from loadtests.client import Address
 
 @dataclass
 class Script:
-    """What the server writes after a request's head, piece by piece, before it hangs up."""
+    """What the server writes after a request, piece by piece; after some answers it hangs up."""
 
     pieces: Sequence[bytes]
     pause_s: float = 0.0
+    answers: int = 1
+    """On one connection."""
     requests: list[bytes] = field(default_factory=list)
     """The heads and bodies that came."""
 
@@ -31,19 +33,25 @@ def chunked(body: Sequence[bytes], status: str = "200 OK") -> list[bytes]:
     return [head.encode() + b"\r\n\r\n", *chunks, b"0\r\n\r\n"]
 
 
+async def _read_request(reader: asyncio.StreamReader) -> bytes:
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = next(
+        (int(line[15:]) for line in head.split(b"\r\n") if line.startswith(b"Content-Length")),
+        0,
+    )
+    return head + await reader.readexactly(length)
+
+
 async def _serve(script: Script, ready: Callable[[int], None], stop: asyncio.Event) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = next(
-            (int(line[15:]) for line in head.split(b"\r\n") if line.startswith(b"Content-Length")),
-            0,
-        )
-        script.requests.append(head + await reader.readexactly(length))
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            for _ in range(script.answers):
+                script.requests.append(await _read_request(reader))
+                for piece in script.pieces:
+                    writer.write(piece)
+                    await writer.drain()
+                    await asyncio.sleep(script.pause_s)
         with contextlib.suppress(ConnectionError):
-            for piece in script.pieces:
-                writer.write(piece)
-                await writer.drain()
-                await asyncio.sleep(script.pause_s)
             writer.close()
             await writer.wait_closed()
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from loadtests.client import Address, get, stream
+from loadtests.client import Address, KeptConnection, get, stream
 from loadtests.scenarios.base import Record, Request, completion
 from tests.unit.loadtests.fake_server import Script, StartServer, chunked
 
@@ -123,3 +123,40 @@ def test_openai_stream(start_server: StartServer) -> None:
 def test_get(start_server: StartServer) -> None:
     address = start_server(Script(chunked([b"ok ", b"then"])))
     assert asyncio.run(get(address, "/health")) == (200, b"ok then")
+
+
+def send_on_one(address: Address, requests: int) -> tuple[list[Record], int]:
+    """What came on a connection that is kept, and how often it was made."""
+
+    async def run() -> tuple[list[Record], int]:
+        connection = KeptConnection(address)
+        records = [await connection.stream(completion([1], TOKENS)) for _ in range(requests)]
+        connection.close()
+        return records, connection.opened
+
+    return asyncio.run(run())
+
+
+def test_a_connection_is_kept(start_server: StartServer) -> None:
+    script = Script(chunked(WHOLE), answers=3)
+    records, opened = send_on_one(start_server(script), 3)
+    assert [record.error for record in records] == ["", "", ""]
+    assert opened == 1
+    assert not any(b"Connection: close" in request for request in script.requests)
+
+
+def test_a_connection_that_the_server_closes_is_made_anew(start_server: StartServer) -> None:
+    parting = [
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\n" + chunked(WHOLE)[0].partition(b"\r\n")[2]
+    ]
+    records, opened = send_on_one(start_server(Script(parting + chunked(WHOLE)[1:])), 2)
+    assert [record.error for record in records] == ["", ""]
+    assert opened == 2
+
+
+def test_a_request_on_a_dying_connection_is_lost(start_server: StartServer) -> None:
+    """It is not sent again: that would hide what is looked for."""
+    script = Script(chunked(WHOLE)[:-3])
+    records, _ = send_on_one(start_server(script), 1)
+    assert records[0].error == "the stream ended without its last chunk"
+    assert len(script.requests) == 1

@@ -1,0 +1,101 @@
+"""Streams against a server that runs already, while somebody restarts, drains or scales it.
+
+No request may fail, refusals included: a rolling restart is something that clients don't see. Half
+of the clients keep their connections, half make one per request; all pause between requests, since
+it is the idle connections that a stopping server closes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+import msgspec
+
+from loadtests.client import Address, KeptConnection, stream
+from loadtests.scenarios.base import Record, Request
+from loadtests.trials.crowd import QUESTIONS, longest_gap
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Where, how long, how many."""
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument("--key", default="", help="an API key")
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--tokens", type=int, default=100, help="length of an answer")
+    parser.add_argument("--pause", type=float, default=0.5, help="at most, between requests")
+
+
+@dataclass
+class Tally:
+    """What one kind of client got."""
+
+    begun: float
+    records: list[Record] = field(default_factory=list)
+    connections: int = 0
+
+    def report(self, name: str) -> list[str]:
+        """Print it; returns what failed, alike errors as one."""
+        failed = [record for record in self.records if record.error]
+        errors = Counter(record.error for record in failed)
+        print(
+            f"{name}: {len(self.records)} requests on {self.connections} connections, "
+            f"{errors.total()} failed, longest wait for a token {longest_gap(self.records):.2f} s"
+        )
+        times = ", ".join(f"{record.started - self.begun:.1f}" for record in failed[:20])
+        if times:
+            print(f"{name}: what failed was sent at {times} s")
+        return [f"{name}, {count} times: {error}" for error, count in errors.items()]
+
+
+async def run(options: argparse.Namespace) -> list[str]:
+    """What went wrong."""
+    begun = time.perf_counter()
+    kept, fresh = Tally(begun), Tally(begun)
+    deadline = time.monotonic() + options.seconds
+    await asyncio.gather(
+        *(
+            _keep_asking(client, options, deadline, kept if client % 2 else fresh)
+            for client in range(options.clients)
+        )
+    )
+    return kept.report("connections kept") + fresh.report("one connection each")
+
+
+async def _keep_asking(
+    client: int, options: argparse.Namespace, deadline: float, tally: Tally
+) -> None:
+    address = Address(options.host, options.port)
+    connection = KeptConnection(address, key=options.key)
+    rng = random.Random(client)
+    turn = 0
+    while time.monotonic() < deadline:
+        request = _question(client, turn, options.tokens)
+        if client % 2:
+            tally.records.append(await connection.stream(request))
+        else:
+            tally.records.append(await stream(address, request, key=options.key))
+            tally.connections += 1
+        turn += 1
+        await asyncio.sleep(rng.uniform(0, options.pause))
+    tally.connections += connection.opened
+    connection.close()
+
+
+def _question(client: int, turn: int, tokens: int) -> Request:
+    """A chat whose answer has exactly so many tokens."""
+    text = f"{QUESTIONS[client % len(QUESTIONS)]} {client} {turn}."
+    body = {
+        "messages": [{"role": "user", "content": text}],
+        "max_tokens": tokens,
+        "ignore_eos": True,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    return Request("/v1/chat/completions", msgspec.json.encode(body), tokens, tokens, "openai")
