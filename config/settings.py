@@ -1300,13 +1300,25 @@ class ServeSettings(BaseModel):
             metavar="MIB",
         ),
     ] = 16
+    shutdown_delay: Annotated[
+        Whole,
+        Field(ge=0),
+        Option(
+            ("--shutdown-delay",),
+            Group.SERVER,
+            "seconds in which new requests are still taken once the server was told to stop, until "
+            "proxies have heard that it isn't ready",
+            env="LLAMAPACK_SHUTDOWN_DELAY",
+            metavar="S",
+        ),
+    ] = 0
     shutdown_timeout: Annotated[
         Whole,
         Field(ge=0),
         Option(
             ("--shutdown-timeout",),
             Group.SERVER,
-            "seconds that running answers get to end once the server was told to stop",
+            "seconds that running answers get to end after that",
             env="LLAMAPACK_SHUTDOWN_TIMEOUT",
             metavar="S",
         ),

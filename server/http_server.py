@@ -7,6 +7,7 @@ import contextvars
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -20,6 +21,9 @@ from server.http_protocol import BoundedHttpProtocol
 FAREWELL_SECONDS = 2
 """How long a stream may take to say that it is ended early."""
 
+LINGER_STEP = 0.1
+"""Seconds after which a second signal is noticed."""
+
 KEEP_ALIVE_SECONDS = 75
 """Longer than the minute after which common proxies drop an idle connection: whoever closes
 first must not be us, or the proxy may just be sending its next request."""
@@ -28,30 +32,43 @@ first must not be us, or the proxy may just be sending its next request."""
 class HttpServer(uvicorn.Server):
     """Ends on SIGTERM and SIGINT after draining; a second signal ends it at once.
 
-    `on_stop` is called when the first signal arrives, `on_deadline` when answers still run
-    `drain_seconds` later: it should end their streams with an error, because what hasn't ended a
-    moment later is cut off.
+    `on_stop` is called when the first signal arrives. For `linger_seconds` nothing else changes,
+    so that requests of those who haven't heard of it don't meet a closed door; then `on_close` is
+    called. `on_deadline` is called when answers still run `drain_seconds` later: it should end
+    their streams with an error, because what hasn't ended a moment later is cut off.
     """
 
     def __init__(
         self,
         config: uvicorn.Config,
         on_stop: Callable[[], None],
+        on_close: Callable[[], None] = lambda: None,
         on_deadline: Callable[[], None] = lambda: None,
+        linger_seconds: float = 0,
         drain_seconds: float = 30,
     ) -> None:
         super().__init__(config)
+        self._linger_until = 0.0
+        self._linger_seconds = linger_seconds
         self._drain_seconds = drain_seconds
         self._on_stop = on_stop
+        self._on_close = on_close
         self._on_deadline = on_deadline
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Wait for running answers, then end those that are left."""
+        """Wait for late requests and running answers, then end those that are left."""
+        await self._linger()
+        self._on_close()
         deadline = asyncio.get_running_loop().call_later(self._drain_seconds, self._on_deadline)
         try:
             await super().shutdown(sockets)
         finally:
             deadline.cancel()
+
+    async def _linger(self) -> None:
+        # No event to wait for: what ends it early is set in a signal handler, outside the loop.
+        while time.monotonic() < self._linger_until and not self.force_exit:  # noqa: ASYNC110
+            await asyncio.sleep(LINGER_STEP)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -73,6 +90,7 @@ class HttpServer(uvicorn.Server):
             self.force_exit = True
             return
         self.should_exit = True
+        self._linger_until = time.monotonic() + self._linger_seconds
         # Not in the context of whatever request the signal interrupted: the log would name it.
         contextvars.Context().run(self._on_stop)
 

@@ -111,7 +111,9 @@ class Runtime:
         self._http = HttpServer(
             http_config(app, settings),
             on_stop=self._on_stop,
+            on_close=self._context.drain.close,
             on_deadline=self._on_deadline,
+            linger_seconds=settings.shutdown_delay,
             drain_seconds=settings.shutdown_timeout,
         )
 

@@ -71,7 +71,7 @@ def test_all_is_in_one_namespace() -> None:
 
 
 def test_the_grace_period_covers_pause_drain_and_last_words() -> None:
-    pause = pod()["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+    pause = int(settings()["LLAMAPACK_SHUTDOWN_DELAY"])
     drain = int(settings()["LLAMAPACK_SHUTDOWN_TIMEOUT"])
     needed = pause + drain + FAREWELL_SECONDS + STOP_SECONDS
     assert pod()["terminationGracePeriodSeconds"] >= needed

@@ -337,12 +337,22 @@ async def test_a_stream_that_fails_shows_in_its_line(server: FakeServer, read_au
 # --- the end -----------------------------------------------------------------------------
 
 
+async def test_who_has_not_heard_of_the_end_is_still_answered(server: FakeServer) -> None:
+    async with client_of(server) as client:
+        server.context.drain.begin()
+        response = await client.post("/completion", json=BODY)
+        assert response.status_code == 200
+        assert response.headers["connection"] == "close"
+        assert (await client.get("/readyz")).status_code == 503
+
+
 async def test_draining_refuses_new_work(server: FakeServer) -> None:
     server.generator.delay = 0.02
     async with client_of(server) as client:
         running = asyncio.create_task(client.post("/completion", json=BODY))
         await asyncio.sleep(0.03)
         server.context.drain.begin()
+        server.context.drain.close()
         late = await client.post("/completion", json=BODY)
         assert late.status_code == 503
         assert late.headers["connection"] == "close"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
 import time
@@ -94,6 +95,33 @@ def test_slow_clients_do_not_hold_up_others(url: str) -> None:
     finally:
         for connection in slow:
             connection.close()
+
+
+def test_new_requests_are_taken_while_the_server_lingers(server: FakeServer) -> None:
+    """On connections that were open, and on new ones; afterwards it ends."""
+    drain = server.context.drain
+    sockets = bind_all(["127.0.0.1"], 0)
+    http = HttpServer(
+        http_config(create_app(server.context), ServeSettings()),
+        on_stop=drain.begin,
+        on_close=drain.close,
+        linger_seconds=1.0,
+    )
+    thread = threading.Thread(target=http.run, args=(sockets,))
+    thread.start()
+    assert wait_for(lambda: http.started)
+    url = f"{url_of(sockets[0], tls=False)}/completion"
+    with httpx.Client() as kept:
+        assert kept.post(url, json={"prompt": "a"}).status_code == 200
+        http.handle_exit(signal.SIGTERM, None)
+        for client in (kept, httpx):
+            response = client.post(url, json={"prompt": "a"})
+            assert (response.status_code, response.headers["connection"]) == (200, "close")
+        assert not drain.is_closed
+    thread.join(10)
+    close_all(sockets)
+    assert not thread.is_alive()
+    assert drain.is_closed
 
 
 def test_the_deadline_of_the_drain(server: FakeServer) -> None:
