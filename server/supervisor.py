@@ -34,11 +34,11 @@ is, then it is heard of again meanwhile."""
 STOP_SECONDS = 10.0
 """How long the engine may take to end by itself."""
 
-OPENMP_DEFAULTS = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "0"}
+OPENMP_DEFAULTS = {"GOMP_SPINCOUNT": "5000", "KMP_BLOCKTIME": "0"}
 """OpenMP's threads spin at barriers, which is ruinous when a neighbour needs a core; these make
-them sleep almost at once. With 5000 a step of 26 ms was a millisecond shorter on two free cores,
-but with one of them busy eight streams had 72 tokens a second instead of 103. What the operator has
-set stays."""
+them sleep soon. Not almost at once: 1000 instead makes steps of 16 to 35 ms some 4 % longer on two
+free cores. With one of them busy it is better (eight streams had 103 tokens a second instead of 72),
+but either is far from what endless spinning leaves (10). What the operator has set stays."""
 
 
 class EngineProcess:
