@@ -37,8 +37,8 @@ STOP_SECONDS = 10.0
 OPENMP_DEFAULTS = {"GOMP_SPINCOUNT": "5000", "KMP_BLOCKTIME": "0"}
 """OpenMP's threads spin at barriers, which is ruinous when a neighbour needs a core; these make
 them sleep soon. Not almost at once: 1000 instead makes steps of 16 to 35 ms some 4 % longer on two
-free cores. With one of them busy it is better (eight streams had 103 tokens a second instead of 72),
-but either is far from what endless spinning leaves (10). What the operator has set stays."""
+free cores. With one of them busy it is better (eight streams had 103 tokens a second instead of
+72), but either is far from what endless spinning leaves (10). What the operator has set stays."""
 
 
 class EngineProcess:
