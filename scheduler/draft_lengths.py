@@ -29,6 +29,11 @@ FOLLOWING = 0.9
 rows may be cheap together where the first alone is not."""
 
 
+FAIR_RATE = 0.5
+"""How often guesses that were worth verifying have to be right for a sequence to be guessed for
+wherever others are."""
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A sequence that could be drafted for."""
@@ -83,16 +88,24 @@ class DraftLengths:
         self, candidates: Sequence[Candidate], num_others: int, known: DraftYield | None = None
     ) -> Decision:
         """Tokens to guess for each candidate; `num_others` sequences decode without. `known` is
-        what drafts of so many sequences come to, if all are the draft model's."""
+        what drafts of so many sequences come to, if all are the draft model's; they may be as
+        long as they like then."""
         self._forget_if_costs_changed()
         key = (num_others, *((round(c.acceptance.rate, 2), c.most, c.is_free) for c in candidates))
         decision = self._decisions.get(key)
         if decision is None:
             decision = self._choose(candidates, num_others)
             self._decisions[key] = decision
-        if known is None or not known.is_known:
+        if known is None:
             return decision
-        return self._by_experience(decision, candidates, num_others, known)
+        # Their prospects end drafts that promise little, so more may try than seem the best.
+        lengths = tuple(
+            c.most if length > 0 or c.acceptance.rate >= FAIR_RATE else 0
+            for c, length in zip(candidates, decision.lengths, strict=True)
+        )
+        if known.is_known:
+            return self._by_experience(lengths, num_others, known)
+        return Decision(lengths, decision.rate) if decision.count else decision
 
     def plain_rate(self, num_sequences: int) -> float:
         """Tokens a second of so many sequences without guesses."""
@@ -126,25 +139,21 @@ class DraftLengths:
         )
 
     def _by_experience(
-        self,
-        decision: Decision,
-        candidates: Sequence[Candidate],
-        num_others: int,
-        known: DraftYield,
+        self, lengths: tuple[int, ...], num_others: int, known: DraftYield
     ) -> Decision:
-        """Guess for all, or for those already chosen, or for nobody."""
-        total = len(candidates) + num_others
-        count = decision.count or len(candidates)
+        """Guess for those that may, or for nobody."""
+        total = len(lengths) + num_others
+        count = sum(length > 0 for length in lengths)
+        plain = Decision((0,) * len(lengths), self.plain_rate(total))
+        if count == 0:
+            return plain
         seconds = (
             self._batch_between(count, 1 + known.verified)
             + self._batch(total - count, 1)
             + known.guessed * self._draft_seconds(count)
         )
         rate = (total + count * known.right) / seconds
-        if rate <= self.plain_rate(total) * (1 + MIN_GAIN):
-            return Decision((0,) * len(candidates), self.plain_rate(total))
-        lengths = decision.lengths if decision.count else tuple(c.most for c in candidates)
-        return Decision(lengths, rate)
+        return Decision(lengths, rate) if rate > plain.rate * (1 + MIN_GAIN) else plain
 
     def _batch_between(self, num_sequences: int, rows: float) -> float:
         """`_batch` for a mean of rows."""

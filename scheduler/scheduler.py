@@ -53,6 +53,10 @@ REENTRY_MARGIN = 32
 """Cells for each running sequence to grow into that have to be free before a preempted one comes
 back: it computes all it had anew, which should be for more than a step."""
 
+STRETCH = 0.3
+"""Share by which a step's prefill may be exceeded where all prompts are done with it then: a rest
+of a few tokens would hold up the answers once more."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -434,6 +438,9 @@ class Scheduler:
             room -= shares[sequence] - 1
         left = self._prefill_tokens(shares, len(prefilling))
         wanted = {sequence: _wanted(sequence, meetings) for sequence in prefilling}
+        total = sum(wanted.values())
+        if total <= min(left * (1 + STRETCH), self.limits.n_batch - sum(shares.values())):
+            left = max(left, total)
         prefilling.sort(key=lambda sequence: wanted[sequence])
         for index, sequence in enumerate(prefilling):
             share = min(wanted[sequence], left // (len(prefilling) - index))

@@ -46,6 +46,12 @@ CATCH_UP = (64, 256, 512, 1024, 2048)
 TRIAL = 3
 """Tokens that a trial guesses."""
 
+FIRST_ANSWER = 256.0
+"""Tokens that answers are taken to have before there is experience."""
+
+NEWEST_ANSWER = 0.1
+"""Weight of the newest answer in the running mean of their lengths."""
+
 
 @dataclass(slots=True)
 class _Draft:
@@ -61,6 +67,7 @@ class _State:
 
     acceptance: dict[Source, Acceptance] = field(default_factory=dict)
     lookup: SequenceLookup | None = None
+    num_generated: int = 0
     num_discarded: int = 0
     num_shared: int = 0
     """Tokens that the shared memory has read."""
@@ -112,6 +119,8 @@ class Speculator:
         self._chances = [Acceptance(first_rate(level)) for level in range(NUM_LEVELS)]
         self._yields: defaultdict[int, DraftYield] = defaultdict(DraftYield)
         """By number of sequences that decode."""
+        self._answer_length = FIRST_ANSWER
+        """Tokens that answers have of late."""
         self._num_hopeless = 0
         self._is_catching_up = False
 
@@ -163,7 +172,9 @@ class Speculator:
 
     def forget(self, request_id: int) -> None:
         """A sequence has ended."""
-        self._states.pop(request_id, None)
+        state = self._states.pop(request_id, None)
+        if state is not None:
+            self._answer_length += NEWEST_ANSWER * (state.num_generated - self._answer_length)
 
     # --- who could guess ---
 
@@ -202,6 +213,7 @@ class Speculator:
         state = self._states.get(sequence.request_id)
         if state is None:
             state = self._states[sequence.request_id] = _State()
+        state.num_generated = sequence.num_generated_tokens
         if state.num_discarded != sequence.num_discarded_tokens or state.lookup is None:
             state.lookup = SequenceLookup(self._lookup.simple_size, self._lookup.simple_min_hits)
             state.num_discarded = sequence.num_discarded_tokens
@@ -223,16 +235,36 @@ class Speculator:
         decision = self._lengths.choose(candidates, num_others, experience if is_model else None)
         if decision.count == 0:
             experience.doubt()
-        lengths = [*decision.lengths]
+        saved = 1 / self._lengths.plain_rate(num_decoding) - 1 / decision.rate
+        going = {
+            index
+            for index, plan in enumerate(plans)
+            if decision.lengths[index] > 0 and self._is_worth_reading(plan, saved)
+        }
+        lengths = [0] * len(plans)
         for index, plan in enumerate(plans):
-            if lengths[index] > 0:
+            if index in going:
+                lengths[index] = decision.lengths[index]
                 plan.state.num_skipped, plan.state.pause = 0, FIRST_PAUSE
                 if plan.method == DraftMethod.MODEL:
                     lengths[index] = plan.most
-                    plan.price = self._lengths.price(decision.count, decision.rate, plan.most)
-            else:
+                    plan.price = self._lengths.price(len(going), decision.rate, plan.most)
+            elif decision.lengths[index] == 0:
                 lengths[index] = self._try_again(plan, candidates[index], num_decoding)
         return lengths
+
+    def _is_worth_reading(self, plan: _Plan, saved: float) -> bool:
+        """Whether guesses that save so many seconds for each token of an answer save more than it
+        takes the draft model to read the sequence first. Answers are taken to be as long as those
+        before, and once one is longer, to be half done."""
+        is_read = plan.state.has_asked or plan.method != DraftMethod.MODEL
+        if is_read or self._draft_cost is None:
+            return True
+        sequence = plan.chunk.sequence
+        done = sequence.num_generated_tokens
+        left = min(max(self._answer_length - done, done), sequence.num_tokens_left)
+        unread = len(sequence.tokens) - sequence.num_cached_tokens
+        return saved * left > self._draft_cost.piece(1, max(unread, 1))
 
     def _try_again(self, plan: _Plan, candidate: Candidate, num_decoding: int) -> int:
         """Tokens to guess where it does not pay, as far as is known: mostly none."""

@@ -106,3 +106,12 @@ def test_experience_that_drafts_do_not_pay_outweighs_what_acceptance_promises() 
     for _ in range(100):
         useless.doubt()
     assert lengths.choose([candidate], 0, useless).lengths[0] > 0
+
+
+def test_whoever_is_right_often_enough_is_guessed_for_where_any_is() -> None:
+    """By one length for all only the first is worth it, but prospects end drafts by themselves."""
+    seconds = {1: 1.0, 2: 1.02, 3: 1.5, 4: 1.55, 5: 1.7, 8: 2.3, 64: 24.0}
+    lengths = DraftLengths(StepCost(seconds, seconds), StepCost(*[{1: 0.01, 64: 0.01}] * 2))
+    candidates = [Candidate(Acceptance(rate), 8, is_free=False) for rate in (0.95, 0.6, 0.1)]
+    assert [length > 0 for length in lengths.choose(candidates, 0).lengths] == [True, False, False]
+    assert lengths.choose(candidates, 0, DraftYield()).lengths == (8, 8, 0)

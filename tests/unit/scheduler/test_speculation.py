@@ -227,3 +227,18 @@ def test_whether_it_is_rightly_sure_is_found_out() -> None:
             desk.speculator.learn(replace(chunk, draft=guess), 1)
     lengths = [len(desk.guess(chunk)[0]) for _ in range(20)]
     assert set(lengths) <= {0, 1}
+
+
+def test_what_a_short_answer_saves_must_pay_for_reading_its_prompt() -> None:
+    draft = {1: 0.01, 1024: 10.24}  # as slow with each token of a prompt as with a guess
+    for prompt_length, length, is_read in ((10, 400, True), (900, 4, False), (900, 4000, True)):
+        desk = Desk(CHEAP, draft)
+        model = wish(DraftMethod.MODEL)
+        for number in range(60):  # answers of that length have been given before
+            answered = desk.chunk(model, [5, *range(10)], slot=number)
+            answered.sequence.submit = msgspec.structs.replace(answered.sequence.submit, prompt=[5])
+            answered.sequence.tokens += [6] * (length - 10)
+            desk.guess(answered)
+            desk.speculator.forget(number)
+        desk.guess(desk.chunk(model, prompt(prompt_length), slot=99))
+        assert bool(desk.asked) == is_read, (prompt_length, length)
