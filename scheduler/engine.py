@@ -74,7 +74,7 @@ class Engine:
         self.costs = costs
         self._cost = costs.step
         self._grouping = Grouping(costs.step, backend.layout)
-        self._speculator = Speculator(lookup, costs.step, costs.draft)
+        self._speculator = Speculator(lookup, costs.step, costs.draft, backend.layout)
         self._num_steps = 0
         self.last_send_seconds = 0.0
         self.tell: Callable[[StepOutputs], None] = lambda outputs: None

@@ -85,6 +85,10 @@ class Prospect:
                 best_gain, best = gain - self._price.verifying[length], length
         return best
 
+    def tokens(self, length: int) -> float:
+        """What so many of the guesses yield on average."""
+        return sum(self._reaches[:length])
+
     @property
     def _reach(self) -> float:
         return self._reaches[-1] if self._reaches else 1.0

@@ -13,11 +13,13 @@ from scheduler.backend import DraftWant, Sampler
 from scheduler.draft_lengths import Candidate, DraftLengths
 from scheduler.draft_yield import DraftYield
 from scheduler.lookup import SequenceLookup, SharedLookup
-from scheduler.micro_batches import MicroBatch
+from scheduler.micro_batches import Layout, MicroBatch, cut
 from scheduler.prospect import NUM_LEVELS, Price, Prospect, first_rate
 from scheduler.protocol import DraftMethod, LookupConfig, Speculation
 from scheduler.sequence import Chunk
 from scheduler.step_cost import StepCost
+
+ONE_STREAM = Layout(512, is_unified=True)
 
 Draft = Callable[[Sequence[DraftWant], int], list[list[int]]]
 
@@ -94,6 +96,8 @@ class _Plan:
     guess: list[int] = field(default_factory=list)
     most: int = 0
     price: Price | None = None
+    asked: Prospect | None = None
+    """Of the draft model's guess, once it was asked."""
     is_long_match: bool = False
 
     @property
@@ -106,9 +110,14 @@ class Speculator:
     """Decides who is guessed for, by what, and how far; and learns from what came of it."""
 
     def __init__(
-        self, lookup: LookupConfig, cost: StepCost | None, draft_cost: StepCost | None
+        self,
+        lookup: LookupConfig,
+        cost: StepCost | None,
+        draft_cost: StepCost | None,
+        layout: Layout = ONE_STREAM,
     ) -> None:
-        """Without costs it guesses as far as it may."""
+        """Without costs it guesses as far as it may. `layout` says how batches are cut."""
+        self._layout = layout
         self._lookup = lookup
         self._cost = cost
         self._draft_cost = draft_cost
@@ -135,13 +144,44 @@ class Speculator:
         ]
         num_others = sum(chunk.is_decode for chunk in chunks) - len(plans)
         lengths = self._choose(plans, num_others)
-        self._ask(plans, lengths, samplers, draft, self._yields[len(plans) + num_others])
+        self._ask(plans, lengths, samplers, draft)
+        self._shorten(chunks, plans)
+        outcome = self._yields[len(plans) + num_others]
         drafted = list(chunks)
         for plan, length in zip(plans, lengths, strict=True):
+            if plan.asked is not None:
+                plan.state.draft = _Draft(plan.asked, outcome)
+                if not plan.guess and plan.asked.num_asked > 0:
+                    outcome.observe(plan.asked.num_asked, 0, 0)
             if guess := tuple(plan.guess[:length]):
                 plan.state.source = plan.source
                 drafted[plan.index] = replace(plan.chunk, draft=guess)
         return tuple(drafted)
+
+    def _shorten(self, chunks: Sequence[Chunk], plans: list[_Plan]) -> None:
+        """Cut the draft model's guesses to a common length where that is faster.
+
+        With a stream for each slot, rows are computed together only as far as all of them have
+        some left, so that guesses of different lengths can cost more than they are worth.
+        """
+        priced = {p.chunk.slot: p for p in plans if p.price is not None and p.guess}
+        if self._cost is None or self._layout.is_unified or len(priced) < 2:
+            return
+        cost = self._cost
+        decodes = [chunk for chunk in chunks if chunk.is_decode]
+
+        def rate(most: int) -> float:
+            tokens, rows = float(len(decodes)), []
+            for chunk in decodes:
+                plan = priced.get(chunk.slot)
+                length = min(len(plan.guess), most) if plan else 0
+                tokens += plan.asked.tokens(length) if plan and plan.asked else 0.0
+                rows.append((chunk.slot, chunk.num_tokens + length))
+            return tokens / cost.seconds(cut(rows, self._layout))
+
+        most = max(range(max(len(plan.guess) for plan in priced.values()) + 1), key=rate)
+        for plan in priced.values():
+            del plan.guess[most:]
 
     def learn(self, chunk: Chunk, num_accepted: int) -> None:
         """A chunk's guesses were verified."""
@@ -317,7 +357,6 @@ class Speculator:
         lengths: list[int],
         samplers: Mapping[int, Sampler],
         draft: Draft,
-        outcome: DraftYield,
     ) -> None:
         asking = [
             (plan, length)
@@ -333,11 +372,9 @@ class Speculator:
             wish = plan.chunk.sequence.submit.speculation
             assert wish is not None
             plan.state.has_asked = True
-            plan.state.draft = _Draft(want.prospect, outcome)
+            plan.asked = want.prospect
             length = want.prospect.best_length(len(guess))
             plan.guess = guess[:length] if length >= wish.bounds(plan.method).n_min else []
-            if not plan.guess and want.prospect.num_asked > 0:
-                outcome.observe(want.prospect.num_asked, 0, 0)
 
     def _max_catch_up(self) -> int:
         """Tokens that the draft model may read at once: what takes it as long as the model takes

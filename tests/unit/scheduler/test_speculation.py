@@ -11,9 +11,10 @@ import msgspec
 
 from scheduler.backend import DraftWant
 from scheduler.fake import FakeBackend, FakeSampler
+from scheduler.micro_batches import Layout
 from scheduler.protocol import DraftBounds, DraftMethod, LookupConfig, Speculation
 from scheduler.sequence import Chunk
-from scheduler.speculation import FIRST_PAUSE, LAST_PAUSE, TRIAL, Speculator
+from scheduler.speculation import FIRST_PAUSE, LAST_PAUSE, ONE_STREAM, TRIAL, Speculator
 from scheduler.step_cost import StepCost
 from tests.unit.scheduler.helpers import make_sequence, prompt
 
@@ -40,10 +41,15 @@ def wish(*methods: DraftMethod, n_max: int = 8, **fields: Any) -> Speculation:
 class Desk:
     """A speculator and a draft model that always guesses 1, 2, 3, ..."""
 
-    def __init__(self, table: dict[int, float] | None, draft: dict[int, float] | None = None):
+    def __init__(
+        self,
+        table: dict[int, float] | None,
+        draft: dict[int, float] | None = None,
+        layout: Layout = ONE_STREAM,
+    ) -> None:
         cost = None if table is None else StepCost(table, table)
         draft_cost = StepCost(draft, draft) if draft else None
-        self.speculator = Speculator(LOOKUP, cost, draft_cost)
+        self.speculator = Speculator(LOOKUP, cost, draft_cost, layout)
         self.num_allowed = 99
         self.confidences = [0.99]
         self.asked: list[DraftWant] = []
@@ -242,3 +248,15 @@ def test_what_a_short_answer_saves_must_pay_for_reading_its_prompt() -> None:
             desk.speculator.forget(number)
         desk.guess(desk.chunk(model, prompt(prompt_length), slot=99))
         assert bool(desk.asked) == is_read, (prompt_length, length)
+
+
+def test_guesses_side_by_side_are_as_long_as_llama_cpp_computes_them_together() -> None:
+    """A row that only one of two streams has is a piece by itself."""
+    table = {1: 1.0, 2: 1.05, 4: 1.1, 8: 1.2, 64: 2.0}
+    for layout, lengths in ((Layout(512), [2, 2]), (ONE_STREAM, [3, 2])):
+        desk = Desk(table, draft={1: 0.001, 64: 0.001}, layout=layout)
+        chunks = [
+            desk.chunk(wish(DraftMethod.MODEL, n_max=most), [5, 6], slot)
+            for slot, most in enumerate((3, 2))
+        ]
+        assert [len(guess) for guess in desk.guess(*chunks)] == lengths
