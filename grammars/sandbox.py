@@ -79,7 +79,9 @@ class Sandbox:
         return answer
 
     def _started(self) -> subprocess.Popen[bytes]:
-        if self._process is None or self._process.poll() is not None:
+        if self._process is not None and self._process.poll() is not None:
+            self.close()  # it was killed, and its pipes are still open
+        if self._process is None:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "grammars.checker"],
                 stdin=subprocess.PIPE,

@@ -54,8 +54,11 @@ def embed(server: Server, prompts: list[list[int]], **fields: Any) -> list[Vecto
 
 
 def assert_close(found: Vectors, expected: Vectors) -> None:
+    """Alike in direction, and in size but for the 8-bit steps that activations are rounded to."""
     assert found.shape == expected.shape
-    assert np.abs(found - expected).max() < 1e-2 * np.abs(expected).max()
+    lengths = np.linalg.norm(found, axis=-1) * np.linalg.norm(expected, axis=-1)
+    assert ((found * expected).sum(axis=-1) > 0.999 * lengths).all()
+    assert np.abs(found - expected).max() < 3e-2 * np.abs(expected).max()
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["partitioned", "unified"])
