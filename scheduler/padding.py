@@ -13,9 +13,6 @@ from scheduler.micro_batches import Layout, cut
 from scheduler.sequence import Chunk, Filler
 from scheduler.step_cost import StepCost
 
-MAX_CHUNKS = 16
-"""Beyond so many the curves are smooth."""
-
 MAX_FILLERS = 7
 
 MAX_REMEMBERED = 256
@@ -51,9 +48,7 @@ class Padding:
     def best(self, batch: Sequence[Chunk], spare: Sequence[Filler]) -> Padded | None:
         """The cheapest way to pad a batch, cheaper than not at all or not; None if there is no
         way, as for batches that have more than decodes."""
-        if not spare or len(batch) > MAX_CHUNKS:
-            return None
-        if any(not chunk.is_decode or chunk.num_tokens != 1 for chunk in batch):
+        if not spare or any(not chunk.is_decode or chunk.num_tokens != 1 for chunk in batch):
             return None
         deepest = max(chunk.stop for chunk in batch)  # attention goes as deep for all rows
         usable = tuple(filler.slot for filler in spare if filler.start < deepest)
