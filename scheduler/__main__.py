@@ -91,18 +91,18 @@ def run(engine: Engine, channel: CommandChannel) -> None:
         engine.admit_prepared()
         for reply in engine.replies():
             channel.send(reply)
-        if engine.has_work:
+        if engine.has_work and engine.seconds_to_start == 0:
             outputs = engine.step()
             channel.send(outputs)
             engine.last_send_seconds = time.monotonic() - outputs.end
-        elif not engine.is_preparing:
+        elif not (engine.has_work or engine.is_preparing):
             channel.send(Heartbeat(time.monotonic()))
 
 
 def _patience(engine: Engine) -> float:
     """Seconds to wait for commands."""
     if engine.has_work:
-        return 0
+        return engine.seconds_to_start
     if engine.is_preparing:
         return PREPARING_SECONDS
     return FILES_SECONDS if engine.awaits_files else HEARTBEAT_SECONDS

@@ -47,6 +47,9 @@ logger = logging.getLogger(__name__)
 
 STEPS_BETWEEN_COSTS = 500
 
+GATHERING_SECONDS = 0.005
+"""How long an idle engine waits for the next of several sequences that come together."""
+
 Clock = Callable[[], float]
 Chunks = Sequence[Chunk]
 
@@ -76,6 +79,7 @@ class Engine:
         self._grouping = Grouping(costs.step, backend.layout)
         self._speculator = Speculator(lookup, costs.step, costs.draft, backend.layout)
         self._num_steps = 0
+        self._starts_at = 0.0
         self.last_send_seconds = 0.0
         self.tell: Callable[[StepOutputs], None] = lambda outputs: None
         """Called before a step that begins with new sequences: should it be the last, it is known
@@ -105,8 +109,17 @@ class Engine:
         """Whether something will change without a step or a command."""
         return self.slot_actions.are_pending or (self.disk is not None and self.disk.is_loading)
 
+    @property
+    def seconds_to_start(self) -> float:
+        """How long an idle engine should wait for sequences that come with those it has: a prompt
+        a step late is computed apart, and holds up the others, at every turn of such a group."""
+        return 0.0 if self.scheduler.running else max(self._starts_at - self._clock(), 0.0)
+
     def submit(self, command: Submit) -> None:
         """Queue a sequence; a refusal is reported by the next step."""
+        has_room = len(self.scheduler.waiting) + 1 < self.scheduler.limits.n_slots
+        waits = command.num_followers > 0 and has_room
+        self._starts_at = self._clock() + GATHERING_SECONDS if waits else 0.0
         preparation = self._backend.prepare(command)
         if preparation is None:
             self._enqueue(command)

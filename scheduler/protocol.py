@@ -255,6 +255,8 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=
     report_progress: bool = False
     speculation: Speculation | None = None
     """None computes one token at a time."""
+    num_followers: int = 0
+    """Requests that were being read when this one was sent: they may follow at once."""
 
 
 class Abort(msgspec.Struct, frozen=True, tag=True):

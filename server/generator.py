@@ -64,7 +64,7 @@ class EngineGenerator:
     async def open(self, request: GenerationRequest) -> AsyncIterator[AsyncIterator[Item]]:
         """Submit a sequence and stream its items; leaving the block early aborts it."""
         self._admit(request)
-        stream = self._client.submit(_submit(request))
+        stream = self._client.submit(_submit(request, num_followers=len(self._places)))
         timers = self._deadlines.watch(stream, self._retry_after)
         try:
             n_ctx = self._client.model.n_ctx_slot
@@ -111,7 +111,7 @@ class EngineGenerator:
         return self._admission.retry_after(waiting, time.monotonic())
 
 
-def _submit(request: GenerationRequest) -> Submit:
+def _submit(request: GenerationRequest, num_followers: int) -> Submit:
     return Submit(
         request_id=0,
         prompt=list(request.prompt),
@@ -130,6 +130,7 @@ def _submit(request: GenerationRequest) -> Submit:
         slot=request.slot,
         report_progress=request.report_progress,
         speculation=request.speculation,
+        num_followers=num_followers,
     )
 
 

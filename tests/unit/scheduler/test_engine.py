@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler.backend import SamplerError
-from scheduler.engine import Engine
+from scheduler.engine import GATHERING_SECONDS, Engine
 from scheduler.fake import FakeBackend, FakeSampler
 from scheduler.prefix import CacheAbilities
 from scheduler.protocol import (
@@ -211,6 +211,43 @@ def test_logprobs_come_with_the_tokens_that_asked_for_them() -> None:
     engine.submit(make_submit(2, prompt(4), max_tokens=1))
     events = [event for event in engine.step().events if hasattr(event, "logprobs")]
     assert [len(event.logprobs) for event in events] == [1, 0]
+
+
+def test_an_idle_engine_waits_a_moment_for_those_who_come_together() -> None:
+    engine = make_engine(FakeBackend(n_slots=4))
+    engine.submit(make_submit(1, prompt(5, 0), num_followers=2))
+    assert 0 < engine.seconds_to_start <= GATHERING_SECONDS
+    engine.submit(make_submit(2, prompt(5, 1), num_followers=1))
+    assert engine.seconds_to_start > 0
+    engine.submit(make_submit(3, prompt(5, 2)))
+    assert engine.seconds_to_start == 0
+    stats = engine.step().stats
+    assert stats is not None
+    assert stats.num_running == 3
+
+
+def test_an_engine_does_not_wait_for_ever_for_those_who_do_not_come() -> None:
+    engine = make_engine(FakeBackend())
+    engine.submit(make_submit(num_followers=1))
+    looks = 0
+    while engine.seconds_to_start > 0:  # the clock goes on
+        looks += 1
+    assert looks <= 1000 * GATHERING_SECONDS
+
+
+def test_an_engine_does_not_wait_for_more_than_it_has_slots_for() -> None:
+    engine = make_engine(FakeBackend(n_slots=2))
+    engine.submit(make_submit(1, prompt(5, 0), num_followers=9))
+    engine.submit(make_submit(2, prompt(5, 1), num_followers=8))
+    assert engine.seconds_to_start == 0
+
+
+def test_a_running_answer_does_not_wait_for_anybody() -> None:
+    engine = make_engine(FakeBackend())
+    engine.submit(make_submit(1, prompt(5, 0)))
+    engine.step()
+    engine.submit(make_submit(2, prompt(5, 1), num_followers=1))
+    assert engine.seconds_to_start == 0
 
 
 def test_inspect_shows_slots_and_queue() -> None:

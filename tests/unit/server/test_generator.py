@@ -233,6 +233,16 @@ async def test_a_full_queue_refuses_and_queues_nothing() -> None:
         assert len(pair.client.streams) == 5
 
 
+async def test_the_engine_is_told_how_many_are_still_being_read() -> None:
+    async with speaking(b"a") as (generator, pair), AsyncExitStack() as stack:
+        await stack.enter_async_context(generator.open(make_request()))
+        stack.enter_context(generator.enter_queue("who is slow"))
+        stack.enter_context(generator.enter_queue("who is at it"))
+        await stack.enter_async_context(generator.open(make_request()))
+        told = [stream.submit.num_followers for stream in pair.client.streams.values()]
+        assert told == [0, 1]
+
+
 async def test_leaving_early_aborts() -> None:
     async with speaking(*[b"x"] * 60) as (generator, pair):
         pair.gate.allow(2)
