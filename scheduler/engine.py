@@ -11,6 +11,7 @@ from typing import Any
 from scheduler.backend import Backend, DecodeError, DraftWant, Sampler, SamplerError
 from scheduler.disk_cache import DiskCache
 from scheduler.disk_tier import DiskTier
+from scheduler.forced_runs import cut_runs
 from scheduler.grouping import Batch, Grouping
 from scheduler.measure_costs import UNKNOWN_COSTS, Costs
 from scheduler.micro_batches import cut
@@ -203,11 +204,12 @@ class Engine:
 
     def _compute(self, step: Step, times: StepTimes) -> tuple[Step, list[Result]]:
         """Edit the cache, guess ahead, and compute and sample one batch after the other; returns
-        the step with its guesses, and what came of it. Raises `DecodeError`."""
+        the step as it was computed, and what came of it. Raises `DecodeError`."""
         for edit in step.edits:
             self._backend.edit(edit)
         times.lap(Phase.DECODE)
-        step = step.with_drafts(self._speculator.guess(step.chunks, self._samplers, self._draft))
+        chunks = cut_runs(step.chunks, self._cost, self._backend.layout)
+        step = step.with_chunks(self._speculator.guess(chunks, self._samplers, self._draft))
         times.lap(Phase.DRAFT)
         results: dict[int, Result] = {}
         for batch in self._grouping.batches(step.chunks, step.spare):

@@ -298,8 +298,8 @@ class Step:
         """The chunks after which a token is sampled, in the batch's order."""
         return (chunk for chunk in self.chunks if chunk.wants_logits)
 
-    def with_drafts(self, chunks: tuple[Chunk, ...]) -> Step:
-        """The same step once tokens have been guessed."""
+    def with_chunks(self, chunks: tuple[Chunk, ...]) -> Step:
+        """The same step once runs have been cut and tokens guessed."""
         return replace(self, chunks=chunks)
 
 
