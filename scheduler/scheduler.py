@@ -12,6 +12,7 @@ from scheduler.budget import MIN_CHUNK, PrefillBudget
 from scheduler.cache_scope import CacheScope
 from scheduler.chunk_reuse import Reuse, find_chunks
 from scheduler.host_cache import CachedPrefix, HostCache
+from scheduler.prefill_shares import share_out
 from scheduler.prefix import MIN_COPY_GAIN, CacheAbilities, Holder, Placement, Wait, place
 from scheduler.prefix_index import PrefixIndex
 from scheduler.protocol import (
@@ -52,10 +53,6 @@ from scheduler.waiting import WaitingQueue
 REENTRY_MARGIN = 32
 """Cells for each running sequence to grow into that have to be free before a preempted one comes
 back: it computes all it had anew, which should be for more than a step."""
-
-STRETCH = 0.3
-"""Share by which a step's prefill may be exceeded where all prompts are done with it then: a rest
-of a few tokens would hold up the answers once more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,7 +320,7 @@ class Scheduler:
         slot.tokens, slot.num_tokens = sequence.tokens, length
         slot.scope, slot.shifted_from = sequence.scope, moved_from
         slot.sequence, sequence.slot = sequence, slot
-        sequence.num_cached_tokens = length
+        sequence.num_cached_tokens, sequence.last_turn = length, self._step_number - 1
         self.index.put(slot, sequence.tokens[:moved_from], slot.scope)
 
     def _reuse(self, sequence: Sequence, slot: Slot, prefix: int, edits: list[CacheEdit]) -> int:
@@ -420,11 +417,10 @@ class Scheduler:
         return running if len(kinds) == 1 else [s for s in running if s.kind == kind]
 
     def _shares(self, meetings: dict[Slot, int]) -> dict[Sequence, int]:
-        """Tokens of the sequences at turn to compute: decodes first, then prefill, equally.
+        """Tokens of the sequences at turn to compute: decodes first, then prefill, in turns.
 
-        Equal shares are also the cheapest: llama.cpp computes the rows of several sequences
-        together only as far as all of them have rows left. For the same reason a sequence stops
-        at the end of a prefix that others wait for, and goes on together with them.
+        A sequence stops at the end of a prefix that others wait for, and goes on together with
+        them.
         """
         running = self._at_turn()
         if running and running[0].is_whole:
@@ -436,17 +432,13 @@ class Scheduler:
         for sequence in decoding:
             shares[sequence] = min(sequence.num_uncomputed_tokens, 1 + room)
             room -= shares[sequence] - 1
-        left = self._prefill_tokens(shares, len(prefilling))
+        budget = self._prefill_tokens(shares, len(prefilling))
+        most = self.limits.n_batch - sum(shares.values())
+        prefilling.sort(key=lambda sequence: (sequence.last_turn, sequence.num_uncomputed_tokens))
         wanted = {sequence: _wanted(sequence, meetings) for sequence in prefilling}
-        total = sum(wanted.values())
-        if total <= min(left * (1 + STRETCH), self.limits.n_batch - sum(shares.values())):
-            left = max(left, total)
-        prefilling.sort(key=lambda sequence: wanted[sequence])
-        for index, sequence in enumerate(prefilling):
-            share = min(wanted[sequence], left // (len(prefilling) - index))
-            if share > 0:
-                shares[sequence] = share
-                left -= share
+        for sequence, share in share_out(wanted, budget, most).items():
+            shares[sequence] = share
+            sequence.last_turn = self._step_number
         return shares
 
     def _whole_prompts(self, running: list[Sequence]) -> dict[Sequence, int]:

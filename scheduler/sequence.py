@@ -74,6 +74,8 @@ class Sequence:
     slot: Slot | None = None
     num_cached_tokens: int = 0
     was_started: bool = False
+    last_turn: int = 0
+    """The last step that computed some of its prompt, or else the one before it got its slot."""
     is_whole: bool = False
     """Whether its prompt has to be computed in one step."""
 

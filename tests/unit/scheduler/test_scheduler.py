@@ -94,16 +94,32 @@ class TestBatch:
         assert rows(step) == {1: 1, 2: 1, 3: 1, 9: 1}
 
     def test_prompts_share_the_budget_equally(self) -> None:
-        scheduler = make_scheduler(n_slots=3, n_batch=30)
-        submit_all(scheduler, 50, 50, 50)
+        scheduler = make_scheduler(n_slots=3, n_ctx_slot=512, n_batch=210)
+        submit_all(scheduler, 500, 500, 500)
         step, _ = turn(scheduler)
-        assert rows(step) == {1: 10, 2: 10, 3: 10}
+        assert rows(step) == {1: 70, 2: 70, 3: 70}
 
     def test_what_a_short_prompt_leaves_goes_to_the_others(self) -> None:
-        scheduler = make_scheduler(n_slots=3, n_batch=30)
-        submit_all(scheduler, 50, 4, 50)
+        scheduler = make_scheduler(n_slots=3, n_ctx_slot=512, n_batch=210)
+        submit_all(scheduler, 500, 4, 500)
         step, _ = turn(scheduler)
-        assert rows(step) == {1: 13, 2: 4, 3: 13}
+        assert rows(step) == {1: 103, 2: 4, 3: 103}
+
+    def test_prompts_take_turns_where_equal_shares_would_be_small(self) -> None:
+        scheduler = make_scheduler(n_slots=3, n_ctx_slot=512, n_batch=64)
+        submit_all(scheduler, 150, 150, 150)
+        at_turn = [next(iter(rows(turn(scheduler)[0]))) for _ in range(6)]
+        assert at_turn == [1, 2, 3, 1, 2, 3]
+
+    def test_short_prompts_that_keep_coming_do_not_hold_up_a_long_one(self) -> None:
+        scheduler = make_scheduler(n_slots=3, n_ctx_slot=512, n_batch=64)
+        scheduler.submit(make_submit(1, prompt(400)))
+        computed = 0
+        for number in range(2, 20):
+            scheduler.submit(make_submit(number, prompt(60, number), max_tokens=1))
+            step, _ = turn(scheduler)
+            computed += rows(step).get(1, 0)
+        assert computed >= 400
 
     def test_chunks_come_in_slot_order(self) -> None:
         scheduler = make_scheduler(n_slots=3)
