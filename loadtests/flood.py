@@ -23,6 +23,7 @@ from loadtests.prompts import PromptSource
 from loadtests.scenarios.base import Record, completion
 from loadtests.servers import Server, Side, running
 from loadtests.stats import percentile
+from loadtests.visitor import Visit, visiting
 from loadtests.vocabulary import prompt_source
 
 HEAVY, LIGHT = "heavy", "light"
@@ -31,7 +32,7 @@ HEAVY, LIGHT = "heavy", "light"
 PROMPT = 48
 CACHE_MIB = 16
 """For prefixes in host memory: few enough to be full before the first measured round."""
-WARM_ROUNDS = 2
+WARM_ROUNDS = 3
 """Rounds until caches and memory pools have their size."""
 REFUSED = re.compile(r"/completion 429 ([\d.]+) ms")
 """What the server logs of a refusal, with its own time for it."""
@@ -108,31 +109,27 @@ async def _flood(
     flood = Flood()
     logged = len(_refusals(server))
     drawn = iter([prompts.tokens(PROMPT, round_, index) for index in range(options.requests)])
-    is_over = asyncio.Event()
 
     async def heavy() -> None:
         for prompt in drawn:
-            flood.heavy.append(await _send(server, prompt, options.tokens, HEAVY))
+            request = completion(prompt, options.tokens, role=HEAVY)
+            flood.heavy.append(await stream(server.address, request, key=HEAVY))
 
-    async def light() -> None:
-        while not is_over.is_set():
-            await asyncio.sleep(options.pause)
-            prompt = prompts.tokens(PROMPT, round_, "light", len(flood.light))
-            flood.light.append(await _send(server, prompt, options.tokens, LIGHT))
-
-    visitor = asyncio.create_task(light())
+    light = Visit(
+        address=server.address,
+        prompts=prompts,
+        seed=(round_, LIGHT),
+        prompt_tokens=PROMPT,
+        answer_tokens=options.tokens,
+        pause_s=options.pause,
+        key=LIGHT,
+    )
     clients = min(options.clients or options.requests, options.requests)
-    await asyncio.gather(*(heavy() for _ in range(clients)))
-    is_over.set()
-    await visitor
+    async with visiting(light) as flood.light:
+        await asyncio.gather(*(heavy() for _ in range(clients)))
     await asyncio.sleep(0.2)  # until the log is written
     flood.refusals_ms = _refusals(server)[logged:]
     return flood
-
-
-async def _send(server: Server, prompt: list[int], tokens: int, key: str) -> Record:
-    request = completion(prompt, tokens, role=key)
-    return await stream(server.address, request, key=key)
 
 
 def _refusals(server: Server) -> list[float]:
