@@ -48,8 +48,8 @@ logger = logging.getLogger(__name__)
 
 STEPS_BETWEEN_COSTS = 500
 
-GATHERING_SECONDS = 0.005
-"""How long an idle engine waits for the next of several sequences that come together."""
+GATHERING_SECONDS = 0.008
+"""How long an idle engine waits at most for sequences that come together."""
 
 Clock = Callable[[], float]
 Chunks = Sequence[Chunk]
@@ -119,8 +119,10 @@ class Engine:
     def submit(self, command: Submit) -> None:
         """Queue a sequence; a refusal is reported by the next step."""
         has_room = len(self.scheduler.waiting) + 1 < self.scheduler.limits.n_slots
-        waits = command.num_followers > 0 and has_room
-        self._starts_at = self._clock() + GATHERING_SECONDS if waits else 0.0
+        if command.num_followers == 0 or not has_room:
+            self._starts_at = 0.0
+        elif self.seconds_to_start == 0:
+            self._starts_at = self._clock() + GATHERING_SECONDS
         preparation = self._backend.prepare(command)
         if preparation is None:
             self._enqueue(command)
