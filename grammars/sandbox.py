@@ -83,12 +83,17 @@ class Sandbox:
             self.close()  # it was killed, and its pipes are still open
         if self._process is None:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "grammars.checker"],
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "grammars.checker",
+                ],  # nothing from the working directory
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,  # a Ctrl-C is for the server, which still has to drain
-                # It has to find this package where this process found it.
+                # It has to find its packages where this process found them.
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )
         return self._process

@@ -13,24 +13,14 @@ import sys
 import time
 from pathlib import Path
 
+from logs.formats import formatter
+from protocol.commands import Abort, Command, Inspect, Load, Shutdown, SlotCommand, Submit
+from protocol.config import EngineConfig
+from protocol.messages import Heartbeat, LoadFailed, Ready
 from scheduler.backend import Backend
 from scheduler.disk_cache import DiskCache
 from scheduler.engine import Engine
-from scheduler.log_lines import formatter
 from scheduler.measure_costs import costs_of
-from scheduler.protocol import (
-    Abort,
-    Command,
-    EngineConfig,
-    Heartbeat,
-    Inspect,
-    Load,
-    LoadFailed,
-    Ready,
-    Shutdown,
-    SlotCommand,
-    Submit,
-)
 from scheduler.transport import ChannelClosed, CommandChannel
 
 HEARTBEAT_SECONDS = 1.0
@@ -122,9 +112,9 @@ def _dispatch(engine: Engine, channel: CommandChannel, command: Command) -> None
 def _load(config: EngineConfig, channel: CommandChannel) -> Engine | None:
     _set_up_logging(config)
     # Importing llama.cpp loads its libraries, which takes a while.
+    from logs.llama_log import LogBridge
     from scheduler.backend import LoadError
     from scheduler.llama import LlamaBackend
-    from scheduler.llama_log import LogBridge
 
     log = LogBridge()
     log.install()

@@ -7,11 +7,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from protocol.commands import Submit
+from protocol.messages import ModelInfo
 from scheduler.fingerprint import Fingerprint
 from scheduler.micro_batches import Layout
 from scheduler.prefix import CacheAbilities
 from scheduler.prospect import Prospect
-from scheduler.protocol import ModelInfo, Submit
 from scheduler.sequence import CacheEdit, Chunk, Filler, Sample
 
 TRANSFER = -1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from scheduler.protocol import LoraSet, Submit
+from protocol.commands import LoraSet, Submit
 
 
 class CacheScope(NamedTuple):

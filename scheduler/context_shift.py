@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scheduler.protocol import ContextShift
+from protocol.commands import ContextShift
 
 MIN_MOVING = 4
 """Tokens at the end of a slot that are never kept, whatever `keep` says."""

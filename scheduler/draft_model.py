@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 import msgspec
 import numpy as np
 
+from protocol.config import DraftConfig, EngineConfig
 from scheduler.backend import DecodeError, DraftWant, LoadError, SamplerError
 from scheduler.llama_batch import Run
 from scheduler.llama_context import LlamaContext
 from scheduler.llama_vocabulary import check_vocabularies, end_tokens
 from scheduler.prefix_index import common_prefix_length
-from scheduler.protocol import DraftConfig, EngineConfig
 from scheduler.sampling import LlamaSampler, Logits
 from scheduler.sequence import CacheEdit, CopyPrefix, Drop, Restore, Save, Shift, Trim
 

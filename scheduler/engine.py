@@ -8,6 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
+from protocol.commands import Abort, Inspect, SlotCommand, Submit
+from protocol.config import LookupConfig
+from protocol.events import Event, Finished, FinishReason
+from protocol.messages import SlotReport, StepCosts, StepOutputs, StepStats
 from scheduler.backend import Backend, DecodeError, DraftWant, Sampler, SamplerError
 from scheduler.disk_cache import DiskCache
 from scheduler.disk_tier import DiskTier
@@ -15,20 +19,6 @@ from scheduler.forced_runs import cut_runs
 from scheduler.grouping import Batch, Grouping
 from scheduler.measure_costs import UNKNOWN_COSTS, Costs
 from scheduler.micro_batches import cut
-from scheduler.protocol import (
-    Abort,
-    Event,
-    Finished,
-    FinishReason,
-    Inspect,
-    LookupConfig,
-    SlotCommand,
-    SlotReport,
-    StepCosts,
-    StepOutputs,
-    StepStats,
-    Submit,
-)
 from scheduler.scheduler import Limits, Scheduler
 from scheduler.sequence import (
     CacheEdit,

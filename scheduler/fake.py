@@ -8,11 +8,13 @@ from collections.abc import Callable
 from collections.abc import Sequence as Tokens
 from dataclasses import dataclass, field
 
+from protocol.commands import LoraSet, Submit
+from protocol.events import TokenLogprobs
+from protocol.messages import AdapterInfo, EmbeddingInfo, ModelInfo
 from scheduler.backend import Bytes, DecodeError, DraftWant
 from scheduler.fingerprint import Fingerprint
 from scheduler.micro_batches import Layout
 from scheduler.prefix import CacheAbilities
-from scheduler.protocol import AdapterInfo, EmbeddingInfo, LoraSet, ModelInfo, Submit, TokenLogprobs
 from scheduler.sequence import (
     CacheEdit,
     Chunk,

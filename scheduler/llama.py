@@ -11,6 +11,9 @@ from pathlib import Path
 import llama_cpp
 from llama_cpp import llama_cpp as lib
 
+from protocol.commands import Submit
+from protocol.config import EngineConfig
+from protocol.messages import ModelInfo
 from scheduler.backend import Bytes, DecodeError, DraftWant, LoadError, SamplerError
 from scheduler.constraint import ConstraintCompiler, ConstraintFailed, Matcher
 from scheduler.draft_model import DraftModel
@@ -27,7 +30,6 @@ from scheduler.llama_loading import ROPE_FIELDS, flash_attention
 from scheduler.llama_vocabulary import end_tokens, suppressed_tokens
 from scheduler.micro_batches import Layout
 from scheduler.prefix import CacheAbilities
-from scheduler.protocol import EngineConfig, ModelInfo, Submit
 from scheduler.sampling import Candidates, LlamaSampler, Vocabulary
 from scheduler.sequence import CacheEdit, Chunk, Filler, Trim
 

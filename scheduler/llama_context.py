@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 from llama_cpp import llama_cpp as lib
 
+from protocol.config import EngineConfig
+from protocol.messages import EmbeddingInfo
 from scheduler.backend import Bytes, DecodeError, LoadError
 from scheduler.llama_batch import Batch, Rows, Run, pointer
 from scheduler.llama_loading import check_layout, load_model, make_context
 from scheduler.llama_lora import LoraAdapters
 from scheduler.llama_pooling import embedding_info, read_vectors
 from scheduler.micro_batches import Layout
-from scheduler.protocol import EmbeddingInfo, EngineConfig
 from scheduler.sampling import Logits
 from scheduler.sequence import CacheEdit, CopyPrefix, Drop, Restore, Save, Shift
 from scheduler.turns import BatchKind

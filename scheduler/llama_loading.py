@@ -7,10 +7,10 @@ from typing import Any
 
 from llama_cpp import llama_cpp as lib
 
+from protocol.config import EngineConfig
 from scheduler.backend import LoadError
 from scheduler.cpus import usable_cores
 from scheduler.llama_pooling import POOLINGS
-from scheduler.protocol import EngineConfig
 
 CACHE_TYPES = {
     "f32": lib.GGML_TYPE_F32,

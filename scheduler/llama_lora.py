@@ -9,9 +9,10 @@ from typing import Any
 
 from llama_cpp import llama_cpp as lib
 
+from protocol.commands import LoraSet
+from protocol.messages import AdapterInfo
 from scheduler.backend import LoadError
 from scheduler.fingerprint import digest_of_file
-from scheduler.protocol import AdapterInfo, LoraSet
 
 _ALORA = "is an activated LoRA (aLoRA), which applies from its invocation tokens on: not supported"
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from llama_cpp import llama_cpp as lib
 
-from scheduler.protocol import EmbeddingInfo
+from protocol.messages import EmbeddingInfo
 
 POOLINGS = {"": -1, "none": 0, "mean": 1, "cls": 2, "last": 3, "rank": 4}
 """llama.cpp's numbers; -1 takes what the model's file says."""

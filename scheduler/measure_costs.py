@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from protocol.config import EngineConfig
+from protocol.messages import StepCosts
 from scheduler.backend import Backend
 from scheduler.cpus import usable_cores
 from scheduler.fingerprint import stamp_of_model
-from scheduler.protocol import EngineConfig, StepCosts
 from scheduler.step_cost import StepCost
 
 logger = logging.getLogger(__name__)

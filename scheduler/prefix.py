@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from collections.abc import Sequence as List
 from dataclasses import dataclass
 
+from protocol.messages import CacheTier
 from scheduler.host_cache import CachedPrefix
-from scheduler.protocol import CacheTier
 from scheduler.sequence import Sequence, Slot
 
 MIN_COPY_GAIN = 32

@@ -12,9 +12,11 @@ import msgspec
 import numpy as np
 from llama_cpp import llama_cpp as lib
 
+from protocol.commands import Submit
+from protocol.events import TokenLogprobs
+from protocol.sampling import SamplingParams
 from scheduler.backend import SamplerError
 from scheduler.constraint import ConstraintFailed, Matcher
-from scheduler.protocol import SamplingParams, Submit, TokenLogprobs
 from scheduler.sequence import Sample
 
 Logits = np.ndarray[Any, np.dtype[np.float32]]

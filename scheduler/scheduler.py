@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from protocol.commands import Submit
+from protocol.events import Embedded, Event, Finished, FinishReason, Generated, Prefilled, Started
+from protocol.messages import CacheTier, EmbeddingInfo, SlotState
 from scheduler.budget import MIN_CHUNK, PrefillBudget
 from scheduler.cache_scope import CacheScope
 from scheduler.chunk_reuse import Reuse, find_chunks
@@ -15,19 +18,6 @@ from scheduler.host_cache import CachedPrefix, HostCache
 from scheduler.prefill_shares import share_out
 from scheduler.prefix import MIN_COPY_GAIN, CacheAbilities, Holder, Placement, Wait, place
 from scheduler.prefix_index import PrefixIndex
-from scheduler.protocol import (
-    CacheTier,
-    Embedded,
-    EmbeddingInfo,
-    Event,
-    Finished,
-    FinishReason,
-    Generated,
-    Prefilled,
-    SlotState,
-    Started,
-    Submit,
-)
 from scheduler.sequence import (
     CacheEdit,
     Chunk,

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
+from protocol.commands import UNLIMITED, Submit
+from protocol.events import Started, TokenLogprobs
 from scheduler.cache_scope import NO_SCOPE, CacheScope
 from scheduler.context_shift import Window
-from scheduler.protocol import UNLIMITED, Started, Submit, TokenLogprobs
 from scheduler.tally import Tally
 from scheduler.turns import BatchKind
 

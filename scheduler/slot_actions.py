@@ -9,17 +9,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from protocol.commands import EraseSlot, RestoreSlot, SaveSlot, SlotCommand
+from protocol.messages import SlotChanged, SlotRefusal, SlotRefused
 from scheduler.backend import TRANSFER, Backend, DecodeError
 from scheduler.prefix_file import PrefixFileError, SavedPrefix, read_prefix, write_prefix
-from scheduler.protocol import (
-    EraseSlot,
-    RestoreSlot,
-    SaveSlot,
-    SlotChanged,
-    SlotCommand,
-    SlotRefusal,
-    SlotRefused,
-)
 from scheduler.scheduler import Scheduler
 from scheduler.sequence import CacheEdit, Drop, Restore, Save, Slot
 

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from protocol.commands import DraftMethod, Speculation
+from protocol.config import LookupConfig
 from scheduler.acceptance import Acceptance
 from scheduler.backend import DraftWant, Sampler
 from scheduler.draft_lengths import Candidate, DraftLengths
@@ -15,7 +17,6 @@ from scheduler.draft_yield import DraftYield
 from scheduler.lookup import SequenceLookup, SharedLookup
 from scheduler.micro_batches import Layout, MicroBatch, cut
 from scheduler.prospect import NUM_LEVELS, Price, Prospect, first_rate
-from scheduler.protocol import DraftMethod, LookupConfig, Speculation
 from scheduler.sequence import Chunk
 from scheduler.step_cost import StepCost
 

@@ -6,8 +6,8 @@ import bisect
 import math
 from collections.abc import Iterable, Mapping
 
+from protocol.messages import StepCosts
 from scheduler.micro_batches import MicroBatch
-from scheduler.protocol import StepCosts
 
 FOLLOWING = 0.05
 """Share of the difference between what a step took and what was expected that is learned."""

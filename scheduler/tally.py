@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from scheduler.protocol import CacheTier
+from protocol.messages import CacheTier
 
 
 @dataclass(slots=True)

@@ -9,7 +9,9 @@ from collections import deque
 
 import msgspec
 
-from scheduler.protocol import Codec, Command, Frames, Message
+from protocol.codec import Codec, Frames
+from protocol.commands import Command
+from protocol.messages import Message
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import NamedTuple
 
-from scheduler.protocol import LoraSet
+from protocol.commands import LoraSet
 
 MAX_STEPS = 8
 """Of a turn, however short they are."""

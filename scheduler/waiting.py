@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Iterator
 
-from scheduler.protocol import UNLIMITED
+from protocol.commands import UNLIMITED
 from scheduler.sequence import Sequence
 
 TYPICAL_ANSWER = 256

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, RootModel, StrictFloat, StrictInt
 
 from config import ServeSettings
-from scheduler.protocol import AdapterInfo, LoraSet
+from protocol.commands import LoraSet
+from protocol.messages import AdapterInfo
 from server.errors import InvalidRequest
 
 MAX_SCALE = 1e6

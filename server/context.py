@@ -13,7 +13,7 @@ from starlette.requests import HTTPConnection
 
 from config import ServeSettings
 from grammars.constraint import Constraint
-from scheduler.protocol import ModelInfo, SlotChanged, SlotReport
+from protocol.messages import ModelInfo, SlotChanged, SlotReport
 from server.access.visit import visit_in
 from server.access.visit_generator import VisitGenerator
 from server.adapters import AdapterScales

@@ -12,33 +12,32 @@ from typing import cast
 
 import msgspec
 
-from scheduler.protocol import (
+from protocol.codec import Codec, Frames
+from protocol.commands import (
     Abort,
-    Codec,
     Command,
-    EngineConfig,
     EraseSlot,
-    Finished,
-    FinishReason,
-    Frames,
-    Generated,
-    Heartbeat,
     Inspect,
     Load,
+    RestoreSlot,
+    SaveSlot,
+    Shutdown,
+    Submit,
+)
+from protocol.config import EngineConfig
+from protocol.events import Finished, FinishReason, Generated
+from protocol.messages import (
+    Heartbeat,
     LoadFailed,
     Message,
     ModelInfo,
     Ready,
     Reply,
-    RestoreSlot,
-    SaveSlot,
-    Shutdown,
     SlotChanged,
     SlotRefused,
     SlotReport,
     StepOutputs,
     StepStats,
-    Submit,
 )
 from server.errors import ApiError, EngineFailed, Unavailable
 from server.recovery import Recovery

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from config import ServeSettings
-from scheduler.protocol import DraftConfig, EngineConfig, LookupConfig
+from protocol.config import DraftConfig, EngineConfig, LookupConfig
 from server.machine_memory import usable_memory
 from server.speculation import method_bounds
 

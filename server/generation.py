@@ -9,14 +9,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from grammars.constraint import Constraint
-from scheduler.protocol import (
-    UNLIMITED,
-    ContextShift,
-    LoraSet,
-    SamplingParams,
-    Speculation,
-    TokenLogprobs,
-)
+from protocol.commands import UNLIMITED, ContextShift, LoraSet, Speculation
+from protocol.events import TokenLogprobs
+from protocol.sampling import SamplingParams
 
 MAX_PRIORITY = 1000
 """Priorities lie between this and its negative; higher ones are served first."""

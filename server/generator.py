@@ -6,15 +6,8 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from scheduler.protocol import (
-    Embedded,
-    Finished,
-    FinishReason,
-    Generated,
-    Prefilled,
-    Started,
-    Submit,
-)
+from protocol.commands import Submit
+from protocol.events import Embedded, Finished, FinishReason, Generated, Prefilled, Started
 from server.admission import Admission
 from server.deadlines import NO_DEADLINES, Deadlines
 from server.detokenizer import Detokenizer

@@ -6,7 +6,7 @@ import logging
 import sys
 
 from config import ServeSettings
-from scheduler.log_lines import formatter
+from logs.formats import formatter
 from server.request_id import current_request_id
 from server.startup import StartupError
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from scheduler.protocol import UNLIMITED
+from protocol.commands import UNLIMITED
 from server.errors import ApiError
 from server.generation import Ended, GenerationRequest, Generator, Item, TextDelta
 from server.metrics import ANONYMOUS, ServerMetrics, Source

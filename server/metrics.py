@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from scheduler.protocol import CacheTier, StepCosts, StepStats
+from protocol.messages import CacheTier, StepCosts, StepStats
 from server import buckets
 from server.errors import ApiError
 from server.generation import Ended, StopCause, Timings

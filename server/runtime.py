@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 
 from config import ConfigError, ServeSettings, contents
 from grammars.sandbox import sandbox
-from scheduler.llama_log import LogBridge
+from logs.llama_log import LogBridge
 from server.access.audit_log import AuditLog
 from server.access.key_ring import KeyRing, read_keys
 from server.adapters import AdapterScales

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from config import ServeSettings
-from scheduler.protocol import SamplingParams
+from protocol.sampling import SamplingParams
 
 
 def sampling_defaults(settings: ServeSettings) -> SamplingParams:

@@ -34,7 +34,8 @@ from config.speculation import active_methods, spec_methods
 from grammars import compiler
 from grammars.constraint import Constraint
 from grammars.errors import GrammarError
-from scheduler.protocol import ContextShift, SamplingParams
+from protocol.commands import ContextShift
+from protocol.sampling import SamplingParams
 from server.adapters import LoraScale
 from server.context import ServerContext
 from server.errors import InvalidRequest

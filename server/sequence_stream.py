@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from scheduler.protocol import Event, Generated, Prefilled, Started, Submit
+from protocol.commands import Submit
+from protocol.events import Event, Generated, Prefilled, Started
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scheduler.protocol import SlotRefusal, SlotRefused
+from protocol.messages import SlotRefusal, SlotRefused
 from server.errors import ApiError, EngineFailed, InvalidRequest, NotFound
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from config import ServeSettings
-from scheduler.protocol import DraftBounds, DraftMethod, Speculation
+from protocol.commands import DraftBounds, DraftMethod, Speculation
 from server.errors import InvalidRequest
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from scheduler.protocol import EngineConfig
+from protocol.config import EngineConfig
 from server.engine_client import EngineClient
 
 logger = logging.getLogger(__name__)
@@ -119,6 +119,7 @@ class EngineProcess:
         with theirs:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
+                "-P",  # a scheduler.py in the working directory is not ours
                 "-m",
                 "scheduler",
                 str(theirs.fileno()),
@@ -150,7 +151,9 @@ class EngineProcess:
 
 
 def _environment(base: Mapping[str, str]) -> dict[str, str]:
-    return {**OPENMP_DEFAULTS, **base}
+    """The engine has to find its packages where this process found them."""
+    path = os.pathsep.join(filter(None, sys.path))
+    return {**OPENMP_DEFAULTS, **base, "PYTHONPATH": path}
 
 
 def _described(code: int) -> str:

@@ -10,10 +10,11 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from protocol.config import EngineConfig
+from protocol.messages import Ready, StepStats
 from scheduler.__main__ import _first_config, run
 from scheduler.engine import Engine
 from scheduler.fake import FakeBackend
-from scheduler.protocol import EngineConfig, Ready, StepStats
 from scheduler.transport import ChannelClosed, CommandChannel
 from server.engine_client import EngineClient
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from scheduler.protocol import EmbeddingInfo
+from protocol.messages import EmbeddingInfo
 from server.context import ServerContext
 from server.errors import InvalidRequest, NotSupported
 from server.generation import Embedding, GenerationRequest, Generator

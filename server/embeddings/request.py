@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, StrictStr
 
-from scheduler.protocol import SamplingParams
+from protocol.sampling import SamplingParams
 from server.adapters import LoraScale
 from server.context import ServerContext
 from server.embeddings.compute import check_length, embedding_info

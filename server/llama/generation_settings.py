@@ -8,7 +8,8 @@ import msgspec
 
 from config.speculation import NONE
 from grammars.constraint import Constraint, GbnfGrammar, LazyConstraint, ThinkingConstraint
-from scheduler.protocol import UNLIMITED, ContextShift, SamplingParams, Speculation
+from protocol.commands import UNLIMITED, ContextShift, Speculation
+from protocol.sampling import SamplingParams
 from server.generation import GenerationRequest
 from server.sampling_fields import SamplingFields
 

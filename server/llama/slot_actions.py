@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, StrictStr
 from starlette.requests import Request
 from starlette.responses import Response
 
-from scheduler.protocol import SlotChanged
+from protocol.messages import SlotChanged
 from server.context import Engine, context_of
 from server.errors import InvalidRequest, NotFound, NotSupported
 from server.json_response import JsonResponse

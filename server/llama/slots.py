@@ -7,7 +7,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from scheduler.protocol import UNLIMITED, ModelInfo, SlotState
+from protocol.commands import UNLIMITED
+from protocol.messages import ModelInfo, SlotState
 from server.adapters import lora_json
 from server.context import context_of
 from server.errors import NotSupported, Unavailable

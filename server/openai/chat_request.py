@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from scheduler.protocol import UNLIMITED
+from protocol.commands import UNLIMITED
 from server.errors import InvalidRequest
 from server.openai.messages import AssistantMessage, Message
 from server.openai.response_format import (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grammars.constraint import Constraint, ThinkingConstraint
-from scheduler.protocol import UNLIMITED
+from protocol.commands import UNLIMITED
 from server.context import ServerContext
 from server.openai.chat_prompt import ChatPrompt
 from server.openai.chat_request import ChatRequest

@@ -14,7 +14,7 @@ from opentelemetry.semconv.attributes import error_attributes
 from opentelemetry.trace import Span, Status, StatusCode, Tracer, set_span_in_context
 from opentelemetry.util.types import AttributeValue
 
-from scheduler.protocol import UNLIMITED
+from protocol.commands import UNLIMITED
 from server.errors import ApiError
 from server.generation import Ended, GenerationRequest, Generator, Item, TextDelta, Timings
 from server.metrics import FINISHED_REASON

@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from config import ServeSettings
-from scheduler.protocol import (
+from protocol.events import TokenLogprobs
+from protocol.messages import (
     AdapterInfo,
     EmbeddingInfo,
     ModelInfo,
@@ -19,7 +20,6 @@ from scheduler.protocol import (
     SlotRefused,
     SlotReport,
     SlotState,
-    TokenLogprobs,
 )
 from server.access.key_ring import KeyRing, read_keys
 from server.adapters import AdapterScales

@@ -13,7 +13,7 @@ import openai
 import pytest
 
 from config import ServeSettings
-from scheduler.protocol import EmbeddingInfo
+from protocol.messages import EmbeddingInfo
 from server.app import create_app
 from server.errors import Overloaded
 from tests.http.fakes import BOS, FakeServer, make_server

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from config import ServeSettings
-from scheduler.protocol import StepStats
+from protocol.messages import StepStats
 from server.app import create_app
 from tests.http.fakes import BOS, EOS, MODEL_NAME, FakeServer, make_server
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from config import ServeSettings
-from scheduler.protocol import LoraSet
+from protocol.commands import LoraSet
 from server.app import create_app
 from tests.http.fakes import FakeServer, make_server
 from tests.http.test_access import client_of, key

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from scheduler.protocol import EmbeddingInfo
+from protocol.messages import EmbeddingInfo
 from server.app import create_app
 from tests.http.fakes import BOS, EOS, FakeServer, make_server
 

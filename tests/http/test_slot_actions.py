@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from config import ServeSettings
-from scheduler.protocol import SlotRefusal
+from protocol.messages import SlotRefusal
 from server.access.key import ApiKey, digest_of
 from server.access.key_ring import KeyRing
 from server.app import create_app

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from protocol.commands import Submit
+from protocol.config import EngineConfig
+from protocol.sampling import SamplingParams
 from scheduler.llama import LlamaBackend
-from scheduler.protocol import EngineConfig, SamplingParams, Submit
 from scheduler.sampling import Logits
 from scheduler.sequence import Chunk, Sequence
 

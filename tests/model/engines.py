@@ -6,17 +6,11 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from protocol.commands import Submit
+from protocol.events import Embedded, Finished, FinishReason, Generated, Started
+from protocol.sampling import SamplingParams
 from scheduler.engine import Engine
 from scheduler.llama import LlamaBackend
-from scheduler.protocol import (
-    Embedded,
-    Finished,
-    FinishReason,
-    Generated,
-    SamplingParams,
-    Started,
-    Submit,
-)
 from scheduler.sequence import Trim
 
 

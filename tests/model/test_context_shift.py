@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from protocol.commands import ContextShift
+from protocol.events import FinishReason
+from protocol.sampling import SamplingParams
 from scheduler.backend import LoadError
 from scheduler.llama import LlamaBackend
 from scheduler.llama_loading import CACHE_TYPES
-from scheduler.protocol import ContextShift, FinishReason, SamplingParams
 from scheduler.sequence import CopyPrefix, Shift, Trim
 from tests.model.backends import N_CTX_SLOT, compute, make_backend, softmax, text_tokens
 from tests.model.engines import Server

@@ -10,9 +10,9 @@ import llama_cpp
 import numpy as np
 import pytest
 
+from protocol.events import FinishReason
 from scheduler.backend import LoadError
 from scheduler.llama import LlamaBackend
-from scheduler.protocol import FinishReason
 from server.tokenizer import LlamaTokenizer
 from tests.model.backends import TARGET, make_backend, text_tokens
 from tests.model.engines import Server

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from protocol.commands import Submit
+from protocol.events import Finished, Generated
+from protocol.sampling import SamplingParams
 from scheduler.backend import DecodeError, LoadError
 from scheduler.engine import Engine
 from scheduler.llama import LlamaBackend
-from scheduler.protocol import Finished, Generated, SamplingParams, Submit
 from scheduler.sequence import CopyPrefix, Drop, Restore, Save, Trim
 from tests.model.backends import N_CTX_SLOT, TARGET, chunk, compute, make_backend, text_tokens
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from protocol.commands import LoraSet, Submit
+from protocol.sampling import SamplingParams
 from scheduler.backend import DecodeError, LoadError
 from scheduler.llama import LlamaBackend
-from scheduler.protocol import LoraSet, SamplingParams, Submit
 from scheduler.sampling import Logits
 from scheduler.sequence import Chunk, Sequence, Trim
 from tests.model.backends import make_backend, softmax, text_tokens

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from protocol.events import FinishReason
+from protocol.sampling import SamplingParams
 from scheduler.backend import LoadError
 from scheduler.llama import LlamaBackend
 from scheduler.prefix import CacheAbilities
-from scheduler.protocol import FinishReason, SamplingParams
 from scheduler.sequence import Sequence
 from tests.model.backends import make_backend
 from tests.model.engines import Server

@@ -16,8 +16,9 @@ from grammars.constraint import (
     LLGuidanceGrammar,
     ThinkingConstraint,
 )
+from protocol.commands import Submit
+from protocol.sampling import SamplingParams
 from scheduler.llama import LlamaBackend
-from scheduler.protocol import SamplingParams, Submit
 from scheduler.sampling import Logits, build_chain
 from tests.model.backends import chunk, make_backend, softmax
 

@@ -11,20 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from protocol.commands import RestoreSlot, SaveSlot, SlotCommand, Submit
+from protocol.events import Generated, Started
+from protocol.messages import SlotChanged
+from protocol.sampling import SamplingParams
 from scheduler.cache_scope import NO_SCOPE
 from scheduler.disk_cache import DiskCache
 from scheduler.engine import Engine
 from scheduler.prefix_file import PrefixFileError, SavedPrefix, read_prefix, write_prefix
-from scheduler.protocol import (
-    Generated,
-    RestoreSlot,
-    SamplingParams,
-    SaveSlot,
-    SlotChanged,
-    SlotCommand,
-    Started,
-    Submit,
-)
 from scheduler.sequence import Restore, Save
 from tests.model.backends import TARGET, compute, make_backend, text_tokens
 

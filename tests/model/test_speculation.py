@@ -13,21 +13,13 @@ from typing import Any
 import pytest
 
 from grammars.constraint import GbnfGrammar
+from protocol.commands import DraftMethod, Speculation, Submit
+from protocol.config import DraftConfig, LookupConfig
+from protocol.events import Finished, FinishReason, Generated, TokenLogprobs
+from protocol.sampling import SamplingParams
 from scheduler.backend import LoadError
 from scheduler.engine import Engine
 from scheduler.llama import LlamaBackend
-from scheduler.protocol import (
-    DraftConfig,
-    DraftMethod,
-    Finished,
-    FinishReason,
-    Generated,
-    LookupConfig,
-    SamplingParams,
-    Speculation,
-    Submit,
-    TokenLogprobs,
-)
 from scheduler.sequence import Trim
 from server.tokenizer import LlamaTokenizer
 from tests.model.backends import TARGET, make_backend, text_tokens

@@ -7,6 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from protocol.commands import Submit
+from protocol.events import Embedded, Event, Finished, FinishReason, Generated, Started
+from protocol.messages import EmbeddingInfo, StepOutputs
+from protocol.sampling import SamplingParams
 from scheduler.backend import DecodeError
 from scheduler.cache_scope import CacheScope
 from scheduler.context_shift import Window
@@ -15,18 +19,6 @@ from scheduler.engine import Engine
 from scheduler.fake import END_TOKEN, FakeBackend, FakeSampler, adapted, hashed_token
 from scheduler.measure_costs import UNKNOWN_COSTS, Costs
 from scheduler.prefix import CacheAbilities, Holder
-from scheduler.protocol import (
-    Embedded,
-    EmbeddingInfo,
-    Event,
-    Finished,
-    FinishReason,
-    Generated,
-    SamplingParams,
-    Started,
-    StepOutputs,
-    Submit,
-)
 from scheduler.scheduler import Limits, Scheduler
 from scheduler.sequence import (
     CacheEdit,

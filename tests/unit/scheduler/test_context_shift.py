@@ -5,9 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocol.commands import ContextShift
+from protocol.events import FinishReason
 from scheduler.context_shift import Window
 from scheduler.fake import FakeBackend
-from scheduler.protocol import ContextShift, FinishReason
 from tests.unit.scheduler.helpers import make_engine, make_sequence, make_submit, prompt, run
 
 shifts = st.builds(ContextShift, keep=st.integers(0, 100), discard=st.integers(0, 100))

@@ -8,19 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from protocol.commands import Abort, DraftMethod, Inspect, Speculation, Submit
+from protocol.events import FinishReason
+from protocol.sampling import SamplingParams
 from scheduler.backend import SamplerError
 from scheduler.engine import GATHERING_SECONDS, Engine
 from scheduler.fake import FakeBackend, FakeSampler
 from scheduler.prefix import CacheAbilities
-from scheduler.protocol import (
-    Abort,
-    DraftMethod,
-    FinishReason,
-    Inspect,
-    SamplingParams,
-    Speculation,
-    Submit,
-)
 from scheduler.sequence import Sample
 from tests.unit.scheduler.helpers import (
     CountingBackend,

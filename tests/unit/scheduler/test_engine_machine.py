@@ -12,23 +12,23 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from scheduler.disk_cache import DiskCache
-from scheduler.fingerprint import Fingerprint
-from scheduler.measure_costs import Costs
-from scheduler.prefix import CacheAbilities
-from scheduler.protocol import (
+from protocol.commands import (
     Abort,
     ContextShift,
     DraftMethod,
-    EmbeddingInfo,
     EraseSlot,
-    FinishReason,
     RestoreSlot,
     SaveSlot,
     SlotCommand,
     Speculation,
     Submit,
 )
+from protocol.events import FinishReason
+from protocol.messages import EmbeddingInfo
+from scheduler.disk_cache import DiskCache
+from scheduler.fingerprint import Fingerprint
+from scheduler.measure_costs import Costs
+from scheduler.prefix import CacheAbilities
 from scheduler.step_cost import StepCost
 from tests.unit.scheduler.helpers import (
     ALONE,

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from llama_cpp import llama_cpp as lib
 
-from scheduler.llama_log import LogBridge
+from logs.llama_log import LogBridge
 
 SILENT = lib.llama_log_callback(lambda *_: None)
 

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from protocol.config import DraftConfig, EngineConfig
 from scheduler.fake import FakeBackend
 from scheduler.measure_costs import MAX_SECONDS, MAX_SMALL, MIN_STEPS_TO_KEEP, costs_of
 from scheduler.micro_batches import MicroBatch
-from scheduler.protocol import DraftConfig, EngineConfig
 
 
 class TimedBackend(FakeBackend):

@@ -6,12 +6,14 @@ import itertools
 
 import pytest
 
+from protocol.commands import Submit
+from protocol.events import Generated
+from protocol.sampling import SamplingParams
 from scheduler.engine import Engine
 from scheduler.fake import FakeBackend
 from scheduler.grouping import CHANGES_BETWEEN_TRIALS, Grouping
 from scheduler.measure_costs import Costs
 from scheduler.micro_batches import Layout
-from scheduler.protocol import Generated, SamplingParams, Submit
 from scheduler.sequence import Chunk, Filler
 from scheduler.step_cost import StepCost
 from tests.unit.scheduler.helpers import make_sequence

@@ -8,34 +8,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grammars.constraint import Constraint, GbnfGrammar, LazyConstraint, LLGuidanceGrammar
-from scheduler.protocol import (
-    Abort,
-    Codec,
-    Command,
-    EngineConfig,
+from protocol.codec import Codec, Frames
+from protocol.commands import Abort, Command, Inspect, Load, Shutdown, Submit
+from protocol.config import EngineConfig
+from protocol.events import (
     Event,
     Finished,
     FinishReason,
-    Frames,
     Generated,
+    Prefilled,
+    Started,
+    TokenLogprobs,
+)
+from protocol.messages import (
     Heartbeat,
-    Inspect,
-    Load,
     LoadFailed,
     Message,
     ModelInfo,
-    Prefilled,
     Ready,
-    SamplingParams,
-    Shutdown,
     SlotReport,
     SlotState,
-    Started,
     StepOutputs,
     StepStats,
-    Submit,
-    TokenLogprobs,
 )
+from protocol.sampling import SamplingParams
 
 STATS = StepStats(0.1, 0.2, 0.3, 0.4, 0.5, 6, 7, 8, 9, 10)
 MODEL = ModelInfo(

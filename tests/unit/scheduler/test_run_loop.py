@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import cast
 
+from protocol.commands import Command, Shutdown
+from protocol.messages import Message, StepOutputs
 from scheduler.__main__ import run
 from scheduler.fake import FakeBackend
-from scheduler.protocol import Command, Message, Shutdown, StepOutputs
 from scheduler.transport import CommandChannel
 from tests.unit.scheduler.helpers import make_engine, make_submit, prompt
 

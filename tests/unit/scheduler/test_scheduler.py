@@ -6,16 +6,9 @@ from collections.abc import Sequence as Items
 
 import pytest
 
+from protocol.commands import UNLIMITED
+from protocol.events import Event, Finished, FinishReason, Generated, Prefilled, Started
 from scheduler.fake import END_TOKEN
-from scheduler.protocol import (
-    UNLIMITED,
-    Event,
-    Finished,
-    FinishReason,
-    Generated,
-    Prefilled,
-    Started,
-)
 from scheduler.scheduler import Scheduler
 from scheduler.sequence import CopyPrefix, Sample, SampleFailed, Step, Trim, Verified
 from tests.unit.scheduler.helpers import make_scheduler, make_submit, prompt, turn

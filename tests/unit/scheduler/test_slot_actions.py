@@ -8,20 +8,12 @@ from typing import Any
 
 import pytest
 
+from protocol.commands import EraseSlot, RestoreSlot, SaveSlot, SlotCommand, Submit
+from protocol.events import FinishReason
+from protocol.messages import SlotChanged, SlotRefusal, SlotRefused
 from scheduler.engine import Engine
 from scheduler.fake import FakeBackend
 from scheduler.fingerprint import Fingerprint
-from scheduler.protocol import (
-    EraseSlot,
-    FinishReason,
-    RestoreSlot,
-    SaveSlot,
-    SlotChanged,
-    SlotCommand,
-    SlotRefusal,
-    SlotRefused,
-    Submit,
-)
 from tests.unit.scheduler.helpers import (
     CountingBackend,
     Outcomes,

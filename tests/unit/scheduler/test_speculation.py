@@ -9,10 +9,11 @@ from typing import Any
 
 import msgspec
 
+from protocol.commands import DraftBounds, DraftMethod, Speculation
+from protocol.config import LookupConfig
 from scheduler.backend import DraftWant
 from scheduler.fake import FakeBackend, FakeSampler
 from scheduler.micro_batches import Layout
-from scheduler.protocol import DraftBounds, DraftMethod, LookupConfig, Speculation
 from scheduler.sequence import Chunk
 from scheduler.speculation import FIRST_PAUSE, LAST_PAUSE, ONE_STREAM, TRIAL, Speculator
 from scheduler.step_cost import StepCost

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from protocol.messages import StepCosts
 from scheduler.micro_batches import MicroBatch
-from scheduler.protocol import StepCosts
 from scheduler.step_cost import MOST_SURPRISE, StepCost
 
 PREFILL = {1: 0.010, 2: 0.030, 4: 0.040, 64: 0.400}

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from protocol.commands import Submit
+from protocol.events import Finished, FinishReason
+from protocol.messages import EmbeddingInfo
 from scheduler.fake import FakeBackend
-from scheduler.protocol import EmbeddingInfo, Finished, FinishReason, Submit
 from scheduler.scheduler import Scheduler
 from scheduler.sequence import Step
 from scheduler.turns import MAX_STEPS, BatchKind, Turns

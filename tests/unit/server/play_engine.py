@@ -12,10 +12,11 @@ import sys
 import time
 from collections.abc import Sequence
 
+from protocol.config import EngineConfig
+from protocol.messages import LoadFailed, Ready
 from scheduler.__main__ import _first_config, run
 from scheduler.engine import Engine
 from scheduler.fake import FakeBackend
-from scheduler.protocol import EngineConfig, LoadFailed, Ready
 from scheduler.sequence import Chunk
 from scheduler.transport import CommandChannel
 

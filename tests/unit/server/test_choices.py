@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from starlette.requests import ClientDisconnect, Request
 
-from scheduler.protocol import SamplingParams
+from protocol.sampling import SamplingParams
 from server.choices import open_choices
 from server.disconnect import while_connected
 from server.errors import EngineFailed

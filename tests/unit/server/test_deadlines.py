@@ -6,16 +6,9 @@ import asyncio
 
 import pytest
 
-from scheduler.protocol import (
-    Finished,
-    FinishReason,
-    Generated,
-    Message,
-    Ready,
-    SamplingParams,
-    Started,
-    StepOutputs,
-)
+from protocol.events import Finished, FinishReason, Generated, Started
+from protocol.messages import Message, Ready, StepOutputs
+from protocol.sampling import SamplingParams
 from server.admission import Admission
 from server.deadlines import NO_DEADLINES, Deadlines
 from server.engine_client import EngineClient

@@ -7,17 +7,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from protocol.commands import Submit
+from protocol.events import Event, Finished, FinishReason, Generated, Prefilled, Started
+from protocol.sampling import SamplingParams
 from scheduler.fake import FakeBackend, hashed_token
-from scheduler.protocol import (
-    Event,
-    Finished,
-    FinishReason,
-    Generated,
-    Prefilled,
-    SamplingParams,
-    Started,
-    Submit,
-)
 from server.engine_client import EngineClient
 from server.errors import EngineFailed, Unavailable
 from server.sequence_stream import SequenceStream

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from protocol.commands import ContextShift
+from protocol.events import Finished, FinishReason, Generated
+from protocol.sampling import SamplingParams
 from scheduler.fake import END_TOKEN, FakeBackend
-from scheduler.protocol import ContextShift, Finished, FinishReason, Generated, SamplingParams
 from server.admission import Admission
 from server.errors import ContextExceeded, EngineFailed, Overloaded
 from server.generation import Ended, GenerationRequest, Item, Progress, StopCause, TextDelta

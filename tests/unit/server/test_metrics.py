@@ -13,7 +13,8 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
-from scheduler.protocol import CacheTier, SamplingParams, StepCosts, StepStats
+from protocol.messages import CacheTier, StepCosts, StepStats
+from protocol.sampling import SamplingParams
 from server.engine_facts import EngineFacts
 from server.errors import EngineFailed
 from server.exposition import page

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from scheduler.protocol import Generated, SamplingParams, Started, Submit
+from protocol.commands import Submit
+from protocol.events import Generated, Started
+from protocol.sampling import SamplingParams
 from server.recovery import MAX_DEATHS, Recovery
 from server.sequence_stream import SequenceStream
 

@@ -9,7 +9,8 @@ import pytest
 
 from config import ServeSettings
 from grammars.constraint import GbnfGrammar, LLGuidanceGrammar
-from scheduler.protocol import DEFAULT_SAMPLERS, UNLIMITED, ContextShift, SamplingParams
+from protocol.commands import UNLIMITED, ContextShift
+from protocol.sampling import DEFAULT_SAMPLERS, SamplingParams
 from server.context import ServerContext
 from server.errors import InvalidRequest
 from server.generation import GenerationRequest

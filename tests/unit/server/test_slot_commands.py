@@ -10,7 +10,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from scheduler.protocol import Finished, SamplingParams, SlotChanged, Submit
+from protocol.commands import Submit
+from protocol.events import Finished
+from protocol.messages import SlotChanged
+from protocol.sampling import SamplingParams
 from server.errors import EngineFailed, InvalidRequest, NotFound, Unavailable
 from tests.inprocess import Pair, engine_pair, wait_until
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from config import load_settings
-from scheduler.protocol import DraftBounds, DraftMethod, Speculation
+from protocol.commands import DraftBounds, DraftMethod, Speculation
 from server.errors import InvalidRequest
 from server.requests import parse_body
 from server.sampling_fields import SamplingFields
