@@ -42,7 +42,7 @@ COPY . .
 RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \
     pip install '.[otel]' \
     && pip uninstall -y pip \
-    && python3 -c "from scheduler.llama_backends import load_backends; load_backends()"
+    && python3 -c "from scheduler.backends.llama.devices import load_backends; load_backends()"
 
 FROM ${RUNTIME_IMAGE}
 RUN apt-get update \

@@ -14,22 +14,14 @@ import time
 from pathlib import Path
 
 from logs.formats import formatter
-from protocol.commands import Abort, Command, Inspect, Load, Shutdown, SlotCommand, Submit
 from protocol.config import EngineConfig
-from protocol.messages import Heartbeat, LoadFailed, Ready
-from scheduler.backend import Backend
-from scheduler.disk_cache import DiskCache
-from scheduler.engine import Engine
-from scheduler.measure_costs import costs_of
-from scheduler.transport import ChannelClosed, CommandChannel
-
-HEARTBEAT_SECONDS = 1.0
-
-PREPARING_SECONDS = 0.001
-"""How soon to look again whether a constraint is compiled, when there is nothing else to do."""
-
-FILES_SECONDS = 0.01
-"""The same for files that are read or written."""
+from protocol.messages import LoadFailed, Ready
+from scheduler.backends.base import Backend
+from scheduler.engine.calibration import costs_of
+from scheduler.engine.channel import ChannelClosed, CommandChannel
+from scheduler.engine.engine import Engine
+from scheduler.engine.loop import first_config, run
+from scheduler.storage.disk_cache import DiskCache
 
 LOAD_SECONDS = 0.25
 """How long prefixes on disk may hold up the start; the rest comes while requests are served."""
@@ -48,7 +40,7 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     channel = CommandChannel(socket.socket(fileno=int(argv[1])))
     try:
-        engine = _load(_first_config(channel), channel)
+        engine = _load(first_config(channel), channel)
         if engine is None:
             return 1
         run(engine, channel)
@@ -63,58 +55,12 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _first_config(channel: CommandChannel) -> EngineConfig:
-    while True:
-        for command in channel.receive(HEARTBEAT_SECONDS):
-            if isinstance(command, Load):
-                return command.config
-
-
-def run(engine: Engine, channel: CommandChannel) -> None:
-    """The loop: inbox, step, outbox; asleep in the inbox while there is nothing to do."""
-    engine.tell = channel.send
-    while True:
-        for command in channel.receive(_patience(engine)):
-            if isinstance(command, Shutdown):
-                return
-            _dispatch(engine, channel, command)
-        engine.admit_prepared()
-        for reply in engine.replies():
-            channel.send(reply)
-        if engine.has_work and engine.seconds_to_start == 0:
-            outputs = engine.step()
-            channel.send(outputs)
-            engine.last_send_seconds = time.monotonic() - outputs.end
-        elif not (engine.has_work or engine.is_preparing):
-            channel.send(Heartbeat(time.monotonic()))
-
-
-def _patience(engine: Engine) -> float:
-    """Seconds to wait for commands."""
-    if engine.has_work:
-        return engine.seconds_to_start
-    if engine.is_preparing:
-        return PREPARING_SECONDS
-    return FILES_SECONDS if engine.awaits_files else HEARTBEAT_SECONDS
-
-
-def _dispatch(engine: Engine, channel: CommandChannel, command: Command) -> None:
-    if isinstance(command, Submit):
-        engine.submit(command)
-    elif isinstance(command, Abort):
-        engine.abort(command)
-    elif isinstance(command, Inspect):
-        channel.send(engine.inspect(command))
-    elif isinstance(command, SlotCommand):
-        engine.act(command)
-
-
 def _load(config: EngineConfig, channel: CommandChannel) -> Engine | None:
     _set_up_logging(config)
     # Importing llama.cpp loads its libraries, which takes a while.
     from logs.llama_log import LogBridge
-    from scheduler.backend import LoadError
-    from scheduler.llama import LlamaBackend
+    from scheduler.backends.base import LoadError
+    from scheduler.backends.llama.backend import LlamaBackend
 
     log = LogBridge()
     log.install()

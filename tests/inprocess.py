@@ -12,11 +12,11 @@ from contextlib import asynccontextmanager
 
 from protocol.config import EngineConfig
 from protocol.messages import Ready, StepStats
-from scheduler.__main__ import _first_config, run
-from scheduler.engine import Engine
-from scheduler.fake import FakeBackend
-from scheduler.transport import ChannelClosed, CommandChannel
+from scheduler.engine.channel import ChannelClosed, CommandChannel
+from scheduler.engine.engine import Engine
+from scheduler.engine.loop import first_config, run
 from server.engine_client import EngineClient
+from tests.support.fake_backend import FakeBackend
 
 CONFIG = EngineConfig(model_path="fake.gguf")
 DEADLINE = 20.0
@@ -58,7 +58,7 @@ class EngineThread:
 
     def _run(self) -> None:
         with contextlib.suppress(ChannelClosed):
-            _first_config(self._channel)
+            first_config(self._channel)
             self._channel.send(Ready(self.backend.info))
             run(self.engine, self._channel)
         self._channel.close()

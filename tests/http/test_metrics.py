@@ -14,7 +14,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.applications import Starlette
 
 from config import ServeSettings
-from scheduler.fake import FakeBackend, hashed_token
 from server.admission import Admission
 from server.app import create_app
 from server.chat_template import ChatTemplate
@@ -26,6 +25,7 @@ from server.metrics import ServerMetrics
 from tests.http.fakes import EOS, ByteTokenizer, key_ring
 from tests.http.live import serving, wait_for
 from tests.inprocess import DEADLINE, Pair
+from tests.support.fake_backend import FakeBackend, hashed_token
 
 HEADERS = {"Authorization": "Bearer secret"}
 

@@ -11,9 +11,10 @@ import numpy as np
 from protocol.commands import Submit
 from protocol.config import EngineConfig
 from protocol.sampling import SamplingParams
-from scheduler.llama import LlamaBackend
-from scheduler.sampling import Logits
-from scheduler.sequence import Chunk, Sequence
+from scheduler.backends.llama.backend import LlamaBackend
+from scheduler.backends.llama.sampler import Logits
+from scheduler.core.sequence import Sequence
+from scheduler.core.step import Chunk
 
 TARGET = Path(__file__).parents[2] / "models" / "demo" / "demo-target.gguf"
 N_CTX_SLOT = 256

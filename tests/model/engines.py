@@ -9,9 +9,9 @@ from typing import Any
 from protocol.commands import Submit
 from protocol.events import Embedded, Finished, FinishReason, Generated, Started
 from protocol.sampling import SamplingParams
-from scheduler.engine import Engine
-from scheduler.llama import LlamaBackend
-from scheduler.sequence import Trim
+from scheduler.backends.llama.backend import LlamaBackend
+from scheduler.core.cache_edits import Trim
+from scheduler.engine.engine import Engine
 
 
 @dataclass

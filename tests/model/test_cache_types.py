@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scheduler.backend import LoadError
-from scheduler.llama_loading import CACHE_TYPES, UNQUANTIZED
+from scheduler.backends.base import LoadError
+from scheduler.backends.llama.loading import CACHE_TYPES, UNQUANTIZED
 from tests.model.backends import compute, make_backend, softmax, text_tokens
 from tests.model.engines import Server
 

@@ -13,10 +13,10 @@ import pytest
 from protocol.commands import ContextShift
 from protocol.events import FinishReason
 from protocol.sampling import SamplingParams
-from scheduler.backend import LoadError
-from scheduler.llama import LlamaBackend
-from scheduler.llama_loading import CACHE_TYPES
-from scheduler.sequence import CopyPrefix, Shift, Trim
+from scheduler.backends.base import LoadError
+from scheduler.backends.llama.backend import LlamaBackend
+from scheduler.backends.llama.loading import CACHE_TYPES
+from scheduler.core.cache_edits import CopyPrefix, Shift, Trim
 from tests.model.backends import N_CTX_SLOT, compute, make_backend, softmax, text_tokens
 from tests.model.engines import Server
 from tests.model.tiny_models import single_layer

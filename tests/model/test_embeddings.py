@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from protocol.events import FinishReason
-from scheduler.backend import LoadError
-from scheduler.llama import LlamaBackend
+from scheduler.backends.base import LoadError
+from scheduler.backends.llama.backend import LlamaBackend
 from server.tokenizer import LlamaTokenizer
 from tests.model.backends import TARGET, make_backend, text_tokens
 from tests.model.engines import Server

@@ -13,10 +13,10 @@ import pytest
 from protocol.commands import Submit
 from protocol.events import Finished, Generated
 from protocol.sampling import SamplingParams
-from scheduler.backend import DecodeError, LoadError
-from scheduler.engine import Engine
-from scheduler.llama import LlamaBackend
-from scheduler.sequence import CopyPrefix, Drop, Restore, Save, Trim
+from scheduler.backends.base import DecodeError, LoadError
+from scheduler.backends.llama.backend import LlamaBackend
+from scheduler.core.cache_edits import CopyPrefix, Drop, Restore, Save, Trim
+from scheduler.engine.engine import Engine
 from tests.model.backends import N_CTX_SLOT, TARGET, chunk, compute, make_backend, text_tokens
 
 LAYOUTS: dict[str, dict[str, Any]] = {

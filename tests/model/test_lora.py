@@ -10,10 +10,12 @@ import pytest
 
 from protocol.commands import LoraSet, Submit
 from protocol.sampling import SamplingParams
-from scheduler.backend import DecodeError, LoadError
-from scheduler.llama import LlamaBackend
-from scheduler.sampling import Logits
-from scheduler.sequence import Chunk, Sequence, Trim
+from scheduler.backends.base import DecodeError, LoadError
+from scheduler.backends.llama.backend import LlamaBackend
+from scheduler.backends.llama.sampler import Logits
+from scheduler.core.cache_edits import Trim
+from scheduler.core.sequence import Sequence
+from scheduler.core.step import Chunk
 from tests.model.backends import make_backend, softmax, text_tokens
 from tests.model.engines import Server
 from tests.model.lora_files import random_pairs, write_adapter, write_unquantized

@@ -10,10 +10,10 @@ import pytest
 
 from protocol.events import FinishReason
 from protocol.sampling import SamplingParams
-from scheduler.backend import LoadError
-from scheduler.llama import LlamaBackend
-from scheduler.prefix import CacheAbilities
-from scheduler.sequence import Sequence
+from scheduler.backends.base import LoadError
+from scheduler.backends.llama.backend import LlamaBackend
+from scheduler.core.abilities import CacheAbilities
+from scheduler.core.sequence import Sequence
 from tests.model.backends import make_backend
 from tests.model.engines import Server
 from tests.model.tiny_models import MODELS, N_VOCAB, WINDOW

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from scheduler.llama import LlamaBackend
-from scheduler.sequence import Filler, Trim
+from scheduler.backends.llama.backend import LlamaBackend
+from scheduler.core.cache_edits import Trim
+from scheduler.core.step import Filler
 from tests.model.backends import N_CTX_SLOT, chunk, compute, make_backend, softmax, text_tokens
 
 

@@ -18,8 +18,8 @@ from grammars.constraint import (
 )
 from protocol.commands import Submit
 from protocol.sampling import SamplingParams
-from scheduler.llama import LlamaBackend
-from scheduler.sampling import Logits, build_chain
+from scheduler.backends.llama.backend import LlamaBackend
+from scheduler.backends.llama.sampler import Logits, build_chain
 from tests.model.backends import chunk, make_backend, softmax
 
 A, B, C, D = 400, 401, 402, 403

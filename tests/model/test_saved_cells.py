@@ -15,11 +15,11 @@ from protocol.commands import RestoreSlot, SaveSlot, SlotCommand, Submit
 from protocol.events import Generated, Started
 from protocol.messages import SlotChanged
 from protocol.sampling import SamplingParams
-from scheduler.cache_scope import NO_SCOPE
-from scheduler.disk_cache import DiskCache
-from scheduler.engine import Engine
-from scheduler.prefix_file import PrefixFileError, SavedPrefix, read_prefix, write_prefix
-from scheduler.sequence import Restore, Save
+from scheduler.core.cache_edits import Restore, Save
+from scheduler.core.cache_scope import NO_SCOPE
+from scheduler.engine.engine import Engine
+from scheduler.storage.disk_cache import DiskCache
+from scheduler.storage.prefix_file import PrefixFileError, SavedPrefix, read_prefix, write_prefix
 from tests.model.backends import TARGET, compute, make_backend, text_tokens
 
 LAYOUTS: dict[str, dict[str, Any]] = {

@@ -17,10 +17,10 @@ from protocol.commands import DraftMethod, Speculation, Submit
 from protocol.config import DraftConfig, LookupConfig
 from protocol.events import Finished, FinishReason, Generated, TokenLogprobs
 from protocol.sampling import SamplingParams
-from scheduler.backend import LoadError
-from scheduler.engine import Engine
-from scheduler.llama import LlamaBackend
-from scheduler.sequence import Trim
+from scheduler.backends.base import LoadError
+from scheduler.backends.llama.backend import LlamaBackend
+from scheduler.core.cache_edits import Trim
+from scheduler.engine.engine import Engine
 from server.tokenizer import LlamaTokenizer
 from tests.model.backends import TARGET, make_backend, text_tokens
 from tests.model.tiny_models import single_layer

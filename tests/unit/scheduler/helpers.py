@@ -11,28 +11,20 @@ from protocol.commands import Submit
 from protocol.events import Embedded, Event, Finished, FinishReason, Generated, Started
 from protocol.messages import EmbeddingInfo, StepOutputs
 from protocol.sampling import SamplingParams
-from scheduler.backend import DecodeError
-from scheduler.cache_scope import CacheScope
-from scheduler.context_shift import Window
-from scheduler.disk_cache import DiskCache
-from scheduler.engine import Engine
-from scheduler.fake import END_TOKEN, FakeBackend, FakeSampler, adapted, hashed_token
-from scheduler.measure_costs import UNKNOWN_COSTS, Costs
-from scheduler.prefix import CacheAbilities, Holder
-from scheduler.scheduler import Limits, Scheduler
-from scheduler.sequence import (
-    CacheEdit,
-    CopyPrefix,
-    Restore,
-    Sample,
-    Save,
-    Sequence,
-    Shift,
-    Slot,
-    Step,
-    Trim,
-    Verified,
-)
+from scheduler.backends.base import DecodeError
+from scheduler.core.abilities import CacheAbilities
+from scheduler.core.cache_edits import CacheEdit, CopyPrefix, Restore, Save, Shift, Trim
+from scheduler.core.cache_scope import CacheScope
+from scheduler.core.context_window import Window
+from scheduler.core.results import Sample, Verified
+from scheduler.core.sequence import Sequence, Slot
+from scheduler.core.step import Step
+from scheduler.engine.calibration import UNKNOWN_COSTS, Costs
+from scheduler.engine.engine import Engine
+from scheduler.kv_cache.placement import Holder
+from scheduler.policy.scheduler import Limits, Scheduler
+from scheduler.storage.disk_cache import DiskCache
+from tests.support.fake_backend import END_TOKEN, FakeBackend, FakeSampler, adapted, hashed_token
 
 WHOLE = EmbeddingInfo(pooling="mean", size=2, max_tokens=40, is_whole=True, max_rows=60)
 ALONE = EmbeddingInfo(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scheduler.acceptance import Acceptance
+from scheduler.spec_decode.acceptance_rate import Acceptance
 
 
 def test_what_is_seen_replaces_what_was_believed() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.budget import MIN_CHUNK, PrefillBudget
+from scheduler.policy.prefill_budget import MIN_CHUNK, PrefillBudget
 
 
 def taught(target: float = 0.1) -> PrefillBudget:

@@ -7,9 +7,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.chunk_reuse import Reuse, find_chunks
-from scheduler.fake import FakeBackend
-from scheduler.prefix import CacheAbilities
+from scheduler.core.abilities import CacheAbilities
+from scheduler.kv_cache.chunk_reuse import Reuse, find_chunks
+from tests.support.fake_backend import FakeBackend
 from tests.unit.scheduler.helpers import alone, make_engine, make_submit, prompt, run
 
 tokens = st.lists(st.integers(0, 2), max_size=40)

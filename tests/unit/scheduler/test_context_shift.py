@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from protocol.commands import ContextShift
 from protocol.events import FinishReason
-from scheduler.context_shift import Window
-from scheduler.fake import FakeBackend
+from scheduler.core.context_window import Window
+from tests.support.fake_backend import FakeBackend
 from tests.unit.scheduler.helpers import make_engine, make_sequence, make_submit, prompt, run
 
 shifts = st.builds(ContextShift, keep=st.integers(0, 100), discard=st.integers(0, 100))

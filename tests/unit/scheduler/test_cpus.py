@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from scheduler.cpus import usable_cores
+from scheduler.backends.cpus import usable_cores
 
 
 def test_there_is_a_core_and_never_more_than_we_may_run_on() -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from scheduler.cache_scope import NO_SCOPE, CacheScope
-from scheduler.disk_cache import ABANDONED_SECONDS, DiskCache
-from scheduler.fingerprint import Fingerprint
-from scheduler.prefix_file import PrefixFileError, SavedPrefix
+from scheduler.core.cache_scope import NO_SCOPE, CacheScope
+from scheduler.storage.disk_cache import ABANDONED_SECONDS, DiskCache
+from scheduler.storage.fingerprint import Fingerprint
+from scheduler.storage.prefix_file import PrefixFileError, SavedPrefix
 
 HERE = Fingerprint(model="m", build="b", context="c")
 ELSEWHERE = Fingerprint(model="x", build="b", context="c")

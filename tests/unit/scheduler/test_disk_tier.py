@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from scheduler.disk_cache import DiskCache
-from scheduler.engine import Engine
-from scheduler.fake import FakeBackend
-from scheduler.fingerprint import Fingerprint
+from scheduler.engine.engine import Engine
+from scheduler.storage.disk_cache import DiskCache
+from scheduler.storage.fingerprint import Fingerprint
+from tests.support.fake_backend import FakeBackend
 from tests.unit.scheduler.helpers import (
     CountingBackend,
     alone,

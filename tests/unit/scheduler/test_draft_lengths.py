@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from scheduler.acceptance import Acceptance
-from scheduler.draft_lengths import Candidate, DraftLengths
-from scheduler.step_cost import StepCost
+from scheduler.batching.cost_model import StepCost
+from scheduler.spec_decode.acceptance_rate import Acceptance
+from scheduler.spec_decode.draft_lengths import Candidate, DraftLengths
 
 FLAT = {1: 10.0, 2: 10.5, 4: 11.0, 8: 12.0, 16: 14.0, 64: 30.0}
 """Bound by reading weights: more rows cost little."""

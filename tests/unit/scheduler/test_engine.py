@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from protocol.commands import Abort, DraftMethod, Inspect, Speculation, Submit
 from protocol.events import FinishReason
 from protocol.sampling import SamplingParams
-from scheduler.backend import SamplerError
-from scheduler.engine import GATHERING_SECONDS, Engine
-from scheduler.fake import FakeBackend, FakeSampler
-from scheduler.prefix import CacheAbilities
-from scheduler.sequence import Sample
+from scheduler.backends.base import SamplerError
+from scheduler.core.abilities import CacheAbilities
+from scheduler.core.results import Sample
+from scheduler.engine.engine import GATHERING_SECONDS, Engine
+from tests.support.fake_backend import FakeBackend, FakeSampler
 from tests.unit.scheduler.helpers import (
     CountingBackend,
     Outcomes,

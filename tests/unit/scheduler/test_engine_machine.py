@@ -25,11 +25,11 @@ from protocol.commands import (
 )
 from protocol.events import FinishReason
 from protocol.messages import EmbeddingInfo
-from scheduler.disk_cache import DiskCache
-from scheduler.fingerprint import Fingerprint
-from scheduler.measure_costs import Costs
-from scheduler.prefix import CacheAbilities
-from scheduler.step_cost import StepCost
+from scheduler.batching.cost_model import StepCost
+from scheduler.core.abilities import CacheAbilities
+from scheduler.engine.calibration import Costs
+from scheduler.storage.disk_cache import DiskCache
+from scheduler.storage.fingerprint import Fingerprint
 from tests.unit.scheduler.helpers import (
     ALONE,
     LAST,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scheduler.fingerprint import (
+from scheduler.storage.fingerprint import (
     EDGE_BYTES,
     NUM_SAMPLES,
     SAMPLE_BYTES,

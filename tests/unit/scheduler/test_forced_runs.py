@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from scheduler.forced_runs import cut_runs
-from scheduler.micro_batches import Layout
-from scheduler.sequence import Chunk
-from scheduler.step_cost import StepCost
+from scheduler.batching.cost_model import StepCost
+from scheduler.batching.jump_forward import cut_runs
+from scheduler.batching.micro_batches import Layout
+from scheduler.core.step import Chunk
 from tests.unit.scheduler.helpers import make_sequence
 
 LAYOUT = Layout(512)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from scheduler.grouping import CHANGES_BETWEEN_TRIALS, MAX_CHUNKS, Grouping
-from scheduler.micro_batches import Layout, MicroBatch
-from scheduler.sequence import Chunk
-from scheduler.step_cost import StepCost
+from scheduler.batching.cost_model import StepCost
+from scheduler.batching.grouping import CHANGES_BETWEEN_TRIALS, MAX_CHUNKS, Grouping
+from scheduler.batching.micro_batches import Layout, MicroBatch
+from scheduler.core.step import Chunk
 from tests.unit.scheduler.helpers import make_sequence
 
 LAYOUT = Layout(512)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.cache_scope import NO_SCOPE
-from scheduler.host_cache import MIN_TOKENS, HostCache
+from scheduler.core.cache_scope import NO_SCOPE
+from scheduler.kv_cache.host_cache import MIN_TOKENS, HostCache
 from tests.unit.scheduler.helpers import prompt
 
 LENGTH = MIN_TOKENS

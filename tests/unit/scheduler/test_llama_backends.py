@@ -6,8 +6,8 @@ from ctypes import c_size_t
 
 import pytest
 
-from scheduler import llama_backends
-from scheduler.backend import LoadError
+from scheduler.backends.base import LoadError
+from scheduler.backends.llama import devices
 
 
 class Library:
@@ -40,28 +40,28 @@ class Function:
 
 
 def use(monkeypatch: pytest.MonkeyPatch, library: Library) -> Library:
-    monkeypatch.setattr(llama_backends, "libggml", library)
+    monkeypatch.setattr(devices, "libggml", library)
     return library
 
 
 def test_backends_in_files_are_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     library = use(monkeypatch, Library(linked=0, in_files=2))
-    llama_backends.load_backends()
-    llama_backends.load_backends()
+    devices.load_backends()
+    devices.load_backends()
     assert library.loaded == 1
 
 
 def test_linked_ones_need_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     library = use(monkeypatch, Library(linked=1, in_files=2))
-    llama_backends.load_backends()
+    devices.load_backends()
     assert library.loaded == 0
 
 
 def test_a_build_for_other_machines_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, Library(linked=0, in_files=0))
     with pytest.raises(LoadError, match="backend"):
-        llama_backends.load_backends()
+        devices.load_backends()
 
 
 def test_the_installed_build_has_backends() -> None:
-    llama_backends.load_backends()
+    devices.load_backends()

@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.lookup import MAX_PLACES, NOTHING, SequenceLookup, SharedLookup
+from scheduler.spec_decode.ngram import MAX_PLACES, NOTHING, SequenceLookup, SharedLookup
 
 
 class TestSequenceLookup:

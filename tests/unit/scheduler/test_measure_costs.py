@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from protocol.config import DraftConfig, EngineConfig
-from scheduler.fake import FakeBackend
-from scheduler.measure_costs import MAX_SECONDS, MAX_SMALL, MIN_STEPS_TO_KEEP, costs_of
-from scheduler.micro_batches import MicroBatch
+from scheduler.batching.micro_batches import MicroBatch
+from scheduler.engine.calibration import MAX_SECONDS, MAX_SMALL, MIN_STEPS_TO_KEEP, costs_of
+from tests.support.fake_backend import FakeBackend
 
 
 class TimedBackend(FakeBackend):

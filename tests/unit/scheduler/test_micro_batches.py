@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.micro_batches import Layout, MicroBatch, cut
+from scheduler.batching.micro_batches import Layout, MicroBatch, cut
 
 PARTITIONED = Layout(n_ubatch=512)
 UNIFIED = Layout(n_ubatch=512, is_unified=True)

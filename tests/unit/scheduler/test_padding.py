@@ -9,13 +9,13 @@ import pytest
 from protocol.commands import Submit
 from protocol.events import Generated
 from protocol.sampling import SamplingParams
-from scheduler.engine import Engine
-from scheduler.fake import FakeBackend
-from scheduler.grouping import CHANGES_BETWEEN_TRIALS, Grouping
-from scheduler.measure_costs import Costs
-from scheduler.micro_batches import Layout
-from scheduler.sequence import Chunk, Filler
-from scheduler.step_cost import StepCost
+from scheduler.batching.cost_model import StepCost
+from scheduler.batching.grouping import CHANGES_BETWEEN_TRIALS, Grouping
+from scheduler.batching.micro_batches import Layout
+from scheduler.core.step import Chunk, Filler
+from scheduler.engine.calibration import Costs
+from scheduler.engine.engine import Engine
+from tests.support.fake_backend import FakeBackend
 from tests.unit.scheduler.helpers import make_sequence
 
 BY_FOURS = {1: 5.0, 2: 9.0, 3: 9.5, 4: 6.0, 5: 12.0, 6: 12.0, 7: 12.0, 8: 9.0}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.budget import MIN_CHUNK
-from scheduler.prefill_shares import STRETCH, share_out
+from scheduler.policy.prefill_budget import MIN_CHUNK
+from scheduler.policy.prefill_shares import STRETCH, share_out
 
 MUCH = 10_000
 

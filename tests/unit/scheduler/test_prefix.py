@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from scheduler.cache_scope import NO_SCOPE, CacheScope
-from scheduler.host_cache import CachedPrefix
-from scheduler.prefix import MIN_COPY_GAIN, CacheAbilities, Holder, Placement, Wait, place
-from scheduler.prefix_index import PrefixIndex
-from scheduler.sequence import Sequence, Slot
+from scheduler.core.abilities import CacheAbilities
+from scheduler.core.cache_scope import NO_SCOPE, CacheScope
+from scheduler.core.sequence import Sequence, Slot
+from scheduler.kv_cache.host_cache import CachedPrefix
+from scheduler.kv_cache.placement import MIN_COPY_GAIN, Holder, Placement, Wait, place
+from scheduler.kv_cache.prefix_index import PrefixIndex
 from tests.unit.scheduler.helpers import busy_slot, idle_slot, make_sequence, prompt
 
 ALL = CacheAbilities()

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scheduler.cache_scope import NO_SCOPE, CacheScope
-from scheduler.fingerprint import Fingerprint
-from scheduler.prefix_file import PrefixFileError, SavedPrefix, read_prefix, write_prefix
+from scheduler.core.cache_scope import NO_SCOPE, CacheScope
+from scheduler.storage.fingerprint import Fingerprint
+from scheduler.storage.prefix_file import PrefixFileError, SavedPrefix, read_prefix, write_prefix
 
 HERE = Fingerprint(model="m", build="b", context="c")
 PREFIX = SavedPrefix(
@@ -116,7 +116,7 @@ def test_a_file_that_can_not_be_finished_leaves_nothing(
         raise OSError(28, "No space left on device")
 
     before = path.read_bytes()
-    monkeypatch.setattr("scheduler.prefix_file.os.replace", full)
+    monkeypatch.setattr("scheduler.storage.prefix_file.os.replace", full)
     with pytest.raises(PrefixFileError, match="No space left on device"):
         write_prefix(path, SavedPrefix([1], NO_SCOPE, b""), HERE)
     assert path.read_bytes() == before

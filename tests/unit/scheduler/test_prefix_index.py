@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from scheduler.cache_scope import NO_SCOPE, CacheScope
-from scheduler.prefix_index import PrefixIndex, common_prefix_length
+from scheduler.core.cache_scope import NO_SCOPE, CacheScope
+from scheduler.kv_cache.prefix_index import PrefixIndex, common_prefix_length
 
 few_tokens = st.lists(st.integers(0, 1), max_size=40)
 holders = st.integers(0, 5)

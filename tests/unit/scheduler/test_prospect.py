@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from scheduler.acceptance import Acceptance
-from scheduler.draft_lengths import Candidate, DraftLengths
-from scheduler.draft_yield import DraftYield
-from scheduler.prospect import NUM_LEVELS, Price, Prospect, first_rate, level_of
-from scheduler.step_cost import StepCost
+from scheduler.batching.cost_model import StepCost
+from scheduler.spec_decode.acceptance_rate import Acceptance
+from scheduler.spec_decode.draft_lengths import Candidate, DraftLengths
+from scheduler.spec_decode.draft_stats import DraftYield
+from scheduler.spec_decode.draft_stopping import NUM_LEVELS, Price, Prospect, first_rate, level_of
 
 EVEN = Price(verifying=tuple(0.5 * n for n in range(9)), going_on=(0.5,) * 8)
 """Each guess costs half a token."""

@@ -7,9 +7,9 @@ from typing import cast
 
 from protocol.commands import Command, Shutdown
 from protocol.messages import Message, StepOutputs
-from scheduler.__main__ import run
-from scheduler.fake import FakeBackend
-from scheduler.transport import CommandChannel
+from scheduler.engine.channel import CommandChannel
+from scheduler.engine.loop import run
+from tests.support.fake_backend import FakeBackend
 from tests.unit.scheduler.helpers import make_engine, make_submit, prompt
 
 

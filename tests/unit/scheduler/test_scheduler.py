@@ -8,9 +8,11 @@ import pytest
 
 from protocol.commands import UNLIMITED
 from protocol.events import Event, Finished, FinishReason, Generated, Prefilled, Started
-from scheduler.fake import END_TOKEN
-from scheduler.scheduler import Scheduler
-from scheduler.sequence import CopyPrefix, Sample, SampleFailed, Step, Trim, Verified
+from scheduler.core.cache_edits import CopyPrefix, Trim
+from scheduler.core.results import Sample, SampleFailed, Verified
+from scheduler.core.step import Step
+from scheduler.policy.scheduler import Scheduler
+from tests.support.fake_backend import END_TOKEN
 from tests.unit.scheduler.helpers import make_scheduler, make_submit, prompt, turn
 
 

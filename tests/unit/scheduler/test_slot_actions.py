@@ -11,9 +11,9 @@ import pytest
 from protocol.commands import EraseSlot, RestoreSlot, SaveSlot, SlotCommand, Submit
 from protocol.events import FinishReason
 from protocol.messages import SlotChanged, SlotRefusal, SlotRefused
-from scheduler.engine import Engine
-from scheduler.fake import FakeBackend
-from scheduler.fingerprint import Fingerprint
+from scheduler.engine.engine import Engine
+from scheduler.storage.fingerprint import Fingerprint
+from tests.support.fake_backend import FakeBackend
 from tests.unit.scheduler.helpers import (
     CountingBackend,
     Outcomes,

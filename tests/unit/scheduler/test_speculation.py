@@ -11,12 +11,12 @@ import msgspec
 
 from protocol.commands import DraftBounds, DraftMethod, Speculation
 from protocol.config import LookupConfig
-from scheduler.backend import DraftWant
-from scheduler.fake import FakeBackend, FakeSampler
-from scheduler.micro_batches import Layout
-from scheduler.sequence import Chunk
-from scheduler.speculation import FIRST_PAUSE, LAST_PAUSE, ONE_STREAM, TRIAL, Speculator
-from scheduler.step_cost import StepCost
+from scheduler.batching.cost_model import StepCost
+from scheduler.batching.micro_batches import Layout
+from scheduler.core.step import Chunk
+from scheduler.spec_decode.draft_request import DraftWant
+from scheduler.spec_decode.speculator import FIRST_PAUSE, LAST_PAUSE, ONE_STREAM, TRIAL, Speculator
+from tests.support.fake_backend import FakeBackend, FakeSampler
 from tests.unit.scheduler.helpers import make_sequence, prompt
 
 CHEAP = {1: 1.0, 4: 1.1, 16: 1.5, 64: 3.0}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from protocol.messages import StepCosts
-from scheduler.micro_batches import MicroBatch
-from scheduler.step_cost import MOST_SURPRISE, StepCost
+from scheduler.batching.cost_model import MOST_SURPRISE, StepCost
+from scheduler.batching.micro_batches import MicroBatch
 
 PREFILL = {1: 0.010, 2: 0.030, 4: 0.040, 64: 0.400}
 DECODE = {1: 0.010, 2: 0.031, 4: 0.041}

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from protocol.commands import Submit
 from protocol.events import Finished, FinishReason
 from protocol.messages import EmbeddingInfo
-from scheduler.fake import FakeBackend
-from scheduler.scheduler import Scheduler
-from scheduler.sequence import Step
-from scheduler.turns import MAX_STEPS, BatchKind, Turns
+from scheduler.core.batch_kind import BatchKind
+from scheduler.core.step import Step
+from scheduler.policy.batch_kind_rotation import MAX_STEPS, Turns
+from scheduler.policy.scheduler import Scheduler
+from tests.support.fake_backend import FakeBackend
 from tests.unit.scheduler.helpers import (
     ALONE,
     LAST,

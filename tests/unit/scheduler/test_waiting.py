@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.sequence import Sequence
-from scheduler.waiting import WaitingQueue
+from scheduler.core.sequence import Sequence
+from scheduler.policy.waiting_queue import WaitingQueue
 from tests.unit.scheduler.helpers import make_submit, prompt
 
 

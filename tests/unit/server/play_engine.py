@@ -14,11 +14,11 @@ from collections.abc import Sequence
 
 from protocol.config import EngineConfig
 from protocol.messages import LoadFailed, Ready
-from scheduler.__main__ import _first_config, run
-from scheduler.engine import Engine
-from scheduler.fake import FakeBackend
-from scheduler.sequence import Chunk
-from scheduler.transport import CommandChannel
+from scheduler.core.step import Chunk
+from scheduler.engine.channel import CommandChannel
+from scheduler.engine.engine import Engine
+from scheduler.engine.loop import first_config, run
+from tests.support.fake_backend import FakeBackend
 
 DEADLY = 66
 STUN = 77
@@ -26,7 +26,7 @@ STUN = 77
 
 def main() -> int:
     channel = CommandChannel(socket.socket(fileno=int(sys.argv[1])))
-    config = _first_config(channel)
+    config = first_config(channel)
     if not _loads(config, channel):
         return 3
     backend = FakeBackend(fail_on=_fails)

@@ -10,11 +10,11 @@ import pytest
 from protocol.commands import Submit
 from protocol.events import Event, Finished, FinishReason, Generated, Prefilled, Started
 from protocol.sampling import SamplingParams
-from scheduler.fake import FakeBackend, hashed_token
 from server.engine_client import EngineClient
 from server.errors import EngineFailed, Unavailable
 from server.sequence_stream import SequenceStream
 from tests.inprocess import Pair, engine_pair, wait_until
+from tests.support.fake_backend import FakeBackend, hashed_token
 
 pytestmark = pytest.mark.anyio
 

@@ -9,7 +9,12 @@ import pytest
 
 from config import load_settings
 from protocol.config import DraftConfig, EngineConfig, LookupConfig
-from scheduler.llama_loading import CACHE_TYPES, FLASH_ATTENTION, ROPE_SCALINGS, SPLIT_MODES
+from scheduler.backends.llama.loading import (
+    CACHE_TYPES,
+    FLASH_ATTENTION,
+    ROPE_SCALINGS,
+    SPLIT_MODES,
+)
 from server.engine_config import engine_config
 
 

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from protocol.commands import ContextShift
 from protocol.events import Finished, FinishReason, Generated
 from protocol.sampling import SamplingParams
-from scheduler.fake import END_TOKEN, FakeBackend
 from server.admission import Admission
 from server.errors import ContextExceeded, EngineFailed, Overloaded
 from server.generation import Ended, GenerationRequest, Item, Progress, StopCause, TextDelta
 from server.generator import EngineGenerator, _Answer
 from server.sequence_stream import TimedEvent
 from tests.inprocess import Pair, engine_pair, wait_until
+from tests.support.fake_backend import END_TOKEN, FakeBackend
 
 pytestmark = pytest.mark.anyio
 

@@ -1,0 +1,1 @@
+"""The backend that drives llama.cpp through its C API."""

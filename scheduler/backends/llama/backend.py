@@ -1,0 +1,243 @@
+"""The backend on llama.cpp: a model's context, its vocabulary, samplers and constraints."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence as Tokens
+from concurrent.futures import Future
+from functools import cached_property
+from pathlib import Path
+
+import llama_cpp
+from llama_cpp import llama_cpp as lib
+
+from protocol.commands import Submit
+from protocol.config import EngineConfig
+from protocol.messages import ModelInfo
+from scheduler.backends.base import Bytes, DecodeError, LoadError, SamplerError
+from scheduler.backends.llama.batch import Rows
+from scheduler.backends.llama.context import LlamaContext, Memory
+from scheduler.backends.llama.devices import load_backends
+from scheduler.backends.llama.draft_model import DraftModel
+from scheduler.backends.llama.loading import ROPE_FIELDS, flash_attention
+from scheduler.backends.llama.sampler import Candidates, LlamaSampler, Vocabulary
+from scheduler.backends.llama.vocabulary import end_tokens, suppressed_tokens
+from scheduler.batching.micro_batches import Layout
+from scheduler.constraint import ConstraintCompiler, ConstraintFailed, Matcher
+from scheduler.core.abilities import CacheAbilities
+from scheduler.core.cache_edits import CacheEdit, Trim
+from scheduler.core.step import Chunk, Filler
+from scheduler.spec_decode.draft_request import DraftWant
+from scheduler.storage.fingerprint import (
+    Fingerprint,
+    digest_of_file,
+    digest_of_model,
+    stamp_of_model,
+)
+
+MAX_GUESSES = 64
+"""Rows that guesses of all slots together may have."""
+
+
+class LlamaBackend:
+    """A loaded model with a context of `config.n_slots` sequences. Raises `LoadError`."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        self._config = config
+        lib.llama_backend_init()
+        load_backends()
+        self._model_stamp = stamp_of_model(Path(config.model_path))
+        self.n_outputs = config.n_slots + _guesses(config)
+        self.context = LlamaContext(config, n_outputs=self.n_outputs)
+        _check_memory(config, self.context.memory)
+        self._draft = DraftModel(config, config.draft, self.context) if config.draft else None
+        vocab = self.context.vocab
+        self._info = self._describe()
+        self._cells = self._describe_cells()
+        self._candidates = Candidates(self._info.n_vocab)
+        self._vocabulary = Vocabulary(
+            vocab, self._info.n_vocab, self._info.n_ctx_slot, suppressed_tokens(vocab)
+        )
+        self._constraints = ConstraintCompiler(vocab)
+        self._constraints.start()
+        self._end_tokens = end_tokens(vocab)
+        if config.warmup:
+            self.context.warm_up()
+            if self._draft is not None:
+                self._draft.context.warm_up()
+
+    @property
+    def info(self) -> ModelInfo:
+        return self._info
+
+    @property
+    def n_batch(self) -> int:
+        return self.context.n_batch
+
+    @property
+    def end_tokens(self) -> frozenset[int]:
+        return self._end_tokens
+
+    @property
+    def abilities(self) -> CacheAbilities:
+        info = self._info
+        return CacheAbilities(info.can_trim, can_copy=info.can_trim, can_shift=info.can_shift)
+
+    def edit(self, edit: CacheEdit) -> None:
+        """Copy or drop cells. Raises `DecodeError`."""
+        try:
+            self.context.edit(edit)
+        except DecodeError:
+            self._forget_draft()
+            raise
+        if self._draft is not None:
+            self._draft.edit(edit)
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """What saved cells belong to. Raises `OSError`, also if the model's file is another one
+        by now: its digest would let the next server take our cells for its own."""
+        path = Path(self._config.model_path)
+        model = digest_of_model(path)
+        if stamp_of_model(path) != self._model_stamp:
+            raise OSError(f"{path} has changed since it was loaded")
+        library = digest_of_file(Path(lib._lib._name))
+        return Fingerprint(
+            model=model,
+            build=f"llama-cpp-python {llama_cpp.__version__}, library {library}",
+            context=self._cells,
+        )
+
+    def _describe_cells(self) -> str:
+        """All that decides how a token's cell is computed and stored, besides the model."""
+        config, info = self._config, self._info
+        layout = "unified" if config.kv_unified else "partitioned"
+        rope = [getattr(config, name) for name in ROPE_FIELDS]
+        return (
+            f"{config.cache_type_k}/{config.cache_type_v} {layout}, {info.n_ctx_slot} tokens a "
+            f"slot, {info.cell_bytes} bytes a token, flash attention "
+            f"{flash_attention(self.context.model, config)}, swa-full {config.swa_full}, "
+            f"RoPE {rope}"
+        )
+
+    def state(self, prefix: int) -> memoryview:
+        """The cells saved as `prefix`."""
+        return self.context.state(prefix)
+
+    def put_state(self, prefix: int, state: Bytes) -> None:
+        """Have cells as if they had just been saved."""
+        self.context.put_state(prefix, state)
+
+    def decode(self, chunks: Tokens[Chunk], fillers: Tokens[Filler] = ()) -> None:
+        """Compute the chunks in one batch. Raises `DecodeError`."""
+        kind = chunks[0].sequence.kind
+        try:
+            if any(chunk.sequence.kind != kind for chunk in chunks):
+                raise self.context.failure("a batch has sequences of several kinds")
+            runs: list[Rows] = [*chunks, *fillers]
+            self.context.decode(sorted(runs, key=lambda run: run.slot), kind)
+            for filler in fillers:
+                self.context.edit(Trim(filler.slot, filler.start))
+        except DecodeError:
+            self._forget_draft()
+            raise
+
+    def embedding(self, chunk: Chunk) -> bytes:
+        """What the last batch computed for a chunk. Raises `DecodeError`."""
+        return self.context.vectors(chunk.slot, chunk.num_tokens)
+
+    @property
+    def layout(self) -> Layout:
+        return self.context.layout
+
+    def time_rows(self, num_slots: int, num_rows: int) -> float:
+        """Seconds for a batch of so many rows."""
+        return self.context.time_rows(num_slots, num_rows)
+
+    def time_draft_rows(self, num_slots: int, num_rows: int) -> float:
+        """The same for the draft model."""
+        return 0.0 if self._draft is None else self._draft.context.time_rows(num_slots, num_rows)
+
+    def draft(self, wants: Tokens[DraftWant], max_catch_up: int) -> list[list[int]]:
+        """What the draft model guesses."""
+        if self._draft is None:
+            return [[] for _ in wants]
+        return self._draft.draft(wants, max_catch_up)
+
+    def _forget_draft(self) -> None:
+        if self._draft is not None:
+            self._draft.forget()
+
+    def prepare(self, submit: Submit) -> Future[Matcher] | None:
+        """Compile a constraint in a thread: a large one takes up to some seconds."""
+        return None if submit.constraint is None else self._constraints.prepare(submit.constraint)
+
+    def sampler(self, submit: Submit) -> LlamaSampler:
+        """Samplers for a sequence that starts. Raises `SamplerError`."""
+        matcher = None
+        if submit.constraint is not None:
+            try:
+                matcher = self._constraints.matcher(submit.constraint)
+            except ConstraintFailed as error:
+                raise SamplerError(str(error)) from error
+        return LlamaSampler(submit, self.context, self._vocabulary, self._candidates, matcher)
+
+    def close(self) -> None:
+        """Free the context and the model."""
+        self._constraints.close()
+        if self._draft is not None:
+            self._draft.close()
+        self.context.close()
+
+    @property
+    def _draft_cell_bytes(self) -> int:
+        """The draft's cells are saved with the large model's."""
+        return 0 if self._draft is None else self._draft.context.memory.cell_bytes
+
+    def _describe(self) -> ModelInfo:
+        context = self.context
+        buffer = ctypes.create_string_buffer(256)
+        lib.llama_model_desc(context.model, buffer, len(buffer))
+        file_type = lib.llama_ftype_name(lib.llama_model_ftype(context.model)) or b""
+        return ModelInfo(
+            n_ctx=context.n_ctx,
+            n_ctx_slot=context.n_ctx_slot,
+            n_slots=context.n_slots,
+            n_vocab=context.n_vocab,
+            n_params=lib.llama_model_n_params(context.model),
+            size_bytes=lib.llama_model_size(context.model),
+            description=buffer.value.decode(errors="replace"),
+            file_type=file_type.decode(errors="replace"),
+            system_info=lib.llama_print_system_info().decode(errors="replace"),
+            cell_bytes=max(context.memory.cell_bytes + self._draft_cell_bytes, 1),
+            state_bytes=context.memory.state_bytes,
+            can_trim=context.memory.can_trim,
+            can_shift=context.memory.can_shift,
+            adapters=context.adapters.infos,
+            embedding=context.embedding,
+            can_generate=context.can_generate,
+        )
+
+
+def _guesses(config: EngineConfig) -> int:
+    """Rows of a batch that may be guesses: each has logits, which take a megabyte for some
+    vocabularies, so many slots share what one could use."""
+    most = config.max_draft_tokens
+    return min(config.n_slots * most, max(most, MAX_GUESSES))
+
+
+def _check_memory(config: EngineConfig, memory: Memory) -> None:
+    if config.max_draft_tokens > 0 and not memory.can_trim:
+        raise LoadError(
+            "--spec-type: this model's memory can't take wrong guesses back (it is recurrent, or "
+            "has a sliding window: try --swa-full)"
+        )
+    for wanted, flag in (
+        (config.context_shift, "--context-shift"),
+        (config.cache_reuse, "--cache-reuse"),
+    ):
+        if wanted and not memory.can_shift:
+            raise LoadError(
+                f"{flag}: cells of this model's memory can't be moved with --cache-type-k "
+                f"{config.cache_type_k}"
+            )

@@ -1,0 +1,334 @@
+"""The one file that drives a llama.cpp model and context.
+
+Cells of the KV cache come in one of two layouts. Partitioned: every slot has a stream of its
+own, `pad256(n_ctx / n_slots)` cells. Unified: all slots share one stream, in which copying a
+prefix is bookkeeping only, but attention looks at every cell in use.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections.abc import Sequence as Tokens
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from llama_cpp import llama_cpp as lib
+
+from protocol.config import EngineConfig
+from protocol.messages import EmbeddingInfo
+from scheduler.backends.base import Bytes, DecodeError, LoadError
+from scheduler.backends.llama.batch import Batch, Rows, Run, pointer
+from scheduler.backends.llama.loading import check_layout, load_model, make_context
+from scheduler.backends.llama.lora import LoraAdapters
+from scheduler.backends.llama.pooling import embedding_info, read_vectors
+from scheduler.backends.llama.sampler import Logits
+from scheduler.batching.micro_batches import Layout
+from scheduler.core.batch_kind import BatchKind
+from scheduler.core.cache_edits import CacheEdit, CopyPrefix, Drop, Restore, Save, Shift
+
+State = np.ndarray[Any, np.dtype[np.uint8]]
+"""The cells of one slot, as llama.cpp writes them."""
+
+PLAIN = BatchKind()
+"""Logits, without adapters."""
+
+_fast = ctypes.PyDLL(lib._lib._name)
+_get_logits = _fast.llama_get_logits
+_get_logits.argtypes = [ctypes.c_void_p]
+_get_logits.restype = ctypes.c_void_p
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a model's memory takes and can do."""
+
+    cell_bytes: int
+    """Of one token; 0 where all tokens share one state."""
+    state_bytes: int
+    """Of a sequence, besides its cells."""
+    can_trim: bool
+    can_shift: bool
+
+
+class LlamaContext:
+    """A loaded model with a context of `config.n_slots` sequences. Raises `LoadError`.
+
+    Arguments are checked before they reach llama.cpp, which answers a wrong one by ending the
+    process.
+    """
+
+    def __init__(self, config: EngineConfig, n_outputs: int) -> None:
+        """`n_outputs` is how many rows of a batch may have logits."""
+        self._config = config
+        self.model = load_model(config)
+        check_layout(self.model, config)
+        self.adapters = LoraAdapters(self.model, config.adapter_paths)  # the context makes room
+        if config.embeddings:  # every row may have an output, and more end the process
+            n_outputs = max(n_outputs, config.n_ubatch)
+        self._context = make_context(self.model, config, n_outputs)
+        self._memory = lib.llama_get_memory(self._context)
+        self.vocab = lib.llama_model_get_vocab(self.model)
+        self.n_vocab: int = lib.llama_vocab_n_tokens(self.vocab)
+        self.n_slots: int = lib.llama_n_seq_max(self._context)
+        self.n_ctx: int = lib.llama_n_ctx(self._context)
+        self.n_ctx_slot: int = lib.llama_n_ctx_seq(self._context)
+        self._n_outputs = n_outputs
+        self.can_generate = bool(self._memory)
+        if not self.can_generate:  # an encoder: no cells, and a position for each token at most
+            n_train = lib.llama_model_n_ctx_train(self.model)
+            self.n_ctx_slot = min(lib.llama_n_ubatch(self._context), n_train)
+            self.n_ctx = self.n_slots * self.n_ctx_slot
+        self.embedding = self._describe_embedding()
+        self._yields_embeddings = not self.can_generate
+        lib.llama_set_embeddings(self._context, self._yields_embeddings)
+        self._batch = Batch(lib.llama_n_batch(self._context))
+        self._logits_address = 0
+        self._saved: dict[int, State] = {}
+        self.memory = self._try_memory()
+        self._try_adapters()
+        self._first_rows: dict[int, int] = {}
+        """Where in the last batch of embeddings each slot's rows began."""
+
+    def _describe_embedding(self) -> EmbeddingInfo | None:
+        config = self._config
+        if not (config.embeddings or self.can_generate):
+            raise LoadError("the model is an encoder, which computes nothing but --embeddings")
+        if not config.embeddings:
+            return None
+        return embedding_info(
+            self._context, n_ctx_slot=self.n_ctx_slot, is_unified=config.kv_unified
+        )
+
+    @property
+    def n_batch(self) -> int:
+        """Rows that a batch may have."""
+        return self._batch.size
+
+    @property
+    def layout(self) -> Layout:
+        """Where llama.cpp cuts batches."""
+        return Layout(lib.llama_n_ubatch(self._context), self._config.kv_unified)
+
+    @property
+    def context(self) -> int:
+        """Address of the context, for samplers that read its logits."""
+        return int(self._context)
+
+    def decode(self, runs: Tokens[Rows], kind: BatchKind = PLAIN) -> None:
+        """Compute runs in one batch; rows with logits are numbered in their order.
+
+        Raises `DecodeError`.
+        """
+        self._check(runs)
+        self._prepare(kind, runs)
+        self._batch.fill(runs)
+        code = lib.llama_decode(self._context, self._batch.struct)
+        if code != 0:
+            raise self.failure(f"llama_decode returned {code}")
+        if self._batch.output_indices and not kind.is_embedding:
+            self._logits_address = _get_logits(self._context)
+
+    def row(self, index: int) -> Logits:
+        """A writable view of a row of the last batch's logits, shape (n_vocab,)."""
+        address = self._logits_address + index * self.n_vocab * 4
+        memory = (ctypes.c_float * self.n_vocab).from_address(address)
+        return np.frombuffer(memoryview(memory), dtype=np.float32)
+
+    def batch_index(self, index: int) -> int:
+        """Position in the batch of the token that a row belongs to."""
+        return self._batch.output_indices[index]
+
+    def vectors(self, slot: int, num_rows: int) -> bytes:
+        """The embedding that the last batch computed of a slot's rows. Raises `DecodeError`."""
+        assert self.embedding is not None
+        first = self._first_rows[slot]
+        data = read_vectors(self._context, self.embedding, slot, first, num_rows)
+        if not data:
+            raise self.failure(f"llama.cpp has no embedding for slot {slot}")
+        return data
+
+    def edit(self, edit: CacheEdit) -> None:
+        """Copy or drop cells. Raises `DecodeError`."""
+        if isinstance(edit, CopyPrefix):
+            self._copy(edit)
+        elif isinstance(edit, Shift):
+            self._shift(edit)
+        elif isinstance(edit, Save):
+            self._saved[edit.prefix] = self._read_state(edit.slot)
+        elif isinstance(edit, Restore):
+            self._write_state(edit)
+        elif isinstance(edit, Drop):
+            del self._saved[edit.prefix]
+        else:
+            self._trim(edit.slot, edit.length)
+
+    def state(self, prefix: int) -> memoryview:
+        """The cells saved as `prefix`."""
+        return self._saved[prefix].data
+
+    def put_state(self, prefix: int, state: Bytes) -> None:
+        """Have cells as if they had just been saved; llama.cpp believes what they say."""
+        self._saved[prefix] = np.frombuffer(state, dtype=np.uint8)
+
+    def failure(self, message: str) -> DecodeError:
+        """The error to raise, once nothing in doubt is left in the cache."""
+        lib.llama_memory_clear(self._memory, True)
+        self._saved.clear()
+        return DecodeError(message)
+
+    def warm_up(self) -> None:
+        """Touch all weights once, so that the first request doesn't pay for page faults."""
+        lib.llama_set_warmup(self._context, True)
+        self._batch.fill([Run(0, 0, [max(lib.llama_vocab_bos(self.vocab), 0)])])
+        lib.llama_decode(self._context, self._batch.struct)
+        lib.llama_memory_clear(self._memory, True)
+        lib.llama_synchronize(self._context)
+        lib.llama_set_warmup(self._context, False)
+
+    def time_rows(self, num_slots: int, num_rows: int) -> float:
+        """Seconds for `num_rows` rows, equally many of each of `num_slots` slots; nothing may be
+        in the cache, and nothing is afterwards."""
+        tokens = [0] * (num_rows // num_slots)
+        begin = time.perf_counter()
+        self.decode([Run(slot, 0, tokens, 1) for slot in range(num_slots)])
+        lib.llama_synchronize(self._context)
+        seconds = time.perf_counter() - begin
+        lib.llama_memory_clear(self._memory, False)
+        return seconds
+
+    def close(self) -> None:
+        """Free the context and the model."""
+        lib.llama_free(self._context)
+        lib.llama_model_free(self.model)
+
+    def _check(self, runs: Tokens[Rows]) -> None:
+        """llama.cpp ends the process over a wrong position or size; say so before it does."""
+        num_rows = num_outputs = 0
+        for run in runs:
+            tokens = run.tokens
+            num_rows += len(tokens)
+            num_outputs += run.num_outputs
+            if not (0 <= run.slot < self.n_slots and run.start + len(tokens) <= self.n_ctx_slot):
+                raise self.failure(f"slot {run.slot} can't hold {run.start + len(tokens)} tokens")
+            if min(tokens) < 0 or max(tokens) >= self.n_vocab:
+                raise self.failure("a token is outside the vocabulary")
+        if num_rows > self._batch.size or num_outputs > self._n_outputs:
+            raise self.failure("a batch is larger than n_batch, or wants too many logits")
+
+    def _prepare(self, kind: BatchKind, runs: Tokens[Rows]) -> None:
+        """Switch the context to a kind of batch."""
+        if not self.adapters.have(kind.lora):
+            raise self.failure("an adapter is not loaded")
+        self.adapters.put_on(self._context, kind.lora)
+        if kind.is_embedding:
+            if self.embedding is None:
+                raise self.failure("the context computes no embeddings")
+            self._first_rows.clear()
+            done = 0
+            for run in runs:
+                self._first_rows[run.slot] = done
+                done += len(run.tokens)
+            if self.embedding.is_whole and done > self.embedding.max_rows:
+                raise self.failure("prompts to embed are larger than a micro-batch")
+        if kind.is_embedding != self._yields_embeddings:
+            lib.llama_set_embeddings(self._context, kind.is_embedding)
+            self._yields_embeddings = kind.is_embedding
+
+    def _copy(self, edit: CopyPrefix) -> None:
+        if self._config.kv_unified:
+            lib.llama_memory_seq_rm(self._memory, edit.target, -1, -1)
+            lib.llama_memory_seq_cp(self._memory, edit.source, edit.target, 0, edit.length)
+        else:
+            # Between streams llama.cpp copies all or aborts, so copy all and drop the tail.
+            lib.llama_memory_seq_cp(self._memory, edit.source, edit.target, -1, -1)
+            self._trim(edit.target, edit.length)
+
+    def _shift(self, edit: Shift) -> None:
+        """The keys are turned to their new positions by the next decode."""
+        if self._config.kv_unified and edit.may_be_shared:
+            self._unshare(edit.slot)
+        if not lib.llama_memory_seq_rm(self._memory, edit.slot, edit.start, edit.stop):
+            raise self.failure(f"the model's memory can't drop a part of slot {edit.slot}")
+        lib.llama_memory_seq_add(self._memory, edit.slot, edit.stop, -1, edit.start - edit.stop)
+
+    def _unshare(self, slot: int) -> None:
+        """Give a slot cells of its own: a shared cell has one position, which would move for
+        everyone."""
+        state = self._read_state(slot)
+        lib.llama_memory_seq_rm(self._memory, slot, -1, -1)
+        self._set_state(slot, state)
+
+    def _read_state(self, slot: int) -> State:
+        size: int = lib.llama_state_seq_get_size(self._context, slot)
+        state: State = np.empty(size, dtype=np.uint8)
+        address = pointer(state, ctypes.c_uint8)
+        if lib.llama_state_seq_get_data(self._context, address, size, slot) != size:
+            raise self.failure(f"the cells of slot {slot} could not be saved")
+        return state
+
+    def _write_state(self, edit: Restore) -> None:
+        lib.llama_memory_seq_rm(self._memory, edit.slot, -1, -1)
+        self._set_state(edit.slot, self._saved[edit.prefix])
+        self._trim(edit.slot, edit.length)
+
+    def _set_state(self, slot: int, state: State) -> None:
+        address = pointer(state, ctypes.c_uint8)
+        if lib.llama_state_seq_set_data(self._context, address, len(state), slot) == 0:
+            raise self.failure(f"saved cells could not be restored to slot {slot}")
+
+    def _trim(self, slot: int, length: int) -> None:
+        if not lib.llama_memory_seq_rm(self._memory, slot, length, -1):
+            raise self.failure(f"the model's memory can't drop the tail of slot {slot}")
+
+    def _try_adapters(self) -> None:
+        """Compute a token with each: llama.cpp loads some that it dies of computing with, and
+        had better do so now than under load."""
+        for adapter in self.adapters.infos:
+            self.adapters.put_on(self._context, ((adapter.digest, 1.0),))
+            self._batch.fill([Run(0, 0, [0])])
+            if lib.llama_decode(self._context, self._batch.struct) != 0:
+                raise LoadError(f"the model can't be computed with the adapter {adapter.path}")
+            lib.llama_memory_clear(self._memory, True)
+        self.adapters.put_on(self._context, ())
+
+    def _try_memory(self) -> Memory:
+        """What the memory can do and takes: found out by trying, on a sequence of two tokens."""
+        sizes = []
+        for position in (0, 1):
+            self._batch.fill([Run(0, position, [0])])
+            if lib.llama_decode(self._context, self._batch.struct) != 0:
+                raise LoadError("the model can't compute a sequence of two tokens")
+            sizes.append(lib.llama_state_seq_get_size(self._context, 0))
+        able = bool(lib.llama_memory_seq_rm(self._memory, 0, 1, -1))
+        lib.llama_memory_clear(self._memory, True)
+        slides = lib.llama_model_n_swa(self.model) > 0 and not self._config.swa_full
+        # Cells that slid out of a window can't come back when the tail is dropped.
+        can_trim = able and not slides
+        can_shift = can_trim and bool(lib.llama_memory_can_shift(self._memory))
+        can_shift = can_shift and _can_turn_keys(self.model, self._config)
+        cell_bytes = sizes[1] - sizes[0]
+        return Memory(cell_bytes, sizes[0] - cell_bytes, can_trim, can_shift)
+
+
+def _can_turn_keys(model: Any, config: EngineConfig) -> bool:
+    """Whether keys can be turned to other positions; where they can't llama.cpp says that they
+    can, and the process dies in the attempt. Quantized ones are only turned right in the layout
+    that it uses for heads of a multiple of 64."""
+    if config.cache_type_k in ("f32", "f16"):
+        return True
+    if config.cache_type_k == "bf16" or _metadata(model, "attention.kv_lora_rank"):
+        return False
+    sizes = [_metadata(model, f"attention.key_length{suffix}") for suffix in ("", "_swa")]
+    head = lib.llama_model_n_embd(model) // max(lib.llama_model_n_head(model), 1)
+    return all(int(size) % 64 == 0 for size in (sizes[0] or head, sizes[1] or 0))
+
+
+def _metadata(model: Any, key: str) -> str:
+    """A value of the model's architecture, or nothing."""
+    buffer = ctypes.create_string_buffer(128)
+    lib.llama_model_meta_val_str(model, b"general.architecture", buffer, len(buffer))
+    name = buffer.value + b"." + key.encode()
+    found = lib.llama_model_meta_val_str(model, name, buffer, len(buffer)) >= 0
+    return buffer.value.decode(errors="replace") if found else ""

@@ -1,0 +1,245 @@
+"""A small model on llama.cpp that guesses what the large one will say."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+
+from protocol.config import DraftConfig, EngineConfig
+from scheduler.backends.base import DecodeError, LoadError, SamplerError
+from scheduler.backends.llama.batch import Run
+from scheduler.backends.llama.context import LlamaContext
+from scheduler.backends.llama.sampler import LlamaSampler, Logits
+from scheduler.backends.llama.vocabulary import check_vocabularies, end_tokens
+from scheduler.core.cache_edits import CacheEdit, CopyPrefix, Drop, Restore, Save, Shift, Trim
+from scheduler.kv_cache.prefix_index import common_prefix_length
+from scheduler.spec_decode.draft_request import DraftWant
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Draft:
+    """One sequence's draft under way."""
+
+    want: DraftWant
+    sampler: LlamaSampler
+    guessed: list[int] = field(default_factory=list)
+    fresh: list[int] = field(default_factory=list)
+    """Tokens that are to be computed next."""
+
+
+class DraftModel:
+    """Drafts for all slots together, one position after the other.
+
+    Its cells follow the large model's: `_held[slot]` are the tokens that they are of. What was
+    guessed right stays; what was wrong, or is missing, is found by comparing with the sequence's
+    tokens, so that nothing depends on every edit having been followed.
+    """
+
+    def __init__(self, config: EngineConfig, draft: DraftConfig, target: LlamaContext) -> None:
+        """`config` and `target` are the large model's. Raises `LoadError`."""
+        self.context = LlamaContext(_config(config, draft), n_outputs=config.n_slots)
+        check_vocabularies(target.vocab, self.context.vocab)
+        if not self.context.memory.can_trim:
+            raise LoadError(
+                "--model-draft: this model's memory can't take wrong guesses back (it is "
+                "recurrent, or has a sliding window)"
+            )
+        self._rows = _Rows(self.context, target.n_vocab)
+        self._end_tokens = end_tokens(target.vocab)
+        self._held: list[list[int]] = [[] for _ in range(self.context.n_slots)]
+        self._saved: dict[int, list[int]] = {}
+
+    def edit(self, edit: CacheEdit) -> None:
+        """Do with the draft's cells, where there are any, what is done with the large model's."""
+        try:
+            self._follow(edit)
+        except DecodeError as error:
+            self._lose(error)
+
+    def draft(self, wants: Sequence[DraftWant], max_catch_up: int) -> list[list[int]]:
+        """Guesses, slots rising. One that has to catch up with more tokens than that gets none."""
+        try:
+            return self._draft(wants, min(max_catch_up, self.context.n_batch))
+        except DecodeError as error:
+            self._lose(error)
+            return [[] for _ in wants]
+
+    def _draft(self, wants: Sequence[DraftWant], max_catch_up: int) -> list[list[int]]:
+        due = self._catch_up(wants, max_catch_up)
+        drafts = {i: _Draft(wants[i], self._fork(wants[i])) for i in due}
+        try:
+            active = list(drafts.values())
+            while active:
+                active = [draft for row, draft in enumerate(active) if self._extend(draft, row)]
+                if active:
+                    self._compute(active)
+        finally:
+            for draft in drafts.values():
+                draft.sampler.close()
+        return [drafts[i].guessed if i in drafts else [] for i in range(len(wants))]
+
+    def _fork(self, want: DraftWant) -> LlamaSampler:
+        assert isinstance(want.sampler, LlamaSampler)
+        return want.sampler.fork(self._rows)
+
+    def _catch_up(self, wants: Sequence[DraftWant], room: int) -> list[int]:
+        """Compute what the draft model has not seen yet; returns whose next token is due."""
+        runs: list[Run] = []
+        due: list[int] = []
+        for index, want in enumerate(wants):
+            start = self._align(want.slot, want.tokens)
+            missing = want.tokens[start : start + room]
+            if not missing or not self._can_read(missing):
+                continue
+            room -= len(missing)
+            is_whole = start + len(missing) == len(want.tokens)
+            runs.append(Run(want.slot, start, missing, int(is_whole)))
+            if is_whole:
+                due.append(index)
+        if runs:
+            self._decode(runs)
+        return due
+
+    def _extend(self, draft: _Draft, row: int) -> bool:
+        """Guess one more token; whether another one is wanted after it."""
+        want, prospect = draft.want, draft.want.prospect
+        if not prospect.goes_on(_largest_probability(self.context.row(row))):
+            return False
+        try:
+            sample = draft.sampler.sample(row)
+        except SamplerError:  # the model's own sampler will say so, if it gets there
+            return False
+        if sample.token in self._end_tokens:
+            return False
+        draft.fresh = [sample.token, *sample.forced][: want.n_max - len(draft.guessed)]
+        draft.guessed += draft.fresh
+        prospect.force(len(draft.fresh) - 1)
+        return len(draft.guessed) < want.n_max and self._can_read(draft.fresh)
+
+    def _compute(self, drafts: list[_Draft]) -> None:
+        runs = [Run(d.want.slot, len(self._held[d.want.slot]), d.fresh, 1) for d in drafts]
+        self._decode(runs)
+
+    def _decode(self, runs: list[Run]) -> None:
+        self.context.decode(runs)
+        for run in runs:
+            self._held[run.slot] += run.tokens
+
+    def _align(self, slot: int, tokens: list[int]) -> int:
+        """Drop cells that are not of these tokens; returns how many are left. The last token is
+        always computed anew, for its logits."""
+        held = self._held[slot]
+        length = common_prefix_length(held, tokens, min(len(held), len(tokens) - 1))
+        self._trim(slot, length)
+        return length
+
+    def _trim(self, slot: int, length: int) -> None:
+        held = self._held[slot]
+        if length < len(held):
+            self.context.edit(Trim(slot, length))
+            del held[length:]
+
+    def _can_read(self, tokens: list[int]) -> bool:
+        return max(tokens) < self.context.n_vocab
+
+    def _follow(self, edit: CacheEdit) -> None:
+        if isinstance(edit, CopyPrefix):
+            length = min(edit.length, len(self._held[edit.source]))
+            if length > 0:
+                self.context.edit(CopyPrefix(edit.source, edit.target, length))
+                self._held[edit.target] = self._held[edit.source][:length]
+        elif isinstance(edit, Shift):
+            self._shift(edit)
+        elif isinstance(edit, Save):
+            if self._held[edit.slot]:
+                self.context.edit(edit)
+                self._saved[edit.prefix] = self._held[edit.slot].copy()
+        elif isinstance(edit, Restore):
+            if edit.prefix in self._saved:
+                length = min(edit.length, len(self._saved[edit.prefix]))
+                self.context.edit(Restore(edit.prefix, edit.slot, length))
+                self._held[edit.slot] = self._saved[edit.prefix][:length]
+        elif isinstance(edit, Drop) and edit.prefix in self._saved:
+            self.context.edit(edit)
+            del self._saved[edit.prefix]
+        elif isinstance(edit, Trim):
+            self._trim(edit.slot, edit.length)
+
+    def _shift(self, edit: Shift) -> None:
+        """Keep what is before the gap, and behind it where the memory can move it."""
+        held = self._held[edit.slot]
+        stop = min(edit.stop, len(held))
+        if edit.start >= stop:
+            return
+        if stop < len(held) and self.context.memory.can_shift:
+            self.context.edit(Shift(edit.slot, edit.start, stop, edit.may_be_shared))
+            del held[edit.start : stop]
+        else:
+            self._trim(edit.slot, edit.start)
+
+    def _lose(self, error: DecodeError) -> None:
+        """The context has dropped all cells; what they were of is computed again when needed."""
+        logger.warning("the draft model failed and begins anew: %s", error)
+        self._held = [[] for _ in self._held]
+        self._saved.clear()
+
+    def forget(self) -> None:
+        """The large model's cells are gone, and so are the names of what was saved."""
+        self._lose(self.context.failure("the model's own context failed"))
+
+    def close(self) -> None:
+        """Free the model."""
+        self.context.close()
+
+
+class _Rows:
+    """The draft's logits over the large model's vocabulary, from which it may differ in padding."""
+
+    def __init__(self, context: LlamaContext, n_vocab: int) -> None:
+        self._context = context
+        self._n_vocab = n_vocab
+
+    @property
+    def context(self) -> int:
+        return self._context.context
+
+    def row(self, index: int) -> Logits:
+        """Shape (n_vocab,)."""
+        row = self._context.row(index)
+        if len(row) >= self._n_vocab:
+            return row[: self._n_vocab]
+        padding = np.full(self._n_vocab - len(row), -np.inf, dtype=np.float32)
+        return np.concatenate([row, padding])
+
+    def batch_index(self, index: int) -> int:
+        """Position in the batch of the token that a row belongs to."""
+        return self._context.batch_index(index)
+
+
+def _config(config: EngineConfig, draft: DraftConfig) -> EngineConfig:
+    """The draft model's context has the slots and cells of the large one's."""
+    return msgspec.structs.replace(
+        config,
+        model_path=draft.model_path,
+        adapter_paths=(),
+        embeddings=False,
+        n_threads=draft.n_threads or config.n_threads,
+        n_threads_batch=draft.n_threads_batch or config.n_threads_batch,
+        n_gpu_layers=draft.n_gpu_layers,
+        cache_type_k=draft.cache_type_k,
+        cache_type_v=draft.cache_type_v,
+        rope_scaling="",
+        rope_freq_base=0.0,
+        rope_freq_scale=0.0,
+    )
+
+
+def _largest_probability(logits: Logits) -> float:
+    peak = logits.max()
+    return float(1.0 / np.exp(logits - peak).sum())

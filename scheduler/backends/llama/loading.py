@@ -1,0 +1,153 @@
+"""Loads a model and makes its context, as the configuration says."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+from llama_cpp import llama_cpp as lib
+
+from protocol.config import EngineConfig
+from scheduler.backends.base import LoadError
+from scheduler.backends.cpus import usable_cores
+from scheduler.backends.llama.pooling import POOLINGS
+
+CACHE_TYPES = {
+    "f32": lib.GGML_TYPE_F32,
+    "f16": lib.GGML_TYPE_F16,
+    "bf16": 30,  # the bindings have no name for it
+    "q8_0": lib.GGML_TYPE_Q8_0,
+    "q4_0": lib.GGML_TYPE_Q4_0,
+    "q4_1": lib.GGML_TYPE_Q4_1,
+    "iq4_nl": lib.GGML_TYPE_IQ4_NL,
+    "q5_0": lib.GGML_TYPE_Q5_0,
+    "q5_1": lib.GGML_TYPE_Q5_1,
+}
+UNQUANTIZED = ("f32", "f16", "bf16")
+MAX_SCORES_BYTES = 512 << 20
+"""Memory for attention scores up to which a CPU goes without flash attention."""
+
+SHORT_CONTEXT = 768
+"""Tokens of a slot up to which a CPU without AMX is faster with it."""
+
+FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
+SPLIT_MODES = {"none": 0, "layer": 1, "row": 2, "tensor": 3}
+ROPE_FIELDS = (
+    "rope_scaling",
+    "rope_freq_base",
+    "rope_freq_scale",
+    "yarn_orig_ctx",
+    "yarn_ext_factor",
+    "yarn_attn_factor",
+    "yarn_beta_slow",
+    "yarn_beta_fast",
+)
+ROPE_SCALINGS = {"": -1, "none": 0, "linear": 1, "yarn": 2}
+
+
+def load_model(config: EngineConfig) -> Any:
+    """Load the weights. Raises `LoadError`."""
+    params = lib.llama_model_default_params()
+    params.n_gpu_layers = config.n_gpu_layers
+    params.main_gpu = config.main_gpu
+    params.split_mode = SPLIT_MODES[config.split_mode]
+    params.load_mode = lib.llama_load_mode_from_str(config.load_mode.encode())
+    params.check_tensors = config.check_tensors
+    params.use_extra_bufts = config.use_repack
+    if config.tensor_split:
+        shares = (ctypes.c_float * lib.llama_max_devices())(*config.tensor_split)
+        params.tensor_split = shares
+    model = lib.llama_model_load_from_file(config.model_path.encode(), params)
+    if not model:
+        raise LoadError(f"llama.cpp can't load {config.model_path}")
+    return model
+
+
+def check_layout(model: Any, config: EngineConfig) -> None:
+    """Refuse what llama.cpp can't lay out, in words that name the flags."""
+    n_ctx = config.n_ctx or lib.llama_model_n_ctx_train(model)
+    if config.n_slots > lib.llama_max_parallel_sequences():
+        most = lib.llama_max_parallel_sequences()
+        raise LoadError(f"--parallel must be at most {most}, got {config.n_slots}")
+    if n_ctx < config.n_slots:
+        raise LoadError(
+            f"--ctx-size {n_ctx} is too small: each of {config.n_slots} slots needs a token"
+        )
+    if config.cache_type_v not in UNQUANTIZED and config.flash_attn == "off":
+        raise LoadError(
+            f"--cache-type-v {config.cache_type_v} needs flash attention, which --flash-attn "
+            "turns off"
+        )
+
+
+def make_context(model: Any, config: EngineConfig, n_outputs: int) -> Any:
+    """A context whose batches may have so many rows with logits. Raises `LoadError`."""
+    threads = config.n_threads or usable_cores()
+    params = lib.llama_context_default_params()
+    params.n_ctx = config.n_ctx
+    params.n_batch = max(config.n_batch, config.n_slots)
+    params.n_ubatch = min(config.n_ubatch, params.n_batch)
+    params.n_seq_max = config.n_slots
+    params.n_outputs_max = n_outputs
+    params.pooling_type = POOLINGS[config.pooling if config.embeddings else ""]
+    params.n_threads = threads
+    params.n_threads_batch = config.n_threads_batch or threads
+    params.flash_attn_type = FLASH_ATTENTION[flash_attention(model, config)]
+    params.type_k = CACHE_TYPES[config.cache_type_k]
+    params.type_v = CACHE_TYPES[config.cache_type_v]
+    params.kv_unified = config.kv_unified
+    params.offload_kqv = config.kv_offload
+    params.op_offload = config.op_offload
+    params.swa_full = config.swa_full
+    params.no_perf = True
+    _set_rope(params, config)
+    context = lib.llama_init_from_model(model, params)
+    if not context:
+        n_ctx = config.n_ctx or lib.llama_model_n_ctx_train(model)
+        lib.llama_model_free(model)
+        raise LoadError(f"llama.cpp can't make a context of {n_ctx} tokens")
+    return context
+
+
+def flash_attention(model: Any, config: EngineConfig) -> str:
+    """What `auto` means here: on CPUs, flash attention for short contexts and where it is needed.
+
+    llama.cpp's CPU kernel computes fewer than 64 rows of a sequence one by one. Milliseconds
+    without it and with it, of a 100M model on two cores of a Zen 4, by the tokens before:
+
+        tokens before      4 decodes       48 rows of a prompt   512 rows
+                    0      13.5, 11.1           47, 42           527, 457
+                  512      16.5, 15.1           59, 77           665, 592
+                1,000      17.3, 17.4           69, 110          811, 719
+                1,900      22.1, 25.0           96, 174
+
+    So in slots that may become long, conversations are faster without. With AMX all are: there 7
+    decodes at 1,000 tokens took 39 and 100 ms. Without it the scores of a whole micro-batch are
+    kept, which must not take too much memory.
+    """
+    on_gpu = lib.llama_supports_gpu_offload() and config.n_gpu_layers != 0
+    needs_it = config.cache_type_v not in UNQUANTIZED
+    if config.flash_attn != "auto" or on_gpu or needs_it:
+        return config.flash_attn
+    n_ctx = config.n_ctx or lib.llama_model_n_ctx_train(model)
+    n_ctx_slot = n_ctx if config.kv_unified else n_ctx // config.n_slots
+    if n_ctx_slot <= SHORT_CONTEXT and not _has_amx():
+        return "auto"
+    scores = 4 * n_ctx_slot * config.n_ubatch * lib.llama_model_n_head(model)
+    return "off" if scores <= MAX_SCORES_BYTES else "auto"
+
+
+def _has_amx() -> bool:
+    """Whether llama.cpp uses this CPU's matrix unit."""
+    return b"AMX_INT8 = 1" in lib.llama_print_system_info()
+
+
+def _set_rope(params: Any, config: EngineConfig) -> None:
+    params.rope_scaling_type = ROPE_SCALINGS[config.rope_scaling]
+    params.rope_freq_base = config.rope_freq_base
+    params.rope_freq_scale = config.rope_freq_scale
+    params.yarn_orig_ctx = config.yarn_orig_ctx
+    params.yarn_ext_factor = config.yarn_ext_factor
+    params.yarn_attn_factor = config.yarn_attn_factor
+    params.yarn_beta_slow = config.yarn_beta_slow
+    params.yarn_beta_fast = config.yarn_beta_fast

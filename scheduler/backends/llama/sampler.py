@@ -1,0 +1,452 @@
+"""llama.cpp's samplers for one sequence, in llama-server's order, and what they report."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+from llama_cpp import llama_cpp as lib
+
+from protocol.commands import Submit
+from protocol.events import TokenLogprobs
+from protocol.sampling import SamplingParams
+from scheduler.backends.base import SamplerError
+from scheduler.constraint import ConstraintFailed, Matcher
+from scheduler.core.results import Sample
+
+Logits = np.ndarray[Any, np.dtype[np.float32]]
+"""One row: shape (n_vocab,), unnormalised log-probabilities."""
+
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
+"""Shape (n_vocab,): which tokens are allowed."""
+
+CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
+"""The memory layout of llama.cpp's `llama_token_data`."""
+
+MIROSTAT_ESTIMATE_TOKENS = 100
+"""How many of the best tokens mirostat 1 estimates its exponent from (`m` in the paper)."""
+
+# A call into C that takes microseconds is cheaper when it doesn't release the interpreter's lock.
+_fast = ctypes.PyDLL(lib._lib._name)
+_sample = _fast.llama_sampler_sample
+_sample.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32]
+_sample.restype = ctypes.c_int32
+_accept = _fast.llama_sampler_accept
+_accept.argtypes = [ctypes.c_void_p, ctypes.c_int32]
+_accept.restype = None
+_apply = _fast.llama_sampler_apply
+_apply.argtypes = [ctypes.c_void_p, ctypes.POINTER(lib.llama_token_data_array)]
+_apply.restype = None
+
+
+class Rows(Protocol):
+    """The logits of the last batch."""
+
+    @property
+    def context(self) -> int:
+        """Address of the llama.cpp context that computed them."""
+        ...
+
+    def row(self, index: int) -> Logits:
+        """A writable view of one row, valid until the next batch."""
+        ...
+
+    def batch_index(self, index: int) -> int:
+        """Position in the batch of the token that the row belongs to."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """What samplers need of the model."""
+
+    pointer: int
+    """Address of the `llama_vocab`."""
+    n_vocab: int
+    n_ctx: int
+    """Tokens of a sequence; what a penalty window of -1 means."""
+    suppressed: tuple[int, ...]
+    """Tokens that the model's author never wants sampled."""
+
+
+class Candidates:
+    """A reusable `llama_token_data_array` over the whole vocabulary."""
+
+    def __init__(self, n_vocab: int) -> None:
+        self._ids = np.arange(n_vocab, dtype=np.int32)
+        self._data = np.empty(n_vocab, dtype=CANDIDATE)
+        self._start = ctypes.cast(self._data.ctypes.data, lib.llama_token_data_p)
+        self._array = lib.llama_token_data_array()
+
+    def choose(self, chain: int, logits: Logits) -> int:
+        """Run a chain over a row and return the token that it selects."""
+        self._data["id"] = self._ids
+        self._data["logit"] = logits
+        self._apply(chain, len(self._ids))
+        return int(self._array.data[self._array.selected].id)
+
+    def choose_among(self, chain: int, logits: Logits, allowed: Mask) -> int:
+        """The same, as if the logits of all other tokens were minus infinity."""
+        ids = np.flatnonzero(allowed)
+        self._data["id"][: len(ids)] = ids
+        self._data["logit"][: len(ids)] = logits[ids]
+        self._apply(chain, len(ids))
+        return int(self._array.data[self._array.selected].id)
+
+    def draw(self, sampler: int, count: int) -> None:
+        """Let a sampler choose `count` times where there is no choice."""
+        for _ in range(count):
+            self._apply(sampler, 1)
+
+    def remaining(self) -> np.ndarray[Any, Any]:
+        """The candidates that the last chain left, with `p` set to their probabilities."""
+        first = _address(self._array.data) - _address(self._start)
+        left = self._data[first // CANDIDATE.itemsize :][: self._array.size]
+        weights = np.exp(left["logit"] - left["logit"].max())
+        left["p"] = weights / weights.sum()
+        return left
+
+    def _apply(self, sampler: int, size: int) -> None:
+        """Run a sampler over the first `size` candidates."""
+        self._array.data = self._start  # a sampler may have moved it to cut off the front
+        self._array.size = size
+        self._array.selected = -1
+        self._array.sorted = False
+        _apply(sampler, ctypes.byref(self._array))
+
+
+class LlamaSampler:
+    """Samples one sequence's tokens, by a chain of llama.cpp samplers and a constraint."""
+
+    def __init__(
+        self,
+        submit: Submit,
+        rows: Rows,
+        vocabulary: Vocabulary,
+        candidates: Candidates,
+        matcher: Matcher | None,
+    ) -> None:
+        self._params = submit.sampling
+        self._rows = rows
+        self._candidates = candidates
+        self._matcher = matcher
+        self._chain: int | None = None
+        self._is_greedy = _is_argmax(self._params, vocabulary)
+        num_sampled = self._replay(submit.resumed)
+        if not self._is_greedy:
+            self._chain = build_chain(self._params, vocabulary)
+            self._remember([*submit.prompt, *submit.resumed], vocabulary)
+            self._skip_draws(num_sampled)
+
+    @property
+    def is_constrained(self) -> bool:
+        """Whether there is something to `prepare`."""
+        return self._matcher is not None
+
+    def prepare(self) -> None:
+        """Compute the constraint's mask for the next token; may run while a batch is computed."""
+        if self._matcher is not None and not self._is_greedy:
+            with contextlib.suppress(ConstraintFailed):  # `sample` will meet it again
+                self._matcher.prepare()
+
+    def sample(self, row: int) -> Sample:
+        """Pick a token from a row of the last batch, and remember it. Raises `SamplerError`."""
+        try:
+            return self._sample(row)
+        except ConstraintFailed as error:
+            raise SamplerError(str(error)) from error
+
+    def _sample(self, row: int) -> Sample:
+        n_top = self._params.top_logprobs
+        if n_top < 0:
+            return Sample(self._pick(row), forced=self._forced())
+        if self._params.post_sampling_probs:
+            token = self._pick_by_candidates(row)
+            return Sample(token, _left_logprobs(self._candidates, token, n_top))
+        before = _Distribution.of(self._rows.row(row), n_top)
+        token = self._pick(row)
+        return Sample(token, before.logprobs(token))
+
+    def allowed(self, tokens: list[int]) -> int:
+        """How many of these tokens the constraint lets come next, one after the other."""
+        return len(tokens) if self._matcher is None else self._matcher.validate_draft(tokens)
+
+    def fork(self, rows: Rows) -> LlamaSampler:
+        """A sampler in the same state, random numbers included, that reads another model's rows
+        and reports no probabilities.
+
+        It guesses better than the likeliest token would: where both models' distributions are
+        alike, the same random number picks the same token from both.
+        """
+        copy = object.__new__(LlamaSampler)
+        copy._params = msgspec.structs.replace(
+            self._params, top_logprobs=-1, post_sampling_probs=False
+        )
+        copy._rows = rows
+        copy._candidates = self._candidates
+        copy._matcher = None if self._matcher is None else self._matcher.clone()
+        copy._is_greedy = self._is_greedy
+        copy._chain = None if self._chain is None else lib.llama_sampler_clone(self._chain)
+        return copy
+
+    def close(self) -> None:
+        """Free the chain."""
+        if self._chain is not None:
+            lib.llama_sampler_free(self._chain)
+            self._chain = None
+
+    def _pick(self, row: int) -> int:
+        if self._chain is None:
+            return self._pick_largest(self._rows.row(row))
+        if self._matcher is None:
+            return self._pick_by_chain(row)
+        refused = self._matcher.refused
+        if refused is None:
+            return self._pick_by_candidates(row)
+        if refused:
+            self._rows.row(row)[list(refused)] = -np.inf
+        token = self._pick_by_chain(row)
+        self._matcher.accept(token)
+        return token
+
+    def _pick_by_chain(self, row: int) -> int:
+        return int(_sample(self._chain, self._rows.context, self._rows.batch_index(row)))
+
+    def _pick_largest(self, logits: Logits) -> int:
+        """The largest logit is likely allowed, and a check of one token costs less than a mask."""
+        token = int(logits.argmax())
+        if self._matcher is not None:
+            if not self._matcher.allows(token):
+                self._matcher.apply_mask(logits)
+                token = int(logits.argmax())
+            self._matcher.accept(token)
+        return token
+
+    def _pick_by_candidates(self, row: int) -> int:
+        """Mask first: samplers that truncate must see only what is allowed, or the answer's
+        distribution is not that of the constrained model."""
+        logits = self._rows.row(row)
+        if self._chain is None:
+            return self._pick_largest(logits)
+        if self._matcher is None:
+            token = self._candidates.choose(self._chain, logits)
+        else:
+            allowed = self._matcher.mask()
+            token = self._candidates.choose_among(self._chain, logits, allowed)
+            self._matcher.accept(token)
+        _accept(self._chain, token)
+        return token
+
+    def _forced(self) -> tuple[int, ...]:
+        """Tokens that the constraint leaves no choice about, accepted here and now."""
+        if self._matcher is None:
+            return ()
+        forced = tuple(self._matcher.forced_tokens())
+        for token in forced:
+            self._matcher.accept(token)
+            if self._chain is not None:
+                _accept(self._chain, token)
+        return forced
+
+    def _replay(self, tokens: list[int]) -> int:
+        """Take the constraint through an answer so far; returns how many of its tokens were
+        sampled, rather than forced. Raises `SamplerError`."""
+        if self._matcher is None:
+            return len(tokens)
+        num_sampled = done = 0
+        try:
+            while done < len(tokens):
+                self._matcher.accept(tokens[done])
+                num_sampled += 1
+                done += 1
+                forced = self._matcher.forced_tokens() if self._params.top_logprobs < 0 else []
+                for token in forced[: len(tokens) - done]:
+                    self._matcher.accept(token)
+                    done += 1
+        except ConstraintFailed as error:
+            raise SamplerError(f"the answer so far breaks its constraint: {error}") from error
+        return num_sampled
+
+    def _remember(self, tokens: list[int], vocabulary: Vocabulary) -> None:
+        """Show the penalties what came before, as far back as they look."""
+        params = self._params
+        windows = [0]
+        if _has_penalties(params):
+            windows.append(_window(params.repeat_last_n, vocabulary))
+        if params.dry_multiplier != 0.0:
+            windows.append(_window(params.dry_penalty_last_n, vocabulary))
+        for token in tokens[len(tokens) - min(max(windows), len(tokens)) :]:
+            _accept(self._chain, token)
+
+    def _skip_draws(self, count: int) -> None:
+        """Go on in the random numbers where the sampler of the engine before this one was.
+
+        The chain's last sampler draws one for every token, so that the resumed answer is the
+        one that would have come. That is not so for XTC's own numbers, and for mirostat and
+        adaptive-p, which steer by probabilities that are not known any more: there the answer
+        is as likely as any, but another.
+        """
+        if not self._params.mirostat and "adaptive_p" not in self._params.samplers:
+            last = lib.llama_sampler_chain_n(self._chain) - 1
+            self._candidates.draw(lib.llama_sampler_chain_get(self._chain, last), count)
+
+
+@dataclass(frozen=True, slots=True)
+class _Distribution:
+    """What is kept of a row before a mask may change it."""
+
+    logits: Logits
+    log_total: float
+    top: list[tuple[int, float]]
+
+    @classmethod
+    def of(cls, logits: Logits, n_top: int) -> _Distribution:
+        row = logits.astype(np.float64)
+        peak = row.max()
+        log_total = float(peak + np.log(np.exp(row - peak).sum()))
+        n_top = min(n_top, len(row))
+        best = np.argpartition(row, -n_top)[-n_top:] if n_top else np.arange(0)
+        best = best[np.argsort(-row[best], kind="stable")]
+        top = [(int(token), float(row[token]) - log_total) for token in best]
+        return cls(logits.copy(), log_total, top)
+
+    def logprobs(self, token: int) -> TokenLogprobs:
+        return TokenLogprobs(float(self.logits[token]) - self.log_total, self.top)
+
+
+def _left_logprobs(candidates: Candidates, token: int, n_top: int) -> TokenLogprobs:
+    left = candidates.remaining()
+    with np.errstate(divide="ignore"):  # the log of a probability of zero is minus infinity
+        logs = np.log(left["p"])
+    order = np.argsort(-logs, kind="stable")[:n_top]
+    top = [(int(left["id"][i]), float(logs[i])) for i in order]
+    own = logs[left["id"] == token]
+    return TokenLogprobs(float(own[0]) if len(own) else float("-inf"), top)
+
+
+def _has_penalties(params: SamplingParams) -> bool:
+    neutral = params.repeat_penalty == 1.0 and params.frequency_penalty == 0.0
+    return not (neutral and params.presence_penalty == 0.0) and params.repeat_last_n != 0
+
+
+def _is_argmax(params: SamplingParams, vocabulary: Vocabulary) -> bool:
+    """Whether the whole chain can only select the token with the largest logit."""
+    reshaping = (
+        params.logit_bias
+        or vocabulary.suppressed
+        or params.mirostat
+        or _has_penalties(params)
+        or params.dry_multiplier != 0.0
+        or params.xtc_probability > 0.0
+        or params.dynatemp_range > 0.0
+        or params.typical_p < 1.0
+        or params.post_sampling_probs
+    )
+    unusual = {"adaptive_p", "infill"} & set(params.samplers)
+    is_cold = params.temperature <= 0.0 and "temperature" in params.samplers
+    return is_cold and not reshaping and not unusual
+
+
+def _address(pointer: Any) -> int:
+    return ctypes.cast(pointer, ctypes.c_void_p).value or 0
+
+
+def _window(last_n: int, vocabulary: Vocabulary) -> int:
+    return vocabulary.n_ctx if last_n < 0 else last_n
+
+
+def build_chain(params: SamplingParams, vocabulary: Vocabulary) -> int:
+    """Make the chain that llama-server makes from the same parameters.
+
+    Returns its address. Raises `SamplerError` if llama.cpp refuses one of them.
+    """
+    chain: int = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
+    try:
+        for make in _makers(params, vocabulary):
+            sampler = make()
+            if not sampler:
+                raise SamplerError("llama.cpp refused the sampling parameters")
+            lib.llama_sampler_chain_add(chain, sampler)
+    except BaseException:
+        lib.llama_sampler_free(chain)
+        raise
+    return chain
+
+
+def _makers(params: SamplingParams, vocabulary: Vocabulary) -> list[Callable[[], Any]]:
+    """Constructors of the chain's samplers, in order."""
+    makers: list[Callable[[], Any]] = []
+    if params.logit_bias or vocabulary.suppressed:
+        makers.append(lambda: _logit_bias(params, vocabulary))
+    if params.mirostat:
+        makers.append(lambda: lib.llama_sampler_init_temp(params.temperature))
+        makers.append(lambda: _mirostat(params, vocabulary))
+        return makers
+    named = _named_makers(params, vocabulary)
+    makers += [named[name] for name in params.samplers if name != "adaptive_p"]
+    if "adaptive_p" in params.samplers:  # it selects a token itself, so it takes the last place
+        makers.append(named["adaptive_p"])
+    else:
+        makers.append(lambda: lib.llama_sampler_init_dist(params.seed))
+    return makers
+
+
+def _named_makers(p: SamplingParams, vocabulary: Vocabulary) -> dict[str, Callable[[], Any]]:
+    return {
+        "penalties": lambda: lib.llama_sampler_init_penalties(
+            vocabulary.n_vocab,
+            _window(p.repeat_last_n, vocabulary),
+            p.repeat_penalty,
+            p.frequency_penalty,
+            p.presence_penalty,
+        ),
+        "dry": lambda: _dry(p, vocabulary),
+        "top_n_sigma": lambda: lib.llama_sampler_init_top_n_sigma(p.top_n_sigma),
+        "top_k": lambda: lib.llama_sampler_init_top_k(p.top_k),
+        "typ_p": lambda: lib.llama_sampler_init_typical(p.typical_p, p.min_keep),
+        "top_p": lambda: lib.llama_sampler_init_top_p(p.top_p, p.min_keep),
+        "min_p": lambda: lib.llama_sampler_init_min_p(p.min_p, p.min_keep),
+        "xtc": lambda: lib.llama_sampler_init_xtc(
+            p.xtc_probability, p.xtc_threshold, p.min_keep, p.seed
+        ),
+        "temperature": lambda: lib.llama_sampler_init_temp_ext(
+            p.temperature, p.dynatemp_range, p.dynatemp_exponent
+        ),
+        "infill": lambda: lib.llama_sampler_init_infill(vocabulary.pointer),
+        "adaptive_p": lambda: lib.llama_sampler_init_adaptive_p(
+            p.adaptive_target, p.adaptive_decay, p.seed
+        ),
+    }
+
+
+def _logit_bias(params: SamplingParams, vocabulary: Vocabulary) -> Any:
+    pairs = [*params.logit_bias, *((token, -np.inf) for token in vocabulary.suppressed)]
+    biases = (lib.llama_logit_bias * len(pairs))(*(lib.llama_logit_bias(t, b) for t, b in pairs))
+    return lib.llama_sampler_init_logit_bias(vocabulary.n_vocab, len(pairs), biases)
+
+
+def _mirostat(params: SamplingParams, vocabulary: Vocabulary) -> Any:
+    seed, tau, eta = params.seed, params.mirostat_tau, params.mirostat_eta
+    if params.mirostat == 2:
+        return lib.llama_sampler_init_mirostat_v2(seed, tau, eta)
+    return lib.llama_sampler_init_mirostat(
+        vocabulary.n_vocab, seed, tau, eta, MIROSTAT_ESTIMATE_TOKENS
+    )
+
+
+def _dry(params: SamplingParams, vocabulary: Vocabulary) -> Any:
+    breakers = [text.encode() for text in params.dry_sequence_breakers]
+    return lib.llama_sampler_init_dry(
+        vocabulary.pointer,
+        params.dry_multiplier,
+        params.dry_base,
+        params.dry_allowed_length,
+        _window(params.dry_penalty_last_n, vocabulary),
+        (ctypes.c_char_p * len(breakers))(*breakers),
+        len(breakers),
+    )

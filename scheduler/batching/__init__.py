@@ -1,0 +1,1 @@
+"""What a step costs, and how its rows are cut into batches. Pure."""

@@ -1,0 +1,136 @@
+"""Which chunks of a step are computed together: all of them, or in several batches, or with rows
+that nobody needs, if that is faster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scheduler.batching.cost_model import StepCost
+from scheduler.batching.micro_batches import Layout, cut
+from scheduler.batching.padding import Padding
+from scheduler.core.step import Chunk, Filler
+
+MAX_CHUNKS = 16
+"""Beyond so many the curves are smooth, and looking for a better way costs more than it gains."""
+
+MIN_GAIN = 0.05
+"""Share of the time that several batches, or more rows, have to save: they cost some work
+besides."""
+
+CHANGES_BETWEEN_TRIALS = 200
+"""So often a step that would be divided or padded is computed as it is, in case the costs were
+measured wrong or are others by now."""
+
+MAX_LOSS = 0.1
+"""Share of the time by which computing prompts apart from answers may look dearer. The curves are
+those of short sequences: they don't know what a prompt's depth costs the answers beside it."""
+
+MAX_REMEMBERED = 256
+"""Patterns of slots and rows whose best division is remembered."""
+
+Pattern = tuple[tuple[int, int], ...]
+"""(slot, rows) of each chunk, slots rising."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What is computed at once, slots rising."""
+
+    chunks: Sequence[Chunk]
+    fillers: tuple[Filler, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Division:
+    """Where batches end, and what they take together."""
+
+    ends: list[int]
+    seconds: float
+
+
+class Grouping:
+    """Divides steps into batches by what they cost."""
+
+    def __init__(self, cost: StepCost | None, layout: Layout) -> None:
+        """Without costs nothing is ever divided."""
+        self._cost = cost
+        self._layout = layout
+        self._padding = None if cost is None else Padding(cost, layout)
+        self._divisions: dict[Pattern, _Division] = {}
+        self._version = -1
+        self._num_changed = 0
+
+    def batches(self, chunks: Sequence[Chunk], spare: Sequence[Filler] = ()) -> list[Batch]:
+        """The chunks, slots rising, in batches that are computed one after the other; `spare` are
+        rows that could be added to any of them."""
+        groups = self._answers_and_prompts(chunks)
+        return [batch for group in groups for batch in self._batches(group, spare)]
+
+    def _answers_and_prompts(self, chunks: Sequence[Chunk]) -> list[Sequence[Chunk]]:
+        """Prompts apart from answers, unless that takes more pieces than it is worth.
+
+        A batch of both begins with a piece that has one row of everyone, and attention goes over
+        as many cells for each of its rows as the deepest slot has. The prompts' other rows are a
+        piece by themselves in any case.
+        """
+        answers = [chunk for chunk in chunks if chunk.is_decode]
+        prompts = [chunk for chunk in chunks if not chunk.is_decode]
+        if self._layout.is_unified or not answers or not prompts:
+            return [chunks]
+        pieces = [cut(_pattern(group), self._layout) for group in (answers, prompts, chunks)]
+        apart, together = [*pieces[0], *pieces[1]], pieces[2]
+        if self._cost is None:
+            is_worth_it = len(apart) <= len(together)
+        else:
+            is_worth_it = self._cost.seconds(apart) <= (1 + MAX_LOSS) * self._cost.seconds(together)
+        return [answers, prompts] if is_worth_it else [chunks]
+
+    def _batches(self, chunks: Sequence[Chunk], spare: Sequence[Filler]) -> list[Batch]:
+        if self._cost is None or self._padding is None or not 0 < len(chunks) <= MAX_CHUNKS:
+            return [Batch(chunks)] if chunks else []
+        division = self._division(_pattern(chunks), self._cost)
+        padded = self._padding.best(chunks, spare)
+        is_padded = padded and padded.seconds < (1 - MIN_GAIN) * division.seconds
+        if not (is_padded or len(division.ends) > 1) or self._is_trial():
+            return [Batch(chunks)]
+        if padded and is_padded:
+            return [Batch(chunks, tuple(f for f in spare if f.slot in padded.slots))]
+        ends = division.ends
+        return [Batch(chunks[start:end]) for start, end in zip([0, *ends], ends, strict=False)]
+
+    def _is_trial(self) -> bool:
+        self._num_changed += 1
+        return self._num_changed % CHANGES_BETWEEN_TRIALS == 0
+
+    def _division(self, pattern: Pattern, cost: StepCost) -> _Division:
+        if self._version != cost.version or len(self._divisions) >= MAX_REMEMBERED:
+            self._divisions.clear()
+            self._version = cost.version
+        division = self._divisions.get(pattern)
+        if division is None:
+            division = self._divisions[pattern] = self._divide(pattern, cost)
+        return division
+
+    def _divide(self, pattern: Pattern, cost: StepCost) -> _Division:
+        """The shortest way through all divisions of the row of chunks."""
+        best = [0.0]
+        last_start = [0]
+        for end in range(1, len(pattern) + 1):
+            ways = [
+                best[start] + cost.seconds(cut(pattern[start:end], self._layout))
+                for start in range(end)
+            ]
+            best.append(min(ways))
+            last_start.append(ways.index(best[-1]))
+        whole = cost.seconds(cut(pattern, self._layout))
+        if best[-1] > (1 - MIN_GAIN) * whole:
+            return _Division([len(pattern)], whole)
+        ends = [len(pattern)]
+        while last_start[ends[-1]] > 0:
+            ends.append(last_start[ends[-1]])
+        return _Division(ends[::-1], best[-1])
+
+
+def _pattern(chunks: Sequence[Chunk]) -> Pattern:
+    return tuple((chunk.slot, chunk.num_tokens) for chunk in chunks)

@@ -1,0 +1,74 @@
+"""Rows that nobody needs, added to a step's decodes where more rows take less time.
+
+Kernels take rows by twos, fours or eights, so that eight can be cheaper than seven, and two than
+one. The rows go to idle slots beside the busy ones, and are dropped after the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from scheduler.batching.cost_model import StepCost
+from scheduler.batching.micro_batches import Layout, cut
+from scheduler.core.step import Chunk, Filler
+
+MAX_FILLERS = 7
+
+MAX_REMEMBERED = 256
+
+
+@dataclass(frozen=True, slots=True)
+class _Slots:
+    """What a decision depends on."""
+
+    busy: tuple[int, ...]
+    spare: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Padded:
+    """The best that fillers can do for a batch."""
+
+    slots: tuple[int, ...]
+    """Where they go, rising."""
+    seconds: float
+    """What the batch takes with them."""
+
+
+class Padding:
+    """Finds fillers by what batches cost."""
+
+    def __init__(self, cost: StepCost, layout: Layout) -> None:
+        self._cost = cost
+        self._layout = layout
+        self._known: dict[_Slots, Padded | None] = {}
+        self._version = -1
+
+    def best(self, batch: Sequence[Chunk], spare: Sequence[Filler]) -> Padded | None:
+        """The cheapest way to pad a batch, cheaper than not at all or not; None if there is no
+        way, as for batches that have more than decodes."""
+        if not spare or any(not chunk.is_decode or chunk.num_tokens != 1 for chunk in batch):
+            return None
+        deepest = max(chunk.stop for chunk in batch)  # attention goes as deep for all rows
+        usable = tuple(filler.slot for filler in spare if filler.start < deepest)
+        return self._best(_Slots(tuple(chunk.slot for chunk in batch), usable))
+
+    def _best(self, slots: _Slots) -> Padded | None:
+        if self._version != self._cost.version or len(self._known) >= MAX_REMEMBERED:
+            self._known.clear()
+            self._version = self._cost.version
+        if slots not in self._known:
+            self._known[slots] = min(
+                self._ways(slots), key=lambda padded: padded.seconds, default=None
+            )
+        return self._known[slots]
+
+    def _ways(self, slots: _Slots) -> Iterator[Padded]:
+        """The nearest spare slot, the two nearest, and so on."""
+        first, last = slots.busy[0], slots.busy[-1]
+        nearest = sorted(slots.spare, key=lambda slot: max(first - slot, slot - last))
+        for count in range(1, min(len(nearest), MAX_FILLERS) + 1):
+            rows = [(slot, 1) for slot in sorted((*slots.busy, *nearest[:count]))]
+            seconds = self._cost.seconds(cut(rows, self._layout))
+            yield Padded(tuple(sorted(nearest[:count])), seconds)

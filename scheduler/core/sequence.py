@@ -1,0 +1,159 @@
+"""The things that policy is about: sequences, slots, and the step that is planned from them."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+
+import msgspec
+
+from protocol.commands import UNLIMITED, Submit
+from scheduler.core.batch_kind import BatchKind
+from scheduler.core.cache_scope import NO_SCOPE, CacheScope
+from scheduler.core.context_window import Window
+
+MAX_RUN = 32
+"""Tokens that may be appended at once without counting as a prompt."""
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """One sequence's share of the KV cache.
+
+    `tokens[:num_tokens]` are the tokens whose keys and values the cells hold. While a sequence
+    runs here `tokens` is that sequence's own list, so there is one truth about both; afterwards
+    they stay as a prefix that later sequences can reuse.
+    """
+
+    id: int
+    tokens: list[int] = field(default_factory=list)
+    num_tokens: int = 0
+    scope: CacheScope = NO_SCOPE
+    sequence: Sequence | None = None
+    last_used: int = 0
+    """The number of the step that freed it, for least-recently-used choices."""
+    shifted_from: int | None = None
+    """Position from which the cells were computed elsewhere and moved here. They are not what
+    computing `tokens` gives, so they serve the sequence that runs here and nobody else."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no sequence runs here."""
+        return self.sequence is None
+
+    @property
+    def reusable_tokens(self) -> list[int]:
+        """The tokens of the cells that are a prefix as anyone would compute it."""
+        count = self.num_tokens if self.shifted_from is None else self.shifted_from
+        return self.tokens[: min(count, self.num_tokens)]
+
+
+@dataclass(slots=True, eq=False)
+class Sequence:
+    """A prompt and its answer on their way through the engine.
+
+        tokens:  | prompt .................. | answer so far ...... |
+        slot:    | num_computed_tokens ................ | uncomputed |
+                 | num_cached_tokens | (reused, not computed by us)
+
+    Every step lets the computed count catch up with the token count. A sequence whose last token
+    gets computed yields logits, from which the next token is sampled.
+
+    With a context shift, `tokens` are those in the window: what was discarded still counts as
+    prompt and answer, but has no cells.
+    """
+
+    submit: Submit
+    tokens: list[int]
+    scope: CacheScope
+    plain_kind: BatchKind
+    window: Window | None = None
+    num_discarded_tokens: int = 0
+    slot: Slot | None = None
+    num_cached_tokens: int = 0
+    was_started: bool = False
+    last_turn: int = 0
+    """The last step that computed some of its prompt, or else the one before it got its slot."""
+    is_whole: bool = False
+    """Whether its prompt has to be computed in one step."""
+
+    @classmethod
+    def from_submit(cls, submit: Submit, n_ctx: int = 0, *, embeds_whole: bool = False) -> Sequence:
+        """A sequence that waits for a slot of `n_ctx` cells."""
+        is_whole = submit.embedding and embeds_whole
+        if is_whole:
+            submit = msgspec.structs.replace(submit, cache_prompt=False)
+        shift = submit.context_shift
+        window = Window.of(shift, n_ctx) if shift and n_ctx else None
+        tokens = [*submit.prompt, *submit.resumed]
+        kind = BatchKind(submit.lora)
+        sequence = cls(submit, tokens, CacheScope.of(submit), kind, window, is_whole=is_whole)
+        if len(submit.prompt) <= n_ctx:
+            sequence.discard()
+        return sequence
+
+    @property
+    def request_id(self) -> int:
+        """The id that the API process gave it."""
+        return self.submit.request_id
+
+    @property
+    def kind(self) -> BatchKind:
+        """The kind of batch that can compute what comes next. A prompt of whose embedding the
+        last token decides is computed like any other up to there."""
+        if self.submit.embedding and (self.is_whole or self.num_uncomputed_tokens == 1):
+            return self.plain_kind._replace(is_embedding=True)
+        return self.plain_kind
+
+    @property
+    def num_computed_tokens(self) -> int:
+        """How many of `tokens` are in the cache; none without a slot."""
+        return 0 if self.slot is None else self.slot.num_tokens
+
+    @property
+    def num_uncomputed_tokens(self) -> int:
+        """What is left to compute before the next token can be sampled."""
+        return len(self.tokens) - self.num_computed_tokens
+
+    @property
+    def num_prompt_tokens(self) -> int:
+        """Tokens that the client sent."""
+        return len(self.submit.prompt)
+
+    @property
+    def num_generated_tokens(self) -> int:
+        """Tokens of the answer so far."""
+        return len(self.tokens) + self.num_discarded_tokens - len(self.submit.prompt)
+
+    @property
+    def is_decoding(self) -> bool:
+        """Whether its answer is under way: one sampled token, or a short run of forced ones, is
+        all that has to be computed."""
+        if self.submit.embedding:
+            return False
+        return self.num_uncomputed_tokens == 1 or (
+            self.num_generated_tokens > 0 and self.num_uncomputed_tokens <= MAX_RUN
+        )
+
+    @property
+    def reached_max_tokens(self) -> bool:
+        """Whether the answer is as long as the client allowed."""
+        limit = self.submit.max_tokens
+        return limit != UNLIMITED and self.num_generated_tokens >= limit
+
+    @property
+    def num_tokens_left(self) -> int:
+        """How many more the client allows."""
+        limit = self.submit.max_tokens
+        return sys.maxsize if limit == UNLIMITED else limit - self.num_generated_tokens
+
+    def discard(self) -> int:
+        """Move the window so that the next token fits; returns how many tokens left `tokens`,
+        from `window.keep` on."""
+        if self.window is None:
+            return 0
+        total = len(self.tokens) + self.num_discarded_tokens
+        count = self.window.num_discarded(total) - self.num_discarded_tokens
+        del self.tokens[self.window.keep : self.window.keep + count]
+        self.num_discarded_tokens += count
+        return count

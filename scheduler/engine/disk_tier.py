@@ -1,0 +1,181 @@
+"""The disk under the host cache: filled when the engine ends, read when it starts."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from queue import Empty, SimpleQueue
+
+from scheduler.backends.base import TRANSFER, Backend, DecodeError
+from scheduler.core.cache_edits import Drop, Save
+from scheduler.core.cache_scope import CacheScope
+from scheduler.core.sequence import Slot
+from scheduler.kv_cache.host_cache import CachedPrefix
+from scheduler.kv_cache.placement import Holder
+from scheduler.policy.scheduler import Scheduler
+from scheduler.storage.disk_cache import DiskCache
+from scheduler.storage.prefix_file import PrefixFileError, SavedPrefix
+
+ASSUMED_RATE = 200e6
+"""Bytes a second that a disk is believed to write, until the first file tells."""
+
+logger = logging.getLogger(__name__)
+
+
+class _Pace:
+    """How much can still be written in a time."""
+
+    def __init__(self, clock: Callable[[], float], seconds: float) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._begin = clock()
+        self._written = 0
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds so far."""
+        return self._clock() - self._begin
+
+    def allows(self, size: int) -> bool:
+        """Whether so many bytes are likely to be written in time."""
+        elapsed = self.elapsed
+        rate = self._written / elapsed if self._written else ASSUMED_RATE
+        return elapsed + size / rate <= self._seconds
+
+    def count(self, size: int) -> None:
+        """So many bytes were written."""
+        self._written += size
+
+
+class DiskTier:
+    """Moves prefixes between the host cache and a folder.
+
+    Reading and checking files is done in a thread; what it has read is taken over between steps,
+    by the engine's own thread.
+    """
+
+    def __init__(
+        self,
+        open_cache: Callable[[], DiskCache],
+        scheduler: Scheduler,
+        backend: Backend,
+        clock: Callable[[], float],
+    ) -> None:
+        """`open_cache` is called in the thread, because a fingerprint takes time to make."""
+        self._open_cache = open_cache
+        self._scheduler = scheduler
+        self._backend = backend
+        self._clock = clock
+        self._cache: DiskCache | None = None
+        self._loaded: SimpleQueue[SavedPrefix] = SimpleQueue()
+        self._is_stopping = threading.Event()
+        self._thread = threading.Thread(target=self._load, name="load prefixes", daemon=True)
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether there is, or may come, something to take over."""
+        return self._thread.is_alive() or not self._loaded.empty()
+
+    def start(self, patience: float) -> None:
+        """Begin to load; what takes no longer than `patience` seconds is there afterwards."""
+        self._thread.start()
+        self._thread.join(patience)
+        self.take_over()
+
+    def take_over(self) -> None:
+        """Put what was read meanwhile into the host cache, as the least recently used."""
+        while True:
+            try:
+                loaded = self._loaded.get_nowait()
+            except Empty:
+                return
+            prefix = self._scheduler.adopt(loaded.tokens, loaded.scope)
+            if prefix is not None:
+                self._backend.put_state(prefix.id, loaded.state)
+
+    def save(self, seconds: float) -> None:
+        """Write the hottest prefixes, as many as fit the folder and are written in time."""
+        pace = _Pace(self._clock, seconds)
+        self._is_stopping.set()
+        self._thread.join(seconds)
+        if self._cache is None:
+            return
+        room, now, count = self._cache.capacity, time.time(), 0
+        for rank, holder in enumerate(self._hottest()):
+            info = self._backend.info
+            size = info.state_bytes + holder.num_tokens * info.cell_bytes
+            if size > room:
+                continue
+            if not self._cache.touch(*_content(holder), now - rank):
+                if not (pace.allows(size) and self._store(self._cache, holder, now - rank)):
+                    break
+                pace.count(size)
+            room -= size
+            count += 1
+        self._trim(self._cache)
+        folder = self._cache.folder
+        logger.info("saved %d prefixes to %s in %.2f s", count, folder, pace.elapsed)
+
+    def _load(self) -> None:
+        begin = self._clock()
+        try:
+            self._cache = self._open_cache()
+        except OSError as error:
+            logger.warning("prefixes are not kept on disk: %s", error)
+            return
+        count = tokens = 0
+        for prefix in self._cache.load(self._scheduler.limits.cache_bytes):
+            if self._is_stopping.is_set():
+                return
+            self._loaded.put(prefix)
+            count += 1
+            tokens += len(prefix.tokens)
+        took = self._clock() - begin
+        folder = self._cache.folder
+        logger.info("loaded %d prefixes, %d tokens, from %s in %.2f s", count, tokens, folder, took)
+
+    def _trim(self, cache: DiskCache) -> None:
+        try:
+            cache.trim()
+        except OSError as error:
+            logger.warning("old prefixes stay in %s: %s", cache.folder, error)
+
+    def _hottest(self) -> Iterator[Holder]:
+        """Idle slots and kept prefixes that are worth a file, in the order in which they are
+        missed most; what one of them contains is no use beside it."""
+        scheduler = self._scheduler
+        slots = sorted(scheduler.slots, key=lambda slot: slot.last_used, reverse=True)
+        idle = [slot for slot in slots if slot.is_idle and slot.shifted_from is None]
+        chosen: set[Holder] = set()
+        candidates: list[Holder] = [*idle, *reversed(list(scheduler.host_cache))]
+        for holder in candidates:
+            tokens, scope = _content(holder)
+            shared = scheduler.index.shared(tokens, scope)
+            is_contained = any(shared.get(other) == len(tokens) for other in chosen)
+            if scheduler.host_cache.wants(len(tokens)) and not is_contained:
+                chosen.add(holder)
+                yield holder
+
+    def _store(self, cache: DiskCache, holder: Holder, used: float) -> bool:
+        """Whether it could be written; if not, nor could the others."""
+        tokens, scope = _content(holder)
+        try:
+            if isinstance(holder, CachedPrefix):
+                state = self._backend.state(holder.id)
+                cache.store(SavedPrefix(tokens, scope, state), used)
+            else:
+                self._backend.edit(Save(holder.id, TRANSFER))
+                state = self._backend.state(TRANSFER)
+                self._backend.edit(Drop(TRANSFER))
+                cache.store(SavedPrefix(tokens, scope, state), used)
+        except (PrefixFileError, DecodeError) as error:
+            logger.warning("prefixes are not saved to %s: %s", cache.folder, error)
+            return False
+        return True
+
+
+def _content(holder: Holder) -> tuple[list[int], CacheScope]:
+    tokens = holder.reusable_tokens if isinstance(holder, Slot) else holder.tokens
+    return tokens, holder.scope

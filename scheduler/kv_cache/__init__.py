@@ -1,0 +1,1 @@
+"""Which cells hold which tokens, and who can reuse them. Pure."""

@@ -1,0 +1,124 @@
+"""A radix tree over the tokens that slots and cached prefixes hold."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from typing import Generic, TypeVar
+
+from scheduler.core.cache_scope import NO_SCOPE, CacheScope
+
+Holder = TypeVar("Holder", bound=Hashable)
+
+
+def common_prefix_length(a: list[int], b: list[int], limit: int) -> int:
+    """Number of equal leading tokens, at most `limit` (which fits both)."""
+    if a[:limit] == b[:limit]:
+        return limit
+    low, high = 0, limit
+    while high - low > 1:  # a[:low] equals b[:low], a[:high] differs from b[:high]
+        middle = (low + high) // 2
+        if a[low:middle] == b[low:middle]:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+class _Node(Generic[Holder]):
+    """The tokens between two branchings, and everyone who holds them."""
+
+    __slots__ = ("children", "edge", "holders", "parent")
+
+    def __init__(self, edge: list[int], holders: set[Holder], parent: _Node[Holder] | None) -> None:
+        self.edge = edge
+        self.holders = holders
+        self.parent = parent
+        self.children: dict[int, _Node[Holder]] = {}
+
+
+class PrefixIndex(Generic[Holder]):
+    """Who holds which tokens, so that one walk finds what everyone shares with a sequence.
+
+    Each holder has one sequence. Sequences of different scopes never meet.
+    """
+
+    def __init__(self) -> None:
+        self._roots: dict[CacheScope, _Node[Holder]] = {}
+        self._ends: dict[Holder, _Node[Holder]] = {}
+        self._scopes: dict[Holder, CacheScope] = {}
+
+    def __contains__(self, holder: Holder) -> bool:
+        return holder in self._ends
+
+    def put(self, holder: Holder, tokens: list[int], scope: CacheScope = NO_SCOPE) -> None:
+        """Record what the holder holds now; what it held before is forgotten."""
+        self.remove(holder)
+        node = self._roots.setdefault(scope, _Node([], set(), None))
+        done = 0
+        while done < len(tokens):
+            child = node.children.get(tokens[done])
+            if child is None:
+                child = _Node(tokens[done:], set(), node)
+                node.children[tokens[done]] = child
+            rest = tokens[done:]
+            shared = common_prefix_length(child.edge, rest, min(len(child.edge), len(rest)))
+            if shared < len(child.edge):
+                child = self._split(child, shared)
+            child.holders.add(holder)
+            node = child
+            done += shared
+        self._ends[holder] = node
+        self._scopes[holder] = scope
+
+    def remove(self, holder: Holder) -> None:
+        """Forget the holder; it may be unknown."""
+        node = self._ends.pop(holder, None)
+        if node is None:
+            return
+        while node.parent is not None:
+            node.holders.discard(holder)
+            if not node.holders:
+                del node.parent.children[node.edge[0]]
+            node = node.parent
+        scope = self._scopes.pop(holder)
+        if scope not in self._scopes.values():
+            del self._roots[scope]  # clients choose salts: they must not pile up
+
+    def clear(self) -> None:
+        """Forget everyone."""
+        self._roots.clear()
+        self._ends.clear()
+        self._scopes.clear()
+
+    def shared(self, tokens: list[int], scope: CacheScope = NO_SCOPE) -> dict[Holder, int]:
+        """For everyone with a common prefix: its length."""
+        lengths: dict[Holder, int] = {}
+        for node, length in self._path(tokens, scope):
+            lengths.update(dict.fromkeys(node.holders, length))
+        return lengths
+
+    def _path(self, tokens: list[int], scope: CacheScope) -> Iterator[tuple[_Node[Holder], int]]:
+        """The nodes along the tokens, each with the length that matches down to its end, or
+        into it if it is the last."""
+        node = self._roots.get(scope)
+        done = 0
+        while node is not None and done < len(tokens):
+            node = node.children.get(tokens[done])
+            if node is None:
+                return
+            limit = min(len(node.edge), len(tokens) - done)
+            matched = common_prefix_length(node.edge, tokens[done : done + limit], limit)
+            done += matched
+            yield node, done
+            if matched < len(node.edge):
+                return
+
+    def _split(self, node: _Node[Holder], at: int) -> _Node[Holder]:
+        """Put a new node in front that takes the first `at` tokens of this one's edge."""
+        parent = node.parent
+        assert parent is not None
+        front = _Node(node.edge[:at], set(node.holders), parent)
+        parent.children[front.edge[0]] = front
+        node.edge, node.parent = node.edge[at:], front
+        front.children[node.edge[0]] = node
+        return front

@@ -1,0 +1,106 @@
+"""How many prompt tokens a step may compute while answers are streaming."""
+
+from __future__ import annotations
+
+from scheduler.batching.cost_model import StepCost
+
+MIN_CHUNK = 64
+"""Tokens of prefill that every step may do: fewer cost almost as much, because each pass reads
+all weights, and a prompt has to get done on a slow machine too."""
+
+MEASURED_CHUNKS = (64, 128, 256, 512)
+"""Sizes at which a measured curve is taken over."""
+
+SMOOTHING = 0.2
+"""Weight of the newest step in the running mean of a decode step's time."""
+
+FORGETTING = 0.9
+"""Weight that older prefill steps keep when a new one is observed."""
+
+
+class PrefillCost:
+    """The seconds that prefill adds to a step, as a line over its tokens: overhead + slope · n.
+
+    Fitted by least squares over the steps that ran, the older the less they count.
+    """
+
+    def __init__(self) -> None:
+        self._weight = 0.0
+        self._n = self._seconds = 0.0  # weighted means
+        self._n_variance = self._covariance = 0.0  # weighted sums of squares and products
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anything was observed."""
+        return self._weight > 0
+
+    def observe(self, n: int, seconds: float) -> None:
+        """Learn from `n` prompt tokens that took `seconds` on top of the step's decoding."""
+        self._weight = self._weight * FORGETTING + 1
+        share = 1 / self._weight
+        away = n - self._n
+        self._n += share * away
+        self._n_variance = FORGETTING * self._n_variance + away * (n - self._n)
+        late = seconds - self._seconds
+        self._covariance = FORGETTING * self._covariance + (n - self._n) * late
+        self._seconds += share * late
+
+    def tokens(self, seconds: float) -> int:
+        """How many prompt tokens fit into so many seconds; may be below zero."""
+        slope = self._slope()
+        overhead = self._seconds - slope * self._n
+        return int((seconds - overhead) / slope)
+
+    def _slope(self) -> float:
+        """Seconds a token. Without variety, or with a line that noise has bent to an impossible
+        one, all of the time is put down to the tokens."""
+        mean = max(self._seconds, 1e-9) / max(self._n, 1.0)
+        if self._n_variance <= 0:
+            return mean
+        return min(max(self._covariance / self._n_variance, 0.1 * mean), mean)
+
+
+class PrefillBudget:
+    """Sizes prefill so that a step takes about `itl_target` seconds, or twice what decoding alone
+    takes if that is more: below that the prompts would pay more than the answers gain.
+
+    Where more sequences wait for their first token than for their next one, they get as many
+    times longer: a pause for one stream is better than many prompts computed in slices. What it
+    takes to compute is what was measured at the start, until steps that ran have said more; if
+    nothing was measured it allows `initial` tokens at first.
+    """
+
+    def __init__(
+        self, itl_target: float, n_batch: int, initial: int = 256, cost: StepCost | None = None
+    ) -> None:
+        self._target = itl_target
+        self._n_batch = n_batch
+        self._initial = initial
+        self._decode_seconds = 0.0
+        self._cost = PrefillCost()
+        if cost is not None:
+            for rows in MEASURED_CHUNKS:
+                self._cost.observe(rows, cost.piece(1, rows))
+
+    def tokens(self, num_decoding: int, urgency: float = 1.0) -> int:
+        """Prompt tokens for the next step, which also has `num_decoding` tokens of answers.
+
+        `urgency` is how many sequences wait for their first token, for each that has one.
+        """
+        room = self._n_batch - num_decoding
+        if num_decoding == 0:
+            return room
+        patience = max(urgency, 1.0)
+        if not self._cost.is_known:
+            return min(int(self._initial * patience), room)
+        spare = max(self._target - self._decode_seconds, self._decode_seconds) * patience
+        return min(room, max(MIN_CHUNK, self._cost.tokens(spare)))
+
+    def observe(self, num_decode: int, num_prefill: int, seconds: float) -> None:
+        """Learn from a step of so many rows that took `seconds` to compute."""
+        if num_prefill == 0:
+            mean = self._decode_seconds
+            self._decode_seconds = mean + SMOOTHING * (seconds - mean) if mean else seconds
+        else:
+            decoding = self._decode_seconds if num_decode else 0.0
+            self._cost.observe(num_prefill, max(seconds - decoding, 0.1 * seconds))

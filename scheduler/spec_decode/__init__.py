@@ -1,0 +1,1 @@
+"""Speculative decoding: who drafts, how many tokens, and whether it pays. Pure."""

@@ -1,0 +1,174 @@
+"""A saved prefix as a file, which is believed only if every byte of it is as it was written.
+
+    | magic | version, length of header | header | tokens | state of the cells | digest |
+
+Numbers are little-endian, a token takes four bytes, the header is msgpack, and the digest is
+BLAKE2b over everything before it. A file gets its name only when it is whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import struct
+import tempfile
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from scheduler.core.cache_scope import CacheScope
+from scheduler.storage.fingerprint import Fingerprint
+
+MAGIC = b"lpprefix"
+VERSION = 2
+TOKEN_BYTES = 4
+DIGEST_BYTES = 32
+MAX_HEADER_BYTES = 1 << 20
+PARTIAL = ".partial"
+"""How the name of a file ends that is being written."""
+
+_START = struct.Struct("<8sII")
+_decode = msgspec.msgpack.Decoder
+
+
+class PrefixFileError(Exception):
+    """A file can't be used or written; the message completes the sentence "FILE: ..."."""
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True):
+    """What a file says of itself."""
+
+    fingerprint: Fingerprint
+    scope: CacheScope
+    num_tokens: int
+    state_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SavedPrefix:
+    """The cells of `tokens`, as the backend that wrote `state` understands them."""
+
+    tokens: list[int]
+    scope: CacheScope
+    state: bytes | bytearray | memoryview
+
+
+def write_prefix(path: Path, prefix: SavedPrefix, fingerprint: Fingerprint) -> int:
+    """Write a file, readable by its owner only, in the place of what is there; returns its
+    bytes. Raises `PrefixFileError`."""
+    header = Header(
+        fingerprint=fingerprint,
+        scope=prefix.scope,
+        num_tokens=len(prefix.tokens),
+        state_bytes=memoryview(prefix.state).nbytes,
+    )
+    packed = msgspec.msgpack.encode(header)
+    parts = (
+        _START.pack(MAGIC, VERSION, len(packed)),
+        packed,
+        _little_endian(array("i", prefix.tokens)).tobytes(),
+        prefix.state,
+    )
+    with _errors(), _replacing(path) as file:
+        digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+        for part in parts:
+            digest.update(part)
+            file.write(part)
+        file.write(digest.digest())
+        return file.tell()
+
+
+def read_prefix(path: Path, fingerprint: Fingerprint, *, max_bytes: int) -> tuple[SavedPrefix, int]:
+    """What a file holds, and its bytes.
+
+    Raises `PrefixFileError` if it is damaged, was written for another fingerprint, or is larger
+    than `max_bytes`. Of a file that can't be meant no more than the header is read.
+    """
+    with _errors(), path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+        header = _read_header(file, digest)
+        difference = fingerprint.difference(header.fingerprint)
+        if difference:
+            raise PrefixFileError(difference)
+        if size > max_bytes:
+            raise PrefixFileError(
+                f"it has {size} bytes, more than the {max_bytes} there is room for"
+            )
+        rest = TOKEN_BYTES * header.num_tokens + header.state_bytes
+        if min(header.num_tokens, header.state_bytes) < 0 or (
+            size != file.tell() + rest + DIGEST_BYTES
+        ):
+            raise PrefixFileError("it is damaged: its length is wrong")
+        return _read_rest(file, header, digest), size
+
+
+def _read_header(file: BinaryIO, digest: hashlib.blake2b) -> Header:
+    start = file.read(_START.size)
+    if len(start) < _START.size or not start.startswith(MAGIC):
+        raise PrefixFileError("it is not a file of a saved prefix")
+    _, version, length = _START.unpack(start)
+    if version != VERSION:
+        raise PrefixFileError(f"it has version {version} of the format; this is {VERSION}")
+    if length > MAX_HEADER_BYTES:
+        raise PrefixFileError("it is damaged: its header can't be read")
+    packed = file.read(length)
+    digest.update(start)
+    digest.update(packed)
+    try:
+        return _decode(Header).decode(packed)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise PrefixFileError("it is damaged: its header can't be read") from None
+
+
+def _read_rest(file: BinaryIO, header: Header, digest: hashlib.blake2b) -> SavedPrefix:
+    body = bytearray(TOKEN_BYTES * header.num_tokens + header.state_bytes)
+    view = memoryview(body)
+    done = 0
+    while done < len(body):
+        count = file.readinto(view[done:])  # type: ignore[attr-defined]
+        if not count:
+            raise PrefixFileError("it is damaged: it ends too early")
+        done += count
+    digest.update(body)
+    if file.read(DIGEST_BYTES) != digest.digest():
+        raise PrefixFileError("it is damaged: its digest is wrong")
+    tokens = array("i", bytes(view[: TOKEN_BYTES * header.num_tokens]))
+    state = view[TOKEN_BYTES * header.num_tokens :]
+    return SavedPrefix(list(_little_endian(tokens)), header.scope, state)
+
+
+def _little_endian(tokens: array[int]) -> array[int]:
+    if struct.pack("=I", 1) != struct.pack("<I", 1):
+        tokens.byteswap()
+    return tokens
+
+
+@contextlib.contextmanager
+def _errors() -> Iterator[None]:
+    """Whatever the file system says as our own error."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise PrefixFileError("there is no such file") from None
+    except OSError as error:
+        raise PrefixFileError(error.strerror or str(error)) from error
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """A new file that takes the place of `path` if the block ends well, and else goes."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=PARTIAL)
+    try:
+        with open(handle, "wb") as file:
+            yield file
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise

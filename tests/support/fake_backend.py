@@ -1,0 +1,262 @@
+"""A backend without a model, for tests: cells are lists, and a token depends on all before it."""
+
+from __future__ import annotations
+
+import zlib
+from array import array
+from collections.abc import Callable
+from collections.abc import Sequence as Tokens
+from dataclasses import dataclass, field
+
+from protocol.commands import LoraSet, Submit
+from protocol.events import TokenLogprobs
+from protocol.messages import AdapterInfo, EmbeddingInfo, ModelInfo
+from scheduler.backends.base import Bytes, DecodeError
+from scheduler.batching.micro_batches import Layout
+from scheduler.core.abilities import CacheAbilities
+from scheduler.core.cache_edits import CacheEdit, CopyPrefix, Drop, Restore, Save, Shift
+from scheduler.core.results import Sample
+from scheduler.core.step import Chunk, Filler
+from scheduler.spec_decode.draft_request import DraftWant
+from scheduler.storage.fingerprint import Fingerprint
+
+END_TOKEN = 2
+
+CONFIDENCE = 0.9
+"""How sure the fake draft model always is."""
+"""The fake vocabulary's end-of-generation token."""
+
+NextToken = Callable[[list[int]], int]
+
+
+def hashed_token(tokens: list[int]) -> int:
+    """A token in [10, 250) that changes with any token before it."""
+    state = 0x811C9DC5
+    for token in tokens:
+        state = ((state ^ token) * 0x01000193) & 0xFFFFFFFF
+    return 10 + state % 240
+
+
+def adapted(tokens: Tokens[int], lora: LoraSet) -> list[int]:
+    """What the cells of tokens hold that are computed with these adapters."""
+    shift = 256 * (1 + zlib.crc32(repr(lora).encode()) % 4096) if lora else 0
+    return [token + shift for token in tokens]
+
+
+@dataclass
+class FakeBackend:
+    """Keeps every slot's cells as a list of tokens, and refuses what would abort llama.cpp.
+
+    `next_token` is the model: it maps the cells so far to the token that follows; with adapters
+    the cells are not the tokens themselves.
+    """
+
+    n_slots: int = 4
+    n_ctx_slot: int = 256
+    n_ctx: int = 0
+    n_batch: int = 64
+    n_vocab: int = 256
+    next_token: NextToken = hashed_token
+    abilities: CacheAbilities = field(default_factory=CacheAbilities)
+    adapters: Tokens[str] = ("a", "b")
+    """Digests, which are also their paths."""
+    embeds: EmbeddingInfo | None = None
+    can_generate: bool = True
+    guess: Callable[[list[int], int], int] = lambda tokens, token: token
+    """What the draft model says after `tokens`, where the model says `token`."""
+    fail_on: Callable[[Tokens[Chunk]], bool] = lambda chunks: False
+    num_computed: int = 0
+    """Rows computed so far, which is what prefix reuse saves."""
+    num_fillers: int = 0
+    fingerprint: Fingerprint = field(
+        default_factory=lambda: Fingerprint(model="fake", build="fake", context="fake")
+    )
+
+    def __post_init__(self) -> None:
+        self.cells: list[list[int]] = [[] for _ in range(self.n_slots)]
+        self.rows: list[list[int]] = []
+        self.saved: dict[int, list[int]] = {}
+
+    @property
+    def info(self) -> ModelInfo:
+        return ModelInfo(
+            n_ctx=self.n_ctx or self.n_slots * self.n_ctx_slot,
+            n_ctx_slot=self.n_ctx_slot,
+            n_slots=self.n_slots,
+            n_vocab=self.n_vocab,
+            n_params=0,
+            size_bytes=0,
+            description="fake",
+            file_type="none",
+            system_info="",
+            cell_bytes=1,
+            can_trim=self.abilities.can_trim,
+            can_shift=self.abilities.can_trim and self.abilities.can_shift,
+            adapters=tuple(AdapterInfo(path=name, digest=name) for name in self.adapters),
+            embedding=self.embeds,
+            can_generate=self.can_generate,
+        )
+
+    @property
+    def end_tokens(self) -> frozenset[int]:
+        return frozenset({END_TOKEN})
+
+    def edit(self, edit: CacheEdit) -> None:
+        """Copy or drop cells; a range that is not there is an error."""
+        if isinstance(edit, CopyPrefix):
+            if edit.length > len(self.cells[edit.source]) or edit.source == edit.target:
+                raise AssertionError(f"{edit} reaches beyond what the source holds")
+            self.cells[edit.target] = self.cells[edit.source][: edit.length]
+        elif isinstance(edit, Shift):
+            if not 0 <= edit.start < edit.stop <= len(self.cells[edit.slot]):
+                raise AssertionError(f"{edit} reaches beyond what the slot holds")
+            del self.cells[edit.slot][edit.start : edit.stop]
+        elif isinstance(edit, Save):
+            self.saved[edit.prefix] = list(self.cells[edit.slot])
+        elif isinstance(edit, Restore):
+            if edit.length > len(self.saved[edit.prefix]):
+                raise AssertionError(f"{edit} reaches beyond what was saved")
+            self.cells[edit.slot] = self.saved[edit.prefix][: edit.length]
+        elif isinstance(edit, Drop):
+            del self.saved[edit.prefix]
+        else:
+            num_cells = len(self.cells[edit.slot])
+            if edit.length > num_cells:
+                raise AssertionError(f"{edit} reaches beyond what the slot holds")
+            if 0 < edit.length < num_cells and not self.abilities.can_trim:
+                raise AssertionError(f"{edit} is more than the model's memory can do")
+            del self.cells[edit.slot][edit.length :]
+
+    def state(self, prefix: int) -> bytes:
+        """Four bytes a token."""
+        return array("i", self.saved[prefix]).tobytes()
+
+    def put_state(self, prefix: int, state: Bytes) -> None:
+        """The reverse."""
+        self.saved[prefix] = array("i", bytes(state)).tolist()
+
+    def decode(self, chunks: Tokens[Chunk], fillers: Tokens[Filler] = ()) -> None:
+        """Append each chunk's tokens to its slot's cells."""
+        self._check_fillers(chunks, fillers)
+        if self.fail_on(chunks):
+            raise self.failure()
+        if sum(chunk.num_tokens for chunk in chunks) > self.n_batch:
+            raise AssertionError("the batch is larger than n_batch")
+        if len({chunk.sequence.kind for chunk in chunks}) > 1:
+            raise AssertionError("the batch has more than one kind of sequences")
+        if chunks[0].sequence.kind.is_embedding:
+            self._check_embeddings(chunks)
+        self.rows = []
+        for chunk in chunks:
+            cells = self.cells[chunk.slot]
+            if chunk.start != len(cells):
+                raise AssertionError(f"position {chunk.start} after {len(cells)} cells")
+            cells.extend(adapted(chunk.tokens, chunk.sequence.submit.lora))
+            if len(cells) > self.n_ctx_slot:
+                raise AssertionError("more cells than the slot has")
+            self.num_computed += chunk.num_tokens
+            for num_after in reversed(range(chunk.num_outputs)):
+                self.rows.append(cells[: len(cells) - num_after])
+        if sum(map(len, self.cells)) > self.info.n_ctx:
+            raise AssertionError("more cells than the cache has")
+
+    def _check_fillers(self, chunks: Tokens[Chunk], fillers: Tokens[Filler]) -> None:
+        busy = {chunk.slot for chunk in chunks}
+        rows = sum(chunk.num_tokens for chunk in chunks) + len(fillers)
+        if rows > self.n_batch or sum(map(len, self.cells)) + rows > self.info.n_ctx:
+            raise AssertionError("there is no room for fillers")
+        for filler in fillers:
+            held = len(self.cells[filler.slot])
+            if filler.slot in busy or filler.start != held or held >= self.n_ctx_slot:
+                raise AssertionError(f"{filler} is not at the end of an idle slot")
+            if not self.abilities.can_trim:
+                raise AssertionError("fillers can't be dropped again")
+        self.num_fillers += len(fillers)
+
+    def _check_embeddings(self, chunks: Tokens[Chunk]) -> None:
+        assert self.embeds is not None
+        if not self.embeds.is_whole:
+            return
+        if any(chunk.start > 0 or not chunk.wants_logits for chunk in chunks):
+            raise AssertionError("a prompt is not computed at once")
+        if sum(chunk.num_tokens for chunk in chunks) > self.embeds.max_rows:
+            raise AssertionError("prompts would be cut")
+        if self.embeds.is_alone and len(chunks) > 1:
+            raise AssertionError("prompts are mixed")
+
+    def embedding(self, chunk: Chunk) -> bytes:
+        """The fake model's token after the cells, as often as a vector is long."""
+        assert self.embeds is not None
+        token = self.next_token(self.cells[chunk.slot])
+        return array("f", [token] * self.embeds.size).tobytes()
+
+    def failure(self) -> DecodeError:
+        """The error to raise, once all cells and everything saved are gone."""
+        self.cells = [[] for _ in range(self.n_slots)]
+        self.saved.clear()
+        return DecodeError("the fake was told to fail")
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.n_batch)
+
+    @property
+    def n_outputs(self) -> int:
+        return self.n_batch
+
+    def time_rows(self, num_slots: int, num_rows: int) -> float:
+        """As if every row took as long."""
+        return float(num_rows)
+
+    def time_draft_rows(self, num_slots: int, num_rows: int) -> float:
+        """The same."""
+        return float(num_rows)
+
+    def draft(self, wants: Tokens[DraftWant], max_catch_up: int) -> list[list[int]]:
+        """The fake model's own answers, but for what `guess` makes of them."""
+        return [self._guess(want) for want in wants]
+
+    def _guess(self, want: DraftWant) -> list[int]:
+        tokens = list(want.tokens)
+        end = len(tokens) + want.n_max
+        while len(tokens) < end and want.prospect.goes_on(CONFIDENCE):
+            tokens.append(self.guess(tokens, self.next_token(tokens)))
+        return tokens[len(want.tokens) :]
+
+    def prepare(self, submit: Submit) -> None:
+        """Nothing takes long."""
+
+    def sampler(self, submit: Submit) -> FakeSampler:
+        """A sampler that takes the fake model's one answer."""
+        return FakeSampler(self, submit)
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+@dataclass
+class FakeSampler:
+    """Greedy, over a distribution with one token in it."""
+
+    backend: FakeBackend
+    submit: Submit
+
+    is_constrained = False
+
+    def prepare(self) -> None:
+        """Nothing to prepare."""
+
+    def allowed(self, tokens: list[int]) -> int:
+        """All of them."""
+        return len(tokens)
+
+    def sample(self, row: int) -> Sample:
+        """The token that the fake model puts after the row's cells."""
+        token = self.backend.next_token(self.backend.rows[row])
+        n_top = self.submit.sampling.top_logprobs
+        if n_top < 0:
+            return Sample(token)
+        return Sample(token, TokenLogprobs(0.0, [(token, 0.0)][:n_top]))
+
+    def close(self) -> None:
+        """Nothing to free."""
