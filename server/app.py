@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
@@ -12,22 +11,20 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from config import ServeSettings
 from server.access.audit_log import AuditLog
 from server.access.authenticate import Authenticate
 from server.access.cors import cors_middleware
 from server.access.key_ring import KeyRing
-from server.access.record_visit import RecordVisit
+from server.access.record_access import RecordVisit
 from server.context import ServerContext
-from server.drain import RefuseWhileDraining
+from server.endpoints import Endpoint, to_routes
 from server.errors import ApiError, InvalidRequest, MethodNotAllowed, NotFound
-from server.llama import routes as llama_routes
-from server.middleware import CatchErrors, LimitBody, RequestLog, error_response
+from server.http.drain import RefuseWhileDraining
+from server.http.middleware import CatchErrors, LimitBody, RequestLog, error_response
+from server.llama_server import routes as llama_routes
+from server.observability.tracing.open_tracing import Tracing
 from server.openai import routes as openai_routes
 from server.openapi.endpoint import description_of
-from server.routes import Endpoint, to_routes
-from server.startup import StartupError
-from server.tracing.open_tracing import Tracing
 
 MIB = 1 << 20
 
@@ -93,15 +90,3 @@ def _api_error(request: Request, error: HTTPException) -> ApiError:
         allowed = ", ".join(sorted(methods))
         return MethodNotAllowed(f"{path} takes {allowed}, not {request.method}", allowed=allowed)
     return InvalidRequest(error.detail)
-
-
-def run(settings: ServeSettings) -> int:
-    """Serve until told to stop; returns the exit code, after one line if starting failed."""
-    # Not at the top: the runtime needs this module, and tests need no runtime.
-    from server.runtime import serve
-
-    try:
-        return serve(settings)
-    except StartupError as error:
-        print(f"llamapack: error: {error}", file=sys.stderr)
-        return 1

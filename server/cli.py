@@ -40,7 +40,6 @@ def serve(argv: Sequence[str]) -> int:
     """Reads the settings and serves until told to stop."""
     from config import ConfigError, load_settings
     from config.command_line import asks_help
-    from server.model_files import ModelFileError
     from server.startup import StartupError
 
     if asks_help(argv):
@@ -49,12 +48,12 @@ def serve(argv: Sequence[str]) -> int:
         return _print_version()
     try:
         settings = load_settings(argv, os.environ)
-        from server.app import run
+        from server.runtime import serve
 
-        return run(settings)
+        return serve(settings)
     except ConfigError as error:
         return fail(str(error), EXIT_USAGE)
-    except (ModelFileError, StartupError) as error:
+    except StartupError as error:
         return fail(str(error), EXIT_FAILURE)
 
 
@@ -66,7 +65,7 @@ def fail(message: str, code: int) -> int:
 
 def grammar(argv: Sequence[str]) -> int:
     """Lists the shipped grammars, or checks one."""
-    from server.grammar_cli import run
+    from grammars.cli import run
 
     return run(argv)
 

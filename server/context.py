@@ -14,14 +14,14 @@ from starlette.requests import HTTPConnection
 from config import ServeSettings
 from grammars.constraint import Constraint
 from protocol.messages import ModelInfo, SlotChanged, SlotReport
-from server.access.visit import visit_in
-from server.access.visit_generator import VisitGenerator
-from server.adapters import AdapterScales
-from server.chat_template import ChatTemplate
-from server.drain import Drain
-from server.generation import Generator
-from server.metrics import ServerMetrics
-from server.tokenizer import Tokenizer
+from server.access.access_record import visit_in
+from server.access.keyed_generator import VisitGenerator
+from server.generation.types import Generator
+from server.http.drain import Drain
+from server.model.adapters import AdapterScales
+from server.model.tokenizer import Tokenizer
+from server.observability.metrics import ServerMetrics
+from server.templates.chat_template import ChatTemplate
 
 
 class Engine(Protocol):

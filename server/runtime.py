@@ -18,29 +18,29 @@ from grammars.sandbox import sandbox
 from logs.llama_log import LogBridge
 from server.access.audit_log import AuditLog
 from server.access.key_ring import KeyRing, read_keys
-from server.adapters import AdapterScales
-from server.admission import Admission
 from server.app import create_app
-from server.chat_template import ChatTemplate, ChatTemplateError, load
 from server.context import ServerContext
-from server.deadlines import Deadlines
-from server.default_constraint import default_constraint
-from server.engine_client import EngineClient
-from server.engine_config import engine_config
+from server.engine.client import EngineClient
+from server.engine.config import engine_config
+from server.engine.supervisor import EngineProcess
 from server.errors import ApiError, Unavailable
-from server.generation import Generator
-from server.generator import EngineGenerator
-from server.http_server import HttpServer, http_config
-from server.listening import bind_all, close_all, is_exposed, url_of
-from server.logs import configure_logging, level_of
-from server.metered import MeteredGenerator
-from server.metrics import ServerMetrics
-from server.model_files import resolve_draft, resolve_model
-from server.reasoning import effort_variables
+from server.generation.admission import Admission
+from server.generation.deadlines import Deadlines
+from server.generation.generator import EngineGenerator
+from server.generation.types import Generator
+from server.http.server import HttpServer, http_config
+from server.http.sockets import bind_all, close_all, is_exposed, url_of
+from server.model.adapters import AdapterScales
+from server.model.files import resolve_draft, resolve_model
+from server.model.tokenizer import LlamaTokenizer, VocabularyError
+from server.observability.logs import configure_logging, level_of
+from server.observability.metered_generator import MeteredGenerator
+from server.observability.metrics import ServerMetrics
+from server.observability.tracing.open_tracing import open_tracing
+from server.parsers.reasoning import effort_variables
 from server.startup import StartupError
-from server.supervisor import EngineProcess
-from server.tokenizer import LlamaTokenizer, VocabularyError
-from server.tracing.open_tracing import open_tracing
+from server.structured_output.default import default_constraint
+from server.templates.chat_template import ChatTemplate, ChatTemplateError, load
 
 logger = logging.getLogger("llamapack")
 llama_log = LogBridge()

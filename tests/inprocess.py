@@ -15,7 +15,7 @@ from protocol.messages import Ready, StepStats
 from scheduler.engine.channel import ChannelClosed, CommandChannel
 from scheduler.engine.engine import Engine
 from scheduler.engine.loop import first_config, run
-from server.engine_client import EngineClient
+from server.engine.client import EngineClient
 from tests.support.fake_backend import FakeBackend
 
 CONFIG = EngineConfig(model_path="fake.gguf")

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 import msgspec
 
-from server.access.visit import Visit
+from server.access.access_record import Visit
 from server.startup import StartupError
 
 MAX_WAITING = 65536

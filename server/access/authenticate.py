@@ -8,8 +8,8 @@ from collections.abc import Collection
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from server.access.access_record import visit_in
 from server.access.key_ring import KeyRing
-from server.access.visit import visit_in
 from server.errors import Unauthenticated
 
 

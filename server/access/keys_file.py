@@ -21,7 +21,7 @@ from pydantic_core import ErrorDetails
 
 from config import ConfigError
 from server.access.key import DIGEST_BYTES, ApiKey, Limits, digest_of
-from server.generation import MAX_PRIORITY
+from server.generation.types import MAX_PRIORITY
 
 UNNAMED = "api-key-"
 """How the names begin that keys without one are given."""

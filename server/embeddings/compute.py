@@ -12,7 +12,7 @@ import numpy as np
 from protocol.messages import EmbeddingInfo
 from server.context import ServerContext
 from server.errors import InvalidRequest, NotSupported
-from server.generation import Embedding, GenerationRequest, Generator
+from server.generation.types import Embedding, GenerationRequest, Generator
 
 Vectors = np.ndarray[Any, np.dtype[np.float32]]
 """Shape (vectors, floats); one vector, or without pooling one for each token."""

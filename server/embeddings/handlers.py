@@ -10,13 +10,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.context import ServerContext, context_of
-from server.disconnect import while_connected
 from server.embeddings.compute import Embedded, Vectors, embed_all, embedding_info
 from server.embeddings.normalize import normalized
 from server.embeddings.request import EmbeddingRequest
 from server.errors import InvalidRequest
-from server.json_response import JsonResponse
-from server.requests import read_body
+from server.http.disconnect import while_connected
+from server.http.json_response import JsonResponse
+from server.requests.body import read_body
 
 
 async def create_embeddings(request: Request) -> Response:

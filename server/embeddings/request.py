@@ -7,15 +7,15 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, StrictStr
 
 from protocol.sampling import SamplingParams
-from server.adapters import LoraScale
 from server.context import ServerContext
 from server.embeddings.compute import check_length, embedding_info
 from server.embeddings.normalize import MAX_NORM
 from server.errors import ContextExceeded, InvalidRequest
-from server.generation import MAX_PRIORITY, GenerationRequest
-from server.llama.prompts import Prompt, PromptInput, parse_prompts, prompt_tokens
-from server.openai.models import check_model
-from server.sampling_fields import Salt, Whole
+from server.generation.types import MAX_PRIORITY, GenerationRequest
+from server.model.adapters import LoraScale
+from server.requests.field_types import Salt, Whole
+from server.requests.model_name import check_model
+from server.requests.prompts import Prompt, PromptInput, parse_prompts, prompt_tokens
 
 
 def _inputs(value: Any) -> tuple[Prompt, ...]:

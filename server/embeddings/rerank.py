@@ -11,15 +11,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.context import ServerContext, context_of
-from server.disconnect import while_connected
 from server.embeddings.compute import Embedded, check_length, embed_all
 from server.embeddings.request import embedding_sequence
 from server.errors import InvalidRequest, NotSupported
-from server.generation import MAX_PRIORITY, GenerationRequest
-from server.json_response import JsonResponse
-from server.openai.models import check_model
-from server.requests import read_body
-from server.sampling_fields import Flag, Salt, Whole
+from server.generation.types import MAX_PRIORITY, GenerationRequest
+from server.http.disconnect import while_connected
+from server.http.json_response import JsonResponse
+from server.requests.body import read_body
+from server.requests.field_types import Flag, Salt, Whole
+from server.requests.model_name import check_model
 
 MAX_DOCUMENTS = 2048
 

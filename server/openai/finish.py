@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from server.generation import Ended, StopCause
+from server.generation.types import Ended, StopCause
 
 
 def finish_reason(ended: Ended, *, called: bool = False) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from server.generation import GeneratedToken
-from server.tokenizer import Tokenizer
+from server.generation.types import GeneratedToken
+from server.model.tokenizer import Tokenizer
 
 LOWEST = -9999.0
 """What OpenAI reports for a token that can't occur: JSON has no minus infinity."""

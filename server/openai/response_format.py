@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, model_validator
 
-from server.structured_outputs import ANY_OBJECT
+from server.structured_output.vllm_field import ANY_OBJECT
 
 
 class _Strict(BaseModel):

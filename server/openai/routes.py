@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from server.embeddings.handlers import create_embeddings
 from server.embeddings.request import EmbeddingRequest
-from server.openai.chat import create_chat_completion
-from server.openai.chat_request import ChatRequest
-from server.openai.completion_request import TextCompletionRequest
-from server.openai.completions import create_completion
-from server.routes import STREAMABLE, post
+from server.endpoints import STREAMABLE, post
+from server.openai.chat.handler import create_chat_completion
+from server.openai.chat.request import ChatRequest
+from server.openai.completions.handler import create_completion
+from server.openai.completions.request import TextCompletionRequest
 
 ENDPOINTS = (
     post(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from server.errors import InvalidRequest
-from server.unsupported_fields import Unsupported
+from server.requests.unsupported_fields import Unsupported
 
 CHAT_FIELDS: Mapping[str, Unsupported] = {
     "audio": Unsupported((), "the model writes text only"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from server.generation import Ended
+from server.generation.types import Ended
 
 
 class Usage:

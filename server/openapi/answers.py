@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from server import errors
+from server.endpoints import JSON, PLAIN_TEXT, Endpoint
 from server.errors import ApiError
-from server.routes import JSON, PLAIN_TEXT, Endpoint
 
 Json = dict[str, Any]
 

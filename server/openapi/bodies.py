@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import AliasChoices, BaseModel, RootModel
 from pydantic.json_schema import models_json_schema
 
-from server.sampling_fields import SamplingFields
+from server.requests.sampling_fields import SamplingFields
 
 REF = "#/components/schemas/{model}"
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from server.endpoints import JSON, Endpoint, Handler, Query
 from server.openapi.answers import RATE_HEADERS, answers, error_answers
 from server.openapi.bodies import REF, schemas
-from server.routes import JSON, Endpoint, Handler, Query
 
 Json = dict[str, Any]
 

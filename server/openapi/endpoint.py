@@ -8,9 +8,9 @@ from functools import cache
 from starlette.requests import Request
 from starlette.responses import Response
 
-from server.json_response import encode_json
+from server.endpoints import JSON, Endpoint, get
+from server.http.json_response import encode_json
 from server.openapi.document import document
-from server.routes import JSON, Endpoint, get
 
 
 def description_of(described: Iterable[Endpoint], prefix: str, *, needs_key: bool) -> Endpoint:

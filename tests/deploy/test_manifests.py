@@ -13,8 +13,8 @@ import pytest
 
 from config import load_settings
 from server.access.key_ring import KeyRing, read_keys
-from server.http_server import FAREWELL_SECONDS
-from server.supervisor import STOP_SECONDS
+from server.engine.supervisor import STOP_SECONDS
+from server.http.server import FAREWELL_SECONDS
 
 yaml = pytest.importorskip("yaml")
 

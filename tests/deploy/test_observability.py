@@ -15,9 +15,9 @@ from types import ModuleType
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from server.engine_facts import EngineFacts
-from server.exposition import page
-from server.metrics import ServerMetrics
+from server.observability.engine_facts import EngineFacts
+from server.observability.exposition import page
+from server.observability.metrics import ServerMetrics
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PROMETHEUS = DEPLOY / "prometheus"

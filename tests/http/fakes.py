@@ -22,11 +22,10 @@ from protocol.messages import (
     SlotState,
 )
 from server.access.key_ring import KeyRing, read_keys
-from server.adapters import AdapterScales
-from server.chat_template import ChatTemplate
 from server.context import ServerContext
+from server.engine.slot_refusals import refused_slot
 from server.errors import ApiError, ContextExceeded, Unavailable
-from server.generation import (
+from server.generation.types import (
     Embedding,
     Ended,
     GeneratedToken,
@@ -37,9 +36,10 @@ from server.generation import (
     TextDelta,
     Timings,
 )
-from server.metered import MeteredGenerator
-from server.metrics import ServerMetrics
-from server.slot_refusals import refused_slot
+from server.model.adapters import AdapterScales
+from server.observability.metered_generator import MeteredGenerator
+from server.observability.metrics import ServerMetrics
+from server.templates.chat_template import ChatTemplate
 
 BOS = 256
 EOS = 257

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from starlette.types import ASGIApp
 
 from config import ServeSettings
-from server.http_server import HttpServer, http_config
-from server.listening import bind_all, close_all, url_of
+from server.http.server import HttpServer, http_config
+from server.http.sockets import bind_all, close_all, url_of
 
 
 @contextmanager

@@ -14,10 +14,10 @@ import openai
 import pytest
 
 from config import ServeSettings
+from server.access.access_record import visit_in
 from server.access.audit_log import AuditLog
 from server.access.key import ApiKey, Limits, digest_of
 from server.access.key_ring import KeyRing
-from server.access.visit import visit_in
 from server.app import create_app
 from server.errors import Unavailable
 from tests.http.fakes import FakeServer, make_server

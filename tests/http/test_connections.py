@@ -13,17 +13,17 @@ import httpx
 import pytest
 
 from config import ServeSettings
-from server import http_protocol
 from server.app import create_app
-from server.http_server import HttpServer, http_config
-from server.listening import bind_all, close_all, url_of
+from server.http import connection
+from server.http.server import HttpServer, http_config
+from server.http.sockets import bind_all, close_all, url_of
 from tests.http.fakes import FakeServer
 from tests.http.live import serving, wait_for
 
 
 @pytest.fixture
 def url(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.3)
     with serving(create_app(server.context)) as url:
         yield url
 

@@ -15,13 +15,13 @@ import pytest
 from starlette.applications import Starlette
 
 from config import ServeSettings
-from server.admission import Admission
 from server.app import create_app
-from server.chat_template import ChatTemplate
 from server.context import ServerContext
-from server.generator import EngineGenerator
-from server.metered import MeteredGenerator
-from server.metrics import ServerMetrics
+from server.generation.admission import Admission
+from server.generation.generator import EngineGenerator
+from server.observability.metered_generator import MeteredGenerator
+from server.observability.metrics import ServerMetrics
+from server.templates.chat_template import ChatTemplate
 from tests.http.fakes import BOS, EOS, ByteTokenizer
 from tests.http.live import serving, wait_for
 from tests.inprocess import DEADLINE, Pair

@@ -14,14 +14,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.applications import Starlette
 
 from config import ServeSettings
-from server.admission import Admission
 from server.app import create_app
-from server.chat_template import ChatTemplate
 from server.context import ServerContext
-from server.engine_client import EngineClient
-from server.generator import EngineGenerator
-from server.metered import MeteredGenerator
-from server.metrics import ServerMetrics
+from server.engine.client import EngineClient
+from server.generation.admission import Admission
+from server.generation.generator import EngineGenerator
+from server.observability.metered_generator import MeteredGenerator
+from server.observability.metrics import ServerMetrics
+from server.templates.chat_template import ChatTemplate
 from tests.http.fakes import EOS, ByteTokenizer, key_ring
 from tests.http.live import serving, wait_for
 from tests.inprocess import DEADLINE, Pair

@@ -15,9 +15,9 @@ from starlette.routing import Route
 
 from config import ServeSettings
 from server.app import create_app
-from server.openai.chat_request import ChatRequest
-from server.openai.completion_request import TextCompletionRequest
-from server.requests import known_names
+from server.openai.chat.request import ChatRequest
+from server.openai.completions.request import TextCompletionRequest
+from server.requests.body import known_names
 from tests.http.fakes import key_ring, make_server
 
 pytestmark = pytest.mark.anyio

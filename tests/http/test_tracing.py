@@ -16,7 +16,7 @@ from config import ServeSettings
 from server.access.key_ring import KeyRing
 from server.app import create_app
 from server.errors import EngineFailed, Overloaded
-from server.tracing.opentelemetry_tracing import OpenTelemetryTracing
+from server.observability.tracing.opentelemetry_tracing import OpenTelemetryTracing
 from tests.http.fakes import MODEL_NAME, ScriptedGenerator, key_ring, make_server
 
 pytestmark = pytest.mark.anyio

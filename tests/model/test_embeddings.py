@@ -13,7 +13,7 @@ import pytest
 from protocol.events import FinishReason
 from scheduler.backends.base import LoadError
 from scheduler.backends.llama.backend import LlamaBackend
-from server.tokenizer import LlamaTokenizer
+from server.model.tokenizer import LlamaTokenizer
 from tests.model.backends import TARGET, make_backend, text_tokens
 from tests.model.engines import Server
 from tests.model.lora_files import random_pairs, write_adapter

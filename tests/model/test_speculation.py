@@ -21,7 +21,7 @@ from scheduler.backends.base import LoadError
 from scheduler.backends.llama.backend import LlamaBackend
 from scheduler.core.cache_edits import Trim
 from scheduler.engine.engine import Engine
-from server.tokenizer import LlamaTokenizer
+from server.model.tokenizer import LlamaTokenizer
 from tests.model.backends import TARGET, make_backend, text_tokens
 from tests.model.tiny_models import single_layer
 

@@ -15,8 +15,8 @@ from starlette.testclient import TestClient
 
 from config import ServeSettings
 from server.app import create_app
-from server.chat_template import ChatTemplate
-from server.tokenizer import Tokenizer
+from server.model.tokenizer import Tokenizer
+from server.templates.chat_template import ChatTemplate
 from tests.http import fakes
 from tests.http.fakes import ScriptedGenerator, make_server
 from tests.http.live import serving

@@ -9,7 +9,7 @@ import pytest
 
 from config import ServeSettings
 from server.errors import EngineFailed, Overloaded
-from server.generation import StopCause
+from server.generation.types import StopCause
 from tests.http.live import wait_for
 from tests.http.openai.conftest import Serve
 

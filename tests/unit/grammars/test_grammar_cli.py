@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from server.grammar_cli import run
+from grammars.cli import run
 
 
 def test_list(capsys: pytest.CaptureFixture[str]) -> None:

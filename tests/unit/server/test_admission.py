@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from server.admission import MAX_RETRY_SECONDS, Admission
 from server.errors import Overloaded
+from server.generation.admission import MAX_RETRY_SECONDS, Admission
 
 
 def ask(

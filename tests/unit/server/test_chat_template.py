@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from server import template_helpers
-from server.chat_template import (
+from server.errors import InvalidRequest
+from server.templates import sandbox
+from server.templates.chat_template import (
     CHATML,
     ChatTemplate,
     ChatTemplateError,
     SpecialTokens,
     load,
 )
-from server.errors import InvalidRequest
 
 USER = {"role": "user", "content": "Hello?"}
 SYSTEM = {"role": "system", "content": "Be brief."}
@@ -181,8 +181,8 @@ def test_the_sandbox_holds(attack: str) -> None:
     ],
 )
 def test_renders_are_bounded(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(template_helpers, "RENDER_SECONDS", 0.05)
-    monkeypatch.setattr(template_helpers, "RENDER_CHARS", 1_000_000)
+    monkeypatch.setattr(sandbox, "RENDER_SECONDS", 0.05)
+    monkeypatch.setattr(sandbox, "RENDER_CHARS", 1_000_000)
     template = ChatTemplate("{% if n %}" + source + "{% endif %}" + PLAIN)
     with pytest.raises(InvalidRequest):
         template.render([USER], variables={"n": 2000})

@@ -9,10 +9,10 @@ import pytest
 from starlette.requests import ClientDisconnect, Request
 
 from protocol.sampling import SamplingParams
-from server.choices import open_choices
-from server.disconnect import while_connected
 from server.errors import EngineFailed
-from server.generation import Ended, GenerationRequest, TextDelta
+from server.generation.choices import open_choices
+from server.generation.types import Ended, GenerationRequest, TextDelta
+from server.http.disconnect import while_connected
 from tests.http.fakes import ScriptedGenerator
 
 pytestmark = pytest.mark.anyio

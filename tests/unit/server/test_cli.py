@@ -8,7 +8,7 @@ import pytest
 
 from config import ServeSettings
 from server.cli import main
-from server.model_files import ModelFileError
+from server.startup import ModelFileError
 
 Captured = pytest.CaptureFixture[str]
 
@@ -22,9 +22,9 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[ServeSettings]:
         started.append(settings)
         return 0
 
-    app = types.ModuleType("server.app")
-    app.run = run  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "server.app", app)
+    app = types.ModuleType("server.runtime")
+    app.serve = run  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "server.runtime", app)
     return started
 
 
@@ -80,9 +80,9 @@ def test_a_model_that_cannot_be_used_is_one_line_and_exit_code_1(
     def run(settings: ServeSettings) -> int:
         raise ModelFileError("there is no file m.gguf")
 
-    app = types.ModuleType("server.app")
-    app.run = run  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "server.app", app)
+    app = types.ModuleType("server.runtime")
+    app.serve = run  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "server.runtime", app)
     assert main(["serve", "-m", "m.gguf"]) == 1
     assert capsys.readouterr().err == "llamapack: error: there is no file m.gguf\n"
 

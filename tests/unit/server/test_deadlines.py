@@ -9,12 +9,12 @@ import pytest
 from protocol.events import Finished, FinishReason, Generated, Started
 from protocol.messages import Message, Ready, StepOutputs
 from protocol.sampling import SamplingParams
-from server.admission import Admission
-from server.deadlines import NO_DEADLINES, Deadlines
-from server.engine_client import EngineClient
+from server.engine.client import EngineClient
 from server.errors import ApiError, Overloaded, TimedOut, Unavailable
-from server.generation import Ended, GenerationRequest, TextDelta
-from server.generator import EngineGenerator
+from server.generation.admission import Admission
+from server.generation.deadlines import NO_DEADLINES, Deadlines
+from server.generation.generator import EngineGenerator
+from server.generation.types import Ended, GenerationRequest, TextDelta
 from tests.http.fakes import ByteTokenizer, FakeEngine
 
 pytestmark = pytest.mark.anyio

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from server.detokenizer import Detokenizer
+from server.generation.detokenizer import Detokenizer
 
 few_letters = st.text("ab\u00e9\u20ac\U0001f600", max_size=30)
 stops = st.lists(st.text("ab\u00e9\u20ac", min_size=1, max_size=5), max_size=4).map(tuple)

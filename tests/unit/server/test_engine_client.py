@@ -10,9 +10,9 @@ import pytest
 from protocol.commands import Submit
 from protocol.events import Event, Finished, FinishReason, Generated, Prefilled, Started
 from protocol.sampling import SamplingParams
-from server.engine_client import EngineClient
+from server.engine.client import EngineClient
+from server.engine.sequence_stream import SequenceStream
 from server.errors import EngineFailed, Unavailable
-from server.sequence_stream import SequenceStream
 from tests.inprocess import Pair, engine_pair, wait_until
 from tests.support.fake_backend import FakeBackend, hashed_token
 

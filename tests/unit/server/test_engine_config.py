@@ -15,7 +15,7 @@ from scheduler.backends.llama.loading import (
     ROPE_SCALINGS,
     SPLIT_MODES,
 )
-from server.engine_config import engine_config
+from server.engine.config import engine_config
 
 
 def config_for(*flags: str) -> EngineConfig:

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from protocol.commands import ContextShift
 from protocol.events import Finished, FinishReason, Generated
 from protocol.sampling import SamplingParams
-from server.admission import Admission
+from server.engine.sequence_stream import TimedEvent
 from server.errors import ContextExceeded, EngineFailed, Overloaded
-from server.generation import Ended, GenerationRequest, Item, Progress, StopCause, TextDelta
-from server.generator import EngineGenerator, _Answer
-from server.sequence_stream import TimedEvent
+from server.generation.admission import Admission
+from server.generation.generator import EngineGenerator, _Answer
+from server.generation.types import Ended, GenerationRequest, Item, Progress, StopCause, TextDelta
 from tests.inprocess import Pair, engine_pair, wait_until
 from tests.support.fake_backend import END_TOKEN, FakeBackend
 

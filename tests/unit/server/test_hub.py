@@ -14,8 +14,9 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from config import load_settings
-from server import hub
-from server.model_files import ModelFileError, resolve_draft, resolve_model
+from server.model import hub
+from server.model.files import resolve_draft, resolve_model
+from server.startup import ModelFileError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 TOKEN = "hf_right"

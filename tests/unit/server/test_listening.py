@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from server.listening import bind_all, close_all, is_exposed, url_of
+from server.http.sockets import bind_all, close_all, is_exposed, url_of
 from server.startup import StartupError
 
 

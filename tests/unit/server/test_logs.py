@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from config import ServeSettings
-from server.logs import configure_logging, level_of
-from server.request_id import current_request_id
+from server.observability.logs import configure_logging, level_of
+from server.observability.request_id import current_request_id
 from server.startup import StartupError
 
 

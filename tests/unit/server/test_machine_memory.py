@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from server.machine_memory import usable_memory
+from server.engine.machine_memory import usable_memory
 
 
 def test_a_container_has_what_its_limit_says(tmp_path: Path) -> None:

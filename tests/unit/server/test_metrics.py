@@ -15,14 +15,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from protocol.messages import CacheTier, StepCosts, StepStats
 from protocol.sampling import SamplingParams
-from server.engine_facts import EngineFacts
 from server.errors import EngineFailed
-from server.exposition import page
-from server.generation import Ended, GenerationRequest, Item, StopCause, TextDelta, Timings
-from server.histogram import Histogram
-from server.metered import MeteredGenerator
-from server.metrics import ServerMetrics, Source
-from server.rate import Rate
+from server.generation.types import Ended, GenerationRequest, Item, StopCause, TextDelta, Timings
+from server.observability.engine_facts import EngineFacts
+from server.observability.exposition import page
+from server.observability.histogram import Histogram
+from server.observability.metered_generator import MeteredGenerator
+from server.observability.metrics import ServerMetrics, Source
+from server.observability.rate import Rate
 
 LLAMA_SERVER_NAMES = {
     "llamacpp:spec_decode_num_draft_tokens_total": "counter",

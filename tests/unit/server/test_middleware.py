@@ -9,10 +9,10 @@ import pytest
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from server import middleware
 from server.errors import BodyTooLarge, InvalidRequest, Overloaded
-from server.middleware import CatchErrors, LimitBody, RequestLog
-from server.request_id import choose_request_id, current_request_id
+from server.http import middleware
+from server.http.middleware import CatchErrors, LimitBody, RequestLog
+from server.observability.request_id import choose_request_id, current_request_id
 
 pytestmark = pytest.mark.anyio
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from config import load_settings
-from server import model_files
-from server.gguf_header import BLOCKS, read_header
-from server.model_files import ModelFileError, check_model, resolve_draft, resolve_model
+from server.model import files
+from server.model.files import check_model, resolve_draft, resolve_model
+from server.model.gguf_header import BLOCKS, read_header
+from server.startup import ModelFileError
 
 Write = Callable[..., Path]
 
@@ -169,7 +170,7 @@ def test_without_a_model_the_demo_model_is_served(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     demo = write("demo.gguf")
-    monkeypatch.setattr(model_files, "DEMO_MODEL", demo)
+    monkeypatch.setattr(files, "DEMO_MODEL", demo)
     assert resolve_model(load_settings([], {}), {}) == demo
     demo.unlink()
     with pytest.raises(ModelFileError, match=r"demo model .* is missing; name a model with"):

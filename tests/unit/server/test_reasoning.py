@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from server.reasoning import ReasoningMarkers, ReasoningSplitter, detect_markers
-from server.tool_calls.events import AnswerEvent, Content, PlainText, Reasoning
+from server.parsers.events import AnswerEvent, Content, PlainText, Reasoning
+from server.parsers.reasoning import ReasoningMarkers, ReasoningSplitter, detect_markers
 
 THINK = ReasoningMarkers("<think>", "</think>")
 

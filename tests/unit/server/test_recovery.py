@@ -5,8 +5,8 @@ from __future__ import annotations
 from protocol.commands import Submit
 from protocol.events import Generated, Started
 from protocol.sampling import SamplingParams
-from server.recovery import MAX_DEATHS, Recovery
-from server.sequence_stream import SequenceStream
+from server.engine.recovery import MAX_DEATHS, Recovery
+from server.engine.sequence_stream import SequenceStream
 
 
 class World:

@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from server.errors import InvalidRequest
-from server.requests import MAX_COMMAS, MAX_DEPTH, MAX_ERRORS, decode_json, parse_body
+from server.requests.body import MAX_COMMAS, MAX_DEPTH, MAX_ERRORS, decode_json, parse_body
 
 
 class TextPart(BaseModel):

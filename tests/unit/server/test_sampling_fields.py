@@ -13,10 +13,10 @@ from protocol.commands import UNLIMITED, ContextShift
 from protocol.sampling import DEFAULT_SAMPLERS, SamplingParams
 from server.context import ServerContext
 from server.errors import InvalidRequest
-from server.generation import GenerationRequest
-from server.requests import parse_body
-from server.sampling_fields import SamplingFields, nth_choice
-from server.unsupported_fields import UNSUPPORTED_FIELDS
+from server.generation.types import GenerationRequest
+from server.requests.body import parse_body
+from server.requests.sampling_fields import SamplingFields, nth_choice
+from server.requests.unsupported_fields import UNSUPPORTED_FIELDS
 from tests.http.fakes import END_OF_TURN, EOS, N_CTX_SLOT, make_server
 
 BANNED = float("-inf")

@@ -10,8 +10,8 @@ import pytest
 from config import load_settings
 from protocol.commands import DraftBounds, DraftMethod, Speculation
 from server.errors import InvalidRequest
-from server.requests import parse_body
-from server.sampling_fields import SamplingFields
+from server.requests.body import parse_body
+from server.requests.sampling_fields import SamplingFields
 from tests.http.fakes import make_server
 
 LOOKUP, SHARED, MODEL = DraftMethod.LOOKUP, DraftMethod.SHARED_LOOKUP, DraftMethod.MODEL

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from server.errors import Unavailable
-from server.sse import DONE, EventStream, error_event, frame
+from server.http.sse import DONE, EventStream, error_event, frame
 
 pytestmark = pytest.mark.anyio
 

@@ -15,11 +15,11 @@ from protocol.commands import Submit
 from protocol.config import EngineConfig
 from protocol.events import Finished
 from protocol.sampling import SamplingParams
-from server import supervisor
-from server.engine_client import EngineClient
+from server.engine import supervisor
+from server.engine.client import EngineClient
+from server.engine.sequence_stream import SequenceStream
+from server.engine.supervisor import OPENMP_DEFAULTS, EngineProcess
 from server.errors import EngineFailed
-from server.sequence_stream import SequenceStream
-from server.supervisor import OPENMP_DEFAULTS, EngineProcess
 from tests.inprocess import wait_until
 from tests.unit.server.play_engine import DEADLY, STUN
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.tokenizer import LlamaTokenizer, VocabularyError
+from server.model.tokenizer import LlamaTokenizer, VocabularyError
 
 TARGET = Path(__file__).parents[3] / "models" / "demo" / "demo-target.gguf"
 TOKENIZER = LlamaTokenizer(TARGET)

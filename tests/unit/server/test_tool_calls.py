@@ -13,9 +13,8 @@ import pytest
 from llguidance import LLMatcher, LLTokenizer
 
 from grammars.json_schema import check_schema
-from server.chat_template import ChatTemplate, SpecialTokens
-from server.tool_calls import formats
-from server.tool_calls.events import (
+from server.parsers import formats
+from server.parsers.events import (
     AnswerEvent,
     AnswerParser,
     CallArguments,
@@ -23,8 +22,9 @@ from server.tool_calls.events import (
     Content,
     Reasoning,
 )
-from server.tool_calls.formats import GENERIC, HERMES, LLAMA3, ToolFormat, detect_format
-from server.tool_calls.grammar import AnswerGrammar, CallRules, ToolSignature
+from server.parsers.formats import GENERIC, HERMES, LLAMA3, ToolFormat, detect_format
+from server.structured_output.tool_grammar import AnswerGrammar, CallRules, ToolSignature
+from server.templates.chat_template import ChatTemplate, SpecialTokens
 from tests.unit.server.byte_vocabulary import Bytes
 
 WEATHER = {

@@ -15,12 +15,12 @@ from llguidance import LLMatcher, LLTokenizer
 from grammars import compiler
 from grammars.constraint import LLGuidanceGrammar
 from grammars.json_schema import check_schema
-from server.tool_calls import formats
-from server.tool_calls.control_tokens import control_token, control_tokens
-from server.tool_calls.events import CallArguments, CallStarted
-from server.tool_calls.formats import GENERIC, HERMES, ToolFormat
-from server.tool_calls.grammar import AnswerGrammar, CallRules, ToolSignature
-from server.tool_calls.syntax import BREAK
+from server.parsers import formats
+from server.parsers.control_tokens import control_token, control_tokens
+from server.parsers.events import CallArguments, CallStarted
+from server.parsers.formats import GENERIC, HERMES, ToolFormat
+from server.parsers.syntax import BREAK
+from server.structured_output.tool_grammar import AnswerGrammar, CallRules, ToolSignature
 from tests.unit.server.byte_vocabulary import Bytes
 
 WEATHER = {

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from server.access.access_record import Visit
 from server.access.audit_log import AuditEntry, AuditLog
-from server.access.visit import Visit
 from server.startup import StartupError
 
 

@@ -8,9 +8,9 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from config import ServeSettings
+from server.access.access_record import visit_in
 from server.access.authenticate import Authenticate
 from server.access.key_ring import KeyRing, read_keys
-from server.access.visit import visit_in
 from server.errors import Unauthenticated
 
 pytestmark = pytest.mark.anyio

@@ -1,0 +1,315 @@
+"""The API process's end of the socket: submits sequences, hands out their events."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import socket
+import time
+from collections.abc import Callable
+from typing import cast
+
+import msgspec
+
+from protocol.codec import Codec, Frames
+from protocol.commands import (
+    Abort,
+    Command,
+    EraseSlot,
+    Inspect,
+    Load,
+    RestoreSlot,
+    SaveSlot,
+    Shutdown,
+    Submit,
+)
+from protocol.config import EngineConfig
+from protocol.events import Finished, FinishReason, Generated
+from protocol.messages import (
+    Heartbeat,
+    LoadFailed,
+    Message,
+    ModelInfo,
+    Ready,
+    Reply,
+    SlotChanged,
+    SlotRefused,
+    SlotReport,
+    StepOutputs,
+    StepStats,
+)
+from server.engine.recovery import Recovery
+from server.engine.sequence_stream import SequenceStream
+from server.engine.slot_refusals import refused_slot
+from server.errors import ApiError, EngineFailed, Unavailable
+
+logger = logging.getLogger(__name__)
+
+INSPECT_SECONDS = 30.0
+"""How long a question about the slots may wait for the step that is running."""
+
+
+class EngineClient:
+    """All of the API process's dealings with the engine; belongs to one event loop."""
+
+    def __init__(
+        self,
+        on_step: Callable[[StepStats], None],
+        on_death: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.streams: dict[int, SequenceStream] = {}
+        self.has_generated = False
+        """Whether the engine that is alive now has generated anything."""
+        self._recovery = Recovery()
+        self._on_step = on_step
+        self._on_death = on_death
+        self._codec = Codec()
+        self._link: _Link | None = None
+        self._loaded: asyncio.Future[ModelInfo] | None = None
+        self._ids = itertools.count(1)
+        self._queries: dict[int, asyncio.Future[Reply]] = {}
+        self._model: ModelInfo | None = None
+        self._is_up = False
+        self._heartbeat: float | None = None
+
+    async def connect(self, sock: socket.socket, config: EngineConfig) -> None:
+        """Talk to the engine at the other end of a socket pair; tell it what to load."""
+        loop = asyncio.get_running_loop()
+        self._loaded = self._loaded or loop.create_future()
+        link = _Link(self._codec, self._handle)
+        await loop.create_unix_connection(lambda: link, sock=sock)
+        self._link = link
+        self.has_generated = False
+        self._send(Load(config))
+
+    @property
+    def model(self) -> ModelInfo:
+        """Facts about the loaded model. Raises `Unavailable` until it is loaded."""
+        if self._model is None:
+            raise Unavailable("Loading model")
+        return self._model
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether an engine is up with the model loaded."""
+        return self._is_up
+
+    @property
+    def heartbeat_age(self) -> float | None:
+        """Seconds since the engine's loop last turned over; None before its first turn."""
+        return None if self._heartbeat is None else time.monotonic() - self._heartbeat
+
+    async def wait_loaded(self) -> ModelInfo:
+        """Wait for the first engine to report. Raises `EngineFailed` if it can't load."""
+        self._loaded = self._loaded or asyncio.get_running_loop().create_future()
+        return await asyncio.shield(self._loaded)
+
+    @property
+    def num_sequences(self) -> int:
+        """How many run or wait."""
+        return len(self.streams)
+
+    @property
+    def num_queued_tokens(self) -> int:
+        """Prompt tokens of the sequences that have no slot yet."""
+        streams = self.streams.values()
+        return sum(len(s.submit.prompt) for s in streams if not s.was_started)
+
+    def has_waiting(self, tenant: str) -> bool:
+        """Whether a sequence of this tenant has no slot yet."""
+        streams = self.streams.values()
+        return any(s.submit.tenant == tenant and not s.was_started for s in streams)
+
+    def submit(self, submit: Submit) -> SequenceStream:
+        """Queue a sequence; the engine's id replaces the one given. Raises `Unavailable`."""
+        _ = self.model
+        stream = SequenceStream(msgspec.structs.replace(submit, request_id=next(self._ids)))
+        self.streams[stream.submit.request_id] = stream
+        if self._is_up and self._recovery.is_over:
+            self._send_stream(stream)
+        else:
+            self._submit_due()
+        return stream
+
+    def release(self, stream: SequenceStream) -> None:
+        """Forget a stream; the engine is told to stop if it hasn't finished."""
+        if self.streams.pop(stream.submit.request_id, None) is None:
+            return
+        if stream.is_submitted:
+            self._send(Abort([stream.submit.request_id]))
+        if not self._recovery.is_over:
+            self._submit_due()
+
+    async def inspect(self) -> SlotReport:
+        """The slots as they are between two steps. Raises `Unavailable`."""
+        reply = await self._ask(Inspect)
+        assert isinstance(reply, SlotReport)
+        return reply
+
+    async def save_slot(self, slot: int, path: str) -> SlotChanged:
+        """Write what an idle slot holds to a file. Raises what `refused_slot` makes of a
+        refusal, and `Unavailable`; the next two do so too."""
+        return _changed(await self._ask(lambda query_id: SaveSlot(query_id, slot, path)))
+
+    async def restore_slot(self, slot: int, path: str) -> SlotChanged:
+        """Give an idle slot what such a file holds."""
+        return _changed(await self._ask(lambda query_id: RestoreSlot(query_id, slot, path)))
+
+    async def erase_slot(self, slot: int) -> SlotChanged:
+        """Empty an idle slot."""
+        return _changed(await self._ask(lambda query_id: EraseSlot(query_id, slot)))
+
+    async def _ask(self, command: Callable[[int], Command]) -> Reply:
+        """The answer to a command that is made for an id. Raises `Unavailable`."""
+        if not self._is_up:
+            raise Unavailable("Loading model" if self._model is None else "the engine restarts")
+        query_id = next(self._ids)
+        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._queries[query_id] = answer
+        self._send(command(query_id))
+        try:
+            return await asyncio.wait_for(answer, INSPECT_SECONDS)
+        except TimeoutError:
+            raise Unavailable("the engine is busy with a long step") from None
+        finally:
+            self._queries.pop(query_id, None)
+
+    async def wait_disconnected(self) -> None:
+        """Wait until everything that a dead engine had sent is read, or a second is over."""
+        if self._link is not None:
+            await asyncio.wait([self._link.disconnected], timeout=1.0)
+
+    def engine_died(self) -> None:
+        """The process is gone: keep the sequences for the next one, except repeated suspects."""
+        self._is_up = False
+        self._heartbeat = None
+        self._on_death()
+        for query in self._queries.values():
+            if not query.done():
+                query.set_exception(Unavailable("the engine restarts"))
+        for stream in self._recovery.engine_died(self.streams.values()):
+            del self.streams[stream.submit.request_id]
+            stream.fail(EngineFailed("the engine died repeatedly while running this request"))
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+    def give_up(self, message: str) -> None:
+        """No engine will come: end every stream with an error."""
+        self._could_not_load(message)
+        for stream in self.streams.values():
+            stream.fail(EngineFailed(message))
+        self.streams.clear()
+
+    def end_streams(self, error: ApiError) -> None:
+        """End every stream with an error; whoever reads it releases its sequence."""
+        for stream in self.streams.values():
+            stream.fail(error)
+
+    def shut_down(self) -> None:
+        """Ask the engine to end."""
+        self._send(Shutdown())
+
+    def _send(self, command: Command) -> None:
+        if self._link is not None:
+            self._link.send(command)
+
+    def _handle(self, message: Message) -> None:
+        if isinstance(message, StepOutputs):
+            self._heartbeat = message.end
+            self._distribute(message)
+        elif isinstance(message, Heartbeat):
+            self._heartbeat = message.time
+        elif isinstance(message, Reply):
+            answer = self._queries.get(message.query_id)
+            if answer is not None and not answer.done():
+                answer.set_result(message)
+        elif isinstance(message, Ready):
+            self._take_up(message.model)
+        elif isinstance(message, LoadFailed):
+            self._could_not_load(message.message)
+
+    def _could_not_load(self, message: str) -> None:
+        if self._loaded is not None and not self._loaded.done():
+            self._loaded.set_exception(EngineFailed(message))
+
+    def _take_up(self, model: ModelInfo) -> None:
+        self._model = model
+        self._is_up = True
+        self._heartbeat = time.monotonic()
+        if self._loaded is not None and not self._loaded.done():
+            self._loaded.set_result(model)
+        self._submit_due()
+
+    def _submit_due(self) -> None:
+        """Send the engine what it should have by now: after a death not everything at once."""
+        if not self._is_up:
+            return
+        for stream in self._recovery.next(self.streams.values()):
+            self._send_stream(stream)
+
+    def _send_stream(self, stream: SequenceStream) -> None:
+        stream.is_submitted = True
+        self._send(stream.resumption())
+
+    def _distribute(self, outputs: StepOutputs) -> None:
+        for event in outputs.events:
+            stream = self.streams.get(event.request_id)
+            if stream is None:
+                continue
+            if isinstance(event, Finished):
+                del self.streams[event.request_id]
+                if event.reason is FinishReason.FAILED:
+                    stream.fail(EngineFailed(event.message))
+                    continue
+            self.has_generated = self.has_generated or isinstance(event, Generated)
+            stream.push(event, outputs.begin, outputs.end)
+        if not self._recovery.is_over:
+            self._submit_due()
+        if outputs.stats is not None:
+            self._on_step(outputs.stats)
+
+
+def _changed(reply: Reply) -> SlotChanged:
+    if isinstance(reply, SlotRefused):
+        raise refused_slot(reply)
+    assert isinstance(reply, SlotChanged)
+    return reply
+
+
+class _Link(asyncio.Protocol):
+    """The connection to one engine: frames in, frames out."""
+
+    def __init__(self, codec: Codec, on_message: Callable[[Message], None]) -> None:
+        self._codec = codec
+        self._on_message = on_message
+        self._frames = Frames()
+        self._transport: asyncio.Transport | None = None
+        self.disconnected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one without saying so
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.disconnected.done():
+            self.disconnected.set_result(None)
+
+    def data_received(self, data: bytes) -> None:
+        for frame in self._frames.feed(data):
+            try:
+                message = self._codec.decode_message(frame)
+            except msgspec.MsgspecError:
+                logger.exception("dropped a message of the engine that can't be read")
+            else:
+                self._on_message(message)
+
+    def send(self, command: Command) -> None:
+        """Write a command; it is lost if the engine is gone, which the supervisor notices."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(self._codec.frame(command))
+
+    def close(self) -> None:
+        """Stop, with whatever the engine never read."""
+        if self._transport is not None:
+            self._transport.abort()

@@ -1,0 +1,121 @@
+"""What the operator's settings mean for the engine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from config import ServeSettings
+from protocol.commands import DraftBounds, DraftMethod
+from protocol.config import DraftConfig, EngineConfig, LookupConfig
+from server.engine.machine_memory import usable_memory
+
+MIB = 1 << 20
+
+
+def engine_config(
+    settings: ServeSettings,
+    model_path: Path,
+    log_level: str,
+    draft_path: Path | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> EngineConfig:
+    """The engine's configuration; `log_level` is a name of Python's logging.
+
+    The environment is asked for XDG_CACHE_HOME, where measured costs are kept.
+    """
+    return EngineConfig(
+        model_path=str(model_path),
+        adapter_paths=_adapter_paths(settings),
+        embeddings=settings.embeddings or settings.reranking,
+        pooling="rank" if settings.reranking else settings.pooling or "",
+        n_slots=settings.parallel if settings.cont_batching else 1,
+        n_ctx=settings.ctx_size,
+        n_batch=settings.batch_size,
+        n_ubatch=settings.ubatch_size,
+        n_threads=max(settings.threads, 0),
+        n_threads_batch=max(settings.threads_batch, 0),
+        n_gpu_layers=settings.n_gpu_layers,
+        main_gpu=settings.main_gpu,
+        split_mode=settings.split_mode,
+        tensor_split=settings.tensor_split,
+        flash_attn=settings.flash_attn,
+        cache_type_k=settings.cache_type_k,
+        cache_type_v=settings.cache_type_v,
+        kv_unified=settings.kv_unified,
+        kv_offload=settings.kv_offload,
+        swa_full=settings.swa_full,
+        context_shift=settings.context_shift,
+        cache_reuse=settings.cache_reuse > 0,
+        load_mode=settings.load_mode,
+        use_repack=settings.repack,
+        cache_ram_bytes=_cache_bytes(settings.cache_ram, usable_memory()),
+        cache_disk="" if settings.cache_disk is None else str(settings.cache_disk),
+        cache_disk_bytes=settings.cache_disk_size * MIB,
+        rope_scaling=settings.rope_scaling or "",
+        rope_freq_base=settings.rope_freq_base,
+        rope_freq_scale=settings.rope_freq_scale,
+        yarn_orig_ctx=settings.yarn_orig_ctx,
+        yarn_ext_factor=settings.yarn_ext_factor,
+        yarn_attn_factor=settings.yarn_attn_factor,
+        yarn_beta_slow=settings.yarn_beta_slow,
+        yarn_beta_fast=settings.yarn_beta_fast,
+        warmup=settings.warmup,
+        itl_target_ms=settings.itl_target_ms,
+        draft=None if draft_path is None else _draft(settings, draft_path),
+        lookup=LookupConfig(
+            simple_size=settings.spec_ngram_simple_size_n,
+            simple_min_hits=settings.spec_ngram_simple_min_hits,
+            shared_size=settings.spec_ngram_mod_n_match,
+        ),
+        max_draft_tokens=max((b.n_max for b in method_bounds(settings).values()), default=0),
+        measure_costs=settings.measure_costs,
+        cost_folder=_cost_folder(environ),
+        log_level=log_level,
+        log_json=settings.log_json,
+        log_file="" if settings.log_file is None else str(settings.log_file.absolute()),
+    )
+
+
+def _draft(settings: ServeSettings, path: Path) -> DraftConfig:
+    threads = max(settings.spec_draft_threads, 0)
+    return DraftConfig(
+        model_path=str(path),
+        n_threads=threads,
+        n_threads_batch=max(settings.spec_draft_threads_batch, 0) or threads,
+        n_gpu_layers=settings.spec_draft_ngl,
+        cache_type_k=settings.spec_draft_type_k,
+        cache_type_v=settings.spec_draft_type_v,
+    )
+
+
+def _cost_folder(environ: Mapping[str, str]) -> str:
+    """Within the user's cache; "" for a user without a home, as containers have them."""
+    try:
+        cache = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        return ""
+    return str(cache / "llamapack" / "costs")
+
+
+def _adapter_paths(settings: ServeSettings) -> tuple[str, ...]:
+    """In the order in which clients count them."""
+    return tuple(map(str, (*settings.lora, *(path for path, _ in settings.lora_scaled))))
+
+
+def _cache_bytes(cache_ram: int, memory: int) -> int:
+    """The setting in MiB as bytes, kept to a quarter of the memory unless it is without limit."""
+    return memory if cache_ram < 0 else min(cache_ram * MIB, memory // 4)
+
+
+def method_bounds(settings: ServeSettings) -> dict[DraftMethod, DraftBounds]:
+    """The methods that this server was started with, in their order, and their bounds."""
+    known = {
+        DraftMethod.LOOKUP: DraftBounds(settings.spec_ngram_simple_size_m),
+        DraftMethod.SHARED_LOOKUP: DraftBounds(
+            settings.spec_ngram_mod_n_max, settings.spec_ngram_mod_n_min
+        ),
+        DraftMethod.MODEL: DraftBounds(settings.spec_draft_n_max, settings.spec_draft_n_min),
+    }
+    return {DraftMethod(name): known[DraftMethod(name)] for name in settings.spec_type}

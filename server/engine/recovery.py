@@ -1,0 +1,83 @@
+"""Who comes back, and when, after the engine died: no sequence may kill one engine after the other.
+
+Sequences that ran at a death are suspected. The next engine gets them one at a time, each when the
+one before has a new token; if it dies again, the one whose turn it was is to blame. So one that
+kills every engine is found out, the others go on, and who kills engines from outside finds nobody
+to blame as long as there is time for a token in between.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from server.engine.sequence_stream import SequenceStream
+
+MAX_BLAMED = 2
+"""Deaths in a row that a sequence may have caused before it is given up."""
+
+MAX_DEATHS = 20
+"""Deaths that it may have had part in, however far it came each time."""
+
+
+class Recovery:
+    """Pure policy: told what happens, it says who goes to the engine."""
+
+    def __init__(self) -> None:
+        self._suspects: deque[SequenceStream] = deque()
+        self._on_trial: SequenceStream | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there are no suspects, so that everybody may go to the engine."""
+        return self._on_trial is None and not self._suspects
+
+    def engine_died(self, streams: Iterable[SequenceStream]) -> list[SequenceStream]:
+        """Note who may have been it; returns those to give up."""
+        submitted = [stream for stream in streams if stream.is_submitted]
+        # An engine that died before it told of any may have died of each.
+        running = [stream for stream in submitted if stream.is_running] or submitted
+        on_trial = [self._on_trial] if self._on_trial in submitted else []
+        blamed = [stream for stream in on_trial if stream in running] or running
+        for stream in running:
+            _note_death(stream, is_blamed=stream in blamed)
+        for stream in submitted:
+            stream.is_submitted = stream.is_running = False
+        guilty = [stream for stream in running if _is_guilty(stream)]
+        # Those least blamed first: then the others have gone on before it happens again.
+        suspects = sorted(running, key=lambda stream: stream.num_blamed)
+        suspects += [s for s in [*on_trial, *self._suspects] if s not in suspects]
+        self._suspects = deque(stream for stream in suspects if stream not in guilty)
+        self._on_trial = None
+        return guilty
+
+    def next(self, streams: Iterable[SequenceStream]) -> list[SequenceStream]:
+        """Those of the streams that are to be submitted now."""
+        alive = list(streams)
+        on_trial = self._on_trial
+        if on_trial is not None and on_trial in alive and not _has_advanced(on_trial):
+            return []
+        self._on_trial = None
+        while self._suspects:
+            suspect = self._suspects.popleft()
+            if suspect in alive:
+                self._on_trial = suspect
+                return [suspect]
+        return [stream for stream in alive if not stream.is_submitted]
+
+
+def _note_death(stream: SequenceStream, *, is_blamed: bool) -> None:
+    if _has_advanced(stream):
+        stream.num_blamed = 0
+    stream.num_blamed += is_blamed
+    stream.num_deaths += 1
+    stream.num_tokens_at_death = len(stream.tokens)
+
+
+def _has_advanced(stream: SequenceStream) -> bool:
+    """Whether it has new tokens since the last death of an engine that ran it."""
+    return len(stream.tokens) > stream.num_tokens_at_death
+
+
+def _is_guilty(stream: SequenceStream) -> bool:
+    return stream.num_blamed >= MAX_BLAMED or stream.num_deaths >= MAX_DEATHS

@@ -1,0 +1,160 @@
+"""Starts the engine process, watches it, and starts it again when it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+
+import msgspec
+
+from protocol.config import EngineConfig
+from server.engine.client import EngineClient
+
+logger = logging.getLogger(__name__)
+
+RESTART_SECONDS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
+"""Waits before the first, second, ... restart in a row; the last one repeats."""
+
+STABLE_SECONDS = 60.0
+"""An engine that lived this long, or that generated anything, is trusted again: the next restart
+is immediate. Requests that kill engines are found out by `server.engine.recovery`."""
+
+WATCH_SECONDS = 1.0
+"""Between two looks at the engine's heartbeat."""
+
+SILENT_LOOKS = 5
+"""In a row before an engine is killed: were both processes paused together, as a frozen container
+is, then it is heard of again meanwhile."""
+
+STOP_SECONDS = 10.0
+"""How long the engine may take to end by itself."""
+
+OPENMP_DEFAULTS = {"GOMP_SPINCOUNT": "5000", "KMP_BLOCKTIME": "0"}
+"""OpenMP's threads spin at barriers, which is ruinous when a neighbour needs a core; these make
+them sleep soon. Not almost at once: 1000 instead makes steps of 16 to 35 ms some 4 % longer on two
+free cores. With one of them busy it is better (eight streams had 103 tokens a second instead of
+72), but either is far from what endless spinning leaves (10). What the operator has set stays."""
+
+
+class EngineProcess:
+    """The engine, kept alive. Belongs to one event loop."""
+
+    def __init__(self, config: EngineConfig, client: EngineClient, hang_seconds: float = 0) -> None:
+        """An engine that is silent for `hang_seconds` is killed; 0 lets it be."""
+        self.num_restarts = 0
+        self._hang_seconds = hang_seconds
+        self._config = config
+        self._client = client
+        self._process: asyncio.subprocess.Process | None = None
+        self._is_stopping = False
+        self._watch: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process id, while there is one."""
+        return None if self._process is None else self._process.pid
+
+    async def start(self) -> None:
+        """Start the first engine, on the running event loop."""
+        self._watch = asyncio.create_task(self._run(), name="engine process")
+
+    async def stop(self) -> None:
+        """End the engine: politely, then by force."""
+        self._is_stopping = True
+        process = self._process
+        if process is not None and process.returncode is None:
+            if self._client.is_ready:
+                self._client.shut_down()
+            else:
+                process.kill()  # it is loading: there is nothing to finish
+            try:
+                await asyncio.wait_for(process.wait(), STOP_SECONDS)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
+
+    async def _run(self) -> None:
+        failures = 0
+        while not self._is_stopping:
+            started = asyncio.get_running_loop().time()
+            code = await self._live()
+            if self._is_stopping:
+                return
+            was_ready = self._client.is_ready
+            lifetime = asyncio.get_running_loop().time() - started
+            if lifetime > STABLE_SECONDS or self._client.has_generated:
+                failures = 0
+            if not was_ready and not self._may_retry_loading(code):
+                self._client.give_up(f"the engine could not start ({_described(code)})")
+                return
+            self._client.engine_died()
+            wait = RESTART_SECONDS[min(failures, len(RESTART_SECONDS) - 1)]
+            logger.error("the engine died (%s); restart in %.1f s", _described(code), wait)
+            failures += 1
+            self.num_restarts += 1
+            await asyncio.sleep(wait)
+
+    def _may_retry_loading(self, code: int) -> bool:
+        """A crash in the kernels for this CPU's matrix units can be helped by not using them;
+        an error that was reported can't. Once the model was loaded before, it will load again."""
+        if self.num_restarts > 0:
+            return True
+        if code >= 0 or not self._config.use_repack:
+            return False
+        logger.warning("the engine crashed while loading; trying again without repacked weights")
+        self._config = msgspec.structs.replace(self._config, use_repack=False)
+        return True
+
+    async def _live(self) -> int:
+        """One life of the engine; returns its exit code, negative for a signal."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-P",  # a scheduler.py in the working directory is not ours
+                "-m",
+                "scheduler",
+                str(theirs.fileno()),
+                stdin=asyncio.subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                env=_environment(os.environ),
+            )
+        await self._client.connect(ours, self._config)
+        watchdog = asyncio.create_task(self._kill_if_hung(self._process), name="watchdog")
+        try:
+            code = await self._process.wait()
+        finally:
+            watchdog.cancel()
+        await self._client.wait_disconnected()  # its last words may say why
+        return code
+
+    async def _kill_if_hung(self, process: asyncio.subprocess.Process) -> None:
+        """Kill the engine once it has been silent for too long, so that another takes over."""
+        silent_looks = 0
+        while self._hang_seconds:
+            await asyncio.sleep(WATCH_SECONDS)
+            age = self._client.heartbeat_age
+            is_silent = age is not None and age > self._hang_seconds
+            silent_looks = silent_looks + 1 if is_silent else 0
+            if silent_looks >= SILENT_LOOKS:
+                logger.error("the engine has not moved for %.0f seconds: killing it", age)
+                process.kill()
+                return
+
+
+def _environment(base: Mapping[str, str]) -> dict[str, str]:
+    """The engine has to find its packages where this process found them."""
+    path = os.pathsep.join(filter(None, sys.path))
+    return {**OPENMP_DEFAULTS, **base, "PYTHONPATH": path}
+
+
+def _described(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"

@@ -1,0 +1,69 @@
+"""Several sequences for one HTTP request: opened together, their items told apart by index."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from server.generation.types import GenerationRequest, Generator, Item
+
+IndexedItem = tuple[int, Item]
+
+
+@asynccontextmanager
+async def open_choices(
+    generator: Generator, requests: Sequence[GenerationRequest]
+) -> AsyncIterator[AsyncIterator[IndexedItem]]:
+    """Submit all sequences and stream (index, item) pairs as they come; leaving aborts them.
+
+    Entering and iterating raise what `Generator.open` says; one failure ends them all.
+    """
+    async with AsyncExitStack() as stack:
+        streams = [await stack.enter_async_context(generator.open(request)) for request in requests]
+        items = _only(streams[0]) if len(streams) == 1 else _merged(streams)
+        stack.push_async_callback(items.aclose)
+        yield items
+
+
+async def _only(stream: AsyncIterator[Item]) -> AsyncGenerator[IndexedItem, None]:
+    async for item in stream:
+        yield 0, item
+
+
+async def _merged(
+    streams: Sequence[AsyncIterator[Item]],
+) -> AsyncGenerator[IndexedItem, None]:
+    queue: asyncio.Queue[IndexedItem | Exception | None] = asyncio.Queue()
+    tasks = [
+        asyncio.create_task(_pump(index, stream, queue)) for index, stream in enumerate(streams)
+    ]
+    unfinished = len(tasks)
+    try:
+        while unfinished:
+            entry = await queue.get()
+            if entry is None:
+                unfinished -= 1
+            elif isinstance(entry, Exception):
+                raise entry
+            else:
+                yield entry
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _pump(
+    index: int,
+    stream: AsyncIterator[Item],
+    queue: asyncio.Queue[IndexedItem | Exception | None],
+) -> None:
+    """Move a stream's items to the queue, then None, or the exception that ended it."""
+    try:
+        async for item in stream:
+            queue.put_nowait((index, item))
+    except Exception as error:
+        queue.put_nowait(error)
+    else:
+        queue.put_nowait(None)

@@ -1,0 +1,37 @@
+"""Timings and prompt progress in llama-server's JSON shape, which every dialect carries."""
+
+from __future__ import annotations
+
+from server.generation.types import Progress, Timings
+
+
+def timings_json(timings: Timings) -> dict[str, int | float]:
+    """The `timings` object; rates over no time at all are 0, and drafts show if there were any."""
+    shown = {
+        "cache_n": timings.cache_n,
+        "prompt_n": timings.prompt_n,
+        "prompt_ms": timings.prompt_ms,
+        "prompt_per_token_ms": _ratio(timings.prompt_ms, timings.prompt_n),
+        "prompt_per_second": _ratio(1000.0 * timings.prompt_n, timings.prompt_ms),
+        "predicted_n": timings.predicted_n,
+        "predicted_ms": timings.predicted_ms,
+        "predicted_per_token_ms": _ratio(timings.predicted_ms, timings.predicted_n),
+        "predicted_per_second": _ratio(1000.0 * timings.predicted_n, timings.predicted_ms),
+    }
+    if timings.draft_n:
+        shown |= {"draft_n": timings.draft_n, "draft_n_accepted": timings.draft_n_accepted}
+    return shown
+
+
+def progress_json(progress: Progress) -> dict[str, int | float]:
+    """The `prompt_progress` object."""
+    return {
+        "total": progress.total,
+        "cache": progress.cache,
+        "processed": progress.processed,
+        "time_ms": progress.time_ms,
+    }
+
+
+def _ratio(dividend: float, divisor: float) -> float:
+    return dividend / divisor if divisor else 0.0

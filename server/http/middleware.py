@@ -1,0 +1,167 @@
+"""What happens to every request before its handler: pure ASGI, in the order given here.
+
+`RequestLog` names and logs the request, `CatchErrors` turns exceptions into error bodies,
+`LimitBody` bounds what is read. What concerns keys stands in `server.access`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from sse_starlette.sse import SendTimeoutError
+from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from server.errors import ApiError, BodyTooLarge, InvalidRequest
+from server.http.json_response import JsonResponse
+from server.http.status import CLIENT_GONE
+from server.observability.request_id import HEADER, choose_request_id, current_request_id
+
+BODY_SECONDS = 60.0
+"""How long a body may take to arrive, whatever its size."""
+
+MIN_BODY_RATE = 4096
+"""Bytes per second that a body has to come at once that time is over."""
+
+_access_log = logging.getLogger("llamapack.access")
+_log = logging.getLogger(__name__)
+
+
+class RequestLog:
+    """Gives each request an id, returns it as X-Request-Id, and writes one line at the end."""
+
+    def __init__(
+        self, app: ASGIApp, *, on_end: Callable[[int], None] = lambda status: None
+    ) -> None:
+        """`on_end` is told the status of every request."""
+        self._app = app
+        self._on_end = on_end
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        request_id = choose_request_id(dict(scope["headers"]).get(HEADER))
+        current_request_id.set(request_id)
+        status = CLIENT_GONE
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+            await send(message)
+
+        started = time.perf_counter()
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            self._on_end(status)
+            milliseconds = (time.perf_counter() - started) * 1000
+            _access_log.info(
+                "%s %s %d %.1f ms", scope["method"], _loggable(scope["path"]), status, milliseconds
+            )
+        return None
+
+
+class CatchErrors:
+    """The last resort: known errors become their answer, others a 500 and a logged traceback."""
+
+    def __init__(
+        self, app: ASGIApp, *, on_refusal: Callable[[ApiError], None] = lambda error: None
+    ) -> None:
+        """`on_refusal` is told of errors before anything was admitted."""
+        self._app = app
+        self._on_refusal = on_refusal
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        has_started = False
+
+        async def noting_send(message: Message) -> None:
+            nonlocal has_started
+            has_started = has_started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting_send)
+        except ClientDisconnect:
+            _log.debug("the client left before its answer was ready")
+        except SendTimeoutError:
+            _log.warning("a client stopped reading its stream; the stream was closed")
+        except Exception as error:
+            if not isinstance(error, ApiError):
+                _log.exception("a handler failed")
+            if has_started or scope["type"] != "http":
+                raise
+            known = error if isinstance(error, ApiError) else ApiError("internal server error")
+            if not known.was_admitted:
+                self._on_refusal(known)
+            await error_response(known)(scope, receive, send)
+
+
+class LimitBody:
+    """Refuses bodies above a number of bytes, whether announced or not, and stalled ones."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        max_bytes: int,
+        read_seconds: float | None = None,
+    ) -> None:
+        """`read_seconds` may pass between two parts of a body; None is as long as all of it."""
+        self._app = app
+        self._max_bytes = max_bytes
+        self._read_seconds = read_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        announced = dict(scope["headers"]).get(b"content-length", b"0")
+        if announced.isdigit() and int(announced) > self._max_bytes:
+            raise self._too_large()
+        started = time.monotonic()
+        read = 0
+        is_complete = False
+
+        async def counting_receive() -> Message:
+            nonlocal read, is_complete
+            # Once the body is there, this waits for the client to leave, as long as it takes.
+            if is_complete:
+                return await receive()
+            deadline = started + BODY_SECONDS + read / MIN_BODY_RATE
+            message = await self._in_time(receive, deadline - time.monotonic())
+            read += len(message.get("body", b""))
+            is_complete = not message.get("more_body", False)
+            if read > self._max_bytes:
+                raise self._too_large()
+            return message
+
+        return await self._app(scope, counting_receive, send)
+
+    async def _in_time(self, receive: Receive, seconds_left: float) -> Message:
+        """The next part of the body, of which all has to be there in so many seconds."""
+        stall = self._read_seconds
+        try:
+            async with asyncio.timeout(seconds_left if stall is None else min(stall, seconds_left)):
+                return await receive()
+        except TimeoutError:
+            if stall is not None and stall <= seconds_left:
+                raise InvalidRequest(f"the body stalled for {stall} seconds") from None
+            raise InvalidRequest("the body comes too slowly") from None
+
+    def _too_large(self) -> BodyTooLarge:
+        return BodyTooLarge(f"the body is larger than {self._max_bytes} bytes")
+
+
+def error_response(error: ApiError) -> JsonResponse:
+    """The answer that tells the client of an error."""
+    return JsonResponse(error.body(), status_code=error.status, headers=error.headers)
+
+
+def _loggable(path: str) -> str:
+    """The path without what could forge a log line."""
+    return path if path.isprintable() else ascii(path)

@@ -1,0 +1,115 @@
+"""uvicorn, set up for long streams and for ending in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from config import ServeSettings
+from server.http.connection import BoundedHttpProtocol
+
+FAREWELL_SECONDS = 2
+"""How long a stream may take to say that it is ended early."""
+
+LINGER_STEP = 0.1
+"""Seconds after which a second signal is noticed."""
+
+KEEP_ALIVE_SECONDS = 75
+"""Longer than the minute after which common proxies drop an idle connection: whoever closes
+first must not be us, or the proxy may just be sending its next request."""
+
+
+class HttpServer(uvicorn.Server):
+    """Ends on SIGTERM and SIGINT after draining; a second signal ends it at once.
+
+    `on_stop` is called when the first signal arrives. For `linger_seconds` nothing else changes,
+    so that requests of those who haven't heard of it don't meet a closed door; then `on_close` is
+    called. `on_deadline` is called when answers still run `drain_seconds` later: it should end
+    their streams with an error, because what hasn't ended a moment later is cut off.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        on_stop: Callable[[], None],
+        on_close: Callable[[], None] = lambda: None,
+        on_deadline: Callable[[], None] = lambda: None,
+        linger_seconds: float = 0,
+        drain_seconds: float = 30,
+    ) -> None:
+        super().__init__(config)
+        self._linger_until = 0.0
+        self._linger_seconds = linger_seconds
+        self._drain_seconds = drain_seconds
+        self._on_stop = on_stop
+        self._on_close = on_close
+        self._on_deadline = on_deadline
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Wait for late requests and running answers, then end those that are left."""
+        await self._linger()
+        self._on_close()
+        deadline = asyncio.get_running_loop().call_later(self._drain_seconds, self._on_deadline)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            deadline.cancel()
+
+    async def _linger(self) -> None:
+        # No event to wait for: what ends it early is set in a signal handler, outside the loop.
+        while time.monotonic() < self._linger_until and not self.force_exit:  # noqa: ASYNC110
+            await asyncio.sleep(LINGER_STEP)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Unlike uvicorn's own, doesn't raise the signal again: being told to stop is no error."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        signals = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, self.handle_exit) for number in signals}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop taking requests; the second time stop everything."""
+        if self.should_exit:
+            self.force_exit = True
+            return
+        self.should_exit = True
+        self._linger_until = time.monotonic() + self._linger_seconds
+        # Not in the context of whatever request the signal interrupted: the log would name it.
+        contextvars.Context().run(self._on_stop)
+
+
+def http_config(app: ASGIApp, settings: ServeSettings) -> uvicorn.Config:
+    """How uvicorn serves the application."""
+    return uvicorn.Config(
+        app,
+        loop="uvloop",
+        http=BoundedHttpProtocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        headers=[("Server", "llamapack")],
+        proxy_headers=False,
+        ssl_keyfile=None if settings.ssl_key_file is None else str(settings.ssl_key_file),
+        ssl_certfile=None if settings.ssl_cert_file is None else str(settings.ssl_cert_file),
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=settings.shutdown_timeout + FAREWELL_SECONDS,
+    )

@@ -1,0 +1,86 @@
+"""Server-sent events: framing, and a response that owns what produces them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import AsyncExitStack
+from typing import Any, cast
+
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette.sse import AppStatus
+from starlette.types import Receive, Scope, Send
+
+from server.errors import ApiError, EngineFailed
+from server.http.json_response import encode_json
+
+DONE = b"data: [DONE]\n\n"
+"""What ends an OpenAI stream."""
+
+PING = b":\n\n"
+"""A comment, which clients skip: it keeps proxies from closing a silent connection."""
+
+_log = logging.getLogger(__name__)
+
+# Told to stop, the server lets running answers end; sse-starlette would cut them off.
+AppStatus.enable_automatic_graceful_drain = False
+
+
+def frame(payload: Any) -> bytes:
+    """One event whose data is the payload in JSON."""
+    return b"data: " + encode_json(payload) + b"\n\n"
+
+
+class EventStream(EventSourceResponse):
+    """Sends framed events; closes `resources` when the stream ends, for whatever reason.
+
+    The handler enters the generation on `resources` before it makes this response, so that a
+    refusal is still an ordinary HTTP error; from here on the response must release it, even if
+    the client is gone before the first event. An error while iterating becomes an event.
+    """
+
+    def __init__(
+        self,
+        events: AsyncIterator[bytes],
+        resources: AsyncExitStack,
+        *,
+        ping_seconds: int,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(
+            _with_errors(events),
+            ping=ping_seconds,
+            ping_message_factory=_ping,
+            headers=headers,
+            media_type="text/event-stream",
+        )
+        self._resources = resources
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # A client that stops reading must not hold its slot for ever.
+        self.send_timeout = scope["app"].state.context.settings.timeout
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._resources.aclose()
+
+
+def error_event(error: ApiError) -> bytes:
+    """The event that ends a stream which failed after its first byte."""
+    return frame(error.body())
+
+
+def _ping() -> ServerSentEvent:
+    # Bytes pass through sse-starlette as they are, though its annotation doesn't say so.
+    return cast(ServerSentEvent, PING)
+
+
+async def _with_errors(events: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    try:
+        async for event in events:
+            yield event
+    except ApiError as error:
+        yield error_event(error)
+    except Exception:
+        _log.exception("a stream failed")
+        yield error_event(EngineFailed("the server failed while it produced this answer"))

@@ -1,0 +1,48 @@
+"""Whether the server has its model, is alive, and takes work: three different questions."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from server.context import context_of
+from server.errors import Unavailable
+from server.http.json_response import JsonResponse
+
+SILENCE_LIMIT = 120.0
+"""Seconds between two turns of the engine loop after which it counts as hung without a watchdog.
+
+A turn lasts as long as one batch takes to decode, which on a slow CPU is several seconds.
+"""
+
+WATCHDOG_SECONDS = 15.0
+"""What the watchdog gets to replace a hung engine before the whole server counts as hung."""
+
+
+async def health(request: Request) -> Response:
+    """llama-server's question: is the model loaded?"""
+    _ = context_of(request).engine.model
+    return JsonResponse({"status": "ok"})
+
+
+async def livez(request: Request) -> Response:
+    """Should the process be left running? Yes while it loads, no if its engine hangs for good."""
+    context = context_of(request)
+    watched = context.settings.hang_timeout
+    limit = watched + WATCHDOG_SECONDS if watched else SILENCE_LIMIT
+    age = context.engine.heartbeat_age
+    if age is not None and age > limit:
+        raise Unavailable(f"the engine has not moved for {age:.0f} seconds")
+    return JsonResponse({"status": "ok"})
+
+
+async def readyz(request: Request) -> Response:
+    """Should it get new requests? Not while it loads or drains, nor when its queue is full."""
+    context = context_of(request)
+    engine = context.engine
+    num_waiting = engine.num_sequences - engine.model.n_slots
+    if context.drain.has_begun or not engine.is_ready:
+        raise Unavailable("the server takes no new requests")
+    if num_waiting >= context.settings.max_queue:
+        raise Unavailable("the queue is full")
+    return JsonResponse({"status": "ok"})

@@ -1,0 +1,36 @@
+"""`GET /metrics`, for Prometheus."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from server.context import ServerContext, context_of
+from server.errors import NotSupported, Unavailable
+from server.observability.engine_facts import EngineFacts
+from server.observability.exposition import page
+
+
+async def get_metrics(request: Request) -> Response:
+    """All counters in Prometheus' text format, or in OpenMetrics' if that is asked for."""
+    context = context_of(request)
+    if not context.settings.metrics:
+        raise NotSupported("this server was started without --metrics")
+    accept = request.headers.get("accept", "")
+    body, content_type = page(context.metrics, _engine_facts(context), accept)
+    headers = {
+        "Process-Start-Time-Unix": str(context.created),
+        "Content-Type": content_type,
+        "Vary": "Accept",
+    }
+    return Response(body, headers=headers)
+
+
+def _engine_facts(context: ServerContext) -> EngineFacts:
+    engine = context.engine
+    try:
+        n_slots, n_ctx = engine.model.n_slots, engine.model.n_ctx
+    except Unavailable:
+        n_slots = n_ctx = 0
+    draining = context.drain.has_begun
+    return EngineFacts(engine.is_ready, draining, n_slots, n_ctx, engine.heartbeat_age)

@@ -1,0 +1,90 @@
+"""`/v1/models`: the served model, in OpenAI's and in Ollama's shape at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from server.context import ServerContext, context_of
+from server.errors import NotFound
+from server.http.json_response import JsonResponse
+
+_VOCAB_TYPES = {"llama": 1, "gpt2": 2, "bert": 3, "t5": 4, "rwkv": 5, "plamo2": 6}
+"""llama.cpp's numbers for `tokenizer.ggml.model`; 0 is none."""
+
+
+async def list_models(request: Request) -> Response:
+    """Both shapes in one object, because clients of either look for their own keys."""
+    context = context_of(request)
+    body = {
+        "models": [_ollama_model(context)],
+        "object": "list",
+        "data": [_openai_model(context)],
+    }
+    return JsonResponse(body)
+
+
+async def retrieve_model(request: Request) -> Response:
+    """One model by any of its names, which may contain slashes."""
+    context = context_of(request)
+    name = request.path_params["model"]
+    if name != context.model_name and name not in context.settings.alias:
+        raise NotFound(
+            f"there is no model {name!r} here; this server serves {context.model_name!r}",
+            param="model",
+        )
+    return JsonResponse(_openai_model(context))
+
+
+def _openai_model(context: ServerContext) -> dict[str, Any]:
+    model = context.engine.model
+    architecture = context.tokenizer.metadata("general.architecture") or ""
+    vocabulary = context.tokenizer.metadata("tokenizer.ggml.model") or ""
+    return {
+        "id": context.model_name,
+        "aliases": list(context.settings.alias),
+        "tags": [],
+        "object": "model",
+        "created": context.created,
+        "owned_by": "llamapack",
+        "meta": {
+            "vocab_type": _VOCAB_TYPES.get(vocabulary, 0),
+            "n_vocab": model.n_vocab,
+            "n_ctx_train": _whole(context, f"{architecture}.context_length"),
+            "n_embd": _whole(context, f"{architecture}.embedding_length"),
+            "n_params": model.n_params,
+            "size": model.size_bytes,
+        },
+    }
+
+
+def _ollama_model(context: ServerContext) -> dict[str, Any]:
+    model = context.engine.model
+    family = context.tokenizer.metadata("general.architecture") or ""
+    return {
+        "name": context.model_name,
+        "model": context.model_name,
+        "modified_at": "",
+        "size": str(model.size_bytes),
+        "digest": "",
+        "type": "model",
+        "description": model.description,
+        "tags": [""],
+        "capabilities": ["completion"],
+        "parameters": "",
+        "details": {
+            "parent_model": "",
+            "format": "gguf",
+            "family": family,
+            "families": [family],
+            "parameter_size": str(model.n_params),
+            "quantization_level": model.file_type,
+        },
+    }
+
+
+def _whole(context: ServerContext, key: str) -> int:
+    text = context.tokenizer.metadata(key) or ""
+    return int(text) if text.isdigit() else 0

@@ -1,0 +1,110 @@
+"""`/props`: what the server runs with."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from server.context import ServerContext, context_of
+from server.errors import NotSupported
+from server.http.json_response import JsonResponse
+from server.llama_server.generation_settings import default_settings
+from server.model.adapters import lora_json
+from server.requests.sampling_defaults import sampling_defaults
+from server.requests.speculation import speculation_of
+from server.templates.capabilities import TemplateCapabilities
+
+
+async def get_props(request: Request) -> Response:
+    """The defaults of a request, the model, its template, and which endpoints are on.
+
+    The model's file goes by its name only: where it lies is no client's business.
+    """
+    context = context_of(request)
+    template = context.chat_template
+    props = {
+        "default_generation_settings": _defaults(context),
+        "total_slots": context.engine.model.n_slots,
+        "model_alias": context.model_name,
+        "model_ftype": context.engine.model.file_type,
+        "model_path": Path(context.model_path).name,
+        "modalities": {"vision": False, "video": False, "audio": False},
+        "media_marker": "",
+        **_endpoints(context),
+        "chat_template": template.source,
+        "chat_template_caps": _capabilities(template.capabilities),
+        "bos_token": _special(context, context.tokenizer.bos),
+        "eos_token": _special(context, context.tokenizer.eos),
+        "build_info": build_info(),
+        "is_sleeping": False,
+    }
+    if template.tool_source is not None:
+        props["chat_template_tool_use"] = template.tool_source
+    return JsonResponse(props)
+
+
+async def set_props(request: Request) -> Response:
+    """Accepted with `--props` as llama-server does: there is nothing to set yet."""
+    if not context_of(request).settings.props:
+        raise NotSupported("this server was started without --props, so it takes no new ones")
+    return JsonResponse({"success": True})
+
+
+def build_info() -> str:
+    """The versions of llamapack and of what brings llama.cpp."""
+    return f"llamapack {_version('llamapack')} (llama-cpp-python {_version('llama-cpp-python')})"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _defaults(context: ServerContext) -> dict[str, Any]:
+    settings = context.settings
+    params = default_settings(
+        sampling_defaults(settings),
+        n_predict=settings.n_predict,
+        speculation=speculation_of(settings),
+    )
+    model = context.engine.model
+    lora = context.adapter_scales.lora_set(model.adapters, None)
+    params["lora"] = lora_json(model.adapters, lora)
+    return {"params": params, "n_ctx": model.n_ctx_slot}
+
+
+def _endpoints(context: ServerContext) -> dict[str, Any]:
+    settings = context.settings
+    return {
+        "endpoint_slots": settings.slots,
+        "endpoint_props": settings.props,
+        "endpoint_metrics": settings.metrics,
+        "ui": False,
+        "ui_settings": {},
+        "cors_proxy_enabled": False,
+    }
+
+
+def _capabilities(template: TemplateCapabilities) -> dict[str, bool]:
+    return {
+        "supports_string_content": template.string_content,
+        "supports_typed_content": template.typed_content,
+        "supports_system_role": template.system_role,
+        "supports_tools": template.tools,
+        "supports_tool_calls": template.tool_calls,
+        "supports_parallel_tool_calls": template.parallel_tool_calls,
+        "supports_object_arguments": template.object_arguments,
+        "supports_preserve_reasoning": template.reasoning_field is not None,
+    }
+
+
+def _special(context: ServerContext, token: int | None) -> str:
+    if token is None:
+        return ""
+    return context.tokenizer.piece(token, special=True).decode(errors="replace")

@@ -1,0 +1,77 @@
+"""Where the native dialect is served."""
+
+from __future__ import annotations
+
+from server.embeddings.handlers import create_native_embeddings
+from server.embeddings.request import EmbeddingRequest
+from server.embeddings.rerank import RerankRequest, rerank
+from server.endpoints import PLAIN_TEXT, STREAMABLE, Endpoint, Query, get, post
+from server.llama_server.completion_request import CompletionRequest
+from server.llama_server.completions import create_completion
+from server.llama_server.grammars import list_grammars
+from server.llama_server.health import health, livez, readyz
+from server.llama_server.lora_adapters import list_adapters, set_adapters
+from server.llama_server.metrics import get_metrics
+from server.llama_server.models import list_models, retrieve_model
+from server.llama_server.props import get_props, set_props
+from server.llama_server.slot_actions import ACTIONS, SlotFile, change_slot
+from server.llama_server.slots import get_slots
+from server.llama_server.template import apply_template
+from server.llama_server.tokens import DetokenizeRequest, TokenizeRequest, detokenize, tokenize
+from server.model.adapters import LoraScales
+from server.openai.chat.request import ChatRequest
+
+PUBLIC_PATHS = ("/health", "/v1/health", "/livez", "/readyz")
+"""Served without an API key, because probes have none."""
+
+ENDPOINTS = (
+    get(health, "/health", "/v1/health"),
+    get(livez, "/livez"),
+    get(readyz, "/readyz"),
+    get(get_metrics, "/metrics", media=(PLAIN_TEXT,)),
+    Endpoint(("/props",), {"GET": get_props, "POST": set_props}, frozenset({"POST"})),
+    get(get_slots, "/slots"),
+    Endpoint(
+        ("/slots/{id}",),
+        {"POST": change_slot},
+        admin_methods=frozenset({"POST"}),
+        bodies={"POST": SlotFile},
+        query=(Query("action", "What to do with the slot.", ACTIONS, is_required=True),),
+    ),
+    Endpoint(
+        ("/lora-adapters",),
+        {"GET": list_adapters, "POST": set_adapters},
+        admin_methods=frozenset({"POST"}),
+        bodies={"POST": LoraScales},
+    ),
+    get(list_models, "/models", "/v1/models"),
+    get(retrieve_model, "/models/{model:path}", "/v1/models/{model:path}"),
+    get(list_grammars, "/v1/grammars"),
+    post(
+        create_completion,
+        "/completion",
+        "/completions",
+        body=CompletionRequest,
+        media=STREAMABLE,
+        is_queued=True,
+    ),
+    post(
+        create_native_embeddings,
+        "/embedding",
+        "/embeddings",
+        body=EmbeddingRequest,
+        is_queued=True,
+    ),
+    post(
+        rerank,
+        "/rerank",
+        "/reranking",
+        "/v1/rerank",
+        "/v1/reranking",
+        body=RerankRequest,
+        is_queued=True,
+    ),
+    post(tokenize, "/tokenize", body=TokenizeRequest),
+    post(detokenize, "/detokenize", body=DetokenizeRequest),
+    post(apply_template, "/apply-template", body=ChatRequest),
+)

@@ -1,0 +1,80 @@
+"""`POST /slots/{id}?action=...`: what a slot holds, to a file and back, or thrown away."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, StrictStr
+from starlette.requests import Request
+from starlette.responses import Response
+
+from protocol.messages import SlotChanged
+from server.context import Engine, context_of
+from server.errors import InvalidRequest, NotFound, NotSupported
+from server.http.json_response import JsonResponse
+from server.requests.body import parse_body
+
+MAX_NAME = 200
+"""Characters of a file's name."""
+
+_NAME = re.compile(r"[^\x00-\x1f\x7f/\\:*?\"<>|.][^\x00-\x1f\x7f/\\:*?\"<>|]*")
+ACTIONS = ("save", "restore", "erase")
+
+
+def _plain_name(value: str) -> str:
+    """Names that are plain files of one folder on every system, and not hidden there."""
+    if len(value.encode(errors="replace")) > MAX_NAME or not _NAME.fullmatch(value):
+        raise ValueError(
+            f"must be the name of a file, of at most {MAX_NAME} bytes, without a path, control "
+            'characters or any of \\ : * ? " < > |, and not begin with a dot'
+        )
+    return value
+
+
+class SlotFile(BaseModel):
+    """The body of `save` and `restore`; `erase` needs none."""
+
+    filename: Annotated[StrictStr, AfterValidator(_plain_name)]
+
+
+async def change_slot(request: Request) -> Response:
+    """Save what an idle slot holds, restore what was saved, or erase it."""
+    context = context_of(request)
+    folder = context.settings.slot_save_path
+    if folder is None:
+        raise NotSupported("this server was started without --slot-save-path")
+    slot = _slot(request.path_params["id"])
+    action = request.query_params.get("action", "")
+    if action not in ACTIONS:
+        raise InvalidRequest(
+            f"'action' must be one of {', '.join(ACTIONS)} (got {action[:50]!r})", param="action"
+        )
+    if action == "erase":
+        changed = await context.engine.erase_slot(slot)
+        return JsonResponse({"id_slot": slot, "n_erased": changed.num_tokens})
+    name = parse_body(await request.body(), SlotFile).filename
+    return await _move(context.engine, action, slot, folder, name)
+
+
+async def _move(engine: Engine, action: str, slot: int, folder: Path, name: str) -> Response:
+    answer: dict[str, Any] = {"id_slot": slot, "filename": name}
+    path = str(folder / name)
+    if action == "save":
+        changed = await engine.save_slot(slot, path)
+        answer |= {"n_saved": changed.num_tokens, "n_written": changed.num_bytes}
+        return JsonResponse({**answer, "timings": {"save_ms": _milliseconds(changed)}})
+    changed = await engine.restore_slot(slot, path)
+    answer |= {"n_restored": changed.num_tokens, "n_read": changed.num_bytes}
+    return JsonResponse({**answer, "timings": {"restore_ms": _milliseconds(changed)}})
+
+
+def _slot(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise NotFound(f"there is no slot {text[:50]!r}")
+    return int(text)
+
+
+def _milliseconds(changed: SlotChanged) -> float:
+    return changed.seconds * 1000

@@ -1,0 +1,93 @@
+"""`/tokenize` and `/detokenize`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from anyio import to_thread
+from pydantic import BaseModel, BeforeValidator
+from starlette.requests import Request
+from starlette.responses import Response
+
+from server.context import context_of
+from server.http.json_response import JsonResponse
+from server.model.tokenizer import Tokenizer
+from server.requests.body import read_body
+from server.requests.field_types import Flag, Whole
+from server.requests.prompts import Prompt, check_tokens
+
+
+def _parts(value: Any) -> Any:
+    """A text, or a list of texts and token ids, as the parts that it is made of."""
+    parts = value if isinstance(value, list) else [value]
+    if not all(isinstance(part, str | int) and not isinstance(part, bool) for part in parts):
+        raise ValueError("must be a text, or a list of texts and token ids")
+    return tuple(parts)
+
+
+class TokenizeRequest(BaseModel):
+    """`POST /tokenize`; `add_special` adds BOS/EOS as the model wants them."""
+
+    content: Annotated[
+        Prompt, BeforeValidator(_parts, json_schema_input_type=str | int | list[str | int])
+    ] = ()
+    add_special: Flag = False
+    parse_special: Flag = True
+    with_pieces: Flag = False
+
+    def split(self, tokenizer: Tokenizer) -> list[int]:
+        """The tokens; ids stay what they are. Raises `InvalidRequest`."""
+        tokens: list[int] = []
+        for position, part in enumerate(self.content):
+            if isinstance(part, int):
+                tokens.append(part)
+                continue
+            add_special = self.add_special and position == 0
+            tokens += tokenizer.tokenize(
+                part, add_special=add_special, parse_special=self.parse_special
+            )
+        check_tokens(tokens, tokenizer, param="content")
+        return tokens
+
+
+class DetokenizeRequest(BaseModel):
+    """`POST /detokenize`."""
+
+    tokens: list[Whole] = []
+
+
+async def tokenize(request: Request) -> Response:
+    """The tokens of a text, and with `with_pieces` what each stands for."""
+    tokenizer = context_of(request).tokenizer
+    body = await read_body(request, TokenizeRequest)
+    return await to_thread.run_sync(_split, body, tokenizer)
+
+
+async def detokenize(request: Request) -> Response:
+    """The text of tokens, control tokens included."""
+    tokenizer = context_of(request).tokenizer
+    body = await read_body(request, DetokenizeRequest)
+    check_tokens(body.tokens, tokenizer, param="tokens")
+    return await to_thread.run_sync(_join, body.tokens, tokenizer)
+
+
+def _split(body: TokenizeRequest, tokenizer: Tokenizer) -> Response:
+    tokens = body.split(tokenizer)
+    if not body.with_pieces:
+        return JsonResponse({"tokens": tokens})
+    pieces = [{"id": token, "piece": _piece(tokenizer, token)} for token in tokens]
+    return JsonResponse({"tokens": pieces})
+
+
+def _join(tokens: list[int], tokenizer: Tokenizer) -> Response:
+    text = b"".join(tokenizer.piece(token, special=True) for token in tokens)
+    return JsonResponse({"content": text.decode(errors="replace")})
+
+
+def _piece(tokenizer: Tokenizer, token: int) -> str | list[int]:
+    """The text of a token, or its bytes where they are no text by themselves."""
+    piece = tokenizer.piece(token, special=True)
+    try:
+        return piece.decode()
+    except UnicodeDecodeError:
+        return list(piece)

@@ -1,0 +1,1 @@
+"""The model's files: where they come from, their header, vocabulary and adapters."""

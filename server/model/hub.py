@@ -1,0 +1,248 @@
+"""Fetching a model from the Hugging Face hub, or one that serves the same routes.
+
+llama.cpp's conventions: `user/repo[:quant]`, where without a quantization Q4_K_M is taken,
+else Q8_0, else the first model in the repository; a split model comes with all its files. The
+cache is huggingface_hub's own, so what other programs have downloaded is not fetched again.
+"""
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from server.model.split_name import SplitName
+from server.startup import ModelFileError
+
+_REPO = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?::(?P<quant>[\w.-]+))?")
+_PREFERRED = ("Q4_K_M", "Q8_0")
+# Names of GGUF files that belong to a model without being one.
+_COMPANIONS = ("mmproj", "imatrix", "mtp-", "eagle3-", "dflash-", "dspark-")
+_REVISION = "main"
+_MOST_LISTED = 8
+_SECONDS_TO_ANSWER = 10
+
+_Result = TypeVar("_Result")
+
+
+def fetch(
+    repo: str,
+    *,
+    file: str | None = None,
+    token: str | None = None,
+    endpoint: str | None = None,
+    offline: bool = False,
+    cache: Path | None = None,
+) -> Path:
+    """The local path of the model's first file, after downloading what isn't cached.
+
+    `repo` is `user/repo[:quant]`; `file` names one file instead of choosing by quantization.
+    Without `token`, `endpoint` or `cache`, huggingface_hub's own apply. On a terminal a bar
+    shows the progress. Raises ModelFileError.
+    """
+    name, quant = _parse(repo)
+    hub = _Hub(name, _checked(token), endpoint, cache, offline)
+    names = hub.file_names()
+    place = f"the downloaded part of {name}" if hub.offline else name
+    chosen = _named(file, names, place) if file else _choose(names, quant, place)
+    paths = [hub.download(part) for part in _parts(chosen, names, place)]
+    return paths[0]
+
+
+def _parse(repo: str) -> tuple[str, str | None]:
+    match = _REPO.fullmatch(repo)
+    if match is None:
+        raise ModelFileError(f"a repository looks like user/repo or user/repo:quant, not {repo}")
+    quant = match["quant"]
+    return match["repo"], None if quant == "latest" else quant
+
+
+def _checked(token: str | None) -> str | None:
+    """The token without the newline that files and secrets end with."""
+    token = (token or "").strip()
+    if not re.fullmatch(r"[!-~]*", token):
+        raise ModelFileError("the Hugging Face token has a character that no token has")
+    return token or None
+
+
+def _named(file: str, names: list[str], place: str) -> str:
+    if file not in names:
+        raise ModelFileError(f"there is no file {file} in {place}{_offer(names)}")
+    return file
+
+
+def _choose(names: list[str], quant: str | None, place: str) -> str:
+    """The file for the quantization, or the best one if none is asked for."""
+    models = [name for name in names if _is_model(name)]
+    for wanted in (quant,) if quant else _PREFERRED:
+        pattern = re.compile(re.escape(wanted) + "[.-]", re.IGNORECASE)
+        if found := next((name for name in models if pattern.search(name)), None):
+            return found
+    if quant is not None and models:
+        raise ModelFileError(f"{place} has no model with quantization {quant}{_offer(models)}")
+    if not models:
+        raise ModelFileError(f"{place} has no GGUF model")
+    return models[0]
+
+
+def _is_model(name: str) -> bool:
+    """Whether this is a model, or the first file of a split one."""
+    base = name.rpartition("/")[2]
+    if not base.endswith(".gguf") or any(part in base for part in _COMPANIONS):
+        return False
+    split = SplitName.parse(base)
+    return split is None or split.number == 1
+
+
+def _parts(chosen: str, names: list[str], place: str) -> list[str]:
+    """All files of the chosen model, its first one first."""
+    folder, slash, base = chosen.rpartition("/")
+    split = SplitName.parse(base)
+    if split is None:
+        return [chosen]
+    parts = [folder + slash + name for name in split.all_names()]
+    if missing := [part for part in parts if part not in names]:
+        raise ModelFileError(f"{place} lacks {missing[0]}, a part of the split model {chosen}")
+    return parts
+
+
+def _offer(names: list[str]) -> str:
+    models = [name for name in names if name.endswith(".gguf")]
+    more = f" and {len(models) - _MOST_LISTED} more" if len(models) > _MOST_LISTED else ""
+    return f"; there are {', '.join(models[:_MOST_LISTED])}{more}" if models else ""
+
+
+class _Hub:
+    """One repository: the hub's answers where it can be reached, the cache where not.
+
+    `offline` tells that only the cache counts, by the user's wish or because the hub is down.
+    """
+
+    def __init__(
+        self,
+        repo: str,
+        token: str | None,
+        endpoint: str | None,
+        cache: Path | None,
+        offline: bool,
+    ) -> None:
+        from huggingface_hub import constants
+
+        self._repo = repo
+        self._token = token
+        self._endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
+        self._cache = cache or Path(constants.HF_HUB_CACHE)
+        self.offline = offline or constants.is_offline_mode()
+
+    def file_names(self) -> list[str]:
+        """The names of the repository's files, in the hub's order.
+
+        A hub that can't be reached is no error while the cache has the repository.
+        """
+        if self.offline:
+            return self._cached_names() or self._fail_uncached("--offline is set")
+        try:
+            return self._guarded(self._listed_names)
+        except _UnreachableError as error:
+            self.offline = True
+            names = self._cached_names() or self._fail_uncached(str(error))
+            print(f"{error}; using the files downloaded before", file=sys.stderr)
+            return names
+
+    def download(self, name: str) -> Path:
+        """The local path of one file, after downloading it unless it is cached."""
+        if name not in self._cached_names():
+            print(f"downloading {name} from {self._endpoint}/{self._repo}", file=sys.stderr)
+        try:
+            return self._guarded(lambda: self._downloaded(name))
+        except _UnreachableError as error:
+            raise ModelFileError(f"{error}, while downloading {name} of {self._repo}") from None
+
+    def _listed_names(self) -> list[str]:
+        from huggingface_hub import HfApi
+
+        api = HfApi(endpoint=self._endpoint, token=self._token, library_name="llamapack")
+        info = api.model_info(self._repo, timeout=_SECONDS_TO_ANSWER)
+        return [sibling.rfilename for sibling in info.siblings or ()]
+
+    def _downloaded(self, name: str) -> Path:
+        from huggingface_hub import hf_hub_download
+
+        path = hf_hub_download(
+            self._repo,
+            name,
+            revision=_REVISION,
+            cache_dir=self._cache,
+            endpoint=self._endpoint,
+            token=self._token,
+            local_files_only=self.offline,
+            library_name="llamapack",
+        )
+        return Path(path)
+
+    def _cached_names(self) -> list[str]:
+        folder = self._cache / f"models--{self._repo.replace('/', '--')}"
+        try:
+            commit = (folder / "refs" / _REVISION).read_text(encoding="ascii").strip()
+        except OSError:
+            return []
+        snapshot = folder / "snapshots" / commit
+        files = (path for path in snapshot.rglob("*") if path.is_file())
+        return sorted(path.relative_to(snapshot).as_posix() for path in files)
+
+    def _fail_uncached(self, reason: str) -> list[str]:
+        raise ModelFileError(f"{reason}, and {self._repo} has not been downloaded before")
+
+    def _guarded(self, call: Callable[[], _Result]) -> _Result:
+        """The call's result, with the many errors of the hub and the disk turned into two."""
+        from huggingface_hub import errors
+
+        try:
+            return call()
+        except errors.GatedRepoError:
+            raise ModelFileError(
+                f"{self._repo} is gated: accept its terms at {self._endpoint}/{self._repo} and "
+                "give a token of that account with --hf-token or HF_TOKEN"
+            ) from None
+        except errors.RepositoryNotFoundError:
+            raise ModelFileError(
+                f"there is no repository {self._repo} at {self._endpoint}, or it is private "
+                "and needs --hf-token or HF_TOKEN"
+            ) from None
+        except errors.HfHubHTTPError as error:
+            raise self._refused(error.response.status_code) from None
+        # HTTPError is the base class of the HTTP client's errors, whichever client it is.
+        except (errors.HTTPError, errors.OfflineModeIsEnabled) as error:  # type: ignore[attr-defined]
+            raise _UnreachableError(self._endpoint, error) from None
+        except errors.LocalEntryNotFoundError as error:
+            raise _UnreachableError(self._endpoint, error.__cause__ or error) from None
+        except OSError as error:
+            raise ModelFileError(
+                f"fetching {self._repo} into {self._cache} failed: "
+                f"{error.strerror or _first_line(error)}"
+            ) from None
+        except (ValueError, TypeError, RuntimeError) as error:
+            # What isn't JSON or has another shape, and what the transfer library raises.
+            raise ModelFileError(
+                f"{self._endpoint} doesn't answer like a hub: {_first_line(error)}"
+            ) from None
+
+    def _refused(self, status: int) -> Exception:
+        if status in (401, 403):
+            return ModelFileError(
+                f"{self._endpoint} refuses access to {self._repo} (status {status}); check "
+                "--hf-token or HF_TOKEN"
+            )
+        return _UnreachableError(self._endpoint, f"status {status}")
+
+
+class _UnreachableError(Exception):
+    """The hub doesn't answer, or not now; what is cached may help."""
+
+    def __init__(self, endpoint: str, reason: object) -> None:
+        super().__init__(f"can't reach the hub {endpoint} ({_first_line(reason)})")
+
+
+def _first_line(error: object) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,51 @@
+"""The page that Prometheus reads, as text or as OpenMetrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, ProcessCollector, exposition
+from prometheus_client.core import Metric
+from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.registry import Collector
+
+from server.observability.engine_facts import EngineFacts
+from server.observability.metric_families import families
+from server.observability.metrics import ServerMetrics
+
+TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+
+def page(metrics: ServerMetrics, engine: EngineFacts, accept: str = "") -> tuple[bytes, str]:
+    """Body and content type: OpenMetrics, which has exemplars, for who asks for it.
+
+    Nothing is kept between two scrapes, so that any number of scrapers see the same.
+    """
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Snapshot(metrics, engine))
+    ProcessCollector(registry=registry)
+    pid = metrics.engine_pid()
+    if pid is not None:
+        ProcessCollector("llamapack_engine", lambda: pid, registry=registry)
+    if _wants_openmetrics(accept):
+        # The other ways of escaping write a metric's colon as an underscore, though it is legal.
+        write: Callable[[CollectorRegistry, str], bytes] = openmetrics.generate_latest
+        return write(registry, openmetrics.ALLOWUTF8), OPENMETRICS_TYPE
+    return exposition.generate_latest(registry), TEXT_TYPE
+
+
+def _wants_openmetrics(accept: str) -> bool:
+    types = (part.partition(";")[0].strip() for part in accept.split(","))
+    return "application/openmetrics-text" in types
+
+
+class _Snapshot(Collector):
+    """Presents the counts to prometheus_client."""
+
+    def __init__(self, metrics: ServerMetrics, engine: EngineFacts) -> None:
+        self._metrics = metrics
+        self._engine = engine
+
+    def collect(self) -> Iterator[Metric]:
+        return families(self._metrics, self._engine)

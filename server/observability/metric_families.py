@@ -1,0 +1,254 @@
+"""The counts in Prometheus' shapes, under llama-server's, vLLM's and our own names.
+
+Where llama-server and vLLM mean different things by like names, each name means what it means
+there: `llamacpp:prompt_tokens_total` are the tokens that were computed, and
+`vllm:prompt_tokens_total` those of the prompts, whether they were computed or cached.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Iterable, Iterator
+from importlib.metadata import version
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+
+from server.observability.engine_facts import EngineFacts
+from server.observability.histogram import Histogram
+from server.observability.metrics import ServerMetrics
+
+Labelled = Iterable[tuple[tuple[str, ...], float]]
+"""Values of the further labels, and the metric's value."""
+
+
+def families(metrics: ServerMetrics, engine: EngineFacts) -> Iterator[Metric]:
+    """Everything, for one scrape."""
+    yield from _llama_counters(metrics)
+    yield from _llama_gauges(metrics)
+    yield from _vllm_gauges(metrics, engine)
+    yield from _vllm_counters(metrics)
+    yield from _vllm_histograms(metrics)
+    yield from _engine_state(metrics, engine)
+    yield from _engine_work(metrics)
+    yield from _traffic(metrics)
+
+
+def _llama_counters(m: ServerMetrics) -> Iterator[Metric]:
+    text = "Prompt tokens computed; cached ones are not."
+    yield _counter(m, "llamacpp:prompt_tokens", text, m.computed_tokens)
+    text = "Prompt tokens taken from the cache."
+    yield _counter(m, "llamacpp:prompt_tokens_cached", text, m.cached_tokens)
+    text = "Seconds in which prompts were computed."
+    yield _counter(m, "llamacpp:prompt_seconds", text, m.prompt_seconds)
+    yield _counter(m, "llamacpp:tokens_predicted", "Tokens generated.", m.predicted_tokens)
+    text = "Seconds in which answers were generated."
+    yield _counter(m, "llamacpp:tokens_predicted_seconds", text, m.predicted_seconds)
+    yield _counter(m, "llamacpp:n_decode", "Batches decoded.", m.decodes)
+    yield from _drafts(m, "llamacpp:")
+
+
+def _llama_gauges(m: ServerMetrics) -> Iterator[Metric]:
+    now = time.monotonic()
+    # A high-water mark: llama-server calls it a counter, but the name has no _total.
+    yield _gauge(m, "llamacpp:n_tokens_max", "Most tokens that one sequence had.", m.longest)
+    text = "Prompt tokens per second, over a minute."
+    yield _gauge(m, "llamacpp:prompt_tokens_seconds", text, m.prompt_rate.per_second(now))
+    text = "Generated tokens per second of one answer, over a minute."
+    yield _gauge(m, "llamacpp:predicted_tokens_seconds", text, m.predicted_rate.per_second(now))
+    yield _gauge(m, "llamacpp:requests_processing", "Sequences in a slot.", m.num_running)
+    yield _gauge(m, "llamacpp:requests_deferred", "Sequences without a slot.", m.num_waiting)
+    text = "Busy slots per batch."
+    average = m.busy_slots / m.decodes if m.decodes else 0.0
+    yield _gauge(m, "llamacpp:n_busy_slots_per_decode", text, average)
+
+
+def _vllm_gauges(m: ServerMetrics, engine: EngineFacts) -> Iterator[Metric]:
+    yield _gauge(m, "vllm:num_requests_running", "Sequences in a slot.", m.num_running)
+    yield _gauge(m, "vllm:num_requests_waiting", "Sequences without a slot.", m.num_waiting)
+    used = 0 if m.latest is None else m.latest.num_running_cache_tokens
+    text = "Share of the KV cache that running sequences hold; idle prefixes give way. 1 is all."
+    share = used / engine.n_ctx if engine.n_ctx else 0.0
+    yield _gauge(m, "vllm:kv_cache_usage_perc", text, share)
+
+
+def _vllm_counters(m: ServerMetrics) -> Iterator[Metric]:
+    text = "Prompt tokens for which the prefix cache was searched."
+    yield _counter(m, "vllm:prefix_cache_queries", text, m.looked_up_tokens)
+    text = "Prompt tokens that the prefix cache had."
+    yield _counter(m, "vllm:prefix_cache_hits", text, sum(m.saved_tokens.values()))
+    text = "Sequences that lost their slot to others, and went on later."
+    yield _counter(m, "vllm:num_preemptions", text, m.preemptions)
+    text = "Tokens of prompts, cached ones included."
+    yield _counter(m, "vllm:prompt_tokens", text, m.prompt_tokens)
+    yield _counter(m, "vllm:generation_tokens", "Tokens generated.", m.predicted_tokens)
+    finished = (((reason,), count) for reason, count in m.finished.items())
+    text = "Sequences by reason of their end."
+    yield _counters(m, "vllm:request_success", text, ("finished_reason",), finished)
+    yield from _drafts(m, "vllm:")
+
+
+def _drafts(m: ServerMetrics, prefix: str) -> Iterator[Metric]:
+    """Speculation; llama-server and vLLM have the same names for it."""
+    name = f"{prefix}spec_decode_num"
+    yield _counter(m, f"{name}_drafts", "Guesses ahead that were verified.", m.drafts)
+    yield _counter(m, f"{name}_draft_tokens", "Tokens guessed ahead.", m.draft_tokens)
+    text = "Tokens guessed ahead that were right."
+    yield _counter(m, f"{name}_accepted_tokens", text, m.accepted_tokens)
+    text = "Guesses that were right up to this position; the first is 0."
+    by_position = (((str(place),), count) for place, count in enumerate(m.accepted_by_position))
+    labels = ("position",)
+    yield _counters(m, f"{name}_accepted_tokens_per_pos", text, labels, by_position)
+
+
+def _vllm_histograms(m: ServerMetrics) -> Iterator[Metric]:
+    for name, text, histogram in (
+        ("time_to_first_token_seconds", "Admission to first text.", m.time_to_first_token),
+        ("inter_token_latency_seconds", "Between two tokens of an answer.", m.inter_token),
+        ("e2e_request_latency_seconds", "Admission to end.", m.end_to_end),
+        ("request_queue_time_seconds", "Admission to slot.", m.queue),
+        ("request_prefill_time_seconds", "Slot to first token.", m.prefill),
+        ("request_decode_time_seconds", "First token to last.", m.decode),
+        ("request_inference_time_seconds", "Slot to last token.", m.inference),
+        ("request_prompt_tokens", "Tokens of prompts.", m.request_prompt_tokens),
+        ("request_generation_tokens", "Tokens of answers.", m.request_generation_tokens),
+        ("request_params_max_tokens", "Limits that were asked for.", m.request_max_tokens),
+        ("iteration_tokens_total", "Tokens in a batch.", m.step_tokens),
+    ):
+        yield _histogram(m, f"vllm:{name}", text, histogram)
+
+
+def _engine_state(m: ServerMetrics, engine: EngineFacts) -> Iterator[Metric]:
+    yield _gauge(m, "llamapack_engine_up", "Whether an engine has the model.", engine.is_up)
+    yield _gauge(m, "llamapack_draining", "Whether the server ends.", engine.is_draining)
+    text = "Times that the engine died and was started again."
+    yield _counter(m, "llamapack_engine_restarts", text, m.num_deaths)
+    if engine.heartbeat_age is not None:
+        text = "Since the engine's loop last turned over."
+        yield _gauge(m, "llamapack_engine_heartbeat_age_seconds", text, engine.heartbeat_age)
+    yield _gauge(
+        m, "llamapack_queue_capacity", "Sequences that may wait at most.", m.queue_capacity
+    )
+    labels, text = ("state",), "Slots by what they do."
+    yield _gauges(m, "llamapack_slots", text, labels, _slots(m, engine))
+    text = "Tokens in the KV cache by whether their sequence runs."
+    yield _gauges(m, "llamapack_kv_cache_tokens", text, labels, _cache(m))
+    text = "Tokens that the KV cache has room for."
+    yield _gauge(m, "llamapack_kv_cache_capacity_tokens", text, engine.n_ctx)
+    build = GaugeMetricFamily("llamapack_build_info", "What runs here.", labels=list(_build()))
+    build.add_metric(list(_build().values()), 1)
+    yield build
+
+
+def _slots(m: ServerMetrics, engine: EngineFacts) -> Labelled:
+    prefilling = 0 if m.latest is None else m.latest.num_prefilling
+    yield ("prefill",), prefilling
+    yield ("decode",), m.num_running - prefilling
+    yield ("idle",), max(engine.n_slots - m.num_running, 0)
+
+
+def _cache(m: ServerMetrics) -> Labelled:
+    total, running = 0, 0
+    if m.latest is not None:
+        total, running = m.latest.num_cache_tokens, m.latest.num_running_cache_tokens
+    yield ("running",), running
+    yield ("idle",), total - running
+
+
+def _engine_work(m: ServerMetrics) -> Iterator[Metric]:
+    yield _counter(m, "llamapack_steps", "Steps of the engine.", m.steps)
+    phases = (((phase,), seconds) for phase, seconds in m.phase_seconds.items())
+    text = "Seconds of steps by phase."
+    yield _counters(m, "llamapack_step_seconds", text, ("phase",), phases)
+    text = "Seconds spent on masks of constraints, beside the decoding."
+    yield _counter(m, "llamapack_constraint_mask_seconds", text, m.mask_seconds)
+    text = "Seconds spent on guessing tokens ahead."
+    yield _counter(m, "llamapack_draft_seconds", text, m.phase_seconds["draft"])
+    text = "Seconds of a step of so many tokens, in so many slots, as measured: what is decided by."
+    yield _gauges(m, "llamapack_step_cost_seconds", text, ("rows", "slots"), _costs(m))
+    tiers = (((tier.value,), tokens) for tier, tokens in m.saved_tokens.items())
+    text = "Prompt tokens not computed again, by where the cache had them."
+    yield _counters(m, "llamapack_prefix_cache_saved_tokens", text, ("tier",), tiers)
+
+
+def _costs(m: ServerMetrics) -> Labelled:
+    for rows, seconds in sorted(m.step_costs.by_rows.items()):
+        yield (str(rows), "1"), seconds
+    for slots, seconds in sorted(m.step_costs.by_slots.items()):
+        if slots > 1:
+            yield (str(slots), str(slots)), seconds
+
+
+def _traffic(m: ServerMetrics) -> Iterator[Metric]:
+    text = "Sequences admitted, by name of the API key."
+    requests = (((key,), use.requests) for key, use in m.keys.items())
+    yield _counters(m, "llamapack_requests", text, ("key",), requests)
+    text = "Tokens by name of the API key; prompts include what was cached."
+    yield _counters(m, "llamapack_tokens", text, ("key", "kind"), _tokens(m))
+    text = "Requests refused, by reason."
+    rejected = (((reason,), count) for reason, count in m.rejected.items())
+    yield _counters(m, "llamapack_requests_rejected", text, ("reason",), rejected)
+    text = "Sequences that failed after they were admitted, by reason."
+    failed = (((reason,), count) for reason, count in m.failed.items())
+    yield _counters(m, "llamapack_requests_failed", text, ("reason",), failed)
+    text = "HTTP requests by status; 499 is a client that left."
+    statuses = (((str(status),), count) for status, count in m.statuses.items())
+    yield _counters(m, "llamapack_http_responses", text, ("status",), statuses)
+
+
+def _tokens(m: ServerMetrics) -> Labelled:
+    for key, use in m.keys.items():
+        yield (key, "prompt"), use.prompt_tokens
+        yield (key, "cached"), use.cached_tokens
+        yield (key, "generated"), use.generated_tokens
+
+
+def _counter(m: ServerMetrics, name: str, text: str, value: float) -> Metric:
+    return _counters(m, name, text, (), [((), value)])
+
+
+def _gauge(m: ServerMetrics, name: str, text: str, value: float) -> Metric:
+    return _gauges(m, name, text, (), [((), value)])
+
+
+def _counters(
+    m: ServerMetrics, name: str, text: str, labels: tuple[str, ...], values: Labelled
+) -> Metric:
+    family = CounterMetricFamily(name, text, labels=[*_model_labels(name), *labels])
+    for further, value in values:
+        family.add_metric([*_model_values(m, name), *further], value)
+    return family
+
+
+def _gauges(
+    m: ServerMetrics, name: str, text: str, labels: tuple[str, ...], values: Labelled
+) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=[*_model_labels(name), *labels])
+    for further, value in values:
+        family.add_metric([*_model_values(m, name), *further], value)
+    return family
+
+
+def _histogram(m: ServerMetrics, name: str, text: str, histogram: Histogram) -> Metric:
+    family = HistogramMetricFamily(name, text, labels=_model_labels(name))
+    family.add_metric(_model_values(m, name), histogram.buckets(), histogram.total)
+    return family
+
+
+def _model_labels(name: str) -> list[str]:
+    """vLLM's dashboards select by `model_name`; `model` is the same for all metrics."""
+    return ["model", "model_name"] if name.startswith("vllm:") else ["model"]
+
+
+def _model_values(m: ServerMetrics, name: str) -> list[str]:
+    return [m.model_name] * len(_model_labels(name))
+
+
+@functools.cache
+def _build() -> dict[str, str]:
+    return {"version": version("llamapack"), "llama_cpp_python": version("llama-cpp-python")}

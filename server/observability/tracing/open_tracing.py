@@ -1,0 +1,40 @@
+"""Traces if they are asked for and can be had."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Protocol
+
+from starlette.middleware import Middleware
+
+from config import ServeSettings
+from server.generation.types import Generator
+from server.startup import StartupError
+
+
+class Tracing(Protocol):
+    """Wraps what is to be traced."""
+
+    def middleware(self, untraced: Collection[str]) -> Middleware:
+        """A span for each HTTP request, except for the `untraced` paths."""
+        ...
+
+    def generator(self, inner: Generator) -> Generator:
+        """A span for each answer."""
+        ...
+
+    def close(self) -> None:
+        """Send what is left."""
+        ...
+
+
+def open_tracing(settings: ServeSettings, model_name: str) -> Tracing | None:
+    """None without an endpoint. Raises `StartupError` if OpenTelemetry is not installed."""
+    if settings.otlp_traces_endpoint is None:
+        return None
+    try:
+        from server.observability.tracing.opentelemetry_tracing import to_collector
+    except ImportError as error:
+        text = f"--otlp-traces-endpoint needs pip install 'llamapack[otel]': {error}"
+        raise StartupError(text) from error
+    return to_collector(settings.otlp_traces_endpoint, model_name)

@@ -1,0 +1,64 @@
+"""What makes spans and sends them: one provider for the server's life."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection
+from importlib.metadata import version
+
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from starlette.middleware import Middleware
+
+from server.generation.types import Generator
+from server.observability.tracing.traced_generator import TracedGenerator
+from server.observability.tracing.traced_requests import TracedRequests
+
+CLOSE_SECONDS = 2.0
+"""How long a collector that doesn't answer may hold up the server's end."""
+
+
+class OpenTelemetryTracing:
+    """Implements `Tracing`."""
+
+    def __init__(self, exporter: SpanExporter, model_name: str) -> None:
+        """`exporter` gets the spans after their end, in batches, from a thread of its own."""
+        self._exporter = exporter
+        self._model_name = model_name
+        self._provider = TracerProvider(resource=_resource())
+        self._provider.add_span_processor(BatchSpanProcessor(exporter))
+        self._tracer = self._provider.get_tracer("llamapack", version("llamapack"))
+
+    def middleware(self, untraced: Collection[str]) -> Middleware:
+        """A span for each HTTP request, except for the `untraced` paths."""
+        return Middleware(TracedRequests, tracer=self._tracer, untraced=untraced)
+
+    def generator(self, inner: Generator) -> Generator:
+        """A span for each answer."""
+        return TracedGenerator(inner, self._tracer, self._model_name)
+
+    def close(self) -> None:
+        """Send what is left, unless that takes long."""
+        in_time = threading.Timer(CLOSE_SECONDS, self._exporter.shutdown)
+        in_time.start()
+        self._provider.shutdown()
+        in_time.cancel()
+
+
+def to_collector(endpoint: str, model_name: str) -> OpenTelemetryTracing:
+    """Spans go to a collector over OTLP and HTTP.
+
+    Headers, time limits, sampling and the service's name come from OpenTelemetry's variables.
+    """
+    return OpenTelemetryTracing(OTLPSpanExporter(endpoint=endpoint), model_name)
+
+
+def _resource() -> Resource:
+    """What the variables say of the service, and our name where they say nothing."""
+    ours = Resource({SERVICE_NAME: "llamapack", SERVICE_VERSION: version("llamapack")})
+    given = Resource.create()
+    if str(given.attributes[SERVICE_NAME]).startswith("unknown_service"):
+        return given.merge(ours)
+    return ours.merge(given)

@@ -1,0 +1,161 @@
+"""One span for each answer, in the words of OpenTelemetry's conventions for generative AI.
+
+Below it lie three: waiting for a slot (`queue`), computing the prompt (`prefill`), and generating
+(`decode`). https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from opentelemetry.semconv.attributes import error_attributes
+from opentelemetry.trace import Span, Status, StatusCode, Tracer, set_span_in_context
+from opentelemetry.util.types import AttributeValue
+
+from protocol.commands import UNLIMITED
+from server.errors import ApiError
+from server.generation.types import Ended, GenerationRequest, Generator, Item, TextDelta, Timings
+from server.observability.metrics import FINISHED_REASON
+from server.observability.tracing.operation import operation
+
+NANO = 1_000_000_000
+
+OPERATION = "gen_ai.operation.name"
+PROVIDER = "gen_ai.provider.name"
+REQUEST_MODEL = "gen_ai.request.model"
+MAX_TOKENS = "gen_ai.request.max_tokens"
+TEMPERATURE = "gen_ai.request.temperature"
+TOP_P = "gen_ai.request.top_p"
+TOP_K = "gen_ai.request.top_k"
+SEED = "gen_ai.request.seed"
+FREQUENCY_PENALTY = "gen_ai.request.frequency_penalty"
+PRESENCE_PENALTY = "gen_ai.request.presence_penalty"
+STOP = "gen_ai.request.stop_sequences"
+RESPONSE_MODEL = "gen_ai.response.model"
+FINISH_REASONS = "gen_ai.response.finish_reasons"
+FIRST_CHUNK = "gen_ai.response.time_to_first_chunk"
+INPUT_TOKENS = "gen_ai.usage.input_tokens"
+CACHED_TOKENS = "gen_ai.usage.cache_read.input_tokens"
+OUTPUT_TOKENS = "gen_ai.usage.output_tokens"
+# What the conventions have no word for.
+KEY = "llamapack.key"
+SLOT = "llamapack.slot"
+
+
+class TracedGenerator:
+    """Wraps a `Generator`; spans are children of the span that is current when it is opened."""
+
+    def __init__(self, inner: Generator, tracer: Tracer, model_name: str) -> None:
+        self._inner = inner
+        self._tracer = tracer
+        self._model_name = model_name
+
+    @asynccontextmanager
+    async def open(self, request: GenerationRequest) -> AsyncIterator[AsyncIterator[Item]]:
+        """The same as the inner generator's."""
+        name = f"{operation.get()} {self._model_name}"
+        span = self._tracer.start_span(name, attributes=_attributes(request, self._model_name))
+        answer = _TracedAnswer(self._tracer, span)
+        try:
+            async with self._inner.open(request) as items:
+                yield answer.watch(items)
+        except ApiError as error:
+            answer.fail(error)
+            raise
+        finally:
+            answer.close()
+
+
+class _TracedAnswer:
+    """What is known of one answer while it grows; times are monotonic seconds."""
+
+    def __init__(self, tracer: Tracer, span: Span) -> None:
+        self._tracer = tracer
+        self._span = span
+        self._epoch = time.time() - time.monotonic()
+        self._opened = time.monotonic()
+        self._first: float | None = None
+        self._timings: Timings | None = None
+
+    async def watch(self, items: AsyncIterator[Item]) -> AsyncIterator[Item]:
+        """The same items, noted on their way."""
+        try:
+            async for item in items:
+                if isinstance(item, TextDelta | Ended):
+                    self._note(item)
+                yield item
+        except Exception as error:
+            self.fail(error)
+            raise
+
+    def fail(self, error: Exception) -> None:
+        """An error ended the answer, or refused it."""
+        kind = error.reason if isinstance(error, ApiError) else type(error).__qualname__
+        self._span.set_attribute(error_attributes.ERROR_TYPE, kind)
+        self._span.set_status(Status(StatusCode.ERROR, str(error)))
+
+    def close(self) -> None:
+        """The answer is over, complete or not."""
+        timings = self._timings
+        if timings is not None:
+            self._span.set_attributes(
+                {
+                    INPUT_TOKENS: timings.cache_n + timings.prompt_n,
+                    CACHED_TOKENS: timings.cache_n,
+                    OUTPUT_TOKENS: timings.predicted_n,
+                }
+            )
+            self._add_phases(timings)
+        self._span.end()
+
+    def _note(self, item: TextDelta | Ended) -> None:
+        self._timings = item.timings
+        if self._first is None:
+            self._first = time.monotonic() - item.timings.predicted_ms / 1000
+            self._span.set_attribute(SLOT, item.slot)
+            self._span.set_attribute(FIRST_CHUNK, time.monotonic() - self._opened)
+        if isinstance(item, Ended):
+            self._span.set_attribute(FINISH_REASONS, [FINISHED_REASON[item.cause]])
+
+    def _add_phases(self, timings: Timings) -> None:
+        """The three spans below, from what the engine has measured."""
+        assert self._first is not None
+        started = max(self._opened, self._first - timings.prompt_ms / 1000)
+        first = max(started, self._first)
+        self._add_phase("queue", self._opened, started)
+        self._add_phase("prefill", started, first)
+        self._add_phase("decode", first, first + timings.predicted_ms / 1000)
+
+    def _add_phase(self, name: str, begin: float, end: float) -> None:
+        context = set_span_in_context(self._span)
+        span = self._tracer.start_span(name, context, start_time=self._unix(begin))
+        span.end(self._unix(end))
+
+    def _unix(self, monotonic: float) -> int:
+        return int((monotonic + self._epoch) * NANO)
+
+
+def _attributes(request: GenerationRequest, model_name: str) -> dict[str, AttributeValue]:
+    """What was asked for. The text of prompts and answers stays out of traces."""
+    sampling = request.sampling
+    attributes: dict[str, AttributeValue] = {
+        OPERATION: operation.get(),
+        PROVIDER: "llamapack",
+        REQUEST_MODEL: model_name,
+        RESPONSE_MODEL: model_name,
+        TEMPERATURE: sampling.temperature,
+        TOP_P: sampling.top_p,
+        TOP_K: sampling.top_k,
+        SEED: sampling.seed,
+        FREQUENCY_PENALTY: sampling.frequency_penalty,
+        PRESENCE_PENALTY: sampling.presence_penalty,
+    }
+    if request.max_tokens != UNLIMITED:
+        attributes[MAX_TOKENS] = request.max_tokens
+    if request.stop:
+        attributes[STOP] = request.stop
+    if request.tenant:
+        attributes[KEY] = request.tenant
+    return attributes

@@ -1,0 +1,158 @@
+"""One choice of a chat completion while it grows."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from server.generation.types import Ended, TextDelta
+from server.model.tokenizer import Tokenizer
+from server.openai.finish import finish_reason
+from server.openai.logprobs import chat_logprobs
+from server.parsers.events import (
+    AnswerEvent,
+    AnswerParser,
+    CallArguments,
+    CallStarted,
+    Content,
+    Reasoning,
+)
+
+Delta = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerOptions:
+    """What a choice tells, and how many tools it may call."""
+
+    max_calls: int | None = None
+    """Further calls are dropped; None is any number."""
+    with_logprobs: bool = False
+    with_tokens: bool = False
+    """Tell the ids of the tokens, in the choice's field `tokens`."""
+    timings_per_token: bool = False
+
+
+def new_call_id() -> str:
+    """An id for a tool call, as OpenAI's look."""
+    return f"call_{secrets.token_hex(12)}"
+
+
+class DeltaShaper:
+    """Turns what an answer means into OpenAI's deltas."""
+
+    def __init__(self, max_calls: int | None) -> None:
+        """Calls beyond `max_calls` are dropped."""
+        self._max_calls = max_calls
+        self._calls = 0
+        self.num_reasoning_tokens = 0
+        """Tokens in which the model was thinking."""
+
+    @property
+    def has_called(self) -> bool:
+        """Whether the answer calls a tool."""
+        return self._calls > 0
+
+    def deltas(self, events: Sequence[AnswerEvent], num_tokens: int = 0) -> list[Delta]:
+        """One delta for each event that the client should see; they came from so many tokens."""
+        if events and type(events[0]) is Reasoning:
+            self.num_reasoning_tokens += num_tokens
+        return [delta for event in events if (delta := self._delta(event)) is not None]
+
+    def _delta(self, event: AnswerEvent) -> Delta | None:
+        if isinstance(event, Content):
+            return {"content": event.text}
+        if isinstance(event, Reasoning):
+            return {"reasoning_content": event.text}
+        if isinstance(event, CallStarted):
+            self._calls += 1
+        if self._max_calls is not None and self._calls > self._max_calls:
+            return None
+        return {"tool_calls": [_call_delta(self._calls - 1, event)]}
+
+
+def _call_delta(index: int, event: CallStarted | CallArguments) -> Delta:
+    if isinstance(event, CallArguments):
+        return {"index": index, "function": {"arguments": event.text}}
+    function = {"name": event.name, "arguments": ""}
+    return {"index": index, "id": new_call_id(), "type": "function", "function": function}
+
+
+@dataclass(slots=True)
+class _Call:
+    id: str
+    name: str
+    arguments: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        function = {"name": self.name, "arguments": "".join(self.arguments)}
+        return {"id": self.id, "type": "function", "function": function}
+
+
+class ChatMessage:
+    """Collects a choice that is answered in one piece."""
+
+    def __init__(
+        self, index: int, parser: AnswerParser, tokenizer: Tokenizer, options: AnswerOptions
+    ) -> None:
+        self._index = index
+        self._parser = parser
+        self._tokenizer = tokenizer
+        self._options = options
+        self._shaper = DeltaShaper(options.max_calls)
+        self._content: list[str] = []
+        self._reasoning: list[str] = []
+        self._calls: list[_Call] = []
+        self._logprobs: list[dict[str, Any]] = []
+        self._tokens: list[int] = []
+
+    @property
+    def num_reasoning_tokens(self) -> int:
+        """Tokens in which the model was thinking."""
+        return self._shaper.num_reasoning_tokens
+
+    def add(self, delta: TextDelta) -> None:
+        """More text of the answer."""
+        self._collect(self._parser.feed(delta.text), len(delta.tokens))
+        if self._options.with_tokens:
+            self._tokens += [token.id for token in delta.tokens]
+        if self._options.with_logprobs:
+            self._logprobs += chat_logprobs(delta.tokens, self._tokenizer)
+
+    def choice(self, ended: Ended) -> dict[str, Any]:
+        """The finished choice."""
+        self._collect(self._parser.finish())
+        logprobs = {"content": self._logprobs, "refusal": None}
+        choice: dict[str, Any] = {
+            "index": self._index,
+            "message": self._message(),
+            "logprobs": logprobs if self._options.with_logprobs else None,
+            "finish_reason": finish_reason(ended, called=self._shaper.has_called),
+        }
+        return choice | ({"tokens": self._tokens} if self._options.with_tokens else {})
+
+    def _collect(self, events: Sequence[AnswerEvent], num_tokens: int = 0) -> None:
+        for delta in self._shaper.deltas(events, num_tokens):
+            if "content" in delta:
+                self._content.append(delta["content"])
+            elif "reasoning_content" in delta:
+                self._reasoning.append(delta["reasoning_content"])
+            else:
+                self._collect_call(delta["tool_calls"][0])
+
+    def _collect_call(self, call: Delta) -> None:
+        if "id" in call:
+            self._calls.append(_Call(call["id"], call["function"]["name"]))
+        self._calls[-1].arguments.append(call["function"]["arguments"])
+
+    def _message(self) -> dict[str, Any]:
+        content = "".join(self._content)
+        message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None}
+        if self._reasoning:
+            message["reasoning_content"] = "".join(self._reasoning)
+        if self._calls:
+            message["content"] = content or None
+            message["tool_calls"] = [call.to_json() for call in self._calls]
+        return message

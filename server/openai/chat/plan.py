@@ -1,0 +1,89 @@
+"""From the body of a chat completion to sequences of tokens and a reader of their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from server.context import ServerContext
+from server.generation.types import GenerationRequest
+from server.openai.chat.answer import AnswerOptions
+from server.openai.chat.constraint import chat_constraint
+from server.openai.chat.prompt import ChatPrompt, render_chat
+from server.openai.chat.request import ChatRequest
+from server.parsers.control_tokens import control_tokens
+from server.parsers.events import AnswerParser, PlainText
+from server.parsers.reasoning import ReasoningSplitter
+from server.requests.model_name import check_model
+from server.requests.prompt_size import check_messages, check_parts
+from server.requests.sampling_fields import nth_choice
+
+
+@dataclass(frozen=True, slots=True)
+class ChatPlan:
+    """What to generate, and how to read what comes."""
+
+    sequences: Sequence[GenerationRequest]
+    make_parser: Callable[[], AnswerParser]
+    options: AnswerOptions
+
+
+def plan_chat(body: ChatRequest, context: ServerContext) -> ChatPlan:
+    """Render, tokenize and compile: milliseconds, so not for the event loop.
+
+    Raises `NotFound` for another model, `InvalidRequest`, and `Unavailable` while loading.
+    """
+    check_model(body.model, context)
+    body.check()
+    check_messages(len(body.messages), context)
+    prompt = render_chat(body, context)
+    check_parts((prompt.text,), context)
+    is_single = _is_single_call(body, prompt)
+    sampling = body.to_sampling_params(context, top_logprobs=body.num_logprobs)
+    constraint = chat_constraint(body, prompt, context, is_single_call=is_single)
+    first = body.to_request(context, prompt.tokens(context.tokenizer), sampling, constraint)
+    marks = control_tokens(_visible_marks(body, prompt), context.tokenizer)
+    visible = first.visible_tokens | marks
+    choices = (nth_choice(first, index) for index in range(body.n))
+    return ChatPlan(
+        sequences=[replace(choice, visible_tokens=visible) for choice in choices],
+        make_parser=lambda: _make_parser(body, prompt),
+        options=AnswerOptions(
+            max_calls=1 if is_single else None,
+            with_logprobs=body.num_logprobs >= 0,
+            with_tokens=body.return_tokens,
+            timings_per_token=body.timings_per_token,
+        ),
+    )
+
+
+def _is_single_call(body: ChatRequest, prompt: ChatPrompt) -> bool:
+    if body.parallel_tool_calls is not None:
+        return not body.parallel_tool_calls
+    capabilities = prompt.template.capabilities
+    return capabilities.tool_calls and not capabilities.parallel_tool_calls
+
+
+def _visible_marks(body: ChatRequest, prompt: ChatPrompt) -> set[str]:
+    """What the parser has to see, though it be control tokens."""
+    template = prompt.template
+    marks: set[str] = set()
+    if prompt.has_tools or template.tool_format.has_channels:
+        marks |= template.tool_format.visible_marks()
+    if not prompt.keeps_thinking and template.reasoning_markers is not None:
+        marks |= {template.reasoning_markers.opening, template.reasoning_markers.closing}
+    return marks
+
+
+def _make_parser(body: ChatRequest, prompt: ChatPrompt) -> AnswerParser:
+    """A parser for one answer; where answers have channels, they are always taken apart."""
+    template = prompt.template
+    parser: AnswerParser = PlainText()
+    if prompt.has_tools or template.tool_format.has_channels:
+        schemas = {
+            tool.function.name: tool.function.parameters or {} for _, tool in body.callable_tools()
+        }
+        parser = template.tool_format.make_parser(schemas)
+    if template.reasoning_markers is None or prompt.keeps_thinking:
+        return parser
+    return ReasoningSplitter(template.reasoning_markers, parser, is_open=prompt.is_thinking_open)

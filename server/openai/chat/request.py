@@ -1,0 +1,171 @@
+"""The body of a chat completion."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AliasChoices,
+    FailFast,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    model_validator,
+)
+
+from protocol.commands import UNLIMITED
+from server.errors import InvalidRequest
+from server.openai.chat.messages import AssistantMessage, Message
+from server.openai.chat.tools import MAX_TOOLS, NamedChoice, Tool, ToolChoice
+from server.openai.response_format import (
+    ResponseFormat,
+    schema_of,
+)
+from server.openai.unsupported import CHAT_FIELDS, refuse
+from server.parsers.reasoning import effort_variables
+from server.requests.field_types import INT32_MAX, MAX_LOGPROBS, Flag, Whole
+from server.requests.sampling_fields import SamplingFields
+from server.structured_output.vllm_field import ANY_OBJECT
+
+
+class ChatRequest(SamplingFields):
+    """`POST /v1/chat/completions`: OpenAI's fields and llama-server's.
+
+    `user`, `metadata`, `store`, `service_tier`, `safety_identifier`, `prompt_cache_key` and
+    `verbosity` are checked and have no effect, here as on a server of one's own.
+    """
+
+    messages: Annotated[list[Message], FailFast(), Field(min_length=1)]
+    model: StrictStr | None = None
+    logprobs: Flag = False
+    top_logprobs: Annotated[Whole, Field(ge=0, le=MAX_LOGPROBS)] | None = None
+
+    tools: Annotated[list[Tool], Field(max_length=MAX_TOOLS)] = Field(default_factory=list)
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: Flag | None = None
+
+    response_format: ResponseFormat | None = None
+
+    reasoning_effort: StrictStr | None = None
+    """"none" turns thinking off; other words go to the chat template, or set a budget where that
+    doesn't know them."""
+    reasoning_format: Literal["none", "auto", "deepseek"] | None = None
+    reasoning_budget_tokens: Annotated[Whole, Field(ge=-1, le=INT32_MAX)] = Field(
+        UNLIMITED,
+        validation_alias=AliasChoices(
+            "reasoning_budget_tokens", "thinking_budget_tokens", "thinking_token_budget"
+        ),
+    )
+    """Most tokens of thinking, after which it is ended; -1 is the server's default."""
+    reasoning_budget_message: Annotated[StrictStr, Field(max_length=4096)] | None = None
+    """Text put at the end of thinking that has reached its budget."""
+    chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
+    documents: list[dict[str, Any]] | None = None
+    add_generation_prompt: Flag = True
+    continue_final_message: Flag | None = None
+
+    user: StrictStr | None = None
+    metadata: dict[str, StrictStr] | None = None
+    store: StrictBool | None = None
+    service_tier: StrictStr | None = None
+    safety_identifier: StrictStr | None = None
+    prompt_cache_key: StrictStr | None = None
+    verbosity: StrictStr | StrictInt | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse(cls, body: Any) -> Any:
+        refuse(body, CHAT_FIELDS)
+        return body
+
+    def check(self) -> None:
+        """Raise `InvalidRequest` for fields that contradict each other."""
+        if self.top_logprobs is not None and not self.logprobs:
+            raise InvalidRequest("'top_logprobs' needs 'logprobs' to be true", param="top_logprobs")
+        if self.continue_final_message and self.model_fields_set >= {"add_generation_prompt"}:
+            self._check_continuation()
+        self._check_tools()
+
+    @property
+    def num_logprobs(self) -> int:
+        """Alternatives to report with each token; -1 reports nothing."""
+        if self.logprobs:
+            return self.top_logprobs or 0
+        return self.n_probs or -1
+
+    @property
+    def continues(self) -> bool:
+        """Whether the answer goes on with the last message, which is the assistant's."""
+        if self.continue_final_message is not None:
+            return self.continue_final_message
+        last = self.messages[-1]
+        return isinstance(last, AssistantMessage) and not last.tool_calls
+
+    @property
+    def template_variables(self) -> dict[str, Any]:
+        """What the chat template gets besides the messages."""
+        return {**self.chat_template_kwargs, **effort_variables(self.reasoning_effort)}
+
+    @property
+    def must_call(self) -> bool:
+        """Whether the answer has to be a call."""
+        return self.tool_choice == "required" or isinstance(self.tool_choice, NamedChoice)
+
+    def offered_tools(self) -> list[Tool]:
+        """The tools that the model is told about."""
+        return [] if self.tool_choice == "none" else self.tools
+
+    def callable_tools(self) -> list[tuple[int, Tool]]:
+        """The tools that the answer may call, with their indices in `tools`."""
+        named = (
+            self.tool_choice.function.name if isinstance(self.tool_choice, NamedChoice) else None
+        )
+        offered = enumerate(self.offered_tools())
+        return [pair for pair in offered if named is None or pair[1].function.name == named]
+
+    def asked_schema(self) -> tuple[Any, str] | None:
+        """(the JSON Schema that the answer follows, the path of its field), if one is given.
+
+        Raises `InvalidRequest` when several fields constrain the answer.
+        """
+        asked: list[tuple[str, tuple[Any, str] | None]] = []
+        if self.response_format is not None and self.response_format.type != "text":
+            asked.append(("response_format", schema_of(self.response_format)))
+        if self.structured_outputs is not None:
+            asked.append(("structured_outputs", self.structured_outputs.schema_()))
+        if self.json_schema is not None:
+            now = None if self.grammar_lazy else (self.json_schema, "json_schema")
+            asked.append(("json_schema", now))
+        if self.grammar:
+            asked.append(("grammar", None))
+        if len(asked) > 1:
+            first, second = asked[0][0], asked[1][0]
+            message = f"give '{first}' or '{second}', not both: each constrains the answer"
+            raise InvalidRequest(message, param=second)
+        if not asked or asked[0][1] is None:
+            return None
+        schema, param = asked[0][1]
+        return (ANY_OBJECT if schema == {} else schema), param
+
+    def _check_continuation(self) -> None:
+        if self.add_generation_prompt:
+            raise InvalidRequest(
+                "'continue_final_message' and 'add_generation_prompt' exclude each other",
+                param="continue_final_message",
+            )
+
+    def _check_tools(self) -> None:
+        names = Counter(tool.function.name for tool in self.tools)
+        for index, tool in enumerate(self.tools):
+            if names[tool.function.name] > 1:
+                param = f"tools.{index}.function.name"
+                raise InvalidRequest(f"'{param}' is given to two tools", param=param)
+        if isinstance(self.tool_choice, NamedChoice):
+            name = self.tool_choice.function.name
+            if name not in names:
+                param = "tool_choice.function.name"
+                raise InvalidRequest(f"'{param}' is none of the tools (got {name!r})", param=param)
+        if self.tool_choice == "required" and not self.tools:
+            raise InvalidRequest("'tool_choice' is required, but no 'tools'", param="tool_choice")

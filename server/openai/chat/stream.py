@@ -1,0 +1,140 @@
+"""The chunks of a streamed chat completion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from server.generation.timings import progress_json, timings_json
+from server.generation.types import Ended, Progress, TextDelta
+from server.http.json_response import encode_json
+from server.model.tokenizer import Tokenizer
+from server.openai.chat.answer import AnswerOptions, Delta, DeltaShaper
+from server.openai.finish import finish_reason
+from server.openai.identity import Identity
+from server.openai.logprobs import chat_logprobs
+from server.parsers.events import AnswerParser
+
+KIND = "chat.completion.chunk"
+
+
+class ChunkWriter:
+    """Frames chunks; what is the same in all of them is encoded once.
+
+    data: {…identity…,"choices":[{"index":0,"delta":{…},"logprobs":null,"finish_reason":null}]}
+    └─────────── head ──────────────────────┘     └──────────────── plain tail ────────────┘
+    """
+
+    def __init__(self, identity: Identity, *, include_usage: bool) -> None:
+        opening = encode_json(identity.fields(KIND))[:-1]
+        self._opening = b"data: " + opening
+        self._usage = b',"usage":null' if include_usage else b""
+        self._plain_tail = b',"logprobs":null,"finish_reason":null}]' + self._usage + b"}\n\n"
+
+    def delta(self, index: int, delta: Delta) -> bytes:
+        """A chunk with nothing but news of one choice."""
+        choice = b',"choices":[{"index":%d,"delta":' % index
+        return self._opening + choice + encode_json(delta) + self._plain_tail
+
+    def chunk(
+        self,
+        index: int,
+        delta: Delta,
+        *,
+        details: Mapping[str, Any] = MappingProxyType({}),
+        finish: str | None = None,
+        extras: Mapping[str, Any] = MappingProxyType({}),
+    ) -> bytes:
+        """A chunk with more than that: `details` of the choice, `extras` of the chunk itself."""
+        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
+        tail = b"".join(
+            b',"%s":%s' % (name.encode(), encode_json(value)) for name, value in extras.items()
+        )
+        choices = b',"choices":[' + encode_json({**choice, **details}) + b"]"
+        return self._opening + choices + self._usage + tail + b"}\n\n"
+
+    def usage(self, usage: dict[str, Any], timings: dict[str, Any] | None) -> bytes:
+        """The chunk after all choices have ended."""
+        fields = encode_json(
+            {"choices": [], "usage": usage} | ({"timings": timings} if timings else {})
+        )
+        return self._opening + b"," + fields[1:] + b"\n\n"
+
+
+class ChatStream:
+    """One choice that is answered in chunks."""
+
+    def __init__(
+        self,
+        index: int,
+        parser: AnswerParser,
+        writer: ChunkWriter,
+        tokenizer: Tokenizer,
+        options: AnswerOptions,
+    ) -> None:
+        self._index = index
+        self._parser = parser
+        self._writer = writer
+        self._tokenizer = tokenizer
+        self._options = options
+        self._shaper = DeltaShaper(options.max_calls)
+        self._is_plain = options == AnswerOptions(max_calls=options.max_calls)
+        self._logprobs: list[dict[str, Any]] = []
+        self._tokens: list[int] = []
+
+    @property
+    def num_reasoning_tokens(self) -> int:
+        """Tokens in which the model was thinking."""
+        return self._shaper.num_reasoning_tokens
+
+    def start(self) -> bytes:
+        """The first chunk, which says whose message it is."""
+        return self._writer.delta(self._index, {"role": "assistant", "content": None})
+
+    def progress(self, progress: Progress) -> bytes:
+        """A chunk about the prompt."""
+        extras = {"prompt_progress": progress_json(progress)}
+        return self._writer.chunk(self._index, {}, extras=extras)
+
+    def add(self, delta: TextDelta) -> bytes:
+        """The chunks for more text: none while it is held back."""
+        deltas = self._shaper.deltas(self._parser.feed(delta.text), len(delta.tokens))
+        if self._is_plain:
+            return b"".join(self._writer.delta(self._index, delta) for delta in deltas)
+        if self._options.with_logprobs:
+            self._logprobs += chat_logprobs(delta.tokens, self._tokenizer)
+        if self._options.with_tokens:
+            self._tokens += [token.id for token in delta.tokens]
+        with_timings = self._options.timings_per_token
+        return self._chunks(
+            deltas, {"timings": timings_json(delta.timings)} if with_timings else {}
+        )
+
+    def end(self, ended: Ended) -> bytes:
+        """What was held back, and the chunk that says why the answer ended."""
+        chunks = self._chunks(self._shaper.deltas(self._parser.finish()), {})
+        return chunks + self._writer.chunk(
+            self._index,
+            {},
+            details=self._take_details(),
+            finish=finish_reason(ended, called=self._shaper.has_called),
+            extras={"timings": timings_json(ended.timings)},
+        )
+
+    def _chunks(self, deltas: Iterable[Delta], extras: dict[str, Any]) -> bytes:
+        """The first one carries all details that have gathered."""
+        return b"".join(
+            self._writer.chunk(self._index, delta, details=self._take_details(), extras=extras)
+            for delta in deltas
+        )
+
+    def _take_details(self) -> dict[str, Any]:
+        """The choice's fields besides its text, since the last chunk."""
+        details: dict[str, Any] = {}
+        if self._logprobs:
+            details["logprobs"] = {"content": self._logprobs, "refusal": None}
+        if self._tokens:
+            details["tokens"] = self._tokens
+        self._logprobs, self._tokens = [], []
+        return details

@@ -1,0 +1,1 @@
+"""Bodies of requests: reading, field types, and what they mean for a sequence."""

@@ -1,0 +1,114 @@
+"""The `prompt` field of a native completion in all its shapes, and the tokens that it means."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field
+
+from server.context import ServerContext
+from server.errors import InvalidRequest
+from server.model.tokenizer import Tokenizer
+from server.requests.prompt_size import check_parts
+
+MAX_PROMPTS = 2048
+"""Prompts of one request; each is a sequence of its own."""
+
+MAX_SEQUENCES = 1024
+"""Answers of one request, to all its prompts together."""
+
+Prompt = tuple[str | int, ...]
+"""Texts and token ids, one after the other."""
+
+
+class PromptObject(BaseModel):
+    """A text in llama-server's third shape."""
+
+    prompt_string: str
+
+
+_TokenId = Annotated[int, Field(ge=0)]
+_OnePrompt = str | PromptObject | list[_TokenId | str]
+PromptInput = _OnePrompt | list[_OnePrompt]
+"""All that `parse_prompts` takes, for the description of the API."""
+
+
+def parse_prompts(value: Any) -> tuple[Prompt, ...]:
+    """One prompt (text, ids, both mixed, an object with `prompt_string`) or a list of those.
+
+    A list that holds a number is one prompt, any other list is several. Raises ValueError with
+    a message that starts with "must".
+    """
+    if not isinstance(value, list) or any(_is_id(part) for part in value):
+        return (_parse_prompt(value),)
+    if not value:
+        raise ValueError("must not be empty")
+    if len(value) > MAX_PROMPTS:
+        raise ValueError(f"must hold at most {MAX_PROMPTS} prompts")
+    return tuple(_parse_prompt(part) for part in value)
+
+
+def prompt_tokens(
+    prompt: Prompt, context: ServerContext, *, param: str = "prompt"
+) -> tuple[int, ...]:
+    """The prompt's tokens; the first text gets what the model wants at a beginning (BOS).
+
+    Raises `InvalidRequest` for an id out of the vocabulary, or when nothing is left, and
+    `ContextExceeded` for what is far too long.
+    """
+    check_parts(prompt, context)
+    tokenizer = context.tokenizer
+    tokens: list[int] = []
+    for position, part in enumerate(prompt):
+        if isinstance(part, str):
+            tokens += tokenizer.tokenize(part, add_special=position == 0, parse_special=True)
+        else:
+            tokens.append(part)
+    check_tokens(tokens, tokenizer, param=param)
+    if not tokens:
+        raise InvalidRequest(f"'{param}' must not be empty", param=param)
+    return tuple(tokens)
+
+
+def check_sequences(num_prompts: int, n: int) -> None:
+    """Raises `InvalidRequest` if `n` answers to each prompt are too many."""
+    if num_prompts * n > MAX_SEQUENCES:
+        raise InvalidRequest(
+            f"'n' must be at most {MAX_SEQUENCES // num_prompts} with {num_prompts} prompts: "
+            f"a request may ask for {MAX_SEQUENCES} answers (got {n})",
+            param="n",
+        )
+
+
+def check_tokens(tokens: list[int], tokenizer: Tokenizer, *, param: str) -> None:
+    """Raises `InvalidRequest` naming the first id that the vocabulary doesn't have."""
+    n_vocab = tokenizer.n_vocab
+    if tokens and (min(tokens) < 0 or max(tokens) >= n_vocab):
+        wrong = next(token for token in tokens if not 0 <= token < n_vocab)
+        raise InvalidRequest(
+            f"'{param}' holds the token {wrong}; the vocabulary has tokens 0 to {n_vocab - 1}",
+            param=param,
+        )
+
+
+def _parse_prompt(value: Any) -> Prompt:
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, dict):
+        return (_prompt_string(value),)
+    if isinstance(value, list) and all(isinstance(part, str) or _is_id(part) for part in value):
+        return tuple(value)
+    raise ValueError("must be a text, a list of token ids and texts, or a list of such prompts")
+
+
+def _prompt_string(value: dict[str, Any]) -> str:
+    text = value.get("prompt_string")
+    if not isinstance(text, str):
+        raise ValueError("must give the text of a prompt object in prompt_string")
+    if value.get("multimodal_data"):
+        raise ValueError("must come without multimodal_data: the model reads text only")
+    return text
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

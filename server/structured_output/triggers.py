@@ -1,0 +1,59 @@
+"""llama-server's lazy grammars: what in an answer a constraint waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictStr, model_validator
+
+from grammars import compiler
+from grammars.constraint import Constraint
+from grammars.errors import GrammarError
+from server.errors import InvalidRequest
+from server.model.tokenizer import Tokenizer
+
+TOKEN, WORD = 0, 1
+"""llama.cpp's numbers of the kinds of triggers; 2 and 3 are patterns, which are refused."""
+
+MAX_TRIGGERS = 256
+
+
+class GrammarTrigger(BaseModel):
+    """A word of the answer, or a token, at which its grammar begins; the grammar describes it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    type: Literal[0, 1]
+    value: Annotated[StrictStr, Field(max_length=1024)] = ""
+    token: Annotated[int, Field(ge=0, strict=True)] | None = None
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> GrammarTrigger:
+        if self.type == TOKEN and self.token is None:
+            raise ValueError("must give the id of its token in 'token'")
+        if self.type == WORD and not self.value:
+            raise ValueError("must give its word in 'value'")
+        return self
+
+
+def lazily(
+    constraint: Constraint | None, triggers: Sequence[GrammarTrigger], tokenizer: Tokenizer
+) -> Constraint:
+    """Free text until a trigger, the constraint from it on. Raises `InvalidRequest`."""
+    if constraint is None:
+        message = "'grammar_lazy' needs a 'grammar' or a 'json_schema'"
+        raise InvalidRequest(message, param="grammar_lazy")
+    if not triggers:
+        raise InvalidRequest("'grammar_lazy' needs 'grammar_triggers'", param="grammar_triggers")
+    tokens = [trigger.token for trigger in triggers if trigger.token is not None]
+    for token in tokens:
+        if token >= tokenizer.n_vocab:
+            message = f"'grammar_triggers' names the token {token}, which the vocabulary hasn't"
+            raise InvalidRequest(message, param="grammar_triggers")
+    words = tuple(trigger.value for trigger in triggers if trigger.type == WORD)
+    try:
+        return compiler.lazy(constraint, words=words, tokens=tuple(tokens))
+    except GrammarError as error:
+        message = f"'grammar_triggers' can't be used: {error}"
+        raise InvalidRequest(message, param="grammar_triggers") from error

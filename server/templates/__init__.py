@@ -1,0 +1,1 @@
+"""Chat templates: rendering, and what a template can do."""

@@ -1,0 +1,273 @@
+"""Messages in, prompt text out: the model's chat template, adapted to and bounded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from server.errors import InvalidRequest
+from server.model.tokenizer import Tokenizer
+from server.parsers.fallback import instructions
+from server.parsers.formats import GENERIC, detect_format
+from server.parsers.reasoning import detect_markers
+from server.parsers.syntax import CallSyntax
+from server.templates.capabilities import TemplateCapabilities, probe
+from server.templates.messages import adapt, text_of
+from server.templates.sandbox import TemplateEnvironment, TemplateRefusal
+
+CHATML = """\
+{%- for message in messages -%}
+{{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}
+"""
+"""What a model without a template gets: most models have seen this form."""
+
+_CUT = "\u2063llamapack\u2063cut\u2063"
+"""Marks in the rendered prompt where a continued message ends; no text contains it by chance."""
+
+_DATE_FORMAT = "%d %b %Y"
+_DATETIME_FORMAT = "%b %d %Y %H:%M:%S"
+
+
+class ChatTemplateError(ValueError):
+    """The template can't be used with any conversation; the message is for the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpecialTokens:
+    """Texts of the vocabulary's special tokens, which templates write themselves."""
+
+    bos: str = ""
+    eos: str = ""
+
+
+class JinjaTemplate:
+    """One compiled template and what it can express."""
+
+    def __init__(self, source: str, specials: SpecialTokens) -> None:
+        """Raises `ChatTemplateError` when the source is no Jinja template."""
+        self.source = source
+        self._environment = TemplateEnvironment()
+        self._specials = {"bos_token": specials.bos, "eos_token": specials.eos}
+        try:
+            self._template = self._environment.from_string(source)
+        except (jinja2.TemplateError, RecursionError) as error:
+            line = getattr(error, "lineno", None)
+            where = f" (line {line})" if line else ""
+            raise ChatTemplateError(f"the chat template is not valid{where}: {error}") from error
+        self.capabilities = probe(self._render)
+        knows_calls = self.capabilities.tools or self.capabilities.tool_calls
+        self.tool_format = detect_format(source, knows_calls=knows_calls)
+        self.reasoning_markers = detect_markers(source)
+
+    def render(self, variables: Mapping[str, Any]) -> str:
+        """The template's text. Raises `jinja2.TemplateError` and whatever Python raises in it."""
+        if self.capabilities.empty_tools and not variables.get("tools"):
+            variables = {**variables, "tools": []}
+        return self._render(variables)
+
+    def _render(self, variables: Mapping[str, Any]) -> str:
+        now = datetime.now()
+        defaults = {
+            "tools": None,
+            "documents": None,
+            "date_string": now.strftime(_DATE_FORMAT),
+            "datetime": now.strftime(_DATETIME_FORMAT),
+            "functions": _functions_text(variables.get("tools") or ()),
+        }
+        values = {**defaults, **self._specials, **variables}
+        return self._environment.render(self._template, values)
+
+
+class ChatTemplate:
+    """The template of the served model, and its variant for requests with tools."""
+
+    def __init__(
+        self,
+        source: str = CHATML,
+        *,
+        tool_source: str | None = None,
+        specials: SpecialTokens | None = None,
+        variables: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`variables` are the operator's; those of a request win. Raises `ChatTemplateError`."""
+        specials = specials or SpecialTokens()
+        self._default = JinjaTemplate(source, specials)
+        self._tool_use = JinjaTemplate(tool_source, specials) if tool_source else None
+        self.variables = dict(variables or {})
+
+    @property
+    def source(self) -> str:
+        """The text of the Jinja template."""
+        return self._default.source
+
+    @property
+    def tool_source(self) -> str | None:
+        """The text of the variant for requests with tools, if the model has one."""
+        return self._tool_use.source if self._tool_use else None
+
+    @property
+    def capabilities(self) -> TemplateCapabilities:
+        """What the template can express."""
+        return self._default.capabilities
+
+    def for_tools(self, has_tools: bool) -> JinjaTemplate:
+        """The variant that renders requests with or without tools."""
+        return self._tool_use if has_tools and self._tool_use else self._default
+
+    def render(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        documents: Sequence[Mapping[str, Any]] | None = None,
+        add_generation_prompt: bool = True,
+        continue_final_message: bool = False,
+        variables: Mapping[str, Any] | None = None,
+    ) -> str:
+        """The prompt; `messages` and `tools` are OpenAI's, `variables` the template's kwargs.
+
+        With `continue_final_message` the prompt ends where the last message does, so that the
+        model goes on with it. Raises `InvalidRequest` when the template refuses the messages.
+        """
+        template = self.for_tools(bool(tools))
+        if tools and not template.capabilities.tools:
+            messages = _with_instructions(messages, instructions(tools, _syntax(template)))
+            tools = None
+        chosen = self._thinking(template, variables or {})
+        options = {"tools": tools, "documents": documents, **chosen}
+        if continue_final_message:
+            return _continued(template, messages, options)
+        return _rendered(template, messages, options, add_generation_prompt=add_generation_prompt)
+
+    def _thinking(self, template: JinjaTemplate, variables: Mapping[str, Any]) -> dict[str, Any]:
+        """All variables; reasoning is on unless turned off, by whatever name the template has."""
+        merged = deepcopy(self.variables) | dict(variables)
+        names = template.capabilities.thinking_variables
+        chosen = next((merged[name] for name in _THINKING_NAMES if name in merged), None)
+        if chosen is None:
+            return merged | ({"enable_thinking": True} if "enable_thinking" in names else {})
+        return merged | {name: chosen for name in names if name not in merged}
+
+
+_THINKING_NAMES = ("enable_thinking", "thinking")
+
+
+def load(
+    tokenizer: Tokenizer,
+    *,
+    override: str | None = None,
+    variables: Mapping[str, Any] | None = None,
+) -> ChatTemplate:
+    """The template of a GGUF, or `override`: a template's text or the path of a file with one.
+
+    Raises `ChatTemplateError` when it is unreadable or no template.
+    """
+    specials = SpecialTokens(
+        bos=_special_text(tokenizer, tokenizer.bos), eos=_special_text(tokenizer, tokenizer.eos)
+    )
+    if override is not None:
+        return ChatTemplate(_read(override), specials=specials, variables=variables)
+    return ChatTemplate(
+        tokenizer.metadata("tokenizer.chat_template") or CHATML,
+        tool_source=tokenizer.metadata("tokenizer.chat_template.tool_use"),
+        specials=specials,
+        variables=variables,
+    )
+
+
+def _read(override: str) -> str:
+    if "{" in override or "\n" in override:
+        return override
+    if override == "chatml":
+        return CHATML
+    try:
+        return Path(override).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ChatTemplateError(f"the chat template {override} can't be read: {error}") from error
+
+
+def _syntax(template: JinjaTemplate) -> CallSyntax:
+    """How calls are written where the template doesn't do it."""
+    syntax = template.tool_format.syntax
+    return syntax if syntax.parameters is None else GENERIC.syntax
+
+
+def _functions_text(tools: Sequence[Mapping[str, Any]]) -> str:
+    """The tools as one JSON text, which a few templates (Firefunction) want instead of a list."""
+    functions = [tool.get("function", tool) for tool in tools]
+    return json.dumps(functions, ensure_ascii=False, indent=4) if functions else ""
+
+
+def _special_text(tokenizer: Tokenizer, token: int | None) -> str:
+    if token is None:
+        return ""
+    return tokenizer.piece(token, special=True).decode("utf-8", "replace")
+
+
+def _rendered(
+    template: JinjaTemplate,
+    messages: Sequence[Mapping[str, Any]],
+    variables: Mapping[str, Any],
+    *,
+    add_generation_prompt: bool,
+) -> str:
+    adapted = adapt(messages, template.capabilities, _syntax(template))
+    chat = {"messages": adapted, "add_generation_prompt": add_generation_prompt}
+    try:
+        return template.render({**variables, **chat})
+    except TemplateRefusal as error:
+        raise InvalidRequest(str(error), param="messages") from error
+    except Exception as error:
+        # The template is the model author's program and the messages are the client's: whatever
+        # it raises, this conversation can't be rendered, and the next one may well be.
+        message = f"the model's chat template can't render these messages: {error}"
+        raise InvalidRequest(message, param="messages") from error
+
+
+def _continued(
+    template: JinjaTemplate, messages: Sequence[Mapping[str, Any]], variables: Mapping[str, Any]
+) -> str:
+    """The prompt up to the end of the last message's text.
+
+    Where the template would rework that text, it comes as it is after the opening of an answer.
+    """
+    marked = _marked(messages)
+    text = text_of(messages[-1].get("content"))
+    markers = template.reasoning_markers
+    if markers is None or not markers.left_open_in(text):
+        rendered = _rendered(template, marked, variables, add_generation_prompt=False)
+        end = rendered.rfind(_CUT)
+        if end >= 0:
+            return rendered[:end]
+    opening = _rendered(template, messages[:-1], variables, add_generation_prompt=True)
+    if markers is not None and markers.opened_by(opening):
+        text = text.lstrip().removeprefix(markers.opening).lstrip("\n")
+    return opening + text
+
+
+def _with_instructions(
+    messages: Sequence[Mapping[str, Any]], text: str
+) -> Sequence[Mapping[str, Any]]:
+    """The messages with `text` at the end of the system prompt."""
+    if messages and messages[0].get("role") in ("system", "developer"):
+        system = f"{text_of(messages[0].get('content'))}\n\n{text}"
+        return [{**messages[0], "content": system}, *messages[1:]]
+    return [{"role": "system", "content": text}, *messages]
+
+
+def _marked(messages: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """The messages with the last one's end marked. Raises `InvalidRequest` when it has none."""
+    if not messages or messages[-1].get("role") != "assistant" or messages[-1].get("tool_calls"):
+        message = "continue_final_message needs a last message by the assistant, without tool calls"
+        raise InvalidRequest(message, param="messages")
+    last = messages[-1]
+    return [*messages[:-1], {**last, "content": text_of(last.get("content")) + _CUT}]

@@ -1,0 +1,229 @@
+"""Adapts OpenAI messages to what one chat template understands. Pure functions on messages."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from server.errors import InvalidRequest
+from server.parsers.fallback import describe_calls, describe_result
+from server.parsers.syntax import CallSyntax
+from server.templates.capabilities import TemplateCapabilities
+
+Message = dict[str, Any]
+
+_REASONING_FIELDS = ("reasoning_content", "thinking", "reasoning")
+
+
+def adapt(
+    messages: Sequence[Mapping[str, Any]],
+    capabilities: TemplateCapabilities,
+    syntax: CallSyntax,
+) -> list[Message]:
+    """The same conversation in the words that the template takes.
+
+    `syntax` is how calls are written where the template doesn't show them itself.
+
+    Raises `InvalidRequest` for arguments of a call that must be an object and aren't, and for
+    content other than text where the template has no place for it.
+    """
+    adapted = [_cleaned(message, capabilities) for message in messages]
+    adapted = _adapt_calls(adapted, capabilities, syntax)
+    adapted = [_with_content(message, capabilities, i) for i, message in enumerate(adapted)]
+    if not capabilities.system_role:
+        adapted = _merge_system(adapted)
+    if not capabilities.string_content:
+        adapted = [_with_parts(message) for message in adapted]
+    return adapted
+
+
+def text_of(content: object) -> str:
+    """The text of a message's content: its text parts, one per line."""
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        return "\n".join(str(part.get("text", "")) for part in content if _is_text(part))
+    return json.dumps(content, ensure_ascii=False)
+
+
+def _is_text(part: object) -> bool:
+    return isinstance(part, dict) and part.get("type", "text") in ("text", "refusal")
+
+
+def _cleaned(message: Mapping[str, Any], capabilities: TemplateCapabilities) -> Message:
+    """Without absent fields (templates ask `is defined`), and with known field names."""
+    cleaned = {key: value for key, value in message.items() if value is not None}
+    if not cleaned.get("tool_calls"):
+        cleaned.pop("tool_calls", None)
+    if cleaned.get("role") == "developer":
+        cleaned["role"] = "system"
+    reasoning = next((cleaned[name] for name in _REASONING_FIELDS if name in cleaned), None)
+    for name in _REASONING_FIELDS:
+        cleaned.pop(name, None)
+    if reasoning is not None and capabilities.reasoning_field is not None:
+        cleaned[capabilities.reasoning_field] = reasoning
+    return cleaned
+
+
+def _with_content(message: Message, capabilities: TemplateCapabilities, index: int) -> Message:
+    """Content as a string, unless there are parts that only a list can hold."""
+    content = message.get("content")
+    if isinstance(content, list) and not all(_is_text(part) for part in content):
+        if not capabilities.typed_content:
+            text = "the model's chat template takes text alone"
+            raise InvalidRequest(text, param=f"messages.{index}.content")
+        return message
+    text = text_of(content)
+    if not text and "tool_calls" in message and capabilities.null_content:
+        return message | {"content": None}
+    return message | {"content": text}
+
+
+def _with_parts(message: Message) -> Message:
+    content = message.get("content")
+    if not isinstance(content, str):
+        return message
+    parts = [{"type": "text", "text": content}] if content else []
+    return message | {"content": parts}
+
+
+def _merge_system(messages: list[Message]) -> list[Message]:
+    """System text in front of the first user message, for templates without a system role."""
+    texts = [message["content"] for message in messages if message["role"] == "system"]
+    rest = [message for message in messages if message["role"] != "system"]
+    if not texts:
+        return rest
+    system = "\n\n".join(texts)
+    for index, message in enumerate(rest):
+        if message["role"] == "user":
+            rest[index] = message | {"content": _prefixed(system, message["content"])}
+            return rest
+    return [{"role": "user", "content": system}, *rest]
+
+
+def _prefixed(text: str, content: Any) -> Any:
+    if isinstance(content, list):
+        return [{"type": "text", "text": text}, *content]
+    return f"{text}\n\n{content}" if content else text
+
+
+def _adapt_calls(
+    messages: list[Message], capabilities: TemplateCapabilities, syntax: CallSyntax
+) -> list[Message]:
+    if capabilities.object_arguments:
+        messages = [_with_objects(message, index) for index, message in enumerate(messages)]
+    if not capabilities.tool_calls:
+        messages = [_call_as_text(message, syntax) for message in messages]
+    elif not capabilities.parallel_tool_calls:
+        messages = _one_call_each(messages)
+    if not capabilities.tool_results:
+        messages = _results_as_text(messages)
+    if capabilities.short_tool_ids:
+        messages = [_with_short_ids(message) for message in messages]
+    return messages
+
+
+def _call_as_text(message: Message, syntax: CallSyntax) -> Message:
+    if "tool_calls" not in message:
+        return message
+    calls = describe_calls([call["function"] for call in message["tool_calls"]], syntax)
+    content = text_of(message.get("content"))
+    rest = {key: value for key, value in message.items() if key != "tool_calls"}
+    return rest | {"content": f"{content}\n{calls}" if content else calls}
+
+
+def _results_as_text(messages: list[Message]) -> list[Message]:
+    """Results as user messages; those of one turn together, since roles often must alternate."""
+    out: list[Message] = []
+    in_results = False
+    for message in messages:
+        is_result = message["role"] == "tool"
+        if is_result:
+            content = text_of(message.get("content"))
+            text = describe_result(message.get("tool_call_id", ""), content)
+            if in_results:
+                out[-1] = {"role": "user", "content": f"{out[-1]['content']}\n\n{text}"}
+            else:
+                out.append({"role": "user", "content": text})
+        else:
+            out.append(message)
+        in_results = is_result
+    return out
+
+
+def _one_call_each(messages: list[Message]) -> list[Message]:
+    """Each call in a message of its own, followed by its result, for templates that want that."""
+    out: list[Message] = []
+    moved: set[int] = set()
+    for index, message in enumerate(messages):
+        if index in moved:
+            continue
+        calls = message.get("tool_calls", ())
+        if len(calls) < 2:
+            out.append(message)
+            continue
+        for number, call in enumerate(calls):
+            first = message if number == 0 else {"role": message["role"], "content": ""}
+            out.append(first | {"tool_calls": [call]})
+            answer = _answer_to(call, messages, index, moved)
+            if answer is not None:
+                moved.add(answer)
+                out.append(messages[answer])
+    return out
+
+
+def _answer_to(
+    call: Mapping[str, Any], messages: list[Message], start: int, taken: set[int]
+) -> int | None:
+    """Index of the tool message that answers `call`, in the run of results after `start`."""
+    for index in range(start + 1, len(messages)):
+        if messages[index]["role"] != "tool":
+            return None
+        if index not in taken and messages[index].get("tool_call_id") == call.get("id"):
+            return index
+    return None
+
+
+def _with_short_ids(message: Message) -> Message:
+    if "tool_call_id" in message:
+        message = message | {"tool_call_id": _short_id(message["tool_call_id"])}
+    if "tool_calls" in message:
+        calls = [call | {"id": _short_id(call.get("id", ""))} for call in message["tool_calls"]]
+        message = message | {"tool_calls": calls}
+    return message
+
+
+def _short_id(call_id: str) -> str:
+    """Nine letters and digits, the same for the same id."""
+    if len(call_id) == 9 and call_id.isalnum():
+        return call_id
+    return hashlib.sha256(call_id.encode()).hexdigest()[:9]
+
+
+def _with_objects(message: Message, index: int) -> Message:
+    if "tool_calls" not in message:
+        return message
+    calls = []
+    for number, call in enumerate(message["tool_calls"]):
+        param = f"messages.{index}.tool_calls.{number}.function.arguments"
+        function = call["function"]
+        arguments = _as_object(function.get("arguments", ""), param)
+        calls.append(call | {"function": function | {"arguments": arguments}})
+    return message | {"tool_calls": calls}
+
+
+def _as_object(arguments: object, param: str) -> object:
+    """Raises `InvalidRequest` unless `arguments` is a JSON object or the text of one."""
+    if isinstance(arguments, str):
+        try:
+            arguments = json.loads(arguments or "{}")
+        except ValueError:
+            arguments = None
+    if not isinstance(arguments, dict):
+        message = f"{param} must be a JSON object, because the model's chat template reads its keys"
+        raise InvalidRequest(message, param=param)
+    return arguments
