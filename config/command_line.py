@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from config.catalogue import HELP_FLAGS, Meaning, Setting, closest, flags
 from config.errors import ConfigError
-from config.given import Given, Level
+from config.sources import Given, Level
 
 
 def read_flags(argv: Sequence[str]) -> list[Given]:

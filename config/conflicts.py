@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from config.errors import ConfigError
-from config.given import Given
 from config.settings import ServeSettings
+from config.sources import Given
 from config.speculation import DRAFT_MODEL, NONE
 
 _FILES = (

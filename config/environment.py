@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from config.catalogue import Setting, by_flag_key, closest, hint, variables
 from config.errors import ConfigError
-from config.given import Given, Level
+from config.sources import Given, Level
 
 # Other programs own the rest of the environment. Names that start with LLAMAPACK_ can't be
 # checked like this: Kubernetes sets LLAMAPACK_PORT and more beside a Service called llamapack.

@@ -9,12 +9,12 @@ from config.command_line import read_flags
 from config.conflicts import check
 from config.environment import read_environment
 from config.errors import ConfigError
-from config.given import Given, Level
 from config.presets import preset_path
-from config.problem import describe
 from config.settings import ServeSettings
+from config.sources import Given, Level
 from config.speculation import active_methods
 from config.toml_file import read_toml
+from config.validation_message import describe
 
 # Two ways to say one thing: the one from the higher level replaces the other.
 ALTERNATIVES = (

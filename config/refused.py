@@ -8,8 +8,8 @@ declare the field in `config.settings`.
 
 from dataclasses import dataclass
 
+from config.coerce import OFF_WORDS, ON_WORDS
 from config.option import key_of
-from config.words import OFF_WORDS, ON_WORDS
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from config.catalogue import Setting, by_flag_key, closest, hint, keys
 from config.errors import ConfigError
-from config.given import Given, Level
+from config.sources import Given, Level
 
 
 def read_toml(path: Path, level: Level = Level.FILE) -> list[Given]:

@@ -12,7 +12,7 @@ import json
 
 from llguidance import LLMatcher
 
-from grammars import gbnf, library, limits
+from grammars import library, limits
 from grammars.constraint import (
     Constraint,
     GbnfGrammar,
@@ -21,9 +21,10 @@ from grammars.constraint import (
     ThinkingConstraint,
 )
 from grammars.errors import GrammarError
-from grammars.gbnf_lark import GrammarTokens, check, to_lark, uses_vocabulary
-from grammars.gbnf_llama import refuse_for_llama
-from grammars.json_schema import check_schema, subschemas
+from grammars.gbnf import parser
+from grammars.gbnf.lark import GrammarTokens, check, to_lark, uses_vocabulary
+from grammars.gbnf.llama import refuse_for_llama
+from grammars.json_schema.checker import check_schema, subschemas
 from grammars.sandbox import sandbox
 
 _ANY_JSON_OBJECT = {
@@ -119,7 +120,7 @@ def from_gbnf(text: str, tokens: GrammarTokens | None = None) -> Constraint:
     _limit_bytes(text, limits.MAX_GRAMMAR_BYTES, "the grammar")
     lark = _translation(text)
     if lark is None:
-        grammar = gbnf.parse(text)
+        grammar = parser.parse(text)
         if tokens is None:
             refuse_for_llama(grammar)
             return GbnfGrammar(text)
@@ -130,7 +131,7 @@ def from_gbnf(text: str, tokens: GrammarTokens | None = None) -> Constraint:
 @functools.lru_cache(maxsize=64)
 def _translation(text: str) -> str | None:
     """The Lark text of a GBNF grammar, or None if that depends on the vocabulary."""
-    grammar = gbnf.parse(text)
+    grammar = parser.parse(text)
     return None if uses_vocabulary(grammar, check(grammar)) else to_lark(grammar, None)
 
 

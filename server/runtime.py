@@ -13,7 +13,7 @@ from pathlib import Path
 
 from starlette.applications import Starlette
 
-from config import ConfigError, ServeSettings, contents
+from config import ConfigError, ServeSettings, file_settings
 from grammars.sandbox import sandbox
 from logs.llama_log import LogBridge
 from server.access.audit_log import AuditLog
@@ -205,7 +205,7 @@ def _load_template(settings: ServeSettings, tokenizer: LlamaTokenizer) -> ChatTe
     try:
         return load(
             tokenizer,
-            override=contents.chat_template(settings),
+            override=file_settings.chat_template(settings),
             variables=_template_variables(settings),
         )
     except ChatTemplateError as error:

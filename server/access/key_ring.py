@@ -6,7 +6,7 @@ import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from config import ConfigError, ServeSettings, contents
+from config import ConfigError, ServeSettings, file_settings
 from server.access.account import Account
 from server.access.key import ApiKey, digest_of
 from server.access.keys_file import UNNAMED, parse_keys
@@ -65,14 +65,14 @@ def read_keys(settings: ServeSettings) -> list[ApiKey]:
     Raises `ConfigError`, one line, for a file that can't be read or a key that occurs twice.
     """
     plain: dict[bytes, ApiKey] = {}
-    lines = contents.api_key_lines(settings)
+    lines = file_settings.api_key_lines(settings)
     for source, texts in ((UNNAMED, settings.api_key), (f"{UNNAMED}file-", lines)):
         for number, text in enumerate(texts, 1):
             key = ApiKey(name=f"{source}{number}", digest=digest_of(text.encode()))
             plain.setdefault(key.digest, key)
     keys = list(plain.values())
     if settings.api_keys_toml is not None:
-        keys += parse_keys(contents.api_keys_toml(settings), settings.api_keys_toml)
+        keys += parse_keys(file_settings.api_keys_toml(settings), settings.api_keys_toml)
         _check_unique(keys, settings)
     return keys
 

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, FailFast, Field, StrictBool, StrictStr
 
+from config.groups.context import MIN_REUSED_CHUNK
 from config.samplers import names_from_codes, to_samplers
-from config.settings import MIN_REUSED_CHUNK
 from config.speculation import active_methods, spec_methods
 
 INT32_MAX = 2**31 - 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from config import ServeSettings, contents
+from config import ServeSettings, file_settings
 from grammars import compiler
 from grammars.constraint import Constraint
 from grammars.errors import GrammarError
@@ -12,7 +12,7 @@ from server.startup import StartupError
 
 def default_constraint(settings: ServeSettings, tokenizer: Tokenizer) -> Constraint | None:
     """The server's own, compiled. Raises `StartupError` and `ConfigError`."""
-    schema, grammar = contents.json_schema(settings), contents.grammar(settings)
+    schema, grammar = file_settings.json_schema(settings), file_settings.grammar(settings)
     try:
         if schema is not None:
             return compiler.from_json_schema(schema)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from grammars import compiler
 from grammars.constraint import Constraint, LazyConstraint
 from grammars.errors import GrammarError
-from grammars.json_schema import check_schema
+from grammars.json_schema.checker import check_schema
 from server.context import ServerContext
 from server.errors import InvalidRequest
 from server.openai.chat.prompt import ChatPrompt

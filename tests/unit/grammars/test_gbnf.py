@@ -6,8 +6,8 @@ from grammars import compiler
 from grammars.acceptance import accept
 from grammars.constraint import GbnfGrammar, LLGuidanceGrammar
 from grammars.errors import GrammarError
-from grammars.gbnf import parse
-from grammars.gbnf_nodes import Chars, Choice, Repeat, Rule, Sequence, Token
+from grammars.gbnf.nodes import Chars, Choice, Repeat, Rule, Sequence, Token
+from grammars.gbnf.parser import parse
 
 
 class Tokens:

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from grammars.acceptance import accept
 from grammars.constraint import LLGuidanceGrammar
 from grammars.errors import GrammarError
-from grammars.gbnf import Grammar, parse
-from grammars.gbnf_lark import to_lark
-from grammars.gbnf_nodes import Chars, Choice, Node, Repeat, Rule, Sequence
+from grammars.gbnf.lark import to_lark
+from grammars.gbnf.nodes import Chars, Choice, Node, Repeat, Rule, Sequence
+from grammars.gbnf.parser import Grammar, parse
 
 ATOMS = ['"a"', '"ab"', '"b"', '""', "[ab]", "[^a]", "root", "x", "y"]
 TEXTS = ["".join(text) for size in range(6) for text in itertools.product("ab", repeat=size)]

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from grammars.constraint import GbnfGrammar, LLGuidanceGrammar
 from grammars.errors import GrammarError
-from grammars.gbnf import parse
-from grammars.gbnf_lark import check, to_lark
-from grammars.gbnf_llama import refuse_for_llama
+from grammars.gbnf.lark import check, to_lark
+from grammars.gbnf.llama import refuse_for_llama
+from grammars.gbnf.parser import parse
 from scheduler.constraint import TokenVocabulary, create_matcher
 
 ATOMS = [

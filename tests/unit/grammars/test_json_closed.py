@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from grammars.json_schema import check_schema
+from grammars.json_schema.checker import check_schema
 
 A: Any = {"a": {"type": "integer"}}
 

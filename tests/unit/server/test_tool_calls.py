@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from llguidance import LLMatcher, LLTokenizer
 
-from grammars.json_schema import check_schema
+from grammars.json_schema.checker import check_schema
 from server.parsers import formats
 from server.parsers.events import (
     AnswerEvent,

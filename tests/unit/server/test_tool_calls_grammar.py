@@ -14,7 +14,7 @@ from llguidance import LLMatcher, LLTokenizer
 
 from grammars import compiler
 from grammars.constraint import LLGuidanceGrammar
-from grammars.json_schema import check_schema
+from grammars.json_schema.checker import check_schema
 from server.parsers import formats
 from server.parsers.control_tokens import control_token, control_tokens
 from server.parsers.events import CallArguments, CallStarted

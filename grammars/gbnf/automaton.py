@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from grammars.gbnf_alphabet import Alphabet
-from grammars.gbnf_nodes import Chars, Choice, Lexeme, Node, Repeat, Rule, Token
-from grammars.gbnf_nodes import Sequence as SequenceNode
+from grammars.gbnf.alphabet import Alphabet
+from grammars.gbnf.nodes import Chars, Choice, Lexeme, Node, Repeat, Rule, Token
+from grammars.gbnf.nodes import Sequence as SequenceNode
 
 MAX_STATES = 20_000
 MAX_STEPS = 200_000

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from pydantic_core import ErrorDetails
 
-from config.given import Given
+from config.sources import Given
 
 _MESSAGES = {
     "int_parsing": "must be a whole number",

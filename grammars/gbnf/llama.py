@@ -8,8 +8,8 @@ misses takes all memory.
 from __future__ import annotations
 
 from grammars.errors import GrammarError
-from grammars.gbnf import Grammar
-from grammars.gbnf_nodes import Chars, Choice, Lexeme, Node, Repeat, Rule, Sequence, Token, walk
+from grammars.gbnf.nodes import Chars, Choice, Lexeme, Node, Repeat, Rule, Sequence, Token, walk
+from grammars.gbnf.parser import Grammar
 
 MAX_SEARCH_STEPS = 1_000_000
 """Calls that llama.cpp's search for left recursion may take."""

@@ -7,10 +7,10 @@ from typing import Protocol
 
 from grammars import limits
 from grammars.errors import GrammarError
-from grammars.gbnf import Grammar
-from grammars.gbnf_facts import endless, reachable, regular_rules, straighten
-from grammars.gbnf_lexemes import plan_lexemes
-from grammars.gbnf_nodes import Chars, Choice, Lexeme, Node, Repeat, Rule, Sequence, Token, walk
+from grammars.gbnf.facts import endless, reachable, regular_rules, straighten
+from grammars.gbnf.lexemes import plan_lexemes
+from grammars.gbnf.nodes import Chars, Choice, Lexeme, Node, Repeat, Rule, Sequence, Token, walk
+from grammars.gbnf.parser import Grammar
 
 
 class GrammarTokens(Protocol):

@@ -19,9 +19,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 
-from grammars.gbnf_alphabet import Alphabet
-from grammars.gbnf_automaton import Automaton, AutomatonTooLarge
-from grammars.gbnf_nodes import (
+from grammars.gbnf.alphabet import Alphabet
+from grammars.gbnf.automaton import Automaton, AutomatonTooLarge
+from grammars.gbnf.nodes import (
     EMPTY,
     Chars,
     Choice,

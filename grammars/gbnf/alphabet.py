@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable
 
-from grammars.gbnf_nodes import Chars
+from grammars.gbnf.nodes import Chars
 
 
 class Alphabet:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from grammars.gbnf_nodes import (
+from grammars.gbnf.nodes import (
     Chars,
     Choice,
     Lexeme,

@@ -9,17 +9,7 @@ from typing import NoReturn
 
 from grammars import limits
 from grammars.errors import GrammarError
-from grammars.gbnf_nodes import (
-    EMPTY,
-    Chars,
-    Node,
-    Repeat,
-    Rule,
-    Token,
-    char_set,
-    choice,
-    sequence,
-)
+from grammars.gbnf.nodes import EMPTY, Chars, Node, Repeat, Rule, Token, char_set, choice, sequence
 
 _NAME = re.compile(r"[a-zA-Z0-9-]+")
 _NUMBER = re.compile(r"[0-9]+")

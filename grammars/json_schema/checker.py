@@ -10,9 +10,9 @@ from urllib.parse import unquote
 
 from grammars import limits
 from grammars.errors import GrammarError
-from grammars.json_closed import close_objects
-from grammars.json_endless import EndlessSearch
-from grammars.json_keywords import (
+from grammars.json_schema.closed import close_objects
+from grammars.json_schema.endless import EndlessSearch
+from grammars.json_schema.keywords import (
     APPLICATORS,
     COUNTS,
     EXACT_FORMATS,

@@ -1,0 +1,101 @@
+"""Chat templates and thinking."""
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from config import coerce
+from config.groups.field_types import FilePath, OnOffAuto, SettingsGroup, Switch, Whole
+from config.option import Group, Option
+
+
+class ChatSettings(SettingsGroup):
+    """Chat templates and thinking."""
+
+    jinja: Annotated[
+        Switch,
+        Option(("--jinja",), Group.CHAT, "render chats with a Jinja template"),
+    ] = True
+    chat_template: Annotated[
+        str | None,
+        Option(
+            ("--chat-template",),
+            Group.CHAT,
+            "Jinja chat template",
+            metavar="TEMPLATE",
+            default_text="from the model",
+        ),
+    ] = None
+    chat_template_file: Annotated[
+        FilePath | None,
+        Option(
+            ("--chat-template-file",),
+            Group.CHAT,
+            "file with a Jinja chat template",
+            metavar="FILE",
+        ),
+    ] = None
+    chat_template_kwargs: Annotated[
+        dict[str, object],
+        BeforeValidator(coerce.to_json_object),
+        Option(
+            ("--chat-template-kwargs",),
+            Group.CHAT,
+            "variables for the chat template, as a JSON object",
+            metavar="JSON",
+        ),
+    ] = {}  # noqa: RUF012 (pydantic copies defaults)
+
+    reasoning_format: Annotated[
+        Literal["auto", "none", "deepseek"],
+        Option(
+            ("--reasoning-format",),
+            Group.CHAT,
+            "where a model's thinking goes, for a request that doesn't say: none leaves it in "
+            "content, the others put it in reasoning_content",
+            env="LLAMA_ARG_THINK",
+            metavar="FORMAT",
+        ),
+    ] = "auto"
+    reasoning: Annotated[
+        OnOffAuto,
+        Option(
+            ("-rea", "--reasoning"),
+            Group.CHAT,
+            "whether models think that can go without, for a request that doesn't say",
+            metavar="WHEN",
+        ),
+    ] = "auto"
+    reasoning_effort: Annotated[
+        str,
+        Option(
+            ("--reasoning-effort",),
+            Group.CHAT,
+            "how hard to think, such as low, for a request that doesn't say: told to the chat "
+            "template, or if that doesn't know the word a limit; see docs/structured-output.md",
+            metavar="LEVEL",
+        ),
+    ] = "default"
+    reasoning_budget: Annotated[
+        Whole,
+        Field(ge=-1),
+        Option(
+            ("--reasoning-budget",),
+            Group.CHAT,
+            "most tokens of thinking for a request that doesn't say, after which it is ended; "
+            "-1 is no limit",
+            env="LLAMA_ARG_THINK_BUDGET",
+            metavar="N",
+        ),
+    ] = -1
+    reasoning_budget_message: Annotated[
+        str,
+        Option(
+            ("--reasoning-budget-message",),
+            Group.CHAT,
+            "text put at the end of thinking that has reached its limit",
+            env="LLAMA_ARG_THINK_BUDGET_MESSAGE",
+            metavar="TEXT",
+            default_text="none",
+        ),
+    ] = ""

@@ -1,0 +1,346 @@
+"""Slots, the KV cache, the queue and the sizes of batches."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from config.groups.field_types import CacheType, FilePath, Number, SettingsGroup, Switch, Whole
+from config.option import Group, Option, Spelling
+
+DEFAULT_PARALLEL = 4
+MIN_REUSED_CHUNK = 16
+"""Moving a chunk is a pass over a slot's cells, so shorter ones cost more than they save."""
+
+
+def _slots(value: int) -> int:
+    if value == 0:
+        raise ValueError("must be at least 1, or -1 for the default")
+    return DEFAULT_PARALLEL if value == -1 else value
+
+
+def _chunk(value: int) -> int:
+    if 0 < value < MIN_REUSED_CHUNK:
+        raise ValueError(f"must be 0 or at least {MIN_REUSED_CHUNK}")
+    return value
+
+
+def _inverse(text: str) -> str:
+    try:
+        return repr(1.0 / float(text))
+    except (ValueError, ZeroDivisionError):
+        raise ValueError("must be a number other than 0") from None
+
+
+class ContextSettings(SettingsGroup):
+    """Slots, the KV cache, the queue and the sizes of batches."""
+
+    ctx_size: Annotated[
+        Whole,
+        Field(ge=0),
+        Option(
+            ("-c", "--ctx-size"),
+            Group.CONTEXT,
+            "context in tokens; without --kv-unified each slot gets this divided by --parallel; "
+            "0 takes the model's own length",
+            metavar="N",
+        ),
+    ] = 0
+    n_predict: Annotated[
+        Whole,
+        Field(ge=-1),
+        Option(
+            ("-n", "--predict", "--n-predict"),
+            Group.CONTEXT,
+            "most tokens to generate for a request that doesn't say; -1 is no limit",
+            metavar="N",
+        ),
+    ] = -1
+    context_shift: Annotated[
+        Switch,
+        Option(
+            ("--context-shift",),
+            Group.CONTEXT,
+            "when an answer reaches the end of its slot, forget the oldest tokens and go on "
+            "instead of ending it",
+        ),
+    ] = False
+    keep: Annotated[
+        Whole,
+        Field(ge=-1),
+        Option(
+            ("--keep",),
+            Group.CONTEXT,
+            "tokens at the beginning that a context shift never forgets, for a request that "
+            "doesn't say; -1 is the whole prompt",
+            env="LLAMAPACK_KEEP",
+            metavar="N",
+        ),
+    ] = 0
+    parallel: Annotated[
+        Whole,
+        Field(ge=-1, le=256),
+        AfterValidator(_slots),
+        Option(
+            ("-np", "--parallel"),
+            Group.CONTEXT,
+            "slots: sequences decoded side by side; -1 takes the default",
+            env="LLAMA_ARG_N_PARALLEL",
+            metavar="N",
+        ),
+    ] = DEFAULT_PARALLEL
+    max_queue: Annotated[
+        Whole,
+        Field(ge=0),
+        Option(
+            ("--max-queue",),
+            Group.CONTEXT,
+            "requests that may wait for a slot; more are answered 429 at once",
+            env="LLAMAPACK_MAX_QUEUE",
+            metavar="N",
+        ),
+    ] = 512
+    max_queue_tokens: Annotated[
+        Whole,
+        Field(ge=0),
+        Option(
+            ("--max-queue-tokens",),
+            Group.CONTEXT,
+            "prompt tokens that may wait for a slot; 0 is no limit",
+            env="LLAMAPACK_MAX_QUEUE_TOKENS",
+            metavar="N",
+        ),
+    ] = 0
+    queue_timeout: Annotated[
+        Number,
+        Field(ge=0),
+        Option(
+            ("--queue-timeout",),
+            Group.CONTEXT,
+            "seconds that a request may wait for a slot before it is refused; 0 is any time",
+            env="LLAMAPACK_QUEUE_TIMEOUT",
+            metavar="S",
+        ),
+    ] = 0.0
+    request_timeout: Annotated[
+        Number,
+        Field(ge=0),
+        Option(
+            ("--request-timeout",),
+            Group.CONTEXT,
+            "seconds that an answer may take, waiting included, before it ends with an error; "
+            "0 is any time",
+            env="LLAMAPACK_REQUEST_TIMEOUT",
+            metavar="S",
+        ),
+    ] = 0.0
+    cache_ram: Annotated[
+        Whole,
+        Field(ge=-1),
+        Option(
+            ("-cram", "--cache-ram"),
+            Group.CONTEXT,
+            "host memory in MiB for prefixes that left their slot, at most a quarter of the "
+            "machine's; 0 keeps none, -1 is no limit",
+            metavar="N",
+        ),
+    ] = 8192
+    cache_disk: Annotated[
+        FilePath | None,
+        Option(
+            ("--cache-disk",),
+            Group.CONTEXT,
+            "folder in which the hottest prefixes are saved when the server ends, and from which "
+            "they are loaded when it starts",
+            env="LLAMAPACK_CACHE_DISK",
+            metavar="DIR",
+            default_text="none",
+        ),
+    ] = None
+    cache_disk_size: Annotated[
+        Whole,
+        Field(ge=1),
+        Option(
+            ("--cache-disk-size",),
+            Group.CONTEXT,
+            "most MiB in that folder; the least recently used files go first",
+            env="LLAMAPACK_CACHE_DISK_SIZE",
+            metavar="N",
+        ),
+    ] = 4096
+    kv_unified: Annotated[
+        Switch,
+        Option(
+            ("-kvu", "--kv-unified"),
+            Group.CONTEXT,
+            "one KV cache shared by all slots instead of one part for each",
+            negative=("-no-kvu",),
+        ),
+    ] = False
+    cont_batching: Annotated[
+        Switch,
+        Option(
+            ("-cb", "--cont-batching"),
+            Group.CONTEXT,
+            "let requests join a running batch; without it one sequence runs at a time",
+            negative=("-nocb",),
+        ),
+    ] = True
+    batch_size: Annotated[
+        Whole,
+        Field(ge=1),
+        Option(
+            ("-b", "--batch-size"),
+            Group.CONTEXT,
+            "most tokens in one step",
+            env="LLAMA_ARG_BATCH",
+            metavar="N",
+        ),
+    ] = 2048
+    ubatch_size: Annotated[
+        Whole,
+        Field(ge=1),
+        Option(
+            ("-ub", "--ubatch-size"),
+            Group.CONTEXT,
+            "most tokens that the device computes at once; never above --batch-size",
+            env="LLAMA_ARG_UBATCH",
+            metavar="N",
+        ),
+    ] = 512
+    itl_target_ms: Annotated[
+        Number,
+        Field(gt=0),
+        Option(
+            ("--itl-target-ms",),
+            Group.CONTEXT,
+            "milliseconds between two tokens of a stream that prefill should not exceed",
+            env="LLAMAPACK_ITL_TARGET_MS",
+            metavar="MS",
+        ),
+    ] = 100.0
+    cache_prompt: Annotated[
+        Switch,
+        Option(("--cache-prompt",), Group.CONTEXT, "reuse the KV cache of a prompt's known prefix"),
+    ] = True
+    cache_reuse: Annotated[
+        Whole,
+        Field(ge=0),
+        AfterValidator(_chunk),
+        Option(
+            ("--cache-reuse",),
+            Group.CONTEXT,
+            "after an edit in a prompt, move what its slot holds behind the edit and reuse it, in "
+            "chunks of at least N tokens (16 or more): faster, but an approximation; 0 reuses "
+            "prefixes only",
+            metavar="N",
+        ),
+    ] = 0
+    cache_type_k: Annotated[
+        CacheType,
+        Option(
+            ("-ctk", "--cache-type-k"), Group.CONTEXT, "type of the cached keys", metavar="TYPE"
+        ),
+    ] = "f16"
+    cache_type_v: Annotated[
+        CacheType,
+        Option(
+            ("-ctv", "--cache-type-v"),
+            Group.CONTEXT,
+            "type of the cached values; the quantized ones need flash attention",
+            metavar="TYPE",
+        ),
+    ] = "f16"
+    swa_full: Annotated[
+        Switch,
+        Option(
+            ("--swa-full",),
+            Group.CONTEXT,
+            "keep the whole context for sliding-window layers, so that prefixes can be reused",
+        ),
+    ] = False
+    rope_scaling: Annotated[
+        Literal["none", "linear", "yarn"] | None,
+        Option(
+            ("--rope-scaling",),
+            Group.CONTEXT,
+            "method of RoPE scaling",
+            env="LLAMA_ARG_ROPE_SCALING_TYPE",
+            metavar="METHOD",
+            default_text="from the model",
+        ),
+    ] = None
+    rope_freq_base: Annotated[
+        Number,
+        Field(ge=0),
+        Option(
+            ("--rope-freq-base",),
+            Group.CONTEXT,
+            "base frequency of RoPE; 0 takes the model's",
+            metavar="X",
+        ),
+    ] = 0.0
+    rope_freq_scale: Annotated[
+        Number,
+        Field(ge=0),
+        Option(
+            ("--rope-freq-scale",),
+            Group.CONTEXT,
+            "frequency factor of RoPE, 0.5 doubles the context; 0 takes the model's",
+            metavar="X",
+            spellings=(
+                Spelling(
+                    ("--rope-scale",),
+                    "the inverse of --rope-freq-scale: 2 doubles the context",
+                    "LLAMA_ARG_ROPE_SCALE",
+                    convert=_inverse,
+                    metavar="X",
+                ),
+            ),
+        ),
+    ] = 0.0
+    yarn_orig_ctx: Annotated[
+        Whole,
+        Field(ge=0),
+        Option(
+            ("--yarn-orig-ctx",),
+            Group.CONTEXT,
+            "YaRN: context in tokens that the model was trained for; 0 takes the model's",
+            metavar="N",
+        ),
+    ] = 0
+    yarn_ext_factor: Annotated[
+        Number,
+        Option(
+            ("--yarn-ext-factor",),
+            Group.CONTEXT,
+            "YaRN: share of extrapolation, 0 is interpolation only; -1 takes the model's",
+            metavar="X",
+        ),
+    ] = -1.0
+    yarn_attn_factor: Annotated[
+        Number,
+        Option(
+            ("--yarn-attn-factor",),
+            Group.CONTEXT,
+            "YaRN: magnitude of attention; -1 takes the model's",
+            metavar="X",
+        ),
+    ] = -1.0
+    yarn_beta_slow: Annotated[
+        Number,
+        Option(
+            ("--yarn-beta-slow",),
+            Group.CONTEXT,
+            "YaRN: high correction dimension; -1 takes the model's",
+            metavar="X",
+        ),
+    ] = -1.0
+    yarn_beta_fast: Annotated[
+        Number,
+        Option(
+            ("--yarn-beta-fast",),
+            Group.CONTEXT,
+            "YaRN: low correction dimension; -1 takes the model's",
+            metavar="X",
+        ),
+    ] = -1.0

@@ -1,0 +1,88 @@
+"""What the model is computed on."""
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from config import coerce
+from config.groups.field_types import OnOffAuto, SettingsGroup, Switch, Whole
+from config.option import Group, Option
+
+
+class DeviceSettings(SettingsGroup):
+    """What the model is computed on."""
+
+    threads: Annotated[
+        Whole,
+        Field(ge=-1, le=512),
+        Option(
+            ("-t", "--threads"),
+            Group.DEVICE,
+            "CPU threads for decoding; -1 or 0 takes one for each core",
+            metavar="N",
+        ),
+    ] = -1
+    threads_batch: Annotated[
+        Whole,
+        Field(ge=-1, le=512),
+        Option(
+            ("-tb", "--threads-batch"),
+            Group.DEVICE,
+            "CPU threads for prefill; -1 or 0 takes --threads",
+            metavar="N",
+        ),
+    ] = -1
+    flash_attn: Annotated[
+        OnOffAuto,
+        Option(("-fa", "--flash-attn"), Group.DEVICE, "flash attention", metavar="on|off|auto"),
+    ] = "auto"
+    n_gpu_layers: Annotated[
+        int,
+        BeforeValidator(coerce.to_gpu_layers),
+        Field(ge=-2),
+        Option(
+            ("-ngl", "--gpu-layers", "--n-gpu-layers"),
+            Group.DEVICE,
+            "layers to keep on the GPU: a number, auto (-1) or all (-2)",
+            metavar="N",
+            default_text="auto",
+        ),
+    ] = -1
+    kv_offload: Annotated[
+        Switch,
+        Option(
+            ("-kvo", "--kv-offload"),
+            Group.DEVICE,
+            "keep the KV cache on the GPU",
+            negative=("-nkvo",),
+        ),
+    ] = True
+    split_mode: Annotated[
+        Literal["none", "layer", "row", "tensor"],
+        Option(
+            ("-sm", "--split-mode"),
+            Group.DEVICE,
+            "how several GPUs share the model",
+            metavar="MODE",
+        ),
+    ] = "layer"
+    tensor_split: Annotated[
+        tuple[Annotated[float, Field(ge=0)], ...],
+        BeforeValidator(coerce.to_proportions),
+        Option(
+            ("-ts", "--tensor-split"),
+            Group.DEVICE,
+            "share of the model for each GPU, such as 3,1",
+            metavar="X,Y,...",
+        ),
+    ] = ()
+    main_gpu: Annotated[
+        Whole,
+        Field(ge=0),
+        Option(
+            ("-mg", "--main-gpu"),
+            Group.DEVICE,
+            "the GPU that holds the model (split mode none) or the small tensors (row)",
+            metavar="INDEX",
+        ),
+    ] = 0

@@ -1,0 +1,162 @@
+"""Which model is served, and how its file gets into memory."""
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from config import coerce
+from config.groups.field_types import FilePath, SettingsGroup, Switch, Words
+from config.option import Group, Option, Spelling
+
+
+class ModelSettings(SettingsGroup):
+    """Which model is served, and how its file gets into memory."""
+
+    config: Annotated[
+        FilePath | None,
+        Option(
+            ("--config",),
+            Group.MODEL,
+            "TOML file with any of these settings; its keys are the long flags in snake_case",
+            env="LLAMAPACK_CONFIG",
+            metavar="FILE",
+        ),
+    ] = None
+    preset: Annotated[
+        str | None,
+        Option(
+            ("--preset",),
+            Group.MODEL,
+            "start from a shipped preset: {presets}",
+            env="LLAMAPACK_PRESET",
+            metavar="NAME",
+        ),
+    ] = None
+    model: Annotated[
+        FilePath | None,
+        Option(
+            ("-m", "--model"),
+            Group.MODEL,
+            "GGUF file to serve; of a split model, its first file",
+            metavar="FILE",
+            default_text="the embedded demo model",
+        ),
+    ] = None
+    alias: Annotated[
+        Words,
+        Option(
+            ("-a", "--alias"),
+            Group.MODEL,
+            "names under which clients ask for the model, comma-separated",
+            metavar="NAMES",
+            default_text="from the file's name",
+            repeatable=True,
+        ),
+    ] = ()
+    hf_repo: Annotated[
+        str | None,
+        Option(
+            ("-hf", "-hfr", "--hf-repo"),
+            Group.MODEL,
+            "Hugging Face repository to fetch the model from; without a quantization it takes "
+            "Q4_K_M, else Q8_0, else the first file",
+            metavar="USER/REPO[:QUANT]",
+        ),
+    ] = None
+    hf_file: Annotated[
+        str | None,
+        Option(
+            ("-hff", "--hf-file"),
+            Group.MODEL,
+            "file of that repository, instead of choosing by quantization",
+            metavar="FILE",
+        ),
+    ] = None
+    hf_token: Annotated[
+        str | None,
+        Field(repr=False),
+        Option(
+            ("-hft", "--hf-token"),
+            Group.MODEL,
+            "access token for Hugging Face",
+            env="HF_TOKEN",
+            metavar="TOKEN",
+        ),
+    ] = None
+    offline: Annotated[
+        Switch,
+        Option(("--offline",), Group.MODEL, "use downloaded files only, never the network"),
+    ] = False
+    load_mode: Annotated[
+        Literal["auto", "none", "mmap", "mlock", "mmap+mlock", "dio"],
+        Option(
+            ("-lm", "--load-mode"),
+            Group.MODEL,
+            "how the weights get into memory: mapped, locked, read with direct I/O",
+            metavar="MODE",
+            spellings=(
+                Spelling(
+                    ("--mmap",), "same as --load-mode mmap", "LLAMA_ARG_MMAP", on="mmap", off="none"
+                ),
+                Spelling(("--no-mmap",), "same as --load-mode none", on="none"),
+                Spelling(
+                    ("--mlock",),
+                    "same as --load-mode mmap+mlock",
+                    "LLAMA_ARG_MLOCK",
+                    on="mmap+mlock",
+                ),
+                Spelling(
+                    ("-dio", "--direct-io"),
+                    "same as --load-mode dio",
+                    "LLAMA_ARG_DIO",
+                    on="dio",
+                ),
+            ),
+        ),
+    ] = "auto"
+    lora: Annotated[
+        tuple[FilePath, ...],
+        BeforeValidator(coerce.to_list),
+        Option(
+            ("--lora",),
+            Group.MODEL,
+            "LoRA adapters to load and apply, comma-separated; requests choose others with `lora`",
+            env="LLAMAPACK_LORA",
+            metavar="FILES",
+            repeatable=True,
+        ),
+    ] = ()
+    lora_scaled: Annotated[
+        tuple[tuple[FilePath, Annotated[float, Field(ge=-1e6, le=1e6)]], ...],
+        BeforeValidator(coerce.to_scaled_files),
+        Option(
+            ("--lora-scaled",),
+            Group.MODEL,
+            "the same with a scale each, as FILE:SCALE; they are numbered after those of --lora",
+            env="LLAMAPACK_LORA_SCALED",
+            metavar="FILE:SCALE",
+            repeatable=True,
+        ),
+    ] = ()
+    lora_init_without_apply: Annotated[
+        Switch,
+        Option(
+            ("--lora-init-without-apply",),
+            Group.MODEL,
+            "load adapters at scale 0: requests and POST /lora-adapters apply them",
+            env="LLAMAPACK_LORA_INIT_WITHOUT_APPLY",
+        ),
+    ] = False
+    repack: Annotated[
+        Switch,
+        Option(
+            ("--repack",),
+            Group.MODEL,
+            "rearrange weights for this CPU's matrix instructions",
+            negative=("-nr",),
+        ),
+    ] = True
+    warmup: Annotated[
+        Switch,
+        Option(("--warmup",), Group.MODEL, "run one empty step before taking requests"),
+    ] = True

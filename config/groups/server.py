@@ -1,0 +1,255 @@
+"""Addresses, keys, limits and endpoints of the HTTP server."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from config.groups.field_types import FilePath, SettingsGroup, Switch, Whole, Words
+from config.option import Group, Option
+
+
+def _prefix(value: str) -> str:
+    if value and not value.startswith("/"):
+        raise ValueError("must start with /")
+    return value.rstrip("/")
+
+
+def _origins(value: tuple[str, ...]) -> tuple[str, ...]:
+    for origin in value:
+        if origin != "*" and (origin.endswith("/") or "://" not in origin):
+            raise ValueError("must be origins such as https://app.example.com, or *")
+    return value
+
+
+def _hosts(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value:
+        raise ValueError("must name at least one address")
+    return tuple(_host(host) for host in value)
+
+
+def _host(host: str) -> str:
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    if not host.endswith(".sock") and (host.count(":") == 1 or "]:" in host or "/" in host):
+        raise ValueError("must be addresses without a port, or socket paths that end in .sock")
+    return host
+
+
+class HttpSettings(SettingsGroup):
+    """Addresses, keys, limits and endpoints of the HTTP server."""
+
+    host: Annotated[
+        Words,
+        AfterValidator(_hosts),
+        Option(
+            ("--host",),
+            Group.SERVER,
+            "addresses to listen on, comma-separated; a path that ends in .sock is a UNIX socket",
+            metavar="HOSTS",
+            repeatable=True,
+        ),
+    ] = ("127.0.0.1",)
+    port: Annotated[
+        Whole,
+        Field(ge=0, le=65535),
+        Option(("--port",), Group.SERVER, "port to listen on; 0 takes a free one", metavar="PORT"),
+    ] = 8080
+    api_prefix: Annotated[
+        str,
+        AfterValidator(_prefix),
+        Option(
+            ("--api-prefix",),
+            Group.SERVER,
+            "path under which every route is served, such as /llm",
+            metavar="PATH",
+        ),
+    ] = ""
+    api_key: Annotated[
+        Words,
+        Field(repr=False),
+        Option(
+            ("--api-key",),
+            Group.SERVER,
+            "keys that clients may use, comma-separated; none means open to all",
+            env="LLAMA_API_KEY",
+            metavar="KEYS",
+            repeatable=True,
+        ),
+    ] = ()
+    api_key_file: Annotated[
+        FilePath | None,
+        Option(
+            ("--api-key-file",),
+            Group.SERVER,
+            "file with one key a line; lines that start with # are comments",
+            metavar="FILE",
+        ),
+    ] = None
+    api_keys_toml: Annotated[
+        FilePath | None,
+        Option(
+            ("--api-keys-toml",),
+            Group.SERVER,
+            "TOML file of named keys with limits, read again on SIGHUP; see docs/access.md",
+            env="LLAMAPACK_API_KEYS_TOML",
+            metavar="FILE",
+        ),
+    ] = None
+    cors_origins: Annotated[
+        Words,
+        AfterValidator(_origins),
+        Option(
+            ("--cors-origins",),
+            Group.SERVER,
+            "origins whose web pages may use the server, comma-separated; * is any",
+            metavar="ORIGINS",
+            default_text="none",
+            repeatable=True,
+        ),
+    ] = ()
+    cors_methods: Annotated[
+        Words,
+        Option(
+            ("--cors-methods",),
+            Group.SERVER,
+            "methods that those pages may use, comma-separated",
+            metavar="METHODS",
+            repeatable=True,
+        ),
+    ] = ("GET", "POST")
+    cors_headers: Annotated[
+        Words,
+        Option(
+            ("--cors-headers",),
+            Group.SERVER,
+            "headers that those pages may send, comma-separated; * is any",
+            metavar="HEADERS",
+            repeatable=True,
+        ),
+    ] = ("*",)
+    cors_credentials: Annotated[
+        Switch,
+        Option(
+            ("--cors-credentials",),
+            Group.SERVER,
+            "let those pages send cookies and stored credentials; never with --cors-origins *",
+        ),
+    ] = False
+    ssl_key_file: Annotated[
+        FilePath | None,
+        Option(("--ssl-key-file",), Group.SERVER, "private key for TLS, PEM", metavar="FILE"),
+    ] = None
+    ssl_cert_file: Annotated[
+        FilePath | None,
+        Option(("--ssl-cert-file",), Group.SERVER, "certificate for TLS, PEM", metavar="FILE"),
+    ] = None
+    timeout: Annotated[
+        Whole,
+        Field(ge=1),
+        Option(
+            ("-to", "--timeout"),
+            Group.SERVER,
+            "seconds that one read from or write to a client may take",
+            metavar="S",
+        ),
+    ] = 3600
+    max_body_size: Annotated[
+        Whole,
+        Field(ge=1),
+        Option(
+            ("--max-body-size",),
+            Group.SERVER,
+            "MiB that the body of a request may have; larger ones are answered 413",
+            env="LLAMAPACK_MAX_BODY_SIZE",
+            metavar="MIB",
+        ),
+    ] = 16
+    shutdown_delay: Annotated[
+        Whole,
+        Field(ge=0),
+        Option(
+            ("--shutdown-delay",),
+            Group.SERVER,
+            "seconds in which new requests are still taken once the server was told to stop, until "
+            "proxies have heard that it isn't ready",
+            env="LLAMAPACK_SHUTDOWN_DELAY",
+            metavar="S",
+        ),
+    ] = 0
+    shutdown_timeout: Annotated[
+        Whole,
+        Field(ge=0),
+        Option(
+            ("--shutdown-timeout",),
+            Group.SERVER,
+            "seconds that running answers get to end after that",
+            env="LLAMAPACK_SHUTDOWN_TIMEOUT",
+            metavar="S",
+        ),
+    ] = 30
+    hang_timeout: Annotated[
+        Whole,
+        Field(ge=0),
+        Option(
+            ("--hang-timeout",),
+            Group.SERVER,
+            "seconds without a sign of life after which the engine is killed and started again; "
+            "must be longer than the longest step; 0 is never",
+            env="LLAMAPACK_HANG_TIMEOUT",
+            metavar="S",
+        ),
+    ] = 120
+    sse_ping_interval: Annotated[
+        Whole,
+        Field(ge=-1),
+        Option(
+            ("--sse-ping-interval",),
+            Group.SERVER,
+            "seconds of silence on a stream before a comment is sent to keep it open; -1 is never",
+            metavar="S",
+        ),
+    ] = 30
+    threads_http: Annotated[
+        Whole,
+        Field(ge=-1),
+        Option(
+            ("--threads-http",),
+            Group.SERVER,
+            "accepted for llama-server's sake; without effect, because the server is "
+            "asynchronous and needs no thread for a connection",
+            metavar="N",
+        ),
+    ] = -1
+    slots: Annotated[
+        Switch,
+        Option(("--slots",), Group.SERVER, "serve GET /slots", env="LLAMA_ARG_ENDPOINT_SLOTS"),
+    ] = True
+    slot_save_path: Annotated[
+        FilePath | None,
+        Option(
+            ("--slot-save-path",),
+            Group.SERVER,
+            "existing folder for what POST /slots/{id} saves and restores",
+            env="LLAMAPACK_SLOT_SAVE_PATH",
+            metavar="DIR",
+            default_text="none",
+        ),
+    ] = None
+    metrics: Annotated[
+        Switch,
+        Option(
+            ("--metrics",),
+            Group.SERVER,
+            "serve GET /metrics for Prometheus",
+            env="LLAMA_ARG_ENDPOINT_METRICS",
+        ),
+    ] = False
+    props: Annotated[
+        Switch,
+        Option(
+            ("--props",),
+            Group.SERVER,
+            "let POST /props change settings",
+            env="LLAMA_ARG_ENDPOINT_PROPS",
+        ),
+    ] = False

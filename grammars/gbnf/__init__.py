@@ -1,0 +1,1 @@
+"""GBNF: parsing, checking, and translation for llguidance and llama.cpp."""

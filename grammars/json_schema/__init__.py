@@ -1,0 +1,1 @@
+"""JSON Schema: which keywords hold, and what is refused."""
