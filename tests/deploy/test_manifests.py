@@ -15,10 +15,10 @@ from config import load_settings
 from server.access.key_ring import KeyRing, read_keys
 from server.engine.supervisor import STOP_SECONDS
 from server.http.server import FAREWELL_SECONDS
+from tests.support.paths import ROOT
 
 yaml = pytest.importorskip("yaml")
 
-ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 VERSION = "1.32"
 KNOWN = ("v1", "apps/v1", "policy/v1", "autoscaling/v2", "rbac.authorization.k8s.io/v1")

@@ -18,8 +18,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from server.observability.engine_facts import EngineFacts
 from server.observability.exposition import page
 from server.observability.metrics import ServerMetrics
+from tests.support.paths import ROOT
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
+DEPLOY = ROOT / "deploy"
 PROMETHEUS = DEPLOY / "prometheus"
 RULE_FILES = [PROMETHEUS / "llamapack.rules.yml", PROMETHEUS / "llamapack.alerts.yml"]
 needs_promtool = pytest.mark.skipif(

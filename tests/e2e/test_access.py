@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.processes import DEADLINE, TARGET, Server, Stream, serving, wait_until
+from tests.support.processes import DEADLINE, TARGET, Server, Stream, serving, wait_until
 
 pytestmark = pytest.mark.skipif(not TARGET.exists(), reason="the demo model is not there")
 

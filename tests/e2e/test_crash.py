@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.e2e.processes import (
+from tests.support.processes import (
     DEADLINE,
     TARGET,
     Server,

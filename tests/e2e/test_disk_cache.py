@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.processes import DEADLINE, Server, serving, wait_until
+from tests.support.processes import DEADLINE, Server, serving, wait_until
 
 PROMPT = "In the morning the train leaves the old station by the river. " * 12
 

@@ -10,7 +10,7 @@ import numpy as np
 import openai
 import pytest
 
-from tests.e2e.processes import DEADLINE, Server, serving
+from tests.support.processes import DEADLINE, Server, serving
 
 QUESTION = "What is the capital of France?"
 TEXTS = [f"The train number {number} leaves from the old station." for number in range(30)]

@@ -8,7 +8,7 @@ import pytest
 from openai import OpenAI
 from openai.types.chat import ChatCompletionMessageParam
 
-from tests.e2e.processes import Server
+from tests.support.processes import Server
 
 ASKED: list[ChatCompletionMessageParam] = [
     {"role": "user", "content": "What is the capital of France?"}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.e2e.processes import DEADLINE, Server, Stream, serving, wait_until
+from tests.support.processes import DEADLINE, Server, Stream, serving, wait_until
 
 SLOTS, QUEUE = 4, 6
 LONG = {"n_predict": 300, "ignore_eos": True}

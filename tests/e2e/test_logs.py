@@ -6,7 +6,7 @@ import json
 import subprocess
 from pathlib import Path
 
-from tests.e2e.processes import TARGET, command, wait_until
+from tests.support.processes import TARGET, command, wait_until
 
 
 def test_both_processes_write_json_lines_to_the_log_file(tmp_path: Path) -> None:

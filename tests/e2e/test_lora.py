@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.processes import DEADLINE, Server, serving
-from tests.model.lora_files import random_pairs, write_adapter
+from tests.support.lora_files import random_pairs, write_adapter
+from tests.support.processes import DEADLINE, Server, serving
 
 CHOICES: list[list[dict[str, float]]] = [
     [],

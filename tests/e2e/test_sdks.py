@@ -19,7 +19,7 @@ from pydantic_ai import Agent, NativeOutput, ToolOutput
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
-from tests.e2e.processes import serving
+from tests.support.processes import serving
 
 MODEL = "demo-target"
 SENTENCE = "Ana is 31 years old and lives in Oslo."

@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.processes import DEADLINE, TARGET, Server, Stream, serving, wait_until
-from tests.model.tiny_models import single_layer
+from tests.support.processes import DEADLINE, TARGET, Server, Stream, serving, wait_until
+from tests.support.tiny_models import single_layer
 
 DRAFT = TARGET.with_name("demo-draft.gguf")
 # Guesses as far as they may go, whether that pays for so small a model or not.

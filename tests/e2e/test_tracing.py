@@ -11,7 +11,7 @@ import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from tests.e2e.processes import DEADLINE, serving
+from tests.support.processes import DEADLINE, serving
 
 REQUEST = {"prompt": "One two three", "n_predict": 5, "temperature": 0}
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from server.app import create_app
-from tests.http.fakes import FakeServer, make_server
+from tests.support.fake_server import FakeServer, make_server
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from server.access.key import ApiKey, Limits, digest_of
 from server.access.key_ring import KeyRing
 from server.app import create_app
 from server.errors import Unavailable
-from tests.http.fakes import FakeServer, make_server
-from tests.http.live import serving, wait_for
+from tests.support.fake_server import FakeServer, make_server
+from tests.support.live import serving, wait_for
 
 pytestmark = pytest.mark.anyio
 

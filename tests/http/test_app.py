@@ -13,8 +13,8 @@ import pytest
 
 from config import ServeSettings
 from server.app import create_app
-from tests.http.fakes import FakeServer, ScriptedGenerator, key_ring, make_server
-from tests.http.live import serving
+from tests.support.fake_server import FakeServer, ScriptedGenerator, key_ring, make_server
+from tests.support.live import serving
 
 pytestmark = pytest.mark.anyio
 

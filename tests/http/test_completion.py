@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from grammars import compiler
-from tests.http.fakes import BOS, END_OF_TURN, EOS, MODEL_NAME, FakeServer
+from tests.support.fake_server import BOS, END_OF_TURN, EOS, MODEL_NAME, FakeServer
 
 pytestmark = pytest.mark.anyio
 

@@ -11,9 +11,9 @@ import pytest
 
 from server.app import create_app
 from server.errors import EngineFailed, Overloaded
-from tests.http.fakes import FakeServer, ScriptedGenerator, make_server
-from tests.http.live import serving, wait_for
 from tests.http.test_completion import FINAL_FIELDS, TIMING_FIELDS
+from tests.support.fake_server import FakeServer, ScriptedGenerator, make_server
+from tests.support.live import serving, wait_for
 
 pytestmark = pytest.mark.anyio
 

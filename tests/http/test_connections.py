@@ -17,8 +17,8 @@ from server.app import create_app
 from server.http import connection
 from server.http.server import HttpServer, http_config
 from server.http.sockets import bind_all, close_all, url_of
-from tests.http.fakes import FakeServer
-from tests.http.live import serving, wait_for
+from tests.support.fake_server import FakeServer
+from tests.support.live import serving, wait_for
 
 
 @pytest.fixture

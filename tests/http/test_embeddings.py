@@ -16,8 +16,8 @@ from config import ServeSettings
 from protocol.messages import EmbeddingInfo
 from server.app import create_app
 from server.errors import Overloaded
-from tests.http.fakes import BOS, FakeServer, make_server
-from tests.http.live import serving
+from tests.support.fake_server import BOS, FakeServer, make_server
+from tests.support.live import serving
 
 pytestmark = pytest.mark.anyio
 

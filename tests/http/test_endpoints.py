@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from config import ServeSettings
 from protocol.messages import StepStats
 from server.app import create_app
-from tests.http.fakes import BOS, EOS, MODEL_NAME, FakeServer, make_server
+from tests.support.fake_server import BOS, EOS, MODEL_NAME, FakeServer, make_server
 
 pytestmark = pytest.mark.anyio
 

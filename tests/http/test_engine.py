@@ -22,10 +22,10 @@ from server.generation.generator import EngineGenerator
 from server.observability.metered_generator import MeteredGenerator
 from server.observability.metrics import ServerMetrics
 from server.templates.chat_template import ChatTemplate
-from tests.http.fakes import BOS, EOS, ByteTokenizer
-from tests.http.live import serving, wait_for
-from tests.inprocess import DEADLINE, Pair
 from tests.support.fake_backend import FakeBackend, hashed_token
+from tests.support.fake_server import BOS, EOS, ByteTokenizer
+from tests.support.inprocess import DEADLINE, Pair
+from tests.support.live import serving, wait_for
 
 N_CTX_SLOT = 128
 

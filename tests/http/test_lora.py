@@ -12,8 +12,8 @@ import pytest
 from config import ServeSettings
 from protocol.commands import LoraSet
 from server.app import create_app
-from tests.http.fakes import FakeServer, make_server
 from tests.http.test_access import client_of, key
+from tests.support.fake_server import FakeServer, make_server
 
 pytestmark = pytest.mark.anyio
 

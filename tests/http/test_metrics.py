@@ -22,10 +22,10 @@ from server.generation.generator import EngineGenerator
 from server.observability.metered_generator import MeteredGenerator
 from server.observability.metrics import ServerMetrics
 from server.templates.chat_template import ChatTemplate
-from tests.http.fakes import EOS, ByteTokenizer, key_ring
-from tests.http.live import serving, wait_for
-from tests.inprocess import DEADLINE, Pair
 from tests.support.fake_backend import FakeBackend, hashed_token
+from tests.support.fake_server import EOS, ByteTokenizer, key_ring
+from tests.support.inprocess import DEADLINE, Pair
+from tests.support.live import serving, wait_for
 
 HEADERS = {"Authorization": "Bearer secret"}
 

@@ -18,7 +18,7 @@ from server.app import create_app
 from server.openai.chat.request import ChatRequest
 from server.openai.completions.request import TextCompletionRequest
 from server.requests.body import known_names
-from tests.http.fakes import key_ring, make_server
+from tests.support.fake_server import key_ring, make_server
 
 pytestmark = pytest.mark.anyio
 

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.http.fakes import N_CTX_SLOT, ByteTokenizer, FakeServer
+from tests.support.fake_server import N_CTX_SLOT, ByteTokenizer, FakeServer
 
 pytestmark = pytest.mark.anyio
 

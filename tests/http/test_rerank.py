@@ -10,7 +10,7 @@ import pytest
 
 from protocol.messages import EmbeddingInfo
 from server.app import create_app
-from tests.http.fakes import BOS, EOS, FakeServer, make_server
+from tests.support.fake_server import BOS, EOS, FakeServer, make_server
 
 pytestmark = pytest.mark.anyio
 

@@ -15,7 +15,7 @@ from protocol.messages import SlotRefusal
 from server.access.key import ApiKey, digest_of
 from server.access.key_ring import KeyRing
 from server.app import create_app
-from tests.http.fakes import FakeServer, make_server
+from tests.support.fake_server import FakeServer, make_server
 
 pytestmark = pytest.mark.anyio
 

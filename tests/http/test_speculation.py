@@ -11,7 +11,7 @@ import pytest
 
 from config import ServeSettings
 from server.app import create_app
-from tests.http.fakes import FakeServer, make_server
+from tests.support.fake_server import FakeServer, make_server
 
 pytestmark = pytest.mark.anyio
 

@@ -17,7 +17,7 @@ from server.access.key_ring import KeyRing
 from server.app import create_app
 from server.errors import EngineFailed, Overloaded
 from server.observability.tracing.opentelemetry_tracing import OpenTelemetryTracing
-from tests.http.fakes import MODEL_NAME, ScriptedGenerator, key_ring, make_server
+from tests.support.fake_server import MODEL_NAME, ScriptedGenerator, key_ring, make_server
 
 pytestmark = pytest.mark.anyio
 

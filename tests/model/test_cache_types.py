@@ -9,8 +9,8 @@ import pytest
 
 from scheduler.backends.base import LoadError
 from scheduler.backends.llama.loading import CACHE_TYPES, UNQUANTIZED
-from tests.model.backends import compute, make_backend, softmax, text_tokens
-from tests.model.engines import Server
+from tests.support.backends import compute, make_backend, softmax, text_tokens
+from tests.support.engines import Server
 
 PROMPT = text_tokens(80)
 

@@ -17,9 +17,9 @@ from scheduler.backends.base import LoadError
 from scheduler.backends.llama.backend import LlamaBackend
 from scheduler.backends.llama.loading import CACHE_TYPES
 from scheduler.core.cache_edits import CopyPrefix, Shift, Trim
-from tests.model.backends import N_CTX_SLOT, compute, make_backend, softmax, text_tokens
-from tests.model.engines import Server
-from tests.model.tiny_models import single_layer
+from tests.support.backends import N_CTX_SLOT, compute, make_backend, softmax, text_tokens
+from tests.support.engines import Server
+from tests.support.tiny_models import single_layer
 
 LAYOUTS: dict[str, dict[str, Any]] = {
     "partitioned": {},

@@ -25,8 +25,8 @@ from models.train.corpus.split import Split
 from models.train.evaluate import SCHEMA_ROW, Scores, first_of_each, score
 from models.train.greedy import GreedyModel
 from models.train.render import prompt, render
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 TARGET = ROOT / "models" / "demo" / "demo-target.gguf"
 DRAFT = ROOT / "models" / "demo" / "demo-draft.gguf"
 

@@ -14,10 +14,10 @@ from protocol.events import FinishReason
 from scheduler.backends.base import LoadError
 from scheduler.backends.llama.backend import LlamaBackend
 from server.model.tokenizer import LlamaTokenizer
-from tests.model.backends import TARGET, make_backend, text_tokens
-from tests.model.engines import Server
-from tests.model.lora_files import random_pairs, write_adapter
-from tests.model.tiny_models import N_EMBD, encoder
+from tests.support.backends import TARGET, make_backend, text_tokens
+from tests.support.engines import Server
+from tests.support.lora_files import random_pairs, write_adapter
+from tests.support.tiny_models import N_EMBD, encoder
 
 TEXTS = ("a", "The capital of France is Paris.", "One, two, three, four and five. " * 5)
 POOLINGS = {"none": 0, "mean": 1, "cls": 2, "last": 3}

@@ -17,7 +17,7 @@ from scheduler.backends.base import DecodeError, LoadError
 from scheduler.backends.llama.backend import LlamaBackend
 from scheduler.core.cache_edits import CopyPrefix, Drop, Restore, Save, Trim
 from scheduler.engine.engine import Engine
-from tests.model.backends import N_CTX_SLOT, TARGET, chunk, compute, make_backend, text_tokens
+from tests.support.backends import N_CTX_SLOT, TARGET, chunk, compute, make_backend, text_tokens
 
 LAYOUTS: dict[str, dict[str, Any]] = {
     "partitioned f16": {},

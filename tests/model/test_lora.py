@@ -16,9 +16,9 @@ from scheduler.backends.llama.sampler import Logits
 from scheduler.core.cache_edits import Trim
 from scheduler.core.sequence import Sequence
 from scheduler.core.step import Chunk
-from tests.model.backends import make_backend, softmax, text_tokens
-from tests.model.engines import Server
-from tests.model.lora_files import random_pairs, write_adapter, write_unquantized
+from tests.support.backends import make_backend, softmax, text_tokens
+from tests.support.engines import Server
+from tests.support.lora_files import random_pairs, write_adapter, write_unquantized
 
 FIRST, SECOND = random_pairs(1), random_pairs(2)
 TOKENS = text_tokens(40)

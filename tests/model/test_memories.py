@@ -14,9 +14,9 @@ from scheduler.backends.base import LoadError
 from scheduler.backends.llama.backend import LlamaBackend
 from scheduler.core.abilities import CacheAbilities
 from scheduler.core.sequence import Sequence
-from tests.model.backends import make_backend
-from tests.model.engines import Server
-from tests.model.tiny_models import MODELS, N_VOCAB, WINDOW
+from tests.support.backends import make_backend
+from tests.support.engines import Server
+from tests.support.tiny_models import MODELS, N_VOCAB, WINDOW
 
 LENGTH = 16
 ENDLESS = SamplingParams(temperature=0.0, logit_bias=((2, float("-inf")),))

@@ -10,7 +10,7 @@ import pytest
 from scheduler.backends.llama.backend import LlamaBackend
 from scheduler.core.cache_edits import Trim
 from scheduler.core.step import Filler
-from tests.model.backends import N_CTX_SLOT, chunk, compute, make_backend, softmax, text_tokens
+from tests.support.backends import N_CTX_SLOT, chunk, compute, make_backend, softmax, text_tokens
 
 
 @pytest.fixture(params=[False, True], ids=["partitioned", "unified"])

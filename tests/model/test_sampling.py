@@ -20,7 +20,7 @@ from protocol.commands import Submit
 from protocol.sampling import SamplingParams
 from scheduler.backends.llama.backend import LlamaBackend
 from scheduler.backends.llama.sampler import Logits, build_chain
-from tests.model.backends import chunk, make_backend, softmax
+from tests.support.backends import chunk, make_backend, softmax
 
 A, B, C, D = 400, 401, 402, 403
 

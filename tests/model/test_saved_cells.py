@@ -20,7 +20,7 @@ from scheduler.core.cache_scope import NO_SCOPE
 from scheduler.engine.engine import Engine
 from scheduler.storage.disk_cache import DiskCache
 from scheduler.storage.prefix_file import PrefixFileError, SavedPrefix, read_prefix, write_prefix
-from tests.model.backends import TARGET, compute, make_backend, text_tokens
+from tests.support.backends import TARGET, compute, make_backend, text_tokens
 
 LAYOUTS: dict[str, dict[str, Any]] = {
     "partitioned": {"flash_attn": "on"},

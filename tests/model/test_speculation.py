@@ -22,8 +22,8 @@ from scheduler.backends.llama.backend import LlamaBackend
 from scheduler.core.cache_edits import Trim
 from scheduler.engine.engine import Engine
 from server.model.tokenizer import LlamaTokenizer
-from tests.model.backends import TARGET, make_backend, text_tokens
-from tests.model.tiny_models import single_layer
+from tests.support.backends import TARGET, make_backend, text_tokens
+from tests.support.tiny_models import single_layer
 
 DRAFT = TARGET.with_name("demo-draft.gguf")
 LAYOUTS: dict[str, dict[str, Any]] = {

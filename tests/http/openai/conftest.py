@@ -17,9 +17,9 @@ from config import ServeSettings
 from server.app import create_app
 from server.model.tokenizer import Tokenizer
 from server.templates.chat_template import ChatTemplate
-from tests.http import fakes
-from tests.http.fakes import ScriptedGenerator, make_server
-from tests.http.live import serving
+from tests.support import fake_server
+from tests.support.fake_server import ScriptedGenerator, make_server
+from tests.support.live import serving
 
 TEMPLATE = """\
 {%- for t in tools or [] %}{{ '<tool_call>' + t.function.name }}{% endfor -%}
@@ -78,7 +78,7 @@ Serve = Callable[..., Live]
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
     """Makes a server whose model answers with the given pieces."""
-    monkeypatch.setattr(fakes, "N_CTX_SLOT", 10_000)
+    monkeypatch.setattr(fake_server, "N_CTX_SLOT", 10_000)
     with ExitStack() as stack:
 
         def start(

@@ -10,8 +10,8 @@ import pytest
 from config import ServeSettings
 from server.errors import EngineFailed, Overloaded
 from server.generation.types import StopCause
-from tests.http.live import wait_for
 from tests.http.openai.conftest import Serve
+from tests.support.live import wait_for
 
 USER: Any = [{"role": "user", "content": "Hi"}]
 

@@ -11,14 +11,14 @@ import pytest
 from config import ServeSettings
 from grammars.constraint import LazyConstraint, ThinkingConstraint
 from scheduler.constraint import create_matcher, vocabulary_of_pieces
-from tests.http import fakes
-from tests.http.fakes import ByteTokenizer
 from tests.http.openai.conftest import Live, Serve
+from tests.support import fake_server
+from tests.support.fake_server import ByteTokenizer
 
 VOCABULARY = vocabulary_of_pieces(
     [ByteTokenizer().piece(token, special=True) for token in range(ByteTokenizer.n_vocab)],
-    special={fakes.BOS},
-    end_tokens={fakes.EOS, fakes.END_OF_TURN},
+    special={fake_server.BOS},
+    end_tokens={fake_server.EOS, fake_server.END_OF_TURN},
 )
 USER: Any = [{"role": "user", "content": "Hi"}]
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -46,7 +46,7 @@ def accepts(live: Live, text: str) -> bool:
     """Whether the constraint of the latest sequence lets a model write `text` and end there."""
     constraint = live.generator.opened[-1].constraint
     assert constraint is not None
-    answer = [*text.encode(), fakes.EOS]
+    answer = [*text.encode(), fake_server.EOS]
     return create_matcher(constraint, VOCABULARY).validate_draft(answer) == len(answer)
 
 

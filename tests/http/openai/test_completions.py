@@ -9,8 +9,8 @@ import pytest
 
 from grammars import compiler
 from grammars.constraint import Constraint
-from tests.http.fakes import BOS
 from tests.http.openai.conftest import Serve
+from tests.support.fake_server import BOS
 
 
 def test_answer(serve: Serve) -> None:

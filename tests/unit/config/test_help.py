@@ -1,14 +1,13 @@
 """The help text and the README's table say what the declarations say."""
 
-from pathlib import Path
-
 import pytest
 
 from config.catalogue import settings
 from config.help import render_help
 from config.table import BEGIN, END, between_markers, render_table
+from tests.support.paths import ROOT
 
-README = Path(__file__).parents[3] / "README.md"
+README = ROOT / "README.md"
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])

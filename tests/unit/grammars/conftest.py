@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import llama_cpp
 import pytest
 
 from scheduler.constraint import TokenVocabulary, vocabulary_of_llama
+from tests.support.paths import DEMO_TARGET
 
-DEMO_MODEL = Path(__file__).parents[3] / "models" / "demo" / "demo-target.gguf"
+DEMO_MODEL = DEMO_TARGET
 
 
 SILENT = llama_cpp.llama_log_callback(lambda *_: None)

@@ -7,7 +7,7 @@ import pytest
 
 from loadtests.client import Address
 from loadtests.prompts import PromptSource
-from tests.unit.loadtests.fake_server import StartServer, running
+from tests.support.fake_load_target import StartServer, running
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from loadtests.client import Address, KeptConnection, get, stream
 from loadtests.scenarios.base import Record, Request, completion
-from tests.unit.loadtests.fake_server import Script, StartServer, chunked
+from tests.support.fake_load_target import Script, StartServer, chunked
 
 TOKENS = 5
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from loadtests.load import run_plan
 from loadtests.scenarios.base import Client, Plan, Record, Request, completion
-from tests.unit.loadtests.fake_server import Script, StartServer, chunked
+from tests.support.fake_load_target import Script, StartServer, chunked
 
 EVENTS = [
     b'data: {"content":"a","tokens":[7],"stop":false}\n\n',

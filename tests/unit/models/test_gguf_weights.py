@@ -12,8 +12,9 @@ from gguf.quants import quantize
 
 from models.train.gguf_weights import gguf_name, read_gguf, read_header
 from models.train.greedy import GreedyModel
+from tests.support.paths import ROOT
 
-DEMO = Path(__file__).parents[3] / "models" / "demo"
+DEMO = ROOT / "models" / "demo"
 TARGET = DEMO / "demo-target.gguf"
 NO_TORCH = "training's own environment has torch"
 

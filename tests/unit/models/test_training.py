@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.paths import ROOT
+
 pytest.importorskip("torch", reason="training's own environment has torch")
 
-ROOT = Path(__file__).parents[3]
 DRAFT = ROOT / "models" / "demo" / "demo-draft.gguf"
 TOKENIZER = ROOT / "models" / "train" / "tokenizer.json"
 

@@ -1,0 +1,176 @@
+"""A real server of the demo model: its processes, its log, and clients that stream from it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from tests.support.paths import DEMO_TARGET
+
+TARGET = DEMO_TARGET
+COMMAND = Path(sys.executable).parent / "llamapack"
+DEADLINE = 60.0
+"""Seconds after which a test has failed, on however busy a machine."""
+
+# Kernels that compute a row alike whatever is beside it, so that texts can be compared exactly.
+FLAGS = ("--port", "0", "-np", "4", "-c", "2048", "-t", "1", "--no-repack", "-fa", "off")
+
+
+def wait_until(condition: Callable[[], Any]) -> None:
+    """Poll until something is true."""
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.01)
+
+
+def command(*flags: str) -> list[str]:
+    return [str(COMMAND), "serve", *flags]
+
+
+def _is_engine(process: psutil.Process) -> bool:
+    """Whether it is a living engine, and not the checker of grammars beside it."""
+    try:
+        return "scheduler" in process.cmdline()
+    except psutil.Error:  # a zombie has no command line, or none that may be read
+        return False
+
+
+class Server:
+    """A server process and what it has logged."""
+
+    def __init__(self, *flags: str) -> None:
+        self.process = subprocess.Popen(
+            command("-m", str(TARGET), *FLAGS, *flags), stderr=subprocess.PIPE, text=True
+        )
+        self.log: list[str] = []
+        self._reader = threading.Thread(target=self._read_log, daemon=True)
+        self._reader.start()
+
+    def _read_log(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.log.append(line)
+
+    @property
+    def text(self) -> str:
+        """The log so far."""
+        return "".join(self.log)
+
+    def wait_ready(self) -> None:
+        """Wait until the model is loaded and connections are taken, which may come in any order."""
+        wait_until(lambda: "ready: " in self.text or self.process.poll() is not None)
+        assert "ready: " in self.text, self.text
+        wait_until(self._answers)
+
+    def _answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/livez").status_code == 200
+        except httpx.ConnectError:
+            return False
+
+    @property
+    def url(self) -> str:
+        found = re.search(r"listening on (http://\S+?),", self.text)
+        assert found, self.text
+        return found[1]
+
+    @property
+    def engine(self) -> psutil.Process | None:
+        """The engine's process, while there is one that isn't dead."""
+        children = psutil.Process(self.process.pid).children()
+        engines = [child for child in children if _is_engine(child)]
+        return engines[0] if engines else None
+
+    def kill_engine(self) -> None:
+        """What an out-of-memory killer does; returns when there is another engine."""
+        engine = self.engine
+        assert engine is not None
+        engine.kill()
+        wait_until(lambda: self.engine not in (None, engine))
+
+    def is_ready(self) -> bool:
+        return httpx.get(f"{self.url}/readyz").status_code == 200
+
+    def end(self) -> None:
+        """Stop it, whatever state it is in."""
+        if self.process.poll() is None:
+            for child in psutil.Process(self.process.pid).children():
+                child.kill()
+            self.process.kill()
+        self.process.wait(DEADLINE)
+        self._reader.join(DEADLINE)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+
+
+@contextmanager
+def starting(*flags: str) -> Iterator[Server]:
+    """A server that has begun to load; killed in the end, if it still runs."""
+    server = Server(*flags)
+    try:
+        wait_until(lambda: "listening on" in server.text)
+        yield server
+    finally:
+        server.end()
+
+
+@contextmanager
+def serving(*flags: str) -> Iterator[Server]:
+    """A server that is ready; killed in the end, if it still runs."""
+    with starting(*flags) as server:
+        server.wait_ready()
+        yield server
+
+
+class Stream:
+    """A client that reads a streamed completion in a thread of its own."""
+
+    def __init__(self, server: Server, prompt: str, **fields: Any) -> None:
+        self.status = 0
+        """Of the HTTP answer, as soon as its head is there."""
+        self.ended = 0.0
+        self.text = ""
+        self.num_events = 0
+        self.error: dict[str, Any] | None = None
+        self.is_whole = False
+        self._url = f"{server.url}/completion"
+        self._headers = {"X-Api-Key": fields.pop("key", "")}
+        self._body = {"prompt": prompt, "temperature": 0, "stream": True, **fields}
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        with httpx.stream(
+            "POST", self._url, json=self._body, headers=self._headers, timeout=DEADLINE
+        ) as response:
+            self.status = response.status_code
+            for line in response.iter_lines():
+                if line.startswith(("data: {", "error: {")):
+                    self._take(json.loads(line.split(": ", 1)[1]))
+        self.ended = time.monotonic()
+
+    def _take(self, event: dict[str, Any]) -> None:
+        if "error" in event or "code" in event:
+            self.error = event.get("error", event)
+            return
+        self.text += event["content"]
+        self.is_whole = event["stop"]
+        self.num_events += 1
+
+    def join(self) -> str:
+        """The whole text, when it is over."""
+        self._thread.join(DEADLINE)
+        assert not self._thread.is_alive(), "the stream does not end"
+        return self.text

@@ -1,0 +1,255 @@
+"""Slots that are saved, restored and erased between the steps of an engine."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from protocol.commands import EraseSlot, RestoreSlot, SaveSlot, SlotCommand, Submit
+from protocol.events import FinishReason
+from protocol.messages import SlotChanged, SlotRefusal, SlotRefused
+from scheduler.engine.engine import Engine
+from scheduler.storage.fingerprint import Fingerprint
+from tests.support.fake_backend import FakeBackend
+from tests.support.scheduling import (
+    CountingBackend,
+    Outcomes,
+    alone,
+    check_idle,
+    check_integrity,
+    collect,
+    drain,
+    make_engine,
+    make_submit,
+    prompt,
+    run,
+)
+
+PROMPT = prompt(100)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "slot")
+
+
+def reply_to(engine: Engine, command: SlotCommand) -> SlotChanged | SlotRefused:
+    """Carry out one command."""
+    engine.act(command)
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        for reply in engine.replies():
+            assert reply.query_id == command.query_id
+            assert not engine.awaits_files
+            return reply
+        time.sleep(0.001)
+    raise AssertionError("no reply")
+
+
+def refusal(engine: Engine, command: SlotCommand) -> SlotRefusal:
+    reply = reply_to(engine, command)
+    assert isinstance(reply, SlotRefused)
+    return reply.reason
+
+
+def changed(engine: Engine, command: SlotCommand) -> int:
+    reply = reply_to(engine, command)
+    assert isinstance(reply, SlotChanged), reply
+    return reply.num_tokens
+
+
+def engine_with(path: str, **fields: Any) -> tuple[Engine, FakeBackend]:
+    """A new engine that has had `PROMPT` in slot 0, and saved it."""
+    backend = FakeBackend(**fields)
+    engine = make_engine(backend)
+    run(engine, make_submit(1, PROMPT, max_tokens=5, slot=0))
+    assert changed(engine, SaveSlot(9, 0, path)) == 104
+    return engine, backend
+
+
+def first_step(engine: Engine, submit: Submit) -> Outcomes:
+    """Begin a request."""
+    engine.submit(submit)
+    outcomes: Outcomes = {}
+    collect(outcomes, engine.step())
+    return outcomes
+
+
+def test_what_was_saved_can_be_gone_on_with_in_any_slot_of_another_engine(path: str) -> None:
+    engine_with(path)
+    backend = FakeBackend()
+    engine = make_engine(backend)
+    reply = reply_to(engine, RestoreSlot(1, 2, path))
+    assert isinstance(reply, SlotChanged)
+    assert (reply.num_tokens, reply.num_bytes) == (104, Path(path).stat().st_size)
+    assert reply.seconds > 0
+    submit = make_submit(2, [*PROMPT, 77], max_tokens=10)
+    outcome = run(engine, submit)[2]
+    assert outcome.num_cached == 100
+    assert outcome.answer == alone(submit, backend).answer
+    check_idle(engine, backend)
+
+
+@pytest.mark.parametrize("scope", [{"cache_salt": "a"}, {"lora": (("a", 0.5),)}])
+def test_a_restored_slot_keeps_its_scope(path: str, scope: dict[str, Any]) -> None:
+    engine = make_engine(FakeBackend())
+    run(engine, make_submit(1, PROMPT, max_tokens=1, slot=0, **scope))
+    changed(engine, SaveSlot(1, 0, path))
+    other = make_engine(FakeBackend())
+    changed(other, RestoreSlot(1, 0, path))
+    assert run(other, make_submit(2, PROMPT))[2].num_cached == 0
+    changed(other, RestoreSlot(1, 0, path))
+    assert run(other, make_submit(3, PROMPT, **scope))[3].num_cached == 99
+
+
+def test_what_the_slot_held_goes_to_host_memory(path: str) -> None:
+    engine_with(path)
+    backend = FakeBackend(n_slots=1)
+    engine = make_engine(backend, cache_bytes=1000)
+    mine = prompt(80, family=3)
+    run(engine, make_submit(1, mine, max_tokens=1))
+    changed(engine, RestoreSlot(1, 0, path))
+    check_integrity(engine, backend)
+    assert run(engine, make_submit(2, mine))[2].num_cached == 79
+
+
+def test_restoring_into_one_cache_for_all_makes_idle_slots_give_way(path: str) -> None:
+    engine_with(path)
+    backend = FakeBackend(n_slots=3, n_ctx=210)
+    engine = make_engine(backend)
+    for request, family in ((1, 1), (2, 2)):
+        run(engine, make_submit(request, prompt(90, family), max_tokens=1, slot=family))
+    changed(engine, RestoreSlot(1, 0, path))
+    assert [len(cells) for cells in backend.cells] == [104, 0, 90]
+    check_idle(engine, backend)
+
+
+def test_running_sequences_do_not_give_way(path: str) -> None:
+    engine_with(path)
+    backend = FakeBackend(n_slots=2, n_ctx=160)
+    engine = make_engine(backend)
+    engine.submit(make_submit(1, prompt(70, 1), slot=1, max_tokens=50))
+    for _ in range(4):
+        engine.step()
+    assert refusal(engine, RestoreSlot(1, 0, path)) is SlotRefusal.BUSY
+    check_integrity(engine, backend)
+
+
+def test_erase_forgets_the_slot(path: str) -> None:
+    engine, backend = engine_with(path)
+    reply = reply_to(engine, EraseSlot(1, 0))
+    assert isinstance(reply, SlotChanged)
+    assert (reply.num_tokens, reply.num_bytes) == (104, 0)
+    assert backend.cells[0] == []
+    assert run(engine, make_submit(2, PROMPT))[2].num_cached == 0
+
+
+def test_an_empty_slot_can_be_saved_restored_and_erased(path: str) -> None:
+    engine, backend = engine_with(path)
+    assert changed(engine, SaveSlot(1, 1, path)) == 0
+    assert changed(engine, EraseSlot(1, 1)) == 0
+    assert changed(engine, RestoreSlot(1, 0, path)) == 0
+    assert backend.cells[0] == []
+    check_idle(engine, backend)
+
+
+@pytest.mark.parametrize("number", [-1, 4, 10**9])
+def test_there_must_be_such_a_slot(path: str, number: int) -> None:
+    engine, _ = engine_with(path)
+    for command in (SaveSlot(1, number, path), RestoreSlot(1, number, path), EraseSlot(1, number)):
+        assert refusal(engine, command) is SlotRefusal.NO_SUCH_SLOT
+
+
+def test_a_busy_slot_is_left_alone(path: str) -> None:
+    engine, backend = engine_with(path)
+    submit = make_submit(2, PROMPT, slot=0, max_tokens=10)
+    outcomes = first_step(engine, submit)
+    for command in (SaveSlot(1, 0, path), RestoreSlot(1, 0, path), EraseSlot(1, 0)):
+        assert refusal(engine, command) is SlotRefusal.BUSY
+    assert drain(engine, outcomes)[2].answer == alone(submit, backend).answer
+
+
+def test_a_slot_that_becomes_busy_while_its_file_is_read_stays_as_it_is(path: str) -> None:
+    engine_with(path)
+    backend = FakeBackend()
+    engine = make_engine(backend)
+    engine.act(RestoreSlot(1, 0, path))
+    submit = make_submit(2, prompt(20, 5), slot=0, max_tokens=10)
+    outcomes = first_step(engine, submit)
+    while engine.awaits_files:
+        for reply in engine.replies():
+            assert isinstance(reply, SlotRefused)
+            assert reply.reason is SlotRefusal.BUSY
+    assert drain(engine, outcomes)[2].answer == alone(submit, backend).answer
+
+
+def test_replies_come_in_the_order_of_the_commands(path: str) -> None:
+    engine, _ = engine_with(path)
+    engine.act(SaveSlot(1, 0, path + "2"))
+    engine.act(RestoreSlot(2, 3, path + "2"))
+    replies = []
+    while engine.awaits_files:
+        replies += engine.replies()
+    assert [(type(reply), reply.query_id) for reply in replies] == [
+        (SlotChanged, 1),
+        (SlotChanged, 2),
+    ]
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "changed", "foreign", "folder"])
+def test_a_bad_file_is_refused_and_nothing_changes(path: str, damage: str) -> None:
+    engine, backend = engine_with(path)
+    file = Path(path)
+    content = bytearray(file.read_bytes())
+    file.unlink()
+    if damage == "cut":
+        file.write_bytes(content[:-1])
+    elif damage == "changed":
+        content[-100] ^= 1
+        file.write_bytes(content)
+    elif damage == "foreign":
+        file.write_bytes(b"GGUF")
+    elif damage == "folder":
+        file.mkdir()
+    held = [list(cells) for cells in backend.cells]
+    assert refusal(engine, RestoreSlot(1, 0, path)) is SlotRefusal.BAD_FILE
+    assert backend.cells == held
+    check_idle(engine, backend)
+
+
+def test_a_file_of_another_model_is_refused(path: str) -> None:
+    engine_with(path, fingerprint=Fingerprint(model="other", build="fake", context="fake"))
+    engine = make_engine(FakeBackend())
+    reply = reply_to(engine, RestoreSlot(1, 0, path))
+    assert isinstance(reply, SlotRefused)
+    assert reply.message == "slot 0 can't be restored from the file: it is of another model"
+
+
+def test_a_file_that_can_not_be_written(path: str) -> None:
+    engine, backend = engine_with(path)
+    assert refusal(engine, SaveSlot(1, 0, f"{path}/none/a")) is SlotRefusal.FAILED
+    check_idle(engine, backend)
+
+
+@pytest.mark.parametrize("edits_before", range(4))
+def test_a_cache_that_breaks_ends_what_is_running_and_nothing_else(
+    path: str, edits_before: int
+) -> None:
+    engine_with(path)
+    backend = CountingBackend()
+    engine = make_engine(backend)
+    outcomes = first_step(engine, make_submit(1, prompt(20), slot=1))
+    backend.edits_before_failure = edits_before
+    reply = reply_to(engine, RestoreSlot(1, 0, path))
+    backend.edits_before_failure = -1
+    engine.submit(make_submit(2, PROMPT, max_tokens=3))
+    drain(engine, outcomes)
+    if edits_before < 3:  # to empty the slot, to restore, to drop the copy
+        assert isinstance(reply, SlotRefused)
+        assert reply.reason is SlotRefusal.FAILED
+        assert outcomes[1].reasons == [FinishReason.FAILED]
+    assert outcomes[2].reasons == [FinishReason.MAX_TOKENS]
+    check_idle(engine, backend)

@@ -1,0 +1,381 @@
+"""A random walk of the engine: whatever happens, every request ends once, and right."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from protocol.commands import (
+    Abort,
+    ContextShift,
+    DraftMethod,
+    EraseSlot,
+    RestoreSlot,
+    SaveSlot,
+    SlotCommand,
+    Speculation,
+    Submit,
+)
+from protocol.events import FinishReason
+from protocol.messages import EmbeddingInfo
+from scheduler.batching.cost_model import StepCost
+from scheduler.core.abilities import CacheAbilities
+from scheduler.engine.calibration import Costs
+from scheduler.storage.disk_cache import DiskCache
+from scheduler.storage.fingerprint import Fingerprint
+from tests.support.scheduling import (
+    ALONE,
+    LAST,
+    WHOLE,
+    CountingBackend,
+    Outcome,
+    Outcomes,
+    alone,
+    check_idle,
+    check_integrity,
+    collect,
+    make_engine,
+    make_submit,
+    often_ending,
+    prompt,
+    seldom_ending,
+)
+
+N_CTX_SLOT = 192
+Guess = Callable[[list[int], int], int]
+
+
+def always_right(tokens: list[int], token: int) -> int:
+    """A draft model that says what the model says."""
+    return token
+
+
+def often_wrong(tokens: list[int], token: int) -> int:
+    """One that says something else every third time, an end of the answer too."""
+    return (token + len(tokens)) % 250 if token % 3 == 0 else token
+
+
+NUM_KINDS = 6
+
+COSTS = (
+    {1: 1.0, 2: 1.1, 8: 1.4, 64: 5.0},
+    {1: 1.0, 2: 3.0, 3: 5.0, 6: 12.0},
+    {1: 1000.0, 2: 900.0, 3: 800.0, 4: 1.0, 6: 1.0},
+)
+"""Seconds by rows with which guessing pays, with which batches are divided, and padded."""
+
+FINGERPRINT = Fingerprint(model="m", build="b", context="c")
+
+layouts = st.sampled_from(
+    [
+        {"n_slots": 1, "n_batch": 16},
+        {"n_slots": 2, "n_batch": 300},
+        {"n_slots": 4, "n_batch": 64},
+        {"n_slots": 4, "n_batch": 64, "n_ctx": 300},
+        {"n_slots": 6, "n_batch": 16, "n_ctx": 200},
+    ]
+)
+abilities = st.sampled_from(
+    [
+        *[CacheAbilities()] * 3,
+        CacheAbilities(can_copy=False),
+        CacheAbilities(can_trim=False, can_copy=False),
+    ]
+)
+prompts = st.builds(
+    lambda shared, family, own, own_family: [
+        *prompt(shared, family),
+        *prompt(own, 10 + own_family),
+    ],
+    st.sampled_from([0, 10, 40, 70, 150]),
+    st.integers(0, 1),
+    st.integers(1, 30),
+    st.integers(0, 2),
+) | st.builds(
+    lambda begin, gap, end: [*prompt(begin), *prompt(begin + gap + end)[begin + gap :], 5],
+    st.sampled_from([0, 10, 40]),
+    st.integers(0, 30),
+    st.sampled_from([10, 60, 100]),
+)
+speculations = st.none() | st.builds(
+    Speculation,
+    methods=st.lists(st.sampled_from(DraftMethod), min_size=1, unique=True).map(tuple),
+    n_max=st.sampled_from([1, 3, 20]),
+    n_min=st.sampled_from([0, 0, 2]),
+)
+guesses = st.sampled_from([always_right, often_wrong])
+fields = st.fixed_dictionaries(
+    {
+        "max_tokens": st.sampled_from([-1, 0, 1, 3, 20]),
+        "cache_prompt": st.sampled_from([True, True, False]),
+        "cache_salt": st.sampled_from(["", "", "tenant"]),
+        "lora": st.sampled_from([(), (), (("a", 1.0),), (("a", 0.5), ("b", 1.0))]),
+        "slot": st.sampled_from([None, None, None, 0, 99]),
+        "tenant": st.sampled_from(["a", "b"]),
+        "priority": st.sampled_from([0, 0, 1]),
+        "report_progress": st.booleans(),
+        "min_reused_chunk": st.sampled_from([0, 1, 5, 40]),
+        "speculation": speculations,
+    }
+)
+
+
+shifts = st.builds(
+    ContextShift, keep=st.sampled_from([0, 1, 30, 500]), discard=st.sampled_from([0, 1, 7, 500])
+)
+
+
+def fitting(way: EmbeddingInfo, n_batch: int) -> EmbeddingInfo:
+    """What is pooled at once fits a batch."""
+    if not way.is_whole:
+        return way
+    return msgspec.structs.replace(
+        way, max_tokens=min(way.max_tokens, n_batch), max_rows=min(way.max_rows, n_batch)
+    )
+
+
+class EngineMachine(RuleBasedStateMachine):
+    """Drives an engine; `accepted` is what its answers are checked against."""
+
+    @initialize(
+        layout=layouts,
+        able=abilities,
+        cache_bytes=st.sampled_from([0, 200, 2000]),
+        max_forced=st.sampled_from([0, 0, 5, 50]),
+        seldom_ends=st.booleans(),
+        way=st.sampled_from([WHOLE, ALONE, LAST]),
+        guess=guesses,
+        table=st.sampled_from([None, *COSTS]),
+    )
+    def start(
+        self,
+        layout: dict[str, Any],
+        able: CacheAbilities,
+        cache_bytes: int,
+        max_forced: int,
+        seldom_ends: bool,
+        way: EmbeddingInfo,
+        guess: Guess,
+        table: dict[int, float] | None,
+    ) -> None:
+        self.fails = False
+        self.table = table
+        self.folder = tempfile.TemporaryDirectory()
+        self.disk = DiskCache(Path(self.folder.name, "cache"), 4000, FINGERPRINT)
+        self.backend_fields = {
+            "next_token": seldom_ending if seldom_ends else often_ending,
+            "abilities": able,
+            "max_forced": max_forced,
+            "guess": guess,
+            "embeds": fitting(way, layout["n_batch"]),
+            **layout,
+        }
+        self.cache_bytes = cache_bytes
+        self._start_engine()
+        self.accepted: dict[int, Submit] = {}
+        self.checked: set[int] = set()
+        self.resumed: dict[int, int] = {}
+        """How many tokens of its answer a request was submitted with."""
+        self.outcomes: Outcomes = {}
+
+    @rule(tokens=prompts, fields=fields)
+    def submit(self, tokens: list[int], fields: dict[str, Any]) -> None:
+        submit = make_submit(len(self.accepted) + 1, tokens, **fields)
+        self.accepted[submit.request_id] = submit
+        self.engine.submit(submit)
+
+    @rule(
+        shared=st.sampled_from([40, 70, 150]),
+        ends=st.lists(st.integers(1, 30), min_size=2, max_size=6),
+        fields=fields,
+    )
+    def submit_a_crowd(self, shared: int, ends: list[int], fields: dict[str, Any]) -> None:
+        """Several with the same prefix at once, as there are under one system prompt."""
+        for family, length in enumerate(ends):
+            tokens = [*prompt(shared), *prompt(length, 20 + family)]
+            self.submit(tokens=tokens, fields={**fields, "slot": None})
+
+    @precondition(lambda self: self.checked)
+    @rule(data=st.data(), length=st.integers(1, 20))
+    def continue_a_conversation(self, data: st.DataObject, length: int) -> None:
+        request_id = data.draw(st.sampled_from(sorted(self.checked)))
+        earlier = self.accepted[request_id]
+        tokens = [*earlier.prompt, *self.outcomes[request_id].tokens, *prompt(length, 30)]
+        fields = {name: getattr(earlier, name) for name in ("cache_salt", "lora", "tenant")}
+        self.submit(tokens=tokens, fields={**fields, "max_tokens": 5})
+
+    @rule(tokens=prompts, fields=fields)
+    def submit_for_an_embedding(self, tokens: list[int], fields: dict[str, Any]) -> None:
+        assert self.backend.embeds is not None
+        fields = {**fields, "embedding": True, "max_tokens": 0}
+        request_id = len(self.accepted) + 1
+        submit = make_submit(request_id, tokens[: self.backend.embeds.max_tokens], **fields)
+        self.accepted[request_id] = submit
+        self.engine.submit(submit)
+
+    @precondition(lambda self: self.backend.abilities.can_trim)
+    @rule(
+        tokens=prompts,
+        fields=fields,
+        shift=shifts,
+        max_tokens=st.sampled_from([50, 200, 500]),
+        num_resumed=st.sampled_from([0, 0, 10, 300]),
+    )
+    def submit_what_outgrows_its_slot(
+        self,
+        tokens: list[int],
+        fields: dict[str, Any],
+        shift: ContextShift,
+        max_tokens: int,
+        num_resumed: int,
+    ) -> None:
+        request_id = len(self.accepted) + 1
+        fields = {**fields, "context_shift": shift, "max_tokens": max_tokens}
+        whole = make_submit(request_id, tokens, **fields)
+        answer = alone(whole, self.backend).tokens
+        cut = min(num_resumed, len(answer) - 1) if answer else 0
+        self.accepted[request_id] = whole
+        self.resumed[request_id] = cut
+        self.engine.submit(make_submit(request_id, tokens, **fields, resumed=answer[:cut]))
+
+    @precondition(lambda self: self.accepted)
+    @rule(data=st.data())
+    def abort(self, data: st.DataObject) -> None:
+        request_id = data.draw(st.sampled_from(sorted(self.accepted)))
+        self.engine.abort(Abort([request_id]))
+
+    @rule(count=st.integers(1, 20))
+    def step(self, count: int) -> None:
+        for _ in range(count):
+            collect(self.outcomes, self.engine.step())
+            check_integrity(self.engine, self.backend)
+
+    @rule()
+    def step_whose_batch_fails(self) -> None:
+        self.fails = True
+        collect(self.outcomes, self.engine.step())
+        self.fails = False
+
+    @rule(edits_before=st.integers(0, 3))
+    def step_whose_edits_fail(self, edits_before: int) -> None:
+        self.backend.edits_before_failure = edits_before
+        collect(self.outcomes, self.engine.step())
+        self.backend.edits_before_failure = -1
+
+    @rule(
+        action=st.sampled_from(["save", "save", "restore", "restore", "erase"]),
+        slot=st.integers(0, 6),
+        name=st.sampled_from("ab"),
+        steps=st.sampled_from([0, 0, 3]),
+        edits_before=st.sampled_from([-1, -1, -1, 0, 1, 2]),
+    )
+    def act_on_a_slot(
+        self, action: str, slot: int, name: str, steps: int, edits_before: int
+    ) -> None:
+        path = str(Path(self.folder.name, name))
+        commands: dict[str, SlotCommand] = {
+            "save": SaveSlot(1, slot, path),
+            "restore": RestoreSlot(1, slot, path),
+            "erase": EraseSlot(1, slot),
+        }
+        self.backend.edits_before_failure = edits_before
+        self.engine.act(commands[action])
+        self.backend.edits_before_failure = -1
+        self.step(steps)
+        replies = []
+        while self.engine.awaits_files:
+            replies += self.engine.replies()
+        assert [reply.query_id for reply in replies] == [1]
+
+    @rule(name=st.sampled_from("ab"), data=st.data())
+    def damage_a_file(self, name: str, data: st.DataObject) -> None:
+        path = Path(self.folder.name, name)
+        if path.exists():
+            content = bytearray(path.read_bytes())
+            content[data.draw(st.integers(0, len(content) - 1))] ^= 1
+            path.write_bytes(content)
+
+    @precondition(lambda self: not self.engine.has_work)
+    @rule()
+    def restart(self) -> None:
+        assert self.engine.disk is not None
+        self.engine.disk.save(60)
+        self.engine.close()
+        self._start_engine()
+
+    def _start_engine(self) -> None:
+        self.backend = CountingBackend(
+            n_ctx_slot=N_CTX_SLOT,
+            fail_on=lambda chunks: self.fails,
+            fingerprint=FINGERPRINT,
+            **self.backend_fields,
+        )
+        step = None if self.table is None else StepCost(self.table, self.table)
+        self.engine = make_engine(
+            self.backend,
+            cache_bytes=self.cache_bytes,
+            disk=self.disk,
+            costs=Costs(step, step and StepCost({1: 0.01}, {1: 0.01})),
+        )
+        assert self.engine.disk is not None
+        self.engine.disk.start(60)
+
+    @invariant()
+    def nothing_is_out_of_step(self) -> None:
+        check_integrity(self.engine, self.backend)
+
+    @invariant()
+    def nobody_ended_wrongly(self) -> None:
+        for request_id, outcome in self._ended():
+            if request_id not in self.checked:
+                self.checked.add(request_id)
+                self._check(self.accepted[request_id], outcome.tokens, outcome.reasons)
+                self._check_embedding(self.accepted[request_id], outcome)
+
+    def teardown(self) -> None:
+        """Everything that was accepted ends, in a bounded number of steps."""
+        if not hasattr(self, "engine"):
+            return
+        for _ in range(self._enough_steps()):
+            if not self.engine.has_work:
+                break
+            self.step(1)
+        assert not self.engine.has_work, "starved"
+        self.nobody_ended_wrongly()
+        assert {request_id for request_id, _ in self._ended()} == set(self.accepted)
+        check_idle(self.engine, self.backend)
+        self.engine.close()
+        self.folder.cleanup()
+
+    def _ended(self) -> Iterator[tuple[int, Any]]:
+        return ((id, outcome) for id, outcome in self.outcomes.items() if outcome.reasons)
+
+    def _check(self, submit: Submit, tokens: list[int], reasons: list[FinishReason]) -> None:
+        expected, reason = alone(submit, self.backend).answer
+        expected = expected[self.resumed.get(submit.request_id, 0) :]
+        if reasons == [reason]:
+            assert tokens == expected
+        else:
+            assert reasons in ([FinishReason.ABORTED], [FinishReason.FAILED])
+            assert tokens == expected[: len(tokens)]
+
+    def _check_embedding(self, submit: Submit, outcome: Outcome) -> None:
+        if outcome.reasons == [FinishReason.EMBEDDED]:
+            assert outcome.embedding == alone(submit, self.backend).embedding
+        else:
+            assert not outcome.embedding
+
+    def _enough_steps(self) -> int:
+        """The oldest running sequence moves with every turn of its kind, so this is plenty."""
+        return 2 + len(self.accepted) * NUM_KINDS * (N_CTX_SLOT + 500)
+
+
+TestEngine = EngineMachine.TestCase
+TestEngine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

@@ -1,0 +1,168 @@
+"""The engine's process: started, watched, started again; a script plays the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from protocol.commands import Submit
+from protocol.config import EngineConfig
+from protocol.events import Finished
+from protocol.sampling import SamplingParams
+from server.engine import supervisor
+from server.engine.client import EngineClient
+from server.engine.sequence_stream import SequenceStream
+from server.engine.supervisor import OPENMP_DEFAULTS, EngineProcess
+from server.errors import EngineFailed
+from tests.support.inprocess import wait_until
+from tests.support.paths import ROOT
+from tests.support.play_engine import DEADLY, STUN
+
+pytestmark = pytest.mark.anyio
+
+PLAYER = ROOT / "tests" / "support" / "play_engine.py"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No waits between restarts, and the script in the engine's place."""
+    start = asyncio.create_subprocess_exec
+
+    async def start_player(
+        program: str, *arguments: str, **options: object
+    ) -> asyncio.subprocess.Process:
+        descriptor = arguments[-1]
+        return await start(program, str(PLAYER), descriptor, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(supervisor, "RESTART_SECONDS", (0.0,))
+    monkeypatch.setattr(supervisor, "WATCH_SECONDS", 0.05)
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", start_player)
+
+
+@asynccontextmanager
+async def engine(
+    behaviour: str, hang_seconds: float = 0
+) -> AsyncIterator[tuple[EngineProcess, EngineClient]]:
+    """A process that plays an engine; the model's path tells it what to do."""
+    client = EngineClient(lambda stats: None)
+    process = EngineProcess(EngineConfig(model_path=behaviour), client, hang_seconds)
+    await process.start()
+    try:
+        yield process, client
+    finally:
+        await process.stop()
+
+
+async def test_an_engine_that_loads_is_ready() -> None:
+    async with engine("good") as (process, client):
+        assert (await client.wait_loaded()).description == "fake"
+        assert client.is_ready
+        assert process.pid
+
+
+async def test_stopping_ends_the_process() -> None:
+    async with engine("good") as (process, client):
+        await client.wait_loaded()
+        pid = process.pid
+    assert pid is not None
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+async def test_a_killed_engine_is_replaced() -> None:
+    async with engine("good") as (process, client):
+        await client.wait_loaded()
+        first = process.pid
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        await wait_until(lambda: process.num_restarts == 1 and client.is_ready)
+        assert process.pid != first
+
+
+def submit(client: EngineClient, first: int) -> SequenceStream:
+    """A short greedy request whose prompt begins with this token."""
+    sampling = SamplingParams(temperature=0.0)
+    return client.submit(Submit(request_id=0, prompt=[first, 12], sampling=sampling, max_tokens=20))
+
+
+async def number_of_tokens(stream: SequenceStream) -> int:
+    """Reads it to its end. Raises what ended it early."""
+    while not isinstance((await stream.next()).event, Finished):
+        pass
+    return len(stream.tokens)
+
+
+async def test_a_request_that_kills_every_engine_is_refused_and_the_others_are_not() -> None:
+    async with engine("good") as (process, client):
+        await client.wait_loaded()
+        others = [submit(client, first) for first in (20, 21, 22)]
+        deadly = submit(client, DEADLY)
+        with pytest.raises(EngineFailed, match="died repeatedly"):
+            await number_of_tokens(deadly)
+        others.append(submit(client, 23))
+        assert await asyncio.gather(*map(number_of_tokens, others)) == [20] * 4
+        assert process.num_restarts == 2
+
+
+async def test_two_that_kill_every_engine_are_both_found() -> None:
+    async with engine("good") as (_, client):
+        await client.wait_loaded()
+        streams = [submit(client, first) for first in (20, DEADLY, 21, DEADLY)]
+        answers = await asyncio.gather(*map(number_of_tokens, streams), return_exceptions=True)
+        assert answers[0] == answers[2] == 20
+        assert isinstance(answers[1], EngineFailed)
+        assert isinstance(answers[3], EngineFailed)
+
+
+async def test_an_engine_that_hangs_is_killed_and_what_made_it_hang_is_refused() -> None:
+    async with engine("good", hang_seconds=2.5) as (process, client):
+        await client.wait_loaded()
+        other, stunning = submit(client, 20), submit(client, STUN)
+        with pytest.raises(EngineFailed, match="died repeatedly"):
+            await number_of_tokens(stunning)
+        assert await number_of_tokens(other) == 20
+        assert process.num_restarts == 2
+
+
+async def test_what_the_engine_said_before_it_gave_up_is_told() -> None:
+    for _ in range(5):  # its exit and its words race
+        async with engine("refuse") as (process, client):
+            with pytest.raises(EngineFailed, match="the file is damaged"):
+                await client.wait_loaded()
+        assert process.num_restarts == 0
+
+
+async def test_an_engine_that_exits_without_a_word_is_not_tried_again() -> None:
+    async with engine("exit") as (process, client):
+        with pytest.raises(EngineFailed, match="exit code 3"):
+            await client.wait_loaded()
+        assert process.num_restarts == 0
+
+
+async def test_a_crash_while_loading_is_answered_by_other_kernels() -> None:
+    async with engine("crash with repack") as (process, client):
+        assert (await client.wait_loaded()).description == "fake"
+        assert process.num_restarts == 1
+
+
+async def test_stopping_while_the_engine_loads_does_not_wait_for_it() -> None:
+    async with engine("load forever") as (process, _):
+        await wait_until(lambda: process.pid is not None)
+        begin = asyncio.get_running_loop().time()
+    assert asyncio.get_running_loop().time() - begin < supervisor.STOP_SECONDS
+
+
+async def test_openmp_threads_sleep_unless_the_operator_says_otherwise() -> None:
+    environment = supervisor._environment({"A": "1"})
+    assert environment.items() >= {"A": "1", **OPENMP_DEFAULTS}.items()
+    assert supervisor._environment({"GOMP_SPINCOUNT": "9"})["GOMP_SPINCOUNT"] == "9"
