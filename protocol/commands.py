@@ -31,9 +31,9 @@ class ContextShift(msgspec.Struct, frozen=True, array_like=True):
 class DraftMethod(enum.StrEnum):
     """Who guesses the next tokens; the names are llama-server's."""
 
-    LOOKUP = "ngram-simple"
+    NGRAM_SIMPLE = "ngram-simple"
     """What followed the last tokens where they stood before in the same sequence."""
-    SHARED_LOOKUP = "ngram-mod"
+    NGRAM_MOD = "ngram-mod"
     """What followed them in any sequence of the same salt."""
     MODEL = "draft-simple"
     """The draft model."""
@@ -75,7 +75,7 @@ class Load(msgspec.Struct, frozen=True, tag=True):
     config: EngineConfig
 
 
-class Submit(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=True):
+class AddRequest(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=True):
     """Start one sequence. The engine answers with events and exactly one `Finished`."""
 
     request_id: int
@@ -108,7 +108,7 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=
     report_progress: bool = False
     speculation: Speculation | None = None
     """None computes one token at a time."""
-    num_followers: int = 0
+    num_requests_being_read: int = 0
     """Requests that were being read when this one was sent: they may follow at once."""
 
 
@@ -155,4 +155,4 @@ class Shutdown(msgspec.Struct, frozen=True, tag=True):
     """End the process once this message is read, and prefixes are saved to disk if that is on."""
 
 
-Command = Load | Submit | Abort | Inspect | SlotCommand | Shutdown
+Command = Load | AddRequest | Abort | Inspect | SlotCommand | Shutdown

@@ -17,7 +17,7 @@ class DraftConfig(msgspec.Struct, frozen=True, kw_only=True):
     cache_type_v: str = "f16"
 
 
-class LookupConfig(msgspec.Struct, frozen=True, kw_only=True):
+class NgramConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How far back tokens must repeat before what followed them is proposed again."""
 
     simple_size: int = 4
@@ -83,7 +83,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Milliseconds between tokens that running streams should see while others prefill."""
     draft: DraftConfig | None = None
     """A small model that guesses ahead (`draft-simple`)."""
-    lookup: LookupConfig = LookupConfig()
+    lookup: NgramConfig = NgramConfig()
     max_draft_tokens: int = 0
     """The most that any request may have guessed at once; 0 is no speculation."""
     measure_costs: bool = True

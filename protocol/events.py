@@ -54,7 +54,7 @@ class Generated(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """Those of them that were right: they are among `tokens`."""
 
 
-class Embedded(msgspec.Struct, frozen=True, tag=True, array_like=True):
+class EmbeddedEvent(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """The embedding of a prompt: 32-bit floats in the machine's order, one vector, or without
     pooling one for each token, one after the other."""
 
@@ -70,4 +70,4 @@ class Finished(msgspec.Struct, frozen=True, tag=True, array_like=True):
     message: str = ""
 
 
-Event = Started | Prefilled | Generated | Embedded | Finished
+Event = Started | Prefilled | Generated | EmbeddedEvent | Finished

@@ -15,7 +15,7 @@ from server.access.audit_log import AuditLog
 from server.access.authenticate import Authenticate
 from server.access.cors import cors_middleware
 from server.access.key_ring import KeyRing
-from server.access.record_access import RecordVisit
+from server.access.record_access import RecordAccess
 from server.context import ServerContext
 from server.endpoints import Endpoint, to_routes
 from server.errors import ApiError, InvalidRequest, MethodNotAllowed, NotFound
@@ -49,7 +49,7 @@ def create_app(
         middleware=[
             Middleware(RequestLog, on_end=context.metrics.observe_status),
             *([] if tracing is None else [tracing.middleware(untraced=public)]),
-            Middleware(RecordVisit, audit=audit, unrecorded=public),
+            Middleware(RecordAccess, audit=audit, unrecorded=public),
             *cors_middleware(settings),
             Middleware(CatchErrors, on_refusal=context.metrics.observe_rejection),
             Middleware(RefuseWhileDraining, drain=context.drain),

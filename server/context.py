@@ -14,8 +14,8 @@ from starlette.requests import HTTPConnection
 from config import ServeSettings
 from grammars.constraint import Constraint
 from protocol.messages import ModelInfo, SlotChanged, SlotReport
-from server.access.access_record import visit_in
-from server.access.keyed_generator import VisitGenerator
+from server.access.access_record import access_record
+from server.access.keyed_generator import KeyedGenerator
 from server.generation.types import Generator
 from server.http.drain import Drain
 from server.model.adapters import AdapterScales
@@ -95,10 +95,10 @@ def context_of(connection: HTTPConnection) -> ServerContext:
     Its generator has the rights of the request's key, and counts what the request costs.
     """
     context: ServerContext = connection.app.state.context
-    visit = visit_in(connection.scope)
-    if visit.key is None and not visit.is_watched:
+    visit = access_record(connection.scope)
+    if visit.key is None and not visit.is_audited:
         return context
-    generator = VisitGenerator(
+    generator = KeyedGenerator(
         context.generator, visit, model=context.model_name, aliases=context.settings.alias
     )
     return dataclasses.replace(context, generator=generator)

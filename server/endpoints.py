@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from server.access.access_record import visit_in
+from server.access.access_record import access_record
 
 JSON = "application/json"
 PLAIN_TEXT = "text/plain"
@@ -93,7 +93,7 @@ def _dispatcher(endpoint: Endpoint) -> Handler:
 
 def _for_admins(handler: Handler) -> Handler:
     async def checked(request: Request) -> Response:
-        key = visit_in(request.scope).key
+        key = access_record(request.scope).key
         if key is not None:
             key.check_admin()
         return await handler(request)
@@ -105,7 +105,7 @@ def _unless_full(handler: Handler) -> Handler:
     """Refuses before the body is read and its prompt tokenized, so that a flood costs little."""
 
     async def checked(request: Request) -> Response:
-        key = visit_in(request.scope).key
+        key = access_record(request.scope).key
         with request.app.state.context.enter_queue("" if key is None else key.name):
             return await handler(request)
 

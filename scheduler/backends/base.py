@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence as Tokens
+from collections import abc
 from concurrent.futures import Future
 from typing import Any, Protocol
 
-from protocol.commands import Submit
+from protocol.commands import AddRequest
 from protocol.messages import ModelInfo
 from scheduler.batching.micro_batches import Layout
 from scheduler.core.abilities import CacheAbilities
 from scheduler.core.cache_edits import CacheEdit
 from scheduler.core.sampler import Sampler
-from scheduler.core.step import Chunk, Filler
-from scheduler.spec_decode.draft_request import DraftWant
+from scheduler.core.step import Chunk, PaddingRow
+from scheduler.spec_decode.draft_request import DraftRequest
 from scheduler.storage.fingerprint import Fingerprint
 
 TRANSFER = -1
@@ -91,9 +91,11 @@ class Backend(Protocol):
         """Have such cells as if they had just been saved as `prefix`."""
         ...
 
-    def decode(self, chunks: Tokens[Chunk], fillers: Tokens[Filler] = ()) -> None:
+    def decode(
+        self, chunks: abc.Sequence[Chunk], padding_rows: abc.Sequence[PaddingRow] = ()
+    ) -> None:
         """Compute a batch. Afterwards row i holds the logits of the i-th token that wants them,
-        and nothing is left of the fillers.
+        and nothing is left of the padding_rows.
 
         Raises `DecodeError`.
         """
@@ -123,19 +125,19 @@ class Backend(Protocol):
         """The same for the draft model; 0 if there is none."""
         ...
 
-    def draft(self, wants: Tokens[DraftWant], max_catch_up: int) -> list[list[int]]:
+    def draft(self, wants: abc.Sequence[DraftRequest], max_catch_up: int) -> list[list[int]]:
         """What the draft model guesses for sequences, slots rising. It reads at most
         `max_catch_up` tokens that it has not seen; one with more of them gets no guess yet."""
         ...
 
-    def prepare(self, submit: Submit) -> Future[Any] | None:
+    def prepare(self, submit: AddRequest) -> Future[Any] | None:
         """Begin what takes long in making a sequence's sampler; None if nothing does.
 
         The future's exception, if any, says why there can't be a sampler.
         """
         ...
 
-    def sampler(self, submit: Submit) -> Sampler:
+    def sampler(self, submit: AddRequest) -> Sampler:
         """Samplers for a sequence that starts. Raises `SamplerError`."""
         ...
 

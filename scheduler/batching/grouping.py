@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scheduler.batching.cost_model import StepCost
-from scheduler.batching.micro_batches import Layout, cut
+from scheduler.batching.micro_batches import Layout, split_into_micro_batches
 from scheduler.batching.padding import Padding
-from scheduler.core.step import Chunk, Filler
+from scheduler.core.step import Chunk, PaddingRow
 
 MAX_CHUNKS = 16
 """Beyond so many the curves are smooth, and looking for a better way costs more than it gains."""
@@ -34,11 +34,11 @@ Pattern = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class BatchPlan:
     """What is computed at once, slots rising."""
 
     chunks: Sequence[Chunk]
-    fillers: tuple[Filler, ...] = ()
+    padding_rows: tuple[PaddingRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +61,15 @@ class Grouping:
         self._version = -1
         self._num_changed = 0
 
-    def batches(self, chunks: Sequence[Chunk], spare: Sequence[Filler] = ()) -> list[Batch]:
-        """The chunks, slots rising, in batches that are computed one after the other; `spare` are
-        rows that could be added to any of them."""
+    def batches(
+        self, chunks: Sequence[Chunk], padding_rows: Sequence[PaddingRow] = ()
+    ) -> list[BatchPlan]:
+        """Cut the chunks, slots rising, into batches that are computed one after the other.
+
+        `padding_rows` are rows that could be added to any of them.
+        """
         groups = self._answers_and_prompts(chunks)
-        return [batch for group in groups for batch in self._batches(group, spare)]
+        return [batch for group in groups for batch in self._batches(group, padding_rows)]
 
     def _answers_and_prompts(self, chunks: Sequence[Chunk]) -> list[Sequence[Chunk]]:
         """Prompts apart from answers, unless that takes more pieces than it is worth.
@@ -78,7 +82,10 @@ class Grouping:
         prompts = [chunk for chunk in chunks if not chunk.is_decode]
         if self._layout.is_unified or not answers or not prompts:
             return [chunks]
-        pieces = [cut(_pattern(group), self._layout) for group in (answers, prompts, chunks)]
+        pieces = [
+            split_into_micro_batches(_pattern(group), self._layout)
+            for group in (answers, prompts, chunks)
+        ]
         apart, together = [*pieces[0], *pieces[1]], pieces[2]
         if self._cost is None:
             is_worth_it = len(apart) <= len(together)
@@ -86,18 +93,20 @@ class Grouping:
             is_worth_it = self._cost.seconds(apart) <= (1 + MAX_LOSS) * self._cost.seconds(together)
         return [answers, prompts] if is_worth_it else [chunks]
 
-    def _batches(self, chunks: Sequence[Chunk], spare: Sequence[Filler]) -> list[Batch]:
+    def _batches(
+        self, chunks: Sequence[Chunk], padding_rows: Sequence[PaddingRow]
+    ) -> list[BatchPlan]:
         if self._cost is None or self._padding is None or not 0 < len(chunks) <= MAX_CHUNKS:
-            return [Batch(chunks)] if chunks else []
+            return [BatchPlan(chunks)] if chunks else []
         division = self._division(_pattern(chunks), self._cost)
-        padded = self._padding.best(chunks, spare)
+        padded = self._padding.best(chunks, padding_rows)
         is_padded = padded and padded.seconds < (1 - MIN_GAIN) * division.seconds
         if not (is_padded or len(division.ends) > 1) or self._is_trial():
-            return [Batch(chunks)]
+            return [BatchPlan(chunks)]
         if padded and is_padded:
-            return [Batch(chunks, tuple(f for f in spare if f.slot in padded.slots))]
+            return [BatchPlan(chunks, tuple(f for f in padding_rows if f.slot in padded.slots))]
         ends = division.ends
-        return [Batch(chunks[start:end]) for start, end in zip([0, *ends], ends, strict=False)]
+        return [BatchPlan(chunks[start:end]) for start, end in zip([0, *ends], ends, strict=False)]
 
     def _is_trial(self) -> bool:
         self._num_changed += 1
@@ -118,12 +127,13 @@ class Grouping:
         last_start = [0]
         for end in range(1, len(pattern) + 1):
             ways = [
-                best[start] + cost.seconds(cut(pattern[start:end], self._layout))
+                best[start]
+                + cost.seconds(split_into_micro_batches(pattern[start:end], self._layout))
                 for start in range(end)
             ]
             best.append(min(ways))
             last_start.append(ways.index(best[-1]))
-        whole = cost.seconds(cut(pattern, self._layout))
+        whole = cost.seconds(split_into_micro_batches(pattern, self._layout))
         if best[-1] > (1 - MIN_GAIN) * whole:
             return _Division([len(pattern)], whole)
         ends = [len(pattern)]

@@ -7,11 +7,13 @@ from dataclasses import replace
 
 from scheduler.batching.cost_model import StepCost
 from scheduler.batching.grouping import MAX_CHUNKS
-from scheduler.batching.micro_batches import Layout, cut
+from scheduler.batching.micro_batches import Layout, split_into_micro_batches
 from scheduler.core.step import Chunk
 
 
-def cut_runs(chunks: Sequence[Chunk], cost: StepCost | None, layout: Layout) -> tuple[Chunk, ...]:
+def cut_forced_runs(
+    chunks: Sequence[Chunk], cost: StepCost | None, layout: Layout
+) -> tuple[Chunk, ...]:
     """The chunks, runs of forced tokens cut where all of them would mean fewer rows a second.
 
     With a stream for each slot, llama.cpp computes rows together only as far as neighbouring slots
@@ -31,7 +33,7 @@ def _rows(answers: Sequence[Chunk], cost: StepCost, layout: Layout) -> dict[int,
     """Rows by slot, slots rising: one of each, and more where that raises the rows a second."""
 
     def rate(rows: dict[int, int]) -> float:
-        return sum(rows.values()) / cost.seconds(cut(rows.items(), layout))
+        return sum(rows.values()) / cost.seconds(split_into_micro_batches(rows.items(), layout))
 
     rows = dict.fromkeys([chunk.slot for chunk in answers], 1)
     best = rate(rows)

@@ -24,7 +24,7 @@ class MicroBatch:
     num_rows: int
 
 
-def cut(runs: Iterable[tuple[int, int]], layout: Layout) -> list[MicroBatch]:
+def split_into_micro_batches(runs: Iterable[tuple[int, int]], layout: Layout) -> list[MicroBatch]:
     """The pieces of a batch of runs (slot, rows), slots rising.
 
     In one stream llama.cpp takes the rows as they come. With a stream for each slot it takes

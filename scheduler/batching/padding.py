@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from scheduler.batching.cost_model import StepCost
-from scheduler.batching.micro_batches import Layout, cut
-from scheduler.core.step import Chunk, Filler
+from scheduler.batching.micro_batches import Layout, split_into_micro_batches
+from scheduler.core.step import Chunk, PaddingRow
 
 MAX_FILLERS = 7
 
@@ -27,8 +27,8 @@ class _Slots:
 
 
 @dataclass(frozen=True, slots=True)
-class Padded:
-    """The best that fillers can do for a batch."""
+class PaddedBatch:
+    """The best that padding_rows can do for a batch."""
 
     slots: tuple[int, ...]
     """Where they go, rising."""
@@ -37,24 +37,28 @@ class Padded:
 
 
 class Padding:
-    """Finds fillers by what batches cost."""
+    """Finds padding_rows by what batches cost."""
 
     def __init__(self, cost: StepCost, layout: Layout) -> None:
         self._cost = cost
         self._layout = layout
-        self._known: dict[_Slots, Padded | None] = {}
+        self._known: dict[_Slots, PaddedBatch | None] = {}
         self._version = -1
 
-    def best(self, batch: Sequence[Chunk], spare: Sequence[Filler]) -> Padded | None:
+    def best(
+        self, batch: Sequence[Chunk], padding_rows: Sequence[PaddingRow]
+    ) -> PaddedBatch | None:
         """The cheapest way to pad a batch, cheaper than not at all or not; None if there is no
         way, as for batches that have more than decodes."""
-        if not spare or any(not chunk.is_decode or chunk.num_tokens != 1 for chunk in batch):
+        if not padding_rows or any(not chunk.is_decode or chunk.num_tokens != 1 for chunk in batch):
             return None
         deepest = max(chunk.stop for chunk in batch)  # attention goes as deep for all rows
-        usable = tuple(filler.slot for filler in spare if filler.start < deepest)
+        usable = tuple(
+            padding_row.slot for padding_row in padding_rows if padding_row.start < deepest
+        )
         return self._best(_Slots(tuple(chunk.slot for chunk in batch), usable))
 
-    def _best(self, slots: _Slots) -> Padded | None:
+    def _best(self, slots: _Slots) -> PaddedBatch | None:
         if self._version != self._cost.version or len(self._known) >= MAX_REMEMBERED:
             self._known.clear()
             self._version = self._cost.version
@@ -64,11 +68,11 @@ class Padding:
             )
         return self._known[slots]
 
-    def _ways(self, slots: _Slots) -> Iterator[Padded]:
+    def _ways(self, slots: _Slots) -> Iterator[PaddedBatch]:
         """The nearest spare slot, the two nearest, and so on."""
         first, last = slots.busy[0], slots.busy[-1]
         nearest = sorted(slots.spare, key=lambda slot: max(first - slot, slot - last))
         for count in range(1, min(len(nearest), MAX_FILLERS) + 1):
             rows = [(slot, 1) for slot in sorted((*slots.busy, *nearest[:count]))]
-            seconds = self._cost.seconds(cut(rows, self._layout))
-            yield Padded(tuple(sorted(nearest[:count])), seconds)
+            seconds = self._cost.seconds(split_into_micro_batches(rows, self._layout))
+            yield PaddedBatch(tuple(sorted(nearest[:count])), seconds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from protocol.commands import LoraSet, Submit
+from protocol.commands import AddRequest, LoraSet
 
 
 class CacheScope(NamedTuple):
@@ -16,7 +16,7 @@ class CacheScope(NamedTuple):
     lora: LoraSet = ()
 
     @classmethod
-    def of(cls, submit: Submit) -> CacheScope:
+    def of(cls, submit: AddRequest) -> CacheScope:
         """The one that a sequence belongs to."""
         return cls(submit.cache_salt, submit.lora)
 

@@ -19,7 +19,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class SampledRun:
     """What was sampled after a chunk: at its end, and then behind each guess that was right.
 
     chunk:    | tokens[start:stop] | draft ......... |
@@ -39,7 +39,7 @@ class Verified:
 
 
 @dataclass(frozen=True, slots=True)
-class Embedding:
+class EmbeddingResult:
     """What was computed for a chunk whose sequence asks for an embedding."""
 
     vectors: bytes
@@ -52,5 +52,5 @@ class SampleFailed:
     message: str
 
 
-Result = Verified | Embedding | SampleFailed
+Result = SampledRun | EmbeddingResult | SampleFailed
 """What came of a chunk that wants logits."""

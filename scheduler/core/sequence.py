@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from protocol.commands import UNLIMITED, Submit
+from protocol.commands import UNLIMITED, AddRequest
 from scheduler.core.batch_kind import BatchKind
 from scheduler.core.cache_scope import NO_SCOPE, CacheScope
 from scheduler.core.context_window import Window
@@ -63,7 +63,7 @@ class Sequence:
     prompt and answer, but has no cells.
     """
 
-    submit: Submit
+    submit: AddRequest
     tokens: list[int]
     scope: CacheScope
     plain_kind: BatchKind
@@ -72,13 +72,15 @@ class Sequence:
     slot: Slot | None = None
     num_cached_tokens: int = 0
     was_started: bool = False
-    last_turn: int = 0
+    last_prefill_step: int = 0
     """The last step that computed some of its prompt, or else the one before it got its slot."""
     is_whole: bool = False
     """Whether its prompt has to be computed in one step."""
 
     @classmethod
-    def from_submit(cls, submit: Submit, n_ctx: int = 0, *, embeds_whole: bool = False) -> Sequence:
+    def from_submit(
+        cls, submit: AddRequest, n_ctx: int = 0, *, embeds_whole: bool = False
+    ) -> Sequence:
         """A sequence that waits for a slot of `n_ctx` cells."""
         is_whole = submit.embedding and embeds_whole
         if is_whole:

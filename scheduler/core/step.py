@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from protocol.events import Started
 from scheduler.core.cache_edits import CacheEdit
 from scheduler.core.sequence import Sequence
-from scheduler.core.step_counters import Tally
+from scheduler.core.step_counters import StepCounters
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
-class Filler:
+class PaddingRow:
     """A row that nobody needs, after the cells of an idle slot."""
 
     slot: int
@@ -72,8 +72,8 @@ class Step:
     started: tuple[Started, ...]
     edits: tuple[CacheEdit, ...]
     chunks: tuple[Chunk, ...]
-    tally: Tally = field(default_factory=Tally)
-    spare: tuple[Filler, ...] = ()
+    counters: StepCounters = field(default_factory=StepCounters)
+    padding_rows: tuple[PaddingRow, ...] = ()
     """Rows that the step has room for besides, slots rising."""
 
     @property

@@ -8,7 +8,7 @@ from protocol.messages import CacheTier
 
 
 @dataclass(slots=True)
-class Tally:
+class StepCounters:
     """Counts of one step."""
 
     num_preempted: int = 0

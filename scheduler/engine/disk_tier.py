@@ -13,7 +13,7 @@ from scheduler.core.cache_edits import Drop, Save
 from scheduler.core.cache_scope import CacheScope
 from scheduler.core.sequence import Slot
 from scheduler.kv_cache.host_cache import CachedPrefix
-from scheduler.kv_cache.placement import Holder
+from scheduler.kv_cache.placement import PrefixHolder
 from scheduler.policy.scheduler import Scheduler
 from scheduler.storage.disk_cache import DiskCache
 from scheduler.storage.prefix_file import PrefixFileError, SavedPrefix
@@ -82,9 +82,9 @@ class DiskTier:
         """Begin to load; what takes no longer than `patience` seconds is there afterwards."""
         self._thread.start()
         self._thread.join(patience)
-        self.take_over()
+        self.adopt_loaded()
 
-    def take_over(self) -> None:
+    def adopt_loaded(self) -> None:
         """Put what was read meanwhile into the host cache, as the least recently used."""
         while True:
             try:
@@ -142,14 +142,14 @@ class DiskTier:
         except OSError as error:
             logger.warning("old prefixes stay in %s: %s", cache.folder, error)
 
-    def _hottest(self) -> Iterator[Holder]:
+    def _hottest(self) -> Iterator[PrefixHolder]:
         """Idle slots and kept prefixes that are worth a file, in the order in which they are
         missed most; what one of them contains is no use beside it."""
         scheduler = self._scheduler
         slots = sorted(scheduler.slots, key=lambda slot: slot.last_used, reverse=True)
         idle = [slot for slot in slots if slot.is_idle and slot.shifted_from is None]
-        chosen: set[Holder] = set()
-        candidates: list[Holder] = [*idle, *reversed(list(scheduler.host_cache))]
+        chosen: set[PrefixHolder] = set()
+        candidates: list[PrefixHolder] = [*idle, *reversed(list(scheduler.host_cache))]
         for holder in candidates:
             tokens, scope = _content(holder)
             shared = scheduler.index.shared(tokens, scope)
@@ -158,7 +158,7 @@ class DiskTier:
                 chosen.add(holder)
                 yield holder
 
-    def _store(self, cache: DiskCache, holder: Holder, used: float) -> bool:
+    def _store(self, cache: DiskCache, holder: PrefixHolder, used: float) -> bool:
         """Whether it could be written; if not, nor could the others."""
         tokens, scope = _content(holder)
         try:
@@ -176,6 +176,6 @@ class DiskTier:
         return True
 
 
-def _content(holder: Holder) -> tuple[list[int], CacheScope]:
+def _content(holder: PrefixHolder) -> tuple[list[int], CacheScope]:
     tokens = holder.reusable_tokens if isinstance(holder, Slot) else holder.tokens
     return tokens, holder.scope

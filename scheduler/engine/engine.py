@@ -8,24 +8,24 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
-from protocol.commands import Abort, Inspect, SlotCommand, Submit
-from protocol.config import LookupConfig
+from protocol.commands import Abort, AddRequest, Inspect, SlotCommand
+from protocol.config import NgramConfig
 from protocol.events import Event, Finished, FinishReason
 from protocol.messages import SlotReport, StepCosts, StepOutputs, StepStats
 from scheduler.backends.base import Backend, DecodeError, SamplerError
-from scheduler.batching.grouping import Batch, Grouping
-from scheduler.batching.jump_forward import cut_runs
-from scheduler.batching.micro_batches import cut
+from scheduler.batching.grouping import BatchPlan, Grouping
+from scheduler.batching.jump_forward import cut_forced_runs
+from scheduler.batching.micro_batches import split_into_micro_batches
 from scheduler.core.cache_edits import CacheEdit
-from scheduler.core.results import Embedding, Result, Sample, SampleFailed, Verified
+from scheduler.core.results import EmbeddingResult, Result, Sample, SampledRun, SampleFailed
 from scheduler.core.sampler import Sampler
 from scheduler.core.step import Chunk, Step
 from scheduler.engine.calibration import UNKNOWN_COSTS, Costs
 from scheduler.engine.disk_tier import DiskTier
 from scheduler.engine.slot_actions import SlotActions, SlotReply
-from scheduler.engine.step_timer import Phase, StepTimes
-from scheduler.policy.scheduler import Limits, Scheduler
-from scheduler.spec_decode.draft_request import DraftWant
+from scheduler.engine.step_timer import Phase, StepTimer
+from scheduler.policy.scheduler import ContextLimits, Scheduler
+from scheduler.spec_decode.draft_request import DraftRequest
 from scheduler.spec_decode.speculator import Speculator
 from scheduler.storage.disk_cache import DiskCache
 
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 STEPS_BETWEEN_COSTS = 500
 
-GATHERING_SECONDS = 0.008
+BATCH_WINDOW_SECONDS = 0.008
 """How long an idle engine waits at most for sequences that come together."""
 
 Clock = Callable[[], float]
@@ -56,7 +56,7 @@ class Engine:
         cache_bytes: int = 0,
         open_disk: Callable[[], DiskCache] | None = None,
         costs: Costs = UNKNOWN_COSTS,
-        lookup: LookupConfig = LookupConfig(),  # noqa: B008 (frozen)
+        lookup: NgramConfig = NgramConfig(),  # noqa: B008 (frozen)
     ) -> None:
         """`open_disk` is for prefixes that outlive the engine; it is called in a thread."""
         self.scheduler = Scheduler(_limits(backend, itl_target, cache_bytes), costs.step)
@@ -73,7 +73,7 @@ class Engine:
         self._backend = backend
         self._clock = clock
         self._samplers: dict[int, Sampler] = {}
-        self._preparing: dict[int, tuple[Submit, Future[Any]]] = {}
+        self._preparing: dict[int, tuple[AddRequest, Future[Any]]] = {}
         self._events: list[Event] = []
         self._mask_seconds = 0.0
         self._helper = ThreadPoolExecutor(1, thread_name_prefix="masks")
@@ -96,18 +96,18 @@ class Engine:
         return self.slot_actions.are_pending or (self.disk is not None and self.disk.is_loading)
 
     @property
-    def seconds_to_start(self) -> float:
+    def seconds_until_batch_starts(self) -> float:
         """How long an idle engine should wait for sequences that come with those it has: a prompt
         a step late is computed apart, and holds up the others, at every turn of such a group."""
         return 0.0 if self.scheduler.running else max(self._starts_at - self._clock(), 0.0)
 
-    def submit(self, command: Submit) -> None:
+    def submit(self, command: AddRequest) -> None:
         """Queue a sequence; a refusal is reported by the next step."""
         has_room = len(self.scheduler.waiting) + 1 < self.scheduler.limits.n_slots
-        if command.num_followers == 0 or not has_room:
+        if command.num_requests_being_read == 0 or not has_room:
             self._starts_at = 0.0
-        elif self.seconds_to_start == 0:
-            self._starts_at = self._clock() + GATHERING_SECONDS
+        elif self.seconds_until_batch_starts == 0:
+            self._starts_at = self._clock() + BATCH_WINDOW_SECONDS
         preparation = self._backend.prepare(command)
         if preparation is None:
             self._enqueue(command)
@@ -132,7 +132,7 @@ class Engine:
                 self._events.append(Finished(request_id, FinishReason.ABORTED))
         self._events.extend(self.scheduler.abort(command.request_ids))
 
-    def _enqueue(self, command: Submit) -> None:
+    def _enqueue(self, command: AddRequest) -> None:
         try:
             if not command.embedding:
                 self._samplers[command.request_id] = self._backend.sampler(command)
@@ -141,7 +141,7 @@ class Engine:
         else:
             self._events.extend(self.scheduler.submit(command))
 
-    def _refuse(self, command: Submit, message: str) -> None:
+    def _refuse(self, command: AddRequest, message: str) -> None:
         self._events.append(Finished(command.request_id, FinishReason.FAILED, message))
 
     def inspect(self, command: Inspect) -> SlotReport:
@@ -156,7 +156,7 @@ class Engine:
     def replies(self) -> list[SlotReply]:
         """Take over what was read from disk; returns the replies that are ready."""
         if self.disk is not None:
-            self.disk.take_over()
+            self.disk.adopt_loaded()
         return self.slot_actions.take_replies()
 
     def _edit(self, edits: Iterable[CacheEdit]) -> None:
@@ -171,7 +171,7 @@ class Engine:
 
     def step(self) -> StepOutputs:
         """Do one step for every sequence that can go on."""
-        times = StepTimes(self._clock)
+        times = StepTimer(self._clock)
         step = self.scheduler.schedule()
         times.lap(Phase.SCHEDULE)
         if step.started:
@@ -189,36 +189,38 @@ class Engine:
         times.lap(Phase.UPDATE)
         return StepOutputs(times.begin, times.end, events, self._stats(step, times))
 
-    def _compute(self, step: Step, times: StepTimes) -> tuple[Step, list[Result]]:
+    def _compute(self, step: Step, times: StepTimer) -> tuple[Step, list[Result]]:
         """Edit the cache, guess ahead, and compute and sample one batch after the other; returns
         the step as it was computed, and what came of it. Raises `DecodeError`."""
         for edit in step.edits:
             self._backend.edit(edit)
         times.lap(Phase.DECODE)
-        chunks = cut_runs(step.chunks, self._cost, self._backend.layout)
+        chunks = cut_forced_runs(step.chunks, self._cost, self._backend.layout)
         step = step.with_chunks(self._speculator.guess(chunks, self._samplers, self._draft))
         times.lap(Phase.DRAFT)
         results: dict[int, Result] = {}
-        for batch in self._grouping.batches(step.chunks, step.spare):
+        for batch in self._grouping.batches(step.chunks, step.padding_rows):
             self._decode(batch, times)
             results |= self._sample(batch.chunks)
             times.lap(Phase.SAMPLE)
         return step, [results[chunk.slot] for chunk in step.sampled()]
 
-    def _decode(self, batch: Batch, times: StepTimes) -> None:
+    def _decode(self, batch: BatchPlan, times: StepTimer) -> None:
         """Compute a batch, and masks of constraints beside it. Raises `DecodeError`."""
-        chunks, fillers = batch.chunks, batch.fillers
+        chunks, padding_rows = batch.chunks, batch.padding_rows
         prepared = self._prepare(chunks)
-        self._backend.decode(chunks, fillers)
+        self._backend.decode(chunks, padding_rows)
         wait(prepared)
         seconds = times.lap(Phase.DECODE)
         yields = any(chunk.wants_logits for chunk in chunks)
         if self._cost is not None and yields and not chunks[0].sequence.kind.is_embedding:
             runs = [(chunk.slot, chunk.num_tokens) for chunk in chunks]
-            runs += [(filler.slot, 1) for filler in fillers]
-            self._cost.observe(cut(sorted(runs), self._backend.layout), seconds)
+            runs += [(padding_row.slot, 1) for padding_row in padding_rows]
+            self._cost.observe(
+                split_into_micro_batches(sorted(runs), self._backend.layout), seconds
+            )
 
-    def _draft(self, wants: Sequence[DraftWant], max_catch_up: int) -> list[list[int]]:
+    def _draft(self, wants: Sequence[DraftRequest], max_catch_up: int) -> list[list[int]]:
         """Let the draft model guess, and learn what that takes."""
         begin = self._clock()
         guesses = self._backend.draft(wants, max_catch_up)
@@ -228,15 +230,15 @@ class Engine:
     def _update(self, step: Step, results: list[Result]) -> list[Event]:
         """Tell the policy what came of a step, and drop the cells of wrong guesses."""
         for chunk, result in zip(step.sampled(), results, strict=True):
-            if chunk.draft and isinstance(result, Verified):
+            if chunk.draft and isinstance(result, SampledRun):
                 self._speculator.learn(chunk, result.num_accepted)
-                step.tally.drafted(len(chunk.draft), result.num_accepted)
+                step.counters.drafted(len(chunk.draft), result.num_accepted)
         events = self.scheduler.update(step, results)
         with contextlib.suppress(DecodeError):  # the next step tells who ended because of it
-            self._edit(self.scheduler.excess(step))
+            self._edit(self.scheduler.rejected_draft_edits(step))
         return events
 
-    def _stats(self, step: Step, times: StepTimes) -> StepStats:
+    def _stats(self, step: Step, times: StepTimer) -> StepStats:
         scheduler = self.scheduler
         if step.chunks:
             scheduler.budget.observe(
@@ -256,14 +258,14 @@ class Engine:
             num_cache_tokens=scheduler.num_cache_tokens,
             num_running_cache_tokens=scheduler.num_running_cache_tokens,
             num_prefilling=sum(not s.is_decoding for s in scheduler.running),
-            num_preempted=step.tally.num_preempted,
-            num_looked_up_tokens=step.tally.num_looked_up_tokens,
-            saved_tokens=step.tally.saved_tokens,
+            num_preempted=step.counters.num_preempted,
+            num_looked_up_tokens=step.counters.num_looked_up_tokens,
+            saved_tokens=step.counters.saved_tokens,
             mask_seconds=self._take_mask_seconds(),
             draft_seconds=times.seconds[Phase.DRAFT],
-            num_drafts=step.tally.num_drafts,
-            num_draft_tokens=step.tally.num_draft_tokens,
-            accepted_by_position=step.tally.accepted_by_position,
+            num_drafts=step.counters.num_drafts,
+            num_draft_tokens=step.counters.num_draft_tokens,
+            accepted_by_position=step.counters.accepted_by_position,
             costs=self._costs_once_in_a_while(),
         )
 
@@ -304,7 +306,7 @@ class Engine:
         row = 0
         for chunk in batch:
             if chunk.wants_logits and chunk.sequence.submit.embedding:
-                results[chunk.slot] = Embedding(self._backend.embedding(chunk))
+                results[chunk.slot] = EmbeddingResult(self._backend.embedding(chunk))
             elif chunk.wants_logits:
                 results[chunk.slot] = self._verify(chunk, row)
                 row += chunk.num_outputs
@@ -322,10 +324,10 @@ class Engine:
                 samples.append(sample)
                 for token in (sample.token, *sample.forced):
                     if right == len(chunk.draft) or token != chunk.draft[right]:
-                        return Verified(tuple(samples), right)
+                        return SampledRun(tuple(samples), right)
                     right += 1
                     if token in self.scheduler.limits.end_tokens:
-                        return Verified(tuple(samples), right)
+                        return SampledRun(tuple(samples), right)
         except SamplerError as error:
             return SampleFailed(str(error))
 
@@ -338,9 +340,9 @@ class Engine:
                 self._speculator.forget(event.request_id)
 
 
-def _limits(backend: Backend, itl_target: float, cache_bytes: int) -> Limits:
+def _limits(backend: Backend, itl_target: float, cache_bytes: int) -> ContextLimits:
     info = backend.info
-    return Limits(
+    return ContextLimits(
         n_slots=info.n_slots,
         n_ctx_slot=info.n_ctx_slot,
         n_ctx=info.n_ctx,

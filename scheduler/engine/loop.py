@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from protocol.commands import Abort, Command, Inspect, Load, Shutdown, SlotCommand, Submit
+from protocol.commands import Abort, AddRequest, Command, Inspect, Load, Shutdown, SlotCommand
 from protocol.config import EngineConfig
 from protocol.messages import Heartbeat
 from scheduler.engine.channel import CommandChannel
@@ -40,7 +40,7 @@ def run(engine: Engine, channel: CommandChannel) -> None:
         engine.admit_prepared()
         for reply in engine.replies():
             channel.send(reply)
-        if engine.has_work and engine.seconds_to_start == 0:
+        if engine.has_work and engine.seconds_until_batch_starts == 0:
             outputs = engine.step()
             channel.send(outputs)
             engine.last_send_seconds = time.monotonic() - outputs.end
@@ -51,14 +51,14 @@ def run(engine: Engine, channel: CommandChannel) -> None:
 def _patience(engine: Engine) -> float:
     """Seconds to wait for commands."""
     if engine.has_work:
-        return engine.seconds_to_start
+        return engine.seconds_until_batch_starts
     if engine.is_preparing:
         return PREPARING_SECONDS
     return FILES_SECONDS if engine.awaits_files else HEARTBEAT_SECONDS
 
 
 def _dispatch(engine: Engine, channel: CommandChannel, command: Command) -> None:
-    if isinstance(command, Submit):
+    if isinstance(command, AddRequest):
         engine.submit(command)
     elif isinstance(command, Abort):
         engine.abort(command)

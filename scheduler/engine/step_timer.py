@@ -17,7 +17,7 @@ class Phase(enum.Enum):
     UPDATE = enum.auto()
 
 
-class StepTimes:
+class StepTimer:
     """A stopwatch for one step; seconds of the engine's clock."""
 
     def __init__(self, clock: Callable[[], float]) -> None:

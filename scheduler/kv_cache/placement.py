@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import abc
 from collections.abc import Mapping
-from collections.abc import Sequence as List
 from dataclasses import dataclass
 
 from protocol.messages import CacheTier
@@ -14,10 +14,10 @@ from scheduler.kv_cache.host_cache import CachedPrefix
 MIN_COPY_GAIN = 32
 """Tokens that a copy from elsewhere has to save; a copy moves a whole slot's cells."""
 
-Holder = Slot | CachedPrefix
+PrefixHolder = Slot | CachedPrefix
 """Who can lend a prefix."""
 
-Shared = Mapping[Holder, int]
+Shared = Mapping[PrefixHolder, int]
 """Tokens that holders have in common with a sequence; those who are missing share nothing."""
 
 
@@ -27,7 +27,7 @@ class Placement:
 
     slot: Slot
     length: int
-    source: Holder | None = None
+    source: PrefixHolder | None = None
 
     @property
     def tier(self) -> CacheTier:
@@ -38,7 +38,7 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
+class WaitForPrefix:
     """The sequence in `slot` is about to compute a prefix worth waiting for, `length` tokens."""
 
     slot: Slot
@@ -46,8 +46,8 @@ class Wait:
 
 
 def place(
-    sequence: Sequence, slots: List[Slot], shared: Shared, abilities: CacheAbilities
-) -> Placement | Wait | None:
+    sequence: Sequence, slots: abc.Sequence[Slot], shared: Shared, abilities: CacheAbilities
+) -> Placement | WaitForPrefix | None:
     """Choose for the front of the queue; None if nothing is free.
 
     The choice leaves the least to compute. Equal ones are decided in favour of slots next to
@@ -62,17 +62,17 @@ def place(
         return Placement(_preferred(free, slots), 0)
     usable = {holder: _usable(sequence, holder, n, abilities) for holder, n in shared.items()}
     own = max(usable.get(slot, 0) for slot in free)
-    promise = _promise(sequence, shared)
+    promise = _pending_prefix(sequence, shared)
     if abilities.can_copy and promise and promise.length >= _best(usable) + MIN_COPY_GAIN:
         return promise
     if _best(usable) >= own + MIN_COPY_GAIN:
-        return _borrowed(free, slots, usable, abilities)
+        return _from_other_holder(free, slots, usable, abilities)
     wants_more = sequence.submit.min_reused_chunk > 0  # than the prefix, of what is behind it
     return _in_place(free, slots, usable, own, abilities.can_copy and not wants_more)
 
 
-def _borrowed(
-    free: List[Slot], slots: List[Slot], usable: Shared, abilities: CacheAbilities
+def _from_other_holder(
+    free: abc.Sequence[Slot], slots: abc.Sequence[Slot], usable: Shared, abilities: CacheAbilities
 ) -> Placement:
     """Start from the longest prefix that is not in a free slot already."""
     source = max(usable, key=lambda holder: usable[holder])
@@ -84,7 +84,7 @@ def _borrowed(
 
 
 def _in_place(
-    free: List[Slot], slots: List[Slot], usable: Shared, own: int, may_spare: bool
+    free: abc.Sequence[Slot], slots: abc.Sequence[Slot], usable: Shared, own: int, may_spare: bool
 ) -> Placement:
     """Run where the prefix is, unless that destroys more than it saves and there is space."""
     holders = [slot for slot in free if usable.get(slot, 0) == own]
@@ -96,18 +96,20 @@ def _in_place(
     return Placement(slot, own)
 
 
-def _usable(sequence: Sequence, holder: Holder, shared: int, abilities: CacheAbilities) -> int:
+def _usable(
+    sequence: Sequence, holder: PrefixHolder, shared: int, abilities: CacheAbilities
+) -> int:
     """Tokens that the holder has in its cells and can hand out; the sequence's last token is
     always computed anew, because its logits are needed."""
     length = min(shared, len(sequence.tokens) - 1, holder.num_tokens)
     return length if abilities.can_trim or length == holder.num_tokens else 0
 
 
-def _promise(sequence: Sequence, shared: Shared) -> Wait | None:
+def _pending_prefix(sequence: Sequence, shared: Shared) -> WaitForPrefix | None:
     """The longest shared prefix that a running sequence will have computed when it is done with
     its prompt (single flight: identical prefills are not done twice)."""
     coming = [
-        Wait(holder, min(length, len(sequence.tokens) - 1))
+        WaitForPrefix(holder, min(length, len(sequence.tokens) - 1))
         for holder, length in shared.items()
         if isinstance(holder, Slot) and _is_prefilling(holder)
     ]
@@ -122,7 +124,7 @@ def _best(usable: Shared) -> int:
     return max(usable.values(), default=0)
 
 
-def _preferred(candidates: List[Slot], slots: List[Slot]) -> Slot:
+def _preferred(candidates: abc.Sequence[Slot], slots: abc.Sequence[Slot]) -> Slot:
     """The best of slots that save equally much computing."""
     busy = {slot.id for slot in slots if not slot.is_idle}
 

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 from scheduler.core.cache_scope import NO_SCOPE, CacheScope
 
-Holder = TypeVar("Holder", bound=Hashable)
+T = TypeVar("T", bound=Hashable)
 
 
 def common_prefix_length(a: list[int], b: list[int], limit: int) -> int:
@@ -24,33 +24,33 @@ def common_prefix_length(a: list[int], b: list[int], limit: int) -> int:
     return low
 
 
-class _Node(Generic[Holder]):
+class _Node(Generic[T]):
     """The tokens between two branchings, and everyone who holds them."""
 
     __slots__ = ("children", "edge", "holders", "parent")
 
-    def __init__(self, edge: list[int], holders: set[Holder], parent: _Node[Holder] | None) -> None:
+    def __init__(self, edge: list[int], holders: set[T], parent: _Node[T] | None) -> None:
         self.edge = edge
         self.holders = holders
         self.parent = parent
-        self.children: dict[int, _Node[Holder]] = {}
+        self.children: dict[int, _Node[T]] = {}
 
 
-class PrefixIndex(Generic[Holder]):
+class PrefixIndex(Generic[T]):
     """Who holds which tokens, so that one walk finds what everyone shares with a sequence.
 
     Each holder has one sequence. Sequences of different scopes never meet.
     """
 
     def __init__(self) -> None:
-        self._roots: dict[CacheScope, _Node[Holder]] = {}
-        self._ends: dict[Holder, _Node[Holder]] = {}
-        self._scopes: dict[Holder, CacheScope] = {}
+        self._roots: dict[CacheScope, _Node[T]] = {}
+        self._ends: dict[T, _Node[T]] = {}
+        self._scopes: dict[T, CacheScope] = {}
 
-    def __contains__(self, holder: Holder) -> bool:
+    def __contains__(self, holder: T) -> bool:
         return holder in self._ends
 
-    def put(self, holder: Holder, tokens: list[int], scope: CacheScope = NO_SCOPE) -> None:
+    def put(self, holder: T, tokens: list[int], scope: CacheScope = NO_SCOPE) -> None:
         """Record what the holder holds now; what it held before is forgotten."""
         self.remove(holder)
         node = self._roots.setdefault(scope, _Node([], set(), None))
@@ -70,7 +70,7 @@ class PrefixIndex(Generic[Holder]):
         self._ends[holder] = node
         self._scopes[holder] = scope
 
-    def remove(self, holder: Holder) -> None:
+    def remove(self, holder: T) -> None:
         """Forget the holder; it may be unknown."""
         node = self._ends.pop(holder, None)
         if node is None:
@@ -90,14 +90,14 @@ class PrefixIndex(Generic[Holder]):
         self._ends.clear()
         self._scopes.clear()
 
-    def shared(self, tokens: list[int], scope: CacheScope = NO_SCOPE) -> dict[Holder, int]:
+    def shared(self, tokens: list[int], scope: CacheScope = NO_SCOPE) -> dict[T, int]:
         """For everyone with a common prefix: its length."""
-        lengths: dict[Holder, int] = {}
+        lengths: dict[T, int] = {}
         for node, length in self._path(tokens, scope):
             lengths.update(dict.fromkeys(node.holders, length))
         return lengths
 
-    def _path(self, tokens: list[int], scope: CacheScope) -> Iterator[tuple[_Node[Holder], int]]:
+    def _path(self, tokens: list[int], scope: CacheScope) -> Iterator[tuple[_Node[T], int]]:
         """The nodes along the tokens, each with the length that matches down to its end, or
         into it if it is the last."""
         node = self._roots.get(scope)
@@ -113,7 +113,7 @@ class PrefixIndex(Generic[Holder]):
             if matched < len(node.edge):
                 return
 
-    def _split(self, node: _Node[Holder], at: int) -> _Node[Holder]:
+    def _split(self, node: _Node[T], at: int) -> _Node[T]:
         """Put a new node in front that takes the first `at` tokens of this one's edge."""
         parent = node.parent
         assert parent is not None

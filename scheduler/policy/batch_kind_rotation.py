@@ -10,7 +10,7 @@ MAX_STEPS = 8
 """Of a turn, however short they are."""
 
 
-class Turns:
+class BatchKindRotation:
     """Round robin among the kinds that have work.
 
     A kind that comes, or comes back, waits behind those that wait already, and goes before the

@@ -8,22 +8,36 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from protocol.commands import Submit
-from protocol.events import Embedded, Event, Finished, FinishReason, Generated, Prefilled, Started
+from protocol.commands import AddRequest
+from protocol.events import (
+    EmbeddedEvent,
+    Event,
+    Finished,
+    FinishReason,
+    Generated,
+    Prefilled,
+    Started,
+)
 from protocol.messages import CacheTier, EmbeddingInfo, SlotState
 from scheduler.batching.cost_model import StepCost
 from scheduler.core.abilities import CacheAbilities
 from scheduler.core.cache_edits import CacheEdit, CopyPrefix, Drop, Restore, Save, Shift, Trim
 from scheduler.core.cache_scope import CacheScope
-from scheduler.core.results import Embedding, Result, SampleFailed
+from scheduler.core.results import EmbeddingResult, Result, SampleFailed
 from scheduler.core.sequence import Sequence, Slot
-from scheduler.core.step import Chunk, Filler, Step
-from scheduler.core.step_counters import Tally
+from scheduler.core.step import Chunk, PaddingRow, Step
+from scheduler.core.step_counters import StepCounters
 from scheduler.kv_cache.chunk_reuse import Reuse, find_chunks
 from scheduler.kv_cache.host_cache import CachedPrefix, HostCache
-from scheduler.kv_cache.placement import MIN_COPY_GAIN, Holder, Placement, Wait, place
+from scheduler.kv_cache.placement import (
+    MIN_COPY_GAIN,
+    Placement,
+    PrefixHolder,
+    WaitForPrefix,
+    place,
+)
 from scheduler.kv_cache.prefix_index import PrefixIndex
-from scheduler.policy.batch_kind_rotation import Turns
+from scheduler.policy.batch_kind_rotation import BatchKindRotation
 from scheduler.policy.prefill_budget import MIN_CHUNK, PrefillBudget
 from scheduler.policy.prefill_shares import share_out
 from scheduler.policy.waiting_queue import WaitingQueue
@@ -34,7 +48,7 @@ back: it computes all it had anew, which should be for more than a step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class ContextLimits:
     """What the context was made with, in tokens."""
 
     n_slots: int
@@ -67,17 +81,17 @@ class Scheduler:
     The engine calls `schedule`, carries the step out, and hands the samples to `update`.
     """
 
-    def __init__(self, limits: Limits, cost: StepCost | None = None) -> None:
+    def __init__(self, limits: ContextLimits, cost: StepCost | None = None) -> None:
         """`cost` is what steps take, if that was measured."""
         self.limits = limits
         self.waiting = WaitingQueue()
         self.slots = [Slot(id) for id in range(limits.n_slots)]
         self.host_cache = HostCache(limits.cache_bytes, limits.cell_bytes, limits.state_bytes)
-        self.index: PrefixIndex[Holder] = PrefixIndex()
+        self.index: PrefixIndex[PrefixHolder] = PrefixIndex()
         self.budget = PrefillBudget(limits.itl_target, limits.n_batch, cost=cost)
-        self.turns = Turns(limits.itl_target)
+        self.turns = BatchKindRotation(limits.itl_target)
         self._step_number = 0
-        self._tally = Tally()
+        self._counters = StepCounters()
 
     @property
     def running(self) -> list[Sequence]:
@@ -99,7 +113,7 @@ class Scheduler:
         """Cells that running sequences need."""
         return sum(slot.num_tokens for slot in self.slots if not slot.is_idle)
 
-    def submit(self, submit: Submit) -> list[Event]:
+    def submit(self, submit: AddRequest) -> list[Event]:
         """Queue a sequence, or refuse it with its terminal event."""
         embedding = self.limits.embedding
         embeds_whole = embedding is not None and embedding.is_whole
@@ -122,7 +136,7 @@ class Scheduler:
             return "an adapter that it needs is not loaded any more"
         return self._wrong_kind(submit)
 
-    def _wrong_kind(self, submit: Submit) -> str:
+    def _wrong_kind(self, submit: AddRequest) -> str:
         """Why the model can't do what is asked for, if it can't."""
         embedding = self.limits.embedding
         if not submit.embedding:
@@ -159,23 +173,23 @@ class Scheduler:
     def schedule(self) -> Step:
         """Plan the next step: admit what can start, then share out the token budget."""
         self._step_number += 1
-        self._tally = Tally()
+        self._counters = StepCounters()
         started: list[Started] = []
         edits: list[CacheEdit] = []
         self._shift(edits)
-        meetings = self._admit(started, edits)
-        shares = self._shares(meetings)
+        shared_prefix_stops = self._admit(started, edits)
+        shares = self._shares(shared_prefix_stops)
         self._make_room(shares, edits)
         chunks = [self._chunk(sequence, count) for sequence, count in shares.items()]
         chunks.sort(key=lambda chunk: chunk.slot)
         spare = self._spare(chunks)
-        return Step(tuple(started), tuple(edits), self._with_room(chunks), self._tally, spare)
+        return Step(tuple(started), tuple(edits), self._with_room(chunks), self._counters, spare)
 
     def update(self, step: Step, results: list[Result]) -> list[Event]:
         """Record what the step computed; `results` are in the order of `step.sampled()`.
 
         Cells of guesses that were wrong, or not wanted, are beyond their slot's `num_tokens` then:
-        `excess` tells of them.
+        `rejected_draft_edits` tells of them.
         """
         events: list[Event] = []
         remaining = iter(results)
@@ -193,7 +207,7 @@ class Scheduler:
                 events.append(self.finish(sequence, FinishReason.MAX_TOKENS))
         return events
 
-    def excess(self, step: Step) -> list[CacheEdit]:
+    def rejected_draft_edits(self, step: Step) -> list[CacheEdit]:
         """What drops the cells of a step's guesses that nobody keeps."""
         return [
             Trim(chunk.slot, self.slots[chunk.slot].num_tokens)
@@ -253,9 +267,9 @@ class Scheduler:
 
         Returns how far slots should compute at first because somebody waits for that much.
         """
-        meetings: dict[Slot, int] = {}
+        shared_prefix_stops: dict[Slot, int] = {}
         if all(not slot.is_idle for slot in self.slots):
-            return meetings
+            return shared_prefix_stops
         for sequence in self.waiting:
             if self._is_crowded(sequence):
                 break
@@ -265,12 +279,12 @@ class Scheduler:
                 self.waiting.start(sequence)
                 self._occupy(sequence, placement, edits)
                 started.extend(self._announce(sequence, placement.tier))
-            elif isinstance(placement, Wait):
-                point = meetings.get(placement.slot, placement.length)
-                meetings[placement.slot] = min(point, placement.length)
+            elif isinstance(placement, WaitForPrefix):
+                point = shared_prefix_stops.get(placement.slot, placement.length)
+                shared_prefix_stops[placement.slot] = min(point, placement.length)
             elif sequence.submit.slot is None:
                 break
-        return meetings
+        return shared_prefix_stops
 
     def _is_crowded(self, sequence: Sequence) -> bool:
         """Whether the running sequences leave it no room, so that it would be preempted before
@@ -298,7 +312,7 @@ class Scheduler:
         slot.tokens, slot.num_tokens = sequence.tokens, length
         slot.scope, slot.shifted_from = sequence.scope, moved_from
         slot.sequence, sequence.slot = sequence, slot
-        sequence.num_cached_tokens, sequence.last_turn = length, self._step_number - 1
+        sequence.num_cached_tokens, sequence.last_prefill_step = length, self._step_number - 1
         self.index.put(slot, sequence.tokens[:moved_from], slot.scope)
 
     def _reuse(self, sequence: Sequence, slot: Slot, prefix: int, edits: list[CacheEdit]) -> int:
@@ -349,7 +363,7 @@ class Scheduler:
         sequence.was_started = True
         assert sequence.slot is not None
         cached = min(sequence.num_cached_tokens, sequence.num_prompt_tokens)
-        self._tally.looked_up(sequence.num_prompt_tokens, cached, tier)
+        self._counters.looked_up(sequence.num_prompt_tokens, cached, tier)
         yield Started(sequence.request_id, sequence.slot.id, cached)
 
     def _release(self, sequence: Sequence) -> None:
@@ -394,7 +408,7 @@ class Scheduler:
         kind = self.turns.take(kinds)
         return running if len(kinds) == 1 else [s for s in running if s.kind == kind]
 
-    def _shares(self, meetings: dict[Slot, int]) -> dict[Sequence, int]:
+    def _shares(self, shared_prefix_stops: dict[Slot, int]) -> dict[Sequence, int]:
         """Tokens of the sequences at turn to compute: decodes first, then prefill, in turns.
 
         A sequence stops at the end of a prefix that others wait for, and goes on together with
@@ -412,11 +426,13 @@ class Scheduler:
             room -= shares[sequence] - 1
         budget = self._prefill_tokens(shares, len(prefilling))
         most = self.limits.n_batch - sum(shares.values())
-        prefilling.sort(key=lambda sequence: (sequence.last_turn, sequence.num_uncomputed_tokens))
-        wanted = {sequence: _wanted(sequence, meetings) for sequence in prefilling}
+        prefilling.sort(
+            key=lambda sequence: (sequence.last_prefill_step, sequence.num_uncomputed_tokens)
+        )
+        wanted = {sequence: _wanted(sequence, shared_prefix_stops) for sequence in prefilling}
         for sequence, share in share_out(wanted, budget, most).items():
             shares[sequence] = share
-            sequence.last_turn = self._step_number
+            sequence.last_prefill_step = self._step_number
         return shares
 
     def _whole_prompts(self, running: list[Sequence]) -> dict[Sequence, int]:
@@ -468,7 +484,7 @@ class Scheduler:
         room = {chunk: min(self._most_guesses(chunk), part) for chunk in drafting}
         return tuple(replace(chunk, max_draft=room.get(chunk, 0)) for chunk in chunks)
 
-    def _spare(self, chunks: list[Chunk]) -> tuple[Filler, ...]:
+    def _spare(self, chunks: list[Chunk]) -> tuple[PaddingRow, ...]:
         """A row of each idle slot, as far as there are cells for it."""
         rows = sum(chunk.num_tokens + self._most_guesses(chunk) for chunk in chunks)
         room = min(self.limits.n_batch - rows, self.limits.n_ctx - self.num_cache_tokens - rows)
@@ -476,7 +492,7 @@ class Scheduler:
             return ()
         most = self.limits.n_ctx_slot
         idle = (slot for slot in self.slots if slot.is_idle and slot.num_tokens < most)
-        return tuple(Filler(slot.id, slot.num_tokens) for slot in idle)
+        return tuple(PaddingRow(slot.id, slot.num_tokens) for slot in idle)
 
     def _most_guesses(self, chunk: Chunk) -> int:
         """Tokens that could be guessed after a chunk, as far as its own sequence is concerned."""
@@ -496,7 +512,7 @@ class Scheduler:
                 shares.pop(sequence, None)
                 self._release(sequence)
                 self.waiting.appendleft(sequence)
-                self._tally.num_preempted += 1
+                self._counters.num_preempted += 1
             self._vacate(slot, edits)
 
     def _victim(self) -> Slot:
@@ -513,7 +529,7 @@ class Scheduler:
         assert sequence.slot is not None
         if isinstance(result, SampleFailed):
             return [self.finish(sequence, FinishReason.FAILED, result.message)]
-        if isinstance(result, Embedding):
+        if isinstance(result, EmbeddingResult):
             return self._embedded(sequence, sequence.slot, result)
         length, reason = len(sequence.tokens), None
         for token in result.tokens():
@@ -530,13 +546,13 @@ class Scheduler:
             events.append(self.finish(sequence, reason))
         return events
 
-    def _embedded(self, sequence: Sequence, slot: Slot, result: Embedding) -> list[Event]:
+    def _embedded(self, sequence: Sequence, slot: Slot, result: EmbeddingResult) -> list[Event]:
         """The cells of a prompt that nobody could have shared are not kept as a prefix: a crowd
         of documents would drive out what conversations come back to."""
         end = self.finish(sequence, FinishReason.EMBEDDED)
         if sequence.is_whole:
             self._forget(slot)
-        return [Embedded(sequence.request_id, result.vectors), end]
+        return [EmbeddedEvent(sequence.request_id, result.vectors), end]
 
     def _end(self, sequence: Sequence) -> FinishReason | None:
         if sequence.tokens[-1] in self.limits.end_tokens:
@@ -554,13 +570,13 @@ def _is_of_prompt(chunk: Chunk) -> bool:
     return sequence.num_discarded_tokens == 0 and chunk.start < sequence.num_prompt_tokens
 
 
-def _wanted(sequence: Sequence, meetings: dict[Slot, int]) -> int:
+def _wanted(sequence: Sequence, shared_prefix_stops: dict[Slot, int]) -> int:
     """Tokens that a prompt has to compute, up to where others wait for it if much lies beyond."""
     assert sequence.slot is not None
     uncomputed = sequence.num_uncomputed_tokens
     if sequence.submit.embedding and uncomputed > 1:
         uncomputed -= 1  # the last one is of another kind
-    to_meeting = meetings.get(sequence.slot, 0) - sequence.num_computed_tokens
+    to_meeting = shared_prefix_stops.get(sequence.slot, 0) - sequence.num_computed_tokens
     return to_meeting if 0 < to_meeting <= uncomputed - MIN_COPY_GAIN else uncomputed
 
 

@@ -12,7 +12,7 @@ FAITH = 6.0
 """How many tokens' worth of experience a new sequence takes over from those before it."""
 
 
-class Acceptance:
+class AcceptanceRate:
     """The chance that a guessed token is right, given that those before it in the draft were.
 
     A running mean over tokens: of a draft whose first three were right and whose fourth was not,

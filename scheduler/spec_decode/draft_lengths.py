@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scheduler.batching.cost_model import StepCost
-from scheduler.spec_decode.acceptance_rate import Acceptance
-from scheduler.spec_decode.draft_stats import DraftYield
-from scheduler.spec_decode.draft_stopping import Price
+from scheduler.spec_decode.acceptance_rate import AcceptanceRate
+from scheduler.spec_decode.draft_stats import DraftStats
+from scheduler.spec_decode.draft_stopping import BreakEven
 
 MAX_GROUP = 16
 """Sequences that are thought of as one batch at most."""
@@ -38,7 +38,7 @@ wherever others are."""
 class Candidate:
     """A sequence that could be drafted for."""
 
-    acceptance: Acceptance
+    acceptance: AcceptanceRate
     most: int
     """Tokens that may be guessed."""
     is_free: bool
@@ -82,10 +82,10 @@ class DraftLengths:
         self._versions = (-1, -1)
         self._batches: dict[int, list[float]] = {}
         self._decisions: dict[object, Decision] = {}
-        self._prices: dict[object, Price] = {}
+        self._prices: dict[object, BreakEven] = {}
 
     def choose(
-        self, candidates: Sequence[Candidate], num_others: int, known: DraftYield | None = None
+        self, candidates: Sequence[Candidate], num_others: int, known: DraftStats | None = None
     ) -> Decision:
         """Tokens to guess for each candidate; `num_others` sequences decode without. `known` is
         what drafts of so many sequences come to, if all are the draft model's; they may be as
@@ -111,7 +111,7 @@ class DraftLengths:
         """Tokens a second of so many sequences without guesses."""
         return num_sequences / self._batch(num_sequences, 1)
 
-    def price(self, count: int, rate: float, most: int) -> Price:
+    def price(self, count: int, rate: float, most: int) -> BreakEven:
         """What guesses for each of `count` sequences have to be worth, when time yields `rate`
         tokens a second otherwise."""
         self._forget_if_costs_changed()
@@ -121,7 +121,7 @@ class DraftLengths:
             price = self._prices[key] = self._price(count, rate, most)
         return price
 
-    def _price(self, count: int, rate: float, most: int) -> Price:
+    def _price(self, count: int, rate: float, most: int) -> BreakEven:
         per_sequence = rate / count
         steps = [self._batch(count, 1 + length) for length in range(most + 1)]
         guess = self._draft_seconds(count)
@@ -133,13 +133,13 @@ class DraftLengths:
                 for more, hope in enumerate(hopes, 1)
             )
 
-        return Price(
+        return BreakEven(
             verifying=tuple(per_sequence * (seconds - steps[0]) for seconds in steps),
             going_on=tuple(least_chance(made) for made in range(most)),
         )
 
     def _by_experience(
-        self, lengths: tuple[int, ...], num_others: int, known: DraftYield
+        self, lengths: tuple[int, ...], num_others: int, known: DraftStats
     ) -> Decision:
         """Guess for those that may, or for nobody."""
         total = len(lengths) + num_others

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scheduler.core.sampler import Sampler
-from scheduler.spec_decode.draft_stopping import Prospect
+from scheduler.spec_decode.draft_stopping import DraftStopping
 
 
 @dataclass(frozen=True, slots=True)
-class DraftWant:
+class DraftRequest:
     """A sequence for which the draft model is to guess."""
 
     slot: int
@@ -17,5 +17,5 @@ class DraftWant:
     """All of them; the last one is not computed by the large model yet."""
     sampler: Sampler
     n_max: int
-    prospect: Prospect
+    prospect: DraftStopping
     """Asked before each guess."""

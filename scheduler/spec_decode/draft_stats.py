@@ -15,7 +15,7 @@ FEWEST = 8.0
 
 
 @dataclass(slots=True)
-class DraftYield:
+class DraftStats:
     """Running means over drafts, those included of which nothing was worth verifying."""
 
     weight: float = 0.0

@@ -24,7 +24,7 @@ def first_rate(level: int) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Price:
+class BreakEven:
     """What guesses have to be worth, in tokens that the time would yield otherwise."""
 
     verifying: tuple[float, ...]
@@ -33,7 +33,7 @@ class Price:
     """The chance that k + 1 guesses are all right from which on the last is worth making."""
 
 
-class Prospect:
+class DraftStopping:
     """One draft under way: the chances that its guesses are right, and whether to go on.
 
     A guess that is right with all before it yields a token. So a draft of k guesses yields the
@@ -42,7 +42,7 @@ class Prospect:
     """
 
     def __init__(
-        self, chance: Callable[[int], float], price: Price | None = None, p_min: float = 0.0
+        self, chance: Callable[[int], float], price: BreakEven | None = None, p_min: float = 0.0
     ) -> None:
         """`chance(level)` is how often guesses are right of which the draft model is so sure.
         Without a price it only stops at confidences below `p_min`."""

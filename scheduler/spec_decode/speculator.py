@@ -9,21 +9,21 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from protocol.commands import DraftMethod, Speculation
-from protocol.config import LookupConfig
+from protocol.config import NgramConfig
 from scheduler.batching.cost_model import StepCost
-from scheduler.batching.micro_batches import Layout, MicroBatch, cut
+from scheduler.batching.micro_batches import Layout, MicroBatch, split_into_micro_batches
 from scheduler.core.sampler import Sampler
 from scheduler.core.step import Chunk
-from scheduler.spec_decode.acceptance_rate import Acceptance
+from scheduler.spec_decode.acceptance_rate import AcceptanceRate
 from scheduler.spec_decode.draft_lengths import Candidate, DraftLengths
-from scheduler.spec_decode.draft_request import DraftWant
-from scheduler.spec_decode.draft_stats import DraftYield
-from scheduler.spec_decode.draft_stopping import NUM_LEVELS, Price, Prospect, first_rate
+from scheduler.spec_decode.draft_request import DraftRequest
+from scheduler.spec_decode.draft_stats import DraftStats
+from scheduler.spec_decode.draft_stopping import NUM_LEVELS, BreakEven, DraftStopping, first_rate
 from scheduler.spec_decode.ngram import SequenceLookup, SharedLookup
 
 ONE_STREAM = Layout(512, is_unified=True)
 
-Draft = Callable[[Sequence[DraftWant], int], list[list[int]]]
+Draft = Callable[[Sequence[DraftRequest], int], list[list[int]]]
 
 FIRST_RATE = 0.7
 """How often guesses are taken to be right before there is experience."""
@@ -61,15 +61,15 @@ NEWEST_ANSWER = 0.1
 class _Draft:
     """What a draft model guessed, until it is known how much of it is right."""
 
-    prospect: Prospect
-    outcome: DraftYield
+    prospect: DraftStopping
+    outcome: DraftStats
 
 
 @dataclass(slots=True)
 class _State:
     """What is known of one sequence's guesses."""
 
-    acceptance: dict[Source, Acceptance] = field(default_factory=dict)
+    acceptance: dict[Source, AcceptanceRate] = field(default_factory=dict)
     lookup: SequenceLookup | None = None
     num_generated: int = 0
     num_discarded: int = 0
@@ -77,7 +77,7 @@ class _State:
     """Tokens that the shared memory has read."""
     source: Source = (DraftMethod.MODEL, False)
     """Whose guess is being verified."""
-    chances: dict[int, Acceptance] = field(default_factory=dict)
+    chances: dict[int, AcceptanceRate] = field(default_factory=dict)
     """How often the draft model is right, by how sure it is."""
     draft: _Draft | None = None
     """The draft model's latest."""
@@ -97,8 +97,8 @@ class _Plan:
     method: DraftMethod
     guess: list[int] = field(default_factory=list)
     most: int = 0
-    price: Price | None = None
-    asked: Prospect | None = None
+    price: BreakEven | None = None
+    asked: DraftStopping | None = None
     """Of the draft model's guess, once it was asked."""
     is_long_match: bool = False
 
@@ -113,7 +113,7 @@ class Speculator:
 
     def __init__(
         self,
-        lookup: LookupConfig,
+        lookup: NgramConfig,
         cost: StepCost | None,
         draft_cost: StepCost | None,
         layout: Layout = ONE_STREAM,
@@ -126,9 +126,9 @@ class Speculator:
         self._lengths = None if cost is None else DraftLengths(cost, draft_cost)
         self._shared = SharedLookup(lookup.shared_size)
         self._states: dict[int, _State] = {}
-        self._experience: dict[Source, Acceptance] = {}
-        self._chances = [Acceptance(first_rate(level)) for level in range(NUM_LEVELS)]
-        self._yields: defaultdict[int, DraftYield] = defaultdict(DraftYield)
+        self._experience: dict[Source, AcceptanceRate] = {}
+        self._chances = [AcceptanceRate(first_rate(level)) for level in range(NUM_LEVELS)]
+        self._yields: defaultdict[int, DraftStats] = defaultdict(DraftStats)
         """By number of sequences that decode."""
         self._answer_length = FIRST_ANSWER
         """Tokens that answers have of late."""
@@ -179,7 +179,7 @@ class Speculator:
                 length = min(len(plan.guess), most) if plan else 0
                 tokens += plan.asked.tokens(length) if plan and plan.asked else 0.0
                 rows.append((chunk.slot, chunk.num_tokens + length))
-            return tokens / cost.seconds(cut(rows, self._layout))
+            return tokens / cost.seconds(split_into_micro_batches(rows, self._layout))
 
         most = max(range(max(len(plan.guess) for plan in priced.values()) + 1), key=rate)
         for plan in priced.values():
@@ -204,7 +204,7 @@ class Speculator:
                     acceptance.observe(1, int(index < num_accepted))
         draft.outcome.observe(draft.prospect.num_asked, num_verified, num_accepted)
 
-    def observe_drafting(self, wants: Sequence[DraftWant], seconds: float) -> None:
+    def observe_drafting(self, wants: Sequence[DraftRequest], seconds: float) -> None:
         """The draft model's guesses for these took so many seconds."""
         lengths = [want.prospect.num_asked for want in wants]
         if self._draft_cost is None or self._is_catching_up or min(lengths) == 0:
@@ -243,7 +243,7 @@ class Speculator:
 
     def _look_up(self, plan: _Plan) -> None:
         sequence, state = plan.chunk.sequence, plan.state
-        if plan.method == DraftMethod.SHARED_LOOKUP:
+        if plan.method == DraftMethod.NGRAM_MOD:
             plan.guess = self._shared.guess(sequence.tokens, plan.most, sequence.scope)
         elif state.lookup is not None:
             plan.guess, num_matched = state.lookup.guess(sequence.tokens, plan.most)
@@ -260,7 +260,7 @@ class Speculator:
             state.lookup = SequenceLookup(self._lookup.simple_size, self._lookup.simple_min_hits)
             state.num_discarded = sequence.num_discarded_tokens
             state.num_shared = min(state.num_shared, len(sequence.tokens))
-        if DraftMethod.SHARED_LOOKUP in wish.methods:
+        if DraftMethod.NGRAM_MOD in wish.methods:
             self._shared.read(sequence.tokens, state.num_shared, sequence.scope)
             state.num_shared = len(sequence.tokens)
         return state
@@ -328,8 +328,8 @@ class Speculator:
         late had."""
         rates, source = plan.state.acceptance, plan.source
         if source not in rates:
-            experience = self._experience.setdefault(source, Acceptance(FIRST_RATE))
-            rates[source] = Acceptance(experience.rate)
+            experience = self._experience.setdefault(source, AcceptanceRate(FIRST_RATE))
+            rates[source] = AcceptanceRate(experience.rate)
         return Candidate(rates[source], plan.most, plan.method != DraftMethod.MODEL)
 
     def _is_due(self, state: _State) -> bool:
@@ -348,7 +348,7 @@ class Speculator:
     def _could_pay(self, candidate: Candidate, num_decoding: int) -> bool:
         """Whether guessing would be faster if nearly all guesses were right."""
         assert self._lengths is not None
-        hopeful = replace(candidate, acceptance=Acceptance(HOPE))
+        hopeful = replace(candidate, acceptance=AcceptanceRate(HOPE))
         return self._lengths.choose([hopeful], num_decoding - 1).count > 0
 
     # --- the draft model ---
@@ -387,16 +387,16 @@ class Speculator:
         fitting = (n for n in CATCH_UP if self._draft_cost.piece(1, n) <= patience)
         return max(fitting, default=CATCH_UP[0])
 
-    def _want(self, plan: _Plan, length: int, samplers: Mapping[int, Sampler]) -> DraftWant:
+    def _want(self, plan: _Plan, length: int, samplers: Mapping[int, Sampler]) -> DraftRequest:
         sequence, wish = plan.chunk.sequence, plan.chunk.sequence.submit.speculation
         assert wish is not None
         sampler = samplers[sequence.request_id]
-        prospect = Prospect(partial(self._chance, plan.state), plan.price, wish.p_min)
-        return DraftWant(plan.chunk.slot, sequence.tokens, sampler, length, prospect)
+        prospect = DraftStopping(partial(self._chance, plan.state), plan.price, wish.p_min)
+        return DraftRequest(plan.chunk.slot, sequence.tokens, sampler, length, prospect)
 
     def _chance(self, state: _State, level: int) -> float:
         """How often a guess is right of which the draft model is so sure. A sequence begins with
         what others of late had."""
         if level not in state.chances:
-            state.chances[level] = Acceptance(self._chances[level].rate)
+            state.chances[level] = AcceptanceRate(self._chances[level].rate)
         return state.chances[level].rate

@@ -14,11 +14,11 @@ _STATE_KEY = "visit"
 
 
 @dataclass(slots=True)
-class Visit:
+class AccessRecord:
     """Filled by the middleware and by the generator on its way; times are monotonic seconds."""
 
     started: float = field(default_factory=time.monotonic)
-    is_watched: bool = False
+    is_audited: bool = False
     """Whether somebody will read the counts."""
     key: ApiKey | None = None
     account: Account | None = None
@@ -46,8 +46,8 @@ class Visit:
             self.holds_place = False
 
 
-def visit_in(scope: MutableMapping[str, Any]) -> Visit:
+def access_record(scope: MutableMapping[str, Any]) -> AccessRecord:
     """The visit of an ASGI scope, which is made when first asked for."""
     state: dict[str, Any] = scope.setdefault("state", {})
-    visit: Visit = state.get(_STATE_KEY) or state.setdefault(_STATE_KEY, Visit())
+    visit: AccessRecord = state.get(_STATE_KEY) or state.setdefault(_STATE_KEY, AccessRecord())
     return visit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from server.access.key import Limits
+from server.access.key import KeyQuota
 from server.access.token_bucket import TokenBucket
 from server.errors import Forbidden, Overloaded
 
@@ -15,13 +15,13 @@ RETRY_WHEN_BUSY = 1
 class Account:
     """The limits of one key and how far they are used up. Pure; time is passed in."""
 
-    def __init__(self, limits: Limits, now: float) -> None:
+    def __init__(self, limits: KeyQuota, now: float) -> None:
         self.limits = limits
         self.requests = _bucket(None, limits.requests_per_minute, now)
         self.tokens = _bucket(None, limits.tokens_per_minute, now)
         self.running = 0
 
-    def change(self, limits: Limits, now: float) -> None:
+    def change(self, limits: KeyQuota, now: float) -> None:
         """Other limits from now on; what was used stays used."""
         self.limits = limits
         self.requests = _bucket(self.requests, limits.requests_per_minute, now)

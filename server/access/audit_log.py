@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 import msgspec
 
-from server.access.access_record import Visit
+from server.access.access_record import AccessRecord
 from server.startup import StartupError
 
 MAX_WAITING = 65536
@@ -39,7 +39,7 @@ class AuditEntry:
     path: str
     status: int
     seconds: float
-    visit: Visit
+    visit: AccessRecord
 
     def to_json(self) -> dict[str, Any]:
         """The line's fields; `stop` holds how the answers ended, each way once."""

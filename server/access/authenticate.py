@@ -8,7 +8,7 @@ from collections.abc import Collection
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from server.access.access_record import visit_in
+from server.access.access_record import access_record
 from server.access.key_ring import KeyRing
 from server.errors import Unauthenticated
 
@@ -40,7 +40,7 @@ class Authenticate:
         holder = self._keys.find(given)
         if holder is None:
             raise Unauthenticated("Invalid API Key")
-        visit = visit_in(scope)
+        visit = access_record(scope)
         visit.key, visit.account = holder.key, holder.account
         if scope["method"] == "POST":
             visit.enter(time.monotonic())

@@ -11,7 +11,7 @@ DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class KeyQuota:
     """What one key may use; None is no limit."""
 
     requests_per_minute: int | None = None
@@ -26,7 +26,7 @@ class ApiKey:
 
     name: str
     digest: bytes = field(repr=False)
-    limits: Limits = Limits()
+    limits: KeyQuota = KeyQuota()
     weight: float = 1.0
     """Share of a full server: 2 gets twice as much as 1."""
     max_priority: int | None = None

@@ -13,7 +13,7 @@ from server.access.keys_file import UNNAMED, parse_keys
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class KeyAccount:
     """A key and what was used with it."""
 
     key: ApiKey
@@ -24,7 +24,7 @@ class KeyRing:
     """Finds the holder of a key. Without any key the server is open to all."""
 
     def __init__(self, keys: Sequence[ApiKey] = (), now: float = 0.0) -> None:
-        self._holders: tuple[Holder, ...] = ()
+        self._holders: tuple[KeyAccount, ...] = ()
         self.replace(keys, now)
 
     @property
@@ -35,10 +35,10 @@ class KeyRing:
     def __len__(self) -> int:
         return len(self._holders)
 
-    def find(self, given: bytes) -> Holder | None:
+    def find(self, given: bytes) -> KeyAccount | None:
         """Whose key this is; how long it takes tells nothing about the keys."""
         digest = digest_of(given)
-        found: Holder | None = None
+        found: KeyAccount | None = None
         for holder in self._holders:
             # No way out of the loop: all keys are compared, each in constant time.
             if hmac.compare_digest(digest, holder.key.digest):
@@ -55,7 +55,7 @@ class KeyRing:
                 account = Account(key.limits, now)
             else:
                 account.change(key.limits, now)
-            holders.append(Holder(key, account))
+            holders.append(KeyAccount(key, account))
         self._holders = tuple(holders)
 
 

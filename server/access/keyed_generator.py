@@ -7,16 +7,16 @@ import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
-from server.access.access_record import Visit
+from server.access.access_record import AccessRecord
 from server.errors import ApiError
 from server.generation.types import Ended, GenerationRequest, Generator, Item, TextDelta
 
 
-class VisitGenerator:
+class KeyedGenerator:
     """Wraps a `Generator` for the time of one HTTP request."""
 
     def __init__(
-        self, inner: Generator, visit: Visit, *, model: str, aliases: Iterable[str] = ()
+        self, inner: Generator, visit: AccessRecord, *, model: str, aliases: Iterable[str] = ()
     ) -> None:
         """`model` and `aliases` are all names of the model that `inner` runs."""
         self._inner = inner

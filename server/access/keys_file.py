@@ -20,7 +20,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from config import ConfigError
-from server.access.key import DIGEST_BYTES, ApiKey, Limits, digest_of
+from server.access.key import DIGEST_BYTES, ApiKey, KeyQuota, digest_of
 from server.generation.types import MAX_PRIORITY
 
 UNNAMED = "api-key-"
@@ -67,7 +67,7 @@ class NamedKey(BaseModel):
         return ApiKey(
             name=name,
             digest=digest,
-            limits=Limits(self.requests_per_minute, self.tokens_per_minute, self.max_concurrent),
+            limits=KeyQuota(self.requests_per_minute, self.tokens_per_minute, self.max_concurrent),
             weight=self.weight,
             max_priority=self.max_priority,
             models=None if self.models is None else frozenset(self.models),

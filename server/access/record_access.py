@@ -8,14 +8,14 @@ from collections.abc import Collection
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.access.access_record import Visit, visit_in
+from server.access.access_record import AccessRecord, access_record
 from server.access.audit_log import AuditEntry, AuditLog
 from server.access.rate_headers import rate_headers
 from server.http.status import CLIENT_GONE
 from server.observability.request_id import current_request_id
 
 
-class RecordVisit:
+class RecordAccess:
     """Every answer to a key with limits has the `x-ratelimit-*` headers, refusals included."""
 
     def __init__(
@@ -29,8 +29,8 @@ class RecordVisit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        visit = visit_in(scope)
-        visit.is_watched = self._audit is not None
+        visit = access_record(scope)
+        visit.is_audited = self._audit is not None
         status = CLIENT_GONE
 
         async def send_with_limits(message: Message) -> None:
@@ -51,7 +51,7 @@ class RecordVisit:
         return None
 
 
-def _entry(scope: Scope, visit: Visit, status: int) -> AuditEntry:
+def _entry(scope: Scope, visit: AccessRecord, status: int) -> AuditEntry:
     client = scope.get("client")
     return AuditEntry(
         time=time.time(),

@@ -12,14 +12,14 @@ import numpy as np
 from protocol.messages import EmbeddingInfo
 from server.context import ServerContext
 from server.errors import InvalidRequest, NotSupported
-from server.generation.types import Embedding, GenerationRequest, Generator
+from server.generation.types import EmbeddingItem, GenerationRequest, Generator
 
 Vectors = np.ndarray[Any, np.dtype[np.float32]]
 """Shape (vectors, floats); one vector, or without pooling one for each token."""
 
 
 @dataclass(frozen=True, slots=True)
-class Embedded:
+class EmbeddedPrompt:
     """What one prompt became."""
 
     vectors: Vectors
@@ -46,7 +46,7 @@ def check_length(num_tokens: int, info: EmbeddingInfo, *, param: str) -> None:
 
 async def embed_all(
     context: ServerContext, requests: Sequence[GenerationRequest]
-) -> list[Embedded]:
+) -> list[EmbeddedPrompt]:
     """The embeddings in the order of the requests; one failure ends them all.
 
     No more than twice as many as there are slots are queued at once: a large request must not
@@ -55,10 +55,12 @@ async def embed_all(
     size = embedding_info(context).size
     gate = asyncio.Semaphore(2 * context.engine.model.n_slots)
 
-    async def embed_one(request: GenerationRequest) -> Embedded:
+    async def embed_one(request: GenerationRequest) -> EmbeddedPrompt:
         async with gate:
             data = await _embed(context.generator, request)
-        return Embedded(np.frombuffer(data, np.float32).reshape(-1, size), len(request.prompt))
+        return EmbeddedPrompt(
+            np.frombuffer(data, np.float32).reshape(-1, size), len(request.prompt)
+        )
 
     tasks = [asyncio.create_task(embed_one(request)) for request in requests]
     try:
@@ -73,6 +75,6 @@ async def _embed(generator: Generator, request: GenerationRequest) -> bytes:
     vectors = b""
     async with generator.open(request) as items:
         async for item in items:
-            if isinstance(item, Embedding):
+            if isinstance(item, EmbeddingItem):
                 vectors = item.vectors
     return vectors

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.context import ServerContext, context_of
-from server.embeddings.compute import Embedded, Vectors, embed_all, embedding_info
+from server.embeddings.compute import EmbeddedPrompt, Vectors, embed_all, embedding_info
 from server.embeddings.normalize import normalized
 from server.embeddings.request import EmbeddingRequest
 from server.errors import InvalidRequest
@@ -40,14 +40,14 @@ async def create_native_embeddings(request: Request) -> Response:
 
 async def _embedded(
     request: Request, context: ServerContext
-) -> tuple[EmbeddingRequest, list[Embedded]]:
+) -> tuple[EmbeddingRequest, list[EmbeddedPrompt]]:
     body = await read_body(request, EmbeddingRequest)
     sequences = await to_thread.run_sync(body.sequences, context)
     return body, await while_connected(request, embed_all(context, sequences))
 
 
 def _openai_answer(
-    context: ServerContext, body: EmbeddingRequest, embedded: list[Embedded]
+    context: ServerContext, body: EmbeddingRequest, embedded: list[EmbeddedPrompt]
 ) -> Response:
     count = sum(one.num_tokens for one in embedded)
     return JsonResponse(
@@ -72,7 +72,7 @@ def _entry(index: int, vectors: Vectors, encoding: str) -> dict[str, Any]:
 
 
 def _native_answer(
-    context: ServerContext, body: EmbeddingRequest, embedded: list[Embedded]
+    context: ServerContext, body: EmbeddingRequest, embedded: list[EmbeddedPrompt]
 ) -> Response:
     scaled = _scaled(context, body, embedded)
     return JsonResponse(
@@ -81,7 +81,7 @@ def _native_answer(
 
 
 def _scaled(
-    context: ServerContext, body: EmbeddingRequest, embedded: list[Embedded]
+    context: ServerContext, body: EmbeddingRequest, embedded: list[EmbeddedPrompt]
 ) -> list[Vectors]:
     """The vectors of each input; those of tokens are left as they are, as are scores."""
     if embedding_info(context).pooling in ("none", "rank"):

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.context import ServerContext, context_of
-from server.embeddings.compute import Embedded, check_length, embed_all
+from server.embeddings.compute import EmbeddedPrompt, check_length, embed_all
 from server.embeddings.request import embedding_sequence
 from server.errors import InvalidRequest, NotSupported
 from server.generation.types import MAX_PRIORITY, GenerationRequest
@@ -134,7 +134,7 @@ def _pair(context: ServerContext, query: str, document: str) -> tuple[int, ...]:
 
 
 def _results(
-    body: RerankRequest, scored: Sequence[Embedded], label: str, *, with_text: bool
+    body: RerankRequest, scored: Sequence[EmbeddedPrompt], label: str, *, with_text: bool
 ) -> list[dict[str, Any]]:
     """The best first; of equal ones the first."""
     scores = [float(one.vectors[0][0]) for one in scored]

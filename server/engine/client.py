@@ -15,6 +15,7 @@ import msgspec
 from protocol.codec import Codec, Frames
 from protocol.commands import (
     Abort,
+    AddRequest,
     Command,
     EraseSlot,
     Inspect,
@@ -22,7 +23,6 @@ from protocol.commands import (
     RestoreSlot,
     SaveSlot,
     Shutdown,
-    Submit,
 )
 from protocol.config import EngineConfig
 from protocol.events import Finished, FinishReason, Generated
@@ -121,7 +121,7 @@ class EngineClient:
         streams = self.streams.values()
         return any(s.submit.tenant == tenant and not s.was_started for s in streams)
 
-    def submit(self, submit: Submit) -> SequenceStream:
+    def submit(self, submit: AddRequest) -> SequenceStream:
         """Queue a sequence; the engine's id replaces the one given. Raises `Unavailable`."""
         _ = self.model
         stream = SequenceStream(msgspec.structs.replace(submit, request_id=next(self._ids)))

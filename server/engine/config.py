@@ -8,7 +8,7 @@ from pathlib import Path
 
 from config import ServeSettings
 from protocol.commands import DraftBounds, DraftMethod
-from protocol.config import DraftConfig, EngineConfig, LookupConfig
+from protocol.config import DraftConfig, EngineConfig, NgramConfig
 from server.engine.machine_memory import usable_memory
 
 MIB = 1 << 20
@@ -64,7 +64,7 @@ def engine_config(
         warmup=settings.warmup,
         itl_target_ms=settings.itl_target_ms,
         draft=None if draft_path is None else _draft(settings, draft_path),
-        lookup=LookupConfig(
+        lookup=NgramConfig(
             simple_size=settings.spec_ngram_simple_size_n,
             simple_min_hits=settings.spec_ngram_simple_min_hits,
             shared_size=settings.spec_ngram_mod_n_match,
@@ -112,8 +112,8 @@ def _cache_bytes(cache_ram: int, memory: int) -> int:
 def method_bounds(settings: ServeSettings) -> dict[DraftMethod, DraftBounds]:
     """The methods that this server was started with, in their order, and their bounds."""
     known = {
-        DraftMethod.LOOKUP: DraftBounds(settings.spec_ngram_simple_size_m),
-        DraftMethod.SHARED_LOOKUP: DraftBounds(
+        DraftMethod.NGRAM_SIMPLE: DraftBounds(settings.spec_ngram_simple_size_m),
+        DraftMethod.NGRAM_MOD: DraftBounds(
             settings.spec_ngram_mod_n_max, settings.spec_ngram_mod_n_min
         ),
         DraftMethod.MODEL: DraftBounds(settings.spec_draft_n_max, settings.spec_draft_n_min),

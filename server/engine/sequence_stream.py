@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from protocol.commands import Submit
+from protocol.commands import AddRequest
 from protocol.events import Event, Generated, Prefilled, Started
 
 
@@ -23,7 +23,7 @@ class TimedEvent:
 class SequenceStream:
     """The events of a sequence as they come; deaths of the engine don't show in them."""
 
-    def __init__(self, submit: Submit) -> None:
+    def __init__(self, submit: AddRequest) -> None:
         self.submit = submit
         self.tokens: list[int] = []
         self.was_started = False
@@ -62,6 +62,6 @@ class SequenceStream:
             raise item
         return item
 
-    def resumption(self) -> Submit:
+    def resumption(self) -> AddRequest:
         """What to tell an engine so that it goes on where the one before died."""
         return msgspec.structs.replace(self.submit, resumed=list(self.tokens))

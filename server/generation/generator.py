@@ -6,8 +6,8 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from protocol.commands import Submit
-from protocol.events import Embedded, Finished, FinishReason, Generated, Prefilled, Started
+from protocol.commands import AddRequest
+from protocol.events import EmbeddedEvent, Finished, FinishReason, Generated, Prefilled, Started
 from server.engine.client import EngineClient
 from server.engine.sequence_stream import SequenceStream, TimedEvent
 from server.errors import ContextExceeded, NotSupported
@@ -16,7 +16,7 @@ from server.generation.deadlines import NO_DEADLINES, Deadlines
 from server.generation.detokenizer import Detokenizer
 from server.generation.queue_places import QueuePlaces
 from server.generation.types import (
-    Embedding,
+    EmbeddingItem,
     Ended,
     GeneratedToken,
     GenerationRequest,
@@ -55,9 +55,9 @@ class EngineGenerator:
 
     @asynccontextmanager
     async def open(self, request: GenerationRequest) -> AsyncIterator[AsyncIterator[Item]]:
-        """Submit a sequence and stream its items; leaving the block early aborts it."""
+        """AddRequest a sequence and stream its items; leaving the block early aborts it."""
         self._admit(request)
-        stream = self._client.submit(_submit(request, num_followers=len(self._places)))
+        stream = self._client.submit(_submit(request, num_requests_being_read=len(self._places)))
         timers = self._deadlines.watch(stream, self._retry_after)
         try:
             n_ctx = self._client.model.n_ctx_slot
@@ -104,8 +104,8 @@ class EngineGenerator:
         return self._admission.retry_after(waiting, time.monotonic())
 
 
-def _submit(request: GenerationRequest, num_followers: int) -> Submit:
-    return Submit(
+def _submit(request: GenerationRequest, num_requests_being_read: int) -> AddRequest:
+    return AddRequest(
         request_id=0,
         prompt=list(request.prompt),
         sampling=request.sampling,
@@ -123,7 +123,7 @@ def _submit(request: GenerationRequest, num_followers: int) -> Submit:
         slot=request.slot,
         report_progress=request.report_progress,
         speculation=request.speculation,
-        num_followers=num_followers,
+        num_requests_being_read=num_requests_being_read,
     )
 
 
@@ -160,8 +160,8 @@ class _Answer:
         event = timed.event
         if isinstance(event, Generated):
             return self._generated(event, timed.end)
-        if isinstance(event, Embedded):
-            return [Embedding(event.vectors)]
+        if isinstance(event, EmbeddedEvent):
+            return [EmbeddingItem(event.vectors)]
         if isinstance(event, Finished):
             return self._finished(event, timed.end)
         if isinstance(event, Started):

@@ -24,7 +24,7 @@ class GenerationRequest:
     prompt: tuple[int, ...]
     sampling: SamplingParams
     embedding: bool = False
-    """Yield one `Embedding` instead of text."""
+    """Yield one `EmbeddingItem` instead of text."""
     max_tokens: int = UNLIMITED
     max_seconds: float | None = None
     """The answer ends at the first line break that comes this long after its first token."""
@@ -101,7 +101,7 @@ class TextDelta:
 
 
 @dataclass(frozen=True, slots=True)
-class Embedding:
+class EmbeddingItem:
     """The embedding of the prompt, as the engine sends it."""
 
     vectors: bytes
@@ -122,7 +122,7 @@ class Ended:
     timings: Timings
 
 
-Item = Progress | TextDelta | Embedding | Ended
+Item = Progress | TextDelta | EmbeddingItem | Ended
 
 
 class Generator(Protocol):

@@ -7,8 +7,8 @@ from starlette.responses import Response
 
 from server.context import ServerContext, context_of
 from server.errors import NotSupported, Unavailable
-from server.observability.engine_facts import EngineFacts
-from server.observability.exposition import page
+from server.observability.engine_facts import EngineSnapshot
+from server.observability.exposition import render_metrics
 
 
 async def get_metrics(request: Request) -> Response:
@@ -17,7 +17,7 @@ async def get_metrics(request: Request) -> Response:
     if not context.settings.metrics:
         raise NotSupported("this server was started without --metrics")
     accept = request.headers.get("accept", "")
-    body, content_type = page(context.metrics, _engine_facts(context), accept)
+    body, content_type = render_metrics(context.metrics, _engine_facts(context), accept)
     headers = {
         "Process-Start-Time-Unix": str(context.created),
         "Content-Type": content_type,
@@ -26,11 +26,11 @@ async def get_metrics(request: Request) -> Response:
     return Response(body, headers=headers)
 
 
-def _engine_facts(context: ServerContext) -> EngineFacts:
+def _engine_facts(context: ServerContext) -> EngineSnapshot:
     engine = context.engine
     try:
         n_slots, n_ctx = engine.model.n_slots, engine.model.n_ctx
     except Unavailable:
         n_slots = n_ctx = 0
     draining = context.drain.has_begun
-    return EngineFacts(engine.is_ready, draining, n_slots, n_ctx, engine.heartbeat_age)
+    return EngineSnapshot(engine.is_ready, draining, n_slots, n_ctx, engine.heartbeat_age)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class EngineFacts:
+class EngineSnapshot:
     """The state of the engine process at one moment; sizes are 0 before it has loaded."""
 
     is_up: bool = False

@@ -1,4 +1,4 @@
-"""The page that Prometheus reads, as text or as OpenMetrics."""
+"""The render_metrics that Prometheus reads, as text or as OpenMetrics."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from prometheus_client.core import Metric
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
-from server.observability.engine_facts import EngineFacts
-from server.observability.metric_families import families
+from server.observability.engine_facts import EngineSnapshot
+from server.observability.metric_families import metric_families
 from server.observability.metrics import ServerMetrics
 
 TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
-def page(metrics: ServerMetrics, engine: EngineFacts, accept: str = "") -> tuple[bytes, str]:
+def render_metrics(
+    metrics: ServerMetrics, engine: EngineSnapshot, accept: str = ""
+) -> tuple[bytes, str]:
     """Body and content type: OpenMetrics, which has exemplars, for who asks for it.
 
     Nothing is kept between two scrapes, so that any number of scrapers see the same.
@@ -43,9 +45,9 @@ def _wants_openmetrics(accept: str) -> bool:
 class _Snapshot(Collector):
     """Presents the counts to prometheus_client."""
 
-    def __init__(self, metrics: ServerMetrics, engine: EngineFacts) -> None:
+    def __init__(self, metrics: ServerMetrics, engine: EngineSnapshot) -> None:
         self._metrics = metrics
         self._engine = engine
 
     def collect(self) -> Iterator[Metric]:
-        return families(self._metrics, self._engine)
+        return metric_families(self._metrics, self._engine)

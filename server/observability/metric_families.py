@@ -19,7 +19,7 @@ from prometheus_client.core import (
     Metric,
 )
 
-from server.observability.engine_facts import EngineFacts
+from server.observability.engine_facts import EngineSnapshot
 from server.observability.histogram import Histogram
 from server.observability.metrics import ServerMetrics
 
@@ -27,7 +27,7 @@ Labelled = Iterable[tuple[tuple[str, ...], float]]
 """Values of the further labels, and the metric's value."""
 
 
-def families(metrics: ServerMetrics, engine: EngineFacts) -> Iterator[Metric]:
+def metric_families(metrics: ServerMetrics, engine: EngineSnapshot) -> Iterator[Metric]:
     """Everything, for one scrape."""
     yield from _llama_counters(metrics)
     yield from _llama_gauges(metrics)
@@ -68,7 +68,7 @@ def _llama_gauges(m: ServerMetrics) -> Iterator[Metric]:
     yield _gauge(m, "llamacpp:n_busy_slots_per_decode", text, average)
 
 
-def _vllm_gauges(m: ServerMetrics, engine: EngineFacts) -> Iterator[Metric]:
+def _vllm_gauges(m: ServerMetrics, engine: EngineSnapshot) -> Iterator[Metric]:
     yield _gauge(m, "vllm:num_requests_running", "Sequences in a slot.", m.num_running)
     yield _gauge(m, "vllm:num_requests_waiting", "Sequences without a slot.", m.num_waiting)
     used = 0 if m.latest is None else m.latest.num_running_cache_tokens
@@ -123,7 +123,7 @@ def _vllm_histograms(m: ServerMetrics) -> Iterator[Metric]:
         yield _histogram(m, f"vllm:{name}", text, histogram)
 
 
-def _engine_state(m: ServerMetrics, engine: EngineFacts) -> Iterator[Metric]:
+def _engine_state(m: ServerMetrics, engine: EngineSnapshot) -> Iterator[Metric]:
     yield _gauge(m, "llamapack_engine_up", "Whether an engine has the model.", engine.is_up)
     yield _gauge(m, "llamapack_draining", "Whether the server ends.", engine.is_draining)
     text = "Times that the engine died and was started again."
@@ -145,7 +145,7 @@ def _engine_state(m: ServerMetrics, engine: EngineFacts) -> Iterator[Metric]:
     yield build
 
 
-def _slots(m: ServerMetrics, engine: EngineFacts) -> Labelled:
+def _slots(m: ServerMetrics, engine: EngineSnapshot) -> Labelled:
     prefilling = 0 if m.latest is None else m.latest.num_prefilling
     yield ("prefill",), prefilling
     yield ("decode",), m.num_running - prefilling

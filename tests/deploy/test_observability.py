@@ -15,8 +15,8 @@ from types import ModuleType
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from server.observability.engine_facts import EngineFacts
-from server.observability.exposition import page
+from server.observability.engine_facts import EngineSnapshot
+from server.observability.exposition import render_metrics
 from server.observability.metrics import ServerMetrics
 from tests.support.paths import ROOT
 
@@ -47,7 +47,7 @@ def exposed() -> set[str]:
     metrics.engine_pid = os.getpid
     metrics.use("key")
     metrics.observe_status(200)
-    text = page(metrics, EngineFacts(heartbeat_age=1.0))[0].decode()
+    text = render_metrics(metrics, EngineSnapshot(heartbeat_age=1.0))[0].decode()
     names = {"up"}
     for family in text_string_to_metric_families(text):
         names.update(sample.name for sample in family.samples)

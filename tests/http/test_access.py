@@ -14,9 +14,9 @@ import openai
 import pytest
 
 from config import ServeSettings
-from server.access.access_record import visit_in
+from server.access.access_record import access_record
 from server.access.audit_log import AuditLog
-from server.access.key import ApiKey, Limits, digest_of
+from server.access.key import ApiKey, KeyQuota, digest_of
 from server.access.key_ring import KeyRing
 from server.app import create_app
 from server.errors import Unavailable
@@ -136,7 +136,7 @@ async def test_only_admins_change_the_server() -> None:
 
 
 async def test_requests_above_the_limit(server: FakeServer) -> None:
-    limits = Limits(requests_per_minute=2)
+    limits = KeyQuota(requests_per_minute=2)
     async with client_of(server, key("alice", limits=limits), key("bob")) as client:
         first = await client.post("/completion", json=BODY)
         assert first.headers["x-ratelimit-limit-requests"] == "2"
@@ -159,7 +159,7 @@ async def test_requests_above_the_limit(server: FakeServer) -> None:
 
 async def test_tokens_above_the_limit(server: FakeServer) -> None:
     """The prompt and what is generated count, however many choices share the prompt."""
-    async with client_of(server, key("alice", limits=Limits(tokens_per_minute=100))) as client:
+    async with client_of(server, key("alice", limits=KeyQuota(tokens_per_minute=100))) as client:
         first = await client.post("/completion", json={"prompt": "x" * 20, "n": 2})
         assert first.status_code == 200
         assert first.headers["x-ratelimit-limit-tokens"] == "100"
@@ -177,7 +177,7 @@ async def test_tokens_above_the_limit(server: FakeServer) -> None:
 
 async def test_a_running_answer_is_never_cut_by_the_limit(server: FakeServer) -> None:
     server.generator.pieces = ["a"] * 50
-    async with client_of(server, key("alice", limits=Limits(tokens_per_minute=10))) as client:
+    async with client_of(server, key("alice", limits=KeyQuota(tokens_per_minute=10))) as client:
         response = await client.post("/completion", json=BODY)
         assert response.json()["tokens_predicted"] == 50
         later = await client.post("/completion", json=BODY)
@@ -188,7 +188,7 @@ async def test_a_running_answer_is_never_cut_by_the_limit(server: FakeServer) ->
 @pytest.mark.parametrize("stream", [False, True])
 async def test_requests_at_once(server: FakeServer, stream: bool) -> None:
     server.generator.delay = 0.05
-    async with client_of(server, key("alice", limits=Limits(max_concurrent=2))) as client:
+    async with client_of(server, key("alice", limits=KeyQuota(max_concurrent=2))) as client:
         body = BODY | {"stream": stream}
         statuses = [
             response.status_code
@@ -203,7 +203,7 @@ async def test_requests_at_once(server: FakeServer, stream: bool) -> None:
 def test_a_client_that_leaves_frees_its_place(server: FakeServer) -> None:
     server.generator.pieces = ["a"] * 1000
     server.generator.delay = 0.01
-    alice = key("alice", limits=Limits(max_concurrent=1))
+    alice = key("alice", limits=KeyQuota(max_concurrent=1))
     app = create_app(server.context, keys=KeyRing([alice]))
 
     def status_of_a_glance() -> int:
@@ -219,7 +219,7 @@ def test_a_client_that_leaves_frees_its_place(server: FakeServer) -> None:
 
 def test_the_official_client_understands_a_refusal(server: FakeServer) -> None:
     app = create_app(
-        server.context, keys=KeyRing([key("alice", limits=Limits(requests_per_minute=1))])
+        server.context, keys=KeyRing([key("alice", limits=KeyQuota(requests_per_minute=1))])
     )
     with (
         serving(app) as url,
@@ -241,7 +241,7 @@ def test_the_official_client_understands_a_refusal(server: FakeServer) -> None:
 
 async def test_keys_change_while_an_answer_runs(server: FakeServer) -> None:
     server.generator.delay = 0.02
-    keys = KeyRing([key("alice", limits=Limits(max_concurrent=1))])
+    keys = KeyRing([key("alice", limits=KeyQuota(max_concurrent=1))])
     transport = httpx.ASGITransport(create_app(server.context, keys=keys))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         headers = {"X-Api-Key": "alice"}
@@ -371,8 +371,8 @@ async def test_no_answer_tells_where_the_model_lies(client: httpx.AsyncClient) -
 
 async def test_visits_of_two_requests_are_two() -> None:
     one: dict[str, Any] = {}
-    assert visit_in(one) is visit_in(one)
-    assert visit_in(one) is not visit_in({})
+    assert access_record(one) is access_record(one)
+    assert access_record(one) is not access_record({})
 
 
 @pytest.mark.parametrize("path", ["/completion", "/v1/completions"])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from protocol.commands import Submit
+from protocol.commands import AddRequest
 from protocol.events import Finished, Generated
 from protocol.sampling import SamplingParams
 from scheduler.backends.base import DecodeError, LoadError
@@ -160,7 +160,7 @@ def greedy(backend: LlamaBackend, prompts: list[list[int]], length: int) -> list
     for request_id, prompt in enumerate(prompts):
         sampling = SamplingParams(temperature=0.0)
         engine.submit(
-            Submit(request_id=request_id, prompt=prompt, sampling=sampling, max_tokens=length)
+            AddRequest(request_id=request_id, prompt=prompt, sampling=sampling, max_tokens=length)
         )
     answers: dict[int, list[int]] = {request_id: [] for request_id in range(len(prompts))}
     ended = 0

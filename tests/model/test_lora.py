@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from protocol.commands import LoraSet, Submit
+from protocol.commands import AddRequest, LoraSet
 from protocol.sampling import SamplingParams
 from scheduler.backends.base import DecodeError, LoadError
 from scheduler.backends.llama.backend import LlamaBackend
@@ -50,7 +50,7 @@ def lora_set(backend: LlamaBackend, *scales: float) -> LoraSet:
 
 
 def chunk(lora: LoraSet, slot: int = 0) -> Chunk:
-    submit = Submit(request_id=1, prompt=TOKENS, sampling=SamplingParams(), lora=lora)
+    submit = AddRequest(request_id=1, prompt=TOKENS, sampling=SamplingParams(), lora=lora)
     return Chunk(Sequence.from_submit(submit), slot, 0, len(TOKENS), wants_logits=True)
 
 

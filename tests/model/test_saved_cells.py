@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from protocol.commands import RestoreSlot, SaveSlot, SlotCommand, Submit
+from protocol.commands import AddRequest, RestoreSlot, SaveSlot, SlotCommand
 from protocol.events import Generated, Started
 from protocol.messages import SlotChanged
 from protocol.sampling import SamplingParams
@@ -137,7 +137,7 @@ def answer(
     """Sixteen tokens at temperature 0, and how much of the prompt was cached."""
     sampling = SamplingParams(temperature=0.0)
     engine.submit(
-        Submit(request_id=request_id, prompt=tokens, sampling=sampling, max_tokens=16, **fields)
+        AddRequest(request_id=request_id, prompt=tokens, sampling=sampling, max_tokens=16, **fields)
     )
     generated: list[int] = []
     cached = -1

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from grammars.constraint import GbnfGrammar
-from protocol.commands import DraftMethod, Speculation, Submit
-from protocol.config import DraftConfig, LookupConfig
+from protocol.commands import AddRequest, DraftMethod, Speculation
+from protocol.config import DraftConfig, NgramConfig
 from protocol.events import Finished, FinishReason, Generated, TokenLogprobs
 from protocol.sampling import SamplingParams
 from scheduler.backends.base import LoadError
@@ -32,8 +32,8 @@ LAYOUTS: dict[str, dict[str, Any]] = {
 }
 METHODS = {
     "model": (DraftMethod.MODEL,),
-    "lookup": (DraftMethod.LOOKUP,),
-    "shared lookup": (DraftMethod.SHARED_LOOKUP,),
+    "lookup": (DraftMethod.NGRAM_SIMPLE,),
+    "shared lookup": (DraftMethod.NGRAM_MOD,),
     "all": tuple(DraftMethod),
 }
 QUESTIONS = (
@@ -90,12 +90,12 @@ def answers(
     """All requests at once, on an engine that guesses as far as it may."""
     for slot in range(backend.info.n_slots):
         backend.edit(Trim(slot, 0))
-    lookup = LookupConfig(simple_size=3, shared_size=3)
+    lookup = NgramConfig(simple_size=3, shared_size=3)
     engine = Engine(backend, time.monotonic, itl_target=0.1, cache_bytes=cache_bytes, lookup=lookup)
     found = {}
     for number, request in enumerate(requests):
         fields = {"sampling": GREEDY, "max_tokens": 100, **request}
-        engine.submit(Submit(request_id=number, **fields))
+        engine.submit(AddRequest(request_id=number, **fields))
         found[number] = Answer()
     while any(answer.reason is None for answer in found.values()):
         engine.admit_prepared()

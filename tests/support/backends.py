@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from protocol.commands import Submit
+from protocol.commands import AddRequest
 from protocol.config import EngineConfig
 from protocol.sampling import SamplingParams
 from scheduler.backends.llama.backend import LlamaBackend
@@ -47,7 +47,7 @@ def chunk(
     logits: bool = True,
 ) -> Chunk:
     """Compute tokens[start:stop] in a slot."""
-    submit = Submit(request_id=1, prompt=list(tokens), sampling=SamplingParams())
+    submit = AddRequest(request_id=1, prompt=list(tokens), sampling=SamplingParams())
     end = len(submit.prompt) if stop is None else stop
     return Chunk(Sequence.from_submit(submit), slot, start, end, logits)
 

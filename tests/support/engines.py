@@ -6,8 +6,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from protocol.commands import Submit
-from protocol.events import Embedded, Finished, FinishReason, Generated, Started
+from protocol.commands import AddRequest
+from protocol.events import EmbeddedEvent, Finished, FinishReason, Generated, Started
 from protocol.sampling import SamplingParams
 from scheduler.backends.llama.backend import LlamaBackend
 from scheduler.core.cache_edits import Trim
@@ -45,7 +45,9 @@ class Server:
             self.num_requests += 1
             answers[self.num_requests] = Answer()
             fields = {"sampling": SamplingParams(temperature=0.0), **fields}
-            self.engine.submit(Submit(request_id=self.num_requests, max_tokens=length, **fields))
+            self.engine.submit(
+                AddRequest(request_id=self.num_requests, max_tokens=length, **fields)
+            )
         while any(answer.reason is None for answer in answers.values()):
             for event in self.engine.step().events:
                 _record(answers[event.request_id], event)
@@ -61,7 +63,7 @@ def _record(answer: Answer, event: object) -> None:
         answer.num_cached = event.num_cached_tokens
     elif isinstance(event, Generated):
         answer.tokens += event.tokens
-    elif isinstance(event, Embedded):
+    elif isinstance(event, EmbeddedEvent):
         answer.embedding = event.vectors
     elif isinstance(event, Finished):
         answer.reason, answer.message = event.reason, event.message

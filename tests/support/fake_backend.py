@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import zlib
 from array import array
+from collections import abc
 from collections.abc import Callable
-from collections.abc import Sequence as Tokens
 from dataclasses import dataclass, field
 
-from protocol.commands import LoraSet, Submit
+from protocol.commands import AddRequest, LoraSet
 from protocol.events import TokenLogprobs
 from protocol.messages import AdapterInfo, EmbeddingInfo, ModelInfo
 from scheduler.backends.base import Bytes, DecodeError
@@ -16,8 +16,8 @@ from scheduler.batching.micro_batches import Layout
 from scheduler.core.abilities import CacheAbilities
 from scheduler.core.cache_edits import CacheEdit, CopyPrefix, Drop, Restore, Save, Shift
 from scheduler.core.results import Sample
-from scheduler.core.step import Chunk, Filler
-from scheduler.spec_decode.draft_request import DraftWant
+from scheduler.core.step import Chunk, PaddingRow
+from scheduler.spec_decode.draft_request import DraftRequest
 from scheduler.storage.fingerprint import Fingerprint
 
 END_TOKEN = 2
@@ -37,7 +37,7 @@ def hashed_token(tokens: list[int]) -> int:
     return 10 + state % 240
 
 
-def adapted(tokens: Tokens[int], lora: LoraSet) -> list[int]:
+def adapted(tokens: abc.Sequence[int], lora: LoraSet) -> list[int]:
     """What the cells of tokens hold that are computed with these adapters."""
     shift = 256 * (1 + zlib.crc32(repr(lora).encode()) % 4096) if lora else 0
     return [token + shift for token in tokens]
@@ -58,13 +58,13 @@ class FakeBackend:
     n_vocab: int = 256
     next_token: NextToken = hashed_token
     abilities: CacheAbilities = field(default_factory=CacheAbilities)
-    adapters: Tokens[str] = ("a", "b")
+    adapters: abc.Sequence[str] = ("a", "b")
     """Digests, which are also their paths."""
     embeds: EmbeddingInfo | None = None
     can_generate: bool = True
     guess: Callable[[list[int], int], int] = lambda tokens, token: token
     """What the draft model says after `tokens`, where the model says `token`."""
-    fail_on: Callable[[Tokens[Chunk]], bool] = lambda chunks: False
+    fail_on: Callable[[abc.Sequence[Chunk]], bool] = lambda chunks: False
     num_computed: int = 0
     """Rows computed so far, which is what prefix reuse saves."""
     num_fillers: int = 0
@@ -135,9 +135,11 @@ class FakeBackend:
         """The reverse."""
         self.saved[prefix] = array("i", bytes(state)).tolist()
 
-    def decode(self, chunks: Tokens[Chunk], fillers: Tokens[Filler] = ()) -> None:
+    def decode(
+        self, chunks: abc.Sequence[Chunk], padding_rows: abc.Sequence[PaddingRow] = ()
+    ) -> None:
         """Append each chunk's tokens to its slot's cells."""
-        self._check_fillers(chunks, fillers)
+        self._check_fillers(chunks, padding_rows)
         if self.fail_on(chunks):
             raise self.failure()
         if sum(chunk.num_tokens for chunk in chunks) > self.n_batch:
@@ -160,20 +162,22 @@ class FakeBackend:
         if sum(map(len, self.cells)) > self.info.n_ctx:
             raise AssertionError("more cells than the cache has")
 
-    def _check_fillers(self, chunks: Tokens[Chunk], fillers: Tokens[Filler]) -> None:
+    def _check_fillers(
+        self, chunks: abc.Sequence[Chunk], padding_rows: abc.Sequence[PaddingRow]
+    ) -> None:
         busy = {chunk.slot for chunk in chunks}
-        rows = sum(chunk.num_tokens for chunk in chunks) + len(fillers)
+        rows = sum(chunk.num_tokens for chunk in chunks) + len(padding_rows)
         if rows > self.n_batch or sum(map(len, self.cells)) + rows > self.info.n_ctx:
-            raise AssertionError("there is no room for fillers")
-        for filler in fillers:
-            held = len(self.cells[filler.slot])
-            if filler.slot in busy or filler.start != held or held >= self.n_ctx_slot:
-                raise AssertionError(f"{filler} is not at the end of an idle slot")
+            raise AssertionError("there is no room for padding_rows")
+        for padding_row in padding_rows:
+            held = len(self.cells[padding_row.slot])
+            if padding_row.slot in busy or padding_row.start != held or held >= self.n_ctx_slot:
+                raise AssertionError(f"{padding_row} is not at the end of an idle slot")
             if not self.abilities.can_trim:
-                raise AssertionError("fillers can't be dropped again")
-        self.num_fillers += len(fillers)
+                raise AssertionError("padding_rows can't be dropped again")
+        self.num_fillers += len(padding_rows)
 
-    def _check_embeddings(self, chunks: Tokens[Chunk]) -> None:
+    def _check_embeddings(self, chunks: abc.Sequence[Chunk]) -> None:
         assert self.embeds is not None
         if not self.embeds.is_whole:
             return
@@ -212,21 +216,21 @@ class FakeBackend:
         """The same."""
         return float(num_rows)
 
-    def draft(self, wants: Tokens[DraftWant], max_catch_up: int) -> list[list[int]]:
+    def draft(self, wants: abc.Sequence[DraftRequest], max_catch_up: int) -> list[list[int]]:
         """The fake model's own answers, but for what `guess` makes of them."""
         return [self._guess(want) for want in wants]
 
-    def _guess(self, want: DraftWant) -> list[int]:
+    def _guess(self, want: DraftRequest) -> list[int]:
         tokens = list(want.tokens)
         end = len(tokens) + want.n_max
         while len(tokens) < end and want.prospect.goes_on(CONFIDENCE):
             tokens.append(self.guess(tokens, self.next_token(tokens)))
         return tokens[len(want.tokens) :]
 
-    def prepare(self, submit: Submit) -> None:
+    def prepare(self, submit: AddRequest) -> None:
         """Nothing takes long."""
 
-    def sampler(self, submit: Submit) -> FakeSampler:
+    def sampler(self, submit: AddRequest) -> FakeSampler:
         """A sampler that takes the fake model's one answer."""
         return FakeSampler(self, submit)
 
@@ -239,7 +243,7 @@ class FakeSampler:
     """Greedy, over a distribution with one token in it."""
 
     backend: FakeBackend
-    submit: Submit
+    submit: AddRequest
 
     is_constrained = False
 

@@ -26,7 +26,7 @@ from server.context import ServerContext
 from server.engine.slot_refusals import refused_slot
 from server.errors import ApiError, ContextExceeded, Unavailable
 from server.generation.types import (
-    Embedding,
+    EmbeddingItem,
     Ended,
     GeneratedToken,
     GenerationRequest,
@@ -155,14 +155,14 @@ class ScriptedGenerator:
         finished.append(True)
         yield Ended(cause, word, None, False, 1, n_prompt, self._timings(n_prompt, count))
 
-    def _embedding(self, request: GenerationRequest) -> Embedding:
+    def _embedding(self, request: GenerationRequest) -> EmbeddingItem:
         """Vectors of four floats: of each token by itself, or the sum of them all."""
         assert self.engine is not None
         assert self.engine.embedding is not None
         rows = [[token, 1.0, 0.0, -1.0] for token in request.prompt]
         if self.engine.embedding.pooling != "none":
             rows = [[sum(column) for column in zip(*rows, strict=True)]]
-        return Embedding(array("f", [value for row in rows for value in row]).tobytes())
+        return EmbeddingItem(array("f", [value for row in rows for value in row]).tobytes())
 
     def _timings(self, n_prompt: int, count: int) -> Timings:
         drafted, accepted = self.draft_n * count, count if self.draft_n else 0

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from protocol.commands import Submit
-from protocol.events import Embedded, Event, Finished, FinishReason, Generated, Started
+from protocol.commands import AddRequest
+from protocol.events import EmbeddedEvent, Event, Finished, FinishReason, Generated, Started
 from protocol.messages import EmbeddingInfo, StepOutputs
 from protocol.sampling import SamplingParams
 from scheduler.backends.base import DecodeError
@@ -16,13 +16,13 @@ from scheduler.core.abilities import CacheAbilities
 from scheduler.core.cache_edits import CacheEdit, CopyPrefix, Restore, Save, Shift, Trim
 from scheduler.core.cache_scope import CacheScope
 from scheduler.core.context_window import Window
-from scheduler.core.results import Sample, Verified
+from scheduler.core.results import Sample, SampledRun
 from scheduler.core.sequence import Sequence, Slot
 from scheduler.core.step import Step
 from scheduler.engine.calibration import UNKNOWN_COSTS, Costs
 from scheduler.engine.engine import Engine
-from scheduler.kv_cache.placement import Holder
-from scheduler.policy.scheduler import Limits, Scheduler
+from scheduler.kv_cache.placement import PrefixHolder
+from scheduler.policy.scheduler import ContextLimits, Scheduler
 from scheduler.storage.disk_cache import DiskCache
 from tests.support.fake_backend import END_TOKEN, FakeBackend, FakeSampler, adapted, hashed_token
 
@@ -41,10 +41,12 @@ def prompt(length: int, family: int = 0) -> list[int]:
     return [10 + (97 * family + 31 * index + index * index // 7) % 240 for index in range(length)]
 
 
-def make_submit(request_id: int = 1, tokens: Iterable[int] = (11, 12, 13), **fields: Any) -> Submit:
+def make_submit(
+    request_id: int = 1, tokens: Iterable[int] = (11, 12, 13), **fields: Any
+) -> AddRequest:
     """A request with a short prompt unless told otherwise."""
     fields.setdefault("sampling", GREEDY)
-    return Submit(request_id=request_id, prompt=list(tokens), **fields)
+    return AddRequest(request_id=request_id, prompt=list(tokens), **fields)
 
 
 def make_sequence(tokens: Iterable[int] = (11, 12, 13), **fields: Any) -> Sequence:
@@ -79,13 +81,13 @@ def make_scheduler(**changes: Any) -> Scheduler:
         **changes,
     }
     values.setdefault("n_ctx", values["n_slots"] * values["n_ctx_slot"])
-    return Scheduler(Limits(**values))
+    return Scheduler(ContextLimits(**values))
 
 
 def turn(scheduler: Scheduler, token: int = 100) -> tuple[Step, list[Event]]:
     """One step in which every sequence that wants a token gets `token`."""
     step = scheduler.schedule()
-    results: list[Any] = [Verified((Sample(token),)) for _ in step.sampled()]
+    results: list[Any] = [SampledRun((Sample(token),)) for _ in step.sampled()]
     return step, scheduler.update(step, results)
 
 
@@ -140,7 +142,7 @@ class CountingBackend(FakeBackend):
         self.own = [self.n_ctx_slot] * self.n_slots
         return super().failure()
 
-    def sampler(self, submit: Submit) -> FakeSampler:
+    def sampler(self, submit: AddRequest) -> FakeSampler:
         self.open_samplers += 1
         return CountedSampler(self, submit)
 
@@ -227,7 +229,7 @@ def collect(outcomes: Outcomes, outputs: StepOutputs) -> None:
         elif isinstance(event, Generated):
             assert outcome.starts == 1
             outcome.tokens += event.tokens
-        elif isinstance(event, Embedded):
+        elif isinstance(event, EmbeddedEvent):
             assert not outcome.embedding
             outcome.embedding = event.vectors
         elif isinstance(event, Finished):
@@ -235,8 +237,8 @@ def collect(outcomes: Outcomes, outputs: StepOutputs) -> None:
             outcome.message = event.message
 
 
-def run(engine: Engine, *submits: Submit, max_steps: int = 10_000) -> Outcomes:
-    """Submit, and step until the engine is idle."""
+def run(engine: Engine, *submits: AddRequest, max_steps: int = 10_000) -> Outcomes:
+    """AddRequest, and step until the engine is idle."""
     for submit in submits:
         engine.submit(submit)
     return drain(engine, {}, max_steps)
@@ -251,7 +253,7 @@ def drain(engine: Engine, outcomes: Outcomes, max_steps: int = 10_000) -> Outcom
     raise AssertionError(f"still not idle after {max_steps} steps")
 
 
-def alone(submit: Submit, backend: FakeBackend) -> Outcome:
+def alone(submit: AddRequest, backend: FakeBackend) -> Outcome:
     """The outcome of a request on an engine like `backend`, with nobody else."""
     fresh = FakeBackend(
         n_slots=backend.n_slots,
@@ -305,7 +307,7 @@ def _check_index(engine: Engine) -> None:
     assert indexed == {p: (p.scope, p.tokens) for p in scheduler.host_cache}
 
 
-def _indexed(scheduler: Scheduler, holder: Holder) -> tuple[CacheScope, list[int]]:
+def _indexed(scheduler: Scheduler, holder: PrefixHolder) -> tuple[CacheScope, list[int]]:
     index = scheduler.index
     node, tokens = index._ends[holder], list[int]()
     while node.parent is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence as Tokens
+from collections import abc
 from concurrent.futures import Future
 from functools import cached_property
 from pathlib import Path
@@ -11,11 +11,11 @@ from pathlib import Path
 import llama_cpp
 from llama_cpp import llama_cpp as lib
 
-from protocol.commands import Submit
+from protocol.commands import AddRequest
 from protocol.config import EngineConfig
 from protocol.messages import ModelInfo
 from scheduler.backends.base import Bytes, DecodeError, LoadError, SamplerError
-from scheduler.backends.llama.batch import Rows
+from scheduler.backends.llama.batch import BatchRows
 from scheduler.backends.llama.context import LlamaContext, Memory
 from scheduler.backends.llama.devices import load_backends
 from scheduler.backends.llama.draft_model import DraftModel
@@ -26,8 +26,8 @@ from scheduler.batching.micro_batches import Layout
 from scheduler.constraint import ConstraintCompiler, ConstraintFailed, Matcher
 from scheduler.core.abilities import CacheAbilities
 from scheduler.core.cache_edits import CacheEdit, Trim
-from scheduler.core.step import Chunk, Filler
-from scheduler.spec_decode.draft_request import DraftWant
+from scheduler.core.step import Chunk, PaddingRow
+from scheduler.spec_decode.draft_request import DraftRequest
 from scheduler.storage.fingerprint import (
     Fingerprint,
     digest_of_file,
@@ -36,7 +36,7 @@ from scheduler.storage.fingerprint import (
 )
 
 MAX_GUESSES = 64
-"""Rows that guesses of all slots together may have."""
+"""BatchRows that guesses of all slots together may have."""
 
 
 class LlamaBackend:
@@ -128,16 +128,18 @@ class LlamaBackend:
         """Have cells as if they had just been saved."""
         self.context.put_state(prefix, state)
 
-    def decode(self, chunks: Tokens[Chunk], fillers: Tokens[Filler] = ()) -> None:
+    def decode(
+        self, chunks: abc.Sequence[Chunk], padding_rows: abc.Sequence[PaddingRow] = ()
+    ) -> None:
         """Compute the chunks in one batch. Raises `DecodeError`."""
         kind = chunks[0].sequence.kind
         try:
             if any(chunk.sequence.kind != kind for chunk in chunks):
                 raise self.context.failure("a batch has sequences of several kinds")
-            runs: list[Rows] = [*chunks, *fillers]
+            runs: list[BatchRows] = [*chunks, *padding_rows]
             self.context.decode(sorted(runs, key=lambda run: run.slot), kind)
-            for filler in fillers:
-                self.context.edit(Trim(filler.slot, filler.start))
+            for padding_row in padding_rows:
+                self.context.edit(Trim(padding_row.slot, padding_row.start))
         except DecodeError:
             self._forget_draft()
             raise
@@ -158,7 +160,7 @@ class LlamaBackend:
         """The same for the draft model."""
         return 0.0 if self._draft is None else self._draft.context.time_rows(num_slots, num_rows)
 
-    def draft(self, wants: Tokens[DraftWant], max_catch_up: int) -> list[list[int]]:
+    def draft(self, wants: abc.Sequence[DraftRequest], max_catch_up: int) -> list[list[int]]:
         """What the draft model guesses."""
         if self._draft is None:
             return [[] for _ in wants]
@@ -168,11 +170,11 @@ class LlamaBackend:
         if self._draft is not None:
             self._draft.forget()
 
-    def prepare(self, submit: Submit) -> Future[Matcher] | None:
+    def prepare(self, submit: AddRequest) -> Future[Matcher] | None:
         """Compile a constraint in a thread: a large one takes up to some seconds."""
         return None if submit.constraint is None else self._constraints.prepare(submit.constraint)
 
-    def sampler(self, submit: Submit) -> LlamaSampler:
+    def sampler(self, submit: AddRequest) -> LlamaSampler:
         """Samplers for a sequence that starts. Raises `SamplerError`."""
         matcher = None
         if submit.constraint is not None:
@@ -220,7 +222,7 @@ class LlamaBackend:
 
 
 def _guesses(config: EngineConfig) -> int:
-    """Rows of a batch that may be guesses: each has logits, which take a megabyte for some
+    """BatchRows of a batch that may be guesses: each has logits, which take a megabyte for some
     vocabularies, so many slots share what one could use."""
     most = config.max_draft_tokens
     return min(config.n_slots * most, max(most, MAX_GUESSES))

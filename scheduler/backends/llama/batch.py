@@ -11,7 +11,7 @@ import numpy as np
 from llama_cpp import llama_cpp as lib
 
 
-class Rows(Protocol):
+class BatchRows(Protocol):
     """Consecutive tokens of one slot."""
 
     @property
@@ -37,7 +37,7 @@ class Rows(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """`Rows` that belong to no sequence of the scheduler."""
+    """`BatchRows` that belong to no sequence of the scheduler."""
 
     slot: int
     start: int
@@ -45,7 +45,7 @@ class Run:
     num_outputs: int = 0
 
 
-class Batch:
+class LlamaBatch:
     """A `llama_batch` over numpy arrays, which are filled by slices rather than by calls."""
 
     def __init__(self, size: int) -> None:
@@ -68,7 +68,7 @@ class Batch:
             pointer(self._outputs, ctypes.c_int8),
         )
 
-    def fill(self, runs: Iterable[Rows]) -> None:
+    def fill(self, runs: Iterable[BatchRows]) -> None:
         """Lay runs out one after the other; slots must rise, or llama.cpp splits more."""
         tokens: list[int] = []
         positions: list[int] = []

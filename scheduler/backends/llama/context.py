@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import time
-from collections.abc import Sequence as Tokens
+from collections import abc
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from llama_cpp import llama_cpp as lib
 from protocol.config import EngineConfig
 from protocol.messages import EmbeddingInfo
 from scheduler.backends.base import Bytes, DecodeError, LoadError
-from scheduler.backends.llama.batch import Batch, Rows, Run, pointer
+from scheduler.backends.llama.batch import BatchRows, LlamaBatch, Run, pointer
 from scheduler.backends.llama.loading import check_layout, load_model, make_context
 from scheduler.backends.llama.lora import LoraAdapters
 from scheduler.backends.llama.pooling import embedding_info, read_vectors
@@ -83,7 +83,7 @@ class LlamaContext:
         self.embedding = self._describe_embedding()
         self._yields_embeddings = not self.can_generate
         lib.llama_set_embeddings(self._context, self._yields_embeddings)
-        self._batch = Batch(lib.llama_n_batch(self._context))
+        self._batch = LlamaBatch(lib.llama_n_batch(self._context))
         self._logits_address = 0
         self._saved: dict[int, State] = {}
         self.memory = self._try_memory()
@@ -103,7 +103,7 @@ class LlamaContext:
 
     @property
     def n_batch(self) -> int:
-        """Rows that a batch may have."""
+        """BatchRows that a batch may have."""
         return self._batch.size
 
     @property
@@ -116,7 +116,7 @@ class LlamaContext:
         """Address of the context, for samplers that read its logits."""
         return int(self._context)
 
-    def decode(self, runs: Tokens[Rows], kind: BatchKind = PLAIN) -> None:
+    def decode(self, runs: abc.Sequence[BatchRows], kind: BatchKind = PLAIN) -> None:
         """Compute runs in one batch; rows with logits are numbered in their order.
 
         Raises `DecodeError`.
@@ -203,7 +203,7 @@ class LlamaContext:
         lib.llama_free(self._context)
         lib.llama_model_free(self.model)
 
-    def _check(self, runs: Tokens[Rows]) -> None:
+    def _check(self, runs: abc.Sequence[BatchRows]) -> None:
         """llama.cpp ends the process over a wrong position or size; say so before it does."""
         num_rows = num_outputs = 0
         for run in runs:
@@ -217,7 +217,7 @@ class LlamaContext:
         if num_rows > self._batch.size or num_outputs > self._n_outputs:
             raise self.failure("a batch is larger than n_batch, or wants too many logits")
 
-    def _prepare(self, kind: BatchKind, runs: Tokens[Rows]) -> None:
+    def _prepare(self, kind: BatchKind, runs: abc.Sequence[BatchRows]) -> None:
         """Switch the context to a kind of batch."""
         if not self.adapters.have(kind.lora):
             raise self.failure("an adapter is not loaded")

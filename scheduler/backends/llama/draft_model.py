@@ -17,7 +17,7 @@ from scheduler.backends.llama.sampler import LlamaSampler, Logits
 from scheduler.backends.llama.vocabulary import check_vocabularies, end_tokens
 from scheduler.core.cache_edits import CacheEdit, CopyPrefix, Drop, Restore, Save, Shift, Trim
 from scheduler.kv_cache.prefix_index import common_prefix_length
-from scheduler.spec_decode.draft_request import DraftWant
+from scheduler.spec_decode.draft_request import DraftRequest
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 class _Draft:
     """One sequence's draft under way."""
 
-    want: DraftWant
+    want: DraftRequest
     sampler: LlamaSampler
     guessed: list[int] = field(default_factory=list)
     fresh: list[int] = field(default_factory=list)
@@ -62,7 +62,7 @@ class DraftModel:
         except DecodeError as error:
             self._lose(error)
 
-    def draft(self, wants: Sequence[DraftWant], max_catch_up: int) -> list[list[int]]:
+    def draft(self, wants: Sequence[DraftRequest], max_catch_up: int) -> list[list[int]]:
         """Guesses, slots rising. One that has to catch up with more tokens than that gets none."""
         try:
             return self._draft(wants, min(max_catch_up, self.context.n_batch))
@@ -70,7 +70,7 @@ class DraftModel:
             self._lose(error)
             return [[] for _ in wants]
 
-    def _draft(self, wants: Sequence[DraftWant], max_catch_up: int) -> list[list[int]]:
+    def _draft(self, wants: Sequence[DraftRequest], max_catch_up: int) -> list[list[int]]:
         due = self._catch_up(wants, max_catch_up)
         drafts = {i: _Draft(wants[i], self._fork(wants[i])) for i in due}
         try:
@@ -84,11 +84,11 @@ class DraftModel:
                 draft.sampler.close()
         return [drafts[i].guessed if i in drafts else [] for i in range(len(wants))]
 
-    def _fork(self, want: DraftWant) -> LlamaSampler:
+    def _fork(self, want: DraftRequest) -> LlamaSampler:
         assert isinstance(want.sampler, LlamaSampler)
         return want.sampler.fork(self._rows)
 
-    def _catch_up(self, wants: Sequence[DraftWant], room: int) -> list[int]:
+    def _catch_up(self, wants: Sequence[DraftRequest], room: int) -> list[int]:
         """Compute what the draft model has not seen yet; returns whose next token is due."""
         runs: list[Run] = []
         due: list[int] = []

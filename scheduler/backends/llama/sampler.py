@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from llama_cpp import llama_cpp as lib
 
-from protocol.commands import Submit
+from protocol.commands import AddRequest
 from protocol.events import TokenLogprobs
 from protocol.sampling import SamplingParams
 from scheduler.backends.base import SamplerError
@@ -44,7 +44,7 @@ _apply.argtypes = [ctypes.c_void_p, ctypes.POINTER(lib.llama_token_data_array)]
 _apply.restype = None
 
 
-class Rows(Protocol):
+class LogitsRows(Protocol):
     """The logits of the last batch."""
 
     @property
@@ -125,8 +125,8 @@ class LlamaSampler:
 
     def __init__(
         self,
-        submit: Submit,
-        rows: Rows,
+        submit: AddRequest,
+        rows: LogitsRows,
         vocabulary: Vocabulary,
         candidates: Candidates,
         matcher: Matcher | None,
@@ -176,7 +176,7 @@ class LlamaSampler:
         """How many of these tokens the constraint lets come next, one after the other."""
         return len(tokens) if self._matcher is None else self._matcher.validate_draft(tokens)
 
-    def fork(self, rows: Rows) -> LlamaSampler:
+    def fork(self, rows: LogitsRows) -> LlamaSampler:
         """A sampler in the same state, random numbers included, that reads another model's rows
         and reports no probabilities.
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.batching.micro_batches import Layout, MicroBatch, cut
+from scheduler.batching.micro_batches import Layout, MicroBatch, split_into_micro_batches
 
 PARTITIONED = Layout(n_ubatch=512)
 UNIFIED = Layout(n_ubatch=512, is_unified=True)
@@ -31,17 +31,19 @@ def pieces(*sizes: tuple[int, int]) -> list[MicroBatch]:
 def test_slots_with_streams_of_their_own(
     runs: list[tuple[int, int]], expected: list[MicroBatch]
 ) -> None:
-    assert cut(runs, PARTITIONED) == expected
+    assert split_into_micro_batches(runs, PARTITIONED) == expected
 
 
 def test_in_one_stream_rows_are_taken_as_they_come() -> None:
-    assert cut([(0, 4), (2, 1), (3, 700)], UNIFIED) == pieces((3, 512), (3, 193))
+    assert split_into_micro_batches([(0, 4), (2, 1), (3, 700)], UNIFIED) == pieces(
+        (3, 512), (3, 193)
+    )
 
 
 @given(st.dictionaries(st.integers(0, 12), st.integers(1, 40), min_size=1), st.integers(1, 64))
 def test_no_row_is_lost_and_no_piece_too_large(rows: dict[int, int], n_ubatch: int) -> None:
     runs = sorted(rows.items())
     for layout in (Layout(n_ubatch), Layout(n_ubatch, is_unified=True)):
-        found = cut(runs, layout)
+        found = split_into_micro_batches(runs, layout)
         assert sum(piece.num_rows for piece in found) == sum(rows.values())
         assert all(0 < piece.num_slots <= piece.num_rows <= n_ubatch for piece in found)

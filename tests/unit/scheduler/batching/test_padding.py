@@ -6,13 +6,13 @@ import itertools
 
 import pytest
 
-from protocol.commands import Submit
+from protocol.commands import AddRequest
 from protocol.events import Generated
 from protocol.sampling import SamplingParams
 from scheduler.batching.cost_model import StepCost
 from scheduler.batching.grouping import CHANGES_BETWEEN_TRIALS, Grouping
 from scheduler.batching.micro_batches import Layout
-from scheduler.core.step import Chunk, Filler
+from scheduler.core.step import Chunk, PaddingRow
 from scheduler.engine.calibration import Costs
 from scheduler.engine.engine import Engine
 from tests.support.fake_backend import FakeBackend
@@ -29,69 +29,76 @@ def decodes(*slots: int, stop: int = DEEP) -> list[Chunk]:
     return [Chunk(sequence, slot, stop - 1, stop, True, is_decode=True) for slot in slots]
 
 
-def fillers(
-    table: dict[int, float], busy: list[int], spare: list[int], *, unified: bool = False
+def padding_rows(
+    table: dict[int, float], busy: list[int], padding_rows: list[int], *, unified: bool = False
 ) -> list[int]:
     grouping = Grouping(StepCost(table, table), Layout(512, is_unified=unified))
-    return padded(grouping, decodes(*busy), [Filler(slot, 7) for slot in spare])
+    return padded(grouping, decodes(*busy), [PaddingRow(slot, 7) for slot in padding_rows])
 
 
-def padded(grouping: Grouping, chunks: list[Chunk], spare: list[Filler]) -> list[int]:
-    """Where fillers go; all that is to be computed is."""
-    batches = grouping.batches(chunks, spare)
+def padded(grouping: Grouping, chunks: list[Chunk], padding_rows: list[PaddingRow]) -> list[int]:
+    """Where padding_rows go; all that is to be computed is."""
+    batches = grouping.batches(chunks, padding_rows)
     assert [chunk for batch in batches for chunk in batch.chunks] == chunks
-    return [filler.slot for batch in batches for filler in batch.fillers]
+    return [padding_row.slot for batch in batches for padding_row in batch.padding_rows]
 
 
 def test_idle_slots_fill_up_to_where_it_is_cheap() -> None:
-    assert fillers(BY_FOURS, [0, 1], [2, 3, 4, 5]) == [2, 3]
-    assert fillers(BY_FOURS, [2, 3, 4, 5, 6], [0, 1, 7]) == [0, 1, 7]
+    assert padding_rows(BY_FOURS, [0, 1], [2, 3, 4, 5]) == [2, 3]
+    assert padding_rows(BY_FOURS, [2, 3, 4, 5, 6], [0, 1, 7]) == [0, 1, 7]
 
 
 def test_where_rows_cost_what_they_are_nothing_is_added() -> None:
-    assert fillers(RISING, [0], [1, 2, 3]) == []
-    assert fillers(BY_FOURS, [0, 1, 2, 3], [4, 5, 6, 7]) == []
+    assert padding_rows(RISING, [0], [1, 2, 3]) == []
+    assert padding_rows(BY_FOURS, [0, 1, 2, 3], [4, 5, 6, 7]) == []
 
 
 def test_too_few_idle_slots_are_no_help() -> None:
-    assert fillers(BY_FOURS, [0, 1], [2]) == []
+    assert padding_rows(BY_FOURS, [0, 1], [2]) == []
 
 
 def test_a_gap_is_filled_where_pieces_are_dear() -> None:
     """With a stream for each slot a gap is where llama.cpp cuts."""
     flat = {1: 5.0, 8: 6.0}
-    assert fillers(flat, [0, 2], [1, 5]) == [1]
-    assert fillers(flat, [0, 2], [1, 5], unified=True) == []
+    assert padding_rows(flat, [0, 2], [1, 5]) == [1]
+    assert padding_rows(flat, [0, 2], [1, 5], unified=True) == []
 
 
 def test_a_slot_that_is_deeper_than_the_busy_ones_is_left_alone() -> None:
     """Every row's attention would go as deep."""
     grouping = Grouping(StepCost(BY_FOURS, BY_FOURS), Layout(512))
-    assert padded(grouping, decodes(0, 1), [Filler(2, DEEP + 1), Filler(3, 7), Filler(4, 7)]) == []
-    assert padded(grouping, decodes(0, 1), [Filler(2, 0), Filler(3, DEEP - 1)]) == [2, 3]
+    assert (
+        padded(
+            grouping, decodes(0, 1), [PaddingRow(2, DEEP + 1), PaddingRow(3, 7), PaddingRow(4, 7)]
+        )
+        == []
+    )
+    assert padded(grouping, decodes(0, 1), [PaddingRow(2, 0), PaddingRow(3, DEEP - 1)]) == [2, 3]
 
 
 def test_prompts_and_guesses_are_not_padded() -> None:
     grouping = Grouping(StepCost(BY_FOURS, BY_FOURS), Layout(512))
-    spare = [Filler(2, 0), Filler(3, 0)]
+    padding_rows = [PaddingRow(2, 0), PaddingRow(3, 0)]
     sequence = make_sequence(range(10, 100))
     prompt = [Chunk(sequence, slot, 0, 9, True) for slot in (0, 1)]
-    assert padded(grouping, prompt, spare) == []
+    assert padded(grouping, prompt, padding_rows) == []
     guessed = [Chunk(sequence, slot, 8, 9, True, is_decode=True, draft=(1,)) for slot in (0, 1)]
-    assert padded(grouping, guessed, spare) == []
-    assert padded(Grouping(None, Layout(512)), decodes(0, 1), spare) == []
+    assert padded(grouping, guessed, padding_rows) == []
+    assert padded(Grouping(None, Layout(512)), decodes(0, 1), padding_rows) == []
 
 
 def test_several_batches_are_better_than_fillers_where_they_take_less() -> None:
     table = {1: 2.0, 2: 9.0, 3: 9.5, 4: 6.0}
-    assert fillers(table, [0, 1], [2, 3]) == []
-    assert fillers(table, [0, 1, 2, 3], []) == []
+    assert padding_rows(table, [0, 1], [2, 3]) == []
+    assert padding_rows(table, [0, 1, 2, 3], []) == []
 
 
 def test_now_and_then_it_is_tried_without() -> None:
     grouping = Grouping(StepCost(BY_FOURS, BY_FOURS), Layout(512))
-    spare = [Filler(2, 0), Filler(3, 0)]
-    counts = [len(padded(grouping, decodes(0, 1), spare)) for _ in range(CHANGES_BETWEEN_TRIALS)]
+    padding_rows = [PaddingRow(2, 0), PaddingRow(3, 0)]
+    counts = [
+        len(padded(grouping, decodes(0, 1), padding_rows)) for _ in range(CHANGES_BETWEEN_TRIALS)
+    ]
     assert counts == [2] * (CHANGES_BETWEEN_TRIALS - 1) + [0]
 
 
@@ -108,7 +115,7 @@ def test_answers_are_what_they_are_without(n_ctx: int) -> None:
             if rest == 0 and number in answers:
                 prompt = [3 + number % 5, 7, 8, 9 + number]
                 engine.submit(
-                    Submit(
+                    AddRequest(
                         request_id=number, prompt=prompt, sampling=SamplingParams(), max_tokens=30
                     )
                 )

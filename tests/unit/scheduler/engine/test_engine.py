@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol.commands import Abort, DraftMethod, Inspect, Speculation, Submit
+from protocol.commands import Abort, AddRequest, DraftMethod, Inspect, Speculation
 from protocol.events import FinishReason
 from protocol.sampling import SamplingParams
 from scheduler.backends.base import SamplerError
 from scheduler.core.abilities import CacheAbilities
 from scheduler.core.results import Sample
-from scheduler.engine.engine import GATHERING_SECONDS, Engine
+from scheduler.engine.engine import BATCH_WINDOW_SECONDS, Engine
 from tests.support.fake_backend import FakeBackend, FakeSampler
 from tests.support.scheduling import (
     CountingBackend,
@@ -32,7 +32,7 @@ from tests.support.scheduling import (
 
 
 @st.composite
-def requests(draw: st.DrawFn) -> list[Submit]:
+def requests(draw: st.DrawFn) -> list[AddRequest]:
     """Several requests, many of which share prefixes."""
     submits = []
     for request_id in range(1, draw(st.integers(1, 8)) + 1):
@@ -67,7 +67,7 @@ abilities = st.sampled_from(
 @given(requests(), layouts, abilities, st.sampled_from([0, 3, 40]))
 @settings(max_examples=150, deadline=None)
 def test_a_request_gets_in_company_what_it_gets_alone(
-    submits: list[Submit], layout: dict[str, Any], able: CacheAbilities, max_forced: int
+    submits: list[AddRequest], layout: dict[str, Any], able: CacheAbilities, max_forced: int
 ) -> None:
     backend = CountingBackend(n_ctx_slot=128, next_token=often_ending, abilities=able, **layout)
     backend.max_forced = max_forced
@@ -125,7 +125,7 @@ def test_a_refused_request_is_told_by_the_next_step() -> None:
 class _Refusing(CountingBackend):
     """Makes no samplers for request 1, and breaking ones for request 2."""
 
-    def sampler(self, submit: Submit) -> FakeSampler:
+    def sampler(self, submit: AddRequest) -> FakeSampler:
         if submit.request_id == 1:
             raise SamplerError("no such sampler")
         return _Breaking(self, submit) if submit.request_id == 2 else super().sampler(submit)
@@ -209,12 +209,12 @@ def test_logprobs_come_with_the_tokens_that_asked_for_them() -> None:
 
 def test_an_idle_engine_waits_a_moment_for_those_who_come_together() -> None:
     engine = make_engine(FakeBackend(n_slots=4))
-    engine.submit(make_submit(1, prompt(5, 0), num_followers=2))
-    assert 0 < engine.seconds_to_start <= GATHERING_SECONDS
-    engine.submit(make_submit(2, prompt(5, 1), num_followers=1))
-    assert engine.seconds_to_start > 0
+    engine.submit(make_submit(1, prompt(5, 0), num_requests_being_read=2))
+    assert 0 < engine.seconds_until_batch_starts <= BATCH_WINDOW_SECONDS
+    engine.submit(make_submit(2, prompt(5, 1), num_requests_being_read=1))
+    assert engine.seconds_until_batch_starts > 0
     engine.submit(make_submit(3, prompt(5, 2)))
-    assert engine.seconds_to_start == 0
+    assert engine.seconds_until_batch_starts == 0
     stats = engine.step().stats
     assert stats is not None
     assert stats.num_running == 3
@@ -222,26 +222,26 @@ def test_an_idle_engine_waits_a_moment_for_those_who_come_together() -> None:
 
 def test_an_engine_does_not_wait_for_ever_for_those_who_do_not_come() -> None:
     engine = make_engine(FakeBackend())
-    engine.submit(make_submit(num_followers=1))
+    engine.submit(make_submit(num_requests_being_read=1))
     looks = 0
-    while engine.seconds_to_start > 0:  # the clock goes on
+    while engine.seconds_until_batch_starts > 0:  # the clock goes on
         looks += 1
-    assert looks <= 1000 * GATHERING_SECONDS
+    assert looks <= 1000 * BATCH_WINDOW_SECONDS
 
 
 def test_an_engine_does_not_wait_for_more_than_it_has_slots_for() -> None:
     engine = make_engine(FakeBackend(n_slots=2))
-    engine.submit(make_submit(1, prompt(5, 0), num_followers=9))
-    engine.submit(make_submit(2, prompt(5, 1), num_followers=8))
-    assert engine.seconds_to_start == 0
+    engine.submit(make_submit(1, prompt(5, 0), num_requests_being_read=9))
+    engine.submit(make_submit(2, prompt(5, 1), num_requests_being_read=8))
+    assert engine.seconds_until_batch_starts == 0
 
 
 def test_a_running_answer_does_not_wait_for_anybody() -> None:
     engine = make_engine(FakeBackend())
     engine.submit(make_submit(1, prompt(5, 0)))
     engine.step()
-    engine.submit(make_submit(2, prompt(5, 1), num_followers=1))
-    assert engine.seconds_to_start == 0
+    engine.submit(make_submit(2, prompt(5, 1), num_requests_being_read=1))
+    assert engine.seconds_until_batch_starts == 0
 
 
 def test_inspect_shows_slots_and_queue() -> None:

@@ -37,6 +37,6 @@ def num_running(*commands: Command) -> list[int]:
 
 def test_sequences_that_come_together_start_together() -> None:
     first, second = prompt(5, 0), prompt(5, 1)
-    together = make_submit(1, first, num_followers=1), make_submit(2, second)
+    together = make_submit(1, first, num_requests_being_read=1), make_submit(2, second)
     assert num_running(*together) == [2]
     assert num_running(make_submit(1, first), make_submit(2, second)) == [1, 2]

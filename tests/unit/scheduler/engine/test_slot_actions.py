@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from protocol.commands import EraseSlot, RestoreSlot, SaveSlot, SlotCommand, Submit
+from protocol.commands import AddRequest, EraseSlot, RestoreSlot, SaveSlot, SlotCommand
 from protocol.events import FinishReason
 from protocol.messages import SlotChanged, SlotRefusal, SlotRefused
 from scheduler.engine.engine import Engine
@@ -70,7 +70,7 @@ def engine_with(path: str, **fields: Any) -> tuple[Engine, FakeBackend]:
     return engine, backend
 
 
-def first_step(engine: Engine, submit: Submit) -> Outcomes:
+def first_step(engine: Engine, submit: AddRequest) -> Outcomes:
     """Begin a request."""
     engine.submit(submit)
     outcomes: Outcomes = {}

@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from protocol.commands import (
     Abort,
+    AddRequest,
     ContextShift,
     DraftMethod,
     EraseSlot,
@@ -21,7 +22,6 @@ from protocol.commands import (
     SaveSlot,
     SlotCommand,
     Speculation,
-    Submit,
 )
 from protocol.events import FinishReason
 from protocol.messages import EmbeddingInfo
@@ -179,7 +179,7 @@ class EngineMachine(RuleBasedStateMachine):
         }
         self.cache_bytes = cache_bytes
         self._start_engine()
-        self.accepted: dict[int, Submit] = {}
+        self.accepted: dict[int, AddRequest] = {}
         self.checked: set[int] = set()
         self.resumed: dict[int, int] = {}
         """How many tokens of its answer a request was submitted with."""
@@ -357,7 +357,7 @@ class EngineMachine(RuleBasedStateMachine):
     def _ended(self) -> Iterator[tuple[int, Any]]:
         return ((id, outcome) for id, outcome in self.outcomes.items() if outcome.reasons)
 
-    def _check(self, submit: Submit, tokens: list[int], reasons: list[FinishReason]) -> None:
+    def _check(self, submit: AddRequest, tokens: list[int], reasons: list[FinishReason]) -> None:
         expected, reason = alone(submit, self.backend).answer
         expected = expected[self.resumed.get(submit.request_id, 0) :]
         if reasons == [reason]:
@@ -366,7 +366,7 @@ class EngineMachine(RuleBasedStateMachine):
             assert reasons in ([FinishReason.ABORTED], [FinishReason.FAILED])
             assert tokens == expected[: len(tokens)]
 
-    def _check_embedding(self, submit: Submit, outcome: Outcome) -> None:
+    def _check_embedding(self, submit: AddRequest, outcome: Outcome) -> None:
         if outcome.reasons == [FinishReason.EMBEDDED]:
             assert outcome.embedding == alone(submit, self.backend).embedding
         else:

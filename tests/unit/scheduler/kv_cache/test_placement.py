@@ -8,7 +8,13 @@ from scheduler.core.abilities import CacheAbilities
 from scheduler.core.cache_scope import NO_SCOPE, CacheScope
 from scheduler.core.sequence import Sequence, Slot
 from scheduler.kv_cache.host_cache import CachedPrefix
-from scheduler.kv_cache.placement import MIN_COPY_GAIN, Holder, Placement, Wait, place
+from scheduler.kv_cache.placement import (
+    MIN_COPY_GAIN,
+    Placement,
+    PrefixHolder,
+    WaitForPrefix,
+    place,
+)
 from scheduler.kv_cache.prefix_index import PrefixIndex
 from tests.support.scheduling import busy_slot, idle_slot, make_sequence, prompt
 
@@ -19,10 +25,10 @@ LONG = 2 * MIN_COPY_GAIN
 
 
 def decide(
-    sequence: Sequence, *holders: Holder, abilities: CacheAbilities = ALL
-) -> Placement | Wait | None:
+    sequence: Sequence, *holders: PrefixHolder, abilities: CacheAbilities = ALL
+) -> Placement | WaitForPrefix | None:
     """The choice among slots, with what an index of all holders says that they share."""
-    index: PrefixIndex[Holder] = PrefixIndex()
+    index: PrefixIndex[PrefixHolder] = PrefixIndex()
     for holder in holders:
         index.put(holder, list(holder.tokens), holder.scope)
     slots = [holder for holder in holders if isinstance(holder, Slot)]
@@ -31,7 +37,7 @@ def decide(
 
 
 def choose(
-    sequence: Sequence, *holders: Holder, abilities: CacheAbilities = ALL
+    sequence: Sequence, *holders: PrefixHolder, abilities: CacheAbilities = ALL
 ) -> tuple[int, int, int | None]:
     """Ids of the slot and of the source, with the length between them."""
     placement = decide(sequence, *holders, abilities=abilities)
@@ -106,7 +112,7 @@ def test_a_copy_must_save_more_than_the_slot_holds_itself() -> None:
 
 def test_an_identical_prompt_waits_for_the_one_that_computes_it() -> None:
     slots = busy_slot(0, prompt(LONG), num_computed=5), idle_slot(1)
-    assert isinstance(decide(make_sequence(prompt(LONG)), *slots), Wait)
+    assert isinstance(decide(make_sequence(prompt(LONG)), *slots), WaitForPrefix)
 
 
 def test_nobody_waits_for_a_short_prefix() -> None:

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol.commands import Submit
+from protocol.commands import AddRequest
 from protocol.events import Finished, FinishReason
 from protocol.messages import EmbeddingInfo
 from scheduler.core.batch_kind import BatchKind
 from scheduler.core.step import Step
-from scheduler.policy.batch_kind_rotation import MAX_STEPS, Turns
+from scheduler.policy.batch_kind_rotation import MAX_STEPS, BatchKindRotation
 from scheduler.policy.scheduler import Scheduler
 from tests.support.fake_backend import FakeBackend
 from tests.support.scheduling import (
@@ -41,7 +41,7 @@ kinds = st.sampled_from([A, B, C, BatchKind(())])
 def test_who_has_work_waits_for_no_more_turns_than_there_are_kinds(
     working: list[set[BatchKind]],
 ) -> None:
-    turns = Turns(1.0)
+    turns = BatchKindRotation(1.0)
     waits: dict[BatchKind, list[set[BatchKind]]] = {}
     for now in working:
         waits = {kind: [*waits.get(kind, []), now] for kind in now}
@@ -57,7 +57,7 @@ def test_who_has_work_waits_for_no_more_turns_than_there_are_kinds(
 def test_a_turn_lasts_for_some_steps_and_a_round_no_longer_than_it_may(
     seconds: list[float],
 ) -> None:
-    turns = Turns(1.0)
+    turns = BatchKindRotation(1.0)
     served = []
     for one in seconds:
         served.append(turns.take([A, B]))
@@ -71,7 +71,7 @@ def test_a_turn_lasts_for_some_steps_and_a_round_no_longer_than_it_may(
 
 
 def test_who_comes_is_served_before_who_was_alone() -> None:
-    turns = Turns(1.0)
+    turns = BatchKindRotation(1.0)
     assert [turns.take([A]) for _ in range(3)] == [A, A, A]
     assert turns.take([A, B]) == B
 
@@ -152,7 +152,7 @@ def test_a_slot_that_another_kind_has_left_is_computed_anew() -> None:
     check_idle(engine, backend)
 
 
-def embed(request_id: int, length: int, family: int | None = None, **fields: Any) -> Submit:
+def embed(request_id: int, length: int, family: int | None = None, **fields: Any) -> AddRequest:
     tokens = prompt(length, request_id if family is None else family)
     return make_submit(request_id, tokens, embedding=True, max_tokens=0, **fields)
 
@@ -238,7 +238,7 @@ def test_long_prompts_are_embedded_in_the_same_batches_in_which_others_are_compu
     ],
 )
 def test_what_the_model_can_not_do_is_refused(
-    fields: dict[str, Any], request_: Submit, words: str
+    fields: dict[str, Any], request_: AddRequest, words: str
 ) -> None:
     (event,) = make_scheduler(**fields).submit(request_)
     assert isinstance(event, Finished)

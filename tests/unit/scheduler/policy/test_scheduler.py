@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence as Items
+from collections import abc
 
 import pytest
 
 from protocol.commands import UNLIMITED
 from protocol.events import Event, Finished, FinishReason, Generated, Prefilled, Started
 from scheduler.core.cache_edits import CopyPrefix, Trim
-from scheduler.core.results import Sample, SampleFailed, Verified
+from scheduler.core.results import Sample, SampledRun, SampleFailed
 from scheduler.core.step import Step
 from scheduler.policy.scheduler import Scheduler
 from tests.support.fake_backend import END_TOKEN
@@ -21,7 +21,7 @@ def rows(step: Step) -> dict[int, int]:
     return {chunk.sequence.request_id: chunk.num_tokens for chunk in step.chunks}
 
 
-def finished(events: Items[Event]) -> dict[int, FinishReason]:
+def finished(events: abc.Sequence[Event]) -> dict[int, FinishReason]:
     """Who ended, and why."""
     return {event.request_id: event.reason for event in events if isinstance(event, Finished)}
 
@@ -208,7 +208,7 @@ class TestEnd:
         submit_all(scheduler, 3, 3)
         step = scheduler.schedule()
         events = scheduler.update(
-            step, [SampleFailed("no token is allowed"), Verified((Sample(100),))]
+            step, [SampleFailed("no token is allowed"), SampledRun((Sample(100),))]
         )
         assert Finished(1, FinishReason.FAILED, "no token is allowed") in events
         assert [s.request_id for s in scheduler.running] == [2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scheduler.batching.cost_model import StepCost
-from scheduler.spec_decode.acceptance_rate import Acceptance
+from scheduler.spec_decode.acceptance_rate import AcceptanceRate
 from scheduler.spec_decode.draft_lengths import Candidate, DraftLengths
 
 FLAT = {1: 10.0, 2: 10.5, 4: 11.0, 8: 12.0, 16: 14.0, 64: 30.0}
@@ -24,7 +24,7 @@ def lengths(
     draft_seconds: float = 0.1,
     is_free: bool = False,
 ) -> list[int]:
-    candidates = [Candidate(Acceptance(rate), most, is_free) for rate in rates]
+    candidates = [Candidate(AcceptanceRate(rate), most, is_free) for rate in rates]
     draft = StepCost({1: draft_seconds}, {1: draft_seconds, 16: draft_seconds})
     decision = DraftLengths(StepCost(table, table), draft).choose(candidates, others)
     return [*decision.lengths]
@@ -70,7 +70,7 @@ def test_a_guess_is_never_longer_than_it_may_be() -> None:
 @pytest.mark.parametrize("table", [FLAT, STEEP])
 def test_the_choice_is_the_best_of_all_lengths(table: dict[int, float], rate: float) -> None:
     """For one stream, against trying them all."""
-    acceptance = Acceptance(rate)
+    acceptance = AcceptanceRate(rate)
     cost = StepCost(table, table)
 
     def speed(length: int) -> float:

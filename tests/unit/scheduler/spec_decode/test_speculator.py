@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 
 from protocol.commands import DraftBounds, DraftMethod, Speculation
-from protocol.config import LookupConfig
+from protocol.config import NgramConfig
 from scheduler.batching.cost_model import StepCost
 from scheduler.batching.micro_batches import Layout
 from scheduler.core.step import Chunk
-from scheduler.spec_decode.draft_request import DraftWant
+from scheduler.spec_decode.draft_request import DraftRequest
 from scheduler.spec_decode.speculator import FIRST_PAUSE, LAST_PAUSE, ONE_STREAM, TRIAL, Speculator
 from tests.support.fake_backend import FakeBackend, FakeSampler
 from tests.support.scheduling import make_sequence, prompt
@@ -22,7 +22,7 @@ from tests.support.scheduling import make_sequence, prompt
 CHEAP = {1: 1.0, 4: 1.1, 16: 1.5, 64: 3.0}
 DEAR = {1: 1.0, 4: 4.0, 16: 16.0, 64: 64.0}
 MIDDLING = {1: 1.0, 2: 1.7, 4: 2.2, 16: 8.0, 64: 32.0}
-LOOKUP = LookupConfig(simple_size=2, shared_size=2)
+LOOKUP = NgramConfig(simple_size=2, shared_size=2)
 
 
 @dataclass
@@ -53,15 +53,15 @@ class Desk:
         self.speculator = Speculator(LOOKUP, cost, draft_cost, layout)
         self.num_allowed = 99
         self.confidences = [0.99]
-        self.asked: list[DraftWant] = []
+        self.asked: list[DraftRequest] = []
         self.max_catch_up = 0
 
-    def draft(self, wants: Sequence[DraftWant], max_catch_up: int) -> list[list[int]]:
+    def draft(self, wants: Sequence[DraftRequest], max_catch_up: int) -> list[list[int]]:
         self.asked = list(wants)
         self.max_catch_up = max_catch_up
         return [list(self._sure(want)) for want in wants]
 
-    def _sure(self, want: DraftWant) -> Iterator[int]:
+    def _sure(self, want: DraftRequest) -> Iterator[int]:
         confidences = itertools.cycle(self.confidences)
         for token in range(1, want.n_max + 1):
             if not want.prospect.goes_on(next(confidences)):
@@ -94,7 +94,7 @@ def replace_id(submit: Any, request_id: int) -> Any:
 
 def test_lookup_is_asked_before_the_draft_model() -> None:
     desk = Desk(None)
-    both = wish(DraftMethod.LOOKUP, DraftMethod.MODEL, n_max=3)
+    both = wish(DraftMethod.NGRAM_SIMPLE, DraftMethod.MODEL, n_max=3)
     assert desk.guess(desk.chunk(both, [5, 6, 7, 8, 5, 6])) == [(7, 8, 5)]
     assert desk.asked == []
     assert desk.guess(desk.chunk(both, [5, 6, 7, 8], slot=1)) == [(1, 2, 3)]
@@ -111,7 +111,7 @@ def test_all_drafts_are_asked_for_together() -> None:
 
 def test_a_constraint_cuts_what_is_looked_up() -> None:
     desk = Desk(None)
-    chunk = desk.chunk(wish(DraftMethod.LOOKUP), [5, 6, 7, 8, 5, 6])
+    chunk = desk.chunk(wish(DraftMethod.NGRAM_SIMPLE), [5, 6, 7, 8, 5, 6])
     desk.num_allowed = 1
     assert desk.guess(chunk) == [(7,)]
     desk.num_allowed = 0
@@ -121,9 +121,9 @@ def test_a_constraint_cuts_what_is_looked_up() -> None:
 def test_guesses_that_are_too_short_are_thrown_away() -> None:
     desk = Desk(None)
     tokens = [5, 6, 7, 8, 5, 6]
-    short = wish(DraftMethod.LOOKUP, n_min=5)
+    short = wish(DraftMethod.NGRAM_SIMPLE, n_min=5)
     assert desk.guess(desk.chunk(short, tokens)) == [()]
-    own = {DraftMethod.LOOKUP: DraftBounds(n_max=2, n_min=1)}
+    own = {DraftMethod.NGRAM_SIMPLE: DraftBounds(n_max=2, n_min=1)}
     assert desk.guess(desk.chunk(replace_bounds(short, own), tokens, slot=1)) == [(7, 8)]
 
 
@@ -133,7 +133,7 @@ def replace_bounds(speculation: Speculation, own: dict[DraftMethod, DraftBounds]
 
 def test_one_sequence_learns_from_another_of_its_scope() -> None:
     desk = Desk(None)
-    shared = wish(DraftMethod.SHARED_LOOKUP, n_max=3)
+    shared = wish(DraftMethod.NGRAM_MOD, n_max=3)
     desk.guess(desk.chunk(shared, [5, 6, 7, 8, 9], slot=0))
     assert desk.guess(desk.chunk(shared, [3, 5, 6], slot=1)) == [(7, 8, 9)]
 
@@ -208,7 +208,7 @@ def test_a_slow_draft_model_is_found_out() -> None:
 
 def test_a_sequence_whose_start_is_forgotten_is_looked_up_anew() -> None:
     desk = Desk(None)
-    chunk = desk.chunk(wish(DraftMethod.LOOKUP, n_max=2), [*prompt(30), 5, 6, 7, 8, 5, 6])
+    chunk = desk.chunk(wish(DraftMethod.NGRAM_SIMPLE, n_max=2), [*prompt(30), 5, 6, 7, 8, 5, 6])
     assert desk.guess(chunk) == [(7, 8)]
     del chunk.sequence.tokens[:20]
     chunk.sequence.num_discarded_tokens = 20

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from server.access.access_record import Visit
+from server.access.access_record import AccessRecord
 from server.access.audit_log import AuditEntry, AuditLog
 from server.startup import StartupError
 
 
-def entry(visit: Visit | None = None, path: str = "/completion") -> AuditEntry:
+def entry(visit: AccessRecord | None = None, path: str = "/completion") -> AuditEntry:
     return AuditEntry(
         time=1_700_000_000.25,
         request_id="id-1",
@@ -23,13 +23,13 @@ def entry(visit: Visit | None = None, path: str = "/completion") -> AuditEntry:
         path=path,
         status=200,
         seconds=1.5,
-        visit=visit or Visit(),
+        visit=visit or AccessRecord(),
     )
 
 
 def test_a_line_has_everything_but_the_prompt(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
-    visit = Visit(
+    visit = AccessRecord(
         started=10.0,
         model="m",
         prompts=[(1, 2)],
@@ -64,7 +64,7 @@ def test_a_line_has_everything_but_the_prompt(tmp_path: Path) -> None:
 def test_prompts_are_written_when_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     log = AuditLog(path, lambda prompt: "-".join(map(str, prompt)))
-    log.write(entry(Visit(prompts=[(1, 2), (3,)])))
+    log.write(entry(AccessRecord(prompts=[(1, 2), (3,)])))
     log.close()
     assert json.loads(path.read_text())["prompts"] == ["1-2", "3"]
 

@@ -8,7 +8,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from config import ServeSettings
-from server.access.access_record import visit_in
+from server.access.access_record import access_record
 from server.access.authenticate import Authenticate
 from server.access.key_ring import KeyRing, read_keys
 from server.errors import Unauthenticated
@@ -36,7 +36,7 @@ async def name_of(keys: KeyRing, *headers: tuple[bytes, bytes], path: str = "/")
         raise AssertionError
 
     await Authenticate(app, keys=keys, public_paths=("/health",))(scope, unused, unused)
-    key = visit_in(scope).key
+    key = access_record(scope).key
     return None if key is None else key.name
 
 

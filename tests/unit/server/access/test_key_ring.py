@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from config import ConfigError, load_settings
-from server.access.key import ApiKey, Limits, digest_of
+from server.access.key import ApiKey, KeyQuota, digest_of
 from server.access.key_ring import KeyRing, read_keys
 
 
@@ -37,7 +37,7 @@ def test_a_named_key_has_what_the_file_says(path: Path) -> None:
     assert bob == ApiKey(
         name="bob@work",
         digest=digest_of(b"secret-b"),
-        limits=Limits(1, 2, 3),
+        limits=KeyQuota(1, 2, 3),
         weight=0.5,
         max_priority=7,
         models=frozenset({"m"}),
@@ -53,7 +53,7 @@ def test_unnamed_keys_have_no_limits(tmp_path: Path) -> None:
     keys = read_keys(load_settings(["--api-key", "k1", "--api-key-file", str(lines)], {}))
     assert [key.name for key in keys] == ["api-key-1", "api-key-file-1", "api-key-file-2"]
     assert all(key.is_admin and key.max_priority is None for key in keys)
-    assert all(key.limits == Limits() for key in keys)
+    assert all(key.limits == KeyQuota() for key in keys)
 
 
 @pytest.mark.parametrize(
@@ -104,12 +104,12 @@ def test_every_key_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_accounts_go_on_under_names_that_stay() -> None:
-    old = ApiKey(name="a", digest=digest_of(b"1"), limits=Limits(requests_per_minute=5))
+    old = ApiKey(name="a", digest=digest_of(b"1"), limits=KeyQuota(requests_per_minute=5))
     ring = KeyRing([old, ApiKey(name="b", digest=digest_of(b"2"))])
     holder = ring.find(b"1")
     assert holder is not None
     holder.account.begin(0)
-    ring.replace([ApiKey(name="a", digest=digest_of(b"3"), limits=Limits(9))], 0)
+    ring.replace([ApiKey(name="a", digest=digest_of(b"3"), limits=KeyQuota(9))], 0)
     assert ring.find(b"1") is ring.find(b"2") is None
     renewed = ring.find(b"3")
     assert renewed is not None

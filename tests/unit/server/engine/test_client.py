@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from protocol.commands import Submit
+from protocol.commands import AddRequest
 from protocol.events import Event, Finished, FinishReason, Generated, Prefilled, Started
 from protocol.sampling import SamplingParams
 from server.engine.client import EngineClient
@@ -30,8 +30,10 @@ async def pair() -> AsyncIterator[Pair]:
         yield pair
 
 
-def make_submit(tokens: list[int] | None = None, max_tokens: int = 5, **fields: object) -> Submit:
-    return Submit(
+def make_submit(
+    tokens: list[int] | None = None, max_tokens: int = 5, **fields: object
+) -> AddRequest:
+    return AddRequest(
         request_id=0,
         prompt=tokens or [11, 12, 13],
         sampling=SamplingParams(temperature=0.0),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from config import load_settings
-from protocol.config import DraftConfig, EngineConfig, LookupConfig
+from protocol.config import DraftConfig, EngineConfig, NgramConfig
 from scheduler.backends.llama.loading import (
     CACHE_TYPES,
     FLASH_ATTENTION,
@@ -49,9 +49,9 @@ def config_for(*flags: str) -> EngineConfig:
         (("-md", "d.gguf"), "max_draft_tokens", 16),
         (("-md", "d.gguf", "--spec-type", "draft-simple,ngram-mod"), "max_draft_tokens", 64),
         (("-md", "d.gguf", "--spec-draft-n-max", "3"), "max_draft_tokens", 3),
-        (("--spec-ngram-simple-size-n", "4"), "lookup", LookupConfig(simple_size=4)),
-        (("--spec-ngram-simple-min-hits", "2"), "lookup", LookupConfig(simple_min_hits=2)),
-        (("--spec-ngram-mod-n-match", "6"), "lookup", LookupConfig(shared_size=6)),
+        (("--spec-ngram-simple-size-n", "4"), "lookup", NgramConfig(simple_size=4)),
+        (("--spec-ngram-simple-min-hits", "2"), "lookup", NgramConfig(simple_min_hits=2)),
+        (("--spec-ngram-mod-n-match", "6"), "lookup", NgramConfig(shared_size=6)),
         (("--no-measure-costs",), "measure_costs", False),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from protocol.commands import Submit
+from protocol.commands import AddRequest
 from protocol.events import Generated, Started
 from protocol.sampling import SamplingParams
 from server.engine.recovery import MAX_DEATHS, Recovery
@@ -19,7 +19,7 @@ class World:
 
     def _stream(self, number: int) -> SequenceStream:
         sampling = SamplingParams(temperature=0.0)
-        return SequenceStream(Submit(request_id=number, prompt=[1], sampling=sampling))
+        return SequenceStream(AddRequest(request_id=number, prompt=[1], sampling=sampling))
 
     def submit(self) -> list[int]:
         """The numbers of those that go to the engine now."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from protocol.commands import Submit
+from protocol.commands import AddRequest
 from protocol.events import Finished
 from protocol.messages import SlotChanged
 from protocol.sampling import SamplingParams
@@ -19,7 +19,7 @@ from tests.support.inprocess import Pair, engine_pair, wait_until
 
 pytestmark = pytest.mark.anyio
 
-SUBMIT = Submit(
+SUBMIT = AddRequest(
     request_id=0,
     prompt=list(range(20, 60)),
     sampling=SamplingParams(temperature=0.0),

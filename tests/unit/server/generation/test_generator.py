@@ -241,7 +241,7 @@ async def test_the_engine_is_told_how_many_are_still_being_read() -> None:
         stack.enter_context(generator.enter_queue("who is slow"))
         stack.enter_context(generator.enter_queue("who is at it"))
         await stack.enter_async_context(generator.open(make_request()))
-        told = [stream.submit.num_followers for stream in pair.client.streams.values()]
+        told = [stream.submit.num_requests_being_read for stream in pair.client.streams.values()]
         assert told == [0, 1]
 
 

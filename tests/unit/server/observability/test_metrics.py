@@ -17,8 +17,8 @@ from protocol.messages import CacheTier, StepCosts, StepStats
 from protocol.sampling import SamplingParams
 from server.errors import EngineFailed
 from server.generation.types import Ended, GenerationRequest, Item, StopCause, TextDelta, Timings
-from server.observability.engine_facts import EngineFacts
-from server.observability.exposition import page
+from server.observability.engine_facts import EngineSnapshot
+from server.observability.exposition import render_metrics
 from server.observability.histogram import Histogram
 from server.observability.metered_generator import MeteredGenerator
 from server.observability.metrics import ServerMetrics, Source
@@ -78,11 +78,11 @@ def step(*, decoded: int = 2, prefilled: int = 0, running: int = 2, waiting: int
     return StepStats(0.001, 0.01, 0.002, 0.0005, 0.0001, decoded, prefilled, running, waiting, 9)
 
 
-def text_of(metrics: ServerMetrics, engine: EngineFacts | None = None) -> str:
-    return page(metrics, engine or EngineFacts())[0].decode()
+def text_of(metrics: ServerMetrics, engine: EngineSnapshot | None = None) -> str:
+    return render_metrics(metrics, engine or EngineSnapshot())[0].decode()
 
 
-def samples(metrics: ServerMetrics, engine: EngineFacts | None = None) -> dict[str, float]:
+def samples(metrics: ServerMetrics, engine: EngineSnapshot | None = None) -> dict[str, float]:
     """Values by name, without the label of the model."""
     found = {}
     for family in text_string_to_metric_families(text_of(metrics, engine)):
@@ -202,7 +202,7 @@ def test_cache_and_slots() -> None:
     )
     metrics.observe_step(stats)
     metrics.observe_step(stats)
-    found = samples(metrics, EngineFacts(is_up=True, n_slots=8, n_ctx=200))
+    found = samples(metrics, EngineSnapshot(is_up=True, n_slots=8, n_ctx=200))
     assert found["vllm:kv_cache_usage_perc"] == 0.25
     assert found["llamapack_kv_cache_tokens{state=idle}"] == 40
     assert found["llamapack_slots{state=prefill}"] == 1
@@ -221,7 +221,7 @@ def test_a_dead_engine_runs_nothing() -> None:
     metrics = ServerMetrics("m")
     metrics.observe_step(step(running=3, waiting=4))
     metrics.observe_death()
-    found = samples(metrics, EngineFacts(n_slots=4, n_ctx=100))
+    found = samples(metrics, EngineSnapshot(n_slots=4, n_ctx=100))
     assert found["llamapack_engine_restarts_total"] == 1
     assert found["llamapack_engine_up"] == 0
     assert found["vllm:num_requests_running"] == 0
@@ -254,7 +254,9 @@ def test_exemplars_name_the_request_in_openmetrics_alone() -> None:
     ended = Ended(StopCause.EOS, "", None, False, 0, 7, Timings(3, 4, 100.0, 4, 80.0))
     metrics.observe_end(ended, 0.7, Source(request_id="request-7"))
     metrics.observe_end(ended, 9.0, Source(request_id="x" * 128))
-    body, content_type = page(metrics, EngineFacts(), "application/openmetrics-text;version=1.0.0")
+    body, content_type = render_metrics(
+        metrics, EngineSnapshot(), "application/openmetrics-text;version=1.0.0"
+    )
     assert content_type.startswith("application/openmetrics-text")
     families = {family.name: family for family in openmetrics_families(body.decode())}  # type: ignore[no-untyped-call]
     exemplars = [s.exemplar for s in families["vllm:e2e_request_latency_seconds"].samples]

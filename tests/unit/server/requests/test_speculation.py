@@ -14,7 +14,7 @@ from server.requests.body import parse_body
 from server.requests.sampling_fields import SamplingFields
 from tests.support.fake_server import make_server
 
-LOOKUP, SHARED, MODEL = DraftMethod.LOOKUP, DraftMethod.SHARED_LOOKUP, DraftMethod.MODEL
+LOOKUP, SHARED, MODEL = DraftMethod.NGRAM_SIMPLE, DraftMethod.NGRAM_MOD, DraftMethod.MODEL
 ALL = ("-md", "d.gguf", "--spec-type", "draft-simple,ngram-simple,ngram-mod")
 DRAFT = ("-md", "d.gguf", "--spec-draft-n-min", "2", "--spec-draft-p-min", "0.25")
 
