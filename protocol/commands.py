@@ -75,41 +75,49 @@ class Load(msgspec.Struct, frozen=True, tag=True):
     config: EngineConfig
 
 
-class AddRequest(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=True):
-    """Start one sequence. The engine answers with events and exactly one `Finished`."""
+class SequenceSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one sequence computes and how; every field was validated by the API process."""
 
-    request_id: int
-    prompt: list[int]
+    prompt: tuple[int, ...]
     sampling: SamplingParams
     embedding: bool = False
-    """Answer with one `Embedded` instead of tokens."""
-    resumed: list[int] = []
-    """Tokens of the answer that an engine before this one had produced already."""
+    """Answer with one `EmbeddedEvent` instead of tokens."""
     max_tokens: int = UNLIMITED
-    """Tokens of the answer, `resumed` included; 0 computes the prompt and generates nothing."""
+    """Tokens of the answer; 0 computes the prompt and generates nothing."""
     context_shift: ContextShift | None = None
-    """How to go on when the slot is full; None ends the answer there."""
+    """What happens when the slot is full; None ends the answer there."""
     min_reused_chunk: int = 0
-    """Cells of its slot that hold so many tokens of the prompt in a row, at other positions, are
-    moved and reused, which is an approximation; 0 reuses prefixes only."""
+    """Shortest chunk of the prompt, in tokens, whose cells in the slot are moved and reused.
+
+    Moved cells are an approximation. 0 reuses prefixes only.
+    """
     constraint: Constraint | None = None
     lora: LoraSet = ()
     cache_prompt: bool = True
     cache_salt: str = ""
-    """Prefixes are shared only among sequences with the same salt and the same adapters."""
+    """Sequences share prefixes only if they have the same salt and the same adapters."""
     slot: int | None = None
     """Run in this slot and no other."""
     tenant: str = ""
-    """Whose request this is: tenants take turns in the queue."""
+    """Whose sequence this is; tenants share the queue fairly."""
     weight: float = 1.0
-    """A tenant of weight 2 gets twice the share of one of weight 1; above 0."""
+    """A tenant of weight 2 gets twice the share of a tenant of weight 1; above 0."""
     priority: int = 0
     """Higher ones go first, whoever waits."""
     report_progress: bool = False
     speculation: Speculation | None = None
     """None computes one token at a time."""
+
+
+class AddRequest(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=True):
+    """Start one sequence. The engine answers with events and exactly one `Finished`."""
+
+    request_id: int
+    spec: SequenceSpec
+    resumed: list[int] = []
+    """Tokens of the answer that an earlier engine produced; `max_tokens` counts them too."""
     num_requests_being_read: int = 0
-    """Requests that were being read when this one was sent: they may follow at once."""
+    """Requests that the API process was reading when it sent this one; they may follow at once."""
 
 
 class Abort(msgspec.Struct, frozen=True, tag=True):

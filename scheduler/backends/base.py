@@ -130,14 +130,14 @@ class Backend(Protocol):
         `max_catch_up` tokens that it has not seen; one with more of them gets no guess yet."""
         ...
 
-    def prepare(self, submit: AddRequest) -> Future[Any] | None:
+    def prepare(self, request: AddRequest) -> Future[Any] | None:
         """Begin what takes long in making a sequence's sampler; None if nothing does.
 
         The future's exception, if any, says why there can't be a sampler.
         """
         ...
 
-    def sampler(self, submit: AddRequest) -> Sampler:
+    def sampler(self, request: AddRequest) -> Sampler:
         """Samplers for a sequence that starts. Raises `SamplerError`."""
         ...
 

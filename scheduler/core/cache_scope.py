@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from protocol.commands import AddRequest, LoraSet
+from protocol.commands import LoraSet, SequenceSpec
 
 
 class CacheScope(NamedTuple):
@@ -16,9 +16,9 @@ class CacheScope(NamedTuple):
     lora: LoraSet = ()
 
     @classmethod
-    def of(cls, submit: AddRequest) -> CacheScope:
+    def of(cls, spec: SequenceSpec) -> CacheScope:
         """The one that a sequence belongs to."""
-        return cls(submit.cache_salt, submit.lora)
+        return cls(spec.cache_salt, spec.lora)
 
 
 NO_SCOPE = CacheScope()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from protocol.commands import UNLIMITED, AddRequest
+from protocol.commands import UNLIMITED, AddRequest, SequenceSpec
 from scheduler.core.batch_kind import BatchKind
 from scheduler.core.cache_scope import NO_SCOPE, CacheScope
 from scheduler.core.context_window import Window
@@ -63,7 +63,9 @@ class Sequence:
     prompt and answer, but has no cells.
     """
 
-    submit: AddRequest
+    request_id: int
+    """The id that the API process gave this sequence."""
+    spec: SequenceSpec
     tokens: list[int]
     scope: CacheScope
     plain_kind: BatchKind
@@ -78,32 +80,32 @@ class Sequence:
     """Whether its prompt has to be computed in one step."""
 
     @classmethod
-    def from_submit(
-        cls, submit: AddRequest, n_ctx: int = 0, *, embeds_whole: bool = False
-    ) -> Sequence:
+    def of(cls, request: AddRequest, n_ctx: int = 0, *, embeds_whole: bool = False) -> Sequence:
         """A sequence that waits for a slot of `n_ctx` cells."""
-        is_whole = submit.embedding and embeds_whole
+        spec = request.spec
+        is_whole = spec.embedding and embeds_whole
         if is_whole:
-            submit = msgspec.structs.replace(submit, cache_prompt=False)
-        shift = submit.context_shift
+            spec = msgspec.structs.replace(spec, cache_prompt=False)
+        shift = spec.context_shift
         window = Window.of(shift, n_ctx) if shift and n_ctx else None
-        tokens = [*submit.prompt, *submit.resumed]
-        kind = BatchKind(submit.lora)
-        sequence = cls(submit, tokens, CacheScope.of(submit), kind, window, is_whole=is_whole)
-        if len(submit.prompt) <= n_ctx:
+        sequence = cls(
+            request.request_id,
+            spec,
+            tokens=[*spec.prompt, *request.resumed],
+            scope=CacheScope.of(spec),
+            plain_kind=BatchKind(spec.lora),
+            window=window,
+            is_whole=is_whole,
+        )
+        if len(spec.prompt) <= n_ctx:
             sequence.discard()
         return sequence
-
-    @property
-    def request_id(self) -> int:
-        """The id that the API process gave it."""
-        return self.submit.request_id
 
     @property
     def kind(self) -> BatchKind:
         """The kind of batch that can compute what comes next. A prompt of whose embedding the
         last token decides is computed like any other up to there."""
-        if self.submit.embedding and (self.is_whole or self.num_uncomputed_tokens == 1):
+        if self.spec.embedding and (self.is_whole or self.num_uncomputed_tokens == 1):
             return self.plain_kind._replace(is_embedding=True)
         return self.plain_kind
 
@@ -120,18 +122,18 @@ class Sequence:
     @property
     def num_prompt_tokens(self) -> int:
         """Tokens that the client sent."""
-        return len(self.submit.prompt)
+        return len(self.spec.prompt)
 
     @property
     def num_generated_tokens(self) -> int:
         """Tokens of the answer so far."""
-        return len(self.tokens) + self.num_discarded_tokens - len(self.submit.prompt)
+        return len(self.tokens) + self.num_discarded_tokens - len(self.spec.prompt)
 
     @property
     def is_decoding(self) -> bool:
         """Whether its answer is under way: one sampled token, or a short run of forced ones, is
         all that has to be computed."""
-        if self.submit.embedding:
+        if self.spec.embedding:
             return False
         return self.num_uncomputed_tokens == 1 or (
             self.num_generated_tokens > 0 and self.num_uncomputed_tokens <= MAX_RUN
@@ -140,13 +142,13 @@ class Sequence:
     @property
     def reached_max_tokens(self) -> bool:
         """Whether the answer is as long as the client allowed."""
-        limit = self.submit.max_tokens
+        limit = self.spec.max_tokens
         return limit != UNLIMITED and self.num_generated_tokens >= limit
 
     @property
     def num_tokens_left(self) -> int:
         """How many more the client allows."""
-        limit = self.submit.max_tokens
+        limit = self.spec.max_tokens
         return sys.maxsize if limit == UNLIMITED else limit - self.num_generated_tokens
 
     def discard(self) -> int:

@@ -44,7 +44,7 @@ class Chunk:
         """How many of them, counted from the end, yield logits, or an embedding."""
         if not self.wants_logits:
             return 0
-        return self.num_tokens if self.sequence.submit.embedding else 1 + len(self.draft)
+        return self.num_tokens if self.sequence.spec.embedding else 1 + len(self.draft)
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,7 @@ class Engine:
         a step late is computed apart, and holds up the others, at every turn of such a group."""
         return 0.0 if self.scheduler.running else max(self._starts_at - self._clock(), 0.0)
 
-    def submit(self, command: AddRequest) -> None:
+    def add_request(self, command: AddRequest) -> None:
         """Queue a sequence; a refusal is reported by the next step."""
         has_room = len(self.scheduler.waiting) + 1 < self.scheduler.limits.n_slots
         if command.num_requests_being_read == 0 or not has_room:
@@ -134,12 +134,12 @@ class Engine:
 
     def _enqueue(self, command: AddRequest) -> None:
         try:
-            if not command.embedding:
+            if not command.spec.embedding:
                 self._samplers[command.request_id] = self._backend.sampler(command)
         except SamplerError as error:
             self._refuse(command, str(error))
         else:
-            self._events.extend(self.scheduler.submit(command))
+            self._events.extend(self.scheduler.add_request(command))
 
     def _refuse(self, command: AddRequest, message: str) -> None:
         self._events.append(Finished(command.request_id, FinishReason.FAILED, message))
@@ -305,7 +305,7 @@ class Engine:
         results: dict[int, Result] = {}
         row = 0
         for chunk in batch:
-            if chunk.wants_logits and chunk.sequence.submit.embedding:
+            if chunk.wants_logits and chunk.sequence.spec.embedding:
                 results[chunk.slot] = EmbeddingResult(self._backend.embedding(chunk))
             elif chunk.wants_logits:
                 results[chunk.slot] = self._verify(chunk, row)

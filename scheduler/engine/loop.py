@@ -59,7 +59,7 @@ def _patience(engine: Engine) -> float:
 
 def _dispatch(engine: Engine, channel: CommandChannel, command: Command) -> None:
     if isinstance(command, AddRequest):
-        engine.submit(command)
+        engine.add_request(command)
     elif isinstance(command, Abort):
         engine.abort(command)
     elif isinstance(command, Inspect):

@@ -54,11 +54,11 @@ def place(
     busy ones, because llama.cpp computes runs of consecutive slots together and splits a batch
     at every gap, and then of the slot that was unused for longest.
     """
-    wanted = sequence.submit.slot
+    wanted = sequence.spec.slot
     free = [slot for slot in slots if slot.is_idle and wanted in (None, slot.id)]
     if not free:
         return None
-    if not sequence.submit.cache_prompt:
+    if not sequence.spec.cache_prompt:
         return Placement(_preferred(free, slots), 0)
     usable = {holder: _usable(sequence, holder, n, abilities) for holder, n in shared.items()}
     own = max(usable.get(slot, 0) for slot in free)
@@ -67,7 +67,7 @@ def place(
         return promise
     if _best(usable) >= own + MIN_COPY_GAIN:
         return _from_other_holder(free, slots, usable, abilities)
-    wants_more = sequence.submit.min_reused_chunk > 0  # than the prefix, of what is behind it
+    wants_more = sequence.spec.min_reused_chunk > 0  # than the prefix, of what is behind it
     return _in_place(free, slots, usable, own, abilities.can_copy and not wants_more)
 
 

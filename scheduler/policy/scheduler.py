@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from protocol.commands import AddRequest
+from protocol.commands import AddRequest, SequenceSpec
 from protocol.events import (
     EmbeddedEvent,
     Event,
@@ -113,38 +113,38 @@ class Scheduler:
         """Cells that running sequences need."""
         return sum(slot.num_tokens for slot in self.slots if not slot.is_idle)
 
-    def submit(self, submit: AddRequest) -> list[Event]:
+    def add_request(self, request: AddRequest) -> list[Event]:
         """Queue a sequence, or refuse it with its terminal event."""
         embedding = self.limits.embedding
         embeds_whole = embedding is not None and embedding.is_whole
-        sequence = Sequence.from_submit(submit, self.limits.n_ctx_slot, embeds_whole=embeds_whole)
+        sequence = Sequence.of(request, self.limits.n_ctx_slot, embeds_whole=embeds_whole)
         problem = self._problem(sequence)
         if problem:
-            return [Finished(submit.request_id, FinishReason.FAILED, problem)]
+            return [Finished(request.request_id, FinishReason.FAILED, problem)]
         self.waiting.append(sequence)
         return []
 
     def _problem(self, sequence: Sequence) -> str:
-        submit, length = sequence.submit, len(sequence.tokens)
+        spec, length = sequence.spec, len(sequence.tokens)
         if length == 0:
             return "the prompt is empty"
         if length > self.limits.n_ctx_slot:
             return f"{length} tokens do not fit a slot of {self.limits.n_ctx_slot}"
-        if submit.slot is not None and not 0 <= submit.slot < self.limits.n_slots:
-            return f"there is no slot {submit.slot}"
-        if any(digest not in self.limits.adapters for digest, _ in submit.lora):
+        if spec.slot is not None and not 0 <= spec.slot < self.limits.n_slots:
+            return f"there is no slot {spec.slot}"
+        if any(digest not in self.limits.adapters for digest, _ in spec.lora):
             return "an adapter that it needs is not loaded any more"
-        return self._wrong_kind(submit)
+        return self._wrong_kind(spec)
 
-    def _wrong_kind(self, submit: AddRequest) -> str:
+    def _wrong_kind(self, spec: SequenceSpec) -> str:
         """Why the model can't do what is asked for, if it can't."""
         embedding = self.limits.embedding
-        if not submit.embedding:
+        if not spec.embedding:
             return "" if self.limits.can_generate else "the model computes embeddings only"
         if embedding is None:
             return "the model was loaded without embeddings"
-        if len(submit.prompt) > embedding.max_tokens:
-            return f"{len(submit.prompt)} tokens are more than the {embedding.max_tokens} possible"
+        if len(spec.prompt) > embedding.max_tokens:
+            return f"{len(spec.prompt)} tokens are more than the {embedding.max_tokens} possible"
         return ""
 
     def abort(self, request_ids: Iterable[int]) -> list[Event]:
@@ -198,7 +198,7 @@ class Scheduler:
             if sequence.slot is None:
                 continue
             sequence.slot.num_tokens = chunk.stop
-            if sequence.submit.report_progress and _is_of_prompt(chunk):
+            if sequence.spec.report_progress and _is_of_prompt(chunk):
                 done = min(chunk.stop, sequence.num_prompt_tokens)
                 events.append(Prefilled(sequence.request_id, done))
             if chunk.wants_logits:
@@ -282,7 +282,7 @@ class Scheduler:
             elif isinstance(placement, WaitForPrefix):
                 point = shared_prefix_stops.get(placement.slot, placement.length)
                 shared_prefix_stops[placement.slot] = min(point, placement.length)
-            elif sequence.submit.slot is None:
+            elif sequence.spec.slot is None:
                 break
         return shared_prefix_stops
 
@@ -318,12 +318,12 @@ class Scheduler:
     def _reuse(self, sequence: Sequence, slot: Slot, prefix: int, edits: list[CacheEdit]) -> int:
         """Drop what the slot holds beyond the prefix, but for chunks that the request wants to
         reuse; returns how many of its tokens have cells then."""
-        submit, able = sequence.submit, self.limits.abilities
-        wants_chunks = submit.min_reused_chunk > 0 and submit.cache_prompt
+        spec, able = sequence.spec, self.limits.abilities
+        wants_chunks = spec.min_reused_chunk > 0 and spec.cache_prompt
         reuse = Reuse((), prefix)
         if wants_chunks and able.can_trim and able.can_shift and slot.scope == sequence.scope:
             held = slot.tokens[: slot.num_tokens]
-            reuse = find_chunks(held, sequence.tokens, prefix, submit.min_reused_chunk)
+            reuse = find_chunks(held, sequence.tokens, prefix, spec.min_reused_chunk)
         left = slot.num_tokens
         for start, stop in reuse.gaps:
             edits.append(Shift(slot.id, start, stop, left == slot.num_tokens))
@@ -465,7 +465,7 @@ class Scheduler:
         start = sequence.num_computed_tokens
         stop = start + count
         is_end = stop == len(sequence.tokens)
-        wants_logits = is_end and (sequence.submit.embedding or not sequence.reached_max_tokens)
+        wants_logits = is_end and (sequence.spec.embedding or not sequence.reached_max_tokens)
         return Chunk(sequence, sequence.slot.id, start, stop, wants_logits, sequence.is_decoding)
 
     def _with_room(self, chunks: list[Chunk]) -> tuple[Chunk, ...]:
@@ -496,7 +496,7 @@ class Scheduler:
 
     def _most_guesses(self, chunk: Chunk) -> int:
         """Tokens that could be guessed after a chunk, as far as its own sequence is concerned."""
-        sequence, wish = chunk.sequence, chunk.sequence.submit.speculation
+        sequence, wish = chunk.sequence, chunk.sequence.spec.speculation
         if wish is None or not chunk.wants_logits or not self.limits.abilities.can_trim:
             return 0
         most = max((wish.bounds(method).n_max for method in wish.methods), default=0)
@@ -574,7 +574,7 @@ def _wanted(sequence: Sequence, shared_prefix_stops: dict[Slot, int]) -> int:
     """Tokens that a prompt has to compute, up to where others wait for it if much lies beyond."""
     assert sequence.slot is not None
     uncomputed = sequence.num_uncomputed_tokens
-    if sequence.submit.embedding and uncomputed > 1:
+    if sequence.spec.embedding and uncomputed > 1:
         uncomputed -= 1  # the last one is of another kind
     to_meeting = shared_prefix_stops.get(sequence.slot, 0) - sequence.num_computed_tokens
     return to_meeting if 0 < to_meeting <= uncomputed - MIN_COPY_GAIN else uncomputed
@@ -596,8 +596,8 @@ def _state(slot: Slot) -> SlotState:
         num_prompt_tokens_computed=min(slot.num_tokens, sequence.num_prompt_tokens),
         num_cached_tokens=sequence.num_cached_tokens,
         num_generated_tokens=sequence.num_generated_tokens,
-        max_tokens=sequence.submit.max_tokens,
-        sampling=sequence.submit.sampling,
-        speculation=sequence.submit.speculation,
-        lora=sequence.submit.lora,
+        max_tokens=sequence.spec.max_tokens,
+        sampling=sequence.spec.sampling,
+        speculation=sequence.spec.speculation,
+        lora=sequence.spec.lora,
     )

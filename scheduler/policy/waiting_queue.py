@@ -43,11 +43,11 @@ class WaitingQueue:
 
     def append(self, sequence: Sequence) -> None:
         """Queue a new sequence."""
-        submit = sequence.submit
-        start = max(self._virtual_time, self._virtual_ends.get(submit.tenant, 0.0))
-        self._virtual_ends[submit.tenant] = start + _cost(sequence) / submit.weight
+        spec = sequence.spec
+        start = max(self._virtual_time, self._virtual_ends.get(spec.tenant, 0.0))
+        self._virtual_ends[spec.tenant] = start + _cost(sequence) / spec.weight
         self._arrivals += 1
-        self._insert(sequence, (1, -submit.priority, start, self._arrivals))
+        self._insert(sequence, (1, -spec.priority, start, self._arrivals))
 
     def appendleft(self, sequence: Sequence) -> None:
         """Give a preempted sequence the first place: it had its turn already."""
@@ -73,5 +73,5 @@ class WaitingQueue:
 
 
 def _cost(sequence: Sequence) -> int:
-    limit = sequence.submit.max_tokens
+    limit = sequence.spec.max_tokens
     return len(sequence.tokens) + (TYPICAL_ANSWER if limit == UNLIMITED else limit)

@@ -222,7 +222,7 @@ class Speculator:
 
     def _plan(self, index: int, chunk: Chunk, samplers: Mapping[int, Sampler]) -> _Plan | None:
         """The first method that has a guess, or could make one."""
-        wish = chunk.sequence.submit.speculation
+        wish = chunk.sequence.spec.speculation
         assert wish is not None
         state = self._state(chunk, wish)
         for method in wish.methods:
@@ -371,7 +371,7 @@ class Speculator:
         wants = [self._want(plan, length, samplers) for plan, length in asking]
         guesses = draft(wants, self._max_catch_up())
         for (plan, _), want, guess in zip(asking, wants, guesses, strict=True):
-            wish = plan.chunk.sequence.submit.speculation
+            wish = plan.chunk.sequence.spec.speculation
             assert wish is not None
             plan.state.has_asked = True
             plan.asked = want.prospect
@@ -388,7 +388,7 @@ class Speculator:
         return max(fitting, default=CATCH_UP[0])
 
     def _want(self, plan: _Plan, length: int, samplers: Mapping[int, Sampler]) -> DraftRequest:
-        sequence, wish = plan.chunk.sequence, plan.chunk.sequence.submit.speculation
+        sequence, wish = plan.chunk.sequence, plan.chunk.sequence.spec.speculation
         assert wish is not None
         sampler = samplers[sequence.request_id]
         prospect = DraftStopping(partial(self._chance, plan.state), plan.price, wish.p_min)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -33,15 +32,15 @@ class KeyedGenerator:
         """
         visit = self._visit
         # Several answers to one prompt share its very tuple: it costs once.
-        is_new = not any(request.prompt is prompt for prompt in visit.prompts)
-        cost = len(request.prompt) if is_new else 0
+        is_new = not any(request.spec.prompt is prompt for prompt in visit.prompts)
+        cost = len(request.spec.prompt) if is_new else 0
         request = self._as_key(request)
         if visit.account is not None:
             visit.account.check_tokens(cost, time.monotonic())
         visit.model = self._model
         async with self._inner.open(request) as items:
             if is_new:
-                visit.prompts.append(request.prompt)
+                visit.prompts.append(request.spec.prompt)
             self._charge(cost)
             visit.prompt_tokens += cost
             yield self._counted(items, counts_cached=is_new)
@@ -52,9 +51,9 @@ class KeyedGenerator:
         if key is None:
             return request
         key.check_model(self._model_names)
-        key.check_priority(request.priority)
-        return dataclasses.replace(
-            request, tenant=key.name, weight=key.weight, cache_salt=key.salt(request.cache_salt)
+        key.check_priority(request.spec.priority)
+        return request.with_spec(
+            tenant=key.name, weight=key.weight, cache_salt=key.salt(request.spec.cache_salt)
         )
 
     def _charge(self, tokens: int) -> None:

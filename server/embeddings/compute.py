@@ -59,7 +59,7 @@ async def embed_all(
         async with gate:
             data = await _embed(context.generator, request)
         return EmbeddedPrompt(
-            np.frombuffer(data, np.float32).reshape(-1, size), len(request.prompt)
+            np.frombuffer(data, np.float32).reshape(-1, size), len(request.spec.prompt)
         )
 
     tasks = [asyncio.create_task(embed_one(request)) for request in requests]

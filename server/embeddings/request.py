@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, StrictStr
 
+from protocol.commands import SequenceSpec
 from protocol.sampling import SamplingParams
 from server.context import ServerContext
 from server.embeddings.compute import check_length, embedding_info
@@ -104,7 +105,7 @@ def embedding_sequence(
     priority: int = 0,
 ) -> GenerationRequest:
     """One prompt to embed. Raises `InvalidRequest` for an adapter that is not there."""
-    return GenerationRequest(
+    spec = SequenceSpec(
         prompt=tokens,
         sampling=SamplingParams(),
         embedding=True,
@@ -114,3 +115,4 @@ def embedding_sequence(
         cache_salt=cache_salt,
         priority=priority,
     )
+    return GenerationRequest(spec=spec)

@@ -22,6 +22,7 @@ from protocol.commands import (
     Load,
     RestoreSlot,
     SaveSlot,
+    SequenceSpec,
     Shutdown,
 )
 from protocol.config import EngineConfig
@@ -114,18 +115,23 @@ class EngineClient:
     def num_queued_tokens(self) -> int:
         """Prompt tokens of the sequences that have no slot yet."""
         streams = self.streams.values()
-        return sum(len(s.submit.prompt) for s in streams if not s.was_started)
+        return sum(len(s.request.spec.prompt) for s in streams if not s.was_started)
 
     def has_waiting(self, tenant: str) -> bool:
         """Whether a sequence of this tenant has no slot yet."""
         streams = self.streams.values()
-        return any(s.submit.tenant == tenant and not s.was_started for s in streams)
+        return any(s.request.spec.tenant == tenant and not s.was_started for s in streams)
 
-    def submit(self, submit: AddRequest) -> SequenceStream:
-        """Queue a sequence; the engine's id replaces the one given. Raises `Unavailable`."""
+    def add_request(self, spec: SequenceSpec, num_requests_being_read: int = 0) -> SequenceStream:
+        """Queue a sequence under a new id. Raises `Unavailable`."""
         _ = self.model
-        stream = SequenceStream(msgspec.structs.replace(submit, request_id=next(self._ids)))
-        self.streams[stream.submit.request_id] = stream
+        request = AddRequest(
+            request_id=next(self._ids),
+            spec=spec,
+            num_requests_being_read=num_requests_being_read,
+        )
+        stream = SequenceStream(request)
+        self.streams[request.request_id] = stream
         if self._is_up and self._recovery.is_over:
             self._send_stream(stream)
         else:
@@ -134,10 +140,10 @@ class EngineClient:
 
     def release(self, stream: SequenceStream) -> None:
         """Forget a stream; the engine is told to stop if it hasn't finished."""
-        if self.streams.pop(stream.submit.request_id, None) is None:
+        if self.streams.pop(stream.request.request_id, None) is None:
             return
         if stream.is_submitted:
-            self._send(Abort([stream.submit.request_id]))
+            self._send(Abort([stream.request.request_id]))
         if not self._recovery.is_over:
             self._submit_due()
 
@@ -189,7 +195,7 @@ class EngineClient:
             if not query.done():
                 query.set_exception(Unavailable("the engine restarts"))
         for stream in self._recovery.engine_died(self.streams.values()):
-            del self.streams[stream.submit.request_id]
+            del self.streams[stream.request.request_id]
             stream.fail(EngineFailed("the engine died repeatedly while running this request"))
         if self._link is not None:
             self._link.close()

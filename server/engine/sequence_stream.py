@@ -23,8 +23,8 @@ class TimedEvent:
 class SequenceStream:
     """The events of a sequence as they come; deaths of the engine don't show in them."""
 
-    def __init__(self, submit: AddRequest) -> None:
-        self.submit = submit
+    def __init__(self, request: AddRequest) -> None:
+        self.request = request
         self.tokens: list[int] = []
         self.was_started = False
         self.is_submitted = False
@@ -64,4 +64,4 @@ class SequenceStream:
 
     def resumption(self) -> AddRequest:
         """What to tell an engine so that it goes on where the one before died."""
-        return msgspec.structs.replace(self.submit, resumed=list(self.tokens))
+        return msgspec.structs.replace(self.request, resumed=list(self.tokens))

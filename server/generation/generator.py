@@ -6,7 +6,6 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from protocol.commands import AddRequest
 from protocol.events import EmbeddedEvent, Finished, FinishReason, Generated, Prefilled, Started
 from server.engine.client import EngineClient
 from server.engine.sequence_stream import SequenceStream, TimedEvent
@@ -55,9 +54,9 @@ class EngineGenerator:
 
     @asynccontextmanager
     async def open(self, request: GenerationRequest) -> AsyncIterator[AsyncIterator[Item]]:
-        """AddRequest a sequence and stream its items; leaving the block early aborts it."""
+        """Submit a sequence and stream its items; leaving the block early aborts it."""
         self._admit(request)
-        stream = self._client.submit(_submit(request, num_requests_being_read=len(self._places)))
+        stream = self._client.add_request(request.spec, len(self._places))
         timers = self._deadlines.watch(stream, self._retry_after)
         try:
             n_ctx = self._client.model.n_ctx_slot
@@ -78,12 +77,12 @@ class EngineGenerator:
     def _admit(self, request: GenerationRequest) -> None:
         """Raise what refuses a request before it is queued."""
         model = self._client.model
-        if not (request.embedding or model.can_generate):
+        if not (request.spec.embedding or model.can_generate):
             raise NotSupported("this model computes embeddings only")
-        if len(request.prompt) >= model.n_ctx_slot + request.embedding:
-            raise ContextExceeded(len(request.prompt), model.n_ctx_slot)
+        if len(request.spec.prompt) >= model.n_ctx_slot + request.spec.embedding:
+            raise ContextExceeded(len(request.spec.prompt), model.n_ctx_slot)
         holds_place = self._places.redeem()
-        self._check_room(request.tenant, len(request.prompt), holds_place=holds_place)
+        self._check_room(request.spec.tenant, len(request.spec.prompt), holds_place=holds_place)
 
     def _check_room(self, tenant: str, num_tokens: int, *, holds_place: bool = False) -> None:
         client = self._client
@@ -102,29 +101,6 @@ class EngineGenerator:
         """Seconds after which who has waited too long should come back."""
         waiting = self._client.num_sequences - self._client.model.n_slots
         return self._admission.retry_after(waiting, time.monotonic())
-
-
-def _submit(request: GenerationRequest, num_requests_being_read: int) -> AddRequest:
-    return AddRequest(
-        request_id=0,
-        prompt=list(request.prompt),
-        sampling=request.sampling,
-        embedding=request.embedding,
-        max_tokens=request.max_tokens,
-        context_shift=request.context_shift,
-        constraint=request.constraint,
-        lora=request.lora,
-        cache_prompt=request.cache_prompt,
-        cache_salt=request.cache_salt,
-        min_reused_chunk=request.min_reused_chunk,
-        tenant=request.tenant,
-        weight=request.weight,
-        priority=request.priority,
-        slot=request.slot,
-        report_progress=request.report_progress,
-        speculation=request.speculation,
-        num_requests_being_read=num_requests_being_read,
-    )
 
 
 class _Answer:
@@ -172,7 +148,7 @@ class _Answer:
 
     def _progress(self, event: Prefilled, now: float) -> Progress:
         return Progress(
-            total=len(self._request.prompt),
+            total=len(self._request.spec.prompt),
             cache=self._num_cached,
             processed=event.num_computed_tokens,
             time_ms=(now - self._start) * 1000,
@@ -232,21 +208,21 @@ class _Answer:
         return [*self._delta(text + rest.text), self._ended(cause, rest.stopping_word)]
 
     def _ended(self, cause: StopCause, word: str = "") -> Ended:
-        num_tokens = len(self._request.prompt) + self._num_generated
+        num_tokens = len(self._request.spec.prompt) + self._num_generated
         return Ended(
             cause=cause,
             stopping_word=word,
             end_token=self._end_token,
             truncated=num_tokens > self._n_ctx,
             slot=self._slot,
-            num_prompt_tokens=len(self._request.prompt),
+            num_prompt_tokens=len(self._request.spec.prompt),
             timings=self._timings(),
         )
 
     def _timings(self) -> Timings:
         return Timings(
             cache_n=self._num_cached,
-            prompt_n=len(self._request.prompt) - self._num_cached,
+            prompt_n=len(self._request.spec.prompt) - self._num_cached,
             prompt_ms=(self._first - self._start) * 1000 if self._first else 0.0,
             predicted_n=self._num_generated,
             predicted_ms=(self._last - self._first) * 1000,

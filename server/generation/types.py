@@ -5,13 +5,13 @@ from __future__ import annotations
 import enum
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
-from grammars.constraint import Constraint
-from protocol.commands import UNLIMITED, ContextShift, LoraSet, Speculation
+import msgspec
+
+from protocol.commands import SequenceSpec
 from protocol.events import TokenLogprobs
-from protocol.sampling import SamplingParams
 
 MAX_PRIORITY = 1000
 """Priorities lie between this and its negative; higher ones are served first."""
@@ -19,31 +19,20 @@ MAX_PRIORITY = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationRequest:
-    """One sequence to generate; everything in it was validated at the edge."""
+    """One sequence to generate, and how its tokens become text; validated at the edge."""
 
-    prompt: tuple[int, ...]
-    sampling: SamplingParams
-    embedding: bool = False
-    """Yield one `EmbeddingItem` instead of text."""
-    max_tokens: int = UNLIMITED
+    spec: SequenceSpec
+    """What the engine gets."""
+    stop: tuple[str, ...] = ()
+    """Strings that end the answer; the text ends before the first of them."""
     max_seconds: float | None = None
     """The answer ends at the first line break that comes this long after its first token."""
-    context_shift: ContextShift | None = None
-    stop: tuple[str, ...] = ()
-    constraint: Constraint | None = None
-    lora: LoraSet = ()
-    cache_prompt: bool = True
-    cache_salt: str = ""
-    min_reused_chunk: int = 0
-    """Tokens in a row that are worth moving within the cache, an approximation; 0 is never."""
-    priority: int = 0
-    tenant: str = ""
-    weight: float = 1.0
-    slot: int | None = None
-    report_progress: bool = False
-    speculation: Speculation | None = None
     visible_tokens: frozenset[int] = frozenset()
-    """Control tokens that are part of the text, because the dialect reads them as marks."""
+    """Control tokens that are part of the text, because the dialect parses them."""
+
+    def with_spec(self, **fields: Any) -> GenerationRequest:
+        """The same request with other fields of its sequence."""
+        return replace(self, spec=msgspec.structs.replace(self.spec, **fields))
 
 
 class StopCause(enum.StrEnum):

@@ -96,7 +96,7 @@ class CompletionAnswer:
             "stop": False,
             "id_slot": slot,
             "tokens_predicted": timings.predicted_n,
-            "tokens_evaluated": len(self._request.prompt),
+            "tokens_evaluated": len(self._request.spec.prompt),
         }
 
     def _token_ids(self, end_token: int | None) -> list[int]:
@@ -110,11 +110,11 @@ class CompletionAnswer:
         ignore_eos = self._body.ignores_eos(self._context.settings)
         settings = request_settings(self._body, self._request, ignore_eos=ignore_eos)
         adapters = self._context.engine.model.adapters
-        return {**settings, "lora": lora_json(adapters, self._request.lora)}
+        return {**settings, "lora": lora_json(adapters, self._request.spec.lora)}
 
     def _prompt_text(self) -> str:
         piece = self._context.tokenizer.piece
-        text = b"".join(piece(token, special=True) for token in self._request.prompt)
+        text = b"".join(piece(token, special=True) for token in self._request.spec.prompt)
         return text.decode(errors="replace")
 
     def _probabilities(self, tokens: list[GeneratedToken] | tuple[GeneratedToken, ...]) -> Any:

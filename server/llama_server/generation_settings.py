@@ -53,14 +53,14 @@ def request_settings(
 ) -> dict[str, Any]:
     """What one sequence of a body really ran with."""
     return {
-        **sampling_settings(request.sampling),
-        **limit_settings(request.max_tokens, request.context_shift),
-        **speculation_settings(request.speculation),
+        **sampling_settings(request.spec.sampling),
+        **limit_settings(request.spec.max_tokens, request.spec.context_shift),
+        **speculation_settings(request.spec.speculation),
         "stop": request.stop,
         "ignore_eos": ignore_eos,
         "stream": body.stream,
-        "grammar": body.grammar or _grammar_text(request.constraint),
-        "grammar_lazy": isinstance(request.constraint, LazyConstraint),
+        "grammar": body.grammar or _grammar_text(request.spec.constraint),
+        "grammar_lazy": isinstance(request.spec.constraint, LazyConstraint),
         "grammar_triggers": [trigger.model_dump() for trigger in body.grammar_triggers],
         "preserved_tokens": body.preserved_tokens,
         "chat_format": "Content-only",

@@ -52,14 +52,14 @@ class _Meter:
     def __init__(self, metrics: ServerMetrics, request: GenerationRequest, opened: float) -> None:
         self._metrics = metrics
         self._opened = opened
-        self._source = Source(request.tenant or ANONYMOUS, current_request_id.get())
+        self._source = Source(request.spec.tenant or ANONYMOUS, current_request_id.get())
         self._latest: float | None = None
         self._predicted = 0
         self._predicted_ms = 0.0
         self._is_over = False
         metrics.observe_open(self._source)
-        if request.max_tokens != UNLIMITED:
-            metrics.request_max_tokens.observe(request.max_tokens)
+        if request.spec.max_tokens != UNLIMITED:
+            metrics.request_max_tokens.observe(request.spec.max_tokens)
 
     def delta(self, delta: TextDelta) -> None:
         now = time.monotonic()

@@ -6,7 +6,6 @@ the bounds below is refused by name rather than clamped.
 
 from __future__ import annotations
 
-import dataclasses
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -24,7 +23,7 @@ from pydantic import (
 
 from config import ServeSettings
 from grammars.constraint import Constraint
-from protocol.commands import ContextShift
+from protocol.commands import ContextShift, SequenceSpec
 from protocol.sampling import SamplingParams
 from server.context import ServerContext
 from server.errors import InvalidRequest
@@ -273,13 +272,11 @@ class SamplingFields(BaseModel):
         """One sequence of this body. Raises `InvalidRequest` for a slot that doesn't exist and
         for wishes about moving cells or guessing ahead that can't be fulfilled."""
         settings = context.settings
-        return GenerationRequest(
+        spec = SequenceSpec(
             prompt=tuple(prompt),
             sampling=sampling,
             max_tokens=settings.n_predict if self.n_predict is None else self.n_predict,
-            max_seconds=self.t_max_predict_ms / 1000 if self.t_max_predict_ms > 0 else None,
             context_shift=self._resolved_shift(context, prompt),
-            stop=tuple(word for word in self.stop if word),
             constraint=constraint,
             lora=context.adapter_scales.lora_set(context.engine.model.adapters, self.lora),
             cache_prompt=settings.cache_prompt if self.cache_prompt is None else self.cache_prompt,
@@ -295,6 +292,11 @@ class SamplingFields(BaseModel):
                 n_min=self.spec_n_min,
                 p_min=self.spec_p_min,
             ),
+        )
+        return GenerationRequest(
+            spec=spec,
+            stop=tuple(word for word in self.stop if word),
+            max_seconds=self.t_max_predict_ms / 1000 if self.t_max_predict_ms > 0 else None,
             visible_tokens=control_tokens(self.preserved_tokens, context.tokenizer),
         )
 
@@ -374,9 +376,9 @@ def nth_choice(request: GenerationRequest, index: int) -> GenerationRequest:
     """The same request for the choice after `index` others: its seed is as much higher."""
     if index == 0:
         return request
-    seed = (request.sampling.seed + index) % RANDOM_SEED
-    sampling = msgspec.structs.replace(request.sampling, seed=seed)
-    return dataclasses.replace(request, sampling=sampling)
+    sampling = request.spec.sampling
+    seed = (sampling.seed + index) % RANDOM_SEED
+    return request.with_spec(sampling=msgspec.structs.replace(sampling, seed=seed))
 
 
 def _check_names(body: Mapping[str, Any], model: type[BaseModel]) -> None:

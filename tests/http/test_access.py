@@ -56,8 +56,8 @@ async def test_a_key_says_whose_the_request_is(server: FakeServer) -> None:
             body = BODY | {"priority": 3, "cache_salt": "s"}
             assert (await client.post(path, json=body)).status_code == 200
     for request in server.generator.opened:
-        assert (request.tenant, request.weight) == ("alice", 2.5)
-        assert (request.priority, request.cache_salt) == (3, "s")
+        assert (request.spec.tenant, request.spec.weight) == ("alice", 2.5)
+        assert (request.spec.priority, request.spec.cache_salt) == (3, "s")
 
 
 async def test_without_keys_nobody_is_anybody(server: FakeServer) -> None:
@@ -65,7 +65,7 @@ async def test_without_keys_nobody_is_anybody(server: FakeServer) -> None:
         body = {"messages": [{"role": "user", "content": "a"}], "priority": 1000}
         assert (await client.post("/v1/chat/completions", json=body)).status_code == 200
     [request] = server.generator.opened
-    assert (request.tenant, request.weight, request.priority) == ("", 1.0, 1000)
+    assert (request.spec.tenant, request.spec.weight, request.spec.priority) == ("", 1.0, 1000)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -103,7 +103,7 @@ async def test_prefixes_of_an_isolated_key_are_its_own(server: FakeServer) -> No
     async with client_of(server, *keys) as client:
         for name in ("alice", "bob", "carol"):
             await client.post("/completion", json=BODY, headers={"X-Api-Key": name})
-    salts = [request.cache_salt for request in server.generator.opened]
+    salts = [request.spec.cache_salt for request in server.generator.opened]
     assert len(set(salts)) == 3
     # What carol can send has no NUL in it, so she can't guess her way in.
     assert all("\0" in salt for salt in salts[:2])

@@ -100,7 +100,7 @@ async def test_one_prompt_in_any_shape(
 ) -> None:
     answer = await complete(client, prompt=prompt)
     assert answer["index"] == 0
-    assert [request.prompt for request in server.generator.opened] == [tokens]
+    assert [request.spec.prompt for request in server.generator.opened] == [tokens]
 
 
 async def test_several_prompts_are_answered_by_an_array(
@@ -116,14 +116,14 @@ async def test_choices_have_seeds_of_their_own(
 ) -> None:
     answers = await complete(client, prompt=["a", "b"], n=2, seed=7)
     assert [answer["index"] for answer in answers] == [0, 1, 2, 3]
-    assert [request.sampling.seed for request in server.generator.opened] == [7, 8, 7, 8]
+    assert [request.spec.sampling.seed for request in server.generator.opened] == [7, 8, 7, 8]
     assert [answer["generation_settings"]["seed"] for answer in answers] == [7, 8, 7, 8]
 
 
 async def test_a_drawn_seed_is_reported(client: httpx.AsyncClient, server: FakeServer) -> None:
     answer = await complete(client, seed=-1)
     [request] = server.generator.opened
-    assert answer["generation_settings"]["seed"] == request.sampling.seed < 2**32 - 1
+    assert answer["generation_settings"]["seed"] == request.spec.sampling.seed < 2**32 - 1
 
 
 async def test_generation_settings_report_what_ran(client: httpx.AsyncClient) -> None:
@@ -196,7 +196,7 @@ async def test_ignore_eos_bans_every_end_token(
 ) -> None:
     answer = await complete(client, ignore_eos=True)
     [request] = server.generator.opened
-    assert dict(request.sampling.logit_bias) == {
+    assert dict(request.spec.sampling.logit_bias) == {
         EOS: float("-inf"),
         END_OF_TURN: float("-inf"),
     }
@@ -250,7 +250,7 @@ async def test_a_shipped_grammar_is_named(client: httpx.AsyncClient, server: Fak
     assert "uuid" in {entry["id"] for entry in listed}
     response = await client.post("/completion", json={"prompt": "a", "grammar": "uuid"})
     assert response.status_code == 200
-    assert server.generator.opened[-1].constraint == compiler.named("uuid")
+    assert server.generator.opened[-1].spec.constraint == compiler.named("uuid")
     refused = await client.post("/completion", json={"prompt": "a", "grammar": "uuidd"})
     assert refused.status_code == 400
     assert refused.json()["error"]["param"] == "grammar"
@@ -259,7 +259,7 @@ async def test_a_shipped_grammar_is_named(client: httpx.AsyncClient, server: Fak
 async def test_a_grammar_reaches_the_engine(client: httpx.AsyncClient, server: FakeServer) -> None:
     grammar = 'root ::= "a"'
     answer = await complete(client, grammar=grammar)
-    assert server.generator.opened[0].constraint is not None
+    assert server.generator.opened[0].spec.constraint is not None
     assert answer["generation_settings"]["grammar"] == grammar
 
 

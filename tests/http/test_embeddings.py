@@ -89,8 +89,8 @@ async def test_inputs_come_in_many_shapes(
 ) -> None:
     answer = await client.post(path, json={"input": given})
     assert answer.status_code == 200
-    assert [request.prompt for request in server.generator.opened] == prompts
-    assert all(request.embedding for request in server.generator.opened)
+    assert [request.spec.prompt for request in server.generator.opened] == prompts
+    assert all(request.spec.embedding for request in server.generator.opened)
 
 
 async def test_the_native_shape_is_an_array_of_arrays(client: httpx.AsyncClient) -> None:

@@ -44,7 +44,7 @@ async def scales(client: httpx.AsyncClient) -> list[float]:
 
 def used(server: FakeServer) -> LoraSet:
     """The set of the latest sequence."""
-    return server.generator.opened[-1].lora
+    return server.generator.opened[-1].spec.lora
 
 
 async def test_adapters_are_listed(client: httpx.AsyncClient) -> None:

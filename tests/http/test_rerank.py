@@ -42,7 +42,7 @@ async def test_documents_come_back_by_their_score(
     client: httpx.AsyncClient, server: FakeServer, path: str
 ) -> None:
     answer = (await client.post(path, json=BODY)).json()
-    assert server.generator.opened[0].prompt == (BOS, ord("q"), EOS, ord("b"), EOS)
+    assert server.generator.opened[0].spec.prompt == (BOS, ord("q"), EOS, ord("b"), EOS)
     assert answer == {
         "object": "list",
         "model": "fake-model",
@@ -79,7 +79,7 @@ async def test_a_model_s_own_template_joins_query_and_document(
     monkeypatch.setattr(server.context.tokenizer, "metadata", metadata)
     body = {"query": "{document}", "documents": ["b"]}
     assert (await client.post("/rerank", json=body)).status_code == 200
-    assert bytes(server.generator.opened[0].prompt) == b"Q:{document} D:b."
+    assert bytes(server.generator.opened[0].spec.prompt) == b"Q:{document} D:b."
 
 
 @pytest.mark.parametrize(

@@ -43,9 +43,12 @@ async def test_every_route_takes_the_fields(
     response = await client.post(path, json=ROUTES[path] | wishes)
     assert response.status_code == 200, response.text
     [request] = server.generator.opened
-    assert request.speculation is not None
-    assert (request.speculation.methods, request.speculation.n_max) == (("draft-simple",), 3)
-    assert request.speculation.p_min == 0.25
+    assert request.spec.speculation is not None
+    assert (request.spec.speculation.methods, request.spec.speculation.n_max) == (
+        ("draft-simple",),
+        3,
+    )
+    assert request.spec.speculation.p_min == 0.25
 
 
 @pytest.mark.parametrize("path", ROUTES)

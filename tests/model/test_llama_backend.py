@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from protocol.commands import AddRequest
 from protocol.events import Finished, Generated
 from protocol.sampling import SamplingParams
 from scheduler.backends.base import DecodeError, LoadError
@@ -18,6 +17,7 @@ from scheduler.backends.llama.backend import LlamaBackend
 from scheduler.core.cache_edits import CopyPrefix, Drop, Restore, Save, Trim
 from scheduler.engine.engine import Engine
 from tests.support.backends import N_CTX_SLOT, TARGET, chunk, compute, make_backend, text_tokens
+from tests.support.requests import add_request
 
 LAYOUTS: dict[str, dict[str, Any]] = {
     "partitioned f16": {},
@@ -159,8 +159,8 @@ def greedy(backend: LlamaBackend, prompts: list[list[int]], length: int) -> list
     engine = Engine(backend, time.monotonic, itl_target=0.1)
     for request_id, prompt in enumerate(prompts):
         sampling = SamplingParams(temperature=0.0)
-        engine.submit(
-            AddRequest(request_id=request_id, prompt=prompt, sampling=sampling, max_tokens=length)
+        engine.add_request(
+            add_request(request_id=request_id, prompt=prompt, sampling=sampling, max_tokens=length)
         )
     answers: dict[int, list[int]] = {request_id: [] for request_id in range(len(prompts))}
     ended = 0

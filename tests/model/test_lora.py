@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from protocol.commands import AddRequest, LoraSet
+from protocol.commands import LoraSet
 from protocol.sampling import SamplingParams
 from scheduler.backends.base import DecodeError, LoadError
 from scheduler.backends.llama.backend import LlamaBackend
@@ -19,6 +19,7 @@ from scheduler.core.step import Chunk
 from tests.support.backends import make_backend, softmax, text_tokens
 from tests.support.engines import Server
 from tests.support.lora_files import random_pairs, write_adapter, write_unquantized
+from tests.support.requests import add_request
 
 FIRST, SECOND = random_pairs(1), random_pairs(2)
 TOKENS = text_tokens(40)
@@ -50,8 +51,8 @@ def lora_set(backend: LlamaBackend, *scales: float) -> LoraSet:
 
 
 def chunk(lora: LoraSet, slot: int = 0) -> Chunk:
-    submit = AddRequest(request_id=1, prompt=TOKENS, sampling=SamplingParams(), lora=lora)
-    return Chunk(Sequence.from_submit(submit), slot, 0, len(TOKENS), wants_logits=True)
+    submit = add_request(request_id=1, prompt=TOKENS, sampling=SamplingParams(), lora=lora)
+    return Chunk(Sequence.of(submit), slot, 0, len(TOKENS), wants_logits=True)
 
 
 def logits(backend: LlamaBackend, *scales: float) -> Logits:

@@ -16,11 +16,11 @@ from grammars.constraint import (
     LLGuidanceGrammar,
     ThinkingConstraint,
 )
-from protocol.commands import AddRequest
 from protocol.sampling import SamplingParams
 from scheduler.backends.llama.backend import LlamaBackend
 from scheduler.backends.llama.sampler import Logits, build_chain
 from tests.support.backends import chunk, make_backend, softmax
+from tests.support.requests import add_request
 
 A, B, C, D = 400, 401, 402, 403
 
@@ -67,7 +67,7 @@ def draw(
     **fields: Any,
 ) -> list[int]:
     """Tokens sampled from the row as it is, by one sampler."""
-    submit = AddRequest(
+    submit = add_request(
         request_id=1,
         prompt=list(prompt),
         resumed=list(resumed),
@@ -244,7 +244,7 @@ def test_a_resumed_answer_goes_on_in_the_random_numbers(
 
 class TestLogprobs:
     def sample(self, backend: LlamaBackend, **fields: Any) -> tuple[int, float, dict[int, float]]:
-        submit = AddRequest(request_id=1, prompt=[A], sampling=SamplingParams(**fields))
+        submit = add_request(request_id=1, prompt=[A], sampling=SamplingParams(**fields))
         sampler = backend.sampler(submit)
         sample = sampler.sample(0)
         sampler.close()
@@ -348,7 +348,7 @@ def draw_runs(
     **fields: Any,
 ) -> list[list[int]]:
     """At most `count` sampled tokens, each with those that it forces, to the end of the answer."""
-    submit = AddRequest(
+    submit = add_request(
         request_id=1,
         prompt=[A],
         resumed=resumed,

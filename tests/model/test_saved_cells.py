@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from protocol.commands import AddRequest, RestoreSlot, SaveSlot, SlotCommand
+from protocol.commands import RestoreSlot, SaveSlot, SlotCommand
 from protocol.events import Generated, Started
 from protocol.messages import SlotChanged
 from protocol.sampling import SamplingParams
@@ -21,6 +21,7 @@ from scheduler.engine.engine import Engine
 from scheduler.storage.disk_cache import DiskCache
 from scheduler.storage.prefix_file import PrefixFileError, SavedPrefix, read_prefix, write_prefix
 from tests.support.backends import TARGET, compute, make_backend, text_tokens
+from tests.support.requests import add_request
 
 LAYOUTS: dict[str, dict[str, Any]] = {
     "partitioned": {"flash_attn": "on"},
@@ -136,8 +137,10 @@ def answer(
 ) -> tuple[list[int], int]:
     """Sixteen tokens at temperature 0, and how much of the prompt was cached."""
     sampling = SamplingParams(temperature=0.0)
-    engine.submit(
-        AddRequest(request_id=request_id, prompt=tokens, sampling=sampling, max_tokens=16, **fields)
+    engine.add_request(
+        add_request(
+            request_id=request_id, prompt=tokens, sampling=sampling, max_tokens=16, **fields
+        )
     )
     generated: list[int] = []
     cached = -1

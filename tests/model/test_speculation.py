@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from grammars.constraint import GbnfGrammar
-from protocol.commands import AddRequest, DraftMethod, Speculation
+from protocol.commands import DraftMethod, Speculation
 from protocol.config import DraftConfig, NgramConfig
 from protocol.events import Finished, FinishReason, Generated, TokenLogprobs
 from protocol.sampling import SamplingParams
@@ -23,6 +23,7 @@ from scheduler.core.cache_edits import Trim
 from scheduler.engine.engine import Engine
 from server.model.tokenizer import LlamaTokenizer
 from tests.support.backends import TARGET, make_backend, text_tokens
+from tests.support.requests import add_request
 from tests.support.tiny_models import single_layer
 
 DRAFT = TARGET.with_name("demo-draft.gguf")
@@ -95,7 +96,7 @@ def answers(
     found = {}
     for number, request in enumerate(requests):
         fields = {"sampling": GREEDY, "max_tokens": 100, **request}
-        engine.submit(AddRequest(request_id=number, **fields))
+        engine.add_request(add_request(request_id=number, **fields))
         found[number] = Answer()
     while any(answer.reason is None for answer in found.values()):
         engine.admit_prepared()

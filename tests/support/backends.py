@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from protocol.commands import AddRequest
 from protocol.config import EngineConfig
 from protocol.sampling import SamplingParams
 from scheduler.backends.llama.backend import LlamaBackend
@@ -15,6 +14,7 @@ from scheduler.backends.llama.sampler import Logits
 from scheduler.core.sequence import Sequence
 from scheduler.core.step import Chunk
 from tests.support.paths import DEMO_TARGET
+from tests.support.requests import add_request
 
 TARGET = DEMO_TARGET
 N_CTX_SLOT = 256
@@ -47,9 +47,9 @@ def chunk(
     logits: bool = True,
 ) -> Chunk:
     """Compute tokens[start:stop] in a slot."""
-    submit = AddRequest(request_id=1, prompt=list(tokens), sampling=SamplingParams())
-    end = len(submit.prompt) if stop is None else stop
-    return Chunk(Sequence.from_submit(submit), slot, start, end, logits)
+    submit = add_request(request_id=1, prompt=list(tokens), sampling=SamplingParams())
+    end = len(submit.spec.prompt) if stop is None else stop
+    return Chunk(Sequence.of(submit), slot, start, end, logits)
 
 
 def compute(

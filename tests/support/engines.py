@@ -6,12 +6,12 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from protocol.commands import AddRequest
 from protocol.events import EmbeddedEvent, Finished, FinishReason, Generated, Started
 from protocol.sampling import SamplingParams
 from scheduler.backends.llama.backend import LlamaBackend
 from scheduler.core.cache_edits import Trim
 from scheduler.engine.engine import Engine
+from tests.support.requests import add_request
 
 
 @dataclass
@@ -45,8 +45,8 @@ class Server:
             self.num_requests += 1
             answers[self.num_requests] = Answer()
             fields = {"sampling": SamplingParams(temperature=0.0), **fields}
-            self.engine.submit(
-                AddRequest(request_id=self.num_requests, max_tokens=length, **fields)
+            self.engine.add_request(
+                add_request(request_id=self.num_requests, max_tokens=length, **fields)
             )
         while any(answer.reason is None for answer in answers.values()):
             for event in self.engine.step().events:

@@ -153,7 +153,7 @@ class FakeBackend:
             cells = self.cells[chunk.slot]
             if chunk.start != len(cells):
                 raise AssertionError(f"position {chunk.start} after {len(cells)} cells")
-            cells.extend(adapted(chunk.tokens, chunk.sequence.submit.lora))
+            cells.extend(adapted(chunk.tokens, chunk.sequence.spec.lora))
             if len(cells) > self.n_ctx_slot:
                 raise AssertionError("more cells than the slot has")
             self.num_computed += chunk.num_tokens
@@ -257,7 +257,7 @@ class FakeSampler:
     def sample(self, row: int) -> Sample:
         """The token that the fake model puts after the row's cells."""
         token = self.backend.next_token(self.backend.rows[row])
-        n_top = self.submit.sampling.top_logprobs
+        n_top = self.submit.spec.sampling.top_logprobs
         if n_top < 0:
             return Sample(token)
         return Sample(token, TokenLogprobs(0.0, [(token, 0.0)][:n_top]))

@@ -112,8 +112,8 @@ class ScriptedGenerator:
             _ = self.engine.model
         if self.fail_on_open is not None:
             raise self.fail_on_open
-        if len(request.prompt) >= N_CTX_SLOT:
-            raise ContextExceeded(len(request.prompt), N_CTX_SLOT)
+        if len(request.spec.prompt) >= N_CTX_SLOT:
+            raise ContextExceeded(len(request.spec.prompt), N_CTX_SLOT)
         self.opened.append(request)
         self.running += 1
         self.most_running = max(self.most_running, self.running)
@@ -125,22 +125,22 @@ class ScriptedGenerator:
             self.aborted += not finished
 
     async def _items(self, request: GenerationRequest, finished: list[bool]) -> AsyncIterator[Item]:
-        n_prompt = len(request.prompt)
+        n_prompt = len(request.spec.prompt)
         await asyncio.sleep(self.queued)
-        if request.embedding:
+        if request.spec.embedding:
             if self.fail_after is not None:
                 raise self.fail_after[1]
             yield self._embedding(request)
             finished.append(True)
             yield Ended(StopCause.EOS, "", None, False, 1, n_prompt, self._timings(n_prompt, 0))
             return
-        if request.report_progress:
+        if request.spec.report_progress:
             yield Progress(n_prompt, self.cached, n_prompt // 2, 5.0)
             yield Progress(n_prompt, self.cached, n_prompt, 10.0)
         pieces = self.pieces
         cause, word = self.cause, ""
-        if 0 <= request.max_tokens < len(pieces):
-            pieces, cause = pieces[: request.max_tokens], StopCause.LIMIT
+        if 0 <= request.spec.max_tokens < len(pieces):
+            pieces, cause = pieces[: request.spec.max_tokens], StopCause.LIMIT
         count = 0
         for piece in pieces:
             if self.fail_after is not None and count == self.fail_after[0]:
@@ -159,7 +159,7 @@ class ScriptedGenerator:
         """Vectors of four floats: of each token by itself, or the sum of them all."""
         assert self.engine is not None
         assert self.engine.embedding is not None
-        rows = [[token, 1.0, 0.0, -1.0] for token in request.prompt]
+        rows = [[token, 1.0, 0.0, -1.0] for token in request.spec.prompt]
         if self.engine.embedding.pooling != "none":
             rows = [[sum(column) for column in zip(*rows, strict=True)]]
         return EmbeddingItem(array("f", [value for row in rows for value in row]).tobytes())
@@ -170,7 +170,7 @@ class ScriptedGenerator:
         return Timings(self.cached, computed, 10.0, count, 5.0 * count, drafted, accepted)
 
     def _logprobs(self, request: GenerationRequest) -> TokenLogprobs | None:
-        wanted = request.sampling.top_logprobs
+        wanted = request.spec.sampling.top_logprobs
         if wanted < 0:
             return None
         top = [(ord("a") + rank, -1.0 - rank) for rank in range(min(wanted, 159))]

@@ -37,7 +37,7 @@ def main() -> int:
 
 
 def _fails(chunks: Sequence[Chunk]) -> bool:
-    first = {chunk.sequence.submit.prompt[0] for chunk in chunks}
+    first = {chunk.sequence.spec.prompt[0] for chunk in chunks}
     if DEADLY in first:
         os.kill(os.getpid(), signal.SIGKILL)
     if STUN in first:

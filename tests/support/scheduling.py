@@ -25,6 +25,7 @@ from scheduler.kv_cache.placement import PrefixHolder
 from scheduler.policy.scheduler import ContextLimits, Scheduler
 from scheduler.storage.disk_cache import DiskCache
 from tests.support.fake_backend import END_TOKEN, FakeBackend, FakeSampler, adapted, hashed_token
+from tests.support.requests import add_request
 
 WHOLE = EmbeddingInfo(pooling="mean", size=2, max_tokens=40, is_whole=True, max_rows=60)
 ALONE = EmbeddingInfo(
@@ -41,17 +42,17 @@ def prompt(length: int, family: int = 0) -> list[int]:
     return [10 + (97 * family + 31 * index + index * index // 7) % 240 for index in range(length)]
 
 
-def make_submit(
+def make_request(
     request_id: int = 1, tokens: Iterable[int] = (11, 12, 13), **fields: Any
 ) -> AddRequest:
     """A request with a short prompt unless told otherwise."""
     fields.setdefault("sampling", GREEDY)
-    return AddRequest(request_id=request_id, prompt=list(tokens), **fields)
+    return add_request(request_id=request_id, prompt=list(tokens), **fields)
 
 
 def make_sequence(tokens: Iterable[int] = (11, 12, 13), **fields: Any) -> Sequence:
     """A sequence that waits."""
-    return Sequence.from_submit(make_submit(tokens=tokens, **fields))
+    return Sequence.of(make_request(tokens=tokens, **fields))
 
 
 def idle_slot(id: int, tokens: Iterable[int] = (), last_used: int = 0) -> Slot:
@@ -164,12 +165,12 @@ class CountedSampler(FakeSampler):
         return replace(sample, forced=tuple(forced))
 
     def _add(self, cells: list[int], token: int) -> None:
-        cells.extend(adapted([token], self.submit.lora))
+        cells.extend(adapted([token], self.submit.spec.lora))
 
     def _discard(self, tokens: list[int]) -> None:
         """What a model would see that had sampled the forced tokens one by one."""
-        if self.submit.context_shift is not None:
-            window = Window.of(self.submit.context_shift, self.backend.n_ctx_slot)
+        if self.submit.spec.context_shift is not None:
+            window = Window.of(self.submit.spec.context_shift, self.backend.n_ctx_slot)
             count = window.num_discarded(len(tokens))
             del tokens[window.keep : window.keep + count]
 
@@ -240,7 +241,7 @@ def collect(outcomes: Outcomes, outputs: StepOutputs) -> None:
 def run(engine: Engine, *submits: AddRequest, max_steps: int = 10_000) -> Outcomes:
     """AddRequest, and step until the engine is idle."""
     for submit in submits:
-        engine.submit(submit)
+        engine.add_request(submit)
     return drain(engine, {}, max_steps)
 
 
@@ -302,7 +303,7 @@ def _check_index(engine: Engine) -> None:
         else:  # what it answers is told when it ends, what it is about to compute at once
             assert tokens == slot.tokens[: slot.shifted_from][: len(tokens)]
             if slot.shifted_from is None and slot.sequence.num_discarded_tokens == 0:
-                assert tokens[: slot.sequence.num_prompt_tokens] == slot.sequence.submit.prompt
+                assert tokens[: slot.sequence.num_prompt_tokens] == [*slot.sequence.spec.prompt]
         assert scope == slot.scope or not tokens
     assert indexed == {p: (p.scope, p.tokens) for p in scheduler.host_cache}
 

@@ -170,19 +170,23 @@ class LlamaBackend:
         if self._draft is not None:
             self._draft.forget()
 
-    def prepare(self, submit: AddRequest) -> Future[Matcher] | None:
+    def prepare(self, request: AddRequest) -> Future[Matcher] | None:
         """Compile a constraint in a thread: a large one takes up to some seconds."""
-        return None if submit.constraint is None else self._constraints.prepare(submit.constraint)
+        return (
+            None
+            if request.spec.constraint is None
+            else self._constraints.prepare(request.spec.constraint)
+        )
 
-    def sampler(self, submit: AddRequest) -> LlamaSampler:
+    def sampler(self, request: AddRequest) -> LlamaSampler:
         """Samplers for a sequence that starts. Raises `SamplerError`."""
         matcher = None
-        if submit.constraint is not None:
+        if request.spec.constraint is not None:
             try:
-                matcher = self._constraints.matcher(submit.constraint)
+                matcher = self._constraints.matcher(request.spec.constraint)
             except ConstraintFailed as error:
                 raise SamplerError(str(error)) from error
-        return LlamaSampler(submit, self.context, self._vocabulary, self._candidates, matcher)
+        return LlamaSampler(request, self.context, self._vocabulary, self._candidates, matcher)
 
     def close(self) -> None:
         """Free the context and the model."""

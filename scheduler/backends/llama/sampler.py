@@ -125,22 +125,22 @@ class LlamaSampler:
 
     def __init__(
         self,
-        submit: AddRequest,
+        request: AddRequest,
         rows: LogitsRows,
         vocabulary: Vocabulary,
         candidates: Candidates,
         matcher: Matcher | None,
     ) -> None:
-        self._params = submit.sampling
+        self._params = request.spec.sampling
         self._rows = rows
         self._candidates = candidates
         self._matcher = matcher
         self._chain: int | None = None
         self._is_greedy = _is_argmax(self._params, vocabulary)
-        num_sampled = self._replay(submit.resumed)
+        num_sampled = self._replay(request.resumed)
         if not self._is_greedy:
             self._chain = build_chain(self._params, vocabulary)
-            self._remember([*submit.prompt, *submit.resumed], vocabulary)
+            self._remember([*request.spec.prompt, *request.resumed], vocabulary)
             self._skip_draws(num_sampled)
 
     @property

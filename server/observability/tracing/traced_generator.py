@@ -139,7 +139,7 @@ class _TracedAnswer:
 
 def _attributes(request: GenerationRequest, model_name: str) -> dict[str, AttributeValue]:
     """What was asked for. The text of prompts and answers stays out of traces."""
-    sampling = request.sampling
+    sampling = request.spec.sampling
     attributes: dict[str, AttributeValue] = {
         OPERATION: operation.get(),
         PROVIDER: "llamapack",
@@ -152,10 +152,10 @@ def _attributes(request: GenerationRequest, model_name: str) -> dict[str, Attrib
         FREQUENCY_PENALTY: sampling.frequency_penalty,
         PRESENCE_PENALTY: sampling.presence_penalty,
     }
-    if request.max_tokens != UNLIMITED:
-        attributes[MAX_TOKENS] = request.max_tokens
+    if request.spec.max_tokens != UNLIMITED:
+        attributes[MAX_TOKENS] = request.spec.max_tokens
     if request.stop:
         attributes[STOP] = request.stop
-    if request.tenant:
-        attributes[KEY] = request.tenant
+    if request.spec.tenant:
+        attributes[KEY] = request.spec.tenant
     return attributes

@@ -68,7 +68,7 @@ class Live:
 
     def prompt(self, index: int = -1) -> str:
         """The text of a prompt that was generated for."""
-        tokens = self.generator.opened[index].prompt
+        tokens = self.generator.opened[index].spec.prompt
         return bytes(token for token in tokens if token < 256).decode()
 
 

@@ -91,10 +91,10 @@ def test_choices_have_their_own_seeds(serve: Serve) -> None:
     live = serve()
     answer = live.client.chat.completions.create(model="", messages=USER, n=3, seed=7)
     assert [choice.index for choice in answer.choices] == [0, 1, 2]
-    assert sorted(request.sampling.seed for request in live.generator.opened) == [7, 8, 9]
+    assert sorted(request.spec.sampling.seed for request in live.generator.opened) == [7, 8, 9]
     assert answer.usage is not None
     assert answer.usage.completion_tokens == 9
-    assert answer.usage.prompt_tokens == len(live.generator.opened[0].prompt)
+    assert answer.usage.prompt_tokens == len(live.generator.opened[0].spec.prompt)
 
 
 def test_choices_in_a_stream(serve: Serve) -> None:
@@ -117,7 +117,7 @@ def test_limits(serve: Serve, field: str) -> None:
     answer = live.client.chat.completions.create(model="", messages=USER, **limit)
     assert answer.choices[0].finish_reason == "length"
     assert answer.choices[0].message.content == "Hello,"
-    assert live.generator.opened[0].max_tokens == 2
+    assert live.generator.opened[0].spec.max_tokens == 2
 
 
 def test_stop(serve: Serve) -> None:
@@ -139,7 +139,7 @@ def test_sampling_fields(serve: Serve) -> None:
         logit_bias={"65": -100},
         extra_body={"top_k": 3, "min_p": 0.125},
     )
-    sampling = live.generator.opened[0].sampling
+    sampling = live.generator.opened[0].spec.sampling
     assert (sampling.temperature, sampling.top_p, sampling.top_k) == (0.5, 0.25, 3)
     assert (sampling.presence_penalty, sampling.min_p) == (1.0, 0.125)
     assert sampling.logit_bias == ((65, -100.0),)

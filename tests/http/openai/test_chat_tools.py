@@ -44,7 +44,7 @@ PIECES = (
 
 def accepts(live: Live, text: str) -> bool:
     """Whether the constraint of the latest sequence lets a model write `text` and end there."""
-    constraint = live.generator.opened[-1].constraint
+    constraint = live.generator.opened[-1].spec.constraint
     assert constraint is not None
     answer = [*text.encode(), fake_server.EOS]
     return create_matcher(constraint, VOCABULARY).validate_draft(answer) == len(answer)
@@ -143,7 +143,7 @@ def test_none(serve: Serve) -> None:
     assert message.tool_calls is None
     assert message.content == CALL
     assert "get_weather" not in live.prompt()
-    assert live.generator.opened[0].constraint is None
+    assert live.generator.opened[0].spec.constraint is None
 
 
 def test_history_of_calls(serve: Serve) -> None:
@@ -200,7 +200,7 @@ def test_any_json_object(serve: Serve) -> None:
     assert accepts(live, '{"a": [1]}')
     assert not accepts(live, "[1]")
     ask(live, response_format={"type": "text"})
-    assert live.generator.opened[-1].constraint is None
+    assert live.generator.opened[-1].spec.constraint is None
 
 
 def test_schema_or_call(serve: Serve) -> None:
@@ -338,14 +338,14 @@ def test_budget_of_the_server(serve: Serve) -> None:
 def test_effort_is_a_budget_where_the_template_knows_none(serve: Serve) -> None:
     live = serve(template=OPEN_THINKING)
     ask(live, reasoning_effort="low")
-    constraint = live.generator.opened[-1].constraint
+    constraint = live.generator.opened[-1].spec.constraint
     assert isinstance(constraint, ThinkingConstraint)
     assert constraint.max_tokens == 1024
     ask(live, reasoning_effort="high")
-    assert live.generator.opened[-1].constraint is None
+    assert live.generator.opened[-1].spec.constraint is None
     live = serve(template=OPEN_THINKING + "{# reasoning_effort #}")
     ask(live, reasoning_effort="low")
-    assert live.generator.opened[-1].constraint is None
+    assert live.generator.opened[-1].spec.constraint is None
 
 
 class MarkTokenizer(ByteTokenizer):
@@ -369,8 +369,8 @@ def test_marks_that_are_control_tokens(serve: Serve) -> None:
     ask(live, tools=TOOLS)
     request = live.generator.opened[-1]
     assert request.visible_tokens == {259}
-    assert isinstance(request.constraint, ThinkingConstraint)
-    calls = request.constraint.constraint
+    assert isinstance(request.spec.constraint, ThinkingConstraint)
+    calls = request.spec.constraint.constraint
     assert isinstance(calls, LazyConstraint)
     assert calls.tokens == (259,)
     ask(live)

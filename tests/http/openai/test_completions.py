@@ -23,7 +23,7 @@ def test_answer(serve: Serve) -> None:
     assert answer.choices[0].logprobs is None
     assert answer.usage is not None
     assert answer.usage.completion_tokens == 3
-    assert live.generator.opened[0].prompt == (BOS, *b"Say")
+    assert live.generator.opened[0].spec.prompt == (BOS, *b"Say")
 
 
 def test_stream(serve: Serve) -> None:
@@ -47,10 +47,10 @@ def test_prompts_and_choices(serve: Serve, prompt: Any) -> None:
     live = serve()
     answer = live.client.completions.create(model="", prompt=prompt, n=2, seed=1)
     assert [choice.index for choice in answer.choices] == [0, 1, 2, 3]
-    prompts = sorted(request.prompt[-1] for request in live.generator.opened)
+    prompts = sorted(request.spec.prompt[-1] for request in live.generator.opened)
     assert prompts == [97, 97, 98, 98]
     assert answer.usage is not None
-    assert answer.usage.prompt_tokens == sum(len(r.prompt) for r in live.generator.opened) // 2
+    assert answer.usage.prompt_tokens == sum(len(r.spec.prompt) for r in live.generator.opened) // 2
 
 
 @pytest.mark.parametrize(("prompt", "text"), [("Say: ", "Say: "), ([72, 105], "Hi")])
@@ -146,17 +146,17 @@ SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required"
 def test_constraints(serve: Serve, path: str, fields: dict[str, Any], expected: Constraint) -> None:
     live = serve()
     assert live.post(path, prompt="x", **fields).status_code == 200
-    assert live.generator.opened[-1].constraint == expected
+    assert live.generator.opened[-1].spec.constraint == expected
 
 
 def test_response_format(serve: Serve) -> None:
     live = serve()
     format_ = {"type": "json_schema", "json_schema": {"name": "x", "schema": SCHEMA}}
     assert live.post("/v1/completions", prompt="x", response_format=format_).status_code == 200
-    assert live.generator.opened[-1].constraint == compiler.from_json_schema(SCHEMA)
+    assert live.generator.opened[-1].spec.constraint == compiler.from_json_schema(SCHEMA)
     text = {"type": "text"}
     assert live.post("/v1/completions", prompt="x", response_format=text).status_code == 200
-    assert live.generator.opened[-1].constraint is None
+    assert live.generator.opened[-1].spec.constraint is None
 
 
 def test_lazy_grammar(serve: Serve) -> None:
@@ -166,7 +166,7 @@ def test_lazy_grammar(serve: Serve) -> None:
     live.post("/completion", prompt="x", grammar_triggers=triggers, **fields)
     inner = compiler.from_json_schema(SCHEMA)
     expected = compiler.lazy(inner, words=("<a>",), tokens=(7,))
-    assert live.generator.opened[-1].constraint == expected
+    assert live.generator.opened[-1].spec.constraint == expected
 
 
 @pytest.mark.parametrize(

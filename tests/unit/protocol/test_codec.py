@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from grammars.constraint import Constraint, GbnfGrammar, LazyConstraint, LLGuidanceGrammar
 from protocol.codec import Codec, Frames
-from protocol.commands import Abort, AddRequest, Command, Inspect, Load, Shutdown
+from protocol.commands import Abort, Command, Inspect, Load, Shutdown
 from protocol.config import EngineConfig
 from protocol.events import (
     Event,
@@ -32,6 +32,7 @@ from protocol.messages import (
     StepStats,
 )
 from protocol.sampling import SamplingParams
+from tests.support.requests import add_request
 
 STATS = StepStats(0.1, 0.2, 0.3, 0.4, 0.5, 6, 7, 8, 9, 10)
 MODEL = ModelInfo(
@@ -58,7 +59,7 @@ EVENTS: list[Event] = [
 
 
 def test_a_full_submit_survives_the_wire() -> None:
-    submit = AddRequest(
+    submit = add_request(
         request_id=7,
         prompt=[1, 2],
         sampling=SamplingParams(seed=2**32 - 1, logit_bias=((5, float("-inf")),), top_logprobs=3),
@@ -87,7 +88,7 @@ def test_a_full_submit_survives_the_wire() -> None:
     ids=lambda constraint: type(constraint).__name__,
 )
 def test_a_constraint_survives_the_wire(constraint: Constraint) -> None:
-    submit = AddRequest(request_id=1, prompt=[1], sampling=SamplingParams(), constraint=constraint)
+    submit = add_request(request_id=1, prompt=[1], sampling=SamplingParams(), constraint=constraint)
     assert _command(submit) == submit
 
 

@@ -6,7 +6,6 @@ import itertools
 
 import pytest
 
-from protocol.commands import AddRequest
 from protocol.events import Generated
 from protocol.sampling import SamplingParams
 from scheduler.batching.cost_model import StepCost
@@ -16,6 +15,7 @@ from scheduler.core.step import Chunk, PaddingRow
 from scheduler.engine.calibration import Costs
 from scheduler.engine.engine import Engine
 from tests.support.fake_backend import FakeBackend
+from tests.support.requests import add_request
 from tests.support.scheduling import make_sequence
 
 BY_FOURS = {1: 5.0, 2: 9.0, 3: 9.5, 4: 6.0, 5: 12.0, 6: 12.0, 7: 12.0, 8: 9.0}
@@ -114,8 +114,8 @@ def test_answers_are_what_they_are_without(n_ctx: int) -> None:
             number, rest = divmod(step, 5)
             if rest == 0 and number in answers:
                 prompt = [3 + number % 5, 7, 8, 9 + number]
-                engine.submit(
-                    AddRequest(
+                engine.add_request(
+                    add_request(
                         request_id=number, prompt=prompt, sampling=SamplingParams(), max_tokens=30
                     )
                 )

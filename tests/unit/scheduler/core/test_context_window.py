@@ -9,7 +9,7 @@ from protocol.commands import ContextShift
 from protocol.events import FinishReason
 from scheduler.core.context_window import Window
 from tests.support.fake_backend import FakeBackend
-from tests.support.scheduling import make_engine, make_sequence, make_submit, prompt, run
+from tests.support.scheduling import make_engine, make_request, make_sequence, prompt, run
 
 shifts = st.builds(ContextShift, keep=st.integers(0, 100), discard=st.integers(0, 100))
 
@@ -43,23 +43,23 @@ def test_a_window_fits_its_slot_and_is_reached_in_steps_or_at_once(
 
 def test_half_of_what_is_not_kept_goes() -> None:
     backend = FakeBackend(n_slots=1, n_ctx_slot=20)
-    submit = make_submit(1, prompt(10), context_shift=ContextShift(4, 0), max_tokens=12)
+    submit = make_request(1, prompt(10), context_shift=ContextShift(4, 0), max_tokens=12)
     run(make_engine(backend), submit)
-    answer = run(make_engine(FakeBackend(n_slots=1)), make_submit(1, prompt(10), max_tokens=11))[1]
+    answer = run(make_engine(FakeBackend(n_slots=1)), make_request(1, prompt(10), max_tokens=11))[1]
     tokens = [*prompt(10), *answer.tokens]  # 21 of them: one more than the slot has
     assert backend.cells[0][:12] == [*tokens[:4], *tokens[12:20]]
 
 
 def test_an_answer_without_end_is_as_long_as_was_asked_for() -> None:
     backend = FakeBackend(n_slots=2, n_ctx_slot=32, n_batch=16)
-    submit = make_submit(1, prompt(20), context_shift=ContextShift(5, 3), max_tokens=500)
+    submit = make_request(1, prompt(20), context_shift=ContextShift(5, 3), max_tokens=500)
     tokens, reason = run(make_engine(backend), submit)[1].answer
     assert (len(tokens), reason) == (500, FinishReason.MAX_TOKENS)
 
 
 def test_without_it_the_answer_ends_where_the_slot_does() -> None:
     backend = FakeBackend(n_slots=2, n_ctx_slot=32, n_batch=16)
-    tokens, reason = run(make_engine(backend), make_submit(1, prompt(20)))[1].answer
+    tokens, reason = run(make_engine(backend), make_request(1, prompt(20)))[1].answer
     assert (len(tokens), reason) == (13, FinishReason.CONTEXT_FULL)
 
 
@@ -67,9 +67,9 @@ def test_shifted_cells_serve_nobody_else() -> None:
     backend = FakeBackend(n_slots=1, n_ctx_slot=100, n_batch=100)
     engine = make_engine(backend, cache_bytes=1000)
     shift = ContextShift(40, 0)
-    run(engine, make_submit(1, prompt(60), context_shift=shift, max_tokens=60))
+    run(engine, make_request(1, prompt(60), context_shift=shift, max_tokens=60))
     held = list(backend.cells[0])
-    outcome = run(engine, make_submit(2, [*held, 5], max_tokens=1))[2]
+    outcome = run(engine, make_request(2, [*held, 5], max_tokens=1))[2]
     assert outcome.num_cached == 40
     assert not backend.saved
 
@@ -77,6 +77,6 @@ def test_shifted_cells_serve_nobody_else() -> None:
 def test_a_prompt_that_does_not_fit_is_refused_all_the_same() -> None:
     backend = FakeBackend(n_slots=1, n_ctx_slot=32)
     outcome = run(
-        make_engine(backend), make_submit(1, prompt(33), context_shift=ContextShift(0, 0))
+        make_engine(backend), make_request(1, prompt(33), context_shift=ContextShift(0, 0))
     )
     assert outcome[1].answer == ([], FinishReason.FAILED)

@@ -15,7 +15,7 @@ from scheduler.engine.engine import Engine
 from scheduler.storage.disk_cache import DiskCache
 from scheduler.storage.fingerprint import Fingerprint
 from tests.support.fake_backend import FakeBackend
-from tests.support.scheduling import CountingBackend, alone, check_idle, make_submit, prompt, run
+from tests.support.scheduling import CountingBackend, alone, check_idle, make_request, prompt, run
 
 PATIENCE = 20.0
 SECONDS = 5.0
@@ -51,7 +51,7 @@ class Life:
 
     def answer(self, tokens: list[int], **fields: Any) -> int:
         """Run a request, which must be answered right; returns how much of it was cached."""
-        submit = make_submit(1, tokens, max_tokens=fields.pop("max_tokens", 5), **fields)
+        submit = make_request(1, tokens, max_tokens=fields.pop("max_tokens", 5), **fields)
         outcome = run(self.engine, submit)[1]
         assert outcome.answer == alone(submit, self.backend).answer
         check_idle(self.engine, self.backend)
@@ -231,11 +231,11 @@ def test_what_takes_long_to_load_comes_while_requests_are_served(
     assert engine.disk is not None
     engine.disk.start(0.0)
     assert engine.awaits_files
-    assert run(engine, make_submit(1, prompt(100, 1)))[1].num_cached == 0
+    assert run(engine, make_request(1, prompt(100, 1)))[1].num_cached == 0
     may_load.set()
     while engine.awaits_files:
         engine.replies()
-    assert run(engine, make_submit(2, prompt(100)))[2].num_cached == 99
+    assert run(engine, make_request(2, prompt(100)))[2].num_cached == 99
     check_idle(engine, backend)
 
 

@@ -24,7 +24,7 @@ from tests.support.scheduling import (
     collect,
     drain,
     make_engine,
-    make_submit,
+    make_request,
     often_ending,
     prompt,
     run,
@@ -39,7 +39,7 @@ def requests(draw: st.DrawFn) -> list[AddRequest]:
         shared = prompt(draw(st.sampled_from([0, 1, 20, 40, 80])), draw(st.integers(0, 1)))
         tokens = [*shared, *prompt(draw(st.integers(1, 20)), family=10 + request_id % 3)]
         submits.append(
-            make_submit(
+            make_request(
                 request_id,
                 tokens,
                 max_tokens=draw(st.sampled_from([-1, 0, 1, 5, 30])),
@@ -84,23 +84,23 @@ def test_a_resumed_request_ends_as_if_it_had_not_been_interrupted(
     cut: int, layout: dict[str, Any]
 ) -> None:
     backend = FakeBackend(n_ctx_slot=128, next_token=often_ending, **layout)
-    whole = make_submit(1, prompt(50, family=3), max_tokens=30)
+    whole = make_request(1, prompt(50, family=3), max_tokens=30)
     tokens, reason = alone(whole, backend).answer
     cut = min(cut, len(tokens) - 1)
-    rest = make_submit(1, whole.prompt, resumed=tokens[:cut], max_tokens=30)
+    rest = make_request(1, whole.spec.prompt, resumed=tokens[:cut], max_tokens=30)
     assert run(make_engine(backend), rest)[1].answer == (tokens[cut:], reason)
 
 
 def test_a_shared_prefix_is_computed_once() -> None:
     backend = FakeBackend(n_slots=4, n_ctx_slot=256, n_batch=256)
-    submits = [make_submit(i, [*prompt(200), i], max_tokens=1) for i in range(4)]
+    submits = [make_request(i, [*prompt(200), i], max_tokens=1) for i in range(4)]
     run(make_engine(backend), *submits)
     assert backend.num_computed == 200 + 4
 
 
 def test_preemption_happens_and_changes_nothing() -> None:
     backend = FakeBackend(n_slots=4, n_ctx_slot=100, n_ctx=100, n_batch=64)
-    submits = [make_submit(i, prompt(20, family=i), max_tokens=40) for i in range(4)]
+    submits = [make_request(i, prompt(20, family=i), max_tokens=40) for i in range(4)]
     outcomes = run(make_engine(backend), *submits)
     assert backend.num_computed > 4 * (20 + 39)
     for submit in submits:
@@ -109,14 +109,14 @@ def test_preemption_happens_and_changes_nothing() -> None:
 
 def test_a_preempted_request_comes_back_only_when_there_is_room() -> None:
     backend = FakeBackend(n_slots=4, n_ctx_slot=300, n_ctx=300, n_batch=64)
-    run(make_engine(backend), *(make_submit(i, prompt(20, i), max_tokens=200) for i in range(4)))
+    run(make_engine(backend), *(make_request(i, prompt(20, i), max_tokens=200) for i in range(4)))
     assert backend.num_computed < 2 * 4 * 220
 
 
 def test_a_refused_request_is_told_by_the_next_step() -> None:
     backend = CountingBackend()
     engine = make_engine(backend)
-    outcomes = run(engine, make_submit(1, []))
+    outcomes = run(engine, make_request(1, []))
     assert outcomes[1].answer == ([], FinishReason.FAILED)
     assert outcomes[1].message == "the prompt is empty"
     check_idle(engine, backend)
@@ -138,12 +138,12 @@ class _Breaking(FakeSampler):
 
 def test_samplers_that_cannot_be_made_fail_their_request_alone() -> None:
     engine = make_engine(backend := _Refusing())
-    outcomes = run(engine, *(make_submit(i, prompt(5, i), max_tokens=3) for i in (1, 2, 3)))
+    outcomes = run(engine, *(make_request(i, prompt(5, i), max_tokens=3) for i in (1, 2, 3)))
     assert outcomes[1].answer == ([], FinishReason.FAILED)
     assert outcomes[1].message == "no such sampler"
     assert outcomes[2].answer == ([], FinishReason.FAILED)
     assert outcomes[2].message == "no token is allowed"
-    assert outcomes[3].answer == alone(make_submit(3, prompt(5, 3), max_tokens=3), backend).answer
+    assert outcomes[3].answer == alone(make_request(3, prompt(5, 3), max_tokens=3), backend).answer
     check_idle(engine, backend)
 
 
@@ -157,7 +157,7 @@ def failing_engine() -> tuple[Engine, CountingBackend, list[bool]]:
 def test_a_failed_batch_ends_the_running_and_keeps_the_waiting() -> None:
     engine, backend, failures = failing_engine()
     for request_id in range(1, 7):
-        engine.submit(make_submit(request_id, prompt(40, request_id), max_tokens=3))
+        engine.add_request(make_request(request_id, prompt(40, request_id), max_tokens=3))
     outcomes: Outcomes = {}
     collect(outcomes, engine.step())
     failures[0] = True
@@ -168,18 +168,18 @@ def test_a_failed_batch_ends_the_running_and_keeps_the_waiting() -> None:
     failures[0] = False
     drain(engine, outcomes)
     for request_id in (5, 6):
-        expected = alone(make_submit(request_id, prompt(40, request_id), max_tokens=3), backend)
+        expected = alone(make_request(request_id, prompt(40, request_id), max_tokens=3), backend)
         assert outcomes[request_id].answer == expected.answer
     check_idle(engine, backend)
 
 
 def test_nothing_is_reused_after_a_failed_batch() -> None:
     engine, _, failures = failing_engine()
-    run(engine, make_submit(1, prompt(60), max_tokens=1))
+    run(engine, make_request(1, prompt(60), max_tokens=1))
     failures[0] = True
-    run(engine, make_submit(2, prompt(70), max_tokens=1))
+    run(engine, make_request(2, prompt(70), max_tokens=1))
     failures[0] = False
-    outcome = run(engine, make_submit(3, prompt(70), max_tokens=1))[3]
+    outcome = run(engine, make_request(3, prompt(70), max_tokens=1))[3]
     assert outcome.num_cached == 0
     assert outcome.reasons == [FinishReason.MAX_TOKENS]
 
@@ -187,7 +187,7 @@ def test_nothing_is_reused_after_a_failed_batch() -> None:
 @pytest.mark.parametrize("steps", [0, 1, 4])
 def test_an_aborted_request_ends_at_the_next_step(steps: int) -> None:
     engine = make_engine(backend := CountingBackend(n_batch=16))
-    engine.submit(make_submit(1, prompt(40)))
+    engine.add_request(make_request(1, prompt(40)))
     outcomes: Outcomes = {}
     for _ in range(steps):
         collect(outcomes, engine.step())
@@ -201,19 +201,19 @@ def test_an_aborted_request_ends_at_the_next_step(steps: int) -> None:
 def test_logprobs_come_with_the_tokens_that_asked_for_them() -> None:
     engine = make_engine(FakeBackend())
     sampling = SamplingParams(temperature=0.0, top_logprobs=1)
-    engine.submit(make_submit(1, sampling=sampling, max_tokens=1))
-    engine.submit(make_submit(2, prompt(4), max_tokens=1))
+    engine.add_request(make_request(1, sampling=sampling, max_tokens=1))
+    engine.add_request(make_request(2, prompt(4), max_tokens=1))
     events = [event for event in engine.step().events if hasattr(event, "logprobs")]
     assert [len(event.logprobs) for event in events] == [1, 0]
 
 
 def test_an_idle_engine_waits_a_moment_for_those_who_come_together() -> None:
     engine = make_engine(FakeBackend(n_slots=4))
-    engine.submit(make_submit(1, prompt(5, 0), num_requests_being_read=2))
+    engine.add_request(make_request(1, prompt(5, 0), num_requests_being_read=2))
     assert 0 < engine.seconds_until_batch_starts <= BATCH_WINDOW_SECONDS
-    engine.submit(make_submit(2, prompt(5, 1), num_requests_being_read=1))
+    engine.add_request(make_request(2, prompt(5, 1), num_requests_being_read=1))
     assert engine.seconds_until_batch_starts > 0
-    engine.submit(make_submit(3, prompt(5, 2)))
+    engine.add_request(make_request(3, prompt(5, 2)))
     assert engine.seconds_until_batch_starts == 0
     stats = engine.step().stats
     assert stats is not None
@@ -222,7 +222,7 @@ def test_an_idle_engine_waits_a_moment_for_those_who_come_together() -> None:
 
 def test_an_engine_does_not_wait_for_ever_for_those_who_do_not_come() -> None:
     engine = make_engine(FakeBackend())
-    engine.submit(make_submit(num_requests_being_read=1))
+    engine.add_request(make_request(num_requests_being_read=1))
     looks = 0
     while engine.seconds_until_batch_starts > 0:  # the clock goes on
         looks += 1
@@ -231,23 +231,23 @@ def test_an_engine_does_not_wait_for_ever_for_those_who_do_not_come() -> None:
 
 def test_an_engine_does_not_wait_for_more_than_it_has_slots_for() -> None:
     engine = make_engine(FakeBackend(n_slots=2))
-    engine.submit(make_submit(1, prompt(5, 0), num_requests_being_read=9))
-    engine.submit(make_submit(2, prompt(5, 1), num_requests_being_read=8))
+    engine.add_request(make_request(1, prompt(5, 0), num_requests_being_read=9))
+    engine.add_request(make_request(2, prompt(5, 1), num_requests_being_read=8))
     assert engine.seconds_until_batch_starts == 0
 
 
 def test_a_running_answer_does_not_wait_for_anybody() -> None:
     engine = make_engine(FakeBackend())
-    engine.submit(make_submit(1, prompt(5, 0)))
+    engine.add_request(make_request(1, prompt(5, 0)))
     engine.step()
-    engine.submit(make_submit(2, prompt(5, 1), num_requests_being_read=1))
+    engine.add_request(make_request(2, prompt(5, 1), num_requests_being_read=1))
     assert engine.seconds_until_batch_starts == 0
 
 
 def test_inspect_shows_slots_and_queue() -> None:
     engine = make_engine(FakeBackend(n_slots=1))
     for request_id in (1, 2, 3):
-        engine.submit(make_submit(request_id, prompt(3, request_id)))
+        engine.add_request(make_request(request_id, prompt(3, request_id)))
     engine.step()
     report = engine.inspect(Inspect(8))
     assert (report.query_id, report.num_waiting) == (8, 2)
@@ -256,9 +256,9 @@ def test_inspect_shows_slots_and_queue() -> None:
 
 def test_a_step_says_what_it_did() -> None:
     engine = make_engine(FakeBackend())
-    engine.submit(make_submit(1, prompt(5)))
+    engine.add_request(make_request(1, prompt(5)))
     engine.step()
-    engine.submit(make_submit(2, prompt(7, family=1)))
+    engine.add_request(make_request(2, prompt(7, family=1)))
     stats = engine.step().stats
     assert stats is not None
     assert (stats.num_decode_tokens, stats.num_prefill_tokens) == (1, 7)
@@ -267,7 +267,7 @@ def test_a_step_says_what_it_did() -> None:
 
 def test_closing_frees_the_samplers_of_what_still_runs() -> None:
     engine = make_engine(backend := CountingBackend())
-    engine.submit(make_submit(1))
+    engine.add_request(make_request(1))
     engine.step()
     engine.close()
     assert backend.open_samplers == 0
@@ -276,7 +276,7 @@ def test_closing_frees_the_samplers_of_what_still_runs() -> None:
 def test_requests_end_if_the_cells_of_a_wrong_guess_cannot_be_dropped() -> None:
     backend = CountingBackend(guess=lambda tokens, token: (token + 1) % 250)
     engine = make_engine(backend)
-    engine.submit(make_submit(speculation=Speculation(methods=(DraftMethod.MODEL,), n_max=3)))
+    engine.add_request(make_request(speculation=Speculation(methods=(DraftMethod.MODEL,), n_max=3)))
     outcomes: Outcomes = {}
     while 1 not in outcomes or len(outcomes[1].tokens) < 2:
         collect(outcomes, engine.step())
@@ -294,7 +294,7 @@ def test_who_starts_is_told_before_the_step_that_may_be_the_last() -> None:
 
     engine = make_engine(FakeBackend(fail_on=computes))
     engine.tell = lambda outputs: told.append([event.request_id for event in outputs.events])
-    engine.submit(make_submit(1, prompt(5, 0)))
-    engine.submit(make_submit(2, prompt(5, 1)))
+    engine.add_request(make_request(1, prompt(5, 0)))
+    engine.add_request(make_request(2, prompt(5, 1)))
     engine.step()
     assert told == [[1, 2], []]

@@ -10,7 +10,7 @@ from protocol.messages import Message, StepOutputs
 from scheduler.engine.channel import CommandChannel
 from scheduler.engine.loop import run
 from tests.support.fake_backend import FakeBackend
-from tests.support.scheduling import make_engine, make_submit, prompt
+from tests.support.scheduling import make_engine, make_request, prompt
 
 
 class Inbox:
@@ -37,6 +37,6 @@ def num_running(*commands: Command) -> list[int]:
 
 def test_sequences_that_come_together_start_together() -> None:
     first, second = prompt(5, 0), prompt(5, 1)
-    together = make_submit(1, first, num_requests_being_read=1), make_submit(2, second)
+    together = make_request(1, first, num_requests_being_read=1), make_request(2, second)
     assert num_running(*together) == [2]
-    assert num_running(make_submit(1, first), make_submit(2, second)) == [1, 2]
+    assert num_running(make_request(1, first), make_request(2, second)) == [1, 2]

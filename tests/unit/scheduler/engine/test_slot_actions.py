@@ -23,7 +23,7 @@ from tests.support.scheduling import (
     collect,
     drain,
     make_engine,
-    make_submit,
+    make_request,
     prompt,
     run,
 )
@@ -65,14 +65,14 @@ def engine_with(path: str, **fields: Any) -> tuple[Engine, FakeBackend]:
     """A new engine that has had `PROMPT` in slot 0, and saved it."""
     backend = FakeBackend(**fields)
     engine = make_engine(backend)
-    run(engine, make_submit(1, PROMPT, max_tokens=5, slot=0))
+    run(engine, make_request(1, PROMPT, max_tokens=5, slot=0))
     assert changed(engine, SaveSlot(9, 0, path)) == 104
     return engine, backend
 
 
 def first_step(engine: Engine, submit: AddRequest) -> Outcomes:
     """Begin a request."""
-    engine.submit(submit)
+    engine.add_request(submit)
     outcomes: Outcomes = {}
     collect(outcomes, engine.step())
     return outcomes
@@ -86,7 +86,7 @@ def test_what_was_saved_can_be_gone_on_with_in_any_slot_of_another_engine(path: 
     assert isinstance(reply, SlotChanged)
     assert (reply.num_tokens, reply.num_bytes) == (104, Path(path).stat().st_size)
     assert reply.seconds > 0
-    submit = make_submit(2, [*PROMPT, 77], max_tokens=10)
+    submit = make_request(2, [*PROMPT, 77], max_tokens=10)
     outcome = run(engine, submit)[2]
     assert outcome.num_cached == 100
     assert outcome.answer == alone(submit, backend).answer
@@ -96,13 +96,13 @@ def test_what_was_saved_can_be_gone_on_with_in_any_slot_of_another_engine(path: 
 @pytest.mark.parametrize("scope", [{"cache_salt": "a"}, {"lora": (("a", 0.5),)}])
 def test_a_restored_slot_keeps_its_scope(path: str, scope: dict[str, Any]) -> None:
     engine = make_engine(FakeBackend())
-    run(engine, make_submit(1, PROMPT, max_tokens=1, slot=0, **scope))
+    run(engine, make_request(1, PROMPT, max_tokens=1, slot=0, **scope))
     changed(engine, SaveSlot(1, 0, path))
     other = make_engine(FakeBackend())
     changed(other, RestoreSlot(1, 0, path))
-    assert run(other, make_submit(2, PROMPT))[2].num_cached == 0
+    assert run(other, make_request(2, PROMPT))[2].num_cached == 0
     changed(other, RestoreSlot(1, 0, path))
-    assert run(other, make_submit(3, PROMPT, **scope))[3].num_cached == 99
+    assert run(other, make_request(3, PROMPT, **scope))[3].num_cached == 99
 
 
 def test_what_the_slot_held_goes_to_host_memory(path: str) -> None:
@@ -110,10 +110,10 @@ def test_what_the_slot_held_goes_to_host_memory(path: str) -> None:
     backend = FakeBackend(n_slots=1)
     engine = make_engine(backend, cache_bytes=1000)
     mine = prompt(80, family=3)
-    run(engine, make_submit(1, mine, max_tokens=1))
+    run(engine, make_request(1, mine, max_tokens=1))
     changed(engine, RestoreSlot(1, 0, path))
     check_integrity(engine, backend)
-    assert run(engine, make_submit(2, mine))[2].num_cached == 79
+    assert run(engine, make_request(2, mine))[2].num_cached == 79
 
 
 def test_restoring_into_one_cache_for_all_makes_idle_slots_give_way(path: str) -> None:
@@ -121,7 +121,7 @@ def test_restoring_into_one_cache_for_all_makes_idle_slots_give_way(path: str) -
     backend = FakeBackend(n_slots=3, n_ctx=210)
     engine = make_engine(backend)
     for request, family in ((1, 1), (2, 2)):
-        run(engine, make_submit(request, prompt(90, family), max_tokens=1, slot=family))
+        run(engine, make_request(request, prompt(90, family), max_tokens=1, slot=family))
     changed(engine, RestoreSlot(1, 0, path))
     assert [len(cells) for cells in backend.cells] == [104, 0, 90]
     check_idle(engine, backend)
@@ -131,7 +131,7 @@ def test_running_sequences_do_not_give_way(path: str) -> None:
     engine_with(path)
     backend = FakeBackend(n_slots=2, n_ctx=160)
     engine = make_engine(backend)
-    engine.submit(make_submit(1, prompt(70, 1), slot=1, max_tokens=50))
+    engine.add_request(make_request(1, prompt(70, 1), slot=1, max_tokens=50))
     for _ in range(4):
         engine.step()
     assert refusal(engine, RestoreSlot(1, 0, path)) is SlotRefusal.BUSY
@@ -144,7 +144,7 @@ def test_erase_forgets_the_slot(path: str) -> None:
     assert isinstance(reply, SlotChanged)
     assert (reply.num_tokens, reply.num_bytes) == (104, 0)
     assert backend.cells[0] == []
-    assert run(engine, make_submit(2, PROMPT))[2].num_cached == 0
+    assert run(engine, make_request(2, PROMPT))[2].num_cached == 0
 
 
 def test_an_empty_slot_can_be_saved_restored_and_erased(path: str) -> None:
@@ -165,7 +165,7 @@ def test_there_must_be_such_a_slot(path: str, number: int) -> None:
 
 def test_a_busy_slot_is_left_alone(path: str) -> None:
     engine, backend = engine_with(path)
-    submit = make_submit(2, PROMPT, slot=0, max_tokens=10)
+    submit = make_request(2, PROMPT, slot=0, max_tokens=10)
     outcomes = first_step(engine, submit)
     for command in (SaveSlot(1, 0, path), RestoreSlot(1, 0, path), EraseSlot(1, 0)):
         assert refusal(engine, command) is SlotRefusal.BUSY
@@ -177,7 +177,7 @@ def test_a_slot_that_becomes_busy_while_its_file_is_read_stays_as_it_is(path: st
     backend = FakeBackend()
     engine = make_engine(backend)
     engine.act(RestoreSlot(1, 0, path))
-    submit = make_submit(2, prompt(20, 5), slot=0, max_tokens=10)
+    submit = make_request(2, prompt(20, 5), slot=0, max_tokens=10)
     outcomes = first_step(engine, submit)
     while engine.awaits_files:
         for reply in engine.replies():
@@ -241,11 +241,11 @@ def test_a_cache_that_breaks_ends_what_is_running_and_nothing_else(
     engine_with(path)
     backend = CountingBackend()
     engine = make_engine(backend)
-    outcomes = first_step(engine, make_submit(1, prompt(20), slot=1))
+    outcomes = first_step(engine, make_request(1, prompt(20), slot=1))
     backend.edits_before_failure = edits_before
     reply = reply_to(engine, RestoreSlot(1, 0, path))
     backend.edits_before_failure = -1
-    engine.submit(make_submit(2, PROMPT, max_tokens=3))
+    engine.add_request(make_request(2, PROMPT, max_tokens=3))
     drain(engine, outcomes)
     if edits_before < 3:  # to empty the slot, to restore, to drop the copy
         assert isinstance(reply, SlotRefused)

@@ -42,7 +42,7 @@ from tests.support.scheduling import (
     check_integrity,
     collect,
     make_engine,
-    make_submit,
+    make_request,
     often_ending,
     prompt,
     seldom_ending,
@@ -187,9 +187,9 @@ class EngineMachine(RuleBasedStateMachine):
 
     @rule(tokens=prompts, fields=fields)
     def submit(self, tokens: list[int], fields: dict[str, Any]) -> None:
-        submit = make_submit(len(self.accepted) + 1, tokens, **fields)
+        submit = make_request(len(self.accepted) + 1, tokens, **fields)
         self.accepted[submit.request_id] = submit
-        self.engine.submit(submit)
+        self.engine.add_request(submit)
 
     @rule(
         shared=st.sampled_from([40, 70, 150]),
@@ -207,8 +207,8 @@ class EngineMachine(RuleBasedStateMachine):
     def continue_a_conversation(self, data: st.DataObject, length: int) -> None:
         request_id = data.draw(st.sampled_from(sorted(self.checked)))
         earlier = self.accepted[request_id]
-        tokens = [*earlier.prompt, *self.outcomes[request_id].tokens, *prompt(length, 30)]
-        fields = {name: getattr(earlier, name) for name in ("cache_salt", "lora", "tenant")}
+        tokens = [*earlier.spec.prompt, *self.outcomes[request_id].tokens, *prompt(length, 30)]
+        fields = {name: getattr(earlier.spec, name) for name in ("cache_salt", "lora", "tenant")}
         self.submit(tokens=tokens, fields={**fields, "max_tokens": 5})
 
     @rule(tokens=prompts, fields=fields)
@@ -216,9 +216,9 @@ class EngineMachine(RuleBasedStateMachine):
         assert self.backend.embeds is not None
         fields = {**fields, "embedding": True, "max_tokens": 0}
         request_id = len(self.accepted) + 1
-        submit = make_submit(request_id, tokens[: self.backend.embeds.max_tokens], **fields)
+        submit = make_request(request_id, tokens[: self.backend.embeds.max_tokens], **fields)
         self.accepted[request_id] = submit
-        self.engine.submit(submit)
+        self.engine.add_request(submit)
 
     @precondition(lambda self: self.backend.abilities.can_trim)
     @rule(
@@ -238,12 +238,12 @@ class EngineMachine(RuleBasedStateMachine):
     ) -> None:
         request_id = len(self.accepted) + 1
         fields = {**fields, "context_shift": shift, "max_tokens": max_tokens}
-        whole = make_submit(request_id, tokens, **fields)
+        whole = make_request(request_id, tokens, **fields)
         answer = alone(whole, self.backend).tokens
         cut = min(num_resumed, len(answer) - 1) if answer else 0
         self.accepted[request_id] = whole
         self.resumed[request_id] = cut
-        self.engine.submit(make_submit(request_id, tokens, **fields, resumed=answer[:cut]))
+        self.engine.add_request(make_request(request_id, tokens, **fields, resumed=answer[:cut]))
 
     @precondition(lambda self: self.accepted)
     @rule(data=st.data())

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scheduler.core.abilities import CacheAbilities
 from scheduler.kv_cache.chunk_reuse import Reuse, find_chunks
 from tests.support.fake_backend import FakeBackend
-from tests.support.scheduling import alone, make_engine, make_submit, prompt, run
+from tests.support.scheduling import alone, make_engine, make_request, prompt, run
 
 tokens = st.lists(st.integers(0, 2), max_size=40)
 
@@ -46,8 +46,8 @@ AFTER = [*prompt(60), *prompt(80, 2), *prompt(10, 3)]
 def second_turn(backend: FakeBackend, salt: str = "", chunk: int = 30) -> int:
     """Tokens that came from the cache after an edit in the middle; the answer must be right."""
     engine = make_engine(backend)
-    run(engine, make_submit(1, BEFORE, max_tokens=1))
-    edited = make_submit(2, AFTER, max_tokens=5, min_reused_chunk=chunk, cache_salt=salt)
+    run(engine, make_request(1, BEFORE, max_tokens=1))
+    edited = make_request(2, AFTER, max_tokens=5, min_reused_chunk=chunk, cache_salt=salt)
     outcome = run(engine, edited)[2]
     assert outcome.answer == alone(edited, backend).answer
     return outcome.num_cached
@@ -70,7 +70,7 @@ def test_a_memory_whose_cells_can_not_be_moved_reuses_the_prefix() -> None:
 def test_moved_chunks_serve_nobody_else() -> None:
     backend = FakeBackend(n_slots=2)
     engine = make_engine(backend, cache_bytes=1000)
-    run(engine, make_submit(1, BEFORE, max_tokens=1))
-    run(engine, make_submit(2, AFTER, max_tokens=1, min_reused_chunk=30))
-    outcome = run(engine, make_submit(3, [*AFTER, 7], max_tokens=1))[3]
+    run(engine, make_request(1, BEFORE, max_tokens=1))
+    run(engine, make_request(2, AFTER, max_tokens=1, min_reused_chunk=30))
+    outcome = run(engine, make_request(3, [*AFTER, 7], max_tokens=1))[3]
     assert outcome.num_cached == 60

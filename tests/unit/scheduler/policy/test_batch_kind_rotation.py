@@ -25,8 +25,8 @@ from tests.support.scheduling import (
     alone,
     check_idle,
     make_engine,
+    make_request,
     make_scheduler,
-    make_submit,
     prompt,
     run,
     turn,
@@ -78,7 +78,7 @@ def test_who_comes_is_served_before_who_was_alone() -> None:
 
 def submit(scheduler: Scheduler, request_id: int, kind: BatchKind, length: int = 5) -> None:
     tokens = prompt(length, family=request_id)
-    assert not scheduler.submit(make_submit(request_id, tokens, lora=kind.lora))
+    assert not scheduler.add_request(make_request(request_id, tokens, lora=kind.lora))
 
 
 def next_turn(scheduler: Scheduler) -> Step:
@@ -136,7 +136,7 @@ def test_while_nobody_streams_prompts_of_all_kinds_take_whole_batches() -> None:
 def test_prompts_are_shared_within_a_kind_only() -> None:
     scheduler = make_scheduler(n_slots=3, n_batch=64)
     for request_id, kind in ((1, A), (2, B), (3, A)):
-        scheduler.submit(make_submit(request_id, prompt(50), lora=kind.lora))
+        scheduler.add_request(make_request(request_id, prompt(50), lora=kind.lora))
     steps = [computed(next_turn(scheduler)) for _ in range(3)]
     assert steps == [{1: 50}, {2: 50}, {1: 1, 3: 1}]
 
@@ -145,7 +145,7 @@ def test_a_slot_that_another_kind_has_left_is_computed_anew() -> None:
     backend = FakeBackend(n_slots=1)
     engine = make_engine(backend, cache_bytes=1000)
     for request_id, kind in enumerate((A, B, A, BatchKind(()), B), start=1):
-        request = make_submit(request_id, prompt(80), lora=kind.lora, max_tokens=5)
+        request = make_request(request_id, prompt(80), lora=kind.lora, max_tokens=5)
         outcome = run(engine, request)[request_id]
         assert outcome.answer == alone(request, backend).answer
         assert outcome.num_cached == (0 if request_id in (1, 2, 4) else 79)
@@ -154,7 +154,7 @@ def test_a_slot_that_another_kind_has_left_is_computed_anew() -> None:
 
 def embed(request_id: int, length: int, family: int | None = None, **fields: Any) -> AddRequest:
     tokens = prompt(length, request_id if family is None else family)
-    return make_submit(request_id, tokens, embedding=True, max_tokens=0, **fields)
+    return make_request(request_id, tokens, embedding=True, max_tokens=0, **fields)
 
 
 @pytest.mark.parametrize("way", [WHOLE, ALONE, LAST])
@@ -163,28 +163,28 @@ def test_embeddings_and_answers_come_out_as_alone(way: EmbeddingInfo) -> None:
     engine = make_engine(backend, cache_bytes=1000)
     submits = [
         *(embed(request_id, 5 * request_id) for request_id in range(1, 8)),
-        *(make_submit(request_id, prompt(30, request_id), max_tokens=20) for request_id in (8, 9)),
+        *(make_request(request_id, prompt(30, request_id), max_tokens=20) for request_id in (8, 9)),
     ]
     outcomes = run(engine, *submits)
     for submit in submits:
         own, expected = outcomes[submit.request_id], alone(submit, backend)
         assert own.answer == expected.answer
         assert own.embedding == expected.embedding
-        assert bool(own.embedding) == submit.embedding
+        assert bool(own.embedding) == submit.spec.embedding
     check_idle(engine, backend)
 
 
 def test_prompts_that_are_pooled_are_computed_together_as_far_as_they_fit() -> None:
     scheduler = make_scheduler(n_slots=4, embedding=WHOLE, n_batch=64)
     for request_id, length in ((1, 25), (2, 30), (3, 10), (4, 5)):
-        scheduler.submit(embed(request_id, length))
+        scheduler.add_request(embed(request_id, length))
     assert computed(scheduler.schedule()) == {1: 25, 2: 30}
 
 
 def test_where_batches_are_cut_prompts_are_pooled_one_by_one() -> None:
     scheduler = make_scheduler(n_slots=4, embedding=ALONE)
     for request_id in (1, 2):
-        scheduler.submit(embed(request_id, 5))
+        scheduler.add_request(embed(request_id, 5))
     assert computed(scheduler.schedule()) == {1: 5}
 
 
@@ -194,7 +194,7 @@ def test_documents_come_a_few_at_a_time_while_others_stream() -> None:
     submit(scheduler, 1, A)
     turn(scheduler)
     for request_id in range(2, 9):
-        scheduler.submit(embed(request_id, 400))
+        scheduler.add_request(embed(request_id, 400))
     steps = [computed(next_turn(scheduler)) for _ in range(4)]
     assert steps[0] == steps[2] == {1: 1} or steps[1] == steps[3] == {1: 1}
     assert all(len(step) < 7 for step in steps)
@@ -206,14 +206,14 @@ def test_what_was_pooled_is_no_prefix_and_leaves_no_cells() -> None:
     engine = make_engine(backend, cache_bytes=1000)
     run(engine, embed(1, 100, family=1))
     assert backend.cells == [[]]
-    assert run(engine, make_submit(2, prompt(100, 1), max_tokens=1))[2].num_cached == 0
+    assert run(engine, make_request(2, prompt(100, 1), max_tokens=1))[2].num_cached == 0
     assert run(engine, embed(3, 100, family=1))[3].num_cached == 0
 
 
 def test_an_embedding_of_the_last_token_reuses_what_a_chat_has_computed() -> None:
     backend = FakeBackend(embeds=LAST)
     engine = make_engine(backend)
-    run(engine, make_submit(1, prompt(100), max_tokens=1))
+    run(engine, make_request(1, prompt(100), max_tokens=1))
     request = embed(2, 150, family=0)
     outcome = run(engine, request)[2]
     assert outcome.num_cached == 100
@@ -222,7 +222,7 @@ def test_an_embedding_of_the_last_token_reuses_what_a_chat_has_computed() -> Non
 
 def test_long_prompts_are_embedded_in_the_same_batches_in_which_others_are_computed() -> None:
     scheduler = make_scheduler(n_slots=2, embedding=LAST, n_batch=64)
-    scheduler.submit(embed(1, 50))
+    scheduler.add_request(embed(1, 50))
     submit(scheduler, 2, BatchKind(), length=10)
     step = scheduler.schedule()
     assert computed(step) == {1: 49, 2: 10}
@@ -234,13 +234,13 @@ def test_long_prompts_are_embedded_in_the_same_batches_in_which_others_are_compu
     [
         ({}, embed(1, 5), "without embeddings"),
         ({"embedding": WHOLE}, embed(1, 41), "more than the 40"),
-        ({"embedding": WHOLE, "can_generate": False}, make_submit(1), "embeddings only"),
+        ({"embedding": WHOLE, "can_generate": False}, make_request(1), "embeddings only"),
     ],
 )
 def test_what_the_model_can_not_do_is_refused(
     fields: dict[str, Any], request_: AddRequest, words: str
 ) -> None:
-    (event,) = make_scheduler(**fields).submit(request_)
+    (event,) = make_scheduler(**fields).add_request(request_)
     assert isinstance(event, Finished)
     assert event.reason is FinishReason.FAILED
     assert words in event.message

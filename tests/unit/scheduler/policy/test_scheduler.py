@@ -13,7 +13,7 @@ from scheduler.core.results import Sample, SampledRun, SampleFailed
 from scheduler.core.step import Step
 from scheduler.policy.scheduler import Scheduler
 from tests.support.fake_backend import END_TOKEN
-from tests.support.scheduling import make_scheduler, make_submit, prompt, turn
+from tests.support.scheduling import make_request, make_scheduler, prompt, turn
 
 
 def rows(step: Step) -> dict[int, int]:
@@ -29,7 +29,7 @@ def finished(events: abc.Sequence[Event]) -> dict[int, FinishReason]:
 def submit_all(scheduler: Scheduler, *lengths: int) -> None:
     """Requests 1, 2, ... with unrelated prompts of these lengths."""
     for index, length in enumerate(lengths, start=1):
-        assert not scheduler.submit(make_submit(index, prompt(length, family=index)))
+        assert not scheduler.add_request(make_request(index, prompt(length, family=index)))
 
 
 class TestSubmit:
@@ -48,12 +48,12 @@ class TestSubmit:
         self, tokens: list[int], fields: dict[str, object]
     ) -> None:
         scheduler = make_scheduler()
-        events = scheduler.submit(make_submit(4, tokens, **fields))
+        events = scheduler.add_request(make_request(4, tokens, **fields))
         assert finished(events) == {4: FinishReason.FAILED}
         assert not scheduler.has_work
 
     def test_a_prompt_as_long_as_the_slot_is_taken(self) -> None:
-        assert not make_scheduler().submit(make_submit(1, prompt(64)))
+        assert not make_scheduler().add_request(make_request(1, prompt(64)))
 
 
 class TestBatch:
@@ -84,7 +84,7 @@ class TestBatch:
         scheduler = make_scheduler(n_slots=4, n_batch=4)
         submit_all(scheduler, 1, 1, 1)
         turn(scheduler)
-        scheduler.submit(make_submit(9, prompt(50, family=9)))
+        scheduler.add_request(make_request(9, prompt(50, family=9)))
         step, _ = turn(scheduler)
         assert rows(step) == {1: 1, 2: 1, 3: 1, 9: 1}
 
@@ -108,10 +108,10 @@ class TestBatch:
 
     def test_short_prompts_that_keep_coming_do_not_hold_up_a_long_one(self) -> None:
         scheduler = make_scheduler(n_slots=3, n_ctx_slot=512, n_batch=64)
-        scheduler.submit(make_submit(1, prompt(400)))
+        scheduler.add_request(make_request(1, prompt(400)))
         computed = 0
         for number in range(2, 20):
-            scheduler.submit(make_submit(number, prompt(60, number), max_tokens=1))
+            scheduler.add_request(make_request(number, prompt(60, number), max_tokens=1))
             step, _ = turn(scheduler)
             computed += rows(step).get(1, 0)
         assert computed >= 400
@@ -119,30 +119,30 @@ class TestBatch:
     def test_chunks_come_in_slot_order(self) -> None:
         scheduler = make_scheduler(n_slots=3)
         for request_id, slot in ((1, 2), (2, 0), (3, 1)):
-            scheduler.submit(make_submit(request_id, prompt(4, request_id), slot=slot))
+            scheduler.add_request(make_request(request_id, prompt(4, request_id), slot=slot))
         step, _ = turn(scheduler)
         assert [chunk.slot for chunk in step.chunks] == [0, 1, 2]
 
     def test_a_queue_is_served_in_order(self) -> None:
         scheduler = make_scheduler(n_slots=1)
         for request_id in (1, 2, 3):
-            scheduler.submit(make_submit(request_id, prompt(3, request_id), max_tokens=1))
+            scheduler.add_request(make_request(request_id, prompt(3, request_id), max_tokens=1))
         order = [event.request_id for _ in range(3) for event in turn(scheduler)[0].started]
         assert order == [1, 2, 3]
 
     def test_one_that_waits_for_its_slot_does_not_hold_up_the_queue(self) -> None:
         scheduler = make_scheduler()
-        scheduler.submit(make_submit(1, prompt(3, 1), slot=0))
+        scheduler.add_request(make_request(1, prompt(3, 1), slot=0))
         turn(scheduler)
-        scheduler.submit(make_submit(2, prompt(3, 2), slot=0))
-        scheduler.submit(make_submit(3, prompt(3, 3)))
+        scheduler.add_request(make_request(2, prompt(3, 2), slot=0))
+        scheduler.add_request(make_request(3, prompt(3, 3)))
         step, _ = turn(scheduler)
         assert step.started == (Started(3, 1, 0),)
 
     def test_identical_prompts_are_computed_once(self) -> None:
         scheduler = make_scheduler(n_batch=64)
         for request_id in (1, 2):
-            scheduler.submit(make_submit(request_id, prompt(50)))
+            scheduler.add_request(make_request(request_id, prompt(50)))
         first, _ = turn(scheduler)
         assert rows(first) == {1: 50}
         second, _ = turn(scheduler)
@@ -153,7 +153,7 @@ class TestBatch:
     def test_a_waiter_goes_on_alone_when_the_one_it_waits_for_is_aborted(self) -> None:
         scheduler = make_scheduler(n_batch=40)
         for request_id in (1, 2):
-            scheduler.submit(make_submit(request_id, prompt(60)))
+            scheduler.add_request(make_request(request_id, prompt(60)))
         turn(scheduler)
         scheduler.abort([1])
         step, _ = turn(scheduler)
@@ -161,9 +161,9 @@ class TestBatch:
 
     def test_what_a_slot_holds_beyond_the_shared_prefix_is_dropped(self) -> None:
         scheduler = make_scheduler(n_slots=1)
-        scheduler.submit(make_submit(1, [*prompt(10), 5, 6], max_tokens=1))
+        scheduler.add_request(make_request(1, [*prompt(10), 5, 6], max_tokens=1))
         turn(scheduler)
-        scheduler.submit(make_submit(2, [*prompt(10), 7]))
+        scheduler.add_request(make_request(2, [*prompt(10), 7]))
         step, _ = turn(scheduler)
         assert step.edits == (Trim(0, 10),)
         assert step.started == (Started(2, 0, 10),)
@@ -172,13 +172,13 @@ class TestBatch:
 class TestEnd:
     def test_max_tokens(self) -> None:
         scheduler = make_scheduler()
-        scheduler.submit(make_submit(max_tokens=2))
+        scheduler.add_request(make_request(max_tokens=2))
         assert finished(turn(scheduler)[1]) == {}
         assert finished(turn(scheduler)[1]) == {1: FinishReason.MAX_TOKENS}
 
     def test_no_tokens_at_all(self) -> None:
         scheduler = make_scheduler()
-        scheduler.submit(make_submit(tokens=prompt(40), max_tokens=0))
+        scheduler.add_request(make_request(tokens=prompt(40), max_tokens=0))
         assert turn(scheduler)[1] == []
         step, events = turn(scheduler)
         assert not list(step.sampled())
@@ -187,20 +187,20 @@ class TestEnd:
 
     def test_an_end_token_is_the_last_of_the_answer(self) -> None:
         scheduler = make_scheduler()
-        scheduler.submit(make_submit(max_tokens=1))
+        scheduler.add_request(make_request(max_tokens=1))
         _, events = turn(scheduler, END_TOKEN)
         assert events == [Generated(1, [END_TOKEN], []), Finished(1, FinishReason.STOP)]
 
     def test_the_context_is_full(self) -> None:
         scheduler = make_scheduler(n_ctx_slot=8)
-        scheduler.submit(make_submit(tokens=prompt(6), max_tokens=UNLIMITED))
+        scheduler.add_request(make_request(tokens=prompt(6), max_tokens=UNLIMITED))
         ends = [finished(turn(scheduler)[1]) for _ in range(3)]
         assert ends == [{}, {}, {1: FinishReason.CONTEXT_FULL}]
         assert scheduler.slots[0].num_tokens == 8
 
     def test_the_last_token_that_fits_ends_by_its_own_limit(self) -> None:
         scheduler = make_scheduler(n_ctx_slot=8)
-        scheduler.submit(make_submit(tokens=prompt(8), max_tokens=1))
+        scheduler.add_request(make_request(tokens=prompt(8), max_tokens=1))
         assert finished(turn(scheduler)[1]) == {1: FinishReason.MAX_TOKENS}
 
     def test_a_failed_sample_ends_only_its_own_sequence(self) -> None:
@@ -253,29 +253,29 @@ class TestAbort:
 class TestProgress:
     def test_is_reported_for_every_chunk_of_the_prompt(self) -> None:
         scheduler = make_scheduler()
-        scheduler.submit(make_submit(tokens=prompt(60), report_progress=True))
+        scheduler.add_request(make_request(tokens=prompt(60), report_progress=True))
         seen = [event for _ in range(3) for event in turn(scheduler)[1]]
         assert [e.num_computed_tokens for e in seen if isinstance(e, Prefilled)] == [32, 60]
 
     def test_is_not_reported_unasked(self) -> None:
         scheduler = make_scheduler()
-        scheduler.submit(make_submit(tokens=prompt(60)))
+        scheduler.add_request(make_request(tokens=prompt(60)))
         assert turn(scheduler)[1] == []
 
 
 class TestResumed:
     def test_what_was_answered_is_computed_again_and_not_reported_again(self) -> None:
         scheduler = make_scheduler()
-        scheduler.submit(make_submit(tokens=prompt(5), resumed=[101, 102], max_tokens=3))
+        scheduler.add_request(make_request(tokens=prompt(5), resumed=[101, 102], max_tokens=3))
         step, events = turn(scheduler)
         assert rows(step) == {1: 7}
         assert events == [Generated(1, [100], []), Finished(1, FinishReason.MAX_TOKENS)]
 
     def test_cached_tokens_are_counted_of_the_prompt_only(self) -> None:
         scheduler = make_scheduler()
-        scheduler.submit(make_submit(1, [*prompt(5), 101, 102], max_tokens=1))
+        scheduler.add_request(make_request(1, [*prompt(5), 101, 102], max_tokens=1))
         turn(scheduler)
-        scheduler.submit(make_submit(2, prompt(5), resumed=[101, 102], slot=0))
+        scheduler.add_request(make_request(2, prompt(5), resumed=[101, 102], slot=0))
         assert turn(scheduler)[0].started == (Started(2, 0, 5),)
 
 
@@ -285,9 +285,11 @@ class TestUnified:
     def test_idle_prefixes_make_room_first_oldest_first(self) -> None:
         scheduler = make_scheduler(n_slots=3, n_ctx=64, n_batch=64)
         for request_id, length in ((1, 10), (2, 20)):
-            scheduler.submit(make_submit(request_id, prompt(length, request_id), max_tokens=1))
+            scheduler.add_request(
+                make_request(request_id, prompt(length, request_id), max_tokens=1)
+            )
             turn(scheduler)
-        scheduler.submit(make_submit(3, prompt(40, 3)))
+        scheduler.add_request(make_request(3, prompt(40, 3)))
         step, _ = turn(scheduler)
         assert Trim(0, 0) in step.edits
         assert rows(step) == {3: 40}
@@ -323,7 +325,7 @@ class TestUnified:
 
 def test_states_show_every_slot() -> None:
     scheduler = make_scheduler()
-    scheduler.submit(make_submit(5, prompt(40), max_tokens=7))
+    scheduler.add_request(make_request(5, prompt(40), max_tokens=7))
     turn(scheduler)
     busy, idle = scheduler.states()
     assert (busy.request_id, busy.num_prompt_tokens, busy.num_prompt_tokens_computed) == (5, 40, 32)
@@ -337,6 +339,6 @@ def test_a_shared_prefix_is_where_others_join() -> None:
     common = prompt(100)
     for request_id in (1, 2, 3):
         own = prompt(40, family=request_id)
-        scheduler.submit(make_submit(request_id, [*common, *own]))
+        scheduler.add_request(make_request(request_id, [*common, *own]))
     assert rows(turn(scheduler)[0]) == {1: 100}
     assert rows(turn(scheduler)[0]) == {1: 40, 2: 40, 3: 40}

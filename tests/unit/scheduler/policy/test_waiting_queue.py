@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from scheduler.core.sequence import Sequence
 from scheduler.policy.waiting_queue import WaitingQueue
-from tests.support.scheduling import make_submit, prompt
+from tests.support.scheduling import make_request, prompt
 
 
 def sequence(request_id: int, cost: int = 10, **fields: Any) -> Sequence:
     """One that computes `cost` tokens in all."""
-    submit = make_submit(request_id, prompt(cost), max_tokens=0, **fields)
-    return Sequence.from_submit(submit)
+    submit = make_request(request_id, prompt(cost), max_tokens=0, **fields)
+    return Sequence.of(submit)
 
 
 def queue(*sequences: Sequence) -> WaitingQueue:

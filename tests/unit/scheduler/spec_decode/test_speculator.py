@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from protocol.commands import DraftBounds, DraftMethod, Speculation
+from protocol.commands import AddRequest, DraftBounds, DraftMethod, Speculation
 from protocol.config import NgramConfig
 from scheduler.batching.cost_model import StepCost
 from scheduler.batching.micro_batches import Layout
@@ -23,6 +23,11 @@ CHEAP = {1: 1.0, 4: 1.1, 16: 1.5, 64: 3.0}
 DEAR = {1: 1.0, 4: 4.0, 16: 16.0, 64: 64.0}
 MIDDLING = {1: 1.0, 2: 1.7, 4: 2.2, 16: 8.0, 64: 32.0}
 LOOKUP = NgramConfig(simple_size=2, shared_size=2)
+
+
+def request_of(chunk: Chunk) -> AddRequest:
+    sequence = chunk.sequence
+    return AddRequest(request_id=sequence.request_id, spec=sequence.spec)
 
 
 @dataclass
@@ -70,7 +75,7 @@ class Desk:
 
     def chunk(self, speculation: Speculation | None, tokens: list[int], slot: int = 0) -> Chunk:
         sequence = make_sequence(tokens, speculation=speculation)
-        sequence.submit = replace_id(sequence.submit, slot)
+        sequence.request_id = slot
         room = 0 if speculation is None else 64
         end = len(tokens)
         return Chunk(sequence, slot, end - 1, end, True, is_decode=True, max_draft=room)
@@ -78,18 +83,12 @@ class Desk:
     def guess(self, *chunks: Chunk) -> list[tuple[int, ...]]:
         backend = FakeBackend()
         samplers = {
-            chunk.sequence.request_id: PickySampler(
-                backend, chunk.sequence.submit, self.num_allowed
-            )
+            chunk.sequence.request_id: PickySampler(backend, request_of(chunk), self.num_allowed)
             for chunk in chunks
         }
         self.asked = []
         found = self.speculator.guess(chunks, samplers, self.draft)
         return [chunk.draft for chunk in found]
-
-
-def replace_id(submit: Any, request_id: int) -> Any:
-    return msgspec.structs.replace(submit, request_id=request_id)
 
 
 def test_lookup_is_asked_before_the_draft_model() -> None:
@@ -243,7 +242,7 @@ def test_what_a_short_answer_saves_must_pay_for_reading_its_prompt() -> None:
         model = wish(DraftMethod.MODEL)
         for number in range(60):  # answers of that length have been given before
             answered = desk.chunk(model, [5, *range(10)], slot=number)
-            answered.sequence.submit = msgspec.structs.replace(answered.sequence.submit, prompt=[5])
+            answered.sequence.spec = msgspec.structs.replace(answered.sequence.spec, prompt=[5])
             answered.sequence.tokens += [6] * (length - 10)
             desk.guess(answered)
             desk.speculator.forget(number)

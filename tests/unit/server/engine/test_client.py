@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from protocol.commands import AddRequest
+from protocol.commands import SequenceSpec
 from protocol.events import Event, Finished, FinishReason, Generated, Prefilled, Started
 from protocol.sampling import SamplingParams
 from server.engine.client import EngineClient
@@ -30,12 +30,11 @@ async def pair() -> AsyncIterator[Pair]:
         yield pair
 
 
-def make_submit(
+def make_spec(
     tokens: list[int] | None = None, max_tokens: int = 5, **fields: object
-) -> AddRequest:
-    return AddRequest(
-        request_id=0,
-        prompt=tokens or [11, 12, 13],
+) -> SequenceSpec:
+    return SequenceSpec(
+        prompt=tuple(tokens or [11, 12, 13]),
         sampling=SamplingParams(temperature=0.0),
         max_tokens=max_tokens,
         **fields,  # type: ignore[arg-type]
@@ -63,7 +62,7 @@ def tokens_of(events: list[Event]) -> list[int]:
 
 
 async def test_a_stream_has_a_start_tokens_and_an_end(pair: Pair) -> None:
-    events = await rest(pair.client.submit(make_submit()))
+    events = await rest(pair.client.add_request(make_spec()))
     assert isinstance(events[0], Started)
     assert tokens_of(events) == expected([11, 12, 13], 5)
     assert isinstance(events[-1], Finished)
@@ -73,19 +72,19 @@ async def test_a_stream_has_a_start_tokens_and_an_end(pair: Pair) -> None:
 
 async def test_many_streams_get_their_own_tokens(pair: Pair) -> None:
     prompts = [[20 + index, 30, 40] for index in range(30)]
-    streams = [pair.client.submit(make_submit(prompt)) for prompt in prompts]
+    streams = [pair.client.add_request(make_spec(prompt)) for prompt in prompts]
     answers = await asyncio.gather(*map(rest, streams))
     assert [tokens_of(events) for events in answers] == [expected(p, 5) for p in prompts]
 
 
 async def test_steps_are_reported(pair: Pair) -> None:
-    await rest(pair.client.submit(make_submit()))
+    await rest(pair.client.add_request(make_spec()))
     assert sum(step.num_prefill_tokens for step in pair.steps) == 3
 
 
 async def test_a_released_stream_is_aborted(pair: Pair) -> None:
     pair.gate.allow(2)
-    stream = pair.client.submit(make_submit(max_tokens=-1))
+    stream = pair.client.add_request(make_spec(max_tokens=-1))
     await wait_until(lambda: len(stream.tokens) == 2)
     pair.client.release(stream)
     pair.gate.allow(None)
@@ -94,7 +93,7 @@ async def test_a_released_stream_is_aborted(pair: Pair) -> None:
 
 
 async def test_a_refusal_of_the_engine_is_an_error(pair: Pair) -> None:
-    stream = pair.client.submit(make_submit(list(range(10, 200)) * 2))
+    stream = pair.client.add_request(make_spec(list(range(10, 200)) * 2))
     with pytest.raises(EngineFailed, match="do not fit"):
         await rest(stream)
 
@@ -118,7 +117,7 @@ async def test_nothing_can_be_asked_before_the_model_is_loaded() -> None:
     with pytest.raises(Unavailable):
         _ = client.model
     with pytest.raises(Unavailable):
-        client.submit(make_submit())
+        client.add_request(make_spec())
     with pytest.raises(Unavailable):
         await client.inspect()
 
@@ -136,7 +135,7 @@ class TestRestart:
     async def test_running_streams_go_on_where_they_were(self, pair: Pair) -> None:
         pair.gate.allow(3)
         prompts = [[20 + index, 30, 40] for index in range(6)]  # four run, two wait
-        streams = [pair.client.submit(make_submit(p, max_tokens=9)) for p in prompts]
+        streams = [pair.client.add_request(make_spec(p, max_tokens=9)) for p in prompts]
         await wait_until(lambda: len(streams[0].tokens) >= 2)
         await pair.kill_engine()
         assert not pair.client.is_ready
@@ -148,13 +147,13 @@ class TestRestart:
 
     async def test_what_is_submitted_meanwhile_waits_for_the_next_engine(self, pair: Pair) -> None:
         await pair.kill_engine()
-        stream = pair.client.submit(make_submit())
+        stream = pair.client.add_request(make_spec())
         await pair.start_engine()
         assert tokens_of(await rest(stream)) == expected([11, 12, 13], 5)
 
     async def test_what_is_released_meanwhile_is_not_resumed(self, pair: Pair) -> None:
         pair.gate.allow(1)
-        stream = pair.client.submit(make_submit(max_tokens=-1))
+        stream = pair.client.add_request(make_spec(max_tokens=-1))
         await wait_until(lambda: bool(stream.tokens))
         await pair.kill_engine()
         pair.client.release(stream)
@@ -164,7 +163,7 @@ class TestRestart:
 
     async def test_progress_is_not_told_twice(self, pair: Pair) -> None:
         pair.gate.allow(2)
-        stream = pair.client.submit(make_submit(report_progress=True))
+        stream = pair.client.add_request(make_spec(report_progress=True))
         await wait_until(lambda: len(stream.tokens) == 2)
         await pair.kill_engine()
         await pair.start_engine()
@@ -173,7 +172,7 @@ class TestRestart:
 
     async def test_a_question_that_the_dead_engine_had_fails(self, pair: Pair) -> None:
         pair.gate.allow(0)
-        stream = pair.client.submit(make_submit())
+        stream = pair.client.add_request(make_spec())
         await wait_until(lambda: stream.is_running)  # in a step that doesn't end
         question = asyncio.create_task(pair.client.inspect())
         await asyncio.sleep(0.01)
@@ -190,6 +189,6 @@ async def test_a_failed_batch_fails_its_streams_and_spares_the_next() -> None:
     backend = FakeBackend(fail_on=lambda chunks: next(failures, False))
     async with engine_pair(lambda: backend) as pair:
         with pytest.raises(EngineFailed):
-            await rest(pair.client.submit(make_submit()))
-        events = await rest(pair.client.submit(make_submit()))
+            await rest(pair.client.add_request(make_spec()))
+        events = await rest(pair.client.add_request(make_spec()))
         assert tokens_of(events) == expected([11, 12, 13], 5)

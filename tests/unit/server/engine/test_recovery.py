@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from protocol.commands import AddRequest
 from protocol.events import Generated, Started
 from protocol.sampling import SamplingParams
 from server.engine.recovery import MAX_DEATHS, Recovery
 from server.engine.sequence_stream import SequenceStream
+from tests.support.requests import add_request
 
 
 class World:
@@ -19,14 +19,14 @@ class World:
 
     def _stream(self, number: int) -> SequenceStream:
         sampling = SamplingParams(temperature=0.0)
-        return SequenceStream(AddRequest(request_id=number, prompt=[1], sampling=sampling))
+        return SequenceStream(add_request(request_id=number, prompt=[1], sampling=sampling))
 
     def submit(self) -> list[int]:
         """The numbers of those that go to the engine now."""
         due = self.recovery.next(self.streams)
         for stream in due:
             stream.is_submitted = True
-        return [stream.submit.request_id for stream in due]
+        return [stream.request.request_id for stream in due]
 
     def run(self, *numbers: int, tokens: int = 1) -> None:
         """The engine begins with these, and generates so many tokens for each."""
@@ -39,7 +39,7 @@ class World:
         """The numbers of those that are given up."""
         guilty = self.recovery.engine_died(self.streams)
         self.streams = [stream for stream in self.streams if stream not in guilty]
-        return [stream.submit.request_id for stream in guilty]
+        return [stream.request.request_id for stream in guilty]
 
 
 def test_everybody_goes_to_the_first_engine() -> None:

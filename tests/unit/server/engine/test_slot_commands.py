@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from protocol.commands import AddRequest
+from protocol.commands import SequenceSpec
 from protocol.events import Finished
 from protocol.messages import SlotChanged
 from protocol.sampling import SamplingParams
@@ -19,9 +19,8 @@ from tests.support.inprocess import Pair, engine_pair, wait_until
 
 pytestmark = pytest.mark.anyio
 
-SUBMIT = AddRequest(
-    request_id=0,
-    prompt=list(range(20, 60)),
+SPEC = SequenceSpec(
+    prompt=tuple(range(20, 60)),
     sampling=SamplingParams(temperature=0.0),
     max_tokens=5,
     slot=1,
@@ -41,7 +40,7 @@ async def pair() -> AsyncIterator[Pair]:
 
 async def answer(pair: Pair) -> None:
     """Leave 44 tokens in slot 1."""
-    stream = pair.client.submit(SUBMIT)
+    stream = pair.client.add_request(SPEC)
     while not isinstance((await stream.next()).event, Finished):
         pass
 
@@ -79,7 +78,7 @@ async def test_refusals_have_the_error_that_fits(pair: Pair, tmp_path: Path) -> 
 
 async def test_a_busy_slot(pair: Pair) -> None:
     pair.gate.allow(2)
-    stream = pair.client.submit(msgspec.structs.replace(SUBMIT, max_tokens=200))
+    stream = pair.client.add_request(msgspec.structs.replace(SPEC, max_tokens=200))
     await wait_until(lambda: len(stream.tokens) == 2)
     question = asyncio.create_task(pair.client.erase_slot(1))
     while not question.done():  # whichever step it is read before
@@ -93,7 +92,7 @@ async def test_a_busy_slot(pair: Pair) -> None:
 
 async def test_an_engine_that_dies_leaves_no_one_waiting(pair: Pair) -> None:
     pair.gate.allow(0)
-    pair.client.submit(SUBMIT)
+    pair.client.add_request(SPEC)
     await wait_until(lambda: pair.engine.has_work)  # it is in a step, and reads nothing
     question = asyncio.create_task(pair.client.erase_slot(0))
     await asyncio.sleep(0.02)

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from protocol.commands import AddRequest
+from protocol.commands import SequenceSpec
 from protocol.config import EngineConfig
 from protocol.events import Finished
 from protocol.sampling import SamplingParams
@@ -92,9 +92,7 @@ async def test_a_killed_engine_is_replaced() -> None:
 def submit(client: EngineClient, first: int) -> SequenceStream:
     """A short greedy request whose prompt begins with this token."""
     sampling = SamplingParams(temperature=0.0)
-    return client.submit(
-        AddRequest(request_id=0, prompt=[first, 12], sampling=sampling, max_tokens=20)
-    )
+    return client.add_request(SequenceSpec(prompt=(first, 12), sampling=sampling, max_tokens=20))
 
 
 async def number_of_tokens(stream: SequenceStream) -> int:

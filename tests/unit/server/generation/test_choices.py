@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from starlette.requests import ClientDisconnect, Request
 
+from protocol.commands import SequenceSpec
 from protocol.sampling import SamplingParams
 from server.errors import EngineFailed
 from server.generation.choices import open_choices
@@ -24,7 +25,10 @@ def anyio_backend() -> str:
 
 
 def requests(count: int) -> list[GenerationRequest]:
-    return [GenerationRequest(prompt=(1,), sampling=SamplingParams()) for _ in range(count)]
+    return [
+        GenerationRequest(spec=SequenceSpec(prompt=(1,), sampling=SamplingParams()))
+        for _ in range(count)
+    ]
 
 
 @pytest.mark.parametrize("count", [1, 3])

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from protocol.commands import SequenceSpec
 from protocol.events import Finished, FinishReason, Generated, Started
 from protocol.messages import Message, Ready, StepOutputs
 from protocol.sampling import SamplingParams
@@ -19,7 +20,7 @@ from tests.support.fake_server import ByteTokenizer, FakeEngine
 
 pytestmark = pytest.mark.anyio
 
-REQUEST = GenerationRequest(prompt=(97, 98), sampling=SamplingParams())
+REQUEST = GenerationRequest(spec=SequenceSpec(prompt=(97, 98), sampling=SamplingParams()))
 
 
 @pytest.fixture

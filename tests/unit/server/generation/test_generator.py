@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol.commands import ContextShift
+from protocol.commands import ContextShift, SequenceSpec
 from protocol.events import Finished, FinishReason, Generated
 from protocol.sampling import SamplingParams
 from server.engine.sequence_stream import TimedEvent
@@ -73,10 +73,14 @@ async def speaking(*pieces: bytes) -> AsyncIterator[tuple[EngineGenerator, Pair]
         yield EngineGenerator(pair.client, script, Admission(max_queue=1)), pair
 
 
+OWN_FIELDS = {"stop", "max_seconds", "visible_tokens"}
+
+
 def make_request(**fields: Any) -> GenerationRequest:
-    fields.setdefault("sampling", SamplingParams(temperature=0.0))
-    fields.setdefault("prompt", PROMPT)
-    return GenerationRequest(**fields)
+    """A greedy request; `fields` are those of the request or of its sequence."""
+    own = {name: fields.pop(name) for name in OWN_FIELDS & fields.keys()}
+    fields = {"sampling": SamplingParams(temperature=0.0), "prompt": PROMPT, **fields}
+    return GenerationRequest(spec=SequenceSpec(**fields), **own)
 
 
 async def items_of(generator: EngineGenerator, **fields: Any) -> list[Item]:
@@ -241,7 +245,7 @@ async def test_the_engine_is_told_how_many_are_still_being_read() -> None:
         stack.enter_context(generator.enter_queue("who is slow"))
         stack.enter_context(generator.enter_queue("who is at it"))
         await stack.enter_async_context(generator.open(make_request()))
-        told = [stream.submit.num_requests_being_read for stream in pair.client.streams.values()]
+        told = [stream.request.num_requests_being_read for stream in pair.client.streams.values()]
         assert told == [0, 1]
 
 

@@ -13,6 +13,7 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
+from protocol.commands import SequenceSpec
 from protocol.messages import CacheTier, StepCosts, StepStats
 from protocol.sampling import SamplingParams
 from server.errors import EngineFailed
@@ -170,7 +171,7 @@ async def test_counters_move_while_a_stream_runs() -> None:
             yield TextDelta("b", (), 0, Timings(3, 4, 100.0, 3, 60.0))
             yield ended
 
-    request = GenerationRequest(prompt=(1,), sampling=SamplingParams())
+    request = GenerationRequest(spec=SequenceSpec(prompt=(1,), sampling=SamplingParams()))
     counts = []
     async with MeteredGenerator(Inner(), metrics).open(request) as items:
         async for _ in items:

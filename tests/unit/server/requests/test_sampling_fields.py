@@ -170,8 +170,8 @@ def test_a_time_limit_is_in_milliseconds(ms: int, seconds: float | None) -> None
 
 
 def test_the_context_is_not_shifted_unless_the_server_does() -> None:
-    assert request().context_shift is None
-    assert request(n_keep=0, n_discard=0).context_shift is None
+    assert request().spec.context_shift is None
+    assert request(n_keep=0, n_discard=0).spec.context_shift is None
     for name in ("n_keep", "n_discard"):
         with pytest.raises(InvalidRequest, match="--context-shift") as caught:
             request(None, **{name: 5})
@@ -180,9 +180,9 @@ def test_the_context_is_not_shifted_unless_the_server_does() -> None:
 
 def test_what_a_context_shift_keeps() -> None:
     shifting = ServeSettings(context_shift=True, keep=4)
-    assert request(shifting).context_shift == ContextShift(4, 0)
-    assert request(shifting, n_keep=0, n_discard=9).context_shift == ContextShift(0, 9)
-    assert request(shifting, n_keep=-1).context_shift == ContextShift(1, 0)
+    assert request(shifting).spec.context_shift == ContextShift(4, 0)
+    assert request(shifting, n_keep=0, n_discard=9).spec.context_shift == ContextShift(0, 9)
+    assert request(shifting, n_keep=-1).spec.context_shift == ContextShift(1, 0)
 
 
 def test_a_context_shift_keeps_the_bos_besides() -> None:
@@ -191,7 +191,7 @@ def test_a_context_shift_keeps_the_bos_besides() -> None:
     assert bos is not None
     body = parse(n_keep=3)
     found = body.to_request(server, [bos, 1, 2, 3, 4], body.to_sampling_params(server), None)
-    assert found.context_shift == ContextShift(4, 0)
+    assert found.spec.context_shift == ContextShift(4, 0)
 
 
 def test_short_chunks_are_refused() -> None:
@@ -201,10 +201,10 @@ def test_short_chunks_are_refused() -> None:
 
 
 def test_chunks_are_reused_where_somebody_asks_for_it() -> None:
-    assert request().min_reused_chunk == 0
-    assert request(n_cache_reuse=64).min_reused_chunk == 64
-    assert request(ServeSettings(cache_reuse=32)).min_reused_chunk == 32
-    assert request(ServeSettings(cache_reuse=32), n_cache_reuse=0).min_reused_chunk == 0
+    assert request().spec.min_reused_chunk == 0
+    assert request(n_cache_reuse=64).spec.min_reused_chunk == 64
+    assert request(ServeSettings(cache_reuse=32)).spec.min_reused_chunk == 32
+    assert request(ServeSettings(cache_reuse=32), n_cache_reuse=0).spec.min_reused_chunk == 0
 
 
 @pytest.mark.parametrize(
@@ -244,15 +244,15 @@ def test_what_is_not_supported_is_refused_by_name(name: str) -> None:
     ],
 )
 def test_limits_by_any_name(body: dict[str, Any], expected: int) -> None:
-    assert request(**body).max_tokens == expected
+    assert request(**body).spec.max_tokens == expected
 
 
 def test_a_limit_of_the_server_is_a_default() -> None:
     settings = ServeSettings(n_predict=9, cache_prompt=False)
-    assert request(settings).max_tokens == 9
-    assert request(settings, n_predict=20).max_tokens == 20
-    assert request(settings).cache_prompt is False
-    assert request(settings, cache_prompt=True).cache_prompt is True
+    assert request(settings).spec.max_tokens == 9
+    assert request(settings, n_predict=20).spec.max_tokens == 20
+    assert request(settings).spec.cache_prompt is False
+    assert request(settings, cache_prompt=True).spec.cache_prompt is True
 
 
 @pytest.mark.parametrize(
@@ -331,8 +331,8 @@ def test_large_seeds_are_folded(seed: int, expected: int) -> None:
 def test_choices_differ_in_their_seed_only() -> None:
     first = request(seed=2**32 - 3)
     assert nth_choice(first, 0) is first
-    assert [nth_choice(first, index).sampling.seed for index in (1, 2)] == [2**32 - 2, 0]
-    assert nth_choice(first, 1).prompt == first.prompt
+    assert [nth_choice(first, index).spec.sampling.seed for index in (1, 2)] == [2**32 - 2, 0]
+    assert nth_choice(first, 1).spec.prompt == first.spec.prompt
 
 
 def test_log_probabilities_are_the_dialects_matter() -> None:
@@ -343,7 +343,7 @@ def test_log_probabilities_are_the_dialects_matter() -> None:
 
 @pytest.mark.parametrize(("slot", "expected"), [(-1, None), (0, 0), (3, 3)])
 def test_slots(slot: int, expected: int | None) -> None:
-    assert request(id_slot=slot).slot == expected
+    assert request(id_slot=slot).spec.slot == expected
 
 
 def test_a_slot_that_does_not_exist() -> None:
@@ -352,8 +352,8 @@ def test_a_slot_that_does_not_exist() -> None:
 
 
 def test_progress_is_reported_on_streams_only() -> None:
-    assert request(return_progress=True, stream=True).report_progress is True
-    assert request(return_progress=True).report_progress is False
+    assert request(return_progress=True, stream=True).spec.report_progress is True
+    assert request(return_progress=True).spec.report_progress is False
 
 
 @pytest.mark.parametrize(("own", "expected"), [(None, 30), (5, 5), (-1, 0), (0, 0)])

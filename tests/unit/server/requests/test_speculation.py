@@ -22,7 +22,9 @@ DRAFT = ("-md", "d.gguf", "--spec-draft-n-min", "2", "--spec-draft-p-min", "0.25
 def asked(flags: tuple[str, ...], **body: Any) -> Speculation | None:
     context = make_server(load_settings(flags, {})).context
     fields = parse_body(msgspec.json.encode(body), SamplingFields)
-    return fields.to_request(context, [1], fields.to_sampling_params(context), None).speculation
+    return fields.to_request(
+        context, [1], fields.to_sampling_params(context), None
+    ).spec.speculation
 
 
 def refusal(flags: tuple[str, ...], **body: Any) -> InvalidRequest:
