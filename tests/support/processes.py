@@ -23,8 +23,10 @@ COMMAND = Path(sys.executable).parent / "llamapack"
 DEADLINE = 60.0
 """Seconds after which a test has failed, on however busy a machine."""
 
-# Kernels that compute a row alike whatever is beside it, so that texts can be compared exactly.
-FLAGS = ("--port", "0", "-np", "4", "-c", "2048", "-t", "1", "--no-repack", "-fa", "off")
+# Kernels that compute a row alike whatever is beside it, in a prompt or in an answer, so that texts
+# can be compared exactly.
+KERNELS = ("-t", "1", "--no-repack", "-fa", "on", "-ub", "32")
+FLAGS = ("--port", "0", "-np", "4", "-c", "2048", *KERNELS)
 
 
 def wait_until(condition: Callable[[], Any]) -> None:
