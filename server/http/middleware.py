@@ -11,7 +11,6 @@ import logging
 import time
 from collections.abc import Callable
 
-from sse_starlette.sse import SendTimeoutError
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -89,8 +88,6 @@ class CatchErrors:
             await self._app(scope, receive, noting_send)
         except ClientDisconnect:
             _log.debug("the client left before its answer was ready")
-        except SendTimeoutError:
-            _log.warning("a client stopped reading its stream; the stream was closed")
         except Exception as error:
             if not isinstance(error, ApiError):
                 _log.exception("a handler failed")

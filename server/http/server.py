@@ -16,7 +16,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from config import ServeSettings
-from server.http.connection import BoundedHttpProtocol
+from server.http.connection import bounded_protocol
 
 FAREWELL_SECONDS = 2
 """How long a stream may take to say that it is ended early."""
@@ -100,7 +100,7 @@ def http_config(app: ASGIApp, settings: ServeSettings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="uvloop",
-        http=BoundedHttpProtocol,
+        http=bounded_protocol(settings.timeout),
         ws="none",
         lifespan="on",
         log_config=None,

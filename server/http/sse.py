@@ -57,8 +57,6 @@ class EventStream(EventSourceResponse):
         self._resources = resources
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # A client that stops reading must not hold its slot for ever.
-        self.send_timeout = scope["app"].state.context.settings.timeout
         try:
             await super().__call__(scope, receive, send)
         finally:

@@ -97,6 +97,17 @@ def test_slow_clients_do_not_hold_up_others(url: str) -> None:
             connection.close()
 
 
+def test_a_client_that_stops_reading_frees_its_slot(server: FakeServer) -> None:
+    """Its stream is ended, though there would be more to send for ever."""
+    server.generator.pieces = ["word " * 50_000] * 1000
+    with serving(create_app(server.context), ServeSettings(timeout=1)) as url, connect(url) as idle:
+        body = b'{"prompt": "a", "stream": true}'
+        head = b"POST /completion HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
+        idle.sendall(head % len(body) + body)
+        assert wait_for(lambda: server.generator.opened)
+        assert wait_for(lambda: server.generator.aborted == 1, seconds=20)
+
+
 def test_new_requests_are_taken_while_the_server_lingers(server: FakeServer) -> None:
     """On connections that were open, and on new ones; afterwards it ends."""
     drain = server.context.drain
