@@ -19,8 +19,9 @@ from server.access.record_access import RecordAccess
 from server.context import ServerContext
 from server.endpoints import Endpoint, to_routes
 from server.errors import ApiError, InvalidRequest, MethodNotAllowed, NotFound
+from server.http.content_encoding import DecodeBody
 from server.http.drain import RefuseWhileDraining
-from server.http.middleware import CatchErrors, LimitBody, RequestLog, error_response
+from server.http.middleware import CatchErrors, LimitBody, RequestLog, RequireHost, error_response
 from server.llama_server import routes as llama_routes
 from server.observability.tracing.open_tracing import Tracing
 from server.openai import routes as openai_routes
@@ -52,6 +53,7 @@ def create_app(
             Middleware(RecordAccess, audit=audit, unrecorded=public),
             *cors_middleware(settings),
             Middleware(CatchErrors, on_refusal=context.metrics.observe_rejection),
+            Middleware(RequireHost),
             Middleware(RefuseWhileDraining, drain=context.drain),
             Middleware(Authenticate, keys=keys, public_paths=public),
             Middleware(
@@ -59,6 +61,7 @@ def create_app(
                 max_bytes=settings.max_body_size * MIB,
                 read_seconds=settings.timeout,
             ),
+            Middleware(DecodeBody, max_bytes=settings.max_body_size * MIB),
         ],
         exception_handlers={HTTPException: _http_error},
         lifespan=lifespan,

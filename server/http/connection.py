@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any, ClassVar
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGISendEvent
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from server.http.request_parser import UpgradeIgnoringParser
 
 logger = logging.getLogger(__name__)
 
@@ -18,34 +22,69 @@ MAX_HEAD_BYTES = 64 * 1024
 """Of a head that comes in parts; many times what clients and proxies send."""
 
 
+REST_SECONDS = 10.0
+"""How long the rest of a body may take to arrive once its request was answered."""
+
+
+class _Timer:
+    """Calls back once, unless it is stopped before."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+        self._loop = loop
+        self._callback = callback
+        self._handle: asyncio.TimerHandle | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the call is still to come."""
+        return self._handle is not None
+
+    def start(self, seconds: float) -> None:
+        """Call back in `seconds`, unless the timer runs already."""
+        if self._handle is None:
+            self._handle = self._loop.call_later(seconds, self._fire)
+
+    def stop(self) -> None:
+        """Don't call back."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _fire(self) -> None:
+        self._handle = None
+        self._callback()
+
+
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """Closes connections whose heads come too slowly or never end, and those nobody reads."""
+    """Closes connections of clients that send too slowly, send endless heads, or don't read."""
 
     write_seconds: ClassVar[float | None] = None
     """How long a full send buffer may wait for the client to read; None waits for ever."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._head_timer: asyncio.TimerHandle | None = None
+        self.parser = UpgradeIgnoringParser(self)  # type: ignore[assignment]
         self._head_bytes = 0
-        self._write_timer: asyncio.TimerHandle | None = None
+        self._head_timer = _Timer(self.loop, self._close)
+        self._rest_timer = _Timer(self.loop, self._close)
+        self._write_timer = _Timer(self.loop, self._drop_reader)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._has_head()
-        self._stop_write_timer()
+        for timer in (self._head_timer, self._rest_timer, self._write_timer):
+            timer.stop()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self._head_timer is None:
+        if not self._head_timer.is_running:
             return
         self._head_bytes += len(data)
         if self._head_bytes > MAX_HEAD_BYTES:
-            self._has_head()
+            self._head_timer.stop()
             self.send_400_response(f"The head of the request has over {MAX_HEAD_BYTES} bytes.")
 
     def on_message_begin(self) -> None:
@@ -53,41 +92,63 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._expect_head()
 
     def on_headers_complete(self) -> None:
-        self._has_head()
+        self._head_timer.stop()
         super().on_headers_complete()
+        if self.scope["http_version"] == "1.0":
+            self.cycle.send = CloseDelimited(self.cycle)  # type: ignore[method-assign]
+
+    def on_message_complete(self) -> None:
+        self._rest_timer.stop()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        if self.cycle.response_complete and self.cycle.more_body:
+            self._rest_timer.start(REST_SECONDS)
+        super().on_response_complete()
 
     def pause_writing(self) -> None:
         """The send buffer is full: from here on the client has `write_seconds` to read."""
         super().pause_writing()
-        if self.write_seconds is not None and self._write_timer is None:
-            self._write_timer = self.loop.call_later(self.write_seconds, self._drop_reader)
+        if self.write_seconds is not None:
+            self._write_timer.start(self.write_seconds)
 
     def resume_writing(self) -> None:
-        self._stop_write_timer()
+        self._write_timer.stop()
         super().resume_writing()
+
+    def _expect_head(self) -> None:
+        if not self._head_timer.is_running:
+            self._head_bytes = 0
+            self._head_timer.start(HEAD_SECONDS)
 
     def _drop_reader(self) -> None:
         logger.warning("a client stopped reading its answer; the connection is closed")
         self.transport.abort()
 
-    def _stop_write_timer(self) -> None:
-        if self._write_timer is not None:
-            self._write_timer.cancel()
-            self._write_timer = None
-
-    def _expect_head(self) -> None:
-        if self._head_timer is None:
-            self._head_bytes = 0
-            self._head_timer = self.loop.call_later(HEAD_SECONDS, self._give_up)
-
-    def _has_head(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
-
-    def _give_up(self) -> None:
-        self._head_timer = None
+    def _close(self) -> None:
         self.transport.close()
+
+
+class CloseDelimited:
+    """Sends answers to HTTP/1.0 clients, which know no chunks (RFC 9112, 6.1).
+
+    An answer whose length is not known ends where the connection does.
+    """
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = cycle
+        self._send = cycle.send
+        self._has_length = True
+
+    async def __call__(self, message: ASGISendEvent) -> None:
+        if message["type"] == "http.response.start":
+            names = {name.lower() for name, _ in message.get("headers", [])}
+            self._has_length = b"content-length" in names
+            if not self._has_length:
+                self._cycle.chunked_encoding = False
+        elif message["type"] == "http.response.body" and not self._has_length:
+            self._cycle.expected_content_length = len(message.get("body", b""))
+        await self._send(message)
 
 
 def bounded_protocol(write_seconds: float) -> type[BoundedHttpProtocol]:

@@ -99,6 +99,20 @@ class CatchErrors:
             await error_response(known)(scope, receive, send)
 
 
+class RequireHost:
+    """Refuses HTTP/1.1 requests without exactly one Host header (RFC 9112, 3.2)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["http_version"] == "1.1":
+            count = sum(name == b"host" for name, _ in scope["headers"])
+            if count != 1:
+                raise InvalidRequest(f"the request must have one Host header (got {count})")
+        await self._app(scope, receive, send)
+
+
 class LimitBody:
     """Refuses bodies above a number of bytes, whether announced or not, and stalled ones."""
 

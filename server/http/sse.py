@@ -54,6 +54,8 @@ class EventStream(EventSourceResponse):
             headers=headers,
             media_type="text/event-stream",
         )
+        # uvicorn says whether the connection stays; two headers could contradict each other.
+        del self.headers["connection"]
         self._resources = resources
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
