@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from server.http.request_parser import UpgradeIgnoringParser
+from server.http.request_parser import RequestParser
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ HEAD_SECONDS = 30.0
 start of the connection."""
 
 MAX_HEAD_BYTES = 64 * 1024
-"""Of a head that comes in parts; many times what clients and proxies send."""
+"""Most bytes of a head, or of trailers, that come in parts; many times what clients send."""
 
 
 REST_SECONDS = 10.0
@@ -63,8 +63,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.parser = UpgradeIgnoringParser(self)  # type: ignore[assignment]
-        self._head_bytes = 0
+        self.parser = RequestParser(self)  # type: ignore[assignment]
+        self._barren_bytes = 0
+        """Bytes received since a head or a part of a body was complete."""
         self._head_timer = _Timer(self.loop, self._close)
         self._rest_timer = _Timer(self.loop, self._close)
         self._write_timer = _Timer(self.loop, self._drop_reader)
@@ -79,13 +80,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        self._barren_bytes += len(data)
         super().data_received(data)
-        if not self._head_timer.is_running:
-            return
-        self._head_bytes += len(data)
-        if self._head_bytes > MAX_HEAD_BYTES:
+        if self._barren_bytes > MAX_HEAD_BYTES:
             self._head_timer.stop()
-            self.send_400_response(f"The head of the request has over {MAX_HEAD_BYTES} bytes.")
+            self._refuse_head()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -93,11 +92,17 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._head_timer.stop()
+        self._barren_bytes = 0
         super().on_headers_complete()
         if self.scope["http_version"] == "1.0":
             self.cycle.send = CloseDelimited(self.cycle)  # type: ignore[method-assign]
 
+    def on_body(self, body: bytes) -> None:
+        self._barren_bytes = 0
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
+        self._barren_bytes = 0
         self._rest_timer.stop()
         super().on_message_complete()
 
@@ -117,9 +122,14 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().resume_writing()
 
     def _expect_head(self) -> None:
-        if not self._head_timer.is_running:
-            self._head_bytes = 0
-            self._head_timer.start(HEAD_SECONDS)
+        self._head_timer.start(HEAD_SECONDS)
+
+    def _refuse_head(self) -> None:
+        """Answer 400, unless an answer is under way that the 400 would end up in."""
+        if self.cycle is None or self.cycle.response_complete:
+            self.send_400_response(f"The head of the request has over {MAX_HEAD_BYTES} bytes.")
+        else:
+            self.transport.close()
 
     def _drop_reader(self) -> None:
         logger.warning("a client stopped reading its answer; the connection is closed")

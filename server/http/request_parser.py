@@ -1,4 +1,6 @@
-"""httptools' request parser, which ignores offers to upgrade the connection (RFC 9110, 7.8).
+"""httptools' request parser without upgrades and without trailers.
+
+Offers to upgrade the connection are ignored (RFC 9110, 7.8), and trailers are dropped (6.5.1).
 
 llhttp stops at the end of a head that offers an upgrade, and takes what follows for bytes of the
 other protocol. A body that came in another segment would then be parsed as a second request.
@@ -24,8 +26,8 @@ class Callbacks(Protocol):
     def on_message_complete(self) -> None: ...
 
 
-class UpgradeIgnoringParser:
-    """Parses requests as if their heads offered no upgrade.
+class RequestParser:
+    """Parses requests as if their heads offered no upgrade and their bodies had no trailers.
 
     A head with an offer is parsed a second time without the offer, and the body follows that head.
     """
@@ -36,6 +38,7 @@ class UpgradeIgnoringParser:
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._has_offer = False
+        self._is_in_head = True
 
     def feed_data(self, data: bytes) -> None:
         """Parse the next bytes. Raises `httptools.HttpParserError`."""
@@ -67,7 +70,8 @@ class UpgradeIgnoringParser:
     # What httptools calls.
 
     def on_message_begin(self) -> None:
-        self._url, self._headers, self._has_offer = b"", [], False
+        self._url, self._headers = b"", []
+        self._has_offer, self._is_in_head = False, True
         self._callbacks.on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -75,10 +79,13 @@ class UpgradeIgnoringParser:
         self._callbacks.on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._is_in_head:
+            return
         self._headers.append((name, value))
         self._callbacks.on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        self._is_in_head = False
         has_upgrade = any(name.lower() == b"upgrade" for name, _ in self._headers)
         self._has_offer = has_upgrade and self._parser.should_upgrade()
         if not self._has_offer:

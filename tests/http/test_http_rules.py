@@ -187,3 +187,36 @@ def test_a_body_whose_rest_never_comes_does_not_keep_the_connection(
         client.sendall(part)
         while client.recv(4096):
             pass
+
+
+CHUNKED = b"POST /completion HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+BODY_CHUNK = b"%x\r\n%b\r\n0\r\n" % (len(BODY), BODY)
+
+
+@pytest.mark.parametrize(
+    "trailers", [b"X-A: 1\r\n", b"Content-Encoding: br\r\n", b"Authorization: Bearer x\r\n" * 3]
+)
+def test_trailers_are_dropped(url: str, trailers: bytes) -> None:
+    answer = exchange(url, CHUNKED, BODY_CHUNK + trailers + b"\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+
+
+@pytest.mark.parametrize("trailer", [b"X-A: 1\r\n", b"X-A: " + b"a" * 1000 + b"\r\n", b"a" * 1000])
+def test_endless_trailers_end_the_connection(url: str, trailer: bytes) -> None:
+    parts = urlsplit(url)
+    with socket.create_connection((parts.hostname, parts.port or 80)) as client:
+        client.settimeout(5)
+        client.sendall(CHUNKED + BODY_CHUNK)
+        part = trailer * (8192 // len(trailer))
+        assert not takes_all(client, part)
+
+
+def takes_all(client: socket.socket, part: bytes) -> bool:
+    """Whether the server reads the part 2,000 times, which is about 16 MiB."""
+    try:
+        for _ in range(2000):
+            client.sendall(part)
+            time.sleep(0.001)
+    except OSError:
+        return False
+    return True
