@@ -113,19 +113,3 @@ def test_the_same_seed_gives_the_same_story(client: OpenAI) -> None:
     ]
     assert stories[0] == stories[1]
     assert stories[0] != stories[2]
-
-
-def test_files_of_the_working_directory_are_not_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("scheduler", "grammars", "protocol", "config"):
-        (tmp_path / f"{name}.py").write_text("raise SystemExit('this is not a part of llamapack')")
-    monkeypatch.chdir(tmp_path)
-    server = Server()
-    try:
-        server.wait_ready()
-        body = {"prompt": "A number:", "json_schema": {"type": "integer", "maximum": 9}}
-        answer = httpx.post(f"{server.url}/completion", json=body, timeout=60)
-        assert answer.json()["content"].isdigit()
-    finally:
-        server.end()
