@@ -1,8 +1,8 @@
 """A hook of MkDocs: Markdown files outside docs/ become pages, and links fit the site.
 
 In the repository a link is relative to its file, so that the link works where the code is hosted.
-The site has all pages in one folder. A link to a file that is no page becomes plain text. A link to a
-file that does not exist ends the build.
+The site has all pages in one folder. A link to a file that is no page becomes plain text. A link to
+a file that does not exist ends the build.
 """
 
 from __future__ import annotations
