@@ -25,6 +25,7 @@ PAGES = {
     "CHANGELOG.md": "changelog.md",
     "SECURITY.md": "security.md",
     "deploy/README.md": "deploy.md",
+    "examples/README.md": "examples.md",
     "grammars/README.md": "grammars.md",
     "loadtests/README.md": "loadtests.md",
 }
