@@ -1,4 +1,4 @@
-"""What of a JSON Schema is honoured; everything else is refused by name and place."""
+"""Checks JSON Schemas: what can't be enforced is refused by name and place."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _FIXED_WHITESPACE = {
     "key_separator": ": ",
     "whitespace_flexible": False,
 }
-"""One spelling of everything between two values, so that a schema's fixed parts are forced."""
+"""One spelling of everything between two values, so that a schema's fixed parts can be forced."""
 
 _OPTIONS = frozenset(
     {
@@ -44,15 +44,15 @@ _OPTIONS = frozenset(
         "whitespace_pattern",
     }
 )
-"""What a schema's `x-guidance` may set; the others would drop keywords silently."""
+"""The options that a schema's `x-guidance` may set. The other options would silently drop keywords.
+"""
 
 
 def check_schema(schema: object, *, is_open: bool = False) -> str:
-    """Return the schema as compact JSON text, as llguidance shall get it.
+    """Check a schema and return it as compact JSON text for llguidance.
 
-    `schema` is a parsed JSON value. With `is_open`, an object that doesn't say whether it has
-    other properties than the declared ones may have them. Raises `GrammarError` with a JSON
-    pointer.
+    `schema` is a parsed JSON value. With `is_open`, an object may have undeclared properties unless
+    its schema forbids them. Raises `GrammarError` with a JSON pointer.
     """
     if not isinstance(schema, (dict, bool)):
         raise GrammarError("a schema is an object or a boolean", "")
@@ -69,7 +69,7 @@ def check_schema(schema: object, *, is_open: bool = False) -> str:
 
 
 def subschemas(schema: object) -> Iterator[tuple[str, object]]:
-    """The schemas directly inside of one, with their places relative to it."""
+    """The schemas directly inside a schema, each with its place relative to the outer one."""
     if not isinstance(schema, dict):
         return
     for keyword, below in APPLICATORS.items():
@@ -83,7 +83,7 @@ def subschemas(schema: object) -> Iterator[tuple[str, object]]:
 
 
 def _check_size(schema: object) -> None:
-    """Bound everything that later steps take time for."""
+    """Bound the size of everything that later steps take time for."""
     todo: list[tuple[object, str, int]] = [(schema, "", 1)]
     num_nodes = num_bytes = 0
     while todo:
@@ -104,7 +104,8 @@ def _check_size(schema: object) -> None:
 
 
 def _check_scalar(node: object, path: str) -> int:
-    """The size of a text in bytes, else 0. Raises `GrammarError` for what JSON has no form for."""
+    """The size of a text in bytes; 0 for other values. Raises `GrammarError` for values that JSON
+    can't express."""
     if isinstance(node, str):
         try:
             return len(node.encode())
@@ -130,7 +131,7 @@ def _options(root: Schema) -> Mapping[str, object]:
 
 
 class _Checker:
-    """Visits the schemas of a document, and those that references lead to."""
+    """Visits the schemas of a document, and the schemas that references lead to."""
 
     def __init__(self, root: Schema, *, is_open: bool) -> None:
         self._root = root
@@ -182,7 +183,7 @@ class _Checker:
             elif keyword not in ("const", "id") and (name := meant(keyword)) is not None:
                 raise GrammarError(f"{keyword!r} is no keyword; is {name!r} meant?", place)
         if path and "$ref" in schema and _names_itself(schema):
-            # Before draft 2019-09 the reference made the name void, since then it doesn't.
+            # Before draft 2019-09 a reference made `$id` void; since then it doesn't.
             raise GrammarError("'$id' is not supported beside '$ref'", path)
         _drop_idle(schema)
         _settle_format(path, schema)
@@ -190,7 +191,7 @@ class _Checker:
             schema[keyword] = int(schema[keyword])
 
     def _target(self, path: str, schema: Schema) -> tuple[str, object] | None:
-        """Where the schema's `$ref` leads, if that is a place in this document."""
+        """The place and the schema that a `$ref` leads to, if they are in this document."""
         reference = schema.get("$ref")
         if reference is None:
             return None
@@ -198,7 +199,7 @@ class _Checker:
         if not reference.startswith("#"):
             if not self._has_ids:
                 raise GrammarError(f"{reference!r} is outside of this schema", place)
-            return None  # llguidance knows what `$id` made of it
+            return None  # only llguidance knows how `$id` changes the reference
         pointer = unquote(reference[1:])
         if pointer and not pointer.startswith("/"):
             return None  # an anchor
@@ -228,7 +229,7 @@ def _check_applicator(keyword: str, value: object, place: str) -> None:
 
 
 def _name_properties(schema: Schema) -> None:
-    """Replace `propertyNames` by what is supported and means the same, where there is such."""
+    """Replace `propertyNames` by a supported keyword with the same meaning, if there is one."""
     names = schema.get("propertyNames")
     if not isinstance(names, dict) or schema.keys() & {"properties", "patternProperties"}:
         return
@@ -248,13 +249,13 @@ def _name_properties(schema: Schema) -> None:
 
 
 def _drop_idle(schema: Schema) -> None:
-    """Remove the conditional keywords whose partners are absent: they have no effect."""
+    """Remove conditional keywords that have no effect because their partners are absent."""
     for keyword in ("if", "then", "else", "minContains", "maxContains"):
         schema.pop(keyword, None)
 
 
 def _settle_format(path: str, schema: Schema) -> None:
-    """Spell out a format that is a pattern; remove one that excludes nothing; refuse others."""
+    """Replace a format by its pattern, remove it if it excludes nothing, or refuse it."""
     name = schema.get("format")
     if name in EXACT_FORMATS:
         del schema["format"]
@@ -269,7 +270,7 @@ def _settle_format(path: str, schema: Schema) -> None:
         return
     types = schema.get("type", "string")
     if name in FREE_FORMATS or "string" not in (types if isinstance(types, list) else [types]):
-        del schema["format"]  # formats of numbers are hints about their storage
+        del schema["format"]  # formats of numbers only say how numbers are stored
     else:
         raise GrammarError(f"the format {name!r} is not supported", f"{path}/format")
 
