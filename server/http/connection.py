@@ -1,4 +1,4 @@
-"""uvicorn's HTTP connection, with bounds on how long and how large a request's head may be."""
+"""uvicorn's HTTP connection, with bounds on the time and size of a request's head."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_SECONDS = 30.0
-"""How long a client may take to send the head of a request, from its first byte on, or from the
-start of the connection."""
+"""How long a client may take to send the head of a request. The time starts at the head's first
+byte, or at the start of the connection."""
 
 MAX_HEAD_BYTES = 64 * 1024
-"""Of a head that comes in parts; many times what clients and proxies send."""
+"""Maximum size of a head that comes in several parts; many times what clients and proxies send."""
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """Closes connections whose heads come too slowly or never end."""
+    """Closes connections whose heads come too slowly or are too large."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)

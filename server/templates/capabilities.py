@@ -1,7 +1,7 @@
-"""What a chat template can express, found out by rendering small conversations once at load.
+"""Finds out what a chat template can express, by rendering small conversations once at load.
 
-Templates are programs; reading their source tells little about what they accept. So each question
-is a conversation with a made-up word in it, and the answer is whether that word comes out.
+A template is a program, and its source tells little about what it accepts. So each question is a
+conversation with a made-up word in it. The answer is whether the rendered prompt shows the word.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ Render = Callable[[Mapping[str, Any]], str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateCapabilities:
-    """What the template understands; the messages are adapted to it before they are rendered."""
+    """What the template supports. Messages are adapted to this before they are rendered."""
 
     string_content: bool = True
     typed_content: bool = False
-    """Content as a list of parts."""
+    """Content may be a list of parts."""
     system_role: bool = True
     empty_tools: bool = False
-    """Without tools the template wants an empty list rather than nothing."""
+    """Without tools, the template wants an empty list instead of no variable."""
     tools: bool = False
     """Tool definitions reach the prompt."""
     tool_calls: bool = False
@@ -41,19 +41,19 @@ class TemplateCapabilities:
     tool_results: bool = False
     parallel_tool_calls: bool = False
     object_arguments: bool = False
-    """A call's arguments must be an object rather than OpenAI's JSON string."""
+    """A call's arguments must be an object, not OpenAI's JSON string."""
     null_content: bool = False
-    """Calls are only shown in messages whose content is null."""
+    """Calls are shown only in messages whose content is null."""
     short_tool_ids: bool = False
-    """Only call ids of nine letters and digits are taken (Mistral)."""
+    """Call ids must have nine letters and digits (Mistral)."""
     reasoning_field: str | None = None
-    """The message field in which earlier reasoning is read."""
+    """The message field from which the template reads earlier reasoning."""
     thinking_variables: tuple[str, ...] = ()
     """Variables that turn reasoning on and off."""
 
 
 def probe(render: Render) -> TemplateCapabilities:
-    """Ask the template all questions."""
+    """Find out all capabilities of a template."""
     asker = _Asker(render)
     asker.empty_tools = asker.text([_user("a")]) is None
     string_content = asker.shows([_user(_WORD)], _WORD)
@@ -86,7 +86,7 @@ class _CallStyle:
 
 
 class _Asker:
-    """Renders conversations and looks for words in what comes out."""
+    """Renders conversations and looks for words in the result."""
 
     def __init__(self, render: Render) -> None:
         self._render = render
@@ -94,7 +94,7 @@ class _Asker:
         self.empty_tools = False
 
     def text(self, messages: list[Message], **variables: Any) -> str | None:
-        """The rendered prompt, or None when the template fails, for whatever reason."""
+        """The rendered prompt; None if the template fails for any reason."""
         if self.typed:
             messages = [_with_parts(message) for message in messages]
         base: Message = {"messages": messages, "add_generation_prompt": True}
@@ -102,13 +102,13 @@ class _Asker:
         try:
             return self._render(base | variables)
         except Exception:
-            # A template is somebody's program: it may raise anything, and that is the answer.
+            # A template may raise anything; for us, every exception means "not supported".
             return None
 
     def shows(
         self, messages: list[Message], word: str, *forbidden: str, tools: bool = False
     ) -> bool:
-        """Whether `word` comes out, and none of the `forbidden` texts with it."""
+        """Whether the prompt shows `word` and none of the `forbidden` texts."""
         text = self.text(messages, **({"tools": [_tool()]} if tools else {}))
         return text is not None and word in text and not any(bad in text for bad in forbidden)
 
@@ -166,8 +166,9 @@ def _parallel_history(style: _CallStyle) -> list[Message]:
 def _call_style(asker: _Asker) -> tuple[bool, bool, bool]:
     """(null_content, object_arguments, whether any style shows a call with its arguments).
 
-    A string is tried first: it is what the model wrote, byte for byte, so the history that comes
-    back matches the cache. Escaped quotes or doubled braces show that it was serialized twice.
+    A string is tried first. The string is byte for byte what the model wrote, so the history that
+    comes back matches the cache. Escaped quotes or doubled braces show that the template serialized
+    the string again.
     """
     for null_content in (False, True):
         for object_arguments in (False, True):
