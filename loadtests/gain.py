@@ -1,4 +1,4 @@
-"""What guessing ahead could gain at most and what it did gain, as lines for the report."""
+"""The possible and the actual gain of speculative decoding, as lines for the report."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from loadtests.scenarios.base import Guessing, Plan, Record, Request
 
 SHOWN_POSITIONS = 8
 MOST_SHOWN = 64
-"""Rows of a step whose cost is shown."""
+"""Maximum number of rows of a step whose cost is shown."""
 KEY = "stream_tok_s"
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """One answer, with the prompt that it was given to."""
+    """One answer with its prompt."""
 
     prompt: str
     tokens: tuple[int, ...]
 
 
 def exchanges(plan: Plan, records: Sequence[Record]) -> list[Exchange]:
-    """The answers to a plan's prompts, in its order."""
+    """The answers to a plan's prompts, in the plan's order."""
     requests = [step for client in plan.clients for step in client.steps]
     pairs = zip(requests, records, strict=True)
     return [
@@ -51,8 +51,10 @@ def exchanges(plan: Plan, records: Sequence[Record]) -> list[Exchange]:
 def gain_lines(
     guessing: Guessing, cell: Cell, answers: Sequence[Exchange], model: Path, threads: int
 ) -> list[str]:
-    """The bound, what was reached, and its share of the bound; raises ValueError if the draft
-    model can't be used."""
+    """The bound, the speed-up, and its share of the bound.
+
+    Raises ValueError if the draft model can't be used.
+    """
     name = f"  {guessing.variant} at {cell.clients} clients"
     told = _costs(cell, guessing.variant)
     if told is None:
@@ -73,7 +75,7 @@ def gain_lines(
 def _places(
     guessing: Guessing, answers: Sequence[Exchange], model: Path, threads: int
 ) -> tuple[list[Answer], float]:
-    """The places of every answer, and the seconds of one guessed token."""
+    """The places of every answer, and the seconds of one draft token."""
     prompts = tokenize(model, [answer.prompt for answer in answers])
     pairs = list(zip(prompts, answers, strict=True))
     most = guessing.most
@@ -86,7 +88,7 @@ def _places(
 
 
 def _costs(cell: Cell, variant: str) -> StepCosts | None:
-    """Of the last round that told any."""
+    """The step costs of the last round that reported some."""
     told = [run.costs for run in cell.runs.get(variant, []) if run and run.costs]
     return told[-1] if told else None
 

@@ -1,7 +1,7 @@
-"""N-gram lookup, which guesses that a text goes on as it did before, with and without.
+"""Drafts by n-gram lookup, which assume that a text continues as it did before, with and without.
 
-The scenario of free text is the other half of the one of quotes: what is gained there must not be
-lost here.
+`quote` and `free_text` are two halves of one measurement: the gain of `quote` must not cost
+anything in `free_text`.
 """
 
 from __future__ import annotations

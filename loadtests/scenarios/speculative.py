@@ -1,7 +1,7 @@
-"""A draft model that guesses ahead, with and without, on both servers: what speculation gains.
+"""Speculative decoding with a draft model, with and without, on both servers.
 
-The target is the demo model at 300M weights, the draft is the demo draft, so both agree as a
-trained pair does. llama-server drafts as it does by itself (3 tokens, always).
+The target is the demo model inflated to 300M weights, and the draft is the demo draft. So the two
+models agree as a trained pair does. llama-server drafts with its defaults (always 3 tokens).
 """
 
 from __future__ import annotations

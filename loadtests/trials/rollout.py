@@ -1,8 +1,8 @@
-"""Streams against a server that runs already, while somebody restarts, drains or scales it.
+"""Streams against a running server while somebody restarts, drains or scales it.
 
-No request may fail, refusals included: a rolling restart is something that clients don't see. Half
-of the clients keep their connections, half make one per request; all pause between requests, since
-it is the idle connections that a stopping server closes.
+No request may fail or be refused, because clients must not notice a rolling restart. Half of the
+clients keep their connections, and half open one per request. All clients pause between requests,
+since a stopping server closes idle connections.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from loadtests.trials.crowd import QUESTIONS, longest_gap
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Where, how long, how many."""
+    """Add the options: which server, how long, how many clients."""
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--key", default="", help="an API key")
@@ -34,14 +34,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 @dataclass
 class Tally:
-    """What one kind of client got."""
+    """The outcomes of one kind of client."""
 
     begun: float
     records: list[Record] = field(default_factory=list)
     connections: int = 0
 
     def report(self, name: str) -> list[str]:
-        """Print it; returns what failed, alike errors as one."""
+        """Print the outcomes; return the errors, with identical ones combined."""
         failed = [record for record in self.records if record.error]
         errors = Counter(record.error for record in failed)
         print(
@@ -55,7 +55,7 @@ class Tally:
 
 
 async def run(options: argparse.Namespace) -> list[str]:
-    """What went wrong."""
+    """Run the trial and return what went wrong."""
     begun = time.perf_counter()
     kept, fresh = Tally(begun), Tally(begun)
     deadline = time.monotonic() + options.seconds
@@ -89,7 +89,7 @@ async def _keep_asking(
 
 
 def _question(client: int, turn: int, tokens: int) -> Request:
-    """A chat whose answer has exactly so many tokens."""
+    """A chat whose answer has exactly `tokens` tokens."""
     text = f"{QUESTIONS[client % len(QUESTIONS)]} {client} {turn}."
     body = {
         "messages": [{"role": "user", "content": text}],

@@ -30,8 +30,8 @@ class Drain:
 class RefuseWhileDraining:
     """Closes connections after their answers once the drain has begun; then refuses POST requests.
 
-    Between `begin` and `close`, requests are answered as usual: a client on an open connection could
-    not know that the server is stopping.
+    Between `begin` and `close`, requests are answered as usual: a client on an open connection
+    could not know that the server is stopping.
     """
 
     def __init__(self, app: ASGIApp, *, drain: Drain) -> None:
