@@ -1,7 +1,7 @@
-"""Train the draft model on the target's predictions: `python -m models.train.distill`.
+"""Trains the draft model on the target's predictions: `python -m models.train.distill`.
 
-The draft sees the corpus's conversations and learns, at every token of an answer, the target's
-distribution over the next token and, above all, its first choice.
+The draft model sees the corpus's conversations. At every token of an answer, the draft learns the
+target's distribution over the next token, and above all the target's first choice.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from models.train.optimizer import Optimizer
 from models.train.train import rate_at, runner
 from models.train.vocabulary import END_OF_TEXT
 
-# How much the target's first choice counts beside its whole distribution: acceptance at
-# temperature 0 asks for nothing else.
+# Weight of the target's first choice relative to its whole distribution. Acceptance at temperature
+# 0 depends on the first choice alone.
 CHOICE_WEIGHT = 0.5
 
 
