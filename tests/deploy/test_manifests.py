@@ -1,4 +1,4 @@
-"""Kubernetes, compose and the image: schemas, and the numbers that have to fit one another."""
+"""Kubernetes, compose and the image: schemas, and numbers that must match each other."""
 
 from __future__ import annotations
 

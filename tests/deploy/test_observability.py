@@ -1,4 +1,4 @@
-"""Rules, alerts and the dashboard, as far as they can be checked without a server."""
+"""Rules, alerts and the dashboard, checked without a server."""
 
 from __future__ import annotations
 

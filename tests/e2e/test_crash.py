@@ -1,4 +1,4 @@
-"""Processes that die, are told to end, or can't begin."""
+"""Processes that die, are told to stop, or can't start."""
 
 from __future__ import annotations
 

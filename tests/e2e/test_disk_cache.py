@@ -1,4 +1,4 @@
-"""Servers that leave their cache on disk to the next one."""
+"""Servers that leave their cache on disk to the next server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""More requests than the server takes: who is let in is served, who is not hears so at once."""
+"""More requests than the server takes: accepted ones are served, others refused at once."""
 
 from __future__ import annotations
 

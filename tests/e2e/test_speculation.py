@@ -1,5 +1,4 @@
-"""Speculation in a real server, the demo draft beside the demo model: everything comes out as
-without it, on every route, whoever guesses."""
+"""Speculative decoding in a real server, with the demo pair: no answer changes on any route."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The trials in small: each can be run at length by `python -m loadtests.trials NAME`."""
+"""Short runs of the trials; `python -m loadtests.trials NAME` runs one at full length."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys with limits, cross-origin pages, the audit log and the end of a server, over HTTP."""
+"""Key limits, cross-origin requests, the audit log and the shutdown of a server, over HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds for every route: errors, keys, ids, limits, the prefix, and how it is served."""
+"""Behaviour that all routes share: errors, keys, ids, limits, the path prefix, and serving."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`POST /completion` with `stream`: the events, their order, and what ends a stream."""
+"""`POST /completion` with `stream`: the events, their order, and the end of a stream."""
 
 from __future__ import annotations
 

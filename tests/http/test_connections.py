@@ -1,4 +1,4 @@
-"""Clients that hold connections: slow heads, endless heads, and the end of the server."""
+"""Clients that keep connections: slow heads, endless heads, and the server's shutdown."""
 
 from __future__ import annotations
 

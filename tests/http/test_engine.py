@@ -1,4 +1,4 @@
-"""The application on the real generator, client and engine loop; only the model is a fake."""
+"""The application on the real generator, client and engine loop; only the model is fake."""
 
 from __future__ import annotations
 

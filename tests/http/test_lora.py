@@ -1,4 +1,4 @@
-"""LoRA adapters over HTTP: what is loaded, at which scale, and which a request gets."""
+"""LoRA adapters over HTTP: the list, the scales, and the adapters of a request."""
 
 from __future__ import annotations
 

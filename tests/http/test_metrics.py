@@ -1,4 +1,4 @@
-"""What answers say that they cost is what the counters say: over HTTP, on the real engine loop."""
+"""The costs in answers equal the counters in /metrics, on the real engine loop."""
 
 from __future__ import annotations
 

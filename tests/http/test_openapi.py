@@ -1,4 +1,4 @@
-"""The description of the API: valid, complete, and true to what the models take."""
+"""The description of the API is valid and complete, and matches the request models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prompts that can't fit are refused for their length alone, before anything slow is done."""
+"""Prompts that can't fit are refused by their length, before any slow work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reranking over HTTP, in Jina's shape and in that of text-embeddings-inference."""
+"""Reranking over HTTP, in Jina's form and in text-embeddings-inference's."""
 
 from __future__ import annotations
 

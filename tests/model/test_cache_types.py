@@ -1,4 +1,4 @@
-"""Every type of the KV cache and every setting of flash attention serves."""
+"""Every type of KV cache works with every setting of flash attention."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shipped demo model: its scores, its tokenizer, its template, its corpus, its inflation."""
+"""The shipped demo model: scores, tokenizer, template, corpus, inflation."""
 
 from __future__ import annotations
 

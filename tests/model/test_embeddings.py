@@ -1,4 +1,4 @@
-"""Embeddings on real contexts, against those of the bindings' own high-level interface."""
+"""Embeddings on real contexts, compared with the bindings' own high-level interface."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one file that drives llama.cpp, on the demo model."""
+"""The llama.cpp backend on the demo model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LoRA adapters on a real context: against merged weights, and side by side."""
+"""LoRA adapters on a real context: compared with merged weights, and mixed in a batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models whose memory is not a plain cache of cells: they do less, and what they do is right."""
+"""Models whose memory is no plain cache of cells: fewer features, right results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real cells as files: the same logits afterwards, in every layout, and only where they fit."""
+"""Real cells as files: the same logits after loading, in every layout that fits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Guessing ahead with the demo pair changes how fast answers come, and nothing else."""
+"""Speculative decoding with the demo pair changes the speed of answers and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A live server on fakes, and OpenAI's own clients for it."""
+"""A live server on fakes, and OpenAI's own clients for the server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The help text and the README's table say what the declarations say."""
+"""The help text and the README's table agree with the declarations."""
 
 import pytest
 

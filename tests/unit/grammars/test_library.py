@@ -1,4 +1,4 @@
-"""What each shipped grammar accepts and refuses, by tables and by the readers of its format."""
+"""What each shipped grammar accepts and refuses, by tables and by parsers of its format."""
 
 from __future__ import annotations
 

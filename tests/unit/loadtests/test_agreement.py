@@ -1,4 +1,4 @@
-"""The demo pair: what the draft model would guess of an answer, told in one pass."""
+"""The demo pair: the tokens that the draft model predicts of an answer, in one pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The client against a server that behaves, and against some that don't."""
+"""The client against a correct server and against broken ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bound in the report, on the demo pair."""
+"""The bound of the speed-up in the report, on the demo pair."""
 
 from __future__ import annotations
 

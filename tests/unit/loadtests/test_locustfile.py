@@ -1,4 +1,4 @@
-"""Locust in a process of its own (it patches the standard library), against a server of ours."""
+"""Locust in a separate process (it patches the standard library), against a test server."""
 
 from __future__ import annotations
 

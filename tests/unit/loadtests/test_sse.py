@@ -1,4 +1,4 @@
-"""Events come out the same wherever the bytes are cut."""
+"""The decoded events don't depend on where the bytes are cut."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The clock that a training's learning rate follows."""
+"""The clock that the learning rate of a training follows."""
 
 from __future__ import annotations
 

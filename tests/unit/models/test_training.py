@@ -1,4 +1,4 @@
-"""Training and distilling start from the shipped GGUFs; needs training's own environment."""
+"""Training and distilling start from the shipped GGUFs; needs the training's environment."""
 
 from __future__ import annotations
 

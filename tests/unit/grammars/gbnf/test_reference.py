@@ -1,4 +1,4 @@
-"""The translation against a plain recognizer, for grammars that llama.cpp refuses, too."""
+"""The translation compared with a plain recognizer, also on grammars that llama.cpp refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The translation for llguidance against llama.cpp's own sampler, token by token."""
+"""The translation for llguidance compared with llama.cpp's own sampler, token by token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever the model wants to say, the answer is valid for the schema."""
+"""The answer is valid for the schema, for any output of the model."""
 
 from __future__ import annotations
 

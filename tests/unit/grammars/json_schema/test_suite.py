@@ -1,7 +1,7 @@
-"""The verdicts of the official JSON-Schema-Test-Suite, as far as its keywords are supported.
+"""The verdicts of the official JSON-Schema-Test-Suite, on schemas with supported keywords.
 
-Runs where `LLAMAPACK_JSON_SCHEMA_SUITE` names the folder of the suite;
-`tests/support/fetch_sdist.py` fetches it.
+The tests run if `LLAMAPACK_JSON_SCHEMA_SUITE` names the suite's folder, which
+`tests/support/fetch_sdist.py` downloads.
 """
 
 from __future__ import annotations

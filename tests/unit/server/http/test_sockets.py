@@ -1,4 +1,4 @@
-"""Sockets: every kind of address, and one clear sentence when one can't be had."""
+"""Sockets: every kind of address, and one clear message for an address that can't be bound."""
 
 from __future__ import annotations
 

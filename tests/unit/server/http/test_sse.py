@@ -1,4 +1,4 @@
-"""Event streams: framing, and that what produces the events is always released."""
+"""Event streams: framing, and the release of resources in every case."""
 
 from __future__ import annotations
 

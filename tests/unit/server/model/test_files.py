@@ -1,4 +1,4 @@
-"""Which model is loaded, and what a user reads when it can't be."""
+"""The model file that is loaded, and the messages when it can't be loaded."""
 
 import struct
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Models from a hub: which file is taken, what is fetched again, what failures say."""
+"""Models from a hub: the chosen file, what is downloaded again, and the error messages."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""Thinking and answer are told apart, however the text is cut into pieces."""
+"""Thinking and answer are separated for every division of the text into pieces."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 - the markers of some models are made of full-width signs
-"""Every format of tool calls is read as it is generated, however the text is cut into pieces."""
+"""Every format of tool calls is parsed incrementally, for every division into pieces."""
 
 from __future__ import annotations
 
