@@ -27,8 +27,8 @@ BODY_SECONDS = 60.0
 MIN_BODY_RATE = 4096
 """Bytes per second that a body must reach on average after `BODY_SECONDS`."""
 
-_access_log = logging.getLogger("llamapack.access")
-_log = logging.getLogger(__name__)
+access_logger = logging.getLogger("llamapack.access")
+logger = logging.getLogger(__name__)
 
 
 class RequestLog:
@@ -62,7 +62,7 @@ class RequestLog:
         finally:
             self._on_end(status)
             milliseconds = (time.perf_counter() - started) * 1000
-            _access_log.info(
+            access_logger.info(
                 "%s %s %d %.1f ms", scope["method"], _loggable(scope["path"]), status, milliseconds
             )
         return None
@@ -90,12 +90,12 @@ class CatchErrors:
         try:
             await self._app(scope, receive, noting_send)
         except ClientDisconnect:
-            _log.debug("the client left before its answer was ready")
+            logger.debug("the client left before its answer was ready")
         except SendTimeoutError:
-            _log.warning("a client stopped reading its stream; the stream was closed")
+            logger.warning("a client stopped reading its stream; the stream was closed")
         except Exception as error:
             if not isinstance(error, ApiError):
-                _log.exception("a handler failed")
+                logger.exception("a handler failed")
             if has_started or scope["type"] != "http":
                 raise
             known = error if isinstance(error, ApiError) else ApiError("internal server error")

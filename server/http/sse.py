@@ -20,7 +20,7 @@ DONE = b"data: [DONE]\n\n"
 PING = b":\n\n"
 """A comment, which clients skip; it keeps proxies from closing a silent connection."""
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 # When the server stops, it lets running answers end; sse-starlette would cut them off.
 AppStatus.enable_automatic_graceful_drain = False
@@ -82,5 +82,5 @@ async def _with_errors(events: AsyncIterator[bytes]) -> AsyncGenerator[bytes, No
     except ApiError as error:
         yield error_event(error)
     except Exception:
-        _log.exception("a stream failed")
+        logger.exception("a stream failed")
         yield error_event(EngineFailed("the server failed while it produced this answer"))
