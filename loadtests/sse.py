@@ -24,11 +24,6 @@ class SSEDecoder:
                 events.append(payload)
         return events
 
-    @property
-    def pending(self) -> bool:
-        """Whether an event has begun that no blank line has ended yet."""
-        return bool(self._tail or self._data)
-
     def _line(self, line: bytes) -> bytes | None:
         if not line:
             return self._dispatch()

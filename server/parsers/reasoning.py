@@ -82,11 +82,6 @@ class ReasoningSplitter:
         self._state = _State.THINKING if is_open else _State.START
         self._held = ""
 
-    @property
-    def is_thinking(self) -> bool:
-        """Whether the text fed last was part of the thinking."""
-        return self._state is _State.THINKING
-
     def feed(self, text: str) -> list[AnswerEvent]:
         if self._state is _State.ANSWER:
             return self._inner.feed(text)
