@@ -36,7 +36,7 @@ class DraftModel:
         self._clear()
         tokens = [*prompt, *answer[:-1]]
         likeliest = self._read(tokens, first_wanted=len(prompt))
-        return [int(guess) == token for guess, token in zip(likeliest, answer[1:], strict=True)]
+        return [int(draft) == token for draft, token in zip(likeliest, answer[1:], strict=True)]
 
     def next_token(self, tokens: Sequence[int]) -> int:
         """The likeliest token after a text."""

@@ -3,11 +3,11 @@
 The computation walks through an answer as the engine would. At each place, one step verifies a
 draft of some tokens. The step yields the accepted tokens and one more token.
 
-    time(k) = sum over the steps of  step(streams, 1 + offered) + offered * guess
+    time(k) = sum over the steps of  step(streams, 1 + offered) + offered * draft_token
     speed-up(k) = tokens * step(streams, 1) / time(k)       offered = min(k, tokens drafted here)
 
 `step(streams, rows)` is the measured time of `rows` rows of each of `streams` streams, in one batch
-or in several, whichever is cheapest. `guess` is the time of one draft token. The bound is the
+or in several, whichever is cheapest. `draft_token` is the time of one draft token. The bound is the
 greatest speed-up that any fixed k gives. A policy that chooses the draft length at each place could
 exceed the bound.
 """
@@ -45,7 +45,7 @@ class Costs:
 
     by_rows: Mapping[int, float]
     by_streams: Mapping[int, float]
-    guess: float
+    draft_token: float
 
     def of_step(self, streams: int, rows: int) -> float:
         """Seconds for `rows` rows of each of `streams` streams, divided into batches as is
@@ -126,10 +126,10 @@ def lookup_places(
 def _looked_up(tokens: Sequence[int], end: int, found: int | None, most: int) -> Place:
     if found is None:
         return Place(0, 0)
-    guess = tokens[found : min(found + most, end)]
-    pairs = zip(guess, tokens[end:], strict=False)
+    draft = tokens[found : min(found + most, end)]
+    pairs = zip(draft, tokens[end:], strict=False)
     right = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
-    return Place(len(guess), right)
+    return Place(len(draft), right)
 
 
 def _with_length(answers: Sequence[Answer], costs: Costs, length: int, streams: int) -> Bound:
@@ -140,7 +140,7 @@ def _with_length(answers: Sequence[Answer], costs: Costs, length: int, streams: 
         at = 0
         while at < len(answer):
             offered = min(length, answer[at].offered)
-            seconds += step(streams, 1 + offered) + offered * costs.guess
+            seconds += step(streams, 1 + offered) + offered * costs.draft_token
             steps += 1
             at += 1 + min(offered, answer[at].right)
     if not steps:

@@ -142,10 +142,10 @@ def _compare_scenario(settings: Settings, setup: Setup, progress: Progress) -> G
 def _notes(setup: Setup, cells: Iterable[Cell], answers: Answers) -> Iterator[str]:
     """The possible gain of speculative decoding, for scenarios that measure it."""
     for cell in cells:
-        for guessing in setup.scenario.needs.guessing:
-            given = answers.get((cell.clients, guessing.plain))
+        for speculation in setup.scenario.needs.speculation:
+            given = answers.get((cell.clients, speculation.plain))
             if given:
-                yield from gain_lines(guessing, cell, given, setup.model, setup.threads)
+                yield from gain_lines(speculation, cell, given, setup.model, setup.threads)
 
 
 def _order(sides: tuple[Side, ...], round_: int) -> Iterator[Side]:
@@ -181,7 +181,7 @@ def _run_one(
         f"{run.output_tok_s:.1f} tok/s, TTFT p95 {run.ttft_p95_ms:.0f} ms, "
         f"ITL p99 {run.itl_p99_ms:.1f} ms, {run.wall_s:.1f} s",
     )
-    return exchanges(plan, records) if setup.scenario.needs.guessing else []
+    return exchanges(plan, records) if setup.scenario.needs.speculation else []
 
 
 async def _measured_run(side: Side, setup: Setup, plan: Plan) -> tuple[Run, list[Record]]:

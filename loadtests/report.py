@@ -272,8 +272,8 @@ def _drafts_line(cell: Cell, side: str) -> str:
         return ""
     tokens, accepted = sum(d.tokens for d in drafts), sum(d.accepted for d in drafts)
     return (
-        f"  guesses of {side} at {cell.clients} clients: {count:.0f} of {tokens / count:.2f} "
-        f"tokens, {_percent(accepted / tokens)} of them right"
+        f"  drafts of {side} at {cell.clients} clients: {count:.0f} of {tokens / count:.2f} "
+        f"tokens, {_percent(accepted / tokens)} of them accepted"
     )
 
 

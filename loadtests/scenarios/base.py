@@ -133,7 +133,7 @@ AS_THEY_ARE = (Variant(OURS, OURS), Variant(PEER, PEER))
 
 
 @dataclass(frozen=True)
-class Guessing:
+class Speculation:
     """A variant with speculative decoding; the possible gain is computed from these fields.
 
     `draft` is its draft model. Without a draft model, a draft is the text that followed the last
@@ -164,7 +164,7 @@ class Needs:
     variants: tuple[Variant, ...] = AS_THEY_ARE
     ratios: tuple[tuple[str, str], ...] = ((OURS, PEER),)
     """Pairs of variants; the report divides the numbers of the first by the second's."""
-    guessing: tuple[Guessing, ...] = ()
+    speculation: tuple[Speculation, ...] = ()
     """The variants whose possible gain is reported."""
 
 

@@ -7,7 +7,7 @@ anything in `free_text`.
 from __future__ import annotations
 
 from loadtests.inflated import NAME
-from loadtests.scenarios.base import OURS, PEER, Guessing, Needs, Variant
+from loadtests.scenarios.base import OURS, PEER, Needs, Speculation, Variant
 from loadtests.scenarios.demo_text import SLOT_TOKENS
 
 SIZE, MOST = 12, 48
@@ -27,5 +27,5 @@ LOOKUP_NEEDS = Needs(
         Variant(PEER_PLAIN, PEER),
     ),
     ratios=((LOOKUP, PLAIN), (SHARED, PLAIN), (LOOKUP, PEER_LOOKUP), (PEER_LOOKUP, PEER_PLAIN)),
-    guessing=(Guessing(LOOKUP, PLAIN, MOST, lookup=SIZE),),
+    speculation=(Speculation(LOOKUP, PLAIN, MOST, lookup=SIZE),),
 )

@@ -7,7 +7,7 @@ models agree as a trained pair does. llama-server drafts with its defaults (alwa
 from __future__ import annotations
 
 from loadtests.inflated import DRAFT, NAME
-from loadtests.scenarios.base import OURS, PEER, Basic, Guessing, Load, Needs, Plan, Variant
+from loadtests.scenarios.base import OURS, PEER, Basic, Load, Needs, Plan, Speculation, Variant
 from loadtests.scenarios.demo_text import SLOT_TOKENS, demo_plan, free_text
 
 MOST = 16
@@ -31,7 +31,7 @@ class Speculative(Basic):
             Variant(PEER_PLAIN, PEER),
         ),
         ratios=((DRAFTING, PLAIN), (DRAFTING, PEER_DRAFTING), (PEER_DRAFTING, PEER_PLAIN)),
-        guessing=(Guessing(DRAFTING, PLAIN, MOST, draft=DRAFT),),
+        speculation=(Speculation(DRAFTING, PLAIN, MOST, draft=DRAFT),),
     )
 
     def prepare(self, load: Load) -> Plan:

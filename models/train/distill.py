@@ -28,19 +28,19 @@ from models.train.vocabulary import END_OF_TEXT
 CHOICE_WEIGHT = 0.5
 
 
-def agreement_loss(guessed: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+def agreement_loss(drafted: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
     """(loss, share of equal first choices) of the draft's and the target's logits [N, V]."""
     choice = wanted.argmax(-1)
-    divergence = fn.kl_div(guessed.log_softmax(-1), wanted.softmax(-1), reduction="batchmean")
-    loss = divergence + CHOICE_WEIGHT * fn.cross_entropy(guessed, choice)
-    return loss, (guessed.argmax(-1) == choice).float().mean()
+    divergence = fn.kl_div(drafted.log_softmax(-1), wanted.softmax(-1), reduction="batchmean")
+    loss = divergence + CHOICE_WEIGHT * fn.cross_entropy(drafted, choice)
+    return loss, (drafted.argmax(-1) == choice).float().mean()
 
 
 def distill(draft: Llama, target: Llama, args: argparse.Namespace) -> None:
     """Train until the time is over."""
     end = Tokenizer.from_file(str(args.tokenizer)).token_to_id(END_OF_TEXT)
     optimizer = Optimizer(draft, args.muon_rate, args.adam_rate)
-    teach, guess = runner(target, args.compile), runner(draft, args.compile)
+    run_target, run_draft = runner(target, args.compile), runner(draft, args.compile)
     clock = WorkingTime(args.minutes)
     saved = told = time.monotonic()
     agreed, tokens = 0.0, 0
@@ -49,8 +49,8 @@ def distill(draft: Llama, target: Llama, args: argparse.Namespace) -> None:
             break
         with torch.autocast("cpu", torch.bfloat16):
             with torch.no_grad():
-                wanted = target.logits(teach(batch)).float()
-            loss, agreement = agreement_loss(draft.logits(guess(batch)).float(), wanted)
+                wanted = target.logits(run_target(batch)).float()
+            loss, agreement = agreement_loss(draft.logits(run_draft(batch)).float(), wanted)
         loss.backward()
         optimizer.step(rate_at(step, progress, args.hold))
         agreed, tokens = agreed + agreement.item(), tokens + batch.inputs.numel()
