@@ -25,7 +25,7 @@ KNOWN = ("v1", "apps/v1", "policy/v1", "autoscaling/v2", "rbac.authorization.k8s
 
 
 def manifests() -> list[dict[str, Any]]:
-    """Everything that kubectl would apply, the gateway's part included."""
+    """Everything that kubectl would apply, including the gateway."""
     return [*_resources(KUBERNETES), *_resources(KUBERNETES / "gateway")]
 
 

@@ -8,7 +8,8 @@ import sys
 import pytest
 
 NO_CLOCK = "1000"
-"""Seconds that bystanders may wait: tests don't depend on how fast a machine is."""
+"""Seconds that bystanders may wait; large, so that the tests don't depend on the machine's
+speed."""
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ async def scales(client: httpx.AsyncClient) -> list[float]:
 
 
 def used(server: FakeServer) -> LoraSet:
-    """The set of the latest sequence."""
+    """The LoRA set of the latest sequence."""
     return server.generator.opened[-1].lora
 
 

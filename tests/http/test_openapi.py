@@ -38,7 +38,7 @@ def operations(description: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any
 
 
 def schema_of(description: dict[str, Any], name: str) -> dict[str, Any]:
-    """A schema that stands by itself."""
+    """A schema with the definitions that it refers to."""
     return {"$ref": f"#/components/schemas/{name}", "components": description["components"]}
 
 

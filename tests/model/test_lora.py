@@ -55,7 +55,7 @@ def chunk(lora: LoraSet, slot: int = 0) -> Chunk:
 
 
 def logits(backend: LlamaBackend, *scales: float) -> Logits:
-    """After `TOKENS`, computed from the first on."""
+    """The logits after `TOKENS`, computed from the first token on."""
     backend.edit(Trim(0, 0))
     backend.decode([chunk(lora_set(backend, *scales))])
     return backend.context.row(0).copy()

@@ -116,8 +116,11 @@ class TestEngine:
 
 
 def start(folder: Path) -> Engine:
-    """An engine that has loaded what is in the folder. With flash attention a row of a long chunk
-    is computed otherwise than one alone, and a tie may end otherwise."""
+    """An engine that has loaded the folder's content.
+
+    With flash attention, a row of a long chunk is computed differently from a single row, so a tie
+    may end differently.
+    """
     backend = make_backend(flash_attn="off")
     engine = Engine(
         backend,
@@ -134,7 +137,7 @@ def start(folder: Path) -> Engine:
 def answer(
     engine: Engine, request_id: int, tokens: list[int], **fields: Any
 ) -> tuple[list[int], int]:
-    """Sixteen tokens at temperature 0, and how much of the prompt was cached."""
+    """Sixteen tokens at temperature 0, and the number of cached prompt tokens."""
     sampling = SamplingParams(temperature=0.0)
     engine.submit(
         AddRequest(request_id=request_id, prompt=tokens, sampling=sampling, max_tokens=16, **fields)
@@ -151,7 +154,7 @@ def answer(
 
 
 def act(engine: Engine, command: SlotCommand) -> SlotChanged:
-    """Carry out a command that can't be refused."""
+    """Run a command that can't be refused."""
     engine.act(command)
     while True:
         for reply in engine.replies():

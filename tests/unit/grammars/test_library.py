@@ -119,7 +119,8 @@ def is_read(reader: Callable[[str], object], text: str) -> bool:
 
 
 def read_sql(text: str) -> None:
-    """SQLite parses first, and complains about unknown tables later."""
+    """SQLite parses first and complains about unknown tables later, so such complaints mean
+    success."""
     connection = sqlite3.connect(":memory:")
     try:
         connection.execute(text)

@@ -15,12 +15,12 @@ from loadtests.bound import (
 
 
 def even(points: dict[int, float], draft_token: float = 0.0) -> Costs:
-    """Rows cost the same whosever they are."""
+    """Costs where rows of one stream cost the same as rows of several."""
     return Costs(points, points, draft_token)
 
 
 FLAT = even({1: 1.0, 2: 1.0, 64: 1.0})
-"""More rows cost nothing more, as on a large GPU."""
+"""More rows cost no more time, as on a large GPU."""
 STEEP = even({1: 1.0, 2: 2.0, 64: 64.0})
 
 

@@ -52,7 +52,7 @@ def test_a_failed_round_is_left_out_of_its_own_ratio_only() -> None:
 
 
 def side_row(text: str) -> str:
-    """The table's first row of numbers of our side."""
+    """The first row of our side's numbers in the table."""
     return next(line for line in text.splitlines() if line.split()[1:2] == ["llamapack"])
 
 

@@ -17,7 +17,7 @@ TOKENIZER = ROOT / "models" / "train" / "tokenizer.json"
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    """Rows of one sentence, all of it trained."""
+    """Rows of one sentence, with loss on every token."""
     tokenizers = pytest.importorskip("tokenizers")
     ids = tokenizers.Tokenizer.from_file(str(TOKENIZER)).encode("Ana lives in Lisbon. ").ids
     for name, length in (("short", 512), ("long", 4096)):

@@ -30,7 +30,8 @@ bodies = st.recursive(
 
 
 class Recognizer:
-    """Finds where each rule can end when it starts at an index, by iteration to a fixed point."""
+    """Finds all places where each rule can end from a start index, by iteration to a fixed
+    point."""
 
     def __init__(self, grammar: Grammar, text: str) -> None:
         self._text = text
