@@ -10,13 +10,13 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.processes import DEADLINE, TARGET, Server, Stream, serving, wait_until
+from tests.support.paths import DEMO_DRAFT
+from tests.support.processes import DEADLINE, Server, Stream, serving, wait_until
 from tests.support.tiny_models import single_layer
 
-DRAFT = TARGET.with_name("demo-draft.gguf")
 # Drafts of maximum length, whether that pays for such a small model or not.
 FLAGS = (
-    *("-md", str(DRAFT), "--spec-type", "draft-simple,ngram-simple,ngram-mod"),
+    *("-md", str(DEMO_DRAFT), "--spec-type", "draft-simple,ngram-simple,ngram-mod"),
     *("--spec-ngram-simple-size-n", "3", "--spec-ngram-mod-n-match", "5"),
     *("--no-measure-costs", "--metrics"),
 )

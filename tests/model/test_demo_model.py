@@ -25,10 +25,9 @@ from models.train.corpus.split import Split
 from models.train.evaluate import SCHEMA_ROW, Scores, first_of_each, score
 from models.train.greedy import GreedyModel
 from models.train.render import prompt, render
-from tests.support.paths import ROOT
+from tests.support.paths import DEMO_DRAFT, DEMO_TARGET
 
-TARGET = ROOT / "models" / "demo" / "demo-target.gguf"
-DRAFT = ROOT / "models" / "demo" / "demo-draft.gguf"
+TARGET, DRAFT = DEMO_TARGET, DEMO_DRAFT
 
 THRESHOLDS = {"capitals": 0.95, "extraction": 0.95, "arithmetic": 0.90, "tool calls": 0.90}
 SAMPLE = 20

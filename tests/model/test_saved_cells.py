@@ -21,6 +21,7 @@ from scheduler.engine.engine import Engine
 from scheduler.storage.disk_cache import DiskCache
 from scheduler.storage.prefix_file import PrefixFileError, SavedPrefix, read_prefix, write_prefix
 from tests.support.backends import TARGET, compute, make_backend, text_tokens
+from tests.support.paths import DEMO_DRAFT
 
 LAYOUTS: dict[str, dict[str, Any]] = {
     "partitioned": {"flash_attn": "on"},
@@ -31,7 +32,6 @@ LAYOUTS: dict[str, dict[str, Any]] = {
 }
 TOKENS = text_tokens(120)
 ROOM = 1 << 30
-DRAFT = TARGET.with_name("demo-draft.gguf")
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -60,7 +60,7 @@ def test_logits_after_a_file_are_those_before(layout: str, tmp_path: Path) -> No
         ({"flash_attn": "on"}, "of another context"),
         ({"n_ctx": 2048}, "of another context"),
         ({"rope_freq_base": 5000.0}, "of another context"),
-        ({"model_path": str(DRAFT)}, "of another model"),
+        ({"model_path": str(DEMO_DRAFT)}, "of another model"),
     ],
 )
 def test_cells_of_elsewhere_are_refused(fields: dict[str, Any], words: str, tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_cells_of_elsewhere_are_refused(fields: dict[str, Any], words: str, tmp_
 def test_a_model_that_was_replaced_after_loading_has_no_fingerprint(tmp_path: Path) -> None:
     model, newer = tmp_path / "model.gguf", tmp_path / "newer.gguf"
     shutil.copy(TARGET, model)
-    shutil.copy(DRAFT, newer)
+    shutil.copy(DEMO_DRAFT, newer)
     backend = make_backend(model_path=str(model))
     newer.replace(model)
     with pytest.raises(OSError, match="has changed since it was loaded"):

@@ -23,9 +23,9 @@ from scheduler.core.cache_edits import Trim
 from scheduler.engine.engine import Engine
 from server.model.tokenizer import LlamaTokenizer
 from tests.support.backends import TARGET, make_backend, text_tokens
+from tests.support.paths import DEMO_DRAFT
 from tests.support.tiny_models import single_layer
 
-DRAFT = TARGET.with_name("demo-draft.gguf")
 LAYOUTS: dict[str, dict[str, Any]] = {
     "partitioned": {"n_ctx": 4 * 512},
     "unified": {"kv_unified": True, "n_ctx": 1024},
@@ -59,7 +59,7 @@ class Answer:
 
 @pytest.fixture(scope="module", params=LAYOUTS)
 def backend(request: pytest.FixtureRequest) -> Iterator[LlamaBackend]:
-    draft = DraftConfig(model_path=str(DRAFT))
+    draft = DraftConfig(model_path=str(DEMO_DRAFT))
     backend = make_backend(
         draft=draft, max_draft_tokens=16, flash_attn="off", **LAYOUTS[request.param]
     )
@@ -201,7 +201,10 @@ def test_the_draft_follows_copies_of_prefixes(
 
 def test_a_short_cache_is_shared_by_preemption(prompts: list[list[int]]) -> None:
     backend = make_backend(
-        draft=DraftConfig(model_path=str(DRAFT)), max_draft_tokens=8, kv_unified=True, n_ctx=256
+        draft=DraftConfig(model_path=str(DEMO_DRAFT)),
+        max_draft_tokens=8,
+        kv_unified=True,
+        n_ctx=256,
     )
     requests = [{"prompt": prompt, "max_tokens": 120} for prompt in prompts]
     plain, guessed = both(backend, requests, speculation())
@@ -233,7 +236,7 @@ def test_the_distribution_is_the_models(prompts: list[list[int]]) -> None:
     20,000 tokens at temperature 1 with different seeds are compared by a chi-squared test of two
     samples.
     """
-    backend = make_backend(draft=DraftConfig(model_path=str(DRAFT)), max_draft_tokens=8)
+    backend = make_backend(draft=DraftConfig(model_path=str(DEMO_DRAFT)), max_draft_tokens=8)
     length, count = 10, 1000
     samples = []
     for wish, first_seed in ((None, 0), (speculation(), count)):
