@@ -76,22 +76,22 @@ Answer = Sequence[Place]
 """The places of one answer from its second token on; the first token comes with the prompt."""
 
 
-def best_length(answers: Sequence[Answer], costs: Costs, most: int, streams: int = 1) -> Bound:
-    """The bound for drafts of at most `most` tokens, with `streams` answers side by side."""
+def best_length(answers: Sequence[Answer], costs: Costs, max_draft: int, streams: int = 1) -> Bound:
+    """The bound for drafts of at most `max_draft` tokens, with `streams` answers side by side."""
     return max(
-        (_with_length(answers, costs, length, streams) for length in range(most + 1)),
+        (_with_length(answers, costs, length, streams) for length in range(max_draft + 1)),
         key=lambda bound: bound.speed_up,
     )
 
 
-def right_by_position(answers: Sequence[Answer], most: int) -> list[float]:
+def right_by_position(answers: Sequence[Answer], max_draft: int) -> list[float]:
     """The share of drafts whose first token is accepted, whose first two tokens are, and so on."""
     places = [place for answer in answers for place in answer if place.offered]
-    counts = (sum(place.right > position for place in places) for position in range(most))
+    counts = (sum(place.right > position for place in places) for position in range(max_draft))
     return [count / len(places) for count in counts] if places else []
 
 
-def draft_places(is_right: Sequence[bool], most: int) -> list[Place]:
+def draft_places(is_right: Sequence[bool], max_draft: int) -> list[Place]:
     """The places of an answer, given whether the draft model predicts each of its tokens.
 
     A run of predicted tokens is one accepted draft.
@@ -100,12 +100,12 @@ def draft_places(is_right: Sequence[bool], most: int) -> list[Place]:
     run = 0
     for right in reversed(is_right):
         run = run + 1 if right else 0
-        runs.append(min(run, most))
-    return [Place(most, run) for run in reversed(runs)]
+        runs.append(min(run, max_draft))
+    return [Place(max_draft, run) for run in reversed(runs)]
 
 
 def lookup_places(
-    prompt: Sequence[int], answer: Sequence[int], size: int, most: int
+    prompt: Sequence[int], answer: Sequence[int], size: int, max_draft: int
 ) -> list[Place]:
     """The places of an answer if n-gram lookup drafts.
 
@@ -117,16 +117,16 @@ def lookup_places(
     for end in range(size, len(tokens)):
         key = tuple(tokens[end - size : end])
         if end > len(prompt):
-            places.append(_looked_up(tokens, end, latest.get(key), most))
+            places.append(_looked_up(tokens, end, latest.get(key), max_draft))
         latest[key] = end
     missing = len(answer) - 1 - len(places)
     return [Place(0, 0)] * missing + places
 
 
-def _looked_up(tokens: Sequence[int], end: int, found: int | None, most: int) -> Place:
+def _looked_up(tokens: Sequence[int], end: int, found: int | None, max_draft: int) -> Place:
     if found is None:
         return Place(0, 0)
-    draft = tokens[found : min(found + most, end)]
+    draft = tokens[found : min(found + max_draft, end)]
     pairs = zip(draft, tokens[end:], strict=False)
     right = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
     return Place(len(draft), right)

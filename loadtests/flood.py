@@ -93,7 +93,7 @@ async def _rounds(server: Server, options: argparse.Namespace) -> list[str]:
             flood = await _flood(server, prompts, options, round_)
         sizes.append(server.resident_mib())
         print(_line(round_, flood, meter.cost, sizes[-1]))
-        broken += [f"round {round_}: {line}" for line in _wrong(flood, options)]
+        broken += [f"round {round_}: {line}" for line in _broken_promises(flood, options)]
     warm = sizes[WARM_ROUNDS - 1]
     growth = [100 * (last / first - 1) for first, last in zip(warm, sizes[-1], strict=True)]
     print(f"growth since round {WARM_ROUNDS}: " + ", ".join(f"{g:+.2f} %" for g in growth))
@@ -137,7 +137,7 @@ def _refusals(server: Server) -> list[float]:
     return [float(ms) for ms in REFUSED.findall(server.log_text())]
 
 
-def _wrong(flood: Flood, options: argparse.Namespace) -> list[str]:
+def _broken_promises(flood: Flood, options: argparse.Namespace) -> list[str]:
     """The broken promises of one round."""
     wrong = []
     broken = [r for r in flood.accepted if r.error]

@@ -61,7 +61,7 @@ def gain_lines(
         return [f"{name}: no bound, because the server tells no measured costs of a step"]
     places, draft_token = _places(speculation, answers, model, threads)
     costs = Costs(told.by_rows, told.by_streams, draft_token)
-    bound = best_length(places, costs, speculation.most, cell.clients)
+    bound = best_length(places, costs, speculation.max_draft, cell.clients)
     reached = cell.ratio(KEY, (speculation.variant, speculation.plain)).median
     return [
         f"{name}, the bound: {_bound_text(bound)}",
@@ -79,12 +79,14 @@ def _places(
     """The places of every answer, and the seconds of one draft token."""
     prompts = tokenize(model, [answer.prompt for answer in answers])
     pairs = list(zip(prompts, answers, strict=True))
-    most = speculation.most
+    max_draft = speculation.max_draft
     if speculation.draft is None:
         size = speculation.lookup
-        return [lookup_places(prompt, one.tokens, size, most) for prompt, one in pairs], 0.0
+        return [lookup_places(prompt, one.tokens, size, max_draft) for prompt, one in pairs], 0.0
     with draft_model(speculation.draft, threads) as draft:
-        places = [draft_places(draft.is_right(prompt, one.tokens), most) for prompt, one in pairs]
+        places = [
+            draft_places(draft.is_right(prompt, one.tokens), max_draft) for prompt, one in pairs
+        ]
         return [*places], draft.seconds_per_token()
 
 

@@ -65,7 +65,7 @@ def _ends(node: Node, ending: set[str]) -> bool:
             return True
 
 
-def straighten(name: str, node: Node) -> Node:
+def unroll_recursion(name: str, node: Node) -> Node:
     """Turn a rule that refers to itself at its beginning or end into a repetition.
 
     `a ::= x a | y` becomes `x* y`, and `a ::= a x | y` becomes `y x*`. The texts stay the same.

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from grammars import limits
 from grammars.errors import GrammarError
-from grammars.gbnf.facts import endless, reachable, regular_rules, straighten
+from grammars.gbnf.facts import endless, reachable, regular_rules, unroll_recursion
 from grammars.gbnf.lexemes import plan_lexemes
 from grammars.gbnf.nodes import Chars, Choice, Lexeme, Node, Repeat, Rule, Sequence, Token, walk
 from grammars.gbnf.parser import Grammar
@@ -49,7 +49,7 @@ def to_lark(grammar: Grammar, tokens: GrammarTokens | None) -> str:
     A grammar for which `uses_vocabulary` holds needs `tokens`. Raises `GrammarError`.
     """
     order = check(grammar)
-    rules = {name: straighten(name, grammar.rules[name]) for name in order}
+    rules = {name: unroll_recursion(name, grammar.rules[name]) for name in order}
     order = reachable(rules)
     regular = regular_rules(rules, order, limits.MAX_LEXEME_NODES)
     plan = plan_lexemes(rules, order, regular)

@@ -18,12 +18,12 @@ from grammars.json_schema.keywords import (
     EXACT_FORMATS,
     FORMATS,
     FREE_FORMATS,
-    LONGEST,
+    MAX_FORMAT_LENGTHS,
     UNSUPPORTED,
     VALUES,
-    Below,
+    Nesting,
     has_no_effect,
-    meant,
+    intended_keyword,
 )
 
 Schema = dict[str, Any]
@@ -74,11 +74,11 @@ def subschemas(schema: object) -> Iterator[tuple[str, object]]:
         return
     for keyword, below in APPLICATORS.items():
         value = schema.get(keyword)
-        if isinstance(value, list) and (below is Below.SCHEMAS or keyword == "items"):
+        if isinstance(value, list) and (below is Nesting.SCHEMAS or keyword == "items"):
             yield from ((f"/{keyword}/{index}", item) for index, item in enumerate(value))
-        elif isinstance(value, dict) and below is Below.MAP:
+        elif isinstance(value, dict) and below is Nesting.MAP:
             yield from ((f"/{keyword}/{_escape(name)}", item) for name, item in value.items())
-        elif value is not None and below is Below.SCHEMA:
+        elif value is not None and below is Nesting.SCHEMA:
             yield f"/{keyword}", value
 
 
@@ -166,7 +166,7 @@ class _Checker:
         return document
 
     def _check(self, path: str, schema: Schema) -> None:
-        _name_properties(schema)
+        _replace_property_names(schema)
         for keyword in list(schema):
             place = f"{path}/{_escape(keyword)}"
             if keyword in UNSUPPORTED:
@@ -180,13 +180,13 @@ class _Checker:
                 is_right, what = VALUES[keyword]
                 if not is_right(schema[keyword]):
                     raise GrammarError(f"{keyword!r} must be {what}", place)
-            elif keyword not in ("const", "id") and (name := meant(keyword)) is not None:
+            elif keyword not in ("const", "id") and (name := intended_keyword(keyword)) is not None:
                 raise GrammarError(f"{keyword!r} is no keyword; is {name!r} meant?", place)
         if path and "$ref" in schema and _names_itself(schema):
             # Before draft 2019-09 a reference made `$id` void; since then it doesn't.
             raise GrammarError("'$id' is not supported beside '$ref'", path)
-        _drop_idle(schema)
-        _settle_format(path, schema)
+        _drop_ineffective(schema)
+        _rewrite_format(path, schema)
         for keyword in COUNTS & schema.keys():
             schema[keyword] = int(schema[keyword])
 
@@ -220,15 +220,15 @@ class _Checker:
 
 def _check_applicator(keyword: str, value: object, place: str) -> None:
     match APPLICATORS[keyword]:
-        case Below.MAP if not isinstance(value, dict):
+        case Nesting.MAP if not isinstance(value, dict):
             raise GrammarError(f"{keyword!r} must be an object", place)
-        case Below.SCHEMAS if not (isinstance(value, list) and value):
+        case Nesting.SCHEMAS if not (isinstance(value, list) and value):
             raise GrammarError(f"{keyword!r} must be a list that is not empty", place)
     if isinstance(value, dict) and keyword == "properties" and len(value) > limits.MAX_PROPERTIES:
         raise GrammarError(f"more than {limits.MAX_PROPERTIES} properties", place)
 
 
-def _name_properties(schema: Schema) -> None:
+def _replace_property_names(schema: Schema) -> None:
     """Replace `propertyNames` by a supported keyword with the same meaning, if there is one."""
     names = schema.get("propertyNames")
     if not isinstance(names, dict) or schema.keys() & {"properties", "patternProperties"}:
@@ -248,13 +248,13 @@ def _name_properties(schema: Schema) -> None:
     del schema["propertyNames"]
 
 
-def _drop_idle(schema: Schema) -> None:
+def _drop_ineffective(schema: Schema) -> None:
     """Remove conditional keywords that have no effect because their partners are absent."""
     for keyword in ("if", "then", "else", "minContains", "maxContains"):
         schema.pop(keyword, None)
 
 
-def _settle_format(path: str, schema: Schema) -> None:
+def _rewrite_format(path: str, schema: Schema) -> None:
     """Replace a format by its pattern, remove it if it excludes nothing, or refuse it."""
     name = schema.get("format")
     if name in EXACT_FORMATS:
@@ -264,8 +264,10 @@ def _settle_format(path: str, schema: Schema) -> None:
             schema["allOf"] = [*schema.get("allOf", []), pattern]
         else:
             schema.update(pattern)
-    if name in LONGEST:
-        schema["maxLength"] = min(schema.get("maxLength", LONGEST[name]), LONGEST[name])
+    if name in MAX_FORMAT_LENGTHS:
+        schema["maxLength"] = min(
+            schema.get("maxLength", MAX_FORMAT_LENGTHS[name]), MAX_FORMAT_LENGTHS[name]
+        )
     if name is None or name in FORMATS:
         return
     types = schema.get("type", "string")

@@ -36,7 +36,7 @@ EXACT_FORMATS = {"date": f"^{_DATE}$", "time": f"^{_TIME}$", "date-time": f"^{_D
 in any minute. These patterns allow the real days of February, no leap second and no year 0, which
 few libraries read."""
 
-LONGEST = {"email": 254, "hostname": 253}
+MAX_FORMAT_LENGTHS = {"email": 254, "hostname": 253}
 """Maximum length in characters of texts of a format (RFC 5321, RFC 1123). llguidance sets no
 maximum, so a confused model would continue for ever."""
 
@@ -57,7 +57,7 @@ FREE_FORMATS = frozenset(
 """Formats that say how to show or read a string, and exclude no string."""
 
 
-class Below(enum.Enum):
+class Nesting(enum.Enum):
     """How schemas are nested in a keyword's value."""
 
     NOTHING = enum.auto()
@@ -69,17 +69,17 @@ class Below(enum.Enum):
 
 
 APPLICATORS = {
-    "$defs": Below.MAP,
-    "definitions": Below.MAP,
-    "properties": Below.MAP,
-    "patternProperties": Below.MAP,
-    "additionalProperties": Below.SCHEMA,
-    "additionalItems": Below.SCHEMA,
-    "items": Below.SCHEMA,
-    "prefixItems": Below.SCHEMAS,
-    "allOf": Below.SCHEMAS,
-    "anyOf": Below.SCHEMAS,
-    "oneOf": Below.SCHEMAS,
+    "$defs": Nesting.MAP,
+    "definitions": Nesting.MAP,
+    "properties": Nesting.MAP,
+    "patternProperties": Nesting.MAP,
+    "additionalProperties": Nesting.SCHEMA,
+    "additionalItems": Nesting.SCHEMA,
+    "items": Nesting.SCHEMA,
+    "prefixItems": Nesting.SCHEMAS,
+    "allOf": Nesting.SCHEMAS,
+    "anyOf": Nesting.SCHEMAS,
+    "oneOf": Nesting.SCHEMAS,
 }
 """Supported keywords whose value contains schemas; `items` may also be a list, as before 2020-12.
 """
@@ -188,7 +188,7 @@ def has_no_effect(keyword: str, schema: dict[str, object]) -> bool:
             return False
 
 
-def meant(keyword: str) -> str | None:
+def intended_keyword(keyword: str) -> str | None:
     """The keyword that an unknown one misspells, if they differ only in letter case and `_`."""
     return _BY_LETTERS.get(keyword.replace("_", "").replace("-", "").lower())
 

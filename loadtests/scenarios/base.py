@@ -143,7 +143,7 @@ class Speculation:
     variant: str
     plain: str
     """The variant of the same program without speculative decoding."""
-    most: int
+    max_draft: int
     """Maximum number of tokens of a draft."""
     draft: Path | None = None
     lookup: int = 0

@@ -10,7 +10,7 @@ from loadtests.inflated import NAME
 from loadtests.scenarios.base import OURS, PEER, Needs, Speculation, Variant
 from loadtests.scenarios.demo_text import SLOT_TOKENS
 
-SIZE, MOST = 12, 48
+SIZE, MAX_DRAFT = 12, 48
 """Both servers' defaults of --spec-ngram-simple-size-n and -m."""
 LOOKUP, SHARED, PLAIN = f"{OURS}, simple", f"{OURS}, mod", f"{OURS}, plain"
 PEER_LOOKUP, PEER_PLAIN = f"{PEER}, simple", f"{PEER}, plain"
@@ -27,5 +27,5 @@ LOOKUP_NEEDS = Needs(
         Variant(PEER_PLAIN, PEER),
     ),
     ratios=((LOOKUP, PLAIN), (SHARED, PLAIN), (LOOKUP, PEER_LOOKUP), (PEER_LOOKUP, PEER_PLAIN)),
-    speculation=(Speculation(LOOKUP, PLAIN, MOST, lookup=SIZE),),
+    speculation=(Speculation(LOOKUP, PLAIN, MAX_DRAFT, lookup=SIZE),),
 )

@@ -10,7 +10,7 @@ from loadtests.inflated import DRAFT, NAME
 from loadtests.scenarios.base import OURS, PEER, Basic, Load, Needs, Plan, Speculation, Variant
 from loadtests.scenarios.demo_text import SLOT_TOKENS, demo_plan, free_text
 
-MOST = 16
+MAX_DRAFT = 16
 """Our default of --spec-draft-n-max."""
 DRAFTING, PLAIN = f"{OURS}, draft", f"{OURS}, plain"
 PEER_DRAFTING, PEER_PLAIN = f"{PEER}, draft", f"{PEER}, plain"
@@ -31,7 +31,7 @@ class Speculative(Basic):
             Variant(PEER_PLAIN, PEER),
         ),
         ratios=((DRAFTING, PLAIN), (DRAFTING, PEER_DRAFTING), (PEER_DRAFTING, PEER_PLAIN)),
-        speculation=(Speculation(DRAFTING, PLAIN, MOST, draft=DRAFT),),
+        speculation=(Speculation(DRAFTING, PLAIN, MAX_DRAFT, draft=DRAFT),),
     )
 
     def prepare(self, load: Load) -> Plan:

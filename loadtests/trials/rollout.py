@@ -33,7 +33,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 @dataclass
-class Tally:
+class Outcomes:
     """The outcomes of one kind of client."""
 
     begun: float
@@ -57,7 +57,7 @@ class Tally:
 async def run(options: argparse.Namespace) -> list[str]:
     """Run the trial and return what went wrong."""
     begun = time.perf_counter()
-    kept, fresh = Tally(begun), Tally(begun)
+    kept, fresh = Outcomes(begun), Outcomes(begun)
     deadline = time.monotonic() + options.seconds
     await asyncio.gather(
         *(
@@ -69,7 +69,7 @@ async def run(options: argparse.Namespace) -> list[str]:
 
 
 async def _keep_asking(
-    client: int, options: argparse.Namespace, deadline: float, tally: Tally
+    client: int, options: argparse.Namespace, deadline: float, outcomes: Outcomes
 ) -> None:
     address = Address(options.host, options.port)
     connection = KeptConnection(address, key=options.key)
@@ -78,13 +78,13 @@ async def _keep_asking(
     while time.monotonic() < deadline:
         request = _question(client, turn, options.tokens)
         if client % 2:
-            tally.records.append(await connection.stream(request))
+            outcomes.records.append(await connection.stream(request))
         else:
-            tally.records.append(await stream(address, request, key=options.key))
-            tally.connections += 1
+            outcomes.records.append(await stream(address, request, key=options.key))
+            outcomes.connections += 1
         turn += 1
         await asyncio.sleep(rng.uniform(0, options.pause))
-    tally.connections += connection.opened
+    outcomes.connections += connection.opened
     connection.close()
 
 

@@ -18,10 +18,10 @@ from starlette.types import ASGIApp
 from config import ServeSettings
 from server.http.connection import BoundedHttpProtocol
 
-FAREWELL_SECONDS = 2
+STREAM_END_SECONDS = 2
 """How long a stream may take to report that it is ended early."""
 
-LINGER_STEP = 0.1
+LINGER_POLL_SECONDS = 0.1
 """Interval at which a second signal is noticed."""
 
 KEEP_ALIVE_SECONDS = 75
@@ -68,7 +68,7 @@ class HttpServer(uvicorn.Server):
     async def _linger(self) -> None:
         # A signal handler outside the loop ends the wait early, so there is no event to wait for.
         while time.monotonic() < self._linger_until and not self.force_exit:  # noqa: ASYNC110
-            await asyncio.sleep(LINGER_STEP)
+            await asyncio.sleep(LINGER_POLL_SECONDS)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -112,5 +112,5 @@ def http_config(app: ASGIApp, settings: ServeSettings) -> uvicorn.Config:
         ssl_keyfile=None if settings.ssl_key_file is None else str(settings.ssl_key_file),
         ssl_certfile=None if settings.ssl_cert_file is None else str(settings.ssl_cert_file),
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=settings.shutdown_timeout + FAREWELL_SECONDS,
+        timeout_graceful_shutdown=settings.shutdown_timeout + STREAM_END_SECONDS,
     )

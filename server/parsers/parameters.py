@@ -62,7 +62,7 @@ class ParameterCalls:
             before, marker, text = self._scanners[self._state].feed(text)
             self._take(before, events)
             if marker is not None:
-                self._pass(marker, events)
+                self._handle_mark(marker, events)
         return events
 
     def finish(self) -> list[AnswerEvent]:
@@ -86,7 +86,7 @@ class ParameterCalls:
         elif self._state in (_State.NAME, _State.KEY):
             self._held.append(text)
 
-    def _pass(self, marker: str, events: list[AnswerEvent]) -> None:
+    def _handle_mark(self, marker: str, events: list[AnswerEvent]) -> None:
         """Process a mark, which ends one part and begins another."""
         marks, state = self._marks, self._state
         if state is _State.TEXT:
@@ -103,10 +103,10 @@ class ParameterCalls:
             events.append(CallArguments(self._writer.end_value()))
             self._state = _State.BODY
         else:
-            self._pass_in_function(marker, events)
+            self._handle_mark_in_function(marker, events)
         self._held.clear()
 
-    def _pass_in_function(self, marker: str, events: list[AnswerEvent]) -> None:
+    def _handle_mark_in_function(self, marker: str, events: list[AnswerEvent]) -> None:
         """Process a mark after the name or after a parameter."""
         marks = self._marks
         if self._state is _State.NAME:

@@ -54,28 +54,28 @@ class TemplateCapabilities:
 
 def probe(render: Render) -> TemplateCapabilities:
     """Find out all capabilities of a template."""
-    asker = _Asker(render)
-    asker.empty_tools = asker.text([_user("a")]) is None
-    string_content = asker.shows([_user(_WORD)], _WORD)
-    typed_content = asker.shows([_user([{"type": "text", "text": _WORD}])], _WORD, "'type'")
-    asker.typed = typed_content and not string_content
-    null_content, object_arguments, tool_calls = _call_style(asker)
+    prober = _Prober(render)
+    prober.empty_tools = prober.text([_user("a")]) is None
+    string_content = prober.shows([_user(_WORD)], _WORD)
+    typed_content = prober.shows([_user([{"type": "text", "text": _WORD}])], _WORD, "'type'")
+    prober.typed = typed_content and not string_content
+    null_content, object_arguments, tool_calls = _call_style(prober)
     style = _CallStyle(null_content=null_content, object_arguments=object_arguments)
     return TemplateCapabilities(
         string_content=string_content or not typed_content,
         typed_content=typed_content,
-        system_role=asker.shows([{"role": "system", "content": _WORD}, _user("a")], _WORD),
-        empty_tools=asker.empty_tools,
-        tools=asker.shows([_user("a")], _NAME, tools=True),
+        system_role=prober.shows([{"role": "system", "content": _WORD}, _user("a")], _WORD),
+        empty_tools=prober.empty_tools,
+        tools=prober.shows([_user("a")], _NAME, tools=True),
         tool_calls=tool_calls,
-        tool_results=tool_calls and asker.shows(_call_history(style, result=_WORD), _WORD),
-        parallel_tool_calls=tool_calls and asker.shows(_parallel_history(style), _OTHER),
+        tool_results=tool_calls and prober.shows(_call_history(style, result=_WORD), _WORD),
+        parallel_tool_calls=tool_calls and prober.shows(_parallel_history(style), _OTHER),
         object_arguments=object_arguments,
         null_content=null_content,
         short_tool_ids=tool_calls
-        and not asker.shows(_call_history(style, call_id=_LONG_ID), _NAME),
-        reasoning_field=_reasoning_field(asker, style),
-        thinking_variables=_thinking_variables(asker),
+        and not prober.shows(_call_history(style, call_id=_LONG_ID), _NAME),
+        reasoning_field=_reasoning_field(prober, style),
+        thinking_variables=_thinking_variables(prober),
     )
 
 
@@ -85,7 +85,7 @@ class _CallStyle:
     object_arguments: bool
 
 
-class _Asker:
+class _Prober:
     """Renders conversations and looks for words in the result."""
 
     def __init__(self, render: Render) -> None:
@@ -163,7 +163,7 @@ def _parallel_history(style: _CallStyle) -> list[Message]:
     return [_user("a"), _calling(style, *calls), *results]
 
 
-def _call_style(asker: _Asker) -> tuple[bool, bool, bool]:
+def _call_style(prober: _Prober) -> tuple[bool, bool, bool]:
     """(null_content, object_arguments, whether any style shows a call with its arguments).
 
     A string is tried first. The string is byte for byte what the model wrote, so the history that
@@ -175,21 +175,21 @@ def _call_style(asker: _Asker) -> tuple[bool, bool, bool]:
             style = _CallStyle(null_content=null_content, object_arguments=object_arguments)
             spoiled = (f'\\"{_KEY}', f"'{_KEY}'", "\\u0022", f'{{{{"{_KEY}')
             history = _call_history(style)
-            if asker.shows(history, _NAME, *spoiled) and asker.shows(history, _KEY):
+            if prober.shows(history, _NAME, *spoiled) and prober.shows(history, _KEY):
                 return null_content, object_arguments, True
     return False, False, False
 
 
-def _reasoning_field(asker: _Asker, style: _CallStyle) -> str | None:
+def _reasoning_field(prober: _Prober, style: _CallStyle) -> str | None:
     for field in ("reasoning_content", "thinking", "reasoning"):
-        if asker.shows(_call_history(style, **{field: _WORD}), _WORD):
+        if prober.shows(_call_history(style, **{field: _WORD}), _WORD):
             return field
     return None
 
 
-def _thinking_variables(asker: _Asker) -> tuple[str, ...]:
+def _thinking_variables(prober: _Prober) -> tuple[str, ...]:
     def matters(name: str) -> bool:
-        texts = [asker.text([_user("a")], **{name: value}) for value in (True, False)]
+        texts = [prober.text([_user("a")], **{name: value}) for value in (True, False)]
         return None not in texts and texts[0] != texts[1]
 
     return tuple(name for name in ("enable_thinking", "thinking") if matters(name))

@@ -14,7 +14,7 @@ import pytest
 from config import load_settings
 from server.access.key_ring import KeyRing, read_keys
 from server.engine.supervisor import STOP_SECONDS
-from server.http.server import FAREWELL_SECONDS
+from server.http.server import STREAM_END_SECONDS
 from tests.support.paths import ROOT
 
 yaml = pytest.importorskip("yaml")
@@ -73,7 +73,7 @@ def test_all_is_in_one_namespace() -> None:
 def test_the_grace_period_covers_pause_drain_and_last_words() -> None:
     pause = int(settings()["LLAMAPACK_SHUTDOWN_DELAY"])
     drain = int(settings()["LLAMAPACK_SHUTDOWN_TIMEOUT"])
-    needed = pause + drain + FAREWELL_SECONDS + STOP_SECONDS
+    needed = pause + drain + STREAM_END_SECONDS + STOP_SECONDS
     assert pod()["terminationGracePeriodSeconds"] >= needed
 
 
@@ -82,7 +82,7 @@ def test_compose_waits_as_long() -> None:
     service = compose["services"]["llamapack"]
     drain = int(service["environment"]["LLAMAPACK_SHUTDOWN_TIMEOUT"])
     grace = int(service["stop_grace_period"].removesuffix("s"))
-    assert grace >= drain + FAREWELL_SECONDS + STOP_SECONDS
+    assert grace >= drain + STREAM_END_SECONDS + STOP_SECONDS
     load_settings([], service["environment"])
 
 

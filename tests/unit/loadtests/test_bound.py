@@ -39,10 +39,10 @@ def test_streams_are_divided_into_batches_as_is_cheapest() -> None:
 
 
 def test_runs_of_right_tokens_are_accepted_drafts() -> None:
-    places = draft_places([True, True, False, True], most=8)
+    places = draft_places([True, True, False, True], max_draft=8)
     assert [place.right for place in places] == [2, 1, 0, 1]
     assert right_by_position([places], 3) == [0.75, 0.25, 0.0]
-    assert max(place.right for place in draft_places([True] * 9, most=4)) == 4
+    assert max(place.right for place in draft_places([True] * 9, max_draft=4)) == 4
 
 
 def test_without_an_accepted_draft_nothing_is_gained() -> None:
@@ -93,12 +93,12 @@ def test_the_bound_is_what_a_simulation_step_by_step_gives() -> None:
 
 def test_lookup_drafts_what_followed_before() -> None:
     #                          0  1  2  3  4     known: 7 1 2 3 9 1 | then the answer's second token
-    places = lookup_places([7, 1, 2, 3, 9], [1, 2, 3, 4], size=1, most=8)
+    places = lookup_places([7, 1, 2, 3, 9], [1, 2, 3, 4], size=1, max_draft=8)
     assert places == [Place(4, 2), Place(4, 1), Place(4, 0)]
-    assert lookup_places([5, 6], [7, 8, 9], size=1, most=8) == [Place(0, 0)] * 2
-    assert lookup_places([1], [2, 3], size=12, most=8) == [Place(0, 0)]
+    assert lookup_places([5, 6], [7, 8, 9], size=1, max_draft=8) == [Place(0, 0)] * 2
+    assert lookup_places([1], [2, 3], size=12, max_draft=8) == [Place(0, 0)]
 
 
 def test_lookup_takes_the_latest_place_and_no_more_than_the_most() -> None:
-    places = lookup_places([1, 5, 1, 6, 6, 6], [1, 6, 6, 6], size=1, most=2)
+    places = lookup_places([1, 5, 1, 6, 6, 6], [1, 6, 6, 6], size=1, max_draft=2)
     assert places[0] == Place(2, 2)

@@ -16,7 +16,7 @@ from loadtests.scenarios.base import Client, Plan, Record, Request, Speculation
 from tests.unit.loadtests.test_report import run
 
 PROMPT = "<|im_start|>user\nCount from 1 to 9.<|im_end|>\n<|im_start|>assistant\n"
-SPECULATION = Speculation("draft", "plain", most=4, draft=DRAFT)
+SPECULATION = Speculation("draft", "plain", max_draft=4, draft=DRAFT)
 FREE_ROWS = {1: 1.0, 2: 1.0, 64: 1.0}
 
 
@@ -55,7 +55,7 @@ def test_bound_reached_and_share() -> None:
 
 def test_lookup_needs_no_model() -> None:
     plan, records = answered("a b c d e f g h a b c d e f g h")
-    speculation = Speculation("draft", "plain", most=8, lookup=3)
+    speculation = Speculation("draft", "plain", max_draft=8, lookup=3)
     lines = gain_lines(speculation, cell(FREE_ROWS), exchanges(plan, records), TARGET, 1)
     assert "a draft token: 0.00" in lines[2]
     assert float(lines[0].split("the bound: ")[1].split(" times")[0]) > 1.2
