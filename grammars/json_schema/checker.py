@@ -265,9 +265,8 @@ def _rewrite_format(path: str, schema: Schema) -> None:
         else:
             schema.update(pattern)
     if name in MAX_FORMAT_LENGTHS:
-        schema["maxLength"] = min(
-            schema.get("maxLength", MAX_FORMAT_LENGTHS[name]), MAX_FORMAT_LENGTHS[name]
-        )
+        limit = MAX_FORMAT_LENGTHS[name]
+        schema["maxLength"] = min(schema.get("maxLength", limit), limit)
     if name is None or name in FORMATS:
         return
     types = schema.get("type", "string")
