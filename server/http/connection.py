@@ -15,12 +15,11 @@ from server.http.request_parser import RequestParser
 logger = logging.getLogger(__name__)
 
 HEAD_SECONDS = 30.0
-"""How long a client may take to send the head of a request, from its first byte on, or from the
-start of the connection."""
+"""How long a client may take to send the head of a request. The time starts at the head's first
+byte, or at the start of the connection."""
 
 MAX_HEAD_BYTES = 64 * 1024
-"""Most bytes of a head, or of trailers, that come in parts; many times what clients send."""
-
+"""Maximum size of a head, or of trailers, that come in parts; many times what clients send."""
 
 REST_SECONDS = 10.0
 """How long the rest of a body may take to arrive once its request was answered."""

@@ -1,4 +1,4 @@
-"""Server-sent events: framing, and a response that owns what produces them."""
+"""Server-sent events: framing, and a response that owns the resources that produce the events."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from server.errors import ApiError, EngineFailed
 from server.http.json_response import encode_json
 
 DONE = b"data: [DONE]\n\n"
-"""What ends an OpenAI stream."""
+"""The event that ends an OpenAI stream."""
 
 PING = b":\n\n"
-"""A comment, which clients skip: it keeps proxies from closing a silent connection."""
+"""A comment, which clients skip; it keeps proxies from closing a silent connection."""
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
-# Told to stop, the server lets running answers end; sse-starlette would cut them off.
+# When the server stops, it lets running answers end; sse-starlette would cut them off.
 AppStatus.enable_automatic_graceful_drain = False
 
 
@@ -32,11 +32,11 @@ def frame(payload: Any) -> bytes:
 
 
 class EventStream(EventSourceResponse):
-    """Sends framed events; closes `resources` when the stream ends, for whatever reason.
+    """Sends framed events; closes `resources` when the stream ends for any reason.
 
     The handler enters the generation on `resources` before it makes this response, so that a
-    refusal is still an ordinary HTTP error; from here on the response must release it, even if
-    the client is gone before the first event. An error while iterating becomes an event.
+    refusal is still an ordinary HTTP error. From then on the response must release the generation,
+    even if the client is gone before the first event. An error while iterating becomes an event.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ def error_event(error: ApiError) -> bytes:
 
 
 def _ping() -> ServerSentEvent:
-    # Bytes pass through sse-starlette as they are, though its annotation doesn't say so.
+    # sse-starlette passes bytes on unchanged, though its annotation doesn't say so.
     return cast(ServerSentEvent, PING)
 
 
@@ -82,5 +82,5 @@ async def _with_errors(events: AsyncIterator[bytes]) -> AsyncGenerator[bytes, No
     except ApiError as error:
         yield error_event(error)
     except Exception:
-        _log.exception("a stream failed")
+        logger.exception("a stream failed")
         yield error_event(EngineFailed("the server failed while it produced this answer"))

@@ -1,4 +1,4 @@
-"""What a newcomer does first: serve the embedded model, ask it with the official client."""
+"""A newcomer's first steps: serve the embedded model, and use the official client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys with limits, cross-origin pages, the audit log and the end of a server, over HTTP."""
+"""Key limits, cross-origin requests, the audit log and the shutdown of a server, over HTTP."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BODY = {"prompt": "abcd"}
 
 
 def key(name: str, **rights: Any) -> ApiKey:
-    """A key that is called like its secret."""
+    """A key whose name is also its secret."""
     return ApiKey(name=name, digest=digest_of(name.encode()), **rights)
 
 
@@ -37,7 +37,7 @@ def key(name: str, **rights: Any) -> ApiKey:
 async def client_of(
     server: FakeServer, *keys: ApiKey, audit: AuditLog | None = None
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """A client that is the first of the keys, unless it says otherwise."""
+    """A client that uses the first key, unless a request says otherwise."""
     app = create_app(server.context, keys=KeyRing(keys), audit=audit)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     headers = {"X-Api-Key": keys[0].name} if keys else {}
@@ -143,7 +143,7 @@ async def test_requests_above_the_limit(server: FakeServer) -> None:
         assert first.headers["x-ratelimit-remaining-requests"] == "1"
         assert first.headers["x-ratelimit-reset-requests"].endswith("s")
         assert "x-ratelimit-limit-tokens" not in first.headers
-        # Reading is free, a body that is wrong is not.
+        # Reading is free; a wrong body costs a request.
         assert (await client.get("/slots")).headers["x-ratelimit-remaining-requests"] == "1"
         assert (await client.post("/completion", json={})).status_code == 400
         refused = await client.post("/completion", json=BODY)
@@ -158,12 +158,12 @@ async def test_requests_above_the_limit(server: FakeServer) -> None:
 
 
 async def test_tokens_above_the_limit(server: FakeServer) -> None:
-    """The prompt and what is generated count, however many choices share the prompt."""
+    """Prompt and generated tokens count. The prompt counts once for all choices that share it."""
     async with client_of(server, key("alice", limits=KeyQuota(tokens_per_minute=100))) as client:
         first = await client.post("/completion", json={"prompt": "x" * 20, "n": 2})
         assert first.status_code == 200
         assert first.headers["x-ratelimit-limit-tokens"] == "100"
-        # 21 of the prompt, and four times two of the answers.
+        # 21 tokens of the prompt, and four times two tokens of the answers
         assert int(first.headers["x-ratelimit-remaining-tokens"]) == 71
         refused = await client.post("/completion", json={"prompt": "x" * 80})
         assert refused.status_code == 429
@@ -281,7 +281,7 @@ async def test_pages_of_a_named_origin_are_served() -> None:
 
 
 async def test_any_origin_comes_without_credentials() -> None:
-    # The command line refuses this pair; should it get here all the same, it does no harm.
+    # The command line refuses this combination. The application must handle it safely anyway.
     server = make_server(ServeSettings(cors_origins=("*",), cors_credentials=True))
     async with client_of(server) as client:
         answer = await client.get("/health", headers={"Origin": "https://a.example"})

@@ -1,4 +1,4 @@
-"""The application on the real generator, client and engine loop; only the model is a fake."""
+"""The application on the real generator, client and engine loop; only the model is fake."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ N_CTX_SLOT = 128
 
 
 def letter(tokens: list[int]) -> int:
-    """A fake model that says one small letter after the other."""
+    """A fake model that writes one small letter after the other."""
     return 97 + hashed_token(tokens) % 26
 
 
 class LetterBackend(FakeBackend):
-    """A fake whose tokens are bytes, as `ByteTokenizer` reads them."""
+    """A fake backend whose tokens are bytes, as `ByteTokenizer` reads them."""
 
     @property
     def end_tokens(self) -> frozenset[int]:
@@ -57,14 +57,14 @@ def expected(prompt: str, count: int) -> str:
 
 @dataclass
 class Live:
-    """A running server, and the engine behind it."""
+    """A running server and its engine."""
 
     client: httpx.Client
     pair: Pair
     loop: asyncio.AbstractEventLoop
 
     def call(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run something on the server's event loop."""
+        """Run a coroutine on the server's event loop."""
         asyncio.run_coroutine_threadsafe(work, self.loop).result(DEADLINE)
 
     def complete(self, prompt: str, **fields: Any) -> httpx.Response:

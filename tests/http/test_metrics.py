@@ -1,4 +1,4 @@
-"""What answers say that they cost is what the counters say: over HTTP, on the real engine loop."""
+"""The costs in answers equal the counters in /metrics, on the real engine loop."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ HEADERS = {"Authorization": "Bearer secret"}
 
 
 def letter(tokens: list[int]) -> int:
-    """A fake model that says one small letter after the other."""
+    """A fake model that writes one small letter after the other."""
     return 97 + hashed_token(tokens) % 26
 
 
 class LetterBackend(FakeBackend):
-    """A fake whose tokens are bytes, as `ByteTokenizer` reads them."""
+    """A fake backend whose tokens are bytes, as `ByteTokenizer` reads them."""
 
     @property
     def end_tokens(self) -> frozenset[int]:
@@ -52,7 +52,7 @@ class Metered:
     seen: dict[str, float] = field(default_factory=dict)
 
     def scrape(self) -> dict[str, float]:
-        """Values by name and labels, without those of the model."""
+        """Values by name and labels, without the label of the model."""
         found = {}
         text = self.client.get("/metrics").raise_for_status().text
         for family in text_string_to_metric_families(text):

@@ -1,4 +1,4 @@
-"""The description of the API: valid, complete, and true to what the models take."""
+"""The description of the API is valid and complete, and matches the request models."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def operations(description: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any
 
 
 def schema_of(description: dict[str, Any], name: str) -> dict[str, Any]:
-    """A schema that stands by itself."""
+    """A schema with the definitions that it refers to."""
     return {"$ref": f"#/components/schemas/{name}", "components": description["components"]}
 
 

@@ -1,4 +1,4 @@
-"""Prompts that can't fit are refused for their length alone, before anything slow is done."""
+"""Prompts that can't fit are refused by their length, before any slow work."""
 
 from __future__ import annotations
 
@@ -46,4 +46,4 @@ async def test_what_cannot_fit(client: httpx.AsyncClient, path: str, body: Any) 
 async def test_what_might_fit_is_tokenized(client: httpx.AsyncClient, server: FakeServer) -> None:
     text = "x" * (N_CTX_SLOT * ByteTokenizer.longest_piece - 1)
     response = await client.post("/completion", json={"prompt": text})
-    assert response.status_code == 500  # by the fixture above
+    assert response.status_code == 500  # the fixture above raises

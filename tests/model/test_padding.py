@@ -1,4 +1,4 @@
-"""Rows that nobody needs change no result, and leave no cells behind."""
+"""Padding rows change no result and leave no cells behind."""
 
 from __future__ import annotations
 

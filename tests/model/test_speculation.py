@@ -1,4 +1,4 @@
-"""Guessing ahead with the demo pair changes how fast answers come, and nothing else."""
+"""Speculative decoding with the demo pair changes the speed of answers and nothing else."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from scheduler.core.cache_edits import Trim
 from scheduler.engine.engine import Engine
 from server.model.tokenizer import LlamaTokenizer
 from tests.support.backends import TARGET, make_backend, text_tokens
+from tests.support.paths import DEMO_DRAFT
 from tests.support.requests import add_request
 from tests.support.tiny_models import single_layer
 
-DRAFT = TARGET.with_name("demo-draft.gguf")
 LAYOUTS: dict[str, dict[str, Any]] = {
     "partitioned": {"n_ctx": 4 * 512},
     "unified": {"kv_unified": True, "n_ctx": 1024},
@@ -49,7 +49,7 @@ GREEDY = SamplingParams(temperature=0.0)
 
 @dataclass
 class Answer:
-    """What one request got, and what was guessed for it."""
+    """The answer to one request, and the draft tokens for it."""
 
     tokens: list[int] = field(default_factory=list)
     logprobs: list[TokenLogprobs] = field(default_factory=list)
@@ -60,7 +60,7 @@ class Answer:
 
 @pytest.fixture(scope="module", params=LAYOUTS)
 def backend(request: pytest.FixtureRequest) -> Iterator[LlamaBackend]:
-    draft = DraftConfig(model_path=str(DRAFT))
+    draft = DraftConfig(model_path=str(DEMO_DRAFT))
     backend = make_backend(
         draft=draft, max_draft_tokens=16, flash_attn="off", **LAYOUTS[request.param]
     )
@@ -88,7 +88,7 @@ def speculation(*methods: DraftMethod, n_max: int = 8, **fields: Any) -> Specula
 def answers(
     backend: LlamaBackend, requests: list[dict[str, Any]], *, cache_bytes: int = 0
 ) -> list[Answer]:
-    """All requests at once, on an engine that guesses as far as it may."""
+    """Run all requests at the same time, on an engine that drafts as many tokens as it may."""
     for slot in range(backend.info.n_slots):
         backend.edit(Trim(slot, 0))
     lookup = NgramConfig(simple_size=3, shared_size=3)
@@ -116,7 +116,7 @@ def answers(
 def both(
     backend: LlamaBackend, requests: list[dict[str, Any]], wish: Speculation
 ) -> tuple[list[Answer], list[Answer]]:
-    """Without guesses and with."""
+    """The answers without drafts and with drafts."""
     return (
         answers(backend, requests),
         answers(backend, [{**request, "speculation": wish} for request in requests]),
@@ -149,7 +149,7 @@ def test_most_guesses_of_the_draft_model_are_right(
 
 
 def test_the_draft_draws_with_the_random_numbers_of_the_model(prompts: list[list[int]]) -> None:
-    """A draft model that is the model itself is always right, at any temperature."""
+    """If the draft model is the model itself, every draft is accepted, at any temperature."""
     backend = make_backend(
         draft=DraftConfig(model_path=str(TARGET)),
         max_draft_tokens=4,
@@ -192,8 +192,8 @@ def test_constraints_hold_and_mask_the_draft(
 def test_the_draft_follows_copies_of_prefixes(
     backend: LlamaBackend, prompts: list[list[int]]
 ) -> None:
-    """A long prefix that four share: what is copied to a slot is copied in the draft as well, so
-    that guesses go on being right."""
+    """Four requests share a long prefix. The draft's cells are copied together with the model's, so
+    that drafts are still accepted."""
     shared = text_tokens(150)
     requests = [{"prompt": [*shared, *prompt], "max_tokens": 40} for prompt in prompts[:4]]
     plain, guessed = both(backend, requests, speculation())
@@ -202,7 +202,10 @@ def test_the_draft_follows_copies_of_prefixes(
 
 def test_a_short_cache_is_shared_by_preemption(prompts: list[list[int]]) -> None:
     backend = make_backend(
-        draft=DraftConfig(model_path=str(DRAFT)), max_draft_tokens=8, kv_unified=True, n_ctx=256
+        draft=DraftConfig(model_path=str(DEMO_DRAFT)),
+        max_draft_tokens=8,
+        kv_unified=True,
+        n_ctx=256,
     )
     requests = [{"prompt": prompt, "max_tokens": 120} for prompt in prompts]
     plain, guessed = both(backend, requests, speculation())
@@ -229,9 +232,12 @@ def test_a_draft_that_can_not_be_a_draft_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_distribution_is_the_models(prompts: list[list[int]]) -> None:
-    """20,000 tokens at temperature 1 with other seeds: at each place of the answer the tokens are
-    distributed as without guesses, by a chi-squared test of two samples."""
-    backend = make_backend(draft=DraftConfig(model_path=str(DRAFT)), max_draft_tokens=8)
+    """The distribution of the tokens at each place is the same with and without drafts.
+
+    20,000 tokens at temperature 1 with different seeds are compared by a chi-squared test of two
+    samples.
+    """
+    backend = make_backend(draft=DraftConfig(model_path=str(DEMO_DRAFT)), max_draft_tokens=8)
     length, count = 10, 1000
     samples = []
     for wish, first_seed in ((None, 0), (speculation(), count)):
@@ -254,9 +260,11 @@ def test_the_distribution_is_the_models(prompts: list[list[int]]) -> None:
 
 
 def p_value(a: Counter[int], b: Counter[int]) -> float:
-    """That two samples come from one distribution, by Pearson's statistic over the tokens that
-    were seen at least ten times, the others taken together (Wilson and Hilferty's approximation of
-    the chi-squared distribution)."""
+    """The probability that two samples come from one distribution, by Pearson's statistic.
+
+    Tokens that were seen fewer than ten times form one class. Wilson and Hilferty's formula
+    approximates the chi-squared distribution.
+    """
     common = [token for token in a.keys() | b.keys() if a[token] + b[token] >= 10]
     pairs = [(a[token], b[token]) for token in common]
     pairs.append((a.total() - sum(x for x, _ in pairs), b.total() - sum(y for _, y in pairs)))

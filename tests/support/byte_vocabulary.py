@@ -1,10 +1,10 @@
-"""The smallest vocabulary that can write anything."""
+"""The smallest vocabulary that can write any text."""
 
 from __future__ import annotations
 
 
 class Bytes:
-    """A vocabulary of bytes and, if asked for, control tokens."""
+    """A vocabulary of the 256 bytes and, optionally, control tokens."""
 
     n_vocab = 256
     bos: int | None = None

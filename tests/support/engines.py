@@ -1,4 +1,4 @@
-"""Engines on real backends, and what they answer at temperature 0."""
+"""Engines on real backends, and their answers at temperature 0."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.requests import add_request
 
 @dataclass
 class Answer:
-    """What one request got."""
+    """The answer to one request."""
 
     tokens: list[int] = field(default_factory=list)
     num_cached: int = 0
@@ -35,11 +35,11 @@ class Server:
         self.num_requests = 0
 
     def answers(self, prompts: list[list[int]], length: int, **fields: Any) -> list[Answer]:
-        """All prompts at once; the answers in their order."""
+        """Run all prompts at once; return the answers in the order of the prompts."""
         return self.answers_of([{**fields, "prompt": prompt} for prompt in prompts], length)
 
     def answers_of(self, requests: list[dict[str, Any]], length: int) -> list[Answer]:
-        """Requests that differ in more than their prompts."""
+        """Run requests that differ in more than their prompts."""
         answers: dict[int, Answer] = {}
         for fields in requests:
             self.num_requests += 1
@@ -54,7 +54,7 @@ class Server:
         return list(answers.values())
 
     def answer(self, prompt: list[int], length: int, **fields: Any) -> Answer:
-        """One prompt with nobody else."""
+        """Run one prompt without other requests."""
         return self.answers([prompt], length, **fields)[0]
 
 

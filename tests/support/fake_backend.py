@@ -1,4 +1,4 @@
-"""A backend without a model, for tests: cells are lists, and a token depends on all before it."""
+"""A backend without a model: cells are lists, and a token depends on all tokens before it."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from scheduler.spec_decode.draft_request import DraftRequest
 from scheduler.storage.fingerprint import Fingerprint
 
 END_TOKEN = 2
+"""The fake vocabulary's end-of-generation token."""
 
 CONFIDENCE = 0.9
-"""How sure the fake draft model always is."""
-"""The fake vocabulary's end-of-generation token."""
+"""The probability that the fake draft model gives each of its tokens."""
 
 NextToken = Callable[[list[int]], int]
 
 
 def hashed_token(tokens: list[int]) -> int:
-    """A token in [10, 250) that changes with any token before it."""
+    """A token in [10, 250) that depends on every token in `tokens`."""
     state = 0x811C9DC5
     for token in tokens:
         state = ((state ^ token) * 0x01000193) & 0xFFFFFFFF
@@ -38,17 +38,17 @@ def hashed_token(tokens: list[int]) -> int:
 
 
 def adapted(tokens: abc.Sequence[int], lora: LoraSet) -> list[int]:
-    """What the cells of tokens hold that are computed with these adapters."""
+    """The cells of tokens that are computed with these adapters."""
     shift = 256 * (1 + zlib.crc32(repr(lora).encode()) % 4096) if lora else 0
     return [token + shift for token in tokens]
 
 
 @dataclass
 class FakeBackend:
-    """Keeps every slot's cells as a list of tokens, and refuses what would abort llama.cpp.
+    """Keeps each slot's cells as a list of tokens, and refuses what would abort llama.cpp.
 
-    `next_token` is the model: it maps the cells so far to the token that follows; with adapters
-    the cells are not the tokens themselves.
+    `next_token` is the model: it maps the cells so far to the next token. With adapters, the cells
+    differ from the tokens.
     """
 
     n_slots: int = 4
@@ -59,14 +59,14 @@ class FakeBackend:
     next_token: NextToken = hashed_token
     abilities: CacheAbilities = field(default_factory=CacheAbilities)
     adapters: abc.Sequence[str] = ("a", "b")
-    """Digests, which are also their paths."""
+    """Digests, which are also the paths of the adapters."""
     embeds: EmbeddingInfo | None = None
     can_generate: bool = True
     guess: Callable[[list[int], int], int] = lambda tokens, token: token
-    """What the draft model says after `tokens`, where the model says `token`."""
+    """The draft model's token after `tokens`, where `token` is the model's own token."""
     fail_on: Callable[[abc.Sequence[Chunk]], bool] = lambda chunks: False
     num_computed: int = 0
-    """Rows computed so far, which is what prefix reuse saves."""
+    """Rows computed so far; prefix reuse reduces this number."""
     num_fillers: int = 0
     fingerprint: Fingerprint = field(
         default_factory=lambda: Fingerprint(model="fake", build="fake", context="fake")
@@ -102,7 +102,7 @@ class FakeBackend:
         return frozenset({END_TOKEN})
 
     def edit(self, edit: CacheEdit) -> None:
-        """Copy or drop cells; a range that is not there is an error."""
+        """Copy or drop cells; a range without cells is an error."""
         if isinstance(edit, CopyPrefix):
             if edit.length > len(self.cells[edit.source]) or edit.source == edit.target:
                 raise AssertionError(f"{edit} reaches beyond what the source holds")
@@ -128,11 +128,11 @@ class FakeBackend:
             del self.cells[edit.slot][edit.length :]
 
     def state(self, prefix: int) -> bytes:
-        """Four bytes a token."""
+        """The cells as bytes, four for each token."""
         return array("i", self.saved[prefix]).tobytes()
 
     def put_state(self, prefix: int, state: Bytes) -> None:
-        """The reverse."""
+        """Set the cells from the bytes that `state` returned."""
         self.saved[prefix] = array("i", bytes(state)).tolist()
 
     def decode(
@@ -189,13 +189,13 @@ class FakeBackend:
             raise AssertionError("prompts are mixed")
 
     def embedding(self, chunk: Chunk) -> bytes:
-        """The fake model's token after the cells, as often as a vector is long."""
+        """A vector whose every entry is the fake model's token after the cells."""
         assert self.embeds is not None
         token = self.next_token(self.cells[chunk.slot])
         return array("f", [token] * self.embeds.size).tobytes()
 
     def failure(self) -> DecodeError:
-        """The error to raise, once all cells and everything saved are gone."""
+        """Lose all cells and everything saved, and return the error to raise."""
         self.cells = [[] for _ in range(self.n_slots)]
         self.saved.clear()
         return DecodeError("the fake was told to fail")
@@ -209,15 +209,15 @@ class FakeBackend:
         return self.n_batch
 
     def time_rows(self, num_slots: int, num_rows: int) -> float:
-        """As if every row took as long."""
+        """A constant time per row."""
         return float(num_rows)
 
     def time_draft_rows(self, num_slots: int, num_rows: int) -> float:
-        """The same."""
+        """A constant time per draft row."""
         return float(num_rows)
 
     def draft(self, wants: abc.Sequence[DraftRequest], max_catch_up: int) -> list[list[int]]:
-        """The fake model's own answers, but for what `guess` makes of them."""
+        """The fake model's own answers, as changed by `guess`."""
         return [self._guess(want) for want in wants]
 
     def _guess(self, want: DraftRequest) -> list[int]:
@@ -228,19 +228,19 @@ class FakeBackend:
         return tokens[len(want.tokens) :]
 
     def prepare(self, submit: AddRequest) -> None:
-        """Nothing takes long."""
+        """Does nothing: the fake needs no slow preparation."""
 
     def sampler(self, submit: AddRequest) -> FakeSampler:
-        """A sampler that takes the fake model's one answer."""
+        """A sampler that takes the fake model's only candidate."""
         return FakeSampler(self, submit)
 
     def close(self) -> None:
-        """Nothing to free."""
+        """Does nothing: the fake has no memory to free."""
 
 
 @dataclass
 class FakeSampler:
-    """Greedy, over a distribution with one token in it."""
+    """Greedy sampling from a distribution with one token in it."""
 
     backend: FakeBackend
     submit: AddRequest
@@ -248,14 +248,14 @@ class FakeSampler:
     is_constrained = False
 
     def prepare(self) -> None:
-        """Nothing to prepare."""
+        """Does nothing: the fake needs no preparation."""
 
     def allowed(self, tokens: list[int]) -> int:
-        """All of them."""
+        """The number of allowed tokens: all of them."""
         return len(tokens)
 
     def sample(self, row: int) -> Sample:
-        """The token that the fake model puts after the row's cells."""
+        """The fake model's token after the cells of the row."""
         token = self.backend.next_token(self.backend.rows[row])
         n_top = self.submit.spec.sampling.top_logprobs
         if n_top < 0:
@@ -263,4 +263,4 @@ class FakeSampler:
         return Sample(token, TokenLogprobs(0.0, [(token, 0.0)][:n_top]))
 
     def close(self) -> None:
-        """Nothing to free."""
+        """Does nothing: the fake has no memory to free."""

@@ -1,4 +1,4 @@
-"""A server without a model: a vocabulary of bytes and a generator that follows a script."""
+"""A server without a model: a byte vocabulary and a generator that follows a script."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _SPECIAL = {BOS: b"<s>", EOS: b"</s>", END_OF_TURN: b"<eot>"}
 
 
 class ByteTokenizer:
-    """Every byte is a token, and three control tokens follow."""
+    """A vocabulary in which every byte is a token, followed by three control tokens."""
 
     n_vocab = 259
     bos: int | None = BOS
@@ -86,20 +86,21 @@ class ByteTokenizer:
 
 @dataclass
 class ScriptedGenerator:
-    """Answers every prompt with `pieces`, one token each, and keeps book of who came and left."""
+    """Answers every prompt with `pieces`, one token each, and counts requests that came and
+    left."""
 
     pieces: Sequence[str] = ("Hello", ",", " world", "\n")
     cached: int = 2
     delay: float = 0.0
     """Seconds before each piece."""
     queued: float = 0.0
-    """Seconds before anything comes."""
+    """Seconds before the first piece."""
     fail_on_open: ApiError | None = None
     fail_after: tuple[int, Exception] | None = None
-    """After so many pieces, raise this."""
+    """A number of pieces, and the exception to raise after them."""
     cause: StopCause = StopCause.EOS
     draft_n: int = 0
-    """Tokens guessed ahead for each one of the answer; one of them was right."""
+    """Draft tokens for each token of the answer; one of them was accepted."""
     opened: list[GenerationRequest] = field(default_factory=list)
     running: int = 0
     most_running: int = 0
@@ -156,7 +157,7 @@ class ScriptedGenerator:
         yield Ended(cause, word, None, False, 1, n_prompt, self._timings(n_prompt, count))
 
     def _embedding(self, request: GenerationRequest) -> EmbeddingItem:
-        """Vectors of four floats: of each token by itself, or the sum of them all."""
+        """One vector of four floats for each token, or the sum of all these vectors."""
         assert self.engine is not None
         assert self.engine.embedding is not None
         rows = [[token, 1.0, 0.0, -1.0] for token in request.spec.prompt]
@@ -179,7 +180,7 @@ class ScriptedGenerator:
 
 @dataclass
 class FakeEngine:
-    """An engine whose state the test decides."""
+    """An engine whose state the test sets."""
 
     loaded: bool = True
     is_ready: bool = True
@@ -250,7 +251,7 @@ class FakeEngine:
 
 @dataclass
 class FakeServer:
-    """Everything that a test may want to turn or look at."""
+    """A server's context, and the parts of it that a test may set or read."""
 
     context: ServerContext
     generator: ScriptedGenerator
@@ -258,14 +259,14 @@ class FakeServer:
 
 
 def key_ring(*keys: str) -> KeyRing:
-    """Unnamed keys, as `--api-key` gives them."""
+    """Unnamed keys, as `--api-key` makes them."""
     return KeyRing(read_keys(ServeSettings(api_key=keys)), time.monotonic())
 
 
 def make_server(
     settings: ServeSettings | None = None, generator: ScriptedGenerator | None = None
 ) -> FakeServer:
-    """A context on the fakes, metered as in production."""
+    """A context on the fakes, with metrics as in production."""
     settings = settings or ServeSettings()
     generator = generator or ScriptedGenerator()
     engine = generator.engine = FakeEngine()

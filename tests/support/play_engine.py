@@ -1,6 +1,7 @@
-"""Plays an engine process on the fake backend; the model's path says what is to go wrong.
+"""Plays an engine process on the fake backend; the model's path says which failure to play.
 
-A prompt that begins with `DEADLY` kills it, one with `STUN` makes it hang, if the model is "good".
+If the model is "good", a prompt that begins with `DEADLY` kills the engine, and one with `STUN`
+makes it hang.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Sequences, engines on the fake backend, and what becomes of a request."""
+"""Sequences, engines on the fake backend, and the outcomes of requests."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ ALONE = EmbeddingInfo(
     pooling="mean", size=2, max_tokens=40, is_whole=True, max_rows=60, is_alone=True
 )
 LAST = EmbeddingInfo(pooling="last", size=2, max_tokens=192, is_whole=False, max_rows=60)
-"""Three ways in which contexts embed."""
+"""Three kinds of contexts for embeddings."""
 
 GREEDY = SamplingParams(temperature=0.0)
 
 
 def prompt(length: int, family: int = 0) -> list[int]:
-    """Tokens that differ between families from the first one on."""
+    """A prompt; prompts of different families differ from their first token on."""
     return [10 + (97 * family + 31 * index + index * index // 7) % 240 for index in range(length)]
 
 
 def make_request(
     request_id: int = 1, tokens: Iterable[int] = (11, 12, 13), **fields: Any
 ) -> AddRequest:
-    """A request with a short prompt unless told otherwise."""
+    """A request with a short prompt, unless the arguments say otherwise."""
     fields.setdefault("sampling", GREEDY)
     return add_request(request_id=request_id, prompt=list(tokens), **fields)
 
 
 def make_sequence(tokens: Iterable[int] = (11, 12, 13), **fields: Any) -> Sequence:
-    """A sequence that waits."""
+    """A waiting sequence."""
     return Sequence.of(make_request(tokens=tokens, **fields))
 
 
@@ -62,7 +62,7 @@ def idle_slot(id: int, tokens: Iterable[int] = (), last_used: int = 0) -> Slot:
 
 
 def busy_slot(id: int, tokens: Iterable[int], num_computed: int | None = None) -> Slot:
-    """A slot in which a sequence runs that has computed `num_computed` tokens, by default all."""
+    """A slot with a running sequence that has computed `num_computed` tokens, by default all."""
     sequence = make_sequence(tokens)
     count = len(sequence.tokens) if num_computed is None else num_computed
     slot = Slot(id, sequence.tokens, count, sequence=sequence)
@@ -71,7 +71,7 @@ def busy_slot(id: int, tokens: Iterable[int], num_computed: int | None = None) -
 
 
 def make_scheduler(**changes: Any) -> Scheduler:
-    """A scheduler of two slots of 64 tokens, unless told otherwise."""
+    """A scheduler of two slots of 64 tokens, unless `changes` say otherwise."""
     values: dict[str, Any] = {
         "n_slots": 2,
         "n_ctx_slot": 64,
@@ -86,7 +86,7 @@ def make_scheduler(**changes: Any) -> Scheduler:
 
 
 def turn(scheduler: Scheduler, token: int = 100) -> tuple[Step, list[Event]]:
-    """One step in which every sequence that wants a token gets `token`."""
+    """Run one step in which every sequence that needs a token gets `token`."""
     step = scheduler.schedule()
     results: list[Any] = [SampledRun((Sample(token),)) for _ in step.sampled()]
     return step, scheduler.update(step, results)
@@ -106,18 +106,17 @@ def seldom_ending(tokens: list[int]) -> int:
 
 @dataclass
 class CountingBackend(FakeBackend):
-    """A fake that knows how many samplers are open and which cells were moved, and whose edits can
-    fail."""
+    """A fake that counts open samplers, tracks moved cells, and can make edits fail."""
 
     open_samplers: int = 0
     max_forced: int = 0
-    """How many tokens a sampler may say are forced, after the one that it samples."""
+    """Maximum number of forced tokens that a sampler may report after the token it samples."""
     edits_before_failure: int = -1
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.own = [self.n_ctx_slot] * self.n_slots
-        """How many cells of each slot, from the first on, are where they were computed, at most."""
+        """By slot: the number of leading cells that are where they were computed."""
 
     def edit(self, edit: CacheEdit) -> None:
         if self.edits_before_failure == 0:
@@ -127,7 +126,8 @@ class CountingBackend(FakeBackend):
         self._note_moves(edit)
 
     def _note_moves(self, edit: CacheEdit) -> None:
-        """Moved cells are not what computing their tokens gives: nobody else may have them."""
+        """Record moved cells. They differ from cells computed in place, so no other slot may copy
+        them."""
         if isinstance(edit, CopyPrefix):
             assert edit.length <= self.own[edit.source]
             self.own[edit.target] = self.n_ctx_slot
@@ -150,7 +150,7 @@ class CountingBackend(FakeBackend):
 
 @dataclass
 class CountedSampler(FakeSampler):
-    """Tells its backend that it was closed; some tokens of the model it says are forced."""
+    """Tells its backend that it was closed, and reports some of the model's tokens as forced."""
 
     def sample(self, row: int) -> Sample:
         sample = super().sample(row)
@@ -168,7 +168,7 @@ class CountedSampler(FakeSampler):
         cells.extend(adapted([token], self.submit.spec.lora))
 
     def _discard(self, tokens: list[int]) -> None:
-        """What a model would see that had sampled the forced tokens one by one."""
+        """Discard cells as a model would that had sampled the forced tokens one by one."""
         if self.submit.spec.context_shift is not None:
             window = Window.of(self.submit.spec.context_shift, self.backend.n_ctx_slot)
             count = window.num_discarded(len(tokens))
@@ -186,7 +186,7 @@ def make_engine(
     disk: DiskCache | None = None,
     costs: Costs = UNKNOWN_COSTS,
 ) -> Engine:
-    """An engine with a clock that ticks a millisecond with every look at it."""
+    """An engine whose clock advances by one millisecond each time it is read."""
     ticks = itertools.count()
     return Engine(
         backend,
@@ -200,7 +200,7 @@ def make_engine(
 
 @dataclass
 class Outcome:
-    """What became of one request."""
+    """The outcome of one request."""
 
     tokens: list[int] = field(default_factory=list)
     reasons: list[FinishReason] = field(default_factory=list)
@@ -211,7 +211,7 @@ class Outcome:
 
     @property
     def answer(self) -> tuple[list[int], FinishReason]:
-        """The tokens and the one reason for their end."""
+        """The tokens and the finish reason; checks that there is exactly one."""
         (reason,) = self.reasons
         return self.tokens, reason
 
@@ -220,7 +220,7 @@ Outcomes = dict[int, Outcome]
 
 
 def collect(outcomes: Outcomes, outputs: StepOutputs) -> None:
-    """Add a step's events to what is known of each request."""
+    """Add a step's events to the outcomes."""
     for event in outputs.events:
         outcome = outcomes.setdefault(event.request_id, Outcome())
         assert not outcome.reasons, f"{event} after the end"
@@ -239,14 +239,14 @@ def collect(outcomes: Outcomes, outputs: StepOutputs) -> None:
 
 
 def run(engine: Engine, *submits: AddRequest, max_steps: int = 10_000) -> Outcomes:
-    """AddRequest, and step until the engine is idle."""
+    """Add the requests, and step until the engine is idle."""
     for submit in submits:
         engine.add_request(submit)
     return drain(engine, {}, max_steps)
 
 
 def drain(engine: Engine, outcomes: Outcomes, max_steps: int = 10_000) -> Outcomes:
-    """Step until the engine is idle, which must come within `max_steps`."""
+    """Step until the engine is idle; fails if that takes more than `max_steps`."""
     for _ in range(max_steps):
         if not engine.has_work:
             return outcomes
@@ -255,7 +255,7 @@ def drain(engine: Engine, outcomes: Outcomes, max_steps: int = 10_000) -> Outcom
 
 
 def alone(submit: AddRequest, backend: FakeBackend) -> Outcome:
-    """The outcome of a request on an engine like `backend`, with nobody else."""
+    """The outcome of a request on an engine like `backend`, without other requests."""
     fresh = FakeBackend(
         n_slots=backend.n_slots,
         n_ctx_slot=backend.n_ctx_slot,
@@ -268,7 +268,7 @@ def alone(submit: AddRequest, backend: FakeBackend) -> Outcome:
 
 
 def check_integrity(engine: Engine, backend: FakeBackend) -> None:
-    """What must hold between any two steps."""
+    """Check what must hold between any two steps."""
     scheduler = engine.scheduler
     for slot, cells in zip(scheduler.slots, backend.cells, strict=True):
         assert cells == adapted(slot.tokens[: slot.num_tokens], slot.scope.lora)
@@ -293,14 +293,14 @@ def _check_host_memory(engine: Engine, backend: FakeBackend) -> None:
 
 
 def _check_index(engine: Engine) -> None:
-    """It says of everyone what he holds, and of nobody else anything."""
+    """Check that the index lists exactly the prefixes that slots and the host cache hold."""
     scheduler = engine.scheduler
     indexed = {holder: _indexed(scheduler, holder) for holder in scheduler.index._ends}
     for slot in scheduler.slots:
         scope, tokens = indexed.pop(slot, (slot.scope, []))
         if slot.sequence is None:
             assert tokens == slot.reusable_tokens
-        else:  # what it answers is told when it ends, what it is about to compute at once
+        else:  # the index learns the answer when it ends, and the prompt at once
             assert tokens == slot.tokens[: slot.shifted_from][: len(tokens)]
             if slot.shifted_from is None and slot.sequence.num_discarded_tokens == 0:
                 assert tokens[: slot.sequence.num_prompt_tokens] == [*slot.sequence.spec.prompt]
@@ -318,7 +318,7 @@ def _indexed(scheduler: Scheduler, holder: PrefixHolder) -> tuple[CacheScope, li
 
 
 def check_idle(engine: Engine, backend: FakeBackend) -> None:
-    """What must hold when nothing is left to do."""
+    """Check what must hold when no work is left."""
     check_integrity(engine, backend)
     assert not engine.scheduler.running
     assert not engine.scheduler.waiting

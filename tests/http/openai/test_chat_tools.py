@@ -43,7 +43,7 @@ PIECES = (
 
 
 def accepts(live: Live, text: str) -> bool:
-    """Whether the constraint of the latest sequence lets a model write `text` and end there."""
+    """Whether the constraint of the latest sequence allows `text` as a whole answer."""
     constraint = live.generator.opened[-1].spec.constraint
     assert constraint is not None
     answer = [*text.encode(), fake_server.EOS]
@@ -349,7 +349,7 @@ def test_effort_is_a_budget_where_the_template_knows_none(serve: Serve) -> None:
 
 
 class MarkTokenizer(ByteTokenizer):
-    """One more control token, by which calls begin."""
+    """A tokenizer with one more control token, which begins calls."""
 
     n_vocab = 260
 

@@ -1,4 +1,4 @@
-"""The declarations as a whole: every name of llama-server is known, and by one meaning."""
+"""The declarations as a whole: each name of llama-server is known and has one meaning."""
 
 from pathlib import Path
 

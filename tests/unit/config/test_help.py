@@ -1,4 +1,4 @@
-"""The help text and the table in docs/settings.md say what the declarations say."""
+"""The help text and the table in docs/settings.md agree with the declarations."""
 
 import pytest
 

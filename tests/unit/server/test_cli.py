@@ -1,4 +1,4 @@
-"""The llamapack command as a user types it."""
+"""The llamapack command, as a user types it."""
 
 import subprocess
 import sys

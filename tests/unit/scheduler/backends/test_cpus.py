@@ -1,4 +1,4 @@
-"""How many threads computing uses."""
+"""The number of compute threads."""
 
 from __future__ import annotations
 

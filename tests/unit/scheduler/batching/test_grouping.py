@@ -1,4 +1,4 @@
-"""Which chunks are computed together."""
+"""The division of chunks into batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many forced tokens a step computes."""
+"""The number of forced tokens that a step computes."""
 
 from __future__ import annotations
 

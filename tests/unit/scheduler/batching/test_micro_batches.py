@@ -1,4 +1,4 @@
-"""Where llama.cpp cuts a batch."""
+"""The division of a batch into micro-batches, as llama.cpp does it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows that nobody needs, where more rows take less time."""
+"""Padding rows, where more rows take less time."""
 
 from __future__ import annotations
 

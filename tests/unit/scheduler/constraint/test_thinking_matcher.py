@@ -1,4 +1,4 @@
-"""Thinking is free, ends in time, and what follows it keeps to its constraint."""
+"""Thinking is free and ends in time, and the text after it satisfies its constraint."""
 
 from __future__ import annotations
 

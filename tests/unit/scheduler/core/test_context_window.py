@@ -1,4 +1,4 @@
-"""What an answer that outgrows its slot leaves behind."""
+"""The cells that remain when an answer outgrows its slot."""
 
 from __future__ import annotations
 

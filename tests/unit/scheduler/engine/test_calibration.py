@@ -1,4 +1,4 @@
-"""Timing steps before the first request."""
+"""The timing of steps before the first request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Engines that end and are started again, with a folder that one leaves to the next."""
+"""Engines that leave a folder of prefixes to the next engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loop's body on the fake backend: company must not change what a request gets."""
+"""The engine's steps on the fake backend: other requests must not change an answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Slots that are saved, restored and erased between the steps of an engine."""
+"""Slots that are saved, restored and erased between steps."""
 
 from __future__ import annotations
 

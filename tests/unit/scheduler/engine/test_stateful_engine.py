@@ -1,4 +1,4 @@
-"""A random walk of the engine: whatever happens, every request ends once, and right."""
+"""A random walk of the engine: every request ends exactly once, with the right answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chunks of a slot's cells that are moved to where a prompt has them."""
+"""Chunks of a slot's cells that are moved to where a prompt needs them."""
 
 from __future__ import annotations
 

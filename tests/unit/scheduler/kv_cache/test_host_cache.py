@@ -1,4 +1,4 @@
-"""Which prefixes stay in host memory."""
+"""The prefixes that stay in host memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which slot a sequence gets, and whose prefix it starts from."""
+"""The slot of a sequence, and the prefix that the sequence starts from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who shares how much with a sequence, against looking at everyone in turn."""
+"""The longest shared prefix with each holder, compared with a plain search."""
 
 from __future__ import annotations
 

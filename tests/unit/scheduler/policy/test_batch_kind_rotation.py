@@ -1,4 +1,4 @@
-"""Sequences that can't be computed together: each kind gets its turn, and none starves another."""
+"""Sequences that can't share a batch: each batch kind gets its turn, and none starves."""
 
 from __future__ import annotations
 

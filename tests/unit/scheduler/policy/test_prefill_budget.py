@@ -1,4 +1,4 @@
-"""How much prefill a step may do."""
+"""The prefill tokens that a step may compute."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much of each prompt a step computes."""
+"""Each prompt's share of a step's prefill."""
 
 from __future__ import annotations
 

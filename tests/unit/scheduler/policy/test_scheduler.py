@@ -1,4 +1,4 @@
-"""The policy alone: what is planned for each step, and what becomes of its samples."""
+"""The policy alone: the plan of each step, and the effect of its samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often guesses are right."""
+"""The estimated acceptance rate of drafts."""
 
 from __future__ import annotations
 

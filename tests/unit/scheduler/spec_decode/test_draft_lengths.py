@@ -1,4 +1,4 @@
-"""How far it pays to guess."""
+"""The draft length that pays."""
 
 from __future__ import annotations
 

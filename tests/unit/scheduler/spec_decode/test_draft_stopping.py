@@ -1,4 +1,4 @@
-"""A draft goes on for as long as it promises more than it costs."""
+"""A draft continues while the expected gain exceeds the cost."""
 
 from __future__ import annotations
 

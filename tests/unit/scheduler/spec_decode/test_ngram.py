@@ -1,4 +1,4 @@
-"""Guesses that are looked up."""
+"""Drafts by n-gram lookup."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is guessed for, by what, and how far."""
+"""Which sequences get drafts, by which method, and how long the drafts are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder of prefixes: the hottest come back first, the coldest go first."""
+"""A folder of prefixes: hot prefixes are loaded first, cold ones are deleted first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Digests of files: the same for copies, another one for every change that matters."""
+"""Digests of files: equal for copies, different for every relevant change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of saved prefixes: what was written comes back, and nothing else ever does."""
+"""Files of saved prefixes: loading returns what was written, or nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The limiter by itself: time is a number that the test passes in."""
+"""The rate limiter alone; the test passes the time as a number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is suspected of an engine's death, and who goes to the next one when."""
+"""The requests suspected of an engine's death, and the order in which requests are retried."""
 
 from __future__ import annotations
 

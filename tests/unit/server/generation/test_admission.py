@@ -1,4 +1,4 @@
-"""Who is let in, and when the others should come back."""
+"""Which requests are admitted, and when refused ones should come back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deadlines on the real generator and client; the engine is one that the test plays."""
+"""Deadlines on the real generator and client; the test plays the engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bytes to text: whatever the pieces, the text is that of a search in the whole."""
+"""Bytes to text: the result doesn't depend on how the pieces are cut."""
 
 from __future__ import annotations
 

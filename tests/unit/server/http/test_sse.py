@@ -1,4 +1,4 @@
-"""Event streams: framing, and that what produces the events is always released."""
+"""Event streams: framing, and the release of resources in every case."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def anyio_backend() -> str:
 
 
 class Connection:
-    """One HTTP exchange: what the client was sent, and when it leaves."""
+    """One HTTP exchange: what the client receives, and when the client disconnects."""
 
     def __init__(self) -> None:
         self.sent: list[dict[str, Any]] = []
@@ -45,7 +45,7 @@ class Connection:
 
 
 class Released:
-    """An exit stack that remembers being closed."""
+    """An exit stack that records that it was closed."""
 
     def __init__(self) -> None:
         self.stack = AsyncExitStack()

@@ -1,4 +1,4 @@
-"""Sampling fields: every spelling, every bound, and the defaults behind them."""
+"""Sampling fields: every spelling, every bound, and the defaults."""
 
 from __future__ import annotations
 

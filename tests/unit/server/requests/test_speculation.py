@@ -1,4 +1,4 @@
-"""What a request's fields and the server's flags say about guessing ahead."""
+"""Speculative decoding by a request's fields and the server's flags."""
 
 from __future__ import annotations
 

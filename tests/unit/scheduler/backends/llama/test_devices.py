@@ -1,4 +1,4 @@
-"""Backends of llama.cpp that are files of their own."""
+"""llama.cpp backends that are separate files."""
 
 from __future__ import annotations
 
