@@ -7,7 +7,7 @@ from functools import cache
 
 from config.errors import ConfigError
 from config.option import Option, Spelling, key_of
-from config.refused import REFUSED, Refused, canonical
+from config.refused import IGNORED, REFUSED, ForeignOption, Ignored, Refused, canonical
 from config.settings import ServeSettings
 
 HELP_FLAGS = ("-h", "--help", "--usage")
@@ -44,14 +44,14 @@ class Setting:
 class Meaning:
     """What a name stands for: a setting, perhaps by another spelling or its negative."""
 
-    target: Setting | Refused
+    target: Setting | Refused | Ignored
     spelling: Spelling | None = None
     negated: bool = False
 
     @property
     def takes_value(self) -> bool:
         """Whether the flag is followed by a value."""
-        if isinstance(self.target, Refused):
+        if isinstance(self.target, ForeignOption):
             return self.target.takes_value
         if self.spelling is not None:
             return self.spelling.convert is not None
@@ -60,11 +60,13 @@ class Meaning:
     def value(self, given: object, name: str) -> object:
         """The setting's own value for what was given under this name.
 
-        A flag without a value gives None. Raises ConfigError if the option is refused or its
-        other spelling can't be read.
+        None means that the setting keeps its value. Raises ConfigError if the option is refused
+        or its other spelling can't be read.
         """
         if isinstance(self.target, Refused):
             return self._inert(given, name)
+        if isinstance(self.target, Ignored):
+            return self._switched(given)
         if self.spelling is None:
             return self._switched(given) if self.target.is_switch else given
         if self.spelling.convert is None:
@@ -146,9 +148,9 @@ def _flags() -> Iterator[tuple[str, Meaning]]:
         yield from ((flag, Meaning(setting, negated=True)) for flag in setting.negative)
         for spelling in setting.option.spellings:
             yield from ((flag, Meaning(setting, spelling)) for flag in spelling.flags)
-    for refused in REFUSED:
-        yield from ((flag, Meaning(refused)) for flag in refused.flags)
-        yield from ((flag, Meaning(refused, negated=True)) for flag in refused.negative)
+    for foreign in (*REFUSED, *IGNORED):
+        yield from ((flag, Meaning(foreign)) for flag in foreign.flags)
+        yield from ((flag, Meaning(foreign, negated=True)) for flag in foreign.negative)
 
 
 def _variables() -> Iterator[tuple[str, Meaning]]:
@@ -161,11 +163,11 @@ def _variables() -> Iterator[tuple[str, Meaning]]:
                 yield spelling.env, Meaning(setting, spelling)
             if spelling.env is not None and spelling.off is not None:
                 yield _negative_variable(spelling.env), Meaning(setting, spelling, negated=True)
-    for refused in REFUSED:
-        if refused.env is not None:
-            yield refused.env, Meaning(refused)
-        if refused.env is not None and refused.negative:
-            yield _negative_variable(refused.env), Meaning(refused, negated=True)
+    for foreign in (*REFUSED, *IGNORED):
+        if foreign.env is not None:
+            yield foreign.env, Meaning(foreign)
+        if foreign.env is not None and foreign.negative:
+            yield _negative_variable(foreign.env), Meaning(foreign, negated=True)
 
 
 def _keys() -> Iterator[tuple[str, Meaning]]:
@@ -175,8 +177,8 @@ def _keys() -> Iterator[tuple[str, Meaning]]:
         for spelling in setting.option.spellings:
             if spelling.env is not None or spelling.convert is not None:
                 yield spelling.key, Meaning(setting, spelling)
-    for refused in REFUSED:
-        yield refused.key, Meaning(refused)
+    for foreign in (*REFUSED, *IGNORED):
+        yield foreign.key, Meaning(foreign)
 
 
 def _negative_variable(env: str) -> str:

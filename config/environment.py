@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
-from config.catalogue import Setting, by_flag_key, closest, hint, variables
+from config.catalogue import by_flag_key, closest, hint, variables
 from config.errors import ConfigError
+from config.refused import Refused
 from config.sources import Given, Level
 
 # Other programs own the rest of the environment. Names that start with LLAMAPACK_ can't be
@@ -24,7 +25,7 @@ def read_environment(environ: Mapping[str, str]) -> list[Given]:
     for name, meaning in known.items():
         text = environ.get(name, "")
         value = meaning.value(text, name) if text else None
-        if value is not None and isinstance(meaning.target, Setting):
+        if value is not None and not isinstance(meaning.target, Refused):
             given.append(Given(meaning.target.field, value, name, Level.VARIABLE))
     return given
 

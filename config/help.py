@@ -7,6 +7,7 @@ from typing import Literal, get_args, get_origin
 from config.catalogue import Setting, settings
 from config.option import Group, Option, Spelling
 from config.presets import preset_names
+from config.refused import IGNORED
 from config.settings import ServeSettings
 
 _COLUMN = 34
@@ -14,6 +15,7 @@ _NARROWEST = 60
 _WIDEST = 110
 
 _USAGE = "usage: llamapack serve [flags]"
+_IGNORED = "Accepted for llama-server's sake, without effect"
 _INTRO = (
     "Serve a GGUF model over HTTP. Without a model the embedded demo model is served.",
     "Each entry ends in its [default, variable]. A flag beats its variable, which beats the TOML "
@@ -29,11 +31,20 @@ def render_help(width: int, bold: bool = False) -> str:
     for paragraph in _INTRO:
         lines += ["", *_wrapped(paragraph, width)]
     for group in Group:
-        lines += ["", f"\033[1m{group}\033[0m" if bold else str(group)]
+        lines += ["", _heading(group, bold)]
         for setting in settings():
             if setting.option.group is group:
                 lines += _entry(setting, width)
+    lines += ["", _heading(_IGNORED, bold)]
+    for option in IGNORED:
+        metavar = " N" if option.takes_value else ""
+        details = f"[{option.env}]" if option.env else ""
+        lines += _columns(", ".join(option.flags) + metavar, option.reason, details, width)
     return "\n".join(lines)
+
+
+def _heading(text: str, bold: bool) -> str:
+    return f"\033[1m{text}\033[0m" if bold else text
 
 
 def default_text(setting: Setting) -> str:

@@ -1,6 +1,6 @@
 """All sources put together: preset, then TOML file, then variables, then flags."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -10,6 +10,7 @@ from config.conflicts import check
 from config.environment import read_environment
 from config.errors import ConfigError
 from config.presets import preset_path
+from config.refused import IGNORED
 from config.settings import ServeSettings
 from config.sources import Given, Level
 from config.speculation import active_methods
@@ -24,13 +25,21 @@ ALTERNATIVES = (
 )
 
 
-def load_settings(argv: Sequence[str], environ: Mapping[str, str]) -> ServeSettings:
+def load_settings(
+    argv: Sequence[str],
+    environ: Mapping[str, str],
+    notice: Callable[[str], object] = lambda _: None,
+) -> ServeSettings:
     """The settings that the flags in `argv`, the environment and TOML files add up to.
 
-    `argv` comes without the program's name and the subcommand. Raises ConfigError, one line
-    that names the flag, the variable or the key at fault.
+    `argv` comes without the program's name and the subcommand. `notice` is called with one line
+    for each option that has no effect. Raises ConfigError, one line that names the flag, the
+    variable or the key at fault.
     """
     merged = _merge(_collect(argv, environ))
+    for option in IGNORED:
+        if one := merged.pop(option.field, None):
+            notice(f"{one.name} has no effect: {option.reason}")
     try:
         settings = ServeSettings.model_validate({g.field: g.value for g in merged.values()})
     except ValidationError as error:

@@ -1,9 +1,10 @@
-"""llama-server's options that llamapack knows by name and can't honour.
+"""llama-server's options that llamapack knows by name and has no setting for.
 
-An entry is refused with its reason wherever it is given: flag, variable or TOML key. Values
-in `inert` ask for what happens anyway and are accepted, so that a manifest that spells out
-llama-server's defaults still starts. To make one of these a setting, delete its line here and
-declare the field in `config.settings`.
+There are two kinds. An option in `REFUSED` asks for something that llamapack can't do: it is
+refused with its reason wherever it is given, as a flag, a variable or a TOML key. An option in
+`IGNORED` asks for nothing that a client could notice: it is accepted, and the log says at start
+that it has no effect. To make an option a setting, delete its line here and declare the field in
+`config.groups`.
 """
 
 from dataclasses import dataclass
@@ -13,11 +14,11 @@ from config.option import key_of
 
 
 @dataclass(frozen=True)
-class Refused:
-    """One option of llama-server: its flags, why not, and the values that change nothing.
+class ForeignOption:
+    """One option of llama-server: its flags, and the reason why there is no setting for it.
 
-    `negative` and `takes_value` tell how to read it on the command line; a switch is `on` by
-    its flag and `off` by its negative.
+    `negative` and `takes_value` tell how to read the option on the command line. A switch is
+    `on` by its flag and `off` by its negative.
     """
 
     flags: tuple[str, ...]
@@ -25,16 +26,36 @@ class Refused:
     env: str | None
     negative: tuple[str, ...]
     takes_value: bool
-    inert: tuple[str, ...]
 
     @property
     def key(self) -> str:
         """The TOML key: the longest flag in snake case."""
         return key_of(max(self.flags, key=len))
 
+
+@dataclass(frozen=True)
+class Refused(ForeignOption):
+    """An option that asks for what llamapack can't do.
+
+    The values in `inert` ask for what happens anyway. They are accepted, so that a manifest that
+    spells out llama-server's defaults starts.
+    """
+
+    inert: tuple[str, ...]
+
     def is_inert(self, value: object) -> bool:
         """Whether this value asks for what happens anyway."""
         return canonical(value) in self.inert
+
+
+@dataclass(frozen=True)
+class Ignored(ForeignOption):
+    """An option that is accepted with any value and has no effect."""
+
+    @property
+    def field(self) -> str:
+        """What the option is called among given values: its TOML key."""
+        return self.key
 
 
 def canonical(value: object) -> str:
@@ -66,7 +87,11 @@ _NGRAMS = "of the n-gram methods only ngram-simple and ngram-mod are supported"
 _SYNTHETIC = "drafts are never made up; run `python -m loadtests.compare` to measure"
 _MEDIA = "multimodal input is not supported"
 _VECTOR = "control vectors are not supported"
-_CACHE = "the cache of prompts in host memory is not supported yet"
+_IDLE_SLOTS = (
+    "a prefix moves to host memory when another request needs its slot, not while the slot is "
+    "idle; see --cache-ram"
+)
+_JINJA = "chats are always rendered with a Jinja template"
 _CHECKPOINTS = "context checkpoints are not supported yet"
 _TENSORS = "placing single tensors is not supported; use --n-gpu-layers"
 _ROUTER = "serving several models is not supported yet"
@@ -101,7 +126,7 @@ REFUSED: tuple[Refused, ...] = (
     _value("-ctxcp --ctx-checkpoints --swa-checkpoints", _CHECKPOINTS, "CTX_CHECKPOINTS",
            inert=(0,)),
     _value("-cms --checkpoint-min-step", _CHECKPOINTS, "CHECKPOINT_MIN_SPACING_NT"),
-    _switch("--cache-idle-slots", _CACHE, "CACHE_IDLE_SLOTS", "--no-cache-idle-slots"),
+    _switch("--cache-idle-slots", _IDLE_SLOTS, "CACHE_IDLE_SLOTS", "--no-cache-idle-slots"),
     _value("-sps --slot-prompt-similarity", "the slot that shares the longest prefix is taken"),
     _value("-dt --defrag-thold", _REMOVED, "DEFRAG_THOLD", inert=(-1,)),
     # Devices and weights
@@ -190,6 +215,7 @@ REFUSED: tuple[Refused, ...] = (
     _value("--mcp-servers-json", _TOOLS, "MCP_SERVERS_JSON"),
     _switch("-ag --agent", _TOOLS, "AGENT", "-no-ag --no-agent"),
     # Chat
+    _switch("--jinja", _JINJA, "JINJA", "--no-jinja", "on"),
     _switch("--reasoning-preserve", _PRESERVE, "REASONING_PRESERVE", "--no-reasoning-preserve"),
     _switch("--skip-chat-parsing", _PARSE, "SKIP_CHAT_PARSING", "--no-skip-chat-parsing"),
     _switch("--prefill-assistant", "how a trailing assistant message is read is not configurable",
@@ -236,3 +262,13 @@ REFUSED: tuple[Refused, ...] = (
     _value("--spec-ngram-size-m", f"{_REMOVED}; use --spec-ngram-simple-size-m"),
     _value("--spec-ngram-min-hits", f"{_REMOVED}; use --spec-ngram-simple-min-hits"),
 )  # fmt: skip
+
+IGNORED: tuple[Ignored, ...] = (
+    Ignored(
+        ("--threads-http",),
+        "connections share one thread and wait without blocking it",
+        "LLAMA_ARG_THREADS_HTTP",
+        (),
+        True,
+    ),
+)

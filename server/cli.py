@@ -47,10 +47,11 @@ def serve(argv: Sequence[str]) -> int:
     if "--version" in argv:
         return _print_version()
     try:
-        settings = load_settings(argv, os.environ)
+        notices: list[str] = []
+        settings = load_settings(argv, os.environ, notices.append)
         from server.runtime import serve
 
-        return serve(settings)
+        return serve(settings, notices)
     except ConfigError as error:
         return fail(str(error), EXIT_USAGE)
     except StartupError as error:

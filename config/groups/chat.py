@@ -5,17 +5,13 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from config import coerce
-from config.groups.field_types import FilePath, OnOffAuto, SettingsGroup, Switch, Whole
+from config.groups.field_types import FilePath, OnOffAuto, SettingsGroup, Whole
 from config.option import Group, Option
 
 
 class ChatSettings(SettingsGroup):
     """Chat templates and thinking."""
 
-    jinja: Annotated[
-        Switch,
-        Option(("--jinja",), Group.CHAT, "render chats with a Jinja template"),
-    ] = True
     chat_template: Annotated[
         str | None,
         Option(

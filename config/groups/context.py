@@ -181,7 +181,7 @@ class ContextSettings(SettingsGroup):
         Option(
             ("-cb", "--cont-batching"),
             Group.CONTEXT,
-            "let requests join a running batch; without it one sequence runs at a time",
+            "compute several requests together; --no-cont-batching is the same as --parallel 1",
             negative=("-nocb",),
         ),
     ] = True

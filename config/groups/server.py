@@ -209,17 +209,6 @@ class HttpSettings(SettingsGroup):
             metavar="S",
         ),
     ] = 30
-    threads_http: Annotated[
-        Whole,
-        Field(ge=-1),
-        Option(
-            ("--threads-http",),
-            Group.SERVER,
-            "accepted for llama-server's sake; without effect, because the server is "
-            "asynchronous and needs no thread for a connection",
-            metavar="N",
-        ),
-    ] = -1
     slots: Annotated[
         Switch,
         Option(("--slots",), Group.SERVER, "serve GET /slots", env="LLAMA_ARG_ENDPOINT_SLOTS"),
@@ -249,7 +238,8 @@ class HttpSettings(SettingsGroup):
         Option(
             ("--props",),
             Group.SERVER,
-            "let POST /props change settings",
+            "answer POST /props with success instead of 501, as llama-server does; neither server "
+            "changes anything then",
             env="LLAMA_ARG_ENDPOINT_PROPS",
         ),
     ] = False

@@ -48,9 +48,12 @@ async def get_props(request: Request) -> Response:
 
 
 async def set_props(request: Request) -> Response:
-    """Accepted with `--props` as llama-server does: there is nothing to set yet."""
+    """Success without a change, as from llama-server: neither server has a property to set.
+
+    Raises `NotSupported` without `--props`.
+    """
     if not context_of(request).settings.props:
-        raise NotSupported("this server was started without --props, so it takes no new ones")
+        raise NotSupported("this server was started without --props")
     return JsonResponse({"success": True})
 
 
