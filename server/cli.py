@@ -115,12 +115,9 @@ def _hint(word: str) -> str:
 
 
 def _print_version() -> int:
-    from importlib.metadata import PackageNotFoundError, version
+    from server.version import version
 
-    try:
-        print(f"llamapack {version('llamapack')}")
-    except PackageNotFoundError:
-        print("llamapack (not installed)")
+    print(f"llamapack {version()}")
     return 0
 
 

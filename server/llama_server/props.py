@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from server.model.adapters import lora_json
 from server.requests.sampling_defaults import sampling_defaults
 from server.requests.speculation import speculation_of
 from server.templates.capabilities import TemplateCapabilities
+from server.version import version
 
 
 async def get_props(request: Request) -> Response:
@@ -59,14 +59,7 @@ async def set_props(request: Request) -> Response:
 
 def build_info() -> str:
     """The versions of llamapack and of what brings llama.cpp."""
-    return f"llamapack {_version('llamapack')} (llama-cpp-python {_version('llama-cpp-python')})"
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"
+    return f"llamapack {version()} (llama-cpp-python {version('llama-cpp-python')})"
 
 
 def _defaults(context: ServerContext) -> dict[str, Any]:
