@@ -1,8 +1,8 @@
 """The demo model at a size at which speed can be measured: `demo-300m-TYPE` of the bench models.
 
-It computes what the demo model computes (see models/inflate.py), so its answers, and how often the
-demo draft guesses them right, are those of a trained pair; the cost of a step is that of 300M
-weights.
+It computes what the demo model computes (see models/train/inflate.py). So its answers, and how
+often the demo draft guesses them right, are those of a trained pair; the cost of a step is that of
+300M weights.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def ensure_inflated(
 
 def _make(kind: str, quantize: Quantize, parameters: int, path: Path) -> None:
     """Write the model at `path`, whole or not at all."""
-    from models.inflate import inflate
+    from models.train.inflate import inflate
 
     halves, result = path.with_suffix(".f16.part"), path.with_suffix(".part")
     try:

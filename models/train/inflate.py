@@ -1,4 +1,4 @@
-"""Write a larger GGUF that computes the same function: `python models/inflate.py`.
+"""Write a larger GGUF that computes the same function: `python models/train/inflate.py`.
 
 Layers are appended whose output projections (`attn_output`, `ffn_down`) are zero, so each adds
 exactly nothing to the residual stream, while its attention and its wide feed-forward block cost
