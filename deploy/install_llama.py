@@ -18,7 +18,8 @@ NINJA_STEP = re.compile(r"\[(\d+)/(\d+)\]")
 def requirement() -> str:
     """The pin in pyproject.toml, so that the version stands in one place."""
     project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
-    return next(line for line in project["dependencies"] if line.startswith("llama-cpp-python"))
+    dependencies: list[str] = project["dependencies"]
+    return next(line for line in dependencies if line.startswith("llama-cpp-python"))
 
 
 def main() -> int:
