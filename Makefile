@@ -1,7 +1,7 @@
 # make serve        set everything up and serve the embedded demo model on 127.0.0.1:8080
 # make test         set everything up and check everything: lint, types, imports, docs, all tests
 # make unit         the unit tests alone
-# make coverage     the unit tests, and the lines and branches that they miss
+# make coverage     the tests that run in one process, and the lines and branches they miss
 # make docs         the documentation as a site, in build/site
 # make constraints  the newest versions of all libraries, written to constraints.txt
 # make release-check TAG=v1.2.3   whether that tag can be released (see .github/workflows)
@@ -55,7 +55,7 @@ unit: $(VENV)/.dev
 	$(PYTEST) tests/unit
 
 coverage: $(VENV)/.dev
-	GOMP_SPINCOUNT=1000 $(BIN)/python -m coverage run -m pytest tests/unit
+	GOMP_SPINCOUNT=1000 $(BIN)/python -m coverage run -m pytest tests/unit tests/http
 	$(BIN)/python -m coverage report
 
 # A fresh environment, so that nothing gets in that pyproject.toml doesn't ask for.
