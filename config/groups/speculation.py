@@ -1,4 +1,4 @@
-"""Who drafts tokens ahead, and how many."""
+"""Speculative decoding: which methods draft tokens, and how many."""
 
 from typing import Annotated
 
@@ -18,11 +18,11 @@ from config.option import Group, Option, Spelling
 from config.speculation import spec_methods
 
 MAX_DRAFT = 1024
-"""Tokens; llama-server takes no more either."""
+"""Tokens. llama-server has the same limit."""
 
 
 class SpeculationSettings(SettingsGroup):
-    """Who drafts tokens ahead, and how many."""
+    """Speculative decoding: which methods draft tokens, and how many."""
 
     spec_type: Annotated[
         Words,
@@ -30,9 +30,9 @@ class SpeculationSettings(SettingsGroup):
         Option(
             ("--spec-type",),
             Group.SPECULATION,
-            "who guesses tokens ahead, comma-separated, each request's first that has a guess: "
-            "ngram-simple and ngram-mod look up what followed the last tokens before, in the same "
-            "text and in everybody's; draft-simple asks the draft model; or none",
+            "methods that draft tokens, comma-separated; the first that finds a draft is used: "
+            "ngram-simple looks for the last tokens earlier in the same text, ngram-mod in the "
+            "texts of all requests, draft-simple asks the draft model; or none",
             metavar="TYPES",
             default_text="draft-simple with a draft model, else none",
             repeatable=True,
@@ -46,7 +46,7 @@ class SpeculationSettings(SettingsGroup):
         Option(
             ("-md", "--model-draft", "--spec-draft-model"),
             Group.SPECULATION,
-            "GGUF file of a small model with the same vocabulary that guesses ahead; with "
+            "GGUF file of the draft model, a small model with the same vocabulary; with "
             "--spec-draft-hf, the file of that repository",
             metavar="FILE",
             default_text="none",
@@ -57,7 +57,7 @@ class SpeculationSettings(SettingsGroup):
         Option(
             ("-hfd", "-hfrd", "--hf-repo-draft", "--spec-draft-hf"),
             Group.SPECULATION,
-            "Hugging Face repository to fetch the draft model from",
+            "Hugging Face repository to download the draft model from",
             env="LLAMA_ARG_SPEC_DRAFT_HF_REPO",
             metavar="USER/REPO[:QUANT]",
         ),
@@ -68,8 +68,8 @@ class SpeculationSettings(SettingsGroup):
         Option(
             ("--spec-draft-n-max",),
             Group.SPECULATION,
-            "most tokens that the draft model guesses at once; it is a bound, as the length "
-            "follows what pays (llama-server always guesses so many, and its default is 3)",
+            "most tokens that the draft model drafts at once; the server drafts fewer where that is "
+            "faster (llama-server always drafts this many, and its default is 3)",
             metavar="N",
         ),
     ] = 16
@@ -79,7 +79,7 @@ class SpeculationSettings(SettingsGroup):
         Option(
             ("--spec-draft-n-min",),
             Group.SPECULATION,
-            "drafts of the draft model with fewer tokens are thrown away",
+            "drafts of the draft model with fewer tokens are not used",
             metavar="N",
         ),
     ] = 0
@@ -89,7 +89,7 @@ class SpeculationSettings(SettingsGroup):
         Option(
             ("--spec-draft-p-min", "--draft-p-min"),
             Group.SPECULATION,
-            "the draft model stops before a token that it gives less probability than this",
+            "the draft model stops before a token with a probability below this",
             metavar="P",
         ),
     ] = 0.0
@@ -119,7 +119,7 @@ class SpeculationSettings(SettingsGroup):
         Option(
             ("-td", "--threads-draft", "--spec-draft-threads"),
             Group.SPECULATION,
-            "CPU threads of the draft model for guessing; -1 or 0 takes --threads",
+            "CPU threads of the draft model for drafting; -1 or 0 takes --threads",
             env="LLAMAPACK_SPEC_DRAFT_THREADS",
             metavar="N",
         ),
@@ -130,8 +130,8 @@ class SpeculationSettings(SettingsGroup):
         Option(
             ("-tbd", "--threads-batch-draft", "--spec-draft-threads-batch"),
             Group.SPECULATION,
-            "CPU threads of the draft model for prefill; -1 or 0 takes --threads-draft, or "
-            "--threads-batch if that isn't given either",
+            "CPU threads of the draft model for prefill; -1 or 0 takes --threads-draft if given, "
+            "else --threads-batch",
             env="LLAMAPACK_SPEC_DRAFT_THREADS_BATCH",
             metavar="N",
         ),
@@ -155,8 +155,8 @@ class SpeculationSettings(SettingsGroup):
         Option(
             ("--spec-ngram-simple-size-n",),
             Group.SPECULATION,
-            "ngram-simple: latest tokens that must stand in the text once more (llama-server's "
-            "default is 12; here what is guessed wrong is soon guessed no more)",
+            "ngram-simple: number of last tokens that must occur earlier in the text (llama-server's "
+            "default is 12; llamapack soon drafts less where drafts are wrong)",
             env="LLAMAPACK_SPEC_NGRAM_SIMPLE_SIZE_N",
             metavar="N",
         ),
@@ -167,7 +167,7 @@ class SpeculationSettings(SettingsGroup):
         Option(
             ("--spec-ngram-simple-size-m",),
             Group.SPECULATION,
-            "ngram-simple: most of the tokens after them that are guessed at once",
+            "ngram-simple: most tokens of a draft",
             env="LLAMAPACK_SPEC_NGRAM_SIMPLE_SIZE_M",
             metavar="N",
         ),
@@ -178,7 +178,7 @@ class SpeculationSettings(SettingsGroup):
         Option(
             ("--spec-ngram-simple-min-hits",),
             Group.SPECULATION,
-            "ngram-simple: how often they must stand there",
+            "ngram-simple: how often the last tokens must occur earlier in the text",
             env="LLAMAPACK_SPEC_NGRAM_SIMPLE_MIN_HITS",
             metavar="N",
         ),
@@ -189,8 +189,8 @@ class SpeculationSettings(SettingsGroup):
         Option(
             ("--spec-ngram-mod-n-match",),
             Group.SPECULATION,
-            "ngram-mod: latest tokens that must have been seen before, in any text of the same "
-            "cache_salt (llama-server's default is 24)",
+            "ngram-mod: number of last tokens that must occur in a text of the same cache_salt "
+            "(llama-server's default is 24)",
             env="LLAMAPACK_SPEC_NGRAM_MOD_N_MATCH",
             metavar="N",
         ),
@@ -201,7 +201,7 @@ class SpeculationSettings(SettingsGroup):
         Option(
             ("--spec-ngram-mod-n-min",),
             Group.SPECULATION,
-            "ngram-mod: shorter guesses are thrown away (llama-server's default is 48)",
+            "ngram-mod: drafts with fewer tokens are not used (llama-server's default is 48)",
             env="LLAMAPACK_SPEC_NGRAM_MOD_N_MIN",
             metavar="N",
         ),
@@ -212,7 +212,7 @@ class SpeculationSettings(SettingsGroup):
         Option(
             ("--spec-ngram-mod-n-max",),
             Group.SPECULATION,
-            "ngram-mod: most tokens that are guessed at once",
+            "ngram-mod: most tokens of a draft",
             env="LLAMAPACK_SPEC_NGRAM_MOD_N_MAX",
             metavar="N",
         ),
@@ -222,8 +222,9 @@ class SpeculationSettings(SettingsGroup):
         Option(
             ("--measure-costs",),
             Group.SPECULATION,
-            "time steps by their number of tokens at the first start, in seconds, which tells how "
-            "far guessing pays and what is computed together; kept in the user's cache folder",
+            "at the first start, measure for some seconds how long steps of different sizes take; "
+            "this decides how many tokens are drafted and what is computed together; results are "
+            "kept in the user's cache folder",
             env="LLAMAPACK_MEASURE_COSTS",
         ),
     ] = True
