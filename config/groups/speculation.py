@@ -68,8 +68,8 @@ class SpeculationSettings(SettingsGroup):
         Option(
             ("--spec-draft-n-max",),
             Group.SPECULATION,
-            "most tokens that the draft model drafts at once; the server drafts fewer where that is "
-            "faster (llama-server always drafts this many, and its default is 3)",
+            "most tokens that the draft model drafts at once; the server drafts fewer where that "
+            "is faster (llama-server always drafts this many, and its default is 3)",
             metavar="N",
         ),
     ] = 16
@@ -155,8 +155,8 @@ class SpeculationSettings(SettingsGroup):
         Option(
             ("--spec-ngram-simple-size-n",),
             Group.SPECULATION,
-            "ngram-simple: number of last tokens that must occur earlier in the text (llama-server's "
-            "default is 12; llamapack soon drafts less where drafts are wrong)",
+            "ngram-simple: number of last tokens that must occur earlier in the text "
+            "(llama-server's default is 12; llamapack soon drafts less where drafts are wrong)",
             env="LLAMAPACK_SPEC_NGRAM_SIMPLE_SIZE_N",
             metavar="N",
         ),
