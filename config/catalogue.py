@@ -1,4 +1,4 @@
-"""Every name that a setting goes by, looked up in the declarations."""
+"""Tables of every flag, variable and TOML key, and the setting that each name stands for."""
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,19 +16,19 @@ NO_TOML_KEY = ("config",)
 
 @dataclass(frozen=True)
 class Setting:
-    """A field of the settings with its declaration."""
+    """One setting: the name of its field in `ServeSettings`, and its declaration."""
 
     field: str
     option: Option
 
     @property
     def is_switch(self) -> bool:
-        """Whether it is on or off, and its flags take no value."""
+        """Whether the setting is on or off. The flags of a switch take no value."""
         return ServeSettings.model_fields[self.field].annotation is bool
 
     @property
     def env(self) -> str:
-        """Its variable."""
+        """The name of its environment variable."""
         return self.option.env or f"LLAMA_ARG_{self.field.upper()}"
 
     @property
@@ -42,7 +42,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Meaning:
-    """What a name stands for: a setting, perhaps by another spelling or its negative."""
+    """What one name stands for: an option, perhaps by another spelling or by its negative."""
 
     target: Setting | Refused | Ignored
     spelling: Spelling | None = None
@@ -58,7 +58,7 @@ class Meaning:
         return not self.target.is_switch
 
     def value(self, given: object, name: str) -> object:
-        """The setting's own value for what was given under this name.
+        """The value that the setting gets when `given` is given under this name.
 
         None means that the setting keeps its value. Raises ConfigError if the option is refused
         or its other spelling can't be read.
@@ -126,7 +126,7 @@ def keys() -> dict[str, Meaning]:
 
 
 def closest(name: str, table: Mapping[str, Meaning]) -> str:
-    """A hint at the setting whose name in this table looks most like `name`, or nothing."""
+    """A hint at the setting whose name in `table` is most similar to `name`; empty without one."""
     known = [other for other, meaning in table.items() if isinstance(meaning.target, Setting)]
     match = difflib.get_close_matches(name, known, n=1)
     return hint(match[0]) if match else ""
@@ -138,7 +138,7 @@ def hint(name: str) -> str:
 
 
 def by_flag_key() -> dict[str, Setting]:
-    """The settings by all of their flags in snake case, for guesses at their other names."""
+    """The settings by each of their flags in snake case, to find what a wrong name may mean."""
     return {key_of(flag): one for one in settings() for flag in one.option.flags}
 
 

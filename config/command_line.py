@@ -1,4 +1,4 @@
-"""The command line as given values."""
+"""Reads the command line into given values."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,7 +9,7 @@ from config.sources import Given, Level
 
 
 def read_flags(argv: Sequence[str]) -> list[Given]:
-    """What the flags in `argv` (without the program and the subcommand) set.
+    """The values that the flags in `argv` give; `argv` has no program name and no subcommand.
 
     As in llama-server, flags must be spelled out, `_` may stand for `-` in a long flag, and
     the last of several wins; unlike there, `--flag=value` works and a repeatable flag adds up.

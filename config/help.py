@@ -25,7 +25,7 @@ _INTRO = (
 
 
 def render_help(width: int, bold: bool = False) -> str:
-    """The text for a terminal of `width` columns, with bold headings if asked."""
+    """The help text for a terminal of `width` columns; `bold` prints headings in bold."""
     width = max(_NARROWEST, min(width, _WIDEST))
     lines = [_USAGE]
     for paragraph in _INTRO:
@@ -48,7 +48,7 @@ def _heading(text: str, bold: bool) -> str:
 
 
 def default_text(setting: Setting) -> str:
-    """The default as the user would write it; empty if there is none."""
+    """The default as a user would write it; empty if there is no default."""
     option, default = setting.option, ServeSettings.model_fields[setting.field].default
     if option.default_text:
         return option.default_text
@@ -62,7 +62,7 @@ def default_text(setting: Setting) -> str:
 
 
 def description(option: Option) -> str:
-    """The help sentence, complete with what is only known at run time."""
+    """The help sentence, with the names of the presets filled in."""
     return option.help.replace("{presets}", ", ".join(preset_names()))
 
 
@@ -97,7 +97,7 @@ def _spelled(spelling: Spelling) -> str:
 
 
 def _columns(left: str, sentence: str, details: str, width: int) -> Iterator[str]:
-    """The flags at the left, the sentence and then the details at the right."""
+    """Lines with the flags in the left column, and the sentence and the details in the right."""
     room = width - _COLUMN
     text = _wrapped(sentence, room)
     if details and len(text[-1]) + 1 + len(details) <= room:

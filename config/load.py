@@ -1,4 +1,4 @@
-"""All sources put together: preset, then TOML file, then variables, then flags."""
+"""Merges all sources of settings: preset, TOML file, variables and flags; the last one wins."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ from config.speculation import active_methods
 from config.toml_file import read_toml
 from config.validation_message import describe
 
-# Two ways to say one thing: the one from the higher level replaces the other.
+# Settings that exclude one another: the one from the higher level replaces the others.
 ALTERNATIVES = (
     ("model", "hf_repo"),
     ("chat_template", "chat_template_file"),
@@ -55,7 +55,7 @@ def load_settings(
 
 
 def _collect(argv: Sequence[str], environ: Mapping[str, str]) -> list[Given]:
-    """Everything that was given, lowest level first."""
+    """All given values, those of the lowest level first."""
     given = read_environment(environ) + read_flags(argv)
     if file := _last(given, "config"):
         given = read_toml(Path(str(file.value)).expanduser()) + given
@@ -69,7 +69,7 @@ def _last(given: list[Given], field: str) -> Given | None:
 
 
 def _merge(given: list[Given]) -> dict[str, Given]:
-    """The winner for each field; two at the same level that disagree are an error."""
+    """The value that wins for each field. Raises ConfigError if two of one level disagree."""
     merged: dict[str, Given] = {}
     for one in given:
         for rival in _rivals(one, merged):

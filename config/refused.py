@@ -84,7 +84,7 @@ _POLL = "the engine chooses how its threads wait"
 _PRIO = "the engine's priority is not configurable; use nice"
 _DRAFT_TENSORS = "placing single tensors is not supported; use --spec-draft-ngl"
 _NGRAMS = "of the n-gram methods only ngram-simple and ngram-mod are supported"
-_SYNTHETIC = "drafts are never made up; run `python -m loadtests.compare` to measure"
+_SYNTHETIC = "drafts come from the model or from text, never from chance"
 _MEDIA = "multimodal input is not supported"
 _VECTOR = "control vectors are not supported"
 _IDLE_SLOTS = (
@@ -97,7 +97,7 @@ _TENSORS = "placing single tensors is not supported; use --n-gpu-layers"
 _ROUTER = "serving several models is not supported yet"
 _TOOLS = "the server never runs tools; it returns tool calls to the client"
 _UI = "there is no web interface"
-_PRESERVE = "give the chat template's own variable by --chat-template-kwargs"
+_PRESERVE = "set the chat template's own variable with --chat-template-kwargs"
 _PARSE = "tool calls are always read; use --reasoning-format none to leave thinking in the content"
 _FIT = "settings are never changed to fit the device's memory; set them to what fits"
 _SHORTCUT = "built-in model shortcuts are not supported; use --hf-repo"
@@ -127,17 +127,18 @@ REFUSED: tuple[Refused, ...] = (
            inert=(0,)),
     _value("-cms --checkpoint-min-step", _CHECKPOINTS, "CHECKPOINT_MIN_SPACING_NT"),
     _switch("--cache-idle-slots", _IDLE_SLOTS, "CACHE_IDLE_SLOTS", "--no-cache-idle-slots"),
-    _value("-sps --slot-prompt-similarity", "the slot that shares the longest prefix is taken"),
+    _value("-sps --slot-prompt-similarity",
+           "a request always gets the slot that shares the longest prefix"),
     _value("-dt --defrag-thold", _REMOVED, "DEFRAG_THOLD", inert=(-1,)),
     # Devices and weights
     _switch("--no-host", "host buffers are always used", "NO_HOST"),
-    _switch("--op-offload", "operations are always offloaded where that helps",
+    _switch("--op-offload", "operations are always offloaded where this is faster",
             negative="--no-op-offload", inert="on"),
     _value("--rpc", "remote devices are not supported", "RPC"),
     _value("-lzm --lazy-mode", "reading tensors on demand is not supported", "LAZY_MODE",
            inert=("auto",)),
-    _value("-dev --device", "choosing devices is not supported; use CUDA_VISIBLE_DEVICES "
-           "or its like", "DEVICE"),
+    _value("-dev --device", "choosing devices is not supported; use the driver's variable, "
+           "such as CUDA_VISIBLE_DEVICES", "DEVICE"),
     _value("-ot --override-tensor", _TENSORS, "OVERRIDE_TENSOR"),
     _switch("-cmoe --cpu-moe", _TENSORS, "CPU_MOE"),
     _value("-ncmoe --n-cpu-moe", _TENSORS, "N_CPU_MOE", inert=(0,)),
@@ -182,7 +183,7 @@ REFUSED: tuple[Refused, ...] = (
     # Prompts and sampling
     _switch("-e --escape", "escapes in --dry-sequence-breaker are always read",
             negative="--no-escape", inert="on"),
-    _value("-r --reverse-prompt", "stop strings belong into the request, as `stop`"),
+    _value("-r --reverse-prompt", "stop strings belong in the request, as `stop`"),
     _switch("-sp --special", "printing special tokens is not supported"),
     _switch("--spm-infill", "fill-in-the-middle is not supported yet"),
     _switch("-bs --backend-sampling", "sampling on the device is not supported",
@@ -226,10 +227,11 @@ REFUSED: tuple[Refused, ...] = (
     _switch("--log-prefix", _LOGS, "LOG_PREFIX", "--no-log-prefix", "on"),
     _switch("--log-timestamps", _LOGS, "LOG_TIMESTAMPS", "--no-log-timestamps", "on"),
     # Speculative decoding
-    _value("--spec-draft-p-split --draft-p-split", "drafts are no trees", "SPEC_DRAFT_P_SPLIT",
-           inert=(0.1,)),
+    _value("--spec-draft-p-split --draft-p-split",
+           "a draft is one sequence of tokens, never a tree",
+           "SPEC_DRAFT_P_SPLIT", inert=(0.1,)),
     _value("--spec-draft-device -devd --device-draft", "choosing devices is not supported; use "
-           "CUDA_VISIBLE_DEVICES or its like"),
+           "the driver's variable, such as CUDA_VISIBLE_DEVICES"),
     _switch("--spec-draft-backend-sampling", "sampling on the device is not supported",
             "SPEC_DRAFT_BACKEND_SAMPLING", "--no-spec-draft-backend-sampling"),
     _value("--spec-draft-cpu-mask -Cd --cpu-mask-draft", _AFFINITY),

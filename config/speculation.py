@@ -1,4 +1,4 @@
-"""The names of the ways to guess tokens ahead, and what the settings about them add up to."""
+"""The names of the methods that draft tokens, and which methods the settings turn on."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Sequence
 NONE = "none"
 DRAFT_MODEL = "draft-simple"
 METHODS = ("ngram-simple", "ngram-mod", DRAFT_MODEL)
-"""From the cheapest guess to the dearest, which is the order in which they are asked."""
+"""In the order in which they are asked for a draft: the cheapest first."""
 
 UNSUPPORTED = (
     *("draft-eagle3", "draft-mtp", "draft-dflash", "draft-dspark"),
     *("ngram-map-k", "ngram-map-k4v", "ngram-cache"),
 )
-"""Those of llama-server that llamapack doesn't have."""
+"""Methods of llama-server that llamapack doesn't have."""
 
 
 def spec_methods(names: Sequence[str]) -> tuple[str, ...]:
-    """The methods in the order of `METHODS`, each once; `none` stands alone.
+    """The methods in the order of `METHODS`, each once, or `none` alone.
 
     Raises ValueError, whose message starts with "must", for a name that is no method.
     """
@@ -32,7 +32,7 @@ def spec_methods(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def active_methods(spec_type: Sequence[str], *, has_draft_model: bool) -> tuple[str, ...]:
-    """The methods in force: a draft model is asked where nothing else was said."""
+    """The methods that are used. Without `spec_type`, a draft model is used if there is one."""
     if not spec_type and has_draft_model:
         return (DRAFT_MODEL,)
     return tuple(name for name in spec_type if name != NONE)

@@ -1,4 +1,4 @@
-"""TOML files, a user's own or a shipped preset, as given values."""
+"""Reads a TOML file, the user's own or a shipped preset, into given values."""
 
 import tomllib
 from pathlib import Path
@@ -10,7 +10,7 @@ from config.sources import Given, Level
 
 
 def read_toml(path: Path, level: Level = Level.FILE) -> list[Given]:
-    """What the keys of a TOML file set.
+    """The values that the keys of a TOML file give.
 
     Raises ConfigError if the file can't be read, isn't TOML, or has a key that is unknown
     or refused.

@@ -1,4 +1,4 @@
-"""Install the pinned llama-cpp-python and show progress while pip compiles it.
+"""Installs the pinned llama-cpp-python, and shows progress while pip compiles it.
 
 Run by make in the project's virtual environment, with the file of constraints. The image's build
 names the requirement, because it has no pyproject.toml at that point. Compiler flags come from the
@@ -18,14 +18,14 @@ NINJA_STEP = re.compile(r"\[(\d+)/(\d+)\]")
 
 
 def requirement() -> str:
-    """The pin in pyproject.toml, so that the version stands in one place."""
+    """The pinned requirement in pyproject.toml, the one place that names the version."""
     project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
     dependencies: list[str] = project["dependencies"]
     return next(line for line in dependencies if line.startswith("llama-cpp-python"))
 
 
 def main() -> int:
-    """Run pip verbosely and reduce the compiler's output to one moving line."""
+    """Run pip, and show the compiler's output as one line of progress."""
     command = [sys.executable, "-m", "pip", "install", "--verbose", *_arguments()]
     tail: list[str] = []
     with subprocess.Popen(
@@ -53,7 +53,7 @@ def main() -> int:
 
 
 def _arguments() -> list[str]:
-    """What pip is to install, and the constraints that it has to keep."""
+    """pip's arguments: the requirement, and the file of constraints if one is given."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("requirement", nargs="?", help="by default the pin in pyproject.toml")
     parser.add_argument("-c", "--constraint", metavar="FILE", help="versions that pip has to keep")
