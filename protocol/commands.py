@@ -1,4 +1,4 @@
-"""What the API process sends to the engine."""
+"""Commands: the messages from the API process to the engine."""
 
 from __future__ import annotations
 
@@ -11,61 +11,61 @@ from protocol.config import EngineConfig
 from protocol.sampling import SamplingParams
 
 UNLIMITED = -1
-"""As a count of tokens to generate: until the model ends its answer or the context is full."""
+"""A number of tokens to generate: until the model ends its answer or the context is full."""
 
 
 LoraSet = tuple[tuple[str, float], ...]
-"""The adapters that a sequence is computed with: the digest of each one's content, and its scale.
-Sorted, without repetition, and no scale is 0, so that equal sets are equal values."""
+"""The adapters of a sequence: the digest of each adapter's content, and its scale. The pairs are
+sorted, no digest occurs twice, and no scale is 0. So equal sets are equal values."""
 
 
 class ContextShift(msgspec.Struct, frozen=True, array_like=True):
-    """What an answer that outgrows its slot does instead of ending."""
+    """How an answer continues when its slot is full: the slot forgets its oldest tokens."""
 
     keep: int
-    """Tokens at the beginning that are never discarded."""
+    """Number of tokens at the beginning that are never discarded."""
     discard: int
-    """Tokens after those to discard each time; 0 is half of them."""
+    """Number of tokens after the kept ones that each shift discards; 0 discards half of them."""
 
 
 class DraftMethod(enum.StrEnum):
-    """Who guesses the next tokens; the names are llama-server's."""
+    """A method that drafts the next tokens. The names are llama-server's."""
 
     NGRAM_SIMPLE = "ngram-simple"
-    """What followed the last tokens where they stood before in the same sequence."""
+    """The tokens that followed the last tokens earlier in the same sequence."""
     NGRAM_MOD = "ngram-mod"
-    """What followed them in any sequence of the same salt."""
+    """The tokens that followed the last tokens in any sequence of the same salt."""
     MODEL = "draft-simple"
     """The draft model."""
 
 
 class DraftBounds(msgspec.Struct, frozen=True, array_like=True):
-    """Tokens of a draft."""
+    """Bounds of a draft's length, in tokens."""
 
     n_max: int
     n_min: int = 0
-    """Shorter drafts are thrown away."""
+    """Shorter drafts are not used."""
 
 
 class Speculation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How one sequence's tokens are guessed ahead, to be verified several at once.
+    """How tokens of one sequence are drafted, so that one step verifies several of them.
 
-    The engine drafts as far as its measurements say that it pays; these are the bounds.
+    The engine chooses the length of each draft by what it has measured, within these bounds.
     """
 
     methods: tuple[DraftMethod, ...]
-    """Asked in this order; the first that has a guess is taken."""
+    """Asked in this order; the first draft that is found is used."""
     n_max: int
-    """Tokens of a draft, whoever guesses them."""
+    """Most tokens of a draft, by any method."""
     n_min: int = 0
-    """Shorter drafts are thrown away."""
+    """Shorter drafts are not used."""
     p_min: float = 0.0
-    """The draft model stops before a token that it gives less probability than this."""
+    """The draft model stops before a token with a probability below this."""
     own_bounds: dict[DraftMethod, DraftBounds] = {}
-    """Those of methods for which `n_max` and `n_min` don't hold."""
+    """Bounds of methods for which `n_max` and `n_min` don't hold."""
 
     def bounds(self, method: DraftMethod) -> DraftBounds:
-        """The bounds of a draft by this method."""
+        """The bounds of a draft by `method`."""
         return self.own_bounds.get(method) or DraftBounds(self.n_max, self.n_min)
 
 
@@ -82,38 +82,38 @@ class AddRequest(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defau
     prompt: list[int]
     sampling: SamplingParams
     embedding: bool = False
-    """Answer with one `Embedded` instead of tokens."""
+    """Whether the answer is one `EmbeddedEvent` instead of tokens."""
     resumed: list[int] = []
-    """Tokens of the answer that an engine before this one had produced already."""
+    """Tokens of the answer that an earlier engine has already produced."""
     max_tokens: int = UNLIMITED
-    """Tokens of the answer, `resumed` included; 0 computes the prompt and generates nothing."""
+    """Most tokens of the answer, with `resumed`. 0 computes the prompt and generates nothing."""
     context_shift: ContextShift | None = None
-    """How to go on when the slot is full; None ends the answer there."""
+    """How to continue when the slot is full; None ends the answer."""
     min_reused_chunk: int = 0
-    """Cells of its slot that hold so many tokens of the prompt in a row, at other positions, are
-    moved and reused, which is an approximation; 0 reuses prefixes only."""
+    """Shortest run of prompt tokens, at other positions in the slot, whose cells are moved and
+    reused. The result is an approximation. 0 reuses prefixes only."""
     constraint: Constraint | None = None
     lora: LoraSet = ()
     cache_prompt: bool = True
     cache_salt: str = ""
     """Prefixes are shared only among sequences with the same salt and the same adapters."""
     slot: int | None = None
-    """Run in this slot and no other."""
+    """The only slot in which the sequence may run; None takes any slot."""
     tenant: str = ""
-    """Whose request this is: tenants take turns in the queue."""
+    """Whose request this is. The queue serves tenants in turn."""
     weight: float = 1.0
-    """A tenant of weight 2 gets twice the share of one of weight 1; above 0."""
+    """Above 0. A tenant of weight 2 gets twice the share of a tenant of weight 1."""
     priority: int = 0
-    """Higher ones go first, whoever waits."""
+    """Of all waiting requests, those of the highest priority start first."""
     report_progress: bool = False
     speculation: Speculation | None = None
-    """None computes one token at a time."""
+    """None turns speculative decoding off."""
     num_requests_being_read: int = 0
-    """Requests that were being read when this one was sent: they may follow at once."""
+    """Number of requests that were being read when this one was sent. They may follow at once."""
 
 
 class Abort(msgspec.Struct, frozen=True, tag=True):
-    """Stop these sequences; unknown ids (they may have just finished) are no error."""
+    """Stop these sequences. An unknown id is no error, because its sequence may have just ended."""
 
     request_ids: list[int]
 
@@ -125,8 +125,8 @@ class Inspect(msgspec.Struct, frozen=True, tag=True):
 
 
 class SaveSlot(msgspec.Struct, frozen=True, tag=True):
-    """Write what an idle slot holds to a file. Like the two that follow it is answered by one
-    `SlotChanged` or `SlotRefused`."""
+    """Write the content of an idle slot to a file. The engine answers each command about a slot
+    with one `SlotChanged` or `SlotRefused`."""
 
     query_id: int
     slot: int
@@ -134,7 +134,7 @@ class SaveSlot(msgspec.Struct, frozen=True, tag=True):
 
 
 class RestoreSlot(msgspec.Struct, frozen=True, tag=True):
-    """Put into an idle slot what a file holds that `SaveSlot` wrote."""
+    """Read the content of an idle slot from a file that `SaveSlot` wrote."""
 
     query_id: int
     slot: int
@@ -142,7 +142,7 @@ class RestoreSlot(msgspec.Struct, frozen=True, tag=True):
 
 
 class EraseSlot(msgspec.Struct, frozen=True, tag=True):
-    """Empty an idle slot; what host memory has of it stays."""
+    """Empty an idle slot. Its prefixes in host memory stay."""
 
     query_id: int
     slot: int
@@ -152,7 +152,7 @@ SlotCommand = SaveSlot | RestoreSlot | EraseSlot
 
 
 class Shutdown(msgspec.Struct, frozen=True, tag=True):
-    """End the process once this message is read, and prefixes are saved to disk if that is on."""
+    """Stop the engine. It first saves prefixes to `EngineConfig.cache_disk`, if that is set."""
 
 
 Command = Load | AddRequest | Abort | Inspect | SlotCommand | Shutdown
