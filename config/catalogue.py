@@ -7,7 +7,7 @@ from functools import cache
 
 from config.errors import ConfigError
 from config.option import Option, Spelling, key_of
-from config.refused import IGNORED, REFUSED, ForeignOption, Ignored, Refused, canonical
+from config.refused import FOREIGN, ForeignOption, Ignored, Refused, canonical
 from config.settings import ServeSettings
 
 HELP_FLAGS = ("-h", "--help", "--usage")
@@ -148,7 +148,7 @@ def _flags() -> Iterator[tuple[str, Meaning]]:
         yield from ((flag, Meaning(setting, negated=True)) for flag in setting.negative)
         for spelling in setting.option.spellings:
             yield from ((flag, Meaning(setting, spelling)) for flag in spelling.flags)
-    for foreign in (*REFUSED, *IGNORED):
+    for foreign in FOREIGN:
         yield from ((flag, Meaning(foreign)) for flag in foreign.flags)
         yield from ((flag, Meaning(foreign, negated=True)) for flag in foreign.negative)
 
@@ -163,7 +163,7 @@ def _variables() -> Iterator[tuple[str, Meaning]]:
                 yield spelling.env, Meaning(setting, spelling)
             if spelling.env is not None and spelling.off is not None:
                 yield _negative_variable(spelling.env), Meaning(setting, spelling, negated=True)
-    for foreign in (*REFUSED, *IGNORED):
+    for foreign in FOREIGN:
         if foreign.env is not None:
             yield foreign.env, Meaning(foreign)
         if foreign.env is not None and foreign.negative:
@@ -177,7 +177,7 @@ def _keys() -> Iterator[tuple[str, Meaning]]:
         for spelling in setting.option.spellings:
             if spelling.env is not None or spelling.convert is not None:
                 yield spelling.key, Meaning(setting, spelling)
-    for foreign in (*REFUSED, *IGNORED):
+    for foreign in FOREIGN:
         yield foreign.key, Meaning(foreign)
 
 

@@ -274,3 +274,6 @@ IGNORED: tuple[Ignored, ...] = (
         True,
     ),
 )
+
+FOREIGN: tuple[Refused | Ignored, ...] = (*REFUSED, *IGNORED)
+"""All options that are known and have no setting."""

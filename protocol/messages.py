@@ -123,7 +123,8 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     state_bytes: int = 0
     """Bytes that a saved sequence of any length takes besides: the state of a recurrent model."""
     can_trim: bool
-    """Whether the cache can drop the end of a sequence. Recurrent ones and sliding windows can not."""
+    """Whether the cache can drop the end of a sequence. Recurrent models and sliding windows
+    can not."""
     can_shift: bool = False
     """Whether cells can be moved to other positions."""
     adapters: tuple[AdapterInfo, ...] = ()
