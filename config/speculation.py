@@ -1,4 +1,4 @@
-"""The names of the methods that draft tokens, and which methods the settings turn on."""
+"""The names of the draft methods, and the methods that follow from the settings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 NONE = "none"
 DRAFT_MODEL = "draft-simple"
 METHODS = ("ngram-simple", "ngram-mod", DRAFT_MODEL)
-"""In the order in which they are asked for a draft: the cheapest first."""
+"""In the order in which they are asked: the cheapest draft first."""
 
 UNSUPPORTED = (
     *("draft-eagle3", "draft-mtp", "draft-dflash", "draft-dspark"),
@@ -17,7 +17,7 @@ UNSUPPORTED = (
 
 
 def spec_methods(names: Sequence[str]) -> tuple[str, ...]:
-    """The methods in the order of `METHODS`, each once, or `none` alone.
+    """The methods in the order of `METHODS`, each once; `none` stands alone.
 
     Raises ValueError, whose message starts with "must", for a name that is no method.
     """
@@ -32,7 +32,7 @@ def spec_methods(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def active_methods(spec_type: Sequence[str], *, has_draft_model: bool) -> tuple[str, ...]:
-    """The methods that are used. Without `spec_type`, a draft model is used if there is one."""
+    """The methods in force: a draft model is asked where nothing else was said."""
     if not spec_type and has_draft_model:
         return (DRAFT_MODEL,)
     return tuple(name for name in spec_type if name != NONE)

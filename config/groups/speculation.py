@@ -1,4 +1,4 @@
-"""Speculative decoding: which methods draft tokens, and how many."""
+"""Who drafts tokens ahead, and how many."""
 
 from typing import Annotated
 
@@ -18,11 +18,11 @@ from config.option import Group, Option, Spelling
 from config.speculation import spec_methods
 
 MAX_DRAFT = 1024
-"""Tokens. llama-server has the same limit."""
+"""Tokens; llama-server takes no more either."""
 
 
 class SpeculationSettings(SettingsGroup):
-    """Speculative decoding: which methods draft tokens, and how many."""
+    """Who drafts tokens ahead, and how many."""
 
     spec_type: Annotated[
         Words,
@@ -30,9 +30,10 @@ class SpeculationSettings(SettingsGroup):
         Option(
             ("--spec-type",),
             Group.SPECULATION,
-            "methods that draft tokens, comma-separated; the first that finds a draft is used: "
-            "ngram-simple looks for the last tokens earlier in the same text, ngram-mod in the "
-            "texts of all requests, draft-simple asks the draft model; or none",
+            "who drafts tokens, comma-separated: ngram-simple looks up what followed the last "
+            "tokens earlier in the same text, ngram-mod in all texts of the same cache_salt, "
+            "draft-simple asks the draft model; none turns drafts off. They are asked in this "
+            "order, and the first draft is used",
             metavar="TYPES",
             default_text="draft-simple with a draft model, else none",
             repeatable=True,
@@ -46,7 +47,7 @@ class SpeculationSettings(SettingsGroup):
         Option(
             ("-md", "--model-draft", "--spec-draft-model"),
             Group.SPECULATION,
-            "GGUF file of the draft model, a small model with the same vocabulary; with "
+            "GGUF file of a small model with the same vocabulary that drafts tokens; with "
             "--spec-draft-hf, the file of that repository",
             metavar="FILE",
             default_text="none",
@@ -57,7 +58,7 @@ class SpeculationSettings(SettingsGroup):
         Option(
             ("-hfd", "-hfrd", "--hf-repo-draft", "--spec-draft-hf"),
             Group.SPECULATION,
-            "Hugging Face repository to download the draft model from",
+            "Hugging Face repository to fetch the draft model from",
             env="LLAMA_ARG_SPEC_DRAFT_HF_REPO",
             metavar="USER/REPO[:QUANT]",
         ),
@@ -68,8 +69,8 @@ class SpeculationSettings(SettingsGroup):
         Option(
             ("--spec-draft-n-max",),
             Group.SPECULATION,
-            "most tokens that the draft model drafts at once; the server drafts fewer where that "
-            "is faster (llama-server always drafts this many, and its default is 3)",
+            "most tokens of a draft of the draft model; a bound, because the length follows what "
+            "pays (llama-server always drafts this number of tokens, and its default is 3)",
             metavar="N",
         ),
     ] = 16
@@ -79,7 +80,7 @@ class SpeculationSettings(SettingsGroup):
         Option(
             ("--spec-draft-n-min",),
             Group.SPECULATION,
-            "drafts of the draft model with fewer tokens are not used",
+            "drafts of the draft model with fewer tokens are thrown away",
             metavar="N",
         ),
     ] = 0
@@ -89,7 +90,7 @@ class SpeculationSettings(SettingsGroup):
         Option(
             ("--spec-draft-p-min", "--draft-p-min"),
             Group.SPECULATION,
-            "the draft model stops before a token with a probability below this",
+            "the draft model stops before a token whose probability it puts below this",
             metavar="P",
         ),
     ] = 0.0
@@ -130,8 +131,8 @@ class SpeculationSettings(SettingsGroup):
         Option(
             ("-tbd", "--threads-batch-draft", "--spec-draft-threads-batch"),
             Group.SPECULATION,
-            "CPU threads of the draft model for prefill; -1 or 0 takes --threads-draft if given, "
-            "else --threads-batch",
+            "CPU threads of the draft model for prefill; -1 or 0 takes --threads-draft, or "
+            "--threads-batch if that isn't given either",
             env="LLAMAPACK_SPEC_DRAFT_THREADS_BATCH",
             metavar="N",
         ),
@@ -155,8 +156,8 @@ class SpeculationSettings(SettingsGroup):
         Option(
             ("--spec-ngram-simple-size-n",),
             Group.SPECULATION,
-            "ngram-simple: number of last tokens that must occur earlier in the text "
-            "(llama-server's default is 12; llamapack soon drafts less where drafts are wrong)",
+            "ngram-simple: number of latest tokens that must occur earlier in the text "
+            "(llama-server's default is 12; here a rejected lookup soon drafts less)",
             env="LLAMAPACK_SPEC_NGRAM_SIMPLE_SIZE_N",
             metavar="N",
         ),
@@ -178,7 +179,7 @@ class SpeculationSettings(SettingsGroup):
         Option(
             ("--spec-ngram-simple-min-hits",),
             Group.SPECULATION,
-            "ngram-simple: how often the last tokens must occur earlier in the text",
+            "ngram-simple: how often they must occur there",
             env="LLAMAPACK_SPEC_NGRAM_SIMPLE_MIN_HITS",
             metavar="N",
         ),
@@ -189,8 +190,8 @@ class SpeculationSettings(SettingsGroup):
         Option(
             ("--spec-ngram-mod-n-match",),
             Group.SPECULATION,
-            "ngram-mod: number of last tokens that must occur in a text of the same cache_salt "
-            "(llama-server's default is 24)",
+            "ngram-mod: number of latest tokens that must have been seen in a text of the same "
+            "cache_salt (llama-server's default is 24)",
             env="LLAMAPACK_SPEC_NGRAM_MOD_N_MATCH",
             metavar="N",
         ),
@@ -201,7 +202,7 @@ class SpeculationSettings(SettingsGroup):
         Option(
             ("--spec-ngram-mod-n-min",),
             Group.SPECULATION,
-            "ngram-mod: drafts with fewer tokens are not used (llama-server's default is 48)",
+            "ngram-mod: shorter drafts are thrown away (llama-server's default is 48)",
             env="LLAMAPACK_SPEC_NGRAM_MOD_N_MIN",
             metavar="N",
         ),
@@ -222,9 +223,9 @@ class SpeculationSettings(SettingsGroup):
         Option(
             ("--measure-costs",),
             Group.SPECULATION,
-            "at the first start, measure for some seconds how long steps of different sizes take; "
-            "this decides how many tokens are drafted and what is computed together; results are "
-            "kept in the user's cache folder",
+            "time steps by their number of tokens at the first start, for some seconds; this "
+            "decides how long drafts are and what is computed together; the result is kept in the "
+            "user's cache folder",
             env="LLAMAPACK_MEASURE_COSTS",
         ),
     ] = True
