@@ -1,4 +1,4 @@
-"""`llamapack grammar`: lists the shipped grammars, and checks a grammar or a text against it."""
+"""The subcommand `llamapack grammar`: lists the shipped grammars and checks grammars and texts."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from grammars.errors import GrammarError
 
 EXIT_ACCEPTED = 0
 EXIT_REFUSED = 1
-"""The grammar is right, but it doesn't accept the text."""
+"""Exit code when the grammar is valid and the text doesn't satisfy it."""
 EXIT_WRONG = 2
-"""The grammar is wrong or can't be read. argparse returns the same code for wrong usage."""
+"""Exit code when the grammar is invalid or unreadable; argparse uses the same code for wrong usage.
+"""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -87,7 +88,7 @@ def _check(source: str, text: str | None) -> int:
 
 
 def _load(source: str) -> Constraint:
-    """The grammar in the file `source`, read by its suffix, or the shipped grammar of that name."""
+    """Load a grammar file by its suffix, or a shipped grammar by its name."""
     path = Path(source)
     if not path.exists() and not path.suffix:
         return compiler.named(source)

@@ -82,34 +82,34 @@ class AddRequest(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defau
     prompt: list[int]
     sampling: SamplingParams
     embedding: bool = False
-    """Whether the answer is one `EmbeddedEvent` instead of tokens."""
+    """Answer with one `Embedded` instead of tokens."""
     resumed: list[int] = []
-    """Tokens of the answer that an earlier engine has already produced."""
+    """Tokens of the answer that an engine before this one had produced already."""
     max_tokens: int = UNLIMITED
-    """Most tokens of the answer, with `resumed`. 0 computes the prompt and generates nothing."""
+    """Tokens of the answer, `resumed` included; 0 computes the prompt and generates nothing."""
     context_shift: ContextShift | None = None
-    """How to continue when the slot is full; None ends the answer."""
+    """How to go on when the slot is full; None ends the answer there."""
     min_reused_chunk: int = 0
-    """Shortest run of prompt tokens, at other positions in the slot, whose cells are moved and
-    reused. The result is an approximation. 0 reuses prefixes only."""
+    """Cells of its slot that hold so many tokens of the prompt in a row, at other positions, are
+    moved and reused, which is an approximation; 0 reuses prefixes only."""
     constraint: Constraint | None = None
     lora: LoraSet = ()
     cache_prompt: bool = True
     cache_salt: str = ""
     """Prefixes are shared only among sequences with the same salt and the same adapters."""
     slot: int | None = None
-    """The only slot in which the sequence may run; None takes any slot."""
+    """Run in this slot and no other."""
     tenant: str = ""
-    """Whose request this is. The queue serves tenants in turn."""
+    """Whose request this is: tenants take turns in the queue."""
     weight: float = 1.0
-    """Above 0. A tenant of weight 2 gets twice the share of a tenant of weight 1."""
+    """A tenant of weight 2 gets twice the share of one of weight 1; above 0."""
     priority: int = 0
-    """Of all waiting requests, those of the highest priority start first."""
+    """Higher ones go first, whoever waits."""
     report_progress: bool = False
     speculation: Speculation | None = None
-    """None turns speculative decoding off."""
+    """None computes one token at a time."""
     num_requests_being_read: int = 0
-    """Number of requests that were being read when this one was sent. They may follow at once."""
+    """Requests that were being read when this one was sent: they may follow at once."""
 
 
 class Abort(msgspec.Struct, frozen=True, tag=True):

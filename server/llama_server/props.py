@@ -48,10 +48,7 @@ async def get_props(request: Request) -> Response:
 
 
 async def set_props(request: Request) -> Response:
-    """Success without a change, as from llama-server: neither server has a property to set.
-
-    Raises `NotSupported` without `--props`.
-    """
+    """Accept the request with `--props`, as llama-server does, and change nothing."""
     if not context_of(request).settings.props:
         raise NotSupported("this server was started without --props")
     return JsonResponse({"success": True})
