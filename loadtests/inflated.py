@@ -1,8 +1,8 @@
 """The demo model at a measurable size: `demo-300m-TYPE` of the bench models.
 
-The inflated model computes what the demo model computes (see models/train/inflate.py). So its answers,
-and how often the demo draft predicts them, are those of a trained pair. A step costs as much as
-with 300M weights.
+The inflated model computes what the demo model computes (see models/train/inflate.py). So its
+answers, and how often the demo draft predicts them, are those of a trained pair. A step costs as
+much as with 300M weights.
 """
 
 from __future__ import annotations
