@@ -76,7 +76,7 @@ def _check(source: str, text: str | None) -> int:
             print(f"{source}: the grammar is right")
             return EXIT_ACCEPTED
         if not isinstance(constraint, LLGuidanceGrammar):
-            print(f"{source}: matching a text takes a model's vocabulary, which names its tokens")
+            print(f"{source}: it names tokens, so checking a text takes a model's vocabulary")
             return EXIT_WRONG
         return _report(accept(constraint, text), text)
     except GrammarError as error:

@@ -1,8 +1,8 @@
 """The demo model at a measurable size: `demo-300m-TYPE` of the bench models.
 
-The inflated model computes what the demo model computes (see models/inflate.py). So its answers,
-and how often the demo draft predicts them, are those of a trained pair. A step costs as much as
-with 300M weights.
+The inflated model computes what the demo model computes (see models/train/inflate.py). So its
+answers, and how often the demo draft predicts them, are those of a trained pair. A step costs as
+much as with 300M weights.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def ensure_inflated(
 
 def _make(kind: str, quantize: Quantize, parameters: int, path: Path) -> None:
     """Write the model to `path`, completely or not at all."""
-    from models.inflate import inflate
+    from models.train.inflate import inflate
 
     halves, result = path.with_suffix(".f16.part"), path.with_suffix(".part")
     try:

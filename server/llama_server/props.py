@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from server.model.adapters import lora_json
 from server.requests.sampling_defaults import sampling_defaults
 from server.requests.speculation import speculation_of
 from server.templates.capabilities import TemplateCapabilities
+from server.version import version
 
 
 async def get_props(request: Request) -> Response:
@@ -48,22 +48,15 @@ async def get_props(request: Request) -> Response:
 
 
 async def set_props(request: Request) -> Response:
-    """Accepted with `--props` as llama-server does: there is nothing to set yet."""
+    """Accept the request with `--props`, as llama-server does, and change nothing."""
     if not context_of(request).settings.props:
-        raise NotSupported("this server was started without --props, so it takes no new ones")
+        raise NotSupported("this server was started without --props")
     return JsonResponse({"success": True})
 
 
 def build_info() -> str:
     """The versions of llamapack and of what brings llama.cpp."""
-    return f"llamapack {_version('llamapack')} (llama-cpp-python {_version('llama-cpp-python')})"
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"
+    return f"llamapack {version()} (llama-cpp-python {version('llama-cpp-python')})"
 
 
 def _defaults(context: ServerContext) -> dict[str, Any]:

@@ -16,7 +16,6 @@ import jsonschema
 import llama_cpp
 import pytest
 
-from models.inflate import inflate
 from models.train.cases import Case, cases, conversation_cases
 from models.train.corpus.facts import CAPITALS
 from models.train.corpus.mixture import conversation
@@ -24,6 +23,7 @@ from models.train.corpus.names import CITIES, FIRST_NAMES, ITEMS, LAST_NAMES
 from models.train.corpus.split import Split
 from models.train.evaluate import SCHEMA_ROW, Scores, first_of_each, score
 from models.train.greedy import GreedyModel
+from models.train.inflate import inflate
 from models.train.render import prompt, render
 from tests.support.paths import DEMO_DRAFT, DEMO_TARGET
 

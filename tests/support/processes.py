@@ -36,8 +36,8 @@ def wait_until(condition: Callable[[], Any]) -> None:
         time.sleep(0.01)
 
 
-def command(*flags: str) -> list[str]:
-    return [str(COMMAND), "serve", *flags]
+def command(*flags: str, executable: Path = COMMAND) -> list[str]:
+    return [str(executable), "serve", *flags]
 
 
 def _is_engine(process: psutil.Process) -> bool:
@@ -49,11 +49,18 @@ def _is_engine(process: psutil.Process) -> bool:
 
 
 class Server:
-    """A server process and its log."""
+    """A server process and its log.
 
-    def __init__(self, *flags: str) -> None:
+    The `executable` of another installation serves the model that is embedded there.
+    """
+
+    def __init__(self, *flags: str, executable: Path = COMMAND, cwd: Path | None = None) -> None:
+        model = ("-m", str(TARGET)) if executable is COMMAND else ()
         self.process = subprocess.Popen(
-            command("-m", str(TARGET), *FLAGS, *flags), stderr=subprocess.PIPE, text=True
+            command(*model, *FLAGS, *flags, executable=executable),
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=cwd,
         )
         self.log: list[str] = []
         self._reader = threading.Thread(target=self._read_log, daemon=True)

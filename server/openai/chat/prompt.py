@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from server.context import ServerContext
-from server.errors import InvalidRequest
 from server.model.tokenizer import Tokenizer
 from server.openai.chat.messages import to_template
 from server.openai.chat.request import ChatRequest
@@ -42,8 +41,6 @@ class ChatPrompt:
 def render_chat(body: ChatRequest, context: ServerContext) -> ChatPrompt:
     """Apply the chat template. Raises `InvalidRequest` when it refuses the chat."""
     tools = [tool.to_template() for tool in body.offered_tools()]
-    if tools and not context.settings.jinja:
-        raise InvalidRequest("'tools' need the server to run with --jinja", param="tools")
     text = context.chat_template.render(
         [to_template(message) for message in body.messages],
         tools=tools or None,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import openai
 import pytest
 
 from config import ServeSettings
@@ -267,12 +266,6 @@ def test_refusals_name_the_field(serve: Serve, fields: dict[str, Any], param: st
     assert response.status_code == 400, response.text
     assert response.json()["error"]["param"] == param
     assert live.generator.opened == []
-
-
-def test_tools_need_jinja(serve: Serve) -> None:
-    live = serve(settings=ServeSettings.model_validate({"jinja": False}))
-    with pytest.raises(openai.BadRequestError, match="--jinja"):
-        ask(live, tools=TOOLS)
 
 
 OPEN_THINKING = (

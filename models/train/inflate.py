@@ -1,4 +1,4 @@
-"""Writes a larger GGUF that computes the same function: `python models/inflate.py`.
+"""Writes a larger GGUF that computes the same function: `python models/train/inflate.py`.
 
 The output appends layers whose output projections (`attn_output`, `ffn_down`) are zero. Such a
 layer adds nothing to the residual stream. But its attention and its wide feed-forward block cost as
