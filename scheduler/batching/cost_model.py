@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from protocol.messages import StepCosts
 from scheduler.batching.micro_batches import MicroBatch
+from scheduler.core.running_mean import RunningMean
 
 FOLLOWING = 0.05
 """Share of the difference between what a step took and what was expected that is learned."""
@@ -76,8 +77,10 @@ class StepCost:
         """Tables by rows: of as many slots as rows, and of one slot."""
         self._decode = Curve(decode)
         self._prefill = Curve(prefill)
+        self._log_slowdown = RunningMean.steady(1 - FOLLOWING, 0.0)
+        """Log of how much slower the machine is by now than when the curves were measured."""
         self._scale = 1.0
-        """How much slower the machine is by now than when the curves were measured."""
+        """e^`_log_slowdown`."""
         self.version = 0
         """Rises whenever the curves have changed enough to decide anew."""
         self._learned = 0.0
@@ -105,7 +108,8 @@ class StepCost:
             curve = self._curve(piece.num_slots, piece.num_rows)
             curve.learn(piece.num_rows, surprise * share)
         self.num_observed += 1
-        self._scale *= math.exp(FOLLOWING * surprise)
+        self._log_slowdown.observe(self._log_slowdown.value + surprise)
+        self._scale = math.exp(self._log_slowdown.value)
         self._learned += abs(FOLLOWING * surprise)
         if self._learned > FOLLOWING:
             self._learned = 0.0

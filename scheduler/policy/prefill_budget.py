@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from scheduler.batching.cost_model import StepCost
+from scheduler.core.running_mean import RunningMean
 
 MIN_CHUNK = 64
 """Tokens of prefill that every step may do: fewer cost almost as much, because each pass reads
@@ -11,17 +12,19 @@ all weights, and a prompt has to get done on a slow machine too."""
 MEASURED_CHUNKS = (64, 128, 256, 512)
 """Sizes at which a measured curve is taken over."""
 
-SMOOTHING = 0.2
-"""Weight of the newest step in the running mean of a decode step's time."""
+DECODE_DECAY = 0.8
+"""Weight that the times of older decode steps keep when a new one is observed."""
 
-FORGETTING = 0.9
+PREFILL_DECAY = 0.9
 """Weight that older prefill steps keep when a new one is observed."""
 
 
 class PrefillCost:
     """The seconds that prefill adds to a step, as a line over its tokens: overhead + slope · n.
 
-    Fitted by least squares over the steps that ran, the older the less they count.
+    Fitted by least squares over the steps that ran, the older the less they count. The sums of
+    squares and products need both means before and after each step, so that the recursion stands
+    here and is no `RunningMean`.
     """
 
     def __init__(self) -> None:
@@ -36,13 +39,13 @@ class PrefillCost:
 
     def observe(self, n: int, seconds: float) -> None:
         """Learn from `n` prompt tokens that took `seconds` on top of the step's decoding."""
-        self._weight = self._weight * FORGETTING + 1
+        self._weight = self._weight * PREFILL_DECAY + 1
         share = 1 / self._weight
         away = n - self._n
         self._n += share * away
-        self._n_variance = FORGETTING * self._n_variance + away * (n - self._n)
+        self._n_variance = PREFILL_DECAY * self._n_variance + away * (n - self._n)
         late = seconds - self._seconds
-        self._covariance = FORGETTING * self._covariance + (n - self._n) * late
+        self._covariance = PREFILL_DECAY * self._covariance + (n - self._n) * late
         self._seconds += share * late
 
     def tokens(self, seconds: float) -> int:
@@ -76,7 +79,8 @@ class PrefillBudget:
         self._target = itl_target
         self._n_batch = n_batch
         self._initial = initial
-        self._decode_seconds = 0.0
+        self._decode_mean: RunningMean | None = None
+        """Seconds of a step that only decodes; None before the first one."""
         self._cost = PrefillCost()
         if cost is not None:
             for rows in MEASURED_CHUNKS:
@@ -99,8 +103,17 @@ class PrefillBudget:
     def observe(self, num_decode: int, num_prefill: int, seconds: float) -> None:
         """Learn from a step of so many rows that took `seconds` to compute."""
         if num_prefill == 0:
-            mean = self._decode_seconds
-            self._decode_seconds = mean + SMOOTHING * (seconds - mean) if mean else seconds
+            self._observe_decode(seconds)
         else:
             decoding = self._decode_seconds if num_decode else 0.0
             self._cost.observe(num_prefill, max(seconds - decoding, 0.1 * seconds))
+
+    def _observe_decode(self, seconds: float) -> None:
+        if self._decode_mean is None:
+            self._decode_mean = RunningMean.steady(DECODE_DECAY, seconds)
+        else:
+            self._decode_mean.observe(seconds)
+
+    @property
+    def _decode_seconds(self) -> float:
+        return 0.0 if self._decode_mean is None else self._decode_mean.value

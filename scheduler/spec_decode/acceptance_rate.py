@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from scheduler.core.running_mean import RunningMean
+
 FORGETTING = 0.97
 """Weight that what was seen keeps for each token tried since: some thirty tokens count."""
 
@@ -20,25 +22,23 @@ class AcceptanceRate:
     """
 
     def __init__(self, rate: float, weight: float = FAITH) -> None:
-        self._right = rate * weight
-        self._tried = weight
+        self._mean = RunningMean(FORGETTING, rate, weight)
 
     @property
     def rate(self) -> float:
         """Between 0 and 1."""
-        return self._right / self._tried
+        return self._mean.value
 
     def observe(self, num_draft: int, num_accepted: int) -> None:
         """Learn from a draft of which so many tokens were right."""
         tried = num_accepted + (num_accepted < num_draft)
-        keep = FORGETTING**tried
-        self._right = self._right * keep + num_accepted
-        self._tried = self._tried * keep + tried
+        if tried > 0:
+            self._mean.observe(num_accepted / tried, tried)
 
     def doubt(self, rate: float) -> None:
         """A step passed without a guess: what was seen is believed a little less, and `rate`
         instead."""
-        self._right += DOUBT * (rate * self._tried - self._right)
+        self._mean.move_towards(rate, DOUBT)
 
     def expected_tokens(self, length: int) -> float:
         """Tokens that a draft of this length yields on average, with the one that follows the

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from scheduler.core.running_mean import RunningMean
 
 FORGETTING = 0.98
 """Weight that what was seen keeps for each draft since: some fifty drafts count."""
@@ -14,46 +14,41 @@ FEWEST = 8.0
 """Drafts that make an experience."""
 
 
-@dataclass(slots=True)
 class DraftStats:
     """Running means over drafts, those included of which nothing was worth verifying."""
 
-    weight: float = 0.0
-    _guessed: float = 0.0
-    _verified: float = 0.0
-    _right: float = 0.0
+    def __init__(self) -> None:
+        self._guessed = RunningMean(FORGETTING)
+        self._verified = RunningMean(FORGETTING)
+        self._right = RunningMean(FORGETTING)
 
     def observe(self, num_guessed: int, num_verified: int, num_right: int) -> None:
         """One more draft."""
-        self.weight = FORGETTING * self.weight + 1
-        self._guessed = FORGETTING * self._guessed + num_guessed
-        self._verified = FORGETTING * self._verified + num_verified
-        self._right = FORGETTING * self._right + num_right
+        self._guessed.observe(num_guessed)
+        self._verified.observe(num_verified)
+        self._right.observe(num_right)
 
     def doubt(self) -> None:
         """A step passed without a draft: after enough of them this is no experience any more."""
-        keep = 1 - DOUBT
-        self.weight *= keep
-        self._guessed *= keep
-        self._verified *= keep
-        self._right *= keep
+        for mean in (self._guessed, self._verified, self._right):
+            mean.fade(DOUBT)
 
     @property
     def is_known(self) -> bool:
         """Whether there were enough drafts."""
-        return self.weight >= FEWEST
+        return self._guessed.weight >= FEWEST
 
     @property
     def guessed(self) -> float:
         """Tokens that the draft model computed, per draft."""
-        return self._guessed / self.weight
+        return self._guessed.value
 
     @property
     def verified(self) -> float:
         """Tokens that the model was given to verify, per draft."""
-        return self._verified / self.weight
+        return self._verified.value
 
     @property
     def right(self) -> float:
         """Tokens that were right, per draft."""
-        return self._right / self.weight
+        return self._right.value

@@ -12,6 +12,7 @@ from protocol.commands import DraftMethod, Speculation
 from protocol.config import NgramConfig
 from scheduler.batching.cost_model import StepCost
 from scheduler.batching.micro_batches import Layout, MicroBatch, split_into_micro_batches
+from scheduler.core.running_mean import RunningMean
 from scheduler.core.sampler import Sampler
 from scheduler.core.step import Chunk
 from scheduler.spec_decode.acceptance_rate import AcceptanceRate
@@ -53,8 +54,8 @@ TRIAL = 3
 FIRST_ANSWER = 256.0
 """Tokens that answers are taken to have before there is experience."""
 
-NEWEST_ANSWER = 0.1
-"""Weight of the newest answer in the running mean of their lengths."""
+ANSWER_DECAY = 0.9
+"""Weight that the lengths of older answers keep with each newer one."""
 
 
 @dataclass(slots=True)
@@ -130,7 +131,7 @@ class Speculator:
         self._chances = [AcceptanceRate(first_rate(level)) for level in range(NUM_LEVELS)]
         self._yields: defaultdict[int, DraftStats] = defaultdict(DraftStats)
         """By number of sequences that decode."""
-        self._answer_length = FIRST_ANSWER
+        self._answer_length = RunningMean.steady(ANSWER_DECAY, FIRST_ANSWER)
         """Tokens that answers have of late."""
         self._num_hopeless = 0
         self._is_catching_up = False
@@ -216,7 +217,7 @@ class Speculator:
         """A sequence has ended."""
         state = self._states.pop(request_id, None)
         if state is not None:
-            self._answer_length += NEWEST_ANSWER * (state.num_generated - self._answer_length)
+            self._answer_length.observe(state.num_generated)
 
     # --- who could guess ---
 
@@ -304,7 +305,7 @@ class Speculator:
             return True
         sequence = plan.chunk.sequence
         done = sequence.num_generated_tokens
-        left = min(max(self._answer_length - done, done), sequence.num_tokens_left)
+        left = min(max(self._answer_length.value - done, done), sequence.num_tokens_left)
         unread = len(sequence.tokens) - sequence.num_cached_tokens
         return saved * left > self._draft_cost.piece(1, max(unread, 1))
 
