@@ -6,10 +6,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from scheduler.batching.cost_memo import CostMemo
 from scheduler.batching.cost_model import StepCost
 from scheduler.batching.micro_batches import Layout, split_into_micro_batches
 from scheduler.batching.padding import Padding
 from scheduler.core.step import Chunk, PaddingRow
+from scheduler.core.trial_schedule import TrialSchedule
 
 MAX_CHUNKS = 16
 """Beyond so many the curves are smooth, and looking for a better way costs more than it gains."""
@@ -25,9 +27,6 @@ measured wrong or are others by now."""
 MAX_LOSS = 0.1
 """Share of the time by which computing prompts apart from answers may look dearer. The curves are
 those of short sequences: they don't know what a prompt's depth costs the answers beside it."""
-
-MAX_REMEMBERED = 256
-"""Patterns of slots and rows whose best division is remembered."""
 
 Pattern = tuple[tuple[int, int], ...]
 """(slot, rows) of each chunk, slots rising."""
@@ -57,9 +56,8 @@ class Grouping:
         self._cost = cost
         self._layout = layout
         self._padding = None if cost is None else Padding(cost, layout)
-        self._divisions: dict[Pattern, _Division] = {}
-        self._version = -1
-        self._num_changed = 0
+        self._divisions: CostMemo[Pattern, _Division] = CostMemo(cost)
+        self._trials = TrialSchedule(CHANGES_BETWEEN_TRIALS)
 
     def batches(
         self, chunks: Sequence[Chunk], padding_rows: Sequence[PaddingRow] = ()
@@ -101,25 +99,15 @@ class Grouping:
         division = self._division(_pattern(chunks), self._cost)
         padded = self._padding.best(chunks, padding_rows)
         is_padded = padded and padded.seconds < (1 - MIN_GAIN) * division.seconds
-        if not (is_padded or len(division.ends) > 1) or self._is_trial():
+        if not (is_padded or len(division.ends) > 1) or self._trials.is_due():
             return [BatchPlan(chunks)]
         if padded and is_padded:
             return [BatchPlan(chunks, tuple(f for f in padding_rows if f.slot in padded.slots))]
         ends = division.ends
         return [BatchPlan(chunks[start:end]) for start, end in zip([0, *ends], ends, strict=False)]
 
-    def _is_trial(self) -> bool:
-        self._num_changed += 1
-        return self._num_changed % CHANGES_BETWEEN_TRIALS == 0
-
     def _division(self, pattern: Pattern, cost: StepCost) -> _Division:
-        if self._version != cost.version or len(self._divisions) >= MAX_REMEMBERED:
-            self._divisions.clear()
-            self._version = cost.version
-        division = self._divisions.get(pattern)
-        if division is None:
-            division = self._divisions[pattern] = self._divide(pattern, cost)
-        return division
+        return self._divisions.get(pattern, lambda: self._divide(pattern, cost))
 
     def _divide(self, pattern: Pattern, cost: StepCost) -> _Division:
         """The shortest way through all divisions of the row of chunks."""

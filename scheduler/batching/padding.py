@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from scheduler.batching.cost_memo import CostMemo
 from scheduler.batching.cost_model import StepCost
 from scheduler.batching.micro_batches import Layout, split_into_micro_batches
 from scheduler.core.step import Chunk, PaddingRow
 
-MAX_FILLERS = 7
-
-MAX_REMEMBERED = 256
+MAX_PADDING_ROWS = 7
+"""Rows that one batch is padded with: from one row to a kernel's eight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,7 @@ class Padding:
     def __init__(self, cost: StepCost, layout: Layout) -> None:
         self._cost = cost
         self._layout = layout
-        self._known: dict[_Slots, PaddedBatch | None] = {}
-        self._version = -1
+        self._known: CostMemo[_Slots, PaddedBatch | None] = CostMemo(cost)
 
     def best(
         self, batch: Sequence[Chunk], padding_rows: Sequence[PaddingRow]
@@ -56,23 +55,17 @@ class Padding:
         usable = tuple(
             padding_row.slot for padding_row in padding_rows if padding_row.start < deepest
         )
-        return self._best(_Slots(tuple(chunk.slot for chunk in batch), usable))
+        slots = _Slots(tuple(chunk.slot for chunk in batch), usable)
+        return self._known.get(slots, lambda: self._best(slots))
 
     def _best(self, slots: _Slots) -> PaddedBatch | None:
-        if self._version != self._cost.version or len(self._known) >= MAX_REMEMBERED:
-            self._known.clear()
-            self._version = self._cost.version
-        if slots not in self._known:
-            self._known[slots] = min(
-                self._ways(slots), key=lambda padded: padded.seconds, default=None
-            )
-        return self._known[slots]
+        return min(self._candidates(slots), key=lambda padded: padded.seconds, default=None)
 
-    def _ways(self, slots: _Slots) -> Iterator[PaddedBatch]:
+    def _candidates(self, slots: _Slots) -> Iterator[PaddedBatch]:
         """The nearest spare slot, the two nearest, and so on."""
         first, last = slots.busy[0], slots.busy[-1]
         nearest = sorted(slots.spare, key=lambda slot: max(first - slot, slot - last))
-        for count in range(1, min(len(nearest), MAX_FILLERS) + 1):
+        for count in range(1, min(len(nearest), MAX_PADDING_ROWS) + 1):
             rows = [(slot, 1) for slot in sorted((*slots.busy, *nearest[:count]))]
             seconds = self._cost.seconds(split_into_micro_batches(rows, self._layout))
             yield PaddedBatch(tuple(sorted(nearest[:count])), seconds)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from scheduler.batching.cost_memo import CostMemo
 from scheduler.batching.cost_model import StepCost
 from scheduler.spec_decode.acceptance_rate import AcceptanceRate
 from scheduler.spec_decode.draft_stats import DraftStats
@@ -17,9 +18,6 @@ MAX_GROUP = 16
 
 LENGTHS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 24, 32, 48, 64)
 """Lengths that are thought of."""
-
-MAX_REMEMBERED = 1024
-"""Decisions and prices that are remembered until the costs change."""
 
 MIN_GAIN = 0.03
 """Share by which drafting must be faster than not drafting."""
@@ -79,10 +77,9 @@ class DraftLengths:
         """The costs of the model and of the draft model."""
         self._cost = cost
         self._draft_cost = draft_cost
-        self._versions = (-1, -1)
-        self._batches: dict[int, list[float]] = {}
-        self._decisions: dict[object, Decision] = {}
-        self._prices: dict[object, BreakEven] = {}
+        self._batches: CostMemo[int, list[float]] = CostMemo(cost, draft_cost)
+        self._decisions: CostMemo[object, Decision] = CostMemo(cost, draft_cost)
+        self._prices: CostMemo[object, BreakEven] = CostMemo(cost, draft_cost)
 
     def choose(
         self, candidates: Sequence[Candidate], num_others: int, known: DraftStats | None = None
@@ -90,12 +87,8 @@ class DraftLengths:
         """Tokens to guess for each candidate; `num_others` sequences decode without. `known` is
         what drafts of so many sequences come to, if all are the draft model's; they may be as
         long as they like then."""
-        self._forget_if_costs_changed()
         key = (num_others, *((round(c.acceptance.rate, 2), c.most, c.is_free) for c in candidates))
-        decision = self._decisions.get(key)
-        if decision is None:
-            decision = self._choose(candidates, num_others)
-            self._decisions[key] = decision
+        decision = self._decisions.get(key, lambda: self._choose(candidates, num_others))
         if known is None:
             return decision
         # Their prospects end drafts that promise little, so more may try than seem the best.
@@ -114,12 +107,8 @@ class DraftLengths:
     def price(self, count: int, rate: float, most: int) -> BreakEven:
         """What guesses for each of `count` sequences have to be worth, when time yields `rate`
         tokens a second otherwise."""
-        self._forget_if_costs_changed()
         key = (count, round(math.log(rate), 1), most)
-        price = self._prices.get(key)
-        if price is None:
-            price = self._prices[key] = self._price(count, rate, most)
-        return price
+        return self._prices.get(key, lambda: self._price(count, rate, most))
 
     def _price(self, count: int, rate: float, most: int) -> BreakEven:
         per_sequence = rate / count
@@ -162,16 +151,6 @@ class DraftLengths:
         lower = self._batch(num_sequences, low)
         return lower if part == 0 else lower + part * (self._batch(num_sequences, low + 1) - lower)
 
-    def _forget_if_costs_changed(self) -> None:
-        draft_version = -1 if self._draft_cost is None else self._draft_cost.version
-        versions = (self._cost.version, draft_version)
-        is_full = len(self._decisions) + len(self._prices) > MAX_REMEMBERED
-        if self._versions != versions or is_full:
-            self._batches.clear()
-            self._decisions.clear()
-            self._prices.clear()
-            self._versions = versions
-
     def _choose(self, candidates: Sequence[Candidate], num_others: int) -> Decision:
         order = sorted(
             range(len(candidates)), key=lambda i: candidates[i].acceptance.rate, reverse=True
@@ -207,7 +186,7 @@ class DraftLengths:
 
     def _batch(self, num_sequences: int, rows: int) -> float:
         """Seconds for so many rows of each of so many sequences, divided as is cheapest."""
-        known = self._batches.setdefault(rows, [0.0])
+        known = self._batches.get(rows, lambda: [0.0])
         for count in range(len(known), num_sequences + 1):
             sizes = range(1, count + 1) if count <= MAX_GROUP else (count,)
             known.append(min(self._cost.piece(n, n * rows) + known[count - n] for n in sizes))

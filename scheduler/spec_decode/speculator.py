@@ -15,6 +15,7 @@ from scheduler.batching.micro_batches import Layout, MicroBatch, split_into_micr
 from scheduler.core.running_mean import RunningMean
 from scheduler.core.sampler import Sampler
 from scheduler.core.step import Chunk
+from scheduler.core.trial_schedule import TrialSchedule
 from scheduler.spec_decode.acceptance_rate import AcceptanceRate
 from scheduler.spec_decode.draft_lengths import Candidate, DraftLengths
 from scheduler.spec_decode.draft_request import DraftRequest
@@ -84,8 +85,7 @@ class _State:
     """The draft model's latest."""
     has_asked: bool = False
     """Whether the draft model has seen the sequence."""
-    num_skipped: int = 0
-    pause: int = FIRST_PAUSE
+    trials: TrialSchedule = field(default_factory=lambda: TrialSchedule(FIRST_PAUSE, LAST_PAUSE))
 
 
 @dataclass(slots=True)
@@ -133,7 +133,7 @@ class Speculator:
         """By number of sequences that decode."""
         self._answer_length = RunningMean.steady(ANSWER_DECAY, FIRST_ANSWER)
         """Tokens that answers have of late."""
-        self._num_hopeless = 0
+        self._hopeless_trials = TrialSchedule(HOPELESS_TRIALS)
         self._is_catching_up = False
 
     def guess(
@@ -288,7 +288,7 @@ class Speculator:
         for index, plan in enumerate(plans):
             if index in going:
                 lengths[index] = decision.lengths[index]
-                plan.state.num_skipped, plan.state.pause = 0, FIRST_PAUSE
+                plan.state.trials.reset()
                 if plan.method == DraftMethod.MODEL:
                     lengths[index] = plan.most
                     plan.price = self._lengths.price(len(going), decision.rate, plan.most)
@@ -314,13 +314,13 @@ class Speculator:
         assert self._lengths is not None
         # Or no sequence would ever begin with guesses again after some unlucky ones.
         self._experience[plan.source].doubt(FIRST_RATE)
-        if not self._is_due(plan.state):
+        if not plan.state.trials.is_due():
             return 0
         if self._could_pay(candidate, num_decoding):
             if plan.method == DraftMethod.MODEL:
                 plain_rate = self._lengths.plain_rate(num_decoding)
                 plan.price = self._lengths.price(1, plain_rate, plan.most)
-        elif not self._is_in_doubt():
+        elif not self._hopeless_trials.is_due():  # the costs may have changed
             return 0
         return min(TRIAL, plan.most)
 
@@ -332,19 +332,6 @@ class Speculator:
             experience = self._experience.setdefault(source, AcceptanceRate(FIRST_RATE))
             rates[source] = AcceptanceRate(experience.rate)
         return Candidate(rates[source], plan.most, plan.method != DraftMethod.MODEL)
-
-    def _is_due(self, state: _State) -> bool:
-        """Whether it is time to try again what did not pay."""
-        state.num_skipped += 1
-        if state.num_skipped < state.pause:
-            return False
-        state.num_skipped, state.pause = 0, min(2 * state.pause, LAST_PAUSE)
-        return True
-
-    def _is_in_doubt(self) -> bool:
-        """Whether to try although it can't pay: now and then, for the costs may be others."""
-        self._num_hopeless += 1
-        return self._num_hopeless % HOPELESS_TRIALS == 0
 
     def _could_pay(self, candidate: Candidate, num_decoding: int) -> bool:
         """Whether guessing would be faster if nearly all guesses were right."""
