@@ -20,7 +20,7 @@ _TOKEN_DATA = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float3
 class GbnfMatcher:
     """A `Matcher` over `llama_sampler_init_grammar`: slow, and the reference for the others.
 
-    A mask costs it milliseconds, it forces nothing, and taking tokens back replays the rest.
+    A mask costs it milliseconds, and it forces nothing.
     """
 
     def __init__(self, text: str, vocabulary: TokenVocabulary) -> None:
@@ -31,16 +31,14 @@ class GbnfMatcher:
         )
         if not sampler:
             raise ConstraintFailed("llama.cpp refuses the grammar")
-        self._set_up(text, vocabulary, sampler, [])
+        self._set_up(vocabulary, sampler)
 
-    def _set_up(
-        self, text: str, vocabulary: TokenVocabulary, sampler: object, accepted: list[int]
-    ) -> None:
-        self._text = text
+    def _set_up(self, vocabulary: TokenVocabulary, sampler: object) -> None:
         self._vocabulary = vocabulary
         self._sampler = sampler
         self._free = weakref.finalize(self, llama_cpp.llama_sampler_free, sampler)
-        self._accepted = accepted
+        self._has_ended = False
+        """Whether an end token was accepted."""
 
     def _allowed(self, tokens: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Which of these tokens may come next."""
@@ -57,10 +55,6 @@ class GbnfMatcher:
         llama_cpp.llama_sampler_apply(self._sampler, ctypes.byref(array))
         allowed: NDArray[np.bool_] = data["logit"] == 0
         return allowed
-
-    @property
-    def _has_ended(self) -> bool:
-        return bool(self._accepted) and self._accepted[-1] in self._vocabulary.end_tokens
 
     def allows(self, token: int) -> bool:
         """Whether `token` may come next."""
@@ -87,16 +81,11 @@ class GbnfMatcher:
         if not self.allows(token):  # llama.cpp would end the process
             raise ConstraintFailed(f"token {token} is not allowed here")
         llama_cpp.llama_sampler_accept(self._sampler, token)
-        self._accepted.append(token)
+        self._has_ended = token in self._vocabulary.end_tokens
 
     def forced_tokens(self) -> list[int]:
         """Nothing: finding out would take a mask for each token."""
         return []
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether an end token was accepted; before that it isn't known."""
-        return self._has_ended
 
     def validate_draft(self, tokens: Sequence[int]) -> int:
         """How many of these tokens may come next one after the other."""
@@ -107,17 +96,10 @@ class GbnfMatcher:
             matcher.accept(token)
         return len(tokens)
 
-    def rollback(self, n: int) -> None:
-        """Undo the last `n` accepted tokens by repeating those before them."""
-        kept = self._accepted[: len(self._accepted) - n]
-        llama_cpp.llama_sampler_reset(self._sampler)
-        self._accepted = []
-        for token in kept:
-            self.accept(token)
-
     def clone(self) -> GbnfMatcher:
         """Return an independent matcher in the same state."""
         copy = object.__new__(GbnfMatcher)
         sampler = llama_cpp.llama_sampler_clone(self._sampler)
-        copy._set_up(self._text, self._vocabulary, sampler, self._accepted.copy())
+        copy._set_up(self._vocabulary, sampler)
+        copy._has_ended = self._has_ended
         return copy

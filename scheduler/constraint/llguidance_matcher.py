@@ -38,7 +38,7 @@ class LLGuidanceMatcher:
         """Whether `token` may come next; some 5 µs."""
         if token in self._vocabulary.end_tokens and self._may_end:
             return True
-        if self.is_finished:
+        if self._is_finished:
             return False
         # Where text is forced, its canonical first token is the only one, as it is in the mask.
         forced = self._inner.compute_ff_tokens()
@@ -69,7 +69,7 @@ class LLGuidanceMatcher:
 
     def _compute_mask(self) -> None:
         mask = self._mask
-        if self.is_finished:
+        if self._is_finished:
             mask.fill(0)
         else:
             self._inner.unsafe_compute_mask_ptr(mask.ctypes.data, mask.nbytes)
@@ -89,10 +89,10 @@ class LLGuidanceMatcher:
 
     def forced_tokens(self) -> list[int]:
         """The tokens that must come next; some 8 µs."""
-        return [] if self.is_finished else self._inner.compute_ff_tokens()
+        return [] if self._is_finished else self._inner.compute_ff_tokens()
 
     @property
-    def is_finished(self) -> bool:
+    def _is_finished(self) -> bool:
         """Whether the answer is complete and can only end now."""
         return self._has_ended or self._inner.is_stopped()
 
@@ -113,18 +113,9 @@ class LLGuidanceMatcher:
         return n_allowed + after.allows(tokens[n_allowed])
 
     def _validate(self, tokens: list[int]) -> int:
-        if not tokens or self.is_finished:
+        if not tokens or self._is_finished:
             return 0
         return self._inner.validate_tokens(tokens)
-
-    def rollback(self, n: int) -> None:
-        """Undo the last `n` accepted tokens."""
-        self._is_mask_current = False
-        if n and self._has_ended:
-            self._has_ended = False
-            n -= 1
-        if n and not self._inner.rollback(n):
-            raise ConstraintFailed(f"can't take back {n} tokens{self._reason()}")
 
     def clone(self) -> LLGuidanceMatcher:
         """Return an independent matcher in the same state; some 2 µs."""

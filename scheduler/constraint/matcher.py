@@ -61,17 +61,8 @@ class Matcher(Protocol):
         """
         ...
 
-    @property
-    def is_finished(self) -> bool:
-        """Whether it is known that the answer is complete and can only end now."""
-        ...
-
     def validate_draft(self, tokens: Sequence[int]) -> int:
         """How many of these tokens, from the first on, may come next one after the other."""
-        ...
-
-    def rollback(self, n: int) -> None:
-        """Undo the last `n` accepted tokens."""
         ...
 
     def clone(self) -> Matcher:

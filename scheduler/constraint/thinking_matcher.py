@@ -44,8 +44,8 @@ class _State:
     num_gaps: int = 0
     has_thought: bool = False
     is_inner_alive: bool = True
-    num_inner: int = 0
-    """Tokens that the matcher of the constraint has accepted since it was started (again)."""
+    has_begun: bool = False
+    """ANSWER after thinking: whether the constraint's matcher has accepted a token of it."""
 
     @property
     def is_thought(self) -> bool:
@@ -74,14 +74,7 @@ class ThinkingMatcher:
         self._opening = b"".join(vocabulary.pieces[token] for token in constraint.opening)
         self._ends = tuple(sorted(vocabulary.end_tokens)) if start else ()
         self._inner = start and start()
-        self._tokens: list[int] = []
-        first = _State(_Phase.START) if constraint.opening else self._begun()
-        self._states = [first]
-        """After each token; the first one is that before any."""
-
-    @property
-    def _state(self) -> _State:
-        return self._states[-1]
+        self._state = _State(_Phase.START) if constraint.opening else self._begun()
 
     def allows(self, token: int) -> bool:
         """Whether `token` may come next."""
@@ -138,8 +131,7 @@ class ThinkingMatcher:
 
     def accept(self, token: int) -> None:
         """Go on with `token`."""
-        self._states.append(self._after(token))
-        self._tokens.append(token)
+        self._state = self._after(token)
 
     def forced_tokens(self) -> list[int]:
         """The tokens that must come next."""
@@ -149,11 +141,6 @@ class ThinkingMatcher:
         if self._inner is None or not self._is_inner_alone:
             return []
         return self._inner.forced_tokens()
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether the answer is complete and can only end now."""
-        return self._inner is not None and self._is_inner_alone and self._inner.is_finished
 
     def validate_draft(self, tokens: Sequence[int]) -> int:
         """How many of these tokens may come next one after the other."""
@@ -166,29 +153,11 @@ class ThinkingMatcher:
             matcher.accept(token)
         return len(tokens)
 
-    def rollback(self, n: int) -> None:
-        """Undo the last `n` accepted tokens."""
-        if not n:
-            return
-        was = self._state
-        del self._states[len(self._states) - n :], self._tokens[len(self._tokens) - n :]
-        state = self._state
-        if self._inner is None or self._start is None or state.is_thought:
-            return
-        if was.has_thought == state.has_thought and not was.is_thought:
-            self._inner.rollback(was.num_inner - state.num_inner)
-            return
-        self._inner = self._start()  # back before the thinking
-        for token in self._tokens[: state.num_inner]:
-            self._inner.accept(token)
-
     def clone(self) -> ThinkingMatcher:
         """Return an independent matcher in the same state."""
         copy = object.__new__(ThinkingMatcher)
         copy.__dict__.update(self.__dict__)
         copy._inner = None if self._inner is None else self._inner.clone()
-        copy._tokens = self._tokens.copy()
-        copy._states = self._states.copy()
         return copy
 
     @property
@@ -203,7 +172,7 @@ class ThinkingMatcher:
             return [constraint.end[state.num_ended]]
         if state.phase is _Phase.START and state.num_opening >= 0:
             return [constraint.opening[state.num_opening]]
-        may_gap = state.has_thought and state.num_inner == 0 and state.num_gaps < MAX_GAPS
+        may_gap = state.has_thought and not state.has_begun and state.num_gaps < MAX_GAPS
         return list(constraint.gaps) if may_gap and state.phase is _Phase.ANSWER else []
 
     def _after(self, token: int) -> _State:
@@ -219,7 +188,7 @@ class ThinkingMatcher:
         if token in self._extras() and not self._inner.allows(token):
             return replace(state, num_gaps=state.num_gaps + 1)
         self._inner.accept(token)
-        return replace(state, num_inner=state.num_inner + 1)
+        return state if state.has_begun else replace(state, has_begun=True)
 
     def _after_start(self, state: _State, token: int) -> _State:
         text = state.text + self._vocabulary.pieces[token]
@@ -238,7 +207,6 @@ class ThinkingMatcher:
             text=text if is_opening else b"",
             num_opening=state.num_opening + 1 if is_canonical else -1,
             is_inner_alive=is_inner_alive,
-            num_inner=state.num_inner + is_inner_alive,
         )
 
     def _begun(self) -> _State:
@@ -278,7 +246,7 @@ class ThinkingMatcher:
             self._inner = self._start()
             for token in tokens:
                 self._inner.accept(token)
-        return _State(_Phase.ANSWER, has_thought=True, num_inner=len(tokens))
+        return _State(_Phase.ANSWER, has_thought=True, has_begun=bool(tokens))
 
 
 def _ends_inside_character(text: bytes) -> bool:
