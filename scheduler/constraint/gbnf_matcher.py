@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 
 from scheduler.constraint.errors import ConstraintFailed
 from scheduler.constraint.vocabulary import TokenVocabulary
-
-_TOKEN_DATA = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
-"""`llama_token_data`."""
+from scheduler.native.library import TOKEN_DATA
 
 
 class GbnfMatcher:
@@ -44,7 +42,7 @@ class GbnfMatcher:
         """Which of these tokens may come next."""
         if self._has_ended:
             return np.zeros(len(tokens), dtype=np.bool_)
-        data = np.zeros(len(tokens), dtype=_TOKEN_DATA)
+        data = np.zeros(len(tokens), dtype=TOKEN_DATA)
         data["id"] = tokens
         array = llama_cpp.llama_token_data_array(
             data=ctypes.cast(data.ctypes.data, llama_cpp.llama_token_data_p),

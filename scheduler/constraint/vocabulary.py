@@ -13,10 +13,10 @@ import numpy as np
 from llguidance import LLTokenizer, TokenizerWrapper
 from numpy.typing import NDArray
 
+from scheduler.native.tokens import end_tokens, read_pieces
+
 _SPECIAL = b"\xff"
 """Before the bytes of a token that no text may match, only a token named by its id or name."""
-
-_MAX_PIECE_BYTES = 1 << 12
 
 _NOT_TEXT = (
     llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN
@@ -84,41 +84,18 @@ def _penalties_of_byte() -> NDArray[np.float32]:
 def vocabulary_of_llama(vocab: int) -> TokenVocabulary:
     """Read the vocabulary at the address of a `llama_vocab`, whose model must stay loaded."""
     n_tokens = llama_cpp.llama_vocab_n_tokens(vocab)
-    pieces = _read_pieces(vocab, n_tokens)
-    end_tokens = {t for t in range(n_tokens) if llama_cpp.llama_vocab_is_eog(vocab, t)}
+    pieces, ends = read_pieces(vocab), end_tokens(vocab)
     attributes = [llama_cpp.llama_vocab_get_attr(vocab, t) for t in range(n_tokens)]
     special = {t for t in range(n_tokens) if attributes[t] & _NOT_TEXT}
     tokenize = ctypes.cast(llama_cpp.llama_cpp._lib.llama_tokenize, ctypes.c_void_p).value
     tokenizer = LLTokenizer.from_llamacpp(  # type: ignore[attr-defined]
-        tokens=_marked(pieces, special | end_tokens),
+        tokens=_marked(pieces, special | ends),
         vocab_ptr=vocab,
         tokenize_fptr=tokenize,
-        eos_token=_main_end_token(llama_cpp.llama_vocab_eos(vocab), end_tokens),
+        eos_token=_main_end_token(llama_cpp.llama_vocab_eos(vocab), ends),
         slices=None,
     )
-    return TokenVocabulary(pieces, end_tokens, tokenizer, vocab)
-
-
-def _read_pieces(vocab: int, n_tokens: int) -> list[bytes]:
-    """The bytes of every token, control tokens spelled out."""
-    # Through a handle that keeps the GIL: giving it up for a call of 50 ns costs more than that.
-    library = ctypes.PyDLL(llama_cpp.llama_cpp._lib._name)
-    to_piece = library.llama_token_to_piece
-    to_piece.argtypes = [
-        ctypes.c_void_p,
-        ctypes.c_int32,
-        ctypes.c_void_p,
-        ctypes.c_int32,
-        ctypes.c_int32,
-        ctypes.c_bool,
-    ]
-    to_piece.restype = ctypes.c_int32
-    buffer = ctypes.create_string_buffer(_MAX_PIECE_BYTES)
-    address = ctypes.addressof(buffer)
-    sizes = (
-        to_piece(vocab, token, address, _MAX_PIECE_BYTES, 0, True) for token in range(n_tokens)
-    )
-    return [ctypes.string_at(address, max(size, 0)) for size in sizes]
+    return TokenVocabulary(pieces, ends, tokenizer, vocab)
 
 
 def vocabulary_of_pieces(

@@ -14,7 +14,7 @@ from protocol.messages import AdapterInfo, EmbeddingInfo, ModelInfo
 from scheduler.backends.base import Bytes, DecodeError
 from scheduler.batching.micro_batches import Layout
 from scheduler.core.abilities import CacheAbilities
-from scheduler.core.cache_edits import CacheEdit, CopyPrefix, Drop, Restore, Save, Shift
+from scheduler.core.cache_edits import CacheEdit, CopyPrefix, Drop, Restore, Save, Shift, Trim
 from scheduler.core.results import Sample
 from scheduler.core.step import Chunk, PaddingRow
 from scheduler.spec_decode.draft_request import DraftRequest
@@ -103,29 +103,34 @@ class FakeBackend:
 
     def edit(self, edit: CacheEdit) -> None:
         """Copy or drop cells; a range that is not there is an error."""
-        if isinstance(edit, CopyPrefix):
-            if edit.length > len(self.cells[edit.source]) or edit.source == edit.target:
-                raise AssertionError(f"{edit} reaches beyond what the source holds")
-            self.cells[edit.target] = self.cells[edit.source][: edit.length]
-        elif isinstance(edit, Shift):
-            if not 0 <= edit.start < edit.stop <= len(self.cells[edit.slot]):
-                raise AssertionError(f"{edit} reaches beyond what the slot holds")
-            del self.cells[edit.slot][edit.start : edit.stop]
-        elif isinstance(edit, Save):
-            self.saved[edit.prefix] = list(self.cells[edit.slot])
-        elif isinstance(edit, Restore):
-            if edit.length > len(self.saved[edit.prefix]):
-                raise AssertionError(f"{edit} reaches beyond what was saved")
-            self.cells[edit.slot] = self.saved[edit.prefix][: edit.length]
-        elif isinstance(edit, Drop):
-            del self.saved[edit.prefix]
-        else:
-            num_cells = len(self.cells[edit.slot])
-            if edit.length > num_cells:
-                raise AssertionError(f"{edit} reaches beyond what the slot holds")
-            if 0 < edit.length < num_cells and not self.abilities.can_trim:
-                raise AssertionError(f"{edit} is more than the model's memory can do")
-            del self.cells[edit.slot][edit.length :]
+        match edit:
+            case CopyPrefix(source, target, length):
+                assert source != target
+                self._check_length(edit, self.cells[source], length)
+                self.cells[target] = self.cells[source][:length]
+            case Trim(slot, length):
+                self._trim(edit, self.cells[slot])
+            case Shift(slot, start, stop):
+                assert 0 <= start < stop
+                self._check_length(edit, self.cells[slot], stop)
+                del self.cells[slot][start:stop]
+            case Save(slot, prefix):
+                self.saved[prefix] = list(self.cells[slot])
+            case Restore(prefix, slot, length):
+                self._check_length(edit, self.saved[prefix], length)
+                self.cells[slot] = self.saved[prefix][:length]
+            case Drop(prefix):
+                del self.saved[prefix]
+
+    def _check_length(self, edit: CacheEdit, cells: list[int], length: int) -> None:
+        if length > len(cells):
+            raise AssertionError(f"{edit} reaches beyond the {len(cells)} cells that are there")
+
+    def _trim(self, edit: Trim, cells: list[int]) -> None:
+        self._check_length(edit, cells, edit.length)
+        if 0 < edit.length < len(cells) and not self.abilities.can_trim:
+            raise AssertionError(f"{edit} is more than the model's memory can do")
+        del cells[edit.length :]
 
     def state(self, prefix: int) -> bytes:
         """Four bytes a token."""

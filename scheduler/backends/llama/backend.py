@@ -21,12 +21,14 @@ from scheduler.backends.llama.devices import load_backends
 from scheduler.backends.llama.draft_model import DraftModel
 from scheduler.backends.llama.loading import ROPE_FIELDS, flash_attention
 from scheduler.backends.llama.sampler import Candidates, LlamaSampler, Vocabulary
-from scheduler.backends.llama.vocabulary import end_tokens, suppressed_tokens
+from scheduler.backends.llama.vocabulary import suppressed_tokens
 from scheduler.batching.micro_batches import Layout
 from scheduler.constraint import ConstraintCompiler, ConstraintFailed, Matcher
 from scheduler.core.abilities import CacheAbilities
 from scheduler.core.cache_edits import CacheEdit, Trim
 from scheduler.core.step import Chunk, PaddingRow
+from scheduler.native.library import LIBRARY_PATH
+from scheduler.native.tokens import end_tokens
 from scheduler.spec_decode.draft_request import DraftRequest
 from scheduler.storage.fingerprint import (
     Fingerprint,
@@ -101,7 +103,7 @@ class LlamaBackend:
         model = digest_of_model(path)
         if stamp_of_model(path) != self._model_stamp:
             raise OSError(f"{path} has changed since it was loaded")
-        library = digest_of_file(Path(lib._lib._name))
+        library = digest_of_file(LIBRARY_PATH)
         return Fingerprint(
             model=model,
             build=f"llama-cpp-python {llama_cpp.__version__}, library {library}",

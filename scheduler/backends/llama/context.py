@@ -26,18 +26,14 @@ from scheduler.backends.llama.pooling import embedding_info, read_vectors
 from scheduler.backends.llama.sampler import Logits
 from scheduler.batching.micro_batches import Layout
 from scheduler.core.batch_kind import BatchKind
-from scheduler.core.cache_edits import CacheEdit, CopyPrefix, Drop, Restore, Save, Shift
+from scheduler.core.cache_edits import CacheEdit, CopyPrefix, Drop, Restore, Save, Shift, Trim
+from scheduler.native.library import get_logits
 
 State = np.ndarray[Any, np.dtype[np.uint8]]
 """The cells of one slot, as llama.cpp writes them."""
 
 PLAIN = BatchKind()
 """Logits, without adapters."""
-
-_fast = ctypes.PyDLL(lib._lib._name)
-_get_logits = _fast.llama_get_logits
-_get_logits.argtypes = [ctypes.c_void_p]
-_get_logits.restype = ctypes.c_void_p
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +124,7 @@ class LlamaContext:
         if code != 0:
             raise self.failure(f"llama_decode returned {code}")
         if self._batch.output_indices and not kind.is_embedding:
-            self._logits_address = _get_logits(self._context)
+            self._logits_address = get_logits(self._context)
 
     def row(self, index: int) -> Logits:
         """A writable view of a row of the last batch's logits, shape (n_vocab,)."""
@@ -151,18 +147,19 @@ class LlamaContext:
 
     def edit(self, edit: CacheEdit) -> None:
         """Copy or drop cells. Raises `DecodeError`."""
-        if isinstance(edit, CopyPrefix):
-            self._copy(edit)
-        elif isinstance(edit, Shift):
-            self._shift(edit)
-        elif isinstance(edit, Save):
-            self._saved[edit.prefix] = self._read_state(edit.slot)
-        elif isinstance(edit, Restore):
-            self._write_state(edit)
-        elif isinstance(edit, Drop):
-            del self._saved[edit.prefix]
-        else:
-            self._trim(edit.slot, edit.length)
+        match edit:
+            case CopyPrefix():
+                self._copy(edit)
+            case Trim(slot, length):
+                self._trim(slot, length)
+            case Shift():
+                self._shift(edit)
+            case Save(slot, prefix):
+                self._saved[prefix] = self._read_state(slot)
+            case Restore():
+                self._write_state(edit)
+            case Drop(prefix):
+                del self._saved[prefix]
 
     def state(self, prefix: int) -> memoryview:
         """The cells saved as `prefix`."""

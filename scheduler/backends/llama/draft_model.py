@@ -14,9 +14,10 @@ from scheduler.backends.base import DecodeError, LoadError, SamplerError
 from scheduler.backends.llama.batch import Run
 from scheduler.backends.llama.context import LlamaContext
 from scheduler.backends.llama.sampler import LlamaSampler, Logits
-from scheduler.backends.llama.vocabulary import check_vocabularies, end_tokens
+from scheduler.backends.llama.vocabulary import check_vocabularies
 from scheduler.core.cache_edits import CacheEdit, CopyPrefix, Drop, Restore, Save, Shift, Trim
 from scheduler.kv_cache.prefix_index import common_prefix_length
+from scheduler.native.tokens import end_tokens
 from scheduler.spec_decode.draft_request import DraftRequest
 
 logger = logging.getLogger(__name__)
@@ -149,27 +150,35 @@ class DraftModel:
         return max(tokens) < self.context.n_vocab
 
     def _follow(self, edit: CacheEdit) -> None:
-        if isinstance(edit, CopyPrefix):
-            length = min(edit.length, len(self._held[edit.source]))
-            if length > 0:
-                self.context.edit(CopyPrefix(edit.source, edit.target, length))
-                self._held[edit.target] = self._held[edit.source][:length]
-        elif isinstance(edit, Shift):
-            self._shift(edit)
-        elif isinstance(edit, Save):
-            if self._held[edit.slot]:
-                self.context.edit(edit)
-                self._saved[edit.prefix] = self._held[edit.slot].copy()
-        elif isinstance(edit, Restore):
-            if edit.prefix in self._saved:
-                length = min(edit.length, len(self._saved[edit.prefix]))
-                self.context.edit(Restore(edit.prefix, edit.slot, length))
-                self._held[edit.slot] = self._saved[edit.prefix][:length]
-        elif isinstance(edit, Drop) and edit.prefix in self._saved:
-            self.context.edit(edit)
-            del self._saved[edit.prefix]
-        elif isinstance(edit, Trim):
-            self._trim(edit.slot, edit.length)
+        match edit:
+            case CopyPrefix():
+                self._copy(edit)
+            case Trim(slot, length):
+                self._trim(slot, length)
+            case Shift():
+                self._shift(edit)
+            case Save(slot, prefix):
+                if self._held[slot]:
+                    self.context.edit(edit)
+                    self._saved[prefix] = self._held[slot].copy()
+            case Restore():
+                self._restore(edit)
+            case Drop(prefix):
+                if prefix in self._saved:
+                    self.context.edit(edit)
+                    del self._saved[prefix]
+
+    def _copy(self, edit: CopyPrefix) -> None:
+        length = min(edit.length, len(self._held[edit.source]))
+        if length > 0:
+            self.context.edit(CopyPrefix(edit.source, edit.target, length))
+            self._held[edit.target] = self._held[edit.source][:length]
+
+    def _restore(self, edit: Restore) -> None:
+        if edit.prefix in self._saved:
+            length = min(edit.length, len(self._saved[edit.prefix]))
+            self.context.edit(Restore(edit.prefix, edit.slot, length))
+            self._held[edit.slot] = self._saved[edit.prefix][:length]
 
     def _shift(self, edit: Shift) -> None:
         """Keep what is before the gap, and behind it where the memory can move it."""

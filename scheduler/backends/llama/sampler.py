@@ -18,6 +18,7 @@ from protocol.sampling import SamplingParams
 from scheduler.backends.base import SamplerError
 from scheduler.constraint import ConstraintFailed, Matcher
 from scheduler.core.results import Sample
+from scheduler.native.library import TOKEN_DATA, sampler_accept, sampler_apply, sampler_sample
 
 Logits = np.ndarray[Any, np.dtype[np.float32]]
 """One row: shape (n_vocab,), unnormalised log-probabilities."""
@@ -25,23 +26,8 @@ Logits = np.ndarray[Any, np.dtype[np.float32]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 """Shape (n_vocab,): which tokens are allowed."""
 
-CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
-"""The memory layout of llama.cpp's `llama_token_data`."""
-
 MIROSTAT_ESTIMATE_TOKENS = 100
 """How many of the best tokens mirostat 1 estimates its exponent from (`m` in the paper)."""
-
-# A call into C that takes microseconds is cheaper when it doesn't release the interpreter's lock.
-_fast = ctypes.PyDLL(lib._lib._name)
-_sample = _fast.llama_sampler_sample
-_sample.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32]
-_sample.restype = ctypes.c_int32
-_accept = _fast.llama_sampler_accept
-_accept.argtypes = [ctypes.c_void_p, ctypes.c_int32]
-_accept.restype = None
-_apply = _fast.llama_sampler_apply
-_apply.argtypes = [ctypes.c_void_p, ctypes.POINTER(lib.llama_token_data_array)]
-_apply.restype = None
 
 
 class LogitsRows(Protocol):
@@ -79,7 +65,7 @@ class Candidates:
 
     def __init__(self, n_vocab: int) -> None:
         self._ids = np.arange(n_vocab, dtype=np.int32)
-        self._data = np.empty(n_vocab, dtype=CANDIDATE)
+        self._data = np.empty(n_vocab, dtype=TOKEN_DATA)
         self._start = ctypes.cast(self._data.ctypes.data, lib.llama_token_data_p)
         self._array = lib.llama_token_data_array()
 
@@ -106,7 +92,7 @@ class Candidates:
     def remaining(self) -> np.ndarray[Any, Any]:
         """The candidates that the last chain left, with `p` set to their probabilities."""
         first = _address(self._array.data) - _address(self._start)
-        left = self._data[first // CANDIDATE.itemsize :][: self._array.size]
+        left = self._data[first // TOKEN_DATA.itemsize :][: self._array.size]
         weights = np.exp(left["logit"] - left["logit"].max())
         left["p"] = weights / weights.sum()
         return left
@@ -117,7 +103,7 @@ class Candidates:
         self._array.size = size
         self._array.selected = -1
         self._array.sorted = False
-        _apply(sampler, ctypes.byref(self._array))
+        sampler_apply(sampler, ctypes.byref(self._array))
 
 
 class LlamaSampler:
@@ -215,7 +201,7 @@ class LlamaSampler:
         return token
 
     def _pick_by_chain(self, row: int) -> int:
-        return int(_sample(self._chain, self._rows.context, self._rows.batch_index(row)))
+        return int(sampler_sample(self._chain, self._rows.context, self._rows.batch_index(row)))
 
     def _pick_largest(self, logits: Logits) -> int:
         """The largest logit is likely allowed, and a check of one token costs less than a mask."""
@@ -239,7 +225,7 @@ class LlamaSampler:
             allowed = self._matcher.mask()
             token = self._candidates.choose_among(self._chain, logits, allowed)
             self._matcher.accept(token)
-        _accept(self._chain, token)
+        sampler_accept(self._chain, token)
         return token
 
     def _forced(self) -> tuple[int, ...]:
@@ -250,7 +236,7 @@ class LlamaSampler:
         for token in forced:
             self._matcher.accept(token)
             if self._chain is not None:
-                _accept(self._chain, token)
+                sampler_accept(self._chain, token)
         return forced
 
     def _replay(self, tokens: list[int]) -> int:
@@ -281,7 +267,7 @@ class LlamaSampler:
         if params.dry_multiplier != 0.0:
             windows.append(_window(params.dry_penalty_last_n, vocabulary))
         for token in tokens[len(tokens) - min(max(windows), len(tokens)) :]:
-            _accept(self._chain, token)
+            sampler_accept(self._chain, token)
 
     def _skip_draws(self, count: int) -> None:
         """Go on in the random numbers where the sampler of the engine before this one was.

@@ -16,12 +16,6 @@ MAX_NAMED = 3
 """Differences that an error names."""
 
 
-def end_tokens(vocab: Any) -> frozenset[int]:
-    """The tokens that end a generation."""
-    count = lib.llama_vocab_n_tokens(vocab)
-    return frozenset(token for token in range(count) if lib.llama_vocab_is_eog(vocab, token))
-
-
 def suppressed_tokens(vocab: Any) -> tuple[int, ...]:
     """Tokens that the model's author never wants sampled."""
     count = ctypes.c_int32(0)
