@@ -83,7 +83,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Milliseconds between tokens that running streams should see while others prefill."""
     draft: DraftConfig | None = None
     """A small model that guesses ahead (`draft-simple`)."""
-    lookup: NgramConfig = NgramConfig()
+    ngram: NgramConfig = NgramConfig()
     max_draft_tokens: int = 0
     """The most that any request may have guessed at once; 0 is no speculation."""
     measure_costs: bool = True

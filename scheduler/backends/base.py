@@ -125,9 +125,12 @@ class Backend(Protocol):
         """The same for the draft model; 0 if there is none."""
         ...
 
-    def draft(self, wants: abc.Sequence[DraftRequest], max_catch_up: int) -> list[list[int]]:
-        """What the draft model guesses for sequences, slots rising. It reads at most
-        `max_catch_up` tokens that it has not seen; one with more of them gets no guess yet."""
+    def draft(self, requests: abc.Sequence[DraftRequest], max_catch_up: int) -> list[list[int]]:
+        """A draft for each request, by the draft model; slots rise.
+
+        The draft model reads at most `max_catch_up` tokens that it has not seen. A sequence with
+        more such tokens gets an empty draft.
+        """
         ...
 
     def prepare(self, submit: AddRequest) -> Future[Any] | None:

@@ -11,7 +11,7 @@ from scheduler.batching.micro_batches import Layout, split_into_micro_batches
 from scheduler.core.step import Chunk
 
 
-def cut_forced_runs(
+def limit_jump_forward(
     chunks: Sequence[Chunk], cost: StepCost | None, layout: Layout
 ) -> tuple[Chunk, ...]:
     """The chunks, runs of forced tokens cut where all of them would mean fewer rows a second.

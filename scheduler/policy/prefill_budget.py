@@ -84,7 +84,7 @@ class PrefillBudget:
         self._cost = PrefillCost()
         if cost is not None:
             for rows in MEASURED_CHUNKS:
-                self._cost.observe(rows, cost.piece(1, rows))
+                self._cost.observe(rows, cost.micro_batch_seconds(1, rows))
 
     def tokens(self, num_decoding: int, urgency: float = 1.0) -> int:
         """Prompt tokens for the next step, which also has `num_decoding` tokens of answers.

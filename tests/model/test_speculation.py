@@ -90,8 +90,8 @@ def answers(
     """All requests at once, on an engine that guesses as far as it may."""
     for slot in range(backend.info.n_slots):
         backend.edit(Trim(slot, 0))
-    lookup = NgramConfig(simple_size=3, shared_size=3)
-    engine = Engine(backend, time.monotonic, itl_target=0.1, cache_bytes=cache_bytes, lookup=lookup)
+    ngram = NgramConfig(simple_size=3, shared_size=3)
+    engine = Engine(backend, time.monotonic, itl_target=0.1, cache_bytes=cache_bytes, ngram=ngram)
     found = {}
     for number, request in enumerate(requests):
         fields = {"sampling": GREEDY, "max_tokens": 100, **request}

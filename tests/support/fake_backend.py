@@ -21,10 +21,10 @@ from scheduler.spec_decode.draft_request import DraftRequest
 from scheduler.storage.fingerprint import Fingerprint
 
 END_TOKEN = 2
+"""The fake vocabulary's end-of-generation token."""
 
 CONFIDENCE = 0.9
 """How sure the fake draft model always is."""
-"""The fake vocabulary's end-of-generation token."""
 
 NextToken = Callable[[list[int]], int]
 
@@ -62,7 +62,7 @@ class FakeBackend:
     """Digests, which are also their paths."""
     embeds: EmbeddingInfo | None = None
     can_generate: bool = True
-    guess: Callable[[list[int], int], int] = lambda tokens, token: token
+    draft_token: Callable[[list[int], int], int] = lambda tokens, token: token
     """What the draft model says after `tokens`, where the model says `token`."""
     fail_on: Callable[[abc.Sequence[Chunk]], bool] = lambda chunks: False
     num_computed: int = 0
@@ -221,16 +221,16 @@ class FakeBackend:
         """The same."""
         return float(num_rows)
 
-    def draft(self, wants: abc.Sequence[DraftRequest], max_catch_up: int) -> list[list[int]]:
-        """The fake model's own answers, but for what `guess` makes of them."""
-        return [self._guess(want) for want in wants]
+    def draft(self, requests: abc.Sequence[DraftRequest], max_catch_up: int) -> list[list[int]]:
+        """The fake model's own answers, changed by `draft_token`."""
+        return [self._draft(request) for request in requests]
 
-    def _guess(self, want: DraftRequest) -> list[int]:
-        tokens = list(want.tokens)
-        end = len(tokens) + want.n_max
-        while len(tokens) < end and want.prospect.goes_on(CONFIDENCE):
-            tokens.append(self.guess(tokens, self.next_token(tokens)))
-        return tokens[len(want.tokens) :]
+    def _draft(self, request: DraftRequest) -> list[int]:
+        tokens = list(request.tokens)
+        end = len(tokens) + request.n_max
+        while len(tokens) < end and request.stopping.should_continue(CONFIDENCE):
+            tokens.append(self.draft_token(tokens, self.next_token(tokens)))
+        return tokens[len(request.tokens) :]
 
     def prepare(self, submit: AddRequest) -> None:
         """Nothing takes long."""

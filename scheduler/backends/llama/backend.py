@@ -37,8 +37,8 @@ from scheduler.storage.fingerprint import (
     stamp_of_model,
 )
 
-MAX_GUESSES = 64
-"""BatchRows that guesses of all slots together may have."""
+MAX_DRAFT_ROWS = 64
+"""Rows of a batch that the drafts of all slots together may have."""
 
 
 class LlamaBackend:
@@ -49,7 +49,7 @@ class LlamaBackend:
         lib.llama_backend_init()
         load_backends()
         self._model_stamp = stamp_of_model(Path(config.model_path))
-        self.n_outputs = config.n_slots + _guesses(config)
+        self.n_outputs = config.n_slots + _max_draft_rows(config)
         self.context = LlamaContext(config, n_outputs=self.n_outputs)
         _check_memory(config, self.context.memory)
         self._draft = DraftModel(config, config.draft, self.context) if config.draft else None
@@ -162,11 +162,11 @@ class LlamaBackend:
         """The same for the draft model."""
         return 0.0 if self._draft is None else self._draft.context.time_rows(num_slots, num_rows)
 
-    def draft(self, wants: abc.Sequence[DraftRequest], max_catch_up: int) -> list[list[int]]:
-        """What the draft model guesses."""
+    def draft(self, requests: abc.Sequence[DraftRequest], max_catch_up: int) -> list[list[int]]:
+        """A draft for each request; all are empty without a draft model."""
         if self._draft is None:
-            return [[] for _ in wants]
-        return self._draft.draft(wants, max_catch_up)
+            return [[] for _ in requests]
+        return self._draft.draft(requests, max_catch_up)
 
     def _forget_draft(self) -> None:
         if self._draft is not None:
@@ -223,17 +223,20 @@ class LlamaBackend:
         )
 
 
-def _guesses(config: EngineConfig) -> int:
-    """BatchRows of a batch that may be guesses: each has logits, which take a megabyte for some
-    vocabularies, so many slots share what one could use."""
+def _max_draft_rows(config: EngineConfig) -> int:
+    """Rows of a batch that may be draft tokens.
+
+    Each such row has logits, which take a megabyte for some vocabularies. So many slots share
+    what one slot could use.
+    """
     most = config.max_draft_tokens
-    return min(config.n_slots * most, max(most, MAX_GUESSES))
+    return min(config.n_slots * most, max(most, MAX_DRAFT_ROWS))
 
 
 def _check_memory(config: EngineConfig, memory: Memory) -> None:
     if config.max_draft_tokens > 0 and not memory.can_trim:
         raise LoadError(
-            "--spec-type: this model's memory can't take wrong guesses back (it is recurrent, or "
+            "--spec-type: this model's memory can't drop rejected drafts (it is recurrent, or "
             "has a sliding window: try --swa-full)"
         )
     for wanted, flag in (

@@ -1,4 +1,4 @@
-"""A small model on llama.cpp that guesses what the large one will say."""
+"""The draft model on llama.cpp: a small model that drafts what the large one may say."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ logger = logging.getLogger(__name__)
 class _Draft:
     """One sequence's draft under way."""
 
-    want: DraftRequest
+    request: DraftRequest
     sampler: LlamaSampler
-    guessed: list[int] = field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)
     fresh: list[int] = field(default_factory=list)
     """Tokens that are to be computed next."""
 
@@ -48,7 +48,7 @@ class DraftModel:
         check_vocabularies(target.vocab, self.context.vocab)
         if not self.context.memory.can_trim:
             raise LoadError(
-                "--model-draft: this model's memory can't take wrong guesses back (it is "
+                "--model-draft: this model's memory can't drop rejected drafts (it is "
                 "recurrent, or has a sliding window)"
             )
         self._rows = _Rows(self.context, target.n_vocab)
@@ -63,17 +63,18 @@ class DraftModel:
         except DecodeError as error:
             self._lose(error)
 
-    def draft(self, wants: Sequence[DraftRequest], max_catch_up: int) -> list[list[int]]:
-        """Guesses, slots rising. One that has to catch up with more tokens than that gets none."""
+    def draft(self, requests: Sequence[DraftRequest], max_catch_up: int) -> list[list[int]]:
+        """A draft for each request; slots rise. A sequence with more than `max_catch_up` tokens to
+        catch up with gets an empty draft."""
         try:
-            return self._draft(wants, min(max_catch_up, self.context.n_batch))
+            return self._draft(requests, min(max_catch_up, self.context.n_batch))
         except DecodeError as error:
             self._lose(error)
-            return [[] for _ in wants]
+            return [[] for _ in requests]
 
-    def _draft(self, wants: Sequence[DraftRequest], max_catch_up: int) -> list[list[int]]:
-        due = self._catch_up(wants, max_catch_up)
-        drafts = {i: _Draft(wants[i], self._fork(wants[i])) for i in due}
+    def _draft(self, requests: Sequence[DraftRequest], max_catch_up: int) -> list[list[int]]:
+        due = self._catch_up(requests, max_catch_up)
+        drafts = {i: _Draft(requests[i], self._fork(requests[i])) for i in due}
         try:
             active = list(drafts.values())
             while active:
@@ -83,24 +84,24 @@ class DraftModel:
         finally:
             for draft in drafts.values():
                 draft.sampler.close()
-        return [drafts[i].guessed if i in drafts else [] for i in range(len(wants))]
+        return [drafts[i].tokens if i in drafts else [] for i in range(len(requests))]
 
-    def _fork(self, want: DraftRequest) -> LlamaSampler:
-        assert isinstance(want.sampler, LlamaSampler)
-        return want.sampler.fork(self._rows)
+    def _fork(self, request: DraftRequest) -> LlamaSampler:
+        assert isinstance(request.sampler, LlamaSampler)
+        return request.sampler.fork(self._rows)
 
-    def _catch_up(self, wants: Sequence[DraftRequest], room: int) -> list[int]:
+    def _catch_up(self, requests: Sequence[DraftRequest], room: int) -> list[int]:
         """Compute what the draft model has not seen yet; returns whose next token is due."""
         runs: list[Run] = []
         due: list[int] = []
-        for index, want in enumerate(wants):
-            start = self._align(want.slot, want.tokens)
-            missing = want.tokens[start : start + room]
+        for index, request in enumerate(requests):
+            start = self._align(request.slot, request.tokens)
+            missing = request.tokens[start : start + room]
             if not missing or not self._can_read(missing):
                 continue
             room -= len(missing)
-            is_whole = start + len(missing) == len(want.tokens)
-            runs.append(Run(want.slot, start, missing, int(is_whole)))
+            is_whole = start + len(missing) == len(request.tokens)
+            runs.append(Run(request.slot, start, missing, int(is_whole)))
             if is_whole:
                 due.append(index)
         if runs:
@@ -108,9 +109,9 @@ class DraftModel:
         return due
 
     def _extend(self, draft: _Draft, row: int) -> bool:
-        """Guess one more token; whether another one is wanted after it."""
-        want, prospect = draft.want, draft.want.prospect
-        if not prospect.goes_on(_largest_probability(self.context.row(row))):
+        """Draft one more token; whether another one is wanted after it."""
+        request, stopping = draft.request, draft.request.stopping
+        if not stopping.should_continue(_largest_probability(self.context.row(row))):
             return False
         try:
             sample = draft.sampler.sample(row)
@@ -118,13 +119,13 @@ class DraftModel:
             return False
         if sample.token in self._end_tokens:
             return False
-        draft.fresh = [sample.token, *sample.forced][: want.n_max - len(draft.guessed)]
-        draft.guessed += draft.fresh
-        prospect.force(len(draft.fresh) - 1)
-        return len(draft.guessed) < want.n_max and self._can_read(draft.fresh)
+        draft.fresh = [sample.token, *sample.forced][: request.n_max - len(draft.tokens)]
+        draft.tokens += draft.fresh
+        stopping.add_forced(len(draft.fresh) - 1)
+        return len(draft.tokens) < request.n_max and self._can_read(draft.fresh)
 
     def _compute(self, drafts: list[_Draft]) -> None:
-        runs = [Run(d.want.slot, len(self._held[d.want.slot]), d.fresh, 1) for d in drafts]
+        runs = [Run(d.request.slot, len(self._held[d.request.slot]), d.fresh, 1) for d in drafts]
         self._decode(runs)
 
     def _decode(self, runs: list[Run]) -> None:

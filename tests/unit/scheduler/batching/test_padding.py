@@ -76,14 +76,14 @@ def test_a_slot_that_is_deeper_than_the_busy_ones_is_left_alone() -> None:
     assert padded(grouping, decodes(0, 1), [PaddingRow(2, 0), PaddingRow(3, DEEP - 1)]) == [2, 3]
 
 
-def test_prompts_and_guesses_are_not_padded() -> None:
+def test_prompts_and_drafts_are_not_padded() -> None:
     grouping = Grouping(StepCost(BY_FOURS, BY_FOURS), Layout(512))
     padding_rows = [PaddingRow(2, 0), PaddingRow(3, 0)]
     sequence = make_sequence(range(10, 100))
     prompt = [Chunk(sequence, slot, 0, 9, True) for slot in (0, 1)]
     assert padded(grouping, prompt, padding_rows) == []
-    guessed = [Chunk(sequence, slot, 8, 9, True, is_decode=True, draft=(1,)) for slot in (0, 1)]
-    assert padded(grouping, guessed, padding_rows) == []
+    drafted = [Chunk(sequence, slot, 8, 9, True, is_decode=True, draft=(1,)) for slot in (0, 1)]
+    assert padded(grouping, drafted, padding_rows) == []
     assert padded(Grouping(None, Layout(512)), decodes(0, 1), padding_rows) == []
 
 

@@ -116,4 +116,4 @@ def test_a_draft_model_has_costs_of_its_own(config: EngineConfig) -> None:
     backend = TimedBackend()
     costs = costs_of(with_draft, backend, backend.clock)
     assert costs.draft is not None
-    assert costs.draft.piece(1, 1) == 1.0
+    assert costs.draft.micro_batch_seconds(1, 1) == 1.0

@@ -1,4 +1,4 @@
-"""How far it pays to guess."""
+"""How far it pays to draft."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pytest
 
 from scheduler.batching.cost_model import StepCost
 from scheduler.spec_decode.acceptance_rate import AcceptanceRate
+from scheduler.spec_decode.batch_seconds import BatchSeconds
 from scheduler.spec_decode.draft_lengths import Candidate, DraftLengths
 
 FLAT = {1: 10.0, 2: 10.5, 4: 11.0, 8: 12.0, 16: 14.0, 64: 30.0}
@@ -26,15 +27,16 @@ def lengths(
 ) -> list[int]:
     candidates = [Candidate(AcceptanceRate(rate), most, is_free) for rate in rates]
     draft = StepCost({1: draft_seconds}, {1: draft_seconds, 16: draft_seconds})
-    decision = DraftLengths(StepCost(table, table), draft).choose(candidates, others)
+    seconds = BatchSeconds(StepCost(table, table), draft)
+    decision = DraftLengths(seconds).choose(candidates, others)
     return [*decision.lengths]
 
 
-def test_cheap_rows_and_good_guesses_go_far() -> None:
+def test_cheap_rows_and_good_drafts_go_far() -> None:
     assert lengths(FLAT, [0.95]) == [8]
 
 
-def test_bad_guesses_go_less_far() -> None:
+def test_bad_drafts_go_less_far() -> None:
     (far,), (less,) = lengths(FLAT, [0.9]), lengths(FLAT, [0.4])
     assert 0 < less < far
 
@@ -49,20 +51,20 @@ def test_a_slow_draft_model_is_not_worth_it_either() -> None:
     assert lengths(FLAT, [0.8], draft_seconds=9.0, is_free=True) != [0]
 
 
-def test_many_streams_leave_no_room_for_guesses() -> None:
+def test_many_streams_leave_no_room_for_drafts() -> None:
     table = {1: 10.0, 4: 10.5, 8: 11.0, 16: 21.0, 32: 42.0, 64: 84.0, 256: 336.0}
     assert lengths(table, [0.8]) != [0]
     assert lengths(table, [0.8] * 16) == [0] * 16
 
 
-def test_only_those_are_guessed_for_whose_guesses_are_right() -> None:
+def test_only_those_are_drafted_for_whose_drafts_are_accepted() -> None:
     table = {1: 10.0, 2: 11.0, 4: 12.0, 8: 14.0, 16: 40.0, 32: 80.0}
     found = lengths(table, [0.02, 0.95, 0.02])
     assert found[1] > 0
     assert found[0] == found[2] == 0
 
 
-def test_a_guess_is_never_longer_than_it_may_be() -> None:
+def test_a_draft_is_never_longer_than_it_may_be() -> None:
     assert lengths(FLAT, [0.95, 0.95], most=3) == [3, 3]
 
 
@@ -74,7 +76,7 @@ def test_the_choice_is_the_best_of_all_lengths(table: dict[int, float], rate: fl
     cost = StepCost(table, table)
 
     def speed(length: int) -> float:
-        seconds = cost.piece(1, 1 + length) + length * 0.1
+        seconds = cost.micro_batch_seconds(1, 1 + length) + length * 0.1
         return acceptance.expected_tokens(length) / seconds
 
     (length,) = lengths(table, [rate])
