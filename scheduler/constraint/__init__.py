@@ -1,4 +1,4 @@
-"""Output constraints in the engine: from a `Constraint` and a vocabulary to a `Matcher`."""
+"""Output constraints: makes a `Matcher` of a `Constraint` and a vocabulary."""
 
 from scheduler.constraint.compiler import ConstraintCompiler, create_matcher
 from scheduler.constraint.errors import ConstraintFailed

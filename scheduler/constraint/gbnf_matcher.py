@@ -1,4 +1,4 @@
-"""Constraints that llama.cpp's own grammar sampler enforces."""
+"""The matcher of GBNF constraints, which llama.cpp's own grammar sampler enforces."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from scheduler.native.library import TOKEN_DATA
 
 
 class GbnfMatcher:
-    """A `Matcher` over `llama_sampler_init_grammar`: slow, and the reference for the others.
+    """A `Matcher` over `llama_sampler_init_grammar`: slow, but the reference for the others.
 
-    A mask costs it milliseconds, and it forces nothing.
+    A mask takes milliseconds. No tokens are forced.
     """
 
     def __init__(self, text: str, vocabulary: TokenVocabulary) -> None:
@@ -68,25 +68,25 @@ class GbnfMatcher:
 
     @property
     def refused(self) -> None:
-        """Only the mask tells."""
+        """None: only the mask tells."""
         return None
 
     def prepare(self) -> None:
-        """Do nothing: computing a mask before it is needed would cost more than it may save."""
+        """Do nothing: computing a mask that may not be needed would cost more than it saves."""
 
     def accept(self, token: int) -> None:
-        """Go on with `token`. Raises `ConstraintFailed` if it may not come next."""
+        """Add `token` to the answer. Raises `ConstraintFailed` if it may not come next."""
         if not self.allows(token):  # llama.cpp would end the process
             raise ConstraintFailed(f"token {token} is not allowed here")
         llama_cpp.llama_sampler_accept(self._sampler, token)
         self._has_ended = token in self._vocabulary.end_tokens
 
     def forced_tokens(self) -> list[int]:
-        """Nothing: finding out would take a mask for each token."""
+        """An empty list: finding forced tokens would take a mask for each token."""
         return []
 
     def validate_draft(self, tokens: Sequence[int]) -> int:
-        """How many of these tokens may come next one after the other."""
+        """How many of these tokens, from the first on, may come next one after the other."""
         matcher = self.clone()
         for n_allowed, token in enumerate(tokens):
             if not matcher.allows(token):

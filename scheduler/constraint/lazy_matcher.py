@@ -1,4 +1,4 @@
-"""Constraints that begin in the middle of an answer."""
+"""The matcher of lazy constraints, which begin in the middle of an answer."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from scheduler.constraint.vocabulary import TokenVocabulary
 
 
 class LazyMatcher:
-    """A `Matcher` that allows everything until a trigger, and then does what another does.
+    """A `Matcher` that allows all tokens until a trigger, and then asks an inner matcher.
 
-    `_inner` is that other matcher. It is None until the trigger is complete.
+    `_inner` is None until the trigger is complete.
     """
 
     def __init__(
@@ -24,13 +24,14 @@ class LazyMatcher:
         vocabulary: TokenVocabulary,
         start: Callable[[], Matcher],
     ) -> None:
+        """`start` makes the inner matcher."""
         self._constraint = constraint
         self._vocabulary = vocabulary
         self._start = start
         self._words = tuple(word.encode() for word in constraint.words)
         self._tail_size = max(map(len, self._words), default=1) - 1
         self._tail = b""
-        """The last bytes of the free text: what a word that is still to end could begin with."""
+        """The last bytes of the free text, which a trigger word could begin with."""
         self._inner: Matcher | None = None
 
     def allows(self, token: int) -> bool:
@@ -50,16 +51,16 @@ class LazyMatcher:
 
     @property
     def refused(self) -> tuple[int, ...] | None:
-        """No token until the trigger."""
+        """No tokens until the trigger is complete."""
         return () if self._inner is None else self._inner.refused
 
     def prepare(self) -> None:
-        """Compute the mask of the current state now."""
+        """Compute the inner matcher's mask now."""
         if self._inner is not None:
             self._inner.prepare()
 
     def accept(self, token: int) -> None:
-        """Go on with `token`."""
+        """Add `token` to the answer."""
         if self._inner is not None:
             self._inner.accept(token)
             return
@@ -70,7 +71,7 @@ class LazyMatcher:
             self._begin(*begun)
 
     def _begun(self, token: int, text: bytes) -> tuple[list[int], bytes] | None:
-        """The tokens and the text that the grammar starts with, if a trigger is complete now."""
+        """The tokens and the text that the inner matcher begins with; None without a trigger."""
         keep = self._constraint.keep_trigger
         if token in self._constraint.tokens:
             return ([token] if keep else [], b"")
@@ -91,7 +92,7 @@ class LazyMatcher:
         return [] if self._inner is None else self._inner.forced_tokens()
 
     def validate_draft(self, tokens: Sequence[int]) -> int:
-        """How many of these tokens may come next one after the other."""
+        """How many of these tokens, from the first on, may come next one after the other."""
         matcher = self.clone()
         for n_allowed, token in enumerate(tokens):
             if matcher._inner is not None:

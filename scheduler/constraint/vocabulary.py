@@ -1,4 +1,4 @@
-"""A model's vocabulary in the form that matchers work on."""
+"""The vocabulary of a model, in the form that matchers need."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from numpy.typing import NDArray
 from scheduler.native.tokens import end_tokens, read_pieces
 
 _SPECIAL = b"\xff"
-"""Before the bytes of a token that no text may match, only a token named by its id or name."""
+"""Marks a token that text never matches. Grammars name such a token by its id or name."""
 
 _NOT_TEXT = (
     llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN
     | llama_cpp.LLAMA_TOKEN_ATTR_UNUSED
     | llama_cpp.LLAMA_TOKEN_ATTR_CONTROL
 )
-"""User-defined tokens (`<tool_call>`, ...) are text: llama.cpp's tokenizer makes them of text."""
+"""Attributes of tokens that text never matches. User-defined tokens (`<tool_call>`, ...) are text:
+llama.cpp's tokenizer makes them of text."""
 
 
 class TokenVocabulary:
-    """Token bytes, end tokens, and llguidance's index of them. Shared by all matchers.
+    """Token bytes, end tokens, and llguidance's index of the tokens. Shared by all matchers.
 
-    Building one takes some 0.7 s for 152k tokens and 60 MB.
+    Building one takes about 0.7 s and 60 MB for 152k tokens.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class TokenVocabulary:
 
     @property
     def n_tokens(self) -> int:
-        """Number of tokens, which is the width of a row of logits."""
+        """Number of tokens: the width of a row of logits."""
         return len(self.pieces)
 
     @property
@@ -57,7 +58,10 @@ class TokenVocabulary:
         return (len(self.pieces) + 31) // 32
 
     def apply_bitmask(self, mask: NDArray[np.int32], logits: NDArray[np.float32]) -> None:
-        """Set to -inf the logits whose bit is zero. Uses a shared buffer: one thread only."""
+        """Set the logits whose bit is zero to -inf. Uses a shared buffer, so for one thread only.
+
+        `mask` has shape (n_mask_words,), `logits` has shape (n_tokens,).
+        """
         np.take(_penalties_of_byte(), mask.view(np.uint8), axis=0, out=self._penalties, mode="clip")
         logits += self._penalties.reshape(-1)[: self.n_tokens]
 
@@ -67,15 +71,16 @@ class TokenVocabulary:
         return bits.view(np.bool_)
 
     def tokenize(self, data: bytes) -> list[int]:
-        """Split text into tokens, never into control tokens; longest first where it isn't UTF-8."""
+        """Split text into tokens, never into control tokens. Bytes that are no UTF-8 are split into
+        the longest tokens that match."""
         return self.tokenizer.tokenize_bytes(data)
 
 
 @functools.cache
 def _penalties_of_byte() -> NDArray[np.float32]:
-    """What eight bits of a mask add to eight logits; shape (256, 8).
+    """For each byte of a mask, what its eight bits add to eight logits; shape (256, 8).
 
-    One look-up and one addition for 152k tokens take 40 µs, any boolean indexing takes more.
+    For 152k tokens, one look-up and one addition take 40 µs. Boolean indexing takes longer.
     """
     bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")
     return np.where(bits, np.float32(0), np.float32(-np.inf)).astype(np.float32)
@@ -101,10 +106,10 @@ def vocabulary_of_llama(vocab: int) -> TokenVocabulary:
 def vocabulary_of_pieces(
     pieces: Sequence[bytes], *, special: Set[int] = frozenset(), end_tokens: Set[int]
 ) -> TokenVocabulary:
-    """Build a vocabulary of given tokens, whose tokenizer takes the longest piece each time.
+    """Build a vocabulary of given tokens. Its tokenizer takes the longest piece each time.
 
     `special` and `end_tokens` match no text. Every byte that a grammar may ask for should be a
-    token; only llama.cpp's own vocabularies can serve GBNF that llguidance can't.
+    token. GBNF that llguidance can't enforce needs a vocabulary of llama.cpp instead.
     """
     not_text = special | end_tokens
     wrapper = TokenizerWrapper(_GreedyTokenizer(list(pieces), not_text, min(end_tokens)))
@@ -112,7 +117,7 @@ def vocabulary_of_pieces(
 
 
 class _GreedyTokenizer:
-    """The interface that `TokenizerWrapper` wraps."""
+    """The tokenizer of given pieces, with the interface that `TokenizerWrapper` wraps."""
 
     bos_token_id = None
 
@@ -138,12 +143,12 @@ def _marked(pieces: list[bytes], special: Set[int]) -> list[bytes]:
 
 
 def _main_end_token(eos: int, end_tokens: Set[int]) -> int:
-    """The one that llguidance should know; the matchers see to the others."""
+    """The end token that llguidance is told. The matchers themselves handle all end tokens."""
     return eos if eos in end_tokens or not end_tokens else min(end_tokens)
 
 
 class DeferredVocabulary:
-    """Builds a vocabulary once, in a thread, when asked to or on the first use."""
+    """A vocabulary that is built once, in a thread, on `start` or on the first `get`."""
 
     def __init__(self, build: Callable[[], TokenVocabulary]) -> None:
         self._build = build
@@ -151,20 +156,20 @@ class DeferredVocabulary:
         self._result: Future[TokenVocabulary] | None = None
 
     def start(self) -> None:
-        """Begin building, unless that was done already."""
+        """Begin to build, unless that has begun already."""
         with self._lock:
             if self._result is None:
                 self._result = Future()
                 Thread(target=self._run, args=(self._result,), daemon=True).start()
 
     def get(self) -> TokenVocabulary:
-        """Wait for the vocabulary. Raises whatever building it raised."""
+        """Wait for the vocabulary. Raises what the build raised."""
         self.start()
         assert self._result is not None
         return self._result.result()
 
     def finish(self) -> None:
-        """Wait until nothing is being built; the model may be freed then."""
+        """Wait until nothing is being built. The model may be freed afterwards."""
         if self._result is not None:
             wait([self._result])
 
