@@ -1,4 +1,4 @@
-"""The backend on llama.cpp: a model's context, its vocabulary, samplers and constraints."""
+"""The llama.cpp backend: a model's context, its vocabulary, samplers and constraints."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class LlamaBackend:
         return CacheAbilities(info.can_trim, can_copy=info.can_trim, can_shift=info.can_shift)
 
     def edit(self, edit: CacheEdit) -> None:
-        """Copy or drop cells. Raises `DecodeError`."""
+        """Make a cache edit, with the draft model's cells too. Raises `DecodeError`."""
         try:
             self.context.edit(edit)
         except DecodeError:
@@ -97,8 +97,11 @@ class LlamaBackend:
 
     @cached_property
     def fingerprint(self) -> Fingerprint:
-        """What saved cells belong to. Raises `OSError`, also if the model's file is another one
-        by now: its digest would let the next server take our cells for its own."""
+        """The fingerprint of saved cells.
+
+        Raises `OSError`, also if the model's file has changed since it was loaded. The digest of
+        the new file would let the next server take our cells for its own.
+        """
         path = Path(self._config.model_path)
         model = digest_of_model(path)
         if stamp_of_model(path) != self._model_stamp:
@@ -111,7 +114,7 @@ class LlamaBackend:
         )
 
     def _describe_cells(self) -> str:
-        """All that decides how a token's cell is computed and stored, besides the model."""
+        """Everything that decides how a cell is computed and stored, besides model and build."""
         config, info = self._config, self._info
         layout = "unified" if config.kv_unified else "partitioned"
         rope = [getattr(config, name) for name in ROPE_FIELDS]
@@ -127,7 +130,7 @@ class LlamaBackend:
         return self.context.state(prefix)
 
     def put_state(self, prefix: int, state: Bytes) -> None:
-        """Have cells as if they had just been saved."""
+        """Take cells from `state`, as if they had just been saved as `prefix`."""
         self.context.put_state(prefix, state)
 
     def decode(
@@ -147,7 +150,7 @@ class LlamaBackend:
             raise
 
     def embedding(self, chunk: Chunk) -> bytes:
-        """What the last batch computed for a chunk. Raises `DecodeError`."""
+        """The embedding that the last batch computed for a chunk. Raises `DecodeError`."""
         return self.context.vectors(chunk.slot, chunk.num_tokens)
 
     @property
@@ -155,11 +158,11 @@ class LlamaBackend:
         return self.context.layout
 
     def time_rows(self, num_slots: int, num_rows: int) -> float:
-        """Seconds for a batch of so many rows."""
+        """Seconds for a batch of `num_rows` rows of `num_slots` slots."""
         return self.context.time_rows(num_slots, num_rows)
 
     def time_draft_rows(self, num_slots: int, num_rows: int) -> float:
-        """The same for the draft model."""
+        """`time_rows` for the draft model; 0 without one."""
         return 0.0 if self._draft is None else self._draft.context.time_rows(num_slots, num_rows)
 
     def draft(self, requests: abc.Sequence[DraftRequest], max_catch_up: int) -> list[list[int]]:
@@ -173,11 +176,11 @@ class LlamaBackend:
             self._draft.forget()
 
     def prepare(self, submit: AddRequest) -> Future[Matcher] | None:
-        """Compile a constraint in a thread: a large one takes up to some seconds."""
+        """Compile a constraint in a thread. A large one takes up to some seconds."""
         return None if submit.constraint is None else self._constraints.prepare(submit.constraint)
 
     def sampler(self, submit: AddRequest) -> LlamaSampler:
-        """Samplers for a sequence that starts. Raises `SamplerError`."""
+        """The sampler of a sequence that starts. Raises `SamplerError`."""
         matcher = None
         if submit.constraint is not None:
             try:
@@ -195,7 +198,7 @@ class LlamaBackend:
 
     @property
     def _draft_cell_bytes(self) -> int:
-        """The draft's cells are saved with the large model's."""
+        """Bytes of a draft model's cell, which is saved with the large model's cell."""
         return 0 if self._draft is None else self._draft.context.memory.cell_bytes
 
     def _describe(self) -> ModelInfo:

@@ -25,21 +25,22 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Draft:
-    """One sequence's draft under way."""
+    """One sequence's draft while it is being made."""
 
     request: DraftRequest
     sampler: LlamaSampler
     tokens: list[int] = field(default_factory=list)
     fresh: list[int] = field(default_factory=list)
-    """Tokens that are to be computed next."""
+    """Tokens of it that are not computed yet."""
 
 
 class DraftModel:
     """Drafts for all slots together, one position after the other.
 
-    Its cells follow the large model's: `_held[slot]` are the tokens that they are of. What was
-    guessed right stays; what was wrong, or is missing, is found by comparing with the sequence's
-    tokens, so that nothing depends on every edit having been followed.
+    The draft model's cells follow the large model's. `_held[slot]` are the tokens whose cells the
+    slot has. Before each draft they are compared with the sequence's tokens. Cells of accepted
+    tokens stay, others are dropped, and missing ones are computed. So no edit has to be followed
+    exactly.
     """
 
     def __init__(self, config: EngineConfig, draft: DraftConfig, target: LlamaContext) -> None:
@@ -57,7 +58,7 @@ class DraftModel:
         self._saved: dict[int, list[int]] = {}
 
     def edit(self, edit: CacheEdit) -> None:
-        """Do with the draft's cells, where there are any, what is done with the large model's."""
+        """Make the large model's cache edit with the draft model's cells, if there are any."""
         try:
             self._follow(edit)
         except DecodeError as error:
@@ -91,7 +92,10 @@ class DraftModel:
         return request.sampler.fork(self._rows)
 
     def _catch_up(self, requests: Sequence[DraftRequest], room: int) -> list[int]:
-        """Compute what the draft model has not seen yet; returns whose next token is due."""
+        """Compute the tokens that the draft model has not seen, at most `room` of them together.
+
+        Returns the indices of the requests that are complete, so that drafting can begin.
+        """
         runs: list[Run] = []
         due: list[int] = []
         for index, request in enumerate(requests):
@@ -109,13 +113,13 @@ class DraftModel:
         return due
 
     def _extend(self, draft: _Draft, row: int) -> bool:
-        """Draft one more token; whether another one is wanted after it."""
+        """Draft one more token. Returns whether a next token is to be drafted."""
         request, stopping = draft.request, draft.request.stopping
         if not stopping.should_continue(_largest_probability(self.context.row(row))):
             return False
         try:
             sample = draft.sampler.sample(row)
-        except SamplerError:  # the model's own sampler will say so, if it gets there
+        except SamplerError:  # the sequence's own sampler will fail too, if it gets there
             return False
         if sample.token in self._end_tokens:
             return False
@@ -134,8 +138,10 @@ class DraftModel:
             self._held[run.slot] += run.tokens
 
     def _align(self, slot: int, tokens: list[int]) -> int:
-        """Drop cells that are not of these tokens; returns how many are left. The last token is
-        always computed anew, for its logits."""
+        """Drop cells that are not of these tokens; returns how many cells are left.
+
+        The last token is always computed again, for its logits.
+        """
         held = self._held[slot]
         length = common_prefix_length(held, tokens, min(len(held), len(tokens) - 1))
         self._trim(slot, length)
@@ -182,7 +188,7 @@ class DraftModel:
             self._held[edit.slot] = self._saved[edit.prefix][:length]
 
     def _shift(self, edit: Shift) -> None:
-        """Keep what is before the gap, and behind it where the memory can move it."""
+        """Keep the cells before the gap, and those behind it if the memory can move cells."""
         held = self._held[edit.slot]
         stop = min(edit.stop, len(held))
         if edit.start >= stop:
@@ -194,13 +200,13 @@ class DraftModel:
             self._trim(edit.slot, edit.start)
 
     def _lose(self, error: DecodeError) -> None:
-        """The context has dropped all cells; what they were of is computed again when needed."""
-        logger.warning("the draft model failed and begins anew: %s", error)
+        """Note that the context has dropped all cells. They are computed again when needed."""
+        logger.warning("the draft model failed and starts again: %s", error)
         self._held = [[] for _ in self._held]
         self._saved.clear()
 
     def forget(self) -> None:
-        """The large model's cells are gone, and so are the names of what was saved."""
+        """Drop all cells, because those of the large model and all saved ones are gone."""
         self._lose(self.context.failure("the model's own context failed"))
 
     def close(self) -> None:
@@ -209,7 +215,7 @@ class DraftModel:
 
 
 class _Rows:
-    """The draft's logits over the large model's vocabulary, from which it may differ in padding."""
+    """The draft model's logits, as wide as the large model's. The two may differ in padding."""
 
     def __init__(self, context: LlamaContext, n_vocab: int) -> None:
         self._context = context
@@ -233,7 +239,7 @@ class _Rows:
 
 
 def _config(config: EngineConfig, draft: DraftConfig) -> EngineConfig:
-    """The draft model's context has the slots and cells of the large one's."""
+    """The draft model's configuration: slots and cells are as in the large model's."""
     return msgspec.structs.replace(
         config,
         model_path=draft.model_path,
