@@ -68,7 +68,7 @@ class DraftPlan:
     length: int = 0
     """Tokens to draft, once that is decided."""
     break_even: BreakEven | None = None
-    """For the draft model; None means that its drafts go as far as they may."""
+    """For the draft model. None lets its draft be as long as it may be."""
     stopping: DraftStopping | None = None
     """Of the draft model's draft, once it was asked for one."""
 

@@ -58,7 +58,7 @@ class DraftPlanner:
         return None
 
     def _draft(self, plan: DraftPlan, sampler: Sampler) -> None:
-        """Put an n-gram draft into the plan, as far as the sequence's constraint allows it."""
+        """Put an n-gram draft into the plan, cut where the sequence's constraint refuses it."""
         sequence, state = plan.chunk.sequence, plan.state
         if plan.method == DraftMethod.NGRAM_MOD:
             draft = self._shared.draft(sequence.tokens, plan.max_length, sequence.scope)

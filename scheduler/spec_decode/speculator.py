@@ -22,7 +22,7 @@ ONE_STREAM = Layout(512, is_unified=True)
 
 
 class Speculator:
-    """Adds drafts to the chunks of a step, as far as that pays.
+    """Adds drafts to the chunks of a step where drafts pay.
 
     The parts: `DraftPlanner` finds who could draft, `DraftPolicy` decides how far,
     `ModelDrafter` asks the draft model.

@@ -38,7 +38,7 @@ def hashed_token(tokens: list[int]) -> int:
 
 
 def adapted(tokens: abc.Sequence[int], lora: LoraSet) -> list[int]:
-    """What the cells of tokens hold that are computed with these adapters."""
+    """What the cells of these tokens hold if they are computed with these adapters."""
     shift = 256 * (1 + zlib.crc32(repr(lora).encode()) % 4096) if lora else 0
     return [token + shift for token in tokens]
 
@@ -66,8 +66,8 @@ class FakeBackend:
     """What the draft model says after `tokens`, where the model says `token`."""
     fail_on: Callable[[abc.Sequence[Chunk]], bool] = lambda chunks: False
     num_computed: int = 0
-    """Rows computed so far, which is what prefix reuse saves."""
-    num_fillers: int = 0
+    """Rows computed so far. Prefix reuse keeps this number low."""
+    num_padding_rows: int = 0
     fingerprint: Fingerprint = field(
         default_factory=lambda: Fingerprint(model="fake", build="fake", context="fake")
     )
@@ -102,7 +102,7 @@ class FakeBackend:
         return frozenset({END_TOKEN})
 
     def edit(self, edit: CacheEdit) -> None:
-        """Copy or drop cells; a range that is not there is an error."""
+        """Make a cache edit. A range that is not there is an error."""
         match edit:
             case CopyPrefix(source, target, length):
                 assert source != target
@@ -133,18 +133,18 @@ class FakeBackend:
         del cells[edit.length :]
 
     def state(self, prefix: int) -> bytes:
-        """Four bytes a token."""
+        """The saved cells, four bytes a token."""
         return array("i", self.saved[prefix]).tobytes()
 
     def put_state(self, prefix: int, state: Bytes) -> None:
-        """The reverse."""
+        """Take saved cells from `state`, four bytes a token."""
         self.saved[prefix] = array("i", bytes(state)).tolist()
 
     def decode(
         self, chunks: abc.Sequence[Chunk], padding_rows: abc.Sequence[PaddingRow] = ()
     ) -> None:
         """Append each chunk's tokens to its slot's cells."""
-        self._check_fillers(chunks, padding_rows)
+        self._check_padding_rows(chunks, padding_rows)
         if self.fail_on(chunks):
             raise self.failure()
         if sum(chunk.num_tokens for chunk in chunks) > self.n_batch:
@@ -167,7 +167,7 @@ class FakeBackend:
         if sum(map(len, self.cells)) > self.info.n_ctx:
             raise AssertionError("more cells than the cache has")
 
-    def _check_fillers(
+    def _check_padding_rows(
         self, chunks: abc.Sequence[Chunk], padding_rows: abc.Sequence[PaddingRow]
     ) -> None:
         busy = {chunk.slot for chunk in chunks}
@@ -180,7 +180,7 @@ class FakeBackend:
                 raise AssertionError(f"{padding_row} is not at the end of an idle slot")
             if not self.abilities.can_trim:
                 raise AssertionError("padding_rows can't be dropped again")
-        self.num_fillers += len(padding_rows)
+        self.num_padding_rows += len(padding_rows)
 
     def _check_embeddings(self, chunks: abc.Sequence[Chunk]) -> None:
         assert self.embeds is not None
@@ -194,7 +194,7 @@ class FakeBackend:
             raise AssertionError("prompts are mixed")
 
     def embedding(self, chunk: Chunk) -> bytes:
-        """The fake model's token after the cells, as often as a vector is long."""
+        """A vector whose every value is the fake model's token after the cells."""
         assert self.embeds is not None
         token = self.next_token(self.cells[chunk.slot])
         return array("f", [token] * self.embeds.size).tobytes()
@@ -214,11 +214,11 @@ class FakeBackend:
         return self.n_batch
 
     def time_rows(self, num_slots: int, num_rows: int) -> float:
-        """As if every row took as long."""
+        """One second a row."""
         return float(num_rows)
 
     def time_draft_rows(self, num_slots: int, num_rows: int) -> float:
-        """The same."""
+        """One second a row."""
         return float(num_rows)
 
     def draft(self, requests: abc.Sequence[DraftRequest], max_catch_up: int) -> list[list[int]]:
@@ -245,7 +245,7 @@ class FakeBackend:
 
 @dataclass
 class FakeSampler:
-    """Greedy, over a distribution with one token in it."""
+    """A greedy sampler over a distribution with one token."""
 
     backend: FakeBackend
     submit: AddRequest
@@ -256,7 +256,7 @@ class FakeSampler:
         """Nothing to prepare."""
 
     def allowed(self, tokens: list[int]) -> int:
-        """All of them."""
+        """All tokens are allowed."""
         return len(tokens)
 
     def sample(self, row: int) -> Sample:

@@ -1,4 +1,4 @@
-"""Results that are remembered for as long as the costs stay as they are."""
+"""Results are remembered until the costs change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What steps are expected to take."""
+"""The expected time of steps."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ LAYOUT = Layout(512)
 BY_FOURS = StepCost(
     {1: 10.0, 2: 10.5, 4: 11.0, 8: 20.0}, {1: 10.0, 4: 11.0, 8: 20.0, 16: 36.0, 64: 140.0}
 )
-"""What a machine takes that reads the weights in ten, and computes a row in two."""
+"""A machine reads the weights in 10 and computes a row in 2."""
 
 
 def runs(*rows: int, is_decode: bool = True) -> list[Chunk]:

@@ -1,3 +1,5 @@
+"""Matchers say which tokens may come next."""
+
 from __future__ import annotations
 
 import json
@@ -317,7 +319,7 @@ def test_a_vocabulary_that_cannot_be_built_fails_on_use() -> None:
 def test_sampling_first_gives_the_distribution_of_masking_always(
     vocabulary: TokenVocabulary,
 ) -> None:
-    """Draw, and again from the masked logits after a refusal; compare by Pearson's chi-squared."""
+    """Draw, and after a refusal draw from the masked logits; compare by Pearson's chi-squared."""
     rng = np.random.default_rng(1)
     matcher = create_matcher(compiler.from_regex("[a-hxy]+|yes"), vocabulary)
     logits = rng.normal(0, 2, vocabulary.n_tokens).astype(np.float32)

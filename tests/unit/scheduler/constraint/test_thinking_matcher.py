@@ -1,4 +1,4 @@
-"""Thinking is free, ends in time, and what follows it keeps to its constraint."""
+"""Thinking is free and ends in time; the text after it follows its constraint."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_an_answer_without_thinking(vocabulary: TokenVocabulary) -> None:
 
 
 def test_an_opening_of_several_tokens(vocabulary: TokenVocabulary) -> None:
-    """What the constraint shares with the opening leaves both possible."""
+    """While the text fits both the opening and the constraint, both stay possible."""
     constraint = ThinkingConstraint(
         opening=tuple(b"<think>"),
         closing="</think>",
@@ -178,7 +178,7 @@ def test_clones_go_their_own_ways(vocabulary: TokenVocabulary, path: tuple[int, 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_all_ways_to_ask_agree(vocabulary: TokenVocabulary, seed: int) -> None:
-    """`allows`, `mask`, `apply_mask` and `refused` say the same, wherever an answer leads."""
+    """`allows`, `mask`, `apply_mask` and `refused` agree in every state of an answer."""
     chance = random.Random(seed)
     matcher: Matcher = create_matcher(thinking(4, constraint=YES_NO), vocabulary)
     for _ in range(12):

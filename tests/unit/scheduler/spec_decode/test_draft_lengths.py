@@ -1,4 +1,4 @@
-"""How far it pays to draft."""
+"""Whom it pays to draft for, and how far."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from scheduler.spec_decode.batch_seconds import BatchSeconds
 from scheduler.spec_decode.draft_lengths import Candidate, DraftLengths
 
 FLAT = {1: 10.0, 2: 10.5, 4: 11.0, 8: 12.0, 16: 14.0, 64: 30.0}
-"""Bound by reading weights: more rows cost little."""
+"""A machine bound by reading weights: more rows cost little."""
 
 STEEP = {1: 10.0, 2: 20.0, 4: 40.0, 8: 80.0, 16: 160.0, 64: 640.0}
-"""Bound by arithmetic."""
+"""A machine bound by arithmetic."""
 
 
 def lengths(
@@ -71,7 +71,7 @@ def test_a_draft_is_never_longer_than_it_may_be() -> None:
 @pytest.mark.parametrize("rate", [0.0, 0.3, 0.7, 0.97])
 @pytest.mark.parametrize("table", [FLAT, STEEP])
 def test_the_choice_is_the_best_of_all_lengths(table: dict[int, float], rate: float) -> None:
-    """For one stream, against trying them all."""
+    """For one stream, compared with trying all lengths."""
     acceptance = AcceptanceRate(rate)
     cost = StepCost(table, table)
 

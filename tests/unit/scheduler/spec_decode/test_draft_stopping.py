@@ -1,4 +1,4 @@
-"""A draft goes on for as long as it promises more than it costs."""
+"""A draft ends once a further token does not pay."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_what_a_constraint_forces_is_as_likely_as_what_it_follows() -> None:
 
 @pytest.mark.parametrize("count", [1, 4])
 def test_the_break_even_is_what_the_time_would_yield_otherwise(count: int) -> None:
-    """At 8 tokens a second, with steps of 100 ms and 10 ms for each row but the first."""
+    """At 8 tokens a second. A step takes 100 ms, and 10 ms for each row but the first."""
     step = StepCost(*[{rows: 0.1 + 0.01 * (rows - 1) for rows in range(1, 65)}] * 2)
     draft = StepCost(*[{1: 0.005, 64: 0.005}] * 2)
     break_even = BreakEvens(BatchSeconds(step, draft)).of(count, 8.0, 4)
@@ -117,7 +117,7 @@ def test_experience_that_drafts_do_not_pay_outweighs_what_acceptance_promises() 
 
 
 def test_whoever_is_accepted_often_enough_is_drafted_for_where_any_is() -> None:
-    """By one length for all only the first is worth it, but drafts end by themselves."""
+    """With one length for all, only the first is worth it. But drafts end by themselves."""
     seconds = {1: 1.0, 2: 1.02, 3: 1.5, 4: 1.55, 5: 1.7, 8: 2.3, 64: 24.0}
     batches = BatchSeconds(StepCost(seconds, seconds), StepCost(*[{1: 0.01, 64: 0.01}] * 2))
     lengths = DraftLengths(batches)

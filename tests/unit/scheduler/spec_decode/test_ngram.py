@@ -1,4 +1,4 @@
-"""Drafts out of what followed the same tokens before."""
+"""N-gram drafts: what followed the same tokens before."""
 
 from __future__ import annotations
 

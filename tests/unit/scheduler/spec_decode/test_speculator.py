@@ -141,7 +141,7 @@ def test_one_sequence_learns_from_another_of_its_scope() -> None:
 
 
 def test_where_rows_are_dear_next_to_nothing_is_drafted() -> None:
-    """But something, or it would never be found out that they are not dear any more."""
+    """Without any trial, nothing would show that rows are not dear any more."""
     desk = Desk(DEAR, draft={1: 0.01})
     chunk = desk.chunk(make_speculation(DraftMethod.MODEL), [5, 6])
     trials = sum(desk.draft(chunk) != [()] for _ in range(20 * LAST_PAUSE))
@@ -174,7 +174,7 @@ def test_what_is_mostly_wrong_is_tried_again_more_and_more_seldom() -> None:
 
 
 def test_bad_luck_of_some_sequences_is_not_held_against_all_that_follow() -> None:
-    """Short answers never reach a trial of their own, and each begins with what others had."""
+    """Short answers never reach a trial of their own. Each begins with the rates of others."""
     desk = Desk(MIDDLING, draft={1: 0.01})
     lengths: list[int] = []
     for number in range(60):
@@ -230,13 +230,13 @@ def test_a_draft_ends_where_the_draft_model_is_not_sure() -> None:
     assert desk.draft(chunk) == [(1, 2, 3, 4, 5, 6)]
 
 
-def test_whether_it_is_rightly_sure_is_found_out() -> None:
+def test_a_draft_model_that_is_wrongly_sure_is_found_out() -> None:
     desk = Desk(MIDDLING, draft={1: 0.01})
     chunk = desk.chunk(make_speculation(DraftMethod.MODEL), [5, 6])
     desk.confidences = [0.999, 0.97]
     for _ in range(100):
         (draft,) = desk.draft(chunk)
-        if draft:  # what it is a little less sure of is always wrong
+        if draft:  # the tokens of lower confidence are always rejected
             desk.speculator.observe_verified(replace(chunk, draft=draft), 1)
     lengths = [len(desk.draft(chunk)[0]) for _ in range(20)]
     assert set(lengths) <= {0, 1}
