@@ -12,13 +12,13 @@ from grammars.constraint import (
     LLGuidanceGrammar,
     ThinkingConstraint,
 )
+from scheduler.constraint.deferred_vocabulary import DeferredVocabulary
 from scheduler.constraint.gbnf_matcher import GbnfMatcher
 from scheduler.constraint.lazy_matcher import LazyMatcher
 from scheduler.constraint.llguidance_matcher import LLGuidanceMatcher
 from scheduler.constraint.matcher import Matcher
 from scheduler.constraint.thinking_matcher import ThinkingMatcher
 from scheduler.constraint.vocabulary import (
-    DeferredVocabulary,
     TokenVocabulary,
     vocabulary_of_llama,
 )

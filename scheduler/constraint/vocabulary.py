@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Callable, Sequence, Set
-from concurrent.futures import Future, wait
-from threading import Lock, Thread
+from collections.abc import Set
 
 import llama_cpp
 import numpy as np
-from llguidance import LLTokenizer, TokenizerWrapper
+from llguidance import LLTokenizer
 from numpy.typing import NDArray
 
 from scheduler.native.tokens import end_tokens, read_pieces
@@ -103,41 +101,6 @@ def vocabulary_of_llama(vocab: int) -> TokenVocabulary:
     return TokenVocabulary(pieces, ends, tokenizer, vocab)
 
 
-def vocabulary_of_pieces(
-    pieces: Sequence[bytes], *, special: Set[int] = frozenset(), end_tokens: Set[int]
-) -> TokenVocabulary:
-    """Build a vocabulary of given tokens. Its tokenizer takes the longest piece each time.
-
-    `special` and `end_tokens` match no text. Every byte that a grammar may ask for should be a
-    token. GBNF that llguidance can't enforce needs a vocabulary of llama.cpp instead.
-    """
-    not_text = special | end_tokens
-    wrapper = TokenizerWrapper(_GreedyTokenizer(list(pieces), not_text, min(end_tokens)))
-    return TokenVocabulary(list(pieces), end_tokens, LLTokenizer(wrapper), None)
-
-
-class _GreedyTokenizer:
-    """The tokenizer of given pieces, with the interface that `TokenizerWrapper` wraps."""
-
-    bos_token_id = None
-
-    def __init__(self, pieces: list[bytes], special: Set[int], end_token: int) -> None:
-        self.eos_token_id = end_token
-        self.special_token_ids = sorted(special)
-        self.tokens = pieces
-        self._ids = {piece: t for t, piece in enumerate(pieces) if piece and t not in special}
-        self._longest = max(map(len, self._ids))
-
-    def __call__(self, text: bytes) -> list[int]:
-        tokens = []
-        while text:
-            sizes = range(min(self._longest, len(text)), 0, -1)
-            size = next(size for size in sizes if text[:size] in self._ids)
-            tokens.append(self._ids[text[:size]])
-            text = text[size:]
-        return tokens
-
-
 def _marked(pieces: list[bytes], special: Set[int]) -> list[bytes]:
     return [_SPECIAL + piece if t in special else piece for t, piece in enumerate(pieces)]
 
@@ -145,36 +108,3 @@ def _marked(pieces: list[bytes], special: Set[int]) -> list[bytes]:
 def _main_end_token(eos: int, end_tokens: Set[int]) -> int:
     """The end token that llguidance is told. The matchers themselves handle all end tokens."""
     return eos if eos in end_tokens or not end_tokens else min(end_tokens)
-
-
-class DeferredVocabulary:
-    """A vocabulary that is built once, in a thread, on `start` or on the first `get`."""
-
-    def __init__(self, build: Callable[[], TokenVocabulary]) -> None:
-        self._build = build
-        self._lock = Lock()
-        self._result: Future[TokenVocabulary] | None = None
-
-    def start(self) -> None:
-        """Begin to build, unless that has begun already."""
-        with self._lock:
-            if self._result is None:
-                self._result = Future()
-                Thread(target=self._run, args=(self._result,), daemon=True).start()
-
-    def get(self) -> TokenVocabulary:
-        """Wait for the vocabulary. Raises what the build raised."""
-        self.start()
-        assert self._result is not None
-        return self._result.result()
-
-    def finish(self) -> None:
-        """Wait until nothing is being built. The model may be freed afterwards."""
-        if self._result is not None:
-            wait([self._result])
-
-    def _run(self, result: Future[TokenVocabulary]) -> None:
-        try:
-            result.set_result(self._build())
-        except BaseException as error:
-            result.set_exception(error)

@@ -11,8 +11,6 @@ LEVELS = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.995)
 """Bounds between the levels of confidence. The confidence of a draft model is the probability
 that it gives to its likeliest token."""
 
-NUM_LEVELS = len(LEVELS) + 1
-
 
 def level_of(confidence: float) -> int:
     """The level, from 0 on, of a confidence between 0 and 1."""

@@ -20,9 +20,9 @@ from scheduler.constraint import (
     TokenVocabulary,
     create_matcher,
     vocabulary_of_llama,
-    vocabulary_of_pieces,
 )
 from tests.support.paths import DEMO_TARGET
+from tests.support.piece_vocabulary import vocabulary_of_pieces
 
 WORDS = [b"yes", b"no", b"maybe", b"{", b'"name": "', b'"}', b'"', b"an", b"ban", b"ana", b"na"]
 BYTES = [bytes([byte]) for byte in range(256)]

@@ -14,8 +14,8 @@ from scheduler.constraint import (
     Matcher,
     TokenVocabulary,
     create_matcher,
-    vocabulary_of_pieces,
 )
+from tests.support.piece_vocabulary import vocabulary_of_pieces
 
 WORDS = [b"<think>", b"</think>", b"\n\n", b"yes", b"no", b">\n\n", b"think"]
 OPEN, CLOSE, GAP, YES, NO, TAIL, THINK = range(256, 256 + len(WORDS))

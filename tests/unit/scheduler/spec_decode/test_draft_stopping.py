@@ -11,7 +11,7 @@ from scheduler.spec_decode.break_even import BreakEven, BreakEvens
 from scheduler.spec_decode.draft_lengths import Candidate, DraftLengths
 from scheduler.spec_decode.draft_stats import DraftStats
 from scheduler.spec_decode.draft_stopping import (
-    NUM_LEVELS,
+    LEVELS,
     DraftStopping,
     level_of,
     prior_acceptance,
@@ -33,7 +33,7 @@ def as_it_says(level: int) -> float:
 def test_levels_are_in_order_and_cover_all_confidences() -> None:
     levels = [level_of(n / 1000) for n in range(1001)]
     assert levels == sorted(levels)
-    assert set(levels) == set(range(NUM_LEVELS))
+    assert set(levels) == set(range(len(LEVELS) + 1))
     assert all(0 < prior_acceptance(level) < 1 for level in levels)
 
 
