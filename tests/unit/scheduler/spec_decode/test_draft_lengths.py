@@ -8,6 +8,7 @@ from scheduler.batching.cost_model import StepCost
 from scheduler.spec_decode.acceptance_rate import AcceptanceRate
 from scheduler.spec_decode.batch_seconds import BatchSeconds
 from scheduler.spec_decode.draft_lengths import Candidate, DraftLengths
+from scheduler.spec_decode.draft_stats import DraftStats
 
 FLAT = {1: 10.0, 2: 10.5, 4: 11.0, 8: 12.0, 16: 14.0, 64: 30.0}
 """A machine bound by reading weights: more rows cost little."""
@@ -81,3 +82,32 @@ def test_the_choice_is_the_best_of_all_lengths(table: dict[int, float], rate: fl
 
     (length,) = lengths(table, [rate])
     assert speed(length) >= 0.97 * max(speed(n) for n in range(9))
+
+
+def test_experience_that_drafts_do_not_pay_outweighs_what_acceptance_promises() -> None:
+    seconds = {1: 0.1, 16: 0.15}
+    batches = BatchSeconds(StepCost(seconds, seconds), StepCost({1: 0.01}, {1: 0.01}))
+    chooser = DraftLengths(batches)
+    candidate = Candidate(AcceptanceRate(0.95), 8, is_free=False)
+    assert chooser.choose([candidate], 0, DraftStats()).lengths[0] > 0
+    useless, useful = DraftStats(), DraftStats()
+    for _ in range(20):
+        useless.observe(8, 4, 0)
+        useful.observe(5, 4, 3)
+    assert chooser.choose([candidate], 0, useless).lengths == (0,)
+    decision = chooser.choose([candidate], 0, useful)
+    assert decision.lengths[0] > 0
+    assert decision.rate == pytest.approx(4 / (0.1 + 0.05 * 4 / 15 + 5 * 0.01))
+    for _ in range(100):
+        useless.fade()
+    assert chooser.choose([candidate], 0, useless).lengths[0] > 0
+
+
+def test_whoever_is_accepted_often_enough_is_drafted_for_where_any_is() -> None:
+    """With one length for all, only the first is worth it. But drafts end by themselves."""
+    seconds = {1: 1.0, 2: 1.02, 3: 1.5, 4: 1.55, 5: 1.7, 8: 2.3, 64: 24.0}
+    batches = BatchSeconds(StepCost(seconds, seconds), StepCost(*[{1: 0.01, 64: 0.01}] * 2))
+    chooser = DraftLengths(batches)
+    candidates = [Candidate(AcceptanceRate(rate), 8, is_free=False) for rate in (0.95, 0.6, 0.1)]
+    assert [length > 0 for length in chooser.choose(candidates, 0).lengths] == [True, False, False]
+    assert chooser.choose(candidates, 0, DraftStats()).lengths == (8, 8, 0)
