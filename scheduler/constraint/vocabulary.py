@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import functools
 from collections.abc import Set
 
@@ -11,6 +10,7 @@ import numpy as np
 from llguidance import LLTokenizer
 from numpy.typing import NDArray
 
+from scheduler.native.library import TOKENIZE_ADDRESS
 from scheduler.native.tokens import end_tokens, read_pieces
 
 _SPECIAL = b"\xff"
@@ -90,11 +90,10 @@ def vocabulary_of_llama(vocab: int) -> TokenVocabulary:
     pieces, ends = read_pieces(vocab), end_tokens(vocab)
     attributes = [llama_cpp.llama_vocab_get_attr(vocab, t) for t in range(n_tokens)]
     special = {t for t in range(n_tokens) if attributes[t] & _NOT_TEXT}
-    tokenize = ctypes.cast(llama_cpp.llama_cpp._lib.llama_tokenize, ctypes.c_void_p).value
     tokenizer = LLTokenizer.from_llamacpp(  # type: ignore[attr-defined]
         tokens=_marked(pieces, special | ends),
         vocab_ptr=vocab,
-        tokenize_fptr=tokenize,
+        tokenize_fptr=TOKENIZE_ADDRESS,
         eos_token=_main_end_token(llama_cpp.llama_vocab_eos(vocab), ends),
         slices=None,
     )
