@@ -83,7 +83,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Wished time between two tokens of a stream while other sequences prefill, in milliseconds."""
     draft: DraftConfig | None = None
     """The draft model (`draft-simple`), if there is one."""
-    lookup: NgramConfig = NgramConfig()
+    ngram: NgramConfig = NgramConfig()
     max_draft_tokens: int = 0
     """Most tokens of a draft of any request; 0 turns speculative decoding off."""
     measure_costs: bool = True

@@ -87,7 +87,7 @@ def _engine(config: EngineConfig, backend: Backend) -> Engine:
         cache_bytes=config.cache_ram_bytes,
         open_disk=open_disk if config.cache_disk else None,
         costs=costs_of(config, backend, time.monotonic),
-        lookup=config.lookup,
+        ngram=config.ngram,
     )
     if engine.disk is not None:
         engine.disk.start(LOAD_SECONDS)

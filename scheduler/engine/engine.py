@@ -14,7 +14,7 @@ from protocol.events import Event, Finished, FinishReason
 from protocol.messages import SlotReport, StepCosts, StepOutputs, StepStats
 from scheduler.backends.base import Backend, DecodeError, SamplerError
 from scheduler.batching.grouping import BatchPlan, Grouping
-from scheduler.batching.jump_forward import cut_forced_runs
+from scheduler.batching.jump_forward import limit_jump_forward
 from scheduler.batching.micro_batches import split_into_micro_batches
 from scheduler.core.cache_edits import CacheEdit
 from scheduler.core.results import EmbeddingResult, Result, Sample, SampledRun, SampleFailed
@@ -56,14 +56,14 @@ class Engine:
         cache_bytes: int = 0,
         open_disk: Callable[[], DiskCache] | None = None,
         costs: Costs = UNKNOWN_COSTS,
-        lookup: NgramConfig = NgramConfig(),  # noqa: B008 (frozen)
+        ngram: NgramConfig = NgramConfig(),  # noqa: B008 (frozen)
     ) -> None:
         """`open_disk` is for prefixes that outlive the engine; it is called in a thread."""
         self.scheduler = Scheduler(_limits(backend, itl_target, cache_bytes), costs.step)
         self.costs = costs
         self._cost = costs.step
         self._grouping = Grouping(costs.step, backend.layout)
-        self._speculator = Speculator(lookup, costs.step, costs.draft, backend.layout)
+        self._speculator = Speculator(ngram, costs.step, costs.draft, backend.layout)
         self._num_steps = 0
         self._starts_at = 0.0
         self.last_send_seconds = 0.0
@@ -190,13 +190,13 @@ class Engine:
         return StepOutputs(times.begin, times.end, events, self._stats(step, times))
 
     def _compute(self, step: Step, times: StepTimer) -> tuple[Step, list[Result]]:
-        """Edit the cache, guess ahead, and compute and sample one batch after the other; returns
+        """Edit the cache, add drafts, and compute and sample one batch after the other; returns
         the step as it was computed, and what came of it. Raises `DecodeError`."""
         for edit in step.edits:
             self._backend.edit(edit)
         times.lap(Phase.DECODE)
-        chunks = cut_forced_runs(step.chunks, self._cost, self._backend.layout)
-        step = step.with_chunks(self._speculator.guess(chunks, self._samplers, self._draft))
+        chunks = limit_jump_forward(step.chunks, self._cost, self._backend.layout)
+        step = step.with_chunks(self._speculator.draft(chunks, self._samplers, self._draft))
         times.lap(Phase.DRAFT)
         results: dict[int, Result] = {}
         for batch in self._grouping.batches(step.chunks, step.padding_rows):
@@ -220,18 +220,18 @@ class Engine:
                 split_into_micro_batches(sorted(runs), self._backend.layout), seconds
             )
 
-    def _draft(self, wants: Sequence[DraftRequest], max_catch_up: int) -> list[list[int]]:
-        """Let the draft model guess, and learn what that takes."""
+    def _draft(self, requests: Sequence[DraftRequest], max_catch_up: int) -> list[list[int]]:
+        """Let the draft model draft, and learn what that takes."""
         begin = self._clock()
-        guesses = self._backend.draft(wants, max_catch_up)
-        self._speculator.observe_drafting(wants, self._clock() - begin)
-        return guesses
+        drafts = self._backend.draft(requests, max_catch_up)
+        self._speculator.observe_drafting(requests, self._clock() - begin)
+        return drafts
 
     def _update(self, step: Step, results: list[Result]) -> list[Event]:
-        """Tell the policy what came of a step, and drop the cells of wrong guesses."""
+        """Tell the policy what came of a step, and drop the cells of rejected drafts."""
         for chunk, result in zip(step.sampled(), results, strict=True):
             if chunk.draft and isinstance(result, SampledRun):
-                self._speculator.learn(chunk, result.num_accepted)
+                self._speculator.observe_verified(chunk, result.num_accepted)
                 step.counters.drafted(len(chunk.draft), result.num_accepted)
         events = self.scheduler.update(step, results)
         with contextlib.suppress(DecodeError):  # the next step tells who ended because of it
@@ -313,8 +313,10 @@ class Engine:
         return results
 
     def _verify(self, chunk: Chunk, row: int) -> Result:
-        """Sample after a chunk, and behind its guesses as long as they are right. A sampler that
-        breaks ends its own sequence, not the step."""
+        """Sample after a chunk, and after each draft token that is accepted.
+
+        A sampler that breaks ends its own sequence, not the step.
+        """
         sampler = self._samplers[chunk.sequence.request_id]
         samples: list[Sample] = []
         right = 0

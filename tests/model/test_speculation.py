@@ -1,4 +1,4 @@
-"""Speculative decoding with the demo pair changes the speed of answers and nothing else."""
+"""Speculative decoding with the demo models changes how fast answers come, and nothing else."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ LAYOUTS: dict[str, dict[str, Any]] = {
 }
 METHODS = {
     "model": (DraftMethod.MODEL,),
-    "lookup": (DraftMethod.NGRAM_SIMPLE,),
-    "shared lookup": (DraftMethod.NGRAM_MOD,),
+    "n-grams": (DraftMethod.NGRAM_SIMPLE,),
+    "shared n-grams": (DraftMethod.NGRAM_MOD,),
     "all": tuple(DraftMethod),
 }
 QUESTIONS = (
@@ -49,7 +49,7 @@ GREEDY = SamplingParams(temperature=0.0)
 
 @dataclass
 class Answer:
-    """The answer to one request, and the draft tokens for it."""
+    """What one request got, and what was drafted for it."""
 
     tokens: list[int] = field(default_factory=list)
     logprobs: list[TokenLogprobs] = field(default_factory=list)
@@ -88,11 +88,11 @@ def speculation(*methods: DraftMethod, n_max: int = 8, **fields: Any) -> Specula
 def answers(
     backend: LlamaBackend, requests: list[dict[str, Any]], *, cache_bytes: int = 0
 ) -> list[Answer]:
-    """Run all requests at the same time, on an engine that drafts as many tokens as it may."""
+    """All requests at once, on an engine that drafts as far as allowed."""
     for slot in range(backend.info.n_slots):
         backend.edit(Trim(slot, 0))
-    lookup = NgramConfig(simple_size=3, shared_size=3)
-    engine = Engine(backend, time.monotonic, itl_target=0.1, cache_bytes=cache_bytes, lookup=lookup)
+    ngram = NgramConfig(simple_size=3, shared_size=3)
+    engine = Engine(backend, time.monotonic, itl_target=0.1, cache_bytes=cache_bytes, ngram=ngram)
     found = {}
     for number, request in enumerate(requests):
         fields = {"sampling": GREEDY, "max_tokens": 100, **request}
@@ -116,7 +116,7 @@ def answers(
 def both(
     backend: LlamaBackend, requests: list[dict[str, Any]], wish: Speculation
 ) -> tuple[list[Answer], list[Answer]]:
-    """The answers without drafts and with drafts."""
+    """The answers without and with drafts."""
     return (
         answers(backend, requests),
         answers(backend, [{**request, "speculation": wish} for request in requests]),
@@ -133,12 +133,12 @@ def test_the_same_seed_gives_the_same_text(
 ) -> None:
     sampling = SamplingParams(temperature=temperature, seed=11, repeat_penalty=1.05)
     requests = [{"prompt": prompt, "sampling": sampling} for prompt in prompts]
-    plain, guessed = both(backend, requests, speculation(*methods))
-    assert [a.tokens for a in guessed] == [a.tokens for a in plain]
-    assert sum(a.num_accepted for a in guessed) > 0
+    plain, drafted = both(backend, requests, speculation(*methods))
+    assert [a.tokens for a in drafted] == [a.tokens for a in plain]
+    assert sum(a.num_accepted for a in drafted) > 0
 
 
-def test_most_guesses_of_the_draft_model_are_right(
+def test_most_tokens_of_the_draft_model_are_accepted(
     backend: LlamaBackend, prompts: list[list[int]]
 ) -> None:
     requests = [{"prompt": prompt, "speculation": speculation(n_max=3)} for prompt in prompts]
@@ -149,7 +149,7 @@ def test_most_guesses_of_the_draft_model_are_right(
 
 
 def test_the_draft_draws_with_the_random_numbers_of_the_model(prompts: list[list[int]]) -> None:
-    """If the draft model is the model itself, every draft is accepted, at any temperature."""
+    """If the draft model is the model itself, all its tokens are accepted, at any temperature."""
     backend = make_backend(
         draft=DraftConfig(model_path=str(TARGET)),
         max_draft_tokens=4,
@@ -184,20 +184,20 @@ def test_constraints_hold_and_mask_the_draft(
 ) -> None:
     grammar = GbnfGrammar('root ::= "[" item ("," item){5} "]"\nitem ::= [0-9]{1,3}')
     requests = [{"prompt": prompt, "constraint": grammar} for prompt in prompts[:3]]
-    plain, guessed = both(backend, requests, speculation())
-    assert [a.tokens for a in guessed] == [a.tokens for a in plain]
-    assert sum(a.num_accepted for a in guessed) > 0
+    plain, drafted = both(backend, requests, speculation())
+    assert [a.tokens for a in drafted] == [a.tokens for a in plain]
+    assert sum(a.num_accepted for a in drafted) > 0
 
 
 def test_the_draft_follows_copies_of_prefixes(
     backend: LlamaBackend, prompts: list[list[int]]
 ) -> None:
-    """Four requests share a long prefix. The draft's cells are copied together with the model's, so
-    that drafts are still accepted."""
+    """Four requests share a long prefix. The draft model's cells are copied too, so its tokens
+    are still accepted."""
     shared = text_tokens(150)
     requests = [{"prompt": [*shared, *prompt], "max_tokens": 40} for prompt in prompts[:4]]
-    plain, guessed = both(backend, requests, speculation())
-    assert [a.tokens for a in guessed] == [a.tokens for a in plain]
+    plain, drafted = both(backend, requests, speculation())
+    assert [a.tokens for a in drafted] == [a.tokens for a in plain]
 
 
 def test_a_short_cache_is_shared_by_preemption(prompts: list[list[int]]) -> None:
@@ -208,9 +208,9 @@ def test_a_short_cache_is_shared_by_preemption(prompts: list[list[int]]) -> None
         n_ctx=256,
     )
     requests = [{"prompt": prompt, "max_tokens": 120} for prompt in prompts]
-    plain, guessed = both(backend, requests, speculation())
+    plain, drafted = both(backend, requests, speculation())
     backend.close()
-    assert [a.tokens for a in guessed] == [a.tokens for a in plain]
+    assert [a.tokens for a in drafted] == [a.tokens for a in plain]
 
 
 def test_saved_prefixes_come_back(backend: LlamaBackend, prompts: list[list[int]]) -> None:
@@ -218,10 +218,10 @@ def test_saved_prefixes_come_back(backend: LlamaBackend, prompts: list[list[int]
     again = [*requests, *requests]
     plain = answers(backend, again, cache_bytes=1 << 26)
     wish = speculation()
-    guessed = answers(
+    drafted = answers(
         backend, [{**request, "speculation": wish} for request in again], cache_bytes=1 << 26
     )
-    assert [a.tokens for a in guessed] == [a.tokens for a in plain]
+    assert [a.tokens for a in drafted] == [a.tokens for a in plain]
 
 
 def test_a_draft_that_can_not_be_a_draft_is_refused(tmp_path: Path) -> None:
@@ -232,10 +232,9 @@ def test_a_draft_that_can_not_be_a_draft_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_distribution_is_the_models(prompts: list[list[int]]) -> None:
-    """The distribution of the tokens at each place is the same with and without drafts.
+    """At each place of an answer, tokens are distributed as without drafts.
 
-    20,000 tokens at temperature 1 with different seeds are compared by a chi-squared test of two
-    samples.
+    20,000 tokens at temperature 1 with other seeds; a chi-squared test of two samples.
     """
     backend = make_backend(draft=DraftConfig(model_path=str(DEMO_DRAFT)), max_draft_tokens=8)
     length, count = 10, 1000
@@ -260,10 +259,10 @@ def test_the_distribution_is_the_models(prompts: list[list[int]]) -> None:
 
 
 def p_value(a: Counter[int], b: Counter[int]) -> float:
-    """The probability that two samples come from one distribution, by Pearson's statistic.
+    """The p-value of two samples coming from one distribution.
 
-    Tokens that were seen fewer than ten times form one class. Wilson and Hilferty's formula
-    approximates the chi-squared distribution.
+    Pearson's statistic over the tokens that were seen at least ten times; all other tokens count
+    as one. The chi-squared distribution is approximated after Wilson and Hilferty.
     """
     common = [token for token in a.keys() | b.keys() if a[token] + b[token] >= 10]
     pairs = [(a[token], b[token]) for token in common]

@@ -14,7 +14,7 @@ from protocol.messages import AdapterInfo, EmbeddingInfo, ModelInfo
 from scheduler.backends.base import Bytes, DecodeError
 from scheduler.batching.micro_batches import Layout
 from scheduler.core.abilities import CacheAbilities
-from scheduler.core.cache_edits import CacheEdit, CopyPrefix, Drop, Restore, Save, Shift
+from scheduler.core.cache_edits import CacheEdit, CopyPrefix, Drop, Restore, Save, Shift, Trim
 from scheduler.core.results import Sample
 from scheduler.core.step import Chunk, PaddingRow
 from scheduler.spec_decode.draft_request import DraftRequest
@@ -24,7 +24,7 @@ END_TOKEN = 2
 """The fake vocabulary's end-of-generation token."""
 
 CONFIDENCE = 0.9
-"""The probability that the fake draft model gives each of its tokens."""
+"""How sure the fake draft model always is."""
 
 NextToken = Callable[[list[int]], int]
 
@@ -38,7 +38,7 @@ def hashed_token(tokens: list[int]) -> int:
 
 
 def adapted(tokens: abc.Sequence[int], lora: LoraSet) -> list[int]:
-    """The cells of tokens that are computed with these adapters."""
+    """What the cells of these tokens hold if they are computed with these adapters."""
     shift = 256 * (1 + zlib.crc32(repr(lora).encode()) % 4096) if lora else 0
     return [token + shift for token in tokens]
 
@@ -62,12 +62,12 @@ class FakeBackend:
     """Digests, which are also the paths of the adapters."""
     embeds: EmbeddingInfo | None = None
     can_generate: bool = True
-    guess: Callable[[list[int], int], int] = lambda tokens, token: token
-    """The draft model's token after `tokens`, where `token` is the model's own token."""
+    draft_token: Callable[[list[int], int], int] = lambda tokens, token: token
+    """What the draft model says after `tokens`, where the model says `token`."""
     fail_on: Callable[[abc.Sequence[Chunk]], bool] = lambda chunks: False
     num_computed: int = 0
-    """Rows computed so far; prefix reuse reduces this number."""
-    num_fillers: int = 0
+    """Rows computed so far. Prefix reuse keeps this number low."""
+    num_padding_rows: int = 0
     fingerprint: Fingerprint = field(
         default_factory=lambda: Fingerprint(model="fake", build="fake", context="fake")
     )
@@ -102,44 +102,49 @@ class FakeBackend:
         return frozenset({END_TOKEN})
 
     def edit(self, edit: CacheEdit) -> None:
-        """Copy or drop cells; a range without cells is an error."""
-        if isinstance(edit, CopyPrefix):
-            if edit.length > len(self.cells[edit.source]) or edit.source == edit.target:
-                raise AssertionError(f"{edit} reaches beyond what the source holds")
-            self.cells[edit.target] = self.cells[edit.source][: edit.length]
-        elif isinstance(edit, Shift):
-            if not 0 <= edit.start < edit.stop <= len(self.cells[edit.slot]):
-                raise AssertionError(f"{edit} reaches beyond what the slot holds")
-            del self.cells[edit.slot][edit.start : edit.stop]
-        elif isinstance(edit, Save):
-            self.saved[edit.prefix] = list(self.cells[edit.slot])
-        elif isinstance(edit, Restore):
-            if edit.length > len(self.saved[edit.prefix]):
-                raise AssertionError(f"{edit} reaches beyond what was saved")
-            self.cells[edit.slot] = self.saved[edit.prefix][: edit.length]
-        elif isinstance(edit, Drop):
-            del self.saved[edit.prefix]
-        else:
-            num_cells = len(self.cells[edit.slot])
-            if edit.length > num_cells:
-                raise AssertionError(f"{edit} reaches beyond what the slot holds")
-            if 0 < edit.length < num_cells and not self.abilities.can_trim:
-                raise AssertionError(f"{edit} is more than the model's memory can do")
-            del self.cells[edit.slot][edit.length :]
+        """Make a cache edit. A range that is not there is an error."""
+        match edit:
+            case CopyPrefix(source, target, length):
+                assert source != target
+                self._check_length(edit, self.cells[source], length)
+                self.cells[target] = self.cells[source][:length]
+            case Trim(slot, length):
+                self._trim(edit, self.cells[slot])
+            case Shift(slot, start, stop):
+                assert 0 <= start < stop
+                self._check_length(edit, self.cells[slot], stop)
+                del self.cells[slot][start:stop]
+            case Save(slot, prefix):
+                self.saved[prefix] = list(self.cells[slot])
+            case Restore(prefix, slot, length):
+                self._check_length(edit, self.saved[prefix], length)
+                self.cells[slot] = self.saved[prefix][:length]
+            case Drop(prefix):
+                del self.saved[prefix]
+
+    def _check_length(self, edit: CacheEdit, cells: list[int], length: int) -> None:
+        if length > len(cells):
+            raise AssertionError(f"{edit} reaches beyond the {len(cells)} cells that are there")
+
+    def _trim(self, edit: Trim, cells: list[int]) -> None:
+        self._check_length(edit, cells, edit.length)
+        if 0 < edit.length < len(cells) and not self.abilities.can_trim:
+            raise AssertionError(f"{edit} is more than the model's memory can do")
+        del cells[edit.length :]
 
     def state(self, prefix: int) -> bytes:
-        """The cells as bytes, four for each token."""
+        """The saved cells, four bytes a token."""
         return array("i", self.saved[prefix]).tobytes()
 
     def put_state(self, prefix: int, state: Bytes) -> None:
-        """Set the cells from the bytes that `state` returned."""
+        """Take saved cells from `state`, four bytes a token."""
         self.saved[prefix] = array("i", bytes(state)).tolist()
 
     def decode(
         self, chunks: abc.Sequence[Chunk], padding_rows: abc.Sequence[PaddingRow] = ()
     ) -> None:
         """Append each chunk's tokens to its slot's cells."""
-        self._check_fillers(chunks, padding_rows)
+        self._check_padding_rows(chunks, padding_rows)
         if self.fail_on(chunks):
             raise self.failure()
         if sum(chunk.num_tokens for chunk in chunks) > self.n_batch:
@@ -162,7 +167,7 @@ class FakeBackend:
         if sum(map(len, self.cells)) > self.info.n_ctx:
             raise AssertionError("more cells than the cache has")
 
-    def _check_fillers(
+    def _check_padding_rows(
         self, chunks: abc.Sequence[Chunk], padding_rows: abc.Sequence[PaddingRow]
     ) -> None:
         busy = {chunk.slot for chunk in chunks}
@@ -175,7 +180,7 @@ class FakeBackend:
                 raise AssertionError(f"{padding_row} is not at the end of an idle slot")
             if not self.abilities.can_trim:
                 raise AssertionError("padding_rows can't be dropped again")
-        self.num_fillers += len(padding_rows)
+        self.num_padding_rows += len(padding_rows)
 
     def _check_embeddings(self, chunks: abc.Sequence[Chunk]) -> None:
         assert self.embeds is not None
@@ -189,7 +194,7 @@ class FakeBackend:
             raise AssertionError("prompts are mixed")
 
     def embedding(self, chunk: Chunk) -> bytes:
-        """A vector whose every entry is the fake model's token after the cells."""
+        """A vector whose every value is the fake model's token after the cells."""
         assert self.embeds is not None
         token = self.next_token(self.cells[chunk.slot])
         return array("f", [token] * self.embeds.size).tobytes()
@@ -209,30 +214,30 @@ class FakeBackend:
         return self.n_batch
 
     def time_rows(self, num_slots: int, num_rows: int) -> float:
-        """A constant time per row."""
+        """One second a row."""
         return float(num_rows)
 
     def time_draft_rows(self, num_slots: int, num_rows: int) -> float:
-        """A constant time per draft row."""
+        """One second a row."""
         return float(num_rows)
 
-    def draft(self, wants: abc.Sequence[DraftRequest], max_catch_up: int) -> list[list[int]]:
-        """The fake model's own answers, as changed by `guess`."""
-        return [self._guess(want) for want in wants]
+    def draft(self, requests: abc.Sequence[DraftRequest], max_catch_up: int) -> list[list[int]]:
+        """The fake model's own answers, changed by `draft_token`."""
+        return [self._draft(request) for request in requests]
 
-    def _guess(self, want: DraftRequest) -> list[int]:
-        tokens = list(want.tokens)
-        end = len(tokens) + want.n_max
-        while len(tokens) < end and want.prospect.goes_on(CONFIDENCE):
-            tokens.append(self.guess(tokens, self.next_token(tokens)))
-        return tokens[len(want.tokens) :]
+    def _draft(self, request: DraftRequest) -> list[int]:
+        tokens = list(request.tokens)
+        end = len(tokens) + request.n_max
+        while len(tokens) < end and request.stopping.should_continue(CONFIDENCE):
+            tokens.append(self.draft_token(tokens, self.next_token(tokens)))
+        return tokens[len(request.tokens) :]
 
-    def prepare(self, submit: AddRequest) -> None:
+    def prepare(self, request: AddRequest) -> None:
         """Does nothing: the fake needs no slow preparation."""
 
-    def sampler(self, submit: AddRequest) -> FakeSampler:
+    def sampler(self, request: AddRequest) -> FakeSampler:
         """A sampler that takes the fake model's only candidate."""
-        return FakeSampler(self, submit)
+        return FakeSampler(self, request)
 
     def close(self) -> None:
         """Does nothing: the fake has no memory to free."""
@@ -240,10 +245,10 @@ class FakeBackend:
 
 @dataclass
 class FakeSampler:
-    """Greedy sampling from a distribution with one token in it."""
+    """A greedy sampler over a distribution with one token."""
 
     backend: FakeBackend
-    submit: AddRequest
+    request: AddRequest
 
     is_constrained = False
 
@@ -251,13 +256,13 @@ class FakeSampler:
         """Does nothing: the fake needs no preparation."""
 
     def allowed(self, tokens: list[int]) -> int:
-        """The number of allowed tokens: all of them."""
+        """All tokens are allowed."""
         return len(tokens)
 
     def sample(self, row: int) -> Sample:
         """The fake model's token after the cells of the row."""
         token = self.backend.next_token(self.backend.rows[row])
-        n_top = self.submit.spec.sampling.top_logprobs
+        n_top = self.request.spec.sampling.top_logprobs
         if n_top < 0:
             return Sample(token)
         return Sample(token, TokenLogprobs(0.0, [(token, 0.0)][:n_top]))

@@ -165,12 +165,12 @@ class CountedSampler(FakeSampler):
         return replace(sample, forced=tuple(forced))
 
     def _add(self, cells: list[int], token: int) -> None:
-        cells.extend(adapted([token], self.submit.spec.lora))
+        cells.extend(adapted([token], self.request.spec.lora))
 
     def _discard(self, tokens: list[int]) -> None:
         """Discard cells as a model would that had sampled the forced tokens one by one."""
-        if self.submit.spec.context_shift is not None:
-            window = Window.of(self.submit.spec.context_shift, self.backend.n_ctx_slot)
+        if self.request.spec.context_shift is not None:
+            window = Window.of(self.request.spec.context_shift, self.backend.n_ctx_slot)
             count = window.num_discarded(len(tokens))
             del tokens[window.keep : window.keep + count]
 

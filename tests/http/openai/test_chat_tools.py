@@ -9,10 +9,11 @@ import pytest
 
 from config import ServeSettings
 from grammars.constraint import LazyConstraint, ThinkingConstraint
-from scheduler.constraint import create_matcher, vocabulary_of_pieces
+from scheduler.constraint import create_matcher
 from tests.http.openai.conftest import Live, Serve
 from tests.support import fake_server
 from tests.support.fake_server import ByteTokenizer
+from tests.support.piece_vocabulary import vocabulary_of_pieces
 
 VOCABULARY = vocabulary_of_pieces(
     [ByteTokenizer().piece(token, special=True) for token in range(ByteTokenizer.n_vocab)],

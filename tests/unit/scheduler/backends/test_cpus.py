@@ -1,4 +1,4 @@
-"""The number of compute threads."""
+"""The number of usable cores."""
 
 from __future__ import annotations
 

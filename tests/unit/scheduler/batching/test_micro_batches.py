@@ -1,4 +1,4 @@
-"""The division of a batch into micro-batches, as llama.cpp does it."""
+"""How a batch is cut into micro-batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The prefill tokens that a step may compute."""
+"""The prefill budget of a step."""
 
 from __future__ import annotations
 

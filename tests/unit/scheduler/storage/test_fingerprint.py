@@ -1,4 +1,4 @@
-"""Digests of files: equal for copies, different for every relevant change."""
+"""Digests are equal for copies of a file, and differ after every change that matters."""
 
 from __future__ import annotations
 

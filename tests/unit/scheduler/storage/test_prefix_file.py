@@ -1,4 +1,4 @@
-"""Files of saved prefixes: loading returns what was written, or nothing."""
+"""Saved prefixes are read exactly as they were written, or not at all."""
 
 from __future__ import annotations
 
