@@ -54,8 +54,15 @@ from server.requests.field_types import (
 from server.requests.sampling_defaults import sampling_defaults
 from server.requests.speculation import speculation_of
 from server.requests.unsupported_fields import refuse_unsupported
-from server.structured_output.from_request import grammar_constraint, schema_constraint
-from server.structured_output.triggers import MAX_TRIGGERS, GrammarTrigger, lazily
+from server.structured_output.compile import compile_request_format
+from server.structured_output.output_format import (
+    OutputFormat,
+    grammar,
+    json_schema,
+    lazily,
+    only_format,
+)
+from server.structured_output.triggers import MAX_TRIGGERS, GrammarTrigger
 from server.structured_output.vllm_field import StructuredOutputs
 
 MAX_INFILL_CANDIDATES = 1024
@@ -236,31 +243,27 @@ class SamplingFields(BaseModel):
         _check_infill(sampling)
         return sampling
 
+    def output_format(self) -> OutputFormat:
+        """What the answer has to follow. Raises `InvalidRequest` for fields that conflict."""
+        format_ = only_format(self._formats())
+        return lazily(format_, self.grammar_triggers) if self.grammar_lazy else format_
+
+    def _formats(self) -> Iterator[OutputFormat]:
+        """Every field that constrains the answer; dialects add theirs."""
+        if self.structured_outputs is not None:
+            yield self.structured_outputs.output_format()
+        if self.json_schema is not None:
+            yield json_schema(self.json_schema, "json_schema")
+        if self.grammar:
+            yield grammar(self.grammar, "grammar")
+
     def to_constraint(self, context: ServerContext) -> Constraint | None:
         """What the answer has to follow; compiling takes milliseconds, so not on the event loop.
 
         Raises `InvalidRequest` for a grammar or schema that can't be used.
         """
-        if self.grammar and self.json_schema is not None:
-            raise InvalidRequest("give 'grammar' or 'json_schema', not both", param="grammar")
-        constraint = None
-        if self.structured_outputs is not None:
-            self._refuse_second("structured_outputs", "grammar", "json_schema")
-            constraint = self.structured_outputs.to_constraint(context.tokenizer)
-        if self.json_schema is not None:
-            constraint = schema_constraint(self.json_schema, param="json_schema")
-        elif self.grammar:
-            constraint = grammar_constraint(self.grammar, context.tokenizer, param="grammar")
-        if self.grammar_lazy:
-            return lazily(constraint, self.grammar_triggers, context.tokenizer)
+        constraint = compile_request_format(self.output_format(), context.tokenizer)
         return constraint or context.default_constraint
-
-    def _refuse_second(self, name: str, *others: str) -> None:
-        """Raise `InvalidRequest` if another field constrains the answer as well."""
-        for other in others:
-            if getattr(self, other) not in (None, ""):
-                message = f"give '{name}' or '{other}', not both: each constrains the answer"
-                raise InvalidRequest(message, param=other)
 
     def to_request(
         self,

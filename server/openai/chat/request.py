@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -19,15 +20,12 @@ from protocol.commands import UNLIMITED
 from server.errors import InvalidRequest
 from server.openai.chat.messages import AssistantMessage, Message
 from server.openai.chat.tools import MAX_TOOLS, NamedChoice, Tool, ToolChoice
-from server.openai.response_format import (
-    ResponseFormat,
-    schema_of,
-)
 from server.openai.unsupported import CHAT_FIELDS, refuse
 from server.parsers.reasoning import effort_variables
 from server.requests.field_types import INT32_MAX, MAX_LOGPROBS, Flag, Whole
 from server.requests.sampling_fields import SamplingFields
-from server.structured_output.vllm_field import ANY_OBJECT
+from server.structured_output.output_format import ANY_OBJECT, OutputFormat, any_object
+from server.structured_output.response_format import ResponseFormat, response_output_format
 
 
 class ChatRequest(SamplingFields):
@@ -125,29 +123,16 @@ class ChatRequest(SamplingFields):
         offered = enumerate(self.offered_tools())
         return [pair for pair in offered if named is None or pair[1].function.name == named]
 
-    def asked_schema(self) -> tuple[Any, str] | None:
-        """(the JSON Schema that the answer follows, the path of its field), if one is given.
+    def output_format(self) -> OutputFormat:
+        """What the answer has to follow; chats take an empty schema for any JSON object."""
+        format_ = super().output_format()
+        if format_.schema in ({}, ANY_OBJECT):
+            return any_object(format_.param)
+        return format_
 
-        Raises `InvalidRequest` when several fields constrain the answer.
-        """
-        asked: list[tuple[str, tuple[Any, str] | None]] = []
-        if self.response_format is not None and self.response_format.type != "text":
-            asked.append(("response_format", schema_of(self.response_format)))
-        if self.structured_outputs is not None:
-            asked.append(("structured_outputs", self.structured_outputs.schema_()))
-        if self.json_schema is not None:
-            now = None if self.grammar_lazy else (self.json_schema, "json_schema")
-            asked.append(("json_schema", now))
-        if self.grammar:
-            asked.append(("grammar", None))
-        if len(asked) > 1:
-            first, second = asked[0][0], asked[1][0]
-            message = f"give '{first}' or '{second}', not both: each constrains the answer"
-            raise InvalidRequest(message, param=second)
-        if not asked or asked[0][1] is None:
-            return None
-        schema, param = asked[0][1]
-        return (ANY_OBJECT if schema == {} else schema), param
+    def _formats(self) -> Iterator[OutputFormat]:
+        yield response_output_format(self.response_format)
+        yield from super()._formats()
 
     def _check_continuation(self) -> None:
         if self.add_generation_prompt:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from config import ServeSettings
 from grammars.constraint import Constraint, ThinkingConstraint
 from protocol.commands import UNLIMITED
-from server.context import ServerContext
 from server.model.tokenizer import Tokenizer
 from server.openai.chat.prompt import ChatPrompt
 from server.openai.chat.request import ChatRequest
@@ -18,40 +20,54 @@ GAPS = ("\n\n", "\n")
 """White space that models write between their thinking and their answer."""
 
 
-def after_thinking(
-    constraint: Constraint | None, body: ChatRequest, prompt: ChatPrompt, context: ServerContext
-) -> Constraint | None:
-    """The same constraint from the end of the thinking on, which is free but for its length."""
-    markers = _markers(prompt)
-    budget = thinking_budget(body, prompt, context)
-    if markers is None or isinstance(constraint, ThinkingConstraint):
-        return constraint
-    if constraint is None and budget == UNLIMITED:
-        return None
-    if constraint and prompt.keeps_thinking and not prompt.is_thinking_open:
-        # The thinking would end up in the content, which has to follow the constraint.
-        return constraint
+@dataclass(frozen=True, slots=True)
+class ThinkingBudget:
+    """How long an answer may think, and what is written when that is over."""
+
+    max_tokens: int
+    """`UNLIMITED` is any number."""
+    message: str
+    """Text put at the end of thinking that has reached its budget."""
+
+
+def thinking_budget(
+    body: ChatRequest, prompt: ChatPrompt, settings: ServeSettings
+) -> ThinkingBudget:
+    """The request's own budget, or that of its effort, or the server's."""
     message = body.reasoning_budget_message
     if message is None:
-        message = context.settings.reasoning_budget_message
-    tokenizer = context.tokenizer
-    return ThinkingConstraint(
-        opening=() if prompt.is_thinking_open else _tokens(markers.opening, tokenizer),
-        closing=markers.closing,
-        end=_tokens(message + markers.closing, tokenizer),
-        max_tokens=budget,
-        gaps=_gaps(tokenizer),
-        constraint=constraint,
-    )
+        message = settings.reasoning_budget_message
+    return ThinkingBudget(_max_tokens(body, prompt, settings), message)
 
 
-def thinking_budget(body: ChatRequest, prompt: ChatPrompt, context: ServerContext) -> int:
-    """Tokens that this answer may think; `UNLIMITED` is any number."""
+def _max_tokens(body: ChatRequest, prompt: ChatPrompt, settings: ServeSettings) -> int:
     if body.reasoning_budget_tokens != UNLIMITED:
         return body.reasoning_budget_tokens
     if "reasoning_effort" not in prompt.template.source and prompt.effort in EFFORT_BUDGETS:
         return EFFORT_BUDGETS[prompt.effort]
-    return context.settings.reasoning_budget
+    return settings.reasoning_budget
+
+
+def after_thinking(
+    constraint: Constraint | None, prompt: ChatPrompt, budget: ThinkingBudget, tokenizer: Tokenizer
+) -> Constraint | None:
+    """The constraint from the end of the thinking on; only the thinking's length is limited."""
+    markers = _markers(prompt)
+    if markers is None or isinstance(constraint, ThinkingConstraint):
+        return constraint
+    if constraint is None and budget.max_tokens == UNLIMITED:
+        return None
+    if constraint and prompt.keeps_thinking and not prompt.is_thinking_open:
+        # The thinking would end up in the content, which has to follow the constraint.
+        return constraint
+    return ThinkingConstraint(
+        opening=() if prompt.is_thinking_open else _tokens(markers.opening, tokenizer),
+        closing=markers.closing,
+        end=_tokens(budget.message + markers.closing, tokenizer),
+        max_tokens=budget.max_tokens,
+        gaps=_gaps(tokenizer),
+        constraint=constraint,
+    )
 
 
 def _markers(prompt: ChatPrompt) -> ReasoningMarkers | None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, StrictStr, model_validator
 
-from grammars import compiler
-from grammars.constraint import Constraint
 from server.context import ServerContext
 from server.errors import InvalidRequest
 from server.generation.types import GenerationRequest
-from server.openai.response_format import ResponseFormat, schema_of
 from server.openai.unsupported import COMPLETION_FIELDS, refuse
 from server.requests.field_types import MAX_LOGPROBS, Flag, Whole
 from server.requests.model_name import check_model
@@ -23,8 +21,8 @@ from server.requests.prompts import (
     prompt_tokens,
 )
 from server.requests.sampling_fields import SamplingFields, nth_choice
-from server.structured_output.from_request import schema_constraint
-from server.structured_output.vllm_field import ANY_OBJECT
+from server.structured_output.output_format import OutputFormat
+from server.structured_output.response_format import ResponseFormat, response_output_format
 
 
 class TextCompletionRequest(SamplingFields):
@@ -62,7 +60,7 @@ class TextCompletionRequest(SamplingFields):
         self._check()
         check_sequences(len(self.prompt), self.n)
         sampling = self.to_sampling_params(context, top_logprobs=self.num_logprobs)
-        constraint = self._constraint(context)
+        constraint = self.to_constraint(context)
         sequences = []
         for prompt in self.prompt:
             tokens = prompt_tokens(prompt, context)
@@ -77,14 +75,9 @@ class TextCompletionRequest(SamplingFields):
         texts = [_text(prompt, context) for prompt in self.prompt]
         return [text for text in texts for _ in range(self.n)]
 
-    def _constraint(self, context: ServerContext) -> Constraint | None:
-        schema = schema_of(self.response_format) if self.response_format else None
-        if schema is None:
-            return self.to_constraint(context)
-        self._refuse_second("response_format", "grammar", "json_schema", "structured_outputs")
-        if schema[0] == ANY_OBJECT:
-            return compiler.from_json_object()
-        return schema_constraint(schema[0], param=schema[1])
+    def _formats(self) -> Iterator[OutputFormat]:
+        yield response_output_format(self.response_format)
+        yield from super()._formats()
 
     def _check(self) -> None:
         if self.best_of is not None and self.best_of != self.n:

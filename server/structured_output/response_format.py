@@ -1,4 +1,4 @@
-"""The shapes of `response_format`, and the schema that they ask for."""
+"""OpenAI's field `response_format`, also in the spellings of llama-server."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, model_validator
 
-from server.structured_output.vllm_field import ANY_OBJECT
+from server.structured_output.output_format import (
+    ANY_OBJECT,
+    PLAIN_TEXT,
+    OutputFormat,
+    any_object,
+    json_schema,
+)
 
 
 class _Strict(BaseModel):
@@ -54,10 +60,14 @@ ResponseFormat = Annotated[
 ]
 
 
-def schema_of(format_: ResponseFormat) -> tuple[Any, str] | None:
-    """(the JSON Schema, the path of the field that holds it), or None for text."""
-    if isinstance(format_, TextFormat):
-        return None
-    if isinstance(format_, JsonSchemaFormat) and format_.json_schema is not None:
-        return format_.json_schema.schema_, "response_format.json_schema.schema"
-    return (ANY_OBJECT if format_.schema_ is None else format_.schema_), "response_format.schema"
+def response_output_format(format_: ResponseFormat | None) -> OutputFormat:
+    """What the field asks for; the path of the schema's field goes along."""
+    match format_:
+        case None | TextFormat():
+            return PLAIN_TEXT
+        case JsonSchemaFormat(json_schema=SchemaWrapper(schema_=schema)):
+            param = "response_format.json_schema.schema"
+        case JsonSchemaFormat(schema_=schema) | JsonObjectFormat(schema_=schema):
+            param = "response_format.schema"
+            schema = ANY_OBJECT if schema is None else schema
+    return any_object(param) if schema == ANY_OBJECT else json_schema(schema, param)
