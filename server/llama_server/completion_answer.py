@@ -19,6 +19,7 @@ from server.llama_server.generation_settings import request_settings
 from server.llama_server.probabilities import probability_entries
 from server.llama_server.response_fields import pick_fields
 from server.model.adapters import lora_json
+from server.requests.sampling_params import ignores_eos
 
 
 class CompletionAnswer:
@@ -107,7 +108,7 @@ class CompletionAnswer:
         return ids if end_token is None else [*ids, end_token]
 
     def _settings(self) -> dict[str, Any]:
-        ignore_eos = self._body.ignores_eos(self._context.settings)
+        ignore_eos = ignores_eos(self._body, self._context.settings)
         settings = request_settings(self._body, self._request, ignore_eos=ignore_eos)
         adapters = self._context.engine.model.adapters
         return {**settings, "lora": lora_json(adapters, self._request.spec.lora)}

@@ -11,6 +11,9 @@ from server.context import ServerContext
 
 FINGERPRINT = "llamapack"
 
+TEXT_COMPLETION = "text_completion"
+"""The `object` of text completions, whole and streamed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:

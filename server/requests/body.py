@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 from anyio import to_thread
-from pydantic import AliasChoices, BaseModel, RootModel, ValidationError
+from pydantic import BaseModel, RootModel, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.requests import Request
 
 from server.errors import InvalidRequest
+from server.requests.field_names import known_names
 
 MAX_DEPTH = 128
 """Arrays and objects inside one another in a body; JSON Schemas are the deepest in practice."""
@@ -119,26 +119,9 @@ def decode_json(data: bytes) -> Any:
     return value
 
 
-def known_names(model: type[BaseModel]) -> frozenset[str]:
-    """Every name by which a body of this model may give a field."""
-    return frozenset(_names(model))
-
-
-def _names(model: type[BaseModel]) -> Iterator[str]:
-    for name, field in model.model_fields.items():
-        alias = field.validation_alias
-        if isinstance(alias, AliasChoices):
-            yield from (str(choice) for choice in alias.choices)
-        else:
-            yield str(alias or name)
-
-
-_cached_names = functools.lru_cache(maxsize=64)(known_names)
-
-
 def _report_unknown(body: dict[str, Any], model: type[BaseModel]) -> None:
     """Unknown fields are ignored, so that clients of other servers can move over."""
-    for name in body.keys() - _cached_names(model) - _reported:
+    for name in body.keys() - known_names(model) - _reported:
         if len(_reported) < 1000:
             _reported.add(name)
             _log.debug("ignoring the unknown field %.100r of a request", name)

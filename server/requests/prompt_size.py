@@ -8,27 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from server.context import ServerContext
 from server.errors import ContextExceeded
+from server.model.tokenizer import Tokenizer
 
 USUAL_PIECE = 8
 """Bytes of a token that texts of ordinary length don't exceed; saves asking for the longest."""
 
 
-def check_parts(parts: Sequence[str | int], context: ServerContext) -> None:
+def check_parts(parts: Sequence[str | int], tokenizer: Tokenizer, n_ctx: int) -> None:
     """Raise `ContextExceeded` for texts and token ids that are too many however they are split."""
-    n_ctx = context.engine.model.n_ctx_slot
     num_chars = sum(len(part) for part in parts if isinstance(part, str))
     num_ids = sum(not isinstance(part, str) for part in parts)
     if num_ids + num_chars // USUAL_PIECE <= n_ctx:
         return
-    least = num_ids + num_chars // context.tokenizer.longest_piece
+    least = num_ids + num_chars // tokenizer.longest_piece
     if least >= n_ctx:
         raise ContextExceeded(least, n_ctx, at_least=True)
 
 
-def check_messages(count: int, context: ServerContext) -> None:
+def check_messages(count: int, n_ctx: int) -> None:
     """The same for the messages of a chat: none is shorter than a token."""
-    n_ctx = context.engine.model.n_ctx_slot
     if count >= n_ctx:
         raise ContextExceeded(count, n_ctx, at_least=True)

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
-from server.context import ServerContext
 from server.errors import InvalidRequest
 from server.model.tokenizer import Tokenizer
 from server.requests.prompt_size import check_parts
@@ -49,15 +48,14 @@ def parse_prompts(value: Any) -> tuple[Prompt, ...]:
 
 
 def prompt_tokens(
-    prompt: Prompt, context: ServerContext, *, param: str = "prompt"
+    prompt: Prompt, tokenizer: Tokenizer, n_ctx: int, *, param: str = "prompt"
 ) -> tuple[int, ...]:
     """The prompt's tokens; the first text gets what the model wants at a beginning (BOS).
 
     Raises `InvalidRequest` for an id out of the vocabulary, or when nothing is left, and
     `ContextExceeded` for what is far too long.
     """
-    check_parts(prompt, context)
-    tokenizer = context.tokenizer
+    check_parts(prompt, tokenizer, n_ctx)
     tokens: list[int] = []
     for position, part in enumerate(prompt):
         if isinstance(part, str):

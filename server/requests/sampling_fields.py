@@ -6,12 +6,9 @@ the bounds below is refused by name rather than clamped.
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Iterator
 from typing import Annotated, Any
 
-import msgspec
 from pydantic import (
     AliasChoices,
     BaseModel,
@@ -21,16 +18,9 @@ from pydantic import (
     model_validator,
 )
 
-from config import ServeSettings
-from grammars.constraint import Constraint
-from protocol.commands import ContextShift, SequenceSpec
-from protocol.sampling import SamplingParams
-from server.context import ServerContext
-from server.errors import InvalidRequest
-from server.generation.types import MAX_PRIORITY, GenerationRequest
+from server.generation.types import MAX_PRIORITY
 from server.model.adapters import LoraScale
-from server.model.tokenizer import Tokenizer
-from server.parsers.control_tokens import control_tokens
+from server.requests.field_names import check_names
 from server.requests.field_types import (
     INT32_MAX,
     MAX_ADAPTERS,
@@ -51,10 +41,7 @@ from server.requests.field_types import (
     StopStrings,
     Whole,
 )
-from server.requests.sampling_defaults import sampling_defaults
-from server.requests.speculation import speculation_of
 from server.requests.unsupported_fields import refuse_unsupported
-from server.structured_output.compile import compile_request_format
 from server.structured_output.output_format import (
     OutputFormat,
     grammar,
@@ -64,40 +51,6 @@ from server.structured_output.output_format import (
 )
 from server.structured_output.triggers import MAX_TRIGGERS, GrammarTrigger
 from server.structured_output.vllm_field import StructuredOutputs
-
-MAX_INFILL_CANDIDATES = 1024
-"""Tokens that the `infill` sampler compares with one another, each with each."""
-
-RANDOM_SEED = 2**32 - 1
-"""llama.cpp's own spelling of "draw a seed", which is -1 as an unsigned number."""
-
-
-_SAME_NAME = (
-    "samplers",
-    "temperature",
-    "dynatemp_range",
-    "dynatemp_exponent",
-    "top_p",
-    "min_p",
-    "top_n_sigma",
-    "xtc_probability",
-    "xtc_threshold",
-    "typical_p",
-    "min_keep",
-    "repeat_penalty",
-    "frequency_penalty",
-    "presence_penalty",
-    "dry_multiplier",
-    "dry_allowed_length",
-    "dry_sequence_breakers",
-    "mirostat",
-    "mirostat_tau",
-    "mirostat_eta",
-    "adaptive_target",
-    "adaptive_decay",
-    "post_sampling_probs",
-)
-"""Fields that a sampling parameter takes over as they are."""
 
 
 class StreamOptions(BaseModel):
@@ -218,30 +171,8 @@ class SamplingFields(BaseModel):
             return body
         refuse_unsupported(body)
         given = {name: value for name, value in body.items() if value is not None}
-        _check_names(given, cls)
+        check_names(given, cls)
         return given
-
-    def to_sampling_params(
-        self, context: ServerContext, *, top_logprobs: int = -1
-    ) -> SamplingParams:
-        """The typed parameters, with the server's defaults where the body is silent.
-
-        `top_logprobs` is the dialect's reading of its own fields. Raises `InvalidRequest` for a
-        token that the vocabulary doesn't have and `Unavailable` while the model loads.
-        """
-        defaults = sampling_defaults(context.settings)
-        given = {name: value for name in _SAME_NAME if (value := getattr(self, name)) is not None}
-        given |= {"top_k": max(self._or(defaults, "top_k"), 0), "top_logprobs": top_logprobs}
-        for name in ("repeat_last_n", "dry_penalty_last_n"):
-            count = self._or(defaults, name)
-            given[name] = context.engine.model.n_ctx_slot if count == -1 else count
-        if self.dry_base is not None and self.dry_base >= 1:
-            given["dry_base"] = self.dry_base
-        given["seed"] = self._resolved_seed(context.settings.seed)
-        given["logit_bias"] = self._resolved_bias(context, defaults.logit_bias)
-        sampling = msgspec.structs.replace(defaults, **given)
-        _check_infill(sampling)
-        return sampling
 
     def output_format(self) -> OutputFormat:
         """What the answer has to follow. Raises `InvalidRequest` for fields that conflict."""
@@ -257,163 +188,7 @@ class SamplingFields(BaseModel):
         if self.grammar:
             yield grammar(self.grammar, "grammar")
 
-    def to_constraint(self, context: ServerContext) -> Constraint | None:
-        """What the answer has to follow; compiling takes milliseconds, so not on the event loop.
-
-        Raises `InvalidRequest` for a grammar or schema that can't be used.
-        """
-        constraint = compile_request_format(self.output_format(), context.tokenizer)
-        return constraint or context.default_constraint
-
-    def to_request(
-        self,
-        context: ServerContext,
-        prompt: Sequence[int],
-        sampling: SamplingParams,
-        constraint: Constraint | None,
-    ) -> GenerationRequest:
-        """One sequence of this body. Raises `InvalidRequest` for a slot that doesn't exist and
-        for wishes about moving cells or guessing ahead that can't be fulfilled."""
-        settings = context.settings
-        spec = SequenceSpec(
-            prompt=tuple(prompt),
-            sampling=sampling,
-            max_tokens=settings.n_predict if self.n_predict is None else self.n_predict,
-            context_shift=self._resolved_shift(context, prompt),
-            constraint=constraint,
-            lora=context.adapter_scales.lora_set(context.engine.model.adapters, self.lora),
-            cache_prompt=settings.cache_prompt if self.cache_prompt is None else self.cache_prompt,
-            cache_salt=self.cache_salt,
-            min_reused_chunk=self._resolved_reuse(context),
-            priority=self.priority,
-            slot=self._resolved_slot(context),
-            report_progress=self.return_progress and self.stream,
-            speculation=speculation_of(
-                settings,
-                methods=self.spec_type,
-                n_max=self.spec_n_max,
-                n_min=self.spec_n_min,
-                p_min=self.spec_p_min,
-            ),
-        )
-        return GenerationRequest(
-            spec=spec,
-            stop=tuple(word for word in self.stop if word),
-            max_seconds=self.t_max_predict_ms / 1000 if self.t_max_predict_ms > 0 else None,
-            visible_tokens=control_tokens(self.preserved_tokens, context.tokenizer),
-        )
-
-    def ignores_eos(self, settings: ServeSettings) -> bool:
-        """Whether the tokens that end an answer are banned."""
-        return settings.ignore_eos if self.ignore_eos is None else self.ignore_eos
-
     def ping_seconds(self, settings_interval: int) -> int:
         """Seconds of silence before a comment goes out on the stream; 0 is never."""
         interval = self.sse_ping_interval
         return max(settings_interval if interval is None else interval, 0)
-
-    def _or(self, defaults: SamplingParams, name: str) -> int:
-        value: int | None = getattr(self, name)
-        default: int = getattr(defaults, name)
-        return default if value is None else value
-
-    def _resolved_seed(self, default: int) -> int:
-        seed = (default if self.seed is None else self.seed) % 2**32
-        return secrets.randbelow(RANDOM_SEED) if seed == RANDOM_SEED else seed
-
-    def _resolved_shift(self, context: ServerContext, prompt: Sequence[int]) -> ContextShift | None:
-        if not context.settings.context_shift:
-            for name in ("n_keep", "n_discard"):
-                if getattr(self, name):
-                    message = f"'{name}' needs a server that was started with --context-shift"
-                    raise InvalidRequest(message, param=name)
-            return None
-        keep = context.settings.keep if self.n_keep is None else self.n_keep
-        has_bos = bool(prompt) and prompt[0] == context.tokenizer.bos
-        return ContextShift(len(prompt) if keep < 0 else keep + has_bos, self.n_discard)
-
-    def _resolved_reuse(self, context: ServerContext) -> int:
-        if self.n_cache_reuse and not context.engine.model.can_shift:
-            message = "'n_cache_reuse' can't be used: this model's cells can't be moved"
-            raise InvalidRequest(message, param="n_cache_reuse")
-        default = context.settings.cache_reuse
-        return default if self.n_cache_reuse is None else self.n_cache_reuse
-
-    def _resolved_slot(self, context: ServerContext) -> int | None:
-        if self.id_slot == -1:
-            return None
-        n_slots = context.engine.model.n_slots
-        if self.id_slot >= n_slots:
-            raise InvalidRequest(
-                f"'id_slot' must be below {n_slots}, the number of slots (got {self.id_slot})",
-                param="id_slot",
-            )
-        return self.id_slot
-
-    def _resolved_bias(
-        self, context: ServerContext, default: tuple[tuple[int, float], ...]
-    ) -> tuple[tuple[int, float], ...]:
-        bias = default
-        if self.logit_bias is not None:
-            bias = tuple(_biased_tokens(self.logit_bias, context.tokenizer))
-        if self.ignores_eos(context.settings):
-            ends = sorted(context.tokenizer.end_tokens)
-            bias += tuple((token, float("-inf")) for token in ends)
-        return bias
-
-
-def _check_infill(sampling: SamplingParams) -> None:
-    """Refuse `infill` on a whole vocabulary: it takes minutes, and everybody would wait."""
-    if "infill" not in sampling.samplers:
-        return
-    before = sampling.samplers[: sampling.samplers.index("infill")]
-    if "top_k" not in before or not 0 < sampling.top_k <= MAX_INFILL_CANDIDATES:
-        raise InvalidRequest(
-            "'samplers' may have 'infill' only after 'top_k', with a 'top_k' of 1 to "
-            f"{MAX_INFILL_CANDIDATES} (got {sampling.top_k})",
-            param="samplers",
-        )
-
-
-def nth_choice(request: GenerationRequest, index: int) -> GenerationRequest:
-    """The same request for the choice after `index` others: its seed is as much higher."""
-    if index == 0:
-        return request
-    sampling = request.spec.sampling
-    seed = (sampling.seed + index) % RANDOM_SEED
-    return request.with_spec(sampling=msgspec.structs.replace(sampling, seed=seed))
-
-
-def _check_names(body: Mapping[str, Any], model: type[BaseModel]) -> None:
-    """Raise `InvalidRequest` if a field is given twice, by two names and with two values."""
-    for names in _names_of_one(model):
-        first, *others = [name for name in names if name in body] or [""]
-        for other in others:
-            # As JSON, because in Python true is 1.
-            if msgspec.json.encode(body[other]) != msgspec.json.encode(body[first]):
-                message = f"give '{first}' or '{other}', not both: they mean the same"
-                raise InvalidRequest(message, param=other)
-
-
-@cache
-def _names_of_one(model: type[BaseModel]) -> list[list[str]]:
-    """The names of each field that has several."""
-    aliases = (field.validation_alias for field in model.model_fields.values())
-    return [[str(n) for n in alias.choices] for alias in aliases if isinstance(alias, AliasChoices)]
-
-
-def _biased_tokens(
-    pairs: Sequence[tuple[int | str, float]], tokenizer: Tokenizer
-) -> Iterator[tuple[int, float]]:
-    for key, bias in pairs:
-        if isinstance(key, str):
-            tokens = tokenizer.tokenize(key, add_special=False, parse_special=False)
-            yield from ((token, bias) for token in tokens)
-        elif 0 <= key < tokenizer.n_vocab:
-            yield key, bias
-        else:
-            raise InvalidRequest(
-                f"'logit_bias' names the token {key}; the vocabulary has tokens 0 to "
-                f"{tokenizer.n_vocab - 1}",
-                param="logit_bias",
-            )

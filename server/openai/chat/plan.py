@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from server.context import ServerContext
 from server.generation.types import GenerationRequest
@@ -11,12 +11,11 @@ from server.openai.chat.answer import AnswerOptions
 from server.openai.chat.constraint import chat_constraint
 from server.openai.chat.prompt import ChatPrompt, render_chat
 from server.openai.chat.request import ChatRequest
-from server.parsers.control_tokens import control_tokens
 from server.parsers.events import AnswerParser, PlainText
 from server.parsers.reasoning import ReasoningSplitter
 from server.requests.model_name import check_model
 from server.requests.prompt_size import check_messages, check_parts
-from server.requests.sampling_fields import nth_choice
+from server.requests.sequence import resolve_sampling, sequences_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +34,21 @@ def plan_chat(body: ChatRequest, context: ServerContext) -> ChatPlan:
     """
     check_model(body.model, context)
     body.check()
-    check_messages(len(body.messages), context)
+    tokenizer, n_ctx = context.tokenizer, context.engine.model.n_ctx_slot
+    check_messages(len(body.messages), n_ctx)
     prompt = render_chat(body, context)
-    check_parts((prompt.text,), context)
+    check_parts((prompt.text,), tokenizer, n_ctx)
     is_single = _is_single_call(body, prompt)
-    sampling = body.to_sampling_params(context, top_logprobs=body.num_logprobs)
-    constraint = chat_constraint(body, prompt, context, is_single_call=is_single)
-    first = body.to_request(context, prompt.tokens(context.tokenizer), sampling, constraint)
-    marks = control_tokens(_visible_marks(body, prompt), context.tokenizer)
-    visible = first.visible_tokens | marks
-    choices = (nth_choice(first, index) for index in range(body.n))
+    sampling = resolve_sampling(body, context, top_logprobs=body.num_logprobs)
     return ChatPlan(
-        sequences=[replace(choice, visible_tokens=visible) for choice in choices],
+        sequences=sequences_of(
+            body,
+            [prompt.tokens(tokenizer)],
+            context,
+            sampling=sampling,
+            constraint=chat_constraint(body, prompt, context, is_single_call=is_single),
+            visible_marks=_visible_marks(body, prompt),
+        ),
         make_parser=lambda: _make_parser(body, prompt),
         options=AnswerOptions(
             max_calls=1 if is_single else None,

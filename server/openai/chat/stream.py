@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from server.answers.shape import StreamedAnswer
 from server.generation.timings import progress_json, timings_json
-from server.generation.types import Ended, Progress, TextDelta
+from server.generation.types import Ended, Progress, TextDelta, Timings
 from server.http.json_response import encode_json
+from server.http.sse import DONE
 from server.model.tokenizer import Tokenizer
 from server.openai.chat.answer import AnswerOptions, Delta, DeltaShaper
 from server.openai.finish import finish_reason
 from server.openai.identity import Identity
 from server.openai.logprobs import chat_logprobs
+from server.openai.usage import Usage
 from server.parsers.events import AnswerParser
 
 KIND = "chat.completion.chunk"
@@ -32,10 +35,13 @@ class ChunkWriter:
         self._usage = b',"usage":null' if include_usage else b""
         self._plain_tail = b',"logprobs":null,"finish_reason":null}]' + self._usage + b"}\n\n"
 
-    def delta(self, index: int, delta: Delta) -> bytes:
-        """A chunk with nothing but news of one choice."""
-        choice = b',"choices":[{"index":%d,"delta":' % index
-        return self._opening + choice + encode_json(delta) + self._plain_tail
+    def head(self, index: int) -> bytes:
+        """What opens every plain chunk of one choice."""
+        return self._opening + b',"choices":[{"index":%d,"delta":' % index
+
+    def delta(self, head: bytes, delta: Delta) -> bytes:
+        """A chunk with nothing but news of the choice whose head this is."""
+        return head + encode_json(delta) + self._plain_tail
 
     def chunk(
         self,
@@ -62,7 +68,7 @@ class ChunkWriter:
         return self._opening + b"," + fields[1:] + b"\n\n"
 
 
-class ChatStream:
+class ChoiceStream:
     """One choice that is answered in chunks."""
 
     def __init__(
@@ -74,6 +80,7 @@ class ChatStream:
         options: AnswerOptions,
     ) -> None:
         self._index = index
+        self._head = writer.head(index)
         self._parser = parser
         self._writer = writer
         self._tokenizer = tokenizer
@@ -90,7 +97,7 @@ class ChatStream:
 
     def start(self) -> bytes:
         """The first chunk, which says whose message it is."""
-        return self._writer.delta(self._index, {"role": "assistant", "content": None})
+        return self._writer.delta(self._head, {"role": "assistant", "content": None})
 
     def progress(self, progress: Progress) -> bytes:
         """A chunk about the prompt."""
@@ -101,7 +108,7 @@ class ChatStream:
         """The chunks for more text: none while it is held back."""
         deltas = self._shaper.deltas(self._parser.feed(delta.text), len(delta.tokens))
         if self._is_plain:
-            return b"".join(self._writer.delta(self._index, delta) for delta in deltas)
+            return b"".join(self._writer.delta(self._head, delta) for delta in deltas)
         if self._options.with_logprobs:
             self._logprobs += chat_logprobs(delta.tokens, self._tokenizer)
         if self._options.with_tokens:
@@ -138,3 +145,37 @@ class ChatStream:
             details["tokens"] = self._tokens
         self._logprobs, self._tokens = [], []
         return details
+
+
+class ChatStream(StreamedAnswer):
+    """The chunks of all choices, then the usage if it is asked for."""
+
+    def __init__(
+        self, choices: Sequence[ChoiceStream], writer: ChunkWriter, *, include_usage: bool
+    ) -> None:
+        self._choices = choices
+        self._writer = writer
+        self._include_usage = include_usage
+        self._usage = Usage(len(choices))
+        self._timings: Timings | None = None
+
+    def start(self) -> bytes:
+        return b"".join(choice.start() for choice in self._choices)
+
+    def delta(self, index: int, delta: TextDelta) -> bytes:
+        return self._choices[index].add(delta)
+
+    def progress(self, index: int, progress: Progress) -> bytes:
+        return self._choices[index].progress(progress)
+
+    def end(self, index: int, ended: Ended) -> bytes:
+        choice = self._choices[index]
+        self._usage.add(index, ended, choice.num_reasoning_tokens)
+        self._timings = ended.timings
+        return choice.end(ended)
+
+    def finish(self) -> bytes:
+        if not self._include_usage:
+            return DONE
+        timings = timings_json(self._timings) if self._timings else None
+        return self._writer.usage(self._usage.to_json(), timings) + DONE

@@ -13,6 +13,9 @@ from server.openai.logprobs import TextLogprobs
 class TextChoice:
     """Collects a choice, or shapes it piece by piece."""
 
+    num_reasoning_tokens = 0
+    """Text completions don't tell thinking from other text."""
+
     def __init__(
         self,
         index: int,

@@ -5,32 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, StrictStr, model_validator
+from pydantic import Field, StrictStr, model_validator
 
 from server.context import ServerContext
 from server.errors import InvalidRequest
 from server.generation.types import GenerationRequest
+from server.model.tokenizer import Tokenizer
 from server.openai.unsupported import COMPLETION_FIELDS, refuse
 from server.requests.field_types import MAX_LOGPROBS, Flag, Whole
 from server.requests.model_name import check_model
-from server.requests.prompts import (
-    Prompt,
-    PromptInput,
-    check_sequences,
-    parse_prompts,
-    prompt_tokens,
-)
-from server.requests.sampling_fields import SamplingFields, nth_choice
+from server.requests.prompt_fields import PromptFields
+from server.requests.prompts import Prompt
 from server.structured_output.output_format import OutputFormat
 from server.structured_output.response_format import ResponseFormat, response_output_format
 
 
-class TextCompletionRequest(SamplingFields):
+class TextCompletionRequest(PromptFields):
     """`POST /v1/completions`: OpenAI's fields and llama-server's. `user` has no effect."""
 
-    prompt: Annotated[
-        tuple[Prompt, ...], BeforeValidator(parse_prompts, json_schema_input_type=PromptInput)
-    ]
     model: StrictStr | None = None
     logprobs: Annotated[Whole, Field(ge=0, le=MAX_LOGPROBS)] | None = None
     echo: Flag = False
@@ -51,28 +43,16 @@ class TextCompletionRequest(SamplingFields):
         return self.logprobs if self.logprobs is not None else (self.n_probs or -1)
 
     def sequences(self, context: ServerContext) -> list[GenerationRequest]:
-        """`n` sequences for each prompt, in the order of the choices.
-
-        Tokenizes and compiles, so not for the event loop. Raises `NotFound` for another model,
-        `InvalidRequest` and `Unavailable`.
-        """
+        """As for every completion. Raises `NotFound` for another model, too."""
         check_model(self.model, context)
         self._check()
-        check_sequences(len(self.prompt), self.n)
-        sampling = self.to_sampling_params(context, top_logprobs=self.num_logprobs)
-        constraint = self.to_constraint(context)
-        sequences = []
-        for prompt in self.prompt:
-            tokens = prompt_tokens(prompt, context)
-            first = self.to_request(context, tokens, sampling, constraint)
-            sequences += [nth_choice(first, index) for index in range(self.n)]
-        return sequences
+        return super().sequences(context)
 
-    def echoes(self, context: ServerContext) -> list[str]:
+    def echoes(self, tokenizer: Tokenizer) -> list[str]:
         """The text that opens each choice: its prompt, with `echo`."""
         if not self.echo:
             return [""] * (len(self.prompt) * self.n)
-        texts = [_text(prompt, context) for prompt in self.prompt]
+        texts = [_text(prompt, tokenizer) for prompt in self.prompt]
         return [text for text in texts for _ in range(self.n)]
 
     def _formats(self) -> Iterator[OutputFormat]:
@@ -88,10 +68,10 @@ class TextCompletionRequest(SamplingFields):
             raise InvalidRequest(message, param="logprobs")
 
 
-def _text(prompt: Prompt, context: ServerContext) -> str:
+def _text(prompt: Prompt, tokenizer: Tokenizer) -> str:
     """The prompt as text; tokens are spelled out."""
-    piece = context.tokenizer.piece
     parts = [
-        part.encode() if isinstance(part, str) else piece(part, special=True) for part in prompt
+        part.encode() if isinstance(part, str) else tokenizer.piece(part, special=True)
+        for part in prompt
     ]
     return b"".join(parts).decode(errors="replace")

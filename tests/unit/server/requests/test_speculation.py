@@ -12,6 +12,7 @@ from protocol.commands import DraftBounds, DraftMethod, Speculation
 from server.errors import InvalidRequest
 from server.requests.body import parse_body
 from server.requests.sampling_fields import SamplingFields
+from server.requests.sequence import generation_request, resolve_sampling
 from tests.support.fake_server import make_server
 
 LOOKUP, SHARED, MODEL = DraftMethod.NGRAM_SIMPLE, DraftMethod.NGRAM_MOD, DraftMethod.MODEL
@@ -22,8 +23,8 @@ DRAFT = ("-md", "d.gguf", "--spec-draft-n-min", "2", "--spec-draft-p-min", "0.25
 def asked(flags: tuple[str, ...], **body: Any) -> Speculation | None:
     context = make_server(load_settings(flags, {})).context
     fields = parse_body(msgspec.json.encode(body), SamplingFields)
-    return fields.to_request(
-        context, [1], fields.to_sampling_params(context), None
+    return generation_request(
+        fields, [1], context, resolve_sampling(fields, context)
     ).spec.speculation
 
 

@@ -114,3 +114,13 @@ def test_triggers_do_not_concern_response_format() -> None:
 
 def test_plain_text_has_no_constraint() -> None:
     assert compile_request_format(PLAIN_TEXT, make_server().context.tokenizer) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [({"json_schema": {"type": 5}}, "json_schema"), ({"json_schema": "x"}, "json_schema")],
+)
+def test_formats_that_cannot_be_compiled(body: dict[str, Any], param: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        compile_request_format(native(**body), make_server().context.tokenizer)
+    assert caught.value.param == param
