@@ -6,8 +6,8 @@ the bounds below is refused by name rather than clamped.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Any
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar
 
 from pydantic import (
     AliasChoices,
@@ -41,7 +41,11 @@ from server.requests.field_types import (
     StopStrings,
     Whole,
 )
-from server.requests.unsupported_fields import refuse_unsupported
+from server.requests.unsupported_fields import (
+    LLAMA_SERVER_FIELDS,
+    Unsupported,
+    refuse_unsupported,
+)
 from server.structured_output.output_format import (
     OutputFormat,
     grammar,
@@ -63,6 +67,9 @@ class SamplingFields(BaseModel):
     """Base of the bodies that ask for a completion."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+    unsupported: ClassVar[Mapping[str, Unsupported]] = LLAMA_SERVER_FIELDS
+    """Fields that are refused; dialects add theirs."""
 
     n_predict: Annotated[Whole, Field(ge=-1, le=INT32_MAX)] | None = Field(
         None, validation_alias=AliasChoices("n_predict", "max_completion_tokens", "max_tokens")
@@ -169,7 +176,7 @@ class SamplingFields(BaseModel):
         """Null asks for the default, so that aliases after it still count."""
         if not isinstance(body, dict):
             return body
-        refuse_unsupported(body)
+        refuse_unsupported(body, cls.unsupported)
         given = {name: value for name, value in body.items() if value is not None}
         check_names(given, cls)
         return given

@@ -1,4 +1,4 @@
-"""Fields of llama-server's contract that this server can't honour, and their harmless values."""
+"""Fields of known contracts that this server can't honour, and their harmless values."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ class Unsupported:
     reason: str
 
 
-UNSUPPORTED_FIELDS: Mapping[str, Unsupported] = {
+LLAMA_SERVER_FIELDS: Mapping[str, Unsupported] = {
     "n_indent": Unsupported((0,), "there is no limit by indentation"),
     "multimodal_data": Unsupported(([],), "the model reads text only"),
     "backend_sampling": Unsupported((False,), "tokens are sampled on the CPU"),
     "verbose": Unsupported((False,), "answers carry no debugging details"),
 }
+"""Refused in every dialect."""
 
 
-def refuse_unsupported(body: Mapping[str, Any]) -> None:
+def refuse_unsupported(body: Mapping[str, Any], fields: Mapping[str, Unsupported]) -> None:
     """Raise `InvalidRequest` for the first field that asks for what isn't there."""
-    for name, field in UNSUPPORTED_FIELDS.items():
+    for name, field in fields.items():
         value = body.get(name)
         if value is not None and value not in field.harmless:
             raise InvalidRequest(f"'{name}' is not supported: {field.reason}", param=name)

@@ -15,7 +15,6 @@ from pydantic import (
     model_validator,
 )
 
-_TEXT_ONLY = "must be text: the model reads nothing else"
 _OTHER = "other"
 MAX_PARTS = 4096
 """Of one message's content."""

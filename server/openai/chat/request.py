@@ -13,14 +13,13 @@ from pydantic import (
     StrictBool,
     StrictInt,
     StrictStr,
-    model_validator,
 )
 
 from protocol.commands import UNLIMITED
 from server.errors import InvalidRequest
 from server.openai.chat.messages import AssistantMessage, Message
 from server.openai.chat.tools import MAX_TOOLS, NamedChoice, Tool, ToolChoice
-from server.openai.unsupported import CHAT_FIELDS, refuse
+from server.openai.unsupported import CHAT_FIELDS
 from server.parsers.reasoning import effort_variables
 from server.requests.field_types import INT32_MAX, MAX_LOGPROBS, Flag, Whole
 from server.requests.sampling_fields import SamplingFields
@@ -34,6 +33,8 @@ class ChatRequest(SamplingFields):
     `user`, `metadata`, `store`, `service_tier`, `safety_identifier`, `prompt_cache_key` and
     `verbosity` are checked and have no effect, here as on a server of one's own.
     """
+
+    unsupported = CHAT_FIELDS
 
     messages: Annotated[list[Message], FailFast(), Field(min_length=1)]
     model: StrictStr | None = None
@@ -71,12 +72,6 @@ class ChatRequest(SamplingFields):
     safety_identifier: StrictStr | None = None
     prompt_cache_key: StrictStr | None = None
     verbosity: StrictStr | StrictInt | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse(cls, body: Any) -> Any:
-        refuse(body, CHAT_FIELDS)
-        return body
 
     def check(self) -> None:
         """Raise `InvalidRequest` for fields that contradict each other."""

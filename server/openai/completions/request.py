@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import Field, StrictStr, model_validator
+from pydantic import Field, StrictStr
 
 from server.context import ServerContext
 from server.errors import InvalidRequest
 from server.generation.types import GenerationRequest
 from server.model.tokenizer import Tokenizer
-from server.openai.unsupported import COMPLETION_FIELDS, refuse
+from server.openai.unsupported import COMPLETION_FIELDS
 from server.requests.field_types import MAX_LOGPROBS, Flag, Whole
 from server.requests.model_name import check_model
 from server.requests.prompt_fields import PromptFields
@@ -23,6 +23,8 @@ from server.structured_output.response_format import ResponseFormat, response_ou
 class TextCompletionRequest(PromptFields):
     """`POST /v1/completions`: OpenAI's fields and llama-server's. `user` has no effect."""
 
+    unsupported = COMPLETION_FIELDS
+
     model: StrictStr | None = None
     logprobs: Annotated[Whole, Field(ge=0, le=MAX_LOGPROBS)] | None = None
     echo: Flag = False
@@ -30,12 +32,6 @@ class TextCompletionRequest(PromptFields):
     user: StrictStr | None = None
     response_format: ResponseFormat | None = None
     """Not OpenAI's, but many servers' for completions."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse(cls, body: Any) -> Any:
-        refuse(body, COMPLETION_FIELDS)
-        return body
 
     @property
     def num_logprobs(self) -> int:

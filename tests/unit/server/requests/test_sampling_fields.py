@@ -16,7 +16,7 @@ from server.generation.types import GenerationRequest
 from server.requests.body import parse_body
 from server.requests.sampling_fields import SamplingFields
 from server.requests.sequence import generation_request, nth_choice, resolve_sampling
-from server.requests.unsupported_fields import UNSUPPORTED_FIELDS
+from server.requests.unsupported_fields import LLAMA_SERVER_FIELDS
 from tests.support.fake_server import END_OF_TURN, EOS, N_CTX_SLOT, make_server
 
 BANNED = float("-inf")
@@ -221,12 +221,12 @@ def test_infill_of_some_candidates_is_fine() -> None:
     assert params(samplers="ki", top_k=40).samplers == ("top_k", "infill")
 
 
-@pytest.mark.parametrize("name", sorted(UNSUPPORTED_FIELDS))
+@pytest.mark.parametrize("name", sorted(LLAMA_SERVER_FIELDS))
 def test_what_is_not_supported_is_refused_by_name(name: str) -> None:
     with pytest.raises(InvalidRequest, match=f"'{name}' is not supported") as caught:
-        parse(**{name: ["x"] if UNSUPPORTED_FIELDS[name].harmless == ([],) else 7})
+        parse(**{name: ["x"] if LLAMA_SERVER_FIELDS[name].harmless == ([],) else 7})
     assert caught.value.param == name
-    for harmless in (None, *UNSUPPORTED_FIELDS[name].harmless):
+    for harmless in (None, *LLAMA_SERVER_FIELDS[name].harmless):
         parse(**{name: harmless})
 
 
