@@ -76,7 +76,7 @@ class CompletionAnswer:
             "tokens_predicted": ended.timings.predicted_n,
             "tokens_evaluated": ended.num_prompt_tokens,
             "generation_settings": self._settings(),
-            "prompt": self._prompt_text(),
+            "prompt": self._context.tokenizer.text(self._request.spec.prompt, special=True),
             "has_new_line": self._has_new_line,
             "truncated": ended.truncated,
             "stop_type": ended.cause.value,
@@ -112,11 +112,6 @@ class CompletionAnswer:
         settings = request_settings(self._body, self._request, ignore_eos=ignore_eos)
         adapters = self._context.engine.model.adapters
         return {**settings, "lora": lora_json(adapters, self._request.spec.lora)}
-
-    def _prompt_text(self) -> str:
-        piece = self._context.tokenizer.piece
-        text = b"".join(piece(token, special=True) for token in self._request.spec.prompt)
-        return text.decode(errors="replace")
 
     def _probabilities(self, tokens: list[GeneratedToken] | tuple[GeneratedToken, ...]) -> Any:
         return probability_entries(

@@ -14,6 +14,7 @@ from server.errors import NotSupported
 from server.http.json_response import JsonResponse
 from server.llama_server.generation_settings import default_settings
 from server.model.adapters import lora_json
+from server.model.tokenizer import Tokenizer
 from server.requests.sampling_defaults import sampling_defaults
 from server.requests.speculation import speculation_of
 from server.templates.capabilities import TemplateCapabilities
@@ -37,8 +38,8 @@ async def get_props(request: Request) -> Response:
         **_endpoints(context),
         "chat_template": template.source,
         "chat_template_caps": _capabilities(template.capabilities),
-        "bos_token": _special(context, context.tokenizer.bos),
-        "eos_token": _special(context, context.tokenizer.eos),
+        "bos_token": _text(context.tokenizer.bos, context.tokenizer),
+        "eos_token": _text(context.tokenizer.eos, context.tokenizer),
         "build_info": build_info(),
         "is_sleeping": False,
     }
@@ -104,7 +105,5 @@ def _capabilities(template: TemplateCapabilities) -> dict[str, bool]:
     }
 
 
-def _special(context: ServerContext, token: int | None) -> str:
-    if token is None:
-        return ""
-    return context.tokenizer.piece(token, special=True).decode(errors="replace")
+def _text(token: int | None, tokenizer: Tokenizer) -> str:
+    return "" if token is None else tokenizer.text([token], special=True)

@@ -80,8 +80,7 @@ def _split(body: TokenizeRequest, tokenizer: Tokenizer) -> Response:
 
 
 def _join(tokens: list[int], tokenizer: Tokenizer) -> Response:
-    text = b"".join(tokenizer.piece(token, special=True) for token in tokens)
-    return JsonResponse({"content": text.decode(errors="replace")})
+    return JsonResponse({"content": tokenizer.text(tokens, special=True)})
 
 
 def _piece(tokenizer: Tokenizer, token: int) -> str | list[int]:
