@@ -1,4 +1,4 @@
-"""One sequence of a native completion while it grows: its chunks and its final object."""
+"""One sequence of a native completion: its chunks and its final object."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from server.requests.sampling_params import ignores_eos
 
 
 class CompletionAnswer:
-    """Collects what a sequence yields and shapes it; streamed answers don't keep the text."""
+    """Collects what a sequence yields, and writes JSON. A streamed answer doesn't keep its text."""
 
     def __init__(
         self,
@@ -58,14 +58,14 @@ class CompletionAnswer:
         return event
 
     def progress_chunk(self, progress: Progress) -> dict[str, Any]:
-        """The event for a part of the prompt that was computed."""
+        """The event for a computed part of the prompt."""
         timings = Timings(progress.cache, 0, progress.time_ms, 0, 0.0)
         event = self._event("", -1, timings)
         event["prompt_progress"] = progress_json(progress)
         return event
 
     def final(self, ended: Ended) -> dict[str, Any]:
-        """The whole answer, or a stream's last event, which repeats no text."""
+        """The whole answer, or the last event of a stream, which doesn't repeat the text."""
         answer = {
             "index": self._index,
             "content": "".join(self._texts),
@@ -81,7 +81,7 @@ class CompletionAnswer:
             "truncated": ended.truncated,
             "stop_type": ended.cause.value,
             "stopping_word": ended.stopping_word,
-            # The last token of an answer is never computed, so it isn't in the cache.
+            # The last token of an answer is not in the cache: it was sampled, but not decoded.
             "tokens_cached": ended.num_prompt_tokens + max(ended.timings.predicted_n - 1, 0),
             "timings": timings_json(ended.timings),
         }
@@ -101,7 +101,7 @@ class CompletionAnswer:
         }
 
     def _token_ids(self, end_token: int | None) -> list[int]:
-        """All tokens, or those that no earlier event carried."""
+        """All token ids. In a stream, the ids that no earlier event carried."""
         if not (self._body.return_tokens or self._body.stream):
             return []
         ids = [token.id for token in self._tokens]

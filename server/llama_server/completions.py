@@ -20,7 +20,7 @@ from server.requests.body import read_body
 
 
 async def create_completion(request: Request) -> Response:
-    """Answer one or several prompts; several answers come as an array, or as mixed events."""
+    """Answer one or several prompts. Several answers come as an array, or as interleaved events."""
     context = context_of(request)
     body = await read_body(request, CompletionRequest)
     sequences = await to_thread.run_sync(body.sequences, context)
@@ -38,7 +38,7 @@ async def create_completion(request: Request) -> Response:
 
 
 class WholeCompletion(WholeAnswer):
-    """The final object of the only sequence, or an array of the objects of all sequences."""
+    """The final object of one sequence, or an array with the final object of each sequence."""
 
     def __init__(self, answers: Sequence[CompletionAnswer]) -> None:
         self._answers = answers
@@ -55,7 +55,7 @@ class WholeCompletion(WholeAnswer):
 
 
 class CompletionStream(StreamedAnswer):
-    """One event for each delta; the last event of a sequence is its final object."""
+    """Writes one event for each delta. The last event of a sequence is its final object."""
 
     def __init__(self, answers: Sequence[CompletionAnswer]) -> None:
         self._answers = answers

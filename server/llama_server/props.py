@@ -1,4 +1,4 @@
-"""`/props`: what the server runs with."""
+"""`/props`: the settings and the model that the server runs with."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from server.templates.capabilities import TemplateCapabilities
 async def get_props(request: Request) -> Response:
     """The defaults of a request, the model, its template, and which endpoints are on.
 
-    The model's file goes by its name only: where it lies is no client's business.
+    The answer has the name of the model's file, not its folder, which clients must not learn.
     """
     context = context_of(request)
     template = context.chat_template
@@ -49,14 +49,14 @@ async def get_props(request: Request) -> Response:
 
 
 async def set_props(request: Request) -> Response:
-    """Accepted with `--props` as llama-server does: there is nothing to set yet."""
+    """Accept the request with `--props`, as llama-server does, and change nothing."""
     if not context_of(request).settings.props:
         raise NotSupported("this server was started without --props, so it takes no new ones")
     return JsonResponse({"success": True})
 
 
 def build_info() -> str:
-    """The versions of llamapack and of what brings llama.cpp."""
+    """The versions of llamapack and of llama-cpp-python, which contains llama.cpp."""
     return f"llamapack {_version('llamapack')} (llama-cpp-python {_version('llama-cpp-python')})"
 
 

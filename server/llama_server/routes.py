@@ -1,4 +1,4 @@
-"""Where the native dialect is served."""
+"""The endpoints of llama-server's dialect."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from server.llama_server.tokens import DetokenizeRequest, TokenizeRequest, detok
 from server.model.adapters import LoraScales
 
 PUBLIC_PATHS = ("/health", "/v1/health", "/livez", "/readyz")
-"""Served without an API key, because probes have none."""
+"""Paths that need no API key, because probes have none."""
 
 ENDPOINTS = (
     get(health, "/health", "/v1/health"),

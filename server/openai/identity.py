@@ -1,4 +1,4 @@
-"""What all objects of one answer have in common: id, time, model."""
+"""The fields that all objects of one answer have in common: id, time, model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TEXT_COMPLETION = "text_completion"
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Made once per request, so that every chunk says the same."""
+    """Made once for each request, so that all chunks have the same values."""
 
     id: str
     created: int
@@ -25,7 +25,7 @@ class Identity:
     model: str
 
     def fields(self, kind: str) -> dict[str, Any]:
-        """The fields that open an object of this kind."""
+        """The first fields of an object of this kind."""
         return {
             "id": self.id,
             "object": kind,
@@ -36,5 +36,5 @@ class Identity:
 
 
 def new_identity(prefix: str, context: ServerContext) -> Identity:
-    """A fresh identity; the model's name is the server's, whatever name the request used."""
+    """A new identity. It names the served model, whatever name the request used."""
     return Identity(f"{prefix}-{secrets.token_hex(16)}", int(time.time()), context.model_name)

@@ -1,4 +1,4 @@
-"""Where OpenAI's dialect is served."""
+"""The endpoints of OpenAI's dialect."""
 
 from __future__ import annotations
 

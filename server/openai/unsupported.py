@@ -1,4 +1,4 @@
-"""Fields of OpenAI's API that this server can't honour, and their harmless values."""
+"""The table of OpenAI's fields that this server can't honour, with their harmless values."""
 
 from __future__ import annotations
 

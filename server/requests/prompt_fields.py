@@ -1,4 +1,4 @@
-"""The body of a completion of one or several prompts, in every dialect that has such."""
+"""The fields that native completions and OpenAI's text completions share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from server.structured_output.compile import compile_request_format
 
 
 class PromptFields(SamplingFields):
-    """Prompts, and what steers the answers to them."""
+    """Prompts to continue, and how."""
 
     prompt: Annotated[
         tuple[Prompt, ...], BeforeValidator(parse_prompts, json_schema_input_type=PromptInput)

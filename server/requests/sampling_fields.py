@@ -1,7 +1,7 @@
-"""The fields of a request body that steer sampling and output, shared by all dialects.
+"""The fields of a request body that control sampling and output, shared by all dialects.
 
-The names are llama-server's. A missing or null field means the server's default; a value out of
-the bounds below is refused by name rather than clamped.
+The names are llama-server's. A missing or null field means the server's default. A value out of
+the bounds below is refused by name; values are never clamped.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ from server.structured_output.vllm_field import StructuredOutputs
 
 
 class StreamOptions(BaseModel):
-    """What a streamed answer tells besides the text."""
+    """Additions to a streamed answer."""
 
     include_usage: Flag = False
 
@@ -74,15 +74,15 @@ class SamplingFields(BaseModel):
     n_predict: Annotated[Whole, Field(ge=-1, le=INT32_MAX)] | None = Field(
         None, validation_alias=AliasChoices("n_predict", "max_completion_tokens", "max_tokens")
     )
-    """Most tokens of an answer; -1 is no limit, 0 computes the prompt and generates nothing."""
+    """Most tokens of an answer. -1 is no limit. 0 computes the prompt and generates nothing."""
     t_max_predict_ms: Annotated[Whole, Field(ge=-1, le=INT32_MAX)] = -1
-    """The answer ends at the first line break that comes so many milliseconds after its first
-    token, so no line is cut; 0 or less is no limit."""
+    """Milliseconds after the first token. The answer ends at the next line break, so that no line
+    is cut. 0 or less is no limit."""
     n_keep: Annotated[Whole, Field(ge=-1, le=INT32_MAX)] | None = None
-    """Tokens at the beginning, besides a BOS, that a context shift never discards; -1 is the
-    whole prompt."""
+    """Tokens at the beginning that a context shift never discards, besides a BOS. -1 is the whole
+    prompt."""
     n_discard: Count = 0
-    """Tokens that a context shift discards at once; 0 is half of those that may go."""
+    """Tokens that a context shift discards at once. 0 is half of the tokens that it may discard."""
     n: Annotated[Whole, Field(ge=1, le=MAX_CHOICES)] = Field(
         1, validation_alias=AliasChoices("n_cmpl", "n")
     )
@@ -91,32 +91,32 @@ class SamplingFields(BaseModel):
     id_slot: Annotated[Whole, Field(ge=-1)] = -1
     cache_prompt: Flag | None = None
     n_cache_reuse: ReusedChunk | None = None
-    """Shortest chunk, in tokens, to move within the slot's cache and reuse after an edit in the
-    prompt, which is an approximation; 0 reuses prefixes only."""
+    """Shortest chunk, in tokens, that is reused after an edit in the prompt. The chunk's cells move
+    within the slot, so the result is an approximation. 0 reuses prefixes only."""
     lora: Annotated[list[LoraScale], Field(max_length=MAX_ADAPTERS)] | None = None
-    """Scales of the adapters for this answer; those that are not listed get 0."""
+    """Scales of the adapters for this answer. Adapters that are not listed get 0."""
     cache_salt: Salt = ""
-    """Cached prefixes are shared only among requests of the same salt."""
+    """Only requests with the same salt share cached prefixes."""
     priority: Annotated[Whole, Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY)] = 0
-    """Of those that wait, the highest is served first."""
+    """Of the waiting requests, those with the highest priority start first."""
     spec_type: DraftMethods | None = Field(
         None, validation_alias=AliasChoices("spec_type", "speculative.type", "speculative.types")
     )
-    """Who guesses tokens ahead, out of what the server was started with; none turns it off."""
+    """Draft methods, out of those that the server was started with. `none` turns drafts off."""
     spec_n_max: Count | None = Field(
         None, validation_alias=AliasChoices("spec_n_max", "speculative.n_max")
     )
-    """Most tokens that are guessed at once, if that is less than the server's; 0 turns it off."""
+    """Most draft tokens at once; the server's own limit holds too. 0 turns drafts off."""
     spec_n_min: Count | None = Field(
         None, validation_alias=AliasChoices("spec_n_min", "speculative.n_min")
     )
-    """Shorter guesses are thrown away."""
+    """Drafts with fewer tokens are discarded."""
     spec_p_min: Probability | None = Field(
         None, validation_alias=AliasChoices("spec_p_min", "speculative.p_min")
     )
-    """The draft model stops before a token that it gives less probability than this."""
+    """The draft model stops before a token whose probability is lower."""
     seed: Annotated[Whole, Field(ge=-(2**63), lt=2**63)] | None = None
-    """Taken modulo 2**32; -1 draws one."""
+    """Taken modulo 2**32. -1 draws a seed."""
 
     stream: Flag = False
     stream_options: StreamOptions = StreamOptions()
@@ -165,7 +165,7 @@ class SamplingFields(BaseModel):
     json_schema: Any = None
     structured_outputs: StructuredOutputs | None = None
     grammar_lazy: Flag = False
-    """The grammar or schema applies from a trigger on; before it the answer is free."""
+    """The grammar or schema applies from a trigger on. Before the trigger the answer is free."""
     grammar_triggers: Annotated[list[GrammarTrigger], Field(max_length=MAX_TRIGGERS)] = []
     preserved_tokens: Annotated[list[StrictStr], Field(max_length=MAX_TRIGGERS)] = []
     """Control tokens, by their spelling, that are part of the answer's text."""
@@ -173,7 +173,7 @@ class SamplingFields(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _drop_nulls(cls, body: Any) -> Any:
-        """Null asks for the default, so that aliases after it still count."""
+        """Drop nulls, which ask for the default. A null must not hide a later alias."""
         if not isinstance(body, dict):
             return body
         refuse_unsupported(body, cls.unsupported)
@@ -196,6 +196,6 @@ class SamplingFields(BaseModel):
             yield grammar(self.grammar, "grammar")
 
     def ping_seconds(self, settings_interval: int) -> int:
-        """Seconds of silence before a comment goes out on the stream; 0 is never."""
+        """Seconds of silence before a ping is sent on the stream; 0 is never."""
         interval = self.sse_ping_interval
         return max(settings_interval if interval is None else interval, 0)

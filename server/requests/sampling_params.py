@@ -1,4 +1,4 @@
-"""From the sampling fields of a body to the typed parameters that the engine gets."""
+"""The typed sampling parameters of a body, with the server's defaults."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from server.requests.sampling_defaults import sampling_defaults
 from server.requests.sampling_fields import SamplingFields
 
 MAX_INFILL_CANDIDATES = 1024
-"""Tokens that the `infill` sampler compares with one another, each with each."""
+"""Most candidates of the `infill` sampler, which compares each candidate with every other."""
 
 RANDOM_SEED = 2**32 - 1
-"""llama.cpp's own spelling of "draw a seed", which is -1 as an unsigned number."""
+"""llama.cpp's number for "draw a seed": -1 as an unsigned number."""
 
 _SAME_NAME = (
     "samplers",
@@ -45,7 +45,7 @@ _SAME_NAME = (
     "adaptive_decay",
     "post_sampling_probs",
 )
-"""Fields that a sampling parameter takes over as they are."""
+"""Fields that are copied unchanged into the parameter of the same name."""
 
 
 def sampling_params(
@@ -56,7 +56,7 @@ def sampling_params(
     n_ctx: int,
     top_logprobs: int = -1,
 ) -> SamplingParams:
-    """The typed parameters, with the server's defaults where the body is silent.
+    """The typed parameters. Missing fields get the server's defaults.
 
     `n_ctx` is the number of tokens that a slot holds. `top_logprobs` is the dialect's reading of
     its own fields. Raises `InvalidRequest` for a token that the vocabulary doesn't have.
@@ -82,12 +82,12 @@ def sampling_params(
 
 
 def with_nth_seed(sampling: SamplingParams, index: int) -> SamplingParams:
-    """The parameters for the choice after `index` others: its seed is as much higher."""
+    """The parameters for the choice with this index. Its seed is higher by the index."""
     return msgspec.structs.replace(sampling, seed=(sampling.seed + index) % RANDOM_SEED)
 
 
 def ignores_eos(fields: SamplingFields, settings: ServeSettings) -> bool:
-    """Whether the tokens that end an answer are banned."""
+    """Whether the tokens that end an answer are banned for this request."""
     return settings.ignore_eos if fields.ignore_eos is None else fields.ignore_eos
 
 
@@ -130,7 +130,7 @@ def _biased_tokens(
 
 
 def _check_infill(sampling: SamplingParams) -> None:
-    """Refuse `infill` on a whole vocabulary: it takes minutes, and everybody would wait."""
+    """Refuse `infill` on a whole vocabulary: it takes minutes, and every request would wait."""
     if "infill" not in sampling.samplers:
         return
     before = sampling.samplers[: sampling.samplers.index("infill")]

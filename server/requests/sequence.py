@@ -1,4 +1,4 @@
-"""From a body and its prompts to the sequences to generate."""
+"""The sequences that a body asks for: its fields, resolved against this server."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def generation_request(
 
 
 def nth_choice(request: GenerationRequest, index: int) -> GenerationRequest:
-    """The same request for the choice after `index` others."""
+    """The request for the choice with this index: only the seed differs."""
     if index == 0:
         return request
     return request.with_spec(sampling=with_nth_seed(request.spec.sampling, index))

@@ -1,4 +1,4 @@
-"""Fields of known contracts that this server can't honour, and their harmless values."""
+"""Refusal of known fields that this server can't honour, unless their value asks for nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from server.errors import InvalidRequest
 
 @dataclass(frozen=True, slots=True)
 class Unsupported:
-    """A field that is refused unless it holds one of the values that ask for nothing."""
+    """A field that is refused unless its value is one of `harmless`."""
 
     harmless: tuple[Any, ...]
     reason: str
@@ -27,7 +27,7 @@ LLAMA_SERVER_FIELDS: Mapping[str, Unsupported] = {
 
 
 def refuse_unsupported(body: Mapping[str, Any], fields: Mapping[str, Unsupported]) -> None:
-    """Raise `InvalidRequest` for the first field that asks for what isn't there."""
+    """Raise `InvalidRequest` for the first field with another value than its harmless ones."""
     for name, field in fields.items():
         value = body.get(name)
         if value is not None and value not in field.harmless:

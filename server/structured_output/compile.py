@@ -1,4 +1,4 @@
-"""From an output format to the constraint that the engine enforces."""
+"""The compiler of output formats: from a format to the constraint that the engine enforces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The constraint of requests that bring none: `--grammar`, `--json-schema` and their files."""
+"""The constraint of requests without one: `--grammar`, `--json-schema` and their files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from server.structured_output.output_format import PLAIN_TEXT, Kind, OutputForma
 
 
 def default_constraint(settings: ServeSettings, tokenizer: Tokenizer) -> Constraint | None:
-    """The server's own constraint, compiled. Raises `StartupError` and `ConfigError`."""
+    """The compiled constraint of the server's settings. Raises `StartupError` and `ConfigError`."""
     format_ = _default_format(settings)
     try:
         return compile_format(format_, tokenizer)

@@ -1,4 +1,4 @@
-"""What a request wants its answer to follow, read once from all fields that can say so."""
+"""The output format of a request: what its answer has to follow."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class OutputFormat:
-    """One constraint, not compiled yet."""
+    """What an answer has to follow, parsed but not compiled."""
 
     kind: Kind = Kind.TEXT
     value: Any = None
@@ -78,7 +78,7 @@ def grammar(text: str, param: str) -> OutputFormat:
 
 
 def only_format(formats: Iterable[OutputFormat]) -> OutputFormat:
-    """The one format that is no plain text, or plain text.
+    """The format that the body asks for; plain text if no field asks for another.
 
     Raises `InvalidRequest` for two fields that constrain the answer.
     """
@@ -91,7 +91,7 @@ def only_format(formats: Iterable[OutputFormat]) -> OutputFormat:
 
 
 def lazily(format_: OutputFormat, triggers: Sequence[GrammarTrigger]) -> OutputFormat:
-    """Free text until one of the triggers, the format from the trigger on.
+    """The format from one of the triggers on. Before the trigger the answer is free.
 
     `response_format` describes whole answers, so the triggers don't apply to it.
     """

@@ -26,7 +26,7 @@ class TextFormat(_Strict):
 
 
 class JsonObjectFormat(_Strict):
-    """A JSON object, of llama-server's `schema` if that is given."""
+    """A JSON object. llama-server's `schema` describes the object, if given."""
 
     type: Literal["json_object"]
     schema_: Any = Field(None, alias="schema")
@@ -42,7 +42,7 @@ class SchemaWrapper(_Strict):
 
 
 class JsonSchemaFormat(_Strict):
-    """JSON of a schema, in OpenAI's shape or in that of llama-server's README."""
+    """JSON of a schema, in OpenAI's shape or in the shape of llama-server's README."""
 
     type: Literal["json_schema"]
     json_schema: SchemaWrapper | None = None
@@ -61,7 +61,7 @@ ResponseFormat = Annotated[
 
 
 def response_output_format(format_: ResponseFormat | None) -> OutputFormat:
-    """What the field asks for; the path of the schema's field goes along."""
+    """The format that the field asks for."""
     match format_:
         case None | TextFormat():
             return PLAIN_TEXT

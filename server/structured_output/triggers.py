@@ -1,4 +1,4 @@
-"""llama-server's lazy grammars: what in an answer a constraint waits for."""
+"""llama-server's lazy grammars: the triggers at which a constraint begins."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from server.model.tokenizer import Tokenizer
 from server.structured_output.refusing import refusing
 
 TOKEN, WORD = 0, 1
-"""llama.cpp's numbers of the kinds of triggers; 2 and 3 are patterns, which are refused."""
+"""llama.cpp's numbers for the kinds of triggers. 2 and 3 are patterns, which are refused."""
 
 MAX_TRIGGERS = 256
 
 
 class GrammarTrigger(BaseModel):
-    """A word of the answer, or a token, at which its grammar begins; the grammar describes it."""
+    """A word or a token at which the grammar begins. The grammar describes the trigger, too."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -40,7 +40,10 @@ class GrammarTrigger(BaseModel):
 def lazy_constraint(
     constraint: Constraint, triggers: Sequence[GrammarTrigger], tokenizer: Tokenizer
 ) -> Constraint:
-    """Free text until a trigger, the constraint from the trigger on. Raises `InvalidRequest`."""
+    """The constraint from a trigger on. Before the trigger the answer is free.
+
+    Raises `InvalidRequest` without triggers, and for triggers that can't be used.
+    """
     if not triggers:
         raise InvalidRequest("'grammar_lazy' needs 'grammar_triggers'", param="grammar_triggers")
     tokens = [trigger.token for trigger in triggers if trigger.token is not None]

@@ -18,7 +18,7 @@ _KINDS = {
 
 
 class StructuredOutputs(BaseModel):
-    """Exactly one kind of constraint."""
+    """The field's object. It holds exactly one kind of constraint."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -38,13 +38,13 @@ class StructuredOutputs(BaseModel):
         return self
 
     def output_format(self) -> OutputFormat:
-        """The one constraint."""
+        """The constraint that the field holds."""
         [(name, value)] = self._given().items()
         param = f"structured_outputs.{name}"
         if value is True:
             return any_object(param)
         if value is False:
-            # `json_object: false` alone asks for nothing that could be compiled.
+            # `json_object: false` holds no constraint. The empty grammar is refused when compiled.
             return OutputFormat(Kind.GRAMMAR, "", param)
         return OutputFormat(_KINDS[name], value, param)
 

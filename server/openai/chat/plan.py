@@ -1,4 +1,4 @@
-"""From the body of a chat completion to sequences of tokens and a reader of their answers."""
+"""The plan of a chat completion: the sequences to generate, and the parser of their answers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from server.requests.sequence import resolve_sampling, sequences_of
 
 @dataclass(frozen=True, slots=True)
 class ChatPlan:
-    """What to generate, and how to read what comes."""
+    """The sequences to generate, and how to read their answers."""
 
     sequences: Sequence[GenerationRequest]
     make_parser: Callable[[], AnswerParser]
@@ -28,7 +28,7 @@ class ChatPlan:
 
 
 def plan_chat(body: ChatRequest, context: ServerContext) -> ChatPlan:
-    """Render, tokenize and compile: milliseconds, so not for the event loop.
+    """Render, tokenize and compile. This takes milliseconds: callers keep it off the event loop.
 
     Raises `NotFound` for another model, `InvalidRequest`, and `Unavailable` while loading.
     """
@@ -67,7 +67,7 @@ def _is_single_call(body: ChatRequest, prompt: ChatPrompt) -> bool:
 
 
 def _visible_marks(body: ChatRequest, prompt: ChatPrompt) -> set[str]:
-    """What the parser has to see, though it be control tokens."""
+    """The marks that the parser needs in the text, even if they are control tokens."""
     template = prompt.template
     marks: set[str] = set()
     if prompt.has_tools or template.tool_format.has_channels:
@@ -78,7 +78,7 @@ def _visible_marks(body: ChatRequest, prompt: ChatPrompt) -> set[str]:
 
 
 def _make_parser(body: ChatRequest, prompt: ChatPrompt) -> AnswerParser:
-    """A parser for one answer; where answers have channels, they are always taken apart."""
+    """A parser for one answer. Answers with channels are always split into their channels."""
     template = prompt.template
     parser: AnswerParser = PlainText()
     if prompt.has_tools or template.tool_format.has_channels:

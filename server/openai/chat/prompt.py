@@ -1,4 +1,4 @@
-"""The prompt that a chat becomes, and how its answer is going to be written."""
+"""The prompt of a chat, and the facts about its answer that follow from the prompt."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class ChatPrompt:
     template: JinjaTemplate
     has_tools: bool
     is_thinking_open: bool
-    """The prompt ends inside the model's thinking."""
+    """Whether the prompt ends inside the model's thinking."""
     may_think: bool
-    """The answer may begin with thinking, or go on with it."""
+    """Whether the answer may begin with thinking, or continue it."""
     effort: str | None
-    """How hard to think."""
+    """How much to think, in the words of the request."""
     keeps_thinking: bool
-    """Thinking stays in the content."""
+    """Whether thinking stays in the content."""
 
     def tokens(self, tokenizer: Tokenizer) -> list[int]:
         """The tokens of the prompt.
@@ -43,7 +43,7 @@ class ChatPrompt:
 
 
 def render_chat(body: ChatRequest, context: ServerContext) -> ChatPrompt:
-    """Apply the chat template. Raises `InvalidRequest` when it refuses the chat."""
+    """Apply the chat template. Raises `InvalidRequest` when the template refuses the chat."""
     tools = body.offered_tools()
     if tools and not context.settings.jinja:
         raise InvalidRequest("'tools' need the server to run with --jinja", param="tools")

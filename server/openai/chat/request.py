@@ -31,7 +31,7 @@ class ChatRequest(SamplingFields):
     """`POST /v1/chat/completions`: OpenAI's fields and llama-server's.
 
     `user`, `metadata`, `store`, `service_tier`, `safety_identifier`, `prompt_cache_key` and
-    `verbosity` are checked and have no effect, here as on a server of one's own.
+    `verbosity` are checked and have no effect.
     """
 
     unsupported = CHAT_FIELDS
@@ -48,8 +48,8 @@ class ChatRequest(SamplingFields):
     response_format: ResponseFormat | None = None
 
     reasoning_effort: StrictStr | None = None
-    """"none" turns thinking off; other words go to the chat template, or set a budget where that
-    doesn't know them."""
+    """"none" turns thinking off. Other words go to the chat template. If the template doesn't read
+    the effort, the word sets a budget."""
     reasoning_format: Literal["none", "auto", "deepseek"] | None = None
     reasoning_budget_tokens: Annotated[Whole, Field(ge=-1, le=INT32_MAX)] = Field(
         UNLIMITED,
@@ -57,7 +57,7 @@ class ChatRequest(SamplingFields):
             "reasoning_budget_tokens", "thinking_budget_tokens", "thinking_token_budget"
         ),
     )
-    """Most tokens of thinking, after which it is ended; -1 is the server's default."""
+    """Most tokens of thinking. -1 is the server's default."""
     reasoning_budget_message: Annotated[StrictStr, Field(max_length=4096)] | None = None
     """Text put at the end of thinking that has reached its budget."""
     chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
@@ -90,7 +90,7 @@ class ChatRequest(SamplingFields):
 
     @property
     def continues(self) -> bool:
-        """Whether the answer goes on with the last message, which is the assistant's."""
+        """Whether the answer continues the last message, which is the assistant's."""
         if self.continue_final_message is not None:
             return self.continue_final_message
         last = self.messages[-1]
@@ -98,12 +98,12 @@ class ChatRequest(SamplingFields):
 
     @property
     def template_variables(self) -> dict[str, Any]:
-        """What the chat template gets besides the messages."""
+        """The variables of the chat template, besides the messages."""
         return {**self.chat_template_kwargs, **effort_variables(self.reasoning_effort)}
 
     @property
     def must_call(self) -> bool:
-        """Whether the answer has to be a call."""
+        """Whether the answer has to be a tool call."""
         return self.tool_choice == "required" or isinstance(self.tool_choice, NamedChoice)
 
     def offered_tools(self) -> list[Tool]:
@@ -119,7 +119,7 @@ class ChatRequest(SamplingFields):
         return [pair for pair in offered if named is None or pair[1].function.name == named]
 
     def output_format(self) -> OutputFormat:
-        """What the answer has to follow; chats take an empty schema for any JSON object."""
+        """What the answer has to follow. In chats, an empty schema means any JSON object."""
         format_ = super().output_format()
         if format_.schema in ({}, ANY_OBJECT):
             return any_object(format_.param)

@@ -23,7 +23,7 @@ KIND = "chat.completion.chunk"
 
 
 class ChunkWriter:
-    """Frames chunks; what is the same in all of them is encoded once.
+    """Writes chunks. The parts that all chunks share are encoded once.
 
     data: {…identity…,"choices":[{"index":0,"delta":{…},"logprobs":null,"finish_reason":null}]}
     └─────────── head ──────────────────────┘     └──────────────── plain tail ────────────┘
@@ -36,11 +36,11 @@ class ChunkWriter:
         self._plain_tail = b',"logprobs":null,"finish_reason":null}]' + self._usage + b"}\n\n"
 
     def head(self, index: int) -> bytes:
-        """What opens every plain chunk of one choice."""
+        """The bytes at the beginning of every plain chunk of one choice."""
         return self._opening + b',"choices":[{"index":%d,"delta":' % index
 
     def delta(self, head: bytes, delta: Delta) -> bytes:
-        """A chunk with nothing but news of the choice whose head this is."""
+        """A plain chunk: a delta of the choice that has this head."""
         return head + encode_json(delta) + self._plain_tail
 
     def chunk(
@@ -52,7 +52,7 @@ class ChunkWriter:
         finish: str | None = None,
         extras: Mapping[str, Any] = MappingProxyType({}),
     ) -> bytes:
-        """A chunk with more than that: `details` of the choice, `extras` of the chunk itself."""
+        """A chunk with more fields: `details` of the choice, and `extras` of the chunk itself."""
         choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
         tail = b"".join(
             b',"%s":%s' % (name.encode(), encode_json(value)) for name, value in extras.items()
@@ -69,7 +69,7 @@ class ChunkWriter:
 
 
 class ChoiceStream:
-    """One choice that is answered in chunks."""
+    """Writes the chunks of one choice."""
 
     def __init__(
         self,
@@ -96,16 +96,16 @@ class ChoiceStream:
         return self._shaper.num_reasoning_tokens
 
     def start(self) -> bytes:
-        """The first chunk, which says whose message it is."""
+        """The first chunk, with the role of the message."""
         return self._writer.delta(self._head, {"role": "assistant", "content": None})
 
     def progress(self, progress: Progress) -> bytes:
-        """A chunk about the prompt."""
+        """A chunk with the progress of the prompt."""
         extras = {"prompt_progress": progress_json(progress)}
         return self._writer.chunk(self._index, {}, extras=extras)
 
     def add(self, delta: TextDelta) -> bytes:
-        """The chunks for more text: none while it is held back."""
+        """The chunks for more text: none while the parser holds the text back."""
         deltas = self._shaper.deltas(self._parser.feed(delta.text), len(delta.tokens))
         if self._is_plain:
             return b"".join(self._writer.delta(self._head, delta) for delta in deltas)
@@ -119,7 +119,7 @@ class ChoiceStream:
         )
 
     def end(self, ended: Ended) -> bytes:
-        """What was held back, and the chunk that says why the answer ended."""
+        """The chunks for text that was held back, and the chunk with the finish reason."""
         chunks = self._chunks(self._shaper.deltas(self._parser.finish()), {})
         return chunks + self._writer.chunk(
             self._index,
@@ -130,7 +130,7 @@ class ChoiceStream:
         )
 
     def _chunks(self, deltas: Iterable[Delta], extras: dict[str, Any]) -> bytes:
-        """The first one carries all details that have gathered."""
+        """The chunks of some deltas. The first chunk carries the details since the last chunk."""
         return b"".join(
             self._writer.chunk(self._index, delta, details=self._take_details(), extras=extras)
             for delta in deltas
@@ -148,7 +148,7 @@ class ChoiceStream:
 
 
 class ChatStream(StreamedAnswer):
-    """The chunks of all choices, then the usage if it is asked for."""
+    """Writes the chunks of all choices, and the usage if the request asks for it."""
 
     def __init__(
         self, choices: Sequence[ChoiceStream], writer: ChunkWriter, *, include_usage: bool

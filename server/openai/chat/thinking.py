@@ -1,4 +1,4 @@
-"""How long an answer may think, and what it has to follow once it has thought."""
+"""The thinking of an answer: its budget, and the constraint that begins after it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from server.parsers.harmony import ANALYSIS
 from server.parsers.reasoning import ReasoningMarkers
 
 EFFORT_BUDGETS = {"minimal": 512, "low": 1024, "medium": 8192}
-"""Tokens of thinking for an effort that the chat template doesn't know; others are unlimited."""
+"""Tokens of thinking by effort, where the chat template doesn't read the effort. Other efforts are
+unlimited."""
 
 GAPS = ("\n\n", "\n")
 """White space that models write between their thinking and their answer."""
@@ -22,10 +23,10 @@ GAPS = ("\n\n", "\n")
 
 @dataclass(frozen=True, slots=True)
 class ThinkingBudget:
-    """How long an answer may think, and what is written when that is over."""
+    """The limit of an answer's thinking."""
 
     max_tokens: int
-    """`UNLIMITED` is any number."""
+    """`UNLIMITED` means no limit."""
     message: str
     """Text put at the end of thinking that has reached its budget."""
 
@@ -33,7 +34,7 @@ class ThinkingBudget:
 def thinking_budget(
     body: ChatRequest, prompt: ChatPrompt, settings: ServeSettings
 ) -> ThinkingBudget:
-    """The request's own budget, or that of its effort, or the server's."""
+    """The request's own budget, else the budget of its effort, else the server's budget."""
     message = body.reasoning_budget_message
     if message is None:
         message = settings.reasoning_budget_message
@@ -51,14 +52,14 @@ def _max_tokens(body: ChatRequest, prompt: ChatPrompt, settings: ServeSettings) 
 def after_thinking(
     constraint: Constraint | None, prompt: ChatPrompt, budget: ThinkingBudget, tokenizer: Tokenizer
 ) -> Constraint | None:
-    """The constraint from the end of the thinking on; only the thinking's length is limited."""
+    """The constraint from the end of the thinking on. The thinking is free up to its budget."""
     markers = _markers(prompt)
     if markers is None or isinstance(constraint, ThinkingConstraint):
         return constraint
     if constraint is None and budget.max_tokens == UNLIMITED:
         return None
     if constraint and prompt.keeps_thinking and not prompt.is_thinking_open:
-        # The thinking would end up in the content, which has to follow the constraint.
+        # The thinking stays in the content here, and the content has to follow the constraint.
         return constraint
     return ThinkingConstraint(
         opening=() if prompt.is_thinking_open else _tokens(markers.opening, tokenizer),
@@ -71,7 +72,7 @@ def after_thinking(
 
 
 def _markers(prompt: ChatPrompt) -> ReasoningMarkers | None:
-    """Those of the thinking that may come first."""
+    """The markers of the thinking that the answer may begin with."""
     template = prompt.template
     if template.tool_format.has_channels:
         return ANALYSIS
@@ -83,6 +84,6 @@ def _tokens(text: str, tokenizer: Tokenizer) -> tuple[int, ...]:
 
 
 def _gaps(tokenizer: Tokenizer) -> tuple[int, ...]:
-    """Those that are one token."""
+    """The gaps that are one token."""
     found = (_tokens(gap, tokenizer) for gap in GAPS)
     return tuple(tokens[0] for tokens in found if len(tokens) == 1)

@@ -1,4 +1,4 @@
-"""The body of a text completion, and the sequences that it asks for."""
+"""The body of a text completion."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class TextCompletionRequest(PromptFields):
     best_of: Annotated[Whole, Field(ge=1)] | None = None
     user: StrictStr | None = None
     response_format: ResponseFormat | None = None
-    """Not OpenAI's, but many servers' for completions."""
+    """Many servers have this field for completions; OpenAI doesn't."""
 
     @property
     def num_logprobs(self) -> int:
@@ -39,13 +39,13 @@ class TextCompletionRequest(PromptFields):
         return self.logprobs if self.logprobs is not None else (self.n_probs or -1)
 
     def sequences(self, context: ServerContext) -> list[GenerationRequest]:
-        """As for every completion. Raises `NotFound` for another model, too."""
+        """`n` sequences for each prompt. Raises `NotFound` for another model, too."""
         check_model(self.model, context)
         self._check()
         return super().sequences(context)
 
     def echoes(self, tokenizer: Tokenizer) -> list[str]:
-        """The text that opens each choice: its prompt, with `echo`."""
+        """The text at the beginning of each choice: its prompt with `echo`, else nothing."""
         if not self.echo:
             return [""] * (len(self.prompt) * self.n)
         texts = [_text(prompt, tokenizer) for prompt in self.prompt]
@@ -65,7 +65,7 @@ class TextCompletionRequest(PromptFields):
 
 
 def _text(prompt: Prompt, tokenizer: Tokenizer) -> str:
-    """The prompt as text; tokens are spelled out."""
+    """The prompt as text, control tokens included."""
     parts = [
         part.encode() if isinstance(part, str) else tokenizer.piece(part, special=True)
         for part in prompt

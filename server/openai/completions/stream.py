@@ -16,7 +16,7 @@ from server.openai.usage import Usage
 
 
 class TextStream(StreamedAnswer):
-    """One event for each delta; all events of one answer have the same identity."""
+    """Writes one event for each delta. All events of one answer have the same identity."""
 
     def __init__(
         self, choices: Sequence[TextChoice], body: TextCompletionRequest, identity: Identity
