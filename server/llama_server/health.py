@@ -12,7 +12,7 @@ from server.http.json_response import JsonResponse
 SILENCE_LIMIT = 120.0
 """Seconds without a heartbeat after which the engine counts as hung, if there is no watchdog.
 
-The engine loop sends one heartbeat for each batch. On a slow CPU a batch takes several seconds.
+The engine loop sends a heartbeat between two batches. On a slow CPU a batch takes several seconds.
 """
 
 WATCHDOG_SECONDS = 15.0

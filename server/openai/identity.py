@@ -7,8 +7,6 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from server.context import ServerContext
-
 FINGERPRINT = "llamapack"
 
 TEXT_COMPLETION = "text_completion"
@@ -23,6 +21,7 @@ class Identity:
     created: int
     """Unix time in seconds."""
     model: str
+    """The name of the served model, whatever name the request used."""
 
     def fields(self, kind: str) -> dict[str, Any]:
         """The first fields of an object of this kind."""
@@ -35,6 +34,6 @@ class Identity:
         }
 
 
-def new_identity(prefix: str, context: ServerContext) -> Identity:
-    """A new identity. It names the served model, whatever name the request used."""
-    return Identity(f"{prefix}-{secrets.token_hex(16)}", int(time.time()), context.model_name)
+def new_identity(prefix: str, model_name: str) -> Identity:
+    """A new identity, whose id begins with `prefix`."""
+    return Identity(f"{prefix}-{secrets.token_hex(16)}", int(time.time()), model_name)

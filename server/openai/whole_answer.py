@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from server.answers.shape import WholeAnswer
-from server.context import ServerContext
 from server.generation.timings import timings_json
 from server.generation.types import Ended, TextDelta, Timings
 from server.openai.identity import new_identity
@@ -36,7 +35,7 @@ class WholeCompletion(WholeAnswer):
     def __init__(
         self,
         choices: Sequence[Choice],
-        context: ServerContext,
+        model_name: str,
         *,
         choices_per_prompt: int,
         prefix: str,
@@ -44,7 +43,7 @@ class WholeCompletion(WholeAnswer):
     ) -> None:
         """`prefix` opens the id, and `kind` is the field `object`."""
         self._choices = choices
-        self._context = context
+        self._model_name = model_name
         self._prefix = prefix
         self._kind = kind
         self._finished: list[dict[str, Any]] = [{}] * len(choices)
@@ -62,7 +61,7 @@ class WholeCompletion(WholeAnswer):
 
     def body(self) -> dict[str, Any]:
         return {
-            **new_identity(self._prefix, self._context).fields(self._kind),
+            **new_identity(self._prefix, self._model_name).fields(self._kind),
             "choices": self._finished,
             "usage": self._usage.to_json(),
             "timings": timings_json(self._timings[0]),

@@ -65,12 +65,13 @@ class DeltaShaper:
         return [delta for event in events if (delta := self._delta(event)) is not None]
 
     def _delta(self, event: AnswerEvent) -> Delta | None:
-        if isinstance(event, Content):
-            return {"content": event.text}
-        if isinstance(event, Reasoning):
-            return {"reasoning_content": event.text}
-        if isinstance(event, CallStarted):
-            self._calls += 1
+        match event:
+            case Content():
+                return {"content": event.text}
+            case Reasoning():
+                return {"reasoning_content": event.text}
+            case CallStarted():
+                self._calls += 1
         if self._max_calls is not None and self._calls > self._max_calls:
             return None
         return {"tool_calls": [_call_delta(self._calls - 1, event)]}

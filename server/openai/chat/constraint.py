@@ -28,7 +28,10 @@ from server.structured_output.tool_grammar import (
 def chat_constraint(
     body: ChatRequest, prompt: ChatPrompt, context: ServerContext, *, is_single_call: bool
 ) -> Constraint | None:
-    """Compiled; thinking is left free. Raises `InvalidRequest` naming the field at fault."""
+    """The compiled constraint. Thinking is left free up to its budget.
+
+    Raises `InvalidRequest` naming the field that can't be used.
+    """
     format_ = body.output_format()
     if prompt.has_tools:
         _refuse_with_tools(body, format_)
@@ -42,7 +45,7 @@ def chat_constraint(
 def _without_tools(
     format_: OutputFormat, prompt: ChatPrompt, context: ServerContext
 ) -> Constraint | None:
-    """The format, which where answers have channels begins in the user's channel."""
+    """The constraint of the format. If answers have channels, it begins in the user's channel."""
     has_channels = prompt.template.tool_format.has_channels
     if has_channels and format_.schema is not None:
         return _compiled(prompt, context.tokenizer, schema=_checked(format_))

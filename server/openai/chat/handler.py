@@ -29,12 +29,17 @@ async def create_chat_completion(request: Request) -> Response:
             for index in range(body.n)
         ]
         return WholeCompletion(
-            choices, context, choices_per_prompt=body.n, prefix="chatcmpl", kind="chat.completion"
+            choices,
+            context.model_name,
+            choices_per_prompt=body.n,
+            prefix="chatcmpl",
+            kind="chat.completion",
         )
 
     def streamed() -> ChatStream:
         include_usage = body.stream_options.include_usage
-        writer = ChunkWriter(new_identity("chatcmpl", context), include_usage=include_usage)
+        identity = new_identity("chatcmpl", context.model_name)
+        writer = ChunkWriter(identity, include_usage=include_usage)
         choices = [
             ChoiceStream(index, plan.make_parser(), writer, context.tokenizer, plan.options)
             for index in range(body.n)

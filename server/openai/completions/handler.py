@@ -34,10 +34,14 @@ async def create_completion(request: Request) -> Response:
 
     def whole() -> WholeCompletion:
         return WholeCompletion(
-            choices, context, choices_per_prompt=body.n, prefix="cmpl", kind=TEXT_COMPLETION
+            choices,
+            context.model_name,
+            choices_per_prompt=body.n,
+            prefix="cmpl",
+            kind=TEXT_COMPLETION,
         )
 
     def streamed() -> TextStream:
-        return TextStream(choices, body, new_identity("cmpl", context))
+        return TextStream(choices, body, new_identity("cmpl", context.model_name))
 
     return await respond(request, body, sequences, context, whole=whole, streamed=streamed)

@@ -1,4 +1,4 @@
-"""What a request's fields and the server's flags say about guessing ahead."""
+"""Speculative decoding of a request, from its fields and the server's flags."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def refusal(flags: tuple[str, ...], **body: Any) -> InvalidRequest:
     return caught.value
 
 
-def test_nothing_is_guessed_unless_the_server_was_started_so() -> None:
+def test_there_are_no_drafts_unless_the_server_was_started_with_a_method() -> None:
     assert asked(()) is None
     assert asked((), spec_type="none", spec_n_max=4, spec_n_min=1, spec_p_min=0.5) is None
     assert asked(("-md", "d.gguf", "--spec-type", "none")) is None
