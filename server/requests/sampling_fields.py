@@ -48,10 +48,10 @@ from server.requests.unsupported_fields import (
 )
 from server.structured_output.output_format import (
     OutputFormat,
-    grammar,
-    json_schema,
+    grammar_format,
     lazily,
     only_format,
+    schema_format,
 )
 from server.structured_output.triggers import MAX_TRIGGERS, GrammarTrigger
 from server.structured_output.vllm_field import StructuredOutputs
@@ -191,9 +191,9 @@ class SamplingFields(BaseModel):
         if self.structured_outputs is not None:
             yield self.structured_outputs.output_format()
         if self.json_schema is not None:
-            yield json_schema(self.json_schema, "json_schema")
+            yield schema_format(self.json_schema, "json_schema")
         if self.grammar:
-            yield grammar(self.grammar, "grammar")
+            yield grammar_format(self.grammar, "grammar")
 
     def ping_seconds(self, settings_interval: int) -> int:
         """Seconds of silence before a ping is sent on the stream; 0 is never."""

@@ -61,17 +61,17 @@ class OutputFormat:
 PLAIN_TEXT = OutputFormat()
 
 
-def any_object(param: str) -> OutputFormat:
+def any_object_format(param: str) -> OutputFormat:
     """Any JSON object."""
     return OutputFormat(Kind.JSON_OBJECT, ANY_OBJECT, param)
 
 
-def json_schema(schema: Any, param: str) -> OutputFormat:
+def schema_format(schema: Any, param: str) -> OutputFormat:
     """JSON of a schema."""
     return OutputFormat(Kind.JSON_SCHEMA, schema, param)
 
 
-def grammar(text: str, param: str) -> OutputFormat:
+def grammar_format(text: str, param: str) -> OutputFormat:
     """GBNF text, or the name of a shipped grammar."""
     kind = Kind.NAMED_GRAMMAR if _GRAMMAR_NAME.fullmatch(text) else Kind.GRAMMAR
     return OutputFormat(kind, text, param)

@@ -10,8 +10,8 @@ from server.structured_output.output_format import (
     ANY_OBJECT,
     PLAIN_TEXT,
     OutputFormat,
-    any_object,
-    json_schema,
+    any_object_format,
+    schema_format,
 )
 
 
@@ -70,4 +70,4 @@ def response_output_format(format_: ResponseFormat | None) -> OutputFormat:
         case JsonSchemaFormat(schema_=schema) | JsonObjectFormat(schema_=schema):
             param = "response_format.schema"
             schema = ANY_OBJECT if schema is None else schema
-    return any_object(param) if schema == ANY_OBJECT else json_schema(schema, param)
+    return any_object_format(param) if schema == ANY_OBJECT else schema_format(schema, param)

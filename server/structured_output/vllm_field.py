@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, model_validator
 
-from server.structured_output.output_format import Kind, OutputFormat, any_object
+from server.structured_output.output_format import Kind, OutputFormat, any_object_format
 
 _KINDS = {
     "json": Kind.JSON_SCHEMA,
@@ -42,7 +42,7 @@ class StructuredOutputs(BaseModel):
         [(name, value)] = self._given().items()
         param = f"structured_outputs.{name}"
         if value is True:
-            return any_object(param)
+            return any_object_format(param)
         if value is False:
             # `json_object: false` holds no constraint. The empty grammar is refused when compiled.
             return OutputFormat(Kind.GRAMMAR, "", param)

@@ -15,7 +15,7 @@ from server.openai.chat.request import ChatRequest
 from server.openai.chat.thinking import after_thinking, thinking_budget
 from server.parsers.harmony import FINAL, NEXT_MESSAGE
 from server.structured_output.compile import compile_request_format
-from server.structured_output.output_format import Kind, OutputFormat, json_schema
+from server.structured_output.output_format import Kind, OutputFormat, schema_format
 from server.structured_output.refusing import refusing
 from server.structured_output.tool_grammar import (
     AnswerGrammar,
@@ -112,7 +112,7 @@ def _call_rules(body: ChatRequest, prompt: ChatPrompt, is_single: bool) -> CallR
     tools = []
     for index, tool in body.callable_tools():
         schema = {"type": "object", **(tool.function.parameters or {})}
-        format_ = json_schema(schema, f"tools.{index}.function.parameters")
+        format_ = schema_format(schema, f"tools.{index}.function.parameters")
         tools.append(ToolSignature(tool.function.name, _checked(format_)))
     syntax = prompt.template.tool_format.syntax
     return CallRules(syntax=syntax, tools=tools, is_required=body.must_call, is_single=is_single)

@@ -23,7 +23,7 @@ from server.openai.unsupported import CHAT_FIELDS
 from server.parsers.reasoning import effort_variables
 from server.requests.field_types import INT32_MAX, MAX_LOGPROBS, Flag, Whole
 from server.requests.sampling_fields import SamplingFields
-from server.structured_output.output_format import ANY_OBJECT, OutputFormat, any_object
+from server.structured_output.output_format import ANY_OBJECT, OutputFormat, any_object_format
 from server.structured_output.response_format import ResponseFormat, response_output_format
 
 
@@ -122,7 +122,7 @@ class ChatRequest(SamplingFields):
         """What the answer has to follow. In chats, an empty schema means any JSON object."""
         format_ = super().output_format()
         if format_.schema in ({}, ANY_OBJECT):
-            return any_object(format_.param)
+            return any_object_format(format_.param)
         return format_
 
     def _formats(self) -> Iterator[OutputFormat]:
