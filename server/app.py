@@ -17,6 +17,7 @@ from server.access.cors import cors_middleware
 from server.access.key_ring import KeyRing
 from server.access.record_access import RecordAccess
 from server.context import ServerContext
+from server.embeddings import routes as embedding_routes
 from server.endpoints import Endpoint, to_routes
 from server.errors import ApiError, InvalidRequest, MethodNotAllowed, NotFound
 from server.http.content_encoding import DecodeBody
@@ -74,7 +75,11 @@ def create_app(
 
 def _endpoints(prefix: str, *, needs_key: bool) -> list[Endpoint]:
     """All endpoints, and the one that describes them."""
-    described = [*llama_routes.ENDPOINTS, *openai_routes.ENDPOINTS]
+    described = [
+        *llama_routes.ENDPOINTS,
+        *openai_routes.ENDPOINTS,
+        *embedding_routes.ENDPOINTS,
+    ]
     return [*described, description_of(described, prefix, needs_key=needs_key)]
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from server.model.tokenizer import Tokenizer
 
-class Bytes:
-    """A vocabulary of the 256 bytes and, optionally, control tokens."""
+
+class Bytes(Tokenizer):
+    """A vocabulary of bytes and, if asked for, control tokens."""
 
     n_vocab = 256
     bos: int | None = None

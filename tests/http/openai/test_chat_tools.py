@@ -233,6 +233,23 @@ def test_schema_by_llama_servers_field(serve: Serve) -> None:
     assert accepts(live, '{"city": "Rome"}')
 
 
+def test_calls_that_are_told_late_leave_the_answer_free(serve: Serve) -> None:
+    live = serve(template=PLAIN)
+    ask(live, tools=TOOLS)
+    assert live.generator.opened[-1].spec.constraint is None
+
+
+def test_a_schema_has_no_effect_where_a_call_is_required(serve: Serve) -> None:
+    live = serve(PIECES)
+    format_: Any = {"type": "json_schema", "json_schema": {"name": "x", "schema": CITY}}
+    ask(live, response_format=format_, tools=TOOLS, tool_choice="required")
+    assert accepts(live, CALL)
+    assert not accepts(live, '{"city": "Rome"}')
+
+
+FORMAT = "response_format.schema"
+
+
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
@@ -247,6 +264,9 @@ def test_schema_by_llama_servers_field(serve: Serve) -> None:
         ),
         ({"tools": TOOLS, "tool_choice": "always"}, "tool_choice"),
         ({"tools": TOOLS, "grammar": 'root ::= "x"'}, "grammar"),
+        ({"tools": TOOLS, "structured_outputs": {"regex": "a"}}, "structured_outputs"),
+        ({"tools": TOOLS, "json_schema": CITY, "grammar_lazy": True}, "grammar_lazy"),
+        ({"tools": TOOLS, "response_format": {"type": "json_object", "schema": 1}}, FORMAT),
         ({"json_schema": CITY, "grammar": 'root ::= "x"'}, "grammar"),
         (
             {"response_format": {"type": "json_object"}, "json_schema": CITY},
