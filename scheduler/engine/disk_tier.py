@@ -12,9 +12,9 @@ from scheduler.backends.base import TRANSFER, Backend, DecodeError
 from scheduler.core.cache_edits import Drop, Save
 from scheduler.core.cache_scope import CacheScope
 from scheduler.core.sequence import Slot
+from scheduler.kv_cache.cache_manager import KVCacheManager
 from scheduler.kv_cache.host_cache import CachedPrefix
 from scheduler.kv_cache.placement import PrefixHolder
-from scheduler.policy.scheduler import Scheduler
 from scheduler.storage.disk_cache import DiskCache
 from scheduler.storage.prefix_file import PrefixFileError, SavedPrefix
 
@@ -59,13 +59,13 @@ class DiskTier:
     def __init__(
         self,
         open_cache: Callable[[], DiskCache],
-        scheduler: Scheduler,
+        kv_cache: KVCacheManager,
         backend: Backend,
         clock: Callable[[], float],
     ) -> None:
         """`open_cache` is called in the thread, because a fingerprint takes time to make."""
         self._open_cache = open_cache
-        self._scheduler = scheduler
+        self._kv_cache = kv_cache
         self._backend = backend
         self._clock = clock
         self._cache: DiskCache | None = None
@@ -91,7 +91,7 @@ class DiskTier:
                 loaded = self._loaded.get_nowait()
             except Empty:
                 return
-            prefix = self._scheduler.adopt(loaded.tokens, loaded.scope)
+            prefix = self._kv_cache.adopt(loaded.tokens, loaded.scope)
             if prefix is not None:
                 self._backend.put_state(prefix.id, loaded.state)
 
@@ -126,7 +126,7 @@ class DiskTier:
             logger.warning("prefixes are not kept on disk: %s", error)
             return
         count = tokens = 0
-        for prefix in self._cache.load(self._scheduler.limits.cache_bytes):
+        for prefix in self._cache.load(self._kv_cache.limits.cache_bytes):
             if self._is_stopping.is_set():
                 return
             self._loaded.put(prefix)
@@ -145,16 +145,16 @@ class DiskTier:
     def _hottest(self) -> Iterator[PrefixHolder]:
         """Idle slots and kept prefixes that are worth a file, in the order in which they are
         missed most; what one of them contains is no use beside it."""
-        scheduler = self._scheduler
-        slots = sorted(scheduler.slots, key=lambda slot: slot.last_used, reverse=True)
+        kv_cache = self._kv_cache
+        slots = sorted(kv_cache.slots, key=lambda slot: slot.last_used, reverse=True)
         idle = [slot for slot in slots if slot.is_idle and slot.shifted_from is None]
         chosen: set[PrefixHolder] = set()
-        candidates: list[PrefixHolder] = [*idle, *reversed(list(scheduler.host_cache))]
+        candidates: list[PrefixHolder] = [*idle, *reversed(list(kv_cache.host_cache))]
         for holder in candidates:
             tokens, scope = _content(holder)
-            shared = scheduler.index.shared(tokens, scope)
+            shared = kv_cache.index.shared(tokens, scope)
             is_contained = any(shared.get(other) == len(tokens) for other in chosen)
-            if scheduler.host_cache.wants(len(tokens)) and not is_contained:
+            if kv_cache.host_cache.wants(len(tokens)) and not is_contained:
                 chosen.add(holder)
                 yield holder
 

@@ -17,14 +17,16 @@ from scheduler.batching.grouping import BatchPlan, Grouping
 from scheduler.batching.jump_forward import cut_forced_runs
 from scheduler.batching.micro_batches import split_into_micro_batches
 from scheduler.core.cache_edits import CacheEdit
+from scheduler.core.context_limits import ContextLimits
 from scheduler.core.results import EmbeddingResult, Result, Sample, SampledRun, SampleFailed
 from scheduler.core.sampler import Sampler
 from scheduler.core.step import Chunk, Step
 from scheduler.engine.calibration import UNKNOWN_COSTS, Costs
 from scheduler.engine.disk_tier import DiskTier
 from scheduler.engine.slot_actions import SlotActions, SlotReply
+from scheduler.engine.slot_report import slot_report
 from scheduler.engine.step_timer import Phase, StepTimer
-from scheduler.policy.scheduler import ContextLimits, Scheduler
+from scheduler.policy.scheduler import Scheduler
 from scheduler.spec_decode.draft_request import DraftRequest
 from scheduler.spec_decode.speculator import Speculator
 from scheduler.storage.disk_cache import DiskCache
@@ -77,8 +79,8 @@ class Engine:
         self._events: list[Event] = []
         self._mask_seconds = 0.0
         self._helper = ThreadPoolExecutor(1, thread_name_prefix="masks")
-        self.slot_actions = SlotActions(self.scheduler, backend, self._edit, clock)
-        self.disk = open_disk and DiskTier(open_disk, self.scheduler, backend, clock)
+        self.slot_actions = SlotActions(self.scheduler.cache, backend, self._edit, clock)
+        self.disk = open_disk and DiskTier(open_disk, self.scheduler.cache, backend, clock)
 
     @property
     def has_work(self) -> bool:
@@ -147,7 +149,7 @@ class Engine:
     def inspect(self, command: Inspect) -> SlotReport:
         """Report every slot."""
         scheduler = self.scheduler
-        return SlotReport(command.query_id, scheduler.states(), len(scheduler.waiting))
+        return slot_report(command.query_id, scheduler.cache.slots, len(scheduler.waiting))
 
     def act(self, command: SlotCommand) -> None:
         """Begin what a client wants done to a slot; `replies` tell how it went."""
@@ -235,16 +237,12 @@ class Engine:
                 step.counters.drafted(len(chunk.draft), result.num_accepted)
         events = self.scheduler.update(step, results)
         with contextlib.suppress(DecodeError):  # the next step tells who ended because of it
-            self._edit(self.scheduler.rejected_draft_edits(step))
+            self._edit(self.scheduler.cache.rejected_draft_edits(step))
         return events
 
     def _stats(self, step: Step, times: StepTimer) -> StepStats:
         scheduler = self.scheduler
-        if step.chunks:
-            scheduler.budget.observe(
-                step.num_decode_tokens, step.num_prefill_tokens, times.computing_seconds
-            )
-            scheduler.turns.observe(times.computing_seconds)
+        scheduler.planner.observe(step, times.computing_seconds)
         return StepStats(
             schedule_seconds=times.seconds[Phase.SCHEDULE],
             decode_seconds=times.seconds[Phase.DECODE],
@@ -255,8 +253,8 @@ class Engine:
             num_prefill_tokens=step.num_prefill_tokens,
             num_running=len(scheduler.running),
             num_waiting=len(scheduler.waiting),
-            num_cache_tokens=scheduler.num_cache_tokens,
-            num_running_cache_tokens=scheduler.num_running_cache_tokens,
+            num_cache_tokens=scheduler.cache.num_tokens,
+            num_running_cache_tokens=scheduler.cache.num_running_tokens,
             num_prefilling=sum(not s.is_decoding for s in scheduler.running),
             num_preempted=step.counters.num_preempted,
             num_looked_up_tokens=step.counters.num_looked_up_tokens,

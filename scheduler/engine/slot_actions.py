@@ -14,7 +14,7 @@ from protocol.messages import SlotChanged, SlotRefusal, SlotRefused
 from scheduler.backends.base import TRANSFER, Backend, DecodeError
 from scheduler.core.cache_edits import CacheEdit, Drop, Restore, Save
 from scheduler.core.sequence import Slot
-from scheduler.policy.scheduler import Scheduler
+from scheduler.kv_cache.cache_manager import KVCacheManager
 from scheduler.storage.prefix_file import PrefixFileError, SavedPrefix, read_prefix, write_prefix
 
 logger = logging.getLogger(__name__)
@@ -51,13 +51,13 @@ class SlotActions:
 
     def __init__(
         self,
-        scheduler: Scheduler,
+        kv_cache: KVCacheManager,
         backend: Backend,
         edit: Callable[[Iterable[CacheEdit]], None],
         clock: Callable[[], float],
     ) -> None:
         """`edit` changes the cache, and raises `DecodeError` once all have been told of it."""
-        self._scheduler = scheduler
+        self._kv_cache = kv_cache
         self._backend = backend
         self._edit = edit
         self._clock = clock
@@ -102,9 +102,9 @@ class SlotActions:
         self._files.shutdown(cancel_futures=True)
 
     def _idle_slot(self, number: int) -> Slot:
-        if not 0 <= number < len(self._scheduler.slots):
+        if not 0 <= number < len(self._kv_cache.slots):
             raise _Refused(SlotRefusal.NO_SUCH_SLOT, f"there is no slot {number}")
-        slot = self._scheduler.slots[number]
+        slot = self._kv_cache.slots[number]
         if not slot.is_idle:
             raise _Refused(
                 SlotRefusal.BUSY, f"slot {number} is answering a request; try again when it is idle"
@@ -113,7 +113,7 @@ class SlotActions:
 
     def _erase(self, command: EraseSlot, slot: Slot, begin: float) -> None:
         count = slot.num_tokens
-        self._change(self._scheduler.erase(slot))
+        self._change(self._kv_cache.erase(slot))
         self._done(command, count, 0, begin)
 
     def _content(self, slot: Slot) -> SavedPrefix:
@@ -142,16 +142,16 @@ class SlotActions:
 
     def _fill(self, slot: Slot, prefix: SavedPrefix) -> None:
         count = len(prefix.tokens)
-        if not self._scheduler.has_room(count):
+        if not self._kv_cache.has_room(count):
             raise _Refused(
                 SlotRefusal.BUSY,
                 f"running requests leave no room for the {count} tokens of the file",
             )
-        self._change(self._scheduler.make_room(slot, count))
+        self._change(self._kv_cache.make_room(slot, count))
         if count:
             self._backend.put_state(TRANSFER, prefix.state)
             self._change([Restore(TRANSFER, slot.id, count), Drop(TRANSFER)])
-            self._scheduler.fill(slot, prefix.tokens, prefix.scope)
+            self._kv_cache.fill(slot, prefix.tokens, prefix.scope)
 
     def _change(self, edits: Iterable[CacheEdit]) -> None:
         try:
@@ -172,7 +172,7 @@ class SlotActions:
         return prefix, write_prefix(path, prefix, self._backend.fingerprint)
 
     def _read(self, path: Path) -> tuple[SavedPrefix, int]:
-        limits = self._scheduler.limits
+        limits = self._kv_cache.limits
         # States are as large as their cells, give or take what they say of themselves.
         room = limits.state_bytes + 2 * limits.n_ctx_slot * limits.cell_bytes + SLACK_BYTES
         return read_prefix(path, self._backend.fingerprint, max_bytes=room)

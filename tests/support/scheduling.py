@@ -15,14 +15,16 @@ from scheduler.backends.base import DecodeError
 from scheduler.core.abilities import CacheAbilities
 from scheduler.core.cache_edits import CacheEdit, CopyPrefix, Restore, Save, Shift, Trim
 from scheduler.core.cache_scope import CacheScope
+from scheduler.core.context_limits import ContextLimits
 from scheduler.core.context_window import Window
 from scheduler.core.results import Sample, SampledRun
 from scheduler.core.sequence import Sequence, Slot
 from scheduler.core.step import Step
 from scheduler.engine.calibration import UNKNOWN_COSTS, Costs
 from scheduler.engine.engine import Engine
+from scheduler.kv_cache.cache_manager import KVCacheManager
 from scheduler.kv_cache.placement import PrefixHolder
-from scheduler.policy.scheduler import ContextLimits, Scheduler
+from scheduler.policy.scheduler import Scheduler
 from scheduler.storage.disk_cache import DiskCache
 from tests.support.fake_backend import END_TOKEN, FakeBackend, FakeSampler, adapted, hashed_token
 from tests.support.requests import add_request
@@ -270,7 +272,7 @@ def alone(submit: AddRequest, backend: FakeBackend) -> Outcome:
 def check_integrity(engine: Engine, backend: FakeBackend) -> None:
     """What must hold between any two steps."""
     scheduler = engine.scheduler
-    for slot, cells in zip(scheduler.slots, backend.cells, strict=True):
+    for slot, cells in zip(scheduler.cache.slots, backend.cells, strict=True):
         assert cells == adapted(slot.tokens[: slot.num_tokens], slot.scope.lora)
         assert slot.shifted_from is None or slot.num_tokens >= slot.shifted_from
         assert slot.sequence is None or slot.sequence.slot is slot
@@ -280,23 +282,23 @@ def check_integrity(engine: Engine, backend: FakeBackend) -> None:
     waiting = [sequence.request_id for sequence in scheduler.waiting]
     assert len({*running, *waiting}) == len(running) + len(waiting)
     assert all(sequence.slot is None for sequence in scheduler.waiting)
-    assert scheduler.num_cache_tokens <= scheduler.limits.n_ctx
+    assert scheduler.cache.num_tokens <= scheduler.limits.n_ctx
     _check_host_memory(engine, backend)
     _check_index(engine)
 
 
 def _check_host_memory(engine: Engine, backend: FakeBackend) -> None:
-    scheduler = engine.scheduler
-    kept = {prefix.id: adapted(prefix.tokens, prefix.scope.lora) for prefix in scheduler.host_cache}
+    cache = engine.scheduler.cache
+    kept = {prefix.id: adapted(prefix.tokens, prefix.scope.lora) for prefix in cache.host_cache}
     assert kept == backend.saved
-    assert sum(map(len, kept.values())) <= max(scheduler.limits.cache_bytes, 0)
+    assert sum(map(len, kept.values())) <= max(cache.limits.cache_bytes, 0)
 
 
 def _check_index(engine: Engine) -> None:
     """It says of everyone what he holds, and of nobody else anything."""
-    scheduler = engine.scheduler
-    indexed = {holder: _indexed(scheduler, holder) for holder in scheduler.index._ends}
-    for slot in scheduler.slots:
+    cache = engine.scheduler.cache
+    indexed = {holder: _indexed(cache, holder) for holder in cache.index._ends}
+    for slot in cache.slots:
         scope, tokens = indexed.pop(slot, (slot.scope, []))
         if slot.sequence is None:
             assert tokens == slot.reusable_tokens
@@ -305,11 +307,11 @@ def _check_index(engine: Engine) -> None:
             if slot.shifted_from is None and slot.sequence.num_discarded_tokens == 0:
                 assert tokens[: slot.sequence.num_prompt_tokens] == [*slot.sequence.spec.prompt]
         assert scope == slot.scope or not tokens
-    assert indexed == {p: (p.scope, p.tokens) for p in scheduler.host_cache}
+    assert indexed == {p: (p.scope, p.tokens) for p in cache.host_cache}
 
 
-def _indexed(scheduler: Scheduler, holder: PrefixHolder) -> tuple[CacheScope, list[int]]:
-    index = scheduler.index
+def _indexed(cache: KVCacheManager, holder: PrefixHolder) -> tuple[CacheScope, list[int]]:
+    index = cache.index
     node, tokens = index._ends[holder], list[int]()
     while node.parent is not None:
         assert holder in node.holders

@@ -153,7 +153,7 @@ def test_the_hottest_are_loaded_when_memory_has_no_room_for_all(
         first.answer(prompt(100, family))
     first.end()
     second = start(n_slots=1, cache_bytes=2500)
-    assert len(second.engine.scheduler.host_cache) == 2
+    assert len(second.engine.scheduler.cache.host_cache) == 2
     assert second.answer(prompt(100, 0)) == 99
     assert second.answer(prompt(100, 1)) == 0
 
@@ -164,7 +164,7 @@ def test_loaded_prefixes_are_the_first_to_go(start: Callable[..., Life]) -> None
         first.answer(prompt(100, family))
     first.end()
     second = start(n_slots=1)
-    order = [prefix.tokens[:100] for prefix in second.engine.scheduler.host_cache]
+    order = [prefix.tokens[:100] for prefix in second.engine.scheduler.cache.host_cache]
     assert order == [prompt(100, family) for family in range(3)]
 
 

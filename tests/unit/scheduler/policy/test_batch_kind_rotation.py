@@ -84,7 +84,7 @@ def submit(scheduler: Scheduler, request_id: int, kind: BatchKind, length: int =
 def next_turn(scheduler: Scheduler) -> Step:
     """One step, which takes as long as a turn may."""
     step, _ = turn(scheduler)
-    scheduler.turns.observe(1.0)
+    scheduler.planner.observe(step, 1.0)
     return step
 
 

@@ -183,7 +183,7 @@ class TestEnd:
         step, events = turn(scheduler)
         assert not list(step.sampled())
         assert events == [Finished(1, FinishReason.MAX_TOKENS)]
-        assert scheduler.slots[0].num_tokens == 40
+        assert scheduler.cache.slots[0].num_tokens == 40
 
     def test_an_end_token_is_the_last_of_the_answer(self) -> None:
         scheduler = make_scheduler()
@@ -196,7 +196,7 @@ class TestEnd:
         scheduler.add_request(make_request(tokens=prompt(6), max_tokens=UNLIMITED))
         ends = [finished(turn(scheduler)[1]) for _ in range(3)]
         assert ends == [{}, {}, {1: FinishReason.CONTEXT_FULL}]
-        assert scheduler.slots[0].num_tokens == 8
+        assert scheduler.cache.slots[0].num_tokens == 8
 
     def test_the_last_token_that_fits_ends_by_its_own_limit(self) -> None:
         scheduler = make_scheduler(n_ctx_slot=8)
@@ -226,7 +226,7 @@ class TestAbort:
         submit_all(scheduler, 60)
         turn(scheduler)
         assert finished(scheduler.abort([1])) == {1: FinishReason.ABORTED}
-        assert scheduler.slots[0].tokens == prompt(60, family=1)[:32]
+        assert scheduler.cache.slots[0].tokens == prompt(60, family=1)[:32]
 
     def test_in_its_answer(self) -> None:
         scheduler = make_scheduler()
@@ -234,7 +234,7 @@ class TestAbort:
         turn(scheduler)
         turn(scheduler)
         assert finished(scheduler.abort([1])) == {1: FinishReason.ABORTED}
-        assert scheduler.slots[0].tokens == [*prompt(3, family=1), 100]
+        assert scheduler.cache.slots[0].tokens == [*prompt(3, family=1), 100]
 
     def test_of_one_that_is_gone_is_no_news(self) -> None:
         scheduler = make_scheduler()
@@ -293,7 +293,7 @@ class TestUnified:
         step, _ = turn(scheduler)
         assert Trim(0, 0) in step.edits
         assert rows(step) == {3: 40}
-        assert scheduler.num_cache_tokens == 60
+        assert scheduler.cache.num_tokens == 60
 
     def test_the_latest_sequence_gives_way_and_the_oldest_goes_on(self) -> None:
         scheduler = make_scheduler(n_ctx=64, n_batch=64)
@@ -321,16 +321,6 @@ class TestUnified:
         assert step.started == ()
         assert rows(step) == {2: 33}
         assert events == [Generated(2, [100], [])]
-
-
-def test_states_show_every_slot() -> None:
-    scheduler = make_scheduler()
-    scheduler.add_request(make_request(5, prompt(40), max_tokens=7))
-    turn(scheduler)
-    busy, idle = scheduler.states()
-    assert (busy.request_id, busy.num_prompt_tokens, busy.num_prompt_tokens_computed) == (5, 40, 32)
-    assert (busy.num_generated_tokens, busy.max_tokens) == (0, 7)
-    assert (idle.request_id, idle.num_cache_tokens) == (None, 0)
 
 
 def test_a_shared_prefix_is_where_others_join() -> None:
