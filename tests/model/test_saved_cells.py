@@ -155,8 +155,8 @@ def answer(
 
 def act(engine: Engine, command: SlotCommand) -> SlotChanged:
     """Carry out a command that can't be refused."""
-    engine.act(command)
+    engine.begin_slot_command(command)
     while True:
-        for reply in engine.replies():
+        for reply in engine.take_replies():
             assert isinstance(reply, SlotChanged)
             return reply

@@ -324,6 +324,6 @@ def check_idle(engine: Engine, backend: FakeBackend) -> None:
     check_integrity(engine, backend)
     assert not engine.scheduler.running
     assert not engine.scheduler.waiting
-    assert not engine._samplers
+    assert not engine.samplers.by_request
     if isinstance(backend, CountingBackend):
         assert backend.open_samplers == 0

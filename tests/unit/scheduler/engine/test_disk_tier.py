@@ -234,7 +234,7 @@ def test_what_takes_long_to_load_comes_while_requests_are_served(
     assert run(engine, make_request(1, prompt(100, 1)))[1].num_cached == 0
     may_load.set()
     while engine.awaits_files:
-        engine.replies()
+        engine.take_replies()
     assert run(engine, make_request(2, prompt(100)))[2].num_cached == 99
     check_idle(engine, backend)
 

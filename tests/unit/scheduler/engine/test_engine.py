@@ -14,7 +14,8 @@ from protocol.sampling import SamplingParams
 from scheduler.backends.base import SamplerError
 from scheduler.core.abilities import CacheAbilities
 from scheduler.core.results import Sample
-from scheduler.engine.engine import BATCH_WINDOW_SECONDS, Engine
+from scheduler.engine.batch_window import BATCH_WINDOW_SECONDS
+from scheduler.engine.engine import Engine
 from tests.support.fake_backend import FakeBackend, FakeSampler
 from tests.support.scheduling import (
     CountingBackend,
@@ -293,8 +294,7 @@ def test_who_starts_is_told_before_the_step_that_may_be_the_last() -> None:
         return False
 
     engine = make_engine(FakeBackend(fail_on=computes))
-    engine.tell = lambda outputs: told.append([event.request_id for event in outputs.events])
     engine.add_request(make_request(1, prompt(5, 0)))
     engine.add_request(make_request(2, prompt(5, 1)))
-    engine.step()
+    engine.step(lambda outputs: told.append([event.request_id for event in outputs.events]))
     assert told == [[1, 2], []]

@@ -38,10 +38,10 @@ def path(tmp_path: Path) -> str:
 
 def reply_to(engine: Engine, command: SlotCommand) -> SlotChanged | SlotRefused:
     """Carry out one command."""
-    engine.act(command)
+    engine.begin_slot_command(command)
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        for reply in engine.replies():
+        for reply in engine.take_replies():
             assert reply.query_id == command.query_id
             assert not engine.awaits_files
             return reply
@@ -176,11 +176,11 @@ def test_a_slot_that_becomes_busy_while_its_file_is_read_stays_as_it_is(path: st
     engine_with(path)
     backend = FakeBackend()
     engine = make_engine(backend)
-    engine.act(RestoreSlot(1, 0, path))
+    engine.begin_slot_command(RestoreSlot(1, 0, path))
     submit = make_request(2, prompt(20, 5), slot=0, max_tokens=10)
     outcomes = first_step(engine, submit)
     while engine.awaits_files:
-        for reply in engine.replies():
+        for reply in engine.take_replies():
             assert isinstance(reply, SlotRefused)
             assert reply.reason is SlotRefusal.BUSY
     assert drain(engine, outcomes)[2].answer == alone(submit, backend).answer
@@ -188,11 +188,11 @@ def test_a_slot_that_becomes_busy_while_its_file_is_read_stays_as_it_is(path: st
 
 def test_replies_come_in_the_order_of_the_commands(path: str) -> None:
     engine, _ = engine_with(path)
-    engine.act(SaveSlot(1, 0, path + "2"))
-    engine.act(RestoreSlot(2, 3, path + "2"))
+    engine.begin_slot_command(SaveSlot(1, 0, path + "2"))
+    engine.begin_slot_command(RestoreSlot(2, 3, path + "2"))
     replies = []
     while engine.awaits_files:
-        replies += engine.replies()
+        replies += engine.take_replies()
     assert [(type(reply), reply.query_id) for reply in replies] == [
         (SlotChanged, 1),
         (SlotChanged, 2),

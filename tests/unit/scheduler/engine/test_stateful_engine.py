@@ -286,12 +286,12 @@ class EngineMachine(RuleBasedStateMachine):
             "erase": EraseSlot(1, slot),
         }
         self.backend.edits_before_failure = edits_before
-        self.engine.act(commands[action])
+        self.engine.begin_slot_command(commands[action])
         self.backend.edits_before_failure = -1
         self.step(steps)
         replies = []
         while self.engine.awaits_files:
-            replies += self.engine.replies()
+            replies += self.engine.take_replies()
         assert [reply.query_id for reply in replies] == [1]
 
     @rule(name=st.sampled_from("ab"), data=st.data())
