@@ -1,4 +1,4 @@
-"""The disk under the host cache: filled when the engine ends, read when it starts."""
+"""Prefixes on disk: written when the engine ends, read when it starts."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from scheduler.storage.disk_cache import DiskCache
 from scheduler.storage.prefix_file import PrefixFileError, SavedPrefix
 
 ASSUMED_RATE = 200e6
-"""Bytes a second that a disk is believed to write, until the first file tells."""
+"""Bytes a second that a disk is assumed to write, until the first file is written."""
 
 logger = logging.getLogger(__name__)
 
 
-class _Pace:
-    """How much can still be written in a time."""
+class _WriteTime:
+    """Tells how much can still be written within a number of seconds."""
 
     def __init__(self, clock: Callable[[], float], seconds: float) -> None:
         self._clock = clock
@@ -35,25 +35,25 @@ class _Pace:
 
     @property
     def elapsed(self) -> float:
-        """Seconds so far."""
+        """Seconds since the beginning."""
         return self._clock() - self._begin
 
     def allows(self, size: int) -> bool:
-        """Whether so many bytes are likely to be written in time."""
+        """Whether `size` more bytes are likely to be written in time."""
         elapsed = self.elapsed
         rate = self._written / elapsed if self._written else ASSUMED_RATE
         return elapsed + size / rate <= self._seconds
 
     def count(self, size: int) -> None:
-        """So many bytes were written."""
+        """Note that `size` bytes were written."""
         self._written += size
 
 
 class DiskTier:
     """Moves prefixes between the host cache and a folder.
 
-    Reading and checking files is done in a thread; what it has read is taken over between steps,
-    by the engine's own thread.
+    A thread reads and checks the files. Between steps, the engine's own thread adopts what was
+    read.
     """
 
     def __init__(
@@ -75,17 +75,17 @@ class DiskTier:
 
     @property
     def is_loading(self) -> bool:
-        """Whether there is, or may come, something to take over."""
+        """Whether `adopt_loaded` has, or may still get, something to do."""
         return self._thread.is_alive() or not self._loaded.empty()
 
     def start(self, patience: float) -> None:
-        """Begin to load; what takes no longer than `patience` seconds is there afterwards."""
+        """Begin to load, and wait for at most `patience` seconds until everything is loaded."""
         self._thread.start()
         self._thread.join(patience)
         self.adopt_loaded()
 
     def adopt_loaded(self) -> None:
-        """Put what was read meanwhile into the host cache, as the least recently used."""
+        """Put what was read meanwhile into the host cache, as the least recently used prefixes."""
         while True:
             try:
                 loaded = self._loaded.get_nowait()
@@ -96,8 +96,8 @@ class DiskTier:
                 self._backend.put_state(prefix.id, loaded.state)
 
     def save(self, seconds: float) -> None:
-        """Write the hottest prefixes, as many as fit the folder and are written in time."""
-        pace = _Pace(self._clock, seconds)
+        """Write the most useful prefixes that fit into the folder, for about `seconds`."""
+        write_time = _WriteTime(self._clock, seconds)
         self._is_stopping.set()
         self._thread.join(seconds)
         if self._cache is None:
@@ -109,14 +109,14 @@ class DiskTier:
             if size > room:
                 continue
             if not self._cache.touch(*_content(holder), now - rank):
-                if not (pace.allows(size) and self._store(self._cache, holder, now - rank)):
+                if not (write_time.allows(size) and self._store(self._cache, holder, now - rank)):
                     break
-                pace.count(size)
+                write_time.count(size)
             room -= size
             count += 1
         self._trim(self._cache)
         folder = self._cache.folder
-        logger.info("saved %d prefixes to %s in %.2f s", count, folder, pace.elapsed)
+        logger.info("saved %d prefixes to %s in %.2f s", count, folder, write_time.elapsed)
 
     def _load(self) -> None:
         begin = self._clock()
@@ -143,8 +143,8 @@ class DiskTier:
             logger.warning("old prefixes stay in %s: %s", cache.folder, error)
 
     def _hottest(self) -> Iterator[PrefixHolder]:
-        """Idle slots and kept prefixes that are worth a file, in the order in which they are
-        missed most; what one of them contains is no use beside it."""
+        """Idle slots and prefixes in host memory that are worth a file: the latest slots first,
+        then the latest prefixes. A prefix that another one contains is left out."""
         kv_cache = self._kv_cache
         slots = sorted(kv_cache.slots, key=lambda slot: slot.last_used, reverse=True)
         idle = [slot for slot in slots if slot.is_idle and slot.shifted_from is None]
@@ -159,7 +159,7 @@ class DiskTier:
                 yield holder
 
     def _store(self, cache: DiskCache, holder: PrefixHolder, used: float) -> bool:
-        """Whether it could be written; if not, nor could the others."""
+        """Write a prefix. Returns False if that failed, as it then would for the others too."""
         tokens, scope = _content(holder)
         try:
             if isinstance(holder, CachedPrefix):

@@ -123,7 +123,7 @@ def test_answers_are_what_they_are_without(n_ctx: int) -> None:
                 if isinstance(event, Generated):
                     answers[event.request_id] += event.tokens
         assert not engine.has_work
-        return answers, backend.num_fillers
+        return answers, backend.num_padding_rows
 
     plain, none = run(Costs())
     changed, some = run(Costs(StepCost(ALWAYS_PADDED, ALWAYS_PADDED)))

@@ -274,8 +274,8 @@ def test_closing_frees_the_samplers_of_what_still_runs() -> None:
     assert backend.open_samplers == 0
 
 
-def test_requests_end_if_the_cells_of_a_wrong_guess_cannot_be_dropped() -> None:
-    backend = CountingBackend(guess=lambda tokens, token: (token + 1) % 250)
+def test_requests_end_if_the_cells_of_a_rejected_draft_cannot_be_dropped() -> None:
+    backend = CountingBackend(draft_token=lambda tokens, token: (token + 1) % 250)
     engine = make_engine(backend)
     engine.add_request(make_request(speculation=Speculation(methods=(DraftMethod.MODEL,), n_max=3)))
     outcomes: Outcomes = {}

@@ -49,7 +49,7 @@ from tests.support.scheduling import (
 )
 
 N_CTX_SLOT = 192
-Guess = Callable[[list[int], int], int]
+DraftToken = Callable[[list[int], int], int]
 
 
 def always_right(tokens: list[int], token: int) -> int:
@@ -69,7 +69,8 @@ COSTS = (
     {1: 1.0, 2: 3.0, 3: 5.0, 6: 12.0},
     {1: 1000.0, 2: 900.0, 3: 800.0, 4: 1.0, 6: 1.0},
 )
-"""Seconds by rows with which guessing pays, with which batches are divided, and padded."""
+"""Seconds by rows. With the first table drafts pay, with the second batches are divided, with the
+third they are padded."""
 
 FINGERPRINT = Fingerprint(model="m", build="b", context="c")
 
@@ -110,7 +111,7 @@ speculations = st.none() | st.builds(
     n_max=st.sampled_from([1, 3, 20]),
     n_min=st.sampled_from([0, 0, 2]),
 )
-guesses = st.sampled_from([always_right, often_wrong])
+draft_tokens = st.sampled_from([always_right, often_wrong])
 fields = st.fixed_dictionaries(
     {
         "max_tokens": st.sampled_from([-1, 0, 1, 3, 20]),
@@ -151,7 +152,7 @@ class EngineMachine(RuleBasedStateMachine):
         max_forced=st.sampled_from([0, 0, 5, 50]),
         seldom_ends=st.booleans(),
         way=st.sampled_from([WHOLE, ALONE, LAST]),
-        guess=guesses,
+        draft_token=draft_tokens,
         table=st.sampled_from([None, *COSTS]),
     )
     def start(
@@ -162,7 +163,7 @@ class EngineMachine(RuleBasedStateMachine):
         max_forced: int,
         seldom_ends: bool,
         way: EmbeddingInfo,
-        guess: Guess,
+        draft_token: DraftToken,
         table: dict[int, float] | None,
     ) -> None:
         self.fails = False
@@ -173,7 +174,7 @@ class EngineMachine(RuleBasedStateMachine):
             "next_token": seldom_ending if seldom_ends else often_ending,
             "abilities": able,
             "max_forced": max_forced,
-            "guess": guess,
+            "draft_token": draft_token,
             "embeds": fitting(way, layout["n_batch"]),
             **layout,
         }
