@@ -232,12 +232,12 @@ class FakeBackend:
             tokens.append(self.draft_token(tokens, self.next_token(tokens)))
         return tokens[len(want.tokens) :]
 
-    def prepare(self, submit: AddRequest) -> None:
+    def prepare(self, request: AddRequest) -> None:
         """Nothing takes long."""
 
-    def sampler(self, submit: AddRequest) -> FakeSampler:
+    def sampler(self, request: AddRequest) -> FakeSampler:
         """A sampler that takes the fake model's one answer."""
-        return FakeSampler(self, submit)
+        return FakeSampler(self, request)
 
     def close(self) -> None:
         """Nothing to free."""
@@ -248,7 +248,7 @@ class FakeSampler:
     """Greedy, over a distribution with one token in it."""
 
     backend: FakeBackend
-    submit: AddRequest
+    request: AddRequest
 
     is_constrained = False
 
@@ -262,7 +262,7 @@ class FakeSampler:
     def sample(self, row: int) -> Sample:
         """The token that the fake model puts after the row's cells."""
         token = self.backend.next_token(self.backend.rows[row])
-        n_top = self.submit.spec.sampling.top_logprobs
+        n_top = self.request.spec.sampling.top_logprobs
         if n_top < 0:
             return Sample(token)
         return Sample(token, TokenLogprobs(0.0, [(token, 0.0)][:n_top]))

@@ -51,9 +51,9 @@ class Life:
 
     def answer(self, tokens: list[int], **fields: Any) -> int:
         """Run a request, which must be answered right; returns how much of it was cached."""
-        submit = make_request(1, tokens, max_tokens=fields.pop("max_tokens", 5), **fields)
-        outcome = run(self.engine, submit)[1]
-        assert outcome.answer == alone(submit, self.backend).answer
+        request = make_request(1, tokens, max_tokens=fields.pop("max_tokens", 5), **fields)
+        outcome = run(self.engine, request)[1]
+        assert outcome.answer == alone(request, self.backend).answer
         check_idle(self.engine, self.backend)
         return outcome.num_cached
 

@@ -33,13 +33,13 @@ from tests.support.scheduling import (
 
 
 @st.composite
-def requests(draw: st.DrawFn) -> list[AddRequest]:
+def request_lists(draw: st.DrawFn) -> list[AddRequest]:
     """Several requests, many of which share prefixes."""
-    submits = []
+    requests = []
     for request_id in range(1, draw(st.integers(1, 8)) + 1):
         shared = prompt(draw(st.sampled_from([0, 1, 20, 40, 80])), draw(st.integers(0, 1)))
         tokens = [*shared, *prompt(draw(st.integers(1, 20)), family=10 + request_id % 3)]
-        submits.append(
+        requests.append(
             make_request(
                 request_id,
                 tokens,
@@ -48,7 +48,7 @@ def requests(draw: st.DrawFn) -> list[AddRequest]:
                 slot=draw(st.sampled_from([None, None, 0])),
             )
         )
-    return submits
+    return requests
 
 
 layouts = st.sampled_from(
@@ -65,17 +65,17 @@ abilities = st.sampled_from(
 )
 
 
-@given(requests(), layouts, abilities, st.sampled_from([0, 3, 40]))
+@given(request_lists(), layouts, abilities, st.sampled_from([0, 3, 40]))
 @settings(max_examples=150, deadline=None)
 def test_a_request_gets_in_company_what_it_gets_alone(
-    submits: list[AddRequest], layout: dict[str, Any], able: CacheAbilities, max_forced: int
+    requests: list[AddRequest], layout: dict[str, Any], able: CacheAbilities, max_forced: int
 ) -> None:
     backend = CountingBackend(n_ctx_slot=128, next_token=often_ending, abilities=able, **layout)
     backend.max_forced = max_forced
     engine = make_engine(backend)
-    outcomes = run(engine, *submits)
-    for submit in submits:
-        assert outcomes[submit.request_id].answer == alone(submit, backend).answer
+    outcomes = run(engine, *requests)
+    for request in requests:
+        assert outcomes[request.request_id].answer == alone(request, backend).answer
     check_idle(engine, backend)
 
 
@@ -94,18 +94,18 @@ def test_a_resumed_request_ends_as_if_it_had_not_been_interrupted(
 
 def test_a_shared_prefix_is_computed_once() -> None:
     backend = FakeBackend(n_slots=4, n_ctx_slot=256, n_batch=256)
-    submits = [make_request(i, [*prompt(200), i], max_tokens=1) for i in range(4)]
-    run(make_engine(backend), *submits)
+    requests = [make_request(i, [*prompt(200), i], max_tokens=1) for i in range(4)]
+    run(make_engine(backend), *requests)
     assert backend.num_computed == 200 + 4
 
 
 def test_preemption_happens_and_changes_nothing() -> None:
     backend = FakeBackend(n_slots=4, n_ctx_slot=100, n_ctx=100, n_batch=64)
-    submits = [make_request(i, prompt(20, family=i), max_tokens=40) for i in range(4)]
-    outcomes = run(make_engine(backend), *submits)
+    requests = [make_request(i, prompt(20, family=i), max_tokens=40) for i in range(4)]
+    outcomes = run(make_engine(backend), *requests)
     assert backend.num_computed > 4 * (20 + 39)
-    for submit in submits:
-        assert outcomes[submit.request_id].answer == alone(submit, backend).answer
+    for request in requests:
+        assert outcomes[request.request_id].answer == alone(request, backend).answer
 
 
 def test_a_preempted_request_comes_back_only_when_there_is_room() -> None:
@@ -126,10 +126,10 @@ def test_a_refused_request_is_told_by_the_next_step() -> None:
 class _Refusing(CountingBackend):
     """Makes no samplers for request 1, and breaking ones for request 2."""
 
-    def sampler(self, submit: AddRequest) -> FakeSampler:
-        if submit.request_id == 1:
+    def sampler(self, request: AddRequest) -> FakeSampler:
+        if request.request_id == 1:
             raise SamplerError("no such sampler")
-        return _Breaking(self, submit) if submit.request_id == 2 else super().sampler(submit)
+        return _Breaking(self, request) if request.request_id == 2 else super().sampler(request)
 
 
 class _Breaking(FakeSampler):
@@ -253,17 +253,6 @@ def test_inspect_shows_slots_and_queue() -> None:
     report = engine.inspect(Inspect(8))
     assert (report.query_id, report.num_waiting) == (8, 2)
     assert [slot.request_id for slot in report.slots] == [1]
-
-
-def test_a_step_says_what_it_did() -> None:
-    engine = make_engine(FakeBackend())
-    engine.add_request(make_request(1, prompt(5)))
-    engine.step()
-    engine.add_request(make_request(2, prompt(7, family=1)))
-    stats = engine.step().stats
-    assert stats is not None
-    assert (stats.num_decode_tokens, stats.num_prefill_tokens) == (1, 7)
-    assert (stats.num_running, stats.num_waiting, stats.num_cache_tokens) == (2, 0, 13)
 
 
 def test_closing_frees_the_samplers_of_what_still_runs() -> None:

@@ -188,9 +188,9 @@ class EngineMachine(RuleBasedStateMachine):
 
     @rule(tokens=prompts, fields=fields)
     def submit(self, tokens: list[int], fields: dict[str, Any]) -> None:
-        submit = make_request(len(self.accepted) + 1, tokens, **fields)
-        self.accepted[submit.request_id] = submit
-        self.engine.add_request(submit)
+        request = make_request(len(self.accepted) + 1, tokens, **fields)
+        self.accepted[request.request_id] = request
+        self.engine.add_request(request)
 
     @rule(
         shared=st.sampled_from([40, 70, 150]),
@@ -217,9 +217,9 @@ class EngineMachine(RuleBasedStateMachine):
         assert self.backend.embeds is not None
         fields = {**fields, "embedding": True, "max_tokens": 0}
         request_id = len(self.accepted) + 1
-        submit = make_request(request_id, tokens[: self.backend.embeds.max_tokens], **fields)
-        self.accepted[request_id] = submit
-        self.engine.add_request(submit)
+        request = make_request(request_id, tokens[: self.backend.embeds.max_tokens], **fields)
+        self.accepted[request_id] = request
+        self.engine.add_request(request)
 
     @precondition(lambda self: self.backend.abilities.can_trim)
     @rule(
@@ -358,18 +358,18 @@ class EngineMachine(RuleBasedStateMachine):
     def _ended(self) -> Iterator[tuple[int, Any]]:
         return ((id, outcome) for id, outcome in self.outcomes.items() if outcome.reasons)
 
-    def _check(self, submit: AddRequest, tokens: list[int], reasons: list[FinishReason]) -> None:
-        expected, reason = alone(submit, self.backend).answer
-        expected = expected[self.resumed.get(submit.request_id, 0) :]
+    def _check(self, request: AddRequest, tokens: list[int], reasons: list[FinishReason]) -> None:
+        expected, reason = alone(request, self.backend).answer
+        expected = expected[self.resumed.get(request.request_id, 0) :]
         if reasons == [reason]:
             assert tokens == expected
         else:
             assert reasons in ([FinishReason.ABORTED], [FinishReason.FAILED])
             assert tokens == expected[: len(tokens)]
 
-    def _check_embedding(self, submit: AddRequest, outcome: Outcome) -> None:
+    def _check_embedding(self, request: AddRequest, outcome: Outcome) -> None:
         if outcome.reasons == [FinishReason.EMBEDDED]:
-            assert outcome.embedding == alone(submit, self.backend).embedding
+            assert outcome.embedding == alone(request, self.backend).embedding
         else:
             assert not outcome.embedding
 

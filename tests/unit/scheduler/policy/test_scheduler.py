@@ -10,26 +10,13 @@ from protocol.commands import UNLIMITED
 from protocol.events import Event, Finished, FinishReason, Generated, Prefilled, Started
 from scheduler.core.cache_edits import CopyPrefix, Trim
 from scheduler.core.results import Sample, SampledRun, SampleFailed
-from scheduler.core.step import Step
-from scheduler.policy.scheduler import Scheduler
 from tests.support.fake_backend import END_TOKEN
-from tests.support.scheduling import make_request, make_scheduler, prompt, turn
-
-
-def rows(step: Step) -> dict[int, int]:
-    """Rows of each request in a step."""
-    return {chunk.sequence.request_id: chunk.num_tokens for chunk in step.chunks}
+from tests.support.scheduling import make_request, make_scheduler, prompt, rows, submit_all, turn
 
 
 def finished(events: abc.Sequence[Event]) -> dict[int, FinishReason]:
     """Who ended, and why."""
     return {event.request_id: event.reason for event in events if isinstance(event, Finished)}
-
-
-def submit_all(scheduler: Scheduler, *lengths: int) -> None:
-    """Requests 1, 2, ... with unrelated prompts of these lengths."""
-    for index, length in enumerate(lengths, start=1):
-        assert not scheduler.add_request(make_request(index, prompt(length, family=index)))
 
 
 class TestSubmit:
@@ -79,49 +66,6 @@ class TestBatch:
         step, events = turn(scheduler)
         assert rows(step) == {1: 1, 2: 31}
         assert Generated(1, [100], []) in events
-
-    def test_decodes_come_first_even_if_they_fill_the_batch(self) -> None:
-        scheduler = make_scheduler(n_slots=4, n_batch=4)
-        submit_all(scheduler, 1, 1, 1)
-        turn(scheduler)
-        scheduler.add_request(make_request(9, prompt(50, family=9)))
-        step, _ = turn(scheduler)
-        assert rows(step) == {1: 1, 2: 1, 3: 1, 9: 1}
-
-    def test_prompts_share_the_budget_equally(self) -> None:
-        scheduler = make_scheduler(n_slots=3, n_ctx_slot=512, n_batch=210)
-        submit_all(scheduler, 500, 500, 500)
-        step, _ = turn(scheduler)
-        assert rows(step) == {1: 70, 2: 70, 3: 70}
-
-    def test_what_a_short_prompt_leaves_goes_to_the_others(self) -> None:
-        scheduler = make_scheduler(n_slots=3, n_ctx_slot=512, n_batch=210)
-        submit_all(scheduler, 500, 4, 500)
-        step, _ = turn(scheduler)
-        assert rows(step) == {1: 103, 2: 4, 3: 103}
-
-    def test_prompts_take_turns_where_equal_shares_would_be_small(self) -> None:
-        scheduler = make_scheduler(n_slots=3, n_ctx_slot=512, n_batch=64)
-        submit_all(scheduler, 150, 150, 150)
-        at_turn = [next(iter(rows(turn(scheduler)[0]))) for _ in range(6)]
-        assert at_turn == [1, 2, 3, 1, 2, 3]
-
-    def test_short_prompts_that_keep_coming_do_not_hold_up_a_long_one(self) -> None:
-        scheduler = make_scheduler(n_slots=3, n_ctx_slot=512, n_batch=64)
-        scheduler.add_request(make_request(1, prompt(400)))
-        computed = 0
-        for number in range(2, 20):
-            scheduler.add_request(make_request(number, prompt(60, number), max_tokens=1))
-            step, _ = turn(scheduler)
-            computed += rows(step).get(1, 0)
-        assert computed >= 400
-
-    def test_chunks_come_in_slot_order(self) -> None:
-        scheduler = make_scheduler(n_slots=3)
-        for request_id, slot in ((1, 2), (2, 0), (3, 1)):
-            scheduler.add_request(make_request(request_id, prompt(4, request_id), slot=slot))
-        step, _ = turn(scheduler)
-        assert [chunk.slot for chunk in step.chunks] == [0, 1, 2]
 
     def test_a_queue_is_served_in_order(self) -> None:
         scheduler = make_scheduler(n_slots=1)
@@ -321,14 +265,3 @@ class TestUnified:
         assert step.started == ()
         assert rows(step) == {2: 33}
         assert events == [Generated(2, [100], [])]
-
-
-def test_a_shared_prefix_is_where_others_join() -> None:
-    """The own tails of all are computed together, once the common part is there."""
-    scheduler = make_scheduler(n_slots=3, n_ctx_slot=256, n_batch=256)
-    common = prompt(100)
-    for request_id in (1, 2, 3):
-        own = prompt(40, family=request_id)
-        scheduler.add_request(make_request(request_id, [*common, *own]))
-    assert rows(turn(scheduler)[0]) == {1: 100}
-    assert rows(turn(scheduler)[0]) == {1: 40, 2: 40, 3: 40}

@@ -14,8 +14,8 @@ from tests.support.scheduling import make_request, prompt
 
 def sequence(request_id: int, cost: int = 10, **fields: Any) -> Sequence:
     """One that computes `cost` tokens in all."""
-    submit = make_request(request_id, prompt(cost), max_tokens=0, **fields)
-    return Sequence.of(submit)
+    request = make_request(request_id, prompt(cost), max_tokens=0, **fields)
+    return Sequence.of(request)
 
 
 def queue(*sequences: Sequence) -> WaitingQueue:
