@@ -98,7 +98,7 @@ def submit_all(scheduler: Scheduler, *lengths: int) -> None:
         assert not scheduler.add_request(make_request(index, prompt(length, family=index)))
 
 
-def turn(scheduler: Scheduler, token: int = 100) -> tuple[Step, list[Event]]:
+def run_step(scheduler: Scheduler, token: int = 100) -> tuple[Step, list[Event]]:
     """One step, in which every sequence that needs a token gets `token`."""
     step = scheduler.schedule()
     results: list[Any] = [SampledRun((Sample(token),)) for _ in step.sampled()]

@@ -1,4 +1,4 @@
-"""What an answer that outgrows its slot leaves behind."""
+"""The window of an answer that outgrows its slot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Engines that end and are started again, with a folder that one leaves to the next."""
+"""Engines that end and start again; each leaves a folder of prefixes to the next."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Life:
         self.disk.start(PATIENCE)
 
     def answer(self, tokens: list[int], **fields: Any) -> int:
-        """Run a request, which must be answered right; returns how much of it was cached."""
+        """Run a request, and check its answer; returns how many prompt tokens were cached."""
         request = make_request(1, tokens, max_tokens=fields.pop("max_tokens", 5), **fields)
         outcome = run(self.engine, request)[1]
         assert outcome.answer == alone(request, self.backend).answer

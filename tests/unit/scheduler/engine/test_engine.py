@@ -1,4 +1,4 @@
-"""The loop's body on the fake backend: company must not change what a request gets."""
+"""The engine on the fake backend: other requests must not change what a request gets."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_a_refused_request_is_told_by_the_next_step() -> None:
 
 
 class _Refusing(CountingBackend):
-    """Makes no samplers for request 1, and breaking ones for request 2."""
+    """Makes no sampler for request 1, and one that fails for request 2."""
 
     def sampler(self, request: AddRequest) -> FakeSampler:
         if request.request_id == 1:
@@ -149,7 +149,7 @@ def test_samplers_that_cannot_be_made_fail_their_request_alone() -> None:
 
 
 def failing_engine() -> tuple[Engine, CountingBackend, list[bool]]:
-    """An engine whose next batch fails if the list says so."""
+    """An engine whose next batch fails if the element of the list is true."""
     failures = [False]
     backend = CountingBackend(n_ctx_slot=128, fail_on=lambda chunks: failures[0])
     return make_engine(backend), backend, failures
@@ -275,7 +275,7 @@ def test_requests_end_if_the_cells_of_a_rejected_draft_cannot_be_dropped() -> No
     check_idle(engine, backend)
 
 
-def test_who_starts_is_told_before_the_step_that_may_be_the_last() -> None:
+def test_the_sequences_that_start_are_announced_before_anything_is_computed() -> None:
     told: list[list[int]] = []
 
     def computes(chunks: object) -> bool:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from scheduler.engine.slot_report import slot_report
-from tests.support.scheduling import make_request, make_scheduler, prompt, turn
+from tests.support.scheduling import make_request, make_scheduler, prompt, run_step
 
 
 def test_every_slot_is_shown() -> None:
     scheduler = make_scheduler()
     scheduler.add_request(make_request(5, prompt(40), max_tokens=7))
-    turn(scheduler)
+    run_step(scheduler)
     report = slot_report(8, scheduler.cache.slots, num_waiting=3)
     assert (report.query_id, report.num_waiting) == (8, 3)
     busy, idle = report.slots

@@ -1,4 +1,4 @@
-"""A random walk of the engine: whatever happens, every request ends once, and right."""
+"""Random commands to the engine: every request ends once, with the right answer."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def always_right(tokens: list[int], token: int) -> int:
 
 
 def often_wrong(tokens: list[int], token: int) -> int:
-    """One that says something else every third time, an end of the answer too."""
+    """A draft model that is wrong every third time, also about the end of the answer."""
     return (token + len(tokens)) % 250 if token % 3 == 0 else token
 
 
@@ -134,7 +134,7 @@ shifts = st.builds(
 
 
 def fitting(way: EmbeddingInfo, n_batch: int) -> EmbeddingInfo:
-    """What is pooled at once fits a batch."""
+    """The bounds of embeddings, reduced to what fits a batch."""
     if not way.is_whole:
         return way
     return msgspec.structs.replace(
@@ -143,7 +143,7 @@ def fitting(way: EmbeddingInfo, n_batch: int) -> EmbeddingInfo:
 
 
 class EngineMachine(RuleBasedStateMachine):
-    """Drives an engine; `accepted` is what its answers are checked against."""
+    """Drives an engine; answers are checked against those of `accepted` requests alone."""
 
     @initialize(
         layout=layouts,
@@ -183,7 +183,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.accepted: dict[int, AddRequest] = {}
         self.checked: set[int] = set()
         self.resumed: dict[int, int] = {}
-        """How many tokens of its answer a request was submitted with."""
+        """By request, how many tokens of its answer it came with."""
         self.outcomes: Outcomes = {}
 
     @rule(tokens=prompts, fields=fields)
@@ -198,7 +198,7 @@ class EngineMachine(RuleBasedStateMachine):
         fields=fields,
     )
     def submit_a_crowd(self, shared: int, ends: list[int], fields: dict[str, Any]) -> None:
-        """Several with the same prefix at once, as there are under one system prompt."""
+        """Several requests with the same prefix at once, as under one system prompt."""
         for family, length in enumerate(ends):
             tokens = [*prompt(shared), *prompt(length, 20 + family)]
             self.submit(tokens=tokens, fields={**fields, "slot": None})
@@ -329,11 +329,11 @@ class EngineMachine(RuleBasedStateMachine):
         self.engine.disk.start(60)
 
     @invariant()
-    def nothing_is_out_of_step(self) -> None:
+    def engine_and_backend_agree(self) -> None:
         check_integrity(self.engine, self.backend)
 
     @invariant()
-    def nobody_ended_wrongly(self) -> None:
+    def every_ended_request_ended_rightly(self) -> None:
         for request_id, outcome in self._ended():
             if request_id not in self.checked:
                 self.checked.add(request_id)
@@ -341,7 +341,7 @@ class EngineMachine(RuleBasedStateMachine):
                 self._check_embedding(self.accepted[request_id], outcome)
 
     def teardown(self) -> None:
-        """Everything that was accepted ends, in a bounded number of steps."""
+        """Check that every accepted request ends in a bounded number of steps."""
         if not hasattr(self, "engine"):
             return
         for _ in range(self._enough_steps()):
@@ -349,7 +349,7 @@ class EngineMachine(RuleBasedStateMachine):
                 break
             self.step(1)
         assert not self.engine.has_work, "starved"
-        self.nobody_ended_wrongly()
+        self.every_ended_request_ended_rightly()
         assert {request_id for request_id, _ in self._ended()} == set(self.accepted)
         check_idle(self.engine, self.backend)
         self.engine.close()
@@ -374,7 +374,7 @@ class EngineMachine(RuleBasedStateMachine):
             assert not outcome.embedding
 
     def _enough_steps(self) -> int:
-        """The oldest running sequence moves with every turn of its kind, so this is plenty."""
+        """Enough, because the oldest running sequence advances each time its kind is served."""
         return 2 + len(self.accepted) * NUM_KINDS * (N_CTX_SLOT + 500)
 
 

@@ -1,4 +1,4 @@
-"""Sequences that can't be computed together: each kind gets its turn, and none starves another."""
+"""Sequences that can't be computed together: each kind is served, and none starves another."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.support.scheduling import (
     prompt,
     rows,
     run,
-    turn,
+    run_step,
 )
 
 A, B, C = (BatchKind(((name, 1.0),)) for name in "abc")
@@ -82,9 +82,9 @@ def submit(scheduler: Scheduler, request_id: int, kind: BatchKind, length: int =
     assert not scheduler.add_request(make_request(request_id, tokens, lora=kind.lora))
 
 
-def next_turn(scheduler: Scheduler) -> Step:
+def long_step(scheduler: Scheduler) -> Step:
     """One step, which takes as long as the turn of a kind may take."""
-    step, _ = turn(scheduler)
+    step, _ = run_step(scheduler)
     scheduler.planner.observe(step, 1.0)
     return step
 
@@ -93,7 +93,7 @@ def test_kinds_take_turns() -> None:
     scheduler = make_scheduler(n_slots=4)
     for request_id, kind in ((1, A), (2, B), (3, A), (4, C)):
         submit(scheduler, request_id, kind)
-    steps = [set(rows(next_turn(scheduler))) for _ in range(6)]
+    steps = [set(rows(long_step(scheduler))) for _ in range(6)]
     assert steps == [{1, 3}, {2}, {4}] * 2
 
 
@@ -101,22 +101,22 @@ def test_one_kind_never_waits() -> None:
     scheduler = make_scheduler(n_slots=4)
     for request_id in (1, 2, 3):
         submit(scheduler, request_id, A)
-    assert all(set(rows(turn(scheduler)[0])) == {1, 2, 3} for _ in range(5))
+    assert all(set(rows(run_step(scheduler)[0])) == {1, 2, 3} for _ in range(5))
 
 
 def test_other_scales_are_another_kind() -> None:
     scheduler = make_scheduler()
     submit(scheduler, 1, A)
     submit(scheduler, 2, BatchKind((("a", 0.5),)))
-    assert len(rows(turn(scheduler)[0])) == 1
+    assert len(rows(run_step(scheduler)[0])) == 1
 
 
 def test_streams_of_one_kind_go_on_while_another_computes_a_long_prompt() -> None:
     scheduler = make_scheduler(n_slots=2, n_ctx_slot=4096, n_batch=2048)
     submit(scheduler, 1, A)
-    turn(scheduler)
+    run_step(scheduler)
     submit(scheduler, 2, B, length=4000)
-    steps = [rows(next_turn(scheduler)) for _ in range(20)]
+    steps = [rows(long_step(scheduler)) for _ in range(20)]
     assert sum(1 in step for step in steps) == 10
     assert all(step.get(2, 0) <= 128 for step in steps)  # where it has no stream of its own
 
@@ -125,7 +125,7 @@ def test_while_nobody_streams_prompts_of_all_kinds_take_whole_batches() -> None:
     scheduler = make_scheduler(n_slots=2, n_ctx_slot=4096, n_batch=2048)
     submit(scheduler, 1, A, length=3000)
     submit(scheduler, 2, B, length=3000)
-    steps = [rows(next_turn(scheduler)) for _ in range(3)]
+    steps = [rows(long_step(scheduler)) for _ in range(3)]
     assert steps == [{1: 2048}, {2: 2048}, {1: 952}]
 
 
@@ -133,7 +133,7 @@ def test_prompts_are_shared_within_a_kind_only() -> None:
     scheduler = make_scheduler(n_slots=3, n_batch=64)
     for request_id, kind in ((1, A), (2, B), (3, A)):
         scheduler.add_request(make_request(request_id, prompt(50), lora=kind.lora))
-    steps = [rows(next_turn(scheduler)) for _ in range(3)]
+    steps = [rows(long_step(scheduler)) for _ in range(3)]
     assert steps == [{1: 50}, {2: 50}, {1: 1, 3: 1}]
 
 
@@ -188,10 +188,10 @@ def test_documents_come_a_few_at_a_time_while_others_stream() -> None:
     whole = msgspec.structs.replace(WHOLE, max_tokens=500, max_rows=2000)
     scheduler = make_scheduler(n_slots=8, n_ctx_slot=512, n_batch=2048, embedding=whole)
     submit(scheduler, 1, A)
-    turn(scheduler)
+    run_step(scheduler)
     for request_id in range(2, 9):
         scheduler.add_request(embed(request_id, 400))
-    steps = [rows(next_turn(scheduler)) for _ in range(4)]
+    steps = [rows(long_step(scheduler)) for _ in range(4)]
     assert steps[0] == steps[2] == {1: 1} or steps[1] == steps[3] == {1: 1}
     assert all(len(step) < 7 for step in steps)
 

@@ -1,4 +1,4 @@
-"""How much of each prompt a step computes."""
+"""Division of a step's prefill budget among prompts."""
 
 from __future__ import annotations
 
