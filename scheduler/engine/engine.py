@@ -196,27 +196,32 @@ class Engine:
             on_step_start(StepOutputs(timer.begin, timer.end, list(step.started), None))
         return step
 
-    def _execute(self, step: Step, timer: StepTimer) -> tuple[Step, list[Result]]:
-        """Compute the step. If that fails, no chunks are left of it, and nothing runs any more."""
+    def _execute(self, step: Step, timer: StepTimer) -> tuple[Step, list[Result] | None]:
+        """Compute the step. If that fails there are no results, and nothing runs any more."""
         try:
             return self._executor.execute(step, timer)
         except DecodeError as error:
             self._fail_running("a step failed", error)
-            return step.with_chunks(()), []
+            return step, None
 
-    def _update(self, step: Step, results: list[Result], timer: StepTimer) -> list[Event]:
+    def _update(self, step: Step, results: list[Result] | None, timer: StepTimer) -> list[Event]:
         """Tell the policy what came of the step; returns all events since the last step."""
         with timer(Phase.UPDATE):
-            self._events += self.scheduler.update(step, results)
+            if results is not None:
+                self._record(step, results)
             self.scheduler.planner.observe(step, timer.computing_seconds)
-            with contextlib.suppress(DecodeError):  # the events tell who ended because of it
-                self._edit(self.scheduler.cache.rejected_draft_edits(step))
             events, self._events = self._events, []
             for event in events:
                 if isinstance(event, Finished):
                     self.samplers.remove(event.request_id)
                     self._speculator.forget(event.request_id)
         return events
+
+    def _record(self, step: Step, results: list[Result]) -> None:
+        """Lengthen answers, and drop the cells of rejected draft tokens."""
+        self._events += self.scheduler.update(step, results)
+        with contextlib.suppress(DecodeError):  # the events tell who ended because of it
+            self._edit(self.scheduler.cache.rejected_draft_edits(step))
 
 
 def _limits(backend: Backend, itl_target: float, cache_bytes: int) -> ContextLimits:
