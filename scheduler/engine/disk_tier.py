@@ -58,17 +58,17 @@ class DiskTier:
 
     def __init__(
         self,
-        open_cache: Callable[[], DiskCache],
+        open_disk_cache: Callable[[], DiskCache],
         kv_cache: KVCacheManager,
         backend: Backend,
         clock: Callable[[], float],
     ) -> None:
-        """`open_cache` is called in the thread, because a fingerprint takes time to make."""
-        self._open_cache = open_cache
+        """`open_disk_cache` is called in the thread, because a fingerprint takes time to make."""
+        self._open_disk_cache = open_disk_cache
         self._kv_cache = kv_cache
         self._backend = backend
         self._clock = clock
-        self._cache: DiskCache | None = None
+        self._disk_cache: DiskCache | None = None
         self._loaded: SimpleQueue[SavedPrefix] = SimpleQueue()
         self._is_stopping = threading.Event()
         self._thread = threading.Thread(target=self._load, name="load prefixes", daemon=True)
@@ -100,40 +100,45 @@ class DiskTier:
         write_time = _WriteTime(self._clock, seconds)
         self._is_stopping.set()
         self._thread.join(seconds)
-        if self._cache is None:
+        if self._disk_cache is None:
             return
-        room, now, count = self._cache.capacity, time.time(), 0
+        count = self._save_hottest(self._disk_cache, write_time)
+        self._trim(self._disk_cache)
+        folder = self._disk_cache.folder
+        logger.info("saved %d prefixes to %s in %.2f s", count, folder, write_time.elapsed)
+
+    def _save_hottest(self, cache: DiskCache, write_time: _WriteTime) -> int:
+        """Write prefixes until a write fails or would take too long; returns how many are saved,
+        those included that the folder has already."""
+        info, room, now, count = self._backend.info, cache.capacity, time.time(), 0
         for rank, holder in enumerate(self._hottest()):
-            info = self._backend.info
             size = info.state_bytes + holder.num_tokens * info.cell_bytes
             if size > room:
                 continue
-            if not self._cache.touch(*_content(holder), now - rank):
-                if not (write_time.allows(size) and self._store(self._cache, holder, now - rank)):
+            if not cache.touch(*_content(holder), now - rank):
+                if not (write_time.allows(size) and self._store(cache, holder, now - rank)):
                     break
                 write_time.count(size)
             room -= size
             count += 1
-        self._trim(self._cache)
-        folder = self._cache.folder
-        logger.info("saved %d prefixes to %s in %.2f s", count, folder, write_time.elapsed)
+        return count
 
     def _load(self) -> None:
         begin = self._clock()
         try:
-            self._cache = self._open_cache()
+            self._disk_cache = self._open_disk_cache()
         except OSError as error:
             logger.warning("prefixes are not kept on disk: %s", error)
             return
         count = tokens = 0
-        for prefix in self._cache.load(self._kv_cache.limits.cache_bytes):
+        for prefix in self._disk_cache.load(self._kv_cache.limits.cache_bytes):
             if self._is_stopping.is_set():
                 return
             self._loaded.put(prefix)
             count += 1
             tokens += len(prefix.tokens)
         took = self._clock() - begin
-        folder = self._cache.folder
+        folder = self._disk_cache.folder
         logger.info("loaded %d prefixes, %d tokens, from %s in %.2f s", count, tokens, folder, took)
 
     def _trim(self, cache: DiskCache) -> None:
