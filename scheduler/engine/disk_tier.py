@@ -108,8 +108,10 @@ class DiskTier:
         logger.info("saved %d prefixes to %s in %.2f s", count, folder, write_time.elapsed)
 
     def _save_hottest(self, cache: DiskCache, write_time: _WriteTime) -> int:
-        """Write prefixes until a write fails or would take too long; returns how many are saved,
-        those included that the folder has already."""
+        """Write prefixes until a write fails or would take too long.
+
+        Returns how many are saved. Prefixes that the folder had already are included.
+        """
         info, room, now, count = self._backend.info, cache.capacity, time.time(), 0
         for rank, holder in enumerate(self._hottest()):
             size = info.state_bytes + holder.num_tokens * info.cell_bytes

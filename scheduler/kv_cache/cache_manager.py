@@ -17,8 +17,8 @@ from scheduler.kv_cache.prefix_index import PrefixIndex
 class KVCacheManager:
     """Owns the slots, the prefix index, and the list of prefixes in host memory.
 
-    A method that changes cells returns the edits for the backend. Its own state shows the result
-    at once, so the backend has to carry out the edits in the order in which they were returned.
+    A method that changes cells returns the edits for the backend. The manager's own state shows
+    their result at once, so the backend has to carry them out in the same order.
     """
 
     def __init__(self, limits: ContextLimits) -> None:
