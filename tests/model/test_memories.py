@@ -121,14 +121,14 @@ def test_what_left_its_slot_comes_back_from_host_memory(path: Path) -> None:
     found = server.answer(tokens, LENGTH)
     assert found.num_cached == 90 + LENGTH - 1
     assert found.tokens == alone(backend, tokens)
-    assert 0 < server.engine.scheduler.host_cache.size <= 50_000_000
+    assert 0 < server.engine.scheduler.cache.host_cache.size <= 50_000_000
     backend.close()
 
 
 def test_the_size_of_a_saved_sequence_is_what_it_takes(backend: LlamaBackend) -> None:
     server = Server(backend, cache_bytes=50_000_000)
     server.answers([prompt(100, family) for family in range(8)], LENGTH)
-    cache = server.engine.scheduler.host_cache
+    cache = server.engine.scheduler.cache.host_cache
     taken = sum(state.nbytes for state in backend.context._saved.values())
     assert len(cache) == len(backend.context._saved) == 4
     assert taken <= cache.size <= 2 * taken

@@ -158,8 +158,8 @@ def answer(
 
 def act(engine: Engine, command: SlotCommand) -> SlotChanged:
     """Run a command that can't be refused."""
-    engine.act(command)
+    engine.begin_slot_command(command)
     while True:
-        for reply in engine.replies():
+        for reply in engine.take_replies():
             assert isinstance(reply, SlotChanged)
             return reply

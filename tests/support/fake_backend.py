@@ -38,7 +38,7 @@ def hashed_token(tokens: list[int]) -> int:
 
 
 def adapted(tokens: abc.Sequence[int], lora: LoraSet) -> list[int]:
-    """What the cells of these tokens hold if they are computed with these adapters."""
+    """What cells hold whose tokens are computed with these adapters."""
     shift = 256 * (1 + zlib.crc32(repr(lora).encode()) % 4096) if lora else 0
     return [token + shift for token in tokens]
 
@@ -66,7 +66,7 @@ class FakeBackend:
     """What the draft model says after `tokens`, where the model says `token`."""
     fail_on: Callable[[abc.Sequence[Chunk]], bool] = lambda chunks: False
     num_computed: int = 0
-    """Rows computed so far. Prefix reuse keeps this number low."""
+    """Rows computed so far, which is what prefix reuse saves."""
     num_padding_rows: int = 0
     fingerprint: Fingerprint = field(
         default_factory=lambda: Fingerprint(model="fake", build="fake", context="fake")
@@ -102,7 +102,7 @@ class FakeBackend:
         return frozenset({END_TOKEN})
 
     def edit(self, edit: CacheEdit) -> None:
-        """Make a cache edit. A range that is not there is an error."""
+        """Copy or drop cells; a range that is not there is an error."""
         match edit:
             case CopyPrefix(source, target, length):
                 assert source != target
@@ -137,7 +137,7 @@ class FakeBackend:
         return array("i", self.saved[prefix]).tobytes()
 
     def put_state(self, prefix: int, state: Bytes) -> None:
-        """Take saved cells from `state`, four bytes a token."""
+        """Keep cells as if they had been saved as `prefix`."""
         self.saved[prefix] = array("i", bytes(state)).tolist()
 
     def decode(
@@ -173,13 +173,13 @@ class FakeBackend:
         busy = {chunk.slot for chunk in chunks}
         rows = sum(chunk.num_tokens for chunk in chunks) + len(padding_rows)
         if rows > self.n_batch or sum(map(len, self.cells)) + rows > self.info.n_ctx:
-            raise AssertionError("there is no room for padding_rows")
+            raise AssertionError("there is no room for padding rows")
         for padding_row in padding_rows:
             held = len(self.cells[padding_row.slot])
             if padding_row.slot in busy or padding_row.start != held or held >= self.n_ctx_slot:
                 raise AssertionError(f"{padding_row} is not at the end of an idle slot")
             if not self.abilities.can_trim:
-                raise AssertionError("padding_rows can't be dropped again")
+                raise AssertionError("padding rows can't be dropped again")
         self.num_padding_rows += len(padding_rows)
 
     def _check_embeddings(self, chunks: abc.Sequence[Chunk]) -> None:
@@ -194,13 +194,13 @@ class FakeBackend:
             raise AssertionError("prompts are mixed")
 
     def embedding(self, chunk: Chunk) -> bytes:
-        """A vector whose every value is the fake model's token after the cells."""
+        """A vector of which each element is the fake model's next token."""
         assert self.embeds is not None
         token = self.next_token(self.cells[chunk.slot])
         return array("f", [token] * self.embeds.size).tobytes()
 
     def failure(self) -> DecodeError:
-        """Lose all cells and everything saved, and return the error to raise."""
+        """Drop all cells and everything saved, as a failed context does, and return the error."""
         self.cells = [[] for _ in range(self.n_slots)]
         self.saved.clear()
         return DecodeError("the fake was told to fail")
@@ -214,29 +214,29 @@ class FakeBackend:
         return self.n_batch
 
     def time_rows(self, num_slots: int, num_rows: int) -> float:
-        """One second a row."""
+        """A second for each row."""
         return float(num_rows)
 
     def time_draft_rows(self, num_slots: int, num_rows: int) -> float:
-        """One second a row."""
+        """A second for each row."""
         return float(num_rows)
 
-    def draft(self, requests: abc.Sequence[DraftRequest], max_catch_up: int) -> list[list[int]]:
-        """The fake model's own answers, changed by `draft_token`."""
-        return [self._draft(request) for request in requests]
+    def draft(self, wants: abc.Sequence[DraftRequest], max_catch_up: int) -> list[list[int]]:
+        """The fake model's own answers, as `draft_token` changes them."""
+        return [self._draft(want) for want in wants]
 
-    def _draft(self, request: DraftRequest) -> list[int]:
-        tokens = list(request.tokens)
-        end = len(tokens) + request.n_max
-        while len(tokens) < end and request.stopping.should_continue(CONFIDENCE):
+    def _draft(self, want: DraftRequest) -> list[int]:
+        tokens = list(want.tokens)
+        end = len(tokens) + want.n_max
+        while len(tokens) < end and want.stopping.should_continue(CONFIDENCE):
             tokens.append(self.draft_token(tokens, self.next_token(tokens)))
-        return tokens[len(request.tokens) :]
+        return tokens[len(want.tokens) :]
 
     def prepare(self, request: AddRequest) -> None:
-        """Does nothing: the fake needs no slow preparation."""
+        """Nothing takes long."""
 
     def sampler(self, request: AddRequest) -> FakeSampler:
-        """A sampler that takes the fake model's only candidate."""
+        """A sampler that takes the fake model's one answer."""
         return FakeSampler(self, request)
 
     def close(self) -> None:
@@ -256,7 +256,7 @@ class FakeSampler:
         """Does nothing: the fake needs no preparation."""
 
     def allowed(self, tokens: list[int]) -> int:
-        """All tokens are allowed."""
+        """Nothing is forbidden."""
         return len(tokens)
 
     def sample(self, row: int) -> Sample:
