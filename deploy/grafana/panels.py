@@ -213,9 +213,9 @@ SAVED = (
     ),
 )
 
-GUESSED = (
+DRAFTED = (
     Graph(
-        "Guessed tokens that were right",
+        "Accepted draft tokens",
         "percentunit",
         (
             (
@@ -226,14 +226,14 @@ GUESSED = (
         ),
     ),
     Graph(
-        "Tokens guessed ahead",
+        "Draft tokens",
         "short",
         (
-            (rate("vllm:spec_decode_num_draft_tokens_total"), "guessed"),
-            (rate("vllm:spec_decode_num_accepted_tokens_total"), "right"),
+            (rate("vllm:spec_decode_num_draft_tokens_total"), "drafted"),
+            (rate("vllm:spec_decode_num_accepted_tokens_total"), "accepted"),
             (rate("vllm:generation_tokens_total"), "generated"),
         ),
-        "Per second. Guessing stops by itself where it doesn't pay: with many streams, say.",
+        "Per second. Drafting stops by itself where it does not pay, such as with many streams.",
     ),
 )
 
@@ -243,5 +243,5 @@ ROWS = (
     ("Is it full?", FULL),
     ("Who is using it?", USERS),
     ("What did the cache save?", SAVED),
-    ("What does guessing ahead gain?", GUESSED),
+    ("What does speculative decoding gain?", DRAFTED),
 )
