@@ -195,8 +195,7 @@ def _open_audit_log(settings: ServeSettings, tokenizer: LlamaTokenizer) -> Audit
         return None
 
     def text(prompt: Sequence[int]) -> str:
-        pieces = (tokenizer.piece(token, special=True) for token in prompt)
-        return b"".join(pieces).decode(errors="replace")
+        return tokenizer.text(prompt, special=True)
 
     return AuditLog(settings.audit_log, text if settings.audit_log_prompts else None)
 

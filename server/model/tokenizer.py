@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -55,12 +56,20 @@ class Tokenizer(Protocol):
         """The bytes of one token; control tokens are empty unless `special`."""
         ...
 
+    def text(self, tokens: Iterable[int], *, special: bool = False) -> str:
+        """The text of tokens; bytes that are no UTF-8 become U+FFFD.
+
+        Control tokens have no text unless `special`.
+        """
+        pieces = (self.piece(token, special=special) for token in tokens)
+        return b"".join(pieces).decode(errors="replace")
+
 
 class VocabularyError(Exception):
     """The file holds no vocabulary that llama.cpp can read."""
 
 
-class LlamaTokenizer:
+class LlamaTokenizer(Tokenizer):
     """The vocabulary of a GGUF, loaded without its weights. Raises `VocabularyError`.
 
     Safe to use from several threads: llama.cpp's vocabulary doesn't change after loading.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from server.model.tokenizer import Tokenizer
 
-class Bytes:
+
+class Bytes(Tokenizer):
     """A vocabulary of bytes and, if asked for, control tokens."""
 
     n_vocab = 256

@@ -37,6 +37,7 @@ from server.generation.types import (
     Timings,
 )
 from server.model.adapters import AdapterScales
+from server.model.tokenizer import Tokenizer
 from server.observability.metered_generator import MeteredGenerator
 from server.observability.metrics import ServerMetrics
 from server.templates.chat_template import ChatTemplate
@@ -50,7 +51,7 @@ MODEL_NAME = "fake-model"
 _SPECIAL = {BOS: b"<s>", EOS: b"</s>", END_OF_TURN: b"<eot>"}
 
 
-class ByteTokenizer:
+class ByteTokenizer(Tokenizer):
     """Every byte is a token, and three control tokens follow."""
 
     n_vocab = 259

@@ -18,6 +18,7 @@ from server.errors import ContextExceeded, EngineFailed, Overloaded
 from server.generation.admission import Admission
 from server.generation.generator import EngineGenerator, _Answer
 from server.generation.types import Ended, GenerationRequest, Item, Progress, StopCause, TextDelta
+from server.model.tokenizer import Tokenizer
 from tests.support.fake_backend import END_TOKEN, FakeBackend
 from tests.support.inprocess import Pair, engine_pair, wait_until
 
@@ -33,7 +34,7 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-class Script:
+class Script(Tokenizer):
     """A model that always says `pieces`, one token each, and the vocabulary for it."""
 
     n_vocab = 256

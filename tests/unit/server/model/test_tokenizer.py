@@ -22,7 +22,7 @@ def tokens_of(text: str, *, special: bool = False) -> list[int]:
 
 
 def text_of(tokens: list[int], *, special: bool = False) -> str:
-    return b"".join(TOKENIZER.piece(token, special=special) for token in tokens).decode()
+    return TOKENIZER.text(tokens, special=special)
 
 
 @given(st.text(max_size=60))
@@ -53,6 +53,13 @@ def test_control_tokens_are_read_only_if_asked() -> None:
     assert text_of(plain) == CONTROL
     assert TOKENIZER.piece(token) == b""
     assert TOKENIZER.piece(token, special=True) == CONTROL.encode()
+    assert text_of([token, *plain]) == CONTROL
+    assert text_of([token, *plain], special=True) == CONTROL * 2
+
+
+def test_half_a_character_becomes_a_replacement_character() -> None:
+    tokens = next(found for c in "€\U0001f600\u0b85" if len(found := tokens_of(c)) > 1)
+    assert text_of(tokens[:1]) == "\ufffd"
 
 
 def test_the_beginning_is_added_only_if_asked() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from server.errors import InvalidRequest
+from server.model.tokenizer import Tokenizer
 from server.templates import sandbox
 from server.templates.chat_template import (
     CHATML,
@@ -363,7 +364,7 @@ def test_nothing_to_continue(messages: list[dict[str, Any]]) -> None:
     assert caught.value.param == "messages"
 
 
-class Vocabulary:
+class Vocabulary(Tokenizer):
     """The part of a tokenizer that templates need."""
 
     n_vocab = 3
