@@ -32,15 +32,14 @@ from server.http.server import HttpServer, http_config
 from server.http.sockets import bind_all, close_all, is_exposed, url_of
 from server.model.adapters import AdapterScales
 from server.model.files import resolve_draft, resolve_model
-from server.model.tokenizer import LlamaTokenizer, VocabularyError
+from server.model.tokenizer import LlamaTokenizer
 from server.observability.logs import configure_logging, level_of
 from server.observability.metered_generator import MeteredGenerator
 from server.observability.metrics import ServerMetrics
 from server.observability.tracing.open_tracing import open_tracing
 from server.parsers.reasoning import effort_variables
-from server.startup import StartupError
 from server.structured_output.default import default_constraint
-from server.templates.chat_template import ChatTemplate, ChatTemplateError, load
+from server.templates.chat_template import ChatTemplate, load
 
 logger = logging.getLogger("llamapack")
 llama_log = LogBridge()
@@ -71,7 +70,7 @@ class Runtime:
         self._settings = settings
         self._sockets = sockets
         self._exit_code = 0
-        tokenizer = _load_tokenizer(model_path)
+        tokenizer = LlamaTokenizer(model_path)
         name = settings.alias[0] if settings.alias else model_path.stem
         metrics = ServerMetrics(name, settings.max_queue)
         admission = Admission(settings.max_queue, settings.max_queue_tokens)
@@ -183,13 +182,6 @@ class Runtime:
         logger.info("stopping: running requests are finished first")
 
 
-def _load_tokenizer(path: Path) -> LlamaTokenizer:
-    try:
-        return LlamaTokenizer(path)
-    except VocabularyError as error:
-        raise StartupError(str(error)) from error
-
-
 def _open_audit_log(settings: ServeSettings, tokenizer: LlamaTokenizer) -> AuditLog | None:
     if settings.audit_log is None:
         return None
@@ -201,14 +193,11 @@ def _open_audit_log(settings: ServeSettings, tokenizer: LlamaTokenizer) -> Audit
 
 
 def _load_template(settings: ServeSettings, tokenizer: LlamaTokenizer) -> ChatTemplate:
-    try:
-        return load(
-            tokenizer,
-            override=file_settings.chat_template(settings),
-            variables=_template_variables(settings),
-        )
-    except ChatTemplateError as error:
-        raise StartupError(str(error)) from error
+    return load(
+        tokenizer,
+        override=file_settings.chat_template(settings),
+        variables=_template_variables(settings),
+    )
 
 
 def _template_variables(settings: ServeSettings) -> dict[str, object]:
