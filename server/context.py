@@ -15,8 +15,8 @@ from config import ServeSettings
 from grammars.constraint import Constraint
 from protocol.messages import ModelInfo, SlotChanged, SlotReport
 from server.access.access_record import access_record
-from server.access.keyed_generator import KeyedGenerator
-from server.generation.types import Generator
+from server.access.answer_accounting import AnswerAccounting
+from server.generation.observed_generator import ObservedGenerator
 from server.http.drain import Drain
 from server.model.adapters import AdapterScales
 from server.model.tokenizer import Tokenizer
@@ -74,7 +74,7 @@ class ServerContext:
     model_path: str
     """Where the file is; not for answers."""
     tokenizer: Tokenizer
-    generator: Generator
+    generator: ObservedGenerator
     engine: Engine
     metrics: ServerMetrics
     chat_template: ChatTemplate
@@ -95,10 +95,9 @@ def context_of(connection: HTTPConnection) -> ServerContext:
     Its generator has the rights of the request's key, and counts what the request costs.
     """
     context: ServerContext = connection.app.state.context
-    visit = access_record(connection.scope)
-    if visit.key is None and not visit.is_audited:
+    record = access_record(connection.scope)
+    if record.key is None and not record.is_audited:
         return context
-    generator = KeyedGenerator(
-        context.generator, visit, model=context.model_name, aliases=context.settings.alias
-    )
+    accounting = AnswerAccounting(record, model=context.model_name, aliases=context.settings.alias)
+    generator = context.generator.observed_by(accounting.observe, accounting.prepare)
     return dataclasses.replace(context, generator=generator)

@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -27,14 +28,14 @@ from server.errors import ApiError, Unavailable
 from server.generation.admission import Admission
 from server.generation.deadlines import Deadlines
 from server.generation.generator import EngineGenerator
-from server.generation.types import Generator
+from server.generation.observed_generator import Observe, ObservedGenerator
 from server.http.server import HttpServer, http_config
 from server.http.sockets import bind_all, close_all, is_exposed, url_of
 from server.model.adapters import AdapterScales
 from server.model.files import resolve_draft, resolve_model
 from server.model.tokenizer import LlamaTokenizer
+from server.observability.answer_metrics import AnswerMetrics
 from server.observability.logs import configure_logging, level_of
-from server.observability.metered_generator import MeteredGenerator
 from server.observability.metrics import ServerMetrics
 from server.observability.tracing.open_tracing import open_tracing
 from server.parsers.reasoning import effort_variables
@@ -83,16 +84,16 @@ class Runtime:
         metrics.engine_pid = lambda: self._process.pid
         deadlines = Deadlines(settings.queue_timeout, settings.request_timeout)
         sequences = EngineGenerator(self._client, tokenizer, admission, deadlines)
-        generator: Generator = sequences
         self._tracing = open_tracing(settings, name)
+        observers: list[Observe] = [partial(AnswerMetrics, metrics)]
         if self._tracing is not None:
-            generator = self._tracing.generator(generator)
+            observers.append(self._tracing.observe)
         self._context = ServerContext(
             settings=settings,
             model_name=name,
             model_path=str(model_path),
             tokenizer=tokenizer,
-            generator=MeteredGenerator(generator, metrics),
+            generator=ObservedGenerator(sequences, observers),
             enter_queue=sequences.enter_queue,
             engine=self._client,
             metrics=metrics,

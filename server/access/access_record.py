@@ -33,6 +33,11 @@ class AccessRecord:
     causes: list[str] = field(default_factory=list)
     """How its answers ended, in the words of `StopCause` and of error types."""
 
+    def prompt_cost(self, prompt: tuple[int, ...]) -> int:
+        """Tokens to charge for a prompt: several answers to one prompt share its very tuple, and
+        the prompt costs once."""
+        return 0 if any(prompt is charged for charged in self.prompts) else len(prompt)
+
     def enter(self, now: float) -> None:
         """Take one of the places that the key has. Raises `Overloaded`."""
         if self.account is not None:

@@ -9,7 +9,7 @@ from prometheus_client.core import Metric
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
-from server.observability.engine_facts import EngineSnapshot
+from server.observability.engine_snapshot import EngineSnapshot
 from server.observability.metric_families import metric_families
 from server.observability.metrics import ServerMetrics
 

@@ -19,7 +19,7 @@ from prometheus_client.core import (
     Metric,
 )
 
-from server.observability.engine_facts import EngineSnapshot
+from server.observability.engine_snapshot import EngineSnapshot
 from server.observability.histogram import Histogram
 from server.observability.metrics import ServerMetrics
 

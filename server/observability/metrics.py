@@ -6,7 +6,6 @@ of text; the shapes of Prometheus are made only when somebody scrapes.
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -177,14 +176,16 @@ class ServerMetrics:
         """A sequence was admitted."""
         self.use(source.key).requests += 1
 
-    def observe_first_token(self, seconds: float, timings: Timings, source: Source) -> None:
+    def observe_first_token(
+        self, seconds: float, timings: Timings, source: Source, now: float
+    ) -> None:
         """The first text of an answer came `seconds` after the request was admitted."""
         prompt_seconds = timings.prompt_ms / 1000
         num_prompt = timings.cache_n + timings.prompt_n
         self.prompt_seconds += prompt_seconds
         self.prompt_tokens += num_prompt
         self.cached_tokens += timings.cache_n
-        self.prompt_rate.add(timings.prompt_n, prompt_seconds, time.monotonic())
+        self.prompt_rate.add(timings.prompt_n, prompt_seconds, now)
         use = self.use(source.key)
         use.prompt_tokens += num_prompt
         use.cached_tokens += timings.cache_n
@@ -194,14 +195,16 @@ class ServerMetrics:
         self.queue.observe(max(queued, 0.0), request_id=source.request_id)
         self.prefill.observe(prompt_seconds, request_id=source.request_id)
 
-    def observe_tokens(self, count: int, seconds: float, gap: float | None, source: Source) -> None:
+    def observe_tokens(
+        self, count: int, seconds: float, gap: float | None, source: Source, now: float
+    ) -> None:
         """`count` more tokens of an answer after `seconds` of generating.
 
-        They came `gap` seconds after those before, or are the first if that is None.
+        They came `gap` seconds after the tokens before; None for the first tokens.
         """
         self.predicted_tokens += count
         self.predicted_seconds += seconds
-        self.predicted_rate.add(count, seconds, time.monotonic())
+        self.predicted_rate.add(count, seconds, now)
         self.use(source.key).generated_tokens += count
         if gap is not None and count > 0:
             self.inter_token.observe(gap / count, count, source.request_id)

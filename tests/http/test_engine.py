@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpx
@@ -19,7 +20,8 @@ from server.app import create_app
 from server.context import ServerContext
 from server.generation.admission import Admission
 from server.generation.generator import EngineGenerator
-from server.observability.metered_generator import MeteredGenerator
+from server.generation.observed_generator import ObservedGenerator
+from server.observability.answer_metrics import AnswerMetrics
 from server.observability.metrics import ServerMetrics
 from server.templates.chat_template import ChatTemplate
 from tests.support.fake_backend import FakeBackend, hashed_token
@@ -102,7 +104,7 @@ def _context(pair: Pair) -> ServerContext:
         model_name="fake",
         model_path="fake.gguf",
         tokenizer=tokenizer,
-        generator=MeteredGenerator(generator, metrics),
+        generator=ObservedGenerator(generator, [partial(AnswerMetrics, metrics)]),
         engine=pair.client,
         metrics=metrics,
         chat_template=ChatTemplate(),

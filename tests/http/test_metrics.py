@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import httpx
 import pytest
@@ -19,7 +20,8 @@ from server.context import ServerContext
 from server.engine.client import EngineClient
 from server.generation.admission import Admission
 from server.generation.generator import EngineGenerator
-from server.observability.metered_generator import MeteredGenerator
+from server.generation.observed_generator import ObservedGenerator
+from server.observability.answer_metrics import AnswerMetrics
 from server.observability.metrics import ServerMetrics
 from server.templates.chat_template import ChatTemplate
 from tests.support.fake_backend import FakeBackend, hashed_token
@@ -76,7 +78,7 @@ def _start(pair: Pair) -> Starlette:
         model_name="fake",
         model_path="fake.gguf",
         tokenizer=tokenizer,
-        generator=MeteredGenerator(generator, metrics),
+        generator=ObservedGenerator(generator, [partial(AnswerMetrics, metrics)]),
         engine=pair.client,
         metrics=metrics,
         chat_template=ChatTemplate(),

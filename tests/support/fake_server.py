@@ -8,6 +8,7 @@ from array import array
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from config import ServeSettings
 from protocol.events import TokenLogprobs
@@ -25,6 +26,7 @@ from server.access.key_ring import KeyRing, read_keys
 from server.context import ServerContext
 from server.engine.slot_refusals import refused_slot
 from server.errors import ApiError, ContextExceeded, Unavailable
+from server.generation.observed_generator import ObservedGenerator
 from server.generation.types import (
     EmbeddingItem,
     Ended,
@@ -38,7 +40,7 @@ from server.generation.types import (
 )
 from server.model.adapters import AdapterScales
 from server.model.tokenizer import Tokenizer
-from server.observability.metered_generator import MeteredGenerator
+from server.observability.answer_metrics import AnswerMetrics
 from server.observability.metrics import ServerMetrics
 from server.templates.chat_template import ChatTemplate
 
@@ -278,7 +280,7 @@ def make_server(
         model_name=MODEL_NAME,
         model_path="/models/fake.gguf",
         tokenizer=ByteTokenizer(),
-        generator=MeteredGenerator(generator, metrics),
+        generator=ObservedGenerator(generator, [partial(AnswerMetrics, metrics)]),
         engine=engine,
         metrics=metrics,
         chat_template=ChatTemplate(),

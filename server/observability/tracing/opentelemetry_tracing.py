@@ -12,8 +12,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from starlette.middleware import Middleware
 
-from server.generation.types import Generator
-from server.observability.tracing.traced_generator import TracedGenerator
+from server.generation.types import GenerationRequest
+from server.observability.tracing.answer_span import AnswerSpan
 from server.observability.tracing.traced_requests import TracedRequests
 
 CLOSE_SECONDS = 2.0
@@ -35,9 +35,9 @@ class OpenTelemetryTracing:
         """A span for each HTTP request, except for the `untraced` paths."""
         return Middleware(TracedRequests, tracer=self._tracer, untraced=untraced)
 
-    def generator(self, inner: Generator) -> Generator:
+    def observe(self, request: GenerationRequest) -> AnswerSpan:
         """A span for each answer."""
-        return TracedGenerator(inner, self._tracer, self._model_name)
+        return AnswerSpan(self._tracer, self._model_name, request)
 
     def close(self) -> None:
         """Send what is left, unless that takes long."""
