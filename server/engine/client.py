@@ -260,17 +260,19 @@ class EngineClient:
         self._send(stream.resumption())
 
     def _distribute(self, outputs: StepOutputs) -> None:
+        streams, begin, end = self.streams, outputs.begin, outputs.end
         for event in outputs.events:
-            stream = self.streams.get(event.request_id)
+            stream = streams.get(event.request_id)
             if stream is None:
                 continue
-            if isinstance(event, Finished):
-                del self.streams[event.request_id]
+            if isinstance(event, Generated):
+                self.has_generated = True
+            elif isinstance(event, Finished):
+                del streams[event.request_id]
                 if event.reason is FinishReason.FAILED:
                     stream.fail(EngineFailed(event.message))
                     continue
-            self.has_generated = self.has_generated or isinstance(event, Generated)
-            stream.push(event, outputs.begin, outputs.end)
+            stream.push(event, begin, end)
         if not self._recovery.is_over:
             self._submit_due()
         if outputs.stats is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 
 import msgspec
 
@@ -11,8 +10,7 @@ from protocol.commands import AddRequest
 from protocol.events import Event, Generated, Prefilled, Started
 
 
-@dataclass(frozen=True, slots=True)
-class TimedEvent:
+class TimedEvent(msgspec.Struct, frozen=True):
     """An event with the monotonic times between which the engine's step ran."""
 
     event: Event
@@ -36,31 +34,48 @@ class SequenceStream:
         self.num_blamed = 0
         """Deaths in a row that it is blamed for, with no new token in between."""
         self.num_tokens_at_death = 0
-        self._events: asyncio.Queue[TimedEvent | Exception] = asyncio.Queue()
+        self._events: list[TimedEvent] = []
+        self._error: Exception | None = None
+        self._reader: asyncio.Future[None] | None = None
+        """What the one reader waits for while there is nothing to read."""
 
     def push(self, event: Event, begin: float, end: float) -> None:
-        """Take an event from the engine; what is repeated is not news."""
-        if isinstance(event, Prefilled) and self.tokens:
-            return
-        if isinstance(event, Started):
+        """Take an event from the engine. Events that a restarted engine repeats are dropped."""
+        if isinstance(event, Generated):
+            self.tokens += event.tokens
+        elif isinstance(event, Started):
             self.is_running = True
             if self.was_started:
                 return
             self.was_started = True
-        elif isinstance(event, Generated):
-            self.tokens += event.tokens
-        self._events.put_nowait(TimedEvent(event, begin, end))
+        elif isinstance(event, Prefilled) and self.tokens:
+            return
+        if self._error is None:
+            self._events.append(TimedEvent(event, begin, end))
+            self._wake()
 
     def fail(self, error: Exception) -> None:
-        """End the stream with an error."""
-        self._events.put_nowait(error)
+        """End the stream with an error, after the events that it has already."""
+        self._error = self._error or error
+        self._wake()
 
-    async def next(self) -> TimedEvent:
-        """The next event. Raises what the stream was failed with."""
-        item = await self._events.get()
-        if isinstance(item, Exception):
-            raise item
-        return item
+    async def events(self) -> list[TimedEvent]:
+        """Wait for events, and take all there are, so at least one; for one reader at a time.
+
+        Raises what the stream was failed with.
+        """
+        while not self._events:
+            if self._error is not None:
+                raise self._error
+            self._reader = asyncio.get_running_loop().create_future()
+            await self._reader
+        events, self._events = self._events, []
+        return events
+
+    def _wake(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None and not reader.done():
+            reader.set_result(None)
 
     def resumption(self) -> AddRequest:
         """What to tell an engine so that it goes on where the one before died."""

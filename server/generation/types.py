@@ -13,6 +13,8 @@ import msgspec
 from protocol.commands import SequenceSpec
 from protocol.events import TokenLogprobs
 
+# What is made for each token is a `msgspec.Struct`: it costs a fifth of a frozen dataclass.
+
 MAX_PRIORITY = 1000
 """Priorities lie between this and its negative; higher ones are served first."""
 
@@ -44,8 +46,7 @@ class StopCause(enum.StrEnum):
     NONE = "none"
 
 
-@dataclass(frozen=True, slots=True)
-class Timings:
+class Timings(msgspec.Struct, frozen=True):
     """Counts of tokens and milliseconds of one sequence, from its slot's assignment on."""
 
     cache_n: int
@@ -60,8 +61,7 @@ class Timings:
     """Those of them that were right."""
 
 
-@dataclass(frozen=True, slots=True)
-class GeneratedToken:
+class GeneratedToken(msgspec.Struct, frozen=True):
     """A token of the answer, with the bytes that it stands for."""
 
     id: int
@@ -69,8 +69,7 @@ class GeneratedToken:
     logprobs: TokenLogprobs | None
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(msgspec.Struct, frozen=True):
     """The prompt is being computed (only with `report_progress`)."""
 
     total: int
@@ -79,8 +78,7 @@ class Progress:
     time_ms: float
 
 
-@dataclass(frozen=True, slots=True)
-class TextDelta:
+class TextDelta(msgspec.Struct, frozen=True):
     """New text, valid UTF-8 and free of stop strings, and the tokens that it came from."""
 
     text: str
@@ -89,15 +87,13 @@ class TextDelta:
     timings: Timings
 
 
-@dataclass(frozen=True, slots=True)
-class EmbeddingItem:
+class EmbeddingItem(msgspec.Struct, frozen=True):
     """The embedding of the prompt, as the engine sends it."""
 
     vectors: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(msgspec.Struct, frozen=True):
     """The last item of every stream that didn't raise."""
 
     cause: StopCause

@@ -53,7 +53,7 @@ async def rest(stream: SequenceStream) -> list[Event]:
     """Events up to the last one."""
     events: list[Event] = []
     while not (events and isinstance(events[-1], Finished)):
-        events.append((await stream.next()).event)
+        events += [timed.event for timed in await stream.events()]
     return events
 
 
