@@ -25,7 +25,7 @@ from server.engine.client import EngineClient
 from server.engine.config import engine_config
 from server.engine.supervisor import EngineProcess
 from server.errors import ApiError, Unavailable
-from server.generation.admission import Admission
+from server.generation.admission_queue import AdmissionQueue
 from server.generation.deadlines import Deadlines
 from server.generation.generator import EngineGenerator
 from server.generation.observed_generator import Observe, ObservedGenerator
@@ -74,7 +74,7 @@ class Runtime:
         tokenizer = LlamaTokenizer(model_path)
         name = settings.alias[0] if settings.alias else model_path.stem
         metrics = ServerMetrics(name, settings.max_queue)
-        admission = Admission(settings.max_queue, settings.max_queue_tokens)
+        admission = AdmissionQueue(settings.max_queue, settings.max_queue_tokens)
         level = logging.getLevelName(level_of(settings.verbosity))
         self._client = EngineClient(metrics.observe_step, metrics.observe_death)
         self._keys = KeyRing(read_keys(settings), time.monotonic())

@@ -41,7 +41,7 @@ from protocol.messages import (
     StepStats,
 )
 from server.engine.recovery import Recovery
-from server.engine.sequence_stream import SequenceStream
+from server.engine.sequence_stream import SequenceStream, StreamListener
 from server.engine.slot_refusals import refused_slot
 from server.errors import ApiError, EngineFailed, Unavailable
 
@@ -111,18 +111,12 @@ class EngineClient:
         """How many run or wait."""
         return len(self.streams)
 
-    @property
-    def num_queued_tokens(self) -> int:
-        """Prompt tokens of the sequences that have no slot yet."""
-        streams = self.streams.values()
-        return sum(len(s.request.spec.prompt) for s in streams if not s.was_started)
-
-    def has_waiting(self, tenant: str) -> bool:
-        """Whether a sequence of this tenant has no slot yet."""
-        streams = self.streams.values()
-        return any(s.request.spec.tenant == tenant and not s.was_started for s in streams)
-
-    def add_request(self, spec: SequenceSpec, num_requests_being_read: int = 0) -> SequenceStream:
+    def add_request(
+        self,
+        spec: SequenceSpec,
+        num_requests_being_read: int = 0,
+        listener: StreamListener | None = None,
+    ) -> SequenceStream:
         """Queue a sequence under a new id. Raises `Unavailable`."""
         _ = self.model
         request = AddRequest(
@@ -130,7 +124,7 @@ class EngineClient:
             spec=spec,
             num_requests_being_read=num_requests_being_read,
         )
-        stream = SequenceStream(request)
+        stream = SequenceStream(request, listener)
         self.streams[request.request_id] = stream
         if self._is_up and self._recovery.is_over:
             self._send_stream(stream)
@@ -140,8 +134,9 @@ class EngineClient:
 
     def release(self, stream: SequenceStream) -> None:
         """Forget a stream; the engine is told to stop if it hasn't finished."""
-        if self.streams.pop(stream.request.request_id, None) is None:
+        if stream.request.request_id not in self.streams:
             return
+        self._remove(stream)
         if stream.is_submitted:
             self._send(Abort([stream.request.request_id]))
         if not self._recovery.is_over:
@@ -195,7 +190,7 @@ class EngineClient:
             if not query.done():
                 query.set_exception(Unavailable("the engine restarts"))
         for stream in self._recovery.engine_died(self.streams.values()):
-            del self.streams[stream.request.request_id]
+            self._remove(stream)
             stream.fail(EngineFailed("the engine died repeatedly while running this request"))
         if self._link is not None:
             self._link.close()
@@ -204,9 +199,9 @@ class EngineClient:
     def give_up(self, message: str) -> None:
         """No engine will come: end every stream with an error."""
         self._could_not_load(message)
-        for stream in self.streams.values():
+        for stream in list(self.streams.values()):
+            self._remove(stream)
             stream.fail(EngineFailed(message))
-        self.streams.clear()
 
     def end_streams(self, error: ApiError) -> None:
         """End every stream with an error; whoever reads it releases its sequence."""
@@ -216,6 +211,10 @@ class EngineClient:
     def shut_down(self) -> None:
         """Ask the engine to end."""
         self._send(Shutdown())
+
+    def _remove(self, stream: SequenceStream) -> None:
+        del self.streams[stream.request.request_id]
+        stream.end()
 
     def _send(self, command: Command) -> None:
         if self._link is not None:
@@ -268,7 +267,7 @@ class EngineClient:
             if isinstance(event, Generated):
                 self.has_generated = True
             elif isinstance(event, Finished):
-                del streams[event.request_id]
+                self._remove(stream)
                 if event.reason is FinishReason.FAILED:
                     stream.fail(EngineFailed(event.message))
                     continue

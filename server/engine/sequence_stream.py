@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Protocol
 
 import msgspec
 
@@ -18,11 +19,24 @@ class TimedEvent(msgspec.Struct, frozen=True):
     end: float
 
 
+class StreamListener(Protocol):
+    """Told at once of what a reader learns later."""
+
+    def started(self) -> None:
+        """The sequence has a slot, for the first time."""
+        ...
+
+    def ended(self) -> None:
+        """The engine runs the sequence no longer."""
+        ...
+
+
 class SequenceStream:
     """The events of a sequence as they come; deaths of the engine don't show in them."""
 
-    def __init__(self, request: AddRequest) -> None:
+    def __init__(self, request: AddRequest, listener: StreamListener | None = None) -> None:
         self.request = request
+        self._listener = listener
         self.tokens: list[int] = []
         self.was_started = False
         self.is_submitted = False
@@ -48,6 +62,8 @@ class SequenceStream:
             if self.was_started:
                 return
             self.was_started = True
+            if self._listener is not None:
+                self._listener.started()
         elif isinstance(event, Prefilled) and self.tokens:
             return
         if self._error is None:
@@ -58,6 +74,11 @@ class SequenceStream:
         """End the stream with an error, after the events that it has already."""
         self._error = self._error or error
         self._wake()
+
+    def end(self) -> None:
+        """The engine runs the sequence no longer; its last events may still be unread."""
+        if self._listener is not None:
+            self._listener.ended()
 
     async def events(self) -> list[TimedEvent]:
         """Wait for events, and take all there are, so at least one; for one reader at a time.

@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 from config import ServeSettings
 from server.app import create_app
 from server.context import ServerContext
-from server.generation.admission import Admission
+from server.generation.admission_queue import AdmissionQueue
 from server.generation.generator import EngineGenerator
 from server.generation.observed_generator import ObservedGenerator
 from server.observability.answer_metrics import AnswerMetrics
@@ -98,7 +98,7 @@ def live() -> Iterator[Live]:
 def _context(pair: Pair) -> ServerContext:
     metrics = ServerMetrics("fake")
     tokenizer = ByteTokenizer()
-    generator = EngineGenerator(pair.client, tokenizer, Admission(max_queue=100))
+    generator = EngineGenerator(pair.client, tokenizer, AdmissionQueue(max_queue=100))
     return ServerContext(
         settings=ServeSettings(spec_type=("ngram-simple",)),
         model_name="fake",

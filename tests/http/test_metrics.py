@@ -18,7 +18,7 @@ from config import ServeSettings
 from server.app import create_app
 from server.context import ServerContext
 from server.engine.client import EngineClient
-from server.generation.admission import Admission
+from server.generation.admission_queue import AdmissionQueue
 from server.generation.generator import EngineGenerator
 from server.generation.observed_generator import ObservedGenerator
 from server.observability.answer_metrics import AnswerMetrics
@@ -72,7 +72,7 @@ def _start(pair: Pair) -> Starlette:
     metrics = ServerMetrics("fake", 100)
     pair.client = EngineClient(metrics.observe_step, metrics.observe_death)
     tokenizer = ByteTokenizer()
-    generator = EngineGenerator(pair.client, tokenizer, Admission(max_queue=100))
+    generator = EngineGenerator(pair.client, tokenizer, AdmissionQueue(max_queue=100))
     context = ServerContext(
         settings=ServeSettings(metrics=True),
         model_name="fake",

@@ -12,7 +12,7 @@ from protocol.messages import Message, Ready, StepOutputs
 from protocol.sampling import SamplingParams
 from server.engine.client import EngineClient
 from server.errors import ApiError, Overloaded, TimedOut, Unavailable
-from server.generation.admission import Admission
+from server.generation.admission_queue import AdmissionQueue
 from server.generation.deadlines import NO_DEADLINES, Deadlines
 from server.generation.generator import EngineGenerator
 from server.generation.types import Ended, GenerationRequest, TextDelta
@@ -45,7 +45,7 @@ def step(client: EngineClient, *events: Started | Generated | Finished) -> None:
 
 
 def generator(client: EngineClient, deadlines: Deadlines) -> EngineGenerator:
-    return EngineGenerator(client, ByteTokenizer(), Admission(8), deadlines)
+    return EngineGenerator(client, ByteTokenizer(), AdmissionQueue(8), deadlines)
 
 
 async def outcome(generator: EngineGenerator) -> ApiError | str:

@@ -15,7 +15,7 @@ from protocol.events import Finished, FinishReason, Generated
 from protocol.sampling import SamplingParams
 from server.engine.sequence_stream import TimedEvent
 from server.errors import ContextExceeded, EngineFailed, Overloaded
-from server.generation.admission import Admission
+from server.generation.admission_queue import AdmissionQueue
 from server.generation.answer import Answer
 from server.generation.generator import EngineGenerator
 from server.generation.types import Ended, GenerationRequest, Item, Progress, StopCause, TextDelta
@@ -72,7 +72,7 @@ async def speaking(*pieces: bytes) -> AsyncIterator[tuple[EngineGenerator, Pair]
     """A generator over an engine that says these pieces."""
     script = Script(pieces)
     async with engine_pair(script.backend) as pair:
-        yield EngineGenerator(pair.client, script, Admission(max_queue=1)), pair
+        yield EngineGenerator(pair.client, script, AdmissionQueue(max_queue=1)), pair
 
 
 OWN_FIELDS = {"stop", "max_seconds", "visible_tokens"}
