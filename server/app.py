@@ -39,7 +39,10 @@ def create_app(
     tracing: Tracing | None = None,
     lifespan: Lifespan | None = None,
 ) -> Starlette:
-    """The application for one model; `keys` are all API keys that it accepts, if any."""
+    """The application for one model; `keys` are all API keys that it accepts, if any.
+
+    The order of the middleware is a security decision: the first is the outermost.
+    """
     settings = context.settings
     prefix = settings.api_prefix
     public = [prefix + path for path in llama_routes.PUBLIC_PATHS]
@@ -47,13 +50,23 @@ def create_app(
     app = Starlette(
         routes=to_routes(_endpoints(prefix, needs_key=not keys.is_empty), prefix),
         middleware=[
+            # First, so that everything below, refusals included, logs under the request's id.
             Middleware(RequestLog, on_end=context.metrics.observe_status),
+            # Spans carry that id; they last as long as the whole rest of the request.
             *([] if tracing is None else [tracing.middleware(untraced=public)]),
+            # Above whatever answers by itself: no answer or refusal goes without audit line and
+            # rate headers. The log's id must be there already.
             Middleware(RecordAccess, audit=audit, unrecorded=public),
+            # Above keys, because a preflight request carries none; above errors, because a page
+            # can read a refusal only with CORS headers on it.
             *cors_middleware(settings),
+            # Turns what is raised below into answers, so all that raises stands below.
             Middleware(CatchErrors, on_refusal=context.metrics.observe_rejection),
+            # Before keys: a server that ends answers 503 at once, without work for the request.
             Middleware(RefuseWhileDraining, drain=context.drain),
+            # Before the body: without a key, or above the key's limits, no byte of it is read.
             Middleware(Authenticate, keys=keys, public_paths=public),
+            # Last: counts what handlers read, which is the only reading there is.
             Middleware(
                 LimitBody,
                 max_bytes=settings.max_body_size * MIB,
