@@ -8,12 +8,10 @@ from server.embeddings.compute import Vectors
 
 NONE = -1
 LARGEST = 0
-"""The largest entry is scaled to 32,760, so that all fit 16 bits."""
-
-EUCLIDEAN = 2
-"""Any other number above 0 is a p-norm."""
+"""The largest entry is scaled to 32,760, so that all entries fit 16 bits."""
 
 MAX_NORM = 64
+"""Numbers from 1 to this one are p-norms; 2 is the Euclidean length."""
 
 
 def normalized(vectors: Vectors, norm: int) -> Vectors:
