@@ -136,8 +136,8 @@ async def test_only_admins_change_the_server() -> None:
 
 
 async def test_requests_above_the_limit(server: FakeServer) -> None:
-    limits = KeyQuota(requests_per_minute=2)
-    async with client_of(server, key("alice", limits=limits), key("bob")) as client:
+    quota = KeyQuota(requests_per_minute=2)
+    async with client_of(server, key("alice", quota=quota), key("bob")) as client:
         first = await client.post("/completion", json=BODY)
         assert first.headers["x-ratelimit-limit-requests"] == "2"
         assert first.headers["x-ratelimit-remaining-requests"] == "1"
@@ -159,7 +159,7 @@ async def test_requests_above_the_limit(server: FakeServer) -> None:
 
 async def test_tokens_above_the_limit(server: FakeServer) -> None:
     """The prompt and what is generated count, however many choices share the prompt."""
-    async with client_of(server, key("alice", limits=KeyQuota(tokens_per_minute=100))) as client:
+    async with client_of(server, key("alice", quota=KeyQuota(tokens_per_minute=100))) as client:
         first = await client.post("/completion", json={"prompt": "x" * 20, "n": 2})
         assert first.status_code == 200
         assert first.headers["x-ratelimit-limit-tokens"] == "100"
@@ -177,7 +177,7 @@ async def test_tokens_above_the_limit(server: FakeServer) -> None:
 
 async def test_a_running_answer_is_never_cut_by_the_limit(server: FakeServer) -> None:
     server.generator.pieces = ["a"] * 50
-    async with client_of(server, key("alice", limits=KeyQuota(tokens_per_minute=10))) as client:
+    async with client_of(server, key("alice", quota=KeyQuota(tokens_per_minute=10))) as client:
         response = await client.post("/completion", json=BODY)
         assert response.json()["tokens_predicted"] == 50
         later = await client.post("/completion", json=BODY)
@@ -188,7 +188,7 @@ async def test_a_running_answer_is_never_cut_by_the_limit(server: FakeServer) ->
 @pytest.mark.parametrize("stream", [False, True])
 async def test_requests_at_once(server: FakeServer, stream: bool) -> None:
     server.generator.delay = 0.05
-    async with client_of(server, key("alice", limits=KeyQuota(max_concurrent=2))) as client:
+    async with client_of(server, key("alice", quota=KeyQuota(max_concurrent=2))) as client:
         body = BODY | {"stream": stream}
         statuses = [
             response.status_code
@@ -203,7 +203,7 @@ async def test_requests_at_once(server: FakeServer, stream: bool) -> None:
 def test_a_client_that_leaves_frees_its_place(server: FakeServer) -> None:
     server.generator.pieces = ["a"] * 1000
     server.generator.delay = 0.01
-    alice = key("alice", limits=KeyQuota(max_concurrent=1))
+    alice = key("alice", quota=KeyQuota(max_concurrent=1))
     app = create_app(server.context, keys=KeyRing([alice]))
 
     def status_of_a_glance() -> int:
@@ -219,7 +219,7 @@ def test_a_client_that_leaves_frees_its_place(server: FakeServer) -> None:
 
 def test_the_official_client_understands_a_refusal(server: FakeServer) -> None:
     app = create_app(
-        server.context, keys=KeyRing([key("alice", limits=KeyQuota(requests_per_minute=1))])
+        server.context, keys=KeyRing([key("alice", quota=KeyQuota(requests_per_minute=1))])
     )
     with (
         serving(app) as url,
@@ -241,7 +241,7 @@ def test_the_official_client_understands_a_refusal(server: FakeServer) -> None:
 
 async def test_keys_change_while_an_answer_runs(server: FakeServer) -> None:
     server.generator.delay = 0.02
-    keys = KeyRing([key("alice", limits=KeyQuota(max_concurrent=1))])
+    keys = KeyRing([key("alice", quota=KeyQuota(max_concurrent=1))])
     transport = httpx.ASGITransport(create_app(server.context, keys=keys))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         headers = {"X-Api-Key": "alice"}
@@ -369,7 +369,7 @@ async def test_no_answer_tells_where_the_model_lies(client: httpx.AsyncClient) -
         assert "/models/fake" not in (await client.get(path)).text
 
 
-async def test_visits_of_two_requests_are_two() -> None:
+async def test_two_requests_have_two_records() -> None:
     one: dict[str, Any] = {}
     assert access_record(one) is access_record(one)
     assert access_record(one) is not access_record({})

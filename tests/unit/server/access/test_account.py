@@ -1,4 +1,4 @@
-"""KeyQuota of one key, and the headers that tell of them."""
+"""The quota of one key, and the headers that tell of them."""
 
 from __future__ import annotations
 
