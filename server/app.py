@@ -1,4 +1,4 @@
-"""The HTTP application: routes, middleware and the shape of errors."""
+"""The HTTP application: routes, middleware, and errors of routing."""
 
 from __future__ import annotations
 
@@ -76,20 +76,20 @@ def create_app(
         exception_handlers={HTTPException: _http_error},
         lifespan=lifespan,
     )
-    # Clients that ask for the wrong path should learn so; a redirect would lose their body.
+    # A client that asks for a wrong path gets a 404; a redirect would lose its body.
     app.router.redirect_slashes = False
     app.state.context = context
     return app
 
 
 def _endpoints(prefix: str, *, needs_key: bool) -> list[Endpoint]:
-    """All endpoints, and the one that describes them."""
+    """All endpoints, and the endpoint that describes them."""
     described = [*llama_routes.ENDPOINTS, *openai_routes.ENDPOINTS]
     return [*described, description_of(described, prefix, needs_key=needs_key)]
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
-    """Starlette's own errors, which are about routes, in our shape."""
+    """Starlette's own errors, which concern routes, in our shape."""
     assert isinstance(error, HTTPException)
     return error_response(_api_error(request, error))
 

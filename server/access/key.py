@@ -57,7 +57,7 @@ class ApiKey:
             raise Forbidden(f"the key {self.name!r} may not use this model", param="model")
 
     def salt(self, given: str) -> str:
-        """The salt of the key's cached prefixes. No client can send the NULs of an isolated key's."""
+        """The salt of the key's cached prefixes; clients can't send the NULs that isolate a key."""
         return f"\0{self.name}\0{given}" if self.is_isolated else given
 
 

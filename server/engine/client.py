@@ -52,7 +52,7 @@ INSPECT_SECONDS = 30.0
 
 
 class EngineClient:
-    """All of the API process's dealings with the engine; belongs to one event loop."""
+    """The API process's view of the engine. Belongs to one event loop."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class EngineClient:
     ) -> None:
         self.streams: dict[int, SequenceStream] = {}
         self.has_generated = False
-        """Whether the engine that is alive now has generated anything."""
+        """Whether the current engine has generated anything."""
         self._recovery = Recovery()
         self._on_step = on_step
         self._on_death = on_death
@@ -98,7 +98,7 @@ class EngineClient:
 
     @property
     def heartbeat_age(self) -> float | None:
-        """Seconds since the engine's loop last turned over; None before its first turn."""
+        """Seconds since the engine's loop last ran; None before its first run."""
         return None if self._heartbeat is None else time.monotonic() - self._heartbeat
 
     async def wait_loaded(self) -> ModelInfo:
@@ -108,7 +108,7 @@ class EngineClient:
 
     @property
     def num_sequences(self) -> int:
-        """How many run or wait."""
+        """Sequences that run or wait."""
         return len(self.streams)
 
     def add_request(
@@ -149,12 +149,14 @@ class EngineClient:
         return reply
 
     async def save_slot(self, slot: int, path: str) -> SlotChanged:
-        """Write what an idle slot holds to a file. Raises what `refused_slot` makes of a
-        refusal, and `Unavailable`; the next two do so too."""
+        """Write what an idle slot holds to a file.
+
+        Raises `NotFound`, `InvalidRequest`, `EngineFailed` and `Unavailable`; so do the next two.
+        """
         return _changed(await self._ask(lambda query_id: SaveSlot(query_id, slot, path)))
 
     async def restore_slot(self, slot: int, path: str) -> SlotChanged:
-        """Give an idle slot what such a file holds."""
+        """Fill an idle slot from a file that `save_slot` wrote."""
         return _changed(await self._ask(lambda query_id: RestoreSlot(query_id, slot, path)))
 
     async def erase_slot(self, slot: int) -> SlotChanged:
@@ -162,7 +164,7 @@ class EngineClient:
         return _changed(await self._ask(lambda query_id: EraseSlot(query_id, slot)))
 
     async def _ask(self, command: Callable[[int], Command]) -> Reply:
-        """The answer to a command that is made for an id. Raises `Unavailable`."""
+        """Send the command that `command` makes for an id; return its reply. Raises `Unavailable`."""
         if not self._is_up:
             raise Unavailable("Loading model" if self._model is None else "the engine restarts")
         query_id = next(self._ids)
@@ -177,12 +179,12 @@ class EngineClient:
             self._queries.pop(query_id, None)
 
     async def wait_disconnected(self) -> None:
-        """Wait until everything that a dead engine had sent is read, or a second is over."""
+        """Wait until all messages of a dead engine are read, for at most a second."""
         if self._link is not None:
             await asyncio.wait([self._link.disconnected], timeout=1.0)
 
     def engine_died(self) -> None:
-        """The process is gone: keep the sequences for the next one, except repeated suspects."""
+        """The process died: keep its sequences for the next engine, except those to blame."""
         self._is_up = False
         self._heartbeat = None
         self._on_death()
@@ -204,7 +206,7 @@ class EngineClient:
             stream.fail(EngineFailed(message))
 
     def end_streams(self, error: ApiError) -> None:
-        """End every stream with an error; whoever reads it releases its sequence."""
+        """End every stream with an error; its reader then releases the sequence."""
         for stream in self.streams.values():
             stream.fail(error)
 
@@ -221,25 +223,26 @@ class EngineClient:
             self._link.send(command)
 
     def _handle(self, message: Message) -> None:
-        if isinstance(message, StepOutputs):
-            self._heartbeat = message.end
-            self._distribute(message)
-        elif isinstance(message, Heartbeat):
-            self._heartbeat = message.time
-        elif isinstance(message, Reply):
-            answer = self._queries.get(message.query_id)
-            if answer is not None and not answer.done():
-                answer.set_result(message)
-        elif isinstance(message, Ready):
-            self._take_up(message.model)
-        elif isinstance(message, LoadFailed):
-            self._could_not_load(message.message)
+        match message:
+            case StepOutputs():
+                self._heartbeat = message.end
+                self._distribute(message)
+            case Heartbeat():
+                self._heartbeat = message.time
+            case SlotReport() | SlotChanged() | SlotRefused():
+                answer = self._queries.get(message.query_id)
+                if answer is not None and not answer.done():
+                    answer.set_result(message)
+            case Ready():
+                self._model_loaded(message.model)
+            case LoadFailed():
+                self._could_not_load(message.message)
 
     def _could_not_load(self, message: str) -> None:
         if self._loaded is not None and not self._loaded.done():
             self._loaded.set_exception(EngineFailed(message))
 
-    def _take_up(self, model: ModelInfo) -> None:
+    def _model_loaded(self, model: ModelInfo) -> None:
         self._model = model
         self._is_up = True
         self._heartbeat = time.monotonic()
@@ -248,7 +251,7 @@ class EngineClient:
         self._submit_due()
 
     def _submit_due(self) -> None:
-        """Send the engine what it should have by now: after a death not everything at once."""
+        """Send the engine the sequences that are due; after a death, not all are due at once."""
         if not self._is_up:
             return
         for stream in self._recovery.next(self.streams.values()):
@@ -296,7 +299,9 @@ class _Link(asyncio.Protocol):
         self.disconnected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one without saying so
+        self._transport = cast(
+            asyncio.Transport, transport
+        )  # uvloop's class doesn't inherit from it
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.disconnected.done():
@@ -312,11 +317,11 @@ class _Link(asyncio.Protocol):
                 self._on_message(message)
 
     def send(self, command: Command) -> None:
-        """Write a command; it is lost if the engine is gone, which the supervisor notices."""
+        """Write a command. If the engine is gone, the command is lost; the supervisor notices."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(self._codec.frame(command))
 
     def close(self) -> None:
-        """Stop, with whatever the engine never read."""
+        """Close the connection; commands that the engine has not read are lost."""
         if self._transport is not None:
             self._transport.abort()

@@ -1,4 +1,4 @@
-"""One submitted sequence as the API process sees it: its events, and what a restart would need."""
+"""One sequence as the API process sees it: its events, and what a restart of the engine needs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class TimedEvent(msgspec.Struct, frozen=True):
 
 
 class StreamListener(Protocol):
-    """Told at once of what a reader learns later."""
+    """Told at once what the reader learns from events later."""
 
     def started(self) -> None:
         """The sequence has a slot, for the first time."""
@@ -32,7 +32,7 @@ class StreamListener(Protocol):
 
 
 class SequenceStream:
-    """The events of a sequence as they come; deaths of the engine don't show in them."""
+    """The events of a sequence as they come; a restart of the engine doesn't show in them."""
 
     def __init__(self, request: AddRequest, listener: StreamListener | None = None) -> None:
         self.request = request
@@ -40,13 +40,13 @@ class SequenceStream:
         self.tokens: list[int] = []
         self.was_started = False
         self.is_submitted = False
-        """Whether the engine that is alive now knows of it."""
+        """Whether the current engine has the sequence."""
         self.is_running = False
-        """Whether that engine has begun with it."""
+        """Whether that engine has given it a slot."""
         self.num_deaths = 0
-        """Of engines while they ran it."""
+        """Deaths of engines that ran the sequence."""
         self.num_blamed = 0
-        """Deaths in a row that it is blamed for, with no new token in between."""
+        """Deaths in a row that the sequence is blamed for, without a new token in between."""
         self.num_tokens_at_death = 0
         self._events: list[TimedEvent] = []
         self._error: Exception | None = None
@@ -99,5 +99,5 @@ class SequenceStream:
             reader.set_result(None)
 
     def resumption(self) -> AddRequest:
-        """What to tell an engine so that it goes on where the one before died."""
+        """The request for the next engine, which continues where the one before died."""
         return msgspec.structs.replace(self.request, resumed=list(self.tokens))

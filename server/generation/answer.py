@@ -24,7 +24,7 @@ STOP_CAUSES = {
     FinishReason.STOP: StopCause.EOS,
     FinishReason.MAX_TOKENS: StopCause.LIMIT,
     FinishReason.CONTEXT_FULL: StopCause.LIMIT,
-    FinishReason.EMBEDDED: StopCause.EOS,  # complete, as vLLM counts it too
+    FinishReason.EMBEDDED: StopCause.EOS,  # the answer is complete, as in vLLM
     FinishReason.ABORTED: StopCause.NONE,
 }
 
@@ -38,7 +38,7 @@ class Answer:
         self._n_ctx = n_ctx
         self._detokenizer = Detokenizer(request.stop)
         self._pending: list[tuple[int, GeneratedToken]] = []
-        """Tokens to hand out, with the place in the text where each one's begins."""
+        """Tokens to hand out, each with the place in the text where its own text begins."""
         self._slot = -1
         self._num_cached = 0
         self._num_generated = 0
@@ -112,7 +112,7 @@ class Answer:
         return limit is not None and now - self._first > limit
 
     def _drop_stopping_tokens(self) -> None:
-        """Keep the pending tokens that released text begins in, not those of the stop string."""
+        """Keep the pending tokens in which released text begins; drop those of the stop string."""
         end = self._detokenizer.num_released
         self._pending = [(start, token) for start, token in self._pending if start < end]
 
@@ -128,7 +128,7 @@ class Answer:
         return self._end(STOP_CAUSES[event.reason])
 
     def _end(self, cause: StopCause, text: str = "") -> list[Item]:
-        """The last items: `text`, and what was held back because it might have gone on."""
+        """The last items: `text`, then text that was held back as a possible stop string."""
         rest = self._detokenizer.finish()
         if rest.stopping_word:
             self._drop_stopping_tokens()

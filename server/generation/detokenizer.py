@@ -1,4 +1,4 @@
-"""Bytes of tokens to text that can be sent: whole characters, and nothing of a stop string."""
+"""Turns bytes of tokens into text that can be sent: whole characters, without stop strings."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Detokenizer:
                                           an incomplete character, or what may
                                           become a stop string
 
-    Bytes that are no UTF-8 become U+FFFD. The text ends with the first stop string to be
-    complete, and of several that end together with the longest: so it doesn't matter how the
-    text was cut into tokens.
+    Bytes that are no UTF-8 become U+FFFD. The text ends before the stop string that is complete
+    first. If several end at the same place, the longest counts. So the text does not depend on
+    how it was cut into tokens.
     """
 
     def __init__(self, stop: tuple[str, ...] = ()) -> None:
@@ -35,14 +35,14 @@ class Detokenizer:
         self.num_received = 0
         """Characters of all text so far."""
         self.num_released = 0
-        """Characters of it that were handed out."""
+        """Characters that were handed out."""
 
     def feed(self, piece: bytes) -> Released:
         """Add a token's bytes."""
         return self._take(self._decode(piece))
 
     def finish(self) -> Released:
-        """Release what was held back, now that nothing follows."""
+        """Release what was held back: nothing follows."""
         released = self._take(self._decode(b"", final=True))
         rest, self._held = self._held, ""
         self.num_released += len(rest)

@@ -1,4 +1,4 @@
-"""Tokens in, text out: what every dialect asks for, and what it gets."""
+"""The types of a generation: what every dialect asks for, and the items that it gets."""
 
 from __future__ import annotations
 
@@ -13,10 +13,8 @@ import msgspec
 from protocol.commands import SequenceSpec
 from protocol.events import TokenLogprobs
 
-# What is made for each token is a `msgspec.Struct`: it costs a fifth of a frozen dataclass.
-
 MAX_PRIORITY = 1000
-"""Priorities lie between this and its negative; higher ones are served first."""
+"""Priorities lie between this number and its negative; higher priorities are served first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +44,9 @@ class StopCause(enum.StrEnum):
     NONE = "none"
 
 
+# Items are structs of msgspec: they are made for every token, and cost less than dataclasses.
+
+
 class Timings(msgspec.Struct, frozen=True):
     """Counts of tokens and milliseconds of one sequence, from its slot's assignment on."""
 
@@ -56,9 +57,9 @@ class Timings(msgspec.Struct, frozen=True):
     predicted_n: int
     predicted_ms: float
     draft_n: int = 0
-    """Tokens that were guessed ahead."""
+    """Draft tokens that were verified."""
     draft_n_accepted: int = 0
-    """Those of them that were right."""
+    """Draft tokens that were accepted."""
 
 
 class GeneratedToken(msgspec.Struct, frozen=True):

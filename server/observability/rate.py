@@ -1,4 +1,4 @@
-"""Tokens per second over the last minute, the same for everyone who asks."""
+"""Tokens per second over the last minute; reading a rate changes nothing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 
 WINDOW = 60.0
-"""Seconds that a rate looks back on."""
+"""How many seconds a rate looks back."""
 
 
 class Rate:
@@ -26,7 +26,7 @@ class Rate:
         bucket.spent += seconds
 
     def per_second(self, now: float) -> float:
-        """Tokens by second of work; 0 if there was none in the window."""
+        """Tokens per second of work; 0 without work in the window."""
         self._forget(now)
         spent = sum(bucket.spent for bucket in self._buckets)
         return sum(bucket.tokens for bucket in self._buckets) / spent if spent else 0.0

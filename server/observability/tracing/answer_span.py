@@ -1,6 +1,6 @@
 """One span for each answer, in the words of OpenTelemetry's conventions for generative AI.
 
-Below it lie three: waiting for a slot (`queue`), computing the prompt (`prefill`), and generating
+The span has three children: waiting for a slot (`queue`), computing the prompt (`prefill`), and generating
 (`decode`). https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/
 """
 
@@ -37,7 +37,7 @@ FIRST_CHUNK = "gen_ai.response.time_to_first_chunk"
 INPUT_TOKENS = "gen_ai.usage.input_tokens"
 CACHED_TOKENS = "gen_ai.usage.cache_read.input_tokens"
 OUTPUT_TOKENS = "gen_ai.usage.output_tokens"
-# What the conventions have no word for.
+# The conventions have no word for these two.
 KEY = "llamapack.key"
 SLOT = "llamapack.slot"
 
@@ -99,7 +99,7 @@ class AnswerSpan:
         self._span.set_attribute(FIRST_CHUNK, now - self._made)
 
     def _add_phases(self, timings: Timings) -> None:
-        """The three spans below, from what the engine has measured."""
+        """Make the three child spans from the engine's measurements."""
         assert self._first is not None
         started = max(self._made, self._first - timings.prompt_ms / 1000)
         first = max(started, self._first)
@@ -117,7 +117,7 @@ class AnswerSpan:
 
 
 def _attributes(request: GenerationRequest, model_name: str) -> dict[str, AttributeValue]:
-    """What was asked for. The text of prompts and answers stays out of traces."""
+    """Attributes of the request. The text of prompts and answers stays out of traces."""
     sampling = request.spec.sampling
     attributes: dict[str, AttributeValue] = {
         OPERATION: operation.get(),

@@ -1,4 +1,4 @@
-"""Traces if they are asked for and can be had."""
+"""Opens tracing if the settings ask for it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Tracing(Protocol):
         ...
 
     def close(self) -> None:
-        """Send what is left."""
+        """Send the spans that are left."""
         ...
 
 

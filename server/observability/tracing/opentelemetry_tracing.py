@@ -1,4 +1,4 @@
-"""What makes spans and sends them: one provider for the server's life."""
+"""Makes and sends spans with OpenTelemetry's SDK: one provider for the server's life."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class OpenTelemetryTracing:
         return AnswerSpan(self._tracer, self._model_name, request)
 
     def close(self) -> None:
-        """Send what is left, unless that takes long."""
+        """Send the spans that are left, for at most `CLOSE_SECONDS`."""
         in_time = threading.Timer(CLOSE_SECONDS, self._exporter.shutdown)
         in_time.start()
         self._provider.shutdown()
@@ -56,7 +56,7 @@ def to_collector(endpoint: str, model_name: str) -> OpenTelemetryTracing:
 
 
 def _resource() -> Resource:
-    """What the variables say of the service, and our name where they say nothing."""
+    """The service's attributes from OpenTelemetry's variables, with our name as the default."""
     ours = Resource({SERVICE_NAME: "llamapack", SERVICE_VERSION: version("llamapack")})
     given = Resource.create()
     if str(given.attributes[SERVICE_NAME]).startswith("unknown_service"):
