@@ -73,7 +73,7 @@ class ContextExceeded(InvalidRequest):
     kind = "exceed_context_size_error"
 
     def __init__(self, n_prompt_tokens: int, n_ctx: int, *, at_least: bool = False) -> None:
-        """`at_least`: the prompt was not tokenized; its length shows that it has at least so many."""
+        """`at_least`: the prompt was not tokenized; the number is a lower bound."""
         super().__init__(
             f"the prompt has {'at least ' * at_least}{n_prompt_tokens} tokens, but a slot's "
             f"context holds {n_ctx} tokens, prompt and answer together",

@@ -164,7 +164,10 @@ class EngineClient:
         return _changed(await self._ask(lambda query_id: EraseSlot(query_id, slot)))
 
     async def _ask(self, command: Callable[[int], Command]) -> Reply:
-        """Send the command that `command` makes for an id; return its reply. Raises `Unavailable`."""
+        """Send the command that `command` makes for an id; return the reply.
+
+        Raises `Unavailable`.
+        """
         if not self._is_up:
             raise Unavailable("Loading model" if self._model is None else "the engine restarts")
         query_id = next(self._ids)
@@ -299,9 +302,8 @@ class _Link(asyncio.Protocol):
         self.disconnected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(
-            asyncio.Transport, transport
-        )  # uvloop's class doesn't inherit from it
+        # uvloop's transports don't inherit from asyncio.Transport.
+        self._transport = cast(asyncio.Transport, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.disconnected.done():

@@ -12,7 +12,7 @@ from server.errors import Overloaded, TimedOut
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """Limits in seconds from admission on; 0 is no limit. Each is one timer: tokens cost nothing."""
+    """Limits in seconds from admission on; 0 is no limit. A timer each: tokens cost nothing."""
 
     queue_seconds: float = 0.0
     request_seconds: float = 0.0

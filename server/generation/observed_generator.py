@@ -13,9 +13,10 @@ from server.generation.types import Ended, GenerationRequest, Generator, Item, T
 class AnswerObserver(Protocol):
     """Watches one answer from the request to its end; times are monotonic seconds.
 
-        (made) ── opened ── delta ... delta ── ended ── closed
-           │                   └── failed ──────────────┘ │
-           └── closed, if the request was refused ────────┘
+        made ─┬─ opened ── delta ... delta ─┬─ ended ──────────┬─ closed
+              │                             ├─ failed ─────────┤
+              │                             └─ (left early) ───┤
+              └─ (refused) ────────────────────────────────────┘
 
     Methods are called on the event loop and for each piece of text, so they must be fast. They
     must not raise.

@@ -29,7 +29,7 @@ BODY = {"prompt": "abcd"}
 
 
 def key(name: str, **rights: Any) -> ApiKey:
-    """A key that is called like its secret."""
+    """A key whose name is its secret."""
     return ApiKey(name=name, digest=digest_of(name.encode()), **rights)
 
 
@@ -37,7 +37,7 @@ def key(name: str, **rights: Any) -> ApiKey:
 async def client_of(
     server: FakeServer, *keys: ApiKey, audit: AuditLog | None = None
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """A client that is the first of the keys, unless it says otherwise."""
+    """A client with the first of the keys, unless a request brings another."""
     app = create_app(server.context, keys=KeyRing(keys), audit=audit)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     headers = {"X-Api-Key": keys[0].name} if keys else {}
@@ -105,7 +105,7 @@ async def test_prefixes_of_an_isolated_key_are_its_own(server: FakeServer) -> No
             await client.post("/completion", json=BODY, headers={"X-Api-Key": name})
     salts = [request.spec.cache_salt for request in server.generator.opened]
     assert len(set(salts)) == 3
-    # What carol can send has no NUL in it, so she can't guess her way in.
+    # Clients can't send NUL, so carol can't build a salt of the others.
     assert all("\0" in salt for salt in salts[:2])
     assert salts[2] == ""
 
@@ -143,7 +143,7 @@ async def test_requests_above_the_limit(server: FakeServer) -> None:
         assert first.headers["x-ratelimit-remaining-requests"] == "1"
         assert first.headers["x-ratelimit-reset-requests"].endswith("s")
         assert "x-ratelimit-limit-tokens" not in first.headers
-        # Reading is free, a body that is wrong is not.
+        # Reading is free; a POST with a wrong body counts.
         assert (await client.get("/slots")).headers["x-ratelimit-remaining-requests"] == "1"
         assert (await client.post("/completion", json={})).status_code == 400
         refused = await client.post("/completion", json=BODY)
@@ -158,7 +158,7 @@ async def test_requests_above_the_limit(server: FakeServer) -> None:
 
 
 async def test_tokens_above_the_limit(server: FakeServer) -> None:
-    """The prompt and what is generated count, however many choices share the prompt."""
+    """The prompt counts once, also for several choices; each generated token counts."""
     async with client_of(server, key("alice", quota=KeyQuota(tokens_per_minute=100))) as client:
         first = await client.post("/completion", json={"prompt": "x" * 20, "n": 2})
         assert first.status_code == 200
@@ -281,7 +281,7 @@ async def test_pages_of_a_named_origin_are_served() -> None:
 
 
 async def test_any_origin_comes_without_credentials() -> None:
-    # The command line refuses this pair; should it get here all the same, it does no harm.
+    # The command line refuses this pair; the application must be safe by itself.
     server = make_server(ServeSettings(cors_origins=("*",), cors_credentials=True))
     async with client_of(server) as client:
         answer = await client.get("/health", headers={"Origin": "https://a.example"})

@@ -33,7 +33,7 @@ N_CTX_SLOT = 128
 
 
 def letter(tokens: list[int]) -> int:
-    """A fake model that says one small letter after the other."""
+    """The next token of a fake model that writes small letters."""
     return 97 + hashed_token(tokens) % 26
 
 

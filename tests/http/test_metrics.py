@@ -1,4 +1,4 @@
-"""What answers say that they cost is what the counters say: over HTTP, on the real engine loop."""
+"""Counters agree with the usage in answers: over HTTP, on the real engine loop."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ HEADERS = {"Authorization": "Bearer secret"}
 
 
 def letter(tokens: list[int]) -> int:
-    """A fake model that says one small letter after the other."""
+    """The next token of a fake model that writes small letters."""
     return 97 + hashed_token(tokens) % 26
 
 

@@ -1,4 +1,4 @@
-"""The description of the API: valid, complete, and true to what the models take."""
+"""The description of the API: valid, complete, and in agreement with the models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reranking over HTTP, in Jina's shape and in that of text-embeddings-inference."""
+"""Reranking over HTTP, in Jina's and in TEI's shape."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def client(server: FakeServer) -> AsyncIterator[httpx.AsyncClient]:
 
 
 def score(document: str) -> float:
-    """What the fake makes of a pair: the sum of its tokens."""
+    """The fake's score of a pair: the sum of its tokens."""
     return BOS + ord("q") + 2 * EOS + sum(document.encode())
 
 

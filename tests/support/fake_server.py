@@ -1,4 +1,4 @@
-"""A server without a model: a vocabulary of bytes and a generator that follows a script."""
+"""A server without a model: a vocabulary of bytes, a scripted generator and a fake engine."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class ByteTokenizer(Tokenizer):
 
 @dataclass
 class ScriptedGenerator:
-    """Answers every prompt with `pieces`, one token each, and keeps book of who came and left."""
+    """Answers every prompt with `pieces`, one token each, and records its requests."""
 
     pieces: Sequence[str] = ("Hello", ",", " world", "\n")
     cached: int = 2
@@ -99,10 +99,10 @@ class ScriptedGenerator:
     """Seconds before anything comes."""
     fail_on_open: ApiError | None = None
     fail_after: tuple[int, Exception] | None = None
-    """After so many pieces, raise this."""
+    """A number of pieces, and the error that follows them."""
     cause: StopCause = StopCause.EOS
     draft_n: int = 0
-    """Tokens guessed ahead for each one of the answer; one of them was right."""
+    """Draft tokens for each token of the answer; one of them was accepted."""
     opened: list[GenerationRequest] = field(default_factory=list)
     running: int = 0
     most_running: int = 0
@@ -253,7 +253,7 @@ class FakeEngine:
 
 @dataclass
 class FakeServer:
-    """Everything that a test may want to turn or look at."""
+    """A server on fakes, and the fakes that a test sets and reads."""
 
     context: ServerContext
     generator: ScriptedGenerator
@@ -268,7 +268,7 @@ def key_ring(*keys: str) -> KeyRing:
 def make_server(
     settings: ServeSettings | None = None, generator: ScriptedGenerator | None = None
 ) -> FakeServer:
-    """A context on the fakes, metered as in production."""
+    """A context on the fakes, with metrics as in production."""
     settings = settings or ServeSettings()
     generator = generator or ScriptedGenerator()
     engine = generator.engine = FakeEngine()

@@ -1,6 +1,6 @@
-"""Plays an engine process on the fake backend; the model's path says what is to go wrong.
+"""An engine process on the fake backend; the model's path says which fault it shows.
 
-A prompt that begins with `DEADLY` kills it, one with `STUN` makes it hang, if the model is "good".
+A prompt that begins with `DEADLY` kills the process; one that begins with `STUN` makes it hang.
 """
 
 from __future__ import annotations

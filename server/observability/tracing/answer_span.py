@@ -1,7 +1,7 @@
 """One span for each answer, in the words of OpenTelemetry's conventions for generative AI.
 
-The span has three children: waiting for a slot (`queue`), computing the prompt (`prefill`), and generating
-(`decode`). https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/
+The span has three children: waiting for a slot (`queue`), computing the prompt (`prefill`), and
+generating (`decode`). https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/
 """
 
 from __future__ import annotations

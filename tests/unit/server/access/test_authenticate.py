@@ -1,4 +1,4 @@
-"""Keys at the door, without an application behind it."""
+"""The authentication middleware, without an application behind it."""
 
 from __future__ import annotations
 

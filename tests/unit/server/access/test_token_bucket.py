@@ -1,4 +1,4 @@
-"""The limiter by itself: time is a number that the test passes in."""
+"""The rate limit of one key; the test passes the time in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the engine is told, for what the operator said."""
+"""The engine's configuration for the operator's settings."""
 
 from __future__ import annotations
 

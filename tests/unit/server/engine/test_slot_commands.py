@@ -1,4 +1,4 @@
-"""Commands about slots, by the client to the engine's real loop and back."""
+"""Slot commands, from the client to the engine's real loop and back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine's process: started, watched, started again; a script plays the engine."""
+"""The engine's process: started, watched, restarted; a script plays the engine."""
 
 from __future__ import annotations
 

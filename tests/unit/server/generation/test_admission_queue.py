@@ -1,4 +1,4 @@
-"""Who is let in, and when the others should come back."""
+"""The admission queue: who is let in, and when the others may retry."""
 
 from __future__ import annotations
 

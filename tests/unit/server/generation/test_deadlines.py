@@ -1,4 +1,4 @@
-"""Deadlines on the real generator and client; the engine is one that the test plays."""
+"""Deadlines on the real generator and client; the test plays the engine."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def client() -> EngineClient:
 
 
 def tell(client: EngineClient, message: Message) -> None:
-    """What the engine would send."""
+    """Give the client a message, as the engine would."""
     client._handle(message)
 
 

@@ -1,4 +1,4 @@
-"""Bytes to text: whatever the pieces, the text is that of a search in the whole."""
+"""Bytes to text: the text does not depend on how the bytes were cut into pieces."""
 
 from __future__ import annotations
 

@@ -307,7 +307,7 @@ def test_tokens_handed_out_are_those_in_which_the_text_begins(
 def test_drafts_are_counted_whatever_becomes_of_their_tokens() -> None:
     answer = Answer(make_request(stop=("c",)), Script([b"a", b"b", b"c", b"d"]), N_CTX_SLOT)
     first = Generated(1, [FIRST_PIECE, FIRST_PIECE + 1], [], 3, 1)
-    # The engine may have died in between: the next one goes on, and so do the counts.
+    # The engine may have died in between: the next engine continues, and the counts too.
     second = Generated(1, [FIRST_PIECE + 2, FIRST_PIECE + 3], [], 4, 1)
     items = answer.take(TimedEvent(first, 1.0, 2.0)) + answer.take(TimedEvent(second, 2.0, 3.0))
     [delta, ended] = items

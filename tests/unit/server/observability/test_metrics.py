@@ -1,4 +1,4 @@
-"""Metrics: exact names, counters that move while streams run, rates that nobody resets."""
+"""Metrics: exact names, counters that move while streams run, rates that reading leaves alone."""
 
 from __future__ import annotations
 
