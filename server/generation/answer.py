@@ -119,7 +119,7 @@ class Answer:
     def _delta(self, text: str) -> list[Item]:
         if not (text or self._pending):
             return []
-        tokens, self._pending = tuple(token for _, token in self._pending), []
+        tokens, self._pending = tuple([token for _, token in self._pending]), []
         return [TextDelta(text, tokens, self._slot, self._timings())]
 
     def _finished(self, event: Finished, now: float) -> list[Item]:
