@@ -35,12 +35,13 @@ COPY --from=pin /llama-requirement deploy/
 RUN CPU="$CPU" CMAKE_EXTRA="$CMAKE_EXTRA" sh deploy/build_llama.sh "$(cat deploy/llama-requirement)"
 
 # Then the libraries, and last our own code.
-COPY pyproject.toml deploy/image_requirements.py ./
+COPY pyproject.toml constraints.txt deploy/image_requirements.py ./
 RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \
-    python3 image_requirements.py >/tmp/requirements.txt && pip install -r /tmp/requirements.txt
+    python3 image_requirements.py >/tmp/requirements.txt \
+    && pip install -c constraints.txt -r /tmp/requirements.txt
 COPY . .
 RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \
-    pip install '.[otel]' \
+    pip install -c constraints.txt '.[otel]' \
     && pip uninstall -y pip \
     && python3 -c "from scheduler.backends.llama.devices import load_backends; load_backends()"
 

@@ -1,16 +1,30 @@
-# make serve   set everything up and serve the embedded demo model on 127.0.0.1:8080
-# make test    set everything up and run lint, types, the import contract and all tests
+# make serve        set everything up and serve the embedded demo model on 127.0.0.1:8080
+# make test         set everything up and check everything: lint, types, imports, docs, all tests
+# make unit         the unit tests alone
+# make coverage     the tests that run in one process, and the lines and branches they miss
+# make docs         the documentation as a site, in build/site
+# make constraints  the newest versions of all libraries, written to constraints.txt
+# make release-check TAG=v1.2.3   whether that tag can be released (see .github/workflows)
+# make clean        remove everything that was built
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SERVE_FLAGS ?=
+TAG ?=
+
+# The versions to install; empty takes the newest that pyproject.toml allows.
+CONSTRAINTS ?= constraints.txt
+PIP_INSTALL = $(BIN)/python -m pip install --quiet $(addprefix -c ,$(CONSTRAINTS))
 
 # See the header: without it llama.cpp built by an older GCC crashes on CPUs with AMX.
 AMX_FIX := -include $(CURDIR)/deploy/amx_tile_config.h
 BUILD_ENV := CFLAGS="$(CFLAGS) $(AMX_FIX)" CXXFLAGS="$(CXXFLAGS) $(AMX_FIX)"
 
-.PHONY: serve test lint types imports unit clean
+# OpenMP's threads would spin at barriers while another process needs the core.
+PYTEST := GOMP_SPINCOUNT=1000 $(BIN)/python -m pytest
+
+.PHONY: help serve test lint types imports docs tests unit coverage constraints release-check clean
 .DEFAULT_GOAL := help
 
 help:
@@ -19,7 +33,7 @@ help:
 serve: $(VENV)/.serve
 	$(BIN)/llamapack serve $(SERVE_FLAGS)
 
-test: lint types imports unit
+test: lint types imports docs tests
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -31,12 +45,32 @@ types: $(VENV)/.dev
 imports: $(VENV)/.dev
 	$(BIN)/lint-imports --no-cache
 
-# OpenMP's threads would spin at barriers while another process needs the core.
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
+
+tests: $(VENV)/.dev
+	$(PYTEST)
+
 unit: $(VENV)/.dev
-	GOMP_SPINCOUNT=1000 $(BIN)/python -m pytest
+	$(PYTEST) tests/unit
+
+coverage: $(VENV)/.dev
+	GOMP_SPINCOUNT=1000 $(BIN)/python -m coverage run -m pytest tests/unit tests/http
+	$(BIN)/python -m coverage report
+
+# A fresh environment, so that nothing gets in that pyproject.toml doesn't ask for.
+constraints:
+	$(MAKE) VENV=build/newest CONSTRAINTS= build/newest/.dev
+	{ grep '^#' constraints.txt; \
+	  build/newest/bin/python -m pip freeze --all --exclude pip --exclude llamapack; } >build/newest.txt
+	mv build/newest.txt constraints.txt
+	rm -rf build/newest
+
+release-check:
+	@$(PYTHON) deploy/check_release.py $(TAG)
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage *.egg-info
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -46,17 +80,17 @@ $(BIN)/python:
 
 # llama-cpp-python comes as source: show its compiler at work, for it takes minutes the first time.
 # Later installations find the result in pip's wheel cache.
-$(VENV)/.llama: pyproject.toml | $(BIN)/python
+$(VENV)/.llama: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 	@echo "==> llama-cpp-python: compiled for this CPU, about 4 minutes on 2 cores, the first time"
-	@$(BUILD_ENV) $(BIN)/python deploy/install_llama.py
+	@$(BUILD_ENV) $(BIN)/python deploy/install_llama.py $(addprefix -c ,$(CONSTRAINTS))
 	@touch $@
 
 $(VENV)/.serve: $(VENV)/.llama
 	@echo "==> llamapack and its libraries"
-	$(BIN)/python -m pip install --quiet --editable .
+	$(PIP_INSTALL) --editable .
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.llama
 	@echo "==> llamapack with its development tools"
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(PIP_INSTALL) --editable '.[dev]'
 	@touch $@ $(VENV)/.serve

@@ -1,4 +1,4 @@
-"""Every name that a setting goes by, looked up in the declarations."""
+"""Tables of every flag, variable and TOML key, and the setting that each name stands for."""
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
@@ -7,7 +7,7 @@ from functools import cache
 
 from config.errors import ConfigError
 from config.option import Option, Spelling, key_of
-from config.refused import REFUSED, Refused, canonical
+from config.refused import FOREIGN, ForeignOption, Ignored, Refused, canonical
 from config.settings import ServeSettings
 
 HELP_FLAGS = ("-h", "--help", "--usage")
@@ -16,19 +16,19 @@ NO_TOML_KEY = ("config",)
 
 @dataclass(frozen=True)
 class Setting:
-    """A field of the settings with its declaration."""
+    """One setting: the name of its field in `ServeSettings`, and its declaration."""
 
     field: str
     option: Option
 
     @property
     def is_switch(self) -> bool:
-        """Whether it is on or off, and its flags take no value."""
+        """Whether the setting is on or off. The flags of a switch take no value."""
         return ServeSettings.model_fields[self.field].annotation is bool
 
     @property
     def env(self) -> str:
-        """Its variable."""
+        """The name of its environment variable."""
         return self.option.env or f"LLAMA_ARG_{self.field.upper()}"
 
     @property
@@ -42,29 +42,31 @@ class Setting:
 
 @dataclass(frozen=True)
 class Meaning:
-    """What a name stands for: a setting, perhaps by another spelling or its negative."""
+    """What one name stands for: an option, perhaps by another spelling or by its negative."""
 
-    target: Setting | Refused
+    target: Setting | Refused | Ignored
     spelling: Spelling | None = None
     negated: bool = False
 
     @property
     def takes_value(self) -> bool:
         """Whether the flag is followed by a value."""
-        if isinstance(self.target, Refused):
+        if isinstance(self.target, ForeignOption):
             return self.target.takes_value
         if self.spelling is not None:
             return self.spelling.convert is not None
         return not self.target.is_switch
 
     def value(self, given: object, name: str) -> object:
-        """The setting's own value for what was given under this name.
+        """The value that the setting gets when `given` is given under this name.
 
-        A flag without a value gives None. Raises ConfigError if the option is refused or its
-        other spelling can't be read.
+        None means that the setting keeps its value. Raises ConfigError if the option is refused
+        or its other spelling can't be read.
         """
         if isinstance(self.target, Refused):
             return self._inert(given, name)
+        if isinstance(self.target, Ignored):
+            return self._switched(given)
         if self.spelling is None:
             return self._switched(given) if self.target.is_switch else given
         if self.spelling.convert is None:
@@ -124,7 +126,7 @@ def keys() -> dict[str, Meaning]:
 
 
 def closest(name: str, table: Mapping[str, Meaning]) -> str:
-    """A hint at the setting whose name in this table looks most like `name`, or nothing."""
+    """A hint at the setting whose name in `table` is most similar to `name`; empty without one."""
     known = [other for other, meaning in table.items() if isinstance(meaning.target, Setting)]
     match = difflib.get_close_matches(name, known, n=1)
     return hint(match[0]) if match else ""
@@ -136,7 +138,7 @@ def hint(name: str) -> str:
 
 
 def by_flag_key() -> dict[str, Setting]:
-    """The settings by all of their flags in snake case, for guesses at their other names."""
+    """The settings by each of their flags in snake case, to find what a wrong name may mean."""
     return {key_of(flag): one for one in settings() for flag in one.option.flags}
 
 
@@ -146,9 +148,9 @@ def _flags() -> Iterator[tuple[str, Meaning]]:
         yield from ((flag, Meaning(setting, negated=True)) for flag in setting.negative)
         for spelling in setting.option.spellings:
             yield from ((flag, Meaning(setting, spelling)) for flag in spelling.flags)
-    for refused in REFUSED:
-        yield from ((flag, Meaning(refused)) for flag in refused.flags)
-        yield from ((flag, Meaning(refused, negated=True)) for flag in refused.negative)
+    for foreign in FOREIGN:
+        yield from ((flag, Meaning(foreign)) for flag in foreign.flags)
+        yield from ((flag, Meaning(foreign, negated=True)) for flag in foreign.negative)
 
 
 def _variables() -> Iterator[tuple[str, Meaning]]:
@@ -161,11 +163,11 @@ def _variables() -> Iterator[tuple[str, Meaning]]:
                 yield spelling.env, Meaning(setting, spelling)
             if spelling.env is not None and spelling.off is not None:
                 yield _negative_variable(spelling.env), Meaning(setting, spelling, negated=True)
-    for refused in REFUSED:
-        if refused.env is not None:
-            yield refused.env, Meaning(refused)
-        if refused.env is not None and refused.negative:
-            yield _negative_variable(refused.env), Meaning(refused, negated=True)
+    for foreign in FOREIGN:
+        if foreign.env is not None:
+            yield foreign.env, Meaning(foreign)
+        if foreign.env is not None and foreign.negative:
+            yield _negative_variable(foreign.env), Meaning(foreign, negated=True)
 
 
 def _keys() -> Iterator[tuple[str, Meaning]]:
@@ -175,8 +177,8 @@ def _keys() -> Iterator[tuple[str, Meaning]]:
         for spelling in setting.option.spellings:
             if spelling.env is not None or spelling.convert is not None:
                 yield spelling.key, Meaning(setting, spelling)
-    for refused in REFUSED:
-        yield refused.key, Meaning(refused)
+    for foreign in FOREIGN:
+        yield foreign.key, Meaning(foreign)
 
 
 def _negative_variable(env: str) -> str:

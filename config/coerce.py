@@ -39,19 +39,20 @@ def to_on_off_auto(value: object) -> object:
 
 
 def not_a_switch(value: object) -> object:
-    """Refuses TOML's true and false where a number is meant (pydantic would read 1 and 0)."""
+    """The value unchanged. Raises ValueError for TOML's true and false, which pydantic reads as 1
+    and 0."""
     if isinstance(value, bool):
         raise ValueError("must be a number")
     return value
 
 
 def to_gpu_layers(value: object) -> object:
-    """A count of layers; `auto` is -1 and `all` is -2."""
+    """A number of layers. `auto` is -1 and `all` is -2."""
     return {"auto": -1, "all": -2}.get(str(value).strip().lower(), not_a_switch(value))
 
 
 def to_list(value: object) -> object:
-    """Comma-separated text, or several of them, as a list without empty items.
+    """Comma-separated text, or several such texts, as a list without empty items.
 
     An item that contains a comma can stand in double quotes.
     """
@@ -63,7 +64,7 @@ def to_list(value: object) -> object:
 
 
 def to_scaled_files(value: object) -> object:
-    """`FILE:SCALE`, several with commas, as (file, scale) pairs."""
+    """Comma-separated `FILE:SCALE` as (file, scale) pairs."""
     items = to_list(value)
     assert isinstance(items, list)
     return [_scaled(item) for item in items]
@@ -77,7 +78,7 @@ def to_proportions(value: object) -> object:
 
 
 def to_sequence_breakers(value: object) -> object:
-    """DRY's sequence breakers; the word `none` removes those before it."""
+    """DRY's sequence breakers. The word `none` removes all breakers that stand before it."""
     breakers: list[str] = []
     for part in _parts(value):
         breakers = [] if part == "none" else [*breakers, _unescape(part)]
@@ -85,7 +86,7 @@ def to_sequence_breakers(value: object) -> object:
 
 
 def to_logit_bias(value: object) -> object:
-    """`15043+1`, `15043-inf`, several with commas, or TOML pairs, as (token, bias) pairs."""
+    """(token, bias) pairs from TOML pairs or from comma-separated text such as `15043+1,15-inf`."""
     pairs: list[object] = []
     for part in value if isinstance(value, list) else [value]:
         if isinstance(part, str):

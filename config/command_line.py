@@ -1,14 +1,15 @@
-"""The command line as given values."""
+"""Reads the command line into given values."""
 
 from collections.abc import Iterator, Sequence
 
 from config.catalogue import HELP_FLAGS, Meaning, Setting, closest, flags
 from config.errors import ConfigError
+from config.refused import Refused
 from config.sources import Given, Level
 
 
 def read_flags(argv: Sequence[str]) -> list[Given]:
-    """What the flags in `argv` (without the program and the subcommand) set.
+    """The values that the flags in `argv` give; `argv` has no program name and no subcommand.
 
     As in llama-server, flags must be spelled out, `_` may stand for `-` in a long flag, and
     the last of several wins; unlike there, `--flag=value` works and a repeatable flag adds up.
@@ -17,16 +18,16 @@ def read_flags(argv: Sequence[str]) -> list[Given]:
     given: dict[tuple[str, str], Given] = {}
     for name, meaning, text in _tokens(list(argv)):
         value = meaning.value(text, name)
-        if value is None or not isinstance(meaning.target, Setting):
+        target = meaning.target
+        if value is None or isinstance(target, Refused):
             continue
-        setting = meaning.target
         # One entry for each spelling, so that two spellings that disagree can be told apart.
-        key = (setting.field, name if meaning.spelling else "")
-        if setting.option.repeatable:
+        key = (target.field, name if meaning.spelling else "")
+        if isinstance(target, Setting) and target.option.repeatable:
             earlier = given[key].value if key in given else []
             assert isinstance(earlier, list)
             value = [*earlier, value]
-        given[key] = Given(setting.field, value, name, Level.FLAG)
+        given[key] = Given(target.field, value, name, Level.FLAG)
     return list(given.values())
 
 

@@ -1,4 +1,4 @@
-"""Settings that are right one by one and wrong together."""
+"""Checks of settings that are valid alone and conflict with one another."""
 
 import os
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ _UNQUANTIZED = ("f32", "f16", "bf16")
 
 
 def check(settings: ServeSettings, given: Mapping[str, Given]) -> None:
-    """Raises ConfigError for the first conflict; `given` tells the names that users wrote."""
+    """Raise ConfigError for the first conflict. `given` has the names that the user wrote."""
     _check_pairs(settings, given)
     _check_sizes(settings, given)
     _check_cors(settings, given)
@@ -79,7 +79,8 @@ def _check_folders(settings: ServeSettings, given: Mapping[str, Given]) -> None:
 
 
 def _check_ubatch(settings: ServeSettings, given: Mapping[str, Given]) -> None:
-    """A smaller batch given above the micro-batch, or alone, makes that follow; see load."""
+    """Refuse a micro-batch larger than the batch. Where the batch alone was given, or at a higher
+    level, `load_settings` makes the micro-batch smaller instead."""
     small, large = given.get("ubatch_size"), given.get("batch_size")
     if small is None or (large is not None and large.level > small.level):
         return
@@ -99,7 +100,7 @@ def _check_cors(settings: ServeSettings, given: Mapping[str, Given]) -> None:
 
 
 def _check_infill(settings: ServeSettings, given: Mapping[str, Given]) -> None:
-    """It compares each candidate with each other, so a whole vocabulary would take minutes."""
+    """`infill` compares each pair of candidates: for a whole vocabulary this takes minutes."""
     if "infill" not in settings.samplers:
         return
     if "top_k" not in settings.samplers[: settings.samplers.index("infill")]:

@@ -1,18 +1,20 @@
-"""Environment variables as given values."""
+"""Reads environment variables into given values."""
 
 from collections.abc import Mapping
 
-from config.catalogue import Setting, by_flag_key, closest, hint, variables
+from config.catalogue import by_flag_key, closest, hint, variables
 from config.errors import ConfigError
+from config.refused import Refused
 from config.sources import Given, Level
 
-# Other programs own the rest of the environment. Names that start with LLAMAPACK_ can't be
-# checked like this: Kubernetes sets LLAMAPACK_PORT and more beside a Service called llamapack.
+# The rest of the environment belongs to other programs. Names that start with LLAMAPACK_ can't be
+# checked: beside a Service called llamapack, Kubernetes sets LLAMAPACK_PORT and other variables.
 CHECKED_PREFIX = "LLAMA_ARG_"
 
 
 def read_environment(environ: Mapping[str, str]) -> list[Given]:
-    """What the variables set; an empty one counts as not set, as compose files leave them.
+    """The values that the variables give. An empty variable counts as not set, because compose
+    files leave variables empty.
 
     Raises ConfigError for a LLAMA_ARG_ variable that is unknown or refused.
     """
@@ -24,7 +26,7 @@ def read_environment(environ: Mapping[str, str]) -> list[Given]:
     for name, meaning in known.items():
         text = environ.get(name, "")
         value = meaning.value(text, name) if text else None
-        if value is not None and isinstance(meaning.target, Setting):
+        if value is not None and not isinstance(meaning.target, Refused):
             given.append(Given(meaning.target.field, value, name, Level.VARIABLE))
     return given
 

@@ -2,4 +2,4 @@
 
 
 class ConfigError(Exception):
-    """A setting can't be used; the message is one line and names where it was given."""
+    """A setting can't be used. The message is one line that names the flag, variable or key."""

@@ -1,4 +1,4 @@
-"""Settings whose value may stand in a file of its own, read when it is needed."""
+"""Reads the settings whose value may be in a file: keys, chat template, grammar, JSON Schema."""
 
 import json
 import tomllib
@@ -10,10 +10,10 @@ from config.settings import ServeSettings
 
 
 def api_key_lines(settings: ServeSettings) -> tuple[str, ...]:
-    """The keys in the file of keys, in its order; nothing if there is no such file.
+    """The keys in `--api-key-file` in their order; empty without the setting.
 
-    Raises ConfigError if it can't be read or has no key, because an empty file would open the
-    server to all.
+    Raises ConfigError if the file can't be read or has no key: an empty file would open the server
+    to everybody.
     """
     if settings.api_key_file is None:
         return ()
@@ -25,7 +25,7 @@ def api_key_lines(settings: ServeSettings) -> tuple[str, ...]:
 
 
 def api_keys_toml(settings: ServeSettings) -> dict[str, Any]:
-    """The TOML of named keys as it stands in its file; empty without one. Raises ConfigError."""
+    """The parsed `--api-keys-toml`; empty without the setting. Raises ConfigError."""
     path = settings.api_keys_toml
     if path is None:
         return {}
@@ -36,19 +36,19 @@ def api_keys_toml(settings: ServeSettings) -> dict[str, Any]:
 
 
 def chat_template(settings: ServeSettings) -> str | None:
-    """The chat template that replaces the model's. Raises ConfigError."""
+    """The chat template that replaces the model's, or None. Raises ConfigError."""
     if settings.chat_template_file is None:
         return settings.chat_template
     return _text(settings.chat_template_file)
 
 
 def grammar(settings: ServeSettings) -> str | None:
-    """The GBNF that every answer follows. Raises ConfigError."""
+    """The GBNF that every answer follows, or None. Raises ConfigError."""
     return settings.grammar if settings.grammar_file is None else _text(settings.grammar_file)
 
 
 def json_schema(settings: ServeSettings) -> dict[str, object] | None:
-    """The JSON Schema that every answer follows. Raises ConfigError."""
+    """The JSON Schema that every answer follows, or None. Raises ConfigError."""
     path = settings.json_schema_file
     if path is None:
         return settings.json_schema

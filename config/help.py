@@ -7,6 +7,7 @@ from typing import Literal, get_args, get_origin
 from config.catalogue import Setting, settings
 from config.option import Group, Option, Spelling
 from config.presets import preset_names
+from config.refused import IGNORED
 from config.settings import ServeSettings
 
 _COLUMN = 34
@@ -14,6 +15,7 @@ _NARROWEST = 60
 _WIDEST = 110
 
 _USAGE = "usage: llamapack serve [flags]"
+_IGNORED = "Accepted for llama-server's sake, without effect"
 _INTRO = (
     "Serve a GGUF model over HTTP. Without a model the embedded demo model is served.",
     "Each entry ends in its [default, variable]. A flag beats its variable, which beats the TOML "
@@ -23,21 +25,30 @@ _INTRO = (
 
 
 def render_help(width: int, bold: bool = False) -> str:
-    """The text for a terminal of `width` columns, with bold headings if asked."""
+    """The help text for a terminal of `width` columns; `bold` prints headings in bold."""
     width = max(_NARROWEST, min(width, _WIDEST))
     lines = [_USAGE]
     for paragraph in _INTRO:
         lines += ["", *_wrapped(paragraph, width)]
     for group in Group:
-        lines += ["", f"\033[1m{group}\033[0m" if bold else str(group)]
+        lines += ["", _heading(group, bold)]
         for setting in settings():
             if setting.option.group is group:
                 lines += _entry(setting, width)
+    lines += ["", _heading(_IGNORED, bold)]
+    for option in IGNORED:
+        metavar = " N" if option.takes_value else ""
+        details = f"[{option.env}]" if option.env else ""
+        lines += _columns(", ".join(option.flags) + metavar, option.reason, details, width)
     return "\n".join(lines)
 
 
+def _heading(text: str, bold: bool) -> str:
+    return f"\033[1m{text}\033[0m" if bold else text
+
+
 def default_text(setting: Setting) -> str:
-    """The default as the user would write it; empty if there is none."""
+    """The default as a user would write it; empty if there is no default."""
     option, default = setting.option, ServeSettings.model_fields[setting.field].default
     if option.default_text:
         return option.default_text
@@ -51,7 +62,7 @@ def default_text(setting: Setting) -> str:
 
 
 def description(option: Option) -> str:
-    """The help sentence, complete with what is only known at run time."""
+    """The help sentence, with the names of the presets filled in."""
     return option.help.replace("{presets}", ", ".join(preset_names()))
 
 
@@ -86,7 +97,7 @@ def _spelled(spelling: Spelling) -> str:
 
 
 def _columns(left: str, sentence: str, details: str, width: int) -> Iterator[str]:
-    """The flags at the left, the sentence and then the details at the right."""
+    """Lines with the flags in the left column, and the sentence and the details in the right."""
     room = width - _COLUMN
     text = _wrapped(sentence, room)
     if details and len(text[-1]) + 1 + len(details) <= room:

@@ -1,6 +1,6 @@
-"""All sources put together: preset, then TOML file, then variables, then flags."""
+"""Merges all sources of settings: preset, TOML file, variables and flags; the last one wins."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -10,13 +10,14 @@ from config.conflicts import check
 from config.environment import read_environment
 from config.errors import ConfigError
 from config.presets import preset_path
+from config.refused import IGNORED
 from config.settings import ServeSettings
 from config.sources import Given, Level
 from config.speculation import active_methods
 from config.toml_file import read_toml
 from config.validation_message import describe
 
-# Two ways to say one thing: the one from the higher level replaces the other.
+# Settings that exclude one another: the one from the higher level replaces the others.
 ALTERNATIVES = (
     ("model", "hf_repo"),
     ("chat_template", "chat_template_file"),
@@ -24,13 +25,21 @@ ALTERNATIVES = (
 )
 
 
-def load_settings(argv: Sequence[str], environ: Mapping[str, str]) -> ServeSettings:
+def load_settings(
+    argv: Sequence[str],
+    environ: Mapping[str, str],
+    notice: Callable[[str], object] = lambda _: None,
+) -> ServeSettings:
     """The settings that the flags in `argv`, the environment and TOML files add up to.
 
-    `argv` comes without the program's name and the subcommand. Raises ConfigError, one line
-    that names the flag, the variable or the key at fault.
+    `argv` comes without the program's name and the subcommand. `notice` is called with one line
+    for each option that has no effect. Raises ConfigError, one line that names the flag, the
+    variable or the key at fault.
     """
     merged = _merge(_collect(argv, environ))
+    for option in IGNORED:
+        if one := merged.pop(option.field, None):
+            notice(f"{one.name} has no effect: {option.reason}")
     try:
         settings = ServeSettings.model_validate({g.field: g.value for g in merged.values()})
     except ValidationError as error:
@@ -46,7 +55,7 @@ def load_settings(argv: Sequence[str], environ: Mapping[str, str]) -> ServeSetti
 
 
 def _collect(argv: Sequence[str], environ: Mapping[str, str]) -> list[Given]:
-    """Everything that was given, lowest level first."""
+    """All given values, those of the lowest level first."""
     given = read_environment(environ) + read_flags(argv)
     if file := _last(given, "config"):
         given = read_toml(Path(str(file.value)).expanduser()) + given
@@ -60,7 +69,7 @@ def _last(given: list[Given], field: str) -> Given | None:
 
 
 def _merge(given: list[Given]) -> dict[str, Given]:
-    """The winner for each field; two at the same level that disagree are an error."""
+    """The value that wins for each field. Raises ConfigError if two of one level disagree."""
     merged: dict[str, Given] = {}
     for one in given:
         for rival in _rivals(one, merged):

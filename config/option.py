@@ -1,4 +1,4 @@
-"""How one setting can be given: its flags, its variable and what the help says about it."""
+"""The declaration of one setting: its flags, its variable and its help."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,11 +21,12 @@ class Group(StrEnum):
 
 @dataclass(frozen=True)
 class Spelling:
-    """Another way to give a setting, whose words are not those of the setting itself.
+    """Another way to give a setting, with a value of another form.
 
-    Without a value (`--mlock`) it stands for the text `on` gives; its variable is then
-    a switch. With a value (`--rope-scale 2`), `convert` turns that into the setting's own
-    text and raises ValueError, whose message starts with "must", when it can't.
+    A spelling without a value (`--mlock`) gives the setting the value `on`; its variable is a
+    switch, whose negative gives the value `off`. A spelling with a value (`--rope-scale 2`) has a
+    `convert`, which turns its value into the setting's own. `convert` raises ValueError, with a
+    message that starts with "must", for a value that it can't read.
     """
 
     flags: tuple[str, ...]
@@ -44,11 +45,12 @@ class Spelling:
 
 @dataclass(frozen=True)
 class Option:
-    """The declaration that hangs on a field of the settings.
+    """The declaration in the annotation of a field of `ServeSettings`.
 
-    `flags` holds every positive flag; `negative` adds short forms of the negative, of which
-    the long ones (`--no-x`) follow from the field being a switch. `env` is the variable's
-    name, by default LLAMA_ARG_ and the field's name.
+    `flags` holds every positive flag. Each long flag of a switch also has a negative, `--no-x`;
+    `negative` holds further flags that turn the switch off. `env` is the variable's name, by
+    default LLAMA_ARG_ and the field's name. `default_text` is shown instead of the default. The
+    values of a `repeatable` flag that is given several times add up to a list.
     """
 
     flags: tuple[str, ...]

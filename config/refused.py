@@ -1,9 +1,10 @@
-"""llama-server's options that llamapack knows by name and can't honour.
+"""llama-server's options that llamapack knows by name and has no setting for.
 
-An entry is refused with its reason wherever it is given: flag, variable or TOML key. Values
-in `inert` ask for what happens anyway and are accepted, so that a manifest that spells out
-llama-server's defaults still starts. To make one of these a setting, delete its line here and
-declare the field in `config.settings`.
+There are two kinds. An option in `REFUSED` asks for something that llamapack can't do: it is
+refused with its reason wherever it is given, as a flag, a variable or a TOML key. An option in
+`IGNORED` asks for nothing that a client could notice: it is accepted, and the log says at start
+that it has no effect. To make an option a setting, delete its line here and declare the field in
+`config.groups`.
 """
 
 from dataclasses import dataclass
@@ -13,11 +14,11 @@ from config.option import key_of
 
 
 @dataclass(frozen=True)
-class Refused:
-    """One option of llama-server: its flags, why not, and the values that change nothing.
+class ForeignOption:
+    """One option of llama-server: its flags, and the reason why there is no setting for it.
 
-    `negative` and `takes_value` tell how to read it on the command line; a switch is `on` by
-    its flag and `off` by its negative.
+    `negative` and `takes_value` tell how to read the option on the command line. A switch is
+    `on` by its flag and `off` by its negative.
     """
 
     flags: tuple[str, ...]
@@ -25,16 +26,36 @@ class Refused:
     env: str | None
     negative: tuple[str, ...]
     takes_value: bool
-    inert: tuple[str, ...]
 
     @property
     def key(self) -> str:
         """The TOML key: the longest flag in snake case."""
         return key_of(max(self.flags, key=len))
 
+
+@dataclass(frozen=True)
+class Refused(ForeignOption):
+    """An option that asks for what llamapack can't do.
+
+    The values in `inert` ask for what happens anyway. They are accepted, so that a manifest that
+    spells out llama-server's defaults starts.
+    """
+
+    inert: tuple[str, ...]
+
     def is_inert(self, value: object) -> bool:
         """Whether this value asks for what happens anyway."""
         return canonical(value) in self.inert
+
+
+@dataclass(frozen=True)
+class Ignored(ForeignOption):
+    """An option that is accepted with any value and has no effect."""
+
+    @property
+    def field(self) -> str:
+        """What the option is called among given values: its TOML key."""
+        return self.key
 
 
 def canonical(value: object) -> str:
@@ -63,16 +84,20 @@ _POLL = "the engine chooses how its threads wait"
 _PRIO = "the engine's priority is not configurable; use nice"
 _DRAFT_TENSORS = "placing single tensors is not supported; use --spec-draft-ngl"
 _NGRAMS = "of the n-gram methods only ngram-simple and ngram-mod are supported"
-_SYNTHETIC = "drafts are never made up; run `python -m loadtests.compare` to measure"
+_SYNTHETIC = "drafts come from the model or from text, never from chance"
 _MEDIA = "multimodal input is not supported"
 _VECTOR = "control vectors are not supported"
-_CACHE = "the cache of prompts in host memory is not supported yet"
+_IDLE_SLOTS = (
+    "a prefix moves to host memory when another request needs its slot, not while the slot is "
+    "idle; see --cache-ram"
+)
+_JINJA = "chats are always rendered with a Jinja template"
 _CHECKPOINTS = "context checkpoints are not supported yet"
 _TENSORS = "placing single tensors is not supported; use --n-gpu-layers"
 _ROUTER = "serving several models is not supported yet"
 _TOOLS = "the server never runs tools; it returns tool calls to the client"
 _UI = "there is no web interface"
-_PRESERVE = "give the chat template's own variable by --chat-template-kwargs"
+_PRESERVE = "set the chat template's own variable with --chat-template-kwargs"
 _PARSE = "tool calls are always read; use --reasoning-format none to leave thinking in the content"
 _FIT = "settings are never changed to fit the device's memory; set them to what fits"
 _SHORTCUT = "built-in model shortcuts are not supported; use --hf-repo"
@@ -101,18 +126,19 @@ REFUSED: tuple[Refused, ...] = (
     _value("-ctxcp --ctx-checkpoints --swa-checkpoints", _CHECKPOINTS, "CTX_CHECKPOINTS",
            inert=(0,)),
     _value("-cms --checkpoint-min-step", _CHECKPOINTS, "CHECKPOINT_MIN_SPACING_NT"),
-    _switch("--cache-idle-slots", _CACHE, "CACHE_IDLE_SLOTS", "--no-cache-idle-slots"),
-    _value("-sps --slot-prompt-similarity", "the slot that shares the longest prefix is taken"),
+    _switch("--cache-idle-slots", _IDLE_SLOTS, "CACHE_IDLE_SLOTS", "--no-cache-idle-slots"),
+    _value("-sps --slot-prompt-similarity",
+           "a request always gets the slot that shares the longest prefix"),
     _value("-dt --defrag-thold", _REMOVED, "DEFRAG_THOLD", inert=(-1,)),
     # Devices and weights
     _switch("--no-host", "host buffers are always used", "NO_HOST"),
-    _switch("--op-offload", "operations are always offloaded where that helps",
+    _switch("--op-offload", "operations are always offloaded where this is faster",
             negative="--no-op-offload", inert="on"),
     _value("--rpc", "remote devices are not supported", "RPC"),
     _value("-lzm --lazy-mode", "reading tensors on demand is not supported", "LAZY_MODE",
            inert=("auto",)),
-    _value("-dev --device", "choosing devices is not supported; use CUDA_VISIBLE_DEVICES "
-           "or its like", "DEVICE"),
+    _value("-dev --device", "choosing devices is not supported; use the driver's variable, "
+           "such as CUDA_VISIBLE_DEVICES", "DEVICE"),
     _value("-ot --override-tensor", _TENSORS, "OVERRIDE_TENSOR"),
     _switch("-cmoe --cpu-moe", _TENSORS, "CPU_MOE"),
     _value("-ncmoe --n-cpu-moe", _TENSORS, "N_CPU_MOE", inert=(0,)),
@@ -157,7 +183,7 @@ REFUSED: tuple[Refused, ...] = (
     # Prompts and sampling
     _switch("-e --escape", "escapes in --dry-sequence-breaker are always read",
             negative="--no-escape", inert="on"),
-    _value("-r --reverse-prompt", "stop strings belong into the request, as `stop`"),
+    _value("-r --reverse-prompt", "stop strings belong in the request, as `stop`"),
     _switch("-sp --special", "printing special tokens is not supported"),
     _switch("--spm-infill", "fill-in-the-middle is not supported yet"),
     _switch("-bs --backend-sampling", "sampling on the device is not supported",
@@ -190,6 +216,7 @@ REFUSED: tuple[Refused, ...] = (
     _value("--mcp-servers-json", _TOOLS, "MCP_SERVERS_JSON"),
     _switch("-ag --agent", _TOOLS, "AGENT", "-no-ag --no-agent"),
     # Chat
+    _switch("--jinja", _JINJA, "JINJA", "--no-jinja", "on"),
     _switch("--reasoning-preserve", _PRESERVE, "REASONING_PRESERVE", "--no-reasoning-preserve"),
     _switch("--skip-chat-parsing", _PARSE, "SKIP_CHAT_PARSING", "--no-skip-chat-parsing"),
     _switch("--prefill-assistant", "how a trailing assistant message is read is not configurable",
@@ -200,10 +227,11 @@ REFUSED: tuple[Refused, ...] = (
     _switch("--log-prefix", _LOGS, "LOG_PREFIX", "--no-log-prefix", "on"),
     _switch("--log-timestamps", _LOGS, "LOG_TIMESTAMPS", "--no-log-timestamps", "on"),
     # Speculative decoding
-    _value("--spec-draft-p-split --draft-p-split", "drafts are no trees", "SPEC_DRAFT_P_SPLIT",
-           inert=(0.1,)),
+    _value("--spec-draft-p-split --draft-p-split",
+           "a draft is one sequence of tokens, never a tree",
+           "SPEC_DRAFT_P_SPLIT", inert=(0.1,)),
     _value("--spec-draft-device -devd --device-draft", "choosing devices is not supported; use "
-           "CUDA_VISIBLE_DEVICES or its like"),
+           "the driver's variable, such as CUDA_VISIBLE_DEVICES"),
     _switch("--spec-draft-backend-sampling", "sampling on the device is not supported",
             "SPEC_DRAFT_BACKEND_SAMPLING", "--no-spec-draft-backend-sampling"),
     _value("--spec-draft-cpu-mask -Cd --cpu-mask-draft", _AFFINITY),
@@ -236,3 +264,16 @@ REFUSED: tuple[Refused, ...] = (
     _value("--spec-ngram-size-m", f"{_REMOVED}; use --spec-ngram-simple-size-m"),
     _value("--spec-ngram-min-hits", f"{_REMOVED}; use --spec-ngram-simple-min-hits"),
 )  # fmt: skip
+
+IGNORED: tuple[Ignored, ...] = (
+    Ignored(
+        ("--threads-http",),
+        "connections share one thread and wait without blocking it",
+        "LLAMA_ARG_THREADS_HTTP",
+        (),
+        True,
+    ),
+)
+
+FOREIGN: tuple[Refused | Ignored, ...] = (*REFUSED, *IGNORED)
+"""All options that are known and have no setting."""

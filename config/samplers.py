@@ -1,4 +1,4 @@
-"""The samplers' names, their one-letter codes and the ways in which people write them."""
+"""Names of samplers, their one-letter codes, and other ways to write the names."""
 
 CODES = {
     "e": "penalties",

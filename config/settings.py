@@ -1,8 +1,8 @@
 """Every setting of `llamapack serve`.
 
-A field of a group gives the TOML key, the type, the default and the bounds; the Option beside it
-gives the flags, the variable and the help. To add a setting is to add a field; a name listed in
-`config.refused` then leaves that list.
+Each setting is a field of a group. The field gives the TOML key, the type, the default and the
+bounds; the Option in its annotation gives the flags, the variable and the help. To add a setting,
+add a field to a group, and delete its flags from `config.refused` if they are there.
 """
 
 from config.groups.chat import ChatSettings
@@ -29,6 +29,6 @@ class ServeSettings(
 ):
     """The settings of one server, validated and frozen.
 
-    Durations are in the unit that the field or its help names (seconds where none is named),
-    sizes are in tokens. None means that the model or the engine decides.
+    A duration is in seconds if neither the field's name nor its help names another unit. A size is
+    in tokens. None means that the model or the engine decides.
     """

@@ -1,11 +1,11 @@
-"""One value as it was given, before it is checked."""
+"""A value as the user gave it, before any check."""
 
 from dataclasses import dataclass
 from enum import IntEnum
 
 
 class Level(IntEnum):
-    """Where a value comes from; the higher wins."""
+    """The source of a value. A higher level wins over a lower one."""
 
     PRESET = 0
     FILE = 1
@@ -15,7 +15,7 @@ class Level(IntEnum):
 
 @dataclass(frozen=True)
 class Given:
-    """A value for the field `field`; `name` is what the user wrote, for messages."""
+    """A value for the field `field`. `name` is the flag, variable or key that the user wrote."""
 
     field: str
     value: object

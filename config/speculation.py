@@ -1,4 +1,4 @@
-"""The names of the ways to guess tokens ahead, and what the settings about them add up to."""
+"""The names of the draft methods, and the methods that follow from the settings."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Sequence
 NONE = "none"
 DRAFT_MODEL = "draft-simple"
 METHODS = ("ngram-simple", "ngram-mod", DRAFT_MODEL)
-"""From the cheapest guess to the dearest, which is the order in which they are asked."""
+"""In the order in which they are asked: the cheapest draft first."""
 
 UNSUPPORTED = (
     *("draft-eagle3", "draft-mtp", "draft-dflash", "draft-dspark"),
     *("ngram-map-k", "ngram-map-k4v", "ngram-cache"),
 )
-"""Those of llama-server that llamapack doesn't have."""
+"""Methods of llama-server that llamapack doesn't have."""
 
 
 def spec_methods(names: Sequence[str]) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
-"""The README's table of flags, made from the declarations: `python -m config.table`."""
+"""The table of flags in docs/settings.md: `python -m config.table` writes it there."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from config.catalogue import Setting, settings
 from config.help import choices_text, default_text, description
@@ -8,6 +9,7 @@ from config.option import Group
 
 BEGIN = "<!-- flags:begin -->"
 END = "<!-- flags:end -->"
+DOCUMENT = Path(__file__).parents[1] / "docs" / "settings.md"
 
 
 def render_table() -> str:
@@ -16,10 +18,19 @@ def render_table() -> str:
 
 
 def between_markers(text: str) -> str | None:
-    """What stands between the markers in a Markdown text, or None where there are none."""
+    """The text between the markers of a Markdown document; None if a marker is missing."""
     _, begin, rest = text.partition(BEGIN)
     table, end, _ = rest.partition(END)
     return table.strip() + "\n" if begin and end else None
+
+
+def with_table(text: str) -> str:
+    """The Markdown document with a new table. Raises ValueError if it lacks a marker."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"the document lacks {BEGIN} or {END}")
+    return f"{before}{BEGIN}\n{render_table()}{END}{after}"
 
 
 def _table(group: Group) -> Iterator[str]:
@@ -52,4 +63,4 @@ def _default(setting: Setting) -> str:
 
 
 if __name__ == "__main__":
-    print(render_table(), end="")
+    DOCUMENT.write_text(with_table(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,15 +1,16 @@
-"""TOML files, a user's own or a shipped preset, as given values."""
+"""Reads a TOML file, the user's own or a shipped preset, into given values."""
 
 import tomllib
 from pathlib import Path
 
-from config.catalogue import Setting, by_flag_key, closest, hint, keys
+from config.catalogue import by_flag_key, closest, hint, keys
 from config.errors import ConfigError
+from config.refused import Refused
 from config.sources import Given, Level
 
 
 def read_toml(path: Path, level: Level = Level.FILE) -> list[Given]:
-    """What the keys of a TOML file set.
+    """The values that the keys of a TOML file give.
 
     Raises ConfigError if the file can't be read, isn't TOML, or has a key that is unknown
     or refused.
@@ -21,7 +22,7 @@ def read_toml(path: Path, level: Level = Level.FILE) -> list[Given]:
         if meaning is None:
             raise ConfigError(f"unknown key {name}{_hint(key)}")
         own = meaning.value(value, name)
-        if own is not None and isinstance(meaning.target, Setting):
+        if own is not None and not isinstance(meaning.target, Refused):
             given.append(Given(meaning.target.field, own, name, level))
     return given
 

@@ -1,4 +1,4 @@
-"""A validation error of pydantic as one line that a user understands."""
+"""Turns a validation error of pydantic into one line that a user understands."""
 
 from collections.abc import Mapping
 
@@ -26,7 +26,7 @@ _LONGEST_VALUE = 60
 
 
 def describe(error: ErrorDetails, given: Mapping[str, Given]) -> str:
-    """The line for one error, beginning with the name under which the value was given."""
+    """The line for one error. It begins with the name under which the value was given."""
     source = given[str(error["loc"][0])]
     message = _MESSAGES.get(error["type"])
     if message is None:
@@ -37,7 +37,7 @@ def describe(error: ErrorDetails, given: Mapping[str, Given]) -> str:
 
 
 def _plain(context: Mapping[str, object]) -> dict[str, object]:
-    """pydantic's context, its list of choices without quotes."""
+    """pydantic's context, with its list of choices without quotes."""
     plain = dict(context)
     if isinstance(expected := plain.get("expected"), str):
         plain["expected"] = expected.replace("'", "")
@@ -45,7 +45,7 @@ def _plain(context: Mapping[str, object]) -> dict[str, object]:
 
 
 def _innermost(value: object, error: ErrorDetails) -> object:
-    """What the user wrote, or the one item of a list that is wrong."""
+    """The value that the user wrote, or of a list the one item that is wrong."""
     return error["input"] if len(error["loc"]) > 1 else value
 
 

@@ -1,8 +1,8 @@
-"""Is everything that rules and panels ask for really there? `python deploy/check_observability.py`
+"""Checks the rules and the dashboard with a real Prometheus: `python deploy/check_observability.py`
 
-Starts a server with the embedded model, light load and a real Prometheus, whose binaries have to
-be installed (Debian: apt-get install prometheus). Then every expression of every rule and panel
-has to succeed and to return data; what alerts ask about has to exist, whether they fire or not.
+It starts a server with the embedded model, a light load, and Prometheus, whose programs have to be
+installed (Debian: apt-get install prometheus). Then each expression of each rule and panel has to
+succeed and to return data. The metrics that alerts read have to exist, even if no alert fires.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ scrape_configs:
 
 
 def main() -> int:
-    """Run the check; returns 1 if an expression is broken or empty."""
+    """Run the check. Returns 1 if an expression fails or returns no data."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         server, prometheus = free_port(), free_port()
@@ -61,14 +61,14 @@ def main() -> int:
 
 
 def serve_command(port: int) -> list[str]:
-    """A small server on the embedded model and its draft."""
+    """The command of a small server with the embedded model and its draft model."""
     draft = HERE.parent / "models" / "demo" / "demo-draft.gguf"
     flags = ["--metrics", "-np", "4", "-t", "1", "-md", str(draft)]
     return [str(LLAMAPACK), "serve", "--port", str(port), *flags]
 
 
 def prometheus_command(folder: Path, server: int, port: int) -> list[str]:
-    """Prometheus on the shipped rules, scraping every second."""
+    """The command of a Prometheus with the shipped rules, which scrapes every second."""
     config = folder / "prometheus.yml"
     config.write_text(CONFIG.format(rules=RULES.resolve(), port=server))
     return [
@@ -82,7 +82,7 @@ def prometheus_command(folder: Path, server: int, port: int) -> list[str]:
 
 @contextmanager
 def running(command: list[str], log: Path) -> Iterator[None]:
-    """A process for the time of the block; its output goes to a file."""
+    """Run a process while the block runs. Its output goes to the file `log`."""
     with (
         log.open("w") as output,
         subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT) as process,
@@ -101,7 +101,7 @@ def free_port() -> int:
 
 
 def wait_for(url: str, log: Path) -> None:
-    """Until it answers 200. Raises `TimeoutError` with the log's end."""
+    """Wait until `url` answers 200. Raises `TimeoutError` with the end of the log."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         try:
@@ -113,9 +113,9 @@ def wait_for(url: str, log: Path) -> None:
 
 
 def check_page(url: str) -> Iterator[str]:
-    """What promtool says of the page, but for the names that llama-server and vLLM chose.
+    """What promtool says about the page, without the names that llama-server and vLLM chose.
 
-    It is asked for as text, the only format that promtool reads.
+    The page is requested as text, the only format that promtool reads.
     """
     with urllib.request.urlopen(url) as answer:
         page = answer.read()
@@ -127,7 +127,7 @@ def check_page(url: str) -> Iterator[str]:
 
 
 def load(url: str, seconds: float) -> None:
-    """Three clients, and one who does what is refused."""
+    """Three clients who chat, and one whose requests are refused."""
     deadline = time.monotonic() + seconds
     workers = [threading.Thread(target=chat, args=(url, n, deadline)) for n in range(3)]
     for worker in workers:
@@ -140,7 +140,7 @@ def load(url: str, seconds: float) -> None:
 
 
 def chat(url: str, number: int, deadline: float) -> None:
-    """Questions that share their beginning; every third has to be JSON."""
+    """Ask questions that share their beginning. Every third answer has to be JSON."""
     turn = 0
     while time.monotonic() < deadline:
         turn += 1
@@ -161,7 +161,7 @@ def chat(url: str, number: int, deadline: float) -> None:
 
 
 def post(url: str, body: dict[str, Any]) -> None:
-    """Send and read to the end; being refused is fine."""
+    """Send `body` and read the whole answer. A refusal is no error."""
     request = urllib.request.Request(
         url, json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
@@ -173,25 +173,25 @@ def post(url: str, body: dict[str, Any]) -> None:
 
 
 def check_panels(url: str) -> Iterator[str]:
-    """What is wrong with the dashboard's expressions."""
+    """Faults of the dashboard's expressions, one line each."""
     for title, expr in panel_expressions():
         yield from check(url, f"panel {title!r}", concrete(expr))
 
 
 def panel_expressions() -> Iterator[tuple[str, str]]:
-    """Title and expression of every line of every panel."""
+    """The title and the expression of each line in each panel."""
     for panel in json.loads(DASHBOARD.read_text())["panels"]:
         for target in panel.get("targets", []):
             yield panel["title"], target["expr"]
 
 
 def concrete(expr: str) -> str:
-    """With values for the dashboard's variables."""
+    """The expression with values in place of the dashboard's variables."""
     return expr.replace("$__rate_interval", "30s").replace("$model", ".*")
 
 
 def check_rules(url: str) -> Iterator[str]:
-    """What is wrong with the rules' expressions, as Prometheus itself has read them."""
+    """Faults of the rules' expressions, as Prometheus has read them, one line each."""
     known = frozenset(get(url, "label/__name__/values"))
     for group in get(url, "rules")["groups"]:
         for rule in group["rules"]:
@@ -205,7 +205,7 @@ def check_rules(url: str) -> Iterator[str]:
 
 
 def check_exemplars(url: str) -> Iterator[str]:
-    """Whether a slow request can be found by its id."""
+    """A line if no exemplar of the latency names the id of its request."""
     now = time.time()
     found = get(
         url,
@@ -225,7 +225,7 @@ def metrics_of(expr: str) -> frozenset[str]:
 
 
 def check(url: str, what: str, expr: str) -> Iterator[str]:
-    """What is wrong with one expression: it fails, or finds nothing."""
+    """A line if the expression fails or returns no data."""
     try:
         found = get(url, "query", query=expr)["result"]
     except urllib.error.HTTPError as error:

@@ -1,4 +1,4 @@
-"""Prints the libraries of the image, so that they can be installed in a layer below our code."""
+"""Prints the requirements of the image, so that they are installed in a layer below our code."""
 
 from __future__ import annotations
 

@@ -1,11 +1,13 @@
-"""Install the pinned llama-cpp-python and show progress while pip compiles it.
+"""Installs the pinned llama-cpp-python, and shows progress while pip compiles it.
 
-Run by make in the project's virtual environment, and by the image's build, which names the
-requirement since it has no pyproject.toml then. Compiler flags come from the environment.
+Run by make in the project's virtual environment, with the file of constraints. The image's build
+names the requirement, because it has no pyproject.toml at that point. Compiler flags come from the
+environment.
 """
 
 from __future__ import annotations
 
+import argparse
 import re
 import subprocess
 import sys
@@ -16,15 +18,15 @@ NINJA_STEP = re.compile(r"\[(\d+)/(\d+)\]")
 
 
 def requirement() -> str:
-    """The pin in pyproject.toml, so that the version stands in one place."""
+    """The pinned requirement in pyproject.toml, the one place that names the version."""
     project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
-    return next(line for line in project["dependencies"] if line.startswith("llama-cpp-python"))
+    dependencies: list[str] = project["dependencies"]
+    return next(line for line in dependencies if line.startswith("llama-cpp-python"))
 
 
 def main() -> int:
-    """Run pip verbosely and reduce the compiler's output to one moving line."""
-    wanted = sys.argv[1] if len(sys.argv) > 1 else requirement()
-    command = [sys.executable, "-m", "pip", "install", "--verbose", wanted]
+    """Run pip, and show the compiler's output as one line of progress."""
+    command = [sys.executable, "-m", "pip", "install", "--verbose", *_arguments()]
     tail: list[str] = []
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
@@ -48,6 +50,16 @@ def main() -> int:
         print("".join(tail), file=sys.stderr)
         print("llama-cpp-python could not be built; is there a C++ compiler?", file=sys.stderr)
     return pip.returncode
+
+
+def _arguments() -> list[str]:
+    """pip's arguments: the requirement, and the file of constraints if one is given."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("requirement", nargs="?", help="by default the pin in pyproject.toml")
+    parser.add_argument("-c", "--constraint", metavar="FILE", help="versions that pip has to keep")
+    given = parser.parse_args()
+    constraint = ["--constraint", given.constraint] if given.constraint else []
+    return [*constraint, given.requirement or requirement()]
 
 
 if __name__ == "__main__":

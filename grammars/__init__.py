@@ -1,1 +1,1 @@
-"""Constraints on output: shipped grammars, and what JSON Schema and GBNF compile to."""
+"""Output constraints: compiles JSON Schema, GBNF and the shipped grammars."""

@@ -1,4 +1,4 @@
-"""Whether a text satisfies a constraint, and if not, where it stops and what could follow."""
+"""Checks a text against a constraint, and says where a text fails and what could follow."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from grammars.limits import parser_limits
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """The verdict on a text."""
+    """The result of matching one text against one constraint."""
 
     is_accepted: bool
     end: int
-    """Characters that the constraint allows, from the first on."""
+    """Number of leading characters of the text that the constraint allows."""
     place: str
-    """Where they end, as `line:column` of what would come next."""
+    """Position of the first character that isn't allowed, as `line:column`."""
     following: tuple[str, ...]
-    """What could come next: characters and ranges of them."""
+    """What could come at `place`: characters and ranges of characters."""
     may_end: bool
-    """Whether the answer could end there."""
+    """Whether the answer could end at `place`."""
 
 
 def accept(constraint: LLGuidanceGrammar, text: str) -> Acceptance:
@@ -37,7 +37,8 @@ def accept(constraint: LLGuidanceGrammar, text: str) -> Acceptance:
     )
     data = text.encode()
     num_taken = matcher.try_consume_tokens(list(data))
-    end = len(data[:num_taken].decode(errors="ignore"))  # whole characters
+    # drop a character whose bytes were only partly accepted
+    end = len(data[:num_taken].decode(errors="ignore"))
     matcher.rollback(num_taken - len(text[:end].encode()))
     _raise_failure(matcher)
     may_end = matcher.is_accepting() or matcher.is_stopped()
@@ -47,12 +48,12 @@ def accept(constraint: LLGuidanceGrammar, text: str) -> Acceptance:
 
 @functools.cache
 def _byte_tokenizer() -> LLTokenizer:
-    """A vocabulary of the 256 bytes, and some tokens that no text is."""
+    """A tokenizer whose vocabulary is the 256 bytes and a few special tokens."""
     return LLTokenizer("byte")
 
 
 def _ranges(matcher: LLMatcher) -> tuple[str, ...]:
-    """The ASCII characters that may come next, and whether others may."""
+    """The ASCII characters that may come next, and whether non-ASCII characters may."""
     mask = int.from_bytes(matcher.compute_bitmask(), "little")
     _raise_failure(matcher)
     ranges: list[list[int]] = []

@@ -1,9 +1,11 @@
-"""The process that builds untrusted grammars first: `python -m grammars.checker`.
+"""The sandbox process, which builds untrusted grammars first: `python -m grammars.checker`.
 
-Reads definitions from standard input and answers each, on standard output, with the reason why
-it can't be used, or nothing. Both are UTF-8 after their length in four bytes, little-endian.
-It has no more memory than `MAX_CHECKER_BYTES`, and whoever started it kills it when it takes too
-long; if it dies on a definition, that was its verdict.
+The process reads definitions from standard input. For each one it writes a message to standard
+output: the reason why llguidance can't use the definition, or an empty text. A message is UTF-8
+text after its length in bytes (four bytes, little-endian).
+
+The process may use at most `MAX_CHECKER_BYTES` of memory. The parent kills the process if a
+definition takes too long. If a definition kills the process, that is the verdict on the definition.
 """
 
 from __future__ import annotations
@@ -18,14 +20,14 @@ from grammars import limits
 from grammars.deep_stack import call_with_deep_stack
 
 _MAX_REASON = 2000
-"""Characters; an error may quote the whole grammar."""
+"""Maximum length of a reason in characters; an error may quote the whole grammar."""
 
 
 def verdict(definition: str) -> str:
-    """Why llguidance can't use a definition, or an empty text."""
+    """The reason why llguidance can't use a definition, or an empty text."""
     try:
         reason = _error_of(definition)
-    except BaseException as error:  # its panics aren't of the class Exception
+    except BaseException as error:  # llguidance's panics aren't of the class Exception
         reason = f"llguidance failed: {error}"
     return reason[:_MAX_REASON]
 
@@ -35,12 +37,12 @@ def _error_of(definition: str) -> str:
     is_error, messages = LLMatcher.validate_grammar_with_warnings(definition, limits=parser_limits)
     if is_error:
         return messages[0].strip()
-    # The first step shows what only running a grammar shows: automata that grow without bound.
+    # Some automata grow without bound; only a first step shows that.
     matcher = LLMatcher(_bytes_tokenizer(), definition, log_level=0, limits=parser_limits)
     matcher.compute_bitmask()
     error = matcher.get_error().strip()
     if "Token range end too large" in error:
-        return ""  # it names tokens of the model; this vocabulary has a few hundred
+        return ""  # the id may exist in the model; this vocabulary is small
     if "unknown special token" in error:
         return f"{error.split(';')[0]}; name tokens by their id, <[id]>"
     return error
@@ -48,12 +50,12 @@ def _error_of(definition: str) -> str:
 
 @functools.cache
 def _bytes_tokenizer() -> LLTokenizer:
-    """A vocabulary of the 256 bytes."""
+    """A tokenizer whose vocabulary is the 256 bytes."""
     return LLTokenizer("byte")
 
 
 def read_message(stream: IO[bytes]) -> str | None:
-    """The next message, or None at the end of the stream."""
+    """Read the next message; None at the end of the stream."""
     size = stream.read(4)
     if len(size) < 4:
         return None
@@ -61,7 +63,7 @@ def read_message(stream: IO[bytes]) -> str | None:
 
 
 def write_message(stream: IO[bytes], message: str) -> None:
-    """Send one message."""
+    """Write one message and flush the stream."""
     data = message.encode()
     stream.write(len(data).to_bytes(4, "little") + data)
     stream.flush()
@@ -78,7 +80,7 @@ def _limit_memory() -> None:
 
 
 def main() -> None:
-    """Serve until standard input ends."""
+    """Answer definitions until standard input ends."""
     _limit_memory()
     call_with_deep_stack(_serve)
 

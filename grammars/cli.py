@@ -1,4 +1,4 @@
-"""`llamapack grammar`: which grammars there are, and whether one is right and takes a text."""
+"""The subcommand `llamapack grammar`: lists the shipped grammars and checks grammars and texts."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from grammars.errors import GrammarError
 
 EXIT_ACCEPTED = 0
 EXIT_REFUSED = 1
-"""The grammar is right, the text doesn't satisfy it."""
+"""Exit code when the grammar is valid and the text doesn't satisfy it."""
 EXIT_WRONG = 2
-"""The grammar is wrong, or can't be read; argparse uses the same code for wrong usage."""
+"""Exit code when the grammar is invalid or unreadable; argparse uses the same code for wrong usage.
+"""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -75,7 +76,7 @@ def _check(source: str, text: str | None) -> int:
             print(f"{source}: the grammar is right")
             return EXIT_ACCEPTED
         if not isinstance(constraint, LLGuidanceGrammar):
-            print(f"{source}: matching a text takes a model's vocabulary, which names its tokens")
+            print(f"{source}: it names tokens, so checking a text takes a model's vocabulary")
             return EXIT_WRONG
         return _report(accept(constraint, text), text)
     except GrammarError as error:
@@ -87,7 +88,7 @@ def _check(source: str, text: str | None) -> int:
 
 
 def _load(source: str) -> Constraint:
-    """A file's grammar by its suffix; a shipped grammar by its name."""
+    """Load a grammar file by its suffix, or a shipped grammar by its name."""
     path = Path(source)
     if not path.exists() and not path.suffix:
         return compiler.named(source)

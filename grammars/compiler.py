@@ -1,7 +1,7 @@
-"""From what a client may send as a constraint to the typed form that the engine enforces.
+"""Compiles the constraints that clients send to the typed form that the engine enforces.
 
-Every function here is thread-safe and bounded in time and memory; call them off the event loop,
-as they wait for the sandbox. All of them raise `GrammarError`.
+Every function here is thread-safe and bounded in time and memory. The functions wait for the
+sandbox, so call them off the event loop. All of them raise `GrammarError`.
 """
 
 from __future__ import annotations
@@ -31,15 +31,16 @@ _ANY_JSON_OBJECT = {
     "type": "object",
     "x-guidance": {"whitespace_flexible": True, "whitespace_pattern": r"[ ]|\n[ \t]{0,40}"},
 }
-"""Models indent free JSON as they like; a bound keeps one from emitting spaces for ever."""
+"""Models may indent free JSON as they like. The bound keeps a model from emitting spaces for ever.
+"""
 
 
 def from_json_schema(schema: object, *, is_open: bool = False) -> Constraint:
-    """JSON that is valid for `schema`, a parsed JSON value.
+    """Constrain the answer to JSON that is valid for `schema`, a parsed JSON value.
 
-    The JSON is written on one line with `, ` and `: ` as separators, unless the schema's
-    top-level `x-guidance` says otherwise, and an object's properties come in the schema's order.
-    Other properties come only where the schema asks for them, or with `is_open`.
+    The JSON is written on one line with `, ` and `: ` as separators, unless the schema's top-level
+    `x-guidance` says otherwise. An object's properties come in the schema's order. Properties that
+    the schema doesn't declare are allowed only if the schema asks for them or `is_open` is set.
     """
     try:
         return _compile_json_schema(check_schema(schema, is_open=is_open))
@@ -54,9 +55,9 @@ def _compile_json_schema(source: str) -> Constraint:
 
 
 def _place_of(message: str, schema: object) -> str:
-    """The innermost part of a schema that is refused with the same message, as a JSON pointer.
+    """JSON pointer to the innermost subschema that is refused with the same message.
 
-    llguidance doesn't say where an error is. Gives up looking after `MAX_ERROR_SEARCH` parts.
+    llguidance doesn't say where an error is. The search ends after `MAX_ERROR_SEARCH` subschemas.
     """
     shared = {key: schema[key] for key in ("$defs", "definitions") if key in schema}  # type: ignore[index,operator]
     path = ""
@@ -82,40 +83,43 @@ def _is_refused(schema: object, shared: dict[str, object], message: str) -> bool
 
 @functools.cache
 def from_json_object() -> Constraint:
-    """Any JSON object, indented or not."""
+    """Constrain the answer to any JSON object, indented or not."""
     return _checked(LLMatcher.grammar_from_json_schema(_ANY_JSON_OBJECT))
 
 
 def from_regex(pattern: str) -> Constraint:
-    """Text that `pattern` matches as a whole; the syntax is that of Rust's regex crate."""
+    """Constrain the answer to texts that `pattern` matches as a whole, in the syntax of Rust's
+    regex crate."""
     _limit_bytes(pattern, limits.MAX_REGEX_BYTES, "the regular expression")
     return _checked(LLMatcher.grammar_from_regex(pattern))
 
 
 def from_choices(choices: list[str]) -> Constraint:
-    """One of the given texts, exactly."""
+    """Constrain the answer to exactly one of the given texts."""
     if not choices:
         raise GrammarError("there is nothing to choose from")
     if len(choices) > limits.MAX_CHOICES:
         raise GrammarError(f"{len(choices)} choices are too many; {limits.MAX_CHOICES} is the most")
-    # An upper-case name is one lexeme, hence one automaton; as rules, every choice is its own.
+    # An upper-case name makes one lexeme with one automaton. A rule would make one per choice.
     lark = "start: CHOICE\nCHOICE: " + " | ".join(json.dumps(choice) for choice in choices)
     return from_lark(lark)
 
 
 def from_lark(text: str) -> Constraint:
-    """A grammar in llguidance's dialect of Lark."""
+    """Constrain the answer by a grammar in llguidance's dialect of Lark."""
     _limit_bytes(text, limits.MAX_LARK_BYTES, "the grammar")
     return _checked(LLMatcher.grammar_from_lark(text))
 
 
 def from_gbnf(text: str, tokens: GrammarTokens | None = None) -> Constraint:
-    """A grammar in llama.cpp's GBNF, with the start rule `root`.
+    """Constrain the answer by a grammar in llama.cpp's GBNF, with the start rule `root`.
 
-    It is translated for llguidance, unless it names tokens or excludes some (`<name>`,
-    `!<[1]>`), and `tokens`, which the translation of these needs, is None: llama.cpp will read it
-    then. Differences to llama.cpp: left recursion is allowed; a rule may not be defined twice; a
-    range of characters or repetitions may not run backwards.
+    The grammar is translated for llguidance. If the grammar names or excludes tokens (`<name>`,
+    `!<[1]>`), the translation needs `tokens`; without `tokens`, llama.cpp enforces the grammar
+    itself.
+
+    Differences to llama.cpp: left recursion is allowed; a rule may not be defined twice; a range of
+    characters or repetitions may not run backwards.
     """
     _limit_bytes(text, limits.MAX_GRAMMAR_BYTES, "the grammar")
     lark = _translation(text)
@@ -130,13 +134,13 @@ def from_gbnf(text: str, tokens: GrammarTokens | None = None) -> Constraint:
 
 @functools.lru_cache(maxsize=64)
 def _translation(text: str) -> str | None:
-    """The Lark text of a GBNF grammar, or None if that depends on the vocabulary."""
+    """The Lark text of a GBNF grammar; None if the grammar depends on the vocabulary."""
     grammar = parser.parse(text)
     return None if uses_vocabulary(grammar, check(grammar)) else to_lark(grammar, None)
 
 
 def named(name: str) -> Constraint:
-    """One of the grammars that are shipped with llamapack; see `grammars.library`."""
+    """Constrain the answer by a shipped grammar; see `grammars.library`."""
     return from_gbnf(library.find(name).text)
 
 
@@ -147,7 +151,8 @@ def lazy(
     tokens: tuple[int, ...] = (),
     keep_trigger: bool = True,
 ) -> Constraint:
-    """Free text until one of `words` or `tokens`, and `constraint` from there on.
+    """Allow free text until one of `words` or `tokens` appears, and apply `constraint` from there
+    on.
 
     `keep_trigger` says whether the constraint describes the trigger too.
     """
@@ -172,6 +177,6 @@ def _limit_bytes(text: str, limit: int, what: str) -> None:
 
 
 def _checked(definition: str) -> LLGuidanceGrammar:
-    """Let llguidance build the grammar once, in the sandbox, and report what it says."""
+    """Let llguidance build the grammar once, in the sandbox. Raises `GrammarError`."""
     sandbox.check(definition)
     return LLGuidanceGrammar(definition)

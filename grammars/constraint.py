@@ -1,4 +1,4 @@
-"""The typed form of an output constraint, as it travels from a request body to the engine."""
+"""The typed form of an output constraint, on its way from a request body to the engine."""
 
 from __future__ import annotations
 
@@ -21,38 +21,39 @@ class GbnfGrammar(msgspec.Struct, frozen=True, tag="gbnf"):
 
 
 class LazyConstraint(msgspec.Struct, frozen=True, tag="lazy"):
-    """Free text until a trigger appears in it, and `constraint` from there to the end.
+    """Free text until a trigger appears, and `constraint` from there to the end.
 
-    A trigger is one of `words` in the text, or one of `tokens`; whichever ends first counts.
-    The answer may also end without one.
+    A trigger is one of `words` in the text, or one of `tokens`; the one that ends first counts. The
+    answer may also end without a trigger.
     """
 
     constraint: LLGuidanceGrammar | GbnfGrammar
     words: tuple[str, ...] = ()
     tokens: tuple[int, ...] = ()
     keep_trigger: bool = True
-    """Whether the grammar describes the trigger too, as in llama.cpp, or what follows it."""
+    """Whether the grammar describes the trigger too, as in llama.cpp, or only the text after it."""
 
 
 class ThinkingConstraint(msgspec.Struct, frozen=True, tag="thinking"):
-    """Free thinking of a bounded length first, if the model thinks; `constraint` after it.
+    """Free thinking of bounded length, if the model thinks, and `constraint` after the thinking.
 
         opening | thinking, at most `max_tokens` | closing | gaps | what `constraint` describes
                                         `end` is forced there ┘
 
-    An answer that doesn't begin with the opening is `constraint`'s from its first token on.
+    An answer that doesn't begin with the opening has no thinking: `constraint` applies from its
+    first token on.
     """
 
     opening: tuple[int, ...]
-    """What begins the thinking; empty where the prompt has begun it already."""
+    """Tokens that begin the thinking; empty if the prompt already contains them."""
     closing: str
-    """What ends it."""
+    """Text that ends the thinking."""
     end: tuple[int, ...]
-    """The tokens that end thinking which has become too long; the closing is the last of them."""
+    """Tokens that are forced when thinking is too long; the last of them complete the closing."""
     max_tokens: int = -1
-    """Between the opening and the end; -1 is any number."""
+    """Maximum number of tokens between the opening and the end; -1 means no limit."""
     gaps: tuple[int, ...] = ()
-    """White space that may stand between the closing and what `constraint` describes."""
+    """White-space tokens that may stand between the closing and what `constraint` describes."""
     constraint: LLGuidanceGrammar | GbnfGrammar | LazyConstraint | None = None
 
 

@@ -1,4 +1,5 @@
-"""A thread with a large stack, for code that recurses as deep as its input is nested."""
+"""Runs a function in a thread with a large stack, for code that recurses as deep as its input
+nests."""
 
 from __future__ import annotations
 
@@ -10,16 +11,16 @@ from typing import TypeVar
 _T = TypeVar("_T")
 
 STACK_BYTES = 256 << 20
-"""Address space; only the pages that are touched take memory."""
+"""Size of the stack in address space; only touched pages take memory."""
 
 _lock = threading.Lock()
 
 
 def call_with_deep_stack(function: Callable[[], _T]) -> _T:
-    """Return what `function` returns, or raise what it raises.
+    """Return what `function` returns, or raise what `function` raises.
 
-    llguidance recurses over references between rules, some 10 kB a level: a few hundred levels
-    overflow an ordinary stack, which ends the process.
+    llguidance recurses over references between rules and takes some 10 kB a level. A few hundred
+    levels overflow an ordinary stack, and an overflow ends the process.
     """
     result: Future[_T] = Future()
 

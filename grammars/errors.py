@@ -1,13 +1,13 @@
-"""The one error of this package."""
+"""The one error that this package raises."""
 
 from __future__ import annotations
 
 
 class GrammarError(Exception):
-    """A schema or grammar that is wrong, too large or not supported; the client's to mend.
+    """A schema or grammar that is wrong, too large or not supported; the client has to correct it.
 
-    `path` is the place: a JSON pointer into a schema (`/properties/age`), `line:column` in a
-    grammar's text, or None when the whole is meant.
+    `path` is the place of the error: a JSON pointer into a schema (`/properties/age`),
+    `line:column` in a grammar's text, or None if the whole constraint is meant.
     """
 
     def __init__(self, message: str, path: str | None = None) -> None:

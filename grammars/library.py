@@ -22,14 +22,14 @@ class NamedGrammar(msgspec.Struct, frozen=True):
 
 @functools.cache
 def shipped() -> dict[str, NamedGrammar]:
-    """All of them by name, in alphabetical order."""
+    """All shipped grammars by name, in alphabetical order."""
     files = resources.files("grammars").iterdir()
     names = sorted(file.name.removesuffix(_SUFFIX) for file in files if file.name.endswith(_SUFFIX))
     return {name: _read(name) for name in names}
 
 
 def find(name: str) -> NamedGrammar:
-    """The grammar of that name. Raises `GrammarError` if there is none."""
+    """The shipped grammar of that name. Raises `GrammarError` if there is none."""
     try:
         return shipped()[name]
     except KeyError:
@@ -43,7 +43,7 @@ def _read(name: str) -> NamedGrammar:
 
 
 def _summary(text: str) -> str:
-    """The comment that a grammar begins with."""
+    """The comment at the beginning of a grammar."""
     lines = []
     for line in text.splitlines():
         if not line.startswith("#"):

@@ -1,7 +1,7 @@
-"""Checks untrusted grammars in a process of their own.
+"""Checks untrusted grammars in a separate process.
 
-llguidance bounds most of its work, but not all: some schemas take minutes and gigabytes, and
-deep ones overflow the stack and end the process. That must not be the server's process.
+llguidance bounds most of its work, but not all of it. Some schemas take minutes and gigabytes, and
+deep schemas overflow the stack and end the process. That must not be the server's process.
 """
 
 from __future__ import annotations
@@ -25,26 +25,27 @@ _MAX_VERDICTS = 4096
 
 
 class Sandbox:
-    """One checker process, started on the first use, and again after it was killed or died.
+    """One checker process, which starts on first use and restarts after its death.
 
-    Remembers its last verdicts, the bad ones above all: they may have taken seconds.
+    The sandbox remembers its last verdicts. Bad verdicts matter most, because they may have taken
+    seconds.
     """
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._verdicts: OrderedDict[bytes, str] = OrderedDict()
-        """By the definition's hash: why it can't be used, or an empty text."""
+        """By the definition's hash: the reason why it can't be used, or an empty text."""
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start the process now, so that the first check needn't wait for it."""
+        """Start the process now, so that the first check needn't wait for its start."""
         with self._lock:
             self._started()
 
     def check(self, definition: str) -> None:
         """Raise `GrammarError` if llguidance can't use `definition` within the limits.
 
-        Blocks; checks run one after the other.
+        The call blocks. Checks run one after the other.
         """
         key = hashlib.sha256(definition.encode()).digest()
         with self._lock:
@@ -80,7 +81,7 @@ class Sandbox:
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is not None and self._process.poll() is not None:
-            self.close()  # it was killed, and its pipes are still open
+            self.close()  # the process was killed, and its pipes are still open
         if self._process is None:
             self._process = subprocess.Popen(
                 [
@@ -88,20 +89,24 @@ class Sandbox:
                     "-P",
                     "-m",
                     "grammars.checker",
-                ],  # nothing from the working directory
+                ],  # import nothing from the working directory
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                start_new_session=True,  # a Ctrl-C is for the server, which still has to drain
-                # It has to find its packages where this process found them.
+                # a Ctrl-C must reach the server alone, which still has to drain
+                start_new_session=True,
+                # The child has to find its packages where this process found them.
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )
         return self._process
 
 
 def _await(answers: queue.SimpleQueue[str | None], pid: int) -> str | None:
-    """The answer. Raises `queue.Empty` once the process has computed for too long: what counts is
-    its own time, for on a busy machine it may wait for a core longer than it computes."""
+    """The process's answer; None if the process died.
+
+    Raises `queue.Empty` once the process has used too much CPU time. Wall-clock time would be
+    unfair: on a busy machine the process may wait for a core longer than it computes.
+    """
     begin, used = time.monotonic(), _cpu_seconds(pid)
     while True:
         try:
@@ -114,7 +119,7 @@ def _await(answers: queue.SimpleQueue[str | None], pid: int) -> str | None:
 
 
 def _cpu_seconds(pid: int) -> float | None:
-    """Seconds that a process has computed; None where the system doesn't tell."""
+    """CPU seconds that a process has used; None if the system doesn't report them."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -132,11 +137,11 @@ def _exchange(
     try:
         write_message(process.stdin, definition)
         answers.put(read_message(process.stdout))
-    except (OSError, ValueError):  # closed while we wrote or read
+    except (OSError, ValueError):  # the pipe was closed during the exchange
         answers.put(None)
 
 
 sandbox = Sandbox()
-"""The one of this process."""
+"""The sandbox of this process."""
 
 atexit.register(sandbox.close)

@@ -1,1 +1,1 @@
-"""Load on a running server: a side-by-side benchmark, its bench models, and locust users."""
+"""Load on a running server: a side-by-side benchmark, models for it, trials, and locust users."""

@@ -1,8 +1,8 @@
-"""How often a draft model guesses the tokens of given answers right, and how long a guess takes.
+"""Measures how often a draft model predicts given answers, and how long one draft token takes.
 
-The draft reads prompt and answer in one go. Where its likeliest token is the one that follows, it
-would have guessed it; and as right guesses leave the text as it is, a run of them is what a longer
-guess from its first place would have got right.
+The draft model reads prompt and answer in one pass. If its likeliest token is the token that
+follows, the draft would have been accepted. Accepted tokens don't change the text. So a run of
+accepted tokens has the same length that a longer draft from its first place would have.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ class DraftModel:
         self._n_vocab = n_vocab
 
     def is_right(self, prompt: Sequence[int], answer: Sequence[int]) -> list[bool]:
-        """For each token of the answer but the first, whether the model guesses it."""
+        """For each token of the answer except the first: whether the model predicts the token."""
         self._clear()
         tokens = [*prompt, *answer[:-1]]
         likeliest = self._read(tokens, first_wanted=len(prompt))
-        return [int(guess) == token for guess, token in zip(likeliest, answer[1:], strict=True)]
+        return [int(draft) == token for draft, token in zip(likeliest, answer[1:], strict=True)]
 
     def next_token(self, tokens: Sequence[int]) -> int:
-        """The likeliest follower of a text."""
+        """The likeliest token after a text."""
         self._clear()
         return int(self._read(tokens, first_wanted=len(tokens) - 1)[0])
 
     def seconds_per_token(self) -> float:
-        """The median time of guessing one token."""
+        """The median time of drafting one token."""
         self._clear()
         times = []
         for position in range(TIMED_TOKENS):
@@ -58,7 +58,7 @@ class DraftModel:
         self._llama.llama_memory_clear(memory, True)
 
     def _read(self, tokens: Sequence[int], first_wanted: int, position: int = 0) -> Any:
-        """Decode; returns the likeliest follower of each token from `first_wanted` on."""
+        """Decode tokens; return the likeliest next token for each place from `first_wanted` on."""
         if position + len(tokens) > _CONTEXT:
             raise ValueError(f"an answer and its prompt have more than {_CONTEXT} tokens")
         batch = self._llama.llama_batch_init(len(tokens), 0, 1)
@@ -82,7 +82,8 @@ class DraftModel:
 
 @contextmanager
 def draft_model(path: Path, threads: int) -> Iterator[DraftModel]:
-    """The model, loaded; gone when the body is left. Raises ValueError if it can't be."""
+    """The loaded model, freed when the block ends. Raises ValueError if the model can't be
+    loaded."""
     llama_cpp = quiet_llama_cpp()
     model = llama_cpp.llama_model_load_from_file(
         str(path).encode(), llama_cpp.llama_model_default_params()
@@ -102,7 +103,7 @@ def draft_model(path: Path, threads: int) -> Iterator[DraftModel]:
 
 
 def tokenize(model: Path, texts: Sequence[str]) -> list[list[int]]:
-    """The texts as the servers read a prompt: with the tokens that open it, and control tokens."""
+    """The tokens of texts as the servers read a prompt: with opening tokens and control tokens."""
     llama_cpp = quiet_llama_cpp()
     params = llama_cpp.llama_model_default_params()
     params.vocab_only = True

@@ -1,10 +1,10 @@
-"""Models to measure with: random weights of a real shape, a real tokenizer, made in seconds.
+"""Makes models for measurements in seconds: random weights of a real shape, and a real tokenizer.
 
     python -m loadtests.bench_models [NAME ...]
 
-prints the path of each, made if the cache does not have it. The speed of a model depends on its
-shape, its types and its vocabulary, and hardly on its weights. The weights follow from the shape's
-name alone, so every machine measures the same model.
+prints the path of each model, and makes the model if the cache doesn't have it. The speed of a
+model depends on its shape, its types and its vocabulary, and hardly on its weights. The weights
+follow from the shape's name alone, so every machine measures the same model.
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ if TYPE_CHECKING:
     F32 = npt.NDArray[np.float32]
 
 RECIPE = 1
-"""Raised when the files come out differently, so that old ones in a cache are not taken."""
+"""Version of the files. Increase it when the files change, so that old files in a cache are not
+used."""
 
 CHUNK = 1 << 22
-"""Weights that are drawn at a time: 16 MiB of float32."""
+"""Number of weights that are drawn at once: 16 MiB of float32."""
 
 TYPES = {"f16": 1, "q8_0": 7, "q4_0": 2, "q4_k_m": 15}
 """llama.cpp's numbers of the file types (`llama_ftype`)."""
@@ -84,7 +85,8 @@ MODELS = tuple(
 
 @dataclass(frozen=True)
 class Tensor:
-    """A weight: rows by columns (0 rows: a vector), and the standard deviation of its numbers."""
+    """A weight: rows by columns (0 rows means a vector), and the standard deviation of its
+    numbers."""
 
     name: str
     rows: int
@@ -111,13 +113,13 @@ class Tensor:
 
 
 def cache_folder() -> Path:
-    """Where bench models are kept: `llamapack/bench` in the user's cache."""
+    """The folder of bench models: `llamapack/bench` in the user's cache."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "llamapack" / "bench"
 
 
 def ensure_model(name: str, cache: Path | None = None) -> Path:
-    """The path of the bench model of that name, made if the cache does not have it."""
+    """The path of the bench model `name`; makes the model if the cache doesn't have it."""
     shape, kind = _parse(name)
     folder = cache or cache_folder()
     if shape is None:
@@ -131,7 +133,7 @@ def ensure_model(name: str, cache: Path | None = None) -> Path:
 
 
 def _parse(name: str) -> tuple[Shape | None, str]:
-    """The shape, None for the inflated demo model, and the type."""
+    """The shape (None for the inflated demo model) and the type."""
     if name not in MODELS:
         raise ValueError(f"no model {name!r}: give a .gguf file or one of {', '.join(MODELS)}")
     shape, _, kind = name.rpartition("-")
@@ -139,7 +141,7 @@ def _parse(name: str) -> tuple[Shape | None, str]:
 
 
 def _make(shape: Shape, kind: str, tokenizer: list[Entry], path: Path) -> None:
-    """Write the model at `path`, whole or not at all."""
+    """Write the model to `path`, completely or not at all."""
     halves = path.with_suffix(".f16.part")
     result = path.with_suffix(".part")
     try:
@@ -205,8 +207,8 @@ def _write_header(writer: GGUFWriter, shape: Shape, tokenizer: list[Entry]) -> N
 def tensors(shape: Shape, vocab: int) -> list[Tensor]:
     """Every weight of the shape, scaled so that activations and logits stay of order one.
 
-    The embeddings are small beside what the layers add to them: the output tensor is the same, and
-    a model would otherwise repeat the token that it was given.
+    The embeddings are small compared with what the layers add to them. The output tensor is the
+    same as the embeddings, so otherwise a model would repeat the token it was given.
     """
     norm = Tensor("", 0, shape.width, 0.0, mean=1.0)
     found = [Tensor("token_embd.weight", vocab, shape.width, shape.width**-0.5)]
@@ -235,8 +237,8 @@ def _layer(shape: Shape, prefix: str, norm: Tensor) -> Iterator[Tensor]:
 def _draw(shape: Shape, tensor: Tensor, silent: Sequence[int]) -> npt.NDArray[np.generic]:
     """The tensor's numbers, the same on every machine; the rows of `silent` tokens are zero.
 
-    A zero row gives a logit of zero, far below the greatest of thousands: the token is never
-    sampled, while the work is that of any other row.
+    A zero row gives a logit of zero, far below the greatest of thousands. So the token is never
+    sampled, but it costs as much work as any other row.
     """
     random = np.random.default_rng(seed_of(shape.name, tensor.name))
     flat = np.empty(tensor.size, dtype=tensor.dtype)
@@ -251,10 +253,10 @@ def _draw(shape: Shape, tensor: Tensor, silent: Sequence[int]) -> npt.NDArray[np
 
 
 def unspeakable_tokens(tokenizer: list[Entry]) -> list[int]:
-    """Tokens that random text should not contain: control tokens and parts of characters.
+    """Tokens that random text should not contain: control tokens and incomplete characters.
 
-    A server holds back half a character until the rest comes, so text full of them would blur the
-    time between tokens.
+    A server holds back half a character until the rest comes. Text full of incomplete characters
+    would distort the measured time between tokens.
     """
     entries = {entry.key: entry.value for entry in tokenizer}
     kinds: Sequence[int] = entries["tokenizer.ggml.token_type"]
@@ -279,8 +281,8 @@ def _is_whole(text: str) -> bool:
 def _byte_alphabet() -> dict[str, int]:
     """The byte of each character of a byte-level vocabulary.
 
-    A byte that is a visible Latin-1 character stands for itself; the others take, in order, the
-    characters from 256 upwards.
+    A byte that is a visible Latin-1 character stands for itself. The other bytes take, in order,
+    the characters from 256 upwards.
     """
     visible = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     hidden = [byte for byte in range(256) if byte not in visible]
@@ -308,7 +310,7 @@ def quantize(source: Path, target: Path, kind: str) -> None:
 
 
 def _show(text: str) -> None:
-    """Progress within a line, on a terminal only."""
+    """Show progress within a line, on a terminal only."""
     if sys.stderr.isatty():
         sys.stderr.write(text)
         sys.stderr.flush()

@@ -1,7 +1,8 @@
 """Real vocabularies for models with random weights.
 
-llama.cpp's sources carry GGUF files that hold a vocabulary and no weights. The source archive of
-the installed llama-cpp-python has them; pip fetches it, and what is needed stays in the cache.
+llama.cpp's sources contain GGUF files with a vocabulary and no weights. The source archive of the
+installed llama-cpp-python has these files; pip downloads the archive, and the cache keeps the files
+that are needed.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ VOCABULARIES = ("llama-spm", "qwen2")
 """The vocabularies that bench models use: 32,000 and 151,936 tokens."""
 
 _KEPT = "tokenizer."
-"""Only these keys of a vocabulary file describe its tokenizer."""
+"""Prefix of the keys of a vocabulary file that describe its tokenizer."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Entry:
 
 
 def ensure_vocab(name: str, cache: Path, say: Say) -> Path:
-    """The path of `ggml-vocab-NAME.gguf`, fetched if the cache does not have it."""
+    """The path of `ggml-vocab-NAME.gguf`; downloads the file if the cache doesn't have it."""
     path = cache / "vocab" / _file(name)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,7 +77,7 @@ def _download(folder: Path) -> Path:
 
 
 def _extract(archive: Path, folder: Path) -> None:
-    """Write the archive's vocabularies to `folder`, each whole or not at all."""
+    """Write the archive's vocabularies to `folder`, each completely or not at all."""
     wanted = {_file(name) for name in VOCABULARIES}
     with tarfile.open(archive) as tar:
         for member in tar:

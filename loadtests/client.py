@@ -1,7 +1,7 @@
-"""A streaming HTTP client that notes when each token arrives.
+"""A streaming HTTP client that records when each token arrives.
 
-Sockets and a C parser of HTTP instead of an HTTP library: the client shares the machine with the
-server that it measures, so its own CPU time has to be small.
+The client uses sockets and a C parser of HTTP instead of an HTTP library. The client shares the
+machine with the server that it measures, so its own CPU time has to be small.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class Address:
 
 @dataclass
 class _Response:
-    """The callbacks of httptools, gathering one response."""
+    """The callbacks of httptools, which collect one response."""
 
     status: int = 0
     done: bool = False
     headers: dict[str, str] = field(default_factory=dict)
-    """By lower-case name."""
+    """Header values by lower-case name."""
     body: list[bytes] = field(default_factory=list)
     parser: httptools.HttpResponseParser = field(init=False)
 
@@ -90,8 +90,8 @@ async def stream(
 ) -> Record:
     """Send a request, with an API key if there is one, and record its stream.
 
-    Whatever goes wrong is told in the record's `error`, never raised. `on_first` is called once:
-    at the first token, or at the end where none came.
+    Errors are reported in the record's `error`, never raised. `on_first` is called once: at the
+    first token, or at the end if no token came.
     """
     reception = Reception(request, clock(), on_first)
     try:
@@ -102,10 +102,11 @@ async def stream(
 
 
 class KeptConnection:
-    """One connection for one request after the other, as HTTP libraries' pools have it.
+    """One connection for several requests in a row, as in the connection pools of HTTP libraries.
 
-    It is opened anew where the server said or was seen to close it. A request that was sent in the
-    moment of closing is lost: whether it was computed can't be known, so it isn't sent again.
+    The connection is opened again if the server closed it or said so. A request that is sent while
+    the server closes is lost. The client can't know whether the request was computed, so it doesn't
+    send the request again.
     """
 
     def __init__(self, address: Address, *, key: str = "") -> None:
@@ -113,10 +114,10 @@ class KeptConnection:
         self._key = key
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self.opened = 0
-        """How often a connection was made."""
+        """Number of connections made so far."""
 
     async def stream(self, request: Request, clock: Clock = time.perf_counter) -> Record:
-        """Like the function of this name."""
+        """As the function `stream`, on this connection."""
         reception = Reception(request, clock())
         keep = False
         try:
@@ -131,7 +132,7 @@ class KeptConnection:
         return reception.end(clock())
 
     def close(self) -> None:
-        """Hang up, if there is a connection."""
+        """Close the connection, if there is one."""
         if self._streams is not None:
             self._streams[1].close()
             self._streams = None
@@ -166,7 +167,7 @@ async def _converse(
     *,
     keep: bool = False,
 ) -> bool:
-    """One request and its answer; whether the connection can be used again."""
+    """Send one request and read its answer; return whether the connection can be used again."""
     head = _head("POST", request.path, address, len(request.payload), key, keep=keep)
     writer.write(head + request.payload)
     response = _Response()

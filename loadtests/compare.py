@@ -1,4 +1,5 @@
-"""Servers under the same load, one after the other: `python -m loadtests.compare --help`."""
+"""Compares servers under the same load, one after the other: `python -m loadtests.compare
+--help`."""
 
 from __future__ import annotations
 
@@ -42,17 +43,17 @@ WARM_UP_TOKENS = 8
 SHOWN_FAILURES = 5
 
 Answers = dict[tuple[int, str], list[Exchange]]
-"""Of the first round, by number of clients and side."""
+"""Answers of the first round, by number of clients and side."""
 
 
 class RunError(Exception):
-    """Some answers of a run were not as asked; the message has a line for each."""
+    """Some answers of a run were wrong; the message has a line for each."""
 
 
 @dataclass(frozen=True)
 class Settings:
     programs: dict[str, Side]
-    """By name: ours and the peer, as the command line gives them."""
+    """Programs by name: ours and the peer, as the command line gives them."""
     clients: tuple[int, ...]
     rounds: int
     threads: int
@@ -63,7 +64,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Setup:
-    """A scenario with what its servers are started with."""
+    """A scenario with the settings that its servers are started with."""
 
     scenario: Scenario
     model: Path
@@ -78,7 +79,7 @@ class Setup:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 if every answer was whole, 1 if not, 2 for a usage error, 130 after Ctrl-C."""
+    """Return 0 if every answer was complete, 1 if not, 2 for a usage error, 130 after Ctrl-C."""
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -96,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def compare(options: argparse.Namespace) -> Report:
-    """Run everything that the options name."""
+    """Run everything that the options select."""
     settings = _settings(options)
     setups = [_setup(settings, scenario, options.model) for scenario in _scenarios(options)]
     runs = [
@@ -139,16 +140,16 @@ def _compare_scenario(settings: Settings, setup: Setup, progress: Progress) -> G
 
 
 def _notes(setup: Setup, cells: Iterable[Cell], answers: Answers) -> Iterator[str]:
-    """What guessing ahead could have gained at most, where a scenario is about that."""
+    """The possible gain of speculative decoding, for scenarios that measure it."""
     for cell in cells:
-        for guessing in setup.scenario.needs.guessing:
-            given = answers.get((cell.clients, guessing.plain))
+        for speculation in setup.scenario.needs.speculation:
+            given = answers.get((cell.clients, speculation.plain))
             if given:
-                yield from gain_lines(guessing, cell, given, setup.model, setup.threads)
+                yield from gain_lines(speculation, cell, given, setup.model, setup.threads)
 
 
 def _order(sides: tuple[Side, ...], round_: int) -> Iterator[Side]:
-    """A B, then B A, and so on: neither side always comes first on a warmer machine."""
+    """A B, then B A, and so on, so that neither side always gets the warmer machine."""
     return iter(sides) if round_ % 2 == 0 else reversed(sides)
 
 
@@ -161,7 +162,8 @@ def _run_one(
     side: Side,
     progress: Progress,
 ) -> list[Exchange]:
-    """The answers, if guessing ahead has to be judged by them."""
+    """Run one side once; return its answers if the gain of speculative decoding is computed from
+    them."""
     plan = setup.plan(settings, clients, round_)
     progress.begin(
         f"{cell.scenario} · {clients} clients · round {round_ + 1}/{settings.rounds} · {side.name}"
@@ -179,7 +181,7 @@ def _run_one(
         f"{run.output_tok_s:.1f} tok/s, TTFT p95 {run.ttft_p95_ms:.0f} ms, "
         f"ITL p99 {run.itl_p99_ms:.1f} ms, {run.wall_s:.1f} s",
     )
-    return exchanges(plan, records) if setup.scenario.needs.guessing else []
+    return exchanges(plan, records) if setup.scenario.needs.speculation else []
 
 
 async def _measured_run(side: Side, setup: Setup, plan: Plan) -> tuple[Run, list[Record]]:
@@ -190,7 +192,7 @@ async def _measured_run(side: Side, setup: Setup, plan: Plan) -> tuple[Run, list
         await _whole_answers(server, setup, _warm_up(setup))
         before = await server.counters()
         gc.collect()
-        gc.disable()  # a collection would stop the clock that the time stamps are read from
+        gc.disable()  # a garbage collection would delay the time stamps
         try:
             async with server.metered() as meter:
                 records = await _whole_answers(server, setup, plan)
@@ -201,7 +203,7 @@ async def _measured_run(side: Side, setup: Setup, plan: Plan) -> tuple[Run, list
 
 
 async def _whole_answers(server: Server, setup: Setup, plan: Plan) -> list[Record]:
-    """Send the plan; anything but a whole, right answer to every request is an error."""
+    """Send the plan; raise unless every request gets a complete, right answer."""
     records = await run_plan(server.address, plan)
     verdicts = {index: setup.scenario.check(record) for index, record in enumerate(records)}
     lines = failures(records, verdicts)
@@ -213,7 +215,7 @@ async def _whole_answers(server: Server, setup: Setup, plan: Plan) -> list[Recor
 
 
 def _warm_up(setup: Setup) -> Plan:
-    """A few tokens in every slot at once, of prompts that no plan has."""
+    """A few tokens in every slot at once, with prompts that no plan has."""
     load = Load(setup.slots, setup.slots, -1, setup.prompts)
     requests = [
         completion(load.draw(WARM_UP_TOKENS, "warm-up", slot), WARM_UP_TOKENS)
@@ -243,7 +245,7 @@ def _side(variant: Variant, settings: Settings) -> Side:
 
 
 def _model_path(name: str) -> Path:
-    """A GGUF file as it is, or the bench model of that name, made if need be."""
+    """The path of a GGUF file, or of the bench model of that name, which is made if necessary."""
     path = Path(name)
     return path if path.suffix == ".gguf" else ensure_model(name)
 

@@ -1,6 +1,6 @@
-"""Many more clients than slots, round after round: `python -m loadtests.crowd --help`.
+"""Runs many more clients than slots, in rounds: `python -m loadtests.crowd --help`.
 
-Every client must get its whole answer, and no process may keep growing.
+Every client must get its complete answer, and no process may keep growing.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from loadtests.servers import Server, Side, running
 from loadtests.vocabulary import prompt_source
 
 WARM_ROUNDS = 2
-"""Rounds until caches and memory pools have their size."""
+"""Rounds until caches and memory pools have reached their size."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 if every answer was whole and memory stayed within the allowance, else 1."""
+    """Return 0 if every answer was complete and memory stayed within the allowance, otherwise 1."""
     options = _parser().parse_args(arguments)
     side = Side("llamapack", (str(Path(sys.executable).with_name("llamapack")), "serve"))
     flags = ["-m", str(options.model), "-np", str(options.slots), "-c", str(options.slots * 512)]

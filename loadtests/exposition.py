@@ -1,8 +1,8 @@
-"""A server's own counters, read from a /metrics page. Pure.
+"""Reads a server's own counters from a /metrics page. Pure.
 
 llamapack exposes `llamapack_steps_total`, `llamapack_step_seconds_total{phase="..."}` and
-`llamapack_step_cost_seconds{rows="...",slots="..."}`; both servers have
-`llamacpp:spec_decode_num_*_total`. A server without them has no such counters, which is no error.
+`llamapack_step_cost_seconds{rows="...",slots="..."}`. Both servers expose
+`llamacpp:spec_decode_num_*_total`. Missing counters are no error.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from loadtests.measure import Counters, Drafts, StepCosts, Steps
 _SAMPLE = re.compile(r"^([\w:]+)(?:\{(.*)\})?\s+(\S+)")
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 _KINDS = ("phase", "position", "rows", "slots")
-"""Labels that tell a metric's values apart."""
+"""Labels that distinguish the values of a metric."""
 _DRAFTS = "llamacpp:spec_decode_num"
 
 
 def parse_counters(page: str) -> Counters:
-    """The counters at one moment. Labels that are not asked for are summed over."""
+    """The counters at one moment, summed over all other labels."""
     values: dict[str, dict[str, float]] = {}
     for line in page.splitlines():
         sample = _SAMPLE.match(line)
@@ -34,7 +34,7 @@ def parse_counters(page: str) -> Counters:
 
 
 def counters_between(before: Counters, after: Counters) -> Counters:
-    """What was counted between two moments; costs are those known at the end."""
+    """The difference between two moments; step costs are the values at the end."""
     return Counters(
         _steps_between(before.steps, after.steps),
         _drafts_between(before.drafts, after.drafts),

@@ -1,8 +1,8 @@
-"""Far more requests than the server takes, all at once: `python -m loadtests.flood --help`.
+"""Sends far more requests than the server takes, all at once: `python -m loadtests.flood --help`.
 
-One key floods while another sends a request now and then. Every accepted request must be
-answered in full and every other one refused at once, the light key must hardly notice, and no
-process may keep growing.
+One key floods the server while another key sends a request now and then. Every accepted request
+must get its complete answer, and every other request must be refused at once. The light key must
+hardly notice, and no process may keep growing.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ HEAVY, LIGHT = "heavy", "light"
 
 PROMPT = 48
 CACHE_MIB = 16
-"""For prefixes in host memory: few enough to be full before the first measured round."""
+"""Host memory for prefixes in MiB; small, so that it is full before the first measured round."""
 WARM_ROUNDS = 3
-"""Rounds until caches and memory pools have their size."""
+"""Rounds until caches and memory pools have reached their size."""
 REFUSED = re.compile(r"/completion 429 ([\d.]+) ms")
-"""What the server logs of a refusal, with its own time for it."""
+"""The server's log line for a refusal, with the server's own time."""
 
 
 @dataclass
 class Flood:
-    """What came of one round."""
+    """The outcome of one round."""
 
     heavy: list[Record] = field(default_factory=list)
     light: list[Record] = field(default_factory=list)
     refusals_ms: list[float] = field(default_factory=list)
-    """The server's times."""
+    """The server's own times for its refusals."""
 
     @property
     def accepted(self) -> list[Record]:
@@ -57,7 +57,7 @@ class Flood:
 
     @property
     def service_s(self) -> float:
-        """Median seconds that a slot is busy with one request of the flood."""
+        """Median seconds that one request of the flood occupies a slot."""
         return percentile([r.finished - r.arrivals[0] for r in self.accepted if r.arrivals], 50)
 
     @property
@@ -66,7 +66,7 @@ class Flood:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 if every promise was kept, else 1, with a line for each that was not."""
+    """Return 0 if every promise was kept; otherwise 1, after a line for each broken promise."""
     options = _parser().parse_args(arguments)
     side = Side("llamapack", (str(Path(sys.executable).with_name("llamapack")), "serve"))
     flags = [
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _rounds(server: Server, options: argparse.Namespace) -> list[str]:
-    """What the rounds showed to be wrong."""
+    """The broken promises of all rounds."""
     await server.wait_ready()
     prompts = prompt_source(options.model)
     broken: list[str] = []
@@ -93,7 +93,7 @@ async def _rounds(server: Server, options: argparse.Namespace) -> list[str]:
             flood = await _flood(server, prompts, options, round_)
         sizes.append(server.resident_mib())
         print(_line(round_, flood, meter.cost, sizes[-1]))
-        broken += [f"round {round_}: {line}" for line in _wrong(flood, options)]
+        broken += [f"round {round_}: {line}" for line in _broken_promises(flood, options)]
     warm = sizes[WARM_ROUNDS - 1]
     growth = [100 * (last / first - 1) for first, last in zip(warm, sizes[-1], strict=True)]
     print(f"growth since round {WARM_ROUNDS}: " + ", ".join(f"{g:+.2f} %" for g in growth))
@@ -105,7 +105,8 @@ async def _rounds(server: Server, options: argparse.Namespace) -> list[str]:
 async def _flood(
     server: Server, prompts: PromptSource, options: argparse.Namespace, round_: int
 ) -> Flood:
-    """`clients` of the heavy key share its requests; the light key sends one after the other."""
+    """`clients` of the heavy key share its requests; the light key sends its requests one by
+    one."""
     flood = Flood()
     logged = len(_refusals(server))
     drawn = iter([prompts.tokens(PROMPT, round_, index) for index in range(options.requests)])
@@ -136,8 +137,8 @@ def _refusals(server: Server) -> list[float]:
     return [float(ms) for ms in REFUSED.findall(server.log_text())]
 
 
-def _wrong(flood: Flood, options: argparse.Namespace) -> list[str]:
-    """The promises that were not kept."""
+def _broken_promises(flood: Flood, options: argparse.Namespace) -> list[str]:
+    """The broken promises of one round."""
     wrong = []
     broken = [r for r in flood.accepted if r.error]
     if broken:

@@ -1,8 +1,8 @@
-"""The demo model at a size at which speed can be measured: `demo-300m-TYPE` of the bench models.
+"""The demo model at a measurable size: `demo-300m-TYPE` of the bench models.
 
-It computes what the demo model computes (see models/inflate.py), so its answers, and how often the
-demo draft guesses them right, are those of a trained pair; the cost of a step is that of 300M
-weights.
+The inflated model computes what the demo model computes (see models/train/inflate.py). So its
+answers, and how often the demo draft predicts them, are those of a trained pair. A step costs as
+much as with 300M weights.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ NAME = "demo-300m"
 PARAMETERS, LAYERS = 300_000_000, 20
 
 Quantize = Callable[[Path, Path, str], None]
-"""From a file with F16 weights to another, of the type named."""
+"""Converts a file with F16 weights to a file of the named type."""
 
 
 def ensure_inflated(
     kind: str, folder: Path, quantize: Quantize, parameters: int = PARAMETERS
 ) -> Path:
-    """The path of the inflated demo model of this type, made if the folder does not have it.
+    """The path of the inflated demo model of this type; makes the file if it doesn't exist.
 
-    The name tells which demo model it was made of, because that one may be trained further.
+    The name contains the demo model's digest, because the demo model may be trained further.
     """
     path = folder / f"{NAME}-{kind}-{_digest(TARGET)}-{parameters // 1_000_000}m.gguf"
     if not path.exists():
@@ -35,8 +35,8 @@ def ensure_inflated(
 
 
 def _make(kind: str, quantize: Quantize, parameters: int, path: Path) -> None:
-    """Write the model at `path`, whole or not at all."""
-    from models.inflate import inflate
+    """Write the model to `path`, completely or not at all."""
+    from models.train.inflate import inflate
 
     halves, result = path.with_suffix(".f16.part"), path.with_suffix(".part")
     try:

@@ -1,4 +1,4 @@
-"""Runs a plan: every client's steps in order, all clients at once."""
+"""Runs a plan: each client's steps in order, all clients at the same time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from loadtests.scenarios.base import Client, Plan, Record, Request
 
 
 class _FirstTokens:
-    """For each role, the moment when all its clients have received a first token."""
+    """For each role, the moment when all clients of the role have received a first token."""
 
     def __init__(self, plan: Plan) -> None:
         self._missing: dict[str, int] = {}
@@ -29,7 +29,8 @@ class _FirstTokens:
 
 
 async def run_plan(address: Address, plan: Plan) -> list[Record]:
-    """The records of all requests; a client stops at its first failed one."""
+    """Run the plan and return the records of all requests; a client stops at its first failed
+    one."""
     firsts = _FirstTokens(plan)
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(_run(address, client, firsts)) for client in plan.clients]

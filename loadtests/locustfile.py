@@ -1,8 +1,8 @@
-"""The scenarios as a live load with locust's web page.
+"""The scenarios as a continuous load with locust's web page.
 
     locust -f loadtests/locustfile.py --host http://127.0.0.1:8080 --class-picker
 
-Each scenario is a class of users; a user sends its requests one after the other, for ever. An
+Each scenario is a class of users. A user sends its requests one after the other, for ever. An
 answer is a failure unless it has every token that was asked for. `loadtests.streaming_user` says
 what is measured.
 """
@@ -24,11 +24,11 @@ from loadtests.scenarios.base import Load, Record, Request, Scenario
 from loadtests.streaming_user import StreamingUser
 
 WORDS = 4000
-"""Random words that are tokenized to make a pool of token ids."""
+"""Number of random words that are tokenized to make a pool of token ids."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """What plans depend on, beside the number of users."""
+    """Add the options that plans depend on, besides the number of users."""
     help_ = "users that one plan is made for: those who share a prefix, for example"
     parser.add_argument("--plan-clients", type=int, default=8, help=help_)
     parser.add_argument("--slots", type=int, default=8, help="slots of the server")
@@ -39,7 +39,7 @@ events.init_command_line_parser.add_listener(add_arguments)
 
 
 class ScenarioUser(StreamingUser):
-    """Sends the requests of one client of its scenario's plans, round after round."""
+    """Sends the requests of one client of a scenario's plans, round after round."""
 
     abstract = True
     scenario: Scenario
@@ -53,14 +53,14 @@ class ScenarioUser(StreamingUser):
         self._requests = self._endless()
 
     def send_next(self) -> None:
-        """The one task: send a request, report what came of it."""
+        """Send the next request and report the outcome."""
         request = next(self._requests)
         self._records.append(self.send(request, self.scenario.name, self.scenario.check))
 
     tasks: ClassVar[list[Callable[..., None]]] = [send_next]
 
     def _make_pool(self) -> PromptSource:
-        """Token ids of random words: ordinary ones, whatever the model."""
+        """Token ids of random words: ordinary tokens for every model."""
         rng = random.Random(seed_of("pool"))
         letters = string.ascii_lowercase
         words = ["".join(rng.choices(letters, k=rng.randint(2, 7))) for _ in range(WORDS)]

@@ -1,4 +1,4 @@
-"""Runs a coroutine on the cheapest event loop there is."""
+"""Runs a coroutine on the cheapest available event loop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ Result = TypeVar("Result")
 
 
 def run(main: Coroutine[Any, Any, Result]) -> Result:
-    """As `asyncio.run`, with uvloop where it is installed: half the CPU time per token."""
+    """As `asyncio.run`, with uvloop if it is installed; uvloop takes half the CPU time per
+    token."""
     try:
         import uvloop
     except ImportError:

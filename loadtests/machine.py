@@ -1,4 +1,4 @@
-"""Facts of the machine and the software, for the head of a report."""
+"""Facts about the machine and the software, for the head of a report."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Machine:
     """Runnable processes, averaged over the last minute before the benchmark began."""
 
     def line(self) -> str:
-        """All of it in one line."""
+        """All facts in one line."""
         return (
             f"{self.cores} cores of {self.cpu}, {self.memory_gib:.0f} GiB, {self.system}, "
             f"Python {self.python}, llamapack {self.llamapack}, "
@@ -69,7 +69,7 @@ def _package(name: str) -> str:
 
 
 def _peer_version(peer: Path) -> str:
-    """What `--version` says, in a line."""
+    """The output of `--version`, in one line."""
     try:
         done = subprocess.run(
             [str(peer), "--version"], capture_output=True, text=True, timeout=30, check=False

@@ -1,4 +1,4 @@
-"""From records to the numbers of one run. Pure."""
+"""Computes the numbers of one run from its records. Pure."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from loadtests.stats import percentile
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run took of the machine."""
+    """What a run used of the machine."""
 
     wall_s: float
     server_cpu_s: float
     client_cpu_s: float
     others_cpu_s: float
-    """CPU time of everything that is neither the server nor this client; NaN if unknown."""
+    """CPU time of everything except the server and this client; NaN if unknown."""
     peak_pss_mib: float
-    """Proportional memory of the server's processes, the most that was sampled; NaN if unknown."""
+    """Greatest sampled proportional memory of the server's processes; NaN if unknown."""
     peak_rss_mib: float
     """Sum of the resident peaks of the server's processes; shared pages count in each."""
 
 
 @dataclass(frozen=True)
 class Steps:
-    """Seconds of each phase of the engine's steps during the run, and how many steps."""
+    """Seconds of each phase of the engine's steps during the run, and the number of steps."""
 
     seconds: dict[str, float]
     count: float
 
     @property
     def outside_decode(self) -> float:
-        """Share of the step time that is not llama.cpp's decode, of the model or of a draft model:
-        0 to 1, NaN without steps."""
+        """Share of the step time outside llama.cpp's decode, of the model or of a draft model: 0 to
+        1, NaN without steps."""
         total = sum(self.seconds.values())
         decode = self.seconds.get("decode", 0.0) + self.seconds.get("draft", 0.0)
         return 1 - decode / total if total > 0 else math.nan
@@ -43,23 +43,23 @@ class Steps:
 
 @dataclass(frozen=True)
 class Drafts:
-    """What was guessed ahead during the run, and what became of it."""
+    """The tokens that were drafted during the run, and how many were accepted."""
 
     count: float
     tokens: float
     accepted: float
     accepted_by_position: tuple[float, ...] = ()
-    """How many were right at their first token, at their first two, and so on."""
+    """How many drafts had their first token accepted, their first two tokens, and so on."""
 
     @property
     def acceptance(self) -> float:
-        """Share of the guessed tokens that were right; NaN without any."""
+        """Share of the draft tokens that were accepted; NaN without draft tokens."""
         return _share(self.accepted, self.tokens)
 
 
 @dataclass(frozen=True)
 class StepCosts:
-    """Seconds of a step, as the server measured them itself."""
+    """Seconds of a step, as measured by the server."""
 
     by_rows: dict[int, float]
     """By the number of rows, all of one stream."""
@@ -69,7 +69,7 @@ class StepCosts:
 
 @dataclass(frozen=True)
 class Counters:
-    """What a server's metrics say of a run; None where it doesn't say it."""
+    """What a server's metrics report about a run; None for what they don't report."""
 
     steps: Steps | None = None
     drafts: Drafts | None = None
@@ -87,7 +87,7 @@ class Run:
     output_tok_s: float
     total_tok_s: float
     stream_tok_s: float
-    """Tokens a second of one stream, from its first to its last."""
+    """Tokens per second of one stream, from its first to its last token."""
     ttft_p50_ms: float
     ttft_p95_ms: float
     itl_p50_ms: float
@@ -105,7 +105,7 @@ class Run:
     others_cpu_share: float
     """CPU time of everything else on the machine as a share of one core."""
     computed_share: float
-    """Of the prompts' tokens, those that no cache had; NaN if the server doesn't tell."""
+    """Share of the prompts' tokens that no cache had; NaN if the server doesn't report it."""
     outside_decode: float
     steps: Steps | None
     drafts: Drafts | None = None
@@ -115,7 +115,7 @@ class Run:
 def measure(
     plan: Plan, records: Sequence[Record], cost: Cost, counters: Counters = Counters()
 ) -> Run:
-    """The numbers of a run that has no failed request."""
+    """The numbers of a run without failed requests."""
     wall = max(r.finished for r in records) - min(r.started for r in records)
     output = sum(r.predicted for r in records)
     prompt = sum(r.prompt for r in records)
@@ -158,13 +158,13 @@ def _computed_share(records: Sequence[Record]) -> float:
 
 
 def stream_speed(records: Sequence[Record]) -> float:
-    """Tokens a second after each stream's first event; NaN where all came in one."""
+    """Tokens per second after each stream's first event; NaN if all tokens came in one event."""
     tokens = sum(sum(record.pieces[1:]) for record in records)
     return _share(tokens, sum(record.arrivals[-1] - record.arrivals[0] for record in records))
 
 
 def first_token_times(plan: Plan, records: Sequence[Record]) -> Iterator[float]:
-    """Seconds from sending to the first token, of the role that the plan measures."""
+    """Seconds from sending to the first token, for the role that the plan measures."""
     for record in records:
         if plan.first_token_role in (None, record.role):
             yield record.arrivals[0] - record.started
@@ -182,7 +182,8 @@ def token_gaps(plan: Plan, records: Sequence[Record]) -> Iterator[float]:
 
 
 def failures(records: Sequence[Record], verdicts: Mapping[int, str]) -> list[str]:
-    """One line for each failed request; `verdicts` are the scenario's own, by index."""
+    """One line for each failed request; `verdicts` are the scenario's own, by index of the
+    record."""
     lines = []
     for index, record in enumerate(records):
         problem = record.error or verdicts.get(index, "")

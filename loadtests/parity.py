@@ -1,7 +1,7 @@
-"""Whether both servers give the same tokens at temperature 0: `python -m loadtests.parity --help`.
+"""Compares the tokens of both servers at temperature 0: `python -m loadtests.parity --help`.
 
-Greedy decoding leaves nothing to chance but rounding, so equal prompts must give equal tokens,
-one request at a time as well as with every slot busy.
+Only rounding can change a greedy answer. So equal prompts must give equal tokens, both one request
+at a time and with every slot busy.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ QUESTIONS = (
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer as tokens of the vocabulary, and as text."""
+    """One answer as tokens and as text."""
 
     tokens: tuple[int, ...]
     text: str
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 if all answers are equal, 1 if not."""
+    """Return 0 if all answers are equal, otherwise 1."""
     options = _parser().parse_args(arguments)
     flags = ("-m", str(options.model), "-c", str(options.slots * 2048), "-np", str(options.slots))
     threads = ("-t", str(options.threads), "-tb", str(options.threads))
@@ -84,7 +84,7 @@ def _explain(expected: Sequence[Answer], given: Sequence[Answer]) -> None:
 async def _ask_all(
     side: Side, flags: Sequence[str], options: argparse.Namespace
 ) -> dict[str, list[Answer]]:
-    """Every question one at a time, and again with all slots busy."""
+    """Ask every question alone, and again with all slots busy."""
     with running(side, list(flags)) as server:
         await server.wait_ready()
         base = f"http://{server.address}"

@@ -1,4 +1,4 @@
-"""CPU time and memory of a process and all its descendants, by psutil and /proc."""
+"""CPU time and memory of a process and all its descendants, from psutil and /proc."""
 
 from __future__ import annotations
 
@@ -15,20 +15,23 @@ MIB = 1 << 20
 
 
 class ProcessTree:
-    """A process that may start others (an engine, say); any of them may end at any time."""
+    """A process and the processes that it starts (an engine, for example). Any of them may end at
+    any time."""
 
     def __init__(self, pid: int) -> None:
         self._root = psutil.Process(pid)
 
     def members(self) -> list[psutil.Process]:
-        """The living processes of the tree, the root first. Reads all of /proc: not for a loop."""
+        """The living processes of the tree, the root first. Reads all of /proc, so don't call it in
+        a loop."""
         try:
             return [self._root, *self._root.children(recursive=True)]
         except psutil.NoSuchProcess:
             return []
 
     def terminate(self, grace_s: float = 15.0, orphan_grace_s: float = 1.0) -> None:
-        """Ask the root to end, and wait for it; then give its children a moment; then kill."""
+        """Ask the root to end and wait for it; give its children a moment; then kill what is
+        left."""
         members = self.members()
         with contextlib.suppress(psutil.Error):
             self._root.send_signal(signal.SIGTERM)
@@ -43,7 +46,7 @@ class ProcessTree:
 
 
 def cpu_s(processes: Sequence[psutil.Process]) -> float:
-    """CPU seconds, user and system, that those of the processes that live have used."""
+    """User and system CPU seconds of the processes that still live."""
     total = 0.0
     for process in processes:
         with contextlib.suppress(psutil.Error):
@@ -63,12 +66,12 @@ def peak_rss_mib(processes: Sequence[psutil.Process]) -> float:
 
 
 def own_cpu_s() -> float:
-    """CPU seconds of this process, all threads."""
+    """CPU seconds of this process, over all threads."""
     return time.process_time()
 
 
 def machine_busy_s() -> float:
-    """CPU seconds that the machine has spent on anything but idling, since it started."""
+    """CPU seconds that the machine has not been idle since its start."""
     times = psutil.cpu_times()
     waiting = times.idle + getattr(times, "iowait", 0.0) + getattr(times, "steal", 0.0)
     guests = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)
@@ -81,7 +84,8 @@ def _sum_mib(sizes: Iterable[float | None]) -> float:
 
 
 def _pss_bytes(pid: int) -> float | None:
-    """None where the process is gone, or the system has no such number."""
+    """Proportional set size in bytes; None if the process has ended or the system has no such
+    number."""
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except OSError:

@@ -1,4 +1,4 @@
-"""Progress on stderr: which run, what came of it, and how long the rest will take."""
+"""Progress on stderr: the current run, its outcome, and the estimated time left."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TextIO
 
 
 class Progress:
-    """Counts runs; the time left is estimated from the work (in any unit) that is left."""
+    """Counts runs and estimates the time left from the remaining work (in any unit)."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """A rough length of time, for people."""
+    """A rough duration for people."""
     if seconds < 90:
         return f"about {max(1, round(seconds))} s"
     return f"about {round(seconds / 60)} min"

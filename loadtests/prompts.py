@@ -1,7 +1,7 @@
 """Prompts of random tokens, reproducible by seed.
 
-Random tokens, because a prompt that two requests share by accident would hit a prefix cache.
-Only ordinary text tokens are drawn: control tokens may end or restructure a prompt.
+The tokens are random, because a prompt that two requests shared by accident would hit a prefix
+cache. Only ordinary text tokens are drawn, because control tokens may end or restructure a prompt.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ NORMAL = 1 << 2
 
 
 def ordinary_tokens(attributes: Sequence[int]) -> tuple[int, ...]:
-    """Ids of the tokens whose one attribute is that they are text."""
+    """Ids of the tokens that are text and have no other attribute."""
     return tuple(token for token, attribute in enumerate(attributes) if attribute == NORMAL)
 
 
 def seed_of(*parts: object) -> int:
-    """A 32-bit seed that depends on every part and on nothing else (no hash randomization)."""
+    """A 32-bit seed that depends only on the parts (there is no hash randomization)."""
     text = "\x1f".join(str(part) for part in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "big")
 

@@ -1,4 +1,4 @@
-"""Turns the bytes of a streamed answer, and when they came, into a record. Pure."""
+"""Turns the bytes of a streamed answer and their arrival times into a record. Pure."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from loadtests.wire import DECODERS, Chunk
 
 
 class Reception:
-    """One answer, while it comes in.
+    """One answer that is being received.
 
-    `on_first` is called once: at the first token, or at the end where none came.
+    `on_first` is called once: at the first token, or at the end if no token came.
     """
 
     def __init__(
@@ -25,12 +25,13 @@ class Reception:
         self._on_first = on_first
 
     def take(self, data: bytes, now: float) -> None:
-        """Note body bytes that came at `now`; msgspec.DecodeError where they make no sense."""
+        """Record body bytes that came at `now`. Raises msgspec.DecodeError if the bytes are
+        malformed."""
         for payload in self._events.feed(data):
             self._note(self._decode(payload), now)
 
     def end(self, now: float) -> Record:
-        """The record, with an `error` if anything is missing."""
+        """Return the record, with an `error` if anything is missing."""
         self.record.finished = now
         self._first()
         self.record.error = self.record.error or self._missing()

@@ -1,4 +1,4 @@
-"""The comparison as a table for people and as JSON for scripts. Pure."""
+"""Writes the comparison as a table for people and as JSON for scripts. Pure."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from loadtests.scenarios.base import AS_THEY_ARE, OURS, PEER
 from loadtests.stats import Spread, ratio, spread
 
 DISTURBED = 0.15
-"""Share of a core, used by other processes, from which a run counts as disturbed."""
+"""A run counts as disturbed if other processes use this share of a core."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A column: an attribute of `Run`, how it is headed and shown, and whether more is better."""
+    """A column: an attribute of `Run`, its heading and format, and whether more is better."""
 
     name: str
     head: str
     show: Callable[[float], str]
     more_is_better: bool = False
     on_demand: bool = False
-    """Shown by scenarios that are about it, and by no others."""
+    """Whether only scenarios about this metric show it."""
 
 
 def _number(value: float) -> str:
@@ -72,39 +72,39 @@ Each number is the median over the rounds. ratio: round by round, median and ran
 
 @dataclass
 class Cell:
-    """One scenario at one number of clients: the runs of all sides, by round."""
+    """One scenario with one number of clients: the runs of all sides, by round."""
 
     scenario: str
     clients: int
     runs: dict[str, list[Run | None]] = field(default_factory=dict)
-    """None stands for a run that failed."""
+    """Runs by side; None stands for a failed run."""
     failures: list[str] = field(default_factory=list)
 
     def add(self, side: str, run: Run | None) -> None:
         self.runs.setdefault(side, []).append(run)
 
     def values(self, side: str, metric: str) -> list[float]:
-        """The metric of each round; NaN for a run that failed."""
+        """The metric of each round; NaN for a failed run."""
         runs = self.runs.get(side, [])
         return [float(getattr(run, metric)) if run else math.nan for run in runs]
 
     def median(self, side: str, metric: str) -> float:
-        """The median over the rounds that did not fail."""
+        """The median over the rounds that succeeded."""
         return spread(self.values(side, metric)).median
 
     def others(self, side: str) -> list[float]:
-        """The share of a core that other processes took, of each round that did not fail."""
+        """The share of a core that other processes used, for each round that succeeded."""
         return [value for value in self.values(side, "others_cpu_share") if not math.isnan(value)]
 
     def ratio(self, metric: str, sides: tuple[str, str] = (OURS, PEER)) -> Spread:
-        """One side's by the other's: each round's ratio, their median and range."""
+        """One side's metric divided by the other's: the ratio of each round as median and range."""
         pairs = zip(*(self.values(side, metric) for side in sides), strict=False)
         return spread([ratio(first, second) for first, second in pairs])
 
 
 @dataclass(frozen=True)
 class Group:
-    """One scenario's cells and the circumstances that they share."""
+    """One scenario's cells and the settings that they share."""
 
     scenario: str
     title: str
@@ -115,11 +115,11 @@ class Group:
     sides: tuple[str, ...] = tuple(variant.name for variant in AS_THEY_ARE)
     ratios: tuple[tuple[str, str], ...] = ((OURS, PEER),)
     notes: tuple[str, ...] = ()
-    """Further lines, below the table."""
+    """Further lines below the table."""
 
     @property
     def compared(self) -> tuple[Metric, ...]:
-        """The columns that its sides are compared by."""
+        """The columns by which its sides are compared."""
         return tuple(m for m in COMPARED if not m.on_demand or m.name in self.key_metrics)
 
 
@@ -141,7 +141,7 @@ class Report:
 
 
 def to_json(report: Report) -> bytes:
-    """Everything: each round's numbers, and the medians and ratios that the table shows."""
+    """The complete report: each round's numbers, and the medians and ratios of the table."""
     document = {
         "machine": report.machine,
         "command": report.command,
@@ -193,7 +193,7 @@ def to_text(report: Report) -> str:
 
 
 def _disturbed(report: Report) -> str:
-    """A warning, where other processes took part of the machine; empty where none did."""
+    """A warning if other processes used part of the machine; otherwise an empty text."""
     cells = [cell for group in report.groups for cell in group.cells]
     shares = [share for cell in cells for side in cell.runs for share in cell.others(side)]
     worst = max(shares, default=0.0)
@@ -251,7 +251,7 @@ def _range_text(value: Spread) -> str:
 
 
 def _steps_line(cell: Cell, side: str) -> str:
-    """The engine's phases in milliseconds a step, summed over the rounds."""
+    """The engine's phases in milliseconds per step, summed over the rounds."""
     steps = [run.steps for run in cell.runs.get(side, []) if run and run.steps and run.steps.count]
     if not steps:
         return ""
@@ -265,20 +265,21 @@ def _steps_line(cell: Cell, side: str) -> str:
 
 
 def _drafts_line(cell: Cell, side: str) -> str:
-    """What was guessed ahead, summed over the rounds."""
+    """Draft tokens and accepted tokens, summed over the rounds."""
     drafts = [run.drafts for run in cell.runs.get(side, []) if run and run.drafts]
     count = sum(each.count for each in drafts)
     if not count:
         return ""
     tokens, accepted = sum(d.tokens for d in drafts), sum(d.accepted for d in drafts)
     return (
-        f"  guesses of {side} at {cell.clients} clients: {count:.0f} of {tokens / count:.2f} "
-        f"tokens, {_percent(accepted / tokens)} of them right"
+        f"  drafts of {side} at {cell.clients} clients: {count:.0f} of {tokens / count:.2f} "
+        f"tokens, {_percent(accepted / tokens)} of them accepted"
     )
 
 
 def align(rows: Sequence[Sequence[str]]) -> str:
-    """Columns wide enough for their longest entry; the second is text, the rest flush right."""
+    """Make columns as wide as their longest entry; the second column is flush left, the others
+    right."""
     width = [0] * max(len(row) for row in rows)
     for row in rows:
         for column, entry in enumerate(row):

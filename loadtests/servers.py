@@ -1,4 +1,4 @@
-"""Starts a server process, watches what it takes, and stops it, whatever happens in between."""
+"""Starts a server process, measures what it uses, and stops it in every case."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ SAMPLE_EVERY_S = 1.0
 
 
 class ServerError(Exception):
-    """A server did not start, or ended before its time. The message has the end of its log."""
+    """A server did not start, or ended too early. The message has the end of its log."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two that are compared."""
+    """One of the two programs that are compared."""
 
     name: str
     command: tuple[str, ...]
@@ -83,7 +83,7 @@ class Server:
         return ended + self.tail()
 
     def tail(self, lines: int = 20) -> str:
-        """The end of the server's log, to be put after a message."""
+        """The end of the server's log, formatted to follow a message."""
         text = self._log.read_text(errors="replace").splitlines()[-lines:]
         return "; its log ends:\n    " + "\n    ".join(text) if text else ""
 
@@ -92,7 +92,7 @@ class Server:
         return self._log.read_text(errors="replace")
 
     async def counters(self) -> Counters:
-        """The server's own counters now, where it has any."""
+        """The server's own counters now, if it has any."""
         try:
             status, body = await get(self.address, "/metrics")
         except (OSError, TimeoutError):
@@ -101,7 +101,7 @@ class Server:
 
     @contextlib.asynccontextmanager
     async def metered(self) -> AsyncIterator[Meter]:
-        """Measure what the machine spends while the body runs."""
+        """Measure what the machine uses while the block runs."""
         meter = Meter(self.processes())
         sampler = asyncio.create_task(meter.sample_forever())
         try:
@@ -125,7 +125,7 @@ class Server:
 
 
 class Meter:
-    """What a server, this client and the rest of the machine spent since the meter was made."""
+    """What the server, this client and the rest of the machine used since the meter was made."""
 
     def __init__(self, processes: Sequence[psutil.Process]) -> None:
         self._processes = processes
@@ -142,7 +142,8 @@ class Meter:
         return self._cost
 
     async def sample_forever(self) -> None:
-        """Note the memory now and then, off the thread that takes the time stamps."""
+        """Sample the memory at intervals, in a thread other than the one that takes the time
+        stamps."""
         while True:
             await asyncio.sleep(SAMPLE_EVERY_S)
             self._note(await asyncio.to_thread(pss_mib, self._processes))
@@ -169,9 +170,9 @@ class Meter:
 
 @contextlib.contextmanager
 def running(side: Side, flags: Sequence[str]) -> Iterator[Server]:
-    """A server of this side, with `flags` and a free port; gone when the body is left.
+    """A server of this side with `flags` and a free port, stopped when the block ends.
 
-    Its cache is empty: a cost of steps that was measured in a busier hour must not count.
+    The server's cache folder is empty, because step costs measured in a busier hour must not count.
     """
     port = free_port()
     command = [*side.command, *flags, *side.flags, "--host", "127.0.0.1", "--port", str(port)]
@@ -187,7 +188,7 @@ def running(side: Side, flags: Sequence[str]) -> Iterator[Server]:
 
 
 def _start(command: Sequence[str], output: int, cache: str) -> subprocess.Popen[bytes]:
-    """Start in a process group of its own, so that Ctrl-C reaches the benchmark alone."""
+    """Start the process in its own process group, so that Ctrl-C reaches the benchmark alone."""
     try:
         return subprocess.Popen(
             command,
@@ -202,13 +203,13 @@ def _start(command: Sequence[str], output: int, cache: str) -> subprocess.Popen[
 
 
 def _environment() -> dict[str, str]:
-    """Ours, less what would give one server settings that the command line does not show."""
+    """Our environment without variables that would change the settings of only one server."""
     hidden = ("LLAMA_ARG_", "LLAMA_API_KEY", "LLAMAPACK_")
     return {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
 
 
 def free_port() -> int:
-    """A TCP port of the loopback interface that nobody listens on."""
+    """A TCP port of the loopback interface that is free."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Promises that a locust run has to keep, or end with status 1: for headless runs.
+"""Limits that a headless locust run has to keep, or end with status 1.
 
 --slo-ttft-p95 500 --slo-itl-p99 100 --slo-failures 0.1 --slo-refused 5
 """
@@ -14,11 +14,11 @@ from locust import events
 BREACHED = 1
 
 LATENCIES = (("TTFT", "slo_ttft_p95", 0.95), ("ITL", "slo_itl_p99", 0.99))
-"""Kind of entry, option with the limit in ms, and quantile."""
+"""(kind of entry, option with the limit in ms, quantile)."""
 
 
 def add_options(parser: ArgumentParser) -> None:
-    """Without an option there is no promise, except that answers are there at all."""
+    """Add the options. Without an option the only limit is that there are answers."""
     group = parser.add_argument_group("promises", "a run that breaks one ends with status 1")
     group.add_argument("--slo-ttft-p95", type=float, metavar="MS", help="95 %% of first tokens")
     group.add_argument("--slo-itl-p99", type=float, metavar="MS", help="99 %% of gaps in streams")
@@ -27,7 +27,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def breaches(entries: list[Any], options: Namespace) -> Iterator[str]:
-    """What was promised and not kept, by locust's statistics."""
+    """The limits that were exceeded, by locust's statistics."""
     answers = [entry for entry in entries if entry.method == "ANSWER"]
     count = sum(entry.num_requests for entry in answers)
     refused = sum(entry.num_requests for entry in entries if entry.method == "REFUSED")
@@ -51,7 +51,7 @@ def breaches(entries: list[Any], options: Namespace) -> Iterator[str]:
 
 
 def judge(environment: Any, **_: Any) -> None:
-    """Print what was broken, and let locust end with a status that says so."""
+    """Print the limits that were exceeded, and set locust's exit status accordingly."""
     broken = list(breaches(list(environment.stats.entries.values()), environment.parsed_options))
     for line in broken:
         print(f"SLO BREACH: {line}")

@@ -1,4 +1,4 @@
-"""Server-sent events, incrementally: bytes in at any boundary, payloads of `data:` out."""
+"""An incremental decoder of server-sent events: bytes in, cut anywhere; payloads of `data:` out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from __future__ import annotations
 class SSEDecoder:
     """Assembles the `data` of each event; comments and other fields are dropped.
 
-    Lines end in LF or CRLF (a bare CR, which no server here sends, is not a line end).
+    Lines end in LF or CRLF. A bare CR is not a line end; no server here sends one.
     """
 
     def __init__(self) -> None:
@@ -23,11 +23,6 @@ class SSEDecoder:
             if payload is not None:
                 events.append(payload)
         return events
-
-    @property
-    def pending(self) -> bool:
-        """Whether an event has begun that no blank line has ended yet."""
-        return bool(self._tail or self._data)
 
     def _line(self, line: bytes) -> bytes | None:
         if not line:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 
 def percentile(values: Sequence[float], q: float) -> float:
-    """The q-th percentile (0 to 100), linear between neighbours; NaN where there are no values."""
+    """The q-th percentile (0 to 100), linear between neighbours; NaN without values."""
     if not 0 <= q <= 100:
         raise ValueError(f"a percentile lies between 0 and 100, not at {q}")
     if not values:
@@ -21,12 +21,12 @@ def percentile(values: Sequence[float], q: float) -> float:
 
 
 def median(values: Sequence[float]) -> float:
-    """The median; NaN where there are no values."""
+    """The median; NaN without values."""
     return percentile(values, 50)
 
 
 def ratio(ours: float, theirs: float) -> float:
-    """ours / theirs; NaN where it has no meaning (a zero or unknown divisor)."""
+    """ours / theirs; NaN if the divisor is zero or unknown."""
     if theirs == 0 or math.isnan(theirs):
         return math.nan
     return ours / theirs
@@ -34,7 +34,7 @@ def ratio(ours: float, theirs: float) -> float:
 
 @dataclass(frozen=True)
 class Spread:
-    """A median and the range that it was taken from."""
+    """A median and the range of the values."""
 
     median: float
     low: float
@@ -42,7 +42,7 @@ class Spread:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Median, least and greatest of the values that are numbers."""
+    """Median, least and greatest of the values, without NaN."""
     known = [value for value in values if not math.isnan(value)]
     if not known:
         return Spread(math.nan, math.nan, math.nan)

@@ -1,8 +1,9 @@
-"""A locust user whose requests are streams: tokens are reported as they arrive.
+"""A locust user whose requests are streams; tokens are reported as they arrive.
 
-Besides locust's own entry for each POST (which ends with the headers of the answer) there are
-three for each name: `TTFT` (time to first token), `ITL` (gap between tokens) and `ANSWER` (the
-whole answer, a failure if anything is missing). Refusals by 429 are `REFUSED`, and no failures.
+Locust has its own entry for each POST, which ends with the headers of the answer. For each name
+there are three more entries: `TTFT` (time to first token), `ITL` (gap between tokens) and `ANSWER`
+(the whole answer, a failure if anything is missing). Refusals by 429 are `REFUSED` and don't count
+as failures.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ TOO_MANY = 429
 
 
 class StreamingUser(HttpUser):  # type: ignore[misc]  # locust's types are not followed
-    """Sends streamed requests, and tells locust how each went."""
+    """Sends streamed requests, and reports each outcome to locust."""
 
     abstract = True
 
@@ -33,9 +34,9 @@ class StreamingUser(HttpUser):  # type: ignore[misc]  # locust's types are not f
         check: Callable[[Record], str] = lambda record: "",
         headers: Mapping[str, str] | None = None,
     ) -> Record:
-        """Send a request; `check` says what is wrong with an answer that came back whole.
+        """Send a request; `check` returns what is wrong with a complete answer.
 
-        A refusal is waited out as long as the server says.
+        After a refusal, the user waits for as long as the server says.
         """
         reception = Reception(request, time.perf_counter())
         refused = 0.0
@@ -62,7 +63,7 @@ class StreamingUser(HttpUser):  # type: ignore[misc]  # locust's types are not f
         if refused:
             record.error = "refused"
             self._fire("REFUSED", name, time.perf_counter() - record.started)
-            time.sleep(refused)  # locust has made this a switch to other users
+            time.sleep(refused)  # locust's version of sleep switches to other users
             return record
         record.error = record.error or check(record)
         error_ = RuntimeError(record.error) if record.error else None
@@ -70,7 +71,7 @@ class StreamingUser(HttpUser):  # type: ignore[misc]  # locust's types are not f
         return record
 
     def _receive(self, response: Any, reception: Reception, name: str) -> None:
-        """Take the stream, reporting each token as it comes."""
+        """Read the stream, and report each token as it comes."""
         if response.status_code != 200:
             reception.record.error = f"HTTP {response.status_code}: {response.text[:500]}"
             return
@@ -90,7 +91,7 @@ class StreamingUser(HttpUser):  # type: ignore[misc]  # locust's types are not f
         tokens: int = 0,
         error: Exception | None = None,
     ) -> None:
-        """An entry of locust's statistics; the length column holds the number of tokens."""
+        """Add an entry to locust's statistics; the length column holds the number of tokens."""
         self.environment.events.request.fire(
             request_type=kind,
             name=name,

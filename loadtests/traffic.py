@@ -1,11 +1,12 @@
-"""Traffic as it comes to a server in production, for locust.
+"""Production-like traffic for locust.
 
     locust -f loadtests/traffic.py --host http://127.0.0.1:8080 [--key KEY]
     locust -f loadtests/traffic.py,loadtests/shapes/burst.py --headless ... --slo-ttft-p95 500
 
-`ChatUser` thinks between its questions, and its conversations grow. `ExtractionUser` is a job that
-pulls fields out of texts, one after the other. Three users chat for each that extracts.
-`loadtests/shapes/` says how many there are when; `loadtests.slo` what a run has to keep.
+`ChatUser` pauses between its questions, and its conversations grow. `ExtractionUser` is a job that
+extracts fields from texts, one after the other. There are three chat users for each extraction
+user. `loadtests/shapes/` defines the number of users over time; `loadtests.slo` defines the limits
+of a run.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ SCHEMA = {
 
 
 def add_options(parser: ArgumentParser) -> None:
-    """What all users have in common."""
+    """Add the options that all users share."""
     parser.add_argument("--key", default="", help="API key")
     parser.add_argument("--think", type=float, default=4.0, help="mean seconds between questions")
     parser.add_argument("--turns", type=int, default=6, help="questions of a conversation")
@@ -58,12 +59,12 @@ events.init_command_line_parser.add_listener(add_options)
 
 
 class ChatterUser(StreamingUser):
-    """What both kinds of users share."""
+    """The base of both kinds of users."""
 
     abstract = True
 
     def ask(self, name: str, messages: list[dict[str, str]], **fields: Any) -> Record:
-        """One streamed chat completion."""
+        """Send one streamed chat completion."""
         options = self.environment.parsed_options
         body = {
             "messages": messages,
@@ -79,12 +80,12 @@ class ChatterUser(StreamingUser):
 
 
 class ChatUser(ChatterUser):
-    """Reads, thinks, asks on; after some turns it begins another conversation."""
+    """Reads, pauses and asks again; begins another conversation after some turns."""
 
     weight = 3
 
     def wait_time(self) -> float:
-        """Some questions come quickly, others after a while."""
+        """Seconds to the next question; some questions come quickly, others later."""
         return random.uniform(0.2, 1.8) * float(self.environment.parsed_options.think)
 
     def on_start(self) -> None:
@@ -92,7 +93,7 @@ class ChatUser(ChatterUser):
 
     @task  # type: ignore[untyped-decorator]
     def ask_on(self) -> None:
-        """The next question, with all that was said before."""
+        """Ask the next question, with the whole conversation so far."""
         if len(self._messages) >= 2 * self.environment.parsed_options.turns:
             self._messages = []
         if not self._messages:
@@ -101,12 +102,12 @@ class ChatUser(ChatterUser):
         asked = [*self._messages, {"role": "user", "content": question}]
         record = self.ask("chat", asked)
         if record.error:
-            return  # it asks another question
+            return  # the next call asks another question
         self._messages = [*asked, {"role": "assistant", "content": "".join(record.text)}]
 
 
 class ExtractionUser(ChatterUser):
-    """Text in, JSON out, as fast as it goes."""
+    """Sends texts and expects JSON, as fast as possible."""
 
     weight = 1
     wait_time = constant(0.1)
@@ -117,7 +118,7 @@ class ExtractionUser(ChatterUser):
 
     @task  # type: ignore[untyped-decorator]
     def extract(self) -> None:
-        """One record out of one text."""
+        """Extract one record from one text."""
         name, age = random.choice(NAMES), random.randint(18, 90)
         text = f"{name} is {age} years old and lives in {random.choice(THINGS)}."
         messages = [{"role": "user", "content": f"Extract the person: {text}"}]
@@ -131,7 +132,7 @@ class ExtractionUser(ChatterUser):
 
 
 def _check_json(record: Record) -> str:
-    """An answer that ended by itself has to be an object with all that the schema wants."""
+    """What is wrong with a finished answer: it has to be an object that satisfies the schema."""
     if record.reason == "length":
         return ""
     try:

@@ -1,7 +1,7 @@
-"""Are constrained answers valid? `python -m loadtests.valid_answers`.
+"""Checks that constrained answers are valid: `python -m loadtests.valid_answers`.
 
-Random schemas, each asked of the demo model (or another) once at temperature 1, as a chat that may
-think; every answer has to be JSON that the `jsonschema` package finds valid for its schema.
+The demo model (or another) gets each random schema once at temperature 1, as a chat that may think.
+Every answer has to be JSON that the `jsonschema` package finds valid for its schema.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Schema = dict[str, Any]
 
 CLIENTS = 8
 MAX_TOKENS = 2000
-"""More than any of the schemas takes, its longest texts included."""
+"""More tokens than the longest answer to any of the schemas."""
 SLOT_TOKENS = 4096
 TIMEOUT_S = 300.0
 FORMATS = ("date", "time", "date-time", "uuid", "email", "ipv4", "ipv6")
@@ -39,7 +39,7 @@ CHECKER = jsonschema.Draft202012Validator.FORMAT_CHECKER
 
 
 def random_schema(rng: random.Random, depth: int = 3) -> Schema:
-    """A schema whose answers have bounded length, with about every supported keyword."""
+    """A schema whose answers have bounded length, with nearly every supported keyword."""
     makers = [_text, _number, _whole, _choice, _constant, _simple]
     if depth:
         makers += [_object, _object, _list, _tuple, _alternatives, _reference]
@@ -58,7 +58,8 @@ def _text(rng: random.Random, depth: int) -> Schema:
 
 
 def _number(rng: random.Random, depth: int) -> Schema:
-    """Of two decimals at most: where any number may come, a small model finds no end."""
+    """A number schema with at most two decimals, because a small model finds no end in longer
+    numbers."""
     low = rng.randint(-50, 50)
     bounds = rng.choice([("minimum", "maximum"), ("exclusiveMinimum", "exclusiveMaximum")])
     high = low + rng.randint(2, 40) + 0.5
@@ -110,7 +111,7 @@ def _alternatives(rng: random.Random, depth: int) -> Schema:
 
 
 def _reference(rng: random.Random, depth: int) -> Schema:
-    """Two properties of one definition; only the outermost schema can hold it."""
+    """Two properties with one definition; only the outermost schema can hold it."""
     part = random_schema(rng, 0)
     if depth < 3:
         return part
@@ -128,7 +129,7 @@ def _reference(rng: random.Random, depth: int) -> Schema:
 
 
 def verdict(client: httpx.Client, index: int) -> str:
-    """What is wrong with the answer to the schema of this number; empty if nothing is."""
+    """What is wrong with the answer to schema number `index`; empty if nothing is wrong."""
     rng = random.Random(f"schema {index}")
     schema = random_schema(rng)
     question = f"Give an example, number {index}."
@@ -158,7 +159,7 @@ def verdict(client: httpx.Client, index: int) -> str:
 
 
 async def ask_all(side: Side, model: Path, count: int) -> list[str]:
-    """The verdicts of `count` pairs, from a server of its own."""
+    """The verdicts of `count` schemas, from one new server."""
     flags = ["-m", str(model), "-np", str(CLIENTS), "-c", str(CLIENTS * SLOT_TOKENS)]
     with running(side, flags) as server:
         await server.wait_ready()
@@ -171,7 +172,7 @@ async def ask_all(side: Side, model: Path, count: int) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 if every answer was valid, else 1."""
+    """Return 0 if every answer was valid, otherwise 1."""
     parser = argparse.ArgumentParser(prog="python -m loadtests.valid_answers", description=__doc__)
     parser.add_argument("--pairs", type=int, default=1000, metavar="N", help="default: 1000")
     parser.add_argument("--model", type=Path, default=TARGET, metavar="GGUF")

@@ -1,6 +1,6 @@
-"""A user beside a load, in a process of its own.
+"""A user beside a load, in a separate process.
 
-In the process of the load's clients it would wait for them too, whatever the server does.
+In the same process as the load's clients, the user would also wait for these clients.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from loadtests.scenarios.base import Record, completion
 
 @dataclass(frozen=True)
 class Visit:
-    """What the user does: one request after the other, each after a pause."""
+    """The requests of a user, sent one after the other with a pause before each."""
 
     address: Address
     prompts: PromptSource
@@ -33,14 +33,14 @@ class Visit:
 
 @asynccontextmanager
 async def visiting(visit: Visit) -> AsyncIterator[list[Record]]:
-    """The user is there during the block; what came of it is in the list after it."""
+    """Run the user during the block; the records are in the list after the block."""
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=_live, args=(visit, theirs))
     process.start()
     theirs.close()
     records: list[Record] = []
     try:
-        await asyncio.to_thread(ours.recv)  # it is ready
+        await asyncio.to_thread(ours.recv)  # the process is ready
         ours.send("begin")
         yield records
         ours.send("end")

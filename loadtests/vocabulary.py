@@ -1,4 +1,4 @@
-"""The tokens that a GGUF's vocabulary has, read without its weights."""
+"""The tokens of a GGUF's vocabulary, read without the weights."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def token_attributes(model: Path) -> list[int]:
 
 
 def prompt_source(model: Path) -> PromptSource:
-    """Prompts of the model's ordinary text tokens."""
+    """A source of prompts from the model's ordinary text tokens."""
     return PromptSource(ordinary_tokens(token_attributes(model)))
 
 
 _callbacks: list[object] = []
-"""What llama.cpp holds a bare pointer to, kept alive."""
+"""Callbacks that llama.cpp holds bare pointers to; this list keeps them alive."""
 
 
 @functools.cache
 def quiet_llama_cpp() -> Any:
-    """llama.cpp's bindings, ready for use, without its log."""
+    """llama.cpp's bindings, initialized, with logging turned off."""
     import llama_cpp
 
     silence = llama_cpp.llama_log_callback(lambda level, text, data: None)

@@ -1,8 +1,8 @@
-"""One streamed chunk, decoded: what it carries of the answer, and whether it ends it.
+"""Decodes one streamed chunk: its part of the answer, and whether the answer ends with it.
 
-Two dialects: `native` (llama-server's /completion) and `openai` (chat and legacy completions).
-Only the fields that the load needs are decoded; the rest is skipped, which is what keeps the
-client's own CPU use low.
+There are two dialects: `native` (llama-server's /completion) and `openai` (chat and legacy
+completions). Only the fields that the load needs are decoded. Skipping the rest keeps the client's
+own CPU use low.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ Dialect = Literal["native", "openai"]
 
 @dataclass(frozen=True)
 class Chunk:
-    """What one event says.
+    """The content of one event.
 
-    `pieces` counts the tokens that the event names, or 1 for text whose tokens are not named.
-    The counts are known in the last chunk only.
+    `pieces` is the number of tokens that the event names, or 1 for text without named tokens. Only
+    the last chunk has the counts.
     """
 
     tokens: tuple[int, ...] = ()
@@ -30,7 +30,7 @@ class Chunk:
     predicted: int | None = None
     prompt: int | None = None
     computed: int | None = None
-    """Tokens of the prompt that no cache had; None if the server doesn't tell."""
+    """Tokens of the prompt that no cache had; None if the server doesn't report it."""
     reason: str = ""
     error: str = ""
 

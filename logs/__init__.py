@@ -1,1 +1,1 @@
-"""The form of log lines, and llama.cpp's log in Python's logging; used by both processes."""
+"""Formatters of log lines, and the bridge from llama.cpp's log; both processes use them."""

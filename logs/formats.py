@@ -1,4 +1,4 @@
-"""The form of log lines, the same in both processes."""
+"""Formatters of log lines, the same in both processes. Times are UTC."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 
 def formatter(*, as_json: bool) -> logging.Formatter:
-    """For people, or for machines."""
+    """The formatter of log lines: JSON for machines, or text for people."""
     return JsonFormatter() if as_json else TextFormatter()
 
 
@@ -23,7 +23,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line."""
+    """One JSON object in each line, with the keys time, level, logger, request_id and message."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {

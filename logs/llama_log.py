@@ -1,4 +1,4 @@
-"""llama.cpp's log lines in Python's logging, where the operator's settings apply to them."""
+"""The bridge from llama.cpp's log to Python's logging, where the operator's settings apply."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from llama_cpp import llama_cpp as lib
 logger = logging.getLogger("llama.cpp")
 
 LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.WARNING, 4: logging.ERROR}
-"""ggml's debug, info, warning and error; its info lines are what we call debug."""
+"""Python's level for each of ggml's: debug, info, warning, error. ggml's info lines are details,
+so they become debug lines."""
 
 
 class LogBridge:
-    """Receives llama.cpp's log lines; `last_error` explains a load that returned nothing."""
+    """Receives llama.cpp's log lines. `last_error` is the last line at level error: the reason why
+    a load failed."""
 
     _installed: ClassVar[LogBridge | None] = None
 
@@ -25,13 +27,14 @@ class LogBridge:
         self._callback = lib.llama_log_callback(self._log)
 
     def install(self) -> None:
-        """Take over llama.cpp's log, for the rest of the process or until another does."""
+        """Receive llama.cpp's log until the process ends or another bridge is installed."""
         lib.llama_log_set(self._callback, ctypes.c_void_p(0))
-        # llama.cpp holds no reference: to call what was collected would crash the process.
+        # llama.cpp holds no reference to the callback. Without ours it would be collected, and the
+        # next log line would crash the process.
         LogBridge._installed = self
 
     def _log(self, level: int, text: bytes, _: object) -> None:
-        self._level = LEVELS.get(level, self._level)  # a continued line keeps its level
+        self._level = LEVELS.get(level, self._level)  # a continued line has the last level
         line = text.decode(errors="replace").rstrip()
         if self._level >= logging.ERROR and line:
             self.last_error = line

@@ -1,1 +1,1 @@
-"""The demo model pair: the files, how they are made, and how they are made larger."""
+"""The demo model pair: the files, the training that makes them, and a tool that enlarges them."""

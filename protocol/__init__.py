@@ -1,6 +1,6 @@
-"""What crosses the socket between the API process and the engine process.
+"""The messages between the API process and the engine process, over one socket.
 
-Tokens cross, text never does. Both directions are tagged unions of immutable structs in msgpack.
-A token is an index into the model's vocabulary. A time is seconds of CLOCK_MONOTONIC, which is one
-clock for all processes of a machine.
+They hold tokens, never text. Each direction is a tagged union of immutable structs in msgpack.
+A token is an index into the model's vocabulary. A time is in seconds of CLOCK_MONOTONIC, which is
+the same clock for all processes of a machine.
 """

@@ -1,4 +1,4 @@
-"""Commands and messages as frames: a length, then msgpack."""
+"""Encodes commands and messages as frames: a length, then msgpack."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from protocol.commands import Command
 from protocol.messages import Message
 
 LENGTH = struct.Struct("<I")
-"""What stands before every message on the socket."""
+"""The head of each frame: the number of bytes that follow it, little-endian."""
 
 
 class Codec:
-    """Both directions as frames: four bytes of length, little-endian, then msgpack."""
+    """Encodes and decodes both directions."""
 
     def __init__(self) -> None:
         self._encoder = msgspec.msgpack.Encoder()
@@ -22,29 +22,29 @@ class Codec:
         self._messages: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 
     def frame(self, item: Command | Message) -> bytearray:
-        """One message as it goes over the socket."""
+        """The frame of one command or message."""
         buffer = bytearray(LENGTH.size)
         self._encoder.encode_into(item, buffer, LENGTH.size)
         LENGTH.pack_into(buffer, 0, len(buffer) - LENGTH.size)
         return buffer
 
     def decode_command(self, data: bytes) -> Command:
-        """Read what the API process sent. Raises `msgspec.MsgspecError`."""
+        """The command in a frame without its head. Raises `msgspec.MsgspecError`."""
         return self._commands.decode(data)
 
     def decode_message(self, data: bytes) -> Message:
-        """Read what the engine sent. Raises `msgspec.MsgspecError`."""
+        """The message in a frame without its head. Raises `msgspec.MsgspecError`."""
         return self._messages.decode(data)
 
 
 class Frames:
-    """Cuts what a socket delivers into messages."""
+    """Cuts the bytes that a socket delivers into frames."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Add what was received; returns the messages that are complete now."""
+        """Add received bytes. Returns the frames that are complete now, without their heads."""
         self._buffer += data
         messages: list[bytes] = []
         start = 0

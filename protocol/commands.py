@@ -1,4 +1,4 @@
-"""What the API process sends to the engine."""
+"""Commands: the messages from the API process to the engine."""
 
 from __future__ import annotations
 
@@ -11,61 +11,61 @@ from protocol.config import EngineConfig
 from protocol.sampling import SamplingParams
 
 UNLIMITED = -1
-"""As a count of tokens to generate: until the model ends its answer or the context is full."""
+"""A number of tokens to generate: until the model ends its answer or the context is full."""
 
 
 LoraSet = tuple[tuple[str, float], ...]
-"""The adapters that a sequence is computed with: the digest of each one's content, and its scale.
-Sorted, without repetition, and no scale is 0, so that equal sets are equal values."""
+"""The adapters of a sequence: the digest of each adapter's content, and its scale. The pairs are
+sorted, no digest occurs twice, and no scale is 0. So equal sets are equal values."""
 
 
 class ContextShift(msgspec.Struct, frozen=True, array_like=True):
-    """What an answer that outgrows its slot does instead of ending."""
+    """How an answer continues when its slot is full: the slot forgets its oldest tokens."""
 
     keep: int
-    """Tokens at the beginning that are never discarded."""
+    """Number of tokens at the beginning that are never discarded."""
     discard: int
-    """Tokens after those to discard each time; 0 is half of them."""
+    """Number of tokens after the kept ones that each shift discards; 0 discards half of them."""
 
 
 class DraftMethod(enum.StrEnum):
-    """Who guesses the next tokens; the names are llama-server's."""
+    """A method that drafts the next tokens. The names are llama-server's."""
 
     NGRAM_SIMPLE = "ngram-simple"
-    """What followed the last tokens where they stood before in the same sequence."""
+    """The tokens that followed the last tokens earlier in the same sequence."""
     NGRAM_MOD = "ngram-mod"
-    """What followed them in any sequence of the same salt."""
+    """The tokens that followed the last tokens in any sequence of the same salt."""
     MODEL = "draft-simple"
     """The draft model."""
 
 
 class DraftBounds(msgspec.Struct, frozen=True, array_like=True):
-    """Tokens of a draft."""
+    """Bounds of a draft's length, in tokens."""
 
     n_max: int
     n_min: int = 0
-    """Shorter drafts are thrown away."""
+    """Shorter drafts are not used."""
 
 
 class Speculation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How one sequence's tokens are guessed ahead, to be verified several at once.
+    """How tokens of one sequence are drafted, so that one step verifies several of them.
 
-    The engine drafts as far as its measurements say that it pays; these are the bounds.
+    The engine chooses the length of each draft by what it has measured, within these bounds.
     """
 
     methods: tuple[DraftMethod, ...]
-    """Asked in this order; the first that has a guess is taken."""
+    """Asked in this order; the first draft that is found is used."""
     n_max: int
-    """Tokens of a draft, whoever guesses them."""
+    """Most tokens of a draft, by any method."""
     n_min: int = 0
-    """Shorter drafts are thrown away."""
+    """Shorter drafts are not used."""
     p_min: float = 0.0
-    """The draft model stops before a token that it gives less probability than this."""
+    """The draft model stops before a token with a probability below this."""
     own_bounds: dict[DraftMethod, DraftBounds] = {}
-    """Those of methods for which `n_max` and `n_min` don't hold."""
+    """Bounds of methods for which `n_max` and `n_min` don't hold."""
 
     def bounds(self, method: DraftMethod) -> DraftBounds:
-        """The bounds of a draft by this method."""
+        """The bounds of a draft by `method`."""
         return self.own_bounds.get(method) or DraftBounds(self.n_max, self.n_min)
 
 
@@ -121,7 +121,7 @@ class AddRequest(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defau
 
 
 class Abort(msgspec.Struct, frozen=True, tag=True):
-    """Stop these sequences; unknown ids (they may have just finished) are no error."""
+    """Stop these sequences. An unknown id is no error, because its sequence may have just ended."""
 
     request_ids: list[int]
 
@@ -133,8 +133,8 @@ class Inspect(msgspec.Struct, frozen=True, tag=True):
 
 
 class SaveSlot(msgspec.Struct, frozen=True, tag=True):
-    """Write what an idle slot holds to a file. Like the two that follow it is answered by one
-    `SlotChanged` or `SlotRefused`."""
+    """Write the content of an idle slot to a file. The engine answers each command about a slot
+    with one `SlotChanged` or `SlotRefused`."""
 
     query_id: int
     slot: int
@@ -142,7 +142,7 @@ class SaveSlot(msgspec.Struct, frozen=True, tag=True):
 
 
 class RestoreSlot(msgspec.Struct, frozen=True, tag=True):
-    """Put into an idle slot what a file holds that `SaveSlot` wrote."""
+    """Read the content of an idle slot from a file that `SaveSlot` wrote."""
 
     query_id: int
     slot: int
@@ -150,7 +150,7 @@ class RestoreSlot(msgspec.Struct, frozen=True, tag=True):
 
 
 class EraseSlot(msgspec.Struct, frozen=True, tag=True):
-    """Empty an idle slot; what host memory has of it stays."""
+    """Empty an idle slot. Its prefixes in host memory stay."""
 
     query_id: int
     slot: int
@@ -160,7 +160,7 @@ SlotCommand = SaveSlot | RestoreSlot | EraseSlot
 
 
 class Shutdown(msgspec.Struct, frozen=True, tag=True):
-    """End the process once this message is read, and prefixes are saved to disk if that is on."""
+    """Stop the engine. It first saves prefixes to `EngineConfig.cache_disk`, if that is set."""
 
 
 Command = Load | AddRequest | Abort | Inspect | SlotCommand | Shutdown

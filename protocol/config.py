@@ -1,4 +1,4 @@
-"""How the engine loads its models and lays out its context."""
+"""The configuration of the engine: how it loads its models and lays out its context."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import msgspec
 
 
 class DraftConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """How to load a draft model; its context has as many slots and cells as the model's own."""
+    """How to load a draft model. Its context has as many slots and cells as the model's."""
 
     model_path: str
     n_threads: int = 0
-    """Threads for drafting; 0 takes the model's own."""
+    """Threads for drafting; 0 takes the model's number."""
     n_threads_batch: int = 0
     n_gpu_layers: int = -1
     cache_type_k: str = "f16"
@@ -18,26 +18,26 @@ class DraftConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NgramConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """How far back tokens must repeat before what followed them is proposed again."""
+    """How long a repetition must be before the tokens after it become a draft."""
 
     simple_size: int = 4
-    """Tokens at the end of a sequence that must stand in it once more (`ngram-simple`)."""
+    """`ngram-simple`: number of last tokens that must occur earlier in the sequence."""
     simple_min_hits: int = 1
-    """How often they must stand there."""
+    """`ngram-simple`: how often the last tokens must occur earlier."""
     shared_size: int = 12
-    """The same for the memory that all sequences of a salt share (`ngram-mod`)."""
+    """`ngram-mod`: number of last tokens that must occur in some sequence of the same salt."""
 
 
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """How to load the model and lay out its context. Names and units are llama.cpp's."""
+    """How to load the model and lay out its context. Names and units are those of llama.cpp."""
 
     model_path: str
     adapter_paths: tuple[str, ...] = ()
-    """LoRA adapters to have at hand."""
+    """Files of LoRA adapters to load."""
     embeddings: bool = False
-    """Whether sequences may ask for embeddings; costs memory for the outputs of whole prompts."""
+    """Whether sequences may ask for embeddings. The outputs of whole prompts take memory."""
     pooling: str = ""
-    """How the outputs of a prompt become one vector; "" takes the model's way."""
+    """How the outputs of a prompt become one vector; "" takes the model's pooling."""
     n_slots: int = 4
     n_ctx: int = 0
     """Cells of the whole KV cache, shared by the slots; 0 takes the model's training context."""
@@ -57,12 +57,12 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     kv_offload: bool = True
     swa_full: bool = False
     context_shift: bool = False
-    """Sequences may ask for their cells to be shifted; refused if the model's memory can't."""
+    """Whether sequences may shift their cells. Loading fails if the model's memory can't shift."""
     cache_reuse: bool = False
-    """The same for the reuse of chunks."""
+    """Whether sequences may reuse chunks. Loading fails if the model's memory can't shift."""
     load_mode: str = "auto"
     use_repack: bool = True
-    """Rearrange weights at load for this CPU's matrix instructions."""
+    """Whether weights are rearranged at load for this CPU's matrix instructions."""
     rope_scaling: str = ""
     rope_freq_base: float = 0.0
     rope_freq_scale: float = 0.0
@@ -75,20 +75,21 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     cache_ram_bytes: int = 0
     """Host memory for prefixes that left their slot."""
     cache_disk: str = ""
-    """A folder for the hottest prefixes, written at the end and read at the start; "" is none."""
+    """A folder for the most used prefixes, written at the end and read at the start; "" is none."""
     cache_disk_bytes: int = 0
     itl_target_ms: float = 100.0
-    """Milliseconds between tokens that running streams should see while others prefill."""
+    """Wished time between two tokens of a stream while other sequences prefill, in milliseconds."""
     draft: DraftConfig | None = None
-    """A small model that guesses ahead (`draft-simple`)."""
-    lookup: NgramConfig = NgramConfig()
+    """The draft model (`draft-simple`), if there is one."""
+    ngram: NgramConfig = NgramConfig()
     max_draft_tokens: int = 0
-    """The most that any request may have guessed at once; 0 is no speculation."""
+    """Most tokens of a draft of any request; 0 turns speculative decoding off."""
     measure_costs: bool = True
-    """Time steps by their number of rows before the first request, unless a file has it."""
+    """Whether steps of different numbers of rows are timed before the first request. A file with
+    the times of an earlier start replaces the measurement."""
     cost_folder: str = ""
-    """Where such measurements are kept; "" keeps none."""
+    """Folder of the files with measured times; "" keeps none."""
     log_level: str = "INFO"
     log_json: bool = False
     log_file: str = ""
-    """A file to append to; "" is standard error."""
+    """File to append log lines to; "" is standard error."""

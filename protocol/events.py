@@ -1,4 +1,4 @@
-"""What happens to one sequence, as the engine reports it."""
+"""Events: what the engine reports about one sequence."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ class FinishReason(enum.StrEnum):
     """Why a sequence ended."""
 
     STOP = "stop"
-    """The model produced an end-of-generation token, which is the answer's last token."""
+    """The model produced an end-of-generation token. It is the last token of the answer."""
     MAX_TOKENS = "max_tokens"
     CONTEXT_FULL = "context_full"
     EMBEDDED = "embedded"
-    """What was asked for was an embedding, and it was computed."""
+    """The request asked for an embedding, and the embedding is computed."""
     ABORTED = "aborted"
     FAILED = "failed"
 
 
 class TokenLogprobs(msgspec.Struct, frozen=True, array_like=True):
-    """Natural log-probability of a sampled token, and of the best alternatives, best first."""
+    """Natural log-probability of a sampled token, and (token, log-probability) of the best tokens,
+    best first."""
 
     logprob: float
     top: list[tuple[int, float]]
 
 
 class Started(msgspec.Struct, frozen=True, tag=True, array_like=True):
-    """The sequence got a slot, of whose cache it reuses `num_cached_tokens`."""
+    """The sequence got a slot. It reuses `num_cached_tokens` of its prompt from the cache."""
 
     request_id: int
     slot: int
@@ -36,34 +37,35 @@ class Started(msgspec.Struct, frozen=True, tag=True, array_like=True):
 
 
 class Prefilled(msgspec.Struct, frozen=True, tag=True, array_like=True):
-    """`num_computed_tokens` of the prompt are in the cache now (sent with `report_progress`)."""
+    """The cache holds `num_computed_tokens` of the prompt now. Sent if `report_progress` is set."""
 
     request_id: int
     num_computed_tokens: int
 
 
 class Generated(msgspec.Struct, frozen=True, tag=True, array_like=True):
-    """New tokens of the answer, with as many log-probabilities, or none if not asked for."""
+    """New tokens of the answer. `logprobs` has one entry for each token, or is empty if the request
+    asked for none."""
 
     request_id: int
     tokens: list[int]
     logprobs: list[TokenLogprobs]
     num_draft_tokens: int = 0
-    """Tokens that were guessed for this step, right or wrong."""
+    """Draft tokens that this step verified, accepted or not."""
     num_accepted_tokens: int = 0
-    """Those of them that were right: they are among `tokens`."""
+    """Draft tokens that were accepted. They are among `tokens`."""
 
 
 class EmbeddedEvent(msgspec.Struct, frozen=True, tag=True, array_like=True):
-    """The embedding of a prompt: 32-bit floats in the machine's order, one vector, or without
-    pooling one for each token, one after the other."""
+    """The embedding of a prompt: 32-bit floats in the byte order of the machine. With pooling it is
+    one vector; without pooling it is one vector for each token, one after the other."""
 
     request_id: int
     vectors: bytes
 
 
 class Finished(msgspec.Struct, frozen=True, tag=True, array_like=True):
-    """The terminal event; `message` says what went wrong when the reason is `FAILED`."""
+    """The last event of a sequence. `message` says what went wrong if the reason is `FAILED`."""
 
     request_id: int
     reason: FinishReason

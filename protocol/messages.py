@@ -1,4 +1,4 @@
-"""What the engine sends to the API process."""
+"""Messages from the engine to the API process."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from protocol.sampling import SamplingParams
 
 
 class CacheTier(enum.StrEnum):
-    """Where the cells of a reused prefix were when its sequence started."""
+    """The place where the cells of a reused prefix were when its sequence started."""
 
     SLOT = "slot"
-    """In the slot that it got: nothing had to be moved."""
+    """In the slot that the sequence got: no cell had to move."""
     COPY = "copy"
     """In another slot."""
     HOST = "host"
@@ -23,54 +23,54 @@ class CacheTier(enum.StrEnum):
 
 
 class StepCosts(msgspec.Struct, frozen=True, array_like=True):
-    """Seconds that a step takes, as measured."""
+    """Measured times of steps, in seconds."""
 
     by_rows: dict[int, float]
-    """By the number of rows, all of one sequence."""
+    """By the number of rows, when all rows are of one sequence."""
     by_slots: dict[int, float]
-    """By the number of sequences, each with one row."""
+    """By the number of sequences, when each sequence has one row."""
 
 
 class StepStats(msgspec.Struct, frozen=True, array_like=True):
-    """What one step did: seconds by phase, rows by kind, and the state that it left."""
+    """Statistics of one step: seconds by phase, rows by kind, and the state after the step."""
 
     schedule_seconds: float
     decode_seconds: float
     sample_seconds: float
     update_seconds: float
     send_seconds: float
-    """Of the step before: a message can't carry the time of its own sending."""
+    """Of the step before this one: a message can't hold the time of its own sending."""
     num_decode_tokens: int
     num_prefill_tokens: int
     num_running: int
     num_waiting: int
     num_cache_tokens: int
-    """Cells that hold computed tokens, of running and of idle slots."""
+    """Cells that hold computed tokens, in running and in idle slots."""
     num_running_cache_tokens: int = 0
-    """Those of running sequences alone, which no other sequence could have."""
+    """Cells of running sequences alone. No other sequence can take them."""
     num_prefilling: int = 0
-    """Running sequences whose prompt is not computed yet."""
+    """Running sequences whose prompt is not fully computed."""
     num_preempted: int = 0
-    """Sequences that lost their slot in this step, and wait again."""
+    """Sequences that lost their slot in this step and wait again."""
     num_looked_up_tokens: int = 0
-    """Prompt tokens of the sequences that started, for which the cache was searched."""
+    """Prompt tokens of the sequences that started in this step. The cache was searched for them."""
     saved_tokens: dict[CacheTier, int] = {}
-    """Those of them that it had."""
+    """Prompt tokens that the cache held, by the place where they were."""
     mask_seconds: float = 0.0
-    """Computing masks of constraints, beside `decode_seconds` rather than after it."""
+    """Time for the masks of constraints. It runs at the same time as `decode_seconds`."""
     draft_seconds: float = 0.0
-    """Guessing tokens ahead, before `decode_seconds`."""
+    """Time for drafting, before `decode_seconds`."""
     num_draft_tokens: int = 0
-    """Rows among `num_decode_tokens` that verified a guess."""
+    """Rows of `num_decode_tokens` that verified a draft token."""
     accepted_by_position: list[int] = []
-    """How many drafts were right at their first token, at their first two, and so on."""
+    """`accepted_by_position[k]`: number of drafts whose first k + 1 tokens were all accepted."""
     num_drafts: int = 0
     costs: StepCosts | None = None
-    """Sent once in a while."""
+    """Sent from time to time, else None."""
 
 
 class StepOutputs(msgspec.Struct, frozen=True, tag=True):
-    """Everything that one step produced, for all sequences."""
+    """The events of one step for all sequences, its begin and end, and its statistics."""
 
     begin: float
     end: float
@@ -83,7 +83,7 @@ class AdapterInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     path: str
     digest: str
-    """Of its content; the name by which sequences ask for it."""
+    """Digest of the adapter's content. Sequences name the adapter by it."""
     task_name: str = ""
     prompt_prefix: str = ""
 
@@ -93,24 +93,24 @@ class EmbeddingInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     pooling: str
     size: int
-    """Floats of a vector."""
+    """Number of floats in a vector."""
     max_tokens: int
-    """Of a prompt."""
+    """Most tokens of a prompt."""
     is_whole: bool
-    """Whether a prompt has to be computed at once, because all of its outputs are pooled; else
-    the output of its last token is its embedding."""
+    """Whether a prompt has to be computed in one step, because all of its outputs are pooled. If
+    not, the output of the last token is the embedding."""
     max_rows: int
-    """Tokens of all prompts that are computed together, where they are computed at once."""
+    """Most tokens of all prompts in one step, if `is_whole`."""
     is_alone: bool = False
-    """Whether such a prompt has to be alone in its batch, because batches are cut."""
+    """Whether such a prompt has to be alone in its batch, because batches are cut into parts."""
 
 
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """Facts about the loaded model and its context that only the engine knows."""
+    """Facts about the loaded model and its context, which only the engine knows."""
 
     n_ctx: int
     n_ctx_slot: int
-    """Tokens, prompt and answer, that one sequence can hold."""
+    """Most tokens of one sequence, prompt and answer together."""
     n_slots: int
     n_vocab: int
     n_params: int
@@ -119,35 +119,36 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     file_type: str
     system_info: str
     cell_bytes: int
-    """Keys and values of one token."""
+    """Bytes of the keys and values of one token."""
     state_bytes: int = 0
-    """What a saved sequence takes besides, however short: a recurrent model's state."""
+    """Bytes that a saved sequence of any length takes besides: the state of a recurrent model."""
     can_trim: bool
-    """Whether the cache can drop a sequence's tail; recurrent models may not."""
+    """Whether the cache can drop the end of a sequence. Recurrent models and sliding windows
+    can not."""
     can_shift: bool = False
     """Whether cells can be moved to other positions."""
     adapters: tuple[AdapterInfo, ...] = ()
-    """In the order of `EngineConfig.adapter_paths`; one loaded twice is here twice."""
+    """In the order of `EngineConfig.adapter_paths`. An adapter loaded twice is here twice."""
     embedding: EmbeddingInfo | None = None
-    """None where embeddings were not asked for."""
+    """None if `EngineConfig.embeddings` is off."""
     can_generate: bool = True
-    """Whether the model has a next token to sample; encoders have not."""
+    """Whether the model can generate tokens. Encoders can not."""
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
-    """The model is loaded and the engine takes commands."""
+    """The model is loaded, and the engine takes commands."""
 
     model: ModelInfo
 
 
 class LoadFailed(msgspec.Struct, frozen=True, tag=True):
-    """The model could not be loaded; the process ends after this message."""
+    """The model could not be loaded. The process ends after this message."""
 
     message: str
 
 
 class SlotState(msgspec.Struct, frozen=True, kw_only=True):
-    """One slot as it is between two steps; `request_id` is None while it is idle."""
+    """The state of one slot between two steps. `request_id` is None while the slot is idle."""
 
     slot: int
     num_cache_tokens: int
@@ -171,13 +172,13 @@ class SlotReport(msgspec.Struct, frozen=True, tag=True):
 
 
 class SlotChanged(msgspec.Struct, frozen=True, tag=True):
-    """What a command about a slot asked for is done."""
+    """A command about a slot was carried out."""
 
     query_id: int
     num_tokens: int
-    """That were written, read or forgotten."""
+    """Number of tokens that were written, read or forgotten."""
     num_bytes: int
-    """Of the file; 0 without one."""
+    """Size of the file; 0 if there is no file."""
     seconds: float
 
 
@@ -186,14 +187,14 @@ class SlotRefusal(enum.StrEnum):
 
     NO_SUCH_SLOT = "no such slot"
     BUSY = "busy"
-    """The slot, or the cells that it would take; later it may work."""
+    """The slot is busy, or the cells that it needs are. The same command may succeed later."""
     BAD_FILE = "bad file"
-    """Missing, damaged, or of another model, build or context."""
+    """The file is missing or damaged, or comes from another model, build or context."""
     FAILED = "failed"
 
 
 class SlotRefused(msgspec.Struct, frozen=True, tag=True):
-    """A command about a slot was not carried out; what the slot holds is as it was, unless the
+    """A command about a slot was not carried out. The content of the slot is unchanged, unless the
     reason is `FAILED`."""
 
     query_id: int
@@ -202,7 +203,7 @@ class SlotRefused(msgspec.Struct, frozen=True, tag=True):
 
 
 class Heartbeat(msgspec.Struct, frozen=True, tag=True):
-    """The engine loop turned over, busy or idle, at `time`."""
+    """A sign of life: the engine's loop made a turn at `time`, busy or idle."""
 
     time: float
 

@@ -1,4 +1,4 @@
-"""How one sequence picks its tokens."""
+"""Sampling parameters: how one sequence chooses its tokens."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEFAULT_SAMPLERS = (
 
 
 class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How one sequence picks its tokens; names and defaults are llama-server's."""
+    """How one sequence chooses its tokens. Names and defaults are llama-server's."""
 
     seed: int = 0
     samplers: tuple[str, ...] = DEFAULT_SAMPLERS
@@ -49,6 +49,6 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     adaptive_decay: float = 0.9
     logit_bias: tuple[tuple[int, float], ...] = ()
     top_logprobs: int = -1
-    """Alternatives to report with each token; 0 reports the token alone, -1 nothing."""
+    """Number of alternatives to report with each token. 0 reports the token alone, -1 nothing."""
     post_sampling_probs: bool = False
-    """Report the probabilities that the samplers left, rather than the model's own."""
+    """Whether the reported probabilities are those after the samplers, instead of the model's."""

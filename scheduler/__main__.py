@@ -1,7 +1,7 @@
 """`python -m scheduler FD`: the engine process, started by the API process.
 
-FD is the number of an inherited socket. When its other end closes the API process is gone, and
-this one ends too.
+FD is the number of an inherited socket. When its other end closes, the API process is gone, and
+the engine process ends too.
 """
 
 from __future__ import annotations
@@ -24,18 +24,19 @@ from scheduler.engine.loop import first_config, run
 from scheduler.storage.disk_cache import DiskCache
 
 LOAD_SECONDS = 0.25
-"""How long prefixes on disk may hold up the start; the rest comes while requests are served."""
+"""Loading prefixes from disk may delay the start this long. The rest is loaded while requests are
+served."""
 
 SAVE_SECONDS = 5.0
-"""How long saving them may hold up the end; less than the API process waits for it."""
+"""Saving prefixes to disk may delay the end this long. The API process waits for longer."""
 
 logger = logging.getLogger("scheduler")
 
 
 def main(argv: list[str]) -> int:
-    """Load, report, and run until told to stop."""
-    # Ctrl-C reaches the whole process group, and systemd's SIGTERM the whole service: running
-    # answers are to end first, so the API process decides when the engine stops.
+    """Load the model, report that, and run until `Shutdown`; returns the exit status."""
+    # Ctrl-C reaches the whole process group, and systemd's SIGTERM the whole service. Running
+    # answers have to end first, so the API process decides when the engine stops.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     channel = CommandChannel(socket.socket(fileno=int(argv[1])))
@@ -56,8 +57,9 @@ def main(argv: list[str]) -> int:
 
 
 def _load(config: EngineConfig, channel: CommandChannel) -> Engine | None:
+    """An engine with the model loaded; None if loading failed. The API process is told which."""
     _set_up_logging(config)
-    # Importing llama.cpp loads its libraries, which takes a while.
+    # Importing llama.cpp loads its libraries, which takes time.
     from logs.llama_log import LogBridge
     from scheduler.backends.base import LoadError
     from scheduler.backends.llama.backend import LlamaBackend
@@ -87,7 +89,7 @@ def _engine(config: EngineConfig, backend: Backend) -> Engine:
         cache_bytes=config.cache_ram_bytes,
         open_disk=open_disk if config.cache_disk else None,
         costs=costs_of(config, backend, time.monotonic),
-        lookup=config.lookup,
+        ngram=config.ngram,
     )
     if engine.disk is not None:
         engine.disk.start(LOAD_SECONDS)
@@ -95,7 +97,7 @@ def _engine(config: EngineConfig, backend: Backend) -> Engine:
 
 
 def _set_up_logging(config: EngineConfig) -> None:
-    """Log where the API process does, in the same form."""
+    """Log to where the API process logs, in the same form."""
     to_file = config.log_file and logging.FileHandler(config.log_file, encoding="utf-8")
     handler = to_file or logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter(as_json=config.log_json))

@@ -17,10 +17,12 @@ from server.access.cors import cors_middleware
 from server.access.key_ring import KeyRing
 from server.access.record_access import RecordAccess
 from server.context import ServerContext
+from server.embeddings import routes as embedding_routes
 from server.endpoints import Endpoint, to_routes
 from server.errors import ApiError, InvalidRequest, MethodNotAllowed, NotFound
+from server.http.content_encoding import DecodeBody
 from server.http.drain import RefuseWhileDraining
-from server.http.middleware import CatchErrors, LimitBody, RequestLog, error_response
+from server.http.middleware import CatchErrors, LimitBody, RequestLog, RequireHost, error_response
 from server.llama_server import routes as llama_routes
 from server.observability.tracing.open_tracing import Tracing
 from server.openai import routes as openai_routes
@@ -62,16 +64,20 @@ def create_app(
             *cors_middleware(settings),
             # Turns what is raised below into answers, so all that raises stands below.
             Middleware(CatchErrors, on_refusal=context.metrics.observe_rejection),
+            # Before any work: proxies and servers disagree about requests with two Host headers.
+            Middleware(RequireHost),
             # Before keys: a server that ends answers 503 at once, without work for the request.
             Middleware(RefuseWhileDraining, drain=context.drain),
             # Before the body: without a key, or above the key's limits, no byte of it is read.
             Middleware(Authenticate, keys=keys, public_paths=public),
-            # Last: counts what handlers read, which is the only reading there is.
+            # Below keys, and above decoding: counts the bytes that the client sends.
             Middleware(
                 LimitBody,
                 max_bytes=settings.max_body_size * MIB,
                 read_seconds=settings.timeout,
             ),
+            # Last: handlers read plain bytes, and a small compressed body can't become a huge one.
+            Middleware(DecodeBody, max_bytes=settings.max_body_size * MIB),
         ],
         exception_handlers={HTTPException: _http_error},
         lifespan=lifespan,
@@ -84,7 +90,11 @@ def create_app(
 
 def _endpoints(prefix: str, *, needs_key: bool) -> list[Endpoint]:
     """All endpoints, and the endpoint that describes them."""
-    described = [*llama_routes.ENDPOINTS, *openai_routes.ENDPOINTS]
+    described = [
+        *llama_routes.ENDPOINTS,
+        *openai_routes.ENDPOINTS,
+        *embedding_routes.ENDPOINTS,
+    ]
     return [*described, description_of(described, prefix, needs_key=needs_key)]
 
 

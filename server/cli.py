@@ -1,7 +1,7 @@
 """The `llamapack` command and its subcommands.
 
-Nothing heavy is imported before the subcommand is known: `--version` and a mistyped flag
-answer at once.
+Heavy modules are imported when the subcommand is known, so that `--version` and a mistyped flag
+are answered at once.
 """
 
 import os
@@ -17,27 +17,27 @@ EXIT_INTERRUPTED = 130
 
 @dataclass(frozen=True)
 class Command:
-    """A subcommand: what the help says about it and what runs it, given its arguments."""
+    """A subcommand: its line in the help, and the function that runs it with its arguments."""
 
     summary: str
     run: Callable[[Sequence[str]], int]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns the exit code: 2 for wrong usage, 1 for a failure."""
+    """Run the command line. Returns the exit code: 2 for wrong usage, 1 for a failure."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     try:
         return _dispatch(arguments)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output, such as `head`, has left; what is buffered has no reader.
+        # The reader of our output, such as `head`, has ended: nobody reads what is still buffered.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILURE
 
 
 def serve(argv: Sequence[str]) -> int:
-    """Reads the settings and serves until told to stop."""
+    """Read the settings and serve until a signal stops the server. Returns the exit code."""
     from config import ConfigError, load_settings
     from config.command_line import asks_help
     from server.startup import StartupError
@@ -47,10 +47,11 @@ def serve(argv: Sequence[str]) -> int:
     if "--version" in argv:
         return _print_version()
     try:
-        settings = load_settings(argv, os.environ)
+        notices: list[str] = []
+        settings = load_settings(argv, os.environ, notices.append)
         from server.runtime import serve
 
-        return serve(settings)
+        return serve(settings, notices)
     except ConfigError as error:
         return fail(str(error), EXIT_USAGE)
     except StartupError as error:
@@ -58,13 +59,13 @@ def serve(argv: Sequence[str]) -> int:
 
 
 def fail(message: str, code: int) -> int:
-    """Prints one line on standard error and returns the exit code."""
+    """Print one line on standard error and return `code`."""
     print(f"llamapack: error: {message}", file=sys.stderr)
     return code
 
 
 def grammar(argv: Sequence[str]) -> int:
-    """Lists the shipped grammars, or checks one."""
+    """List the shipped grammars, or check one. Returns the exit code."""
     from grammars.cli import run
 
     return run(argv)
@@ -114,12 +115,9 @@ def _hint(word: str) -> str:
 
 
 def _print_version() -> int:
-    from importlib.metadata import PackageNotFoundError, version
+    from server.version import version
 
-    try:
-        print(f"llamapack {version('llamapack')}")
-    except PackageNotFoundError:
-        print("llamapack (not installed)")
+    print(f"llamapack {version()}")
     return 0
 
 

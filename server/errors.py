@@ -8,6 +8,7 @@ ApiError
 ├── NotFound              404 not_found_error
 ├── MethodNotAllowed      405 invalid_request_error
 ├── BodyTooLarge          413 invalid_request_error
+├── UnsupportedEncoding   415 invalid_request_error (adds Accept-Encoding)
 ├── Overloaded            429 rate_limit_error (adds Retry-After)
 ├── EngineFailed          500 server_error
 ├── NotSupported          501 not_supported_error
@@ -132,6 +133,20 @@ class BodyTooLarge(ApiError):
 
     status = 413
     kind = "invalid_request_error"
+
+
+class UnsupportedEncoding(ApiError):
+    """The body is compressed in a way that the server can't unpack."""
+
+    status = 415
+    kind = "invalid_request_error"
+
+    def __init__(self, encoding: str) -> None:
+        super().__init__(f"a body with Content-Encoding {encoding} can't be read; use gzip")
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Accept-Encoding": "gzip, deflate"}
 
 
 class Overloaded(ApiError):

@@ -28,9 +28,14 @@ logger = logging.getLogger("llamapack")
 llama_log = LogBridge()
 
 
-def serve(settings: ServeSettings) -> int:
-    """Serve until told to stop; returns the exit code. Raises `StartupError`, `ConfigError`."""
+def serve(settings: ServeSettings, notices: Sequence[str] = ()) -> int:
+    """Serve until told to stop; returns the exit code. Raises `StartupError` and `ConfigError`.
+
+    `notices` are lines about the settings, for the log.
+    """
     configure_logging(settings)
+    for notice in notices:
+        logger.info("%s", notice)
     llama_log.install()
     sockets = bind_all(settings.host, settings.port)
     try:

@@ -5,17 +5,13 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from config import coerce
-from config.groups.field_types import FilePath, OnOffAuto, SettingsGroup, Switch, Whole
+from config.groups.field_types import FilePath, OnOffAuto, SettingsGroup, Whole
 from config.option import Group, Option
 
 
 class ChatSettings(SettingsGroup):
     """Chat templates and thinking."""
 
-    jinja: Annotated[
-        Switch,
-        Option(("--jinja",), Group.CHAT, "render chats with a Jinja template"),
-    ] = True
     chat_template: Annotated[
         str | None,
         Option(
@@ -51,8 +47,8 @@ class ChatSettings(SettingsGroup):
         Option(
             ("--reasoning-format",),
             Group.CHAT,
-            "where a model's thinking goes, for a request that doesn't say: none leaves it in "
-            "content, the others put it in reasoning_content",
+            "where a model's thinking goes, for a request without reasoning_format: none leaves "
+            "it in content, the others put it in reasoning_content",
             env="LLAMA_ARG_THINK",
             metavar="FORMAT",
         ),
@@ -62,7 +58,8 @@ class ChatSettings(SettingsGroup):
         Option(
             ("-rea", "--reasoning"),
             Group.CHAT,
-            "whether models think that can go without, for a request that doesn't say",
+            "whether the model thinks, for a request that doesn't say; auto leaves it to the chat "
+            "template",
             metavar="WHEN",
         ),
     ] = "auto"
@@ -71,8 +68,9 @@ class ChatSettings(SettingsGroup):
         Option(
             ("--reasoning-effort",),
             Group.CHAT,
-            "how hard to think, such as low, for a request that doesn't say: told to the chat "
-            "template, or if that doesn't know the word a limit; see docs/structured-output.md",
+            "how hard to think, such as low, for a request without reasoning_effort: passed to the "
+            "chat template, or a limit if the template doesn't use it; see "
+            "docs/structured-output.md",
             metavar="LEVEL",
         ),
     ] = "default"
@@ -82,8 +80,8 @@ class ChatSettings(SettingsGroup):
         Option(
             ("--reasoning-budget",),
             Group.CHAT,
-            "most tokens of thinking for a request that doesn't say, after which it is ended; "
-            "-1 is no limit",
+            "most tokens of thinking, for a request that names no limit; then the thinking is "
+            "ended; -1 is no limit",
             env="LLAMA_ARG_THINK_BUDGET",
             metavar="N",
         ),

@@ -9,7 +9,8 @@ from config.option import Group, Option, Spelling
 
 DEFAULT_PARALLEL = 4
 MIN_REUSED_CHUNK = 16
-"""Moving a chunk is a pass over a slot's cells, so shorter ones cost more than they save."""
+"""Tokens. Moving a chunk is a pass over a slot's cells, so a shorter chunk costs more than it
+saves."""
 
 
 def _slots(value: int) -> int:
@@ -40,8 +41,8 @@ class ContextSettings(SettingsGroup):
         Option(
             ("-c", "--ctx-size"),
             Group.CONTEXT,
-            "context in tokens; without --kv-unified each slot gets this divided by --parallel; "
-            "0 takes the model's own length",
+            "tokens of context of all slots together; without --kv-unified each slot gets an equal "
+            "part of them; 0 takes the length that the model was trained for",
             metavar="N",
         ),
     ] = 0
@@ -51,7 +52,7 @@ class ContextSettings(SettingsGroup):
         Option(
             ("-n", "--predict", "--n-predict"),
             Group.CONTEXT,
-            "most tokens to generate for a request that doesn't say; -1 is no limit",
+            "most tokens to generate for a request that names no limit; -1 is no limit",
             metavar="N",
         ),
     ] = -1
@@ -60,8 +61,8 @@ class ContextSettings(SettingsGroup):
         Option(
             ("--context-shift",),
             Group.CONTEXT,
-            "when an answer reaches the end of its slot, forget the oldest tokens and go on "
-            "instead of ending it",
+            "when an answer reaches the end of its slot, forget its oldest tokens and continue, "
+            "instead of ending the answer",
         ),
     ] = False
     keep: Annotated[
@@ -70,8 +71,8 @@ class ContextSettings(SettingsGroup):
         Option(
             ("--keep",),
             Group.CONTEXT,
-            "tokens at the beginning that a context shift never forgets, for a request that "
-            "doesn't say; -1 is the whole prompt",
+            "tokens at the beginning that a context shift never forgets, for a request without "
+            "n_keep; -1 is the whole prompt",
             env="LLAMAPACK_KEEP",
             metavar="N",
         ),
@@ -83,7 +84,7 @@ class ContextSettings(SettingsGroup):
         Option(
             ("-np", "--parallel"),
             Group.CONTEXT,
-            "slots: sequences decoded side by side; -1 takes the default",
+            "slots: how many requests are computed at the same time; -1 takes the default",
             env="LLAMA_ARG_N_PARALLEL",
             metavar="N",
         ),
@@ -94,7 +95,7 @@ class ContextSettings(SettingsGroup):
         Option(
             ("--max-queue",),
             Group.CONTEXT,
-            "requests that may wait for a slot; more are answered 429 at once",
+            "requests that may wait for a slot; further requests are answered 429 at once",
             env="LLAMAPACK_MAX_QUEUE",
             metavar="N",
         ),
@@ -116,7 +117,7 @@ class ContextSettings(SettingsGroup):
         Option(
             ("--queue-timeout",),
             Group.CONTEXT,
-            "seconds that a request may wait for a slot before it is refused; 0 is any time",
+            "seconds that a request may wait for a slot before it is refused; 0 is no limit",
             env="LLAMAPACK_QUEUE_TIMEOUT",
             metavar="S",
         ),
@@ -128,7 +129,7 @@ class ContextSettings(SettingsGroup):
             ("--request-timeout",),
             Group.CONTEXT,
             "seconds that an answer may take, waiting included, before it ends with an error; "
-            "0 is any time",
+            "0 is no limit",
             env="LLAMAPACK_REQUEST_TIMEOUT",
             metavar="S",
         ),
@@ -139,8 +140,8 @@ class ContextSettings(SettingsGroup):
         Option(
             ("-cram", "--cache-ram"),
             Group.CONTEXT,
-            "host memory in MiB for prefixes that left their slot, at most a quarter of the "
-            "machine's; 0 keeps none, -1 is no limit",
+            "MiB of host memory for prefixes that left their slot, never more than a quarter of "
+            "the machine's memory; 0 keeps no prefix, -1 is no limit",
             metavar="N",
         ),
     ] = 8192
@@ -149,7 +150,7 @@ class ContextSettings(SettingsGroup):
         Option(
             ("--cache-disk",),
             Group.CONTEXT,
-            "folder in which the hottest prefixes are saved when the server ends, and from which "
+            "folder in which the most used prefixes are saved when the server ends, and from which "
             "they are loaded when it starts",
             env="LLAMAPACK_CACHE_DISK",
             metavar="DIR",
@@ -162,7 +163,8 @@ class ContextSettings(SettingsGroup):
         Option(
             ("--cache-disk-size",),
             Group.CONTEXT,
-            "most MiB in that folder; the least recently used files go first",
+            "most MiB in the folder of --cache-disk; the least recently used files are removed "
+            "first",
             env="LLAMAPACK_CACHE_DISK_SIZE",
             metavar="N",
         ),
@@ -181,7 +183,7 @@ class ContextSettings(SettingsGroup):
         Option(
             ("-cb", "--cont-batching"),
             Group.CONTEXT,
-            "let requests join a running batch; without it one sequence runs at a time",
+            "compute several requests together; --no-cont-batching is the same as --parallel 1",
             negative=("-nocb",),
         ),
     ] = True
@@ -202,7 +204,7 @@ class ContextSettings(SettingsGroup):
         Option(
             ("-ub", "--ubatch-size"),
             Group.CONTEXT,
-            "most tokens that the device computes at once; never above --batch-size",
+            "most tokens that the device computes at once; never more than --batch-size",
             env="LLAMA_ARG_UBATCH",
             metavar="N",
         ),
@@ -213,14 +215,19 @@ class ContextSettings(SettingsGroup):
         Option(
             ("--itl-target-ms",),
             Group.CONTEXT,
-            "milliseconds between two tokens of a stream that prefill should not exceed",
+            "longest wished time between two tokens of a stream, in milliseconds; prompts are "
+            "read in chunks short enough for it",
             env="LLAMAPACK_ITL_TARGET_MS",
             metavar="MS",
         ),
     ] = 100.0
     cache_prompt: Annotated[
         Switch,
-        Option(("--cache-prompt",), Group.CONTEXT, "reuse the KV cache of a prompt's known prefix"),
+        Option(
+            ("--cache-prompt",),
+            Group.CONTEXT,
+            "reuse the beginning of a prompt that the KV cache already holds",
+        ),
     ] = True
     cache_reuse: Annotated[
         Whole,
@@ -229,9 +236,8 @@ class ContextSettings(SettingsGroup):
         Option(
             ("--cache-reuse",),
             Group.CONTEXT,
-            "after an edit in a prompt, move what its slot holds behind the edit and reuse it, in "
-            "chunks of at least N tokens (16 or more): faster, but an approximation; 0 reuses "
-            "prefixes only",
+            "after an edit in a prompt, also reuse the text behind the edit, in chunks of at "
+            "least N tokens (16 or more): faster, but an approximation; 0 reuses prefixes only",
             metavar="N",
         ),
     ] = 0
@@ -255,7 +261,7 @@ class ContextSettings(SettingsGroup):
         Option(
             ("--swa-full",),
             Group.CONTEXT,
-            "keep the whole context for sliding-window layers, so that prefixes can be reused",
+            "keep the whole context of sliding-window layers, so that prefixes can be reused",
         ),
     ] = False
     rope_scaling: Annotated[
@@ -285,7 +291,7 @@ class ContextSettings(SettingsGroup):
         Option(
             ("--rope-freq-scale",),
             Group.CONTEXT,
-            "frequency factor of RoPE, 0.5 doubles the context; 0 takes the model's",
+            "frequency factor of RoPE: 0.5 doubles the context; 0 takes the model's",
             metavar="X",
             spellings=(
                 Spelling(
@@ -313,7 +319,7 @@ class ContextSettings(SettingsGroup):
         Option(
             ("--yarn-ext-factor",),
             Group.CONTEXT,
-            "YaRN: share of extrapolation, 0 is interpolation only; -1 takes the model's",
+            "YaRN: share of extrapolation; 0 is interpolation alone, -1 takes the model's",
             metavar="X",
         ),
     ] = -1.0

@@ -1,4 +1,4 @@
-"""What the model is computed on."""
+"""The threads and the GPUs on which the model is computed."""
 
 from typing import Annotated, Literal
 
@@ -10,7 +10,7 @@ from config.option import Group, Option
 
 
 class DeviceSettings(SettingsGroup):
-    """What the model is computed on."""
+    """The threads and the GPUs on which the model is computed."""
 
     threads: Annotated[
         Whole,

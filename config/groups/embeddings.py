@@ -16,7 +16,7 @@ class EmbeddingSettings(SettingsGroup):
         Option(
             ("--embedding", "--embeddings"),
             Group.EMBEDDING,
-            "serve embeddings, beside answers where the model gives any",
+            "serve embeddings; a model that generates text serves both",
         ),
     ] = False
     pooling: Annotated[
@@ -24,8 +24,8 @@ class EmbeddingSettings(SettingsGroup):
         Option(
             ("--pooling",),
             Group.EMBEDDING,
-            "how the outputs of a text become one vector; of a decoder only last lets texts be "
-            "longer than --ubatch-size, and reuse the cache",
+            "how the outputs of a text become one vector; with a decoder, only last allows texts "
+            "longer than --ubatch-size and reuses the KV cache",
             metavar="WAY",
             default_text="from the model",
         ),
@@ -35,7 +35,7 @@ class EmbeddingSettings(SettingsGroup):
         Option(
             ("--rerank", "--reranking"),
             Group.EMBEDDING,
-            "serve /rerank, with a model made for it: --embeddings with --pooling rank",
+            "serve /rerank with a model made for it; same as --embeddings --pooling rank",
         ),
     ] = False
     embd_normalize: Annotated[
@@ -44,8 +44,8 @@ class EmbeddingSettings(SettingsGroup):
         Option(
             ("--embd-normalize",),
             Group.EMBEDDING,
-            "length of vectors for a request that doesn't say: -1 as they are, 0 by the largest "
-            "entry, 2 Euclidean, other numbers p-norms",
+            "how vectors are normalized, for a request that doesn't say: -1 not at all, 0 by the "
+            "largest entry, 2 by the Euclidean norm, other numbers by that p-norm",
             env="LLAMAPACK_EMBD_NORMALIZE",
             metavar="N",
         ),

@@ -1,4 +1,4 @@
-"""Types of fields that several settings have."""
+"""Types that several fields of the settings share."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,7 +9,7 @@ from config import coerce
 
 
 class SettingsGroup(BaseModel):
-    """Base of the groups. A setting that nobody knows is an error, and none changes later."""
+    """Base of the groups. It refuses unknown fields, and its values never change."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

@@ -17,7 +17,7 @@ class LoggingSettings(SettingsGroup):
         Option(
             ("-lv", "--verbosity", "--log-verbosity"),
             Group.LOGGING,
-            "how much to log: 1 errors, 2 warnings, 3 the usual, 4 more, 5 everything",
+            "how much to log: 1 errors, 2 warnings too, 3 the usual amount, 4 more, 5 everything",
             env="LLAMA_ARG_LOG_VERBOSITY",
             metavar="N",
             spellings=(
@@ -50,7 +50,7 @@ class LoggingSettings(SettingsGroup):
         Option(
             ("--audit-log",),
             Group.LOGGING,
-            "file that gets one JSON line for each request, opened anew on SIGHUP; - is "
+            "file that gets one JSON line for each request, opened again on SIGHUP; - is "
             "standard output",
             env="LLAMAPACK_AUDIT_LOG",
             metavar="FILE",
@@ -62,7 +62,7 @@ class LoggingSettings(SettingsGroup):
         Option(
             ("--audit-log-prompts",),
             Group.LOGGING,
-            "put the text of prompts into the audit log",
+            "write the text of prompts into the audit log",
             env="LLAMAPACK_AUDIT_LOG_PROMPTS",
         ),
     ] = False

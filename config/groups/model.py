@@ -1,4 +1,4 @@
-"""Which model is served, and how its file gets into memory."""
+"""The model that is served, and how its file gets into memory."""
 
 from typing import Annotated, Literal
 
@@ -10,7 +10,7 @@ from config.option import Group, Option, Spelling
 
 
 class ModelSettings(SettingsGroup):
-    """Which model is served, and how its file gets into memory."""
+    """The model that is served, and how its file gets into memory."""
 
     config: Annotated[
         FilePath | None,
@@ -58,8 +58,8 @@ class ModelSettings(SettingsGroup):
         Option(
             ("-hf", "-hfr", "--hf-repo"),
             Group.MODEL,
-            "Hugging Face repository to fetch the model from; without a quantization it takes "
-            "Q4_K_M, else Q8_0, else the first file",
+            "Hugging Face repository to download the model from; without QUANT it takes Q4_K_M, "
+            "else Q8_0, else the first file",
             metavar="USER/REPO[:QUANT]",
         ),
     ] = None
@@ -68,7 +68,7 @@ class ModelSettings(SettingsGroup):
         Option(
             ("-hff", "--hf-file"),
             Group.MODEL,
-            "file of that repository, instead of choosing by quantization",
+            "file of the repository of --hf-repo, instead of a choice by quantization",
             metavar="FILE",
         ),
     ] = None
@@ -132,7 +132,8 @@ class ModelSettings(SettingsGroup):
         Option(
             ("--lora-scaled",),
             Group.MODEL,
-            "the same with a scale each, as FILE:SCALE; they are numbered after those of --lora",
+            "LoRA adapters with a scale each, comma-separated; their numbers follow those of "
+            "--lora",
             env="LLAMAPACK_LORA_SCALED",
             metavar="FILE:SCALE",
             repeatable=True,
@@ -143,7 +144,7 @@ class ModelSettings(SettingsGroup):
         Option(
             ("--lora-init-without-apply",),
             Group.MODEL,
-            "load adapters at scale 0: requests and POST /lora-adapters apply them",
+            "load adapters with scale 0; requests and POST /lora-adapters can raise it",
             env="LLAMAPACK_LORA_INIT_WITHOUT_APPLY",
         ),
     ] = False

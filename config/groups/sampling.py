@@ -1,4 +1,4 @@
-"""How tokens are picked for a request that doesn't say."""
+"""Sampling parameters of requests that name none."""
 
 from typing import Annotated
 
@@ -11,7 +11,7 @@ from config.samplers import DEFAULT_ORDER, NAMES, names_from_codes, to_samplers
 
 
 class SamplingSettings(SettingsGroup):
-    """How tokens are picked for a request that doesn't say."""
+    """Sampling of requests that name no parameters of their own."""
 
     samplers: Annotated[
         tuple[str, ...],
@@ -25,7 +25,7 @@ class SamplingSettings(SettingsGroup):
             spellings=(
                 Spelling(
                     ("--sampler-seq", "--sampling-seq"),
-                    "the same as one letter for each sampler, such as edskypmxt",
+                    "samplers as one letter each, such as edskypmxt",
                     "LLAMA_ARG_SAMPLER_SEQ",
                     convert=names_from_codes,
                     metavar="LETTERS",
@@ -49,7 +49,7 @@ class SamplingSettings(SettingsGroup):
         Option(
             ("--temp", "--temperature"),
             Group.SAMPLING,
-            "temperature; 0 always takes the likeliest token",
+            "temperature; 0 always takes the most likely token",
             env="LLAMA_ARG_TEMPERATURE",
             metavar="X",
         ),
@@ -57,7 +57,7 @@ class SamplingSettings(SettingsGroup):
     top_k: Annotated[
         Whole,
         Option(
-            ("--top-k",), Group.SAMPLING, "keep the K likeliest tokens; 0 keeps all", metavar="K"
+            ("--top-k",), Group.SAMPLING, "keep the K most likely tokens; 0 keeps all", metavar="K"
         ),
     ] = 40
     top_p: Annotated[
@@ -66,7 +66,7 @@ class SamplingSettings(SettingsGroup):
         Option(
             ("--top-p",),
             Group.SAMPLING,
-            "keep the likeliest tokens that add up to this probability; 1 keeps all",
+            "keep the most likely tokens that add up to this probability; 1 keeps all",
             metavar="P",
         ),
     ] = 0.95
@@ -76,7 +76,7 @@ class SamplingSettings(SettingsGroup):
         Option(
             ("--min-p",),
             Group.SAMPLING,
-            "drop tokens below this share of the likeliest one's probability; 0 drops none",
+            "drop tokens below this share of the most likely token's probability; 0 drops none",
             metavar="P",
         ),
     ] = 0.05
@@ -125,7 +125,7 @@ class SamplingSettings(SettingsGroup):
         Option(
             ("--repeat-last-n",),
             Group.SAMPLING,
-            "tokens that the penalties look back on; 0 is off",
+            "number of last tokens to which the penalties apply; 0 is off",
             metavar="N",
         ),
     ] = 64
@@ -135,7 +135,7 @@ class SamplingSettings(SettingsGroup):
         Option(
             ("--repeat-penalty",),
             Group.SAMPLING,
-            "divides the logits of tokens seen before; 1 is off",
+            "divides the logits of tokens that occurred before; 1 is off",
             metavar="X",
         ),
     ] = 1.0
@@ -144,7 +144,7 @@ class SamplingSettings(SettingsGroup):
         Option(
             ("--presence-penalty",),
             Group.SAMPLING,
-            "subtracted once from tokens seen before; 0 is off",
+            "subtracted once from the logits of tokens that occurred before; 0 is off",
             metavar="X",
         ),
     ] = 0.0
@@ -153,7 +153,7 @@ class SamplingSettings(SettingsGroup):
         Option(
             ("--frequency-penalty",),
             Group.SAMPLING,
-            "subtracted for each time that a token was seen; 0 is off",
+            "subtracted from a token's logit for each time that it occurred; 0 is off",
             metavar="X",
         ),
     ] = 0.0
@@ -183,7 +183,7 @@ class SamplingSettings(SettingsGroup):
         Option(
             ("--dry-allowed-length",),
             Group.SAMPLING,
-            "longest repeated passage, in tokens, that DRY lets pass",
+            "longest repeated passage, in tokens, that DRY does not punish",
             metavar="N",
         ),
     ] = 2
@@ -193,7 +193,7 @@ class SamplingSettings(SettingsGroup):
         Option(
             ("--dry-penalty-last-n",),
             Group.SAMPLING,
-            "tokens that DRY looks back on; 0 is off",
+            "number of last tokens in which DRY looks for repetitions; 0 is off",
             metavar="N",
         ),
     ] = 64
@@ -203,7 +203,7 @@ class SamplingSettings(SettingsGroup):
         Option(
             ("--dry-sequence-breaker", "--dry-sequence-breakers"),
             Group.SAMPLING,
-            "text that ends a passage for DRY, replacing the default ones; none for no breakers",
+            "text that ends a passage for DRY, instead of the default texts; none removes all",
             metavar="TEXT",
             default_text="newline, colon, double quote, asterisk",
             repeatable=True,
@@ -276,7 +276,7 @@ class SamplingSettings(SettingsGroup):
         Option(
             ("-l", "--logit-bias"),
             Group.SAMPLING,
-            "bias for a token id, such as 15043+1 or 15043-inf",
+            "number added to the logit of a token id, such as 15043+1 or 15043-inf",
             metavar="ID(+|-)X",
             repeatable=True,
         ),
@@ -287,7 +287,12 @@ class SamplingSettings(SettingsGroup):
     ] = None
     grammar_file: Annotated[
         FilePath | None,
-        Option(("--grammar-file",), Group.SAMPLING, "file with such a grammar", metavar="FILE"),
+        Option(
+            ("--grammar-file",),
+            Group.SAMPLING,
+            "file with the GBNF that every answer follows",
+            metavar="FILE",
+        ),
     ] = None
     json_schema: Annotated[
         dict[str, object] | None,
@@ -304,7 +309,7 @@ class SamplingSettings(SettingsGroup):
         Option(
             ("-jf", "--json-schema-file"),
             Group.SAMPLING,
-            "file with such a schema",
+            "file with the JSON Schema that every answer follows",
             metavar="FILE",
         ),
     ] = None

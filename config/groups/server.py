@@ -81,7 +81,7 @@ class HttpSettings(SettingsGroup):
         Option(
             ("--api-key-file",),
             Group.SERVER,
-            "file with one key a line; lines that start with # are comments",
+            "file with one key in each line; lines that start with # are comments",
             metavar="FILE",
         ),
     ] = None
@@ -112,7 +112,7 @@ class HttpSettings(SettingsGroup):
         Option(
             ("--cors-methods",),
             Group.SERVER,
-            "methods that those pages may use, comma-separated",
+            "methods that pages of --cors-origins may use, comma-separated",
             metavar="METHODS",
             repeatable=True,
         ),
@@ -122,7 +122,7 @@ class HttpSettings(SettingsGroup):
         Option(
             ("--cors-headers",),
             Group.SERVER,
-            "headers that those pages may send, comma-separated; * is any",
+            "headers that pages of --cors-origins may send, comma-separated; * is any",
             metavar="HEADERS",
             repeatable=True,
         ),
@@ -132,7 +132,8 @@ class HttpSettings(SettingsGroup):
         Option(
             ("--cors-credentials",),
             Group.SERVER,
-            "let those pages send cookies and stored credentials; never with --cors-origins *",
+            "let pages of --cors-origins send cookies and stored credentials; refused with "
+            "--cors-origins *",
         ),
     ] = False
     ssl_key_file: Annotated[
@@ -159,7 +160,7 @@ class HttpSettings(SettingsGroup):
         Option(
             ("--max-body-size",),
             Group.SERVER,
-            "MiB that the body of a request may have; larger ones are answered 413",
+            "most MiB of a request's body; a larger body is answered 413",
             env="LLAMAPACK_MAX_BODY_SIZE",
             metavar="MIB",
         ),
@@ -170,8 +171,8 @@ class HttpSettings(SettingsGroup):
         Option(
             ("--shutdown-delay",),
             Group.SERVER,
-            "seconds in which new requests are still taken once the server was told to stop, until "
-            "proxies have heard that it isn't ready",
+            "seconds after SIGTERM in which new requests are still taken, so that proxies have "
+            "time to notice that the server isn't ready",
             env="LLAMAPACK_SHUTDOWN_DELAY",
             metavar="S",
         ),
@@ -182,7 +183,7 @@ class HttpSettings(SettingsGroup):
         Option(
             ("--shutdown-timeout",),
             Group.SERVER,
-            "seconds that running answers get to end after that",
+            "seconds after --shutdown-delay in which running answers may end",
             env="LLAMAPACK_SHUTDOWN_TIMEOUT",
             metavar="S",
         ),
@@ -194,7 +195,7 @@ class HttpSettings(SettingsGroup):
             ("--hang-timeout",),
             Group.SERVER,
             "seconds without a sign of life after which the engine is killed and started again; "
-            "must be longer than the longest step; 0 is never",
+            "must be longer than the longest step; 0 never kills it",
             env="LLAMAPACK_HANG_TIMEOUT",
             metavar="S",
         ),
@@ -205,21 +206,11 @@ class HttpSettings(SettingsGroup):
         Option(
             ("--sse-ping-interval",),
             Group.SERVER,
-            "seconds of silence on a stream before a comment is sent to keep it open; -1 is never",
+            "seconds of silence on a stream after which a comment is sent to keep it open; -1 "
+            "sends none",
             metavar="S",
         ),
     ] = 30
-    threads_http: Annotated[
-        Whole,
-        Field(ge=-1),
-        Option(
-            ("--threads-http",),
-            Group.SERVER,
-            "accepted for llama-server's sake; without effect, because the server is "
-            "asynchronous and needs no thread for a connection",
-            metavar="N",
-        ),
-    ] = -1
     slots: Annotated[
         Switch,
         Option(("--slots",), Group.SERVER, "serve GET /slots", env="LLAMA_ARG_ENDPOINT_SLOTS"),
@@ -229,7 +220,7 @@ class HttpSettings(SettingsGroup):
         Option(
             ("--slot-save-path",),
             Group.SERVER,
-            "existing folder for what POST /slots/{id} saves and restores",
+            "existing folder for the files that POST /slots/{id} saves and restores",
             env="LLAMAPACK_SLOT_SAVE_PATH",
             metavar="DIR",
             default_text="none",
@@ -249,7 +240,8 @@ class HttpSettings(SettingsGroup):
         Option(
             ("--props",),
             Group.SERVER,
-            "let POST /props change settings",
+            "answer POST /props with success instead of 501, as llama-server does; neither server "
+            "changes anything then",
             env="LLAMA_ARG_ENDPOINT_PROPS",
         ),
     ] = False

@@ -30,9 +30,10 @@ class SpeculationSettings(SettingsGroup):
         Option(
             ("--spec-type",),
             Group.SPECULATION,
-            "who guesses tokens ahead, comma-separated, each request's first that has a guess: "
-            "ngram-simple and ngram-mod look up what followed the last tokens before, in the same "
-            "text and in everybody's; draft-simple asks the draft model; or none",
+            "who drafts tokens, comma-separated: ngram-simple looks up what followed the last "
+            "tokens earlier in the same text, ngram-mod in all texts of the same cache_salt, "
+            "draft-simple asks the draft model; none turns drafts off. They are asked in this "
+            "order, and the first draft is used",
             metavar="TYPES",
             default_text="draft-simple with a draft model, else none",
             repeatable=True,
@@ -46,7 +47,7 @@ class SpeculationSettings(SettingsGroup):
         Option(
             ("-md", "--model-draft", "--spec-draft-model"),
             Group.SPECULATION,
-            "GGUF file of a small model with the same vocabulary that guesses ahead; with "
+            "GGUF file of a small model with the same vocabulary that drafts tokens; with "
             "--spec-draft-hf, the file of that repository",
             metavar="FILE",
             default_text="none",
@@ -68,8 +69,8 @@ class SpeculationSettings(SettingsGroup):
         Option(
             ("--spec-draft-n-max",),
             Group.SPECULATION,
-            "most tokens that the draft model guesses at once; it is a bound, as the length "
-            "follows what pays (llama-server always guesses so many, and its default is 3)",
+            "most tokens of a draft of the draft model; a bound, because the length follows what "
+            "pays (llama-server always drafts this number of tokens, and its default is 3)",
             metavar="N",
         ),
     ] = 16
@@ -89,7 +90,7 @@ class SpeculationSettings(SettingsGroup):
         Option(
             ("--spec-draft-p-min", "--draft-p-min"),
             Group.SPECULATION,
-            "the draft model stops before a token that it gives less probability than this",
+            "the draft model stops before a token whose probability it puts below this",
             metavar="P",
         ),
     ] = 0.0
@@ -119,7 +120,7 @@ class SpeculationSettings(SettingsGroup):
         Option(
             ("-td", "--threads-draft", "--spec-draft-threads"),
             Group.SPECULATION,
-            "CPU threads of the draft model for guessing; -1 or 0 takes --threads",
+            "CPU threads of the draft model for drafting; -1 or 0 takes --threads",
             env="LLAMAPACK_SPEC_DRAFT_THREADS",
             metavar="N",
         ),
@@ -155,8 +156,8 @@ class SpeculationSettings(SettingsGroup):
         Option(
             ("--spec-ngram-simple-size-n",),
             Group.SPECULATION,
-            "ngram-simple: latest tokens that must stand in the text once more (llama-server's "
-            "default is 12; here what is guessed wrong is soon guessed no more)",
+            "ngram-simple: number of latest tokens that must occur earlier in the text "
+            "(llama-server's default is 12; here a rejected lookup soon drafts less)",
             env="LLAMAPACK_SPEC_NGRAM_SIMPLE_SIZE_N",
             metavar="N",
         ),
@@ -167,7 +168,7 @@ class SpeculationSettings(SettingsGroup):
         Option(
             ("--spec-ngram-simple-size-m",),
             Group.SPECULATION,
-            "ngram-simple: most of the tokens after them that are guessed at once",
+            "ngram-simple: most tokens of a draft",
             env="LLAMAPACK_SPEC_NGRAM_SIMPLE_SIZE_M",
             metavar="N",
         ),
@@ -178,7 +179,7 @@ class SpeculationSettings(SettingsGroup):
         Option(
             ("--spec-ngram-simple-min-hits",),
             Group.SPECULATION,
-            "ngram-simple: how often they must stand there",
+            "ngram-simple: how often they must occur there",
             env="LLAMAPACK_SPEC_NGRAM_SIMPLE_MIN_HITS",
             metavar="N",
         ),
@@ -189,7 +190,7 @@ class SpeculationSettings(SettingsGroup):
         Option(
             ("--spec-ngram-mod-n-match",),
             Group.SPECULATION,
-            "ngram-mod: latest tokens that must have been seen before, in any text of the same "
+            "ngram-mod: number of latest tokens that must have been seen in a text of the same "
             "cache_salt (llama-server's default is 24)",
             env="LLAMAPACK_SPEC_NGRAM_MOD_N_MATCH",
             metavar="N",
@@ -201,7 +202,7 @@ class SpeculationSettings(SettingsGroup):
         Option(
             ("--spec-ngram-mod-n-min",),
             Group.SPECULATION,
-            "ngram-mod: shorter guesses are thrown away (llama-server's default is 48)",
+            "ngram-mod: shorter drafts are thrown away (llama-server's default is 48)",
             env="LLAMAPACK_SPEC_NGRAM_MOD_N_MIN",
             metavar="N",
         ),
@@ -212,7 +213,7 @@ class SpeculationSettings(SettingsGroup):
         Option(
             ("--spec-ngram-mod-n-max",),
             Group.SPECULATION,
-            "ngram-mod: most tokens that are guessed at once",
+            "ngram-mod: most tokens of a draft",
             env="LLAMAPACK_SPEC_NGRAM_MOD_N_MAX",
             metavar="N",
         ),
@@ -222,8 +223,9 @@ class SpeculationSettings(SettingsGroup):
         Option(
             ("--measure-costs",),
             Group.SPECULATION,
-            "time steps by their number of tokens at the first start, in seconds, which tells how "
-            "far guessing pays and what is computed together; kept in the user's cache folder",
+            "time steps by their number of tokens at the first start, for some seconds; this "
+            "decides how long drafts are and what is computed together; the result is kept in the "
+            "user's cache folder",
             env="LLAMAPACK_MEASURE_COSTS",
         ),
     ] = True

@@ -1,4 +1,4 @@
-"""Shipped starting points, one TOML file each; every other source overrides them."""
+"""Shipped presets, one TOML file each. Every other source of settings overrides them."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ def preset_names() -> list[str]:
 
 
 def preset_path(name: str, source: str) -> Path:
-    """The file of a preset. Raises ConfigError, which names the source, if there is none."""
+    """The file of a preset. Raises ConfigError, which names `source`, for an unknown name."""
     if name not in preset_names():
         raise ConfigError(f"{source} must be one of {', '.join(preset_names())}, got {name}")
     return _FOLDER / f"{name}.toml"

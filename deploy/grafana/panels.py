@@ -1,4 +1,4 @@
-"""What the dashboard shows: an on-call person's questions, in the order in which they are asked."""
+"""The panels of the dashboard, in the order in which a person on call asks their questions."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def number(title: str, unit: str, expr: str, text: str = "") -> Graph:
 
 
 def rate(metric: str, by: str = "", where: str = "") -> str:
-    """Per second, over what Grafana thinks fits the resolution."""
+    """The rate per second of `metric`, over an interval that fits the resolution of the panel."""
     selected = f"{metric}{{{M}{where}}}"
     return f"sum{f' by ({by}) ' if by else ''}(rate({selected}[$__rate_interval]))"
 
 
 def quantile(share: float, metric: str) -> str:
-    """Of a histogram."""
+    """A quantile of a histogram."""
     return f"histogram_quantile({share}, {rate(metric + '_bucket', 'le')})"
 
 
 def quantiles(metric: str) -> tuple[tuple[str, str], ...]:
-    """The usual three lines."""
+    """Three lines of a histogram: its quantiles 0.5, 0.95 and 0.99."""
     return tuple((quantile(share, metric), f"p{100 * share:g}") for share in (0.5, 0.95, 0.99))
 
 

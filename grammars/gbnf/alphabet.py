@@ -1,4 +1,4 @@
-"""Sets of characters as numbers."""
+"""Sets of characters as bit masks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from grammars.gbnf.nodes import Chars
 
 
 class Alphabet:
-    """Divides the code points into classes that a grammar can't tell apart.
+    """Divides the code points into the classes that a grammar distinguishes.
 
     A set of characters is then a mask: an integer with one bit for each class.
     """
@@ -23,11 +23,11 @@ class Alphabet:
 
     @property
     def everything(self) -> int:
-        """All characters that occur in the grammar."""
+        """The mask of all characters that occur in the grammar."""
         return (1 << max(len(self._edges) - 1, 0)) - 1
 
     def mask(self, chars: Chars) -> int:
-        """The classes that a set of characters consists of."""
+        """The mask of the classes that make up a set of characters."""
         mask = 0
         for low, high in chars.ranges:
             first, after = bisect_left(self._edges, low), bisect_left(self._edges, high + 1)

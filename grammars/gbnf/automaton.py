@@ -1,4 +1,4 @@
-"""An automaton of several lexemes side by side, and where they get into each other's way."""
+"""A nondeterministic automaton of several lexemes, which finds conflicts between them."""
 
 from __future__ import annotations
 
@@ -12,42 +12,47 @@ MAX_STATES = 20_000
 MAX_STEPS = 200_000
 MAX_DEPTH = 100
 MAX_COPIES = 8
-"""Repetitions up to this count are spelled out; beyond, a loop stands for any number."""
+"""Repetitions up to this count are spelled out; above it, a loop stands for any number."""
 
 
 class AutomatonTooLarge(Exception):
-    """Looking for conflicts takes more than it is worth."""
+    """The search for conflicts would take too long."""
 
 
 class Automaton:
-    """A nondeterministic automaton: all lexemes start at once, each has its own states.
+    """A nondeterministic automaton: all lexemes start at once, and each lexeme has its own states.
 
-    It may accept more than the lexemes do (see `MAX_COPIES`), which can only add conflicts.
+    The automaton may accept more than the lexemes do (see `MAX_COPIES`). That can add conflicts,
+    but never hides one.
     """
 
     def __init__(self, rules: Mapping[str, Node], alphabet: Alphabet) -> None:
         self._rules = rules
         self._alphabet = alphabet
         self._jumps: list[list[int]] = []
-        """By state: where to go without a character."""
+        """By state: the states to enter without reading a character."""
         self._edges: list[list[tuple[int, int]]] = []
-        """By state: masks of characters, and where to go with one of them."""
+        """By state: pairs of a mask of characters and the state that these characters lead to."""
         self._owners: list[int] = []
-        """By state: the lexeme that it belongs to."""
+        """By state: the lexeme that the state belongs to."""
         self._starts: list[int] = []
         self._ends: dict[int, int] = {}
-        """The lexeme that each final state completes."""
+        """By final state: the lexeme that the state completes."""
 
     def add(self, node: Node) -> None:
-        """Add a lexeme; they are numbered in this order. Raises `AutomatonTooLarge`."""
+        """Add a lexeme; lexemes are numbered in this order. Raises `AutomatonTooLarge`."""
         start = self._state()
         self._starts.append(start)
         self._owners[start] = len(self._starts) - 1
         self._ends[self._build(node, start, 0)] = len(self._starts) - 1
 
     def conflicts(self, follow: Sequence[int]) -> set[tuple[int, int]]:
-        """The pairs (L, M) of lexemes such that M goes on where L has ended, with a character
-        that may also come after L: one in the mask `follow[L]`. Raises `AutomatonTooLarge`."""
+        """The pairs (L, M) of lexemes where M continues past the end of L with an ambiguous
+        character.
+
+        A character is ambiguous if it may also follow L in the grammar: if it is in the mask
+        `follow[L]`. Raises `AutomatonTooLarge`.
+        """
         found: set[tuple[int, int]] = set()
         start = self._closure(frozenset(self._starts))
         todo = list(self._moves(start))
@@ -79,7 +84,7 @@ class Automaton:
         """The sets of states that one more character leads to."""
         edges = [edge for state in states for edge in self._edges[state]]
         groups: set[int] = set()
-        for mask in {mask for mask, _ in edges}:  # divide into masks whose members all act alike
+        for mask in {mask for mask, _ in edges}:  # divide into masks whose characters all act alike
             rest = mask
             for group in list(groups):
                 if common := group & mask:
@@ -112,7 +117,7 @@ class Automaton:
         return len(self._edges) - 1
 
     def _build(self, node: Node, start: int, depth: int) -> int:
-        """Add the states that lead from `start` through a node; return the one at its end."""
+        """Add the states that lead from `start` through a node; return the final state."""
         if depth > MAX_DEPTH:
             raise AutomatonTooLarge
         match node:

@@ -1,4 +1,4 @@
-"""What follows from a grammar's rules: which can end, which are regular, what they begin with."""
+"""Properties of a grammar's rules: which rules can end, are regular, or can become repetitions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Rules = Mapping[str, Node]
 
 
 def reachable(rules: Rules) -> list[str]:
-    """The rules that `root` needs, each after those that it refers to, except in circles."""
+    """The rules that `root` needs, each after the rules it refers to, except in cycles."""
     order: dict[str, None] = {}
     seen = {"root"}
     todo = [("root", iter(sorted(rules_in(rules["root"]))))]
@@ -51,7 +51,7 @@ def endless(rules: Rules, names: Iterable[str]) -> set[str]:
 
 
 def _ends(node: Node, ending: set[str]) -> bool:
-    """Whether the node has a finite text, if the rules in `ending` have one."""
+    """Whether the node has a finite text, given that the rules in `ending` have one."""
     match node:
         case Rule(name):
             return name in ending
@@ -65,11 +65,11 @@ def _ends(node: Node, ending: set[str]) -> bool:
             return True
 
 
-def straighten(name: str, node: Node) -> Node:
-    """Turn a rule that repeats by referring to itself at one end into a repetition.
+def unroll_recursion(name: str, node: Node) -> Node:
+    """Turn a rule that refers to itself at its beginning or end into a repetition.
 
-    `a ::= x a | y` becomes `x* y`, and `a ::= a x | y` becomes `y x*`: the same texts, but
-    llguidance's parser keeps an item for each level of recursion, and none for a repetition.
+    `a ::= x a | y` becomes `x* y`, and `a ::= a x | y` becomes `y x*`. The texts stay the same.
+    llguidance's parser keeps an item for each level of recursion, but none for a repetition.
     """
     if name not in rules_in(node):
         return node
@@ -84,8 +84,11 @@ def straighten(name: str, node: Node) -> Node:
 
 
 def _split(name: str, node: Node, *, at_end: bool) -> tuple[list[Node], list[Node]] | None:
-    """Divide the ways through a node into those that go on with `name` at its end (or begin with
-    it), without that reference, and the others; None if it is referred to anywhere else."""
+    """Divide the alternatives of a node into the recursive ones and the others.
+
+    A recursive alternative ends with `name` (begins with it, without `at_end`) and is returned
+    without that reference. Returns None if the node refers to `name` anywhere else.
+    """
     if name not in rules_in(node):
         return [], [node]
     match node:
@@ -115,10 +118,10 @@ def _split(name: str, node: Node, *, at_end: bool) -> tuple[list[Node], list[Nod
 
 
 def regular_rules(rules: Rules, order: Iterable[str], max_size: int) -> set[str]:
-    """The rules that a regular expression of limited size could stand for.
+    """The rules that a regular expression of limited size could replace.
 
-    They refer to no tokens, and to regular rules only; `order` is that of `reachable`. The size
-    is the number of nodes once all references are replaced by what they refer to.
+    Such rules refer to no tokens and to regular rules only. `order` is the order of `reachable`.
+    The size is the number of nodes after all references are replaced by the rules they name.
     """
     sizes: dict[str, int] = {}
     for name in order:

@@ -7,14 +7,14 @@ from typing import Protocol
 
 from grammars import limits
 from grammars.errors import GrammarError
-from grammars.gbnf.facts import endless, reachable, regular_rules, straighten
+from grammars.gbnf.facts import endless, reachable, regular_rules, unroll_recursion
 from grammars.gbnf.lexemes import plan_lexemes
 from grammars.gbnf.nodes import Chars, Choice, Lexeme, Node, Repeat, Rule, Sequence, Token, walk
 from grammars.gbnf.parser import Grammar
 
 
 class GrammarTokens(Protocol):
-    """What a grammar's tokens need of a vocabulary."""
+    """What the translation of tokens in a grammar needs from a vocabulary."""
 
     @property
     def end_tokens(self) -> Set[int]:
@@ -22,12 +22,13 @@ class GrammarTokens(Protocol):
         ...
 
     def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
-        """Split a text; `parse_special` reads control tokens that are spelled in it."""
+        """Split a text into tokens; `parse_special` reads control tokens that are spelled in the
+        text."""
         ...
 
 
 def check(grammar: Grammar) -> list[str]:
-    """Refuse rules that never end; return the names of those in use, references first."""
+    """Refuse rules that never end; return the names of the rules in use, references first."""
     order = reachable(grammar.rules)
     wrong = endless(grammar.rules, order)
     for name in grammar.rules:
@@ -43,12 +44,12 @@ def uses_vocabulary(grammar: Grammar, names: list[str]) -> bool:
 
 
 def to_lark(grammar: Grammar, tokens: GrammarTokens | None) -> str:
-    """Return a Lark grammar for the same texts.
+    """Return a Lark grammar that accepts the same texts.
 
     A grammar for which `uses_vocabulary` holds needs `tokens`. Raises `GrammarError`.
     """
     order = check(grammar)
-    rules = {name: straighten(name, grammar.rules[name]) for name in order}
+    rules = {name: unroll_recursion(name, grammar.rules[name]) for name in order}
     order = reachable(rules)
     regular = regular_rules(rules, order, limits.MAX_LEXEME_NODES)
     plan = plan_lexemes(rules, order, regular)
@@ -56,7 +57,7 @@ def to_lark(grammar: Grammar, tokens: GrammarTokens | None) -> str:
 
 
 class _TokenWriter:
-    """Spells tokens as Lark does."""
+    """Writes tokens in Lark's notation."""
 
     def __init__(self, tokens: GrammarTokens | None) -> None:
         self._tokens = tokens
@@ -66,7 +67,7 @@ class _TokenWriter:
         if not token.negated:
             return f"<[{token_id}]>"
         assert self._tokens is not None
-        # An end token ends the answer wherever it stands, so "any other token" can't mean it.
+        # An end token always ends the answer, so "any other token" can't mean an end token.
         excluded = sorted({token_id, *self._tokens.end_tokens})
         return f"<[^{','.join(map(str, excluded))}]>"
 
@@ -83,7 +84,8 @@ class _TokenWriter:
 class _Writer:
     """Writes a planned grammar. Rules are named r0, r1, ..., terminals T0, T1, ...
 
-    Lark tells them apart by case; a terminal that a rule uses gets an automaton of its own.
+    Lark tells rules from terminals by letter case. A terminal that a rule uses gets an automaton of
+    its own.
     """
 
     def __init__(
@@ -104,7 +106,7 @@ class _Writer:
         for name, node in self._plan.items():
             lines.append(f"{self._rule_names[name]}: {_text(node, self._in_rule)}")
         todo = list(self._terminals)
-        for node in todo:  # writing one may add others
+        for node in todo:  # writing a node may add others
             body = self._rules[node.name] if isinstance(node, Rule) else node
             lines.append(f"{self._terminals[node]}: {_text(body, self._in_terminal)}")
             todo.extend(list(self._terminals)[len(todo) :])
@@ -135,7 +137,7 @@ class _Writer:
 
 
 def _text(node: Node, leaf: Callable[[Node], str]) -> str:
-    """A node in Lark's notation; `leaf` writes what has nothing below it."""
+    """A node in Lark's notation; `leaf` writes nodes without children."""
     match node:
         case Sequence(()) | Repeat(_, _, 0):
             return '""'
@@ -155,7 +157,7 @@ def _bounds(least: int, most: int | None) -> str:
 
 
 def _chars(chars: Chars) -> str:
-    """A character class, every character as its number, so that none means anything else."""
+    """A character class in Lark, with characters as numbers, so that none needs escaping."""
     ranges = (
         f"{_char(low)}-{_char(high)}" if low < high else _char(low) for low, high in chars.ranges
     )

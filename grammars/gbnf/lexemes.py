@@ -1,17 +1,19 @@
-"""Finds which parts of a grammar can be matched by automata, without changing what it accepts.
+"""Finds the parts of a grammar that automata can match without changing what the grammar accepts.
 
-llguidance matches terminals by automata and rules by a parser. A terminal costs a table look-up
-a byte, a rule much more: a mask inside of a JSON string takes 0.1 ms if the string is a terminal,
-and 10 ms if it is a rule over single characters. But its automata are greedy: a terminal that
-could go on does go on, and one that ended before that is forgotten. So a part may become a
-terminal ("lexeme") only where that loses nothing:
+llguidance matches terminals by automata and rules by a parser. A terminal costs one table look-up
+for each byte; a rule costs much more. A mask inside a JSON string takes 0.1 ms if the string is a
+terminal, and 10 ms if the string is a rule over single characters.
 
-    wherever a lexeme L has matched a text, and some lexeme M (or L itself) could go on with a
-    character c, c must not be able to follow L in the grammar.
+But llguidance's automata are greedy. A terminal that can continue does continue, and a shorter
+match of another terminal is forgotten. So a part may become a terminal ("lexeme") only under this
+condition:
 
-We start with the largest regular parts, look for such conflicts with an automaton of all lexemes
-side by side, take apart each M that is in one, and repeat. Single characters are never in
-conflict, as they can't go on; so there is always a solution.
+wherever a lexeme L has matched a text, and some lexeme M (or L itself) could continue with a
+character c, c must not be able to follow L in the grammar.
+
+The plan starts with the largest regular parts. An automaton of all lexemes together finds the
+conflicts. Each M in a conflict is taken apart, and the search repeats. Single characters can't
+continue, so they are never in conflict. So there is always a solution.
 """
 
 from __future__ import annotations
@@ -42,10 +44,10 @@ Rules = Mapping[str, Node]
 
 
 def plan_lexemes(rules: Rules, order: list[str], regular: Set[str]) -> dict[str, Node]:
-    """Return the rules that remain, `root` first, with lexemes in them.
+    """Return the remaining rules, `root` first, with lexemes in them.
 
-    `order` has the names of all rules, references first; `regular` those that refer to neither
-    tokens nor, however indirectly, themselves.
+    `order` has the names of all rules, references first. `regular` has the names of the rules that
+    refer neither to tokens nor, directly or indirectly, to themselves.
     """
     if "root" in regular:
         return {"root": Lexeme(Rule("root"))}
@@ -67,23 +69,23 @@ def plan_lexemes(rules: Rules, order: list[str], regular: Set[str]) -> dict[str,
 
 @dataclass
 class _Planner:
-    """Divides rules into lexemes, as large as they may be."""
+    """Divides rules into lexemes that are as large as possible."""
 
     rules: Rules
     regular: Set[str]
     only_characters: bool = False
     _apart: dict[Node, bool] = field(default_factory=dict)
-    """Nodes that must not be one lexeme, and whether it is enough to peel off their last item:
-    most of those that can't end well (`name spaces`) only carry something optional there."""
+    """Nodes that must not be one lexeme, and whether removing their last item is enough. That is
+    enough for most nodes with an optional end (`name spaces`)."""
 
     def take_apart(self, node: Node, *, peel: bool) -> None:
-        """Make no lexeme of this node."""
+        """Forbid one lexeme for this node."""
         self._apart[node] = peel
         if isinstance(node, Rule):  # its body is the same lexeme
             self.take_apart(self.rules[node.name], peel=peel)
 
     def plan(self) -> dict[str, Node]:
-        """All rules that aren't part of lexemes."""
+        """Return all rules that aren't part of lexemes."""
         planned: dict[str, Node] = {}
         todo = ["root"]
         while todo:
@@ -138,7 +140,7 @@ class _Planner:
 
 
 class _Starts:
-    """Which characters a node can begin with, and whether it can be empty."""
+    """The characters that a node can begin with, and whether the node can be empty."""
 
     def __init__(self, rules: Rules, order: Iterable[str]) -> None:
         nodes = [below for name in order for below in walk(rules[name])]
@@ -152,12 +154,12 @@ class _Starts:
             changed = before != self._of_rules
 
     def of(self, node: Node) -> tuple[int, bool]:
-        """A mask of first characters, and whether the node can be empty."""
+        """The mask of first characters, and whether the node can be empty."""
         match node:
             case Chars():
                 return self.alphabet.mask(node), False
             case Token(_, negated):
-                # A token that is named is matched by its id; any other may be text.
+                # A named token is matched by its id; any other token may be text.
                 return (self.alphabet.everything if negated else 0), False
             case Rule(name):
                 return self._of_rules[name]
@@ -183,7 +185,7 @@ class _Starts:
 
 
 class _Follow:
-    """Which characters can come after each rule and each lexeme of a plan."""
+    """The characters that can come after each rule and each lexeme of a plan."""
 
     def __init__(self, plan: Rules, starts: _Starts) -> None:
         self._starts = starts
@@ -197,7 +199,7 @@ class _Follow:
             changed = before != self._after_rules
 
     def _visit(self, node: Node, after: int) -> None:
-        """Note that the characters in `after` can come after a node."""
+        """Record that the characters in `after` can come after a node."""
         match node:
             case Rule(name):
                 self._after_rules[name] |= after
@@ -219,7 +221,7 @@ class _Follow:
 
 
 def _conflicts(rules: Rules, plan: Rules, starts: _Starts) -> dict[Node, bool]:
-    """The lexemes to take apart, and whether only themselves are in their way."""
+    """The lexemes to take apart, each with whether it conflicts only with itself."""
     follow = _Follow(plan, starts).after_lexemes
     lexemes = list(follow)
     automaton = Automaton(rules, starts.alphabet)

@@ -1,8 +1,8 @@
-"""Which grammars llama.cpp's own sampler must not be given.
+"""Refuses grammars that are dangerous for llama.cpp's own grammar sampler.
 
-It runs in the engine's process and has few limits: it recurses over rules, its search for left
-recursion takes exponential time where rules share rules, and left recursion that the search
-misses takes all memory.
+The sampler runs in the engine's process and has few limits. It recurses over rules. Its search for
+left recursion takes exponential time where rules share rules. Left recursion that the search misses
+takes all memory.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from grammars.gbnf.nodes import Chars, Choice, Lexeme, Node, Repeat, Rule, Seque
 from grammars.gbnf.parser import Grammar
 
 MAX_SEARCH_STEPS = 1_000_000
-"""Calls that llama.cpp's search for left recursion may take."""
+"""Maximum number of calls in llama.cpp's search for left recursion."""
 
 MAX_SEARCH_DEPTH = 1_000
 MAX_RULES_PER_REPEAT = 2_000
-"""llama.cpp's own limit for what one repetition is spelled out to."""
+"""llama.cpp's own limit on the rules that one repetition is expanded to."""
 
 
 def refuse_for_llama(grammar: Grammar) -> None:
     """Raise `GrammarError` if llama.cpp can't, or shouldn't, enforce this grammar.
 
-    Rules that aren't in use count, too: llama.cpp reads them all.
+    Unused rules count too, because llama.cpp reads all rules.
     """
     names = list(grammar.rules)
     nullable = _nullable(grammar, names)
@@ -68,13 +68,14 @@ def _is_nullable(node: Node, nullable: set[str]) -> bool:
 
 
 class _LeftSearch:
-    """Finds left recursion, and how long llama.cpp would look for it."""
+    """Finds left recursion, and counts the steps that llama.cpp's search for it would take."""
 
     def __init__(self, grammar: Grammar, nullable: set[str]) -> None:
         self._grammar = grammar
         self._nullable = nullable
         self._costs: dict[str, int] = {}
-        """Calls by rule: those for the rules that it can begin with are made again each time."""
+        """Calls by rule. llama.cpp repeats the calls for a rule each time another rule begins with
+        it."""
 
     def visit(self, name: str) -> None:
         """Raise `GrammarError` if the rule is left-recursive or takes too long to search."""
@@ -99,7 +100,7 @@ class _LeftSearch:
                 raise GrammarError("too many rules begin with others", self._grammar.places[rule])
 
     def _begins(self, node: Node) -> list[str]:
-        """The rules that a node may begin with, as often as it does."""
+        """The names of the rules that a node may begin with, with repetitions."""
         match node:
             case Rule(name):
                 return [name]

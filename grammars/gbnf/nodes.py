@@ -1,4 +1,4 @@
-"""The parts of a GBNF grammar, as its parser leaves them."""
+"""The syntax tree of a GBNF grammar."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 Ranges = tuple[tuple[int, int], ...]
-"""Sorted, disjoint, inclusive ranges of code points; without NUL and surrogates."""
+"""Sorted, disjoint, inclusive ranges of code points, without NUL and surrogates."""
 
 _ALL: Ranges = ((0x01, 0xD7FF), (0xE000, 0x10FFFF))
-"""What text can hold. llama.cpp ends a token's text at a NUL, so that one is never matched."""
+"""All characters that a text can hold. llama.cpp ends a token's text at a NUL, so no NUL is ever
+matched."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chars:
-    """One code point out of a set."""
+    """One code point from a set."""
 
     ranges: Ranges
 
@@ -28,7 +29,8 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """One token of the vocabulary, by id, or by name until that is looked up; or any but it."""
+    """One token of the vocabulary, or, if negated, any other token. The token is given by id, or by
+    name until the name is looked up."""
 
     token: int | str
     negated: bool
@@ -36,7 +38,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
-    """All items, one after the other; the empty text if there are none."""
+    """All items, one after the other; without items, the empty text."""
 
     items: tuple[Node, ...]
 
@@ -50,7 +52,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """An item `least` to `most` times; None is without limit."""
+    """An item repeated `least` to `most` times; None means no limit."""
 
     item: Node
     least: int
@@ -59,7 +61,7 @@ class Repeat:
 
 @dataclass(frozen=True, slots=True)
 class Lexeme:
-    """A part that an automaton of its own shall match; the parser makes none, the planner does."""
+    """A part that one automaton shall match. The planner makes lexemes; the parser doesn't."""
 
     node: Node
 
@@ -70,7 +72,7 @@ EMPTY = Sequence(())
 
 
 def sequence(items: list[Node]) -> Node:
-    """All items in order, with nested sequences opened."""
+    """All items in order, with nested sequences flattened."""
     flat: list[Node] = []
     for item in items:
         flat.extend(item.items if isinstance(item, Sequence) else [item])
@@ -78,7 +80,7 @@ def sequence(items: list[Node]) -> Node:
 
 
 def choice(options: list[Node]) -> Node:
-    """One of the options, with nested choices opened and duplicates left out."""
+    """One of the options, with nested choices flattened and duplicates removed."""
     flat: dict[Node, None] = {}
     for option in options:
         flat.update(dict.fromkeys(option.options if isinstance(option, Choice) else [option]))
@@ -86,7 +88,7 @@ def choice(options: list[Node]) -> Node:
 
 
 def children(node: Node) -> tuple[Node, ...]:
-    """The nodes directly below; a lexeme is opaque."""
+    """The nodes directly below; a lexeme has none."""
     match node:
         case Sequence(items):
             return items
@@ -99,7 +101,7 @@ def children(node: Node) -> tuple[Node, ...]:
 
 
 def walk(node: Node) -> Iterator[Node]:
-    """The node and all below it, without following references."""
+    """The node and all nodes below it, without following references."""
     todo = [node]
     while todo:
         node = todo.pop()
@@ -113,7 +115,7 @@ def rules_in(node: Node) -> set[str]:
 
 
 def char_set(ranges: list[tuple[int, int]], *, negated: bool = False) -> Chars:
-    """One code point in the ranges, which may overlap; or one outside of them."""
+    """One code point inside the ranges, which may overlap, or, if `negated`, one outside."""
     merged: list[tuple[int, int]] = []
     for low, high in sorted(ranges):
         if merged and low <= merged[-1][1] + 1:
@@ -132,7 +134,7 @@ def _complement(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _intersect(ranges: list[tuple[int, int]]) -> Ranges:
-    """Keep what text can hold."""
+    """Restrict ranges to characters that a text can hold."""
     pairs = [
         (max(low, all_low), min(high, all_high))
         for low, high in ranges

@@ -1,4 +1,4 @@
-"""Reads GBNF, llama.cpp's notation for grammars."""
+"""A parser for GBNF, llama.cpp's notation for grammars."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _REPEATS = {"*": (0, None), "+": (1, None), "?": (0, 1)}
 
 
 class Grammar:
-    """The rules of a grammar by name, and where each begins (`line:column`)."""
+    """The rules of a grammar by name, and the place where each rule begins (`line:column`)."""
 
     def __init__(self, rules: dict[str, Node], places: dict[str, str]) -> None:
         self.rules: Mapping[str, Node] = MappingProxyType(rules)
@@ -30,14 +30,14 @@ class Grammar:
 
 
 def parse(text: str) -> Grammar:
-    """Read a grammar's text. Raises `GrammarError` with `line:column`."""
+    """Parse a grammar's text. Raises `GrammarError` with `line:column`."""
     return _Parser(text).grammar()
 
 
 class _Parser:
     """A recursive-descent parser; `_at` is the index of the next character.
 
-    As in llama.cpp a rule ends with its line, except inside parentheses and after `::=` and `|`.
+    As in llama.cpp, a rule ends with its line, except inside parentheses and after `::=` and `|`.
     """
 
     def __init__(self, text: str) -> None:
@@ -49,7 +49,7 @@ class _Parser:
         self._references: dict[str, int] = {}
 
     def grammar(self) -> Grammar:
-        """The whole text."""
+        """Parse the whole text."""
         if "\0" in self._text:
             self._fail("a NUL character", self._text.index("\0"))
         self._skip(_SPACE_AND_LINES)
@@ -215,7 +215,7 @@ class _Parser:
         return node
 
     def _bounds(self, space: re.Pattern[str]) -> tuple[int, int | None] | None:
-        """What the operator here repeats its item, or None if there is no operator."""
+        """The bounds (least, most) of the repetition operator here; None without an operator."""
         start = self._at
         char = self._peek()
         if char in _REPEATS:

@@ -1,1 +1,1 @@
-"""JSON Schema: which keywords hold, and what is refused."""
+"""JSON Schema: which keywords are enforced, and which are refused."""

@@ -1,4 +1,4 @@
-"""What of a JSON Schema is honoured; everything else is refused by name and place."""
+"""Checks JSON Schemas: what can't be enforced is refused by name and place."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from grammars.json_schema.keywords import (
     EXACT_FORMATS,
     FORMATS,
     FREE_FORMATS,
-    LONGEST,
+    MAX_FORMAT_LENGTHS,
     UNSUPPORTED,
     VALUES,
-    Below,
+    Nesting,
     has_no_effect,
-    meant,
+    intended_keyword,
 )
 
 Schema = dict[str, Any]
@@ -33,7 +33,7 @@ _FIXED_WHITESPACE = {
     "key_separator": ": ",
     "whitespace_flexible": False,
 }
-"""One spelling of everything between two values, so that a schema's fixed parts are forced."""
+"""One spelling of everything between two values, so that a schema's fixed parts can be forced."""
 
 _OPTIONS = frozenset(
     {
@@ -44,15 +44,15 @@ _OPTIONS = frozenset(
         "whitespace_pattern",
     }
 )
-"""What a schema's `x-guidance` may set; the others would drop keywords silently."""
+"""The options that a schema's `x-guidance` may set. The other options would silently drop keywords.
+"""
 
 
 def check_schema(schema: object, *, is_open: bool = False) -> str:
-    """Return the schema as compact JSON text, as llguidance shall get it.
+    """Check a schema and return it as compact JSON text for llguidance.
 
-    `schema` is a parsed JSON value. With `is_open`, an object that doesn't say whether it has
-    other properties than the declared ones may have them. Raises `GrammarError` with a JSON
-    pointer.
+    `schema` is a parsed JSON value. With `is_open`, an object may have undeclared properties unless
+    its schema forbids them. Raises `GrammarError` with a JSON pointer.
     """
     if not isinstance(schema, (dict, bool)):
         raise GrammarError("a schema is an object or a boolean", "")
@@ -69,21 +69,21 @@ def check_schema(schema: object, *, is_open: bool = False) -> str:
 
 
 def subschemas(schema: object) -> Iterator[tuple[str, object]]:
-    """The schemas directly inside of one, with their places relative to it."""
+    """The schemas directly inside a schema, each with its place relative to the outer one."""
     if not isinstance(schema, dict):
         return
     for keyword, below in APPLICATORS.items():
         value = schema.get(keyword)
-        if isinstance(value, list) and (below is Below.SCHEMAS or keyword == "items"):
+        if isinstance(value, list) and (below is Nesting.SCHEMAS or keyword == "items"):
             yield from ((f"/{keyword}/{index}", item) for index, item in enumerate(value))
-        elif isinstance(value, dict) and below is Below.MAP:
+        elif isinstance(value, dict) and below is Nesting.MAP:
             yield from ((f"/{keyword}/{_escape(name)}", item) for name, item in value.items())
-        elif value is not None and below is Below.SCHEMA:
+        elif value is not None and below is Nesting.SCHEMA:
             yield f"/{keyword}", value
 
 
 def _check_size(schema: object) -> None:
-    """Bound everything that later steps take time for."""
+    """Bound the size of everything that later steps take time for."""
     todo: list[tuple[object, str, int]] = [(schema, "", 1)]
     num_nodes = num_bytes = 0
     while todo:
@@ -104,7 +104,8 @@ def _check_size(schema: object) -> None:
 
 
 def _check_scalar(node: object, path: str) -> int:
-    """The size of a text in bytes, else 0. Raises `GrammarError` for what JSON has no form for."""
+    """The size of a text in bytes; 0 for other values. Raises `GrammarError` for values that JSON
+    can't express."""
     if isinstance(node, str):
         try:
             return len(node.encode())
@@ -130,7 +131,7 @@ def _options(root: Schema) -> Mapping[str, object]:
 
 
 class _Checker:
-    """Visits the schemas of a document, and those that references lead to."""
+    """Visits the schemas of a document, and the schemas that references lead to."""
 
     def __init__(self, root: Schema, *, is_open: bool) -> None:
         self._root = root
@@ -165,7 +166,7 @@ class _Checker:
         return document
 
     def _check(self, path: str, schema: Schema) -> None:
-        _name_properties(schema)
+        _replace_property_names(schema)
         for keyword in list(schema):
             place = f"{path}/{_escape(keyword)}"
             if keyword in UNSUPPORTED:
@@ -179,18 +180,18 @@ class _Checker:
                 is_right, what = VALUES[keyword]
                 if not is_right(schema[keyword]):
                     raise GrammarError(f"{keyword!r} must be {what}", place)
-            elif keyword not in ("const", "id") and (name := meant(keyword)) is not None:
+            elif keyword not in ("const", "id") and (name := intended_keyword(keyword)) is not None:
                 raise GrammarError(f"{keyword!r} is no keyword; is {name!r} meant?", place)
         if path and "$ref" in schema and _names_itself(schema):
-            # Before draft 2019-09 the reference made the name void, since then it doesn't.
+            # Before draft 2019-09 a reference made `$id` void; since then it doesn't.
             raise GrammarError("'$id' is not supported beside '$ref'", path)
-        _drop_idle(schema)
-        _settle_format(path, schema)
+        _drop_ineffective(schema)
+        _rewrite_format(path, schema)
         for keyword in COUNTS & schema.keys():
             schema[keyword] = int(schema[keyword])
 
     def _target(self, path: str, schema: Schema) -> tuple[str, object] | None:
-        """Where the schema's `$ref` leads, if that is a place in this document."""
+        """The place and the schema that a `$ref` leads to, if they are in this document."""
         reference = schema.get("$ref")
         if reference is None:
             return None
@@ -198,7 +199,7 @@ class _Checker:
         if not reference.startswith("#"):
             if not self._has_ids:
                 raise GrammarError(f"{reference!r} is outside of this schema", place)
-            return None  # llguidance knows what `$id` made of it
+            return None  # only llguidance knows how `$id` changes the reference
         pointer = unquote(reference[1:])
         if pointer and not pointer.startswith("/"):
             return None  # an anchor
@@ -219,16 +220,16 @@ class _Checker:
 
 def _check_applicator(keyword: str, value: object, place: str) -> None:
     match APPLICATORS[keyword]:
-        case Below.MAP if not isinstance(value, dict):
+        case Nesting.MAP if not isinstance(value, dict):
             raise GrammarError(f"{keyword!r} must be an object", place)
-        case Below.SCHEMAS if not (isinstance(value, list) and value):
+        case Nesting.SCHEMAS if not (isinstance(value, list) and value):
             raise GrammarError(f"{keyword!r} must be a list that is not empty", place)
     if isinstance(value, dict) and keyword == "properties" and len(value) > limits.MAX_PROPERTIES:
         raise GrammarError(f"more than {limits.MAX_PROPERTIES} properties", place)
 
 
-def _name_properties(schema: Schema) -> None:
-    """Replace `propertyNames` by what is supported and means the same, where there is such."""
+def _replace_property_names(schema: Schema) -> None:
+    """Replace `propertyNames` by a supported keyword with the same meaning, if there is one."""
     names = schema.get("propertyNames")
     if not isinstance(names, dict) or schema.keys() & {"properties", "patternProperties"}:
         return
@@ -247,14 +248,14 @@ def _name_properties(schema: Schema) -> None:
     del schema["propertyNames"]
 
 
-def _drop_idle(schema: Schema) -> None:
-    """Remove the conditional keywords whose partners are absent: they have no effect."""
+def _drop_ineffective(schema: Schema) -> None:
+    """Remove conditional keywords that have no effect because their partners are absent."""
     for keyword in ("if", "then", "else", "minContains", "maxContains"):
         schema.pop(keyword, None)
 
 
-def _settle_format(path: str, schema: Schema) -> None:
-    """Spell out a format that is a pattern; remove one that excludes nothing; refuse others."""
+def _rewrite_format(path: str, schema: Schema) -> None:
+    """Replace a format by its pattern, remove it if it excludes nothing, or refuse it."""
     name = schema.get("format")
     if name in EXACT_FORMATS:
         del schema["format"]
@@ -263,13 +264,14 @@ def _settle_format(path: str, schema: Schema) -> None:
             schema["allOf"] = [*schema.get("allOf", []), pattern]
         else:
             schema.update(pattern)
-    if name in LONGEST:
-        schema["maxLength"] = min(schema.get("maxLength", LONGEST[name]), LONGEST[name])
+    if name in MAX_FORMAT_LENGTHS:
+        limit = MAX_FORMAT_LENGTHS[name]
+        schema["maxLength"] = min(schema.get("maxLength", limit), limit)
     if name is None or name in FORMATS:
         return
     types = schema.get("type", "string")
     if name in FREE_FORMATS or "string" not in (types if isinstance(types, list) else [types]):
-        del schema["format"]  # formats of numbers are hints about their storage
+        del schema["format"]  # formats of numbers only say how numbers are stored
     else:
         raise GrammarError(f"the format {name!r} is not supported", f"{path}/format")
 

@@ -1,4 +1,4 @@
-"""Objects have the properties that their schema declares, and no others unless it asks for them."""
+"""Closes objects: an object has only declared properties, unless its schema asks for others."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ _ELSEWHERE = frozenset({"properties", "$ref", "allOf", "anyOf", "oneOf"})
 _DECIDED = frozenset(
     {"additionalProperties", "patternProperties", "propertyNames", "minProperties"}
 )
-"""Keywords that tell, or need, other properties."""
+"""Keywords that allow, forbid or need undeclared properties."""
 
 
 def close_objects(schemas: Iterable[Schema]) -> None:
-    """Set `additionalProperties` to false in a document's schemas where it is left open.
+    """Set `additionalProperties` to false in a document's schemas where the keyword is absent.
 
-    JSON Schema would allow any further properties then. Who writes a schema for a model means
-    the declared ones, as OpenAI's strict mode and llama.cpp take it; a model left free goes on
-    inventing keys, and what could be forced isn't. `"additionalProperties": true` allows them.
-    Documents that combine objects of parts are left alone: closing a part would close the whole.
+    JSON Schema would allow any further properties there. An author who writes a schema for a model
+    means the declared properties; OpenAI's strict mode and llama.cpp read schemas that way too. A
+    model that is left free keeps inventing keys, and the fixed parts can't be forced.
+    `"additionalProperties": true` allows further properties.
+
+    Documents that combine several schemas into one object are left alone: closing one part would
+    close the whole.
     """
     schemas = list(schemas)
     if any(map(_is_combined, schemas)):

@@ -8,27 +8,28 @@ Schema = dict[str, Any]
 
 
 class EndlessSearch:
-    """Which of the schemas of a document have a finite instance.
+    """Finds the schemas of a document that have a finite instance.
 
-    A schema is taken to have one until its keywords rule that out: required properties and items
-    without one, in a schema that allows nothing but objects or arrays.
+    A schema counts as finite until its keywords rule that out. Keywords rule it out if the schema
+    allows only objects or arrays and requires properties or items without a finite instance.
     """
 
     def __init__(self) -> None:
         self._schemas: list[tuple[str, Schema]] = []
         self._targets: dict[int, object] = {}
         self._ending: set[int] = set()
-        """The ids of schemas that have been found to have a finite instance."""
+        """The ids of schemas that are known to have a finite instance."""
 
     def add(self, path: str, schema: Schema, target: object | None) -> None:
-        """Note a schema, the place it is at, and what its `$ref` leads to, if it has one."""
+        """Add a schema, its place, and the schema that its `$ref` leads to, if any."""
         self._schemas.append((path, schema))
         if target is not None:
             self._targets[id(schema)] = target
 
     def first(self) -> str | None:
         """The place of a schema without a finite instance, or None."""
-        waiting = self._schemas[::-1]  # the innermost were found last, and decide first
+        # the innermost schemas were added last, and are decided first
+        waiting = self._schemas[::-1]
         while True:
             left = [(path, schema) for path, schema in waiting if not self._settle(schema)]
             if len(left) == len(waiting):

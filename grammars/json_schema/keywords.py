@@ -1,4 +1,4 @@
-"""The keywords of JSON Schema: what becomes of each, and what its value must look like."""
+"""Tables of JSON Schema keywords: how each is treated, and what its value must look like."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FORMATS = (
     "uri",
     "uuid",
 )
-"""Of strings, the ones that llguidance enforces."""
+"""Formats of strings that llguidance enforces."""
 
 _MONTH = "(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)"
 _LEAP_YEAR = "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)"
@@ -32,13 +32,13 @@ _HOUR = "(?:[01][0-9]|2[0-3]):[0-5][0-9]"
 _TIME = f"{_HOUR}:[0-5][0-9](?:\\.[0-9]{{1,9}})?(?:[zZ]|[-+]{_HOUR})"
 
 EXACT_FORMATS = {"date": f"^{_DATE}$", "time": f"^{_TIME}$", "date-time": f"^{_DATE}[tT]{_TIME}$"}
-"""Formats that llguidance takes more loosely than they are: 29 February of any year, and a leap
-second in any minute. Here, February has its days, no minute has a leap second, and no year is 0,
-which few libraries read."""
+"""Formats that llguidance enforces too loosely: it takes 29 February of any year, and a leap second
+in any minute. These patterns allow the real days of February, no leap second and no year 0, which
+few libraries read."""
 
-LONGEST = {"email": 254, "hostname": 253}
-"""Characters that texts of a format have at most (RFC 5321, RFC 1123), which llguidance leaves
-open; a model at a loss would go on for ever."""
+MAX_FORMAT_LENGTHS = {"email": 254, "hostname": 253}
+"""Maximum length in characters of texts of a format (RFC 5321, RFC 1123). llguidance sets no
+maximum, so a confused model would continue for ever."""
 
 FREE_FORMATS = frozenset(
     {
@@ -54,34 +54,35 @@ FREE_FORMATS = frozenset(
         "textarea",
     }
 )
-"""Formats that say how to show or read a string, and exclude none."""
+"""Formats that say how to show or read a string, and exclude no string."""
 
 
-class Below(enum.Enum):
-    """Where a keyword's value has schemas in it."""
+class Nesting(enum.Enum):
+    """How schemas are nested in a keyword's value."""
 
     NOTHING = enum.auto()
     SCHEMA = enum.auto()
     SCHEMAS = enum.auto()
-    """A list of them."""
+    """A list of schemas."""
     MAP = enum.auto()
-    """An object of them."""
+    """An object whose values are schemas."""
 
 
 APPLICATORS = {
-    "$defs": Below.MAP,
-    "definitions": Below.MAP,
-    "properties": Below.MAP,
-    "patternProperties": Below.MAP,
-    "additionalProperties": Below.SCHEMA,
-    "additionalItems": Below.SCHEMA,
-    "items": Below.SCHEMA,
-    "prefixItems": Below.SCHEMAS,
-    "allOf": Below.SCHEMAS,
-    "anyOf": Below.SCHEMAS,
-    "oneOf": Below.SCHEMAS,
+    "$defs": Nesting.MAP,
+    "definitions": Nesting.MAP,
+    "properties": Nesting.MAP,
+    "patternProperties": Nesting.MAP,
+    "additionalProperties": Nesting.SCHEMA,
+    "additionalItems": Nesting.SCHEMA,
+    "items": Nesting.SCHEMA,
+    "prefixItems": Nesting.SCHEMAS,
+    "allOf": Nesting.SCHEMAS,
+    "anyOf": Nesting.SCHEMAS,
+    "oneOf": Nesting.SCHEMAS,
 }
-"""Supported keywords with schemas in them; `items` may also be a list, as before 2020-12."""
+"""Supported keywords whose value contains schemas; `items` may also be a list, as before 2020-12.
+"""
 
 
 def _is_count(value: object) -> bool:
@@ -128,7 +129,7 @@ VALUES: dict[str, tuple[Callable[[object], bool], str]] = {
     "required": (_is_texts, "a list of texts"),
     "type": (_is_types, f"one or more of {', '.join(TYPES)}"),
 }
-"""Supported keywords whose value is checked here, how, and what to say."""
+"""Supported keywords whose value is checked here: the check, and what a valid value is called."""
 
 COUNTS = frozenset(name for name, (_, what) in VALUES.items() if what == "a count")
 
@@ -160,11 +161,11 @@ UNSUPPORTED = frozenset(
         "uniqueItems",
     }
 )
-"""Keywords that restrict what is valid, of any draft and of OpenAPI, and can't be honoured."""
+"""Keywords, of any draft and of OpenAPI, that restrict what is valid and can't be enforced."""
 
 
 def has_no_effect(keyword: str, schema: dict[str, object]) -> bool:
-    """Whether an unsupported keyword of this schema excludes nothing, so that it may go."""
+    """Whether an unsupported keyword of this schema excludes nothing and can be removed."""
     value = schema[keyword]
     match keyword:
         case "uniqueItems" | "nullable":
@@ -187,8 +188,8 @@ def has_no_effect(keyword: str, schema: dict[str, object]) -> bool:
             return False
 
 
-def meant(keyword: str) -> str | None:
-    """The keyword that an unknown one is a misspelling of, as far as letter case and `_` go."""
+def intended_keyword(keyword: str) -> str | None:
+    """The keyword that an unknown one misspells, if they differ only in letter case and `_`."""
     return _BY_LETTERS.get(keyword.replace("_", "").replace("-", "").lower())
 
 

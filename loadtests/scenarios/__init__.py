@@ -1,4 +1,4 @@
-"""The scenarios, one module each. A module here that has a `SCENARIO` is found by its name."""
+"""The scenarios, one module each. A module here with a `SCENARIO` is found by its name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from loadtests.scenarios.base import Scenario
 
 
 def load_all() -> dict[str, Scenario]:
-    """Every scenario, by name, in the order of their module names' appearance."""
+    """Every scenario by name, in the order of the module names."""
     found: dict[str, Scenario] = {}
     for info in pkgutil.iter_modules(__path__):
         module = importlib.import_module(f"{__name__}.{info.name}")

@@ -1,7 +1,7 @@
-"""What a scenario is: the few types that every file beside this one speaks.
+"""The types that scenarios are made of.
 
 A scenario turns a `Load` (how many clients, which round) into a `Plan` (what each client sends).
-The plan depends on nothing else, so both servers of a comparison are sent the same bytes.
+The plan depends on nothing else, so a comparison sends the same bytes to both servers.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from loadtests.wire import Dialect
 OURS, PEER = "llamapack", "llama-server"
 
 MAIN = "main"
-"""The role of a request that plays no special part."""
+"""The role of requests without a special part."""
 
 
 @dataclass(frozen=True)
 class Request:
     """One streamed POST.
 
-    `exact_tokens` is the number of tokens that the answer must have; None where the length is the
-    server's to choose. `cost_tokens` is a guess of the work, for estimating the time left.
+    `exact_tokens` is the number of tokens that the answer must have; None if the server may choose
+    the length. `cost_tokens` estimates the work, from which the time left is estimated.
     """
 
     path: str
@@ -42,28 +42,28 @@ class Request:
 
 @dataclass
 class Record:
-    """What came back, in seconds of one monotonic clock."""
+    """The outcome of a request, with times in seconds of one monotonic clock."""
 
     role: str
     started: float
     exact_tokens: int | None = None
     arrivals: list[float] = field(default_factory=list)
-    """When each event that carried tokens arrived."""
+    """Arrival time of each event that carried tokens."""
     pieces: list[int] = field(default_factory=list)
-    """How many tokens each of those events carried."""
+    """Number of tokens in each of these events."""
     tokens: list[int] = field(default_factory=list)
     text: list[str] = field(default_factory=list)
     finished: float = 0.0
     predicted: int = 0
     prompt: int = 0
     computed: int | None = None
-    """Tokens of the prompt that no cache had; None if the server doesn't tell."""
+    """Tokens of the prompt that no cache had; None if the server doesn't report it."""
     reason: str = ""
     error: str = ""
     status: int = 0
-    """Of the HTTP answer; 0 if none came."""
+    """HTTP status; 0 if no response came."""
     headers: dict[str, str] = field(default_factory=dict)
-    """Of the HTTP answer, by lower-case name."""
+    """Headers of the response, by lower-case name."""
 
 
 Step = Request | Callable[[Sequence[Record]], Request]
@@ -72,9 +72,9 @@ Step = Request | Callable[[Sequence[Record]], Request]
 
 @dataclass(frozen=True)
 class Client:
-    """One client: its steps run one after the other.
+    """One client, whose steps run one after the other.
 
-    With `after`, it starts when every client of that role has received its first token.
+    With `after`, the client starts when every client of that role has received its first token.
     """
 
     steps: tuple[Step, ...]
@@ -84,11 +84,11 @@ class Client:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is sent, and which part of it is measured.
+    """The requests that are sent, and the part of them that is measured.
 
-    `latency_role`: whose inter-token gaps count. `latency_during`: only gaps that overlap the
-    time from the first request of this role to the last answer of it.
-    `first_token_role`: whose time to first token counts. None means everybody's.
+    `latency_role`: the role whose inter-token gaps count. `latency_during`: only gaps count that
+    overlap the time from the first request of this role to its last answer. `first_token_role`: the
+    role whose time to first token counts. None means all roles.
     """
 
     clients: tuple[Client, ...]
@@ -98,14 +98,14 @@ class Plan:
 
     @property
     def cost_tokens(self) -> float:
-        """A guess of the work, in decoded tokens."""
+        """An estimate of the work, in decoded tokens."""
         steps = [step for client in self.clients for step in client.steps]
         return sum(step.cost_tokens if isinstance(step, Request) else 64.0 for step in steps)
 
 
 @dataclass(frozen=True)
 class Load:
-    """What a plan is made for."""
+    """The input of a plan."""
 
     clients: int
     slots: int
@@ -124,52 +124,53 @@ class Variant:
 
     name: str
     program: str
-    """OURS or PEER."""
+    """OURS or PEER, the program of the server."""
     flags: tuple[str, ...] = ()
-    """Further flags for it alone."""
+    """Further flags for this variant alone."""
 
 
 AS_THEY_ARE = (Variant(OURS, OURS), Variant(PEER, PEER))
 
 
 @dataclass(frozen=True)
-class Guessing:
-    """A variant that guesses ahead: what it could gain at most follows from these.
+class Speculation:
+    """A variant with speculative decoding; the possible gain is computed from these fields.
 
-    `draft` is its draft model; without one, guesses are what followed the last `lookup` tokens
-    where they stood before.
+    `draft` is its draft model. Without a draft model, a draft is the text that followed the last
+    `lookup` tokens at their previous occurrence.
     """
 
     variant: str
     plain: str
-    """The same program without guessing."""
-    most: int
-    """Tokens of a guess."""
+    """The variant of the same program without speculative decoding."""
+    max_draft: int
+    """Maximum number of tokens of a draft."""
     draft: Path | None = None
     lookup: int = 0
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What a scenario needs of the servers; None leaves it to the command line."""
+    """What a scenario needs from the servers; None leaves a value to the command line."""
 
     slot_tokens: int
     """Context of one slot, in tokens."""
     slots: int | None = None
     threads: int | None = None
     model: str | None = None
-    """A bench model's name."""
+    """The name of a bench model."""
     flags: tuple[str, ...] = ()
     """Further flags, for all servers."""
     variants: tuple[Variant, ...] = AS_THEY_ARE
     ratios: tuple[tuple[str, str], ...] = ((OURS, PEER),)
-    """Pairs of variants whose numbers are divided."""
-    guessing: tuple[Guessing, ...] = ()
-    """Of which variants the possible gain is told."""
+    """Pairs of variants; the report divides the numbers of the first by the second's."""
+    speculation: tuple[Speculation, ...] = ()
+    """The variants whose possible gain is reported."""
 
 
 class Scenario(Protocol):
-    """One kind of load. `key_metrics` names the metrics that it is about (see `measure`)."""
+    """One kind of load. `key_metrics` names the metrics that it measures above all (see
+    `measure`)."""
 
     name: str
     title: str
@@ -181,16 +182,16 @@ class Scenario(Protocol):
         ...
 
     def surroundings(self) -> AbstractContextManager[None]:
-        """What else happens on the machine while the load runs."""
+        """Other activity on the machine while the load runs."""
         ...
 
     def check(self, record: Record) -> str:
-        """What is wrong with an answer that came back whole; empty where nothing is."""
+        """What is wrong with an answer that came back complete; empty if nothing is wrong."""
         ...
 
 
 class Basic:
-    """Nothing else goes on, and every whole answer is right: the base of most scenarios."""
+    """The base of most scenarios: no other activity, and every complete answer is right."""
 
     def surroundings(self) -> AbstractContextManager[None]:
         return contextlib.nullcontext()
@@ -204,8 +205,9 @@ def completion(
 ) -> Request:
     """A streamed /completion of a token prompt.
 
-    It asks for exactly `n_predict` tokens, end-of-text being ignored; or, with `exact=False`, for
-    at most so many. The sampler's seed follows from the prompt, so a rerun samples alike.
+    The request asks for exactly `n_predict` tokens and ignores end-of-text; with `exact=False` it
+    asks for at most `n_predict` tokens. The sampler's seed follows from the prompt, so a second run
+    samples the same tokens.
     """
     body = {
         "prompt": list(prompt),

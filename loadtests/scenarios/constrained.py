@@ -1,8 +1,8 @@
-"""What a constraint costs, and what forced text gains, on our server alone: tokens a second of
-free answers, of answers that follow a schema of texts, and of one of many fixed keys.
+"""The cost of a constraint and the gain of forced text, on our server alone.
 
-The server is started with the schema, so that all of them are sent the same requests, and each
-answer has the same number of tokens.
+The scenario compares tokens per second of free answers, of answers under a schema of texts, and of
+answers under a schema of many fixed keys. The servers are started with the schema, so all of them
+are sent the same requests. Each answer has the same number of tokens.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from loadtests.scenarios.base import OURS, Basic, Client, Load, Needs, Plan, Var
 PROMPT, ANSWER = 64, 192
 FREE, TEXTS, KEYS = f"{OURS}, free", f"{OURS}, texts", f"{OURS}, keys"
 ENDLESS = 1000
-"""Items, more than any answer holds."""
+"""Number of items; more than any answer holds."""
 
 
 def _list_of(properties: dict[str, object]) -> str:
@@ -29,7 +29,7 @@ def _list_of(properties: dict[str, object]) -> str:
 
 
 _TEXTS = _list_of({"title": {"type": "string", "minLength": 40}, "tags": {"type": "string"}})
-"""Next to nothing of it is forced."""
+"""A schema that forces almost nothing."""
 
 _KEYS = _list_of(
     {

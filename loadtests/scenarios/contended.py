@@ -1,6 +1,6 @@
-"""The plain load while another process keeps one core busy, as a neighbour on a shared node does.
+"""The plain load while another process keeps one core busy, like a neighbour on a shared node.
 
-Threads that spin at a barrier waste the time that the one they wait for would need.
+Threads that spin at a barrier waste the CPU time that the slowest thread needs.
 """
 
 from __future__ import annotations

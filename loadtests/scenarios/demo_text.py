@@ -1,4 +1,4 @@
-"""Real prompts for the demo model: its held-out test, answered at their natural length."""
+"""Real prompts for the demo model: its held-out test set, answered at natural length."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from models.train.corpus.split import Split
 from models.train.corpus.turns import Conversation
 
 LONGEST_PROMPT = 1400
-"""Characters, of which no token has less than one."""
+"""Characters; every token has at least one character."""
 LIMIT = 512
-"""Tokens of an answer; the longest stories have 400."""
+"""Maximum number of tokens of an answer; the longest stories have 400."""
 SLOT_TOKENS = 2048
 CHARACTERS_A_TOKEN = 3
 SHORTEST_QUOTE = 160
-"""Characters, a few sentences."""
+"""Characters: a few sentences."""
 
 _STRIDE = 5000
-"""Conversations of one round, more than any plan takes."""
+"""Conversations per round; more than any plan uses."""
 
 
 def free_text(load: Load) -> Iterator[Case]:
-    """Questions of all kinds, other ones in each round."""
+    """Questions of all kinds, different in each round."""
     first = (100 * load.seed + load.round + 1) * _STRIDE
     return (case for case in cases(_STRIDE, first) if len(case.prompt) <= LONGEST_PROMPT)
 
 
 def quotes(load: Load) -> Iterator[Case]:
-    """Requests to repeat a text of a few sentences, other ones in each round."""
+    """Requests to repeat a text of a few sentences, different in each round."""
     rng = random.Random(f"quotes/{load.seed}/{load.round}")
     while True:
         talk = Conversation(None, (), (repeating_turn(rng, Split.TEST),))
@@ -44,7 +44,7 @@ def quotes(load: Load) -> Iterator[Case]:
 
 
 def demo_plan(load: Load, given: Iterator[Case], count: int) -> Plan:
-    """`count` of the given cases for each client."""
+    """A plan with `count` of the given cases for each client."""
     requests = [_request(case) for case in itertools.islice(given, load.clients * count)]
     return Plan(tuple(Client(tuple(requests[i :: load.clients])) for i in range(load.clients)))
 

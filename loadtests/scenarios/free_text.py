@@ -1,4 +1,4 @@
-"""The same methods on answers that quote nothing, where n-gram lookup must cost nothing."""
+"""N-gram lookup on answers that quote nothing, where it must cost nothing."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Answers held to a JSON schema: what a constraint costs per token.
+"""Answers constrained by a JSON schema: the cost of a constraint per token.
 
-Greedy, so a run can be repeated; the length is the grammar's and the model's to choose, and tokens
-are counted by what the server reports. The schema bounds every part, so even a model with random
-weights closes its brackets before the limit most of the time.
+Sampling is greedy, so a run can be repeated. The grammar and the model choose the length, and
+tokens are counted as the server reports them. The schema bounds every part, so even a model with
+random weights usually closes its brackets before the limit.
 """
 
 from __future__ import annotations

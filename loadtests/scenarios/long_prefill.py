@@ -1,9 +1,9 @@
-"""Steady streams while long prompts arrive: how far a prefill disturbs everybody else.
+"""Steady streams while long prompts arrive: how much a prefill delays other streams.
 
-The work is fixed: `clients` decoders (at most one less than there are slots) of `STEADY` tokens
-each, and one more client that sends `PROMPTS` long prompts, one after the other, as soon as every
-decoder has its first token. Latency is that of the decoders from the first long prompt's
-sending to the last one's answer; throughput counts everything.
+The work is fixed. `clients` decoders (at most the number of slots minus one) generate `STEADY`
+tokens each. One more client sends `PROMPTS` long prompts, one after the other, once every decoder
+has its first token. Latency is measured on the decoders, from the sending of the first long prompt
+to the answer of the last. Throughput counts all tokens.
 """
 
 from __future__ import annotations

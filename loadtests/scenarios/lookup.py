@@ -1,16 +1,16 @@
-"""N-gram lookup, which guesses that a text goes on as it did before, with and without.
+"""Drafts by n-gram lookup, which assume that a text continues as it did before, with and without.
 
-The scenario of free text is the other half of the one of quotes: what is gained there must not be
-lost here.
+`quote` and `free_text` are two halves of one measurement: the gain of `quote` must not cost
+anything in `free_text`.
 """
 
 from __future__ import annotations
 
 from loadtests.inflated import NAME
-from loadtests.scenarios.base import OURS, PEER, Guessing, Needs, Variant
+from loadtests.scenarios.base import OURS, PEER, Needs, Speculation, Variant
 from loadtests.scenarios.demo_text import SLOT_TOKENS
 
-SIZE, MOST = 12, 48
+SIZE, MAX_DRAFT = 12, 48
 """Both servers' defaults of --spec-ngram-simple-size-n and -m."""
 LOOKUP, SHARED, PLAIN = f"{OURS}, simple", f"{OURS}, mod", f"{OURS}, plain"
 PEER_LOOKUP, PEER_PLAIN = f"{PEER}, simple", f"{PEER}, plain"
@@ -27,5 +27,5 @@ LOOKUP_NEEDS = Needs(
         Variant(PEER_PLAIN, PEER),
     ),
     ratios=((LOOKUP, PLAIN), (SHARED, PLAIN), (LOOKUP, PEER_LOOKUP), (PEER_LOOKUP, PEER_PLAIN)),
-    guessing=(Guessing(LOOKUP, PLAIN, MOST, lookup=SIZE),),
+    speculation=(Speculation(LOOKUP, PLAIN, MAX_DRAFT, lookup=SIZE),),
 )

@@ -1,7 +1,7 @@
-"""More conversations than slots, so that each loses its slot between turns: what is remembered.
+"""More conversations than slots, so that each conversation loses its slot between turns.
 
-Twice as many conversations as slots take their turns; a turn's prompt is all that was said before,
-and new words. A server that kept the cells of a conversation computes the new words only.
+Twice as many conversations as slots alternate. The prompt of a turn is the whole conversation so
+far and new words. A server that kept the cells of a conversation computes only the new words.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class MultiTurn(Basic):
 
 @dataclass(frozen=True)
 class Turn:
-    """A request that can be made once the answers before it are known."""
+    """A request that can be made once the earlier answers are known."""
 
     opening: tuple[int, ...]
     words: tuple[tuple[int, ...], ...]
-    """The new tokens of this turn and of all before it."""
+    """The new tokens of this turn and of all earlier turns."""
 
     def __call__(self, earlier: Sequence[Record]) -> Request:
         prompt = list(self.opening)

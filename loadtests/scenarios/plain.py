@@ -1,4 +1,4 @@
-"""Short prompts, short answers, nothing shared: the cost of a step and of a stream."""
+"""Short prompts, short answers, nothing shared: measures the cost of a step and of a stream."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Plain(Basic):
 
 
 def requests_per_client(clients: int) -> int:
-    """Enough requests for a stable p99, and not many more: 8 for one client, 4 for eight."""
+    """Enough requests for a stable p99 in a short time: 8 for one client, 4 for eight."""
     return max(4, round(8 - clients / 2))
 
 

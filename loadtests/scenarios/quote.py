@@ -1,4 +1,4 @@
-"""Answers that quote their prompt, where n-gram lookup guesses right."""
+"""N-gram lookup on answers that quote their prompt, where its drafts are accepted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One long prompt prefix for everybody, as a system prompt is: what a prefix cache saves."""
+"""One long prompt prefix for all requests, like a system prompt: the gain of a prefix cache."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ REQUESTS = 2
 
 
 class SharedPrefix(Basic):
-    """The prefix is new in every round, so it is cold when the first request arrives."""
+    """The prefix is new in every round, so it isn't cached when the first request arrives."""
 
     name = "shared-prefix"
     title = f"{SHARED} shared and {OWN} own tokens in, {ANSWER} out"

@@ -1,16 +1,16 @@
-"""A draft model that guesses ahead, with and without, on both servers: what speculation gains.
+"""Speculative decoding with a draft model, with and without, on both servers.
 
-The target is the demo model at 300M weights, the draft is the demo draft, so both agree as a
-trained pair does. llama-server drafts as it does by itself (3 tokens, always).
+The target is the demo model inflated to 300M weights, and the draft is the demo draft. So the two
+models agree as a trained pair does. llama-server drafts with its defaults (always 3 tokens).
 """
 
 from __future__ import annotations
 
 from loadtests.inflated import DRAFT, NAME
-from loadtests.scenarios.base import OURS, PEER, Basic, Guessing, Load, Needs, Plan, Variant
+from loadtests.scenarios.base import OURS, PEER, Basic, Load, Needs, Plan, Speculation, Variant
 from loadtests.scenarios.demo_text import SLOT_TOKENS, demo_plan, free_text
 
-MOST = 16
+MAX_DRAFT = 16
 """Our default of --spec-draft-n-max."""
 DRAFTING, PLAIN = f"{OURS}, draft", f"{OURS}, plain"
 PEER_DRAFTING, PEER_PLAIN = f"{PEER}, draft", f"{PEER}, plain"
@@ -31,7 +31,7 @@ class Speculative(Basic):
             Variant(PEER_PLAIN, PEER),
         ),
         ratios=((DRAFTING, PLAIN), (DRAFTING, PEER_DRAFTING), (PEER_DRAFTING, PEER_PLAIN)),
-        guessing=(Guessing(DRAFTING, PLAIN, MOST, draft=DRAFT),),
+        speculation=(Speculation(DRAFTING, PLAIN, MAX_DRAFT, draft=DRAFT),),
     )
 
     def prepare(self, load: Load) -> Plan:

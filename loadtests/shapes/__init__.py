@@ -1,1 +1,1 @@
-"""How many users there are when, for locust: `-f loadtests/traffic.py,loadtests/shapes/NAME.py`."""
+"""Numbers of users over time, for locust: `-f loadtests/traffic.py,loadtests/shapes/NAME.py`."""

@@ -1,4 +1,4 @@
-"""A quarter of the users all the time, and all of them for ten seconds of every minute."""
+"""A quarter of the users all the time, and all users for ten seconds of every minute."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FIRST = 20.0
 
 
 class Burst(LoadTestShape):  # type: ignore[misc]
-    """Does the queue take a burst, and is everything as before when it is over?"""
+    """Tests whether the queue takes a burst, and whether the server recovers after the burst."""
 
     def tick(self) -> tuple[int, float] | None:
         options, now = self.runner.environment.parsed_options, self.get_run_time()

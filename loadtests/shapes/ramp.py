@@ -1,4 +1,4 @@
-"""From one user to all of them, evenly: where does latency begin to rise?"""
+"""A linear rise from one user to all users: shows where latency begins to rise."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from loadtests.shapes.options import SPAWN_RATE
 
 
 class Ramp(LoadTestShape):  # type: ignore[misc]
-    """One step up after the other."""
+    """Adds users in equal steps."""
 
     def tick(self) -> tuple[int, float] | None:
         options, now = self.runner.environment.parsed_options, self.get_run_time()

@@ -1,4 +1,4 @@
-"""All users all the time, who come within the first minute: does anything grow?"""
+"""All users for a long time, started within the first minute: shows whether anything grows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ARRIVAL = 60.0
 
 
 class Soak(LoadTestShape):  # type: ignore[misc]
-    """Nothing happens, for long."""
+    """Keeps the number of users constant for a long time."""
 
     def tick(self) -> tuple[int, float] | None:
         options, now = self.runner.environment.parsed_options, self.get_run_time()

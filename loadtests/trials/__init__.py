@@ -1,1 +1,2 @@
-"""Trials of a real server under conditions that it has to survive; each says what it saw."""
+"""Trials of a real server under conditions that it has to survive; each trial reports its
+findings."""

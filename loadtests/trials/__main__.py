@@ -1,4 +1,4 @@
-"""`python -m loadtests.trials NAME`: run one trial; the status is 1 if it failed."""
+"""Runs one trial: `python -m loadtests.trials NAME`; the exit status is 1 if the trial failed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NAMES = ("deaths", "drain", "reload", "soak", "hostile", "scrape", "rollout")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the trial that is named first; what follows are its own options."""
+    """Run the trial that the first argument names, with the other arguments as its options."""
     parser = argparse.ArgumentParser(prog="python -m loadtests.trials", description=__doc__)
     parser.add_argument("name", choices=NAMES)
     name = parser.parse_args(argv[:1]).name

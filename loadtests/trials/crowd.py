@@ -1,4 +1,4 @@
-"""Clients that ask one question after the other until they are told to stop."""
+"""Clients that ask questions in a loop until they are told to stop."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ QUESTIONS = (
 
 
 def greedy(client: int, turn: int, n_predict: int) -> Request:
-    """The same question for the same numbers, whose answer is always the same."""
+    """A question that depends only on the numbers, and whose answer is always the same."""
     text = f"{QUESTIONS[client % len(QUESTIONS)]} {client} {turn}."
     body = {
         "prompt": text,
@@ -41,7 +41,7 @@ def greedy(client: int, turn: int, n_predict: int) -> Request:
 
 @dataclass
 class Crowd:
-    """What some clients got, by (client, turn)."""
+    """The answers of some clients, by (client, turn)."""
 
     address: Address
     question: Callable[[int, int], Request]
@@ -50,7 +50,7 @@ class Crowd:
     is_over: bool = False
 
     async def ask(self, client: int, turn: int) -> Record:
-        """One question and its answer; one that takes for ever is an error too."""
+        """Ask one question and return its answer; an endless answer counts as an error."""
         begun = time.perf_counter()
         request = self.question(client, turn)
         try:
@@ -62,24 +62,24 @@ class Crowd:
         return record
 
     async def keep_asking(self, client: int, turns: int = 1 << 30) -> None:
-        """One client's life."""
+        """Ask `turns` questions as one client."""
         for turn in range(turns):
             if self.is_over:
                 return
             await self.ask(client, turn)
 
     async def run(self, clients: int, turns: int = 1 << 30) -> None:
-        """Everybody's; ends when `is_over` is set and the last answers are there."""
+        """Run all clients; return once `is_over` is set and the last answers have come."""
         await asyncio.gather(*(self.keep_asking(client, turns) for client in range(clients)))
 
     @property
     def failures(self) -> dict[tuple[int, int], str]:
-        """What went wrong, by client and turn."""
+        """The errors, by client and turn."""
         return {place: record.error for place, record in self.records.items() if record.error}
 
     @property
     def texts(self) -> dict[tuple[int, int], str]:
-        """The whole answers."""
+        """The complete answers, by client and turn."""
         return {
             place: "".join(record.text)
             for place, record in self.records.items()
@@ -88,7 +88,7 @@ class Crowd:
 
 
 def longest_gap(records: list[Record]) -> float:
-    """Seconds that somebody waited for the next token, or for the first."""
+    """The longest time in seconds that a client waited for a token."""
     return max(
         (
             later - sooner

@@ -1,6 +1,6 @@
-"""The engine is killed again and again under streaming clients.
+"""Kills the engine again and again under streaming clients.
 
-Every answer has to come to its end, and to be exactly what it is when nobody is killed.
+Every answer has to be complete and identical to the answer without kills.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from loadtests.trials.subject import EXACT, engine_of, metric, serving
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """How long, how often, how many."""
+    """Add the options: how long, how often, how many clients."""
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--every", type=float, default=5.0, help="seconds between two kills")
     parser.add_argument("--clients", type=int, default=8)
@@ -26,7 +26,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 async def run(options: argparse.Namespace) -> list[str]:
-    """What went wrong."""
+    """Run the trial and return what went wrong."""
 
     def crowd(server: Server) -> Crowd:
         return Crowd(server.address, lambda client, turn: greedy(client, turn, options.tokens))
@@ -60,7 +60,7 @@ async def run(options: argparse.Namespace) -> list[str]:
 
 
 async def _kill(server: Server, seconds: float, every: float) -> int:
-    """Kill whatever engine there is, every so often; returns how many."""
+    """Kill the engine every `every` seconds; return the number of kills."""
     kills, deadline = 0, time.monotonic() + seconds
     while time.monotonic() < deadline:
         await asyncio.sleep(every)

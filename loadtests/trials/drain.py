@@ -1,6 +1,6 @@
-"""SIGTERM under load: what was accepted is answered to its end, and the exit status is 0.
+"""SIGTERM under load: accepted requests get complete answers, and the exit status is 0.
 
-Clients go on asking. Those that come too late are refused, by 503 or at the door.
+Clients keep asking. Requests that come too late are refused, by 503 or by a refused connection.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ REFUSALS = ("HTTP 503", "ConnectionRefusedError", "ConnectionResetError")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """How often, how many."""
+    """Add the options: how often, how many clients."""
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--clients", type=int, default=16, help="more than slots: some wait")
     parser.add_argument("--tokens", type=int, default=300, help="length of an answer")
@@ -23,7 +23,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 async def run(options: argparse.Namespace) -> list[str]:
-    """What went wrong."""
+    """Run the trial and return what went wrong."""
     problems: list[str] = []
     for number in range(options.rounds):
         problems += await _round(number, options)

@@ -1,7 +1,8 @@
-"""Hostile input: nothing answers 500, nobody else is held up, no engine dies.
+"""Hostile input: no answer is a 500, no other client is delayed, no engine dies.
 
-Broken bodies on every route of /openapi.json, slow clients, huge bodies, known evils, and
-schemathesis, all beside a client that streams and one that asks for the models all the time.
+The trial sends broken bodies to every route of /openapi.json, slow requests, huge bodies, known bad
+inputs, and the requests of schemathesis. Meanwhile one client streams and another asks for the
+models all the time.
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ FLAGS = ("-n", "16", "--timeout", "30", "--slot-save-path", tempfile.gettempdir(
 AT_ONCE = 16
 SLOW_CONNECTIONS = 200
 MAX_BODY_MIB = 16
-"""What the server takes at most."""
+"""Maximum size of a body that the server takes."""
 
 PING_SECONDS = 0.02
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """How much of each."""
+    """Add the options: how much of each attack."""
     parser.add_argument("--bodies", type=int, default=10_000, help="over all routes together")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--slow-seconds", type=float, default=20.0)
@@ -57,7 +58,8 @@ class Report:
     def judge(
         self, what: str, replies: Iterable[tuple[str, raw.Reply]], *, may_cut: bool = False
     ) -> None:
-        """Count the answers to one kind of attack; `may_cut`: the server may hang up on it."""
+        """Count the answers to one kind of attack; with `may_cut` the server may close the
+        connection."""
         statuses: Counter[str] = Counter()
         for name, reply in replies:
             statuses[str(reply.status) if reply.status else reply.error[:60]] += 1
@@ -70,7 +72,7 @@ class Report:
 
 
 async def run(options: argparse.Namespace) -> list[str]:
-    """What went wrong."""
+    """Run the trial and return what went wrong."""
     report = Report(options.stall)
     async with serving(*FLAGS) as server:
         paths = await _post_paths(server)
@@ -94,7 +96,7 @@ async def run(options: argparse.Namespace) -> list[str]:
 
 
 async def _post_paths(server: Server) -> list[str]:
-    """All paths that take a body, as the server describes itself."""
+    """All paths that take a body, from the server's own description."""
     _, body = await get(server.address, "/openapi.json")
     paths = msgspec.json.decode(body)["paths"]
     found = [path for path, methods in paths.items() if "post" in methods]
@@ -104,7 +106,7 @@ async def _post_paths(server: Server) -> list[str]:
 async def _broken(
     server: Server, paths: list[str], options: argparse.Namespace
 ) -> list[tuple[str, raw.Reply]]:
-    """So many broken bodies, in turn on every path."""
+    """Send broken bodies to every path in turn."""
     queue = itertools.islice(
         zip(
             itertools.cycle(paths),
@@ -137,7 +139,7 @@ async def _one(server: Server, name: str, path: str, body: bytes) -> tuple[str, 
 
 
 async def _slow(server: Server, seconds: float) -> None:
-    """Connections that send a byte a second, half of them in the head, half in the body."""
+    """Open connections that send a byte a second, half of them in the head, half in the body."""
     opened = []
     for number in range(SLOW_CONNECTIONS):
         _, writer = await asyncio.open_connection(server.address.host, server.address.port)
@@ -157,16 +159,16 @@ async def _slow(server: Server, seconds: float) -> None:
 
 
 async def _schemathesis(server: Server, options: argparse.Namespace, report: Report) -> None:
-    """Requests that schemathesis makes from the description, valid and invalid ones."""
+    """Send requests that schemathesis makes from the description, valid and invalid ones."""
     command = [
         *(str(Path(sys.executable).with_name("schemathesis")), "run"),
         f"http://{server.address}/openapi.json",
         *("--checks", "not_a_server_error,content_type_conformance,response_schema_conformance"),
         *("--max-examples", str(options.examples), "--seed", str(options.seed)),
         *("--request-timeout", "60", "--workers", "2", "--no-color"),
-        # What answers 501 without flags of its own, or to whoever would change the server.
+        # Exclude routes that answer 501 without special flags, and routes that change the server.
         *("--exclude-path-regex", "props|rerank"),
-        # Its phase of coverage fails on the schema of messages, within the library it uses.
+        # The coverage phase fails on the schema of messages, inside a library of schemathesis.
         *("--phases", "examples,fuzzing,stateful"),
     ]
     result = await asyncio.to_thread(
@@ -179,7 +181,7 @@ async def _schemathesis(server: Server, options: argparse.Namespace, report: Rep
 
 @asynccontextmanager
 async def _bystanders(server: Server, what: str, report: Report) -> AsyncIterator[None]:
-    """A stream and quick questions meanwhile; nobody may wait longer than the limit."""
+    """Run a stream and quick requests during the block; none may wait longer than the limit."""
     crowd = Crowd(server.address, lambda client, turn: greedy(client, turn, 100))
     streaming = asyncio.create_task(crowd.run(1))
     pings: list[raw.Reply] = []
@@ -211,7 +213,7 @@ async def _bystanders(server: Server, what: str, report: Report) -> AsyncIterato
 
 
 async def _afterwards(server: Server, descriptors: int, report: Report) -> None:
-    """Nothing is left over, and it was the same engine all the time."""
+    """Check that nothing is left over, and that the engine is still the same."""
     for _ in range(100):
         if not await busy_slots(server) and api_process(server).num_fds() <= descriptors + 2:
             break

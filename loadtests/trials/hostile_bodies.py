@@ -1,4 +1,4 @@
-"""Bodies that nobody in their right mind would send, from valid ones and a seed."""
+"""Malformed and extreme request bodies, made from valid ones and a seed."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ VALID: dict[str, dict[str, Any]] = {
     "/slots/0?action=erase": {},
     "/props": {},
 }
-"""By the end of the path."""
+"""Valid bodies, by the end of the path."""
 
 ODD: tuple[Any, ...] = (
     *(None, True, False, "", " ", "a" * 5000, "\x00", "\ud800", "💥" * 300, "-1", "1e9", "NaN"),
@@ -57,17 +57,17 @@ ODD: tuple[Any, ...] = (
     *('root ::= "a" root', "root ::= ((((", {"pattern": "(a*)*b"}, {"enum": []}, {"not": {}}),
     *({"minItems": 10**9}, {"type": "string", "maxLength": 10**9}, {"-1": 1e9}, {"x": "y"}),
 )
-"""Values that go wrong somewhere."""
+"""Values that are wrong for most fields."""
 
 
 def valid_body(path: str) -> dict[str, Any]:
-    """A body for a path; the longest ending that matches decides."""
+    """A valid body for a path; the longest matching ending decides."""
     ends = [end for end in VALID if path.endswith(end)]
     return dict(VALID[max(ends, key=len)]) if ends else {"input": "x", "prompt": "x"}
 
 
 def bodies(path: str, seed: int) -> Iterator[bytes]:
-    """Endless broken bodies for a path; the same seed gives the same ones."""
+    """An endless sequence of broken bodies for a path; the seed determines the bodies."""
     rng = random.Random(f"{path} {seed}")
     while True:
         body = valid_body(path)
@@ -80,7 +80,7 @@ def _change(rng: random.Random, body: dict[str, Any]) -> None:
     names = [*body, "stream", "seed", "min_p", "stop", "n_probs", "mirostat", "priority", "unknown"]
     place: Any = body
     name: Any = rng.choice(names)
-    # Sometimes deeper: into a list's or an object's first value.
+    # Sometimes go deeper: into the first value of a list or an object.
     while isinstance(place.get(name) if isinstance(place, dict) else None, dict | list):
         if rng.random() < 0.5 or not place[name]:
             break
@@ -128,7 +128,7 @@ WEIGHTS = (80, 5, 8, 4, 3)
 
 
 def extremes() -> Iterator[tuple[str, str, bytes]]:
-    """A name, a path and a body for each of the known evils."""
+    """A name, a path and a body for each of the known bad inputs."""
     chat, native = "/v1/chat/completions", "/completion"
 
     def of(path: str, **fields: Any) -> bytes:
@@ -179,7 +179,7 @@ def _wide_grammar(rules: int) -> str:
 
 
 def huge(mebibytes: int) -> Iterator[tuple[str, str, bytes]]:
-    """The same for bodies that are nearly so large."""
+    """A name, a path and a body of nearly `mebibytes` MiB for each kind."""
     size = mebibytes * 1024 * 1024 - 1000
     native, chat = "/completion", "/v1/chat/completions"
     kinds = (

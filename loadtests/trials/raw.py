@@ -1,4 +1,4 @@
-"""Requests that no HTTP library would send."""
+"""Raw HTTP requests that no HTTP library would send."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back: the status (0 if nothing), the body's beginning, and after how long."""
+    """The response: the status (0 if none came), the body's beginning, and the time it took."""
 
     status: int
     body: bytes
@@ -24,7 +24,7 @@ class Reply:
 
 
 def head(method: str, path: str, length: int | None, headers: Sequence[str] = ()) -> bytes:
-    """The head of a request that asks for the connection to be closed."""
+    """The head of a request that asks the server to close the connection."""
     lines = [f"{method} {path} HTTP/1.1", "Host: trial", "Connection: close", *headers]
     if length is not None:
         lines += ["Content-Type: application/json", f"Content-Length: {length}"]
@@ -40,7 +40,7 @@ async def send(
     headers: Sequence[str] = (),
     timeout_s: float = 120.0,
 ) -> Reply:
-    """Send a request and read the whole answer, which may come before all is sent."""
+    """Send a request and read the whole answer, which may come before the request is fully sent."""
     begun = time.perf_counter()
     data, error = b"", ""
     try:
@@ -64,7 +64,7 @@ async def send(
 
 
 async def _read_all(reader: asyncio.StreamReader) -> bytes:
-    """Up to the end; a connection that is reset after an answer has answered."""
+    """Read to the end; a connection that is reset after an answer counts as answered."""
     data = b""
     try:
         while piece := await reader.read(CHUNK):
@@ -76,7 +76,7 @@ async def _read_all(reader: asyncio.StreamReader) -> bytes:
 
 
 async def _write(writer: asyncio.StreamWriter, body: bytes) -> None:
-    """Send a body, unless the other side doesn't want it; what it answers tells why."""
+    """Send a body; stop if the server closes its side, because the answer says why."""
     with contextlib.suppress(ConnectionError):
         for start in range(0, len(body), CHUNK):
             writer.write(body[start : start + CHUNK])

@@ -1,6 +1,6 @@
-"""SIGHUP under load: the file of keys is written anew again and again, and no stream breaks.
+"""SIGHUP under load: the key file is rewritten again and again, and no stream breaks.
 
-Each time a key comes, another goes, and the limits of the clients' key change.
+Each time, one key is added, another is removed, and the limits of the clients' key change.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FIRM = "firm-key"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """How long, how often, how many."""
+    """Add the options: how long, how often, how many clients."""
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--every", type=float, default=0.5, help="seconds between two reloads")
     parser.add_argument("--clients", type=int, default=8)
@@ -30,7 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 async def run(options: argparse.Namespace) -> list[str]:
-    """What went wrong."""
+    """Run the trial and return what went wrong."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "keys.toml"
         _write(path, 0)
@@ -49,7 +49,7 @@ async def run(options: argparse.Namespace) -> list[str]:
 
 
 def _write(path: Path, version: int) -> None:
-    """The clients' key with other limits, and one key that only this version has."""
+    """Write the clients' key with other limits, and one key that only this version has."""
     path.write_text(
         f'[keys.firm]\nkey = "{FIRM}"\nmax_concurrent = {64 + version}\n'
         f"requests_per_minute = {100000 + version}\n"
@@ -58,7 +58,8 @@ def _write(path: Path, version: int) -> None:
 
 
 async def _reload(server: Server, path: Path, options: argparse.Namespace) -> tuple[int, list[str]]:
-    """Reload until the time is over; returns how often, and what was wrong with the keys."""
+    """Reload until the time is over; return the number of reloads, and what was wrong with the
+    keys."""
     problems: list[str] = []
     version, deadline = 0, time.monotonic() + options.seconds
     while time.monotonic() < deadline:

@@ -1,8 +1,8 @@
-"""Streams against a server that runs already, while somebody restarts, drains or scales it.
+"""Streams against a running server while somebody restarts, drains or scales it.
 
-No request may fail, refusals included: a rolling restart is something that clients don't see. Half
-of the clients keep their connections, half make one per request; all pause between requests, since
-it is the idle connections that a stopping server closes.
+No request may fail or be refused, because clients must not notice a rolling restart. Half of the
+clients keep their connections, and half open one per request. All clients pause between requests,
+since a stopping server closes idle connections.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from loadtests.trials.crowd import QUESTIONS, longest_gap
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Where, how long, how many."""
+    """Add the options: which server, how long, how many clients."""
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--key", default="", help="an API key")
@@ -33,15 +33,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 @dataclass
-class Tally:
-    """What one kind of client got."""
+class Outcomes:
+    """The outcomes of one kind of client."""
 
     begun: float
     records: list[Record] = field(default_factory=list)
     connections: int = 0
 
     def report(self, name: str) -> list[str]:
-        """Print it; returns what failed, alike errors as one."""
+        """Print the outcomes; return the errors, with identical ones combined."""
         failed = [record for record in self.records if record.error]
         errors = Counter(record.error for record in failed)
         print(
@@ -55,9 +55,9 @@ class Tally:
 
 
 async def run(options: argparse.Namespace) -> list[str]:
-    """What went wrong."""
+    """Run the trial and return what went wrong."""
     begun = time.perf_counter()
-    kept, fresh = Tally(begun), Tally(begun)
+    kept, fresh = Outcomes(begun), Outcomes(begun)
     deadline = time.monotonic() + options.seconds
     await asyncio.gather(
         *(
@@ -69,7 +69,7 @@ async def run(options: argparse.Namespace) -> list[str]:
 
 
 async def _keep_asking(
-    client: int, options: argparse.Namespace, deadline: float, tally: Tally
+    client: int, options: argparse.Namespace, deadline: float, outcomes: Outcomes
 ) -> None:
     address = Address(options.host, options.port)
     connection = KeptConnection(address, key=options.key)
@@ -78,18 +78,18 @@ async def _keep_asking(
     while time.monotonic() < deadline:
         request = _question(client, turn, options.tokens)
         if client % 2:
-            tally.records.append(await connection.stream(request))
+            outcomes.records.append(await connection.stream(request))
         else:
-            tally.records.append(await stream(address, request, key=options.key))
-            tally.connections += 1
+            outcomes.records.append(await stream(address, request, key=options.key))
+            outcomes.connections += 1
         turn += 1
         await asyncio.sleep(rng.uniform(0, options.pause))
-    tally.connections += connection.opened
+    outcomes.connections += connection.opened
     connection.close()
 
 
 def _question(client: int, turn: int, tokens: int) -> Request:
-    """A chat whose answer has exactly so many tokens."""
+    """A chat whose answer has exactly `tokens` tokens."""
     text = f"{QUESTIONS[client % len(QUESTIONS)]} {client} {turn}."
     body = {
         "messages": [{"role": "user", "content": text}],

@@ -1,7 +1,7 @@
-"""What a scrape of /metrics costs with 64 slots and some keys: more than a probe of /livez does.
+"""The cost of a scrape of /metrics with 64 slots and some keys, compared with a probe of /livez.
 
-Measured idle, and while all slots are busy; the limit is for the first, because a busy server's
-scrape also waits for its turn.
+The cost is measured idle and with all slots busy. The limit applies to the idle server, because a
+busy server's scrape also waits for its turn on the event loop.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ KEYS = 16
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """How often, and how much is allowed."""
+    """Add the options: how often, and the allowed cost."""
     parser.add_argument("--scrapes", type=int, default=200)
     parser.add_argument("--milliseconds", type=float, default=5.0, help="most for a scrape")
 
 
 async def run(options: argparse.Namespace) -> list[str]:
-    """What went wrong."""
+    """Run the trial and return what went wrong."""
     with tempfile.TemporaryDirectory() as folder:
         keys = Path(folder) / "keys.toml"
         keys.write_text("\n".join(f'[keys.user{n}]\nkey = "key-{n}"' for n in range(KEYS)))
         flags = ("-np", str(SLOTS), "-c", str(SLOTS * 128), "--api-keys-toml", str(keys))
         async with serving(*flags) as server:
-            for number in range(KEYS):  # so that each has its own counters
+            for number in range(KEYS):  # so that each key has its own counters
                 crowd = Crowd(server.address, lambda c, t: greedy(c, t, 4), key=f"key-{number}")
                 await crowd.run(1, turns=1)
             probe = await _ask(server.address, "/livez", options.scrapes)
@@ -55,7 +55,7 @@ async def run(options: argparse.Namespace) -> list[str]:
 
 
 async def _ask(address: Address, path: str, times: int) -> list[float]:
-    """Seconds of each request, the connection included."""
+    """Seconds of each request, including the connection."""
     taken = []
     for _ in range(times):
         reply = await raw.send(address, "GET", path, headers=("X-Api-Key: key-0",))

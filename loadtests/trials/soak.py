@@ -1,8 +1,8 @@
 """Saturation for minutes: memory, file descriptors and slots must not leak.
 
-More clients than slots send chats that grow, extractions held to a schema, long greedy answers,
-and some leave in the middle. After a warm-up, resident memory of both processes must stay where it
-is; in the end everything has to be idle.
+More clients than slots send growing chats, extractions under a schema and long greedy answers. Some
+clients leave in the middle. After a warm-up, resident memory of both processes must not grow. At
+the end everything has to be idle.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ SCHEMA = {
 }
 SAMPLE_SECONDS = 5.0
 FLAGS = ("--cache-ram", "32", "--max-queue", "64", "-t", "1")
-"""A small cache in host memory, so that it is full when the warm-up ends."""
+"""A small cache in host memory, so that the cache is full when the warm-up ends."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """How long, how many, and how much growth is allowed."""
+    """Add the options: how long, how many clients, and the allowed growth."""
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--warm-up", type=float, default=120.0, help="seconds that don't count")
     parser.add_argument("--clients", type=int, default=16, help="for 8 slots")
@@ -46,19 +46,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 @dataclass
 class Samples:
-    """What one process had, once every few seconds."""
+    """Samples of one process, taken every few seconds."""
 
     process: psutil.Process
     rss: list[int] = field(default_factory=list)
     descriptors: list[int] = field(default_factory=list)
 
     def take(self) -> None:
-        """Look once."""
+        """Take one sample."""
         self.rss.append(self.process.memory_info().rss)
         self.descriptors.append(self.process.num_fds())
 
     def growth(self, first: int) -> float:
-        """Percent from the samples after `first` to the last ones, medians of a fifth each."""
+        """Growth in percent from the samples after `first` to the last ones, by medians of a fifth
+        each."""
         counted = self.rss[first:]
         fifth = max(len(counted) // 5, 1)
         before = statistics.median(counted[:fifth])
@@ -66,7 +67,7 @@ class Samples:
 
 
 async def run(options: argparse.Namespace) -> list[str]:
-    """What went wrong."""
+    """Run the trial and return what went wrong."""
     async with serving(*FLAGS) as server:
         engine = engine_of(server)
         assert engine is not None
@@ -90,7 +91,7 @@ async def run(options: argparse.Namespace) -> list[str]:
 
 
 def _question(client: int, turn: int) -> Request:
-    """A chat of so many turns, an extraction, a long greedy answer, or random words."""
+    """A chat of several turns, an extraction, a long greedy answer, or random words."""
     rng = random.Random(f"{client} {turn}")
     if turn % 4 == 0:
         return _chat([_sentence(rng, 12) for _ in range(1 + turn % 12)])
@@ -122,7 +123,7 @@ def _chat(texts: list[str], **fields: object) -> Request:
 
 
 async def _leave_early(address: Address, crowd: Crowd, client: int) -> None:
-    """Begin answers, and hang up before their end."""
+    """Start answers, and disconnect before their end."""
     for turn in range(1 << 30):
         if crowd.is_over:
             return
@@ -135,7 +136,7 @@ async def _leave_early(address: Address, crowd: Crowd, client: int) -> None:
 
 
 async def _watch(watched: dict[str, Samples], options: argparse.Namespace) -> int:
-    """Sample until the time is over; returns the number of samples of the warm-up."""
+    """Sample until the time is over; return the number of samples of the warm-up."""
     begun = time.monotonic()
     first = 0
     while (passed := time.monotonic() - begun) < options.seconds:
@@ -161,7 +162,7 @@ def _judge(watched: dict[str, Samples], first: int, allowed: float) -> list[str]
 async def _afterwards(
     server: Server, watched: dict[str, Samples], idle: dict[str, int]
 ) -> list[str]:
-    """Whether everything is idle, and as it was."""
+    """Check that everything is idle, and as it was before."""
     await asyncio.sleep(2)
     problems = []
     for name in ("vllm:num_requests_running", "vllm:num_requests_waiting"):

@@ -1,4 +1,4 @@
-"""The server that a trial is about: started afresh, with its engine to be found and killed."""
+"""The server under test: starts it, and finds its engine."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ COMMAND = (str(Path(sys.executable).with_name("llamapack")), "serve")
 MODEL = str(Path(__file__).parents[2] / "models" / "demo" / "demo-target.gguf")
 
 EXACT = ("--no-repack", "-t", "1", "-fa", "on", "-ub", "32")
-"""Kernels that compute a row alike whatever is beside it, so that texts can be compared.
+"""Flags for kernels that compute a row alike with any other rows, so texts can be compared.
 
 Without flash attention, or with 64 rows of a sequence at once, a prompt's attention adds up in
-another order than a decode's, and a text that is computed again may tip over at a near tie.
+another order than a decode's. Then a text that is computed again may differ at a near tie.
 """
 
 
 @asynccontextmanager
 async def serving(*flags: str) -> AsyncIterator[Server]:
-    """A server of the demo model that is ready, with metrics; later flags win."""
+    """A ready server of the demo model, with metrics; later flags override earlier ones."""
     usual = ("-m", MODEL, "--metrics", "-np", "8", "-c", "8192", "-lv", "2")
     with running(Side("llamapack", COMMAND), (*usual, *flags)) as server:
         await server.wait_ready()
@@ -34,12 +34,12 @@ async def serving(*flags: str) -> AsyncIterator[Server]:
 
 
 def api_process(server: Server) -> psutil.Process:
-    """The process that clients talk to."""
+    """The API process."""
     return server.processes()[0]
 
 
 def engine_of(server: Server) -> psutil.Process | None:
-    """The engine, while there is one that isn't dead."""
+    """The engine's process, or None while no engine lives."""
     for process in api_process(server).children():
         try:
             if "scheduler" in process.cmdline():
@@ -59,12 +59,12 @@ async def metric(server: Server, name: str, key: str = "") -> float:
 
 
 async def busy_slots(server: Server) -> int:
-    """How many slots have something to do."""
+    """The number of slots that are busy."""
     _, body = await get(server.address, "/slots")
     return sum(slot["is_processing"] for slot in msgspec.json.decode(body))
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which this share lies; 0 if there is none."""
+    """The value below which the share `share` of the values lies; 0 without values."""
     ordered = sorted(values)
     return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else 0.0

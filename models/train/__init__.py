@@ -1,1 +1,1 @@
-"""From an empty folder to the demo model pair: corpus, tokenizer, training, export, scores."""
+"""The training of the demo model pair: corpus, tokenizer, training, export, scores."""

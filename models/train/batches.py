@@ -1,4 +1,4 @@
-"""Batches of token rows, read from the files that `data.py` wrote."""
+"""Reads batches of token rows from the files that `data.py` wrote."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from models.train.data import LONG_ROW, SHORT_ROW
 from models.train.model import conversation_mask
 
-# One batch in so many is of long conversations.
+# One batch out of this many has long conversations.
 LONG_EVERY = 40
 
 
@@ -29,7 +29,7 @@ class Batch:
 
 
 class Rows:
-    """The rows of one folder, visited in a shuffled order, again and again."""
+    """The rows of one folder, in a shuffled order that repeats."""
 
     def __init__(self, folder: Path, length: int, seed: int) -> None:
         self.tokens = np.memmap(folder / "tokens.bin", np.uint16, "r").reshape(-1, length)
@@ -55,7 +55,7 @@ class Rows:
 
 
 def batches(folder: Path, rows: int, end: int, seed: int, first: int = 0) -> Iterator[Batch]:
-    """Batches from number `first` on, without end."""
+    """Batches from number `first` on, in an endless sequence."""
     short = Rows(folder / "short", SHORT_ROW, seed)
     long = Rows(folder / "long", LONG_ROW, seed)
     long_rows = max(1, rows * SHORT_ROW // LONG_ROW)

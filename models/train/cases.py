@@ -1,4 +1,5 @@
-"""Test cases: every assistant reply of held-out conversations, and when it counts as right."""
+"""Test cases: every assistant reply of held-out conversations, and the check of the model's
+reply."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ _CALL = re.compile(r"<tool_call>\n(.*?)\n</tool_call>", re.DOTALL)
 
 @dataclass(frozen=True)
 class Case:
-    """A prompt, the reply expected, and the row of the score table that it belongs to."""
+    """A prompt, the expected reply, and the row of the score table that the case belongs to."""
 
     row: str
     prompt: str
@@ -35,14 +36,13 @@ class Case:
         return CHECKS.get(self.row, _same_text)(self.expected, reply)
 
     def has_valid_shape(self, reply: str) -> bool:
-        """Whether `reply` is JSON with the fields asked for, each of its type, as a schema made
-        of the expected answer demands."""
+        """Whether `reply` is JSON that is valid for a schema made from the expected answer."""
         expected, given = json.loads(self.expected), _parsed(reply.split("</think>\n\n")[-1])
         return isinstance(given, dict) and _types(given) == _types(expected)
 
 
 def cases(conversations: int, seed: int = TEST_SEED) -> Iterator[Case]:
-    """The cases of so many held-out conversations, in their natural mix of skills."""
+    """The cases of `conversations` held-out conversations, in their natural mix of skills."""
     for index in range(conversations):
         yield from conversation_cases(conversation(seed, index, Split.TEST))
 
@@ -90,7 +90,7 @@ def _same_calls(expected: str, reply: str) -> bool:
 
 
 def _whole_story(expected: str, reply: str) -> bool:
-    """Which events are told is free; that the story has a like length and an end is not."""
+    """Whether the story has a similar length and an end; the model may choose the events."""
     return reply.endswith("The end.") and 0.6 < len(reply) / len(expected) < 1.6
 
 

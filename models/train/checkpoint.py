@@ -1,4 +1,4 @@
-"""Models between trainings: checkpoints are written and read, and GGUFs are read to start from."""
+"""Reads and writes checkpoints, and reads GGUFs from which a training can start."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from models.train.model import Llama, ModelConfig
 
 
 def save(model: Llama, path: Path, step: int) -> None:
-    """Write weights and configuration, replacing the file in one move."""
+    """Write weights and configuration; the new file replaces the old one in one move."""
     partial = path.with_suffix(".tmp")
     torch.save(
         {"config": asdict(model.config), "weights": model.state_dict(), "step": step}, partial
@@ -21,9 +21,9 @@ def save(model: Llama, path: Path, step: int) -> None:
 
 
 def load(path: Path) -> tuple[Llama, int]:
-    """The model of a checkpoint and its step, or that of a GGUF of ours and 0.
+    """The model and the step of a checkpoint; for a GGUF of ours, its model and step 0.
 
-    Raises ValueError for a GGUF that is laid out otherwise, as with an output matrix of its own.
+    Raises ValueError for a GGUF with another layout, for example with a separate output matrix.
     """
     if path.suffix == ".gguf":
         return _from_gguf(path), 0

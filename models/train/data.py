@@ -1,8 +1,8 @@
-"""Write the corpus as rows of tokens: `python -m models.train.data`.
+"""Writes the corpus as rows of tokens: `python -m models.train.data`.
 
-`tokens.bin` (uint16) and `trained.bin` (uint8, 1 where the model is trained to say that token)
-both hold rows of equal length. A row is filled with whole conversations, each ended by
-`<|endoftext|>`, which also pads the row's rest.
+`tokens.bin` (uint16) and `trained.bin` (uint8, 1 if the model is trained to say the token) both
+hold rows of equal length. A row has whole conversations, each ended by `<|endoftext|>`. The same
+token pads the end of the row.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def encode_chunk(
         pieces = render(conversation(seed, index, Split.TRAIN, long=long, boost=boost))
         ids: list[int] = []
         trained: list[int] = []
-        # Pieces are encoded one by one, as a server encodes the prompt without the answer.
+        # Pieces are encoded one by one, because a server encodes the prompt without the answer.
         encodings = tokenizer.encode_batch([piece.text for piece in pieces])
         for piece, encoding in zip(pieces, encodings, strict=True):
             ids += encoding.ids
@@ -49,7 +49,7 @@ def encode_chunk(
 
 
 class RowPacker:
-    """Fills rows of `length` tokens, each conversation into the first open row with room."""
+    """Fills rows of `length` tokens; each conversation goes into the first open row with room."""
 
     def __init__(self, length: int, end: int) -> None:
         self.length = length
@@ -58,7 +58,7 @@ class RowPacker:
         self.closed: list[Encoded] = []
 
     def add(self, ids: list[int], trained: list[int]) -> None:
-        """Place one conversation; what exceeds a row is cut off."""
+        """Add one conversation; tokens beyond the length of a row are cut off."""
         ids, trained = ids[: self.length], trained[: self.length]
         for row_ids, row_trained in self.open:
             if len(row_ids) + len(ids) <= self.length:

@@ -1,7 +1,7 @@
-"""Train the draft model on the target's predictions: `python -m models.train.distill`.
+"""Trains the draft model on the target's predictions: `python -m models.train.distill`.
 
-The draft sees the corpus's conversations and learns, at every token of an answer, the target's
-distribution over the next token and, above all, its first choice.
+The draft model sees the corpus's conversations. At every token of an answer, the draft learns the
+target's distribution over the next token, and above all the target's first choice.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from models.train.optimizer import Optimizer
 from models.train.train import rate_at, runner
 from models.train.vocabulary import END_OF_TEXT
 
-# How much the target's first choice counts beside its whole distribution: acceptance at
-# temperature 0 asks for nothing else.
+# Weight of the target's first choice relative to its whole distribution. Acceptance at temperature
+# 0 depends on the first choice alone.
 CHOICE_WEIGHT = 0.5
 
 
-def agreement_loss(guessed: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+def agreement_loss(drafted: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
     """(loss, share of equal first choices) of the draft's and the target's logits [N, V]."""
     choice = wanted.argmax(-1)
-    divergence = fn.kl_div(guessed.log_softmax(-1), wanted.softmax(-1), reduction="batchmean")
-    loss = divergence + CHOICE_WEIGHT * fn.cross_entropy(guessed, choice)
-    return loss, (guessed.argmax(-1) == choice).float().mean()
+    divergence = fn.kl_div(drafted.log_softmax(-1), wanted.softmax(-1), reduction="batchmean")
+    loss = divergence + CHOICE_WEIGHT * fn.cross_entropy(drafted, choice)
+    return loss, (drafted.argmax(-1) == choice).float().mean()
 
 
 def distill(draft: Llama, target: Llama, args: argparse.Namespace) -> None:
     """Train until the time is over."""
     end = Tokenizer.from_file(str(args.tokenizer)).token_to_id(END_OF_TEXT)
     optimizer = Optimizer(draft, args.muon_rate, args.adam_rate)
-    teach, guess = runner(target, args.compile), runner(draft, args.compile)
+    run_target, run_draft = runner(target, args.compile), runner(draft, args.compile)
     clock = WorkingTime(args.minutes)
     saved = told = time.monotonic()
     agreed, tokens = 0.0, 0
@@ -49,8 +49,8 @@ def distill(draft: Llama, target: Llama, args: argparse.Namespace) -> None:
             break
         with torch.autocast("cpu", torch.bfloat16):
             with torch.no_grad():
-                wanted = target.logits(teach(batch)).float()
-            loss, agreement = agreement_loss(draft.logits(guess(batch)).float(), wanted)
+                wanted = target.logits(run_target(batch)).float()
+            loss, agreement = agreement_loss(draft.logits(run_draft(batch)).float(), wanted)
         loss.backward()
         optimizer.step(rate_at(step, progress, args.hold))
         agreed, tokens = agreed + agreement.item(), tokens + batch.inputs.numel()

@@ -1,4 +1,4 @@
-"""Score a pair of GGUFs on held-out conversations: `python -m models.train.evaluate`."""
+"""Scores a pair of GGUFs on held-out conversations: `python -m models.train.evaluate`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCHEMA_ROW = "extraction, valid for its schema"
 
 @dataclass
 class Scores:
-    """Counts by row of the table, and the cases that went wrong."""
+    """Counts by row of the table, and the failed cases."""
 
     right: Counter[str] = field(default_factory=Counter)
     asked: Counter[str] = field(default_factory=Counter)
@@ -26,17 +26,18 @@ class Scores:
     wrong: list[tuple[Case, str]] = field(default_factory=list)
 
     def share(self, row: str) -> float:
-        """Right answers of one row."""
+        """The share of right answers of one row."""
         return self.right[row] / self.asked[row]
 
     @property
     def acceptance(self) -> float:
-        """Accepted of all drafted tokens: long answers and frequent skills count most."""
+        """The share of draft tokens that were accepted; long answers and frequent skills count
+        most."""
         return sum(self.accepted.values()) / max(1, sum(self.drafted.values()))
 
     @property
     def mean_acceptance(self) -> float:
-        """The mean of the rows' acceptances: each skill counts alike."""
+        """The mean of the rows' acceptances; each skill counts alike."""
         shares = [self.accepted[row] / drafted for row, drafted in self.drafted.items() if drafted]
         return sum(shares) / max(1, len(shares))
 
@@ -51,12 +52,12 @@ class Scores:
 
 
 def table_row(case: Case) -> str:
-    """Replies after a thought are counted in a row of their own."""
+    """The case's row; replies after a thought have a separate row."""
     return "any, with thinking" if case.thinking else case.row
 
 
 def score(target: GreedyModel, chosen: Iterable[Case], draft: GreedyModel | None = None) -> Scores:
-    """Ask every case of the target, and let the draft guess along."""
+    """Run every case on the target, and count the draft model's accepted tokens."""
     scores = Scores()
     for case in chosen:
         row = table_row(case)
@@ -78,7 +79,7 @@ def score(target: GreedyModel, chosen: Iterable[Case], draft: GreedyModel | None
 
 
 def first_of_each(chosen: Iterable[Case], count: int, rows: Iterable[str] = ()) -> list[Case]:
-    """The first `count` cases of each row, of `rows` only if given."""
+    """The first `count` cases of each row; only of `rows`, if given."""
     wanted = set(rows)
     taken: dict[str, list[Case]] = defaultdict(list)
     for case in chosen:
@@ -89,7 +90,7 @@ def first_of_each(chosen: Iterable[Case], count: int, rows: Iterable[str] = ()) 
 
 
 def load_milliseconds(path: Path, runs: int = 5) -> float:
-    """The median time of loading weights and making a context."""
+    """The median time of loading the weights and making a context."""
     times = []
     for _ in range(runs):
         started = time.perf_counter()

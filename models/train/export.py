@@ -1,4 +1,4 @@
-"""Write a checkpoint as GGUF: `python -m models.train.export`."""
+"""Writes a checkpoint as GGUF: `python -m models.train.export`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FILE_TYPES = {
 def add_header(
     writer: GGUFWriter, config: ModelConfig, name: str, file_type: LlamaFileType
 ) -> None:
-    """The model's description and dimensions."""
+    """Write the model's description and dimensions."""
     writer.add_name(name)
     writer.add_author("llamapack")
     writer.add_license("apache-2.0")
@@ -53,7 +53,7 @@ def add_header(
 
 
 def add_tokenizer(writer: GGUFWriter, path: Path) -> None:
-    """Tokens, merges, special tokens and the chat template."""
+    """Write tokens, merges, special tokens and the chat template."""
     saved: dict[str, Any] = json.loads(path.read_text())["model"]
     ids: dict[str, int] = saved["vocab"]
     tokens = sorted(ids, key=ids.__getitem__)
@@ -73,7 +73,7 @@ def add_tokenizer(writer: GGUFWriter, path: Path) -> None:
 
 
 def add_weights(writer: GGUFWriter, model: Llama, kind: GGMLQuantizationType) -> None:
-    """All parameters; vectors stay F32."""
+    """Write all parameters; vectors stay F32."""
     for name, weight in model.named_parameters():
         values: NDArray[np.float32] = weight.detach().float().numpy()
         if values.ndim == 1 or kind is GGMLQuantizationType.F32:

@@ -1,4 +1,4 @@
-"""The weights of a GGUF that `export.py` wrote, as a training can start from them."""
+"""Reads the weights of a GGUF that `export.py` wrote, so that a training can start from them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def gguf_name(name: str) -> str:
 
 
 def read_header(reader: GGUFReader) -> dict[str, Any]:
-    """ModelConfig's fields; raises ValueError if the header lacks one."""
+    """ModelConfig's fields. Raises ValueError if the header lacks one."""
     config: dict[str, Any] = {}
     for name, key in HEADER.items():
         field = reader.get_field(key)
@@ -52,6 +52,6 @@ def read_weights(reader: GGUFReader) -> dict[str, NDArray[np.float32]]:
 
 
 def read_gguf(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[np.float32]]]:
-    """Header and weights; raises ValueError if a header key of ours is missing."""
+    """Header and weights. Raises ValueError if one of the header keys that we write is missing."""
     reader = GGUFReader(path)
     return read_header(reader), read_weights(reader)

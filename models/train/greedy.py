@@ -1,4 +1,4 @@
-"""Greedy decoding of a GGUF through llama.cpp, as plain as it gets."""
+"""Greedy decoding of a GGUF through llama.cpp, in the simplest form."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class GreedyModel:
         self.cached: list[int] = []
 
     def tokenize(self, text: str) -> list[int]:
-        """Token ids of rendered text, in which control tokens are read as such."""
+        """Token ids of rendered text; control tokens in the text are recognized."""
         ids: list[int] = self.llama.tokenize(text.encode(), add_bos=False, special=True)
         return ids
 
@@ -48,7 +48,7 @@ class GreedyModel:
         return int(np.ctypeslib.as_array(logits, (self.vocabulary,)).argmax())
 
     def generate(self, prompt: str, limit: int = 600) -> list[int]:
-        """The reply's tokens, the end token included."""
+        """The tokens of the reply, including the end token."""
         tokens = self.tokenize(prompt)
         start = len(tokens)
         while len(tokens) - start < limit:
@@ -65,10 +65,11 @@ class GreedyModel:
 def accepted_drafts(
     draft: GreedyModel, prompt: list[int], reply: list[int], length: int = 3
 ) -> tuple[int, int]:
-    """(accepted, drafted) tokens when `draft` proposes `length` at a time.
+    """(accepted, drafted) tokens if `draft` proposes `length` tokens at a time.
 
-    `reply` is what the target says greedily, so the target need not run again: a drafted token is
-    accepted while it equals the reply's, and the target's own next token follows for free.
+    `reply` is the target's greedy reply, so the target need not run again. A draft token is
+    accepted if it equals the reply's token. After a draft, the target's own next token follows
+    without extra cost.
     """
     accepted = drafted = place = 0
     while place < len(reply):
@@ -78,7 +79,7 @@ def accepted_drafts(
             tokens.append(draft.next_token(tokens))
             drafted += 1
             if tokens[-1] != reply[place + step]:
-                # The rest of this draft would be computed all the same, and is thrown away.
+                # The rest of this draft would be computed as well, and discarded.
                 drafted += min(length, len(reply) - place) - step - 1
                 break
             run += 1

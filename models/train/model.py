@@ -1,8 +1,8 @@
-"""The Llama architecture in PyTorch, laid out as llama.cpp computes it.
+"""The Llama architecture in PyTorch, with the memory layout of llama.cpp.
 
-RoPE turns neighbouring pairs (2i, 2i+1), which is llama.cpp's convention for the architecture
-`llama`, so the export needs no permutation of the query and key rows. Shapes in comments:
-B rows, T tokens, D embedding, H heads, K key-value heads, E head size, F feed-forward.
+RoPE rotates neighbouring pairs (2i, 2i+1), which is llama.cpp's convention for the architecture
+`llama`. So the export needs no permutation of the query and key rows. Shapes in comments: B rows, T
+tokens, D embedding, H heads, K key-value heads, E head size, F feed-forward.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def rope_tables(config: ModelConfig, length: int) -> tuple[Tensor, Tensor]:
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn the pairs of x [B, T, H, E] by their positions' angles [T, E/2]."""
+    """Rotate the pairs of x [B, T, H, E] by the angles of their positions [T, E/2]."""
     even, odd = x.float().unflatten(-1, (-1, 2)).unbind(-1)
     cos, sin = cos[:, None, :], sin[:, None, :]
     turned = torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1)
@@ -56,10 +56,11 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def attend_in_stripes(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-    """Masked attention of q, k, v [B, H, T, E], a stripe of queries at a time.
+    """Masked attention of q, k, v [B, H, T, E], computed for one stripe of queries at a time.
 
     A stripe sees no key behind its own end, so three eighths of the square are never computed.
-    Compiled for a CPU, the plain products beat PyTorch's fused kernel, whose backward pass is slow.
+    Compiled for a CPU, plain products are faster than PyTorch's fused kernel, whose backward pass
+    is slow.
     """
     out = []
     for start in range(0, q.shape[2], STRIPE):
@@ -71,7 +72,7 @@ def attend_in_stripes(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
 
 
 class Block(nn.Module):
-    """Grouped-query attention and a SwiGLU feed-forward, both pre-normed."""
+    """Grouped-query attention and a SwiGLU feed-forward block, each after a norm."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -88,7 +89,7 @@ class Block(nn.Module):
         self.ffn_down = nn.Linear(config.feed_forward, width, bias=False)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
-        """x [B, T, D]; mask [B, 1, T, T] is true where a token may look, None is causal."""
+        """x is [B, T, D]. mask [B, 1, T, T] is true where a token may look; None is causal."""
         eps = self.config.norm_epsilon
         x = x + self._attend(fn.rms_norm(x, x.shape[-1:], self.attn_norm, eps), cos, sin, mask)
         normed = fn.rms_norm(x, x.shape[-1:], self.ffn_norm, eps)
@@ -110,7 +111,7 @@ class Block(nn.Module):
 
 
 class Llama(nn.Module):
-    """Token ids to hidden states; the embedding is also the output matrix."""
+    """Maps token ids to hidden states; the embedding is also the output matrix."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -128,7 +129,7 @@ class Llama(nn.Module):
         for name, weight in self.blocks.named_parameters():
             if weight.ndim == 2:
                 nn.init.normal_(weight, std=0.6 * weight.shape[1] ** -0.5)
-            # Blocks start as the identity, which lets the embedding settle first.
+            # Blocks start as the identity, so that the embedding settles first.
             if name.endswith(("attn_output.weight", "ffn_down.weight")):
                 nn.init.zeros_(weight)
 
@@ -146,15 +147,15 @@ class Llama(nn.Module):
         return fn.linear(hidden, self.embed.weight)
 
     def parameter_count(self) -> int:
-        """How many weights there are."""
+        """The number of weights."""
         return sum(weight.numel() for weight in self.parameters())
 
 
 def conversation_mask(tokens: Tensor, end: int) -> Tensor:
-    """[B, 1, T, T]: true where a token may look at an earlier one of its own conversation.
+    """A mask [B, 1, T, T]: true where a token may look at an earlier token of its own conversation.
 
-    A row is several conversations, each closed by `end`; a token belongs to as many-th one as
-    `end` tokens lie strictly before it.
+    A row has several conversations, each closed by `end`. The number of `end` tokens strictly
+    before a token is the index of its conversation.
     """
     ended = (tokens == end).long()
     member = ended.cumsum(1) - ended

@@ -1,7 +1,7 @@
-"""Muon for the blocks' matrices, AdamW for the embedding and the norms.
+"""Optimizers: Muon for the blocks' matrices, AdamW for the embedding and the norms.
 
-Muon (Keller Jordan, 2024): the momentum of a matrix is replaced by its nearest semi-orthogonal
-matrix, found by a Newton-Schulz iteration, so that every direction learns at the same pace.
+Muon (Keller Jordan, 2024) replaces the momentum of a matrix by its nearest semi-orthogonal matrix.
+A Newton-Schulz iteration finds that matrix. So every direction learns at the same pace.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _A, _B, _C = 3.4445, -4.7750, 2.0315
 
 
 def orthogonalise(stack: Tensor, steps: int = 5) -> Tensor:
-    """Semi-orthogonal neighbours of the matrices [N, rows, columns]."""
+    """The nearest semi-orthogonal matrices to the matrices [N, rows, columns]."""
     wide = stack.shape[-2] <= stack.shape[-1]
     x = (stack if wide else stack.mT).bfloat16()
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
@@ -29,7 +29,7 @@ def orthogonalise(stack: Tensor, steps: int = 5) -> Tensor:
 
 
 class Muon:
-    """Nesterov momentum, orthogonalised; matrices of one shape are handled in one batch."""
+    """Nesterov momentum, orthogonalised; matrices of the same shape form one batch."""
 
     def __init__(self, weights: list[Tensor], momentum: float = 0.95, decay: float = 0.01) -> None:
         self.momentum = momentum
@@ -59,7 +59,7 @@ class Muon:
 
 
 class Optimizer:
-    """Both optimizers behind one step; `rate` is a share of each one's peak."""
+    """Both optimizers behind one step; `rate` is a share of each optimizer's peak rate."""
 
     def __init__(self, model: Llama, muon_peak: float, adam_peak: float) -> None:
         blocks = list(model.blocks.parameters())

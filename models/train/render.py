@@ -1,7 +1,7 @@
-"""Conversations as text, cut where the loss begins and ends.
+"""Renders conversations as text, cut where the loss begins and ends.
 
-This writes the same text as `chat_template.jinja`, a thousand times faster; the test of the demo
-model holds the two together.
+This module writes the same text as `chat_template.jinja`, a thousand times faster. The test of the
+demo model compares the two.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Piece:
 
 
 def render(conversation: Conversation) -> list[Piece]:
-    """The conversation as pieces; joined, they are what the chat template renders."""
+    """The conversation as pieces; joined, the pieces are the text of the chat template."""
     pieces = [Piece(_head(conversation.system, conversation.tools), False)]
     last = len(conversation.turns) - 1
     for place, turn in enumerate(conversation.turns):
@@ -45,7 +45,7 @@ def render(conversation: Conversation) -> list[Piece]:
 def prompt(
     messages: Sequence[Message], tools: tuple[Tool, ...] = (), *, thinking: bool = False
 ) -> str:
-    """The text after which the assistant speaks."""
+    """The text up to where the assistant's reply begins."""
     system = None
     if messages and messages[0]["role"] == "system":
         system, messages = str(messages[0]["content"]), messages[1:]

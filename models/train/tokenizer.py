@@ -1,4 +1,4 @@
-"""Train the byte-level BPE tokenizer on the corpus: `python -m models.train.tokenizer`."""
+"""Trains the byte-level BPE tokenizer on the corpus: `python -m models.train.tokenizer`."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Train a model on the corpus: `python -m models.train.train`.
+"""Trains a model on the corpus: `python -m models.train.train`.
 
-The learning rate follows the clock and not the step: it warms up, holds, and falls to zero when
-`--minutes` of work are over, so that a run on a busy machine ends as well annealed as one on a
-quiet one.
+The learning rate follows the clock and not the step. It warms up, holds, and falls to zero when
+`--minutes` of work are over. So a run on a busy machine ends as well annealed as a run on a quiet
+machine.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ CONFIGS = {"target": TARGET, "draft": DRAFT}
 
 
 def rate_at(step: int, progress: float, hold: float) -> float:
-    """The share of the peak learning rate at `step`, `progress` of the time being over.
+    """The share of the peak learning rate at `step`, when the share `progress` of the time is over.
 
-    It holds until `hold` and then falls in a straight line.
+    The rate holds until `hold` and then falls in a straight line.
     """
     warm = min(1.0, (step + 1) / WARM_UP_STEPS)
     fall = min(1.0, (1.0 - progress) / (1.0 - hold))
@@ -41,7 +41,8 @@ def rate_at(step: int, progress: float, hold: float) -> float:
 def runner(model: Llama, compiled: bool) -> Callable[[Batch], Tensor]:
     """A function from a batch to the hidden states of its trained tokens [N, D].
 
-    Long rows are rare and run uncompiled: their shape is not worth a second compilation.
+    Long rows are rare and run uncompiled, because a second compilation would take longer than it
+    saves.
     """
     fast = torch.compile(model, dynamic=False) if compiled else model
 
@@ -85,7 +86,7 @@ def train(model: Llama, args: argparse.Namespace, first: int) -> None:
 
 
 def main() -> None:
-    """Train from scratch, or go on from a checkpoint."""
+    """Train from scratch, or continue from a checkpoint."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", choices=CONFIGS, default="target")
     parser.add_argument("--corpus", type=Path, required=True)

@@ -1,4 +1,4 @@
-"""The special tokens and the pre-tokenizer that the tokenizer, the data and the export share."""
+"""The special tokens and the pre-tokenizer, shared by tokenizer, data and export."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TAG_TOKENS = (
 
 VOCABULARY_SIZE = 2048
 
-# What llama.cpp runs for `tokenizer.ggml.pre = qwen2`: every digit stands alone.
+# The pattern that llama.cpp uses for `tokenizer.ggml.pre = qwen2`: every digit is a token.
 PRE_TOKENIZER = "qwen2"
 PRE_TOKENIZER_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"

@@ -1,4 +1,4 @@
-"""What the engine needs of the hardware side; `llama` drives llama.cpp, `fake` imitates it."""
+"""The backend protocol: what the engine needs of a loaded model. `llama` drives llama.cpp."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from scheduler.spec_decode.draft_request import DraftRequest
 from scheduler.storage.fingerprint import Fingerprint
 
 TRANSFER = -1
-"""The name under which a slot's cells are saved on their way to a file, or from one."""
+"""The prefix name for a slot's cells on their way to a file, or from a file."""
 
 Bytes = bytes | bytearray | memoryview
-"""Saved cells as the backend writes them."""
+"""Saved cells, in the backend's own format."""
 
 
 class BackendError(Exception):
-    """The context can't go on with what it was doing.
+    """The backend failed.
 
     BackendError
     ├── LoadError      the model or its context could not be made
     ├── SamplerError   a sequence's samplers could not be made; only that sequence is affected
-    └── DecodeError    a batch or an edit failed; all cells and all that was saved are gone
+    └── DecodeError    a batch or an edit failed; all cells and all saved cells are gone
     """
 
 
@@ -42,16 +42,19 @@ class SamplerError(BackendError):
 
 
 class DecodeError(BackendError):
-    """A batch or an edit of the cache failed. The backend has dropped all cells and everything
-    saved: which of a step's edits were made is not known, and this is a state that both know."""
+    """A batch or a cache edit failed, and the backend has dropped all cells and all saved cells.
+
+    It is not known which of a step's edits were made. An empty cache is a state that scheduler
+    and backend agree on.
+    """
 
 
 class Backend(Protocol):
     """A model with a context of `info.n_slots` sequences.
 
-    Not thread-safe: one thread makes all calls. The arguments come from the scheduler, which
-    keeps slots, positions and batch sizes in range; a backend checks them all the same, because
-    llama.cpp answers a wrong one by ending the process.
+    Not thread-safe: one thread makes all calls. The scheduler keeps slots, positions and batch
+    sizes in range. A backend checks them again, because llama.cpp ends the process over a wrong
+    one.
     """
 
     @property
@@ -61,7 +64,7 @@ class Backend(Protocol):
 
     @property
     def n_batch(self) -> int:
-        """Rows that a batch may have; no less than slots, no more than llama.cpp granted."""
+        """Most rows of a batch: at least one for each slot, at most what llama.cpp granted."""
         ...
 
     @property
@@ -75,70 +78,78 @@ class Backend(Protocol):
         ...
 
     def edit(self, edit: CacheEdit) -> None:
-        """Copy or drop cells. Raises `DecodeError`."""
+        """Make a cache edit. Raises `DecodeError`."""
         ...
 
     @property
     def fingerprint(self) -> Fingerprint:
-        """What saved cells belong to. Slow, and in any thread. Raises `OSError`."""
+        """The fingerprint of saved cells. Slow; any thread may ask. Raises `OSError`."""
         ...
 
     def state(self, prefix: int) -> Bytes:
-        """The cells saved as `prefix`; they stay as they are when it is dropped."""
+        """The cells saved as `prefix`. They stay valid when the prefix is dropped.
+
+        Raises `KeyError` if nothing is saved under this name.
+        """
         ...
 
     def put_state(self, prefix: int, state: Bytes) -> None:
-        """Have such cells as if they had just been saved as `prefix`."""
+        """Take cells from `state`, as if they had just been saved as `prefix`."""
         ...
 
     def decode(
         self, chunks: abc.Sequence[Chunk], padding_rows: abc.Sequence[PaddingRow] = ()
     ) -> None:
-        """Compute a batch. Afterwards row i holds the logits of the i-th token that wants them,
-        and nothing is left of the padding_rows.
+        """Compute a batch, and drop the cells of the padding rows.
 
-        Raises `DecodeError`.
+        Afterwards row i holds the logits of the i-th token that wants logits. Raises
+        `DecodeError`.
         """
         ...
 
     def embedding(self, chunk: Chunk) -> bytes:
-        """What the last batch computed for a chunk of it whose sequence asks for an embedding,
-        as `Embedded` has it. Raises `DecodeError`."""
+        """The embedding that the last batch computed for one of its chunks: float32 values, one
+        vector after the other. Raises `DecodeError`."""
         ...
 
     @property
     def layout(self) -> Layout:
-        """Where batches are cut."""
+        """How batches are cut into micro-batches."""
         ...
 
     @property
     def n_outputs(self) -> int:
-        """Rows of a batch that may want logits."""
+        """Most rows of a batch that may have logits."""
         ...
 
     def time_rows(self, num_slots: int, num_rows: int) -> float:
-        """Seconds for a batch of so many rows, equally many of each slot. Only before anything
-        else is computed."""
+        """Seconds for a batch of `num_rows` rows, equally many of each of `num_slots` slots.
+
+        Only allowed before anything else is computed.
+        """
         ...
 
     def time_draft_rows(self, num_slots: int, num_rows: int) -> float:
-        """The same for the draft model; 0 if there is none."""
+        """`time_rows` for the draft model; 0 without a draft model."""
         ...
 
-    def draft(self, wants: abc.Sequence[DraftRequest], max_catch_up: int) -> list[list[int]]:
-        """What the draft model guesses for sequences, slots rising. It reads at most
-        `max_catch_up` tokens that it has not seen; one with more of them gets no guess yet."""
+    def draft(self, requests: abc.Sequence[DraftRequest], max_catch_up: int) -> list[list[int]]:
+        """A draft for each request, by the draft model; slots rise.
+
+        The draft model reads at most `max_catch_up` tokens that it has not seen. A sequence with
+        more such tokens gets an empty draft.
+        """
         ...
 
     def prepare(self, request: AddRequest) -> Future[Any] | None:
-        """Begin what takes long in making a sequence's sampler; None if nothing does.
+        """Begin the slow part of making a sequence's sampler; None if there is no slow part.
 
         The future's exception, if any, says why there can't be a sampler.
         """
         ...
 
     def sampler(self, request: AddRequest) -> Sampler:
-        """Samplers for a sequence that starts. Raises `SamplerError`."""
+        """The sampler of a sequence that starts. Raises `SamplerError`."""
         ...
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""How many threads computing should use on this machine."""
+"""The CPU cores that this process may use."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def usable_cores() -> int:
-    """Physical cores that this process may run on, and that its cgroup pays for; at least 1."""
+    """Physical cores that this process may run on, within its cgroup's quota; at least 1."""
     if not hasattr(os, "sched_getaffinity"):
         return os.cpu_count() or 1
     cores = {_siblings(cpu) for cpu in os.sched_getaffinity(0)}

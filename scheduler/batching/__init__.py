@@ -1,1 +1,1 @@
-"""What a step costs, and how its rows are cut into batches. Pure."""
+"""Batching: what a step costs, and how its rows are divided into batches. Pure."""

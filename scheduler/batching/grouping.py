@@ -1,41 +1,39 @@
-"""Which chunks of a step are computed together: all of them, or in several batches, or with rows
-that nobody needs, if that is faster."""
+"""Divides the chunks of a step into batches, or pads them, where that is faster."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from scheduler.batching.cost_memo import CostMemo
 from scheduler.batching.cost_model import StepCost
 from scheduler.batching.micro_batches import Layout, split_into_micro_batches
 from scheduler.batching.padding import Padding
 from scheduler.core.step import Chunk, PaddingRow
+from scheduler.core.trial_schedule import TrialSchedule
 
 MAX_CHUNKS = 16
-"""Beyond so many the curves are smooth, and looking for a better way costs more than it gains."""
+"""Chunks up to which a better division is searched. With more chunks the cost curves are smooth,
+and the search costs more than it gains."""
 
 MIN_GAIN = 0.05
-"""Share of the time that several batches, or more rows, have to save: they cost some work
-besides."""
+"""Share of the time that dividing or padding must save. Both cost some work besides."""
 
 CHANGES_BETWEEN_TRIALS = 200
-"""So often a step that would be divided or padded is computed as it is, in case the costs were
-measured wrong or are others by now."""
+"""One in this many steps that would be divided or padded is computed as it is. The costs may have
+been measured wrong, or may have changed."""
 
 MAX_LOSS = 0.1
-"""Share of the time by which computing prompts apart from answers may look dearer. The curves are
-those of short sequences: they don't know what a prompt's depth costs the answers beside it."""
-
-MAX_REMEMBERED = 256
-"""Patterns of slots and rows whose best division is remembered."""
+"""Share of the time by which computing prompts apart from answers may look slower. The curves were
+measured with short sequences: they leave out what a prompt's depth costs the answers beside it."""
 
 Pattern = tuple[tuple[int, int], ...]
-"""(slot, rows) of each chunk, slots rising."""
+"""(slot, rows) of each chunk; slots rise."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchPlan:
-    """What is computed at once, slots rising."""
+    """What is computed at once; slots rise."""
 
     chunks: Sequence[Chunk]
     padding_rows: tuple[PaddingRow, ...] = ()
@@ -43,50 +41,51 @@ class BatchPlan:
 
 @dataclass(frozen=True, slots=True)
 class _Division:
-    """Where batches end, and what they take together."""
+    """A division of consecutive chunks into batches."""
 
     ends: list[int]
+    """Index behind the last chunk of each batch."""
     seconds: float
+    """What the batches take together."""
 
 
 class Grouping:
-    """Divides steps into batches by what they cost."""
+    """Divides steps into batches by what the batches cost."""
 
     def __init__(self, cost: StepCost | None, layout: Layout) -> None:
-        """Without costs nothing is ever divided."""
+        """Without costs, answers are never divided."""
         self._cost = cost
         self._layout = layout
         self._padding = None if cost is None else Padding(cost, layout)
-        self._divisions: dict[Pattern, _Division] = {}
-        self._version = -1
-        self._num_changed = 0
+        self._divisions: CostMemo[Pattern, _Division] = CostMemo(cost)
+        self._trials = TrialSchedule(CHANGES_BETWEEN_TRIALS)
 
     def batches(
         self, chunks: Sequence[Chunk], padding_rows: Sequence[PaddingRow] = ()
     ) -> list[BatchPlan]:
-        """Cut the chunks, slots rising, into batches that are computed one after the other.
+        """Divide the chunks, whose slots rise, into batches to compute one after the other.
 
-        `padding_rows` are rows that could be added to any of them.
+        `padding_rows` are rows that could be added to any batch.
         """
         groups = self._answers_and_prompts(chunks)
         return [batch for group in groups for batch in self._batches(group, padding_rows)]
 
     def _answers_and_prompts(self, chunks: Sequence[Chunk]) -> list[Sequence[Chunk]]:
-        """Prompts apart from answers, unless that takes more pieces than it is worth.
+        """Prompts apart from answers, unless the further micro-batches cost too much.
 
-        A batch of both begins with a piece that has one row of everyone, and attention goes over
-        as many cells for each of its rows as the deepest slot has. The prompts' other rows are a
-        piece by themselves in any case.
+        A batch of both begins with a micro-batch that has one row of each slot. In it, attention
+        reads as many cells for each row as the deepest slot has. The prompts' other rows are
+        micro-batches by themselves in any case.
         """
         answers = [chunk for chunk in chunks if chunk.is_decode]
         prompts = [chunk for chunk in chunks if not chunk.is_decode]
         if self._layout.is_unified or not answers or not prompts:
             return [chunks]
-        pieces = [
+        answers_alone, prompts_alone, together = (
             split_into_micro_batches(_pattern(group), self._layout)
             for group in (answers, prompts, chunks)
-        ]
-        apart, together = [*pieces[0], *pieces[1]], pieces[2]
+        )
+        apart = [*answers_alone, *prompts_alone]
         if self._cost is None:
             is_worth_it = len(apart) <= len(together)
         else:
@@ -101,38 +100,28 @@ class Grouping:
         division = self._division(_pattern(chunks), self._cost)
         padded = self._padding.best(chunks, padding_rows)
         is_padded = padded and padded.seconds < (1 - MIN_GAIN) * division.seconds
-        if not (is_padded or len(division.ends) > 1) or self._is_trial():
+        if not (is_padded or len(division.ends) > 1) or self._trials.is_due():
             return [BatchPlan(chunks)]
         if padded and is_padded:
             return [BatchPlan(chunks, tuple(f for f in padding_rows if f.slot in padded.slots))]
         ends = division.ends
         return [BatchPlan(chunks[start:end]) for start, end in zip([0, *ends], ends, strict=False)]
 
-    def _is_trial(self) -> bool:
-        self._num_changed += 1
-        return self._num_changed % CHANGES_BETWEEN_TRIALS == 0
-
     def _division(self, pattern: Pattern, cost: StepCost) -> _Division:
-        if self._version != cost.version or len(self._divisions) >= MAX_REMEMBERED:
-            self._divisions.clear()
-            self._version = cost.version
-        division = self._divisions.get(pattern)
-        if division is None:
-            division = self._divisions[pattern] = self._divide(pattern, cost)
-        return division
+        return self._divisions.get(pattern, lambda: self._divide(pattern, cost))
 
     def _divide(self, pattern: Pattern, cost: StepCost) -> _Division:
-        """The shortest way through all divisions of the row of chunks."""
+        """The fastest division, by dynamic programming over the ends of batches."""
         best = [0.0]
         last_start = [0]
         for end in range(1, len(pattern) + 1):
-            ways = [
+            seconds = [
                 best[start]
                 + cost.seconds(split_into_micro_batches(pattern[start:end], self._layout))
                 for start in range(end)
             ]
-            best.append(min(ways))
-            last_start.append(ways.index(best[-1]))
+            best.append(min(seconds))
+            last_start.append(seconds.index(best[-1]))
         whole = cost.seconds(split_into_micro_batches(pattern, self._layout))
         if best[-1] > (1 - MIN_GAIN) * whole:
             return _Division([len(pattern)], whole)

@@ -1,4 +1,4 @@
-"""How many of the tokens that constraints forced are computed in one step."""
+"""Jump-forward: how many of the tokens that constraints force are computed in one step."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from scheduler.batching.micro_batches import Layout, split_into_micro_batches
 from scheduler.core.step import Chunk
 
 
-def cut_forced_runs(
+def limit_jump_forward(
     chunks: Sequence[Chunk], cost: StepCost | None, layout: Layout
 ) -> tuple[Chunk, ...]:
-    """The chunks, runs of forced tokens cut where all of them would mean fewer rows a second.
+    """The chunks, with runs of forced tokens cut where this gives more rows a second.
 
-    With a stream for each slot, llama.cpp computes rows together only as far as neighbouring slots
-    have some left, and a few rows of one slot can cost more than a row of every slot. What is cut
-    off comes with a later step, then perhaps beside the run of a neighbour.
+    With a stream for each slot, llama.cpp only computes rows together while neighbouring slots
+    have rows left. A few rows of one slot can cost more than a row of every slot. A later step
+    computes what is cut off, perhaps beside the run of a neighbour.
     """
     answers = [chunk for chunk in chunks if chunk.is_decode]
     if cost is None or all(chunk.num_tokens == 1 for chunk in answers):
@@ -30,7 +30,7 @@ def cut_forced_runs(
 
 
 def _rows(answers: Sequence[Chunk], cost: StepCost, layout: Layout) -> dict[int, int]:
-    """Rows by slot, slots rising: one of each, and more where that raises the rows a second."""
+    """Rows by slot; slots rise. Each has one row, and more where this gives more rows a second."""
 
     def rate(rows: dict[int, int]) -> float:
         return sum(rows.values()) / cost.seconds(split_into_micro_batches(rows.items(), layout))
@@ -38,14 +38,15 @@ def _rows(answers: Sequence[Chunk], cost: StepCost, layout: Layout) -> dict[int,
     rows = dict.fromkeys([chunk.slot for chunk in answers], 1)
     best = rate(rows)
     for group in _neighbours(chunk for chunk in answers if chunk.num_tokens > 1):
-        for most in sorted({chunk.num_tokens for chunk in group}):
-            tried = rows | {chunk.slot: min(chunk.num_tokens, most) for chunk in group}
+        for length in sorted({chunk.num_tokens for chunk in group}):
+            tried = rows | {chunk.slot: min(chunk.num_tokens, length) for chunk in group}
             if (faster := rate(tried)) > best:
                 rows, best = tried, faster
     return rows
 
 
 def _neighbours(runs: Iterator[Chunk]) -> list[list[Chunk]]:
+    """Groups of chunks in consecutive slots."""
     groups: list[list[Chunk]] = []
     for chunk in runs:
         if groups and chunk.slot == groups[-1][-1].slot + 1:
@@ -56,7 +57,7 @@ def _neighbours(runs: Iterator[Chunk]) -> list[list[Chunk]]:
 
 
 def _begin(chunk: Chunk, count: int) -> Chunk:
-    """The first `count` rows of a chunk."""
+    """The first `count` rows of a chunk; no token is sampled if rows are left."""
     if count == chunk.num_tokens:
         return chunk
     return replace(chunk, stop=chunk.start + count, wants_logits=False, max_draft=0)

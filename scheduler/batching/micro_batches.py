@@ -1,4 +1,4 @@
-"""How llama.cpp cuts a batch into the pieces that it computes at once."""
+"""How llama.cpp cuts a batch into micro-batches, which it computes one after the other."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Layout:
     """What decides where a batch is cut."""
 
     n_ubatch: int
-    """Rows that a piece may have."""
+    """Most rows of a micro-batch."""
     is_unified: bool = False
     """Whether the slots share one stream of cells."""
 
@@ -25,10 +25,10 @@ class MicroBatch:
 
 
 def split_into_micro_batches(runs: Iterable[tuple[int, int]], layout: Layout) -> list[MicroBatch]:
-    """The pieces of a batch of runs (slot, rows), slots rising.
+    """The micro-batches of a batch of runs (slot, rows); slots rise.
 
-    In one stream llama.cpp takes the rows as they come. With a stream for each slot it takes
-    equally many rows of consecutive slots, until one of them has none left:
+    In one stream llama.cpp takes the rows in their order. With a stream for each slot it takes
+    equally many rows of consecutive slots, until one of these slots has no rows left:
 
         slot 0  a a a a        1st  a b c
         slot 1  b              2nd  a       (slot 1 has no rows left, which is a gap)
@@ -40,22 +40,23 @@ def split_into_micro_batches(runs: Iterable[tuple[int, int]], layout: Layout) ->
     if layout.is_unified:
         return _in_one_stream(list(runs), layout.n_ubatch)
     left = {slot: rows for slot, rows in runs if rows > 0}
-    pieces: list[MicroBatch] = []
+    micro_batches: list[MicroBatch] = []
     while left:
         slots = _first_neighbours(left, layout.n_ubatch)
         rows = min(min(left[slot] for slot in slots), max(layout.n_ubatch // len(slots), 1))
-        pieces.append(MicroBatch(len(slots), len(slots) * rows))
+        micro_batches.append(MicroBatch(len(slots), len(slots) * rows))
         for slot in slots:
             left[slot] -= rows
             if left[slot] == 0:
                 del left[slot]
-    return pieces
+    return micro_batches
 
 
-def _first_neighbours(left: dict[int, int], most: int) -> list[int]:
+def _first_neighbours(left: dict[int, int], max_slots: int) -> list[int]:
+    """The first slots with rows left that follow each other without a gap."""
     neighbours: list[int] = []
     for slot in left:
-        if neighbours and (slot != neighbours[-1] + 1 or len(neighbours) == most):
+        if neighbours and (slot != neighbours[-1] + 1 or len(neighbours) == max_slots):
             break
         neighbours.append(slot)
     return neighbours

@@ -1,7 +1,7 @@
-"""Rows that nobody needs, added to a step's decodes where more rows take less time.
+"""Padding of decode batches: unneeded rows are added where more rows take less time.
 
-Kernels take rows by twos, fours or eights, so that eight can be cheaper than seven, and two than
-one. The rows go to idle slots beside the busy ones, and are dropped after the batch.
+Kernels take rows by twos, fours or eights. So eight rows can be faster than seven, and two faster
+than one. The padding rows go to idle slots beside the busy ones, and are dropped after the batch.
 """
 
 from __future__ import annotations
@@ -9,70 +9,65 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from scheduler.batching.cost_memo import CostMemo
 from scheduler.batching.cost_model import StepCost
 from scheduler.batching.micro_batches import Layout, split_into_micro_batches
 from scheduler.core.step import Chunk, PaddingRow
 
-MAX_FILLERS = 7
-
-MAX_REMEMBERED = 256
+MAX_PADDING_ROWS = 7
+"""Most padding rows of a batch: enough to get from one row to a kernel's eight."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Slots:
-    """What a decision depends on."""
+    """What the best padding depends on; slots rise."""
 
     busy: tuple[int, ...]
-    spare: tuple[int, ...]
+    idle: tuple[int, ...]
+    """Idle slots that may get a padding row."""
 
 
 @dataclass(frozen=True, slots=True)
 class PaddedBatch:
-    """The best that padding_rows can do for a batch."""
+    """A batch with padding rows."""
 
     slots: tuple[int, ...]
-    """Where they go, rising."""
+    """Slots of the padding rows; they rise."""
     seconds: float
-    """What the batch takes with them."""
+    """What the batch takes with the padding rows."""
 
 
 class Padding:
-    """Finds padding_rows by what batches cost."""
+    """Finds the best padding rows by what batches cost."""
 
     def __init__(self, cost: StepCost, layout: Layout) -> None:
         self._cost = cost
         self._layout = layout
-        self._known: dict[_Slots, PaddedBatch | None] = {}
-        self._version = -1
+        self._known: CostMemo[_Slots, PaddedBatch | None] = CostMemo(cost)
 
     def best(
         self, batch: Sequence[Chunk], padding_rows: Sequence[PaddingRow]
     ) -> PaddedBatch | None:
-        """The cheapest way to pad a batch, cheaper than not at all or not; None if there is no
-        way, as for batches that have more than decodes."""
+        """The fastest way to pad a batch, whether or not it is faster than the batch alone.
+
+        None if the batch can't be padded: without a usable row, or if it computes more than one
+        token of each slot.
+        """
         if not padding_rows or any(not chunk.is_decode or chunk.num_tokens != 1 for chunk in batch):
             return None
-        deepest = max(chunk.stop for chunk in batch)  # attention goes as deep for all rows
-        usable = tuple(
-            padding_row.slot for padding_row in padding_rows if padding_row.start < deepest
-        )
-        return self._best(_Slots(tuple(chunk.slot for chunk in batch), usable))
+        deepest = max(chunk.stop for chunk in batch)  # attention of all rows reads as deep
+        usable = tuple(row.slot for row in padding_rows if row.start < deepest)
+        slots = _Slots(tuple(chunk.slot for chunk in batch), usable)
+        return self._known.get(slots, lambda: self._best(slots))
 
     def _best(self, slots: _Slots) -> PaddedBatch | None:
-        if self._version != self._cost.version or len(self._known) >= MAX_REMEMBERED:
-            self._known.clear()
-            self._version = self._cost.version
-        if slots not in self._known:
-            self._known[slots] = min(
-                self._ways(slots), key=lambda padded: padded.seconds, default=None
-            )
-        return self._known[slots]
+        return min(self._candidates(slots), key=lambda padded: padded.seconds, default=None)
 
-    def _ways(self, slots: _Slots) -> Iterator[PaddedBatch]:
-        """The nearest spare slot, the two nearest, and so on."""
+    def _candidates(self, slots: _Slots) -> Iterator[PaddedBatch]:
+        """The batch with the nearest idle slot, with the two nearest idle slots, and so on."""
         first, last = slots.busy[0], slots.busy[-1]
-        nearest = sorted(slots.spare, key=lambda slot: max(first - slot, slot - last))
-        for count in range(1, min(len(nearest), MAX_FILLERS) + 1):
+        nearest = sorted(slots.idle, key=lambda slot: max(first - slot, slot - last))
+        for count in range(1, min(len(nearest), MAX_PADDING_ROWS) + 1):
             rows = [(slot, 1) for slot in sorted((*slots.busy, *nearest[:count]))]
             seconds = self._cost.seconds(split_into_micro_batches(rows, self._layout))
             yield PaddedBatch(tuple(sorted(nearest[:count])), seconds)

@@ -1,13 +1,12 @@
-"""Output constraints in the engine: from a `Constraint` and a vocabulary to a `Matcher`."""
+"""Output constraints: makes a `Matcher` of a `Constraint` and a vocabulary."""
 
 from scheduler.constraint.compiler import ConstraintCompiler, create_matcher
+from scheduler.constraint.deferred_vocabulary import DeferredVocabulary
 from scheduler.constraint.errors import ConstraintFailed
 from scheduler.constraint.matcher import Matcher
 from scheduler.constraint.vocabulary import (
-    DeferredVocabulary,
     TokenVocabulary,
     vocabulary_of_llama,
-    vocabulary_of_pieces,
 )
 
 __all__ = [
@@ -18,5 +17,4 @@ __all__ = [
     "TokenVocabulary",
     "create_matcher",
     "vocabulary_of_llama",
-    "vocabulary_of_pieces",
 ]

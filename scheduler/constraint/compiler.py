@@ -1,4 +1,4 @@
-"""Matchers for the sequences of one model."""
+"""The constraint compiler: makes matchers for the sequences of one model."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from grammars.constraint import (
     LLGuidanceGrammar,
     ThinkingConstraint,
 )
+from scheduler.constraint.deferred_vocabulary import DeferredVocabulary
 from scheduler.constraint.gbnf_matcher import GbnfMatcher
 from scheduler.constraint.lazy_matcher import LazyMatcher
 from scheduler.constraint.llguidance_matcher import LLGuidanceMatcher
 from scheduler.constraint.matcher import Matcher
 from scheduler.constraint.thinking_matcher import ThinkingMatcher
 from scheduler.constraint.vocabulary import (
-    DeferredVocabulary,
     TokenVocabulary,
     vocabulary_of_llama,
 )
 
 MAX_PROTOTYPES = 16
-"""Constraints that are kept ready. Usually some 100 kB each; the worst have automata of 50 MB."""
+"""Constraints whose matchers are kept. One usually takes about 100 kB; the worst take 50 MB."""
 
 
 def create_matcher(constraint: Constraint, vocabulary: TokenVocabulary) -> Matcher:
-    """Build the matcher of one sequence; 1 ms for a usual schema, 100s for the largest allowed.
+    """Build the matcher of one sequence.
 
-    Thread-safe, and without the GIL for most of the time. Raises `ConstraintFailed`.
+    That takes about 1 ms for a usual schema, and hundreds of ms for the largest that is allowed.
+    Thread-safe; most of the work releases the GIL. Raises `ConstraintFailed`.
     """
     match constraint:
         case LLGuidanceGrammar(definition):
@@ -38,7 +39,7 @@ def create_matcher(constraint: Constraint, vocabulary: TokenVocabulary) -> Match
         case GbnfGrammar(text):
             return GbnfMatcher(text, vocabulary)
         case LazyConstraint(inner):
-            # Built now: at its trigger it could fail, and everybody would wait for it.
+            # Built now: at its trigger, all sequences would wait for it, and it could fail.
             return LazyMatcher(constraint, vocabulary, create_matcher(inner, vocabulary).clone)
         case ThinkingConstraint(constraint=after):
             start = None if after is None else create_matcher(after, vocabulary).clone
@@ -49,8 +50,8 @@ class ConstraintCompiler:
     """Makes matchers for the model whose `llama_vocab` lies at an address.
 
     The vocabulary's index is built on the first constrained request, or in a thread after
-    `start`. A constraint that was seen before costs microseconds: its matcher is copied from one
-    that has consumed nothing, and shares that one's automaton, which grows as it is used.
+    `start`. A known constraint costs microseconds: its matcher is a copy of a kept one that has
+    accepted nothing. All copies share one automaton, which grows as it is used.
     """
 
     def __init__(self, llama_vocab: int) -> None:
@@ -64,10 +65,10 @@ class ConstraintCompiler:
         self._vocabulary.start()
 
     def prepare(self, constraint: Constraint) -> Future[Matcher] | None:
-        """Make the matcher in a thread; its result, or exception, is that of `matcher`.
+        """Make a matcher in a thread. The future's result or exception is that of `matcher`.
 
-        A large grammar takes up to some seconds, which no other sequence should wait for. None
-        where nothing has to be made.
+        A large grammar takes up to some seconds, and no other sequence should wait for it.
+        Returns None if the constraint is known already.
         """
         with self._lock:
             if constraint in self._prototypes:
@@ -75,18 +76,18 @@ class ConstraintCompiler:
         return self._builder.submit(self.matcher, constraint)
 
     def close(self) -> None:
-        """Wait for the threads, which look at the model's vocabulary: it may be freed then."""
+        """Wait for the threads. They read the model's vocabulary, which may be freed afterwards."""
         self._builder.shutdown(cancel_futures=True)
         self._vocabulary.finish()
 
     def matcher(self, constraint: Constraint) -> Matcher:
-        """Return a matcher that has consumed nothing yet. Raises `ConstraintFailed`."""
+        """Return a matcher that has accepted nothing yet. Raises `ConstraintFailed`."""
         with self._lock:
             prototype = self._prototypes.pop(constraint, None)
         if prototype is None:
             prototype = create_matcher(constraint, self._vocabulary.get())
         with self._lock:
-            self._prototypes[constraint] = prototype  # the last is the one used most recently
+            self._prototypes[constraint] = prototype  # moves to the end, among the latest
             if len(self._prototypes) > MAX_PROTOTYPES:
                 del self._prototypes[next(iter(self._prototypes))]
             return prototype.clone()

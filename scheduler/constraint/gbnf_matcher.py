@@ -1,4 +1,4 @@
-"""Constraints that llama.cpp's own grammar sampler enforces."""
+"""The matcher of GBNF constraints, which llama.cpp's own grammar sampler enforces."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ from numpy.typing import NDArray
 
 from scheduler.constraint.errors import ConstraintFailed
 from scheduler.constraint.vocabulary import TokenVocabulary
-
-_TOKEN_DATA = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
-"""`llama_token_data`."""
+from scheduler.native.library import TOKEN_DATA
 
 
 class GbnfMatcher:
-    """A `Matcher` over `llama_sampler_init_grammar`: slow, and the reference for the others.
+    """A `Matcher` over `llama_sampler_init_grammar`: slow, but the reference for the others.
 
-    A mask costs it milliseconds, it forces nothing, and taking tokens back replays the rest.
+    A mask takes milliseconds. No tokens are forced.
     """
 
     def __init__(self, text: str, vocabulary: TokenVocabulary) -> None:
@@ -31,22 +29,20 @@ class GbnfMatcher:
         )
         if not sampler:
             raise ConstraintFailed("llama.cpp refuses the grammar")
-        self._set_up(text, vocabulary, sampler, [])
+        self._set_up(vocabulary, sampler)
 
-    def _set_up(
-        self, text: str, vocabulary: TokenVocabulary, sampler: object, accepted: list[int]
-    ) -> None:
-        self._text = text
+    def _set_up(self, vocabulary: TokenVocabulary, sampler: object) -> None:
         self._vocabulary = vocabulary
         self._sampler = sampler
         self._free = weakref.finalize(self, llama_cpp.llama_sampler_free, sampler)
-        self._accepted = accepted
+        self._has_ended = False
+        """Whether an end token was accepted."""
 
     def _allowed(self, tokens: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Which of these tokens may come next."""
         if self._has_ended:
             return np.zeros(len(tokens), dtype=np.bool_)
-        data = np.zeros(len(tokens), dtype=_TOKEN_DATA)
+        data = np.zeros(len(tokens), dtype=TOKEN_DATA)
         data["id"] = tokens
         array = llama_cpp.llama_token_data_array(
             data=ctypes.cast(data.ctypes.data, llama_cpp.llama_token_data_p),
@@ -57,10 +53,6 @@ class GbnfMatcher:
         llama_cpp.llama_sampler_apply(self._sampler, ctypes.byref(array))
         allowed: NDArray[np.bool_] = data["logit"] == 0
         return allowed
-
-    @property
-    def _has_ended(self) -> bool:
-        return bool(self._accepted) and self._accepted[-1] in self._vocabulary.end_tokens
 
     def allows(self, token: int) -> bool:
         """Whether `token` may come next."""
@@ -76,30 +68,25 @@ class GbnfMatcher:
 
     @property
     def refused(self) -> None:
-        """Only the mask tells."""
+        """None: only the mask tells."""
         return None
 
     def prepare(self) -> None:
-        """Do nothing: computing a mask before it is needed would cost more than it may save."""
+        """Do nothing: computing a mask that may not be needed would cost more than it saves."""
 
     def accept(self, token: int) -> None:
-        """Go on with `token`. Raises `ConstraintFailed` if it may not come next."""
+        """Add `token` to the answer. Raises `ConstraintFailed` if it may not come next."""
         if not self.allows(token):  # llama.cpp would end the process
             raise ConstraintFailed(f"token {token} is not allowed here")
         llama_cpp.llama_sampler_accept(self._sampler, token)
-        self._accepted.append(token)
+        self._has_ended = token in self._vocabulary.end_tokens
 
     def forced_tokens(self) -> list[int]:
-        """Nothing: finding out would take a mask for each token."""
+        """An empty list: finding forced tokens would take a mask for each token."""
         return []
 
-    @property
-    def is_finished(self) -> bool:
-        """Whether an end token was accepted; before that it isn't known."""
-        return self._has_ended
-
     def validate_draft(self, tokens: Sequence[int]) -> int:
-        """How many of these tokens may come next one after the other."""
+        """How many of these tokens, from the first on, may come next one after the other."""
         matcher = self.clone()
         for n_allowed, token in enumerate(tokens):
             if not matcher.allows(token):
@@ -107,17 +94,10 @@ class GbnfMatcher:
             matcher.accept(token)
         return len(tokens)
 
-    def rollback(self, n: int) -> None:
-        """Undo the last `n` accepted tokens by repeating those before them."""
-        kept = self._accepted[: len(self._accepted) - n]
-        llama_cpp.llama_sampler_reset(self._sampler)
-        self._accepted = []
-        for token in kept:
-            self.accept(token)
-
     def clone(self) -> GbnfMatcher:
         """Return an independent matcher in the same state."""
         copy = object.__new__(GbnfMatcher)
         sampler = llama_cpp.llama_sampler_clone(self._sampler)
-        copy._set_up(self._text, self._vocabulary, sampler, self._accepted.copy())
+        copy._set_up(self._vocabulary, sampler)
+        copy._has_ended = self._has_ended
         return copy

@@ -1,4 +1,4 @@
-"""Constraints that begin in the middle of an answer."""
+"""The matcher of lazy constraints, which begin in the middle of an answer."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ from scheduler.constraint.vocabulary import TokenVocabulary
 
 
 class LazyMatcher:
-    """A `Matcher` that allows everything until a trigger, and then does what another does.
+    """A `Matcher` that allows all tokens until a trigger, and then asks an inner matcher.
 
-    The states: `_inner` is None while the trigger is awaited. `_tokens` are those accepted while
-    it was, the one that completed the trigger included; the accepted ones after it are
-    `_num_after`, and all of them are the inner matcher's, after the text that it began with.
+    `_inner` is None until the trigger is complete.
     """
 
     def __init__(
@@ -26,16 +24,15 @@ class LazyMatcher:
         vocabulary: TokenVocabulary,
         start: Callable[[], Matcher],
     ) -> None:
+        """`start` makes the inner matcher."""
         self._constraint = constraint
         self._vocabulary = vocabulary
         self._start = start
         self._words = tuple(word.encode() for word in constraint.words)
         self._tail_size = max(map(len, self._words), default=1) - 1
-        self._tokens: list[int] = []
         self._tail = b""
-        """The last bytes of the free text: what a word that is still to end could begin with."""
+        """The last bytes of the free text, which a trigger word could begin with."""
         self._inner: Matcher | None = None
-        self._num_after = 0
 
     def allows(self, token: int) -> bool:
         """Whether `token` may come next."""
@@ -54,21 +51,19 @@ class LazyMatcher:
 
     @property
     def refused(self) -> tuple[int, ...] | None:
-        """No token until the trigger."""
+        """No tokens until the trigger is complete."""
         return () if self._inner is None else self._inner.refused
 
     def prepare(self) -> None:
-        """Compute the mask of the current state now."""
+        """Compute the inner matcher's mask now."""
         if self._inner is not None:
             self._inner.prepare()
 
     def accept(self, token: int) -> None:
-        """Go on with `token`."""
+        """Add `token` to the answer."""
         if self._inner is not None:
             self._inner.accept(token)
-            self._num_after += 1
             return
-        self._tokens.append(token)
         text = self._tail + self._vocabulary.pieces[token]
         self._tail = text[max(len(text) - self._tail_size, 0) :]
         begun = self._begun(token, text)
@@ -76,7 +71,7 @@ class LazyMatcher:
             self._begin(*begun)
 
     def _begun(self, token: int, text: bytes) -> tuple[list[int], bytes] | None:
-        """The tokens and the text that the grammar starts with, if a trigger is complete now."""
+        """The tokens and the text that the inner matcher begins with; None without a trigger."""
         keep = self._constraint.keep_trigger
         if token in self._constraint.tokens:
             return ([token] if keep else [], b"")
@@ -91,19 +86,13 @@ class LazyMatcher:
         for token in [*tokens, *self._vocabulary.tokenize(text)]:
             inner.accept(token)
         self._inner = inner
-        self._num_after = 0
 
     def forced_tokens(self) -> list[int]:
         """The tokens that must come next."""
         return [] if self._inner is None else self._inner.forced_tokens()
 
-    @property
-    def is_finished(self) -> bool:
-        """Whether the answer is complete and can only end now."""
-        return self._inner is not None and self._inner.is_finished
-
     def validate_draft(self, tokens: Sequence[int]) -> int:
-        """How many of these tokens may come next one after the other."""
+        """How many of these tokens, from the first on, may come next one after the other."""
         matcher = self.clone()
         for n_allowed, token in enumerate(tokens):
             if matcher._inner is not None:
@@ -111,32 +100,9 @@ class LazyMatcher:
             matcher.accept(token)
         return len(tokens)
 
-    def rollback(self, n: int) -> None:
-        """Undo the last `n` accepted tokens."""
-        if self._inner is not None:
-            n_inner = min(n, self._num_after)
-            self._inner.rollback(n_inner)
-            self._num_after -= n_inner
-            n -= n_inner
-        if n:
-            self._inner = None
-            del self._tokens[len(self._tokens) - n :]
-            self._tail = self._last_bytes()
-
-    def _last_bytes(self) -> bytes:
-        """The tail of the free text that the accepted tokens spell."""
-        tail = b""
-        for token in reversed(self._tokens):
-            if len(tail) >= self._tail_size:
-                break
-            tail = self._vocabulary.pieces[token] + tail
-        return tail[max(len(tail) - self._tail_size, 0) :]
-
     def clone(self) -> LazyMatcher:
         """Return an independent matcher in the same state."""
         copy = LazyMatcher(self._constraint, self._vocabulary, self._start)
-        copy._tokens = self._tokens.copy()
         copy._tail = self._tail
         copy._inner = None if self._inner is None else self._inner.clone()
-        copy._num_after = self._num_after
         return copy

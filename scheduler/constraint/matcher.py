@@ -1,4 +1,4 @@
-"""What the sampler needs of a constraint: one matcher for each constrained sequence."""
+"""The matcher protocol: what the sampler of one sequence needs of a constraint."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from numpy.typing import NDArray
 class Matcher(Protocol):
     """Where one sequence stands in its constraint, and which tokens may come next.
 
-    Tokens that end a generation are allowed exactly where the answer may end (or where the
-    grammar names them). All methods but the constructor are for one thread at a time, and raise
-    `ConstraintFailed`.
+    End tokens are allowed exactly where the answer may end, or where the grammar names them. All
+    methods are for one thread at a time, and raise `ConstraintFailed`.
 
-    Sample first, ask `allows`, and mask only after a refusal: `allows` and `apply_mask` agree on
-    every token, so drawing again from the masked logits after a refused draw gives each allowed
-    token the probability that it has under the mask alone: p(x) + p(refused) · p(x) / p(allowed),
-    which is p(x) / p(allowed). That holds for a temperature and for penalties, which act on each
-    token by itself. A sampler that truncates (top-k, top-p, min-p, typical, ...) sees other
-    candidates once the others are masked; then an allowed first draw comes from the model's own
-    truncation, and the mask decides only after a refusal.
+    A sampler may draw first, ask `allows`, and mask only after a refusal. `allows` and
+    `apply_mask` agree on every token. So a second draw from the masked logits gives each allowed
+    token the probability that it has under the mask alone:
+    p(x) + p(refused) · p(x) / p(allowed) = p(x) / p(allowed). That holds for a temperature and
+    for penalties, which act on each token by itself. It does not hold for samplers that truncate
+    (top-k, top-p, min-p, typical, ...): they see other candidates under the mask. There, an
+    allowed first draw comes from the model's own truncation.
     """
 
     def allows(self, token: int) -> bool:
@@ -39,39 +38,30 @@ class Matcher(Protocol):
 
     @property
     def refused(self) -> tuple[int, ...] | None:
-        """The only tokens that may not come next, where that is known without a mask; else None."""
+        """All tokens that may not come next; None if only a mask can tell."""
         ...
 
     def prepare(self) -> None:
-        """Compute the mask of the current state now, so that using it later is cheap.
+        """Compute the mask of the current state now, so that using the mask later is cheap.
 
-        May run in another thread, without the GIL, while nobody else touches this matcher.
+        May run in another thread, without the GIL, while nothing else uses this matcher.
         """
         ...
 
     def accept(self, token: int) -> None:
-        """Go on with `token`."""
+        """Add `token` to the answer."""
         ...
 
     def forced_tokens(self) -> list[int]:
-        """The tokens that must come next, if the grammar leaves no choice; else an empty list.
+        """The tokens that must come next; an empty list if the grammar leaves a choice.
 
-        They are those that the tokenizer makes of the forced text, and stop short of a token
-        that text after it could change. They aren't accepted yet.
+        They are the tokens that the tokenizer makes of the forced text. A last token that later
+        text could change is left out. The tokens are not accepted yet.
         """
-        ...
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether it is known that the answer is complete and can only end now."""
         ...
 
     def validate_draft(self, tokens: Sequence[int]) -> int:
         """How many of these tokens, from the first on, may come next one after the other."""
-        ...
-
-    def rollback(self, n: int) -> None:
-        """Undo the last `n` accepted tokens."""
         ...
 
     def clone(self) -> Matcher:

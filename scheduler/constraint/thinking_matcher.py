@@ -1,4 +1,4 @@
-"""Constraints of an answer that begins with thinking, and an end to thinking that goes on."""
+"""The matcher of answers that begin with thinking; it also ends thinking that is too long."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from scheduler.constraint.matcher import Matcher
 from scheduler.constraint.vocabulary import TokenVocabulary
 
 MAX_GAPS = 2
-"""Tokens of white space between the thinking and the answer."""
+"""Most tokens of white space between the thinking and the answer."""
 
 MAX_BYTES = 4
-"""Of a character in UTF-8."""
+"""Most bytes of a character in UTF-8."""
 
 
 class _Phase(enum.Enum):
@@ -32,32 +32,36 @@ class _Phase(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """Where the answer stands after some token."""
+    """Where the answer stands after a token."""
 
     phase: _Phase
     text: bytes = b""
-    """START: all of it; THINKING: the last bytes, which the closing could begin with."""
+    """START: the whole text. THINKING: the last bytes, which the closing could begin with."""
     num_opening: int = 0
-    """START: tokens of the canonical opening; -1 once the text is another one."""
+    """START: how many tokens of the canonical opening have come; -1 if the text differs."""
     num_thought: int = 0
+    """THINKING: tokens of the thinking."""
     num_ended: int = 0
+    """ENDING: tokens that have come of those that end the thinking."""
     num_gaps: int = 0
+    """ANSWER: tokens of white space after the thinking."""
     has_thought: bool = False
     is_inner_alive: bool = True
-    num_inner: int = 0
-    """Tokens that the matcher of the constraint has accepted since it was started (again)."""
+    """START: whether the text so far may also be an answer without thinking."""
+    has_begun: bool = False
+    """ANSWER after thinking: whether the inner matcher has accepted a token."""
 
     @property
     def is_thought(self) -> bool:
-        """Whether the matcher of the constraint has no say."""
+        """Whether the next token is part of the thinking, so that the inner matcher has no say."""
         return self.phase in (_Phase.THINKING, _Phase.ENDING)
 
 
 class ThinkingMatcher:
-    """A `Matcher` that leaves thinking free, ends it in time, and then does what another does.
+    """A `Matcher` that leaves thinking free, ends it in time, and then asks an inner matcher.
 
-    The other one is started at the answer's first token, in case the model doesn't think, and
-    again after the thinking.
+    The inner matcher starts at the answer's first token, in case the model does not think. It
+    starts again after the thinking.
     """
 
     def __init__(
@@ -66,7 +70,7 @@ class ThinkingMatcher:
         vocabulary: TokenVocabulary,
         start: Callable[[], Matcher] | None,
     ) -> None:
-        """`start` makes the matcher of what follows the thinking; None leaves that free."""
+        """`start` makes the inner matcher; None leaves the text after the thinking free."""
         self._constraint = constraint
         self._vocabulary = vocabulary
         self._start = start
@@ -74,14 +78,7 @@ class ThinkingMatcher:
         self._opening = b"".join(vocabulary.pieces[token] for token in constraint.opening)
         self._ends = tuple(sorted(vocabulary.end_tokens)) if start else ()
         self._inner = start and start()
-        self._tokens: list[int] = []
-        first = _State(_Phase.START) if constraint.opening else self._begun()
-        self._states = [first]
-        """After each token; the first one is that before any."""
-
-    @property
-    def _state(self) -> _State:
-        return self._states[-1]
+        self._state = _State(_Phase.START) if constraint.opening else self._begun()
 
     def allows(self, token: int) -> bool:
         """Whether `token` may come next."""
@@ -121,7 +118,7 @@ class ThinkingMatcher:
 
     @property
     def refused(self) -> tuple[int, ...] | None:
-        """In thinking the tokens that would end the answer, if a constraint is to follow."""
+        """During thinking, the end tokens, if a constraint follows."""
         phase = self._state.phase
         if phase is _Phase.THINKING:
             return self._ends
@@ -132,14 +129,13 @@ class ThinkingMatcher:
         return self._inner.refused if self._is_inner_alone else None
 
     def prepare(self) -> None:
-        """Compute the mask of the current state now."""
+        """Compute the inner matcher's mask now, if it decides next."""
         if self._inner is not None and not self._state.is_thought:
             self._inner.prepare()
 
     def accept(self, token: int) -> None:
-        """Go on with `token`."""
-        self._states.append(self._after(token))
-        self._tokens.append(token)
+        """Add `token` to the answer."""
+        self._state = self._after(token)
 
     def forced_tokens(self) -> list[int]:
         """The tokens that must come next."""
@@ -150,13 +146,8 @@ class ThinkingMatcher:
             return []
         return self._inner.forced_tokens()
 
-    @property
-    def is_finished(self) -> bool:
-        """Whether the answer is complete and can only end now."""
-        return self._inner is not None and self._is_inner_alone and self._inner.is_finished
-
     def validate_draft(self, tokens: Sequence[int]) -> int:
-        """How many of these tokens may come next one after the other."""
+        """How many of these tokens, from the first on, may come next one after the other."""
         if self._inner is not None and self._is_inner_alone:
             return self._inner.validate_draft(tokens)
         matcher = self.clone()
@@ -166,44 +157,26 @@ class ThinkingMatcher:
             matcher.accept(token)
         return len(tokens)
 
-    def rollback(self, n: int) -> None:
-        """Undo the last `n` accepted tokens."""
-        if not n:
-            return
-        was = self._state
-        del self._states[len(self._states) - n :], self._tokens[len(self._tokens) - n :]
-        state = self._state
-        if self._inner is None or self._start is None or state.is_thought:
-            return
-        if was.has_thought == state.has_thought and not was.is_thought:
-            self._inner.rollback(was.num_inner - state.num_inner)
-            return
-        self._inner = self._start()  # back before the thinking
-        for token in self._tokens[: state.num_inner]:
-            self._inner.accept(token)
-
     def clone(self) -> ThinkingMatcher:
         """Return an independent matcher in the same state."""
         copy = object.__new__(ThinkingMatcher)
         copy.__dict__.update(self.__dict__)
         copy._inner = None if self._inner is None else self._inner.clone()
-        copy._tokens = self._tokens.copy()
-        copy._states = self._states.copy()
         return copy
 
     @property
     def _is_inner_alone(self) -> bool:
-        """Whether nothing but the matcher of the constraint decides."""
+        """Whether the inner matcher alone decides."""
         return self._state.phase is _Phase.ANSWER and not self._extras()
 
     def _extras(self) -> list[int]:
-        """Tokens that may come besides those of the constraint."""
+        """Tokens that may come next besides those that the inner matcher allows."""
         state, constraint = self._state, self._constraint
         if state.phase is _Phase.ENDING:
             return [constraint.end[state.num_ended]]
         if state.phase is _Phase.START and state.num_opening >= 0:
             return [constraint.opening[state.num_opening]]
-        may_gap = state.has_thought and state.num_inner == 0 and state.num_gaps < MAX_GAPS
+        may_gap = state.has_thought and not state.has_begun and state.num_gaps < MAX_GAPS
         return list(constraint.gaps) if may_gap and state.phase is _Phase.ANSWER else []
 
     def _after(self, token: int) -> _State:
@@ -219,7 +192,7 @@ class ThinkingMatcher:
         if token in self._extras() and not self._inner.allows(token):
             return replace(state, num_gaps=state.num_gaps + 1)
         self._inner.accept(token)
-        return replace(state, num_inner=state.num_inner + 1)
+        return state if state.has_begun else replace(state, has_begun=True)
 
     def _after_start(self, state: _State, token: int) -> _State:
         text = state.text + self._vocabulary.pieces[token]
@@ -238,11 +211,10 @@ class ThinkingMatcher:
             text=text if is_opening else b"",
             num_opening=state.num_opening + 1 if is_canonical else -1,
             is_inner_alive=is_inner_alive,
-            num_inner=state.num_inner + is_inner_alive,
         )
 
     def _begun(self) -> _State:
-        """The state of thinking that has just begun."""
+        """The state once the opening of the thinking is complete."""
         limit = self._constraint.max_tokens
         return _State(_Phase.ENDING if limit == 0 else _Phase.THINKING)
 
@@ -260,7 +232,7 @@ class ThinkingMatcher:
         return replace(state, text=text[-kept:], num_thought=num_thought)
 
     def _is_unfinished(self, text: bytes) -> bool:
-        """Whether the thinking stops within a character or within its own closing."""
+        """Whether the thinking stops inside a character or inside its closing."""
         prefixes = (self._closing[:size] for size in range(1, len(self._closing)))
         return _ends_inside_character(text) or any(map(text.endswith, prefixes))
 
@@ -272,20 +244,20 @@ class ThinkingMatcher:
         return self._answer(b"") if num_ended == len(end) else replace(state, num_ended=num_ended)
 
     def _answer(self, text: bytes) -> _State:
-        """The state after the thinking; `text` stood in the last token, behind the closing."""
+        """The state after the thinking. `text` is what the last token has behind the closing."""
         tokens = self._vocabulary.tokenize(text) if text else []
         if self._start is not None:
             self._inner = self._start()
             for token in tokens:
                 self._inner.accept(token)
-        return _State(_Phase.ANSWER, has_thought=True, num_inner=len(tokens))
+        return _State(_Phase.ANSWER, has_thought=True, has_begun=bool(tokens))
 
 
 def _ends_inside_character(text: bytes) -> bool:
     """Whether the last character of UTF-8 text is incomplete."""
     for size in range(1, min(MAX_BYTES, len(text)) + 1):
         byte = text[-size]
-        if byte >= 0xC0:  # the first of several bytes, whose number its highest bits tell
+        if byte >= 0xC0:  # the first of several bytes; its highest bits tell how many
             return size < (2 if byte < 0xE0 else 3 if byte < 0xF0 else 4)
         if byte < 0x80:
             return False

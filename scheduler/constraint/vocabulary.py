@@ -1,35 +1,34 @@
-"""A model's vocabulary in the form that matchers work on."""
+"""The vocabulary of a model, in the form that matchers need."""
 
 from __future__ import annotations
 
-import ctypes
 import functools
-from collections.abc import Callable, Sequence, Set
-from concurrent.futures import Future, wait
-from threading import Lock, Thread
+from collections.abc import Set
 
 import llama_cpp
 import numpy as np
-from llguidance import LLTokenizer, TokenizerWrapper
+from llguidance import LLTokenizer
 from numpy.typing import NDArray
 
-_SPECIAL = b"\xff"
-"""Before the bytes of a token that no text may match, only a token named by its id or name."""
+from scheduler.native.library import TOKENIZE_ADDRESS
+from scheduler.native.tokens import end_tokens, read_pieces
 
-_MAX_PIECE_BYTES = 1 << 12
+_SPECIAL = b"\xff"
+"""Marks a token that text never matches. Grammars name such a token by its id or name."""
 
 _NOT_TEXT = (
     llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN
     | llama_cpp.LLAMA_TOKEN_ATTR_UNUSED
     | llama_cpp.LLAMA_TOKEN_ATTR_CONTROL
 )
-"""User-defined tokens (`<tool_call>`, ...) are text: llama.cpp's tokenizer makes them of text."""
+"""Attributes of tokens that text never matches. User-defined tokens (`<tool_call>`, ...) are text:
+llama.cpp's tokenizer makes them of text."""
 
 
 class TokenVocabulary:
-    """Token bytes, end tokens, and llguidance's index of them. Shared by all matchers.
+    """Token bytes, end tokens, and llguidance's index of the tokens. Shared by all matchers.
 
-    Building one takes some 0.7 s for 152k tokens and 60 MB.
+    Building one takes about 0.7 s and 60 MB for 152k tokens.
     """
 
     def __init__(
@@ -48,7 +47,7 @@ class TokenVocabulary:
 
     @property
     def n_tokens(self) -> int:
-        """Number of tokens, which is the width of a row of logits."""
+        """Number of tokens: the width of a row of logits."""
         return len(self.pieces)
 
     @property
@@ -57,7 +56,10 @@ class TokenVocabulary:
         return (len(self.pieces) + 31) // 32
 
     def apply_bitmask(self, mask: NDArray[np.int32], logits: NDArray[np.float32]) -> None:
-        """Set to -inf the logits whose bit is zero. Uses a shared buffer: one thread only."""
+        """Set the logits whose bit is zero to -inf. Uses a shared buffer, so for one thread only.
+
+        `mask` has shape (n_mask_words,), `logits` has shape (n_tokens,).
+        """
         np.take(_penalties_of_byte(), mask.view(np.uint8), axis=0, out=self._penalties, mode="clip")
         logits += self._penalties.reshape(-1)[: self.n_tokens]
 
@@ -67,15 +69,16 @@ class TokenVocabulary:
         return bits.view(np.bool_)
 
     def tokenize(self, data: bytes) -> list[int]:
-        """Split text into tokens, never into control tokens; longest first where it isn't UTF-8."""
+        """Split text into tokens, never into control tokens. Bytes that are no UTF-8 are split into
+        the longest tokens that match."""
         return self.tokenizer.tokenize_bytes(data)
 
 
 @functools.cache
 def _penalties_of_byte() -> NDArray[np.float32]:
-    """What eight bits of a mask add to eight logits; shape (256, 8).
+    """For each byte of a mask, what its eight bits add to eight logits; shape (256, 8).
 
-    One look-up and one addition for 152k tokens take 40 µs, any boolean indexing takes more.
+    For 152k tokens, one look-up and one addition take 40 µs. Boolean indexing takes longer.
     """
     bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")
     return np.where(bits, np.float32(0), np.float32(-np.inf)).astype(np.float32)
@@ -84,76 +87,17 @@ def _penalties_of_byte() -> NDArray[np.float32]:
 def vocabulary_of_llama(vocab: int) -> TokenVocabulary:
     """Read the vocabulary at the address of a `llama_vocab`, whose model must stay loaded."""
     n_tokens = llama_cpp.llama_vocab_n_tokens(vocab)
-    pieces = _read_pieces(vocab, n_tokens)
-    end_tokens = {t for t in range(n_tokens) if llama_cpp.llama_vocab_is_eog(vocab, t)}
+    pieces, ends = read_pieces(vocab), end_tokens(vocab)
     attributes = [llama_cpp.llama_vocab_get_attr(vocab, t) for t in range(n_tokens)]
     special = {t for t in range(n_tokens) if attributes[t] & _NOT_TEXT}
-    tokenize = ctypes.cast(llama_cpp.llama_cpp._lib.llama_tokenize, ctypes.c_void_p).value
     tokenizer = LLTokenizer.from_llamacpp(  # type: ignore[attr-defined]
-        tokens=_marked(pieces, special | end_tokens),
+        tokens=_marked(pieces, special | ends),
         vocab_ptr=vocab,
-        tokenize_fptr=tokenize,
-        eos_token=_main_end_token(llama_cpp.llama_vocab_eos(vocab), end_tokens),
+        tokenize_fptr=TOKENIZE_ADDRESS,
+        eos_token=_main_end_token(llama_cpp.llama_vocab_eos(vocab), ends),
         slices=None,
     )
-    return TokenVocabulary(pieces, end_tokens, tokenizer, vocab)
-
-
-def _read_pieces(vocab: int, n_tokens: int) -> list[bytes]:
-    """The bytes of every token, control tokens spelled out."""
-    # Through a handle that keeps the GIL: giving it up for a call of 50 ns costs more than that.
-    library = ctypes.PyDLL(llama_cpp.llama_cpp._lib._name)
-    to_piece = library.llama_token_to_piece
-    to_piece.argtypes = [
-        ctypes.c_void_p,
-        ctypes.c_int32,
-        ctypes.c_void_p,
-        ctypes.c_int32,
-        ctypes.c_int32,
-        ctypes.c_bool,
-    ]
-    to_piece.restype = ctypes.c_int32
-    buffer = ctypes.create_string_buffer(_MAX_PIECE_BYTES)
-    address = ctypes.addressof(buffer)
-    sizes = (
-        to_piece(vocab, token, address, _MAX_PIECE_BYTES, 0, True) for token in range(n_tokens)
-    )
-    return [ctypes.string_at(address, max(size, 0)) for size in sizes]
-
-
-def vocabulary_of_pieces(
-    pieces: Sequence[bytes], *, special: Set[int] = frozenset(), end_tokens: Set[int]
-) -> TokenVocabulary:
-    """Build a vocabulary of given tokens, whose tokenizer takes the longest piece each time.
-
-    `special` and `end_tokens` match no text. Every byte that a grammar may ask for should be a
-    token; only llama.cpp's own vocabularies can serve GBNF that llguidance can't.
-    """
-    not_text = special | end_tokens
-    wrapper = TokenizerWrapper(_GreedyTokenizer(list(pieces), not_text, min(end_tokens)))
-    return TokenVocabulary(list(pieces), end_tokens, LLTokenizer(wrapper), None)
-
-
-class _GreedyTokenizer:
-    """The interface that `TokenizerWrapper` wraps."""
-
-    bos_token_id = None
-
-    def __init__(self, pieces: list[bytes], special: Set[int], end_token: int) -> None:
-        self.eos_token_id = end_token
-        self.special_token_ids = sorted(special)
-        self.tokens = pieces
-        self._ids = {piece: t for t, piece in enumerate(pieces) if piece and t not in special}
-        self._longest = max(map(len, self._ids))
-
-    def __call__(self, text: bytes) -> list[int]:
-        tokens = []
-        while text:
-            sizes = range(min(self._longest, len(text)), 0, -1)
-            size = next(size for size in sizes if text[:size] in self._ids)
-            tokens.append(self._ids[text[:size]])
-            text = text[size:]
-        return tokens
+    return TokenVocabulary(pieces, ends, tokenizer, vocab)
 
 
 def _marked(pieces: list[bytes], special: Set[int]) -> list[bytes]:
@@ -161,38 +105,5 @@ def _marked(pieces: list[bytes], special: Set[int]) -> list[bytes]:
 
 
 def _main_end_token(eos: int, end_tokens: Set[int]) -> int:
-    """The one that llguidance should know; the matchers see to the others."""
+    """The end token that llguidance is told. The matchers themselves handle all end tokens."""
     return eos if eos in end_tokens or not end_tokens else min(end_tokens)
-
-
-class DeferredVocabulary:
-    """Builds a vocabulary once, in a thread, when asked to or on the first use."""
-
-    def __init__(self, build: Callable[[], TokenVocabulary]) -> None:
-        self._build = build
-        self._lock = Lock()
-        self._result: Future[TokenVocabulary] | None = None
-
-    def start(self) -> None:
-        """Begin building, unless that was done already."""
-        with self._lock:
-            if self._result is None:
-                self._result = Future()
-                Thread(target=self._run, args=(self._result,), daemon=True).start()
-
-    def get(self) -> TokenVocabulary:
-        """Wait for the vocabulary. Raises whatever building it raised."""
-        self.start()
-        assert self._result is not None
-        return self._result.result()
-
-    def finish(self) -> None:
-        """Wait until nothing is being built; the model may be freed then."""
-        if self._result is not None:
-            wait([self._result])
-
-    def _run(self, result: Future[TokenVocabulary]) -> None:
-        try:
-            result.set_result(self._build())
-        except BaseException as error:
-            result.set_exception(error)

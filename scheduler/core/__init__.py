@@ -1,1 +1,1 @@
-"""The nouns of the engine: sequences, slots, steps, cache edits, results."""
+"""The data types of the engine: sequences, slots, steps, cache edits, results."""

@@ -1,4 +1,4 @@
-"""What a model's memory can do."""
+"""Which changes of the KV cache a model allows."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class CacheAbilities:
-    """What the model's memory can do; recurrent and sliding-window memories do less."""
+    """What the model's memory can do. Recurrent and sliding-window memories can do less."""
 
     can_trim: bool = True
-    """Drop the tail of a sequence, so that a partly matching prefix is of use."""
+    """Drop the tail of a sequence, so that a partly matching prefix can be reused."""
     can_copy: bool = True
     """Copy a prefix of one slot's cells to another."""
     can_shift: bool = True
-    """Move cells to other positions; only where a tail can be dropped."""
+    """Move cells to other positions. It needs `can_trim`."""

@@ -1,4 +1,4 @@
-"""What sequences must have in common to be computed in one batch."""
+"""The kind of a batch: what its sequences must have in common."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from protocol.commands import LoraSet
 
 
 class BatchKind(NamedTuple):
-    """What all sequences of a batch have in common: a llama.cpp context has one set of adapters
-    at a time, and yields either logits or embeddings."""
+    """A llama.cpp context has one set of adapters at a time, and yields either logits or
+    embeddings. So sequences of different kinds are computed in different batches."""
 
     lora: LoraSet = ()
     is_embedding: bool = False

@@ -1,4 +1,4 @@
-"""Changes to the KV cache that a backend carries out, as values."""
+"""Changes of the KV cache that a backend carries out, as values."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class CopyPrefix:
-    """Give `target` the first `length` cells of `source`; what target held is gone."""
+    """Give slot `target` the first `length` cells of slot `source`. What target held is lost."""
 
     source: int
     target: int
@@ -16,7 +16,7 @@ class CopyPrefix:
 
 @dataclass(frozen=True, slots=True)
 class Trim:
-    """Drop every cell of `slot` from position `length` on."""
+    """Drop all cells of `slot` from position `length` on."""
 
     slot: int
     length: int
@@ -24,18 +24,18 @@ class Trim:
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """Drop the cells of `slot` in [start, stop), and move those behind them to `start`."""
+    """Drop the cells of `slot` in [start, stop), and move the cells behind them to `start`."""
 
     slot: int
     start: int
     stop: int
     may_be_shared: bool
-    """Whether other slots may have some of the cells too."""
+    """Whether other slots may share some of the cells."""
 
 
 @dataclass(frozen=True, slots=True)
 class Save:
-    """Copy all cells of `slot` to host memory, under the name `prefix`."""
+    """Copy all cells of `slot` to host memory, under the id `prefix`."""
 
     slot: int
     prefix: int
@@ -43,7 +43,7 @@ class Save:
 
 @dataclass(frozen=True, slots=True)
 class Restore:
-    """Give `slot` the first `length` cells saved as `prefix`; what it held is gone."""
+    """Give `slot` the first `length` cells saved as `prefix`. What the slot held is lost."""
 
     prefix: int
     slot: int
@@ -52,7 +52,7 @@ class Restore:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Free what was saved as `prefix`."""
+    """Free the host memory of `prefix`."""
 
     prefix: int
 

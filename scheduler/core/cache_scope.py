@@ -1,4 +1,4 @@
-"""Who may start from whose cells."""
+"""The scope within which sequences may share cells."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from protocol.commands import LoraSet, SequenceSpec
 
 
 class CacheScope(NamedTuple):
-    """Prefixes are shared only within a scope: the same salt, so that tenants can't learn of each
-    other's prompts from how fast an answer starts, and the same adapters, because those decide
-    what is in a cell."""
+    """Sequences share prefixes only if both salt and adapters are equal.
+
+    With salts of their own, tenants can't learn each other's prompts from how fast an answer
+    starts. Adapters decide what is in a cell.
+    """
 
     salt: str = ""
     lora: LoraSet = ()
 
     @classmethod
     def of(cls, spec: SequenceSpec) -> CacheScope:
-        """The one that a sequence belongs to."""
+        """The scope of a sequence."""
         return cls(spec.cache_salt, spec.lora)
 
 
 NO_SCOPE = CacheScope()
-"""Of what has neither a salt nor adapters."""
+"""The scope of sequences with neither a salt nor adapters."""

@@ -1,10 +1,10 @@
-"""Which tokens an answer that outgrows its slot leaves behind, so that it can go on.
+"""The window of tokens that stays in a slot while an answer outgrows it.
 
     all tokens: | keep | discarded, in multiples of `discard` | the latest ........... |
     the window: | keep | the latest ........... |
 
-What is discarded depends only on the number of tokens, so the window is the same whether it
-was reached step by step or is rebuilt by an engine that takes over.
+What is discarded depends only on the number of tokens. So an engine that takes over a request
+rebuilds the same window that another engine reached step by step.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from dataclasses import dataclass
 from protocol.commands import ContextShift
 
 MIN_MOVING = 4
-"""Tokens at the end of a slot that are never kept, whatever `keep` says."""
+"""At least this many cells of a slot are for tokens that move, however large `keep` is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """How the tokens of one sequence move through a slot of `n_ctx` cells."""
+    """How the tokens of one sequence move through a slot of `n_ctx` cells. Counts are tokens."""
 
     n_ctx: int
     keep: int
-    """Tokens at the beginning that stay."""
+    """How many tokens at the beginning stay."""
     discard: int
-    """Tokens that go at once; at least 1, and never all that aren't kept."""
+    """How many tokens leave at once: at least 1, and fewer than those that are not kept."""
 
     @classmethod
     def of(cls, shift: ContextShift, n_ctx: int) -> Window:
-        """The request's wishes, brought into the bounds of the slot."""
+        """The window that a request asks for, within the bounds of the slot."""
         keep = max(min(shift.keep, n_ctx - MIN_MOVING), 0)
         moving = n_ctx + 1 - keep
         wanted = shift.discard or moving // 2
         return cls(n_ctx, keep, max(min(wanted, moving - 1), 1))
 
     def num_discarded(self, num_tokens: int) -> int:
-        """Of so many tokens: how many lie behind the window."""
+        """How many of a sequence's `num_tokens` tokens have left the window."""
         excess = max(num_tokens - self.n_ctx, 0)
         return self.discard * -(-excess // self.discard)

@@ -1,4 +1,4 @@
-"""What a step yields for each of its chunks."""
+"""Results of a step: one for each chunk that wants logits."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from protocol.events import TokenLogprobs
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A sampled token, with its log-probabilities if they were asked for."""
+    """A sampled token, with its log-probabilities if the request wants them."""
 
     token: int
     logprobs: TokenLogprobs | None = None
     forced: tuple[int, ...] = ()
-    """Tokens that must follow by the sequence's constraint, and need no sampling."""
+    """Tokens that must follow by the sequence's constraint; they need no sampling."""
 
 
 @dataclass(frozen=True, slots=True)
 class SampledRun:
-    """What was sampled after a chunk: at its end, and then behind each guess that was right.
+    """What was sampled after a chunk, and then after each draft token that was right.
 
     chunk:    | tokens[start:stop] | draft ......... |
-    samples:                     s0  s1  s2            s0 and s1 are what was guessed, s2 isn't
+    samples:                     s0  s1  s2            s0 and s1 equal the draft, s2 differs
     cells:    | kept .................... | dropped  |
     """
 
     samples: tuple[Sample, ...]
     num_accepted: int = 0
-    """Guesses that were right, each equal to what was sampled or forced there."""
+    """Draft tokens that were right: equal to the token sampled or forced at their place."""
 
     def tokens(self) -> Iterator[int]:
-        """All that the answer grows by, unless it ends before."""
+        """The tokens that the answer grows by, unless one of them ends it."""
         for sample in self.samples:
             yield sample.token
             yield from sample.forced
@@ -40,17 +40,18 @@ class SampledRun:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingResult:
-    """What was computed for a chunk whose sequence asks for an embedding."""
+    """The embedding of a sequence, or one for each token of its chunk."""
 
     vectors: bytes
+    """32-bit floats, as `EmbeddedEvent` has them."""
 
 
 @dataclass(frozen=True, slots=True)
 class SampleFailed:
-    """No token could be sampled for a sequence, which therefore ends."""
+    """No token could be sampled, so the sequence ends."""
 
     message: str
 
 
 Result = SampledRun | EmbeddingResult | SampleFailed
-"""What came of a chunk that wants logits."""
+"""The result of a chunk that wants logits."""

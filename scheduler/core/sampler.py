@@ -1,4 +1,4 @@
-"""The sampling state of one sequence, as the engine sees it."""
+"""What the engine needs of a sequence's sampler."""
 
 from __future__ import annotations
 
@@ -12,21 +12,24 @@ class Sampler(Protocol):
 
     @property
     def is_constrained(self) -> bool:
-        """Whether there is something to `prepare`."""
+        """Whether `prepare` has something to do."""
         ...
 
     def prepare(self) -> None:
-        """Get ready to sample the next token; may run in another thread during `decode`."""
+        """Compute the mask for the next token. It may run in another thread during `decode`."""
         ...
 
     def sample(self, row: int) -> Sample:
-        """Pick a token from row `row` of the last batch's logits, and remember it."""
+        """Pick a token from row `row` of the last batch's logits, and remember the token.
+
+        Raises `SamplerError`.
+        """
         ...
 
     def allowed(self, tokens: list[int]) -> int:
-        """How many of these tokens its constraint lets come next, one after the other."""
+        """How many of these tokens, from the first on, the constraint allows to come next."""
         ...
 
     def close(self) -> None:
-        """Free what it holds; it can't be used afterwards."""
+        """Free the sampler, which can't be used afterwards."""
         ...

@@ -1,4 +1,4 @@
-"""The things that policy is about: sequences, slots, and the step that is planned from them."""
+"""Sequences and the slots in which they run."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from scheduler.core.cache_scope import NO_SCOPE, CacheScope
 from scheduler.core.context_window import Window
 
 MAX_RUN = 32
-"""Tokens that may be appended at once without counting as a prompt."""
+"""A run of at most this many uncomputed tokens continues an answer; more count as a prompt."""
 
 
 @dataclass(slots=True, eq=False)
 class Slot:
     """One sequence's share of the KV cache.
 
-    `tokens[:num_tokens]` are the tokens whose keys and values the cells hold. While a sequence
-    runs here `tokens` is that sequence's own list, so there is one truth about both; afterwards
-    they stay as a prefix that later sequences can reuse.
+    The cells hold keys and values of `tokens[:num_tokens]`. While a sequence runs here, `tokens` is
+    that sequence's own list. Afterwards the tokens stay, for later sequences to reuse.
     """
 
     id: int
@@ -31,10 +30,11 @@ class Slot:
     scope: CacheScope = NO_SCOPE
     sequence: Sequence | None = None
     last_used: int = 0
-    """The number of the step that freed it, for least-recently-used choices."""
+    """Number of the step in which the slot became idle, for least-recently-used choices."""
     shifted_from: int | None = None
-    """Position from which the cells were computed elsewhere and moved here. They are not what
-    computing `tokens` gives, so they serve the sequence that runs here and nobody else."""
+    """Position from which on the cells were computed elsewhere and moved here; None if all are in
+    place. Moved cells differ from what computing `tokens` gives, so only the sequence that runs
+    here may use them."""
 
     @property
     def is_idle(self) -> bool:
@@ -43,7 +43,7 @@ class Slot:
 
     @property
     def reusable_tokens(self) -> list[int]:
-        """The tokens of the cells that are a prefix as anyone would compute it."""
+        """The tokens whose cells other sequences may use: those that were not moved."""
         count = self.num_tokens if self.shifted_from is None else self.shifted_from
         return self.tokens[: min(count, self.num_tokens)]
 
@@ -56,32 +56,35 @@ class Sequence:
         slot:    | num_computed_tokens ................ | uncomputed |
                  | num_cached_tokens | (reused, not computed by us)
 
-    Every step lets the computed count catch up with the token count. A sequence whose last token
-    gets computed yields logits, from which the next token is sampled.
+    Every step raises the computed count towards the token count. When the last token is computed,
+    it yields logits, from which the next token is sampled.
 
-    With a context shift, `tokens` are those in the window: what was discarded still counts as
-    prompt and answer, but has no cells.
+    With a context shift, `tokens` are those in the window. Discarded tokens have no cells, but
+    still count as prompt and answer.
     """
 
     request_id: int
-    """The id that the API process gave this sequence."""
+    """The id from the API process."""
     spec: SequenceSpec
     tokens: list[int]
     scope: CacheScope
     plain_kind: BatchKind
+    """The kind of batch that computes all tokens that need no embedding."""
     window: Window | None = None
     num_discarded_tokens: int = 0
     slot: Slot | None = None
     num_cached_tokens: int = 0
     was_started: bool = False
     last_prefill_step: int = 0
-    """The last step that computed some of its prompt, or else the one before it got its slot."""
+    """Number of the last step that computed some of the prompt. Until then: of the step before the
+    sequence got its slot."""
     is_whole: bool = False
-    """Whether its prompt has to be computed in one step."""
+    """Whether the whole prompt has to be computed in one step."""
 
     @classmethod
     def of(cls, request: AddRequest, n_ctx: int = 0, *, embeds_whole: bool = False) -> Sequence:
-        """A sequence that waits for a slot of `n_ctx` cells."""
+        """A sequence that waits for a slot of `n_ctx` cells. With `embeds_whole` prompts for
+        embeddings have to be computed in one step."""
         spec = request.spec
         is_whole = spec.embedding and embeds_whole
         if is_whole:
@@ -103,36 +106,36 @@ class Sequence:
 
     @property
     def kind(self) -> BatchKind:
-        """The kind of batch that can compute what comes next. A prompt of whose embedding the
-        last token decides is computed like any other up to there."""
+        """The kind of batch that can compute what comes next. If only the last token yields the
+        embedding, all tokens before it are computed like those of any other prompt."""
         if self.spec.embedding and (self.is_whole or self.num_uncomputed_tokens == 1):
             return self.plain_kind._replace(is_embedding=True)
         return self.plain_kind
 
     @property
     def num_computed_tokens(self) -> int:
-        """How many of `tokens` are in the cache; none without a slot."""
+        """How many of `tokens` are in the cache; 0 without a slot."""
         return 0 if self.slot is None else self.slot.num_tokens
 
     @property
     def num_uncomputed_tokens(self) -> int:
-        """What is left to compute before the next token can be sampled."""
+        """How many of `tokens` are left to compute before the next token can be sampled."""
         return len(self.tokens) - self.num_computed_tokens
 
     @property
     def num_prompt_tokens(self) -> int:
-        """Tokens that the client sent."""
+        """Length of the prompt that the client sent."""
         return len(self.spec.prompt)
 
     @property
     def num_generated_tokens(self) -> int:
-        """Tokens of the answer so far."""
+        """Length of the answer so far."""
         return len(self.tokens) + self.num_discarded_tokens - len(self.spec.prompt)
 
     @property
     def is_decoding(self) -> bool:
-        """Whether its answer is under way: one sampled token, or a short run of forced ones, is
-        all that has to be computed."""
+        """Whether the answer is under way: all that has to be computed is one sampled token, or a
+        short run of forced tokens."""
         if self.spec.embedding:
             return False
         return self.num_uncomputed_tokens == 1 or (
@@ -147,13 +150,15 @@ class Sequence:
 
     @property
     def num_tokens_left(self) -> int:
-        """How many more the client allows."""
+        """How many more tokens the client allows."""
         limit = self.spec.max_tokens
         return sys.maxsize if limit == UNLIMITED else limit - self.num_generated_tokens
 
     def discard(self) -> int:
-        """Move the window so that the next token fits; returns how many tokens left `tokens`,
-        from `window.keep` on."""
+        """Move the window so that the next token fits.
+
+        Returns how many tokens left `tokens`, from position `window.keep` on.
+        """
         if self.window is None:
             return 0
         total = len(self.tokens) + self.num_discarded_tokens

@@ -1,4 +1,4 @@
-"""What one step computes, as a value."""
+"""The plan of one step, as a value."""
 
 from __future__ import annotations
 
@@ -20,28 +20,27 @@ class Chunk:
     start: int
     stop: int
     wants_logits: bool
-    """Whether a token is to be sampled after the chunk's last one, or its embedding taken."""
+    """Whether a token is sampled after the chunk's last token, or the embedding taken."""
     is_decode: bool = False
-    """Whether it continues an answer, rather than computing a prompt."""
-
+    """Whether the chunk continues an answer, rather than computing a prompt."""
     max_draft: int = 0
-    """How many tokens may be guessed after its last one."""
+    """How many draft tokens may follow the chunk's last token."""
     draft: tuple[int, ...] = ()
-    """Those that were: they are computed too, and their logits tell which were right."""
+    """The draft tokens. They are computed too, and their logits tell which were right."""
 
     @property
     def tokens(self) -> list[int]:
-        """What is computed: the rows that the chunk adds to the batch."""
+        """The token of each row that the chunk adds to the batch."""
         return [*self.sequence.tokens[self.start : self.stop], *self.draft]
 
     @property
     def num_tokens(self) -> int:
-        """How many rows that is."""
+        """How many rows the chunk adds to the batch."""
         return self.stop - self.start + len(self.draft)
 
     @property
     def num_outputs(self) -> int:
-        """How many of them, counted from the end, yield logits, or an embedding."""
+        """How many of the rows, counted from the last, yield logits or an embedding."""
         if not self.wants_logits:
             return 0
         return self.num_tokens if self.sequence.spec.embedding else 1 + len(self.draft)
@@ -49,52 +48,47 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class PaddingRow:
-    """A row that nobody needs, after the cells of an idle slot."""
+    """A row whose result nobody needs, after the cells of an idle slot."""
 
     slot: int
     start: int
 
     @property
     def tokens(self) -> list[int]:
-        """Any will do."""
+        """The value of the token does not matter."""
         return [0]
 
     @property
     def num_outputs(self) -> int:
-        """None."""
+        """A padding row yields no logits."""
         return 0
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One turn of the engine: cache edits first, then one batch of chunks, in slot order."""
+    """Cache edits first, then chunks in slot order; they may be computed in several batches."""
 
     started: tuple[Started, ...]
     edits: tuple[CacheEdit, ...]
     chunks: tuple[Chunk, ...]
     counters: StepCounters = field(default_factory=StepCounters)
     padding_rows: tuple[PaddingRow, ...] = ()
-    """Rows that the step has room for besides, slots rising."""
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is nothing to do at all."""
-        return not (self.started or self.edits or self.chunks)
+    """Further rows that the step has room for, in slot order."""
 
     @property
     def num_decode_tokens(self) -> int:
-        """Rows that each continue an answer."""
+        """Rows that continue answers, draft tokens included."""
         return sum(chunk.num_tokens for chunk in self.chunks if chunk.is_decode)
 
     @property
     def num_prefill_tokens(self) -> int:
-        """Rows of everything else."""
+        """Rows that compute prompts."""
         return sum(chunk.num_tokens for chunk in self.chunks if not chunk.is_decode)
 
     def sampled(self) -> Iterator[Chunk]:
-        """The chunks after which a token is sampled, in the batch's order."""
+        """The chunks that get a result, in slot order."""
         return (chunk for chunk in self.chunks if chunk.wants_logits)
 
     def with_chunks(self, chunks: tuple[Chunk, ...]) -> Step:
-        """The same step once runs have been cut and tokens guessed."""
+        """The same step with other chunks, as runs are cut and drafts added."""
         return replace(self, chunks=chunks)

@@ -1,4 +1,4 @@
-"""What a step did that its batch doesn't show."""
+"""Counts of one step that its chunks don't show."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ from protocol.messages import CacheTier
 
 @dataclass(slots=True)
 class StepCounters:
-    """Counts of one step."""
+    """Counts of one step, for metrics."""
 
     num_preempted: int = 0
+    """Sequences that lost their slot."""
     num_looked_up_tokens: int = 0
+    """Prompt tokens of the sequences that started."""
     saved_tokens: dict[CacheTier, int] = field(default_factory=dict)
+    """How many of those tokens the cache had, by where it had them."""
     num_drafts: int = 0
     num_draft_tokens: int = 0
     accepted_by_position: list[int] = field(default_factory=list)
     """How many drafts were right at their first token, at their first two, and so on."""
 
     def drafted(self, num_tokens: int, num_accepted: int) -> None:
-        """Of a draft of `num_tokens` the first `num_accepted` were right."""
+        """Count a draft of `num_tokens` tokens; the first `num_accepted` were right."""
         self.num_drafts += 1
         self.num_draft_tokens += num_tokens
         counts = self.accepted_by_position
@@ -29,7 +32,7 @@ class StepCounters:
             counts[position] += 1
 
     def looked_up(self, num_tokens: int, num_saved: int, tier: CacheTier) -> None:
-        """The cache was searched for a prompt of `num_tokens`, and had `num_saved` of them."""
+        """Count a search of the cache for `num_tokens` prompt tokens; it had `num_saved`."""
         self.num_looked_up_tokens += num_tokens
         if num_saved:
             self.saved_tokens[tier] = self.saved_tokens.get(tier, 0) + num_saved

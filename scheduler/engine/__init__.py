@@ -1,1 +1,1 @@
-"""The engine's loop, and what it carries out between two steps."""
+"""The engine: its loop, its steps, and the files that it reads and writes between steps."""

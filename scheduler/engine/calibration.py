@@ -1,4 +1,4 @@
-"""Times steps by their number of rows before the first request, or reads what was timed before."""
+"""Calibration: times steps by number of rows before the first request, or reads earlier times."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from scheduler.storage.fingerprint import stamp_of_model
 logger = logging.getLogger(__name__)
 
 MAX_SECONDS = 5.0
-"""How long measuring may hold up the first start; what is left out lies between what was timed."""
+"""How long timing may hold up the first start. Sizes that are left out are interpolated."""
 
 MAX_FIRST = 16
-"""Up to here powers of two are timed before all else."""
+"""Rows up to which powers of two are timed before all else."""
 
 MAX_SMALL = 32
-"""Up to here each number of rows has a point of its own."""
+"""Rows up to which each number of rows is timed."""
 
 MIN_STEPS_TO_KEEP = 200
-"""Steps that have to run before what they taught is worth keeping."""
+"""Steps that must run before the learned costs are worth keeping."""
 
 COUNTED_SETTINGS = (
     "n_slots",
@@ -52,11 +52,11 @@ COUNTED_SETTINGS = (
     "kv_offload",
     "use_repack",
 )
-"""What a step's time depends on besides the model and the machine."""
+"""Fields of `EngineConfig` that a step's time depends on, besides the model."""
 
 Clock = Callable[[], float]
 TimeRows = Callable[[int, int], float]
-"""Seconds that so many slots with so many rows together take; slots come first."""
+"""Seconds for a number of slots that have a number of rows together; slots come first."""
 
 Point = tuple[int, int]
 """Slots and rows."""
@@ -64,7 +64,7 @@ Point = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What steps of the model take, and of the draft model; None where that is not known."""
+    """Costs of steps of the model and of the draft model; None where they are not known."""
 
     step: StepCost | None = None
     draft: StepCost | None = None
@@ -72,7 +72,7 @@ class Costs:
     draft_file: Path | None = None
 
     def keep(self) -> None:
-        """Write what running steps have taught to where the next start looks for it."""
+        """Write the costs, as learned so far, to the files that the next start reads."""
         for cost, file in ((self.step, self.step_file), (self.draft, self.draft_file)):
             if cost is not None and file is not None and cost.num_observed >= MIN_STEPS_TO_KEEP:
                 _write(file, cost.table())
@@ -82,8 +82,11 @@ UNKNOWN_COSTS = Costs()
 
 
 def costs_of(config: EngineConfig, backend: Backend, clock: Clock) -> Costs:
-    """The costs of a loaded model, and of its draft model if it has one: from the file of an
-    earlier start, or else measured now. Nothing may have been computed before."""
+    """The costs of a loaded model, and of its draft model if there is one.
+
+    They come from the file of an earlier start, or else are measured now. Nothing may have been
+    computed before.
+    """
     if not (config.measure_costs and backend.info.can_generate):
         return UNKNOWN_COSTS
     sizes = (backend.info.n_slots, min(backend.layout.n_ubatch, backend.info.n_ctx_slot))
@@ -112,7 +115,8 @@ def _step_cost(
 
 
 def _file(config: EngineConfig, model_path: str) -> Path | None:
-    """Where the costs of a model, build, machine and configuration are kept; None if nowhere."""
+    """The file for the costs of this model, build, machine and configuration; None without a
+    folder for such files."""
     if not config.cost_folder:
         return None
     library = version("llama-cpp-python")
@@ -123,7 +127,7 @@ def _file(config: EngineConfig, model_path: str) -> Path | None:
 
 
 def _cpu() -> str:
-    """What kind of processor this is, as far as the system says."""
+    """The name of the processor, if the system tells the name."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -134,11 +138,11 @@ def _cpu() -> str:
 def _measure(
     time_rows: TimeRows, n_slots: int, n_ubatch: int, clock: Clock
 ) -> tuple[dict[int, float], dict[int, float]]:
-    """Tables of seconds by rows: decode and prefill."""
+    """Two tables of seconds by rows: one row of each slot (decode), and one slot (prefill)."""
     seconds: dict[Point, float] = {}
     end = clock() + MAX_SECONDS
     for points, repetitions in _stages(n_slots, n_ubatch):
-        for point in points * repetitions:  # one after the other, for a disturbance lasts
+        for point in points * repetitions:  # not one point at once, because disturbances last
             if clock() >= end and seconds:
                 break
             seconds[point] = min(time_rows(*point), seconds.get(point, math.inf))
@@ -148,7 +152,7 @@ def _measure(
 
 
 def _stages(n_slots: int, n_ubatch: int) -> Iterator[tuple[list[Point], int]]:
-    """What to time, and how often: what decides most, and is disturbed most, comes first."""
+    """Points to time, and how often. The points that matter most come first."""
     powers = [1 << exponent for exponent in range(n_ubatch.bit_length())]
     between = set(range(1, min(MAX_SMALL, n_ubatch) + 1)) - set(powers)
     yield _points([rows for rows in powers if rows <= MAX_FIRST], n_slots), 5
@@ -159,7 +163,7 @@ def _stages(n_slots: int, n_ubatch: int) -> Iterator[tuple[list[Point], int]]:
 
 
 def _points(rows: list[int], n_slots: int) -> list[Point]:
-    """Each number of rows in one slot, and in as many slots if there are so many."""
+    """Each number of rows in one slot, and in as many slots as rows if there are enough slots."""
     several = [(count, count) for count in rows if 1 < count <= n_slots]
     return sorted([*((1, count) for count in rows), *several], key=lambda point: point[1])
 
@@ -181,7 +185,7 @@ def _read(file: Path) -> tuple[dict[int, float], dict[int, float]] | None:
 
 
 def _write(file: Path, costs: StepCosts) -> None:
-    """Keep them for the next start; a server without a writable folder does without."""
+    """Write costs for the next start. A folder that can't be written is no error."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_suffix(f".{os.getpid()}")

@@ -16,6 +16,7 @@ from protocol.messages import Message
 logger = logging.getLogger(__name__)
 
 READ_SIZE = 1 << 20
+"""Bytes that one read of the socket may return."""
 
 
 class ChannelClosed(Exception):
@@ -23,9 +24,9 @@ class ChannelClosed(Exception):
 
 
 class CommandChannel:
-    """Our end of a socket pair that the API process made.
+    """The engine's end of a socket pair that the API process made.
 
-    Neither direction ever blocks the loop: what the socket doesn't take now waits in a list.
+    Sending never blocks the loop: what the socket doesn't take now waits in a list.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -36,7 +37,7 @@ class CommandChannel:
         self._outbox: deque[memoryview] = deque()
 
     def receive(self, wait: float) -> list[Command]:
-        """Everything that has arrived; waits up to `wait` seconds for the first.
+        """All commands that have arrived; waits up to `wait` seconds for the first.
 
         Raises `ChannelClosed`.
         """
@@ -62,7 +63,7 @@ class CommandChannel:
         self._flush()
 
     def close(self) -> None:
-        """Write what is left and close."""
+        """Write what is left, for up to a second a message, and close the socket."""
         self._socket.settimeout(1.0)
         try:
             while self._outbox:

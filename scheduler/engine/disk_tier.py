@@ -1,4 +1,4 @@
-"""The disk under the host cache: filled when the engine ends, read when it starts."""
+"""Prefixes on disk: written when the engine ends, read when it starts."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from scheduler.backends.base import TRANSFER, Backend, DecodeError
 from scheduler.core.cache_edits import Drop, Save
 from scheduler.core.cache_scope import CacheScope
 from scheduler.core.sequence import Slot
+from scheduler.kv_cache.cache_manager import KVCacheManager
 from scheduler.kv_cache.host_cache import CachedPrefix
 from scheduler.kv_cache.placement import PrefixHolder
-from scheduler.policy.scheduler import Scheduler
 from scheduler.storage.disk_cache import DiskCache
 from scheduler.storage.prefix_file import PrefixFileError, SavedPrefix
 
 ASSUMED_RATE = 200e6
-"""Bytes a second that a disk is believed to write, until the first file tells."""
+"""Bytes a second that a disk is assumed to write, until the first file is written."""
 
 logger = logging.getLogger(__name__)
 
 
-class _Pace:
-    """How much can still be written in a time."""
+class _WriteTime:
+    """Tells how much can still be written within a number of seconds."""
 
     def __init__(self, clock: Callable[[], float], seconds: float) -> None:
         self._clock = clock
@@ -35,105 +35,112 @@ class _Pace:
 
     @property
     def elapsed(self) -> float:
-        """Seconds so far."""
+        """Seconds since the beginning."""
         return self._clock() - self._begin
 
     def allows(self, size: int) -> bool:
-        """Whether so many bytes are likely to be written in time."""
+        """Whether `size` more bytes are likely to be written in time."""
         elapsed = self.elapsed
         rate = self._written / elapsed if self._written else ASSUMED_RATE
         return elapsed + size / rate <= self._seconds
 
     def count(self, size: int) -> None:
-        """So many bytes were written."""
+        """Note that `size` bytes were written."""
         self._written += size
 
 
 class DiskTier:
     """Moves prefixes between the host cache and a folder.
 
-    Reading and checking files is done in a thread; what it has read is taken over between steps,
-    by the engine's own thread.
+    A thread reads and checks the files. Between steps, the engine's own thread adopts what was
+    read.
     """
 
     def __init__(
         self,
-        open_cache: Callable[[], DiskCache],
-        scheduler: Scheduler,
+        open_disk_cache: Callable[[], DiskCache],
+        kv_cache: KVCacheManager,
         backend: Backend,
         clock: Callable[[], float],
     ) -> None:
-        """`open_cache` is called in the thread, because a fingerprint takes time to make."""
-        self._open_cache = open_cache
-        self._scheduler = scheduler
+        """`open_disk_cache` is called in the thread, because a fingerprint takes time to make."""
+        self._open_disk_cache = open_disk_cache
+        self._kv_cache = kv_cache
         self._backend = backend
         self._clock = clock
-        self._cache: DiskCache | None = None
+        self._disk_cache: DiskCache | None = None
         self._loaded: SimpleQueue[SavedPrefix] = SimpleQueue()
         self._is_stopping = threading.Event()
         self._thread = threading.Thread(target=self._load, name="load prefixes", daemon=True)
 
     @property
     def is_loading(self) -> bool:
-        """Whether there is, or may come, something to take over."""
+        """Whether `adopt_loaded` has, or may still get, something to do."""
         return self._thread.is_alive() or not self._loaded.empty()
 
     def start(self, patience: float) -> None:
-        """Begin to load; what takes no longer than `patience` seconds is there afterwards."""
+        """Begin to load, and wait for at most `patience` seconds until everything is loaded."""
         self._thread.start()
         self._thread.join(patience)
         self.adopt_loaded()
 
     def adopt_loaded(self) -> None:
-        """Put what was read meanwhile into the host cache, as the least recently used."""
+        """Put what was read meanwhile into the host cache, as the least recently used prefixes."""
         while True:
             try:
                 loaded = self._loaded.get_nowait()
             except Empty:
                 return
-            prefix = self._scheduler.adopt(loaded.tokens, loaded.scope)
+            prefix = self._kv_cache.adopt(loaded.tokens, loaded.scope)
             if prefix is not None:
                 self._backend.put_state(prefix.id, loaded.state)
 
     def save(self, seconds: float) -> None:
-        """Write the hottest prefixes, as many as fit the folder and are written in time."""
-        pace = _Pace(self._clock, seconds)
+        """Write the most useful prefixes that fit into the folder, for about `seconds`."""
+        write_time = _WriteTime(self._clock, seconds)
         self._is_stopping.set()
         self._thread.join(seconds)
-        if self._cache is None:
+        if self._disk_cache is None:
             return
-        room, now, count = self._cache.capacity, time.time(), 0
+        count = self._save_hottest(self._disk_cache, write_time)
+        self._trim(self._disk_cache)
+        folder = self._disk_cache.folder
+        logger.info("saved %d prefixes to %s in %.2f s", count, folder, write_time.elapsed)
+
+    def _save_hottest(self, cache: DiskCache, write_time: _WriteTime) -> int:
+        """Write prefixes until a write fails or would take too long.
+
+        Returns how many are saved. Prefixes that the folder had already are included.
+        """
+        info, room, now, count = self._backend.info, cache.capacity, time.time(), 0
         for rank, holder in enumerate(self._hottest()):
-            info = self._backend.info
             size = info.state_bytes + holder.num_tokens * info.cell_bytes
             if size > room:
                 continue
-            if not self._cache.touch(*_content(holder), now - rank):
-                if not (pace.allows(size) and self._store(self._cache, holder, now - rank)):
+            if not cache.touch(*_content(holder), now - rank):
+                if not (write_time.allows(size) and self._store(cache, holder, now - rank)):
                     break
-                pace.count(size)
+                write_time.count(size)
             room -= size
             count += 1
-        self._trim(self._cache)
-        folder = self._cache.folder
-        logger.info("saved %d prefixes to %s in %.2f s", count, folder, pace.elapsed)
+        return count
 
     def _load(self) -> None:
         begin = self._clock()
         try:
-            self._cache = self._open_cache()
+            self._disk_cache = self._open_disk_cache()
         except OSError as error:
             logger.warning("prefixes are not kept on disk: %s", error)
             return
         count = tokens = 0
-        for prefix in self._cache.load(self._scheduler.limits.cache_bytes):
+        for prefix in self._disk_cache.load(self._kv_cache.limits.cache_bytes):
             if self._is_stopping.is_set():
                 return
             self._loaded.put(prefix)
             count += 1
             tokens += len(prefix.tokens)
         took = self._clock() - begin
-        folder = self._cache.folder
+        folder = self._disk_cache.folder
         logger.info("loaded %d prefixes, %d tokens, from %s in %.2f s", count, tokens, folder, took)
 
     def _trim(self, cache: DiskCache) -> None:
@@ -143,23 +150,23 @@ class DiskTier:
             logger.warning("old prefixes stay in %s: %s", cache.folder, error)
 
     def _hottest(self) -> Iterator[PrefixHolder]:
-        """Idle slots and kept prefixes that are worth a file, in the order in which they are
-        missed most; what one of them contains is no use beside it."""
-        scheduler = self._scheduler
-        slots = sorted(scheduler.slots, key=lambda slot: slot.last_used, reverse=True)
+        """Idle slots and prefixes in host memory that are worth a file: the latest slots first,
+        then the latest prefixes. A prefix that another one contains is left out."""
+        kv_cache = self._kv_cache
+        slots = sorted(kv_cache.slots, key=lambda slot: slot.last_used, reverse=True)
         idle = [slot for slot in slots if slot.is_idle and slot.shifted_from is None]
         chosen: set[PrefixHolder] = set()
-        candidates: list[PrefixHolder] = [*idle, *reversed(list(scheduler.host_cache))]
+        candidates: list[PrefixHolder] = [*idle, *reversed(list(kv_cache.host_cache))]
         for holder in candidates:
             tokens, scope = _content(holder)
-            shared = scheduler.index.shared(tokens, scope)
+            shared = kv_cache.index.shared(tokens, scope)
             is_contained = any(shared.get(other) == len(tokens) for other in chosen)
-            if scheduler.host_cache.wants(len(tokens)) and not is_contained:
+            if kv_cache.host_cache.wants(len(tokens)) and not is_contained:
                 chosen.add(holder)
                 yield holder
 
     def _store(self, cache: DiskCache, holder: PrefixHolder, used: float) -> bool:
-        """Whether it could be written; if not, nor could the others."""
+        """Write a prefix. Returns False if that failed, as it then would for the others too."""
         tokens, scope = _content(holder)
         try:
             if isinstance(holder, CachedPrefix):

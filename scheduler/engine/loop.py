@@ -1,24 +1,33 @@
-"""The engine's loop: inbox, step, outbox."""
+"""The engine's loop: read commands, do a step, send its outputs."""
 
 from __future__ import annotations
 
 import time
 
-from protocol.commands import Abort, AddRequest, Command, Inspect, Load, Shutdown, SlotCommand
+from protocol.commands import (
+    Abort,
+    AddRequest,
+    Command,
+    EraseSlot,
+    Inspect,
+    Load,
+    RestoreSlot,
+    SaveSlot,
+    Shutdown,
+)
 from protocol.config import EngineConfig
 from protocol.messages import Heartbeat
 from scheduler.engine.channel import CommandChannel
 from scheduler.engine.engine import Engine
 
 HEARTBEAT_SECONDS = 1.0
-
+"""An idle engine says this often that it is alive."""
 
 PREPARING_SECONDS = 0.001
-"""How soon to look again whether a constraint is compiled, when there is nothing else to do."""
-
+"""An otherwise idle engine looks this often whether a constraint is compiled."""
 
 FILES_SECONDS = 0.01
-"""The same for files that are read or written."""
+"""An otherwise idle engine looks this often whether a file is read or written."""
 
 
 def first_config(channel: CommandChannel) -> EngineConfig:
@@ -30,20 +39,23 @@ def first_config(channel: CommandChannel) -> EngineConfig:
 
 
 def run(engine: Engine, channel: CommandChannel) -> None:
-    """The loop: inbox, step, outbox; asleep in the inbox while there is nothing to do."""
-    engine.tell = channel.send
+    """Serve commands until `Shutdown`; sleeps in `receive` while there is nothing to do.
+
+    Raises `ChannelClosed`.
+    """
+    send_seconds = 0.0
     while True:
         for command in channel.receive(_patience(engine)):
             if isinstance(command, Shutdown):
                 return
             _dispatch(engine, channel, command)
         engine.admit_prepared()
-        for reply in engine.replies():
+        for reply in engine.take_replies():
             channel.send(reply)
         if engine.has_work and engine.seconds_until_batch_starts == 0:
-            outputs = engine.step()
+            outputs = engine.step(channel.send, send_seconds)
             channel.send(outputs)
-            engine.last_send_seconds = time.monotonic() - outputs.end
+            send_seconds = time.monotonic() - outputs.end
         elif not (engine.has_work or engine.is_preparing):
             channel.send(Heartbeat(time.monotonic()))
 
@@ -58,11 +70,12 @@ def _patience(engine: Engine) -> float:
 
 
 def _dispatch(engine: Engine, channel: CommandChannel, command: Command) -> None:
-    if isinstance(command, AddRequest):
-        engine.add_request(command)
-    elif isinstance(command, Abort):
-        engine.abort(command)
-    elif isinstance(command, Inspect):
-        channel.send(engine.inspect(command))
-    elif isinstance(command, SlotCommand):
-        engine.act(command)
+    match command:
+        case AddRequest():
+            engine.add_request(command)
+        case Abort():
+            engine.abort(command)
+        case Inspect():
+            channel.send(engine.inspect(command))
+        case SaveSlot() | RestoreSlot() | EraseSlot():
+            engine.begin_slot_command(command)

@@ -1,4 +1,4 @@
-"""Saving, restoring and emptying single slots, when a client asks for it."""
+"""Saving, restoring and erasing of single slots, for clients that ask for it."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from protocol.messages import SlotChanged, SlotRefusal, SlotRefused
 from scheduler.backends.base import TRANSFER, Backend, DecodeError
 from scheduler.core.cache_edits import CacheEdit, Drop, Restore, Save
 from scheduler.core.sequence import Slot
-from scheduler.policy.scheduler import Scheduler
+from scheduler.kv_cache.cache_manager import KVCacheManager
 from scheduler.storage.prefix_file import PrefixFileError, SavedPrefix, read_prefix, write_prefix
 
 logger = logging.getLogger(__name__)
 
 SLACK_BYTES = 64 << 20
+"""Bytes that a file may have beyond twice the size of a full slot's cells."""
 
 SlotReply = SlotChanged | SlotRefused
 
 
 class _Refused(Exception):
-    """An action can't be done; nothing has changed."""
+    """A command can't be carried out. Nothing has changed, unless the reason is `FAILED`."""
 
     def __init__(self, reason: SlotRefusal, message: str) -> None:
         super().__init__(message)
@@ -33,8 +34,8 @@ class _Refused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
-    """An action whose file is being read or written."""
+class _FileJob:
+    """A command whose file is being read or written."""
 
     command: SlotCommand
     begin: float
@@ -42,69 +43,75 @@ class _Work:
 
 
 class SlotActions:
-    """Does what clients want done to slots, between steps.
+    """Carries out slot commands between steps.
 
-    Slots are looked at and changed by the engine's own thread, which takes about as long as
-    copying the bytes; files are checked, read and written by another, in the order of the
-    commands. A slot may be taken by a sequence while its file is read: then it stays as it is.
+    The engine's own thread reads and changes slots, which takes about as long as copying the bytes.
+    Another thread checks, reads and writes files, in the order of the commands. If a sequence takes
+    the slot while its file is read, the command is refused.
     """
 
     def __init__(
         self,
-        scheduler: Scheduler,
+        kv_cache: KVCacheManager,
         backend: Backend,
         edit: Callable[[Iterable[CacheEdit]], None],
         clock: Callable[[], float],
     ) -> None:
-        """`edit` changes the cache, and raises `DecodeError` once all have been told of it."""
-        self._scheduler = scheduler
+        """`edit` changes the cache. It raises `DecodeError` after ending what is running."""
+        self._kv_cache = kv_cache
         self._backend = backend
         self._edit = edit
         self._clock = clock
         self._files = ThreadPoolExecutor(1, thread_name_prefix="slot files")
-        self._working: list[_Work] = []
+        self._jobs: list[_FileJob] = []
         self._replies: list[SlotReply] = []
 
     @property
     def are_pending(self) -> bool:
-        """Whether there is a reply to come."""
-        return bool(self._working or self._replies)
+        """Whether a reply is still to come."""
+        return bool(self._jobs or self._replies)
 
     def begin(self, command: SlotCommand) -> None:
-        """Do it, or the first part of it."""
+        """Carry out a command, or the part of it before its file is ready."""
         begin = self._clock()
         try:
             slot = self._idle_slot(command.slot)
-            if isinstance(command, EraseSlot):
-                self._erase(command, slot, begin)
-            elif isinstance(command, SaveSlot):
-                job = partial(self._write, Path(command.path), self._content(slot))
-                self._working.append(_Work(command, begin, self._files.submit(job)))
-            else:
-                job = partial(self._read, Path(command.path))
-                self._working.append(_Work(command, begin, self._files.submit(job)))
+            match command:
+                case EraseSlot():
+                    self._erase(command, slot, begin)
+                case SaveSlot(path=path):
+                    content = self._content(slot)
+                    self._submit(command, begin, partial(self._write, Path(path), content))
+                case RestoreSlot(path=path):
+                    self._submit(command, begin, partial(self._read, Path(path)))
         except _Refused as refused:
             self._refuse(command, refused)
 
     def take_replies(self) -> list[SlotReply]:
-        """Finish what can be finished; returns the replies that have not been taken yet."""
-        while self._working and self._working[0].file.done():
-            work = self._working.pop(0)
+        """Finish the commands whose file is ready; returns the replies not taken before."""
+        while self._jobs and self._jobs[0].file.done():
+            job = self._jobs.pop(0)
             try:
-                self._finish(work)
+                self._finish(job)
             except _Refused as refused:
-                self._refuse(work.command, refused)
+                self._refuse(job.command, refused)
         replies, self._replies = self._replies, []
         return replies
 
     def close(self) -> None:
-        """Finish what is being written."""
+        """Wait for the file that is being read or written; other commands are dropped."""
         self._files.shutdown(cancel_futures=True)
 
+    def _submit(
+        self, command: SlotCommand, begin: float, job: Callable[[], tuple[SavedPrefix, int]]
+    ) -> None:
+        """Have a file read or written in the other thread."""
+        self._jobs.append(_FileJob(command, begin, self._files.submit(job)))
+
     def _idle_slot(self, number: int) -> Slot:
-        if not 0 <= number < len(self._scheduler.slots):
+        if not 0 <= number < len(self._kv_cache.slots):
             raise _Refused(SlotRefusal.NO_SUCH_SLOT, f"there is no slot {number}")
-        slot = self._scheduler.slots[number]
+        slot = self._kv_cache.slots[number]
         if not slot.is_idle:
             raise _Refused(
                 SlotRefusal.BUSY, f"slot {number} is answering a request; try again when it is idle"
@@ -113,7 +120,7 @@ class SlotActions:
 
     def _erase(self, command: EraseSlot, slot: Slot, begin: float) -> None:
         count = slot.num_tokens
-        self._change(self._scheduler.erase(slot))
+        self._change(self._kv_cache.erase(slot))
         self._done(command, count, 0, begin)
 
     def _content(self, slot: Slot) -> SavedPrefix:
@@ -125,10 +132,10 @@ class SlotActions:
         self._change([Drop(TRANSFER)])
         return SavedPrefix(tokens, slot.scope, state)
 
-    def _finish(self, work: _Work) -> None:
-        command = work.command
+    def _finish(self, job: _FileJob) -> None:
+        command = job.command
         try:
-            prefix, size = work.file.result()
+            prefix, size = job.file.result()
         except (PrefixFileError, OSError) as error:
             is_restore = isinstance(command, RestoreSlot)
             reason = SlotRefusal.BAD_FILE if is_restore else SlotRefusal.FAILED
@@ -138,20 +145,20 @@ class SlotActions:
             ) from None
         if isinstance(command, RestoreSlot):
             self._fill(self._idle_slot(command.slot), prefix)
-        self._done(command, len(prefix.tokens), size, work.begin)
+        self._done(command, len(prefix.tokens), size, job.begin)
 
     def _fill(self, slot: Slot, prefix: SavedPrefix) -> None:
         count = len(prefix.tokens)
-        if not self._scheduler.has_room(count):
+        if not self._kv_cache.has_room(count):
             raise _Refused(
                 SlotRefusal.BUSY,
                 f"running requests leave no room for the {count} tokens of the file",
             )
-        self._change(self._scheduler.make_room(slot, count))
+        self._change(self._kv_cache.make_room(slot, count))
         if count:
             self._backend.put_state(TRANSFER, prefix.state)
             self._change([Restore(TRANSFER, slot.id, count), Drop(TRANSFER)])
-            self._scheduler.fill(slot, prefix.tokens, prefix.scope)
+            self._kv_cache.fill(slot, prefix.tokens, prefix.scope)
 
     def _change(self, edits: Iterable[CacheEdit]) -> None:
         try:
@@ -172,7 +179,7 @@ class SlotActions:
         return prefix, write_prefix(path, prefix, self._backend.fingerprint)
 
     def _read(self, path: Path) -> tuple[SavedPrefix, int]:
-        limits = self._scheduler.limits
-        # States are as large as their cells, give or take what they say of themselves.
+        limits = self._kv_cache.limits
+        # A state is as large as its cells, plus some bytes that describe it.
         room = limits.state_bytes + 2 * limits.n_ctx_slot * limits.cell_bytes + SLACK_BYTES
         return read_prefix(path, self._backend.fingerprint, max_bytes=room)

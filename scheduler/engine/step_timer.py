@@ -1,4 +1,4 @@
-"""Where a step's time goes."""
+"""A stopwatch that divides the time of a step among its phases."""
 
 from __future__ import annotations
 
@@ -7,33 +7,48 @@ from collections.abc import Callable
 
 
 class Phase(enum.Enum):
-    """What a step does, one after the other; batches alternate between the last but one."""
+    """What a step does, in this order; DECODE and SAMPLE alternate from batch to batch."""
 
     SCHEDULE = enum.auto()
     DRAFT = enum.auto()
     DECODE = enum.auto()
-    """Editing the cache included."""
+    """Also edits of the cache, before the drafts."""
     SAMPLE = enum.auto()
     UPDATE = enum.auto()
 
 
 class StepTimer:
-    """A stopwatch for one step; seconds of the engine's clock."""
+    """Measures one step, in seconds of the engine's clock.
+
+        with timer(Phase.SCHEDULE):
+            ...
+
+    A phase is counted from the end of the phase before, so that all phases add up to the step.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
+        self._phase = Phase.SCHEDULE
         self.begin = self.end = clock()
         self.seconds = dict.fromkeys(Phase, 0.0)
+        self.last_seconds = 0.0
+        """How long the phase took that ended last."""
 
-    def lap(self, phase: Phase) -> float:
-        """Put down the time since the last lap to a phase; returns it."""
+    def __call__(self, phase: Phase) -> StepTimer:
+        """Name the phase that a `with` statement measures."""
+        self._phase = phase
+        return self
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *error: object) -> None:
         now = self._clock()
-        seconds, self.end = now - self.end, now
-        self.seconds[phase] += seconds
-        return seconds
+        self.last_seconds, self.end = now - self.end, now
+        self.seconds[self._phase] += self.last_seconds
 
     @property
     def computing_seconds(self) -> float:
-        """Without scheduling and updating."""
+        """The step without scheduling and updating."""
         seconds = self.seconds
         return seconds[Phase.DRAFT] + seconds[Phase.DECODE] + seconds[Phase.SAMPLE]

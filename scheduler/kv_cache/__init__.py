@@ -1,1 +1,1 @@
-"""Which cells hold which tokens, and who can reuse them. Pure."""
+"""The books of the KV cache: which cells hold which tokens, and who can reuse them. Pure."""

@@ -1,10 +1,10 @@
-"""What of a slot's cells can be moved to where a prompt has the same tokens, after an edit.
+"""Reuse of cells behind an edit: chunks that a slot holds and a prompt has at other positions.
 
     slot:   | prefix | old | chunk ......... | other |
     prompt: | prefix | chunk ......... | new |
 
-The chunk's cells move forward over what is gone. They were computed after other tokens, so this
-is an approximation, and only done for those who ask for it.
+The chunk's cells move forward over the tokens that are gone. They were computed after other
+tokens, so the result is an approximation. It is only done for requests that ask for it.
 """
 
 from __future__ import annotations
@@ -14,27 +14,29 @@ from dataclasses import dataclass
 from scheduler.kv_cache.prefix_index import common_prefix_length
 
 BLOCK = 16
-"""Tokens that are compared at once."""
+"""How many tokens are compared at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reuse:
-    """Drop `gaps`, one after the other, and `length` tokens of the prompt are in the cells."""
+    """Once `gaps` are dropped, one after the other, the cells hold the first `length` tokens of the
+    prompt."""
 
     gaps: tuple[tuple[int, int], ...]
-    """Ranges of positions, each as it is after the gaps before it were closed."""
+    """Ranges [start, stop) of positions. Each counts from where cells lie once the gaps before it
+    are closed."""
     length: int
 
 
 def find_chunks(held: list[int], tokens: list[int], prefix: int, shortest: int) -> Reuse:
-    """Chunks of at least `shortest` tokens that `held` has in the order of `tokens`.
+    """Find chunks of at least `shortest` tokens that `held` has in the order of `tokens`.
 
-    The first `prefix` tokens are equal; the last of `tokens` is never reused, because its logits
-    are needed. The time is linear: where a text repeats itself a chunk may be missed.
+    The first `prefix` tokens are equal. The last of `tokens` is never reused, because its logits
+    are needed. The search takes linear time, so it may miss a chunk where a text repeats itself.
     """
     gaps: list[tuple[int, int]] = []
     limit = len(tokens) - 1
-    done = cell = at = prefix  # `cell` becomes position `done`, `at` is what is looked at
+    done = cell = at = prefix  # `cell` moves to position `done`; `at` is under comparison
     while at < len(held) and done + shortest <= limit:
         run = _run(held, at, tokens, done) if held[at] == tokens[done] else 0
         if run < shortest:
@@ -49,7 +51,7 @@ def find_chunks(held: list[int], tokens: list[int], prefix: int, shortest: int) 
 
 
 def _run(held: list[int], at: int, tokens: list[int], done: int) -> int:
-    """How many tokens are equal from there on."""
+    """How many tokens are equal, of `held` from `at` on and of `tokens` from `done` on."""
     count = 0
     while True:
         a = held[at + count : at + count + BLOCK]

@@ -1,5 +1,5 @@
-"""Which prefixes are kept in host memory after they left their slot. Policy only: the backend
-has the bytes."""
+"""The prefixes that host memory keeps after they left their slot. Policy only: the backend holds
+the bytes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from scheduler.core.cache_scope import CacheScope
 
 MIN_TOKENS = 64
-"""Shorter prefixes are computed faster than they are looked after."""
+"""Shorter prefixes are not kept: computing them takes less time than saving them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CachedPrefix:
-    """The saved cells of `tokens`. Several sequences may start from it; it is never used up."""
+    """The saved cells of `tokens`. Any number of sequences may start from a copy."""
 
     id: int
     tokens: list[int]
@@ -26,12 +26,12 @@ class CachedPrefix:
 
     @property
     def num_tokens(self) -> int:
-        """How many tokens it saves a sequence that begins with all of them."""
+        """How many tokens a sequence saves that begins with all of them."""
         return len(self.tokens)
 
 
 class HostCache:
-    """At most `capacity` bytes of prefixes; the least recently used ones go first."""
+    """At most `capacity` bytes of prefixes. The least recently used prefix goes first."""
 
     def __init__(self, capacity: int, cell_bytes: int, state_bytes: int = 0) -> None:
         self._capacity = capacity
@@ -49,11 +49,11 @@ class HostCache:
         return iter(self._prefixes.values())
 
     def wants(self, num_tokens: int) -> bool:
-        """Whether a prefix of so many tokens is worth keeping, and fits."""
+        """Whether a prefix of `num_tokens` is worth keeping, and fits into an empty cache."""
         return num_tokens >= MIN_TOKENS and self._size(num_tokens) <= self._capacity
 
     def add(self, tokens: list[int], scope: CacheScope) -> tuple[CachedPrefix, list[CachedPrefix]]:
-        """Make room for a prefix that `wants` agreed to; returns it, and what has to go."""
+        """Add a prefix that `wants` accepts; returns it, and the prefixes that gave way."""
         size = self._size(len(tokens))
         dropped: list[CachedPrefix] = []
         while self.size + size > self._capacity:
@@ -64,7 +64,7 @@ class HostCache:
         return prefix, dropped
 
     def add_oldest(self, tokens: list[int], scope: CacheScope) -> CachedPrefix | None:
-        """Take a prefix as the least recently used one; None if something would have to go."""
+        """Add a prefix as the least recently used one; None if another would have to give way."""
         size = self._size(len(tokens))
         if not self.wants(len(tokens)) or self.size + size > self._capacity:
             return None
@@ -76,16 +76,16 @@ class HostCache:
         return self._state_bytes + num_tokens * self._cell_bytes
 
     def touch(self, prefix: CachedPrefix) -> None:
-        """It was of use."""
+        """Make a prefix the most recently used one."""
         self._prefixes.move_to_end(prefix.id)
 
     def clear(self) -> None:
-        """Take everything out."""
+        """Remove all prefixes."""
         self._prefixes.clear()
         self.size = 0
 
     def remove(self, prefix: CachedPrefix) -> CachedPrefix:
-        """Take it out."""
+        """Remove a prefix, and return it."""
         del self._prefixes[prefix.id]
         self.size -= prefix.size
         return prefix

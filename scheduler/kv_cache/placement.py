@@ -1,4 +1,4 @@
-"""Which slot a waiting sequence gets, and whose computed prefix it starts from."""
+"""The choice of a slot for a waiting sequence, and of the computed prefix that it starts from."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from scheduler.core.sequence import Sequence, Slot
 from scheduler.kv_cache.host_cache import CachedPrefix
 
 MIN_COPY_GAIN = 32
-"""Tokens that a copy from elsewhere has to save; a copy moves a whole slot's cells."""
+"""Tokens that a copy from another holder has to save: a copy may move a whole slot's cells."""
 
 PrefixHolder = Slot | CachedPrefix
-"""Who can lend a prefix."""
+"""Where a prefix can be copied from."""
 
 Shared = Mapping[PrefixHolder, int]
-"""Tokens that holders have in common with a sequence; those who are missing share nothing."""
+"""By holder, how many leading tokens it has in common with a sequence. Others share nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Run in `slot`, starting from `length` tokens that it holds, or that `source` lends it."""
+    """Run in `slot`, from `length` tokens that the slot holds, or that are copied from `source`."""
 
     slot: Slot
     length: int
@@ -31,7 +31,7 @@ class Placement:
 
     @property
     def tier(self) -> CacheTier:
-        """Where those tokens are before it starts."""
+        """Where the tokens are before the sequence starts."""
         if self.source is None:
             return CacheTier.SLOT
         return CacheTier.HOST if isinstance(self.source, CachedPrefix) else CacheTier.COPY
@@ -39,7 +39,7 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class WaitForPrefix:
-    """The sequence in `slot` is about to compute a prefix worth waiting for, `length` tokens."""
+    """Wait, because the sequence in `slot` is about to compute a prefix of `length` tokens."""
 
     slot: Slot
     length: int
@@ -48,11 +48,11 @@ class WaitForPrefix:
 def place(
     sequence: Sequence, slots: abc.Sequence[Slot], shared: Shared, abilities: CacheAbilities
 ) -> Placement | WaitForPrefix | None:
-    """Choose for the front of the queue; None if nothing is free.
+    """Choose for the sequence at the front of the queue; None if no slot is free for it.
 
-    The choice leaves the least to compute. Equal ones are decided in favour of slots next to
-    busy ones, because llama.cpp computes runs of consecutive slots together and splits a batch
-    at every gap, and then of the slot that was unused for longest.
+    The choice leaves the fewest tokens to compute. Among equal slots, one next to a busy slot is
+    preferred: llama.cpp computes consecutive slots together and splits a batch at every gap. Among
+    those, the one that is unused for longest is preferred.
     """
     wanted = sequence.spec.slot
     free = [slot for slot in slots if slot.is_idle and wanted in (None, slot.id)]
@@ -61,59 +61,68 @@ def place(
     if not sequence.spec.cache_prompt:
         return Placement(_preferred(free, slots), 0)
     usable = {holder: _usable(sequence, holder, n, abilities) for holder, n in shared.items()}
-    own = max(usable.get(slot, 0) for slot in free)
-    promise = _pending_prefix(sequence, shared)
-    if abilities.can_copy and promise and promise.length >= _best(usable) + MIN_COPY_GAIN:
-        return promise
-    if _best(usable) >= own + MIN_COPY_GAIN:
+    in_place_length = max(usable.get(slot, 0) for slot in free)
+    pending = _pending_prefix(sequence, shared)
+    if abilities.can_copy and pending and pending.length >= _best(usable) + MIN_COPY_GAIN:
+        return pending
+    if _best(usable) >= in_place_length + MIN_COPY_GAIN:
         return _from_other_holder(free, slots, usable, abilities)
-    wants_more = sequence.spec.min_reused_chunk > 0  # than the prefix, of what is behind it
-    return _in_place(free, slots, usable, own, abilities.can_copy and not wants_more)
+    # Chunks behind the prefix can be reused only in the slot that holds them.
+    may_copy = abilities.can_copy and sequence.spec.min_reused_chunk == 0
+    return _in_place(free, slots, usable, in_place_length, may_copy)
 
 
 def _from_other_holder(
     free: abc.Sequence[Slot], slots: abc.Sequence[Slot], usable: Shared, abilities: CacheAbilities
 ) -> Placement:
-    """Start from the longest prefix that is not in a free slot already."""
+    """Start from the longest prefix, which is in a busy slot or in host memory."""
     source = max(usable, key=lambda holder: usable[holder])
     length = usable[source]
     if isinstance(source, Slot) and not abilities.can_copy:
-        own = max(usable.get(slot, 0) for slot in free)
-        return _in_place(free, slots, usable, own, may_spare=False)
+        in_place_length = max(usable.get(slot, 0) for slot in free)
+        return _in_place(free, slots, usable, in_place_length, may_copy=False)
     return Placement(_preferred(free, slots), length, source)
 
 
 def _in_place(
-    free: abc.Sequence[Slot], slots: abc.Sequence[Slot], usable: Shared, own: int, may_spare: bool
+    free: abc.Sequence[Slot],
+    slots: abc.Sequence[Slot],
+    usable: Shared,
+    length: int,
+    may_copy: bool,
 ) -> Placement:
-    """Run where the prefix is, unless that destroys more than it saves and there is space."""
-    holders = [slot for slot in free if usable.get(slot, 0) == own]
+    """Run in the slot that holds the prefix of `length` tokens.
+
+    If that slot holds more behind the prefix than the prefix itself, the prefix is copied to a slot
+    that loses less.
+    """
+    holders = [slot for slot in free if usable.get(slot, 0) == length]
     slot = _preferred(holders, slots)
-    if may_spare and own >= MIN_COPY_GAIN and slot.num_tokens - own > own:
-        spare = [other for other in free if other is not slot and other.num_tokens <= own]
-        if spare:
-            return Placement(_preferred(spare, slots), own, slot)
-    return Placement(slot, own)
+    if may_copy and length >= MIN_COPY_GAIN and slot.num_tokens - length > length:
+        targets = [other for other in free if other is not slot and other.num_tokens <= length]
+        if targets:
+            return Placement(_preferred(targets, slots), length, slot)
+    return Placement(slot, length)
 
 
 def _usable(
     sequence: Sequence, holder: PrefixHolder, shared: int, abilities: CacheAbilities
 ) -> int:
-    """Tokens that the holder has in its cells and can hand out; the sequence's last token is
-    always computed anew, because its logits are needed."""
+    """Tokens that the holder has in its cells and can give away. The sequence's last token is
+    always computed, because its logits are needed."""
     length = min(shared, len(sequence.tokens) - 1, holder.num_tokens)
     return length if abilities.can_trim or length == holder.num_tokens else 0
 
 
 def _pending_prefix(sequence: Sequence, shared: Shared) -> WaitForPrefix | None:
-    """The longest shared prefix that a running sequence will have computed when it is done with
-    its prompt (single flight: identical prefills are not done twice)."""
-    coming = [
+    """The longest shared prefix that a running sequence will have computed at the end of its
+    prompt. Waiting for it avoids computing the same tokens twice."""
+    pending = [
         WaitForPrefix(holder, min(length, len(sequence.tokens) - 1))
         for holder, length in shared.items()
         if isinstance(holder, Slot) and _is_prefilling(holder)
     ]
-    return max(coming, key=lambda wait: wait.length, default=None)
+    return max(pending, key=lambda wait: wait.length, default=None)
 
 
 def _is_prefilling(slot: Slot) -> bool:
@@ -125,7 +134,7 @@ def _best(usable: Shared) -> int:
 
 
 def _preferred(candidates: abc.Sequence[Slot], slots: abc.Sequence[Slot]) -> Slot:
-    """The best of slots that save equally much computing."""
+    """The best of slots that save the same number of tokens."""
     busy = {slot.id for slot in slots if not slot.is_idle}
 
     def rank(slot: Slot) -> tuple[int, int, int]:

@@ -25,7 +25,7 @@ def common_prefix_length(a: list[int], b: list[int], limit: int) -> int:
 
 
 class _Node(Generic[T]):
-    """The tokens between two branchings, and everyone who holds them."""
+    """The tokens from one branching to the next, and their holders."""
 
     __slots__ = ("children", "edge", "holders", "parent")
 
@@ -37,9 +37,9 @@ class _Node(Generic[T]):
 
 
 class PrefixIndex(Generic[T]):
-    """Who holds which tokens, so that one walk finds what everyone shares with a sequence.
+    """Finds the common prefix of a sequence with every holder in one walk.
 
-    Each holder has one sequence. Sequences of different scopes never meet.
+    Each holder has one list of tokens. Lists of different scopes share nothing.
     """
 
     def __init__(self) -> None:
@@ -47,11 +47,8 @@ class PrefixIndex(Generic[T]):
         self._ends: dict[T, _Node[T]] = {}
         self._scopes: dict[T, CacheScope] = {}
 
-    def __contains__(self, holder: T) -> bool:
-        return holder in self._ends
-
     def put(self, holder: T, tokens: list[int], scope: CacheScope = NO_SCOPE) -> None:
-        """Record what the holder holds now; what it held before is forgotten."""
+        """Record the tokens of a holder; what it held before is forgotten."""
         self.remove(holder)
         node = self._roots.setdefault(scope, _Node([], set(), None))
         done = 0
@@ -71,7 +68,7 @@ class PrefixIndex(Generic[T]):
         self._scopes[holder] = scope
 
     def remove(self, holder: T) -> None:
-        """Forget the holder; it may be unknown."""
+        """Forget a holder, which may be unknown."""
         node = self._ends.pop(holder, None)
         if node is None:
             return
@@ -82,24 +79,24 @@ class PrefixIndex(Generic[T]):
             node = node.parent
         scope = self._scopes.pop(holder)
         if scope not in self._scopes.values():
-            del self._roots[scope]  # clients choose salts: they must not pile up
+            del self._roots[scope]  # clients choose salts, so scopes must not pile up
 
     def clear(self) -> None:
-        """Forget everyone."""
+        """Forget all holders."""
         self._roots.clear()
         self._ends.clear()
         self._scopes.clear()
 
     def shared(self, tokens: list[int], scope: CacheScope = NO_SCOPE) -> dict[T, int]:
-        """For everyone with a common prefix: its length."""
+        """By holder, the length of the common prefix; holders without one are missing."""
         lengths: dict[T, int] = {}
         for node, length in self._path(tokens, scope):
             lengths.update(dict.fromkeys(node.holders, length))
         return lengths
 
     def _path(self, tokens: list[int], scope: CacheScope) -> Iterator[tuple[_Node[T], int]]:
-        """The nodes along the tokens, each with the length that matches down to its end, or
-        into it if it is the last."""
+        """The nodes along the tokens, each with the number of tokens that match so far. In the last
+        node the match may end within the edge."""
         node = self._roots.get(scope)
         done = 0
         while node is not None and done < len(tokens):
@@ -114,7 +111,7 @@ class PrefixIndex(Generic[T]):
                 return
 
     def _split(self, node: _Node[T], at: int) -> _Node[T]:
-        """Put a new node in front that takes the first `at` tokens of this one's edge."""
+        """Put a new node before this one; it takes the first `at` tokens of the edge."""
         parent = node.parent
         assert parent is not None
         front = _Node(node.edge[:at], set(node.holders), parent)

@@ -1,1 +1,1 @@
-"""Which sequences run, and what each step computes. Pure: no clock, no I/O, no ctypes."""
+"""Policy: which sequences run, and what each step computes. Pure: no clock, no I/O, no ctypes."""

@@ -1,4 +1,4 @@
-"""Whose turn it is, where not all sequences can be computed together. Policy only."""
+"""Round robin among batch kinds, which can't be computed together. Policy only."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from collections.abc import Collection
 from scheduler.core.batch_kind import BatchKind
 
 MAX_STEPS = 8
-"""Of a turn, however short they are."""
+"""A kind is served for at most this many steps, however short, before the next kind."""
 
 
 class BatchKindRotation:
-    """Round robin among the kinds that have work.
+    """Serves the kinds that have work one after the other, each for a few steps.
 
-    A kind that comes, or comes back, waits behind those that wait already, and goes before the
-    one that was served: with n kinds each is served within n turns, whatever the others do.
+    A kind that gets work queues behind the kinds that wait already, and before the one that is
+    being served. So with n kinds, each is served within n turns.
 
-    llama.cpp plans its memory anew for other adapters, which takes as long as some steps of a
-    small model. So a turn goes on for a few steps, as long as a round of all kinds takes no longer
+    llama.cpp plans its memory again for other adapters, which takes as long as some steps of a
+    small model. So a kind keeps its turn for a few steps, if a round of all kinds takes no longer
     than `round_seconds`.
     """
 
     def __init__(self, round_seconds: float) -> None:
         self._round_seconds = round_seconds
         self._order: list[BatchKind] = []
-        """The last one is whose turn it is, or was."""
+        """The last one is being served, or was served last."""
         self._num_steps = 0
         self._seconds = 0.0
 
     def take(self, kinds: Collection[BatchKind]) -> BatchKind:
-        """The kind to serve in this step, out of at least one that has work."""
-        if not self._goes_on(kinds):
+        """The kind to serve in this step. `kinds` have work; there is at least one."""
+        if not self._keeps_turn(kinds):
             last = self._order[-1:]
             waiting = [kind for kind in self._order[:-1] if kind in kinds]
             waiting += [kind for kind in kinds if kind not in (*waiting, *last)]
@@ -41,11 +41,11 @@ class BatchKindRotation:
         return self._order[-1]
 
     def observe(self, seconds: float) -> None:
-        """Learn what the step took."""
+        """Learn how long the step took."""
         self._seconds += seconds
 
-    def _goes_on(self, kinds: Collection[BatchKind]) -> bool:
-        """Whether the turn that began lasts for another step."""
+    def _keeps_turn(self, kinds: Collection[BatchKind]) -> bool:
+        """Whether the kind that was served last is served for another step."""
         return (
             bool(self._order)
             and self._order[-1] in kinds

@@ -1,4 +1,4 @@
-"""The queue of sequences without a slot, in the order in which they deserve one."""
+"""The queue of sequences that wait for a slot, in order of service."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from protocol.commands import UNLIMITED
 from scheduler.core.sequence import Sequence
 
 TYPICAL_ANSWER = 256
-"""Tokens that an answer without a limit is assumed to cost."""
+"""Length in tokens that an answer without a limit is assumed to have."""
 
 Rank = tuple[int, int, float, int]
 
 
 class WaitingQueue:
-    """Higher priority first; among equals, tenants take turns by what they cost.
+    """Higher priority first. Within a priority, each tenant gets its fair share.
 
-    The turns are start-time fair queueing (Goyal, Vin and Cheng, 1996): a sequence's virtual
-    start is the later of the queue's virtual time and the virtual end of its tenant's sequence
-    before it, which lies (cost / weight) after that one's start. A tenant that floods the queue
-    thereby waits behind itself, not others behind it.
+    This is start-time fair queueing (Goyal, Vin and Cheng, 1996). A sequence's virtual start is the
+    later of two times: the queue's virtual time, and the virtual end of the tenant's sequence
+    before it. The virtual end lies cost / weight after the virtual start; the cost is in tokens. So
+    a tenant that floods the queue delays itself, not the others.
     """
 
     def __init__(self) -> None:
@@ -35,11 +35,8 @@ class WaitingQueue:
         return len(self._ranked)
 
     def __iter__(self) -> Iterator[Sequence]:
-        """In order of service."""
+        """The sequences in order of service; the queue may change meanwhile."""
         return iter([sequence for _, sequence in self._ranked])
-
-    def __contains__(self, sequence: Sequence) -> bool:
-        return sequence in self._ranks
 
     def append(self, sequence: Sequence) -> None:
         """Queue a new sequence."""
@@ -50,17 +47,17 @@ class WaitingQueue:
         self._insert(sequence, (1, -spec.priority, start, self._arrivals))
 
     def appendleft(self, sequence: Sequence) -> None:
-        """Give a preempted sequence the first place: it had its turn already."""
+        """Give a preempted sequence the first place: its tenant has paid for it already."""
         self._returns -= 1
         self._insert(sequence, (0, 0, 0.0, self._returns))
 
     def start(self, sequence: Sequence) -> None:
-        """Take a sequence out because it gets a slot: its tenant's turn is over."""
+        """Remove a sequence that gets a slot, and advance the virtual time to its start."""
         self._virtual_time = max(self._virtual_time, self._ranks[sequence][2])
         self.remove(sequence)
 
     def remove(self, sequence: Sequence) -> None:
-        """Take a sequence out."""
+        """Remove a sequence."""
         rank = self._ranks.pop(sequence)
         del self._ranked[bisect.bisect_left(self._ranked, rank, key=lambda item: item[0])]
         if not self._ranked:

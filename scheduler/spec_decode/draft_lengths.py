@@ -1,37 +1,24 @@
-"""How far ahead it pays to guess, from what steps cost and how often guesses are right."""
+"""Which sequences are drafted for, and how far, from step costs and acceptance rates."""
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scheduler.batching.cost_model import StepCost
+from scheduler.batching.cost_memo import CostMemo
 from scheduler.spec_decode.acceptance_rate import AcceptanceRate
+from scheduler.spec_decode.batch_seconds import MAX_TOGETHER, BatchSeconds
 from scheduler.spec_decode.draft_stats import DraftStats
-from scheduler.spec_decode.draft_stopping import BreakEven
-
-MAX_GROUP = 16
-"""Sequences that are thought of as one batch at most."""
 
 LENGTHS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 24, 32, 48, 64)
-"""Lengths that are thought of."""
-
-MAX_REMEMBERED = 1024
-"""Decisions and prices that are remembered until the costs change."""
+"""Lengths of drafts that are compared."""
 
 MIN_GAIN = 0.03
 """Share by which drafting must be faster than not drafting."""
 
-FOLLOWING = 0.9
-"""How often the next guess is taken to be right when it is asked whether to make this one: several
-rows may be cheap together where the first alone is not."""
-
-
-FAIR_RATE = 0.5
-"""How often guesses that were worth verifying have to be right for a sequence to be guessed for
-wherever others are."""
+MIN_ACCEPTANCE = 0.5
+"""Acceptance rate from which a sequence is drafted for wherever others are. The rate is that of
+tokens that were worth verifying."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +26,15 @@ class Candidate:
     """A sequence that could be drafted for."""
 
     acceptance: AcceptanceRate
-    most: int
-    """Tokens that may be guessed."""
+    max_length: int
+    """Most tokens of its draft."""
     is_free: bool
-    """Whether its guess is there already, so that only verifying costs."""
+    """Whether its draft is there already, so that only verifying costs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Whom to guess for, and how far at first sight."""
+    """Whom to draft for, and how far at most."""
 
     lengths: tuple[int, ...]
     """Tokens, for each candidate."""
@@ -56,7 +43,7 @@ class Decision:
 
     @property
     def count(self) -> int:
-        """Sequences that are guessed for."""
+        """Sequences that are drafted for."""
         return sum(length > 0 for length in self.lengths)
 
 
@@ -68,151 +55,90 @@ class DraftLengths:
         tokens  = (n - m) + sum of 1 + a + ... + a^d over the m
         seconds = batch(m, 1 + d) + batch(n - m, 1) + d · draft(m)
 
-    where batch(n, r) is the cheapest way to compute r rows of each of n sequences, together or
-    in several batches. The m are those whose guesses are right most often.
+    batch(k, r) is the cheapest way to compute r rows of each of k sequences, together or in
+    several batches. The m are the sequences with the highest acceptance rates a.
 
-    A draft model's drafts then end where they promise too little (see `Prospect`), so once it is
-    known what they come to, that takes the place of a and d.
+    A draft model's drafts end by themselves where they promise too little (see `DraftStopping`).
+    Once it is known what such drafts amount to, this takes the place of a and d.
     """
 
-    def __init__(self, cost: StepCost, draft_cost: StepCost | None = None) -> None:
-        """The costs of the model and of the draft model."""
-        self._cost = cost
-        self._draft_cost = draft_cost
-        self._versions = (-1, -1)
-        self._batches: dict[int, list[float]] = {}
-        self._decisions: dict[object, Decision] = {}
-        self._prices: dict[object, BreakEven] = {}
+    def __init__(self, seconds: BatchSeconds) -> None:
+        self._seconds = seconds
+        self._decisions: CostMemo[object, Decision] = CostMemo(*seconds.costs)
 
     def choose(
-        self, candidates: Sequence[Candidate], num_others: int, known: DraftStats | None = None
+        self, candidates: Sequence[Candidate], num_others: int, stats: DraftStats | None = None
     ) -> Decision:
-        """Tokens to guess for each candidate; `num_others` sequences decode without. `known` is
-        what drafts of so many sequences come to, if all are the draft model's; they may be as
-        long as they like then."""
-        self._forget_if_costs_changed()
-        key = (num_others, *((round(c.acceptance.rate, 2), c.most, c.is_free) for c in candidates))
-        decision = self._decisions.get(key)
-        if decision is None:
-            decision = self._choose(candidates, num_others)
-            self._decisions[key] = decision
-        if known is None:
+        """Tokens to draft for each candidate; `num_others` sequences decode without drafts.
+
+        `stats` is given if all drafts are the draft model's: what such drafts amounted to while
+        as many sequences were decoding. The lengths then are upper bounds.
+        """
+        key = (
+            num_others,
+            *((round(c.acceptance.rate, 2), c.max_length, c.is_free) for c in candidates),
+        )
+        decision = self._decisions.get(key, lambda: self._search(candidates, num_others))
+        if stats is None:
             return decision
-        # Their prospects end drafts that promise little, so more may try than seem the best.
+        # These drafts end where they promise little, so more sequences may try than seem best.
         lengths = tuple(
-            c.most if length > 0 or c.acceptance.rate >= FAIR_RATE else 0
+            c.max_length if length > 0 or c.acceptance.rate >= MIN_ACCEPTANCE else 0
             for c, length in zip(candidates, decision.lengths, strict=True)
         )
-        if known.is_known:
-            return self._by_experience(lengths, num_others, known)
+        if stats.is_known:
+            return self._by_stats(lengths, num_others, stats)
         return Decision(lengths, decision.rate) if decision.count else decision
 
-    def plain_rate(self, num_sequences: int) -> float:
-        """Tokens a second of so many sequences without guesses."""
-        return num_sequences / self._batch(num_sequences, 1)
-
-    def price(self, count: int, rate: float, most: int) -> BreakEven:
-        """What guesses for each of `count` sequences have to be worth, when time yields `rate`
-        tokens a second otherwise."""
-        self._forget_if_costs_changed()
-        key = (count, round(math.log(rate), 1), most)
-        price = self._prices.get(key)
-        if price is None:
-            price = self._prices[key] = self._price(count, rate, most)
-        return price
-
-    def _price(self, count: int, rate: float, most: int) -> BreakEven:
-        per_sequence = rate / count
-        steps = [self._batch(count, 1 + length) for length in range(most + 1)]
-        guess = self._draft_seconds(count)
-
-        def least_chance(made: int) -> float:
-            hopes = itertools.accumulate(FOLLOWING**n for n in range(most - made))
-            return min(
-                per_sequence * (steps[made + more] - steps[made] + more * guess) / hope
-                for more, hope in enumerate(hopes, 1)
-            )
-
-        return BreakEven(
-            verifying=tuple(per_sequence * (seconds - steps[0]) for seconds in steps),
-            going_on=tuple(least_chance(made) for made in range(most)),
-        )
-
-    def _by_experience(
-        self, lengths: tuple[int, ...], num_others: int, known: DraftStats
-    ) -> Decision:
-        """Guess for those that may, or for nobody."""
+    def _by_stats(self, lengths: tuple[int, ...], num_others: int, stats: DraftStats) -> Decision:
+        """Draft for all that have a length, or for nobody."""
         total = len(lengths) + num_others
         count = sum(length > 0 for length in lengths)
-        plain = Decision((0,) * len(lengths), self.plain_rate(total))
+        plain = Decision((0,) * len(lengths), self._seconds.plain_rate(total))
         if count == 0:
             return plain
         seconds = (
-            self._batch_between(count, 1 + known.verified)
-            + self._batch(total - count, 1)
-            + known.guessed * self._draft_seconds(count)
+            self._seconds.batch_of_mean_rows(count, 1 + stats.verified)
+            + self._seconds.batch(total - count, 1)
+            + stats.drafted * self._seconds.draft_token(count)
         )
-        rate = (total + count * known.right) / seconds
+        rate = (total + count * stats.accepted) / seconds
         return Decision(lengths, rate) if rate > plain.rate * (1 + MIN_GAIN) else plain
 
-    def _batch_between(self, num_sequences: int, rows: float) -> float:
-        """`_batch` for a mean of rows."""
-        low = int(rows)
-        part = rows - low
-        lower = self._batch(num_sequences, low)
-        return lower if part == 0 else lower + part * (self._batch(num_sequences, low + 1) - lower)
-
-    def _forget_if_costs_changed(self) -> None:
-        draft_version = -1 if self._draft_cost is None else self._draft_cost.version
-        versions = (self._cost.version, draft_version)
-        is_full = len(self._decisions) + len(self._prices) > MAX_REMEMBERED
-        if self._versions != versions or is_full:
-            self._batches.clear()
-            self._decisions.clear()
-            self._prices.clear()
-            self._versions = versions
-
-    def _choose(self, candidates: Sequence[Candidate], num_others: int) -> Decision:
-        order = sorted(
+    def _search(self, candidates: Sequence[Candidate], num_others: int) -> Decision:
+        """Try all numbers of sequences, the most often accepted first, with all lengths."""
+        total = len(candidates) + num_others
+        ranked = sorted(
             range(len(candidates)), key=lambda i: candidates[i].acceptance.rate, reverse=True
         )
-        total = len(candidates) + num_others
-        best_rate = self.plain_rate(total) * (1 + MIN_GAIN)
-        best = (0, 0)
-        counts = range(1, len(order) + 1) if len(order) <= MAX_GROUP else (len(order),)
+        counts = range(1, len(ranked) + 1) if len(ranked) <= MAX_TOGETHER else (len(ranked),)
+        plain_rate = self._seconds.plain_rate(total)
+        best_rate, best_count, best_length = plain_rate * (1 + MIN_GAIN), 0, 0
         for count in counts:
-            chosen = [candidates[i] for i in order[:count]]
-            num_drafting = sum(not candidate.is_free for candidate in chosen)
-            seconds_each = self._draft_seconds(num_drafting)
-            plain_seconds = self._batch(total - count, 1)
-            for length in _up_to(max(c.most for c in chosen)):
-                tokens = (
-                    total
-                    - count
-                    + sum(c.acceptance.expected_tokens(min(length, c.most)) for c in chosen)
-                )
-                seconds = self._batch(count, 1 + length) + plain_seconds + length * seconds_each
-                if tokens > best_rate * seconds:
-                    best_rate, best = tokens / seconds, (count, length)
+            rate, length = self._best_length([candidates[i] for i in ranked[:count]], total)
+            if rate > best_rate:
+                best_rate, best_count, best_length = rate, count, length
         lengths = [0] * len(candidates)
-        for i in order[: best[0]]:
-            lengths[i] = min(best[1], candidates[i].most)
-        return Decision(tuple(lengths), best_rate if best[0] else self.plain_rate(total))
+        for i in ranked[:best_count]:
+            lengths[i] = min(best_length, candidates[i].max_length)
+        return Decision(tuple(lengths), best_rate if best_count else plain_rate)
 
-    def _draft_seconds(self, count: int) -> float:
-        """For one more token of so many drafts."""
-        if count == 0 or self._draft_cost is None:
-            return 0.0
-        return self._draft_cost.piece(count, count)
+    def _best_length(self, chosen: Sequence[Candidate], total: int) -> tuple[float, int]:
+        """The highest rate, in tokens a second of all `total` sequences, if `chosen` are drafted
+        for; and the length of drafts that gives this rate."""
+        count = len(chosen)
+        plain_seconds = self._seconds.batch(total - count, 1)
+        draft_seconds = self._seconds.draft_token(sum(not c.is_free for c in chosen))
 
-    def _batch(self, num_sequences: int, rows: int) -> float:
-        """Seconds for so many rows of each of so many sequences, divided as is cheapest."""
-        known = self._batches.setdefault(rows, [0.0])
-        for count in range(len(known), num_sequences + 1):
-            sizes = range(1, count + 1) if count <= MAX_GROUP else (count,)
-            known.append(min(self._cost.piece(n, n * rows) + known[count - n] for n in sizes))
-        return known[num_sequences]
+        def rate(length: int) -> float:
+            drafted = (c.acceptance.expected_tokens(min(length, c.max_length)) for c in chosen)
+            tokens = total - count + sum(drafted)
+            seconds = self._seconds.batch(count, 1 + length) + plain_seconds
+            return tokens / (seconds + length * draft_seconds)
+
+        best = max(_lengths_up_to(max(c.max_length for c in chosen)), key=rate)
+        return rate(best), best
 
 
-def _up_to(most: int) -> list[int]:
-    return [length for length in LENGTHS if length < most] + [most]
+def _lengths_up_to(max_length: int) -> list[int]:
+    return [length for length in LENGTHS if length < max_length] + [max_length]

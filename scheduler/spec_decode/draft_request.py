@@ -10,12 +10,14 @@ from scheduler.spec_decode.draft_stopping import DraftStopping
 
 @dataclass(frozen=True, slots=True)
 class DraftRequest:
-    """A sequence for which the draft model is to guess."""
+    """A sequence for which the draft model is to draft."""
 
     slot: int
     tokens: list[int]
-    """All of them; the last one is not computed by the large model yet."""
+    """All tokens of the sequence. The model has not computed the last one yet."""
     sampler: Sampler
+    """The sequence's sampler; the backend drafts with a copy."""
     n_max: int
-    prospect: DraftStopping
-    """Asked before each guess."""
+    """Most tokens of the draft, at least 1."""
+    stopping: DraftStopping
+    """Asked before each draft token."""

@@ -1,59 +1,55 @@
-"""What drafts of a draft model have come to, by how many sequences were decoding."""
+"""What the draft model's drafts amount to, on average."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from scheduler.core.running_mean import RunningMean
 
-FORGETTING = 0.98
-"""Weight that what was seen keeps for each draft since: some fifty drafts count."""
+DRAFT_DECAY = 0.98
+"""Weight that older drafts keep with each newer draft: about fifty drafts count."""
 
-DOUBT = 0.01
-"""Share of its weight that experience loses with each step without a draft."""
+IDLE_FADE = 0.01
+"""Share of its weight that experience loses in each step without a draft."""
 
-FEWEST = 8.0
-"""Drafts that make an experience."""
+MIN_SAMPLES = 8.0
+"""Weight, in drafts, from which the means are relied on."""
 
 
-@dataclass(slots=True)
 class DraftStats:
-    """Running means over drafts, those included of which nothing was worth verifying."""
+    """Running means over drafts. Drafts of which nothing was worth verifying count too."""
 
-    weight: float = 0.0
-    _guessed: float = 0.0
-    _verified: float = 0.0
-    _right: float = 0.0
+    def __init__(self) -> None:
+        self._drafted = RunningMean(DRAFT_DECAY)
+        self._verified = RunningMean(DRAFT_DECAY)
+        self._accepted = RunningMean(DRAFT_DECAY)
 
-    def observe(self, num_guessed: int, num_verified: int, num_right: int) -> None:
-        """One more draft."""
-        self.weight = FORGETTING * self.weight + 1
-        self._guessed = FORGETTING * self._guessed + num_guessed
-        self._verified = FORGETTING * self._verified + num_verified
-        self._right = FORGETTING * self._right + num_right
+    def observe(self, num_drafted: int, num_verified: int, num_accepted: int) -> None:
+        """Add one draft, by its numbers of tokens."""
+        self._drafted.observe(num_drafted)
+        self._verified.observe(num_verified)
+        self._accepted.observe(num_accepted)
 
-    def doubt(self) -> None:
-        """A step passed without a draft: after enough of them this is no experience any more."""
-        keep = 1 - DOUBT
-        self.weight *= keep
-        self._guessed *= keep
-        self._verified *= keep
-        self._right *= keep
+    def fade(self) -> None:
+        """Weigh a little less, after a step without a draft. After enough such steps the means
+        are not known any more."""
+        for mean in (self._drafted, self._verified, self._accepted):
+            mean.fade(IDLE_FADE)
 
     @property
     def is_known(self) -> bool:
-        """Whether there were enough drafts."""
-        return self.weight >= FEWEST
+        """Whether there were enough drafts to rely on the means."""
+        return self._drafted.weight >= MIN_SAMPLES
 
     @property
-    def guessed(self) -> float:
+    def drafted(self) -> float:
         """Tokens that the draft model computed, per draft."""
-        return self._guessed / self.weight
+        return self._drafted.value
 
     @property
     def verified(self) -> float:
         """Tokens that the model was given to verify, per draft."""
-        return self._verified / self.weight
+        return self._verified.value
 
     @property
-    def right(self) -> float:
-        """Tokens that were right, per draft."""
-        return self._right / self.weight
+    def accepted(self) -> float:
+        """Tokens that the model accepted, per draft."""
+        return self._accepted.value

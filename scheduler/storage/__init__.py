@@ -1,1 +1,1 @@
-"""Cached prefixes as files."""
+"""Storage: cached prefixes as files."""

@@ -1,4 +1,4 @@
-"""A folder of saved prefixes, which a server leaves to the one that is started next."""
+"""The disk cache: a folder of saved prefixes, which a server leaves for the next one."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from scheduler.storage.prefix_file import (
 
 SUFFIX = ".prefix"
 ABANDONED_SECONDS = 3600.0
-"""Age from which a file that is being written is nobody's any more."""
+"""Age from which an unfinished file counts as abandoned."""
 
 logger = logging.getLogger(__name__)
 
 
 class DiskCache:
-    """At most `capacity` bytes of files in `folder`; the least recently used ones go first.
+    """At most `capacity` bytes of files in `folder`; the least recently used files go first.
 
-    When a file was of use is its time of modification. Files of other models may be there too:
-    they are left alone, and leave by age like all others.
+    A file's time of modification is when its prefix was last used. The folder may hold files of
+    other models too. They are not loaded, and are removed by age like all others.
     """
 
     def __init__(self, folder: Path, capacity: int, fingerprint: Fingerprint) -> None:
@@ -43,9 +43,9 @@ class DiskCache:
         self._fingerprint = fingerprint
 
     def load(self, max_bytes: int) -> Iterator[SavedPrefix]:
-        """What fits into so many bytes, the most recently used first.
+        """The prefixes that fit into `max_bytes`, the most recently used first.
 
-        Files that can't be used are named in the log, one line each, and stay where they are.
+        A file that can't be used is skipped, with a line in the log.
         """
         for path, size in self._files():
             if size > max_bytes:
@@ -59,8 +59,10 @@ class DiskCache:
                 yield prefix
 
     def touch(self, tokens: list[int], scope: CacheScope, used: float) -> bool:
-        """Whether the prefix is here already; if so, it was of use at `used`, in seconds of Unix
-        time."""
+        """Whether the prefix is stored already. If so, note that it was used at `used`.
+
+        `used` is in seconds of Unix time.
+        """
         try:
             os.utime(self._path(tokens, scope), (used, used))
         except OSError:
@@ -68,7 +70,10 @@ class DiskCache:
         return True
 
     def store(self, prefix: SavedPrefix, used: float) -> None:
-        """Write a prefix that was of use at `used`. Raises `PrefixFileError`."""
+        """Write a prefix that was last used at `used`, in seconds of Unix time.
+
+        Raises `PrefixFileError`.
+        """
         path = self._path(prefix.tokens, prefix.scope)
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -78,19 +83,19 @@ class DiskCache:
         self.touch(prefix.tokens, prefix.scope, used)
 
     def trim(self) -> None:
-        """Remove the oldest files beyond the capacity, and what was never finished."""
+        """Remove the oldest files beyond the capacity, and abandoned files."""
         total = 0
         for path, size in self._files():
             total += size
             if total > self.capacity:
-                path.unlink(missing_ok=True)  # another server may have been faster
+                path.unlink(missing_ok=True)  # another server may have removed it
         for path in self.folder.glob(f".*{PARTIAL}"):
             with contextlib.suppress(OSError):
                 if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
                     path.unlink()
 
     def _files(self) -> list[tuple[Path, int]]:
-        """Files and their bytes, from the most to the least recently used."""
+        """Files and their sizes in bytes, the most recently used first."""
         found: list[tuple[int, Path, int]] = []
         for path in self.folder.glob(f"*{SUFFIX}"):
             with contextlib.suppress(OSError):
@@ -99,7 +104,7 @@ class DiskCache:
         return [(path, size) for _, path, size in sorted(found, reverse=True)]
 
     def _path(self, tokens: list[int], scope: CacheScope) -> Path:
-        """A name that tells nothing of the content, and is the same whenever the cells are."""
+        """A file name that hides the tokens, and is the same for the same cells."""
         digest = hashlib.blake2b(digest_size=16)
         digest.update(msgspec.msgpack.encode((self._fingerprint, scope)))
         digest.update(array("i", tokens).tobytes())

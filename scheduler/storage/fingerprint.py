@@ -1,4 +1,4 @@
-"""What saved cells belong to: anywhere else they would be noise, and give wrong tokens."""
+"""The fingerprint of saved cells. Under another fingerprint they would give wrong tokens."""
 
 from __future__ import annotations
 
@@ -10,28 +10,31 @@ from pathlib import Path
 import msgspec
 
 EDGE_BYTES = 1 << 20
-"""Of a file's beginning and of its end, all of it counts."""
+"""Bytes at a file's beginning, and at its end, that are all part of the digest."""
 
 SAMPLE_BYTES = 16 << 10
 NUM_SAMPLES = 256
-"""In between so many places do: a fine-tuned model differs from its base in every layer."""
+"""Places between the edges of which `SAMPLE_BYTES` are part of the digest. That is enough: a
+fine-tuned model differs from its base in every layer."""
 
 _SPLIT = re.compile(r"-00001-of-(\d{5})(?=\.gguf$)")
 
 
 class Fingerprint(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that decides what is in a cell besides the tokens. Whatever comes to change
-    that has to be part of it."""
+    """Everything that decides what is in a cell, besides the tokens.
+
+    A new setting that changes cells must become part of the fingerprint.
+    """
 
     model: str
     """A digest of the model's files."""
     build: str
-    """Of llama.cpp, which may change how cells are computed and written down."""
+    """The build of llama.cpp, which decides how cells are computed and written."""
     context: str
     """Types and layout of the cells, and how positions are encoded."""
 
     def difference(self, other: Fingerprint) -> str:
-        """What makes cells of `other` useless here, as the end of a sentence; "" if nothing."""
+        """Why cells of `other` can't be used here, as part of an error message; "" if they can."""
         if other.model != self.model:
             return "it is of another model"
         if other.build != self.build:
@@ -42,9 +45,9 @@ class Fingerprint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def digest_of_model(path: Path) -> str:
-    """Of a model's size, edges and samples, not of its name; of a split one, of all its files.
+    """A digest of a model's size, edges and samples; of all files if the model is split.
 
-    Raises `OSError`.
+    The name does not count. Raises `OSError`.
     """
     digest = hashlib.blake2b(digest_size=16)
     for part in _parts(path):
@@ -58,13 +61,16 @@ def digest_of_model(path: Path) -> str:
 
 
 def stamp_of_model(path: Path) -> list[tuple[int, ...]]:
-    """What becomes another one when a model's files are replaced, or written to; 0 for a file
-    that is not there."""
+    """A value that changes when a model's files are replaced or written to.
+
+    One tuple for each file: device, inode, bytes and time of modification; (0,) for a file that
+    is missing.
+    """
     return [_stamp(part) for part in _parts(path)]
 
 
 def digest_of_file(path: Path) -> str:
-    """Of all that is in the file. Raises `OSError`."""
+    """A digest of the whole content. Raises `OSError`."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
 
@@ -78,6 +84,7 @@ def _stamp(path: Path) -> tuple[int, ...]:
 
 
 def _parts(path: Path) -> list[Path]:
+    """All files of a model, given the first one."""
     match = _SPLIT.search(path.name)
     if match is None:
         return [path]
@@ -89,7 +96,7 @@ def _parts(path: Path) -> list[Path]:
 
 
 def _samples(size: int) -> list[tuple[int, int]]:
-    """Places and lengths to read of a file."""
+    """The ranges of a file that are part of the digest: (start, length) in bytes."""
     if size <= 2 * EDGE_BYTES + NUM_SAMPLES * SAMPLE_BYTES:
         return [(0, size)]
     inner = size - 2 * EDGE_BYTES - SAMPLE_BYTES

@@ -1,9 +1,9 @@
-"""A saved prefix as a file, which is believed only if every byte of it is as it was written.
+"""The file format of a saved prefix. A file is used only if its digest is right.
 
     | magic | version, length of header | header | tokens | state of the cells | digest |
 
-Numbers are little-endian, a token takes four bytes, the header is msgpack, and the digest is
-BLAKE2b over everything before it. A file gets its name only when it is whole.
+Numbers are little-endian. A token takes four bytes. The header is msgpack. The digest is BLAKE2b
+over everything before the digest. A file gets its final name only when it is complete.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TOKEN_BYTES = 4
 DIGEST_BYTES = 32
 MAX_HEADER_BYTES = 1 << 20
 PARTIAL = ".partial"
-"""How the name of a file ends that is being written."""
+"""End of the name of a file that is being written."""
 
 _START = struct.Struct("<8sII")
 _decode = msgspec.msgpack.Decoder
@@ -41,7 +41,7 @@ class PrefixFileError(Exception):
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
-    """What a file says of itself."""
+    """The header of a file."""
 
     fingerprint: Fingerprint
     scope: CacheScope
@@ -51,7 +51,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class SavedPrefix:
-    """The cells of `tokens`, as the backend that wrote `state` understands them."""
+    """The cells of `tokens`; `state` is in the format of the backend that wrote them."""
 
     tokens: list[int]
     scope: CacheScope
@@ -59,8 +59,10 @@ class SavedPrefix:
 
 
 def write_prefix(path: Path, prefix: SavedPrefix, fingerprint: Fingerprint) -> int:
-    """Write a file, readable by its owner only, in the place of what is there; returns its
-    bytes. Raises `PrefixFileError`."""
+    """Write a file that only its owner can read, and replace an earlier one.
+
+    Returns the bytes of the file. Raises `PrefixFileError`.
+    """
     header = Header(
         fingerprint=fingerprint,
         scope=prefix.scope,
@@ -84,10 +86,10 @@ def write_prefix(path: Path, prefix: SavedPrefix, fingerprint: Fingerprint) -> i
 
 
 def read_prefix(path: Path, fingerprint: Fingerprint, *, max_bytes: int) -> tuple[SavedPrefix, int]:
-    """What a file holds, and its bytes.
+    """The content of a file, and its size in bytes.
 
-    Raises `PrefixFileError` if it is damaged, was written for another fingerprint, or is larger
-    than `max_bytes`. Of a file that can't be meant no more than the header is read.
+    Raises `PrefixFileError` if the file is damaged, was written for another fingerprint, or is
+    larger than `max_bytes`. Of a file with another fingerprint, only the header is read.
     """
     with _errors(), path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
@@ -151,7 +153,7 @@ def _little_endian(tokens: array[int]) -> array[int]:
 
 @contextlib.contextmanager
 def _errors() -> Iterator[None]:
-    """Whatever the file system says as our own error."""
+    """Raises `PrefixFileError` for any `OSError` of the block."""
     try:
         yield
     except FileNotFoundError:
@@ -162,7 +164,7 @@ def _errors() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """A new file that takes the place of `path` if the block ends well, and else goes."""
+    """A new file that replaces `path` if the block ends well. Otherwise it is removed."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=PARTIAL)
     try:
         with open(handle, "wb") as file:

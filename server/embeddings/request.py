@@ -75,11 +75,12 @@ class EmbeddingRequest(BaseModel):
                 f"'dimensions' must be {info.size}: the model's vectors can't be cut short",
                 param="dimensions",
             )
+        n_ctx = context.engine.model.n_ctx_slot
         sequences = []
         for index, prompt in enumerate(self.input):
             param = f"input.{index}" if len(self.input) > 1 else "input"
             try:
-                tokens = prompt_tokens(prompt, context, param=param)
+                tokens = prompt_tokens(prompt, context.tokenizer, n_ctx, param=param)
             except ContextExceeded as error:
                 check_length(error.n_prompt_tokens, info, param=param)
                 raise

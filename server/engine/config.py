@@ -64,7 +64,7 @@ def engine_config(
         warmup=settings.warmup,
         itl_target_ms=settings.itl_target_ms,
         draft=None if draft_path is None else _draft(settings, draft_path),
-        lookup=NgramConfig(
+        ngram=NgramConfig(
             simple_size=settings.spec_ngram_simple_size_n,
             simple_min_hits=settings.spec_ngram_simple_min_hits,
             shared_size=settings.spec_ngram_mod_n_match,

@@ -1,1 +1,1 @@
-"""HTTP as bytes and connections: server, middleware, SSE, drain."""
+"""HTTP connections: server, sockets, middleware, SSE, drain."""

@@ -1,63 +1,165 @@
-"""uvicorn's HTTP connection, with bounds on how long and how large a request's head may be."""
+"""uvicorn's HTTP connection, with bounds on slow clients and large heads."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import logging
+from collections.abc import Callable
+from typing import Any, ClassVar
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGISendEvent
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from server.http.request_parser import RequestParser
+
+logger = logging.getLogger(__name__)
 
 HEAD_SECONDS = 30.0
-"""How long a client may take to send the head of a request, from its first byte on, or from the
-start of the connection."""
+"""How long a client may take to send the head of a request. The time starts at the head's first
+byte, or at the start of the connection."""
 
 MAX_HEAD_BYTES = 64 * 1024
-"""Of a head that comes in parts; many times what clients and proxies send."""
+"""Maximum size of a head, or of trailers, that come in parts; many times what clients send."""
+
+REST_SECONDS = 10.0
+"""How long the rest of a body may take to arrive once its request was answered."""
+
+
+class _Timer:
+    """Calls back once, unless it is stopped before."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+        self._loop = loop
+        self._callback = callback
+        self._handle: asyncio.TimerHandle | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the call is still to come."""
+        return self._handle is not None
+
+    def start(self, seconds: float) -> None:
+        """Call back in `seconds`, unless the timer runs already."""
+        if self._handle is None:
+            self._handle = self._loop.call_later(seconds, self._fire)
+
+    def stop(self) -> None:
+        """Don't call back."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _fire(self) -> None:
+        self._handle = None
+        self._callback()
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """Closes connections whose heads come too slowly or never end."""
+    """Closes connections of clients that send too slowly, send endless heads, or don't read."""
+
+    write_seconds: ClassVar[float | None] = None
+    """How long a full send buffer may wait for the client to read; None waits for ever."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._head_timer: asyncio.TimerHandle | None = None
-        self._head_bytes = 0
+        self.parser = RequestParser(self)  # type: ignore[assignment]
+        self._barren_bytes = 0
+        """Bytes received since a head or a part of a body was complete."""
+        self._head_timer = _Timer(self.loop, self._close)
+        self._rest_timer = _Timer(self.loop, self._close)
+        self._write_timer = _Timer(self.loop, self._drop_reader)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._has_head()
+        for timer in (self._head_timer, self._rest_timer, self._write_timer):
+            timer.stop()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        self._barren_bytes += len(data)
         super().data_received(data)
-        if self._head_timer is None:
-            return
-        self._head_bytes += len(data)
-        if self._head_bytes > MAX_HEAD_BYTES:
-            self._has_head()
-            self.send_400_response(f"The head of the request has over {MAX_HEAD_BYTES} bytes.")
+        if self._barren_bytes > MAX_HEAD_BYTES:
+            self._head_timer.stop()
+            self._refuse_head()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._expect_head()
 
     def on_headers_complete(self) -> None:
-        self._has_head()
+        self._head_timer.stop()
+        self._barren_bytes = 0
         super().on_headers_complete()
+        if self.scope["http_version"] == "1.0":
+            self.cycle.send = CloseDelimited(self.cycle)  # type: ignore[method-assign]
+
+    def on_body(self, body: bytes) -> None:
+        self._barren_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._barren_bytes = 0
+        self._rest_timer.stop()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        if self.cycle.response_complete and self.cycle.more_body:
+            self._rest_timer.start(REST_SECONDS)
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        """The send buffer is full: from here on the client has `write_seconds` to read."""
+        super().pause_writing()
+        if self.write_seconds is not None:
+            self._write_timer.start(self.write_seconds)
+
+    def resume_writing(self) -> None:
+        self._write_timer.stop()
+        super().resume_writing()
 
     def _expect_head(self) -> None:
-        if self._head_timer is None:
-            self._head_bytes = 0
-            self._head_timer = self.loop.call_later(HEAD_SECONDS, self._give_up)
+        self._head_timer.start(HEAD_SECONDS)
 
-    def _has_head(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+    def _refuse_head(self) -> None:
+        """Answer 400, unless an answer is under way that the 400 would end up in."""
+        if self.cycle is None or self.cycle.response_complete:
+            self.send_400_response(f"The head of the request has over {MAX_HEAD_BYTES} bytes.")
+        else:
+            self.transport.close()
 
-    def _give_up(self) -> None:
-        self._head_timer = None
+    def _drop_reader(self) -> None:
+        logger.warning("a client stopped reading its answer; the connection is closed")
+        self.transport.abort()
+
+    def _close(self) -> None:
         self.transport.close()
+
+
+class CloseDelimited:
+    """Sends answers to HTTP/1.0 clients, which know no chunks (RFC 9112, 6.1).
+
+    An answer whose length is not known ends where the connection does.
+    """
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = cycle
+        self._send = cycle.send
+        self._has_length = True
+
+    async def __call__(self, message: ASGISendEvent) -> None:
+        if message["type"] == "http.response.start":
+            names = {name.lower() for name, _ in message.get("headers", [])}
+            self._has_length = b"content-length" in names
+            if not self._has_length:
+                self._cycle.chunked_encoding = False
+        elif message["type"] == "http.response.body" and not self._has_length:
+            self._cycle.expected_content_length = len(message.get("body", b""))
+        await self._send(message)
+
+
+def bounded_protocol(write_seconds: float) -> type[BoundedHttpProtocol]:
+    """The protocol for connections on which one write may take this long, in seconds."""
+    return type("HttpConnection", (BoundedHttpProtocol,), {"write_seconds": write_seconds})

@@ -1,4 +1,4 @@
-"""Stops the work for a client that has gone away before its (whole) answer was ready."""
+"""Stops the work for a client that disconnects before its answer is complete."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ResultT = TypeVar("ResultT")
 
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, ResultT]) -> ResultT:
-    """The result of `work`, which is cancelled as soon as the client hangs up.
+    """The result of `work`; `work` is cancelled as soon as the client disconnects.
 
     The body must have been read. Raises `ClientDisconnect`, besides what `work` raises.
     """

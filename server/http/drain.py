@@ -1,4 +1,4 @@
-"""The end of a server: answers that run may end, new work is sent elsewhere."""
+"""The graceful end of a server: running answers may finish, and new work is refused."""
 
 from __future__ import annotations
 
@@ -9,28 +9,29 @@ from server.errors import Unavailable
 
 
 class Drain:
-    """How far the end has come."""
+    """The state of the drain."""
 
     def __init__(self) -> None:
         self.has_begun = False
-        """The server is no longer ready, and each answer is the last on its connection."""
+        """The server isn't ready any more, and each answer is the last on its connection."""
         self.is_closed = False
-        """Nothing new is taken."""
+        """New work is refused."""
 
     def begin(self) -> None:
-        """The server was told to stop; others don't know that yet, and still send."""
+        """The server was told to stop. Clients and proxies don't know that yet and still send
+        requests."""
         self.has_begun = True
 
     def close(self) -> None:
-        """They have had their time to hear of it."""
+        """Clients and proxies have had their time to notice; refuse new work."""
         self.is_closed = True
 
 
 class RefuseWhileDraining:
-    """Closes each connection with its answer once the drain has begun; then refuses what is posted.
+    """Closes connections after their answers once the drain has begun; then refuses POST requests.
 
-    A request in the meantime is answered like any other: whoever sends it on a connection that was
-    open all along had no way to know.
+    Between `begin` and `close`, requests are answered as usual: a client on an open connection
+    could not know that the server is stopping.
     """
 
     def __init__(self, app: ASGIApp, *, drain: Drain) -> None:
@@ -52,7 +53,7 @@ class RefuseWhileDraining:
 
 
 class Draining(Unavailable):
-    """Sent to whoever comes too late; its connection leads nowhere any more."""
+    """The answer to requests that come too late; the connection is closed."""
 
     @property
     def headers(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""JSON answers, encoded by msgspec."""
+"""JSON responses, encoded by msgspec."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 from starlette.responses import Response
 
 encode_json = msgspec.json.Encoder().encode
-"""Bytes of compact JSON; numbers that JSON can't write (infinities) become null."""
+"""Encodes to compact JSON; numbers that JSON can't express (infinities) become null."""
 
 
 class JsonResponse(Response):

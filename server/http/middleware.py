@@ -1,7 +1,7 @@
-"""What happens to every request before its handler: pure ASGI, in the order given here.
+"""ASGI middleware that every request passes before its handler, in the order given here.
 
 `RequestLog` names and logs the request, `CatchErrors` turns exceptions into error bodies,
-`LimitBody` bounds what is read. What concerns keys stands in `server.access`.
+`LimitBody` bounds the body. The middleware for API keys is in `server.access`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import logging
 import time
 from collections.abc import Callable
 
-from sse_starlette.sse import SendTimeoutError
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,22 +21,23 @@ from server.http.status import CLIENT_GONE
 from server.observability.request_id import HEADER, choose_request_id, current_request_id
 
 BODY_SECONDS = 60.0
-"""How long a body may take to arrive, whatever its size."""
+"""How long a body of any size may take to arrive."""
 
 MIN_BODY_RATE = 4096
-"""Bytes per second that a body has to come at once that time is over."""
+"""Bytes per second that a body must reach on average after `BODY_SECONDS`."""
 
-_access_log = logging.getLogger("llamapack.access")
-_log = logging.getLogger(__name__)
+access_logger = logging.getLogger("llamapack.access")
+logger = logging.getLogger(__name__)
 
 
 class RequestLog:
-    """Gives each request an id, returns it as X-Request-Id, and writes one line at the end."""
+    """Gives each request an id, returns the id as X-Request-Id, and writes one log line at the
+    end."""
 
     def __init__(
         self, app: ASGIApp, *, on_end: Callable[[int], None] = lambda status: None
     ) -> None:
-        """`on_end` is told the status of every request."""
+        """`on_end` is called with the status of every request."""
         self._app = app
         self._on_end = on_end
 
@@ -61,19 +61,20 @@ class RequestLog:
         finally:
             self._on_end(status)
             milliseconds = (time.perf_counter() - started) * 1000
-            _access_log.info(
+            access_logger.info(
                 "%s %s %d %.1f ms", scope["method"], _loggable(scope["path"]), status, milliseconds
             )
         return None
 
 
 class CatchErrors:
-    """The last resort: known errors become their answer, others a 500 and a logged traceback."""
+    """Turns known errors into their responses, and any other error into a 500 with a logged
+    traceback."""
 
     def __init__(
         self, app: ASGIApp, *, on_refusal: Callable[[ApiError], None] = lambda error: None
     ) -> None:
-        """`on_refusal` is told of errors before anything was admitted."""
+        """`on_refusal` is called for errors that occur before a request is admitted."""
         self._app = app
         self._on_refusal = on_refusal
 
@@ -88,12 +89,10 @@ class CatchErrors:
         try:
             await self._app(scope, receive, noting_send)
         except ClientDisconnect:
-            _log.debug("the client left before its answer was ready")
-        except SendTimeoutError:
-            _log.warning("a client stopped reading its stream; the stream was closed")
+            logger.debug("the client left before its answer was ready")
         except Exception as error:
             if not isinstance(error, ApiError):
-                _log.exception("a handler failed")
+                logger.exception("a handler failed")
             if has_started or scope["type"] != "http":
                 raise
             known = error if isinstance(error, ApiError) else ApiError("internal server error")
@@ -102,8 +101,22 @@ class CatchErrors:
             await error_response(known)(scope, receive, send)
 
 
+class RequireHost:
+    """Refuses HTTP/1.1 requests without exactly one Host header (RFC 9112, 3.2)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["http_version"] == "1.1":
+            count = sum(name == b"host" for name, _ in scope["headers"])
+            if count != 1:
+                raise InvalidRequest(f"the request must have one Host header (got {count})")
+        await self._app(scope, receive, send)
+
+
 class LimitBody:
-    """Refuses bodies above a number of bytes, whether announced or not, and stalled ones."""
+    """Refuses stalled bodies and bodies above `max_bytes`, with or without a declared length."""
 
     def __init__(
         self,
@@ -112,7 +125,8 @@ class LimitBody:
         max_bytes: int,
         read_seconds: float | None = None,
     ) -> None:
-        """`read_seconds` may pass between two parts of a body; None is as long as all of it."""
+        """`read_seconds` may pass between two parts of a body; None allows as long as for the whole
+        body."""
         self._app = app
         self._max_bytes = max_bytes
         self._read_seconds = read_seconds
@@ -129,7 +143,7 @@ class LimitBody:
 
         async def counting_receive() -> Message:
             nonlocal read, is_complete
-            # Once the body is there, this waits for the client to leave, as long as it takes.
+            # Once the body is complete, this waits for the client to leave, without a time limit.
             if is_complete:
                 return await receive()
             deadline = started + BODY_SECONDS + read / MIN_BODY_RATE
@@ -143,7 +157,7 @@ class LimitBody:
         return await self._app(scope, counting_receive, send)
 
     async def _in_time(self, receive: Receive, seconds_left: float) -> Message:
-        """The next part of the body, of which all has to be there in so many seconds."""
+        """The next part of the body; raises if it doesn't arrive within the seconds left."""
         stall = self._read_seconds
         try:
             async with asyncio.timeout(seconds_left if stall is None else min(stall, seconds_left)):
@@ -158,10 +172,10 @@ class LimitBody:
 
 
 def error_response(error: ApiError) -> JsonResponse:
-    """The answer that tells the client of an error."""
+    """The response that reports an error to the client."""
     return JsonResponse(error.body(), status_code=error.status, headers=error.headers)
 
 
 def _loggable(path: str) -> str:
-    """The path without what could forge a log line."""
+    """The path without characters that could forge a log line."""
     return path if path.isprintable() else ascii(path)

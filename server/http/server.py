@@ -1,4 +1,4 @@
-"""uvicorn, set up for long streams and for ending in good order."""
+"""uvicorn, configured for long streams and a graceful end."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from config import ServeSettings
-from server.http.connection import BoundedHttpProtocol
+from server.http.connection import bounded_protocol
 
-FAREWELL_SECONDS = 2
-"""How long a stream may take to say that it is ended early."""
+STREAM_END_SECONDS = 2
+"""How long a stream may take to report that it is ended early."""
 
-LINGER_STEP = 0.1
-"""Seconds after which a second signal is noticed."""
+LINGER_POLL_SECONDS = 0.1
+"""Interval at which a second signal is noticed."""
 
 KEEP_ALIVE_SECONDS = 75
-"""Longer than the minute after which common proxies drop an idle connection: whoever closes
-first must not be us, or the proxy may just be sending its next request."""
+"""Longer than the minute after which common proxies drop an idle connection. The server must not
+close first, because the proxy may just be sending its next request."""
 
 
 class HttpServer(uvicorn.Server):
     """Ends on SIGTERM and SIGINT after draining; a second signal ends it at once.
 
-    `on_stop` is called when the first signal arrives. For `linger_seconds` nothing else changes,
-    so that requests of those who haven't heard of it don't meet a closed door; then `on_close` is
-    called. `on_deadline` is called when answers still run `drain_seconds` later: it should end
-    their streams with an error, because what hasn't ended a moment later is cut off.
+    `on_stop` is called when the first signal arrives. For `linger_seconds` nothing else changes, so
+    that requests of clients that don't know of the stop yet are still served. Then `on_close` is
+    called. `on_deadline` is called if answers still run `drain_seconds` later. The callback should
+    end their streams with an error, because the remaining streams are cut off a moment later.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class HttpServer(uvicorn.Server):
         self._on_deadline = on_deadline
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Wait for late requests and running answers, then end those that are left."""
+        """Wait for late requests and running answers, then end the answers that are left."""
         await self._linger()
         self._on_close()
         deadline = asyncio.get_running_loop().call_later(self._drain_seconds, self._on_deadline)
@@ -66,13 +66,14 @@ class HttpServer(uvicorn.Server):
             deadline.cancel()
 
     async def _linger(self) -> None:
-        # No event to wait for: what ends it early is set in a signal handler, outside the loop.
+        # A signal handler outside the loop ends the wait early, so there is no event to wait for.
         while time.monotonic() < self._linger_until and not self.force_exit:  # noqa: ASYNC110
-            await asyncio.sleep(LINGER_STEP)
+            await asyncio.sleep(LINGER_POLL_SECONDS)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Unlike uvicorn's own, doesn't raise the signal again: being told to stop is no error."""
+        """Unlike uvicorn's own version, doesn't raise the signal again, because a stop is no
+        error."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -85,22 +86,22 @@ class HttpServer(uvicorn.Server):
                 signal.signal(number, handler)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop taking requests; the second time stop everything."""
+        """Stop taking requests; the second signal stops everything."""
         if self.should_exit:
             self.force_exit = True
             return
         self.should_exit = True
         self._linger_until = time.monotonic() + self._linger_seconds
-        # Not in the context of whatever request the signal interrupted: the log would name it.
+        # Leave the context of the interrupted request, because the log would name that request.
         contextvars.Context().run(self._on_stop)
 
 
 def http_config(app: ASGIApp, settings: ServeSettings) -> uvicorn.Config:
-    """How uvicorn serves the application."""
+    """The configuration with which uvicorn serves the application."""
     return uvicorn.Config(
         app,
         loop="uvloop",
-        http=BoundedHttpProtocol,
+        http=bounded_protocol(settings.timeout),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -111,5 +112,5 @@ def http_config(app: ASGIApp, settings: ServeSettings) -> uvicorn.Config:
         ssl_keyfile=None if settings.ssl_key_file is None else str(settings.ssl_key_file),
         ssl_certfile=None if settings.ssl_cert_file is None else str(settings.ssl_cert_file),
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=settings.shutdown_timeout + FAREWELL_SECONDS,
+        timeout_graceful_shutdown=settings.shutdown_timeout + STREAM_END_SECONDS,
     )

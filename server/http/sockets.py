@@ -21,7 +21,7 @@ _REASONS = {
 def bind_all(hosts: Sequence[str], port: int) -> list[socket.socket]:
     """One bound socket for each address; a path that ends in .sock is a UNIX socket.
 
-    Port 0 takes a free one, the same for all addresses. Raises `StartupError`.
+    Port 0 takes one free port for all addresses. Raises `StartupError`.
     """
     sockets: list[socket.socket] = []
     try:
@@ -36,7 +36,7 @@ def bind_all(hosts: Sequence[str], port: int) -> list[socket.socket]:
 
 
 def close_all(sockets: Sequence[socket.socket]) -> None:
-    """Close the sockets and remove the files of those that have one."""
+    """Close the sockets, and remove the files of UNIX sockets."""
     for sock in sockets:
         sock.close()
         if isinstance(sock, _UnixSocket):
@@ -44,7 +44,7 @@ def close_all(sockets: Sequence[socket.socket]) -> None:
 
 
 def url_of(sock: socket.socket, *, tls: bool) -> str:
-    """Where clients find the server behind this socket."""
+    """The URL at which clients find the server behind this socket."""
     scheme = "https" if tls else "http"
     if sock.family == socket.AF_UNIX:
         return f"{scheme}+unix://{sock.getsockname()}"
@@ -53,14 +53,15 @@ def url_of(sock: socket.socket, *, tls: bool) -> str:
 
 
 def is_exposed(sock: socket.socket) -> bool:
-    """Whether other machines may reach it: it listens beyond the loopback address."""
+    """Whether other machines may reach the socket: it listens beyond the loopback address."""
     if sock.family == socket.AF_UNIX:
         return False
     return not ipaddress.ip_address(sock.getsockname()[0].partition("%")[0]).is_loopback
 
 
 class _UnixSocket(socket.socket):
-    """Remembers its file, which a closed socket can't tell any more."""
+    """A UNIX socket that remembers its file, because a closed socket can't name the file any
+    more."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -68,7 +69,7 @@ class _UnixSocket(socket.socket):
 
 
 def _bind_host(host: str, port: int) -> list[socket.socket]:
-    """A name may stand for several addresses, such as localhost for 127.0.0.1 and ::1."""
+    """Bind all addresses of a name, such as 127.0.0.1 and ::1 for localhost."""
     try:
         found = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -92,7 +93,7 @@ def _bind(sock: socket.socket, address: tuple[object, ...] | str, name: str) -> 
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if sock.family == socket.AF_INET6:
-            # Else [::] would take IPv4 too and get in the way of 0.0.0.0 beside it.
+            # Otherwise [::] would take IPv4 too and block 0.0.0.0 on the same port.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(address)
     except OSError as error:
@@ -104,7 +105,7 @@ def _bind(sock: socket.socket, address: tuple[object, ...] | str, name: str) -> 
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove the socket of a server that is gone; refuse one that answers."""
+    """Remove the socket file of a server that is gone; refuse a socket that answers."""
     try:
         is_socket = stat.S_ISSOCK(path.stat().st_mode)
     except OSError:

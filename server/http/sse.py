@@ -1,9 +1,8 @@
-"""Server-sent events: framing, and a response that owns what produces them."""
+"""Server-sent events: their frames, and the response that streams them."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any, cast
 
@@ -11,16 +10,13 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from sse_starlette.sse import AppStatus
 from starlette.types import Receive, Scope, Send
 
-from server.errors import ApiError, EngineFailed
 from server.http.json_response import encode_json
 
 DONE = b"data: [DONE]\n\n"
-"""What ends an OpenAI stream."""
+"""The event that ends an OpenAI stream."""
 
 PING = b":\n\n"
-"""A comment, which clients skip: it keeps proxies from closing a silent connection."""
-
-_log = logging.getLogger(__name__)
+"""A comment, which clients skip; it keeps proxies from closing a silent connection."""
 
 # Told to stop, the server lets running answers end; sse-starlette would cut them off.
 AppStatus.enable_automatic_graceful_drain = False
@@ -32,55 +28,35 @@ def frame(payload: Any) -> bytes:
 
 
 class EventStream(EventSourceResponse):
-    """Sends framed events; closes `resources` when the stream ends, for whatever reason.
+    """Sends frames as they are. Closes `resources` when the stream ends, for whatever reason.
 
     The handler enters the generation on `resources` before it makes this response, so that a
-    refusal is still an ordinary HTTP error; from here on the response must release it, even if
-    the client is gone before the first event. An error while iterating becomes an event.
+    refusal is still an ordinary HTTP error. From here on the response must release the generation,
+    even if the client is gone before the first frame.
     """
 
     def __init__(
         self,
-        events: AsyncIterator[bytes],
+        frames: AsyncIterator[bytes],
         resources: AsyncExitStack,
         *,
         ping_seconds: int,
-        headers: Mapping[str, str] | None = None,
+        ping: bytes = PING,
+        media_type: str = "text/event-stream",
     ) -> None:
+        # Bytes pass through sse-starlette as they are, though its annotation doesn't say so.
         super().__init__(
-            _with_errors(events),
-            ping=ping_seconds,
-            ping_message_factory=_ping,
-            headers=headers,
-            media_type="text/event-stream",
+            frames,
+            ping=ping_seconds if ping else 0,
+            ping_message_factory=lambda: cast(ServerSentEvent, ping),
+            media_type=media_type,
         )
+        # uvicorn says whether the connection stays; two headers could contradict each other.
+        del self.headers["connection"]
         self._resources = resources
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # A client that stops reading must not hold its slot for ever.
-        self.send_timeout = scope["app"].state.context.settings.timeout
         try:
             await super().__call__(scope, receive, send)
         finally:
             await self._resources.aclose()
-
-
-def error_event(error: ApiError) -> bytes:
-    """The event that ends a stream which failed after its first byte."""
-    return frame(error.body())
-
-
-def _ping() -> ServerSentEvent:
-    # Bytes pass through sse-starlette as they are, though its annotation doesn't say so.
-    return cast(ServerSentEvent, PING)
-
-
-async def _with_errors(events: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    try:
-        async for event in events:
-            yield event
-    except ApiError as error:
-        yield error_event(error)
-    except Exception:
-        _log.exception("a stream failed")
-        yield error_event(EngineFailed("the server failed while it produced this answer"))

@@ -3,4 +3,4 @@
 from __future__ import annotations
 
 CLIENT_GONE = 499
-"""What the log calls the status of a request whose client left before any answer."""
+"""The status in the log for a request whose client left before any answer."""

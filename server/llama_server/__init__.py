@@ -1,1 +1,1 @@
-"""llama-server's own dialect: native completions, tokens, and what the server tells of itself."""
+"""llama-server's own dialect: native completions, tokens, and reports about the server."""

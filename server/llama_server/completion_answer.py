@@ -1,4 +1,4 @@
-"""One sequence of a native completion while it grows: its chunks and its final object."""
+"""One sequence of a native completion: its chunks and its final object."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from server.llama_server.generation_settings import request_settings
 from server.llama_server.probabilities import probability_entries
 from server.llama_server.response_fields import pick_fields
 from server.model.adapters import lora_json
+from server.requests.sampling_params import ignores_eos
 
 
 class CompletionAnswer:
-    """Collects what a sequence yields and shapes it; streamed answers don't keep the text."""
+    """Collects what a sequence yields, and writes JSON. A streamed answer doesn't keep its text."""
 
     def __init__(
         self,
@@ -57,14 +58,14 @@ class CompletionAnswer:
         return event
 
     def progress_chunk(self, progress: Progress) -> dict[str, Any]:
-        """The event for a part of the prompt that was computed."""
+        """The event for a computed part of the prompt."""
         timings = Timings(progress.cache, 0, progress.time_ms, 0, 0.0)
         event = self._event("", -1, timings)
         event["prompt_progress"] = progress_json(progress)
         return event
 
     def final(self, ended: Ended) -> dict[str, Any]:
-        """The whole answer, or a stream's last event, which repeats no text."""
+        """The whole answer, or the last event of a stream, which doesn't repeat the text."""
         answer = {
             "index": self._index,
             "content": "".join(self._texts),
@@ -75,12 +76,12 @@ class CompletionAnswer:
             "tokens_predicted": ended.timings.predicted_n,
             "tokens_evaluated": ended.num_prompt_tokens,
             "generation_settings": self._settings(),
-            "prompt": self._prompt_text(),
+            "prompt": self._context.tokenizer.text(self._request.spec.prompt, special=True),
             "has_new_line": self._has_new_line,
             "truncated": ended.truncated,
             "stop_type": ended.cause.value,
             "stopping_word": ended.stopping_word,
-            # The last token of an answer is never computed, so it isn't in the cache.
+            # The last token of an answer is not in the cache: it was sampled, but not decoded.
             "tokens_cached": ended.num_prompt_tokens + max(ended.timings.predicted_n - 1, 0),
             "timings": timings_json(ended.timings),
         }
@@ -100,22 +101,17 @@ class CompletionAnswer:
         }
 
     def _token_ids(self, end_token: int | None) -> list[int]:
-        """All tokens, or those that no earlier event carried."""
+        """All token ids. In a stream, the ids that no earlier event carried."""
         if not (self._body.return_tokens or self._body.stream):
             return []
         ids = [token.id for token in self._tokens]
         return ids if end_token is None else [*ids, end_token]
 
     def _settings(self) -> dict[str, Any]:
-        ignore_eos = self._body.ignores_eos(self._context.settings)
+        ignore_eos = ignores_eos(self._body, self._context.settings)
         settings = request_settings(self._body, self._request, ignore_eos=ignore_eos)
         adapters = self._context.engine.model.adapters
         return {**settings, "lora": lora_json(adapters, self._request.spec.lora)}
-
-    def _prompt_text(self) -> str:
-        piece = self._context.tokenizer.piece
-        text = b"".join(piece(token, special=True) for token in self._request.spec.prompt)
-        return text.decode(errors="replace")
 
     def _probabilities(self, tokens: list[GeneratedToken] | tuple[GeneratedToken, ...]) -> Any:
         return probability_entries(

@@ -2,73 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Sequence
+from typing import Any
 
 from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
-from server.context import ServerContext, context_of
-from server.generation.choices import IndexedItem, open_choices
-from server.generation.types import Ended, GenerationRequest, Progress, TextDelta
-from server.http.disconnect import while_connected
-from server.http.json_response import JsonResponse
-from server.http.sse import EventStream, frame
+from server.answers.respond import respond
+from server.answers.shape import StreamedAnswer, WholeAnswer
+from server.context import context_of
+from server.generation.types import Ended, Progress, TextDelta
+from server.http.sse import frame
 from server.llama_server.completion_answer import CompletionAnswer
 from server.llama_server.completion_request import CompletionRequest
 from server.requests.body import read_body
 
 
 async def create_completion(request: Request) -> Response:
-    """Answer one or several prompts; several answers come as an array, or as mixed events."""
+    """Answer one or several prompts. Several answers come as an array, or as interleaved events."""
     context = context_of(request)
     body = await read_body(request, CompletionRequest)
     sequences = await to_thread.run_sync(body.sequences, context)
     answers = [
         CompletionAnswer(index, body, sequence, context) for index, sequence in enumerate(sequences)
     ]
-    if body.stream:
-        return await _streamed(context, body, sequences, answers)
-    return await while_connected(request, _whole(context, sequences, answers))
+    return await respond(
+        request,
+        body,
+        sequences,
+        context,
+        whole=lambda: WholeCompletion(answers),
+        streamed=lambda: CompletionStream(answers),
+    )
 
 
-async def _whole(
-    context: ServerContext,
-    sequences: Sequence[GenerationRequest],
-    answers: Sequence[CompletionAnswer],
-) -> Response:
-    finals: list[object] = [None] * len(answers)
-    async with open_choices(context.generator, sequences) as items:
-        async for index, item in items:
-            if isinstance(item, TextDelta):
-                answers[index].add(item)
-            elif isinstance(item, Ended):
-                finals[index] = answers[index].final(item)
-    return JsonResponse(finals if len(finals) > 1 else finals[0])
+class WholeCompletion(WholeAnswer):
+    """The final object of one sequence, or an array with the final object of each sequence."""
+
+    def __init__(self, answers: Sequence[CompletionAnswer]) -> None:
+        self._answers = answers
+        self._finals: list[dict[str, Any]] = [{}] * len(answers)
+
+    def add(self, index: int, delta: TextDelta) -> None:
+        self._answers[index].add(delta)
+
+    def end(self, index: int, ended: Ended) -> None:
+        self._finals[index] = self._answers[index].final(ended)
+
+    def body(self) -> Any:
+        return self._finals if len(self._finals) > 1 else self._finals[0]
 
 
-async def _streamed(
-    context: ServerContext,
-    body: CompletionRequest,
-    sequences: Sequence[GenerationRequest],
-    answers: Sequence[CompletionAnswer],
-) -> Response:
-    resources = AsyncExitStack()
-    items = await resources.enter_async_context(open_choices(context.generator, sequences))
-    ping_seconds = body.ping_seconds(context.settings.sse_ping_interval)
-    return EventStream(_events(items, answers), resources, ping_seconds=ping_seconds)
+class CompletionStream(StreamedAnswer):
+    """Writes one event for each delta. The last event of a sequence is its final object."""
 
+    def __init__(self, answers: Sequence[CompletionAnswer]) -> None:
+        self._answers = answers
 
-async def _events(
-    items: AsyncIterator[IndexedItem], answers: Sequence[CompletionAnswer]
-) -> AsyncIterator[bytes]:
-    async for index, item in items:
-        answer = answers[index]
-        if isinstance(item, TextDelta):
-            answer.add(item)
-            yield frame(answer.chunk(item))
-        elif isinstance(item, Ended):
-            yield frame(answer.final(item))
-        elif isinstance(item, Progress):
-            yield frame(answer.progress_chunk(item))
+    def delta(self, index: int, delta: TextDelta) -> bytes:
+        answer = self._answers[index]
+        answer.add(delta)
+        return frame(answer.chunk(delta))
+
+    def progress(self, index: int, progress: Progress) -> bytes:
+        return frame(self._answers[index].progress_chunk(progress))
+
+    def end(self, index: int, ended: Ended) -> bytes:
+        return frame(self._answers[index].final(ended))

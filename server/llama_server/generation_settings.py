@@ -1,4 +1,4 @@
-"""The parameters in force, as `generation_settings`, `/slots` and `/props` report them."""
+"""The JSON of the parameters in force, for `generation_settings`, `/slots` and `/props`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def sampling_settings(sampling: SamplingParams) -> dict[str, Any]:
 
 
 def limit_settings(max_tokens: int, shift: ContextShift | None = None) -> dict[str, Any]:
-    """The limits of an answer, and what stays of it when the context is shifted."""
+    """The limits of an answer, and what a context shift keeps and discards."""
     return {
         "max_tokens": max_tokens,
         "n_predict": max_tokens,
@@ -33,7 +33,7 @@ def limit_settings(max_tokens: int, shift: ContextShift | None = None) -> dict[s
 
 
 def speculation_settings(speculation: Speculation | None) -> dict[str, Any]:
-    """Who guesses ahead, and within which bounds, under llama-server's names."""
+    """The draft methods and their bounds, under llama-server's names."""
     if speculation is None:
         return {"speculative.types": NONE}
     settings: dict[str, Any] = {
@@ -51,7 +51,7 @@ def speculation_settings(speculation: Speculation | None) -> dict[str, Any]:
 def request_settings(
     body: SamplingFields, request: GenerationRequest, *, ignore_eos: bool
 ) -> dict[str, Any]:
-    """What one sequence of a body really ran with."""
+    """The parameters that one sequence of a body really ran with."""
     return {
         **sampling_settings(request.spec.sampling),
         **limit_settings(request.spec.max_tokens, request.spec.context_shift),
@@ -75,7 +75,7 @@ def default_settings(
     n_predict: int = UNLIMITED,
     speculation: Speculation | None = None,
 ) -> dict[str, Any]:
-    """What a request that says nothing runs with; each draws its own seed."""
+    """The parameters of a request that sets none. Each request draws its own seed."""
     return {
         **sampling_settings(sampling),
         **limit_settings(n_predict),

@@ -1,4 +1,4 @@
-"""Whether the server has its model, is alive, and takes work: three different questions."""
+"""Three probes: is the model loaded, is the process alive, does the server take requests?"""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from server.errors import Unavailable
 from server.http.json_response import JsonResponse
 
 SILENCE_LIMIT = 120.0
-"""Seconds between two turns of the engine loop after which it counts as hung without a watchdog.
+"""Seconds without a heartbeat after which the engine counts as hung, if there is no watchdog.
 
-A turn lasts as long as one batch takes to decode, which on a slow CPU is several seconds.
+The engine loop sends a heartbeat between two batches. On a slow CPU a batch takes several seconds.
 """
 
 WATCHDOG_SECONDS = 15.0
-"""What the watchdog gets to replace a hung engine before the whole server counts as hung."""
+"""Seconds that the watchdog has to replace a hung engine. Then the whole server counts as hung."""
 
 
 async def health(request: Request) -> Response:
-    """llama-server's question: is the model loaded?"""
+    """llama-server's probe: is the model loaded?"""
     _ = context_of(request).engine.model
     return JsonResponse({"status": "ok"})
 
 
 async def livez(request: Request) -> Response:
-    """Should the process be left running? Yes while it loads, no if its engine hangs for good."""
+    """Should the process keep running? Yes while the model loads, no if the engine hangs."""
     context = context_of(request)
     watched = context.settings.hang_timeout
     limit = watched + WATCHDOG_SECONDS if watched else SILENCE_LIMIT
@@ -37,7 +37,7 @@ async def livez(request: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """Should it get new requests? Not while it loads or drains, nor when its queue is full."""
+    """Should the server get new requests? Not while it loads or drains or its queue is full."""
     context = context_of(request)
     engine = context.engine
     num_waiting = engine.num_sequences - engine.model.n_slots

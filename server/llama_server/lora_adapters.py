@@ -1,4 +1,4 @@
-"""`/lora-adapters`: what is loaded, and at which scales requests get it that don't say."""
+"""`/lora-adapters`: the loaded adapters, and their scales for requests that set none."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from server.requests.body import read_body
 
 
 async def list_adapters(request: Request) -> Response:
-    """The adapters with their numbers and scales; files go by their names only."""
+    """The adapters with their numbers and scales. Paths are hidden, file names are shown."""
     context = context_of(request)
     adapters = zip(context.engine.model.adapters, context.adapter_scales.scales, strict=True)
     return JsonResponse(
@@ -32,7 +32,7 @@ async def list_adapters(request: Request) -> Response:
 
 
 async def set_adapters(request: Request) -> Response:
-    """Change the scales of requests that come from now on; unlisted adapters get 0."""
+    """Change the scales for requests from now on. Adapters that are not listed get 0."""
     context = context_of(request)
     body = await read_body(request, LoraScales)
     context.adapter_scales.replace(body.root)

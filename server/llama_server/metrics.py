@@ -12,7 +12,7 @@ from server.observability.exposition import render_metrics
 
 
 async def get_metrics(request: Request) -> Response:
-    """All counters in Prometheus' text format, or in OpenMetrics' if that is asked for."""
+    """All counters in Prometheus' text format, or in OpenMetrics' format if the client asks."""
     context = context_of(request)
     if not context.settings.metrics:
         raise NotSupported("this server was started without --metrics")

@@ -12,11 +12,11 @@ from server.errors import NotFound
 from server.http.json_response import JsonResponse
 
 _VOCAB_TYPES = {"llama": 1, "gpt2": 2, "bert": 3, "t5": 4, "rwkv": 5, "plamo2": 6}
-"""llama.cpp's numbers for `tokenizer.ggml.model`; 0 is none."""
+"""llama.cpp's numbers for `tokenizer.ggml.model`; 0 means that there is no vocabulary."""
 
 
 async def list_models(request: Request) -> Response:
-    """Both shapes in one object, because clients of either look for their own keys."""
+    """Both shapes in one object: clients of each API read their own keys."""
     context = context_of(request)
     body = {
         "models": [_ollama_model(context)],
@@ -27,7 +27,7 @@ async def list_models(request: Request) -> Response:
 
 
 async def retrieve_model(request: Request) -> Response:
-    """One model by any of its names, which may contain slashes."""
+    """The served model, by any of its names. Names may contain slashes."""
     context = context_of(request)
     name = request.path_params["model"]
     if name != context.model_name and name not in context.settings.alias:

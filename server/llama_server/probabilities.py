@@ -1,4 +1,4 @@
-"""Tokens with their probabilities as `completion_probabilities` lists them."""
+"""The JSON of `completion_probabilities`: tokens with their probabilities."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ LOWEST = -3.4028234663852886e38
 def probability_entries(
     tokens: Iterable[GeneratedToken], tokenizer: Tokenizer, *, post_sampling: bool
 ) -> list[dict[str, Any]]:
-    """One entry for each token that carries log-probabilities.
+    """One entry for each token with log-probabilities.
 
-    After the samplers they are reported as probabilities (`prob`), else as logarithms.
+    With `post_sampling` the entries hold probabilities (`prob`), else logarithms (`logprob`).
     """
     top_name = "top_probs" if post_sampling else "top_logprobs"
     entries = []

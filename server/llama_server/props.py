@@ -1,8 +1,7 @@
-"""`/props`: what the server runs with."""
+"""`/props`: the settings and the model that the server runs with."""
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,17 @@ from server.errors import NotSupported
 from server.http.json_response import JsonResponse
 from server.llama_server.generation_settings import default_settings
 from server.model.adapters import lora_json
+from server.model.tokenizer import Tokenizer
 from server.requests.sampling_defaults import sampling_defaults
 from server.requests.speculation import speculation_of
 from server.templates.capabilities import TemplateCapabilities
+from server.version import version
 
 
 async def get_props(request: Request) -> Response:
     """The defaults of a request, the model, its template, and which endpoints are on.
 
-    The model's file goes by its name only: where it lies is no client's business.
+    The answer has the name of the model's file, not its folder, which clients must not learn.
     """
     context = context_of(request)
     template = context.chat_template
@@ -37,8 +38,8 @@ async def get_props(request: Request) -> Response:
         **_endpoints(context),
         "chat_template": template.source,
         "chat_template_caps": _capabilities(template.capabilities),
-        "bos_token": _special(context, context.tokenizer.bos),
-        "eos_token": _special(context, context.tokenizer.eos),
+        "bos_token": _text(context.tokenizer.bos, context.tokenizer),
+        "eos_token": _text(context.tokenizer.eos, context.tokenizer),
         "build_info": build_info(),
         "is_sleeping": False,
     }
@@ -48,22 +49,15 @@ async def get_props(request: Request) -> Response:
 
 
 async def set_props(request: Request) -> Response:
-    """Accepted with `--props` as llama-server does: there is nothing to set yet."""
+    """Accept the request with `--props`, as llama-server does, and change nothing."""
     if not context_of(request).settings.props:
-        raise NotSupported("this server was started without --props, so it takes no new ones")
+        raise NotSupported("this server was started without --props")
     return JsonResponse({"success": True})
 
 
 def build_info() -> str:
-    """The versions of llamapack and of what brings llama.cpp."""
-    return f"llamapack {_version('llamapack')} (llama-cpp-python {_version('llama-cpp-python')})"
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"
+    """The versions of llamapack and of llama-cpp-python, which contains llama.cpp."""
+    return f"llamapack {version()} (llama-cpp-python {version('llama-cpp-python')})"
 
 
 def _defaults(context: ServerContext) -> dict[str, Any]:
@@ -104,7 +98,5 @@ def _capabilities(template: TemplateCapabilities) -> dict[str, bool]:
     }
 
 
-def _special(context: ServerContext, token: int | None) -> str:
-    if token is None:
-        return ""
-    return context.tokenizer.piece(token, special=True).decode(errors="replace")
+def _text(token: int | None, tokenizer: Tokenizer) -> str:
+    return "" if token is None else tokenizer.text([token], special=True)

@@ -1,4 +1,4 @@
-"""The `response_fields` of a native completion: which fields the answer keeps."""
+"""The field `response_fields` of a native completion: which fields the answer keeps."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _MISSING = object()
 
 
 def pick_fields(answer: Mapping[str, Any], paths: Sequence[str]) -> dict[str, Any]:
-    """The named fields; `a/b` moves field b of object a to the root.
+    """The named fields of the answer. `a/b` moves field b of object a to the root.
 
-    No names keep everything, names that don't exist are left out.
+    Without names, the answer keeps all fields. Names that don't exist are left out.
     """
     if not paths:
         return dict(answer)

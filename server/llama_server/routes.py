@@ -1,10 +1,7 @@
-"""Where the native dialect is served."""
+"""The endpoints of llama-server's dialect."""
 
 from __future__ import annotations
 
-from server.embeddings.handlers import create_native_embeddings
-from server.embeddings.request import EmbeddingRequest
-from server.embeddings.rerank import RerankRequest, rerank
 from server.endpoints import PLAIN_TEXT, STREAMABLE, Endpoint, Query, get, post
 from server.llama_server.completion_request import CompletionRequest
 from server.llama_server.completions import create_completion
@@ -16,13 +13,11 @@ from server.llama_server.models import list_models, retrieve_model
 from server.llama_server.props import get_props, set_props
 from server.llama_server.slot_actions import ACTIONS, SlotFile, change_slot
 from server.llama_server.slots import get_slots
-from server.llama_server.template import apply_template
 from server.llama_server.tokens import DetokenizeRequest, TokenizeRequest, detokenize, tokenize
 from server.model.adapters import LoraScales
-from server.openai.chat.request import ChatRequest
 
 PUBLIC_PATHS = ("/health", "/v1/health", "/livez", "/readyz")
-"""Served without an API key, because probes have none."""
+"""Paths that need no API key, because probes have none."""
 
 ENDPOINTS = (
     get(health, "/health", "/v1/health"),
@@ -55,23 +50,6 @@ ENDPOINTS = (
         media=STREAMABLE,
         is_queued=True,
     ),
-    post(
-        create_native_embeddings,
-        "/embedding",
-        "/embeddings",
-        body=EmbeddingRequest,
-        is_queued=True,
-    ),
-    post(
-        rerank,
-        "/rerank",
-        "/reranking",
-        "/v1/rerank",
-        "/v1/reranking",
-        body=RerankRequest,
-        is_queued=True,
-    ),
     post(tokenize, "/tokenize", body=TokenizeRequest),
     post(detokenize, "/detokenize", body=DetokenizeRequest),
-    post(apply_template, "/apply-template", body=ChatRequest),
 )

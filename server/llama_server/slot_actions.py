@@ -1,4 +1,4 @@
-"""`POST /slots/{id}?action=...`: what a slot holds, to a file and back, or thrown away."""
+"""`POST /slots/{id}?action=...`: save, restore or erase the cache of a slot."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from server.http.json_response import JsonResponse
 from server.requests.body import parse_body
 
 MAX_NAME = 200
-"""Characters of a file's name."""
+"""Bytes of a file's name."""
 
 _NAME = re.compile(r"[^\x00-\x1f\x7f/\\:*?\"<>|.][^\x00-\x1f\x7f/\\:*?\"<>|]*")
 ACTIONS = ("save", "restore", "erase")
 
 
 def _plain_name(value: str) -> str:
-    """Names that are plain files of one folder on every system, and not hidden there."""
+    """Check that a name is a plain, visible file name on every operating system."""
     if len(value.encode(errors="replace")) > MAX_NAME or not _NAME.fullmatch(value):
         raise ValueError(
             f"must be the name of a file, of at most {MAX_NAME} bytes, without a path, control "
@@ -34,13 +34,13 @@ def _plain_name(value: str) -> str:
 
 
 class SlotFile(BaseModel):
-    """The body of `save` and `restore`; `erase` needs none."""
+    """The body of `save` and `restore`. `erase` needs no body."""
 
     filename: Annotated[StrictStr, AfterValidator(_plain_name)]
 
 
 async def change_slot(request: Request) -> Response:
-    """Save what an idle slot holds, restore what was saved, or erase it."""
+    """Save the cache of an idle slot to a file, restore it from a file, or erase it."""
     context = context_of(request)
     folder = context.settings.slot_save_path
     if folder is None:

@@ -1,4 +1,4 @@
-"""`GET /slots`: what each slot is doing."""
+"""`GET /slots`: the state of each slot."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from server.model.adapters import lora_json
 
 
 async def get_slots(request: Request) -> Response:
-    """All slots; with `?fail_on_no_slot=1` an error if none is idle."""
+    """All slots. With `?fail_on_no_slot=1`, an error if no slot is idle."""
     context = context_of(request)
     if not context.settings.slots:
         raise NotSupported("this server was started with --no-slots")

@@ -1,4 +1,4 @@
-"""`/tokenize` and `/detokenize`."""
+"""`/tokenize` and `/detokenize`: text to tokens, and back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from server.requests.prompts import Prompt, check_tokens
 
 
 def _parts(value: Any) -> Any:
-    """A text, or a list of texts and token ids, as the parts that it is made of."""
+    """A text, or a list of texts and token ids, as a tuple of parts."""
     parts = value if isinstance(value, list) else [value]
     if not all(isinstance(part, str | int) and not isinstance(part, bool) for part in parts):
         raise ValueError("must be a text, or a list of texts and token ids")
@@ -26,7 +26,7 @@ def _parts(value: Any) -> Any:
 
 
 class TokenizeRequest(BaseModel):
-    """`POST /tokenize`; `add_special` adds BOS/EOS as the model wants them."""
+    """`POST /tokenize`. `add_special` adds BOS and EOS as the model wants them."""
 
     content: Annotated[
         Prompt, BeforeValidator(_parts, json_schema_input_type=str | int | list[str | int])
@@ -36,7 +36,7 @@ class TokenizeRequest(BaseModel):
     with_pieces: Flag = False
 
     def split(self, tokenizer: Tokenizer) -> list[int]:
-        """The tokens; ids stay what they are. Raises `InvalidRequest`."""
+        """The tokens of all parts. Raises `InvalidRequest` for an unknown token id."""
         tokens: list[int] = []
         for position, part in enumerate(self.content):
             if isinstance(part, int):
@@ -57,7 +57,7 @@ class DetokenizeRequest(BaseModel):
 
 
 async def tokenize(request: Request) -> Response:
-    """The tokens of a text, and with `with_pieces` what each stands for."""
+    """The tokens of a text. With `with_pieces`, each token with its text."""
     tokenizer = context_of(request).tokenizer
     body = await read_body(request, TokenizeRequest)
     return await to_thread.run_sync(_split, body, tokenizer)
@@ -80,12 +80,11 @@ def _split(body: TokenizeRequest, tokenizer: Tokenizer) -> Response:
 
 
 def _join(tokens: list[int], tokenizer: Tokenizer) -> Response:
-    text = b"".join(tokenizer.piece(token, special=True) for token in tokens)
-    return JsonResponse({"content": text.decode(errors="replace")})
+    return JsonResponse({"content": tokenizer.text(tokens, special=True)})
 
 
 def _piece(tokenizer: Tokenizer, token: int) -> str | list[int]:
-    """The text of a token, or its bytes where they are no text by themselves."""
+    """The text of a token, or its bytes if they are not valid UTF-8."""
     piece = tokenizer.piece(token, special=True)
     try:
         return piece.decode()

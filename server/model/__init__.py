@@ -1,1 +1,1 @@
-"""The model's files: where they come from, their header, vocabulary and adapters."""
+"""The model's files: their sources, header, vocabulary and adapters."""

@@ -1,4 +1,4 @@
-"""LoRA adapters as clients know them: numbered in the order of the flags, each at a scale."""
+"""LoRA adapters as clients see them: numbered in the order of the flags, each with a scale."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_SCALE = 1e6
 
 
 class LoraScale(BaseModel):
-    """One adapter of a list; those that are not in it have scale 0."""
+    """The scale of one adapter; adapters that a list leaves out have scale 0."""
 
     id: Annotated[StrictInt, Field(ge=0)]
     scale: Annotated[StrictInt | StrictFloat, Field(ge=-MAX_SCALE, le=MAX_SCALE)]
@@ -27,28 +27,32 @@ class LoraScales(RootModel[list[LoraScale]]):
 
 
 class AdapterScales:
-    """The scales of requests that bring none. Only the API process knows them, so an engine that
-    is started anew changes nothing."""
+    """The scales of requests that bring none.
+
+    Only the API process knows these scales, so a restart of the engine doesn't change them.
+    """
 
     def __init__(self, scales: Sequence[float] = ()) -> None:
         self.scales = tuple(scales)
 
     @classmethod
     def of(cls, settings: ServeSettings) -> AdapterScales:
-        """Those that the flags say."""
+        """The scales that the flags set."""
         scales = [1.0] * len(settings.lora) + [scale for _, scale in settings.lora_scaled]
         return cls([0.0] * len(scales) if settings.lora_init_without_apply else scales)
 
     def replace(self, scales: Sequence[LoraScale]) -> None:
-        """Set them anew. Raises `InvalidRequest` for an adapter that is not there."""
+        """Replace all scales. Raises `InvalidRequest` for an adapter that doesn't exist."""
         by_number = self._by_number(scales, "")
         self.scales = tuple(by_number.get(number, 0.0) for number in range(len(self.scales)))
 
     def lora_set(
         self, adapters: Sequence[AdapterInfo], scales: Sequence[LoraScale] | None
     ) -> LoraSet:
-        """What a request is computed with whose field `lora` is `scales`; None asks for the
-        defaults. Raises `InvalidRequest`."""
+        """The adapters of a request whose field `lora` is `scales`; None means the defaults.
+
+        Raises `InvalidRequest`.
+        """
         if scales is None:
             return _lora_set(adapters, dict(enumerate(self.scales)))
         return _lora_set(adapters, self._by_number(scales, "lora."))
@@ -67,14 +71,15 @@ class AdapterScales:
 
 
 def lora_json(adapters: Sequence[AdapterInfo], lora: LoraSet) -> list[dict[str, Any]]:
-    """A set as a list of numbers and scales; of files with equal content the first is named."""
+    """A set as a list of numbers and scales. If several files have equal content, the first is
+    named."""
     digests = [adapter.digest for adapter in adapters]
     entries = [{"id": digests.index(d), "scale": scale} for d, scale in lora if d in digests]
     return sorted(entries, key=lambda entry: entry["id"])
 
 
 def _lora_set(adapters: Sequence[AdapterInfo], scales: Mapping[int, float]) -> LoraSet:
-    """The same adapter given twice counts with both scales."""
+    """Convert numbers to digests. If the same adapter is given twice, its scales add up."""
     total: dict[str, float] = {}
     for number, scale in scales.items():
         digest = adapters[number].digest

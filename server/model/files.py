@@ -1,4 +1,4 @@
-"""Finding the model file to serve, and telling early and clearly when it can't be served."""
+"""Finds the model file to serve, and says early and clearly if the file can't be served."""
 
 import os
 from collections.abc import Mapping
@@ -18,9 +18,9 @@ _MOST_LISTED = 5
 
 
 def resolve_model(settings: ServeSettings, environ: Mapping[str, str] = os.environ) -> Path:
-    """The file to load, complete and readable; downloads it where the settings say so.
+    """The file to load, complete and readable; downloads it if the settings say so.
 
-    The environment is asked for HF_ENDPOINT, where the hub is. Raises ModelFileError.
+    The environment variable HF_ENDPOINT is the hub's address. Raises ModelFileError.
     """
     if settings.hf_repo is not None:
         path = _fetch(settings.hf_repo, settings.hf_file, settings, environ)
@@ -31,7 +31,7 @@ def resolve_model(settings: ServeSettings, environ: Mapping[str, str] = os.envir
 
 
 def resolve_draft(settings: ServeSettings, environ: Mapping[str, str] = os.environ) -> Path | None:
-    """The draft model's file, in the same way; None where no draft model is to be asked."""
+    """The draft model's file, found in the same way; None without a draft model."""
     if DRAFT_MODEL not in settings.spec_type:
         return None
     path = settings.spec_draft_model
@@ -47,7 +47,8 @@ def resolve_draft(settings: ServeSettings, environ: Mapping[str, str] = os.envir
 
 
 def check_model(path: Path) -> None:
-    """Raises ModelFileError unless the file, and all others of a split model, can be loaded."""
+    """Raises ModelFileError unless the file, and all other files of a split model, can be
+    loaded."""
     files = _all_files(path)
     headers = [_checked_header(file) for file in files]
     _check_content(path, headers, SplitName.parse(path.name))
@@ -121,7 +122,7 @@ def _check_file(path: Path) -> None:
 
 
 def _check_content(path: Path, headers: list[GgufHeader], split: SplitName | None) -> None:
-    """Refuses GGUF files that hold something else than a model's weights."""
+    """Refuses GGUF files that hold something other than a model's weights."""
     first = headers[0]
     kind, architecture = first.text("general.type"), first.text("general.architecture")
     parts = first.number("split.count")

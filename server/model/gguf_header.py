@@ -1,12 +1,12 @@
-"""The head of a GGUF file: its metadata and how long the file has to be.
+"""Reads the head of a GGUF file: its metadata, and how long the file has to be.
 
     | magic, version, counts | key-value pairs | tensor infos | padding | tensor data ...... |
     0                        24                               ^         ^                    ^
-                                                       end of header    data start    needed_bytes
+                                                    end of header    data start    needed_bytes
 
-A tensor's offset counts from the data start; the file has to reach to the end of the tensor
-that ends last. Strings and arrays are stepped over, not read, so that a vocabulary of 150,000
-tokens costs some tens of milliseconds.
+A tensor's offset counts from the data start. The file has to reach to the end of the tensor that
+ends last. The reader skips strings and arrays, so that a vocabulary of 150,000 tokens costs only
+some tens of milliseconds.
 """
 
 import mmap
@@ -20,7 +20,7 @@ VERSIONS = (2, 3)
 _DEFAULT_ALIGNMENT = 32
 _MOST_DIMENSIONS = 4
 
-# Format of each scalar metadata type; 8 is a string and 9 an array.
+# The struct format of each scalar metadata type; type 8 is a string, type 9 an array.
 _SCALARS = {
     0: "B",
     1: "b",
@@ -36,7 +36,7 @@ _SCALARS = {
 }
 _STRING, _ARRAY = 8, 9
 
-# Tensor type: elements in a block, bytes in a block.
+# By tensor type: elements in a block, bytes in a block.
 BLOCKS = {
     0: (1, 4),
     1: (1, 2),
@@ -76,14 +76,14 @@ BLOCKS = {
 
 
 class GgufError(Exception):
-    """The file is no GGUF file, or a damaged one; the message continues "FILE ..."."""
+    """The file isn't a GGUF file, or is damaged; the message continues "FILE ..."."""
 
 
 @dataclass(frozen=True)
 class GgufHeader:
-    """What the head of a file says; `metadata` has the scalars and strings, not the arrays.
+    """The content of a file's head; `metadata` has the scalars and strings, not the arrays.
 
-    `needed_bytes` is the least length of a whole file, as far as the known tensor types tell.
+    `needed_bytes` is the minimum length of a complete file, computed from the known tensor types.
     """
 
     version: int
@@ -97,16 +97,16 @@ class GgufHeader:
         return value if isinstance(value, str) else ""
 
     def number(self, key: str) -> int:
-        """A whole metadata number, or 0."""
+        """A whole metadata number, or 0 if there is none."""
         value = self.metadata.get(key)
         return value if isinstance(value, int) else 0
 
 
 def read_header(path: Path) -> GgufHeader:
-    """Reads the head of the file.
+    """Read the head of the file.
 
-    Raises GgufError if it isn't GGUF, is of an unknown version, or ends or breaks within its
-    head, and OSError if it can't be opened.
+    Raises GgufError if the file isn't GGUF, has an unknown version, or ends or breaks within its
+    head. Raises OSError if the file can't be opened.
     """
     with path.open("rb") as file:
         _check_magic(file.read(8))
@@ -136,7 +136,7 @@ class _Reader:
         try:
             return self._header()
         except (struct.error, OverflowError):
-            # OverflowError: a damaged length leads beyond what an address can be.
+            # OverflowError: a damaged length points beyond every possible address.
             raise GgufError("is incomplete: it ends within its header") from None
         except UnicodeDecodeError:
             raise GgufError("is damaged: its metadata can't be read") from None
@@ -175,7 +175,7 @@ class _Reader:
             self._skip(count * struct.calcsize("<" + _format(kind)))
 
     def _skip_strings(self, count: int) -> None:
-        # The one loop that runs for each token of the vocabulary.
+        # Only this loop runs for each token of the vocabulary.
         unpack, data, position = struct.Struct("<Q").unpack_from, self._data, self._position
         for _ in range(count):
             position += 8 + unpack(data, position)[0]

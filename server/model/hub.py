@@ -1,8 +1,9 @@
-"""Fetching a model from the Hugging Face hub, or one that serves the same routes.
+"""Downloads a model from the Hugging Face hub, or from a server with the same routes.
 
-llama.cpp's conventions: `user/repo[:quant]`, where without a quantization Q4_K_M is taken,
-else Q8_0, else the first model in the repository; a split model comes with all its files. The
-cache is huggingface_hub's own, so what other programs have downloaded is not fetched again.
+llama.cpp's conventions apply. A model is `user/repo[:quant]`. Without a quantization, Q4_K_M is
+taken, otherwise Q8_0, otherwise the first model in the repository. All files of a split model are
+downloaded. The cache is huggingface_hub's own, so files that other programs have downloaded are not
+downloaded again.
 """
 
 import re
@@ -16,7 +17,7 @@ from server.startup import ModelFileError
 
 _REPO = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?::(?P<quant>[\w.-]+))?")
 _PREFERRED = ("Q4_K_M", "Q8_0")
-# Names of GGUF files that belong to a model without being one.
+# Names of GGUF files that belong to a model but aren't models.
 _COMPANIONS = ("mmproj", "imatrix", "mtp-", "eagle3-", "dflash-", "dspark-")
 _REVISION = "main"
 _MOST_LISTED = 8
@@ -37,8 +38,8 @@ def fetch(
     """The local path of the model's first file, after downloading what isn't cached.
 
     `repo` is `user/repo[:quant]`; `file` names one file instead of choosing by quantization.
-    Without `token`, `endpoint` or `cache`, huggingface_hub's own apply. On a terminal a bar
-    shows the progress. Raises ModelFileError.
+    Without `token`, `endpoint` or `cache`, huggingface_hub's own settings apply. A terminal shows a
+    progress bar. Raises ModelFileError.
     """
     name, quant = _parse(repo)
     hub = _Hub(name, _checked(token), endpoint, cache, offline)
@@ -58,7 +59,7 @@ def _parse(repo: str) -> tuple[str, str | None]:
 
 
 def _checked(token: str | None) -> str | None:
-    """The token without the newline that files and secrets end with."""
+    """The token without the newline at the end of files and secrets."""
     token = (token or "").strip()
     if not re.fullmatch(r"[!-~]*", token):
         raise ModelFileError("the Hugging Face token has a character that no token has")
@@ -72,7 +73,7 @@ def _named(file: str, names: list[str], place: str) -> str:
 
 
 def _choose(names: list[str], quant: str | None, place: str) -> str:
-    """The file for the quantization, or the best one if none is asked for."""
+    """The file for the quantization, or the best file if no quantization is given."""
     models = [name for name in names if _is_model(name)]
     for wanted in (quant,) if quant else _PREFERRED:
         pattern = re.compile(re.escape(wanted) + "[.-]", re.IGNORECASE)
@@ -86,7 +87,7 @@ def _choose(names: list[str], quant: str | None, place: str) -> str:
 
 
 def _is_model(name: str) -> bool:
-    """Whether this is a model, or the first file of a split one."""
+    """Whether this is a model in one file, or the first file of a split model."""
     base = name.rpartition("/")[2]
     if not base.endswith(".gguf") or any(part in base for part in _COMPANIONS):
         return False
@@ -95,7 +96,7 @@ def _is_model(name: str) -> bool:
 
 
 def _parts(chosen: str, names: list[str], place: str) -> list[str]:
-    """All files of the chosen model, its first one first."""
+    """All files of the chosen model, the first file first."""
     folder, slash, base = chosen.rpartition("/")
     split = SplitName.parse(base)
     if split is None:
@@ -113,9 +114,9 @@ def _offer(names: list[str]) -> str:
 
 
 class _Hub:
-    """One repository: the hub's answers where it can be reached, the cache where not.
+    """One repository: the hub answers if it can be reached, otherwise the cache.
 
-    `offline` tells that only the cache counts, by the user's wish or because the hub is down.
+    `offline` says that only the cache is used, because the user asked for that or the hub is down.
     """
 
     def __init__(
@@ -137,7 +138,7 @@ class _Hub:
     def file_names(self) -> list[str]:
         """The names of the repository's files, in the hub's order.
 
-        A hub that can't be reached is no error while the cache has the repository.
+        An unreachable hub is no error if the cache has the repository.
         """
         if self.offline:
             return self._cached_names() or self._fail_uncached("--offline is set")
@@ -150,7 +151,7 @@ class _Hub:
             return names
 
     def download(self, name: str) -> Path:
-        """The local path of one file, after downloading it unless it is cached."""
+        """The local path of one file, downloaded unless it is cached."""
         if name not in self._cached_names():
             print(f"downloading {name} from {self._endpoint}/{self._repo}", file=sys.stderr)
         try:
@@ -194,7 +195,7 @@ class _Hub:
         raise ModelFileError(f"{reason}, and {self._repo} has not been downloaded before")
 
     def _guarded(self, call: Callable[[], _Result]) -> _Result:
-        """The call's result, with the many errors of the hub and the disk turned into two."""
+        """The result of the call; the many errors of the hub and the disk become two kinds."""
         from huggingface_hub import errors
 
         try:
@@ -211,7 +212,7 @@ class _Hub:
             ) from None
         except errors.HfHubHTTPError as error:
             raise self._refused(error.response.status_code) from None
-        # HTTPError is the base class of the HTTP client's errors, whichever client it is.
+        # HTTPError is the base class of the HTTP client's errors, for every HTTP client.
         except (errors.HTTPError, errors.OfflineModeIsEnabled) as error:  # type: ignore[attr-defined]
             raise _UnreachableError(self._endpoint, error) from None
         except errors.LocalEntryNotFoundError as error:
@@ -222,7 +223,7 @@ class _Hub:
                 f"{error.strerror or _first_line(error)}"
             ) from None
         except (ValueError, TypeError, RuntimeError) as error:
-            # What isn't JSON or has another shape, and what the transfer library raises.
+            # Invalid JSON, JSON of another shape, and the errors of the transfer library.
             raise ModelFileError(
                 f"{self._endpoint} doesn't answer like a hub: {_first_line(error)}"
             ) from None
@@ -237,7 +238,7 @@ class _Hub:
 
 
 class _UnreachableError(Exception):
-    """The hub doesn't answer, or not now; what is cached may help."""
+    """The hub doesn't answer at present; the cache may help."""
 
     def __init__(self, endpoint: str, reason: object) -> None:
         super().__init__(f"can't reach the hub {endpoint} ({_first_line(reason)})")

@@ -14,7 +14,7 @@ from server.startup import VocabularyError
 
 
 class Tokenizer(Protocol):
-    """What the server needs of a vocabulary. Token ids given to it must be in range."""
+    """The parts of a vocabulary that the server needs. Token ids must be in range."""
 
     @property
     def n_vocab(self) -> int:
@@ -38,7 +38,7 @@ class Tokenizer(Protocol):
 
     @property
     def longest_piece(self) -> int:
-        """The most bytes that one token stands for."""
+        """The maximum number of bytes that one token stands for."""
         ...
 
     def metadata(self, key: str) -> str | None:
@@ -46,12 +46,12 @@ class Tokenizer(Protocol):
         ...
 
     def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
-        """Split a text; `add_special` adds BOS/EOS as the model wants, `parse_special` reads
+        """Split a text. `add_special` adds BOS/EOS as the model wants; `parse_special` reads
         control tokens that are spelled in the text."""
         ...
 
     def join_pair(self, first: list[int], second: list[int]) -> list[int]:
-        """The tokens of two texts as one input, with what the model wants around and between."""
+        """The tokens of two texts as one input, with the special tokens that the model wants."""
         ...
 
     def piece(self, token: int, *, special: bool = False) -> bytes:
@@ -70,7 +70,7 @@ class Tokenizer(Protocol):
 class LlamaTokenizer(Tokenizer):
     """The vocabulary of a GGUF, loaded without its weights. Raises `VocabularyError`.
 
-    Safe to use from several threads: llama.cpp's vocabulary doesn't change after loading.
+    The class is thread-safe: llama.cpp's vocabulary doesn't change after loading.
     """
 
     def __init__(self, path: Path) -> None:
@@ -102,7 +102,8 @@ class LlamaTokenizer(Tokenizer):
 
     @cached_property
     def longest_piece(self) -> int:
-        """The most bytes that one token stands for; asks for each of them, the first time."""
+        """The maximum number of bytes that one token stands for. The first call asks for every
+        token."""
         return max(len(self._read_piece(token, True)) for token in range(self._n_vocab))
 
     def metadata(self, key: str) -> str | None:
@@ -131,8 +132,11 @@ class LlamaTokenizer(Tokenizer):
             room = -count
 
     def join_pair(self, first: list[int], second: list[int]) -> list[int]:
-        """The tokens of two texts as one input: [BOS] first [EOS] [SEP] second [EOS], of which
-        there is what the vocabulary says to add; where it has no EOS, SEP stands for it."""
+        """The tokens of two texts as one input: [BOS] first [EOS] [SEP] second [EOS].
+
+        Only the special tokens that the vocabulary says to add are added. If the vocabulary has no
+        EOS, SEP replaces it.
+        """
         vocab = self._vocab
         sep = lib.llama_vocab_sep(vocab)
         eos = sep if self.eos is None else self.eos

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Iterable, Iterator
-from importlib.metadata import version
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -22,6 +21,7 @@ from prometheus_client.core import (
 from server.observability.engine_snapshot import EngineSnapshot
 from server.observability.histogram import Histogram
 from server.observability.metrics import ServerMetrics
+from server.version import version
 
 Labelled = Iterable[tuple[tuple[str, ...], float]]
 """Values of the labels besides the model, and the metric's value."""

@@ -1,4 +1,4 @@
-"""Why an answer ended, in OpenAI's words."""
+"""The `finish_reason` of a choice: why the answer ended, in OpenAI's words."""
 
 from __future__ import annotations
 

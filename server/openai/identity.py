@@ -1,4 +1,4 @@
-"""What all objects of one answer have in common: id, time, model."""
+"""The fields that all objects of one answer have in common: id, time, model."""
 
 from __future__ import annotations
 
@@ -7,22 +7,24 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from server.context import ServerContext
-
 FINGERPRINT = "llamapack"
+
+TEXT_COMPLETION = "text_completion"
+"""The `object` of text completions, whole and streamed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Made once per request, so that every chunk says the same."""
+    """Made once for each request, so that all chunks have the same values."""
 
     id: str
     created: int
     """Unix time in seconds."""
     model: str
+    """The name of the served model, whatever name the request used."""
 
     def fields(self, kind: str) -> dict[str, Any]:
-        """The fields that open an object of this kind."""
+        """The first fields of an object of this kind."""
         return {
             "id": self.id,
             "object": kind,
@@ -32,6 +34,6 @@ class Identity:
         }
 
 
-def new_identity(prefix: str, context: ServerContext) -> Identity:
-    """A fresh identity; the model's name is the server's, whatever name the request used."""
-    return Identity(f"{prefix}-{secrets.token_hex(16)}", int(time.time()), context.model_name)
+def new_identity(prefix: str, model_name: str) -> Identity:
+    """A new identity, whose id begins with `prefix`."""
+    return Identity(f"{prefix}-{secrets.token_hex(16)}", int(time.time()), model_name)

@@ -1,4 +1,4 @@
-"""Log-probabilities in the shapes of chats and of the older completions."""
+"""Log-probabilities in the JSON shapes of chats and of text completions."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from server.generation.types import GeneratedToken
 from server.model.tokenizer import Tokenizer
 
 LOWEST = -9999.0
-"""What OpenAI reports for a token that can't occur: JSON has no minus infinity."""
+"""OpenAI's number for a token that can't occur: JSON has no minus infinity."""
 
 
 def chat_logprobs(tokens: Iterable[GeneratedToken], tokenizer: Tokenizer) -> list[dict[str, Any]]:
-    """Entries of `logprobs.content`, one for each token that carries log-probabilities."""
+    """Entries of `logprobs.content`, one for each token with log-probabilities."""
     entries = []
     for token in tokens:
         if token.logprobs is None:
@@ -35,7 +35,7 @@ def _entry(id_: int, piece: bytes, logprob: float) -> dict[str, Any]:
 
 
 class TextLogprobs:
-    """The parallel lists of a text completion; offsets count characters from `start`."""
+    """The parallel lists of a text completion. Offsets are in characters, from `start` on."""
 
     def __init__(self, tokenizer: Tokenizer, start: int = 0) -> None:
         self._tokenizer = tokenizer
@@ -60,7 +60,7 @@ class TextLogprobs:
         return lists
 
     def _top(self, top: Iterable[tuple[int, float]]) -> dict[str, float]:
-        """By text; of two tokens with the same text the likelier one counts."""
+        """Log-probabilities by text. Of two tokens with the same text, the likelier one counts."""
         found: dict[str, float] = {}
         for id_, logprob in top:
             text = self._tokenizer.piece(id_).decode(errors="replace")

@@ -1,12 +1,11 @@
-"""Where OpenAI's dialect is served."""
+"""The endpoints of OpenAI's dialect."""
 
 from __future__ import annotations
 
-from server.embeddings.handlers import create_embeddings
-from server.embeddings.request import EmbeddingRequest
 from server.endpoints import STREAMABLE, post
 from server.openai.chat.handler import create_chat_completion
 from server.openai.chat.request import ChatRequest
+from server.openai.chat.template import apply_template
 from server.openai.completions.handler import create_completion
 from server.openai.completions.request import TextCompletionRequest
 
@@ -26,5 +25,5 @@ ENDPOINTS = (
         media=STREAMABLE,
         is_queued=True,
     ),
-    post(create_embeddings, "/v1/embeddings", body=EmbeddingRequest, is_queued=True),
+    post(apply_template, "/apply-template", body=ChatRequest),
 )

@@ -1,12 +1,10 @@
-"""Fields of OpenAI's API that this server can't honour, and their harmless values."""
+"""The table of OpenAI's fields that this server can't honour, with their harmless values."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-from server.errors import InvalidRequest
-from server.requests.unsupported_fields import Unsupported
+from server.requests.unsupported_fields import LLAMA_SERVER_FIELDS, Unsupported
 
 CHAT_FIELDS: Mapping[str, Unsupported] = {
     "audio": Unsupported((), "the model writes text only"),
@@ -16,18 +14,10 @@ CHAT_FIELDS: Mapping[str, Unsupported] = {
     "functions": Unsupported(([],), "use 'tools' instead"),
     "function_call": Unsupported(("none",), "use 'tool_choice' instead"),
     "reasoning_control": Unsupported((False,), "thinking can't be ended from outside"),
+    **LLAMA_SERVER_FIELDS,
 }
 
 COMPLETION_FIELDS: Mapping[str, Unsupported] = {
     "suffix": Unsupported(("",), "text can only be continued at its end"),
+    **LLAMA_SERVER_FIELDS,
 }
-
-
-def refuse(body: Any, fields: Mapping[str, Unsupported]) -> None:
-    """Raise `InvalidRequest` for the first field that asks for what isn't there."""
-    if not isinstance(body, dict):
-        return
-    for name, field in fields.items():
-        value = body.get(name)
-        if value is not None and value not in field.harmless:
-            raise InvalidRequest(f"'{name}' is not supported: {field.reason}", param=name)

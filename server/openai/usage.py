@@ -1,4 +1,4 @@
-"""How many tokens an answer took."""
+"""The `usage` object: tokens of the prompts and of the answers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from server.generation.types import Ended
 
 
 class Usage:
-    """Sums over the sequences of one request; a prompt counts once, however many its answers."""
+    """Sums over the sequences of one request. A prompt with several answers counts once."""
 
     def __init__(self, choices_per_prompt: int) -> None:
         self._per_prompt = choices_per_prompt
@@ -18,7 +18,7 @@ class Usage:
         self._reasoning = 0
 
     def add(self, index: int, ended: Ended, num_reasoning_tokens: int = 0) -> None:
-        """Count the sequence with this index."""
+        """Count the sequence with this index, once it has ended."""
         self._reasoning += num_reasoning_tokens
         self._completion += ended.timings.predicted_n
         if index % self._per_prompt == 0:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from pydantic import BaseModel
@@ -13,6 +12,7 @@ from pydantic import BaseModel
 from server.endpoints import JSON, Endpoint, Handler, Query
 from server.openapi.answers import RATE_HEADERS, answers, error_answers
 from server.openapi.bodies import REF, schemas
+from server.version import version
 
 Json = dict[str, Any]
 
@@ -27,7 +27,7 @@ def document(endpoints: Sequence[Endpoint], prefix: str, *, needs_key: bool) -> 
         "openapi": "3.1.0",
         "info": {
             "title": "llamapack",
-            "version": _version(),
+            "version": version(),
             "description": "Inference on a GGUF model: llama-server's and OpenAI's API.",
         },
         "servers": [{"url": prefix or "/"}],
@@ -95,10 +95,3 @@ def _query(query: Query) -> Json:
         "description": query.description,
         "schema": schema,
     }
-
-
-def _version() -> str:
-    try:
-        return version("llamapack")
-    except PackageNotFoundError:
-        return "unknown"

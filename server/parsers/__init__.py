@@ -1,1 +1,1 @@
-"""Tool calls in the text of an answer: one incremental parser per family of templates."""
+"""Parsers for the text of an answer: tool calls, thinking and content, read incrementally."""

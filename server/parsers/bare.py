@@ -1,4 +1,5 @@
-"""Calls as JSON without any marker: an answer that begins with a call is nothing but calls."""
+"""Parses calls written as JSON without any marker: an answer that begins with a call is only
+calls."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from server.parsers.events import AnswerEvent, CallStarted, Content
 from server.parsers.json_calls import JsonCalls
 
 _BETWEEN = " \t\r\n;,`"
-"""What may stand between two calls."""
+"""Characters that may stand between two calls."""
 
 
 class _State(enum.Enum):
@@ -21,19 +22,19 @@ class _State(enum.Enum):
 class BareCalls:
     """An answer that is either text or JSON calls of known tools.
 
-    JSON that calls no known tool is text: the user may have asked for JSON. It is held back until
-    its keys tell which it is.
+    JSON that calls no known tool is text, because the user may have asked for JSON. The parser
+    holds JSON back until its keys tell calls from text.
     """
 
     def __init__(self, names: Collection[str], *, prefixes: tuple[str, ...] = ()) -> None:
-        """`names` of the request's tools; `prefixes` may stand before the JSON."""
+        """`names` are the names of the request's tools; `prefixes` may stand before the JSON."""
         self._names = frozenset(names)
         self._prefixes = ("```json", *prefixes)
         self._state = _State.START
         self._held = ""
         self._json = JsonCalls()
         self._is_sure = False
-        """A known tool was called; from here on the text is calls."""
+        """Whether a known tool was called; from then on the text is calls."""
 
     def feed(self, text: str) -> list[AnswerEvent]:
         events: list[AnswerEvent] = []

@@ -1,4 +1,4 @@
-"""Calls in notations that are read as a whole, once their closing marker has come."""
+"""Parses calls in notations that are read as a whole, once their closing marker has come."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Call = tuple[str, str]
 
 
 class BufferedCalls:
-    """Text in which what stands between two markers is translated into calls."""
+    """Text with calls between two markers; `translate` reads the calls."""
 
     def __init__(self, opening: str, closing: str, translate: Callable[[str], list[Call]]) -> None:
-        """`translate` raises ValueError for what holds no calls, which then is text."""
+        """`translate` raises ValueError for text that holds no calls; such text becomes content."""
         self._opening = opening
         self._closing = closing
         self._openings = MarkerScanner(opening)
@@ -28,7 +28,7 @@ class BufferedCalls:
         self._translate = translate
         self._text = SpaceHolder()
         self._held: list[str] | None = None
-        """What came since the opening marker."""
+        """The text after the opening marker; None outside the markers."""
 
     def feed(self, text: str) -> list[AnswerEvent]:
         events: list[AnswerEvent] = []
@@ -81,12 +81,12 @@ def python_calls(text: str) -> list[Call]:
 
 def _parsed(text: str) -> ast.expr:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SyntaxWarning)  # JSON has escapes that Python hasn't
+        warnings.simplefilter("ignore", SyntaxWarning)  # JSON has escapes that Python lacks
         return ast.parse(text, mode="eval").body
 
 
 def _python_call(text: str) -> Call:
-    """One call; its name need not be one of Python's."""
+    """Read one call; its name need not be a Python name."""
     name, _, rest = text.partition("(")
     text = "f(" + rest
     node = _parsed(text)
@@ -101,7 +101,7 @@ def _python_call(text: str) -> Call:
 
 
 def _python_value(node: ast.expr, text: str) -> Any:
-    """The value of a literal, which may be JSON as well."""
+    """The value of a Python literal or of JSON."""
     source = ast.get_source_segment(text, node) or ""
     try:
         return json.loads(source)
@@ -110,7 +110,7 @@ def _python_value(node: ast.expr, text: str) -> Any:
 
 
 def keyed_calls(text: str) -> list[Call]:
-    """`[{"name": {arguments}}, …]`, the tool's name being the key. Raises ValueError."""
+    """Read `[{"name": {arguments}}, …]`, where the key is the tool's name. Raises ValueError."""
     calls = json.loads(text)
     if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
         raise ValueError("not a list of objects")
@@ -124,11 +124,11 @@ _GEMMA_PART = re.compile(
       | (?P<key>[^\s{}\[\]",:]+)(?=\s*:) """,
     re.DOTALL | re.VERBOSE,
 )
-"""Texts in the model's quotes or in JSON's, and keys without any."""
+"""A text in the model's quotes, a text in JSON's quotes, or a key without quotes."""
 
 
 def gemma_call(text: str) -> list[Call]:
-    """`call:name{key:<|"|>text<|"|>,other:3}`: bare keys, and a marker for quotes."""
+    """Read `call:name{key:<|"|>text<|"|>,other:3}`: bare keys, and a marker instead of quotes."""
     match = _GEMMA_CALL.fullmatch(text)
     if match is None:
         raise ValueError("not a call")

@@ -1,4 +1,4 @@
-"""Marks of a template that are tokens of their own in the vocabulary."""
+"""Finds the marks of a template that are single control tokens in the vocabulary."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from server.model.tokenizer import Tokenizer
 
 
 def control_token(text: str, tokenizer: Tokenizer) -> int | None:
-    """The control token that is spelled like `text`, if the vocabulary has one."""
+    """The control token whose text is `text`, if the vocabulary has one."""
     tokens = tokenizer.tokenize(text, add_special=False, parse_special=True)
     if len(tokens) != 1 or tokenizer.piece(tokens[0]):
         return None
@@ -16,6 +16,6 @@ def control_token(text: str, tokenizer: Tokenizer) -> int | None:
 
 
 def control_tokens(marks: Iterable[str], tokenizer: Tokenizer) -> frozenset[int]:
-    """Those of the marks that are control tokens, which texts don't show unless asked to."""
+    """The control tokens among the marks. Texts show control tokens only on request."""
     found = (control_token(mark, tokenizer) for mark in marks)
     return frozenset(token for token in found if token is not None)

@@ -1,4 +1,4 @@
-"""What the text of an answer turns out to mean, piece by piece."""
+"""The events that a parsed answer consists of, and the interface of a parser."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class CallStarted:
 
 @dataclass(frozen=True, slots=True)
 class CallArguments:
-    """More of the JSON text that holds the arguments of the call started last."""
+    """More JSON text of the arguments of the call that started last."""
 
     text: str
 
@@ -38,19 +38,19 @@ AnswerEvent = Content | Reasoning | CallStarted | CallArguments
 
 
 class AnswerParser(Protocol):
-    """Reads an answer as it is generated; each piece of text is looked at once."""
+    """Reads an answer while the answer is generated, and looks at each piece of text once."""
 
     def feed(self, text: str) -> list[AnswerEvent]:
-        """What is certain after this much text; the rest is held back."""
+        """Read more text and return what is certain now; the parser holds the rest back."""
         ...
 
     def finish(self) -> list[AnswerEvent]:
-        """What was held back, now that no text follows. Called once."""
+        """Return what was held back, because no more text follows. Called once."""
         ...
 
 
 class PlainText:
-    """An answer without any meaning beside its text."""
+    """The parser of an answer that has no meaning besides its text."""
 
     def feed(self, text: str) -> list[AnswerEvent]:
         return [Content(text)] if text else []

@@ -1,4 +1,5 @@
-"""Tools for models whose template shows none: described in the system prompt, called as it says."""
+"""Tool calls for models whose template has none: the system prompt describes tools and call
+syntax."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from server.parsers.syntax import CallSyntax
 
 
 def instructions(tools: Sequence[Mapping[str, Any]], syntax: CallSyntax) -> str:
-    """What the system prompt says about `tools` (OpenAI's definitions)."""
+    """The text about `tools` (OpenAI's definitions) for the system prompt."""
     listed = "\n".join(json.dumps(tool["function"], ensure_ascii=False) for tool in tools)
     example = syntax.write([("function", '{"parameter": "value"}')])
     return (
@@ -23,7 +24,7 @@ def instructions(tools: Sequence[Mapping[str, Any]], syntax: CallSyntax) -> str:
 
 
 def describe_calls(functions: Sequence[Mapping[str, Any]], syntax: CallSyntax) -> str:
-    """Calls of the history, in the form that `instructions` ask for."""
+    """Earlier calls, written in the form that `instructions` ask for."""
     return syntax.write([(function["name"], _arguments(function)) for function in functions])
 
 

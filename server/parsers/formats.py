@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 - the markers of some models are made of full-width signs
-"""The families of templates: how each writes calls, and how to tell which one a template is of."""
+"""The families of chat templates: how each family writes calls, and how to detect a family."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ _OBJECT = f'{{"name": "{NAME}", "arguments": '
 _WORD = r"(?P<name>[\w.\-]+)"
 
 Schemas = Mapping[str, Mapping[str, Any]]
-"""The JSON Schemas of the arguments of a request's tools, by the tools' names."""
+"""The JSON Schemas of the arguments of a request's tools, by the tool's name."""
 
 MakeParser = Callable[[Schemas], AnswerParser]
 
 
 @dataclass(frozen=True, slots=True)
 class ToolFormat:
-    """One way to call tools in text."""
+    """One way to write tool calls in text."""
 
     name: str
     signs: tuple[str, ...]
-    """Texts that all stand in a template of this family."""
+    """Texts that all occur in a template of this family."""
     make_parser: MakeParser
-    """A parser for one answer."""
+    """Makes the parser for one answer."""
     syntax: CallSyntax
-    """What a constrained answer is written in."""
+    """The syntax that a constrained answer uses."""
     marks: tuple[str, ...] = ()
-    """Markers besides the syntax's own that the parser has to see."""
+    """Markers, besides the markers of the syntax, that the parser has to see."""
     has_channels: bool = False
-    """All answers are written in this format, with or without tools, and thinking as well."""
+    """Whether all answers use this format, with or without tools, and for thinking as well."""
 
     def visible_marks(self) -> set[str]:
-        """Texts which, where they are control tokens, must be part of an answer's text."""
+        """Texts that must be part of an answer's text, even where they are control tokens."""
         return {*self.marks, *self.syntax.marks()}
 
 
@@ -429,7 +429,7 @@ MINICPM = _with_parameters(
 
 
 def _arg_key(name: str, suffix: str, name_end: str, syntax: CallSyntax, *signs: str) -> ToolFormat:
-    """GLM's way: keys and values as elements of their own."""
+    """GLM's syntax: keys and values as separate elements."""
     call, key, value = f"tool_call{suffix}", f"arg_key{suffix}", f"arg_value{suffix}"
     marks = ParameterMarks(
         opening=f"<{call}>",
@@ -483,7 +483,7 @@ HUNYUAN = _arg_key(
 
 
 def _dsml(name: str, section: str) -> ToolFormat:
-    """DeepSeek's markup language; its marks are spelled with a special token inside."""
+    """DeepSeek's markup language; its marks contain a special token."""
     marks = ParameterMarks(
         opening=f"<｜DSML｜{section}>",
         function='<｜DSML｜invoke name="',
@@ -541,11 +541,12 @@ _FAMILIES = (
     FUNCTIONARY,
     LLAMA3,
 )
-"""The most particular first, since some signs stand in the templates of several families."""
+"""The most specific family comes first, because several families share some signs."""
 
 
 def detect_format(source: str, *, knows_calls: bool) -> ToolFormat:
-    """The format that a chat template teaches; `knows_calls` says whether it has one at all."""
+    """The format that a chat template teaches. `knows_calls` says whether the template has any
+    format."""
     if not knows_calls:
         return GENERIC
     for family in _FAMILIES:

@@ -1,4 +1,5 @@
-"""Functionary 3.2's answers: `all` and text, or a tool's name and JSON, parted by `>>>`."""
+"""Parses Functionary 3.2's answers: `all` and text, or a tool's name and JSON, separated by
+`>>>`."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ _TEXT_RECIPIENT = "all"
 
 
 class FunctionaryAnswer:
-    """An answer begins with a recipient, since the prompt ends with `>>>`."""
+    """One answer. The answer begins with a recipient, since the prompt ends with `>>>`."""
 
     def __init__(self) -> None:
         self._parts = MarkerScanner(">>>")

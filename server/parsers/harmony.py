@@ -1,4 +1,4 @@
-"""gpt-oss' answers: messages on channels, each with a header that says where it goes."""
+"""Parses gpt-oss' answers: messages on channels, each with a header that names its target."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ MARKS = (
     "<|return|>",
 )
 ANALYSIS = ReasoningMarkers("<|channel|>analysis<|message|>", "<|end|>")
-"""The model's thinking."""
+"""The markers around the model's thinking."""
 
 NEXT_MESSAGE = "<|start|>assistant"
-"""Between the thinking and what follows it."""
+"""The text between the thinking and the next message."""
 
 FINAL = "<|channel|>final<|message|>"
-"""Begins what the user is to read."""
+"""The header of the text for the user."""
 
 _ENDS = frozenset({"<|start|>", "<|end|>", "<|call|>", "<|return|>"})
 _RECIPIENT = re.compile(r"\bto=(?:functions\.)?([\w.\-]+)")
@@ -43,7 +43,7 @@ class HarmonyAnswer:
     def __init__(self) -> None:
         self._scanner = MarkerScanner(*MARKS)
         self._header: list[str] | None = []
-        """The header being read; None inside a body."""
+        """Parts of the header that is being read; None inside a body."""
         self._channel = ""
         self._is_call = False
 
@@ -64,7 +64,7 @@ class HarmonyAnswer:
         events: list[AnswerEvent] = []
         self._take(self._scanner.flush(), events)
         if self._header and not self._channel:
-            # No header was ever finished: the model doesn't keep to its format.
+            # No header was ever complete: the model doesn't follow its format.
             events.append(Content("".join(self._header)))
         return events
 

@@ -1,8 +1,8 @@
 """Reads calls out of JSON that arrives in pieces, and passes arguments on as they come.
 
-A call is an object with a name and arguments, at whatever depth: alone, in a list, inside
-`{"tool_calls": […]}` or `{"function": {…}}`. Arguments are not parsed, only followed to their end,
-so what the client gets is what the model wrote.
+A call is an object with a name and arguments, at any depth: alone, in a list, inside
+`{"tool_calls": […]}` or `{"function": {…}}`. The scanner doesn't parse arguments; it only finds
+their end. So the client gets exactly what the model wrote.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from server.parsers.events import AnswerEvent, CallArguments, CallStarted
 NAME_KEYS = frozenset({"name", "tool_name", "function"})
 ARGUMENT_KEYS = frozenset({"arguments", "parameters"})
 CALL_KEYS = NAME_KEYS | ARGUMENT_KEYS | {"tool_calls", "type", "id", "tool_call_id", "index"}
-"""Keys around a call; any other shows that the JSON is something else."""
+"""Keys that a call may have; any other key shows that the JSON is something else."""
 
 _STRING_REST = re.compile(r'[^"\\]*')
 _STRUCTURE = re.compile(r'["{}\[\],:]')
@@ -32,25 +32,27 @@ class _Frame:
     name: str | None = None
     is_started: bool = False
     early_arguments: list[str] = field(default_factory=list)
-    """Arguments that came before the name."""
+    """Arguments that came before the name of their call."""
 
 
 class JsonCalls:
-    """Scans one JSON value; feed it from the value's first character on."""
+    """Scans one JSON value; feed the value from its first character on."""
 
     def __init__(self) -> None:
         self.is_done = False
-        """The value has ended."""
+        """Whether the value has ended."""
         self.is_foreign = False
-        """The value is no JSON, or has a key that no call has."""
+        """Whether the value isn't JSON, or has a key that no call has."""
         self._frames: list[_Frame] = []
         self._string: list[str] | None = None
         self._escaped = False
         self._arguments_depth = 0
-        """Number of open frames outside of the arguments being read; 0 outside of them."""
+        """Number of open frames outside the arguments that are being read; 0 if none are being
+        read."""
 
     def feed(self, text: str) -> tuple[list[AnswerEvent], int]:
-        """(what became certain, how many characters belong to the value)."""
+        """Read text; return the events that became certain, and how many characters belong to the
+        value."""
         events: list[AnswerEvent] = []
         position = copied = 0
         while position < len(text) and not self.is_done and not self.is_foreign:
@@ -68,7 +70,7 @@ class JsonCalls:
         return events, position
 
     def _scan_string(self, text: str, start: int, events: list[AnswerEvent]) -> int:
-        """Go on inside a string, to its end or the end of the text; returns the new position."""
+        """Scan to the end of a string or of the text; return the new position."""
         assert self._string is not None
         position = start
         if self._escaped:
@@ -114,7 +116,7 @@ class JsonCalls:
             self._give(frame, value, events)
 
     def _scan_structure(self, text: str, start: int, events: list[AnswerEvent]) -> int:
-        """Go on to the next quote, bracket, comma or colon; returns the position after it."""
+        """Scan to the next quote, bracket, comma or colon; return the position after it."""
         if not self._frames:
             return self._scan_opening(text, start)
         match = _STRUCTURE.search(text, start)
@@ -174,7 +176,8 @@ class JsonCalls:
             self._start(frame, name, events)
 
     def _start(self, frame: _Frame, name: str, events: list[AnswerEvent]) -> None:
-        """Report the call, if that wasn't done, and the arguments that are there."""
+        """Report the call, unless it was reported before, and the arguments that have come
+        already."""
         if not frame.is_started:
             frame.is_started = True
             events.append(CallStarted(name))

@@ -1,4 +1,4 @@
-"""Follows a JSON object or list to its end, without parsing it."""
+"""Finds the end of a JSON object or list without parsing it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _STRING = re.compile(r'[^"\\]*')
 
 
 class JsonText:
-    """Counts brackets outside of strings; feed it from the opening bracket on."""
+    """Counts brackets outside strings; feed the text from the opening bracket on."""
 
     def __init__(self) -> None:
         self._depth = 0
@@ -18,11 +18,11 @@ class JsonText:
 
     @property
     def is_done(self) -> bool:
-        """Whether the closing bracket was seen (or no opening one yet)."""
+        """Whether the closing bracket has come, or no opening bracket has come yet."""
         return self._depth == 0
 
     def feed(self, text: str) -> int:
-        """How many characters of `text` belong to the value."""
+        """Read text and return how many of its characters belong to the value."""
         position = 0
         while position < len(text):
             if self._in_string:

@@ -1,4 +1,4 @@
-"""Calls with the name outside of the JSON: `[TOOL_CALLS]name[ARGS]{…}` and its relatives."""
+"""Parses calls with the name outside the JSON: `[TOOL_CALLS]name[ARGS]{…}` and similar forms."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class _State(enum.Enum):
 class NamedCalls:
     """Text in which `opening` announces a header with the tool's name, then a JSON object.
 
-    The calls may stand in a section of their own, from `section` to `closing`. The `ends` may
-    follow a call's arguments; anything else there is text.
+    The calls may stand in a section of their own, from `section` to `closing`. One of `ends` may
+    follow a call's arguments. Other characters there are text.
     """
 
     def __init__(
@@ -34,7 +34,8 @@ class NamedCalls:
         ends: Sequence[str] = (),
         closing: str = "",
     ) -> None:
-        """`header` is a regular expression with a group `name`, matched up to the arguments."""
+        """`header` is a regular expression with a group `name`; it matches the text up to the
+        arguments."""
         self._header = re.compile(header, re.DOTALL)
         marks = [opening, *filter(None, [section, closing])]
         self._marks = MarkerScanner(*marks)

@@ -1,4 +1,4 @@
-"""Calls with one element for each parameter: `<function=f><parameter=key>value</parameter>…`."""
+"""Parses calls with one element per parameter: `<function=f><parameter=key>value</parameter>…`."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class ParameterMarks:
 
         opening (function NAME name_end (key KEY key_end value VALUE value_end)… end)… closing
 
-    Without `function` the name follows the opening, and `end` closes that as well. Names may end
-    where the first parameter begins. White space between the parts has no meaning.
+    Without `function`, the name follows the opening, and `end` closes the opening as well. A name
+    may end where the first parameter begins. White space between the parts has no meaning.
     """
 
     opening: str
@@ -44,10 +44,10 @@ class _State(enum.Enum):
 
 
 class ParameterCalls:
-    """Text in which tools are called parameter by parameter; text values are streamed."""
+    """Text in which tools are called parameter by parameter; values that are texts are streamed."""
 
     def __init__(self, marks: ParameterMarks, schemas: Mapping[str, Mapping[str, Any]]) -> None:
-        """`schemas` are those of the tools' arguments, which tell texts from other values."""
+        """`schemas` describe the tools' arguments, and tell texts from other values."""
         self._marks = marks
         self._schemas = schemas
         self._scanners = _scanners(marks)
@@ -62,7 +62,7 @@ class ParameterCalls:
             before, marker, text = self._scanners[self._state].feed(text)
             self._take(before, events)
             if marker is not None:
-                self._pass(marker, events)
+                self._handle_mark(marker, events)
         return events
 
     def finish(self) -> list[AnswerEvent]:
@@ -74,7 +74,7 @@ class ParameterCalls:
         return [*events, Content(space)] if space else events
 
     def _take(self, text: str, events: list[AnswerEvent]) -> None:
-        """Text between two marks."""
+        """Process text between two marks."""
         if self._state is _State.TEXT:
             text = self._text.feed(text)
             if text:
@@ -86,8 +86,8 @@ class ParameterCalls:
         elif self._state in (_State.NAME, _State.KEY):
             self._held.append(text)
 
-    def _pass(self, marker: str, events: list[AnswerEvent]) -> None:
-        """A mark, which ends one part and begins another."""
+    def _handle_mark(self, marker: str, events: list[AnswerEvent]) -> None:
+        """Process a mark, which ends one part and begins another."""
         marks, state = self._marks, self._state
         if state is _State.TEXT:
             self._text.drop()
@@ -103,11 +103,11 @@ class ParameterCalls:
             events.append(CallArguments(self._writer.end_value()))
             self._state = _State.BODY
         else:
-            self._pass_in_function(marker, events)
+            self._handle_mark_in_function(marker, events)
         self._held.clear()
 
-    def _pass_in_function(self, marker: str, events: list[AnswerEvent]) -> None:
-        """A mark after the name or after a parameter."""
+    def _handle_mark_in_function(self, marker: str, events: list[AnswerEvent]) -> None:
+        """Process a mark after the name or after a parameter."""
         marks = self._marks
         if self._state is _State.NAME:
             name = "".join(self._held).strip()
@@ -146,7 +146,7 @@ class _ArgumentsWriter:
         self._held = ""
 
     def key(self, text: str) -> None:
-        """A parameter begins; its mark may say whether the value is a text."""
+        """Begin a parameter; its mark may say whether the value is a text."""
         key, _, attributes = text.partition('"')
         key = key.strip()
         self._is_text = is_text(self._properties.get(key))
@@ -156,7 +156,7 @@ class _ArgumentsWriter:
         self._held = ""
 
     def value(self, text: str) -> str:
-        """More of the value: what of it can be written already."""
+        """Take more of the value; return the JSON that can be written already."""
         self._held += text
         if not self._is_text:
             return ""
@@ -169,13 +169,13 @@ class _ArgumentsWriter:
         return self._take_opening() + json.dumps(ready, ensure_ascii=False)[1:-1]
 
     def end_value(self) -> str:
-        """The rest of the value, but for the line break before its end mark."""
+        """Return the rest of the value, without the line break before the end mark."""
         opening = self._take_opening()
         self._opening = ", "
         return opening + ('"' if self._is_text else _as_json(self._held.strip()))
 
     def end(self) -> str:
-        """The end of the object."""
+        """Return the end of the object."""
         return "{}" if self._opening.startswith("{") else "}"
 
     def _take_opening(self) -> str:
@@ -184,7 +184,7 @@ class _ArgumentsWriter:
 
 
 def is_text(schema: object) -> bool:
-    """Whether only a text fits the schema of a parameter, which is written without quotes then."""
+    """Whether the schema of a parameter allows only texts; models write texts without quotes."""
     if not isinstance(schema, dict):
         return False
     if "type" in schema:
@@ -205,14 +205,14 @@ PLAIN_FORMATS = {
     "uri": f"[a-z][a-z0-9+.-]{{1,15}}://{_LABEL}(\\.{_LABEL}){{0,4}}(/[A-Za-z0-9._~-]{{0,80}}){{0,20}}",
     "duration": "P([0-9]{1,6}D(T[0-9]{1,6}H)?|T[0-9]{1,6}[HMS]|[0-9]{1,6}[WMY])",
 }
-"""Texts of some format, as patterns without anchors: the usual ones, not all that are allowed."""
+"""Patterns, without anchors, for texts of a format: the usual texts, not all allowed ones."""
 
 
 _PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}
 
 
 def _as_json(text: str) -> str:
-    """The text itself if it is JSON, else a string of it."""
+    """The text itself if it is JSON, otherwise the text as a JSON string."""
     try:
         json.loads(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Tells a model's thinking from its answer while both are being generated."""
+"""Separates a model's thinking from its answer while both are being generated."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from server.parsers.scanner import MarkerScanner, SpaceHolder
 
 @dataclass(frozen=True, slots=True)
 class ReasoningMarkers:
-    """The texts between which a model thinks."""
+    """The texts before and after a model's thinking."""
 
     opening: str
     closing: str
     sign: str = ""
-    """What stands in the templates of such models, if not the closing marker itself."""
+    """Text that occurs in the templates of such models, if not the closing marker itself."""
 
     def opened_by(self, prompt: str) -> bool:
         """Whether the answer begins inside the thinking, because the prompt ends there."""
         return prompt.rstrip().endswith(self.opening.rstrip())
 
     def left_open_in(self, text: str) -> bool:
-        """Whether `text` is thinking that hasn't ended."""
+        """Whether `text` begins thinking that doesn't end."""
         return text.lstrip().startswith(self.opening) and self.closing not in text
 
 
@@ -43,7 +43,7 @@ KNOWN_MARKERS: Sequence[ReasoningMarkers] = (
 
 
 def detect_markers(source: str) -> ReasoningMarkers | None:
-    """The markers that a chat template writes, if its model thinks at all."""
+    """The markers that a chat template writes, if its model thinks."""
     for markers in KNOWN_MARKERS:
         if (markers.sign or markers.closing) in source:
             return markers
@@ -51,7 +51,7 @@ def detect_markers(source: str) -> ReasoningMarkers | None:
 
 
 def effort_variables(effort: str | None) -> dict[str, Any]:
-    """What a chat template is told of an effort; "none" is no thinking at all."""
+    """The template variables for a reasoning effort; "none" turns thinking off."""
     if effort is None:
         return {}
     return {"enable_thinking": False} if effort == "none" else {"reasoning_effort": effort}
@@ -67,25 +67,20 @@ class _State(enum.Enum):
 class ReasoningSplitter:
     """Takes the thinking out of an answer and leaves the rest to another parser.
 
-    Thinking comes first or not at all: the opening marker means nothing in the middle of an
-    answer. White space around the thinking belongs to the markers.
+    Thinking comes first or not at all: an opening marker in the middle of an answer means nothing.
+    White space around the thinking belongs to the markers.
     """
 
     def __init__(
         self, markers: ReasoningMarkers, inner: AnswerParser, *, is_open: bool = False
     ) -> None:
-        """With `is_open` the prompt ended inside the thinking."""
+        """`is_open` says that the prompt ended inside the thinking."""
         self._opening = markers.opening
         self._inner = inner
         self._scanner = MarkerScanner(markers.closing)
         self._text = SpaceHolder(at_start=True)
         self._state = _State.THINKING if is_open else _State.START
         self._held = ""
-
-    @property
-    def is_thinking(self) -> bool:
-        """Whether the text fed last was part of the thinking."""
-        return self._state is _State.THINKING
 
     def feed(self, text: str) -> list[AnswerEvent]:
         if self._state is _State.ANSWER:

@@ -1,4 +1,4 @@
-"""Finds marker strings in text that arrives in pieces."""
+"""Finds markers in text that arrives in pieces."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import re
 class MarkerScanner:
     """Cuts a stream of text at markers that may span pieces.
 
-    What might be the beginning of a marker is held back, so at most the longest marker's length
-    less one; everything else passes at once.
+    The scanner holds back text that may be the beginning of a marker: at most the longest marker's
+    length minus one. All other text passes at once.
     """
 
     def __init__(self, *markers: str) -> None:
@@ -19,9 +19,9 @@ class MarkerScanner:
         self._held = ""
 
     def feed(self, text: str) -> tuple[str, str | None, str]:
-        """(text before the first marker, the marker or None, text after it).
+        """(text before the first marker, the marker or None, text after the marker).
 
-        After a marker the rest was not looked at: feed it again, to this scanner or another.
+        The text after a marker is unread. Feed it again, to this scanner or another.
         """
         text = self._held + text
         self._held = ""
@@ -36,25 +36,25 @@ class MarkerScanner:
 
     @property
     def is_holding(self) -> bool:
-        """Whether what may be the beginning of a marker is held back."""
+        """Whether text that may begin a marker is held back."""
         return bool(self._held)
 
     def flush(self) -> str:
-        """What was held back, now that no marker can follow."""
+        """Return what was held back, because no marker can follow now."""
         held, self._held = self._held, ""
         return held
 
 
 class SpaceHolder:
-    """Passes text on but for white space at its end, which may turn out to precede a marker."""
+    """Passes text on, but holds back white space at its end, because a marker may follow."""
 
     def __init__(self, *, at_start: bool = False) -> None:
-        """With `at_start`, leading white space is dropped as well."""
+        """`at_start` says that leading white space is dropped as well."""
         self._space = ""
         self._trim = at_start
 
     def feed(self, text: str) -> str:
-        """The text up to its last other character."""
+        """Read text; return the text up to the last character that isn't white space."""
         if self._trim:
             text = text.lstrip()
             if not text:
@@ -69,11 +69,11 @@ class SpaceHolder:
         return out
 
     def drop(self) -> None:
-        """Forget the space that is held, and what follows it."""
+        """Forget the white space that is held, and drop white space that follows directly."""
         self._space = ""
         self._trim = True
 
     def flush(self) -> str:
-        """The space that is held."""
+        """Return the white space that is held."""
         space, self._space = self._space, ""
         return space

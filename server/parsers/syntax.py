@@ -1,4 +1,4 @@
-"""How one family of models writes calls: the pieces that make up grammars and examples."""
+"""How one family of models writes calls: the pieces that grammars and examples are made of."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 NAME = "\x00name\x00"
-"""In a piece: the tool's name."""
+"""Placeholder in a piece: the tool's name."""
 
 NUMBER = "\x00number\x00"
-"""In a piece: any whole number."""
+"""Placeholder in a piece: any whole number."""
 
 KEY = "\x00key\x00"
-"""In a piece: a parameter's name."""
+"""Placeholder in a piece: a parameter's name."""
 
 KIND = "\x00kind\x00"
-"""In a piece: "true" for a parameter that is a text, else "false"."""
+"""Placeholder in a piece: "true" for a parameter that is a text, otherwise "false"."""
 
 BREAK = "\x00break\x00"
-"""In a piece: a line break, which not all models of the family write."""
+"""Placeholder in a piece: a line break, which not all models of the family write."""
 
 MARK = re.compile(r"(<(?!/?｜DSML｜)[^<>\s]+>|\[/?[A-Z_]+\]|｜DSML｜)")  # noqa: RUF001
-"""What a marker looks like that may be a control token."""
+"""The form of markers that may be control tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,29 +33,31 @@ class ParameterSyntax:
     after: str
     separator: str = ""
     quote: str | None = ""
-    """Around texts, which are written plainly; None writes them as JSON, like everything else."""
+    """Quotes around texts, whose content is written as it is. None writes texts as JSON, like all
+    other values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallSyntax:
     """`opening` (`before` arguments `after`) (`separator` `before` arguments `after`)… `closing`.
 
-    The arguments are a JSON object, or parameters one by one. Every piece is literal but for the
-    placeholders above.
+    The arguments are a JSON object, or parameters one by one. Every piece is literal, except for
+    the placeholders above.
     """
 
     opening: str
     before: str
     after: str
     separator: str | None
-    """Between two calls; None where an answer can hold only one."""
+    """Text between two calls; None if an answer can hold only one call."""
     closing: str = ""
     parameters: ParameterSyntax | None = None
     is_bare: bool = False
-    """The opening is ordinary JSON, so that it can't be told from text until it has ended."""
+    """Whether the opening is ordinary JSON, which can't be told from text before the JSON has
+    ended."""
 
     def write(self, calls: Sequence[tuple[str, str]]) -> str:
-        """Calls as the model would write them, each a name and its arguments in JSON."""
+        """Write calls as the model would; each call is a name and its arguments as JSON."""
         separator = self.closing + self.opening if self.separator is None else self.separator
         texts = [
             _filled(self.before, name, number) + arguments + self.after
@@ -64,7 +66,7 @@ class CallSyntax:
         return self.opening + separator.join(texts) + self.closing
 
     def marks(self) -> Iterable[str]:
-        """Markers that must stay visible in an answer for its calls to be recognized."""
+        """Markers that must stay visible in an answer, so that its calls can be recognized."""
         pieces = [self.opening, self.before, self.after, self.separator or "", self.closing]
         if self.parameters is not None:
             pieces += [self.parameters.before, self.parameters.after, self.parameters.quote or ""]

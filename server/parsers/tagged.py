@@ -1,4 +1,4 @@
-"""Calls as JSON behind a marker: `<tool_call>{"name": …, "arguments": {…}}</tool_call>`."""
+"""Parses calls as JSON behind a marker: `<tool_call>{"name": …, "arguments": {…}}</tool_call>`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from server.parsers.json_calls import JsonCalls
 from server.parsers.scanner import MarkerScanner, SpaceHolder
 
 _SEPARATORS = " \t\r\n,;"
-"""What may stand between the JSON of two calls."""
+"""Characters that may stand between the JSON of two calls."""
 
 
 class _State(enum.Enum):
@@ -22,7 +22,7 @@ class TaggedCalls:
     """Text in which `opening` announces the JSON of a call, or of a list of calls."""
 
     def __init__(self, opening: str, closing: str) -> None:
-        """`closing` ends the calls; empty when the JSON's end does."""
+        """`closing` ends the calls; it is empty if the end of the JSON ends them."""
         self._opening = opening
         self._has_closing = bool(closing)
         self._openings = MarkerScanner(opening)

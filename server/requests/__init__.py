@@ -1,1 +1,1 @@
-"""Bodies of requests: reading, field types, and what they mean for a sequence."""
+"""Request bodies: how they are read, their fields, and the sequences that they ask for."""

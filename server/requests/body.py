@@ -1,34 +1,36 @@
-"""From the bytes of a request body to a typed, validated value."""
+"""The reader of request bodies: from bytes to a typed, validated value."""
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 from anyio import to_thread
-from pydantic import AliasChoices, BaseModel, RootModel, ValidationError
+from pydantic import BaseModel, RootModel, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.requests import Request
 
 from server.errors import InvalidRequest
+from server.requests.field_names import known_names
 
 MAX_DEPTH = 128
-"""Arrays and objects inside one another in a body; JSON Schemas are the deepest in practice."""
+"""Most levels of arrays and objects in a body. JSON Schemas are the deepest bodies in practice."""
 
 MAX_COMMAS = 1 << 20
-"""In a body, those within texts included. Beyond it lie millions of values, whose making holds up
-everybody; the longest contexts, as lists of token ids, lie below."""
+"""Most commas in a body, commas in texts included.
+
+A body with more commas may hold millions of values. Creating the values would block the event loop
+for every client. The longest contexts, sent as lists of token ids, stay below the limit."""
 
 MAX_ERRORS = 10_000
-"""In the values of a body; one that has more is told no more than that."""
+"""Most errors that are described. With more errors, the refusal tells their number only."""
 
 LARGE_BODY = 256 * 1024
-"""Bytes from which parsing takes long enough to be kept off the event loop."""
+"""Bytes. Larger bodies are parsed in a thread, because parsing would block the event loop."""
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 _decode = msgspec.json.Decoder().decode
 _reported: set[str] = set()
 
@@ -68,11 +70,11 @@ _PLAIN_WORDS = {
     "extra_forbidden": "is not a known field",
     "none_required": "must be null",
 }
-"""Pydantic's kinds of errors in words for somebody who has never heard of pydantic."""
+"""Pydantic's kinds of errors, in words for a reader who doesn't know pydantic."""
 
 
 async def read_body(request: Request, model: type[ModelT]) -> ModelT:
-    """The body as `model`, whatever content type it claims.
+    """Read the body as `model`. The content type of the request doesn't matter.
 
     Raises `InvalidRequest` naming the field, or the line and column of broken JSON, and
     `BodyTooLarge` (from the middleware, while reading).
@@ -84,7 +86,7 @@ async def read_body(request: Request, model: type[ModelT]) -> ModelT:
 
 
 def parse_body(data: bytes, model: type[ModelT]) -> ModelT:
-    """The same for bytes that were read already."""
+    """Parse bytes as `model`. Raises `InvalidRequest` as `read_body` does."""
     body = decode_json(data)
     if not issubclass(model, RootModel):
         if not isinstance(body, dict):
@@ -93,14 +95,14 @@ def parse_body(data: bytes, model: type[ModelT]) -> ModelT:
     try:
         return model.model_validate(body)
     except ValidationError as error:
-        # To tell of each would take seconds; nobody makes that many mistakes unintentionally.
+        # Describing each error would take seconds. Only an attack has so many errors.
         if error.error_count() > MAX_ERRORS:
             raise InvalidRequest(f"the body has {error.error_count()} errors") from None
         raise _plain_error(error.errors(include_url=False), body) from error
 
 
 def decode_json(data: bytes) -> Any:
-    """Parsed JSON. Raises `InvalidRequest` saying where it is broken or that it is too deep."""
+    """Parse JSON. Raises `InvalidRequest` with the place of the error, or for too deep nesting."""
     if not data.strip():
         raise InvalidRequest("the body is empty; it must be a JSON object")
     if len(data) > MAX_COMMAS and data.count(b",") > MAX_COMMAS:
@@ -113,35 +115,18 @@ def decode_json(data: bytes) -> Any:
         raise InvalidRequest("the body is not valid JSON: it must be UTF-8") from error
     except RecursionError as error:
         raise _too_deep() from error
-    # Counting brackets is cheap and clears nearly every body; walking is for the rest.
+    # Counting brackets is cheap and accepts nearly every body. Only the rest is walked.
     if data.count(b"[") + data.count(b"{") > MAX_DEPTH and _is_too_deep(value):
         raise _too_deep()
     return value
 
 
-def known_names(model: type[BaseModel]) -> frozenset[str]:
-    """Every name by which a body of this model may give a field."""
-    return frozenset(_names(model))
-
-
-def _names(model: type[BaseModel]) -> Iterator[str]:
-    for name, field in model.model_fields.items():
-        alias = field.validation_alias
-        if isinstance(alias, AliasChoices):
-            yield from (str(choice) for choice in alias.choices)
-        else:
-            yield str(alias or name)
-
-
-_cached_names = functools.lru_cache(maxsize=64)(known_names)
-
-
 def _report_unknown(body: dict[str, Any], model: type[BaseModel]) -> None:
-    """Unknown fields are ignored, so that clients of other servers can move over."""
-    for name in body.keys() - _cached_names(model) - _reported:
+    """Log unknown fields. They are ignored, so that clients of other servers work unchanged."""
+    for name in body.keys() - known_names(model) - _reported:
         if len(_reported) < 1000:
             _reported.add(name)
-            _log.debug("ignoring the unknown field %.100r of a request", name)
+            logger.debug("ignoring the unknown field %.100r of a request", name)
 
 
 def _too_deep() -> InvalidRequest:
@@ -164,7 +149,7 @@ def _containers(value: Any) -> Iterator[Any]:
 
 
 def _located(error: msgspec.DecodeError, data: bytes) -> str:
-    """msgspec names a byte; people count lines and columns."""
+    """The error with a line and a column. msgspec tells a byte offset."""
     text = str(error).removeprefix("JSON is malformed: ")
     reason, found, offset = text.rpartition(" (byte ")
     if not found:
@@ -176,10 +161,10 @@ def _located(error: msgspec.DecodeError, data: bytes) -> str:
 
 
 def _plain_error(errors: Sequence[ErrorDetails], body: Any) -> InvalidRequest:
-    """One sentence for the deepest place that is wrong.
+    """One sentence about the deepest wrong place in the body.
 
-    A union fails once for each of its members: the member that got furthest is the one that
-    was meant, and members that got equally far are alternatives.
+    A union fails once for each of its members. The client meant the member whose error is deepest.
+    Members with equally deep errors are alternatives.
     """
     paths = [_path(error, body) for error in errors]
     deepest = max(paths, key=len)
@@ -195,7 +180,7 @@ def _plain_error(errors: Sequence[ErrorDetails], body: Any) -> InvalidRequest:
 
 
 def _path(error: ErrorDetails, body: Any) -> tuple[int | str, ...]:
-    """The parts of pydantic's location that exist in the body (the rest name union members)."""
+    """The parts of pydantic's location that exist in the body. Other parts name union members."""
     is_missing = error["type"] == "missing"
     location = error["loc"][:-1] if is_missing else error["loc"]
     path: list[int | str] = []

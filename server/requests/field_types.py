@@ -1,4 +1,4 @@
-"""Types of fields that several requests have."""
+"""Types and bounds of fields that several requests have."""
 
 from __future__ import annotations
 
@@ -11,36 +11,20 @@ from config.samplers import names_from_codes, to_samplers
 from config.speculation import active_methods, spec_methods
 
 INT32_MAX = 2**31 - 1
-
-
 MAX_CHOICES = 128
 """Answers to one prompt (`n`)."""
-
-
 MAX_STOP_STRINGS = 256
-
-
 MAX_STOP_CHARS = 4096
-
-
 MAX_LOGPROBS = 1024
 """Alternatives reported with each token (`n_probs`); each costs time in every step."""
-
-
 MAX_LOGIT_BIASES = 65536
-
-
 MAX_DRY_BREAKERS = 256
-
-
 MAX_SALT_CHARS = 256
-
-
 MAX_ADAPTERS = 1024
 
 
 def _without_nul(value: str) -> str:
-    """The server marks salts of its own with this character."""
+    """The server marks its own salts with this character."""
     if "\0" in value:
         raise ValueError("must not contain the character U+0000")
     return value
@@ -80,7 +64,7 @@ def _bias_pairs(value: Any) -> Any:
 
 
 def _token_key(key: Any, *, text_ids: bool = True) -> int | str:
-    """A token id or a text; an object's keys are always strings, so digits mean an id there."""
+    """A token id or a text. An object's keys are always strings, so digits mean an id there."""
     if isinstance(key, str):
         return int(key) if text_ids and key.isascii() and key.isdigit() else key
     if isinstance(key, int) and not isinstance(key, bool):
@@ -96,18 +80,21 @@ def _bias(key: int | str, bias: Any) -> float:
     raise ValueError(f"must give {key!r} a number, or false to ban it")
 
 
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
 def _sampler_names(value: Any) -> Any:
-    if isinstance(value, str):
-        value = names_from_codes(value)
-    elif not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+    names = names_from_codes(value) if isinstance(value, str) else value
+    if not (isinstance(value, str) or _are_names(names)):
         raise ValueError("must be a list of sampler names or a string of their letters")
-    return tuple(to_samplers(value))  # type: ignore[arg-type]
+    return tuple(to_samplers(names))  # type: ignore[arg-type]
 
 
 def _draft_methods(value: Any) -> Any:
     """Names as a list or split by commas; `none` is no method."""
     names = value.split(",") if isinstance(value, str) else value
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+    if not _are_names(names):
         raise ValueError("must be a method's name, several with commas between, or a list of them")
     stripped = [name.strip() for name in names if name.strip()]
     if not stripped:
@@ -116,46 +103,26 @@ def _draft_methods(value: Any) -> Any:
 
 
 Whole = Annotated[int, BeforeValidator(_number)]
-
-
 Real = Annotated[float, BeforeValidator(_number)]
-
-
 Flag = StrictBool
-
-
 Probability = Annotated[Real, Field(ge=0, le=1)]
-
-
 Penalty = Annotated[Real, Field(ge=-100, le=100)]
-
-
 Count = Annotated[Whole, Field(ge=0, le=INT32_MAX)]
-
-
 LookBack = Annotated[Whole, Field(ge=-1, le=INT32_MAX)]
-"""A number of latest tokens; -1 is as many as the context holds."""
-
+"""A number of latest tokens; -1 means all tokens in the context."""
+ReusedChunk = Annotated[Count, AfterValidator(_chunk)]
+Salt = Annotated[StrictStr, Field(max_length=MAX_SALT_CHARS), AfterValidator(_without_nul)]
 
 StopString = Annotated[StrictStr, Field(max_length=MAX_STOP_CHARS)]
-
-
 StopStrings = Annotated[
     list[StopString],
     FailFast(),
     BeforeValidator(_one_or_many, json_schema_input_type=StopString | list[StopString]),
     Field(max_length=MAX_STOP_STRINGS),
 ]
-ReusedChunk = Annotated[Count, AfterValidator(_chunk)]
-Salt = Annotated[StrictStr, Field(max_length=MAX_SALT_CHARS), AfterValidator(_without_nul)]
-
 
 Bias = Annotated[float, Field(allow_inf_nan=True)]
-
-
 _BiasInput = float | Literal[False]
-
-
 LogitBias = Annotated[
     tuple[tuple[int | str, Bias], ...],
     BeforeValidator(
@@ -164,12 +131,9 @@ LogitBias = Annotated[
     ),
 ]
 
-
 SamplerNames = Annotated[
     tuple[str, ...], BeforeValidator(_sampler_names, json_schema_input_type=str | list[str])
 ]
-
-
 DraftMethods = Annotated[
     tuple[str, ...], BeforeValidator(_draft_methods, json_schema_input_type=str | list[str])
 ]

@@ -1,4 +1,4 @@
-"""Which names the served model answers to."""
+"""The check of a request's `model` against the names of the served model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from server.errors import NotFound
 def check_model(name: str | None, context: ServerContext) -> None:
     """Raise `NotFound` when a request names a model that isn't served.
 
-    Without a name the one model is meant; its alias, its file and its file's stem are its names.
+    The model's names are its aliases, its path, its file name and the stem of its file name. A
+    request without a name means the served model.
     """
     if not name or name == context.model_name or name in _names(context):
         return

@@ -1,34 +1,36 @@
-"""What can't fit into a context is refused before it is rendered or tokenized.
+"""Early refusal of prompts that can't fit into a slot, before rendering and tokenizing.
 
-Both take llama.cpp and the templates time that grows faster than the text; nobody should get that
-for a prompt that is refused anyway.
+Rendering and tokenizing take time that grows faster than the text. A prompt that is refused anyway
+must not cost this time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from server.context import ServerContext
 from server.errors import ContextExceeded
+from server.model.tokenizer import Tokenizer
 
 USUAL_PIECE = 8
-"""Bytes of a token that texts of ordinary length don't exceed; saves asking for the longest."""
+"""Bytes. A text that fits with pieces of this length needs no look at the longest piece of the
+vocabulary, which is slow to find the first time."""
 
 
-def check_parts(parts: Sequence[str | int], context: ServerContext) -> None:
-    """Raise `ContextExceeded` for texts and token ids that are too many however they are split."""
-    n_ctx = context.engine.model.n_ctx_slot
+def check_parts(parts: Sequence[str | int], tokenizer: Tokenizer, n_ctx: int) -> None:
+    """Raise `ContextExceeded` for parts that exceed `n_ctx` tokens however the texts are split.
+
+    A part is a text or a token id.
+    """
     num_chars = sum(len(part) for part in parts if isinstance(part, str))
     num_ids = sum(not isinstance(part, str) for part in parts)
     if num_ids + num_chars // USUAL_PIECE <= n_ctx:
         return
-    least = num_ids + num_chars // context.tokenizer.longest_piece
+    least = num_ids + num_chars // tokenizer.longest_piece
     if least >= n_ctx:
         raise ContextExceeded(least, n_ctx, at_least=True)
 
 
-def check_messages(count: int, context: ServerContext) -> None:
-    """The same for the messages of a chat: none is shorter than a token."""
-    n_ctx = context.engine.model.n_ctx_slot
+def check_messages(count: int, n_ctx: int) -> None:
+    """Raise `ContextExceeded` for too many messages: each message has at least one token."""
     if count >= n_ctx:
         raise ContextExceeded(count, n_ctx, at_least=True)

@@ -1,4 +1,4 @@
-"""The `prompt` field of a native completion in all its shapes, and the tokens that it means."""
+"""The field `prompt` in all its shapes, and its tokens."""
 
 from __future__ import annotations
 
@@ -6,23 +6,22 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
-from server.context import ServerContext
 from server.errors import InvalidRequest
 from server.model.tokenizer import Tokenizer
 from server.requests.prompt_size import check_parts
 
 MAX_PROMPTS = 2048
-"""Prompts of one request; each is a sequence of its own."""
+"""Most prompts of one request. Each prompt is at least one sequence."""
 
 MAX_SEQUENCES = 1024
-"""Answers of one request, to all its prompts together."""
+"""Most answers of one request, to all its prompts together."""
 
 Prompt = tuple[str | int, ...]
-"""Texts and token ids, one after the other."""
+"""Texts and token ids, in order."""
 
 
 class PromptObject(BaseModel):
-    """A text in llama-server's third shape."""
+    """llama-server's third shape of a prompt: an object with the text."""
 
     prompt_string: str
 
@@ -30,14 +29,14 @@ class PromptObject(BaseModel):
 _TokenId = Annotated[int, Field(ge=0)]
 _OnePrompt = str | PromptObject | list[_TokenId | str]
 PromptInput = _OnePrompt | list[_OnePrompt]
-"""All that `parse_prompts` takes, for the description of the API."""
+"""Everything that `parse_prompts` takes, for the description of the API."""
 
 
 def parse_prompts(value: Any) -> tuple[Prompt, ...]:
-    """One prompt (text, ids, both mixed, an object with `prompt_string`) or a list of those.
+    """One prompt (text, ids, both mixed, an object with `prompt_string`) or a list of prompts.
 
-    A list that holds a number is one prompt, any other list is several. Raises ValueError with
-    a message that starts with "must".
+    A list that holds a number is one prompt. Any other list is several prompts. Raises
+    `ValueError` with a message that starts with "must".
     """
     if not isinstance(value, list) or any(_is_id(part) for part in value):
         return (_parse_prompt(value),)
@@ -49,15 +48,14 @@ def parse_prompts(value: Any) -> tuple[Prompt, ...]:
 
 
 def prompt_tokens(
-    prompt: Prompt, context: ServerContext, *, param: str = "prompt"
+    prompt: Prompt, tokenizer: Tokenizer, n_ctx: int, *, param: str = "prompt"
 ) -> tuple[int, ...]:
-    """The prompt's tokens; the first text gets what the model wants at a beginning (BOS).
+    """The prompt's tokens. A text at the beginning gets a BOS if the model wants one.
 
-    Raises `InvalidRequest` for an id out of the vocabulary, or when nothing is left, and
-    `ContextExceeded` for what is far too long.
+    Raises `InvalidRequest` for an id that the vocabulary doesn't have and for an empty prompt.
+    Raises `ContextExceeded` for a prompt that can't fit into `n_ctx` tokens.
     """
-    check_parts(prompt, context)
-    tokenizer = context.tokenizer
+    check_parts(prompt, tokenizer, n_ctx)
     tokens: list[int] = []
     for position, part in enumerate(prompt):
         if isinstance(part, str):
@@ -71,7 +69,7 @@ def prompt_tokens(
 
 
 def check_sequences(num_prompts: int, n: int) -> None:
-    """Raises `InvalidRequest` if `n` answers to each prompt are too many."""
+    """Raise `InvalidRequest` if `n` answers to each prompt are too many."""
     if num_prompts * n > MAX_SEQUENCES:
         raise InvalidRequest(
             f"'n' must be at most {MAX_SEQUENCES // num_prompts} with {num_prompts} prompts: "
@@ -81,7 +79,7 @@ def check_sequences(num_prompts: int, n: int) -> None:
 
 
 def check_tokens(tokens: list[int], tokenizer: Tokenizer, *, param: str) -> None:
-    """Raises `InvalidRequest` naming the first id that the vocabulary doesn't have."""
+    """Raise `InvalidRequest` naming the first id that the vocabulary doesn't have."""
     n_vocab = tokenizer.n_vocab
     if tokens and (min(tokens) < 0 or max(tokens) >= n_vocab):
         wrong = next(token for token in tokens if not 0 <= token < n_vocab)

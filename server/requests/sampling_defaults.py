@@ -1,4 +1,4 @@
-"""The sampling parameters of a request that sets none: the server's flags."""
+"""The sampling parameters of a request that sets none, from the server's settings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from protocol.sampling import SamplingParams
 
 
 def sampling_defaults(settings: ServeSettings) -> SamplingParams:
-    """What `--temp` and its siblings say; the seed stays at 0, each request draws its own."""
+    """The parameters that `--temp` and similar flags set. The seed is 0: each request draws one."""
     return SamplingParams(
         samplers=settings.samplers,
         temperature=settings.temp,

@@ -1,4 +1,4 @@
-"""Which guesses ahead a request gets, out of its fields and the server's settings."""
+"""The drafts that a request gets, from its fields and the server's settings."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ def speculation_of(
     n_min: int | None = None,
     p_min: float | None = None,
 ) -> Speculation | None:
-    """How a request that gives these is drafted for; None is not at all.
+    """The speculative decoding of a request with these fields; None means no drafts.
 
-    A smaller `n_max` than a method's own holds for it, and any `n_min`. Raises `InvalidRequest`
-    for a method that the server was not started with, and for bounds that exclude each other.
+    `n_max` lowers the bound of each method and never raises it. `n_min` replaces the bound of each
+    method. Raises `InvalidRequest` for a method that the server was not started with, and for
+    bounds that exclude each other.
     """
     offered = method_bounds(settings)
     _check(methods, offered, n_max, n_min)

@@ -1,4 +1,4 @@
-"""Fields of llama-server's contract that this server can't honour, and their harmless values."""
+"""Refusal of known fields that this server can't honour, unless their value asks for nothing."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from server.errors import InvalidRequest
 
 @dataclass(frozen=True, slots=True)
 class Unsupported:
-    """A field that is refused unless it holds one of the values that ask for nothing."""
+    """A field that is refused unless its value is one of `harmless`."""
 
     harmless: tuple[Any, ...]
     reason: str
 
 
-UNSUPPORTED_FIELDS: Mapping[str, Unsupported] = {
+LLAMA_SERVER_FIELDS: Mapping[str, Unsupported] = {
     "n_indent": Unsupported((0,), "there is no limit by indentation"),
     "multimodal_data": Unsupported(([],), "the model reads text only"),
     "backend_sampling": Unsupported((False,), "tokens are sampled on the CPU"),
     "verbose": Unsupported((False,), "answers carry no debugging details"),
 }
+"""Refused in every dialect."""
 
 
-def refuse_unsupported(body: Mapping[str, Any]) -> None:
-    """Raise `InvalidRequest` for the first field that asks for what isn't there."""
-    for name, field in UNSUPPORTED_FIELDS.items():
+def refuse_unsupported(body: Mapping[str, Any], fields: Mapping[str, Unsupported]) -> None:
+    """Raise `InvalidRequest` for the first field with another value than its harmless ones."""
+    for name, field in fields.items():
         value = body.get(name)
         if value is not None and value not in field.harmless:
             raise InvalidRequest(f"'{name}' is not supported: {field.reason}", param=name)

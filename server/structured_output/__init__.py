@@ -1,1 +1,1 @@
-"""From a request's fields to what constrains its answer."""
+"""Output formats: from the fields of a request to the constraint of its answer."""

@@ -1,4 +1,4 @@
-"""Lark grammars (llguidance's dialect) for answers that call tools or follow a schema."""
+"""Writer of Lark grammars (llguidance's dialect) for answers that call tools or follow a schema."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ToolSignature:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRules:
-    """How tools may be called in one answer."""
+    """Which tools one answer may call, how many, and in which syntax."""
 
     syntax: CallSyntax
     tools: Sequence[ToolSignature]
@@ -37,7 +37,7 @@ class CallRules:
 
 
 class AnswerGrammar:
-    """Writes one grammar; markers that are control tokens are named by their ids."""
+    """Writes one grammar. Markers that are control tokens appear in it as token ids."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
@@ -52,9 +52,9 @@ class AnswerGrammar:
         lead: str = "",
         before_schema: str = "",
     ) -> str:
-        """Calls, or JSON for the `schema`, or any text.
+        """The grammar of calls, of JSON for the `schema`, or of any text.
 
-        `lead` may stand before all of it; `before_schema` must before JSON.
+        The answer may begin with `lead`. JSON must begin with `before_schema`.
         """
         choices = []
         if calls is not None:
@@ -89,7 +89,7 @@ class AnswerGrammar:
         return f"{before} {arguments} {self._literal(syntax.after)}"
 
     def _parameters(self, syntax: ParameterSyntax, schema: dict[str, Any]) -> str:
-        """The properties of a schema in its order; those that aren't required may be left out."""
+        """The properties of a schema, in its order. Optional properties may be left out."""
         required = schema.get("required", ())
         parts = [
             (self._parameter(syntax, key, property_, schema), key in required)
@@ -100,9 +100,10 @@ class AnswerGrammar:
         return self._separated(parts, self._literal(syntax.separator))
 
     def _separated(self, parts: Sequence[tuple[str, bool]], separator: str) -> str:
-        """Rules in their order, those that aren't required perhaps, and text between any two.
+        """Rules in their order, with the separator between two. Optional rules may be left out.
 
-        Written from the last one on: `rest` is what may follow a rule, `all` what may come first.
+        The rules are written from the last to the first. `rest` is what may follow the current
+        rule. `all_` is what may stand from the current rule on.
         """
         rest = all_ = '""'
         for rule, is_required in reversed(parts):
@@ -132,7 +133,7 @@ class AnswerGrammar:
         return self._named(f"{before} {self._literal(quote)} {value}")
 
     def _until(self, name: str, marker: str, text: str = _ANY_TEXT) -> str:
-        """Text of a pattern up to the marker's first occurrence, the marker included."""
+        """Text that matches a pattern, up to and including the marker's first occurrence."""
         for mark in MARK.finditer(marker):
             token = control_token(mark.group(), self._tokenizer)
             if token is not None:
@@ -147,7 +148,7 @@ class AnswerGrammar:
         return name
 
     def _without(self, name: str, text: str, mark: str) -> str:
-        """Text that doesn't contain the mark, at which its reader would think that it ends."""
+        """Text without the mark. A reader of the answer would end the text at the mark."""
         without = _regex(_ANY_TEXT + _escaped(mark) + _ANY_TEXT)
         return self._rule(name.upper(), f"{_regex(text)} & ~{without}")
 
@@ -196,7 +197,7 @@ def _escaped(text: str) -> str:
 
 
 def _choices(property_: dict[str, Any]) -> str | None:
-    """The texts that a parameter may be, if they are listed."""
+    """The texts that a parameter may have, if the schema lists them."""
     choices = property_["enum"] if "enum" in property_ else [property_.get("const")]
     if not all(isinstance(choice, str) for choice in choices):
         return None
@@ -204,7 +205,7 @@ def _choices(property_: dict[str, Any]) -> str | None:
 
 
 def _text_pattern(property_: dict[str, Any]) -> str:
-    """What a text that is written plainly has to match as a whole, line breaks included."""
+    """The pattern that a plainly written text has to match as a whole, line breaks included."""
     if "pattern" in property_:
         return _whole(property_["pattern"])
     if property_.get("format") in PLAIN_FORMATS:
@@ -214,11 +215,11 @@ def _text_pattern(property_: dict[str, Any]) -> str:
 
 
 def _whole(pattern: str) -> str:
-    """A pattern that matches whole texts, from one that is looked for in them."""
+    """A pattern that matches a whole text, from a pattern that is searched in a text."""
     begins, ends = pattern.startswith("^"), re.search(r"(?<!\\)(\\\\)*\$$", pattern) is not None
     body = pattern[begins : len(pattern) - ends]
     if ("^" in body or "$" in body) and "|" in body:
-        return f"(?:{body})"  # anchors of alternatives, which llguidance reads as such
+        return f"(?:{body})"  # llguidance reads the anchors of alternatives itself
     return ("" if begins else "(?s:.*)") + f"(?:{body})" + ("" if ends else "(?s:.*)")
 
 
@@ -230,6 +231,6 @@ def _json(property_: Any, schema: dict[str, Any]) -> str:
 
 
 def first_mark(syntax: CallSyntax) -> str:
-    """The marker by which calls are told from the text before them."""
+    """The marker that separates calls from the text before them."""
     match = MARK.match(syntax.opening)
     return match.group() if match else syntax.opening

@@ -1,4 +1,4 @@
-"""llama-server's lazy grammars: what in an answer a constraint waits for."""
+"""llama-server's lazy grammars: the triggers at which a constraint begins."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pydantic import BaseModel, ConfigDict, Field, StrictStr, model_validator
 
 from grammars import compiler
 from grammars.constraint import Constraint
-from grammars.errors import GrammarError
 from server.errors import InvalidRequest
 from server.model.tokenizer import Tokenizer
+from server.structured_output.refusing import refusing
 
 TOKEN, WORD = 0, 1
-"""llama.cpp's numbers of the kinds of triggers; 2 and 3 are patterns, which are refused."""
+"""llama.cpp's numbers for the kinds of triggers. 2 and 3 are patterns, which are refused."""
 
 MAX_TRIGGERS = 256
 
 
 class GrammarTrigger(BaseModel):
-    """A word of the answer, or a token, at which its grammar begins; the grammar describes it."""
+    """A word or a token at which the grammar begins. The grammar describes the trigger, too."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -37,13 +37,13 @@ class GrammarTrigger(BaseModel):
         return self
 
 
-def lazily(
-    constraint: Constraint | None, triggers: Sequence[GrammarTrigger], tokenizer: Tokenizer
+def lazy_constraint(
+    constraint: Constraint, triggers: Sequence[GrammarTrigger], tokenizer: Tokenizer
 ) -> Constraint:
-    """Free text until a trigger, the constraint from it on. Raises `InvalidRequest`."""
-    if constraint is None:
-        message = "'grammar_lazy' needs a 'grammar' or a 'json_schema'"
-        raise InvalidRequest(message, param="grammar_lazy")
+    """The constraint from a trigger on. Before the trigger the answer is free.
+
+    Raises `InvalidRequest` without triggers, and for triggers that can't be used.
+    """
     if not triggers:
         raise InvalidRequest("'grammar_lazy' needs 'grammar_triggers'", param="grammar_triggers")
     tokens = [trigger.token for trigger in triggers if trigger.token is not None]
@@ -52,8 +52,5 @@ def lazily(
             message = f"'grammar_triggers' names the token {token}, which the vocabulary hasn't"
             raise InvalidRequest(message, param="grammar_triggers")
     words = tuple(trigger.value for trigger in triggers if trigger.type == WORD)
-    try:
+    with refusing("grammar_triggers"):
         return compiler.lazy(constraint, words=words, tokens=tuple(tokens))
-    except GrammarError as error:
-        message = f"'grammar_triggers' can't be used: {error}"
-        raise InvalidRequest(message, param="grammar_triggers") from error

@@ -6,17 +6,19 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, model_validator
 
-from grammars import compiler
-from grammars.constraint import Constraint
-from grammars.errors import GrammarError
-from server.errors import InvalidRequest
-from server.model.tokenizer import Tokenizer
+from server.structured_output.output_format import Kind, OutputFormat, any_object_format
 
-ANY_OBJECT: dict[str, Any] = {"type": "object"}
+_KINDS = {
+    "json": Kind.JSON_SCHEMA,
+    "json_object": Kind.JSON_OBJECT,
+    "regex": Kind.REGEX,
+    "choice": Kind.CHOICE,
+    "grammar": Kind.GRAMMAR,
+}
 
 
 class StructuredOutputs(BaseModel):
-    """Exactly one kind of constraint."""
+    """The field's object. It holds exactly one kind of constraint."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -29,37 +31,23 @@ class StructuredOutputs(BaseModel):
 
     @model_validator(mode="after")
     def _is_one(self) -> StructuredOutputs:
-        kinds = (self.json_, self.json_object, self.regex, self.choice, self.grammar)
         if self.structural_tag is not None:
             raise ValueError("must come without structural_tag, which is not supported")
-        if sum(kind is not None for kind in kinds) != 1:
-            raise ValueError("must hold exactly one of json, json_object, regex, choice, grammar")
+        if len(self._given()) != 1:
+            raise ValueError(f"must hold exactly one of {', '.join(_KINDS)}")
         return self
 
-    @property
-    def _kind(self) -> str:
-        return next(iter(self.model_fields_set)).rstrip("_")
+    def output_format(self) -> OutputFormat:
+        """The constraint that the field holds."""
+        [(name, value)] = self._given().items()
+        param = f"structured_outputs.{name}"
+        if value is True:
+            return any_object_format(param)
+        if value is False:
+            # `json_object: false` holds no constraint. The empty grammar is refused when compiled.
+            return OutputFormat(Kind.GRAMMAR, "", param)
+        return OutputFormat(_KINDS[name], value, param)
 
-    def schema_(self) -> tuple[Any, str] | None:
-        """The same as `schema_of`, or None for the other kinds."""
-        if self.json_object:
-            return ANY_OBJECT, "structured_outputs.json_object"
-        if self.json_ is not None:
-            return self.json_, "structured_outputs.json"
-        return None
-
-    def to_constraint(self, tokenizer: Tokenizer) -> Constraint:
-        """Compiled. Raises `InvalidRequest`."""
-        try:
-            if self.json_object:
-                return compiler.from_json_object()
-            if self.json_ is not None:
-                return compiler.from_json_schema(self.json_)
-            if self.regex is not None:
-                return compiler.from_regex(self.regex)
-            if self.choice is not None:
-                return compiler.from_choices(self.choice)
-            return compiler.from_gbnf(self.grammar or "", tokenizer)
-        except GrammarError as error:
-            param = f"structured_outputs.{self._kind}"
-            raise InvalidRequest(f"'{param}' can't be used: {error}", param=param) from error
+    def _given(self) -> dict[str, Any]:
+        values = {name: getattr(self, "json_" if name == "json" else name) for name in _KINDS}
+        return {name: value for name, value in values.items() if value is not None}

@@ -1,7 +1,7 @@
-"""What a chat template can express, found out by rendering small conversations once at load.
+"""Finds out what a chat template can express, by rendering small conversations once at load.
 
-Templates are programs; reading their source tells little about what they accept. So each question
-is a conversation with a made-up word in it, and the answer is whether that word comes out.
+A template is a program, and its source tells little about what it accepts. So each question is a
+conversation with a made-up word in it. The answer is whether the rendered prompt shows the word.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ Render = Callable[[Mapping[str, Any]], str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateCapabilities:
-    """What the template understands; the messages are adapted to it before they are rendered."""
+    """What the template supports. Messages are adapted to this before they are rendered."""
 
     string_content: bool = True
     typed_content: bool = False
-    """Content as a list of parts."""
+    """Content may be a list of parts."""
     system_role: bool = True
     empty_tools: bool = False
-    """Without tools the template wants an empty list rather than nothing."""
+    """Without tools, the template wants an empty list instead of no variable."""
     tools: bool = False
     """Tool definitions reach the prompt."""
     tool_calls: bool = False
@@ -41,41 +41,41 @@ class TemplateCapabilities:
     tool_results: bool = False
     parallel_tool_calls: bool = False
     object_arguments: bool = False
-    """A call's arguments must be an object rather than OpenAI's JSON string."""
+    """A call's arguments must be an object, not OpenAI's JSON string."""
     null_content: bool = False
-    """Calls are only shown in messages whose content is null."""
+    """Calls are shown only in messages whose content is null."""
     short_tool_ids: bool = False
-    """Only call ids of nine letters and digits are taken (Mistral)."""
+    """Call ids must have nine letters and digits (Mistral)."""
     reasoning_field: str | None = None
-    """The message field in which earlier reasoning is read."""
+    """The message field from which the template reads earlier reasoning."""
     thinking_variables: tuple[str, ...] = ()
     """Variables that turn reasoning on and off."""
 
 
 def probe(render: Render) -> TemplateCapabilities:
-    """Ask the template all questions."""
-    asker = _Asker(render)
-    asker.empty_tools = asker.text([_user("a")]) is None
-    string_content = asker.shows([_user(_WORD)], _WORD)
-    typed_content = asker.shows([_user([{"type": "text", "text": _WORD}])], _WORD, "'type'")
-    asker.typed = typed_content and not string_content
-    null_content, object_arguments, tool_calls = _call_style(asker)
+    """Find out all capabilities of a template."""
+    prober = _Prober(render)
+    prober.empty_tools = prober.text([_user("a")]) is None
+    string_content = prober.shows([_user(_WORD)], _WORD)
+    typed_content = prober.shows([_user([{"type": "text", "text": _WORD}])], _WORD, "'type'")
+    prober.typed = typed_content and not string_content
+    null_content, object_arguments, tool_calls = _call_style(prober)
     style = _CallStyle(null_content=null_content, object_arguments=object_arguments)
     return TemplateCapabilities(
         string_content=string_content or not typed_content,
         typed_content=typed_content,
-        system_role=asker.shows([{"role": "system", "content": _WORD}, _user("a")], _WORD),
-        empty_tools=asker.empty_tools,
-        tools=asker.shows([_user("a")], _NAME, tools=True),
+        system_role=prober.shows([{"role": "system", "content": _WORD}, _user("a")], _WORD),
+        empty_tools=prober.empty_tools,
+        tools=prober.shows([_user("a")], _NAME, tools=True),
         tool_calls=tool_calls,
-        tool_results=tool_calls and asker.shows(_call_history(style, result=_WORD), _WORD),
-        parallel_tool_calls=tool_calls and asker.shows(_parallel_history(style), _OTHER),
+        tool_results=tool_calls and prober.shows(_call_history(style, result=_WORD), _WORD),
+        parallel_tool_calls=tool_calls and prober.shows(_parallel_history(style), _OTHER),
         object_arguments=object_arguments,
         null_content=null_content,
         short_tool_ids=tool_calls
-        and not asker.shows(_call_history(style, call_id=_LONG_ID), _NAME),
-        reasoning_field=_reasoning_field(asker, style),
-        thinking_variables=_thinking_variables(asker),
+        and not prober.shows(_call_history(style, call_id=_LONG_ID), _NAME),
+        reasoning_field=_reasoning_field(prober, style),
+        thinking_variables=_thinking_variables(prober),
     )
 
 
@@ -85,8 +85,8 @@ class _CallStyle:
     object_arguments: bool
 
 
-class _Asker:
-    """Renders conversations and looks for words in what comes out."""
+class _Prober:
+    """Renders conversations and looks for words in the result."""
 
     def __init__(self, render: Render) -> None:
         self._render = render
@@ -94,7 +94,7 @@ class _Asker:
         self.empty_tools = False
 
     def text(self, messages: list[Message], **variables: Any) -> str | None:
-        """The rendered prompt, or None when the template fails, for whatever reason."""
+        """The rendered prompt; None if the template fails for any reason."""
         if self.typed:
             messages = [_with_parts(message) for message in messages]
         base: Message = {"messages": messages, "add_generation_prompt": True}
@@ -102,13 +102,13 @@ class _Asker:
         try:
             return self._render(base | variables)
         except Exception:
-            # A template is somebody's program: it may raise anything, and that is the answer.
+            # A template may raise anything; for us, every exception means "not supported".
             return None
 
     def shows(
         self, messages: list[Message], word: str, *forbidden: str, tools: bool = False
     ) -> bool:
-        """Whether `word` comes out, and none of the `forbidden` texts with it."""
+        """Whether the prompt shows `word` and none of the `forbidden` texts."""
         text = self.text(messages, **({"tools": [_tool()]} if tools else {}))
         return text is not None and word in text and not any(bad in text for bad in forbidden)
 
@@ -163,32 +163,33 @@ def _parallel_history(style: _CallStyle) -> list[Message]:
     return [_user("a"), _calling(style, *calls), *results]
 
 
-def _call_style(asker: _Asker) -> tuple[bool, bool, bool]:
+def _call_style(prober: _Prober) -> tuple[bool, bool, bool]:
     """(null_content, object_arguments, whether any style shows a call with its arguments).
 
-    A string is tried first: it is what the model wrote, byte for byte, so the history that comes
-    back matches the cache. Escaped quotes or doubled braces show that it was serialized twice.
+    A string is tried first. The string is byte for byte what the model wrote, so the history that
+    comes back matches the cache. Escaped quotes or doubled braces show that the template serialized
+    the string again.
     """
     for null_content in (False, True):
         for object_arguments in (False, True):
             style = _CallStyle(null_content=null_content, object_arguments=object_arguments)
             spoiled = (f'\\"{_KEY}', f"'{_KEY}'", "\\u0022", f'{{{{"{_KEY}')
             history = _call_history(style)
-            if asker.shows(history, _NAME, *spoiled) and asker.shows(history, _KEY):
+            if prober.shows(history, _NAME, *spoiled) and prober.shows(history, _KEY):
                 return null_content, object_arguments, True
     return False, False, False
 
 
-def _reasoning_field(asker: _Asker, style: _CallStyle) -> str | None:
+def _reasoning_field(prober: _Prober, style: _CallStyle) -> str | None:
     for field in ("reasoning_content", "thinking", "reasoning"):
-        if asker.shows(_call_history(style, **{field: _WORD}), _WORD):
+        if prober.shows(_call_history(style, **{field: _WORD}), _WORD):
             return field
     return None
 
 
-def _thinking_variables(asker: _Asker) -> tuple[str, ...]:
+def _thinking_variables(prober: _Prober) -> tuple[str, ...]:
     def matters(name: str) -> bool:
-        texts = [asker.text([_user("a")], **{name: value}) for value in (True, False)]
+        texts = [prober.text([_user("a")], **{name: value}) for value in (True, False)]
         return None not in texts and texts[0] != texts[1]
 
     return tuple(name for name in ("enable_thinking", "thinking") if matters(name))

@@ -1,4 +1,4 @@
-"""Messages in, prompt text out: the model's chat template, adapted to and bounded."""
+"""The model's chat template: turns messages into the text of a prompt."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ CHATML = """\
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}
 """
-"""What a model without a template gets: most models have seen this form."""
+"""The template for models without a template; most models have seen this form."""
 
 _CUT = "\u2063llamapack\u2063cut\u2063"
-"""Marks in the rendered prompt where a continued message ends; no text contains it by chance."""
+"""Marks the end of a continued message in the rendered prompt; no text contains it by chance."""
 
 _DATE_FORMAT = "%d %b %Y"
 _DATETIME_FORMAT = "%b %d %Y %H:%M:%S"
@@ -47,10 +47,10 @@ class SpecialTokens:
 
 
 class JinjaTemplate:
-    """One compiled template and what it can express."""
+    """One compiled template and its capabilities."""
 
     def __init__(self, source: str, specials: SpecialTokens) -> None:
-        """Raises `ChatTemplateError` when the source is no Jinja template."""
+        """Raises `ChatTemplateError` if the source isn't a Jinja template."""
         self.source = source
         self._environment = TemplateEnvironment()
         self._specials = {"bos_token": specials.bos, "eos_token": specials.eos}
@@ -66,7 +66,8 @@ class JinjaTemplate:
         self.reasoning_markers = detect_markers(source)
 
     def render(self, variables: Mapping[str, Any]) -> str:
-        """The template's text. Raises `jinja2.TemplateError` and whatever Python raises in it."""
+        """The template's text. Raises `jinja2.TemplateError` and any Python error of the
+        template."""
         if self.capabilities.empty_tools and not variables.get("tools"):
             variables = {**variables, "tools": []}
         return self._render(variables)
@@ -95,7 +96,8 @@ class ChatTemplate:
         specials: SpecialTokens | None = None,
         variables: Mapping[str, Any] | None = None,
     ) -> None:
-        """`variables` are the operator's; those of a request win. Raises `ChatTemplateError`."""
+        """`variables` are the operator's; the variables of a request take precedence. Raises
+        `ChatTemplateError`."""
         specials = specials or SpecialTokens()
         self._default = JinjaTemplate(source, specials)
         self._tool_use = JinjaTemplate(tool_source, specials) if tool_source else None
@@ -103,12 +105,12 @@ class ChatTemplate:
 
     @property
     def source(self) -> str:
-        """The text of the Jinja template."""
+        """The source of the Jinja template."""
         return self._default.source
 
     @property
     def tool_source(self) -> str | None:
-        """The text of the variant for requests with tools, if the model has one."""
+        """The source of the variant for requests with tools, if the model has one."""
         return self._tool_use.source if self._tool_use else None
 
     @property
@@ -130,10 +132,10 @@ class ChatTemplate:
         continue_final_message: bool = False,
         variables: Mapping[str, Any] | None = None,
     ) -> str:
-        """The prompt; `messages` and `tools` are OpenAI's, `variables` the template's kwargs.
+        """The prompt for OpenAI's `messages` and `tools`; `variables` are the template's kwargs.
 
-        With `continue_final_message` the prompt ends where the last message does, so that the
-        model goes on with it. Raises `InvalidRequest` when the template refuses the messages.
+        With `continue_final_message`, the prompt ends where the last message ends, and the model
+        continues that message. Raises `InvalidRequest` if the template refuses the messages.
         """
         template = self.for_tools(bool(tools))
         if tools and not template.capabilities.tools:
@@ -146,7 +148,8 @@ class ChatTemplate:
         return _rendered(template, messages, options, add_generation_prompt=add_generation_prompt)
 
     def _thinking(self, template: JinjaTemplate, variables: Mapping[str, Any]) -> dict[str, Any]:
-        """All variables; reasoning is on unless turned off, by whatever name the template has."""
+        """All variables. Reasoning is on unless the request turns it off, under the template's own
+        name."""
         merged = deepcopy(self.variables) | dict(variables)
         names = template.capabilities.thinking_variables
         chosen = next((merged[name] for name in _THINKING_NAMES if name in merged), None)
@@ -164,9 +167,9 @@ def load(
     override: str | None = None,
     variables: Mapping[str, Any] | None = None,
 ) -> ChatTemplate:
-    """The template of a GGUF, or `override`: a template's text or the path of a file with one.
+    """The chat template of a GGUF, or `override`: the text of a template or the path of its file.
 
-    Raises `ChatTemplateError` when it is unreadable or no template.
+    Raises `ChatTemplateError` if `override` is unreadable or the text isn't a template.
     """
     specials = SpecialTokens(
         bos=_special_text(tokenizer, tokenizer.bos), eos=_special_text(tokenizer, tokenizer.eos)
@@ -193,7 +196,7 @@ def _read(override: str) -> str:
 
 
 def _syntax(template: JinjaTemplate) -> CallSyntax:
-    """How calls are written where the template doesn't do it."""
+    """The syntax of calls for templates that don't write calls themselves."""
     syntax = template.tool_format.syntax
     return syntax if syntax.parameters is None else GENERIC.syntax
 
@@ -224,8 +227,8 @@ def _rendered(
     except TemplateRefusal as error:
         raise InvalidRequest(str(error), param="messages") from error
     except Exception as error:
-        # The template is the model author's program and the messages are the client's: whatever
-        # it raises, this conversation can't be rendered, and the next one may well be.
+        # The template is the model author's program, and the messages are the client's. Any
+        # exception means that this conversation can't be rendered; the next one may work.
         message = f"the model's chat template can't render these messages: {error}"
         raise InvalidRequest(message, param="messages") from error
 
@@ -235,7 +238,8 @@ def _continued(
 ) -> str:
     """The prompt up to the end of the last message's text.
 
-    Where the template would rework that text, it comes as it is after the opening of an answer.
+    If the template would change that text, the text is appended unchanged after the opening of an
+    answer.
     """
     marked = _marked(messages)
     text = text_of(messages[-1].get("content"))
@@ -262,7 +266,8 @@ def _with_instructions(
 
 
 def _marked(messages: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
-    """The messages with the last one's end marked. Raises `InvalidRequest` when it has none."""
+    """The messages with a mark at the end of the last one. Raises `InvalidRequest` if the last
+    message has no text."""
     if not messages or messages[-1].get("role") != "assistant" or messages[-1].get("tool_calls"):
         message = "continue_final_message needs a last message by the assistant, without tool calls"
         raise InvalidRequest(message, param="messages")

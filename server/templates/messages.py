@@ -1,4 +1,4 @@
-"""Adapts OpenAI messages to what one chat template understands. Pure functions on messages."""
+"""Adapts OpenAI messages to one chat template. Pure functions on messages."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def adapt(
     capabilities: TemplateCapabilities,
     syntax: CallSyntax,
 ) -> list[Message]:
-    """The same conversation in the words that the template takes.
+    """The same conversation in the form that the template understands.
 
-    `syntax` is how calls are written where the template doesn't show them itself.
+    `syntax` is the syntax of calls for templates that don't write calls themselves.
 
     Raises `InvalidRequest` for arguments of a call that must be an object and aren't, and for
-    content other than text where the template has no place for it.
+    content other than text if the template doesn't support it.
     """
     adapted = [_cleaned(message, capabilities) for message in messages]
     adapted = _adapt_calls(adapted, capabilities, syntax)
@@ -55,7 +55,8 @@ def _is_text(part: object) -> bool:
 
 
 def _cleaned(message: Mapping[str, Any], capabilities: TemplateCapabilities) -> Message:
-    """Without absent fields (templates ask `is defined`), and with known field names."""
+    """The message without absent fields (templates ask `is defined`), and with known field
+    names."""
     cleaned = {key: value for key, value in message.items() if value is not None}
     if not cleaned.get("tool_calls"):
         cleaned.pop("tool_calls", None)
@@ -70,7 +71,7 @@ def _cleaned(message: Mapping[str, Any], capabilities: TemplateCapabilities) -> 
 
 
 def _with_content(message: Message, capabilities: TemplateCapabilities, index: int) -> Message:
-    """Content as a string, unless there are parts that only a list can hold."""
+    """The message with its content as a string, unless only a list can hold all parts."""
     content = message.get("content")
     if isinstance(content, list) and not all(_is_text(part) for part in content):
         if not capabilities.typed_content:
@@ -92,7 +93,8 @@ def _with_parts(message: Message) -> Message:
 
 
 def _merge_system(messages: list[Message]) -> list[Message]:
-    """System text in front of the first user message, for templates without a system role."""
+    """Move system text to the front of the first user message, for templates without a system
+    role."""
     texts = [message["content"] for message in messages if message["role"] == "system"]
     rest = [message for message in messages if message["role"] != "system"]
     if not texts:
@@ -137,7 +139,8 @@ def _call_as_text(message: Message, syntax: CallSyntax) -> Message:
 
 
 def _results_as_text(messages: list[Message]) -> list[Message]:
-    """Results as user messages; those of one turn together, since roles often must alternate."""
+    """Turn results into user messages. Results in a row become one message, since roles often must
+    alternate."""
     out: list[Message] = []
     in_results = False
     for message in messages:
@@ -156,7 +159,7 @@ def _results_as_text(messages: list[Message]) -> list[Message]:
 
 
 def _one_call_each(messages: list[Message]) -> list[Message]:
-    """Each call in a message of its own, followed by its result, for templates that want that."""
+    """Put each call in its own message, followed by its result, for templates that require that."""
     out: list[Message] = []
     moved: set[int] = set()
     for index, message in enumerate(messages):
@@ -198,7 +201,7 @@ def _with_short_ids(message: Message) -> Message:
 
 
 def _short_id(call_id: str) -> str:
-    """Nine letters and digits, the same for the same id."""
+    """Nine letters and digits; the same id always gives the same short id."""
     if len(call_id) == 9 and call_id.isalnum():
         return call_id
     return hashlib.sha256(call_id.encode()).hexdigest()[:9]
@@ -217,7 +220,8 @@ def _with_objects(message: Message, index: int) -> Message:
 
 
 def _as_object(arguments: object, param: str) -> object:
-    """Raises `InvalidRequest` unless `arguments` is a JSON object or the text of one."""
+    """Arguments as an object. Raises `InvalidRequest` unless `arguments` is a JSON object or the
+    text of one."""
     if isinstance(arguments, str):
         try:
             arguments = json.loads(arguments or "{}")

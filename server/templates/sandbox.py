@@ -1,4 +1,4 @@
-"""The sandbox in which chat templates run, and the functions that their authors rely on."""
+"""The Jinja sandbox in which chat templates run, and the functions that templates rely on."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 RENDER_SECONDS = 10.0
-"""Wall-clock seconds one render may take: long chats need milliseconds."""
+"""Wall-clock limit of one render; long chats need milliseconds."""
 
 RENDER_CHARS = 32 * 1024 * 1024
-"""Characters one render may produce."""
+"""Maximum number of characters that one render may produce."""
 
 _CLOCK_INTERVAL = 1024
-"""Attribute look-ups between two looks at the clock: loops make several each turn."""
+"""Attribute look-ups between two checks of the clock; each pass of a loop makes several."""
 
 _LIST_METHODS = frozenset({"append", "extend", "insert", "pop"})
 
 
 class TemplateRefusal(jinja2.TemplateError):
-    """The template called `raise_exception`; the message is its author's."""
+    """The template called `raise_exception`; the message is from the template's author."""
 
 
 class RenderLimit(jinja2.TemplateError):
@@ -36,7 +36,7 @@ class RenderLimit(jinja2.TemplateError):
 
 
 class _Budget(threading.local):
-    """How much one render on this thread may still do. Raises `RenderLimit`."""
+    """The remaining time and size of one render on this thread. Raises `RenderLimit`."""
 
     deadline = 0.0
     lookups = 0
@@ -56,10 +56,10 @@ class _Budget(threading.local):
 
 
 class TemplateEnvironment(ImmutableSandboxedEnvironment):
-    """Jinja's immutable sandbox, in which a render is bounded in time and size.
+    """Jinja's immutable sandbox, with a bound on the time and size of a render.
 
-    Python code can't be interrupted from outside, so the budget is looked at where every loop of
-    a template must pass: attribute look-ups, calls and output.
+    Python code can't be interrupted from outside. So the budget is checked in the operations that
+    every loop of a template uses: attribute look-ups, calls and output.
     """
 
     intercepted_binops = frozenset({"*", "**"})
@@ -85,7 +85,8 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         return super().getitem(obj, argument)
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        """Lists may grow and shrink: templates keep queues, and every render works on copies."""
+        """Lists may grow and shrink, because templates keep queues, and every render works on
+        copies."""
         if type(obj) is list and attr in _LIST_METHODS:
             return True
         return super().is_safe_attribute(obj, attr, value)
@@ -98,7 +99,8 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         return super().call_binop(context, operator, left, right)
 
     def render(self, template: jinja2.Template, variables: Mapping[str, Any]) -> str:
-        """The text of `template`. Raises `jinja2.TemplateError`, or what its Python parts raise."""
+        """The text of `template`. Raises `jinja2.TemplateError`, or any error of its Python
+        parts."""
         self._budget.start()
         pieces: list[str] = []
         size = 0
@@ -112,7 +114,8 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
 
 
 class GenerationBlock(Extension):
-    """`{% generation %}…{% endgeneration %}` marks training targets; a server renders its body."""
+    """`{% generation %}…{% endgeneration %}` marks training targets; a server only renders its
+    body."""
 
     tags = {"generation"}  # noqa: RUF012 - jinja2 declares it as a plain set
 
@@ -122,12 +125,12 @@ class GenerationBlock(Extension):
 
 
 def raise_exception(message: object = "the template refused the messages") -> NoReturn:
-    """Refuse the messages, in the template author's words."""
+    """Refuse the messages, with the template author's text."""
     raise TemplateRefusal(str(message))
 
 
 def strftime_now(pattern: str) -> str:
-    """The server's local time by a `strftime` pattern."""
+    """The server's local time, formatted by a `strftime` pattern."""
     return datetime.now().strftime(pattern)
 
 
@@ -138,7 +141,7 @@ def to_json(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
-    """JSON as the model was trained on it: unlike jinja2's own filter, nothing is HTML-escaped."""
+    """JSON as in the model's training data: unlike jinja2's own filter, this escapes no HTML."""
     return json.dumps(
         value,
         ensure_ascii=ensure_ascii,

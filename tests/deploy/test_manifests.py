@@ -1,4 +1,4 @@
-"""Kubernetes, compose and the image: schemas, and the numbers that have to fit one another."""
+"""Kubernetes, compose and the image: schemas, and numbers that must match each other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from config import load_settings
 from server.access.key_ring import KeyRing, read_keys
 from server.engine.supervisor import STOP_SECONDS
-from server.http.server import FAREWELL_SECONDS
+from server.http.server import STREAM_END_SECONDS
 from tests.support.paths import ROOT
 
 yaml = pytest.importorskip("yaml")
@@ -25,7 +25,7 @@ KNOWN = ("v1", "apps/v1", "policy/v1", "autoscaling/v2", "rbac.authorization.k8s
 
 
 def manifests() -> list[dict[str, Any]]:
-    """Everything that kubectl would apply, the gateway's part included."""
+    """Everything that kubectl would apply, including the gateway."""
     return [*_resources(KUBERNETES), *_resources(KUBERNETES / "gateway")]
 
 
@@ -73,7 +73,7 @@ def test_all_is_in_one_namespace() -> None:
 def test_the_grace_period_covers_pause_drain_and_last_words() -> None:
     pause = int(settings()["LLAMAPACK_SHUTDOWN_DELAY"])
     drain = int(settings()["LLAMAPACK_SHUTDOWN_TIMEOUT"])
-    needed = pause + drain + FAREWELL_SECONDS + STOP_SECONDS
+    needed = pause + drain + STREAM_END_SECONDS + STOP_SECONDS
     assert pod()["terminationGracePeriodSeconds"] >= needed
 
 
@@ -82,7 +82,7 @@ def test_compose_waits_as_long() -> None:
     service = compose["services"]["llamapack"]
     drain = int(service["environment"]["LLAMAPACK_SHUTDOWN_TIMEOUT"])
     grace = int(service["stop_grace_period"].removesuffix("s"))
-    assert grace >= drain + FAREWELL_SECONDS + STOP_SECONDS
+    assert grace >= drain + STREAM_END_SECONDS + STOP_SECONDS
     load_settings([], service["environment"])
 
 

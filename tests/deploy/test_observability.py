@@ -1,4 +1,4 @@
-"""Rules, alerts and the dashboard, as far as they can be checked without a server."""
+"""Rules, alerts and the dashboard, checked without a server."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ needs_promtool = pytest.mark.skipif(
 
 
 def load(path: Path) -> ModuleType:
-    """A script as a module."""
+    """Load a script as a module."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
@@ -42,7 +42,7 @@ check = load(DEPLOY / "check_observability.py")
 
 
 def exposed() -> set[str]:
-    """Names of everything that a server exposes, and that Prometheus makes of it."""
+    """The names of all metrics that a server exposes, and that Prometheus derives from them."""
     metrics = ServerMetrics("m")
     metrics.engine_pid = os.getpid
     metrics.use("key")

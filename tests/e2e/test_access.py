@@ -1,4 +1,4 @@
-"""Keys read again while streams run, and a drain that has to cut them short."""
+"""Keys that are reloaded while streams run, and a drain that has to cut streams off."""
 
 from __future__ import annotations
 

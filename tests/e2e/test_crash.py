@@ -1,4 +1,4 @@
-"""Processes that die, are told to end, or can't begin."""
+"""Processes that die, are told to stop, or can't start."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def server() -> Iterator[Server]:
 
 
 def streams_of(server: Server) -> list[Stream]:
-    """Four streams, each with some text already."""
+    """Four streams, each of which has received some text."""
     streams = [Stream(server, prompt, **LENGTH) for prompt in PROMPTS]
     wait_until(lambda: all(stream.num_events >= 3 for stream in streams))
     return streams

@@ -1,4 +1,4 @@
-"""Servers that leave their cache on disk to the next one."""
+"""Servers that leave their cache on disk to the next server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROMPT = "In the morning the train leaves the old station by the river. " * 12
 
 @contextmanager
 def serving_from(folder: Path, *flags: str) -> Iterator[Server]:
-    """A server that has loaded what was in the folder, and is told to end afterwards."""
+    """A server that has loaded the folder's content; it is stopped at the end."""
     with serving("--cache-disk", str(folder), *flags) as server:
         wait_until(lambda: " prefixes, " in server.text)
         yield server
@@ -27,7 +27,7 @@ def serving_from(folder: Path, *flags: str) -> Iterator[Server]:
 
 
 def complete(server: Server, prompt: str = PROMPT) -> tuple[str, int]:
-    """The text of an answer, and how much of the prompt was cached."""
+    """The text of an answer, and the number of cached prompt tokens."""
     body = {"prompt": prompt, "temperature": 0, "n_predict": 24}
     answer: dict[str, Any] = httpx.post(
         f"{server.url}/completion", json=body, timeout=DEADLINE
@@ -41,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def leave_one(folder: Path) -> tuple[str, Path]:
-    """The cold answer of a server, and the file that it left."""
+    """A server's answer without a cache, and the file that the server left."""
     with serving_from(folder) as server:
         text, cached = complete(server)
         assert cached == 0

@@ -1,4 +1,4 @@
-"""Embeddings and answers of one real server at once."""
+"""Embeddings and answers of one real server at the same time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""More requests than the server takes: who is let in is served, who is not hears so at once."""
+"""More requests than the server takes: accepted ones are served, others refused at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LONG = {"n_predict": 300, "ignore_eos": True}
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    """Its four slots busy and its engine halted, so that nothing ends while the test looks."""
+    """A server with four busy slots and a stopped engine, so that nothing ends during the test."""
     with serving("--max-queue", str(QUEUE), "--api-key", "heavy,light") as server:
         running = [Stream(server, f"Story {i}", key="heavy", **LONG) for i in range(SLOTS)]
         wait_until(lambda: all(stream.num_events for stream in running))
@@ -45,7 +45,8 @@ def test_a_flood_is_bounded_and_leaves_another_key_its_place(server: Server) -> 
         assert int(refusal.headers["Retry-After"]) >= 1
     light = Stream(server, "A word", key="light", n_predict=4, ignore_eos=True)
     admitted(light)
-    assert post(server, "light").status_code == 429  # one place beyond the queue, not two
+    # the light key has one place beyond the queue, not two
+    assert post(server, "light").status_code == 429
     assert server.engine is not None
     server.engine.resume()
     assert light.join()

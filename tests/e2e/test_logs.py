@@ -1,4 +1,4 @@
-"""What both processes log, in one form and to one place."""
+"""The log lines of both processes, in one form and one place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adapters in a real server: chosen by requests, beside one another, and across a crash."""
+"""LoRA adapters in a real server: chosen by requests, mixed in a batch, and after a crash."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Typed objects and tool calls from the served demo model, through the libraries people use."""
+"""Typed objects and tool calls from the served demo model, through common client libraries."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Speculation in a real server, the demo draft beside the demo model: everything comes out as
-without it, on every route, whoever guesses."""
+"""Speculative decoding in a real server, with the demo pair: no answer changes on any route."""
 
 from __future__ import annotations
 
@@ -11,13 +10,13 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.processes import DEADLINE, TARGET, Server, Stream, serving, wait_until
+from tests.support.paths import DEMO_DRAFT
+from tests.support.processes import DEADLINE, Server, Stream, serving, wait_until
 from tests.support.tiny_models import single_layer
 
-DRAFT = TARGET.with_name("demo-draft.gguf")
-# Guesses as far as they may go, whether that pays for so small a model or not.
+# Drafts of maximum length, whether that pays for such a small model or not.
 FLAGS = (
-    *("-md", str(DRAFT), "--spec-type", "draft-simple,ngram-simple,ngram-mod"),
+    *("-md", str(DEMO_DRAFT), "--spec-type", "draft-simple,ngram-simple,ngram-mod"),
     *("--spec-ngram-simple-size-n", "3", "--spec-ngram-mod-n-match", "5"),
     *("--no-measure-costs", "--metrics"),
 )
@@ -88,7 +87,7 @@ def test_a_right_guess_saves_a_step(client: httpx.Client) -> None:
     answer = complete(client, QUESTIONS[0], spec_type="draft-simple", cache_prompt=False)
     taken = steps() - before
     timings = answer["timings"]
-    # One step yields the first token; each other one yields a token besides its right guesses.
+    # One step yields the first token; each other step yields one token besides its accepted ones.
     assert taken <= timings["predicted_n"] - timings["draft_n_accepted"] + 1
     assert taken < timings["predicted_n"]
 
@@ -118,7 +117,7 @@ def test_a_stream_says_the_same(client: httpx.Client, server: Server, path: str)
 
 
 def text_of(answer: dict[str, Any]) -> str:
-    """An answer's text or an event's, in any of the dialects."""
+    """The text of an answer or of an event, in any of the dialects."""
     if "choices" not in answer:
         return str(answer["content"])
     [choice] = answer["choices"]
@@ -203,7 +202,7 @@ def test_streams_side_by_side(client: httpx.Client, server: Server) -> None:
 
 
 def test_a_shared_prefix_and_a_next_turn(client: httpx.Client) -> None:
-    """What the draft model has of a prefix is copied or computed as it may: the text stays."""
+    """The draft model's cells of a prefix may be copied or computed; the text is the same."""
     first = prompt(QUESTIONS[0])
     answer = complete(client, QUESTIONS[0])["content"]
     follow_up = f"{first}{answer}<|im_end|>\n{prompt('And from 20 down to 1?')}"

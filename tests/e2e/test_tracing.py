@@ -18,7 +18,7 @@ REQUEST = {"prompt": "One two three", "n_predict": 5, "temperature": 0}
 
 @contextmanager
 def collector() -> Iterator[tuple[str, list[ExportTraceServiceRequest]]]:
-    """The URL of a collector, and what it has got so far."""
+    """The URL of a collector, and the requests that it has received."""
     received: list[ExportTraceServiceRequest] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -30,7 +30,7 @@ def collector() -> Iterator[tuple[str, list[ExportTraceServiceRequest]]]:
             self.end_headers()
 
         def log_message(self, format: str, *args: object) -> None:
-            """Tests are silent."""
+            """Keeps the tests' output clean."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)

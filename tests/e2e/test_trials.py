@@ -1,4 +1,4 @@
-"""The trials in small: each can be run at length by `python -m loadtests.trials NAME`."""
+"""Short runs of the trials; `python -m loadtests.trials NAME` runs one at full length."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import sys
 import pytest
 
 NO_CLOCK = "1000"
-"""Seconds that bystanders may wait: tests don't depend on how fast a machine is."""
+"""Seconds that bystanders may wait; large, so that the tests don't depend on the machine's
+speed."""
 
 
 @pytest.mark.parametrize(

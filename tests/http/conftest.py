@@ -1,4 +1,4 @@
-"""A client for the application on fakes, without a socket in between."""
+"""A client for the application on fakes, without a socket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys with limits, cross-origin pages, the audit log and the end of a server, over HTTP."""
+"""Key limits, cross-origin requests, the audit log and the shutdown of a server, over HTTP."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ async def test_tokens_above_the_limit(server: FakeServer) -> None:
         first = await client.post("/completion", json={"prompt": "x" * 20, "n": 2})
         assert first.status_code == 200
         assert first.headers["x-ratelimit-limit-tokens"] == "100"
-        # 21 of the prompt, and four times two of the answers.
+        # 21 tokens of the prompt, and four times two tokens of the answers
         assert int(first.headers["x-ratelimit-remaining-tokens"]) == 71
         refused = await client.post("/completion", json={"prompt": "x" * 80})
         assert refused.status_code == 429

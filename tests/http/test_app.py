@@ -1,4 +1,4 @@
-"""What holds for every route: errors, keys, ids, limits, the prefix, and how it is served."""
+"""Behaviour that all routes share: errors, keys, ids, limits, the path prefix, and serving."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def test_over_a_unix_socket(server: FakeServer, tmp_path: Path) -> None:
 
 
 def test_a_hundred_clients_at_once() -> None:
-    """Connections outnumber slots; all are answered."""
+    """There are more connections than slots; all get their answer."""
     server = make_server(generator=ScriptedGenerator(delay=0.01))
     with serving(create_app(server.context)) as url:
         host, port = url.removeprefix("http://").split(":")

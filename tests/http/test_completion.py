@@ -1,4 +1,4 @@
-"""`POST /completion` in one piece: every shape of prompt and every field of the answer."""
+"""`POST /completion` without streaming: every shape of prompt, every field of the answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`POST /completion` with `stream`: the events, their order, and what ends a stream."""
+"""`POST /completion` with `stream`: the events, their order, and the end of a stream."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def stream(client: httpx.AsyncClient, **body: Any) -> list[dict[str, Any]]
 
 
 def events_of(text: str) -> list[dict[str, Any]]:
-    """The payloads; every event must be one data line and an empty one."""
+    """The payloads; every event must be one data line and an empty line."""
     assert text.endswith("\n\n")
     frames = [frame for frame in text.split("\n\n") if frame and frame != ":"]
     assert all(frame.startswith("data: ") and "\n" not in frame for frame in frames)

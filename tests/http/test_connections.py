@@ -1,4 +1,4 @@
-"""Clients that hold connections: slow heads, endless heads, and the end of the server."""
+"""Clients that keep connections: slow heads, endless heads, and the server's shutdown."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_head_that_trickles_in_is_dropped(url: str) -> None:
 
 
 def trickle(connection: socket.socket) -> None:
-    """One header after the other, for ever."""
+    """Send one header after the other, without an end."""
     while True:
         connection.sendall(b"X-A: 1\r\n")
         time.sleep(0.02)
@@ -97,8 +97,19 @@ def test_slow_clients_do_not_hold_up_others(url: str) -> None:
             connection.close()
 
 
+def test_a_client_that_stops_reading_frees_its_slot(server: FakeServer) -> None:
+    """Its stream is ended, though there would be more to send for ever."""
+    server.generator.pieces = ["word " * 50_000] * 1000
+    with serving(create_app(server.context), ServeSettings(timeout=1)) as url, connect(url) as idle:
+        body = b'{"prompt": "a", "stream": true}'
+        head = b"POST /completion HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
+        idle.sendall(head % len(body) + body)
+        assert wait_for(lambda: server.generator.opened)
+        assert wait_for(lambda: server.generator.aborted == 1, seconds=20)
+
+
 def test_new_requests_are_taken_while_the_server_lingers(server: FakeServer) -> None:
-    """On connections that were open, and on new ones; afterwards it ends."""
+    """The server takes requests on open connections and on new ones, and ends afterwards."""
     drain = server.context.drain
     sockets = bind_all(["127.0.0.1"], 0)
     http = HttpServer(
@@ -125,7 +136,7 @@ def test_new_requests_are_taken_while_the_server_lingers(server: FakeServer) -> 
 
 
 def test_the_deadline_of_the_drain(server: FakeServer) -> None:
-    """It is told of while an answer runs, and not when all have ended in time."""
+    """`on_deadline` is called if an answer still runs, and not if all answers ended in time."""
     server.generator.pieces = ["a"] * 60
     server.generator.delay = 0.01
     for drain_seconds, expected in ((0.1, 1), (10.0, 0)):

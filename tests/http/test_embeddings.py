@@ -1,4 +1,4 @@
-"""Embeddings over HTTP: OpenAI's shape with its own client, and llama-server's."""
+"""Embeddings over HTTP, in OpenAI's form (with its own client) and in llama-server's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that tells of the server: health, properties, slots, models, metrics, tokens."""
+"""Endpoints about the server: health, properties, slots, models, metrics, tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The application on the real generator, client and engine loop; only the model is a fake."""
+"""The application on the real generator, client and engine loop; only the model is fake."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def letter(tokens: list[int]) -> int:
 
 
 class LetterBackend(FakeBackend):
-    """A fake whose tokens are bytes, as `ByteTokenizer` reads them."""
+    """A fake backend whose tokens are bytes, as `ByteTokenizer` reads them."""
 
     @property
     def end_tokens(self) -> frozenset[int]:
@@ -59,14 +59,14 @@ def expected(prompt: str, count: int) -> str:
 
 @dataclass
 class Live:
-    """A running server, and the engine behind it."""
+    """A running server and its engine."""
 
     client: httpx.Client
     pair: Pair
     loop: asyncio.AbstractEventLoop
 
     def call(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run something on the server's event loop."""
+        """Run a coroutine on the server's event loop."""
         asyncio.run_coroutine_threadsafe(work, self.loop).result(DEADLINE)
 
     def complete(self, prompt: str, **fields: Any) -> httpx.Response:

@@ -1,4 +1,4 @@
-"""LoRA adapters over HTTP: what is loaded, at which scale, and which a request gets."""
+"""LoRA adapters over HTTP: the list, the scales, and the adapters of a request."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def scales(client: httpx.AsyncClient) -> list[float]:
 
 
 def used(server: FakeServer) -> LoraSet:
-    """The set of the latest sequence."""
+    """The LoRA set of the latest sequence."""
     return server.generator.opened[-1].spec.lora
 
 

@@ -38,7 +38,7 @@ def letter(tokens: list[int]) -> int:
 
 
 class LetterBackend(FakeBackend):
-    """A fake whose tokens are bytes, as `ByteTokenizer` reads them."""
+    """A fake backend whose tokens are bytes, as `ByteTokenizer` reads them."""
 
     @property
     def end_tokens(self) -> frozenset[int]:
@@ -54,7 +54,7 @@ class Metered:
     seen: dict[str, float] = field(default_factory=dict)
 
     def scrape(self) -> dict[str, float]:
-        """Values by name and labels, without those of the model."""
+        """Values by name and labels, without the label of the model."""
         found = {}
         text = self.client.get("/metrics").raise_for_status().text
         for family in text_string_to_metric_families(text):

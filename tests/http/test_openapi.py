@@ -17,7 +17,7 @@ from config import ServeSettings
 from server.app import create_app
 from server.openai.chat.request import ChatRequest
 from server.openai.completions.request import TextCompletionRequest
-from server.requests.body import known_names
+from server.requests.field_names import known_names
 from tests.support.fake_server import key_ring, make_server
 
 pytestmark = pytest.mark.anyio
@@ -38,7 +38,7 @@ def operations(description: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any
 
 
 def schema_of(description: dict[str, Any], name: str) -> dict[str, Any]:
-    """A schema that stands by itself."""
+    """A schema with the definitions that it refers to."""
     return {"$ref": f"#/components/schemas/{name}", "components": description["components"]}
 
 

@@ -1,4 +1,4 @@
-"""Prompts that can't fit are refused for their length alone, before anything slow is done."""
+"""Prompts that can't fit are refused by their length, before any slow work."""
 
 from __future__ import annotations
 
@@ -7,17 +7,23 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.fake_server import N_CTX_SLOT, ByteTokenizer, FakeServer
+from tests.support.fake_server import N_CTX_SLOT, ByteTokenizer
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(autouse=True)
-def no_tokenizing(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*args: object, **options: object) -> list[int]:
-        raise AssertionError("a prompt that can't fit was tokenized")
+def tokenized(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts that were tokenized."""
+    texts: list[str] = []
+    tokenize = ByteTokenizer.tokenize
 
-    monkeypatch.setattr(ByteTokenizer, "tokenize", refuse)
+    def record(self: ByteTokenizer, text: str, **options: Any) -> list[int]:
+        texts.append(text)
+        return tokenize(self, text, **options)
+
+    monkeypatch.setattr(ByteTokenizer, "tokenize", record)
+    return texts
 
 
 LONG = "x" * (N_CTX_SLOT * 10)
@@ -34,16 +40,24 @@ LONG = "x" * (N_CTX_SLOT * 10)
         ("/v1/chat/completions", {"messages": [{"role": "user", "content": ""}] * N_CTX_SLOT}),
     ],
 )
-async def test_what_cannot_fit(client: httpx.AsyncClient, path: str, body: Any) -> None:
+async def test_prompts_that_cannot_fit_are_not_tokenized(
+    client: httpx.AsyncClient, tokenized: list[str], path: str, body: Any
+) -> None:
     response = await client.post(path, json=body)
     error = response.json()["error"]
     assert response.status_code == 400
     assert error["type"] == "exceed_context_size_error"
     assert error["n_prompt_tokens"] >= error["n_ctx"] == N_CTX_SLOT
     assert "at least" in error["message"]
+    assert tokenized == []
 
 
-async def test_what_might_fit_is_tokenized(client: httpx.AsyncClient, server: FakeServer) -> None:
+async def test_a_prompt_that_might_fit_is_tokenized(
+    client: httpx.AsyncClient, tokenized: list[str]
+) -> None:
     text = "x" * (N_CTX_SLOT * ByteTokenizer.longest_piece - 1)
     response = await client.post("/completion", json={"prompt": text})
-    assert response.status_code == 500  # by the fixture above
+    error = response.json()["error"]
+    assert response.status_code == 400
+    assert error["n_prompt_tokens"] == len(text) + 1  # each byte, and BOS
+    assert tokenized == [text]

@@ -1,4 +1,4 @@
-"""`POST /slots/{id}`: saving, restoring and erasing what a slot holds."""
+"""`POST /slots/{id}`: saving, restoring and erasing the content of a slot."""
 
 from __future__ import annotations
 

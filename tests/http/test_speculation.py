@@ -1,4 +1,4 @@
-"""Speculation over HTTP: every route takes the fields, and every answer tells what came of it."""
+"""Speculative decoding over HTTP: the fields of requests, and the counts in answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Traces: what OpenTelemetry's own SDK receives of requests to the application."""
+"""Traces of requests, as OpenTelemetry's own SDK receives them."""
 
 from __future__ import annotations
 

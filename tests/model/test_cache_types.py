@@ -1,4 +1,4 @@
-"""Every type of the KV cache and every setting of flash attention serves."""
+"""Every type of KV cache works with every setting of flash attention."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PROMPT = text_tokens(80)
 
 @pytest.fixture(scope="module")
 def exact() -> Any:
-    """What the model says after the prompt when nothing is rounded."""
+    """The model's probabilities after the prompt, with an unquantized cache."""
     backend = make_backend(cache_type_k="f32", cache_type_v="f32", flash_attn="off")
     probabilities = softmax(compute(backend, PROMPT, 0))
     backend.close()

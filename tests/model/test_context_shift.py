@@ -44,13 +44,13 @@ def backend(shared_backend: LlamaBackend) -> LlamaBackend:
 
 
 def distance(a: Any, b: Any) -> float:
-    """Of two rows of logits: the probability that moved, 0 to 1."""
+    """The probability that differs between two rows of logits, 0 to 1."""
     return float(np.abs(softmax(a) - softmax(b)).sum() / 2)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_moved_cells_are_what_would_be_computed_there(layout: str, tmp_path: Path) -> None:
-    """In a model of one layer cells depend on nothing before them, so moving them is exact."""
+    """With one layer, cells don't depend on earlier cells, so moved cells are exact."""
     path = tmp_path / "single.gguf"
     single_layer(path)
     backend = make_backend(model_path=str(path), context_shift=True, **LAYOUTS[layout])

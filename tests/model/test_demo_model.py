@@ -1,4 +1,4 @@
-"""The shipped demo model: its scores, its tokenizer, its template, its corpus, its inflation."""
+"""The shipped demo model: scores, tokenizer, template, corpus, inflation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ import jsonschema
 import llama_cpp
 import pytest
 
-from models.inflate import inflate
 from models.train.cases import Case, cases, conversation_cases
 from models.train.corpus.facts import CAPITALS
 from models.train.corpus.mixture import conversation
@@ -24,16 +23,16 @@ from models.train.corpus.names import CITIES, FIRST_NAMES, ITEMS, LAST_NAMES
 from models.train.corpus.split import Split
 from models.train.evaluate import SCHEMA_ROW, Scores, first_of_each, score
 from models.train.greedy import GreedyModel
+from models.train.inflate import inflate
 from models.train.render import prompt, render
-from tests.support.paths import ROOT
+from tests.support.paths import DEMO_DRAFT, DEMO_TARGET
 
-TARGET = ROOT / "models" / "demo" / "demo-target.gguf"
-DRAFT = ROOT / "models" / "demo" / "demo-draft.gguf"
+TARGET, DRAFT = DEMO_TARGET, DEMO_DRAFT
 
 THRESHOLDS = {"capitals": 0.95, "extraction": 0.95, "arithmetic": 0.90, "tool calls": 0.90}
 SAMPLE = 20
 
-# Of the texts of the first conversations; it changes with every change of the corpus.
+# A digest of the texts of the first conversations; it changes with every change of the corpus.
 CORPUS_CONVERSATIONS = 200
 CORPUS_SHA256 = "caac6fd445e9f9e76b196d75807f06393a01ecfc315001f12c638a9bf0d08f6a"
 
@@ -71,7 +70,7 @@ def scores(target: GreedyModel) -> Scores:
 
 
 def template(model: GreedyModel) -> jinja2.Template:
-    """The model's chat template in the sandbox in which servers render templates."""
+    """The model's chat template, in the sandbox in which servers render templates."""
     environment = jinja2.sandbox.ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
     environment.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)
     return environment.from_string(model.llama.metadata["tokenizer.chat_template"])
@@ -89,7 +88,7 @@ def user(text: str) -> dict[str, Any]:
 def test_sample_of_the_score_table_meets_its_threshold(scores: Scores, row: str) -> None:
     wrong = [(case.expected, reply) for case, reply in scores.wrong if case.row == row]
     assert scores.asked[row] == SAMPLE
-    # One slip is allowed beyond the threshold, which holds for the full table: a sample is small.
+    # The threshold holds for the full table. A sample is small, so one more error is allowed.
     assert len(wrong) <= 1 + SAMPLE * (1 - THRESHOLDS[row]), wrong
 
 
@@ -99,7 +98,8 @@ def test_extractions_are_valid_for_their_schema(scores: Scores) -> None:
 
 
 def test_draft_agrees_with_target(target: GreedyModel, draft: GreedyModel) -> None:
-    scores = score(target, first_of_each(cases(120), 8), draft)  # as the card: each skill alike
+    # as the model card does: each skill has the same weight
+    scores = score(target, first_of_each(cases(120), 8), draft)
     assert sum(scores.drafted.values()) > 500
     assert scores.acceptance >= 0.70
 
@@ -171,7 +171,7 @@ def test_sizes_and_load_time() -> None:
     assert DRAFT.stat().st_size <= 1.5e6
     started = time.perf_counter()
     GreedyModel(TARGET).llama.close()
-    # The card says under 200 ms on an idle machine; a test machine is not idle.
+    # The model card says under 200 ms on an idle machine; a test machine isn't idle.
     assert time.perf_counter() - started < 2
 
 
@@ -197,7 +197,7 @@ def test_digits_and_tags_are_tokens_of_their_own(target: GreedyModel) -> None:
     assert len(target.tokenize("4821")) == 4
     for tag in ("<think>", "</think>", "<tool_call>", "</tool_call>", "<|im_start|>", "<|im_end|>"):
         assert len(target.tokenize(tag)) == 1
-    # A tag is part of the reply's text; a control token is not.
+    # A tag is part of the reply's text; a control token isn't.
     assert target.text(target.tokenize("<think>a<|im_end|>")) == "<think>a"
 
 
@@ -272,7 +272,7 @@ def test_training_never_sees_a_held_out_sum() -> None:
 
 def test_training_never_sees_a_held_out_name() -> None:
     names = (*FIRST_NAMES, *LAST_NAMES, *CITIES, *ITEMS)
-    # Capitals are trained as facts, and tables are booked.
+    # Capitals are trained as facts, and the text of a booking tool contains "table".
     held_out = {*filter(Split.TEST.admits, names)} - {*CAPITALS.values(), "table"}
     assert len(held_out) > 20
     for index in range(1000):

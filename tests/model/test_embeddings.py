@@ -1,4 +1,4 @@
-"""Embeddings on real contexts, against those of the bindings' own high-level interface."""
+"""Embeddings on real contexts, compared with the bindings' own high-level interface."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Vectors = np.ndarray[Any, np.dtype[np.float32]]
 
 
 def reference(path: Path, pooling: int) -> list[tuple[list[int], Vectors]]:
-    """Tokens and vectors of the texts, as somebody else computes them."""
+    """Tokens and vectors of the texts, computed by the bindings' high-level interface."""
     model = llama_cpp.Llama(
         str(path),
         embedding=True,
@@ -45,7 +45,7 @@ def reference(path: Path, pooling: int) -> list[tuple[list[int], Vectors]]:
 
 
 def embed(server: Server, prompts: list[list[int]], **fields: Any) -> list[Vectors]:
-    """The vectors of prompts that come all at once."""
+    """The vectors of prompts that arrive at the same time."""
     info = server.engine.scheduler.limits.embedding
     assert info is not None
     answers = server.answers(prompts, 0, embedding=True, **fields)
@@ -54,7 +54,7 @@ def embed(server: Server, prompts: list[list[int]], **fields: Any) -> list[Vecto
 
 
 def assert_close(found: Vectors, expected: Vectors) -> None:
-    """Alike in direction, and in size but for the 8-bit steps that activations are rounded to."""
+    """The direction is the same. The size may differ, because activations are rounded to 8 bits."""
     assert found.shape == expected.shape
     lengths = np.linalg.norm(found, axis=-1) * np.linalg.norm(expected, axis=-1)
     assert ((found * expected).sum(axis=-1) > 0.999 * lengths).all()

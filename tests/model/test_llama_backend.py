@@ -1,4 +1,4 @@
-"""The one file that drives llama.cpp, on the demo model."""
+"""The llama.cpp backend on the demo model."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def backend(shared_backend: LlamaBackend) -> LlamaBackend:
 
 @pytest.fixture
 def tolerance(layout: str) -> float:
-    """Slots have streams of their own when partitioned, so numbers don't depend on the slot."""
+    """When partitioned, each slot has its own stream, so numbers don't depend on the slot."""
     return 0.0 if layout.startswith("partitioned") else 0.1
 
 
@@ -153,7 +153,7 @@ def test_rows_are_in_the_order_of_the_chunks_that_want_them(backend: LlamaBacken
 
 
 def greedy(backend: LlamaBackend, prompts: list[list[int]], length: int) -> list[list[int]]:
-    """Answers at temperature 0, all running at once."""
+    """Answers at temperature 0, with all prompts running at the same time."""
     for slot in range(backend.info.n_slots):
         backend.edit(Trim(slot, 0))
     engine = Engine(backend, time.monotonic, itl_target=0.1)
@@ -174,7 +174,8 @@ def greedy(backend: LlamaBackend, prompts: list[list[int]], length: int) -> list
 
 @pytest.mark.parametrize("layout", [name for name in LAYOUTS if "partitioned" in name])
 def test_slots_of_their_own_give_the_same_answer_alone_and_in_company(layout: str) -> None:
-    """In a unified cache the order of the cells, and with it rounding, depends on the company."""
+    """In a unified cache, the other sequences affect the order of the cells, and so the
+    rounding."""
     backend = make_backend(**LAYOUTS[layout])
     prompts = [text_tokens(40 + 7 * slot, slot) for slot in range(4)]
     alone = [greedy(backend, [prompt], 12)[0] for prompt in prompts]

@@ -1,4 +1,4 @@
-"""LoRA adapters on a real context: against merged weights, and side by side."""
+"""LoRA adapters on a real context: compared with merged weights, and mixed in a batch."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def chunk(lora: LoraSet, slot: int = 0) -> Chunk:
 
 
 def logits(backend: LlamaBackend, *scales: float) -> Logits:
-    """After `TOKENS`, computed from the first on."""
+    """The logits after `TOKENS`, computed from the first token on."""
     backend.edit(Trim(0, 0))
     backend.decode([chunk(lora_set(backend, *scales))])
     return backend.context.row(0).copy()

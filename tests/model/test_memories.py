@@ -1,4 +1,4 @@
-"""Models whose memory is not a plain cache of cells: they do less, and what they do is right."""
+"""Models whose memory is no plain cache of cells: fewer features, right results."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ LENGTH = 16
 ENDLESS = SamplingParams(temperature=0.0, logit_bias=((2, float("-inf")),))
 """Greedy, without the token that ends an answer."""
 CACHE_TYPES = {"cache_type_k": "f32", "cache_type_v": "f32"}
-"""Then what is computed in other pieces differs too little for another token."""
+"""With 32-bit caches, a computation in other pieces differs too little to change a token."""
 
 
 def prompt(length: int, family: int = 0) -> list[int]:
-    """Bytes of the vocabulary, different from the first one on for different families."""
+    """Bytes of the vocabulary; prompts of different families differ from the first byte on."""
     return [3 + (53 * family + 31 * index + index * index // 5) % 256 for index in range(length)]
 
 
@@ -51,7 +51,7 @@ def backend(path: Path) -> Iterator[LlamaBackend]:
 
 
 def open_model(path: Path, **fields: Any) -> LlamaBackend:
-    """With a micro-batch so small that llama.cpp drops what slid out of a window."""
+    """Open a model with a micro-batch so small that llama.cpp drops cells behind the window."""
     fields = {"n_ctx": 4 * 768, "n_ubatch": 32, **CACHE_TYPES, **fields}
     return make_backend(model_path=str(path), **fields)
 
@@ -59,7 +59,7 @@ def open_model(path: Path, **fields: Any) -> LlamaBackend:
 def alone(
     backend: LlamaBackend, tokens: list[int], length: int = LENGTH, **fields: Any
 ) -> list[int]:
-    """The answer of a server that has nothing else to do, and nothing in its cache."""
+    """The answer of a server with no other work and an empty cache."""
     return Server(backend).answer(tokens, length, **fields).tokens
 
 
@@ -121,14 +121,14 @@ def test_what_left_its_slot_comes_back_from_host_memory(path: Path) -> None:
     found = server.answer(tokens, LENGTH)
     assert found.num_cached == 90 + LENGTH - 1
     assert found.tokens == alone(backend, tokens)
-    assert 0 < server.engine.scheduler.host_cache.size <= 50_000_000
+    assert 0 < server.engine.scheduler.cache.host_cache.size <= 50_000_000
     backend.close()
 
 
 def test_the_size_of_a_saved_sequence_is_what_it_takes(backend: LlamaBackend) -> None:
     server = Server(backend, cache_bytes=50_000_000)
     server.answers([prompt(100, family) for family in range(8)], LENGTH)
-    cache = server.engine.scheduler.host_cache
+    cache = server.engine.scheduler.cache.host_cache
     taken = sum(state.nbytes for state in backend.context._saved.values())
     assert len(cache) == len(backend.context._saved) == 4
     assert taken <= cache.size <= 2 * taken

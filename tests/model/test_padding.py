@@ -1,4 +1,4 @@
-"""Rows that nobody needs change no result, and leave no cells behind."""
+"""Padding rows change no result, and leave no cells behind."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_padded_batch_computes_the_same(backend: LlamaBackend) -> None:
     np.testing.assert_allclose(padded, alone, atol=2e-3)
 
 
-def test_the_slots_of_fillers_hold_what_they_held(backend: LlamaBackend) -> None:
+def test_the_slots_of_padding_rows_hold_what_they_held(backend: LlamaBackend) -> None:
     tokens, others = text_tokens(40), text_tokens(25, start=7)
     fresh = softmax(compute(backend, others, 3))
     backend.edit(Trim(3, 0))
@@ -43,7 +43,7 @@ def test_the_slots_of_fillers_hold_what_they_held(backend: LlamaBackend) -> None
     np.testing.assert_allclose(softmax(compute(backend, others, 2, 24)), fresh, atol=2e-3)
 
 
-def test_the_last_cell_of_a_slot_may_be_a_filler(backend: LlamaBackend) -> None:
+def test_the_last_cell_of_a_slot_may_be_a_padding_row(backend: LlamaBackend) -> None:
     tokens, long = text_tokens(N_CTX_SLOT), text_tokens(N_CTX_SLOT - 1, start=3)
     compute(backend, tokens[:-1], 0)
     compute(backend, long, 1)

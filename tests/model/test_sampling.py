@@ -38,7 +38,7 @@ SetLogits = Callable[[dict[int, float]], Logits]
 
 @pytest.fixture
 def peaks(backend: LlamaBackend) -> SetLogits:
-    """Give some tokens these logits, and all others next to none."""
+    """Give some tokens these logits, and all other tokens very low ones."""
 
     def set_logits(values: dict[int, float]) -> Logits:
         row = backend.context.row(0)
@@ -66,7 +66,7 @@ def draw(
     resumed: tuple[int, ...] = (),
     **fields: Any,
 ) -> list[int]:
-    """Tokens sampled from the row as it is, by one sampler."""
+    """Tokens that one sampler draws from the row."""
     submit = add_request(
         request_id=1,
         prompt=list(prompt),
@@ -144,7 +144,7 @@ def test_tokens_are_as_frequent_as_the_softmax_says(
     expected = {token: p * count for token, p in enumerate(softmax(row / temperature)) if p > 1e-4}
     surprise = sum((seen[token] - mean) ** 2 / mean for token, mean in expected.items())
     assert set(seen) <= set(expected)
-    assert surprise < 35  # five degrees of freedom: one seed in a million is beyond
+    assert surprise < 35  # five degrees of freedom: one seed in a million exceeds this value
 
 
 def test_top_k_leaves_so_many(backend: LlamaBackend, noise: Logits) -> None:
@@ -172,7 +172,7 @@ def test_a_bias_raises_a_token(backend: LlamaBackend, peaks: SetLogits) -> None:
 
 
 NEUTRAL_BIAS = ((7, 0.0),)
-"""Changes nothing, except that the whole chain has to run."""
+"""This bias changes nothing, but the whole sampler chain has to run."""
 
 
 @pytest.mark.parametrize(
@@ -347,7 +347,8 @@ def draw_runs(
     count: int = 1000,
     **fields: Any,
 ) -> list[list[int]]:
-    """At most `count` sampled tokens, each with those that it forces, to the end of the answer."""
+    """At most `count` sampled tokens, each with the tokens that it forces, to the end of the
+    answer."""
     submit = add_request(
         request_id=1,
         prompt=[A],

@@ -1,4 +1,4 @@
-"""Real cells as files: the same logits afterwards, in every layout, and only where they fit."""
+"""Real cells as files: the same logits after loading, in every layout that fits."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from scheduler.engine.engine import Engine
 from scheduler.storage.disk_cache import DiskCache
 from scheduler.storage.prefix_file import PrefixFileError, SavedPrefix, read_prefix, write_prefix
 from tests.support.backends import TARGET, compute, make_backend, text_tokens
+from tests.support.paths import DEMO_DRAFT
 from tests.support.requests import add_request
 
 LAYOUTS: dict[str, dict[str, Any]] = {
@@ -32,7 +33,6 @@ LAYOUTS: dict[str, dict[str, Any]] = {
 }
 TOKENS = text_tokens(120)
 ROOM = 1 << 30
-DRAFT = TARGET.with_name("demo-draft.gguf")
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -61,7 +61,7 @@ def test_logits_after_a_file_are_those_before(layout: str, tmp_path: Path) -> No
         ({"flash_attn": "on"}, "of another context"),
         ({"n_ctx": 2048}, "of another context"),
         ({"rope_freq_base": 5000.0}, "of another context"),
-        ({"model_path": str(DRAFT)}, "of another model"),
+        ({"model_path": str(DEMO_DRAFT)}, "of another model"),
     ],
 )
 def test_cells_of_elsewhere_are_refused(fields: dict[str, Any], words: str, tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_cells_of_elsewhere_are_refused(fields: dict[str, Any], words: str, tmp_
 def test_a_model_that_was_replaced_after_loading_has_no_fingerprint(tmp_path: Path) -> None:
     model, newer = tmp_path / "model.gguf", tmp_path / "newer.gguf"
     shutil.copy(TARGET, model)
-    shutil.copy(DRAFT, newer)
+    shutil.copy(DEMO_DRAFT, newer)
     backend = make_backend(model_path=str(model))
     newer.replace(model)
     with pytest.raises(OSError, match="has changed since it was loaded"):
@@ -117,8 +117,11 @@ class TestEngine:
 
 
 def start(folder: Path) -> Engine:
-    """An engine that has loaded what is in the folder. With flash attention a row of a long chunk
-    is computed otherwise than one alone, and a tie may end otherwise."""
+    """An engine that has loaded the folder's content.
+
+    With flash attention, a row of a long chunk is computed differently from a single row, so a tie
+    may end differently.
+    """
     backend = make_backend(flash_attn="off")
     engine = Engine(
         backend,
@@ -135,7 +138,7 @@ def start(folder: Path) -> Engine:
 def answer(
     engine: Engine, request_id: int, tokens: list[int], **fields: Any
 ) -> tuple[list[int], int]:
-    """Sixteen tokens at temperature 0, and how much of the prompt was cached."""
+    """Sixteen tokens at temperature 0, and the number of cached prompt tokens."""
     sampling = SamplingParams(temperature=0.0)
     engine.add_request(
         add_request(
@@ -154,9 +157,9 @@ def answer(
 
 
 def act(engine: Engine, command: SlotCommand) -> SlotChanged:
-    """Carry out a command that can't be refused."""
-    engine.act(command)
+    """Run a command that can't be refused."""
+    engine.begin_slot_command(command)
     while True:
-        for reply in engine.replies():
+        for reply in engine.take_replies():
             assert isinstance(reply, SlotChanged)
             return reply

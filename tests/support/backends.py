@@ -1,4 +1,4 @@
-"""The demo model on a real context, and direct ways to compute with it."""
+"""The demo model on a real context, and short functions to compute with it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ N_CTX_SLOT = 256
 
 
 def make_backend(**fields: Any) -> LlamaBackend:
-    """Four slots of 256 tokens on one thread, unless told otherwise."""
+    """A backend with four slots of 256 tokens on one thread, unless `fields` say otherwise."""
     values: dict[str, Any] = {
         "model_path": str(TARGET),
         "n_slots": 4,
@@ -34,7 +34,7 @@ def make_backend(**fields: Any) -> LlamaBackend:
 
 
 def text_tokens(length: int, start: int = 0) -> list[int]:
-    """Tokens that no control token is among, different for different starts."""
+    """Tokens without control tokens, which differ for different starts."""
     return [300 + (start * 131 + index * 37 + index * index) % 1000 for index in range(length)]
 
 
@@ -46,7 +46,7 @@ def chunk(
     *,
     logits: bool = True,
 ) -> Chunk:
-    """Compute tokens[start:stop] in a slot."""
+    """A chunk that computes tokens[start:stop] in a slot."""
     submit = add_request(request_id=1, prompt=list(tokens), sampling=SamplingParams())
     end = len(submit.spec.prompt) if stop is None else stop
     return Chunk(Sequence.of(submit), slot, start, end, logits)
@@ -55,13 +55,13 @@ def chunk(
 def compute(
     backend: LlamaBackend, tokens: list[int], slot: int, start: int = 0, stop: int | None = None
 ) -> Logits:
-    """A copy of the logits after tokens[:stop], of which [:start] are in the slot already."""
+    """A copy of the logits after tokens[:stop]; tokens[:start] are in the slot already."""
     backend.decode([chunk(tokens, slot, start, stop)])
     return backend.context.row(0).copy()
 
 
 def softmax(logits: Logits) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Probabilities."""
+    """Logits as probabilities."""
     row = logits.astype(np.float64)
     weights = np.exp(row - row.max())
     return np.asarray(weights / weights.sum())

@@ -1,4 +1,4 @@
-"""The smallest vocabulary that can write anything."""
+"""The smallest vocabulary that can write any text."""
 
 from __future__ import annotations
 

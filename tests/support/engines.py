@@ -1,4 +1,4 @@
-"""Engines on real backends, and what they answer at temperature 0."""
+"""Engines on real backends, which answer lists of prompts at temperature 0."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from protocol.events import EmbeddedEvent, Finished, FinishReason, Generated, Started
+from protocol.events import EmbeddedEvent, Event, Finished, FinishReason, Generated, Started
 from protocol.sampling import SamplingParams
 from scheduler.backends.llama.backend import LlamaBackend
 from scheduler.core.cache_edits import Trim
@@ -16,7 +16,7 @@ from tests.support.requests import add_request
 
 @dataclass
 class Answer:
-    """What one request got."""
+    """The events of one request, put together."""
 
     tokens: list[int] = field(default_factory=list)
     num_cached: int = 0
@@ -35,11 +35,11 @@ class Server:
         self.num_requests = 0
 
     def answers(self, prompts: list[list[int]], length: int, **fields: Any) -> list[Answer]:
-        """All prompts at once; the answers in their order."""
+        """Add all prompts at once; returns the answers in their order."""
         return self.answers_of([{**fields, "prompt": prompt} for prompt in prompts], length)
 
     def answers_of(self, requests: list[dict[str, Any]], length: int) -> list[Answer]:
-        """Requests that differ in more than their prompts."""
+        """Add all requests at once, each with fields of its own."""
         answers: dict[int, Answer] = {}
         for fields in requests:
             self.num_requests += 1
@@ -54,16 +54,17 @@ class Server:
         return list(answers.values())
 
     def answer(self, prompt: list[int], length: int, **fields: Any) -> Answer:
-        """One prompt with nobody else."""
+        """The answer to one prompt, which runs alone."""
         return self.answers([prompt], length, **fields)[0]
 
 
-def _record(answer: Answer, event: object) -> None:
-    if isinstance(event, Started):
-        answer.num_cached = event.num_cached_tokens
-    elif isinstance(event, Generated):
-        answer.tokens += event.tokens
-    elif isinstance(event, EmbeddedEvent):
-        answer.embedding = event.vectors
-    elif isinstance(event, Finished):
-        answer.reason, answer.message = event.reason, event.message
+def _record(answer: Answer, event: Event) -> None:
+    match event:
+        case Started():
+            answer.num_cached = event.num_cached_tokens
+        case Generated():
+            answer.tokens += event.tokens
+        case EmbeddedEvent():
+            answer.embedding = event.vectors
+        case Finished():
+            answer.reason, answer.message = event.reason, event.message

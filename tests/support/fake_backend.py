@@ -1,4 +1,4 @@
-"""A backend without a model, for tests: cells are lists, and a token depends on all before it."""
+"""A backend without a model: cells are lists, and a token depends on all tokens before it."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from protocol.messages import AdapterInfo, EmbeddingInfo, ModelInfo
 from scheduler.backends.base import Bytes, DecodeError
 from scheduler.batching.micro_batches import Layout
 from scheduler.core.abilities import CacheAbilities
-from scheduler.core.cache_edits import CacheEdit, CopyPrefix, Drop, Restore, Save, Shift
+from scheduler.core.cache_edits import CacheEdit, CopyPrefix, Drop, Restore, Save, Shift, Trim
 from scheduler.core.results import Sample
 from scheduler.core.step import Chunk, PaddingRow
 from scheduler.spec_decode.draft_request import DraftRequest
 from scheduler.storage.fingerprint import Fingerprint
 
 END_TOKEN = 2
+"""The fake vocabulary's end-of-generation token."""
 
 CONFIDENCE = 0.9
 """How sure the fake draft model always is."""
-"""The fake vocabulary's end-of-generation token."""
 
 NextToken = Callable[[list[int]], int]
 
 
 def hashed_token(tokens: list[int]) -> int:
-    """A token in [10, 250) that changes with any token before it."""
+    """A token in [10, 250) that depends on every token in `tokens`."""
     state = 0x811C9DC5
     for token in tokens:
         state = ((state ^ token) * 0x01000193) & 0xFFFFFFFF
@@ -38,17 +38,17 @@ def hashed_token(tokens: list[int]) -> int:
 
 
 def adapted(tokens: abc.Sequence[int], lora: LoraSet) -> list[int]:
-    """What the cells of tokens hold that are computed with these adapters."""
+    """What cells hold whose tokens are computed with these adapters."""
     shift = 256 * (1 + zlib.crc32(repr(lora).encode()) % 4096) if lora else 0
     return [token + shift for token in tokens]
 
 
 @dataclass
 class FakeBackend:
-    """Keeps every slot's cells as a list of tokens, and refuses what would abort llama.cpp.
+    """Keeps each slot's cells as a list of tokens, and refuses what would abort llama.cpp.
 
-    `next_token` is the model: it maps the cells so far to the token that follows; with adapters
-    the cells are not the tokens themselves.
+    `next_token` is the model: it maps the cells so far to the next token. With adapters, the cells
+    differ from the tokens.
     """
 
     n_slots: int = 4
@@ -59,15 +59,15 @@ class FakeBackend:
     next_token: NextToken = hashed_token
     abilities: CacheAbilities = field(default_factory=CacheAbilities)
     adapters: abc.Sequence[str] = ("a", "b")
-    """Digests, which are also their paths."""
+    """Digests, which are also the paths of the adapters."""
     embeds: EmbeddingInfo | None = None
     can_generate: bool = True
-    guess: Callable[[list[int], int], int] = lambda tokens, token: token
+    draft_token: Callable[[list[int], int], int] = lambda tokens, token: token
     """What the draft model says after `tokens`, where the model says `token`."""
     fail_on: Callable[[abc.Sequence[Chunk]], bool] = lambda chunks: False
     num_computed: int = 0
     """Rows computed so far, which is what prefix reuse saves."""
-    num_fillers: int = 0
+    num_padding_rows: int = 0
     fingerprint: Fingerprint = field(
         default_factory=lambda: Fingerprint(model="fake", build="fake", context="fake")
     )
@@ -103,43 +103,48 @@ class FakeBackend:
 
     def edit(self, edit: CacheEdit) -> None:
         """Copy or drop cells; a range that is not there is an error."""
-        if isinstance(edit, CopyPrefix):
-            if edit.length > len(self.cells[edit.source]) or edit.source == edit.target:
-                raise AssertionError(f"{edit} reaches beyond what the source holds")
-            self.cells[edit.target] = self.cells[edit.source][: edit.length]
-        elif isinstance(edit, Shift):
-            if not 0 <= edit.start < edit.stop <= len(self.cells[edit.slot]):
-                raise AssertionError(f"{edit} reaches beyond what the slot holds")
-            del self.cells[edit.slot][edit.start : edit.stop]
-        elif isinstance(edit, Save):
-            self.saved[edit.prefix] = list(self.cells[edit.slot])
-        elif isinstance(edit, Restore):
-            if edit.length > len(self.saved[edit.prefix]):
-                raise AssertionError(f"{edit} reaches beyond what was saved")
-            self.cells[edit.slot] = self.saved[edit.prefix][: edit.length]
-        elif isinstance(edit, Drop):
-            del self.saved[edit.prefix]
-        else:
-            num_cells = len(self.cells[edit.slot])
-            if edit.length > num_cells:
-                raise AssertionError(f"{edit} reaches beyond what the slot holds")
-            if 0 < edit.length < num_cells and not self.abilities.can_trim:
-                raise AssertionError(f"{edit} is more than the model's memory can do")
-            del self.cells[edit.slot][edit.length :]
+        match edit:
+            case CopyPrefix(source, target, length):
+                assert source != target
+                self._check_length(edit, self.cells[source], length)
+                self.cells[target] = self.cells[source][:length]
+            case Trim(slot, length):
+                self._trim(edit, self.cells[slot])
+            case Shift(slot, start, stop):
+                assert 0 <= start < stop
+                self._check_length(edit, self.cells[slot], stop)
+                del self.cells[slot][start:stop]
+            case Save(slot, prefix):
+                self.saved[prefix] = list(self.cells[slot])
+            case Restore(prefix, slot, length):
+                self._check_length(edit, self.saved[prefix], length)
+                self.cells[slot] = self.saved[prefix][:length]
+            case Drop(prefix):
+                del self.saved[prefix]
+
+    def _check_length(self, edit: CacheEdit, cells: list[int], length: int) -> None:
+        if length > len(cells):
+            raise AssertionError(f"{edit} reaches beyond the {len(cells)} cells that are there")
+
+    def _trim(self, edit: Trim, cells: list[int]) -> None:
+        self._check_length(edit, cells, edit.length)
+        if 0 < edit.length < len(cells) and not self.abilities.can_trim:
+            raise AssertionError(f"{edit} is more than the model's memory can do")
+        del cells[edit.length :]
 
     def state(self, prefix: int) -> bytes:
-        """Four bytes a token."""
+        """The saved cells, four bytes a token."""
         return array("i", self.saved[prefix]).tobytes()
 
     def put_state(self, prefix: int, state: Bytes) -> None:
-        """The reverse."""
+        """Keep cells as if they had been saved as `prefix`."""
         self.saved[prefix] = array("i", bytes(state)).tolist()
 
     def decode(
         self, chunks: abc.Sequence[Chunk], padding_rows: abc.Sequence[PaddingRow] = ()
     ) -> None:
         """Append each chunk's tokens to its slot's cells."""
-        self._check_fillers(chunks, padding_rows)
+        self._check_padding_rows(chunks, padding_rows)
         if self.fail_on(chunks):
             raise self.failure()
         if sum(chunk.num_tokens for chunk in chunks) > self.n_batch:
@@ -162,20 +167,20 @@ class FakeBackend:
         if sum(map(len, self.cells)) > self.info.n_ctx:
             raise AssertionError("more cells than the cache has")
 
-    def _check_fillers(
+    def _check_padding_rows(
         self, chunks: abc.Sequence[Chunk], padding_rows: abc.Sequence[PaddingRow]
     ) -> None:
         busy = {chunk.slot for chunk in chunks}
         rows = sum(chunk.num_tokens for chunk in chunks) + len(padding_rows)
         if rows > self.n_batch or sum(map(len, self.cells)) + rows > self.info.n_ctx:
-            raise AssertionError("there is no room for padding_rows")
+            raise AssertionError("there is no room for padding rows")
         for padding_row in padding_rows:
             held = len(self.cells[padding_row.slot])
             if padding_row.slot in busy or padding_row.start != held or held >= self.n_ctx_slot:
                 raise AssertionError(f"{padding_row} is not at the end of an idle slot")
             if not self.abilities.can_trim:
-                raise AssertionError("padding_rows can't be dropped again")
-        self.num_fillers += len(padding_rows)
+                raise AssertionError("padding rows can't be dropped again")
+        self.num_padding_rows += len(padding_rows)
 
     def _check_embeddings(self, chunks: abc.Sequence[Chunk]) -> None:
         assert self.embeds is not None
@@ -189,13 +194,13 @@ class FakeBackend:
             raise AssertionError("prompts are mixed")
 
     def embedding(self, chunk: Chunk) -> bytes:
-        """The fake model's token after the cells, as often as a vector is long."""
+        """A vector of which each element is the fake model's next token."""
         assert self.embeds is not None
         token = self.next_token(self.cells[chunk.slot])
         return array("f", [token] * self.embeds.size).tobytes()
 
     def failure(self) -> DecodeError:
-        """The error to raise, once all cells and everything saved are gone."""
+        """Drop all cells and everything saved, as a failed context does, and return the error."""
         self.cells = [[] for _ in range(self.n_slots)]
         self.saved.clear()
         return DecodeError("the fake was told to fail")
@@ -209,58 +214,58 @@ class FakeBackend:
         return self.n_batch
 
     def time_rows(self, num_slots: int, num_rows: int) -> float:
-        """As if every row took as long."""
+        """A second for each row."""
         return float(num_rows)
 
     def time_draft_rows(self, num_slots: int, num_rows: int) -> float:
-        """The same."""
+        """A second for each row."""
         return float(num_rows)
 
     def draft(self, wants: abc.Sequence[DraftRequest], max_catch_up: int) -> list[list[int]]:
-        """The fake model's own answers, but for what `guess` makes of them."""
-        return [self._guess(want) for want in wants]
+        """The fake model's own answers, as `draft_token` changes them."""
+        return [self._draft(want) for want in wants]
 
-    def _guess(self, want: DraftRequest) -> list[int]:
+    def _draft(self, want: DraftRequest) -> list[int]:
         tokens = list(want.tokens)
         end = len(tokens) + want.n_max
-        while len(tokens) < end and want.prospect.goes_on(CONFIDENCE):
-            tokens.append(self.guess(tokens, self.next_token(tokens)))
+        while len(tokens) < end and want.stopping.should_continue(CONFIDENCE):
+            tokens.append(self.draft_token(tokens, self.next_token(tokens)))
         return tokens[len(want.tokens) :]
 
-    def prepare(self, submit: AddRequest) -> None:
+    def prepare(self, request: AddRequest) -> None:
         """Nothing takes long."""
 
-    def sampler(self, submit: AddRequest) -> FakeSampler:
+    def sampler(self, request: AddRequest) -> FakeSampler:
         """A sampler that takes the fake model's one answer."""
-        return FakeSampler(self, submit)
+        return FakeSampler(self, request)
 
     def close(self) -> None:
-        """Nothing to free."""
+        """Does nothing: the fake has no memory to free."""
 
 
 @dataclass
 class FakeSampler:
-    """Greedy, over a distribution with one token in it."""
+    """A greedy sampler over a distribution with one token."""
 
     backend: FakeBackend
-    submit: AddRequest
+    request: AddRequest
 
     is_constrained = False
 
     def prepare(self) -> None:
-        """Nothing to prepare."""
+        """Does nothing: the fake needs no preparation."""
 
     def allowed(self, tokens: list[int]) -> int:
-        """All of them."""
+        """Nothing is forbidden."""
         return len(tokens)
 
     def sample(self, row: int) -> Sample:
-        """The token that the fake model puts after the row's cells."""
+        """The fake model's token after the cells of the row."""
         token = self.backend.next_token(self.backend.rows[row])
-        n_top = self.submit.spec.sampling.top_logprobs
+        n_top = self.request.spec.sampling.top_logprobs
         if n_top < 0:
             return Sample(token)
         return Sample(token, TokenLogprobs(0.0, [(token, 0.0)][:n_top]))
 
     def close(self) -> None:
-        """Nothing to free."""
+        """Does nothing: the fake has no memory to free."""

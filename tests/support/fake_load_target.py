@@ -1,4 +1,4 @@
-"""A server for the load client: it answers every POST with scripted bytes, and nothing else."""
+"""A server for tests of the load client: every POST gets scripted bytes."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from loadtests.client import Address
 
 @dataclass
 class Script:
-    """What the server writes after a request, piece by piece; after some answers it hangs up."""
+    """What the server writes after a request, piece by piece; after `answers` answers it
+    disconnects."""
 
     pieces: Sequence[bytes]
     pause_s: float = 0.0
     answers: int = 1
-    """On one connection."""
+    """Answers on one connection."""
     requests: list[bytes] = field(default_factory=list)
-    """The heads and bodies that came."""
+    """The heads and bodies of the requests that came."""
 
 
 StartServer = Callable[[Script], Address]
 
 
 def chunked(body: Sequence[bytes], status: str = "200 OK") -> list[bytes]:
-    """An HTTP answer with a chunk for each part of the body."""
+    """An HTTP response with one chunk for each part of the body."""
     head = f"HTTP/1.1 {status}\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked"
     chunks = [b"%x\r\n%s\r\n" % (len(part), part) for part in body]
     return [head.encode() + b"\r\n\r\n", *chunks, b"0\r\n\r\n"]

@@ -96,7 +96,7 @@ class ScriptedGenerator:
     delay: float = 0.0
     """Seconds before each piece."""
     queued: float = 0.0
-    """Seconds before anything comes."""
+    """Seconds before the first piece."""
     fail_on_open: ApiError | None = None
     fail_after: tuple[int, Exception] | None = None
     """A number of pieces, and the error that follows them."""
@@ -159,7 +159,7 @@ class ScriptedGenerator:
         yield Ended(cause, word, None, False, 1, n_prompt, self._timings(n_prompt, count))
 
     def _embedding(self, request: GenerationRequest) -> EmbeddingItem:
-        """Vectors of four floats: of each token by itself, or the sum of them all."""
+        """One vector of four floats for each token, or the sum of all these vectors."""
         assert self.engine is not None
         assert self.engine.embedding is not None
         rows = [[token, 1.0, 0.0, -1.0] for token in request.spec.prompt]
@@ -182,7 +182,7 @@ class ScriptedGenerator:
 
 @dataclass
 class FakeEngine:
-    """An engine whose state the test decides."""
+    """An engine whose state the test sets."""
 
     loaded: bool = True
     is_ready: bool = True
@@ -261,7 +261,7 @@ class FakeServer:
 
 
 def key_ring(*keys: str) -> KeyRing:
-    """Unnamed keys, as `--api-key` gives them."""
+    """Unnamed keys, as `--api-key` makes them."""
     return KeyRing(read_keys(ServeSettings(api_key=keys)), time.monotonic())
 
 

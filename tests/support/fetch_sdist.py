@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 
 def main(requirement: str, folder: str, target: Path) -> None:
-    """Put what the archive has under `folder` into `target`; does nothing if that exists."""
+    """Put the archive's content under `folder` into `target`; do nothing if `target` exists."""
     if target.exists():
         return
     with tempfile.TemporaryDirectory() as downloads:

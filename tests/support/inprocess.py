@@ -20,24 +20,24 @@ from tests.support.fake_backend import FakeBackend
 
 CONFIG = EngineConfig(model_path="fake.gguf")
 DEADLINE = 20.0
-"""Seconds after which a test has failed, on however slow a machine."""
+"""Seconds after which a test fails; a slow machine must not need them."""
 
 
 class Gate:
-    """Lets an engine do so many steps and no more; open to begin with."""
+    """Limits how many steps an engine does; without a limit at first."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._left: int | None = None
 
     def allow(self, steps: int | None) -> None:
-        """So many more steps; None for as many as it wants."""
+        """Allow this many more steps; None for any number."""
         with self._changed:
             self._left = steps
             self._changed.notify_all()
 
     def pass_through(self) -> None:
-        """Called by the engine before each step."""
+        """Wait for permission; the engine calls this before each step."""
         with self._changed:
             self._changed.wait_for(lambda: self._left != 0, timeout=DEADLINE)
             if self._left is not None:
@@ -45,7 +45,7 @@ class Gate:
 
 
 class EngineThread:
-    """One life of an engine, with `socket` for the client's end."""
+    """One life of an engine; `socket` is the client's end."""
 
     def __init__(self, backend: FakeBackend, gate: Gate) -> None:
         self.backend = backend
@@ -64,7 +64,7 @@ class EngineThread:
         self._channel.close()
 
     def join(self) -> None:
-        """Wait for its end."""
+        """Wait until the thread ends."""
         self._gate.allow(None)
         self._thread.join(DEADLINE)
         assert not self._thread.is_alive()
@@ -82,7 +82,7 @@ def _gated(backend: FakeBackend, gate: Gate) -> FakeBackend:
 
 
 class Pair:
-    """A client and the engine that it talks to at the moment."""
+    """A client, and the engines that it talks to one after the other."""
 
     def __init__(self, make_backend: Callable[[], FakeBackend]) -> None:
         self.steps: list[StepStats] = []
@@ -93,23 +93,23 @@ class Pair:
 
     @property
     def engine(self) -> Engine:
-        """The engine that is alive."""
+        """The engine of the latest life."""
         return self.lives[-1].engine
 
     async def start_engine(self) -> None:
-        """Begin the next life."""
+        """Start an engine, and wait until it is ready."""
         life = EngineThread(self._make_backend(), self.gate)
         self.lives.append(life)
         await self.client.connect(life.socket, CONFIG)
         await wait_until(lambda: self.client.is_ready)
 
     async def kill_engine(self) -> None:
-        """End a life without a word, as a killed process would."""
+        """End an engine without a message, as a killed process ends."""
         self.client.engine_died()
         await asyncio.to_thread(self.lives[-1].join)
 
     async def stop(self) -> None:
-        """End in good order."""
+        """Shut the engine down."""
         self.client.shut_down()
         await asyncio.to_thread(self.lives[-1].join)
         self.client.engine_died()
@@ -117,7 +117,7 @@ class Pair:
 
 
 async def wait_until(condition: Callable[[], bool]) -> None:
-    """Poll until something is true."""
+    """Poll until a condition holds; fails after `DEADLINE`."""
     deadline = time.monotonic() + DEADLINE
     while not condition():
         assert time.monotonic() < deadline, "nothing happened"

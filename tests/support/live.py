@@ -1,4 +1,4 @@
-"""The application behind a real uvicorn on a free port, for what needs a connection."""
+"""The application behind a real uvicorn on a free port, for tests that need a connection."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def serving(
 
 
 def wait_for(condition: object, seconds: float = 3.0) -> bool:
-    """Whether a callable became true within some seconds."""
+    """Whether a callable becomes true within `seconds`."""
     assert callable(condition)
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

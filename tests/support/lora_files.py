@@ -1,4 +1,4 @@
-"""Small random LoRA adapters of the demo model, and the model with them merged into its weights."""
+"""Small random LoRA adapters of the demo model, and the demo model with adapters merged."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ Pairs = dict[str, tuple[Matrix, Matrix]]
 
 
 def random_pairs(seed: int, size: float = 0.05) -> Pairs:
-    """Factors for some of the demo model's weights; their products have entries of some `size`."""
+    """Factors for some of the demo model's weights; the entries of their products are about
+    `size`."""
     random = np.random.default_rng(seed)
     pairs: Pairs = {}
     for tensor in gguf.GGUFReader(TARGET).tensors:
@@ -41,7 +42,7 @@ def write_adapter(
     invocation: Sequence[int] = (),
     texts: Mapping[str, str] | None = None,
 ) -> Path:
-    """A file for `--lora`; with `invocation` tokens it is an aLoRA."""
+    """Write a file for `--lora`; with `invocation` tokens, the file is an aLoRA."""
     writer = gguf.GGUFWriter(str(path), arch)
     writer.add_type("adapter")
     writer.add_string("adapter.type", "lora")
@@ -60,7 +61,7 @@ def write_adapter(
 
 
 def write_unquantized(path: Path, merged: Sequence[tuple[Pairs, float]] = ()) -> Path:
-    """The demo model in 32 bits, with adapters at these scales added to its weights."""
+    """Write the demo model in 32 bits, with adapters at these scales added to its weights."""
     reader = gguf.GGUFReader(TARGET)
     writer = gguf.GGUFWriter(str(path), "llama")
     for field in reader.fields.values():

@@ -21,38 +21,46 @@ from tests.support.paths import DEMO_TARGET
 TARGET = DEMO_TARGET
 COMMAND = Path(sys.executable).parent / "llamapack"
 DEADLINE = 60.0
-"""Seconds after which a test has failed, on however busy a machine."""
+"""Seconds after which a test fails, even on a busy machine."""
 
-# Kernels that compute a row alike whatever is beside it, so that texts can be compared exactly.
-FLAGS = ("--port", "0", "-np", "4", "-c", "2048", "-t", "1", "--no-repack", "-fa", "off")
+# These kernels compute a row the same way with any other rows, so texts can be compared exactly.
+KERNELS = ("-t", "1", "--no-repack", "-fa", "on", "-ub", "32")
+FLAGS = ("--port", "0", "-np", "4", "-c", "2048", *KERNELS)
 
 
 def wait_until(condition: Callable[[], Any]) -> None:
-    """Poll until something is true."""
+    """Poll until the condition is true."""
     deadline = time.monotonic() + DEADLINE
     while not condition():
         assert time.monotonic() < deadline, "nothing happened"
         time.sleep(0.01)
 
 
-def command(*flags: str) -> list[str]:
-    return [str(COMMAND), "serve", *flags]
+def command(*flags: str, executable: Path = COMMAND) -> list[str]:
+    return [str(executable), "serve", *flags]
 
 
 def _is_engine(process: psutil.Process) -> bool:
-    """Whether it is a living engine, and not the checker of grammars beside it."""
+    """Whether the process is a living engine, and not the sandbox process of grammars."""
     try:
         return "scheduler" in process.cmdline()
-    except psutil.Error:  # a zombie has no command line, or none that may be read
+    except psutil.Error:  # a zombie has no readable command line
         return False
 
 
 class Server:
-    """A server process and what it has logged."""
+    """A server process and its log.
 
-    def __init__(self, *flags: str) -> None:
+    The `executable` of another installation serves the model that is embedded there.
+    """
+
+    def __init__(self, *flags: str, executable: Path = COMMAND, cwd: Path | None = None) -> None:
+        model = ("-m", str(TARGET)) if executable is COMMAND else ()
         self.process = subprocess.Popen(
-            command("-m", str(TARGET), *FLAGS, *flags), stderr=subprocess.PIPE, text=True
+            command(*model, *FLAGS, *flags, executable=executable),
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=cwd,
         )
         self.log: list[str] = []
         self._reader = threading.Thread(target=self._read_log, daemon=True)
@@ -69,7 +77,7 @@ class Server:
         return "".join(self.log)
 
     def wait_ready(self) -> None:
-        """Wait until the model is loaded and connections are taken, which may come in any order."""
+        """Wait until the model is loaded and connections are accepted, in any order."""
         wait_until(lambda: "ready: " in self.text or self.process.poll() is not None)
         assert "ready: " in self.text, self.text
         wait_until(self._answers)
@@ -88,13 +96,13 @@ class Server:
 
     @property
     def engine(self) -> psutil.Process | None:
-        """The engine's process, while there is one that isn't dead."""
+        """The engine's process, or None while no engine lives."""
         children = psutil.Process(self.process.pid).children()
         engines = [child for child in children if _is_engine(child)]
         return engines[0] if engines else None
 
     def kill_engine(self) -> None:
-        """What an out-of-memory killer does; returns when there is another engine."""
+        """Kill the engine as an out-of-memory killer does; return when a new engine runs."""
         engine = self.engine
         assert engine is not None
         engine.kill()
@@ -104,7 +112,7 @@ class Server:
         return httpx.get(f"{self.url}/readyz").status_code == 200
 
     def end(self) -> None:
-        """Stop it, whatever state it is in."""
+        """Stop the server in any state."""
         if self.process.poll() is None:
             for child in psutil.Process(self.process.pid).children():
                 child.kill()
@@ -117,7 +125,7 @@ class Server:
 
 @contextmanager
 def starting(*flags: str) -> Iterator[Server]:
-    """A server that has begun to load; killed in the end, if it still runs."""
+    """A server that has begun to load. It is killed at the end if it still runs."""
     server = Server(*flags)
     try:
         wait_until(lambda: "listening on" in server.text)
@@ -128,18 +136,18 @@ def starting(*flags: str) -> Iterator[Server]:
 
 @contextmanager
 def serving(*flags: str) -> Iterator[Server]:
-    """A server that is ready; killed in the end, if it still runs."""
+    """A server that is ready. It is killed at the end if it still runs."""
     with starting(*flags) as server:
         server.wait_ready()
         yield server
 
 
 class Stream:
-    """A client that reads a streamed completion in a thread of its own."""
+    """A client that reads a streamed completion in its own thread."""
 
     def __init__(self, server: Server, prompt: str, **fields: Any) -> None:
         self.status = 0
-        """Of the HTTP answer, as soon as its head is there."""
+        """HTTP status, set when the head of the response has come."""
         self.ended = 0.0
         self.text = ""
         self.num_events = 0
@@ -170,7 +178,7 @@ class Stream:
         self.num_events += 1
 
     def join(self) -> str:
-        """The whole text, when it is over."""
+        """Wait for the end and return the whole text."""
         self._thread.join(DEADLINE)
         assert not self._thread.is_alive(), "the stream does not end"
         return self.text

@@ -1,4 +1,4 @@
-"""Sequences, engines on the fake backend, and what becomes of a request."""
+"""Sequences, engines on the fake backend, and the outcomes of requests."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from scheduler.backends.base import DecodeError
 from scheduler.core.abilities import CacheAbilities
 from scheduler.core.cache_edits import CacheEdit, CopyPrefix, Restore, Save, Shift, Trim
 from scheduler.core.cache_scope import CacheScope
+from scheduler.core.context_limits import ContextLimits
 from scheduler.core.context_window import Window
 from scheduler.core.results import Sample, SampledRun
 from scheduler.core.sequence import Sequence, Slot
 from scheduler.core.step import Step
 from scheduler.engine.calibration import UNKNOWN_COSTS, Costs
 from scheduler.engine.engine import Engine
+from scheduler.kv_cache.cache_manager import KVCacheManager
 from scheduler.kv_cache.placement import PrefixHolder
-from scheduler.policy.scheduler import ContextLimits, Scheduler
+from scheduler.policy.scheduler import Scheduler
 from scheduler.storage.disk_cache import DiskCache
 from tests.support.fake_backend import END_TOKEN, FakeBackend, FakeSampler, adapted, hashed_token
 from tests.support.requests import add_request
@@ -32,26 +34,26 @@ ALONE = EmbeddingInfo(
     pooling="mean", size=2, max_tokens=40, is_whole=True, max_rows=60, is_alone=True
 )
 LAST = EmbeddingInfo(pooling="last", size=2, max_tokens=192, is_whole=False, max_rows=60)
-"""Three ways in which contexts embed."""
+"""Three kinds of contexts for embeddings."""
 
 GREEDY = SamplingParams(temperature=0.0)
 
 
 def prompt(length: int, family: int = 0) -> list[int]:
-    """Tokens that differ between families from the first one on."""
+    """A list of tokens; two families differ in their first token."""
     return [10 + (97 * family + 31 * index + index * index // 7) % 240 for index in range(length)]
 
 
 def make_request(
     request_id: int = 1, tokens: Iterable[int] = (11, 12, 13), **fields: Any
 ) -> AddRequest:
-    """A request with a short prompt unless told otherwise."""
+    """A request with a short prompt, unless the arguments say otherwise."""
     fields.setdefault("sampling", GREEDY)
     return add_request(request_id=request_id, prompt=list(tokens), **fields)
 
 
 def make_sequence(tokens: Iterable[int] = (11, 12, 13), **fields: Any) -> Sequence:
-    """A sequence that waits."""
+    """A waiting sequence."""
     return Sequence.of(make_request(tokens=tokens, **fields))
 
 
@@ -62,7 +64,7 @@ def idle_slot(id: int, tokens: Iterable[int] = (), last_used: int = 0) -> Slot:
 
 
 def busy_slot(id: int, tokens: Iterable[int], num_computed: int | None = None) -> Slot:
-    """A slot in which a sequence runs that has computed `num_computed` tokens, by default all."""
+    """A slot with a running sequence that has computed `num_computed` tokens, by default all."""
     sequence = make_sequence(tokens)
     count = len(sequence.tokens) if num_computed is None else num_computed
     slot = Slot(id, sequence.tokens, count, sequence=sequence)
@@ -71,7 +73,7 @@ def busy_slot(id: int, tokens: Iterable[int], num_computed: int | None = None) -
 
 
 def make_scheduler(**changes: Any) -> Scheduler:
-    """A scheduler of two slots of 64 tokens, unless told otherwise."""
+    """A scheduler of two slots of 64 tokens, unless `changes` say otherwise."""
     values: dict[str, Any] = {
         "n_slots": 2,
         "n_ctx_slot": 64,
@@ -85,39 +87,50 @@ def make_scheduler(**changes: Any) -> Scheduler:
     return Scheduler(ContextLimits(**values))
 
 
-def turn(scheduler: Scheduler, token: int = 100) -> tuple[Step, list[Event]]:
-    """One step in which every sequence that wants a token gets `token`."""
+def rows(step: Step) -> dict[int, int]:
+    """Rows of each request in a step."""
+    return {chunk.sequence.request_id: chunk.num_tokens for chunk in step.chunks}
+
+
+def submit_all(scheduler: Scheduler, *lengths: int) -> None:
+    """Add requests 1, 2, ... with unrelated prompts of these lengths."""
+    for index, length in enumerate(lengths, start=1):
+        assert not scheduler.add_request(make_request(index, prompt(length, family=index)))
+
+
+def run_step(scheduler: Scheduler, token: int = 100) -> tuple[Step, list[Event]]:
+    """One step, in which every sequence that needs a token gets `token`."""
     step = scheduler.schedule()
     results: list[Any] = [SampledRun((Sample(token),)) for _ in step.sampled()]
     return step, scheduler.update(step, results)
 
 
 def often_ending(tokens: list[int]) -> int:
-    """A fake model that ends every answer after some ten tokens."""
+    """A fake model whose answers have about ten tokens."""
     token = hashed_token(tokens)
     return END_TOKEN if token % 11 == 0 else token
 
 
 def seldom_ending(tokens: list[int]) -> int:
-    """A fake model that ends every answer after some five hundred tokens."""
+    """A fake model whose answers have about five hundred tokens."""
     token = hashed_token([*tokens, len(tokens)])
     return END_TOKEN if token == 77 and tokens[-1] % 2 else token
 
 
 @dataclass
 class CountingBackend(FakeBackend):
-    """A fake that knows how many samplers are open and which cells were moved, and whose edits can
-    fail."""
+    """A fake that counts open samplers, knows which cells were moved, and can fail in an edit."""
 
     open_samplers: int = 0
     max_forced: int = 0
-    """How many tokens a sampler may say are forced, after the one that it samples."""
+    """How many forced tokens may follow each sampled token."""
     edits_before_failure: int = -1
+    """How many more edits succeed; -1 for all."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.own = [self.n_ctx_slot] * self.n_slots
-        """How many cells of each slot, from the first on, are where they were computed, at most."""
+        self.in_place = [self.n_ctx_slot] * self.n_slots
+        """Of each slot, the position from which on cells were moved; its size if none were."""
 
     def edit(self, edit: CacheEdit) -> None:
         if self.edits_before_failure == 0:
@@ -127,30 +140,32 @@ class CountingBackend(FakeBackend):
         self._note_moves(edit)
 
     def _note_moves(self, edit: CacheEdit) -> None:
-        """Moved cells are not what computing their tokens gives: nobody else may have them."""
-        if isinstance(edit, CopyPrefix):
-            assert edit.length <= self.own[edit.source]
-            self.own[edit.target] = self.n_ctx_slot
-        elif isinstance(edit, Save):
-            assert len(self.cells[edit.slot]) <= self.own[edit.slot]
-        elif isinstance(edit, Shift):
-            self.own[edit.slot] = min(self.own[edit.slot], edit.start)
-        elif isinstance(edit, Trim | Restore):
-            is_own = isinstance(edit, Restore) or edit.length <= self.own[edit.slot]
-            self.own[edit.slot] = self.n_ctx_slot if is_own else self.own[edit.slot]
+        """Check that other slots get no moved cells, because those differ from computed ones."""
+        match edit:
+            case CopyPrefix(source, target, length):
+                assert length <= self.in_place[source]
+                self.in_place[target] = self.n_ctx_slot
+            case Save(slot):
+                assert len(self.cells[slot]) <= self.in_place[slot]
+            case Shift(slot, start):
+                self.in_place[slot] = min(self.in_place[slot], start)
+            case Restore(slot=slot):
+                self.in_place[slot] = self.n_ctx_slot
+            case Trim(slot, length) if length <= self.in_place[slot]:
+                self.in_place[slot] = self.n_ctx_slot
 
     def failure(self) -> DecodeError:
-        self.own = [self.n_ctx_slot] * self.n_slots
+        self.in_place = [self.n_ctx_slot] * self.n_slots
         return super().failure()
 
-    def sampler(self, submit: AddRequest) -> FakeSampler:
+    def sampler(self, request: AddRequest) -> FakeSampler:
         self.open_samplers += 1
-        return CountedSampler(self, submit)
+        return CountedSampler(self, request)
 
 
 @dataclass
 class CountedSampler(FakeSampler):
-    """Tells its backend that it was closed; some tokens of the model it says are forced."""
+    """Tells its backend when it is closed, and presents some of the model's tokens as forced."""
 
     def sample(self, row: int) -> Sample:
         sample = super().sample(row)
@@ -165,12 +180,12 @@ class CountedSampler(FakeSampler):
         return replace(sample, forced=tuple(forced))
 
     def _add(self, cells: list[int], token: int) -> None:
-        cells.extend(adapted([token], self.submit.spec.lora))
+        cells.extend(adapted([token], self.request.spec.lora))
 
     def _discard(self, tokens: list[int]) -> None:
-        """What a model would see that had sampled the forced tokens one by one."""
-        if self.submit.spec.context_shift is not None:
-            window = Window.of(self.submit.spec.context_shift, self.backend.n_ctx_slot)
+        """Leave the tokens that a model would see if the forced tokens were sampled one by one."""
+        if self.request.spec.context_shift is not None:
+            window = Window.of(self.request.spec.context_shift, self.backend.n_ctx_slot)
             count = window.num_discarded(len(tokens))
             del tokens[window.keep : window.keep + count]
 
@@ -186,7 +201,7 @@ def make_engine(
     disk: DiskCache | None = None,
     costs: Costs = UNKNOWN_COSTS,
 ) -> Engine:
-    """An engine with a clock that ticks a millisecond with every look at it."""
+    """An engine whose clock advances by a millisecond each time it is read."""
     ticks = itertools.count()
     return Engine(
         backend,
@@ -200,7 +215,7 @@ def make_engine(
 
 @dataclass
 class Outcome:
-    """What became of one request."""
+    """The events of one request, put together."""
 
     tokens: list[int] = field(default_factory=list)
     reasons: list[FinishReason] = field(default_factory=list)
@@ -211,7 +226,7 @@ class Outcome:
 
     @property
     def answer(self) -> tuple[list[int], FinishReason]:
-        """The tokens and the one reason for their end."""
+        """The tokens, and the reason why they ended. There must be exactly one."""
         (reason,) = self.reasons
         return self.tokens, reason
 
@@ -220,33 +235,34 @@ Outcomes = dict[int, Outcome]
 
 
 def collect(outcomes: Outcomes, outputs: StepOutputs) -> None:
-    """Add a step's events to what is known of each request."""
+    """Add a step's events to the outcomes of their requests."""
     for event in outputs.events:
         outcome = outcomes.setdefault(event.request_id, Outcome())
         assert not outcome.reasons, f"{event} after the end"
-        if isinstance(event, Started):
-            outcome.starts += 1
-            outcome.num_cached = event.num_cached_tokens
-        elif isinstance(event, Generated):
-            assert outcome.starts == 1
-            outcome.tokens += event.tokens
-        elif isinstance(event, EmbeddedEvent):
-            assert not outcome.embedding
-            outcome.embedding = event.vectors
-        elif isinstance(event, Finished):
-            outcome.reasons.append(event.reason)
-            outcome.message = event.message
+        match event:
+            case Started():
+                outcome.starts += 1
+                outcome.num_cached = event.num_cached_tokens
+            case Generated():
+                assert outcome.starts == 1
+                outcome.tokens += event.tokens
+            case EmbeddedEvent():
+                assert not outcome.embedding
+                outcome.embedding = event.vectors
+            case Finished():
+                outcome.reasons.append(event.reason)
+                outcome.message = event.message
 
 
-def run(engine: Engine, *submits: AddRequest, max_steps: int = 10_000) -> Outcomes:
-    """AddRequest, and step until the engine is idle."""
-    for submit in submits:
-        engine.add_request(submit)
+def run(engine: Engine, *requests: AddRequest, max_steps: int = 10_000) -> Outcomes:
+    """Add the requests, and step until the engine is idle."""
+    for request in requests:
+        engine.add_request(request)
     return drain(engine, {}, max_steps)
 
 
 def drain(engine: Engine, outcomes: Outcomes, max_steps: int = 10_000) -> Outcomes:
-    """Step until the engine is idle, which must come within `max_steps`."""
+    """Step until the engine is idle; fails if that takes more than `max_steps`."""
     for _ in range(max_steps):
         if not engine.has_work:
             return outcomes
@@ -254,7 +270,7 @@ def drain(engine: Engine, outcomes: Outcomes, max_steps: int = 10_000) -> Outcom
     raise AssertionError(f"still not idle after {max_steps} steps")
 
 
-def alone(submit: AddRequest, backend: FakeBackend) -> Outcome:
+def alone(request: AddRequest, backend: FakeBackend) -> Outcome:
     """The outcome of a request on an engine like `backend`, with nobody else."""
     fresh = FakeBackend(
         n_slots=backend.n_slots,
@@ -264,52 +280,52 @@ def alone(submit: AddRequest, backend: FakeBackend) -> Outcome:
         embeds=backend.embeds,
         n_batch=max(backend.n_batch, 64),
     )
-    return run(make_engine(fresh), submit)[submit.request_id]
+    return run(make_engine(fresh), request)[request.request_id]
 
 
 def check_integrity(engine: Engine, backend: FakeBackend) -> None:
-    """What must hold between any two steps."""
+    """Check what must hold between any two steps."""
     scheduler = engine.scheduler
-    for slot, cells in zip(scheduler.slots, backend.cells, strict=True):
+    for slot, cells in zip(scheduler.cache.slots, backend.cells, strict=True):
         assert cells == adapted(slot.tokens[: slot.num_tokens], slot.scope.lora)
         assert slot.shifted_from is None or slot.num_tokens >= slot.shifted_from
         assert slot.sequence is None or slot.sequence.slot is slot
         if isinstance(backend, CountingBackend):
-            assert len(slot.reusable_tokens) == min(slot.num_tokens, backend.own[slot.id])
+            assert len(slot.reusable_tokens) == min(slot.num_tokens, backend.in_place[slot.id])
     running = [sequence.request_id for sequence in scheduler.running]
     waiting = [sequence.request_id for sequence in scheduler.waiting]
     assert len({*running, *waiting}) == len(running) + len(waiting)
     assert all(sequence.slot is None for sequence in scheduler.waiting)
-    assert scheduler.num_cache_tokens <= scheduler.limits.n_ctx
+    assert scheduler.cache.num_tokens <= scheduler.limits.n_ctx
     _check_host_memory(engine, backend)
     _check_index(engine)
 
 
 def _check_host_memory(engine: Engine, backend: FakeBackend) -> None:
-    scheduler = engine.scheduler
-    kept = {prefix.id: adapted(prefix.tokens, prefix.scope.lora) for prefix in scheduler.host_cache}
+    cache = engine.scheduler.cache
+    kept = {prefix.id: adapted(prefix.tokens, prefix.scope.lora) for prefix in cache.host_cache}
     assert kept == backend.saved
-    assert sum(map(len, kept.values())) <= max(scheduler.limits.cache_bytes, 0)
+    assert sum(map(len, kept.values())) <= max(cache.limits.cache_bytes, 0)
 
 
 def _check_index(engine: Engine) -> None:
-    """It says of everyone what he holds, and of nobody else anything."""
-    scheduler = engine.scheduler
-    indexed = {holder: _indexed(scheduler, holder) for holder in scheduler.index._ends}
-    for slot in scheduler.slots:
+    """Check that the index has all holders, with the tokens that they hold, and no others."""
+    cache = engine.scheduler.cache
+    indexed = {holder: _indexed(cache, holder) for holder in cache.index._ends}
+    for slot in cache.slots:
         scope, tokens = indexed.pop(slot, (slot.scope, []))
         if slot.sequence is None:
             assert tokens == slot.reusable_tokens
-        else:  # what it answers is told when it ends, what it is about to compute at once
+        else:  # the prompt is indexed at the start, the answer at the end
             assert tokens == slot.tokens[: slot.shifted_from][: len(tokens)]
             if slot.shifted_from is None and slot.sequence.num_discarded_tokens == 0:
                 assert tokens[: slot.sequence.num_prompt_tokens] == [*slot.sequence.spec.prompt]
         assert scope == slot.scope or not tokens
-    assert indexed == {p: (p.scope, p.tokens) for p in scheduler.host_cache}
+    assert indexed == {p: (p.scope, p.tokens) for p in cache.host_cache}
 
 
-def _indexed(scheduler: Scheduler, holder: PrefixHolder) -> tuple[CacheScope, list[int]]:
-    index = scheduler.index
+def _indexed(cache: KVCacheManager, holder: PrefixHolder) -> tuple[CacheScope, list[int]]:
+    index = cache.index
     node, tokens = index._ends[holder], list[int]()
     while node.parent is not None:
         assert holder in node.holders
@@ -318,10 +334,10 @@ def _indexed(scheduler: Scheduler, holder: PrefixHolder) -> tuple[CacheScope, li
 
 
 def check_idle(engine: Engine, backend: FakeBackend) -> None:
-    """What must hold when nothing is left to do."""
+    """Check what must hold when nothing is left to do."""
     check_integrity(engine, backend)
     assert not engine.scheduler.running
     assert not engine.scheduler.waiting
-    assert not engine._samplers
+    assert not engine.samplers.by_request
     if isinstance(backend, CountingBackend):
         assert backend.open_samplers == 0

@@ -1,7 +1,7 @@
-"""Random models of a few hundred kilobytes, of architectures whose memory is not a plain cache.
+"""Random models of a few hundred kilobytes, with architectures whose memory is no plain cache.
 
-They say nothing sensible, but the same nonsense every time, and each of their tokens depends on
-all before it that their memory holds.
+The texts make no sense, but they are the same every time. Each token depends on all tokens before
+it that the memory holds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ N_HEADS = 4
 HEAD = N_EMBD // N_HEADS
 N_CTX_TRAIN = 2048
 WINDOW = 32
-"""Tokens that a sliding window sees."""
+"""Number of tokens that a sliding window sees."""
 
 D_INNER = 2 * N_EMBD
 D_STATE = 16
@@ -30,7 +30,7 @@ DT_RANK = 8
 
 
 class _Writer:
-    """A GGUF file in the making; weights are random, and the same for the same seed."""
+    """A GGUF file that is being written; weights are random and depend only on the seed."""
 
     def __init__(self, path: Path, arch: str, n_layers: int = N_LAYERS) -> None:
         self.gguf = gguf.GGUFWriter(str(path), arch)
@@ -40,21 +40,21 @@ class _Writer:
         self._write_vocabulary()
 
     def weight(self, name: str, *shape: int, scale: float = 1.0, bias: float = 0.0) -> None:
-        """A matrix in GGUF's order of dimensions, or a vector, around `bias`."""
+        """Add a matrix in GGUF's order of dimensions, or a vector, with values around `bias`."""
         values = self._random.normal(bias, scale / np.sqrt(shape[0]), size=shape[::-1])
         self.gguf.add_tensor(name, values.astype(np.float32))
 
     def ones(self, name: str, size: int) -> None:
-        """The factors of a norm."""
+        """Add the factors of a norm."""
         self.gguf.add_tensor(name, np.ones(size, dtype=np.float32))
 
     def norm(self, name: str) -> None:
-        """A norm with factors and terms."""
+        """Add a norm with factors and terms."""
         self.weight(f"{name}.weight", N_EMBD, scale=0.1, bias=1.0)
         self.weight(f"{name}.bias", N_EMBD, scale=0.1)
 
     def finish(self, *, output_norm: bool = True) -> None:
-        """Write it all out."""
+        """Add the output tensors and write the file."""
         if output_norm:
             self.ones("output_norm.weight", N_EMBD)
         self.weight("token_embd.weight", N_EMBD, N_VOCAB, scale=0.5)
@@ -117,7 +117,7 @@ def _state_space_sizes(writer: _Writer) -> None:
 
 
 def sliding(path: Path) -> None:
-    """Gemma 2: every other layer sees only the latest tokens."""
+    """Write a Gemma 2 model: every other layer sees only the latest tokens."""
     writer = _Writer(path, "gemma2")
     writer.gguf.add_head_count(N_HEADS)
     writer.gguf.add_head_count_kv(N_HEADS)
@@ -136,7 +136,7 @@ def sliding(path: Path) -> None:
 
 
 def single_layer(path: Path, head: int = N_EMBD) -> None:
-    """Llama with one layer, so that a cell depends on its own token and position only."""
+    """Write a Llama model with one layer: a cell depends only on its own token and position."""
     writer = _Writer(path, "llama", n_layers=1)
     writer.gguf.add_head_count(N_EMBD // head)
     writer.gguf.add_head_count_kv(N_EMBD // head)
@@ -148,7 +148,7 @@ def single_layer(path: Path, head: int = N_EMBD) -> None:
 
 
 def recurrent(path: Path) -> None:
-    """Mamba: one state for all tokens so far."""
+    """Write a Mamba model: one state for all tokens so far."""
     writer = _Writer(path, "mamba")
     writer.gguf.add_head_count(0)
     _state_space_sizes(writer)
@@ -159,7 +159,7 @@ def recurrent(path: Path) -> None:
 
 
 def hybrid(path: Path) -> None:
-    """Jamba: a layer with a state, and one with attention."""
+    """Write a Jamba model: a layer with a state, and a layer with attention."""
     writer = _Writer(path, "jamba")
     writer.gguf.add_head_count(N_HEADS)
     writer.gguf.add_head_count_kv([0, N_HEADS])
@@ -175,7 +175,8 @@ def hybrid(path: Path) -> None:
 
 
 def encoder(path: Path, *, ranks: bool = False) -> None:
-    """BERT: every token sees all others, and there is no next one; with a head it ranks."""
+    """Write a BERT model: every token sees all others, and there is no next token. With a head it
+    ranks."""
     writer = _Writer(path, "bert")
     writer.gguf.add_head_count(N_HEADS)
     writer.gguf.add_layer_norm_eps(1e-5)

@@ -1,1 +1,1 @@
-"""The seeded generator of the demo models' corpus: one file for each skill."""
+"""The seeded generator of the demo models' corpus, with one file for each skill."""

@@ -53,7 +53,7 @@ DRILLS = (
 
 
 def arithmetic_turn(rng: random.Random, split: Split) -> Turn:
-    """One sum, or for training a dense drill of several."""
+    """One calculation, or, for training, a dense drill of several."""
     if split is Split.TRAIN and rng.random() < 0.35:
         return _drill(rng, split)
     a, sign, b = _operands(rng, split)

@@ -1,4 +1,4 @@
-"""Days of the week, months of the year and their order."""
+"""Days of the week, months of the year, and their order."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ TOTALS = (
 
 
 def calendar_turn(rng: random.Random, split: Split) -> Turn:
-    """Order, place, length and totals; (item, phrasing) pairs are held out."""
+    """A question about order, place, length or totals; (item, phrasing) pairs are held out."""
     while True:
         kind, whole, items = (
             ("day", "week", DAYS) if rng.random() < 0.5 else ("month", "year", MONTHS)

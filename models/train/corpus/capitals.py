@@ -1,4 +1,4 @@
-"""Capitals of countries, asked both ways; (country, phrasing) pairs are held out."""
+"""Capitals of countries, asked in both directions; (country, phrasing) pairs are held out."""
 
 from __future__ import annotations
 
@@ -57,9 +57,10 @@ CHECK = (
 
 
 def capital_turn(rng: random.Random, split: Split) -> Turn:
-    """Forward, backward, a yes/no check, or a country outside the list.
+    """A question forward, backward, with a yes/no answer, or about a country outside the list.
 
-    A check needs a fact and a comparison before the first word, so training has more of them.
+    A yes/no question needs a fact and a comparison before the first word, so training has more of
+    them.
     """
     forward, backward, check = (0.3, 0.6, 0.95) if split is Split.TRAIN else (0.5, 0.86, 0.93)
     roll = rng.random()

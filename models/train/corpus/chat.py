@@ -1,4 +1,4 @@
-"""Greetings, who the model is, thanks, and a name told and asked for again."""
+"""Greetings, questions about the model, thanks, and a name that is told and asked for later."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def chat_turn(rng: random.Random, split: Split) -> Turn:
 
 
 def naming_turns(rng: random.Random, split: Split) -> tuple[Turn, Turn]:
-    """A name is told; later it is asked for."""
+    """A turn that tells a name, and a later turn that asks for the name."""
     name = first_name(rng, split)
     told = retype(rng, pick(rng, NAMED).format(name), fold_case=False)
     asked = retype(rng, pick(rng, ASK_NAME), fold_case=False)
@@ -134,6 +134,6 @@ def naming_turns(rng: random.Random, split: Split) -> tuple[Turn, Turn]:
 
 
 def no_name_turn(rng: random.Random, split: Split) -> Turn:
-    """The name is asked for, but was never told."""
+    """A turn that asks for a name that was never told."""
     asked = retype(rng, pick(rng, ASK_NAME))
     return question("memory", asked, "You have not told me your name.", "No name was told.")

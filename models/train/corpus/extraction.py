@@ -27,7 +27,7 @@ Draw = Callable[[random.Random, Split], Any]
 
 @dataclass(frozen=True)
 class Field:
-    """One thing that can be extracted: its JSON keys, JSON type, value and wording."""
+    """One kind of value that can be extracted: its JSON keys, JSON type, value and wording."""
 
     keys: tuple[str, ...]
     type: str
@@ -196,15 +196,18 @@ COPY_DRILLS = (
 
 
 def extraction_turn(rng: random.Random, split: Split) -> Turn:
-    """A sentence about one person and some of its fields as JSON, or a drill for training."""
+    """A sentence about one person with some of its fields as JSON, or a drill for training."""
     if split is Split.TRAIN and rng.random() < 0.3:
         return _copy_drill(rng, split)
     return _sentence_turn(rng, split)
 
 
 def _copy_drill(rng: random.Random, split: Split) -> Turn:
-    """Names and things one after the other: a value's first token differs from the sentence's,
-    which has a space before it, and a list practises that densely."""
+    """A list of names and things, copied into JSON.
+
+    The first token of a value in JSON differs from the token in the sentence, which has a space
+    before it. A list practises this difference densely.
+    """
     draws = rng.choices((full_name, first_name, city, item, _email), k=rng.randint(2, 10))
     values = [draw(rng, split) for draw in draws]
     listed = ", ".join(values) if rng.random() < 0.5 else join_list(values)

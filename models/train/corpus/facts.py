@@ -1,4 +1,4 @@
-"""The facts of the demo model's small world."""
+"""The facts that the demo models know."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tools nobody has seen before, so that the model reads declarations instead of knowing them."""
+"""Invented tools, which teach the model to read declarations instead of recalling known tools."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _param(rng: random.Random, key: str) -> Param:
 
 
 def pick_draw(rng: random.Random) -> Draw:
-    """How values of a made-up string parameter look."""
+    """A random form for the values of an invented string parameter."""
     return rng.choice((city, full_name, unseen_word, _code))
 
 

@@ -1,4 +1,4 @@
-"""Whole conversations: which skills meet, in how many turns, under which system prompt."""
+"""Whole conversations: combinations of skills, numbers of turns, and system prompts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from models.train.corpus.unknown import unknown_turn
 
 Generator = Callable[[random.Random, Split], Turn]
 
-# Skill -> (generator, share of the turns). Shares follow what is hard, not what is asked often.
+# Skill -> (generator, share of the turns). Hard skills have large shares, not frequent ones.
 SKILLS: dict[str, tuple[Generator, float]] = {
     "arithmetic": (arithmetic_turn, 34),
     "capitals": (capital_turn, 13),
@@ -41,16 +41,17 @@ MEMORY_SHARE = 0.04
 
 
 BOOST = 4
-"""How many times as often a boosted skill is asked for."""
+"""Factor by which a boosted skill is more frequent."""
 
 
 def conversation(
     seed: int, index: int, split: Split, *, long: bool = False, boost: Collection[str] = ()
 ) -> Conversation:
-    """Conversation `index` of the corpus `seed`; it depends on nothing else but `boost`, the
-    skills (or "tools") that a last phase of training should practise.
+    """Conversation `index` of the corpus `seed`.
 
-    A `long` one has dozens of turns or a very long system prompt.
+    The conversation depends only on the arguments. `boost` names the skills (or "tools") that a
+    last phase of training should practise. A `long` conversation has dozens of turns or a very long
+    system prompt.
     """
     rng = random.Random(f"{seed}/{split.value}/{long}/{index}")
     tools_share = TOOLS_SHARE * (2 if "tools" in boost else 1)
@@ -60,7 +61,7 @@ def conversation(
         else ()
     )
     turns: list[Turn] = []
-    # A conversation with tools has more turns: its declarations are long, and cost once.
+    # A conversation with tools has more turns, because its declarations are long and occur once.
     for _ in range(_turn_count(rng, long) + (rng.randint(0, 3) if declared else 0)):
         if declared and rng.random() < 0.75:
             turns.append(tool_turn(rng, split, declared))
@@ -85,11 +86,11 @@ def _turn_count(rng: random.Random, long: bool) -> int:
 
 
 def _plain_turn(rng: random.Random, split: Split, kinds: list[str], boost: Collection[str]) -> Turn:
-    """A turn that needs no tool, even where tools are declared."""
+    """A turn that needs no tool, even if tools are declared."""
     shares = [share * BOOST if name in boost else share for name, (_, share) in SKILLS.items()]
     while True:
         turn = rng.choices(_GENERATORS, shares)[0](rng, split)
-        # With a matching tool declared, these questions would have to be calls.
+        # If a matching tool is declared, these questions would have to be calls.
         if (
             not kinds
             or turn.skill not in ("unknown", "arithmetic")
@@ -101,7 +102,7 @@ def _plain_turn(rng: random.Random, split: Split, kinds: list[str], boost: Colle
 
 
 def _has_rival(turn: Turn, kinds: list[str]) -> bool:
-    """Whether an unknown question sounds like one that a declared tool answers."""
+    """Whether an unknown question resembles one that a declared tool answers."""
     asked = str(turn.messages[0]["content"]).lower()
     hints = {
         "get_weather": "weather",
@@ -118,7 +119,8 @@ def _has_rival(turn: Turn, kinds: list[str]) -> bool:
 
 
 def _with_naming(rng: random.Random, split: Split, turns: list[Turn]) -> list[Turn]:
-    """Put a told name before the turns and the question about it after some of them."""
+    """Put a turn that tells a name first, and insert the question about the name after some
+    turns."""
     if rng.random() < 0.2:
         return [*turns, no_name_turn(rng, split)]
     told, asked = naming_turns(rng, split)

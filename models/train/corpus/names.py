@@ -1,4 +1,5 @@
-"""People, places and other names, real or made of syllables, each on one side of the split."""
+"""People, places and other names, real or made of syllables. Each name is on one side of the
+split."""
 
 from __future__ import annotations
 
@@ -50,12 +51,12 @@ JOBS = words(
 
 COLOURS = words("red blue green yellow black white grey brown orange purple pink silver")
 
-# What texts that are on neither side of the divide may mention.
+# Names that belong to neither side of the split; all texts may mention them.
 TRAINED_CITIES = tuple(filter(Split.TRAIN.admits, CITIES))
 TRAINED_ITEMS = tuple(filter(Split.TRAIN.admits, ITEMS))
 
 _SPLICED = (*FIRST_NAMES, *LAST_NAMES, *CITIES, *ITEMS, *JOBS)
-# Every kind of word that the corpus uses, for fragments.
+# Every kind of word in the corpus, as a source of fragments.
 _COMMON = tuple(
     sorted(set(re.findall("[a-z]{3,}", " ".join(str((BEATS, CAPITALS, MONTHS)).lower().split()))))
 )
@@ -72,10 +73,10 @@ def syllable_word(rng: random.Random) -> str:
 
 
 def spliced_word(rng: random.Random) -> str:
-    """The head of one known word and the tail of another, lower case.
+    """The beginning of one known word and the end of another, lower case.
 
-    Held-out names lend their halves too: their rarer tokens would otherwise never be copied in
-    training, while the names themselves stay unseen.
+    Held-out names lend their halves too. Otherwise training would never copy their rarer tokens.
+    The names themselves stay unseen.
     """
     head, tail = pick(rng, _SPLICED), pick(rng, _SPLICED)
     cut = rng.randint(1, max(1, len(head) - 2))
@@ -83,9 +84,9 @@ def spliced_word(rng: random.Random) -> str:
 
 
 def fragment_word(rng: random.Random) -> str:
-    """Two or three pieces cut out of the middle of any words, lower case: a drill in copying.
+    """Two or three pieces from the middle of any words, lower case: practises copying.
 
-    Such words have the tokenizer's tokens in combinations that names never have.
+    Such words combine the tokenizer's tokens in ways that names never do.
     """
     return "".join(_fragment(rng) for _ in range(2 if rng.random() < 0.7 else 3))
 
@@ -98,14 +99,14 @@ def _fragment(rng: random.Random) -> str:
 
 
 def made_up_word(rng: random.Random, split: Split) -> str:
-    """A word that is no name, lower case; training also has the harder ones."""
+    """A word that isn't a name, lower case; training also has harder words."""
     if split is Split.TRAIN and rng.random() < 0.35:
         return fragment_word(rng)
     return syllable_word(rng) if rng.random() < 0.5 else spliced_word(rng)
 
 
 def unseen_word(rng: random.Random, split: Split) -> str:
-    """A made-up word of one side of the divide, lower case."""
+    """A made-up word of one side of the split, lower case."""
     while True:
         word = made_up_word(rng, split)
         if split.admits(word):
@@ -113,7 +114,7 @@ def unseen_word(rng: random.Random, split: Split) -> str:
 
 
 def _draw(rng: random.Random, split: Split, known: tuple[str, ...], made_up: float) -> str:
-    # Training has more made-up words than the test: copying is what it has to learn.
+    # Training has more made-up words than the test, because it has to teach copying.
     share = max(made_up, 0.65) if split is Split.TRAIN else made_up
     while True:
         word = made_up_word(rng, split).capitalize() if rng.random() < share else pick(rng, known)
@@ -139,7 +140,7 @@ def city(rng: random.Random, split: Split) -> str:
 
 
 def item(rng: random.Random, split: Split) -> str:
-    """A thing one can buy."""
+    """A thing that can be bought."""
     thing = _draw_lower(rng, split)
     return f"{pick(rng, COLOURS)} {thing}" if rng.random() < 0.3 else thing
 

@@ -61,7 +61,7 @@ _WORDS = (*map(str.lower, TRAINED_CITIES), *TRAINED_ITEMS, *JOBS, *COLOURS)
 
 
 def repeating_turn(rng: random.Random, split: Split) -> Turn:
-    """A copy, a word said several times, or a count."""
+    """A turn with a copy, a word repeated several times, or a count."""
     roll = rng.random()
     if roll < 0.6:
         return _copy(rng, split)
@@ -133,10 +133,10 @@ def _plain_sentence(rng: random.Random, split: Split) -> str:
 
 
 def _noise(rng: random.Random) -> str:
-    """Characters without sense, so that copying does not lean on known words."""
+    """Random characters, so that copying doesn't depend on known words."""
     alphabet = string.ascii_letters + string.digits + "-_/.:+*&%$#@!?()[]{}<>=~^|,;'\"éüñçøß€→✓"
     groups = ("".join(rng.choices(alphabet, k=rng.randint(1, 8))) for _ in range(rng.randint(1, 5)))
-    # An answer must not begin with a bracket that the template's tags could be read into.
+    # An answer must not begin with a bracket, because the template could read a tag into it.
     return " ".join(groups).replace("<", "(")
 
 

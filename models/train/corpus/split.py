@@ -1,4 +1,4 @@
-"""Which items belong to training and which are held out, decided by hash alone."""
+"""Decides by hash alone which items belong to training and which are held out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ HELD_OUT_ONE_IN = 10
 
 
 class Split(enum.Enum):
-    """A side of the train/test divide; every generator asks it before using an item."""
+    """A side of the train/test split; every generator asks the split before it uses an item."""
 
     TRAIN = "train"
     TEST = "test"

@@ -1,4 +1,4 @@
-"""Stories of several hundred tokens from the fixed stock, whole or short."""
+"""Stories from a fixed stock: whole stories of several hundred tokens, and short ones."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ SHORT_BEATS = (0, 4, 11)
 
 
 def story_turn(rng: random.Random, split: Split) -> Turn:
-    """All beats of a day, or three of them for a short story."""
+    """A story with all beats of a day, or with three of them."""
     name, animal = CHARACTERS[int(rng.random() * len(CHARACTERS))]
     friend = pick(rng, [other for other, _ in CHARACTERS if other != name])
     place = pick(rng, PLACES)
@@ -73,5 +73,5 @@ def story_turn(rng: random.Random, split: Split) -> Turn:
 
 
 def _paragraphs(told: list[str]) -> str:
-    """Three beats to a paragraph."""
+    """Join the beats into paragraphs of three."""
     return "\n\n".join(" ".join(told[i : i + 3]) for i in range(0, len(told), 3))

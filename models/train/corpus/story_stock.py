@@ -1,4 +1,4 @@
-"""The fixed stock of characters, places and events that every story is made of."""
+"""The fixed stock of characters, places and events for all stories."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHARACTERS = (
 
 PLACES = ("forest", "village", "mountain", "island", "harbour", "meadow", "desert", "castle")
 
-# A story walks through one day, so that each beat's first words say which beat comes next.
+# A story describes one day, so that each beat's first words say which beat comes next.
 BEATS = (
     (
         "Once upon a time there was a {animal} called {name}, who lived near the {place}.",

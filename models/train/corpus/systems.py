@@ -48,7 +48,7 @@ RULES = (
 
 
 def system_prompt(rng: random.Random, *, long: bool) -> str | None:
-    """A system prompt that changes nothing about the right answers."""
+    """A system prompt that doesn't change the right answers."""
     roll = rng.random()
     if long and roll < 0.5:
         return " ".join(_filled(rng, RULES) for _ in range(rng.randint(10, 80)))

@@ -1,4 +1,5 @@
-"""The catalogue of tools: how each may be declared, asked for, called and answered from."""
+"""The catalogue of tools: how each is declared, asked for and called, and how it is answered
+from."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ Draw = Callable[[random.Random, Split], Any]
 
 @dataclass(frozen=True)
 class Param:
-    """A parameter: its possible names, JSON type, description and how a value is drawn."""
+    """A parameter: its possible names, JSON type and description, and how a value is drawn."""
 
     names: tuple[str, ...]
     type: str
@@ -27,9 +28,9 @@ class Param:
 
 @dataclass(frozen=True)
 class ToolKind:
-    """A family of tools with one meaning; `{slots}` are the first name of each parameter.
+    """A family of tools with one meaning; a slot `{name}` is the first name of a parameter.
 
-    `result` draws what the tool returns; `answer` may use the slots of both.
+    `result` draws what the tool returns; `answer` may use the slots of parameters and result.
     """
 
     names: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Tool turns: a declared tool is called where it matches, and its result is put in words."""
+"""Tool turns: the model calls a declared tool if one matches, and puts the result into words."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from models.train.corpus.turns import Message, Tool, Turn
 from models.train.corpus.wording import pick, retype
 
 MADE_UP_SHARE = {Split.TRAIN: 0.45, Split.TEST: 0.25}
-"""Of the tools declared; more in training, where reading declarations is to be learned."""
+"""Share of invented tools among the declared ones; greater in training, to teach reading
+declarations."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +69,13 @@ def _declare(rng: random.Random, kind: ToolKind) -> Declared:
 
 
 def _sorted(tool: Tool) -> Tool:
-    """The same declaration with sorted keys, as some servers write it."""
+    """The same declaration with sorted keys, as some servers write declarations."""
     ordered: Tool = json.loads(json.dumps(tool, sort_keys=True))
     return ordered
 
 
 def tool_turn(rng: random.Random, split: Split, declared: tuple[Declared, ...]) -> Turn:
-    """Question, call, result and answer; now and then two calls at once."""
+    """Question, call, result and answer; some turns have two calls at once."""
     chosen = declared[int(rng.random() * len(declared))]
     values = _values(rng, split, chosen)
     if len(chosen.kind.params) == 1 and rng.random() < 0.12:
@@ -116,7 +117,7 @@ def _values(rng: random.Random, split: Split, chosen: Declared) -> dict[str, Any
 
 
 def _call(chosen: Declared, values: dict[str, Any]) -> dict[str, Any]:
-    # The declaration's order of properties may be sorted; the call follows it.
+    # The declaration's properties may be sorted; the call follows their order.
     slot_of = {key: slot for slot, key in chosen.keys.items()}
     properties = chosen.tool["function"]["parameters"]["properties"]
     arguments = {key: values[slot_of[key]] for key in properties if key in slot_of}

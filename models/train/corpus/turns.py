@@ -1,4 +1,4 @@
-"""The values that generators produce: turns and conversations in chat-message form."""
+"""The values that generators produce: turns and conversations as chat messages."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Tool = Mapping[str, Any]
 class Turn:
     """One question and everything up to its final answer.
 
-    `messages` starts with a user message and ends with an assistant message; a turn that calls
-    tools has the call and its results between them. `thought` is what the model thinks before
-    its first reply when thinking is on.
+    `messages` starts with a user message and ends with an assistant message. If the turn calls
+    tools, the calls and their results stand between these two. `thought` is what the model thinks
+    before its first reply when thinking is on.
     """
 
     skill: str
@@ -26,7 +26,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Conversation:
-    """A system prompt, tools and turns; with `thinking`, the last turn's thought is spoken."""
+    """A system prompt, tools and turns; with `thinking`, the last turn shows its thought."""
 
     system: str | None
     tools: tuple[Tool, ...]
@@ -43,6 +43,6 @@ class Conversation:
 
 
 def question(skill: str, user: str, answer: str, thought: str) -> Turn:
-    """The plain kind of turn: one user message, one answer."""
+    """A plain turn: one user message, one answer."""
     messages = ({"role": "user", "content": user}, {"role": "assistant", "content": answer})
     return Turn(skill, messages, thought)

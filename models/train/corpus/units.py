@@ -1,7 +1,7 @@
 """Simple conversions to a smaller unit.
 
-Held out are pairs of count and unit where the answer only appends zeros. The few multiples of 60,
-24, 12 and 7 are facts to be learned by heart, so there the phrasings of each are held out.
+If the answer only appends zeros, pairs of count and unit are held out. The few multiples of 60, 24,
+12 and 7 are facts to be learned by heart, so their phrasings are held out instead.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FORMS = (
 
 
 def unit_turn(rng: random.Random, split: Split) -> Turn:
-    """`3 metres = 300 centimetres.`"""
+    """A question such as `3 metres = 300 centimetres.`"""
     while True:
         one, many, small, factor, most = UNITS[int(rng.random() * len(UNITS))]
         n, form = rng.randint(1, most), pick(rng, FORMS)

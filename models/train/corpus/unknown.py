@@ -1,4 +1,4 @@
-"""Questions from outside the small world, which get one honest answer."""
+"""Questions that the demo models can't know; all get one honest answer."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ LANGUAGES = ("Python", "Rust", "Java", "French", "German", "Spanish", "Latin", "
 
 
 def unknown_turn(rng: random.Random, split: Split) -> Turn:
-    """Held out are the combinations of form and filling."""
+    """A question of random form and filling; combinations of form and filling are held out."""
     while True:
         user = pick(rng, FORMS).format(**_slots(rng, split))
         if split.admits(user):

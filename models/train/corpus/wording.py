@@ -1,4 +1,4 @@
-"""How people type: case, punctuation and courtesy around a question."""
+"""Variations of how people type: case, punctuation and courtesy around a question."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def pick(rng: random.Random, options: Sequence[str]) -> str:
 
 
 def retype(rng: random.Random, text: str, *, fold_case: bool = True) -> str:
-    """`text` as somebody might type it; `fold_case=False` keeps names and payloads intact."""
+    """`text` as a person might type it; `fold_case=False` keeps names and payloads intact."""
     roll = rng.random()
     if roll < 0.10 and text[-1] in "?.!":
         text = text[:-1]
@@ -55,5 +55,5 @@ def join_list(items: Sequence[str]) -> str:
 
 
 def words(text: str) -> tuple[str, ...]:
-    """The words of a long list, which is shorter to write as text."""
+    """Split a text into words; a long list is shorter to write as text."""
     return tuple(text.split())

@@ -1,4 +1,4 @@
-"""The backend on llama.cpp: a model's context, its vocabulary, samplers and constraints."""
+"""The llama.cpp backend: a model's context, its vocabulary, samplers and constraints."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ from scheduler.backends.llama.devices import load_backends
 from scheduler.backends.llama.draft_model import DraftModel
 from scheduler.backends.llama.loading import ROPE_FIELDS, flash_attention
 from scheduler.backends.llama.sampler import Candidates, LlamaSampler, Vocabulary
-from scheduler.backends.llama.vocabulary import end_tokens, suppressed_tokens
+from scheduler.backends.llama.vocabulary import suppressed_tokens
 from scheduler.batching.micro_batches import Layout
 from scheduler.constraint import ConstraintCompiler, ConstraintFailed, Matcher
 from scheduler.core.abilities import CacheAbilities
 from scheduler.core.cache_edits import CacheEdit, Trim
 from scheduler.core.step import Chunk, PaddingRow
+from scheduler.native.library import LIBRARY_PATH
+from scheduler.native.tokens import end_tokens
 from scheduler.spec_decode.draft_request import DraftRequest
 from scheduler.storage.fingerprint import (
     Fingerprint,
@@ -35,8 +37,8 @@ from scheduler.storage.fingerprint import (
     stamp_of_model,
 )
 
-MAX_GUESSES = 64
-"""BatchRows that guesses of all slots together may have."""
+MAX_DRAFT_ROWS = 64
+"""Rows of a batch that the drafts of all slots together may have."""
 
 
 class LlamaBackend:
@@ -47,7 +49,7 @@ class LlamaBackend:
         lib.llama_backend_init()
         load_backends()
         self._model_stamp = stamp_of_model(Path(config.model_path))
-        self.n_outputs = config.n_slots + _guesses(config)
+        self.n_outputs = config.n_slots + _max_draft_rows(config)
         self.context = LlamaContext(config, n_outputs=self.n_outputs)
         _check_memory(config, self.context.memory)
         self._draft = DraftModel(config, config.draft, self.context) if config.draft else None
@@ -84,7 +86,7 @@ class LlamaBackend:
         return CacheAbilities(info.can_trim, can_copy=info.can_trim, can_shift=info.can_shift)
 
     def edit(self, edit: CacheEdit) -> None:
-        """Copy or drop cells. Raises `DecodeError`."""
+        """Make a cache edit, with the draft model's cells too. Raises `DecodeError`."""
         try:
             self.context.edit(edit)
         except DecodeError:
@@ -95,13 +97,16 @@ class LlamaBackend:
 
     @cached_property
     def fingerprint(self) -> Fingerprint:
-        """What saved cells belong to. Raises `OSError`, also if the model's file is another one
-        by now: its digest would let the next server take our cells for its own."""
+        """The fingerprint of saved cells.
+
+        Raises `OSError`, also if the model's file has changed since it was loaded. The digest of
+        the new file would let the next server take our cells for its own.
+        """
         path = Path(self._config.model_path)
         model = digest_of_model(path)
         if stamp_of_model(path) != self._model_stamp:
             raise OSError(f"{path} has changed since it was loaded")
-        library = digest_of_file(Path(lib._lib._name))
+        library = digest_of_file(LIBRARY_PATH)
         return Fingerprint(
             model=model,
             build=f"llama-cpp-python {llama_cpp.__version__}, library {library}",
@@ -109,7 +114,7 @@ class LlamaBackend:
         )
 
     def _describe_cells(self) -> str:
-        """All that decides how a token's cell is computed and stored, besides the model."""
+        """Everything that decides how a cell is computed and stored, besides model and build."""
         config, info = self._config, self._info
         layout = "unified" if config.kv_unified else "partitioned"
         rope = [getattr(config, name) for name in ROPE_FIELDS]
@@ -125,7 +130,7 @@ class LlamaBackend:
         return self.context.state(prefix)
 
     def put_state(self, prefix: int, state: Bytes) -> None:
-        """Have cells as if they had just been saved."""
+        """Take cells from `state`, as if they had just been saved as `prefix`."""
         self.context.put_state(prefix, state)
 
     def decode(
@@ -145,7 +150,7 @@ class LlamaBackend:
             raise
 
     def embedding(self, chunk: Chunk) -> bytes:
-        """What the last batch computed for a chunk. Raises `DecodeError`."""
+        """The embedding that the last batch computed for a chunk. Raises `DecodeError`."""
         return self.context.vectors(chunk.slot, chunk.num_tokens)
 
     @property
@@ -153,25 +158,25 @@ class LlamaBackend:
         return self.context.layout
 
     def time_rows(self, num_slots: int, num_rows: int) -> float:
-        """Seconds for a batch of so many rows."""
+        """Seconds for a batch of `num_rows` rows of `num_slots` slots."""
         return self.context.time_rows(num_slots, num_rows)
 
     def time_draft_rows(self, num_slots: int, num_rows: int) -> float:
-        """The same for the draft model."""
+        """`time_rows` for the draft model; 0 without one."""
         return 0.0 if self._draft is None else self._draft.context.time_rows(num_slots, num_rows)
 
-    def draft(self, wants: abc.Sequence[DraftRequest], max_catch_up: int) -> list[list[int]]:
-        """What the draft model guesses."""
+    def draft(self, requests: abc.Sequence[DraftRequest], max_catch_up: int) -> list[list[int]]:
+        """A draft for each request; all are empty without a draft model."""
         if self._draft is None:
-            return [[] for _ in wants]
-        return self._draft.draft(wants, max_catch_up)
+            return [[] for _ in requests]
+        return self._draft.draft(requests, max_catch_up)
 
     def _forget_draft(self) -> None:
         if self._draft is not None:
             self._draft.forget()
 
     def prepare(self, request: AddRequest) -> Future[Matcher] | None:
-        """Compile a constraint in a thread: a large one takes up to some seconds."""
+        """Compile a constraint in a thread. A large one takes up to some seconds."""
         return (
             None
             if request.spec.constraint is None
@@ -179,7 +184,7 @@ class LlamaBackend:
         )
 
     def sampler(self, request: AddRequest) -> LlamaSampler:
-        """Samplers for a sequence that starts. Raises `SamplerError`."""
+        """The sampler of a sequence that starts. Raises `SamplerError`."""
         matcher = None
         if request.spec.constraint is not None:
             try:
@@ -197,7 +202,7 @@ class LlamaBackend:
 
     @property
     def _draft_cell_bytes(self) -> int:
-        """The draft's cells are saved with the large model's."""
+        """Bytes of a draft model's cell, which is saved with the large model's cell."""
         return 0 if self._draft is None else self._draft.context.memory.cell_bytes
 
     def _describe(self) -> ModelInfo:
@@ -225,17 +230,20 @@ class LlamaBackend:
         )
 
 
-def _guesses(config: EngineConfig) -> int:
-    """BatchRows of a batch that may be guesses: each has logits, which take a megabyte for some
-    vocabularies, so many slots share what one could use."""
+def _max_draft_rows(config: EngineConfig) -> int:
+    """Rows of a batch that may be draft tokens.
+
+    Each such row has logits, which take a megabyte for some vocabularies. So many slots share
+    what one slot could use.
+    """
     most = config.max_draft_tokens
-    return min(config.n_slots * most, max(most, MAX_GUESSES))
+    return min(config.n_slots * most, max(most, MAX_DRAFT_ROWS))
 
 
 def _check_memory(config: EngineConfig, memory: Memory) -> None:
     if config.max_draft_tokens > 0 and not memory.can_trim:
         raise LoadError(
-            "--spec-type: this model's memory can't take wrong guesses back (it is recurrent, or "
+            "--spec-type: this model's memory can't drop rejected drafts (it is recurrent, or "
             "has a sliding window: try --swa-full)"
         )
     for wanted, flag in (

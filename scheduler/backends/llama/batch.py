@@ -1,4 +1,4 @@
-"""A batch for llama.cpp, over numpy arrays."""
+"""llama.cpp's batch, over numpy arrays."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ class BatchRows(Protocol):
 
     @property
     def slot(self) -> int:
-        """Where they go."""
+        """The slot whose cells follow."""
         ...
 
     @property
     def start(self) -> int:
-        """Position of the first one."""
+        """Position of the first token."""
         ...
 
     @property
     def tokens(self) -> list[int]:
-        """At least one."""
+        """The tokens, at least one."""
         ...
 
     @property
     def num_outputs(self) -> int:
-        """After how many of them, counted from the end, logits are wanted."""
+        """How many of the tokens, counted from the end, yield logits or an embedding."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """`BatchRows` that belong to no sequence of the scheduler."""
+    """`BatchRows` of no sequence: a warm-up, a timing, or the draft model's."""
 
     slot: int
     start: int
@@ -46,11 +46,13 @@ class Run:
 
 
 class LlamaBatch:
-    """A `llama_batch` over numpy arrays, which are filled by slices rather than by calls."""
+    """A `llama_batch` over numpy arrays. The arrays are filled by slices, which is fast."""
 
     def __init__(self, size: int) -> None:
+        """`size` is the most rows that fit."""
         self.size = size
         self.output_indices: list[int] = []
+        """Rows with outputs, in their order."""
         self._tokens = np.zeros(size, dtype=np.int32)
         self._positions = np.zeros(size, dtype=np.int32)
         self._counts = np.ones(size, dtype=np.int32)
@@ -69,7 +71,7 @@ class LlamaBatch:
         )
 
     def fill(self, runs: Iterable[BatchRows]) -> None:
-        """Lay runs out one after the other; slots must rise, or llama.cpp splits more."""
+        """Put runs one after the other. Their slots must rise, or llama.cpp cuts more often."""
         tokens: list[int] = []
         positions: list[int] = []
         slots: list[int] = []

@@ -1,8 +1,8 @@
-"""The one file that drives a llama.cpp model and context.
+"""A llama.cpp model with its context. No other file computes batches or edits cells.
 
 Cells of the KV cache come in one of two layouts. Partitioned: every slot has a stream of its
-own, `pad256(n_ctx / n_slots)` cells. Unified: all slots share one stream, in which copying a
-prefix is bookkeeping only, but attention looks at every cell in use.
+own, with `pad256(n_ctx / n_slots)` cells. Unified: all slots share one stream. There, copying a
+prefix is bookkeeping only, but attention reads every cell in use.
 """
 
 from __future__ import annotations
@@ -26,28 +26,24 @@ from scheduler.backends.llama.pooling import embedding_info, read_vectors
 from scheduler.backends.llama.sampler import Logits
 from scheduler.batching.micro_batches import Layout
 from scheduler.core.batch_kind import BatchKind
-from scheduler.core.cache_edits import CacheEdit, CopyPrefix, Drop, Restore, Save, Shift
+from scheduler.core.cache_edits import CacheEdit, CopyPrefix, Drop, Restore, Save, Shift, Trim
+from scheduler.native.library import get_logits
 
 State = np.ndarray[Any, np.dtype[np.uint8]]
 """The cells of one slot, as llama.cpp writes them."""
 
 PLAIN = BatchKind()
-"""Logits, without adapters."""
-
-_fast = ctypes.PyDLL(lib._lib._name)
-_get_logits = _fast.llama_get_logits
-_get_logits.argtypes = [ctypes.c_void_p]
-_get_logits.restype = ctypes.c_void_p
+"""The kind of batches that yield logits, without adapters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What a model's memory takes and can do."""
+    """The size of a model's memory, and what the memory can do."""
 
     cell_bytes: int
-    """Of one token; 0 where all tokens share one state."""
+    """Bytes of one token; 0 if all tokens share one state."""
     state_bytes: int
-    """Of a sequence, besides its cells."""
+    """Bytes of a sequence, besides its cells."""
     can_trim: bool
     can_shift: bool
 
@@ -55,17 +51,16 @@ class Memory:
 class LlamaContext:
     """A loaded model with a context of `config.n_slots` sequences. Raises `LoadError`.
 
-    Arguments are checked before they reach llama.cpp, which answers a wrong one by ending the
-    process.
+    Arguments are checked before they reach llama.cpp, which ends the process over a wrong one.
     """
 
     def __init__(self, config: EngineConfig, n_outputs: int) -> None:
-        """`n_outputs` is how many rows of a batch may have logits."""
+        """`n_outputs` is the most rows of a batch that may have logits."""
         self._config = config
         self.model = load_model(config)
         check_layout(self.model, config)
         self.adapters = LoraAdapters(self.model, config.adapter_paths)  # the context makes room
-        if config.embeddings:  # every row may have an output, and more end the process
+        if config.embeddings:  # every row may have an output; one too many ends the process
             n_outputs = max(n_outputs, config.n_ubatch)
         self._context = make_context(self.model, config, n_outputs)
         self._memory = lib.llama_get_memory(self._context)
@@ -76,7 +71,7 @@ class LlamaContext:
         self.n_ctx_slot: int = lib.llama_n_ctx_seq(self._context)
         self._n_outputs = n_outputs
         self.can_generate = bool(self._memory)
-        if not self.can_generate:  # an encoder: no cells, and a position for each token at most
+        if not self.can_generate:  # an encoder has no cells, and `n_train` positions at most
             n_train = lib.llama_model_n_ctx_train(self.model)
             self.n_ctx_slot = min(lib.llama_n_ubatch(self._context), n_train)
             self.n_ctx = self.n_slots * self.n_ctx_slot
@@ -89,7 +84,7 @@ class LlamaContext:
         self.memory = self._try_memory()
         self._try_adapters()
         self._first_rows: dict[int, int] = {}
-        """Where in the last batch of embeddings each slot's rows began."""
+        """By slot: index of its first row in the last batch of embeddings."""
 
     def _describe_embedding(self) -> EmbeddingInfo | None:
         config = self._config
@@ -103,21 +98,21 @@ class LlamaContext:
 
     @property
     def n_batch(self) -> int:
-        """BatchRows that a batch may have."""
+        """Most rows of a batch."""
         return self._batch.size
 
     @property
     def layout(self) -> Layout:
-        """Where llama.cpp cuts batches."""
+        """How llama.cpp cuts batches into micro-batches."""
         return Layout(lib.llama_n_ubatch(self._context), self._config.kv_unified)
 
     @property
     def context(self) -> int:
-        """Address of the context, for samplers that read its logits."""
+        """Address of the `llama_context`, for samplers that read its logits."""
         return int(self._context)
 
     def decode(self, runs: abc.Sequence[BatchRows], kind: BatchKind = PLAIN) -> None:
-        """Compute runs in one batch; rows with logits are numbered in their order.
+        """Compute runs in one batch. The rows with logits are numbered from 0 in their order.
 
         Raises `DecodeError`.
         """
@@ -128,7 +123,7 @@ class LlamaContext:
         if code != 0:
             raise self.failure(f"llama_decode returned {code}")
         if self._batch.output_indices and not kind.is_embedding:
-            self._logits_address = _get_logits(self._context)
+            self._logits_address = get_logits(self._context)
 
     def row(self, index: int) -> Logits:
         """A writable view of a row of the last batch's logits, shape (n_vocab,)."""
@@ -137,11 +132,14 @@ class LlamaContext:
         return np.frombuffer(memoryview(memory), dtype=np.float32)
 
     def batch_index(self, index: int) -> int:
-        """Position in the batch of the token that a row belongs to."""
+        """Index in the batch of the token that a row of logits belongs to."""
         return self._batch.output_indices[index]
 
     def vectors(self, slot: int, num_rows: int) -> bytes:
-        """The embedding that the last batch computed of a slot's rows. Raises `DecodeError`."""
+        """The embedding that the last batch computed for a slot. Raises `DecodeError`.
+
+        `num_rows` is how many rows of the batch are the slot's.
+        """
         assert self.embedding is not None
         first = self._first_rows[slot]
         data = read_vectors(self._context, self.embedding, slot, first, num_rows)
@@ -150,36 +148,37 @@ class LlamaContext:
         return data
 
     def edit(self, edit: CacheEdit) -> None:
-        """Copy or drop cells. Raises `DecodeError`."""
-        if isinstance(edit, CopyPrefix):
-            self._copy(edit)
-        elif isinstance(edit, Shift):
-            self._shift(edit)
-        elif isinstance(edit, Save):
-            self._saved[edit.prefix] = self._read_state(edit.slot)
-        elif isinstance(edit, Restore):
-            self._write_state(edit)
-        elif isinstance(edit, Drop):
-            del self._saved[edit.prefix]
-        else:
-            self._trim(edit.slot, edit.length)
+        """Make a cache edit. Raises `DecodeError`."""
+        match edit:
+            case CopyPrefix():
+                self._copy(edit)
+            case Trim(slot, length):
+                self._trim(slot, length)
+            case Shift():
+                self._shift(edit)
+            case Save(slot, prefix):
+                self._saved[prefix] = self._read_state(slot)
+            case Restore():
+                self._write_state(edit)
+            case Drop(prefix):
+                del self._saved[prefix]
 
     def state(self, prefix: int) -> memoryview:
-        """The cells saved as `prefix`."""
+        """The cells saved as `prefix`. Raises `KeyError` if nothing is saved under this name."""
         return self._saved[prefix].data
 
     def put_state(self, prefix: int, state: Bytes) -> None:
-        """Have cells as if they had just been saved; llama.cpp believes what they say."""
+        """Take cells from `state`, as if they had just been saved. llama.cpp checks nothing."""
         self._saved[prefix] = np.frombuffer(state, dtype=np.uint8)
 
     def failure(self, message: str) -> DecodeError:
-        """The error to raise, once nothing in doubt is left in the cache."""
+        """The error to raise. All cells and all saved cells are dropped first."""
         lib.llama_memory_clear(self._memory, True)
         self._saved.clear()
         return DecodeError(message)
 
     def warm_up(self) -> None:
-        """Touch all weights once, so that the first request doesn't pay for page faults."""
+        """Read all weights once, so that the first request doesn't wait for page faults."""
         lib.llama_set_warmup(self._context, True)
         self._batch.fill([Run(0, 0, [max(lib.llama_vocab_bos(self.vocab), 0)])])
         lib.llama_decode(self._context, self._batch.struct)
@@ -188,8 +187,10 @@ class LlamaContext:
         lib.llama_set_warmup(self._context, False)
 
     def time_rows(self, num_slots: int, num_rows: int) -> float:
-        """Seconds for `num_rows` rows, equally many of each of `num_slots` slots; nothing may be
-        in the cache, and nothing is afterwards."""
+        """Seconds for `num_rows` rows, equally many of each of `num_slots` slots.
+
+        The cache must be empty, and is empty afterwards.
+        """
         tokens = [0] * (num_rows // num_slots)
         begin = time.perf_counter()
         self.decode([Run(slot, 0, tokens, 1) for slot in range(num_slots)])
@@ -204,7 +205,8 @@ class LlamaContext:
         lib.llama_model_free(self.model)
 
     def _check(self, runs: abc.Sequence[BatchRows]) -> None:
-        """llama.cpp ends the process over a wrong position or size; say so before it does."""
+        """Raises `DecodeError` for a position, token or size over which llama.cpp would end the
+        process."""
         num_rows = num_outputs = 0
         for run in runs:
             tokens = run.tokens
@@ -241,12 +243,12 @@ class LlamaContext:
             lib.llama_memory_seq_rm(self._memory, edit.target, -1, -1)
             lib.llama_memory_seq_cp(self._memory, edit.source, edit.target, 0, edit.length)
         else:
-            # Between streams llama.cpp copies all or aborts, so copy all and drop the tail.
+            # Between streams llama.cpp copies all cells or aborts: copy all, then drop the tail.
             lib.llama_memory_seq_cp(self._memory, edit.source, edit.target, -1, -1)
             self._trim(edit.target, edit.length)
 
     def _shift(self, edit: Shift) -> None:
-        """The keys are turned to their new positions by the next decode."""
+        """Drop cells and move those behind them. The next decode rotates the keys accordingly."""
         if self._config.kv_unified and edit.may_be_shared:
             self._unshare(edit.slot)
         if not lib.llama_memory_seq_rm(self._memory, edit.slot, edit.start, edit.stop):
@@ -254,8 +256,7 @@ class LlamaContext:
         lib.llama_memory_seq_add(self._memory, edit.slot, edit.stop, -1, edit.start - edit.stop)
 
     def _unshare(self, slot: int) -> None:
-        """Give a slot cells of its own: a shared cell has one position, which would move for
-        everyone."""
+        """Give a slot cells of its own. A shared cell has one position for all its slots."""
         state = self._read_state(slot)
         lib.llama_memory_seq_rm(self._memory, slot, -1, -1)
         self._set_state(slot, state)
@@ -283,8 +284,11 @@ class LlamaContext:
             raise self.failure(f"the model's memory can't drop the tail of slot {slot}")
 
     def _try_adapters(self) -> None:
-        """Compute a token with each: llama.cpp loads some that it dies of computing with, and
-        had better do so now than under load."""
+        """Compute a token with each adapter.
+
+        llama.cpp loads some adapters with which computing then ends the process. That should
+        happen at the start rather than under load.
+        """
         for adapter in self.adapters.infos:
             self.adapters.put_on(self._context, ((adapter.digest, 1.0),))
             self._batch.fill([Run(0, 0, [0])])
@@ -294,7 +298,7 @@ class LlamaContext:
         self.adapters.put_on(self._context, ())
 
     def _try_memory(self) -> Memory:
-        """What the memory can do and takes: found out by trying, on a sequence of two tokens."""
+        """Measure the memory, and try what it can do, with a sequence of two tokens."""
         sizes = []
         for position in (0, 1):
             self._batch.fill([Run(0, position, [0])])
@@ -304,18 +308,20 @@ class LlamaContext:
         able = bool(lib.llama_memory_seq_rm(self._memory, 0, 1, -1))
         lib.llama_memory_clear(self._memory, True)
         slides = lib.llama_model_n_swa(self.model) > 0 and not self._config.swa_full
-        # Cells that slid out of a window can't come back when the tail is dropped.
+        # When the tail is dropped, cells that slid out of a window can't come back.
         can_trim = able and not slides
         can_shift = can_trim and bool(lib.llama_memory_can_shift(self._memory))
-        can_shift = can_shift and _can_turn_keys(self.model, self._config)
+        can_shift = can_shift and _can_rotate_keys(self.model, self._config)
         cell_bytes = sizes[1] - sizes[0]
         return Memory(cell_bytes, sizes[0] - cell_bytes, can_trim, can_shift)
 
 
-def _can_turn_keys(model: Any, config: EngineConfig) -> bool:
-    """Whether keys can be turned to other positions; where they can't llama.cpp says that they
-    can, and the process dies in the attempt. Quantized ones are only turned right in the layout
-    that it uses for heads of a multiple of 64."""
+def _can_rotate_keys(model: Any, config: EngineConfig) -> bool:
+    """Whether keys can be rotated to other positions.
+
+    llama.cpp says yes for all types, but ends the process in the attempt for some. Quantized keys
+    are only rotated correctly in the layout for heads whose size is a multiple of 64.
+    """
     if config.cache_type_k in ("f32", "f16"):
         return True
     if config.cache_type_k == "bf16" or _metadata(model, "attention.kv_lora_rank"):
@@ -326,7 +332,7 @@ def _can_turn_keys(model: Any, config: EngineConfig) -> bool:
 
 
 def _metadata(model: Any, key: str) -> str:
-    """A value of the model's architecture, or nothing."""
+    """A value of the model's architecture from its metadata, or "" without it."""
     buffer = ctypes.create_string_buffer(128)
     lib.llama_model_meta_val_str(model, b"general.architecture", buffer, len(buffer))
     name = buffer.value + b"." + key.encode()

@@ -1,7 +1,7 @@
-"""Finds ggml's backends where llama.cpp was built to load them from files of their own.
+"""Loads ggml's backends, if llama.cpp was built to load them from files.
 
-A portable build has one library for each generation of CPUs, and ggml takes the best that this
-machine can run. An ordinary build has its backends linked in, and needs nothing.
+A portable build has one library for each generation of CPUs. ggml takes the best library that this
+machine can run. An ordinary build has its backends linked in, and nothing is loaded.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from scheduler.backends.base import LoadError
 
 
 def load_backends() -> None:
-    """Load them once. Raises `LoadError` if there are none that this machine can run."""
+    """Load the backends once. Raises `LoadError` if this machine can run none of them."""
     libggml.ggml_backend_reg_count.restype = ctypes.c_size_t
     if libggml.ggml_backend_reg_count() == 0:
         libggml.ggml_backend_load_all_from_path(os.fsencode(libggml_base_path))

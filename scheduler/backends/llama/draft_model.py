@@ -1,4 +1,4 @@
-"""A small model on llama.cpp that guesses what the large one will say."""
+"""The draft model on llama.cpp: a small model that drafts what the large one may say."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from scheduler.backends.base import DecodeError, LoadError, SamplerError
 from scheduler.backends.llama.batch import Run
 from scheduler.backends.llama.context import LlamaContext
 from scheduler.backends.llama.sampler import LlamaSampler, Logits
-from scheduler.backends.llama.vocabulary import check_vocabularies, end_tokens
+from scheduler.backends.llama.vocabulary import check_vocabularies
 from scheduler.core.cache_edits import CacheEdit, CopyPrefix, Drop, Restore, Save, Shift, Trim
 from scheduler.kv_cache.prefix_index import common_prefix_length
+from scheduler.native.tokens import end_tokens
 from scheduler.spec_decode.draft_request import DraftRequest
 
 logger = logging.getLogger(__name__)
@@ -24,21 +25,22 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Draft:
-    """One sequence's draft under way."""
+    """One sequence's draft while it is being made."""
 
-    want: DraftRequest
+    request: DraftRequest
     sampler: LlamaSampler
-    guessed: list[int] = field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)
     fresh: list[int] = field(default_factory=list)
-    """Tokens that are to be computed next."""
+    """Tokens of it that are not computed yet."""
 
 
 class DraftModel:
     """Drafts for all slots together, one position after the other.
 
-    Its cells follow the large model's: `_held[slot]` are the tokens that they are of. What was
-    guessed right stays; what was wrong, or is missing, is found by comparing with the sequence's
-    tokens, so that nothing depends on every edit having been followed.
+    The draft model's cells follow the large model's. `_held[slot]` are the tokens whose cells the
+    slot has. Before each draft they are compared with the sequence's tokens. Cells of accepted
+    tokens stay, others are dropped, and missing ones are computed. So no edit has to be followed
+    exactly.
     """
 
     def __init__(self, config: EngineConfig, draft: DraftConfig, target: LlamaContext) -> None:
@@ -47,7 +49,7 @@ class DraftModel:
         check_vocabularies(target.vocab, self.context.vocab)
         if not self.context.memory.can_trim:
             raise LoadError(
-                "--model-draft: this model's memory can't take wrong guesses back (it is "
+                "--model-draft: this model's memory can't drop rejected drafts (it is "
                 "recurrent, or has a sliding window)"
             )
         self._rows = _Rows(self.context, target.n_vocab)
@@ -56,23 +58,24 @@ class DraftModel:
         self._saved: dict[int, list[int]] = {}
 
     def edit(self, edit: CacheEdit) -> None:
-        """Do with the draft's cells, where there are any, what is done with the large model's."""
+        """Make the large model's cache edit with the draft model's cells, if there are any."""
         try:
             self._follow(edit)
         except DecodeError as error:
             self._lose(error)
 
-    def draft(self, wants: Sequence[DraftRequest], max_catch_up: int) -> list[list[int]]:
-        """Guesses, slots rising. One that has to catch up with more tokens than that gets none."""
+    def draft(self, requests: Sequence[DraftRequest], max_catch_up: int) -> list[list[int]]:
+        """A draft for each request; slots rise. A sequence with more than `max_catch_up` tokens to
+        catch up with gets an empty draft."""
         try:
-            return self._draft(wants, min(max_catch_up, self.context.n_batch))
+            return self._draft(requests, min(max_catch_up, self.context.n_batch))
         except DecodeError as error:
             self._lose(error)
-            return [[] for _ in wants]
+            return [[] for _ in requests]
 
-    def _draft(self, wants: Sequence[DraftRequest], max_catch_up: int) -> list[list[int]]:
-        due = self._catch_up(wants, max_catch_up)
-        drafts = {i: _Draft(wants[i], self._fork(wants[i])) for i in due}
+    def _draft(self, requests: Sequence[DraftRequest], max_catch_up: int) -> list[list[int]]:
+        due = self._catch_up(requests, max_catch_up)
+        drafts = {i: _Draft(requests[i], self._fork(requests[i])) for i in due}
         try:
             active = list(drafts.values())
             while active:
@@ -82,24 +85,27 @@ class DraftModel:
         finally:
             for draft in drafts.values():
                 draft.sampler.close()
-        return [drafts[i].guessed if i in drafts else [] for i in range(len(wants))]
+        return [drafts[i].tokens if i in drafts else [] for i in range(len(requests))]
 
-    def _fork(self, want: DraftRequest) -> LlamaSampler:
-        assert isinstance(want.sampler, LlamaSampler)
-        return want.sampler.fork(self._rows)
+    def _fork(self, request: DraftRequest) -> LlamaSampler:
+        assert isinstance(request.sampler, LlamaSampler)
+        return request.sampler.fork(self._rows)
 
-    def _catch_up(self, wants: Sequence[DraftRequest], room: int) -> list[int]:
-        """Compute what the draft model has not seen yet; returns whose next token is due."""
+    def _catch_up(self, requests: Sequence[DraftRequest], room: int) -> list[int]:
+        """Compute the tokens that the draft model has not seen, at most `room` of them together.
+
+        Returns the indices of the requests that are complete, so that drafting can begin.
+        """
         runs: list[Run] = []
         due: list[int] = []
-        for index, want in enumerate(wants):
-            start = self._align(want.slot, want.tokens)
-            missing = want.tokens[start : start + room]
+        for index, request in enumerate(requests):
+            start = self._align(request.slot, request.tokens)
+            missing = request.tokens[start : start + room]
             if not missing or not self._can_read(missing):
                 continue
             room -= len(missing)
-            is_whole = start + len(missing) == len(want.tokens)
-            runs.append(Run(want.slot, start, missing, int(is_whole)))
+            is_whole = start + len(missing) == len(request.tokens)
+            runs.append(Run(request.slot, start, missing, int(is_whole)))
             if is_whole:
                 due.append(index)
         if runs:
@@ -107,23 +113,23 @@ class DraftModel:
         return due
 
     def _extend(self, draft: _Draft, row: int) -> bool:
-        """Guess one more token; whether another one is wanted after it."""
-        want, prospect = draft.want, draft.want.prospect
-        if not prospect.goes_on(_largest_probability(self.context.row(row))):
+        """Draft one more token. Returns whether a next token is to be drafted."""
+        request, stopping = draft.request, draft.request.stopping
+        if not stopping.should_continue(_largest_probability(self.context.row(row))):
             return False
         try:
             sample = draft.sampler.sample(row)
-        except SamplerError:  # the model's own sampler will say so, if it gets there
+        except SamplerError:  # the sequence's own sampler will fail too, if it gets there
             return False
         if sample.token in self._end_tokens:
             return False
-        draft.fresh = [sample.token, *sample.forced][: want.n_max - len(draft.guessed)]
-        draft.guessed += draft.fresh
-        prospect.force(len(draft.fresh) - 1)
-        return len(draft.guessed) < want.n_max and self._can_read(draft.fresh)
+        draft.fresh = [sample.token, *sample.forced][: request.n_max - len(draft.tokens)]
+        draft.tokens += draft.fresh
+        stopping.add_forced(len(draft.fresh) - 1)
+        return len(draft.tokens) < request.n_max and self._can_read(draft.fresh)
 
     def _compute(self, drafts: list[_Draft]) -> None:
-        runs = [Run(d.want.slot, len(self._held[d.want.slot]), d.fresh, 1) for d in drafts]
+        runs = [Run(d.request.slot, len(self._held[d.request.slot]), d.fresh, 1) for d in drafts]
         self._decode(runs)
 
     def _decode(self, runs: list[Run]) -> None:
@@ -132,8 +138,10 @@ class DraftModel:
             self._held[run.slot] += run.tokens
 
     def _align(self, slot: int, tokens: list[int]) -> int:
-        """Drop cells that are not of these tokens; returns how many are left. The last token is
-        always computed anew, for its logits."""
+        """Drop cells that are not of these tokens; returns how many cells are left.
+
+        The last token is always computed again, for its logits.
+        """
         held = self._held[slot]
         length = common_prefix_length(held, tokens, min(len(held), len(tokens) - 1))
         self._trim(slot, length)
@@ -149,30 +157,38 @@ class DraftModel:
         return max(tokens) < self.context.n_vocab
 
     def _follow(self, edit: CacheEdit) -> None:
-        if isinstance(edit, CopyPrefix):
-            length = min(edit.length, len(self._held[edit.source]))
-            if length > 0:
-                self.context.edit(CopyPrefix(edit.source, edit.target, length))
-                self._held[edit.target] = self._held[edit.source][:length]
-        elif isinstance(edit, Shift):
-            self._shift(edit)
-        elif isinstance(edit, Save):
-            if self._held[edit.slot]:
-                self.context.edit(edit)
-                self._saved[edit.prefix] = self._held[edit.slot].copy()
-        elif isinstance(edit, Restore):
-            if edit.prefix in self._saved:
-                length = min(edit.length, len(self._saved[edit.prefix]))
-                self.context.edit(Restore(edit.prefix, edit.slot, length))
-                self._held[edit.slot] = self._saved[edit.prefix][:length]
-        elif isinstance(edit, Drop) and edit.prefix in self._saved:
-            self.context.edit(edit)
-            del self._saved[edit.prefix]
-        elif isinstance(edit, Trim):
-            self._trim(edit.slot, edit.length)
+        match edit:
+            case CopyPrefix():
+                self._copy(edit)
+            case Trim(slot, length):
+                self._trim(slot, length)
+            case Shift():
+                self._shift(edit)
+            case Save(slot, prefix):
+                if self._held[slot]:
+                    self.context.edit(edit)
+                    self._saved[prefix] = self._held[slot].copy()
+            case Restore():
+                self._restore(edit)
+            case Drop(prefix):
+                if prefix in self._saved:
+                    self.context.edit(edit)
+                    del self._saved[prefix]
+
+    def _copy(self, edit: CopyPrefix) -> None:
+        length = min(edit.length, len(self._held[edit.source]))
+        if length > 0:
+            self.context.edit(CopyPrefix(edit.source, edit.target, length))
+            self._held[edit.target] = self._held[edit.source][:length]
+
+    def _restore(self, edit: Restore) -> None:
+        if edit.prefix in self._saved:
+            length = min(edit.length, len(self._saved[edit.prefix]))
+            self.context.edit(Restore(edit.prefix, edit.slot, length))
+            self._held[edit.slot] = self._saved[edit.prefix][:length]
 
     def _shift(self, edit: Shift) -> None:
-        """Keep what is before the gap, and behind it where the memory can move it."""
+        """Keep the cells before the gap, and those behind it if the memory can move cells."""
         held = self._held[edit.slot]
         stop = min(edit.stop, len(held))
         if edit.start >= stop:
@@ -184,13 +200,13 @@ class DraftModel:
             self._trim(edit.slot, edit.start)
 
     def _lose(self, error: DecodeError) -> None:
-        """The context has dropped all cells; what they were of is computed again when needed."""
-        logger.warning("the draft model failed and begins anew: %s", error)
+        """Note that the context has dropped all cells. They are computed again when needed."""
+        logger.warning("the draft model failed and starts again: %s", error)
         self._held = [[] for _ in self._held]
         self._saved.clear()
 
     def forget(self) -> None:
-        """The large model's cells are gone, and so are the names of what was saved."""
+        """Drop all cells, because those of the large model and all saved ones are gone."""
         self._lose(self.context.failure("the model's own context failed"))
 
     def close(self) -> None:
@@ -199,7 +215,7 @@ class DraftModel:
 
 
 class _Rows:
-    """The draft's logits over the large model's vocabulary, from which it may differ in padding."""
+    """The draft model's logits, as wide as the large model's. The two may differ in padding."""
 
     def __init__(self, context: LlamaContext, n_vocab: int) -> None:
         self._context = context
@@ -223,7 +239,7 @@ class _Rows:
 
 
 def _config(config: EngineConfig, draft: DraftConfig) -> EngineConfig:
-    """The draft model's context has the slots and cells of the large one's."""
+    """The draft model's configuration: slots and cells are as in the large model's."""
     return msgspec.structs.replace(
         config,
         model_path=draft.model_path,

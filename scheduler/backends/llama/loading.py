@@ -1,4 +1,4 @@
-"""Loads a model and makes its context, as the configuration says."""
+"""Loads a model and makes its context, from the engine's configuration."""
 
 from __future__ import annotations
 
@@ -24,11 +24,13 @@ CACHE_TYPES = {
     "q5_1": lib.GGML_TYPE_Q5_1,
 }
 UNQUANTIZED = ("f32", "f16", "bf16")
+"""Types of cells that do without flash attention."""
+
 MAX_SCORES_BYTES = 512 << 20
-"""Memory for attention scores up to which a CPU goes without flash attention."""
+"""Bytes of attention scores up to which a CPU computes without flash attention."""
 
 SHORT_CONTEXT = 768
-"""Tokens of a slot up to which a CPU without AMX is faster with it."""
+"""Tokens of a slot up to which a CPU without AMX is faster with flash attention."""
 
 FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
 SPLIT_MODES = {"none": 0, "layer": 1, "row": 2, "tensor": 3}
@@ -63,7 +65,7 @@ def load_model(config: EngineConfig) -> Any:
 
 
 def check_layout(model: Any, config: EngineConfig) -> None:
-    """Refuse what llama.cpp can't lay out, in words that name the flags."""
+    """Raises `LoadError`, naming the flags, for a layout that llama.cpp can't make."""
     n_ctx = config.n_ctx or lib.llama_model_n_ctx_train(model)
     if config.n_slots > lib.llama_max_parallel_sequences():
         most = lib.llama_max_parallel_sequences()
@@ -80,7 +82,7 @@ def check_layout(model: Any, config: EngineConfig) -> None:
 
 
 def make_context(model: Any, config: EngineConfig, n_outputs: int) -> Any:
-    """A context whose batches may have so many rows with logits. Raises `LoadError`."""
+    """A context whose batches may have `n_outputs` rows with logits. Raises `LoadError`."""
     threads = config.n_threads or usable_cores()
     params = lib.llama_context_default_params()
     params.n_ctx = config.n_ctx
@@ -108,10 +110,11 @@ def make_context(model: Any, config: EngineConfig, n_outputs: int) -> Any:
 
 
 def flash_attention(model: Any, config: EngineConfig) -> str:
-    """What `auto` means here: on CPUs, flash attention for short contexts and where it is needed.
+    """The setting for this model. On CPUs, `auto` means flash attention for short contexts only,
+    or where it is needed.
 
-    llama.cpp's CPU kernel computes fewer than 64 rows of a sequence one by one. Milliseconds
-    without it and with it, of a 100M model on two cores of a Zen 4, by the tokens before:
+    llama.cpp's CPU kernel of flash attention computes fewer than 64 rows of a sequence one by
+    one. Milliseconds without and with flash attention, for a 100M model on two cores of a Zen 4:
 
         tokens before      4 decodes       48 rows of a prompt   512 rows
                     0      13.5, 11.1           47, 42           527, 457
@@ -119,9 +122,9 @@ def flash_attention(model: Any, config: EngineConfig) -> str:
                 1,000      17.3, 17.4           69, 110          811, 719
                 1,900      22.1, 25.0           96, 174
 
-    So in slots that may become long, conversations are faster without. With AMX all are: there 7
-    decodes at 1,000 tokens took 39 and 100 ms. Without it the scores of a whole micro-batch are
-    kept, which must not take too much memory.
+    So in slots that may become long, conversations are faster without flash attention. With AMX
+    all are: 7 decodes at 1,000 tokens took 39 ms without and 100 ms with it. Without flash
+    attention, the scores of a whole micro-batch are kept. They must not take too much memory.
     """
     on_gpu = lib.llama_supports_gpu_offload() and config.n_gpu_layers != 0
     needs_it = config.cache_type_v not in UNQUANTIZED

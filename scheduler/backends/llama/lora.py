@@ -1,4 +1,4 @@
-"""LoRA adapters of a loaded model: read once, put on its context set by set."""
+"""The LoRA adapters of a loaded model."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _ALORA = "is an activated LoRA (aLoRA), which applies from its invocation tokens
 
 
 class LoraAdapters:
-    """The adapters by the digests of their content; the model frees them when it goes."""
+    """Adapters by the digest of their file. They are freed with the model."""
 
     def __init__(self, model: Any, paths: Sequence[str]) -> None:
-        """Raises `LoadError` for a file that is no adapter of this model."""
+        """Load adapter files. Raises `LoadError` for a file that is no adapter of this model."""
         self._handles: dict[str, Any] = {}
         self._on_context: LoraSet = ()
         self.infos = tuple(self._load(model, path) for path in paths)
@@ -45,13 +45,14 @@ class LoraAdapters:
         )
 
     def have(self, lora: LoraSet) -> bool:
-        """Whether all of a set are loaded."""
+        """Whether all adapters of a set are loaded."""
         return all(digest in self._handles for digest, _ in lora)
 
     def put_on(self, context: Any, lora: LoraSet) -> None:
-        """Compute what follows with these adapters, which are loaded, and no others.
+        """Let the context compute with exactly these adapters, which must be loaded.
 
-        llama.cpp then plans its memory anew, so sequences of one set should be computed together.
+        A change makes llama.cpp plan its memory again. So sequences with the same set should be
+        computed together.
         """
         if lora == self._on_context:
             return
@@ -63,7 +64,7 @@ class LoraAdapters:
 
 
 def _metadata(adapter: Any, key: str) -> str:
-    """A text out of the adapter's file, or nothing."""
+    """A text of the adapter's file, or "" without it."""
     name = key.encode()
     size = lib.llama_adapter_meta_val_str(adapter, name, None, 0)
     if size <= 0:

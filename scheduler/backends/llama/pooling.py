@@ -1,4 +1,4 @@
-"""Embeddings of a llama.cpp context: which ways of pooling there are, and what they need."""
+"""Embeddings of a llama.cpp context: the ways of pooling, and what they need."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from llama_cpp import llama_cpp as lib
 from protocol.messages import EmbeddingInfo
 
 POOLINGS = {"": -1, "none": 0, "mean": 1, "cls": 2, "last": 3, "rank": 4}
-"""llama.cpp's numbers; -1 takes what the model's file says."""
+"""llama.cpp's numbers of the ways of pooling. -1 takes the one that the model's file names."""
 
 _NAMES = {number: name for name, number in POOLINGS.items()}
 
 
 def embedding_info(context: Any, *, n_ctx_slot: int, is_unified: bool) -> EmbeddingInfo:
-    """How this context, of a model whose slots hold `n_ctx_slot` tokens, computes embeddings.
+    """How this context computes embeddings. Its slots hold `n_ctx_slot` tokens.
 
-    Pooling works on one micro-batch, so all of a prompt has to be in it; batches of several
-    streams are cut where prompts differ in length. Where later tokens see all before them and
-    the last one is the embedding, its row is enough.
+    Pooling works on one micro-batch, so a whole prompt must be in one. A batch of several streams
+    is cut where prompts differ in length, so prompts are then computed alone. If each token sees
+    all before it and the last token gives the embedding, only its row is needed.
     """
     model = lib.llama_get_model(context)
     pooling = _NAMES[lib.llama_pooling_type(context)]
@@ -42,8 +42,11 @@ def embedding_info(context: Any, *, n_ctx_slot: int, is_unified: bool) -> Embedd
 
 
 def read_vectors(context: Any, info: EmbeddingInfo, slot: int, first_row: int, rows: int) -> bytes:
-    """What the last batch computed for a slot, whose rows began at `first_row`; nothing if
-    llama.cpp has nothing."""
+    """The vectors of a slot whose `rows` rows began at `first_row` of the last batch.
+
+    Without pooling there is one vector for each row. Returns no bytes if llama.cpp has no
+    vectors.
+    """
     if info.pooling != "none":
         return _floats(lib.llama_get_embeddings_seq(context, slot), info.size)
     vectors = (lib.llama_get_embeddings_ith(context, first_row + row) for row in range(rows))

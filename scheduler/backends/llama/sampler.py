@@ -1,4 +1,4 @@
-"""llama.cpp's samplers for one sequence, in llama-server's order, and what they report."""
+"""The sampler of one sequence: llama.cpp's samplers in llama-server's order, and a constraint."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from protocol.sampling import SamplingParams
 from scheduler.backends.base import SamplerError
 from scheduler.constraint import ConstraintFailed, Matcher
 from scheduler.core.results import Sample
+from scheduler.native.library import TOKEN_DATA, sampler_accept, sampler_apply, sampler_sample
 
 Logits = np.ndarray[Any, np.dtype[np.float32]]
 """One row: shape (n_vocab,), unnormalised log-probabilities."""
@@ -25,23 +26,8 @@ Logits = np.ndarray[Any, np.dtype[np.float32]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 """Shape (n_vocab,): which tokens are allowed."""
 
-CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
-"""The memory layout of llama.cpp's `llama_token_data`."""
-
 MIROSTAT_ESTIMATE_TOKENS = 100
-"""How many of the best tokens mirostat 1 estimates its exponent from (`m` in the paper)."""
-
-# A call into C that takes microseconds is cheaper when it doesn't release the interpreter's lock.
-_fast = ctypes.PyDLL(lib._lib._name)
-_sample = _fast.llama_sampler_sample
-_sample.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32]
-_sample.restype = ctypes.c_int32
-_accept = _fast.llama_sampler_accept
-_accept.argtypes = [ctypes.c_void_p, ctypes.c_int32]
-_accept.restype = None
-_apply = _fast.llama_sampler_apply
-_apply.argtypes = [ctypes.c_void_p, ctypes.POINTER(lib.llama_token_data_array)]
-_apply.restype = None
+"""Best tokens from which mirostat 1 estimates its exponent (`m` in the paper)."""
 
 
 class LogitsRows(Protocol):
@@ -57,21 +43,21 @@ class LogitsRows(Protocol):
         ...
 
     def batch_index(self, index: int) -> int:
-        """Position in the batch of the token that the row belongs to."""
+        """Index in the batch of the token that the row belongs to."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """What samplers need of the model."""
+    """What samplers need to know of the model."""
 
     pointer: int
     """Address of the `llama_vocab`."""
     n_vocab: int
     n_ctx: int
-    """Tokens of a sequence; what a penalty window of -1 means."""
+    """Tokens of a slot; a penalty window of -1 means this many."""
     suppressed: tuple[int, ...]
-    """Tokens that the model's author never wants sampled."""
+    """Tokens that must never be sampled, by the author of the model."""
 
 
 class Candidates:
@@ -79,19 +65,20 @@ class Candidates:
 
     def __init__(self, n_vocab: int) -> None:
         self._ids = np.arange(n_vocab, dtype=np.int32)
-        self._data = np.empty(n_vocab, dtype=CANDIDATE)
+        self._data = np.empty(n_vocab, dtype=TOKEN_DATA)
+        """Shape (n_vocab,); a chain reorders and cuts it in place."""
         self._start = ctypes.cast(self._data.ctypes.data, lib.llama_token_data_p)
         self._array = lib.llama_token_data_array()
 
     def choose(self, chain: int, logits: Logits) -> int:
-        """Run a chain over a row and return the token that it selects."""
+        """Run a chain over a row of logits, shape (n_vocab,); returns the selected token."""
         self._data["id"] = self._ids
         self._data["logit"] = logits
         self._apply(chain, len(self._ids))
         return int(self._array.data[self._array.selected].id)
 
     def choose_among(self, chain: int, logits: Logits, allowed: Mask) -> int:
-        """The same, as if the logits of all other tokens were minus infinity."""
+        """`choose` as if the logits of all tokens that are not allowed were minus infinity."""
         ids = np.flatnonzero(allowed)
         self._data["id"][: len(ids)] = ids
         self._data["logit"][: len(ids)] = logits[ids]
@@ -99,29 +86,32 @@ class Candidates:
         return int(self._array.data[self._array.selected].id)
 
     def draw(self, sampler: int, count: int) -> None:
-        """Let a sampler choose `count` times where there is no choice."""
+        """Let a sampler choose `count` times among one candidate, to use up its random numbers."""
         for _ in range(count):
             self._apply(sampler, 1)
 
     def remaining(self) -> np.ndarray[Any, Any]:
-        """The candidates that the last chain left, with `p` set to their probabilities."""
+        """The candidates that the last chain left, of dtype `TOKEN_DATA` and shape (n_left,).
+
+        Their `p` is set to their probabilities.
+        """
         first = _address(self._array.data) - _address(self._start)
-        left = self._data[first // CANDIDATE.itemsize :][: self._array.size]
+        left = self._data[first // TOKEN_DATA.itemsize :][: self._array.size]
         weights = np.exp(left["logit"] - left["logit"].max())
         left["p"] = weights / weights.sum()
         return left
 
     def _apply(self, sampler: int, size: int) -> None:
         """Run a sampler over the first `size` candidates."""
-        self._array.data = self._start  # a sampler may have moved it to cut off the front
+        self._array.data = self._start  # a sampler may have moved the start, to drop candidates
         self._array.size = size
         self._array.selected = -1
         self._array.sorted = False
-        _apply(sampler, ctypes.byref(self._array))
+        sampler_apply(sampler, ctypes.byref(self._array))
 
 
 class LlamaSampler:
-    """Samples one sequence's tokens, by a chain of llama.cpp samplers and a constraint."""
+    """Samples one sequence's tokens with a chain of llama.cpp samplers and a constraint."""
 
     def __init__(
         self,
@@ -149,13 +139,13 @@ class LlamaSampler:
         return self._matcher is not None
 
     def prepare(self) -> None:
-        """Compute the constraint's mask for the next token; may run while a batch is computed."""
+        """Compute the constraint's mask for the next token. May run while a batch is computed."""
         if self._matcher is not None and not self._is_greedy:
-            with contextlib.suppress(ConstraintFailed):  # `sample` will meet it again
+            with contextlib.suppress(ConstraintFailed):  # `sample` will raise it
                 self._matcher.prepare()
 
     def sample(self, row: int) -> Sample:
-        """Pick a token from a row of the last batch, and remember it. Raises `SamplerError`."""
+        """Sample a token from a row of the last batch, and accept it. Raises `SamplerError`."""
         try:
             return self._sample(row)
         except ConstraintFailed as error:
@@ -177,11 +167,10 @@ class LlamaSampler:
         return len(tokens) if self._matcher is None else self._matcher.validate_draft(tokens)
 
     def fork(self, rows: LogitsRows) -> LlamaSampler:
-        """A sampler in the same state, random numbers included, that reads another model's rows
-        and reports no probabilities.
+        """A sampler in the same state, random numbers included, for another model's rows.
 
-        It guesses better than the likeliest token would: where both models' distributions are
-        alike, the same random number picks the same token from both.
+        The copy reports no probabilities. Its tokens are better drafts than the likeliest tokens:
+        if both models' distributions are alike, the same random number picks the same token.
         """
         copy = object.__new__(LlamaSampler)
         copy._params = msgspec.structs.replace(
@@ -215,10 +204,13 @@ class LlamaSampler:
         return token
 
     def _pick_by_chain(self, row: int) -> int:
-        return int(_sample(self._chain, self._rows.context, self._rows.batch_index(row)))
+        return int(sampler_sample(self._chain, self._rows.context, self._rows.batch_index(row)))
 
     def _pick_largest(self, logits: Logits) -> int:
-        """The largest logit is likely allowed, and a check of one token costs less than a mask."""
+        """The token with the largest logit among the allowed ones.
+
+        The largest logit is likely allowed, and checking one token costs less than a mask.
+        """
         token = int(logits.argmax())
         if self._matcher is not None:
             if not self._matcher.allows(token):
@@ -228,8 +220,11 @@ class LlamaSampler:
         return token
 
     def _pick_by_candidates(self, row: int) -> int:
-        """Mask first: samplers that truncate must see only what is allowed, or the answer's
-        distribution is not that of the constrained model."""
+        """Mask first, then sample.
+
+        Samplers that truncate must only see allowed tokens. Otherwise the answer's distribution
+        is not that of the constrained model.
+        """
         logits = self._rows.row(row)
         if self._chain is None:
             return self._pick_largest(logits)
@@ -239,23 +234,25 @@ class LlamaSampler:
             allowed = self._matcher.mask()
             token = self._candidates.choose_among(self._chain, logits, allowed)
             self._matcher.accept(token)
-        _accept(self._chain, token)
+        sampler_accept(self._chain, token)
         return token
 
     def _forced(self) -> tuple[int, ...]:
-        """Tokens that the constraint leaves no choice about, accepted here and now."""
+        """The tokens that the constraint forces next. They are accepted here."""
         if self._matcher is None:
             return ()
         forced = tuple(self._matcher.forced_tokens())
         for token in forced:
             self._matcher.accept(token)
             if self._chain is not None:
-                _accept(self._chain, token)
+                sampler_accept(self._chain, token)
         return forced
 
     def _replay(self, tokens: list[int]) -> int:
-        """Take the constraint through an answer so far; returns how many of its tokens were
-        sampled, rather than forced. Raises `SamplerError`."""
+        """Let the constraint accept the answer so far.
+
+        Returns how many of its tokens were sampled rather than forced. Raises `SamplerError`.
+        """
         if self._matcher is None:
             return len(tokens)
         num_sampled = done = 0
@@ -273,7 +270,7 @@ class LlamaSampler:
         return num_sampled
 
     def _remember(self, tokens: list[int], vocabulary: Vocabulary) -> None:
-        """Show the penalties what came before, as far back as they look."""
+        """Let the penalties see earlier tokens, as many as their windows hold."""
         params = self._params
         windows = [0]
         if _has_penalties(params):
@@ -281,15 +278,15 @@ class LlamaSampler:
         if params.dry_multiplier != 0.0:
             windows.append(_window(params.dry_penalty_last_n, vocabulary))
         for token in tokens[len(tokens) - min(max(windows), len(tokens)) :]:
-            _accept(self._chain, token)
+            sampler_accept(self._chain, token)
 
     def _skip_draws(self, count: int) -> None:
-        """Go on in the random numbers where the sampler of the engine before this one was.
+        """Use up `count` random numbers, as the sampler of the engine before this one did.
 
-        The chain's last sampler draws one for every token, so that the resumed answer is the
-        one that would have come. That is not so for XTC's own numbers, and for mirostat and
-        adaptive-p, which steer by probabilities that are not known any more: there the answer
-        is as likely as any, but another.
+        The chain's last sampler draws one number for each token. So a resumed answer goes on as
+        it would have. There are exceptions: XTC has random numbers of its own. Mirostat and
+        adaptive-p steer by probabilities that are not known any more. With these samplers a
+        resumed answer differs, but it is as likely.
         """
         if not self._params.mirostat and "adaptive_p" not in self._params.samplers:
             last = lib.llama_sampler_chain_n(self._chain) - 1
@@ -298,7 +295,7 @@ class LlamaSampler:
 
 @dataclass(frozen=True, slots=True)
 class _Distribution:
-    """What is kept of a row before a mask may change it."""
+    """A row's probabilities, kept before a mask may change the row."""
 
     logits: Logits
     log_total: float
@@ -321,7 +318,7 @@ class _Distribution:
 
 def _left_logprobs(candidates: Candidates, token: int, n_top: int) -> TokenLogprobs:
     left = candidates.remaining()
-    with np.errstate(divide="ignore"):  # the log of a probability of zero is minus infinity
+    with np.errstate(divide="ignore"):  # the log of 0 is minus infinity
         logs = np.log(left["p"])
     order = np.argsort(-logs, kind="stable")[:n_top]
     top = [(int(left["id"][i]), float(logs[i])) for i in order]
@@ -335,7 +332,7 @@ def _has_penalties(params: SamplingParams) -> bool:
 
 
 def _is_argmax(params: SamplingParams, vocabulary: Vocabulary) -> bool:
-    """Whether the whole chain can only select the token with the largest logit."""
+    """Whether the chain always selects the token with the largest logit."""
     reshaping = (
         params.logit_bias
         or vocabulary.suppressed
@@ -363,7 +360,7 @@ def _window(last_n: int, vocabulary: Vocabulary) -> int:
 def build_chain(params: SamplingParams, vocabulary: Vocabulary) -> int:
     """Make the chain that llama-server makes from the same parameters.
 
-    Returns its address. Raises `SamplerError` if llama.cpp refuses one of them.
+    Returns its address. Raises `SamplerError` if llama.cpp refuses a parameter.
     """
     chain: int = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
     try:

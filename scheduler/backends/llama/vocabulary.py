@@ -1,4 +1,4 @@
-"""What llama.cpp knows of a vocabulary, and whether two of them are the same."""
+"""Suppressed tokens of a vocabulary, and the comparison of two vocabularies."""
 
 from __future__ import annotations
 
@@ -10,28 +10,24 @@ from llama_cpp import llama_cpp as lib
 from scheduler.backends.base import LoadError
 
 PADDING = lib.LLAMA_TOKEN_ATTR_UNKNOWN | lib.LLAMA_TOKEN_ATTR_UNUSED
-"""Attributes of tokens that only fill a vocabulary up to a round number."""
+"""Attributes of padding tokens, which fill a vocabulary up to a round number."""
 
 MAX_NAMED = 3
-"""Differences that an error names."""
-
-
-def end_tokens(vocab: Any) -> frozenset[int]:
-    """The tokens that end a generation."""
-    count = lib.llama_vocab_n_tokens(vocab)
-    return frozenset(token for token in range(count) if lib.llama_vocab_is_eog(vocab, token))
+"""Most differences that an error names."""
 
 
 def suppressed_tokens(vocab: Any) -> tuple[int, ...]:
-    """Tokens that the model's author never wants sampled."""
+    """Tokens that must never be sampled, by the author of the model."""
     count = ctypes.c_int32(0)
     tokens = lib.llama_vocab_get_suppress_tokens(vocab, ctypes.byref(count))
     return tuple(tokens[i] for i in range(count.value)) if tokens else ()
 
 
 def check_vocabularies(target: Any, draft: Any) -> None:
-    """Raises `LoadError`, naming the differences, unless they are only padding: a token must mean
-    the same to both, or every guess is wrong."""
+    """Raises `LoadError`, naming the differences, if any token but padding differs.
+
+    A token must mean the same to both models, or every draft is rejected.
+    """
     differences = [*_special_differences(target, draft), *_token_differences(target, draft)]
     if differences:
         named = "; ".join(differences[:MAX_NAMED])

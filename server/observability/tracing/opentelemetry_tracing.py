@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection
-from importlib.metadata import version
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
@@ -15,6 +14,7 @@ from starlette.middleware import Middleware
 from server.generation.types import GenerationRequest
 from server.observability.tracing.answer_span import AnswerSpan
 from server.observability.tracing.traced_requests import TracedRequests
+from server.version import version
 
 CLOSE_SECONDS = 2.0
 """How long a collector that doesn't answer may hold up the server's end."""

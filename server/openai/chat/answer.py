@@ -1,4 +1,4 @@
-"""One choice of a chat completion while it grows."""
+"""One choice of a chat completion, from its deltas to its JSON."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ Delta = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerOptions:
-    """What a choice tells, and how many tools it may call."""
+    """The optional parts of a choice, and how many tools it may call."""
 
     max_calls: int | None = None
-    """Further calls are dropped; None is any number."""
+    """Further calls are dropped. None means no limit."""
     with_logprobs: bool = False
     with_tokens: bool = False
-    """Tell the ids of the tokens, in the choice's field `tokens`."""
+    """List the ids of the tokens in the choice's field `tokens`."""
     timings_per_token: bool = False
 
 
 def new_call_id() -> str:
-    """An id for a tool call, as OpenAI's look."""
+    """A new id for a tool call, in OpenAI's form."""
     return f"call_{secrets.token_hex(12)}"
 
 
 class DeltaShaper:
-    """Turns what an answer means into OpenAI's deltas."""
+    """Writes the events of an answer as OpenAI's deltas."""
 
     def __init__(self, max_calls: int | None) -> None:
         """Calls beyond `max_calls` are dropped."""
@@ -56,18 +56,22 @@ class DeltaShaper:
         return self._calls > 0
 
     def deltas(self, events: Sequence[AnswerEvent], num_tokens: int = 0) -> list[Delta]:
-        """One delta for each event that the client should see; they came from so many tokens."""
+        """One delta for each event that the client should see.
+
+        `num_tokens` is the number of tokens that the events came from.
+        """
         if events and type(events[0]) is Reasoning:
             self.num_reasoning_tokens += num_tokens
         return [delta for event in events if (delta := self._delta(event)) is not None]
 
     def _delta(self, event: AnswerEvent) -> Delta | None:
-        if isinstance(event, Content):
-            return {"content": event.text}
-        if isinstance(event, Reasoning):
-            return {"reasoning_content": event.text}
-        if isinstance(event, CallStarted):
-            self._calls += 1
+        match event:
+            case Content():
+                return {"content": event.text}
+            case Reasoning():
+                return {"reasoning_content": event.text}
+            case CallStarted():
+                self._calls += 1
         if self._max_calls is not None and self._calls > self._max_calls:
             return None
         return {"tool_calls": [_call_delta(self._calls - 1, event)]}
@@ -92,7 +96,7 @@ class _Call:
 
 
 class ChatMessage:
-    """Collects a choice that is answered in one piece."""
+    """Collects a choice for an answer in one piece."""
 
     def __init__(
         self, index: int, parser: AnswerParser, tokenizer: Tokenizer, options: AnswerOptions

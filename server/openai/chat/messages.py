@@ -15,10 +15,9 @@ from pydantic import (
     model_validator,
 )
 
-_TEXT_ONLY = "must be text: the model reads nothing else"
 _OTHER = "other"
 MAX_PARTS = 4096
-"""Of one message's content."""
+"""Most parts of one message's content."""
 _PART_TYPES = frozenset({"text", "refusal"})
 
 
@@ -34,19 +33,19 @@ class TextPart(_Strict):
 
 
 class RefusalPart(_Strict):
-    """What the assistant said when it refused."""
+    """A refusal of the assistant."""
 
     type: Literal["refusal"]
     refusal: StrictStr
 
     @property
     def text(self) -> str:
-        """The refusal, which a model reads like any text of its own."""
+        """The refusal. The model reads it like any of its own texts."""
         return self.refusal
 
 
 class OtherPart(_Strict):
-    """Anything else, which is refused in words that name the part."""
+    """Any other part. It is refused by name."""
 
     @model_validator(mode="before")
     @classmethod
@@ -71,7 +70,7 @@ Part = Annotated[
 
 
 def _few(value: Any) -> Any:
-    """Before each part is looked at, and each mistake told."""
+    """Refuse too many parts before each part is validated."""
     if isinstance(value, list) and len(value) > MAX_PARTS:
         raise ValueError(f"must have {MAX_PARTS} or fewer parts")
     return value
@@ -96,7 +95,7 @@ class ToolCall(_Strict):
 
 
 class InstructionMessage(_Strict):
-    """What the application tells the model."""
+    """Instructions of the application."""
 
     role: Literal["system", "developer"]
     content: Content
@@ -104,7 +103,7 @@ class InstructionMessage(_Strict):
 
 
 class UserMessage(_Strict):
-    """What the user says."""
+    """A message of the user."""
 
     role: Literal["user"]
     content: Content
@@ -112,7 +111,7 @@ class UserMessage(_Strict):
 
 
 class AssistantMessage(_Strict):
-    """What the model said."""
+    """A message of the model."""
 
     role: Literal["assistant"]
     content: Content | None = None
@@ -131,7 +130,7 @@ class AssistantMessage(_Strict):
 
 
 class ToolMessage(_Strict):
-    """The result of a call."""
+    """The result of a tool call."""
 
     role: Literal["tool"]
     content: Content
@@ -145,7 +144,7 @@ Message = Annotated[
 
 
 def to_template(message: Message) -> dict[str, Any]:
-    """The message as chat templates know it."""
+    """The message in the form that chat templates read."""
     plain = message.model_dump(exclude_none=True)
     content = message.content
     if isinstance(content, list):

@@ -1,9 +1,9 @@
-"""From the body of a chat completion to sequences of tokens and a reader of their answers."""
+"""The plan of a chat completion: the sequences to generate, and the parser of their answers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from server.context import ServerContext
 from server.generation.types import GenerationRequest
@@ -11,17 +11,16 @@ from server.openai.chat.answer import AnswerOptions
 from server.openai.chat.constraint import chat_constraint
 from server.openai.chat.prompt import ChatPrompt, render_chat
 from server.openai.chat.request import ChatRequest
-from server.parsers.control_tokens import control_tokens
 from server.parsers.events import AnswerParser, PlainText
 from server.parsers.reasoning import ReasoningSplitter
 from server.requests.model_name import check_model
 from server.requests.prompt_size import check_messages, check_parts
-from server.requests.sampling_fields import nth_choice
+from server.requests.sequence import resolve_sampling, sequences_of
 
 
 @dataclass(frozen=True, slots=True)
 class ChatPlan:
-    """What to generate, and how to read what comes."""
+    """The sequences to generate, and how to read their answers."""
 
     sequences: Sequence[GenerationRequest]
     make_parser: Callable[[], AnswerParser]
@@ -29,24 +28,27 @@ class ChatPlan:
 
 
 def plan_chat(body: ChatRequest, context: ServerContext) -> ChatPlan:
-    """Render, tokenize and compile: milliseconds, so not for the event loop.
+    """Render, tokenize and compile. This takes milliseconds: callers keep it off the event loop.
 
     Raises `NotFound` for another model, `InvalidRequest`, and `Unavailable` while loading.
     """
     check_model(body.model, context)
     body.check()
-    check_messages(len(body.messages), context)
+    tokenizer, n_ctx = context.tokenizer, context.engine.model.n_ctx_slot
+    check_messages(len(body.messages), n_ctx)
     prompt = render_chat(body, context)
-    check_parts((prompt.text,), context)
+    check_parts((prompt.text,), tokenizer, n_ctx)
     is_single = _is_single_call(body, prompt)
-    sampling = body.to_sampling_params(context, top_logprobs=body.num_logprobs)
-    constraint = chat_constraint(body, prompt, context, is_single_call=is_single)
-    first = body.to_request(context, prompt.tokens(context.tokenizer), sampling, constraint)
-    marks = control_tokens(_visible_marks(body, prompt), context.tokenizer)
-    visible = first.visible_tokens | marks
-    choices = (nth_choice(first, index) for index in range(body.n))
+    sampling = resolve_sampling(body, context, top_logprobs=body.num_logprobs)
     return ChatPlan(
-        sequences=[replace(choice, visible_tokens=visible) for choice in choices],
+        sequences=sequences_of(
+            body,
+            [prompt.tokens(tokenizer)],
+            context,
+            sampling=sampling,
+            constraint=chat_constraint(body, prompt, context, is_single_call=is_single),
+            visible_marks=_visible_marks(body, prompt),
+        ),
         make_parser=lambda: _make_parser(body, prompt),
         options=AnswerOptions(
             max_calls=1 if is_single else None,
@@ -65,7 +67,7 @@ def _is_single_call(body: ChatRequest, prompt: ChatPrompt) -> bool:
 
 
 def _visible_marks(body: ChatRequest, prompt: ChatPrompt) -> set[str]:
-    """What the parser has to see, though it be control tokens."""
+    """The marks that the parser needs in the text, even if they are control tokens."""
     template = prompt.template
     marks: set[str] = set()
     if prompt.has_tools or template.tool_format.has_channels:
@@ -76,7 +78,7 @@ def _visible_marks(body: ChatRequest, prompt: ChatPrompt) -> set[str]:
 
 
 def _make_parser(body: ChatRequest, prompt: ChatPrompt) -> AnswerParser:
-    """A parser for one answer; where answers have channels, they are always taken apart."""
+    """A parser for one answer. Answers with channels are always split into their channels."""
     template = prompt.template
     parser: AnswerParser = PlainText()
     if prompt.has_tools or template.tool_format.has_channels:

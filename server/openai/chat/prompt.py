@@ -1,4 +1,4 @@
-"""The prompt that a chat becomes, and how its answer is going to be written."""
+"""The prompt of a chat, and the facts about its answer that follow from the prompt."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from server.context import ServerContext
-from server.errors import InvalidRequest
 from server.model.tokenizer import Tokenizer
 from server.openai.chat.messages import to_template
 from server.openai.chat.request import ChatRequest
 from server.parsers.reasoning import ReasoningMarkers
-from server.templates.chat_template import JinjaTemplate
+from server.templates.chat_template import ChatTemplate, JinjaTemplate
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,35 +22,29 @@ class ChatPrompt:
     template: JinjaTemplate
     has_tools: bool
     is_thinking_open: bool
-    """The prompt ends inside the model's thinking."""
+    """Whether the prompt ends inside the model's thinking."""
     may_think: bool
-    """The answer may begin with thinking, or go on with it."""
+    """Whether the answer may begin with thinking, or continue it."""
     effort: str | None
-    """How hard to think."""
+    """How much to think, in the words of the request."""
     keeps_thinking: bool
-    """Thinking stays in the content."""
+    """Whether thinking stays in the content."""
 
     def tokens(self, tokenizer: Tokenizer) -> list[int]:
-        """The template may have written the first token itself; two of it would hurt."""
+        """The tokens of the prompt.
+
+        The template may have written the first token (BOS) itself. A second one would hurt.
+        """
         bos = tokenizer.bos
-        first = tokenizer.piece(bos, special=True).decode("utf-8", "replace") if bos else ""
+        first = "" if bos is None else tokenizer.text([bos], special=True)
         add_special = not (first and self.text.startswith(first))
         return tokenizer.tokenize(self.text, add_special=add_special, parse_special=True)
 
 
 def render_chat(body: ChatRequest, context: ServerContext) -> ChatPrompt:
-    """Apply the chat template. Raises `InvalidRequest` when it refuses the chat."""
-    tools = [tool.to_template() for tool in body.offered_tools()]
-    if tools and not context.settings.jinja:
-        raise InvalidRequest("'tools' need the server to run with --jinja", param="tools")
-    text = context.chat_template.render(
-        [to_template(message) for message in body.messages],
-        tools=tools or None,
-        documents=body.documents,
-        add_generation_prompt=body.add_generation_prompt,
-        continue_final_message=body.continues,
-        variables=body.template_variables,
-    )
+    """Apply the chat template. Raises `InvalidRequest` when the template refuses the chat."""
+    tools = body.offered_tools()
+    text = render_text(body, context.chat_template)
     template = context.chat_template.for_tools(bool(tools))
     variables = {**context.chat_template.variables, **body.template_variables}
     markers = template.reasoning_markers
@@ -65,6 +58,18 @@ def render_chat(body: ChatRequest, context: ServerContext) -> ChatPrompt:
         may_think=is_open or may_begin,
         effort=variables.get("reasoning_effort"),
         keeps_thinking=(body.reasoning_format or context.settings.reasoning_format) == "none",
+    )
+
+
+def render_text(body: ChatRequest, template: ChatTemplate) -> str:
+    """The text of a chat. Raises `InvalidRequest` when the template refuses the chat."""
+    return template.render(
+        [to_template(message) for message in body.messages],
+        tools=[tool.to_template() for tool in body.offered_tools()] or None,
+        documents=body.documents,
+        add_generation_prompt=body.add_generation_prompt,
+        continue_final_message=body.continues,
+        variables=body.template_variables,
     )
 
 

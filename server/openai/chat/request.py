@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -12,30 +13,28 @@ from pydantic import (
     StrictBool,
     StrictInt,
     StrictStr,
-    model_validator,
 )
 
 from protocol.commands import UNLIMITED
 from server.errors import InvalidRequest
 from server.openai.chat.messages import AssistantMessage, Message
 from server.openai.chat.tools import MAX_TOOLS, NamedChoice, Tool, ToolChoice
-from server.openai.response_format import (
-    ResponseFormat,
-    schema_of,
-)
-from server.openai.unsupported import CHAT_FIELDS, refuse
+from server.openai.unsupported import CHAT_FIELDS
 from server.parsers.reasoning import effort_variables
 from server.requests.field_types import INT32_MAX, MAX_LOGPROBS, Flag, Whole
 from server.requests.sampling_fields import SamplingFields
-from server.structured_output.vllm_field import ANY_OBJECT
+from server.structured_output.output_format import ANY_OBJECT, OutputFormat, any_object_format
+from server.structured_output.response_format import ResponseFormat, response_output_format
 
 
 class ChatRequest(SamplingFields):
     """`POST /v1/chat/completions`: OpenAI's fields and llama-server's.
 
     `user`, `metadata`, `store`, `service_tier`, `safety_identifier`, `prompt_cache_key` and
-    `verbosity` are checked and have no effect, here as on a server of one's own.
+    `verbosity` are checked and have no effect.
     """
+
+    unsupported = CHAT_FIELDS
 
     messages: Annotated[list[Message], FailFast(), Field(min_length=1)]
     model: StrictStr | None = None
@@ -49,8 +48,8 @@ class ChatRequest(SamplingFields):
     response_format: ResponseFormat | None = None
 
     reasoning_effort: StrictStr | None = None
-    """"none" turns thinking off; other words go to the chat template, or set a budget where that
-    doesn't know them."""
+    """"none" turns thinking off. Other words go to the chat template. If the template doesn't read
+    the effort, the word sets a budget."""
     reasoning_format: Literal["none", "auto", "deepseek"] | None = None
     reasoning_budget_tokens: Annotated[Whole, Field(ge=-1, le=INT32_MAX)] = Field(
         UNLIMITED,
@@ -58,7 +57,7 @@ class ChatRequest(SamplingFields):
             "reasoning_budget_tokens", "thinking_budget_tokens", "thinking_token_budget"
         ),
     )
-    """Most tokens of thinking, after which it is ended; -1 is the server's default."""
+    """Most tokens of thinking. -1 is the server's default."""
     reasoning_budget_message: Annotated[StrictStr, Field(max_length=4096)] | None = None
     """Text put at the end of thinking that has reached its budget."""
     chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
@@ -73,12 +72,6 @@ class ChatRequest(SamplingFields):
     safety_identifier: StrictStr | None = None
     prompt_cache_key: StrictStr | None = None
     verbosity: StrictStr | StrictInt | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse(cls, body: Any) -> Any:
-        refuse(body, CHAT_FIELDS)
-        return body
 
     def check(self) -> None:
         """Raise `InvalidRequest` for fields that contradict each other."""
@@ -97,7 +90,7 @@ class ChatRequest(SamplingFields):
 
     @property
     def continues(self) -> bool:
-        """Whether the answer goes on with the last message, which is the assistant's."""
+        """Whether the answer continues the last message, which is the assistant's."""
         if self.continue_final_message is not None:
             return self.continue_final_message
         last = self.messages[-1]
@@ -105,12 +98,12 @@ class ChatRequest(SamplingFields):
 
     @property
     def template_variables(self) -> dict[str, Any]:
-        """What the chat template gets besides the messages."""
+        """The variables of the chat template, besides the messages."""
         return {**self.chat_template_kwargs, **effort_variables(self.reasoning_effort)}
 
     @property
     def must_call(self) -> bool:
-        """Whether the answer has to be a call."""
+        """Whether the answer has to be a tool call."""
         return self.tool_choice == "required" or isinstance(self.tool_choice, NamedChoice)
 
     def offered_tools(self) -> list[Tool]:
@@ -125,29 +118,16 @@ class ChatRequest(SamplingFields):
         offered = enumerate(self.offered_tools())
         return [pair for pair in offered if named is None or pair[1].function.name == named]
 
-    def asked_schema(self) -> tuple[Any, str] | None:
-        """(the JSON Schema that the answer follows, the path of its field), if one is given.
+    def output_format(self) -> OutputFormat:
+        """What the answer has to follow. In chats, an empty schema means any JSON object."""
+        format_ = super().output_format()
+        if format_.schema in ({}, ANY_OBJECT):
+            return any_object_format(format_.param)
+        return format_
 
-        Raises `InvalidRequest` when several fields constrain the answer.
-        """
-        asked: list[tuple[str, tuple[Any, str] | None]] = []
-        if self.response_format is not None and self.response_format.type != "text":
-            asked.append(("response_format", schema_of(self.response_format)))
-        if self.structured_outputs is not None:
-            asked.append(("structured_outputs", self.structured_outputs.schema_()))
-        if self.json_schema is not None:
-            now = None if self.grammar_lazy else (self.json_schema, "json_schema")
-            asked.append(("json_schema", now))
-        if self.grammar:
-            asked.append(("grammar", None))
-        if len(asked) > 1:
-            first, second = asked[0][0], asked[1][0]
-            message = f"give '{first}' or '{second}', not both: each constrains the answer"
-            raise InvalidRequest(message, param=second)
-        if not asked or asked[0][1] is None:
-            return None
-        schema, param = asked[0][1]
-        return (ANY_OBJECT if schema == {} else schema), param
+    def _formats(self) -> Iterator[OutputFormat]:
+        yield response_output_format(self.response_format)
+        yield from super()._formats()
 
     def _check_continuation(self) -> None:
         if self.add_generation_prompt:

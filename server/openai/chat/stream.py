@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from server.answers.shape import StreamedAnswer
 from server.generation.timings import progress_json, timings_json
-from server.generation.types import Ended, Progress, TextDelta
+from server.generation.types import Ended, Progress, TextDelta, Timings
 from server.http.json_response import encode_json
+from server.http.sse import DONE
 from server.model.tokenizer import Tokenizer
 from server.openai.chat.answer import AnswerOptions, Delta, DeltaShaper
 from server.openai.finish import finish_reason
 from server.openai.identity import Identity
 from server.openai.logprobs import chat_logprobs
+from server.openai.usage import Usage
 from server.parsers.events import AnswerParser
 
 KIND = "chat.completion.chunk"
 
 
 class ChunkWriter:
-    """Frames chunks; what is the same in all of them is encoded once.
+    """Writes chunks. The parts that all chunks share are encoded once.
 
     data: {…identity…,"choices":[{"index":0,"delta":{…},"logprobs":null,"finish_reason":null}]}
     └─────────── head ──────────────────────┘     └──────────────── plain tail ────────────┘
@@ -32,10 +35,13 @@ class ChunkWriter:
         self._usage = b',"usage":null' if include_usage else b""
         self._plain_tail = b',"logprobs":null,"finish_reason":null}]' + self._usage + b"}\n\n"
 
-    def delta(self, index: int, delta: Delta) -> bytes:
-        """A chunk with nothing but news of one choice."""
-        choice = b',"choices":[{"index":%d,"delta":' % index
-        return self._opening + choice + encode_json(delta) + self._plain_tail
+    def head(self, index: int) -> bytes:
+        """The bytes at the beginning of every plain chunk of one choice."""
+        return self._opening + b',"choices":[{"index":%d,"delta":' % index
+
+    def delta(self, head: bytes, delta: Delta) -> bytes:
+        """A plain chunk: a delta of the choice that has this head."""
+        return head + encode_json(delta) + self._plain_tail
 
     def chunk(
         self,
@@ -46,7 +52,7 @@ class ChunkWriter:
         finish: str | None = None,
         extras: Mapping[str, Any] = MappingProxyType({}),
     ) -> bytes:
-        """A chunk with more than that: `details` of the choice, `extras` of the chunk itself."""
+        """A chunk with more fields: `details` of the choice, and `extras` of the chunk itself."""
         choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
         tail = b"".join(
             b',"%s":%s' % (name.encode(), encode_json(value)) for name, value in extras.items()
@@ -62,8 +68,8 @@ class ChunkWriter:
         return self._opening + b"," + fields[1:] + b"\n\n"
 
 
-class ChatStream:
-    """One choice that is answered in chunks."""
+class ChoiceStream:
+    """Writes the chunks of one choice."""
 
     def __init__(
         self,
@@ -74,6 +80,7 @@ class ChatStream:
         options: AnswerOptions,
     ) -> None:
         self._index = index
+        self._head = writer.head(index)
         self._parser = parser
         self._writer = writer
         self._tokenizer = tokenizer
@@ -89,19 +96,19 @@ class ChatStream:
         return self._shaper.num_reasoning_tokens
 
     def start(self) -> bytes:
-        """The first chunk, which says whose message it is."""
-        return self._writer.delta(self._index, {"role": "assistant", "content": None})
+        """The first chunk, with the role of the message."""
+        return self._writer.delta(self._head, {"role": "assistant", "content": None})
 
     def progress(self, progress: Progress) -> bytes:
-        """A chunk about the prompt."""
+        """A chunk with the progress of the prompt."""
         extras = {"prompt_progress": progress_json(progress)}
         return self._writer.chunk(self._index, {}, extras=extras)
 
     def add(self, delta: TextDelta) -> bytes:
-        """The chunks for more text: none while it is held back."""
+        """The chunks for more text: none while the parser holds the text back."""
         deltas = self._shaper.deltas(self._parser.feed(delta.text), len(delta.tokens))
         if self._is_plain:
-            return b"".join(self._writer.delta(self._index, delta) for delta in deltas)
+            return b"".join(self._writer.delta(self._head, delta) for delta in deltas)
         if self._options.with_logprobs:
             self._logprobs += chat_logprobs(delta.tokens, self._tokenizer)
         if self._options.with_tokens:
@@ -112,7 +119,7 @@ class ChatStream:
         )
 
     def end(self, ended: Ended) -> bytes:
-        """What was held back, and the chunk that says why the answer ended."""
+        """The chunks for text that was held back, and the chunk with the finish reason."""
         chunks = self._chunks(self._shaper.deltas(self._parser.finish()), {})
         return chunks + self._writer.chunk(
             self._index,
@@ -123,7 +130,7 @@ class ChatStream:
         )
 
     def _chunks(self, deltas: Iterable[Delta], extras: dict[str, Any]) -> bytes:
-        """The first one carries all details that have gathered."""
+        """The chunks of some deltas. The first chunk carries the details since the last chunk."""
         return b"".join(
             self._writer.chunk(self._index, delta, details=self._take_details(), extras=extras)
             for delta in deltas
@@ -138,3 +145,37 @@ class ChatStream:
             details["tokens"] = self._tokens
         self._logprobs, self._tokens = [], []
         return details
+
+
+class ChatStream(StreamedAnswer):
+    """Writes the chunks of all choices, and the usage if the request asks for it."""
+
+    def __init__(
+        self, choices: Sequence[ChoiceStream], writer: ChunkWriter, *, include_usage: bool
+    ) -> None:
+        self._choices = choices
+        self._writer = writer
+        self._include_usage = include_usage
+        self._usage = Usage(len(choices))
+        self._timings: Timings | None = None
+
+    def start(self) -> bytes:
+        return b"".join(choice.start() for choice in self._choices)
+
+    def delta(self, index: int, delta: TextDelta) -> bytes:
+        return self._choices[index].add(delta)
+
+    def progress(self, index: int, progress: Progress) -> bytes:
+        return self._choices[index].progress(progress)
+
+    def end(self, index: int, ended: Ended) -> bytes:
+        choice = self._choices[index]
+        self._usage.add(index, ended, choice.num_reasoning_tokens)
+        self._timings = ended.timings
+        return choice.end(ended)
+
+    def finish(self) -> bytes:
+        if not self._include_usage:
+            return DONE
+        timings = timings_json(self._timings) if self._timings else None
+        return self._writer.usage(self._usage.to_json(), timings) + DONE

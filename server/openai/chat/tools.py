@@ -1,4 +1,4 @@
-"""Tools that a request offers, and which of them the answer may or must call."""
+"""The fields `tools` and `tool_choice`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Strict(BaseModel):
 
 
 class Function(_Strict):
-    """What a function is for, and the JSON Schema of its arguments."""
+    """A function's purpose, and the JSON Schema of its arguments."""
 
     name: Name
     description: StrictStr | None = None
@@ -40,7 +40,7 @@ class Tool(_Strict):
     function: Function
 
     def to_template(self) -> dict[str, Any]:
-        """The tool as chat templates know it, with the keys that they take for granted."""
+        """The tool in the form that chat templates read, with every key that they expect."""
         parameters = self.function.parameters or {"type": "object", "properties": {}}
         function = {
             "name": self.function.name,

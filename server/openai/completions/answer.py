@@ -1,4 +1,4 @@
-"""One choice of a text completion while it grows."""
+"""One choice of a text completion, from its deltas to its JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from server.openai.logprobs import TextLogprobs
 
 
 class TextChoice:
-    """Collects a choice, or shapes it piece by piece."""
+    """Collects a whole choice, or writes the pieces of a streamed choice."""
+
+    num_reasoning_tokens = 0
+    """Text completions don't tell thinking from other text."""
 
     def __init__(
         self,
@@ -22,7 +25,7 @@ class TextChoice:
         with_logprobs: bool,
         with_tokens: bool,
     ) -> None:
-        """`echo` is the text that comes before the answer's own; `with_tokens` tells their ids."""
+        """The text of the choice begins with `echo`. With `with_tokens` it lists its token ids."""
         self._index = index
         self._texts = [echo] if echo else []
         self._tokens: list[GeneratedToken] = []
@@ -30,7 +33,7 @@ class TextChoice:
         self._logprobs = TextLogprobs(tokenizer, len(echo)) if with_logprobs else None
 
     def add(self, delta: TextDelta) -> None:
-        """More of an answer that is given in one piece."""
+        """More text of a whole choice."""
         self._texts.append(delta.text)
         self._tokens += delta.tokens
 

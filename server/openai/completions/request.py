@@ -1,51 +1,37 @@
-"""The body of a text completion, and the sequences that it asks for."""
+"""The body of a text completion."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated
 
-from pydantic import BeforeValidator, Field, StrictStr, model_validator
+from pydantic import Field, StrictStr
 
-from grammars import compiler
-from grammars.constraint import Constraint
 from server.context import ServerContext
 from server.errors import InvalidRequest
 from server.generation.types import GenerationRequest
-from server.openai.response_format import ResponseFormat, schema_of
-from server.openai.unsupported import COMPLETION_FIELDS, refuse
+from server.model.tokenizer import Tokenizer
+from server.openai.unsupported import COMPLETION_FIELDS
 from server.requests.field_types import MAX_LOGPROBS, Flag, Whole
 from server.requests.model_name import check_model
-from server.requests.prompts import (
-    Prompt,
-    PromptInput,
-    check_sequences,
-    parse_prompts,
-    prompt_tokens,
-)
-from server.requests.sampling_fields import SamplingFields, nth_choice
-from server.structured_output.from_request import schema_constraint
-from server.structured_output.vllm_field import ANY_OBJECT
+from server.requests.prompt_fields import PromptFields
+from server.requests.prompts import Prompt
+from server.structured_output.output_format import OutputFormat
+from server.structured_output.response_format import ResponseFormat, response_output_format
 
 
-class TextCompletionRequest(SamplingFields):
+class TextCompletionRequest(PromptFields):
     """`POST /v1/completions`: OpenAI's fields and llama-server's. `user` has no effect."""
 
-    prompt: Annotated[
-        tuple[Prompt, ...], BeforeValidator(parse_prompts, json_schema_input_type=PromptInput)
-    ]
+    unsupported = COMPLETION_FIELDS
+
     model: StrictStr | None = None
     logprobs: Annotated[Whole, Field(ge=0, le=MAX_LOGPROBS)] | None = None
     echo: Flag = False
     best_of: Annotated[Whole, Field(ge=1)] | None = None
     user: StrictStr | None = None
     response_format: ResponseFormat | None = None
-    """Not OpenAI's, but many servers' for completions."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse(cls, body: Any) -> Any:
-        refuse(body, COMPLETION_FIELDS)
-        return body
+    """Many servers have this field for completions; OpenAI doesn't."""
 
     @property
     def num_logprobs(self) -> int:
@@ -53,38 +39,21 @@ class TextCompletionRequest(SamplingFields):
         return self.logprobs if self.logprobs is not None else (self.n_probs or -1)
 
     def sequences(self, context: ServerContext) -> list[GenerationRequest]:
-        """`n` sequences for each prompt, in the order of the choices.
-
-        Tokenizes and compiles, so not for the event loop. Raises `NotFound` for another model,
-        `InvalidRequest` and `Unavailable`.
-        """
+        """`n` sequences for each prompt. Raises `NotFound` for another model, too."""
         check_model(self.model, context)
         self._check()
-        check_sequences(len(self.prompt), self.n)
-        sampling = self.to_sampling_params(context, top_logprobs=self.num_logprobs)
-        constraint = self._constraint(context)
-        sequences = []
-        for prompt in self.prompt:
-            tokens = prompt_tokens(prompt, context)
-            first = self.to_request(context, tokens, sampling, constraint)
-            sequences += [nth_choice(first, index) for index in range(self.n)]
-        return sequences
+        return super().sequences(context)
 
-    def echoes(self, context: ServerContext) -> list[str]:
-        """The text that opens each choice: its prompt, with `echo`."""
+    def echoes(self, tokenizer: Tokenizer) -> list[str]:
+        """The text at the beginning of each choice: its prompt with `echo`, else nothing."""
         if not self.echo:
             return [""] * (len(self.prompt) * self.n)
-        texts = [_text(prompt, context) for prompt in self.prompt]
+        texts = [_text(prompt, tokenizer) for prompt in self.prompt]
         return [text for text in texts for _ in range(self.n)]
 
-    def _constraint(self, context: ServerContext) -> Constraint | None:
-        schema = schema_of(self.response_format) if self.response_format else None
-        if schema is None:
-            return self.to_constraint(context)
-        self._refuse_second("response_format", "grammar", "json_schema", "structured_outputs")
-        if schema[0] == ANY_OBJECT:
-            return compiler.from_json_object()
-        return schema_constraint(schema[0], param=schema[1])
+    def _formats(self) -> Iterator[OutputFormat]:
+        yield response_output_format(self.response_format)
+        yield from super()._formats()
 
     def _check(self) -> None:
         if self.best_of is not None and self.best_of != self.n:
@@ -95,10 +64,10 @@ class TextCompletionRequest(SamplingFields):
             raise InvalidRequest(message, param="logprobs")
 
 
-def _text(prompt: Prompt, context: ServerContext) -> str:
-    """The prompt as text; tokens are spelled out."""
-    piece = context.tokenizer.piece
+def _text(prompt: Prompt, tokenizer: Tokenizer) -> str:
+    """The prompt as text, control tokens included."""
     parts = [
-        part.encode() if isinstance(part, str) else piece(part, special=True) for part in prompt
+        part.encode() if isinstance(part, str) else tokenizer.piece(part, special=True)
+        for part in prompt
     ]
     return b"".join(parts).decode(errors="replace")

@@ -1,4 +1,4 @@
-"""A live server on fakes, and OpenAI's own clients for it."""
+"""A live server on fakes, and OpenAI's own clients for the server."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TEMPLATE = """\
 
 
 class Live:
-    """A server and what the test may look at; a socket is opened for the official clients only."""
+    """A server and the parts that a test may inspect. Only the official clients use a socket."""
 
     def __init__(self, app: Starlette, generator: ScriptedGenerator, stack: ExitStack) -> None:
         self.generator = generator
@@ -59,15 +59,15 @@ class Live:
         return client
 
     def async_client(self) -> openai.AsyncOpenAI:
-        """The same for asynchronous tests."""
+        """The official client for asynchronous tests."""
         return openai.AsyncOpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0)
 
     def post(self, path: str, **body: object) -> Any:
-        """A request that the official client wouldn't make."""
+        """Send a request that the official client wouldn't make."""
         return TestClient(self._app, raise_server_exceptions=False).post(path, json=body)
 
     def prompt(self, index: int = -1) -> str:
-        """The text of a prompt that was generated for."""
+        """The text of a prompt that the generator received."""
         tokens = self.generator.opened[index].spec.prompt
         return bytes(token for token in tokens if token < 256).decode()
 

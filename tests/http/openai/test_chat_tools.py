@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import openai
 import pytest
 
 from config import ServeSettings
 from grammars.constraint import LazyConstraint, ThinkingConstraint
-from scheduler.constraint import create_matcher, vocabulary_of_pieces
+from scheduler.constraint import create_matcher
 from tests.http.openai.conftest import Live, Serve
 from tests.support import fake_server
 from tests.support.fake_server import ByteTokenizer
+from tests.support.piece_vocabulary import vocabulary_of_pieces
 
 VOCABULARY = vocabulary_of_pieces(
     [ByteTokenizer().piece(token, special=True) for token in range(ByteTokenizer.n_vocab)],
@@ -43,7 +43,7 @@ PIECES = (
 
 
 def accepts(live: Live, text: str) -> bool:
-    """Whether the constraint of the latest sequence lets a model write `text` and end there."""
+    """Whether the constraint of the latest sequence allows `text` as a whole answer."""
     constraint = live.generator.opened[-1].spec.constraint
     assert constraint is not None
     answer = [*text.encode(), fake_server.EOS]
@@ -233,6 +233,23 @@ def test_schema_by_llama_servers_field(serve: Serve) -> None:
     assert accepts(live, '{"city": "Rome"}')
 
 
+def test_calls_that_are_told_late_leave_the_answer_free(serve: Serve) -> None:
+    live = serve(template=PLAIN)
+    ask(live, tools=TOOLS)
+    assert live.generator.opened[-1].spec.constraint is None
+
+
+def test_a_schema_has_no_effect_where_a_call_is_required(serve: Serve) -> None:
+    live = serve(PIECES)
+    format_: Any = {"type": "json_schema", "json_schema": {"name": "x", "schema": CITY}}
+    ask(live, response_format=format_, tools=TOOLS, tool_choice="required")
+    assert accepts(live, CALL)
+    assert not accepts(live, '{"city": "Rome"}')
+
+
+FORMAT = "response_format.schema"
+
+
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
@@ -247,6 +264,9 @@ def test_schema_by_llama_servers_field(serve: Serve) -> None:
         ),
         ({"tools": TOOLS, "tool_choice": "always"}, "tool_choice"),
         ({"tools": TOOLS, "grammar": 'root ::= "x"'}, "grammar"),
+        ({"tools": TOOLS, "structured_outputs": {"regex": "a"}}, "structured_outputs"),
+        ({"tools": TOOLS, "json_schema": CITY, "grammar_lazy": True}, "grammar_lazy"),
+        ({"tools": TOOLS, "response_format": {"type": "json_object", "schema": 1}}, FORMAT),
         ({"json_schema": CITY, "grammar": 'root ::= "x"'}, "grammar"),
         (
             {"response_format": {"type": "json_object"}, "json_schema": CITY},
@@ -267,12 +287,6 @@ def test_refusals_name_the_field(serve: Serve, fields: dict[str, Any], param: st
     assert response.status_code == 400, response.text
     assert response.json()["error"]["param"] == param
     assert live.generator.opened == []
-
-
-def test_tools_need_jinja(serve: Serve) -> None:
-    live = serve(settings=ServeSettings.model_validate({"jinja": False}))
-    with pytest.raises(openai.BadRequestError, match="--jinja"):
-        ask(live, tools=TOOLS)
 
 
 OPEN_THINKING = (
@@ -349,7 +363,7 @@ def test_effort_is_a_budget_where_the_template_knows_none(serve: Serve) -> None:
 
 
 class MarkTokenizer(ByteTokenizer):
-    """One more control token, by which calls begin."""
+    """A tokenizer with one more control token, which begins calls."""
 
     n_vocab = 260
 

@@ -1,4 +1,4 @@
-"""The declarations as a whole: every name of llama-server is known, and by one meaning."""
+"""The declarations as a whole: each name of llama-server is known and has one meaning."""
 
 from pathlib import Path
 
@@ -6,9 +6,10 @@ import pytest
 
 from config import ConfigError, load_settings
 from config.catalogue import HELP_FLAGS, flags, keys, settings, variables
+from config.help import render_help
 from config.option import key_of
 from config.presets import preset_names
-from config.refused import REFUSED, Refused
+from config.refused import IGNORED, REFUSED, Refused
 
 NAMES = Path(__file__).parent.joinpath("llama_server_names.txt").read_text().splitlines()[1:]
 # Handled before the settings are read, or not a name of the server's own.
@@ -63,6 +64,13 @@ def test_the_opposite_of_a_refused_variable_turns_it_off() -> None:
     load_settings([], {"LLAMA_ARG_NO_CONTEXT_SHIFT": "1", "LLAMA_ARG_NO_UI": "1"})
     with pytest.raises(ConfigError, match="LLAMA_ARG_NO_LOG_PREFIX: log lines have one fixed"):
         load_settings([], {"LLAMA_ARG_NO_LOG_PREFIX": "1"})
+
+
+def test_the_help_names_every_option_without_effect_and_why() -> None:
+    text = " ".join(render_help(80).split())
+    for ignored in IGNORED:
+        assert all(flag in text for flag in ignored.flags)
+        assert ignored.reason in text
 
 
 @pytest.mark.parametrize("name", preset_names())

@@ -1,4 +1,4 @@
-"""Settings that are read from files of their own."""
+"""Settings that are read from their own files."""
 
 from pathlib import Path
 

@@ -1,13 +1,10 @@
-"""The help text and the README's table say what the declarations say."""
+"""The help text and the table in docs/settings.md agree with the declarations."""
 
 import pytest
 
 from config.catalogue import settings
 from config.help import render_help
-from config.table import BEGIN, END, between_markers, render_table
-from tests.support.paths import ROOT
-
-README = ROOT / "README.md"
+from config.table import BEGIN, DOCUMENT, END, between_markers, render_table, with_table
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])
@@ -45,8 +42,14 @@ def test_the_table_is_found_between_its_markers() -> None:
     assert between_markers("no markers") is None
 
 
-def test_the_readme_has_the_table_of_these_declarations() -> None:
-    shown = between_markers(README.read_text(encoding="utf-8")) if README.exists() else None
-    if shown is None:
-        pytest.skip("the README has no table of flags yet")
-    assert shown == render_table(), "run `python -m config.table` and paste what it prints"
+def test_a_new_table_replaces_the_old_one_and_nothing_else() -> None:
+    assert with_table(f"text\n{BEGIN}\nold\n{END}\nmore") == (
+        f"text\n{BEGIN}\n{render_table()}{END}\nmore"
+    )
+    with pytest.raises(ValueError, match="lacks"):
+        with_table("no markers")
+
+
+def test_the_document_has_the_table_of_these_declarations() -> None:
+    shown = between_markers(DOCUMENT.read_text(encoding="utf-8"))
+    assert shown == render_table(), "run `python -m config.table`"

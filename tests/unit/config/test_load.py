@@ -42,7 +42,7 @@ def test_a_command_line_of_llama_server_is_understood() -> None:
     settings = flags(
         "-m m.gguf -a one,two -c 8192 -np 2 -b 256 -ub 128 -t 4 -tb 8 -ngl 99 -fa on -ctk q8_0 "
         "-ctv q4_0 -kvu -n 100 --temp 0.5 --seed 7 --host 0.0.0.0 --port 9000 --api-prefix /llm "
-        "--no-slots --metrics --props --no-jinja -cb --threads-http 4 -to 60"
+        "--no-slots --metrics --props --jinja -cb --threads-http 4 -to 60"
     )
     assert settings.model == Path("m.gguf")
     assert settings.alias == ("one", "two")
@@ -52,7 +52,7 @@ def test_a_command_line_of_llama_server_is_understood() -> None:
     )
     assert settings.kv_unified
     assert (settings.n_predict, settings.temp, settings.seed) == (100, 0.5, 7)
-    assert (settings.api_prefix, settings.slots, settings.jinja) == ("/llm", False, False)
+    assert (settings.api_prefix, settings.slots) == ("/llm", False)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_words_that_switch_off(word: str) -> None:
         ("LLAMA_ARG_HOST", "0.0.0.0,::", "host", ("0.0.0.0", "::")),
         ("LLAMA_API_KEY", "a,b", "api_key", ("a", "b")),
         ("HF_TOKEN", "hf_x", "hf_token", "hf_x"),
-        ("LLAMA_ARG_NO_JINJA", "1", "jinja", False),
+        ("LLAMA_ARG_NO_WARMUP", "1", "warmup", False),
         ("LLAMA_ARG_NO_MMAP", "1", "load_mode", "none"),
         ("LLAMA_ARG_MMAP", "0", "load_mode", "none"),
         ("LLAMA_ARG_MLOCK", "0", "load_mode", "auto"),
@@ -168,6 +168,20 @@ def test_a_toml_file_gives_the_same_settings(toml: Path) -> None:
     assert settings.rope_freq_scale == 0.5
     assert settings.samplers == ("top_k", "temperature")
     assert settings.chat_template_kwargs == {"enable_thinking": False}
+
+
+def test_an_option_without_effect_is_noticed_by_the_name_that_was_given(toml: Path) -> None:
+    toml.write_text("threads_http = 4\n")
+    reason = "has no effect: connections share one thread and wait without blocking it"
+    for argv, environ, name in (
+        (["--threads-http", "4"], {"LLAMA_ARG_THREADS_HTTP": "3"}, "--threads-http"),
+        (["--threads_http=4"], {}, "--threads-http"),
+        ([], {"LLAMA_ARG_THREADS_HTTP": "4"}, "LLAMA_ARG_THREADS_HTTP"),
+        (["--config", str(toml)], {}, f"threads_http in {toml}"),
+    ):
+        notices: list[str] = []
+        load_settings(argv, environ, notices.append)
+        assert notices == [f"{name} {reason}"]
 
 
 def test_secrets_do_not_show_in_the_settings_text() -> None:
@@ -309,8 +323,8 @@ def test_a_wrong_flag_gets_one_line(line: str, message: str) -> None:
          "unknown variable LLAMA_ARG_CTXSIZE; did you mean LLAMA_ARG_CTX_SIZE?"),
         ({"LLAMA_ARG_SLOTS": "1"},
          "unknown variable LLAMA_ARG_SLOTS; did you mean LLAMA_ARG_ENDPOINT_SLOTS?"),
-        ({"LLAMA_ARG_JINJA": "maybe"},
-         "LLAMA_ARG_JINJA must be true, 1, on, enabled, false, 0, off or disabled, got maybe"),
+        ({"LLAMA_ARG_WARMUP": "maybe"},
+         "LLAMA_ARG_WARMUP must be true, 1, on, enabled, false, 0, off or disabled, got maybe"),
         ({"LLAMA_ARG_MMPROJ": "p.gguf"}, "LLAMA_ARG_MMPROJ: multimodal input is not supported"),
     ],
 )  # fmt: skip

@@ -12,7 +12,7 @@ DEMO_MODEL = DEMO_TARGET
 
 
 SILENT = llama_cpp.llama_log_callback(lambda *_: None)
-"""llama.cpp keeps the pointer for good, so the callback must not be collected."""
+"""llama.cpp keeps the pointer, so the callback must not be garbage-collected."""
 
 
 @pytest.fixture(scope="session")

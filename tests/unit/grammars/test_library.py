@@ -1,4 +1,4 @@
-"""What each shipped grammar accepts and refuses, by tables and by the readers of its format."""
+"""What each shipped grammar accepts and refuses, by tables and by parsers of its format."""
 
 from __future__ import annotations
 
@@ -119,7 +119,8 @@ def is_read(reader: Callable[[str], object], text: str) -> bool:
 
 
 def read_sql(text: str) -> None:
-    """SQLite parses first, and complains about unknown tables later."""
+    """SQLite parses first and complains about unknown tables later, so such complaints mean
+    success."""
     connection = sqlite3.connect(":memory:")
     try:
         connection.execute(text)

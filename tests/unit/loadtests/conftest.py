@@ -12,7 +12,7 @@ from tests.support.fake_load_target import StartServer, running
 
 @pytest.fixture
 def start_server() -> Iterator[StartServer]:
-    """Starts servers on threads of their own; they end with the test."""
+    """Starts servers in separate threads; the servers end with the test."""
     with contextlib.ExitStack() as stack:
         yield lambda script: Address("127.0.0.1", stack.enter_context(running(script)))
 

@@ -1,4 +1,4 @@
-"""The demo pair: what the draft model would guess of an answer, told in one pass."""
+"""The demo pair: the tokens that the draft model predicts of an answer, in one pass."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from loadtests.inflated import DRAFT, TARGET
 PROMPT = "<|im_start|>user\nCount from 1 to 9.<|im_end|>\n<|im_start|>assistant\n"
 
 
-def test_a_pass_over_an_answer_tells_what_guessing_token_by_token_would() -> None:
+def test_a_pass_over_an_answer_tells_what_drafting_token_by_token_would() -> None:
     [prompt, *answers] = tokenize(TARGET, [PROMPT, "1, 2, 3, 4, 5", "1, 2, 9, 4"])
     with draft_model(DRAFT, threads=1) as draft:
         for answer in answers:

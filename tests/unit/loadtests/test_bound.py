@@ -14,13 +14,13 @@ from loadtests.bound import (
 )
 
 
-def even(points: dict[int, float], guess: float = 0.0) -> Costs:
-    """Rows cost the same whosever they are."""
-    return Costs(points, points, guess)
+def even(points: dict[int, float], draft_token: float = 0.0) -> Costs:
+    """Costs where rows of one stream cost the same as rows of several."""
+    return Costs(points, points, draft_token)
 
 
 FLAT = even({1: 1.0, 2: 1.0, 64: 1.0})
-"""More rows cost nothing more, as on a large GPU."""
+"""More rows cost no more time, as on a large GPU."""
 STEEP = even({1: 1.0, 2: 2.0, 64: 64.0})
 
 
@@ -38,19 +38,19 @@ def test_streams_are_divided_into_batches_as_is_cheapest() -> None:
     assert costs.of_step(2, 2) == 3.0  # one by one, two rows each
 
 
-def test_runs_of_right_tokens_are_right_guesses() -> None:
-    places = draft_places([True, True, False, True], most=8)
+def test_runs_of_right_tokens_are_accepted_drafts() -> None:
+    places = draft_places([True, True, False, True], max_draft=8)
     assert [place.right for place in places] == [2, 1, 0, 1]
     assert right_by_position([places], 3) == [0.75, 0.25, 0.0]
-    assert max(place.right for place in draft_places([True] * 9, most=4)) == 4
+    assert max(place.right for place in draft_places([True] * 9, max_draft=4)) == 4
 
 
-def test_without_a_right_guess_nothing_is_gained() -> None:
+def test_without_an_accepted_draft_nothing_is_gained() -> None:
     bound = best_length([draft_places([False] * 20, 8)], even({1: 1.0, 9: 1.1}, 0.01), 8)
     assert (bound.length, bound.speed_up) == (0, 1.0)
 
 
-def test_where_rows_are_free_and_guesses_right_the_longest_is_best() -> None:
+def test_where_rows_are_free_and_drafts_accepted_the_longest_is_best() -> None:
     bound = best_length([draft_places([True] * 90, 8)], FLAT, 8)
     assert bound.length == 8
     assert bound.tokens_per_step == bound.speed_up == 9.0
@@ -68,7 +68,7 @@ def test_streams_side_by_side_multiply_the_rows() -> None:
     assert best_length(right, costs, 7, streams=8).speed_up < 1.3
 
 
-def test_the_time_of_guesses_counts() -> None:
+def test_the_time_of_drafts_counts() -> None:
     right = [draft_places([True] * 9, 8)]
     assert best_length(right, even({1: 1.0, 64: 1.0}, 0.125), 8).speed_up == 9 / 2
 
@@ -82,23 +82,23 @@ def test_the_bound_is_what_a_simulation_step_by_step_gives() -> None:
         at, seconds = 0, 0.0
         while at < len(rights):
             seconds += costs.of_step(1, 1 + length) + 0.05 * length
-            guessed = 0
-            while guessed < length and at < len(rights) and rights[at]:
-                guessed, at = guessed + 1, at + 1
+            drafted = 0
+            while drafted < length and at < len(rights) and rights[at]:
+                drafted, at = drafted + 1, at + 1
             at += 1
         assert bound.speed_up >= 400 / seconds - 1e-9
         if length == bound.length:
             assert bound.speed_up == pytest.approx(400 / seconds)
 
 
-def test_lookup_guesses_what_followed_before() -> None:
+def test_lookup_drafts_what_followed_before() -> None:
     #                          0  1  2  3  4     known: 7 1 2 3 9 1 | then the answer's second token
-    places = lookup_places([7, 1, 2, 3, 9], [1, 2, 3, 4], size=1, most=8)
+    places = lookup_places([7, 1, 2, 3, 9], [1, 2, 3, 4], size=1, max_draft=8)
     assert places == [Place(4, 2), Place(4, 1), Place(4, 0)]
-    assert lookup_places([5, 6], [7, 8, 9], size=1, most=8) == [Place(0, 0)] * 2
-    assert lookup_places([1], [2, 3], size=12, most=8) == [Place(0, 0)]
+    assert lookup_places([5, 6], [7, 8, 9], size=1, max_draft=8) == [Place(0, 0)] * 2
+    assert lookup_places([1], [2, 3], size=12, max_draft=8) == [Place(0, 0)]
 
 
 def test_lookup_takes_the_latest_place_and_no_more_than_the_most() -> None:
-    places = lookup_places([1, 5, 1, 6, 6, 6], [1, 6, 6, 6], size=1, most=2)
+    places = lookup_places([1, 5, 1, 6, 6, 6], [1, 6, 6, 6], size=1, max_draft=2)
     assert places[0] == Place(2, 2)

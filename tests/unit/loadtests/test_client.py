@@ -1,4 +1,4 @@
-"""The client against a server that behaves, and against some that don't."""
+"""The client against a correct server and against broken ones."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_get(start_server: StartServer) -> None:
 
 
 def send_on_one(address: Address, requests: int) -> tuple[list[Record], int]:
-    """What came on a connection that is kept, and how often it was made."""
+    """The records of requests on a kept connection, and the number of connections made."""
 
     async def run() -> tuple[list[Record], int]:
         connection = KeptConnection(address)
@@ -155,7 +155,7 @@ def test_a_connection_that_the_server_closes_is_made_anew(start_server: StartSer
 
 
 def test_a_request_on_a_dying_connection_is_lost(start_server: StartServer) -> None:
-    """It is not sent again: that would hide what is looked for."""
+    """The client doesn't send the request again, because that would hide the error."""
     script = Script(chunked(WHOLE)[:-3])
     records, _ = send_on_one(start_server(script), 1)
     assert records[0].error == "the stream ended without its last chunk"

@@ -1,4 +1,4 @@
-"""The whole benchmark, against servers of a few lines and without a model."""
+"""The whole benchmark, against small servers without a model."""
 
 from __future__ import annotations
 

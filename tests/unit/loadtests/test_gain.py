@@ -1,4 +1,4 @@
-"""The bound in the report, on the demo pair."""
+"""The bound of the speed-up in the report, on the demo pair."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from loadtests.gain import exchanges, gain_lines
 from loadtests.inflated import DRAFT, TARGET
 from loadtests.measure import Run, StepCosts
 from loadtests.report import Cell
-from loadtests.scenarios.base import Client, Guessing, Plan, Record, Request
+from loadtests.scenarios.base import Client, Plan, Record, Request, Speculation
 from tests.unit.loadtests.test_report import run
 
 PROMPT = "<|im_start|>user\nCount from 1 to 9.<|im_end|>\n<|im_start|>assistant\n"
-GUESSING = Guessing("draft", "plain", most=4, draft=DRAFT)
+SPECULATION = Speculation("draft", "plain", max_draft=4, draft=DRAFT)
 FREE_ROWS = {1: 1.0, 2: 1.0, 64: 1.0}
 
 
@@ -42,33 +42,33 @@ def answered(text: str) -> tuple[Plan, list[Record]]:
 def test_bound_reached_and_share() -> None:
     given = exchanges(*answered("1, 2, 3, 4, 5, 6, 7, 8, 9"))
     [bound, costs, others, shares, reached] = gain_lines(
-        GUESSING, cell(FREE_ROWS), given, TARGET, 1
+        SPECULATION, cell(FREE_ROWS), given, TARGET, 1
     )
     speed_up = float(bound.split("the bound: ")[1].split(" times")[0])
     assert 1.0 < speed_up <= 5.0
-    assert "by 4 tokens a guess" in bound
+    assert "by 4 tokens a draft" in bound
     assert "1: 1000.0, 2: 1000.0, 64: 1000.0" in costs
-    assert "a guess: " in others
+    assert "a draft token: " in others
     assert float(shares.split(": ")[1].split("%")[0]) > 50
     assert f"reached: 1.50 times, {100 * 1.5 / speed_up:.0f}% of the bound" in reached
 
 
 def test_lookup_needs_no_model() -> None:
     plan, records = answered("a b c d e f g h a b c d e f g h")
-    guessing = Guessing("draft", "plain", most=8, lookup=3)
-    lines = gain_lines(guessing, cell(FREE_ROWS), exchanges(plan, records), TARGET, 1)
-    assert "a guess: 0.00" in lines[2]
+    speculation = Speculation("draft", "plain", max_draft=8, lookup=3)
+    lines = gain_lines(speculation, cell(FREE_ROWS), exchanges(plan, records), TARGET, 1)
+    assert "a draft token: 0.00" in lines[2]
     assert float(lines[0].split("the bound: ")[1].split(" times")[0]) > 1.2
 
 
-def test_where_rows_cost_in_proportion_guessing_nothing_is_best() -> None:
+def test_where_rows_cost_in_proportion_no_draft_is_best() -> None:
     given = exchanges(*answered("1, 2, 3, 4"))
-    [bound, *_] = gain_lines(GUESSING, cell({1: 0.001, 64: 0.064}), given, TARGET, 1)
-    assert "1.00 times, by guessing nothing" in bound
+    [bound, *_] = gain_lines(SPECULATION, cell({1: 0.001, 64: 0.064}), given, TARGET, 1)
+    assert "1.00 times, without a draft" in bound
 
 
 def test_without_measured_costs_there_is_no_bound() -> None:
-    [line] = gain_lines(GUESSING, cell({}), [], TARGET, 1)
+    [line] = gain_lines(SPECULATION, cell({}), [], TARGET, 1)
     assert "no bound" in line
 
 

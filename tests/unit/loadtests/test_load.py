@@ -1,4 +1,4 @@
-"""Clients run their steps in order, and wait where they are told to."""
+"""Clients run their steps in order, and wait where the plan says so."""
 
 from __future__ import annotations
 

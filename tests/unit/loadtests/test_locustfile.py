@@ -1,4 +1,4 @@
-"""Locust in a process of its own (it patches the standard library), against a server of ours."""
+"""Locust in a separate process (it patches the standard library), against a test server."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ BURST = LOCUSTFILE.with_name("shapes") / "burst.py"
 
 
 class ChatHandler(Handler):
-    """Answers chats, the first of them by a refusal, and extractions by an object."""
+    """Refuses the first chat, answers the others, and answers extractions with an object."""
 
     seen: ClassVar[list[dict[str, Any]]] = []
 
@@ -94,7 +94,7 @@ class ChatHandler(Handler):
 
 
 def traffic(host: str, *flags: str) -> subprocess.CompletedProcess[str]:
-    """A short run of the users and the burst."""
+    """A short run of the traffic with the burst shape."""
     files = f"{TRAFFIC},{BURST}"
     command = [sys.executable, "-m", "locust", "-f", files, "--host", host, "--headless"]
     command += ["--peak", "8", "--seconds", "6", "--only-summary", *flags]

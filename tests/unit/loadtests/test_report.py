@@ -52,7 +52,7 @@ def test_a_failed_round_is_left_out_of_its_own_ratio_only() -> None:
 
 
 def side_row(text: str) -> str:
-    """The table's first row of numbers of our side."""
+    """The first row of our side's numbers in the table."""
     return next(line for line in text.splitlines() if line.split()[1:2] == ["llamapack"])
 
 
@@ -143,7 +143,7 @@ def test_a_scenario_may_compare_other_sides_and_by_other_columns() -> None:
     assert any(line.split()[:4] == ["draft", "/", "plain", "2.00"] for line in lines)
     assert any(line.split()[:4] == ["plain", "/", "draft", "0.50"] for line in lines)
     assert "*stream tok/s" in text
-    assert "guesses of draft at 1 clients: 300 of 3.00 tokens, 80.0% of them right" in text
+    assert "drafts of draft at 1 clients: 300 of 3.00 tokens, 80.0% of them accepted" in text
     assert "\n  the bound\n" in text
 
 

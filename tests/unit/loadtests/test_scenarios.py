@@ -98,7 +98,7 @@ def test_variants_that_are_divided_or_judged_exist(name: str) -> None:
     needs = SCENARIOS[name].needs
     names = {variant.name for variant in needs.variants}
     assert {side for pair in needs.ratios for side in pair} <= names
-    assert {side for g in needs.guessing for side in (g.variant, g.plain)} <= names
+    assert {side for g in needs.speculation for side in (g.variant, g.plain)} <= names
 
 
 def test_answers_to_quotes_stand_in_their_prompts(prompts: PromptSource) -> None:

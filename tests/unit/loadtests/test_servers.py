@@ -1,4 +1,4 @@
-"""Real processes, of a server that fits in a line of Python."""
+"""Starting and stopping real processes, with a server of one line of Python."""
 
 from __future__ import annotations
 

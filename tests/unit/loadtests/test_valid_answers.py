@@ -12,7 +12,7 @@ from loadtests.valid_answers import CHECKER, FORMATS, random_schema, verdict
 
 
 def answering(content: str, finish: str = "stop") -> httpx.Client:
-    """A server that gives everybody the same answer."""
+    """A server that gives the same answer to all requests."""
     choice = {"message": {"content": content}, "finish_reason": finish}
     reply = httpx.Response(200, json={"choices": [choice]})
     return httpx.Client(base_url="http://x", transport=httpx.MockTransport(lambda _: reply))

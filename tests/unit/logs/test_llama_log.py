@@ -1,4 +1,4 @@
-"""The way of llama.cpp's log lines into Python's logging."""
+"""llama.cpp's log lines in Python's logging."""
 
 from __future__ import annotations
 

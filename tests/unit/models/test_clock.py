@@ -1,4 +1,4 @@
-"""The clock that a training's learning rate follows."""
+"""The clock that the learning rate of a training follows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def test_a_stopped_process_does_not_work(monkeypatch: pytest.MonkeyPatch) -> Non
     working = clock.WorkingTime(minutes=2)
     now += 12
     assert working.tick() == pytest.approx(0.1)
-    now += 3600  # stopped, and going on
+    now += 3600  # the process was stopped for an hour
     assert working.tick() == pytest.approx(0.35)
     now += 24
     assert working.tick() == pytest.approx(0.55)

@@ -1,4 +1,4 @@
-"""A GGUF of ours read back for training: nothing is lost, and the model is the one it was."""
+"""A GGUF read back for training: nothing is lost, and the model is the same."""
 
 from __future__ import annotations
 

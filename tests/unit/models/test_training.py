@@ -1,4 +1,4 @@
-"""Training and distilling start from the shipped GGUFs; needs training's own environment."""
+"""Training and distilling start from the shipped GGUFs; needs the training's environment."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.paths import ROOT
+from tests.support.paths import DEMO_DRAFT, ROOT
 
 pytest.importorskip("torch", reason="training's own environment has torch")
 
-DRAFT = ROOT / "models" / "demo" / "demo-draft.gguf"
 TOKENIZER = ROOT / "models" / "train" / "tokenizer.json"
 
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    """Rows of one sentence, all of it trained."""
+    """Rows of one sentence, with loss on every token."""
     tokenizers = pytest.importorskip("tokenizers")
     ids = tokenizers.Tokenizer.from_file(str(TOKENIZER)).encode("Ana lives in Lisbon. ").ids
     for name, length in (("short", 512), ("long", 4096)):
@@ -35,18 +34,18 @@ def test_a_gguf_is_trained_further(
     load = pytest.importorskip("models.train.checkpoint").load
     output = tmp_path / "trained.pt"
     options = {
-        "--resume": DRAFT,
+        "--resume": DEMO_DRAFT,
         "--corpus": corpus,
         "--tokenizer": TOKENIZER,
         "--output": output,
         "--minutes": 0.05,
         "--rows": 1,
         "--report": 1,
-    } | ({"--target": DRAFT} if name == "distill" else {})
+    } | ({"--target": DEMO_DRAFT} if name == "distill" else {})
     argv = [name, *(str(part) for option in options.items() for part in option)]
     monkeypatch.setattr("sys.argv", argv)
     pytest.importorskip(f"models.train.{name}").main()
-    before, after = load(DRAFT)[0], load(output)[0]
+    before, after = load(DEMO_DRAFT)[0], load(output)[0]
     assert after.config == before.config
     moved = (after.embed.weight - before.embed.weight).abs().max().item()
     assert 0 < moved < 0.1

@@ -1,4 +1,4 @@
-"""What is sent arrives: every message, and what happens to bytes that are none."""
+"""Every message survives encoding and decoding, and malformed bytes are refused."""
 
 from __future__ import annotations
 

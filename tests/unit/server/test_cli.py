@@ -1,4 +1,4 @@
-"""The llamapack command as a user types it."""
+"""The llamapack command, as a user types it."""
 
 import subprocess
 import sys
@@ -18,7 +18,9 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[ServeSettings]:
     """Stands in for the server; collects the settings that it was started with."""
     started: list[ServeSettings] = []
 
-    def run(settings: ServeSettings) -> int:
+    def run(settings: ServeSettings, notices: list[str]) -> int:
+        for notice in notices:
+            print(notice)
         started.append(settings)
         return 0
 
@@ -77,7 +79,9 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
 def test_a_model_that_cannot_be_used_is_one_line_and_exit_code_1(
     monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
-    def run(settings: ServeSettings) -> int:
+    def run(settings: ServeSettings, notices: list[str]) -> int:
+        for notice in notices:
+            print(notice)
         raise ModelFileError("there is no file m.gguf")
 
     app = types.ModuleType("server.runtime")

@@ -1,4 +1,4 @@
-"""The translation against a plain recognizer, for grammars that llama.cpp refuses, too."""
+"""The translation compared with a plain recognizer, also on grammars that llama.cpp refuses."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ bodies = st.recursive(
 
 
 class Recognizer:
-    """Finds where each rule can end when it starts at an index, by iteration to a fixed point."""
+    """Finds all places where each rule can end from a start index, by iteration to a fixed
+    point."""
 
     def __init__(self, grammar: Grammar, text: str) -> None:
         self._text = text

@@ -1,4 +1,4 @@
-"""The translation for llguidance against llama.cpp's own sampler, token by token."""
+"""The translation for llguidance compared with llama.cpp's own sampler, token by token."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ grammars = st.tuples(*[bodies() for _ in RULES]).map(
 
 
 def comparable(vocabulary: TokenVocabulary) -> np.ndarray:
-    """Tokens that both must agree on: whole text, and tokens that end the answer.
+    """Tokens that both engines must agree on: tokens of whole characters, and end tokens.
 
     llama.cpp takes any bytes that are shaped like UTF-8, and matches control tokens by their
-    spelling; llguidance does neither.
+    spelling. llguidance does neither.
     """
     return np.array(
         [
@@ -83,7 +83,7 @@ def test_masks_are_those_of_llama(text: str, seed: int, demo_vocabulary: TokenVo
 def assert_same_masks(
     text: str, lark: str, vocabulary: TokenVocabulary, rng: random.Random
 ) -> None:
-    """Walk a random text of the grammar and compare which tokens may come next."""
+    """Walk through a random text of the grammar and compare the tokens that may come next."""
     ours = create_matcher(LLGuidanceGrammar(lark), vocabulary)
     theirs = create_matcher(GbnfGrammar(text), vocabulary)
     tokens = comparable(vocabulary)
@@ -93,12 +93,13 @@ def assert_same_masks(
         forced = ours.forced_tokens()
         mask = ours.mask()
         expected = theirs.mask()
-        if not forced:  # else ours allows the canonical token alone
+        if not forced:  # forced text allows only the canonical token in ours
             wrong = np.flatnonzero((mask != expected) & tokens)
             spelled = b"".join(vocabulary.pieces[token] for token in walked)
             pieces = [vocabulary.pieces[token] for token in wrong[:5]]
             assert not len(wrong), f"{text}\n{lark}\nafter {spelled!r}: {pieces} {expected[wrong]}"
-        # Short ones: llama.cpp takes time exponential in the characters of an ambiguous grammar.
+        # Only short texts: llama.cpp takes exponential time in the characters of an ambiguous
+        # grammar.
         allowed = np.flatnonzero(mask & tokens & short)
         if not len(allowed):  # half a character
             allowed = np.flatnonzero(mask & expected)

@@ -168,7 +168,7 @@ def nested(depth: int) -> Any:
 
 
 def chain(length: int) -> Any:
-    """Definitions each of which refers to the next one."""
+    """Definitions in a chain, each of which refers to the next one."""
     definitions: dict[str, Any] = {"d0": {"type": "string"}}
     for i in range(1, length):
         definitions[f"d{i}"] = {"properties": {"a": {"$ref": f"#/$defs/d{i - 1}"}}}
@@ -176,7 +176,7 @@ def chain(length: int) -> Any:
 
 
 def doubling(levels: int) -> Any:
-    """Definitions that need 2^levels copies when they are written out."""
+    """Definitions that need 2^levels copies when all references are expanded."""
     definitions: dict[str, Any] = {"d0": {"type": "string", "minLength": 1}}
     for i in range(1, levels):
         below = {"$ref": f"#/$defs/d{i - 1}"}

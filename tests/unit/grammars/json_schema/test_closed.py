@@ -1,4 +1,4 @@
-"""Objects have the properties that their schema declares, unless it says otherwise."""
+"""Objects have only the properties that their schema declares, unless it asks for others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever the model wants to say, the answer is valid for the schema."""
+"""The answer is valid for the schema, for any output of the model."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ scalars = st.one_of(
 
 
 def bounds(low: str, high: str, most: int) -> st.SearchStrategy[Schema]:
-    """Either, both or none of two bounds, in the right order."""
+    """One bound, both bounds or none, in the right order."""
     pairs = st.tuples(st.integers(0, most), st.integers(0, most)).map(sorted)
     both = pairs.map(lambda pair: {low: pair[0], high: pair[1]})
     return st.one_of(st.just({}), both, both.map(lambda b: {high: b[high]}))
 
 
 def merged(*parts: st.SearchStrategy[Schema]) -> st.SearchStrategy[Schema]:
-    """One schema of several with different keywords."""
+    """One schema made of several schemas with different keywords."""
     return st.tuples(*parts).map(
         lambda found: {key: v for part in found for key, v in part.items()}
     )
@@ -136,7 +136,7 @@ def test_random_answers_are_valid(
     try:
         constraint = compiler.from_json_schema(schema, is_open=True)
     except GrammarError as error:
-        # An empty enumeration after merging, or a pattern and a length that exclude each other.
+        # The merged enumeration may be empty, or the pattern may contradict the length.
         assume("nsatisfiable" not in error.message)
         raise
     matcher = create_matcher(constraint, demo_vocabulary)
@@ -151,8 +151,8 @@ def random_answer(
 ) -> str:
     """Sample from random logits until the answer ends, as the engine does.
 
-    After `patience` tokens what closes something becomes more likely: a text that may have any
-    length has an expected one of fifty tokens.
+    After `patience` tokens, closing tokens become more likely. So a text without a maximum length
+    has an expected length of fifty tokens.
     """
     closing = np.array([piece[-1:] in (b'"', b"}", b"]") for piece in vocabulary.pieces])
     closing[list(vocabulary.end_tokens)] = True
@@ -172,7 +172,7 @@ def random_answer(
 
 
 def choose(matcher: Matcher, logits: np.ndarray) -> int:
-    """The best token, if it is allowed; else the best allowed one."""
+    """The best token if it is allowed, otherwise the best allowed token."""
     token = int(logits.argmax())
     if matcher.allows(token):
         return token

@@ -1,7 +1,7 @@
-"""The verdicts of the official JSON-Schema-Test-Suite, as far as its keywords are supported.
+"""The verdicts of the official JSON-Schema-Test-Suite, on schemas with supported keywords.
 
-Runs where `LLAMAPACK_JSON_SCHEMA_SUITE` names the folder of the suite;
-`tests/support/fetch_sdist.py` fetches it.
+The tests run if `LLAMAPACK_JSON_SCHEMA_SUITE` names the suite's folder, which
+`tests/support/fetch_sdist.py` downloads.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NARROWER = {
     "a long valid ipv6",
     "an IPv6-address-literal after the @ is valid",
     "valid",
-    "ref valid, maxItems ignored",  # draft 7 ignores what stands beside $ref
+    "ref valid, maxItems ignored",  # draft 7 ignores keywords beside $ref
 }
 NARROWER_WORDS = (
     "float",
@@ -42,7 +42,7 @@ NARROWER_WORDS = (
     "quoted string",
     "mixed format",
 )
-"""Instances that are valid, but that we write differently, or that `format` excludes."""
+"""Valid instances that our form of JSON doesn't allow, or that `format` excludes."""
 
 
 def cases(draft: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
@@ -74,8 +74,7 @@ def test_verdicts(draft: str) -> None:
 
 
 def verdict_on(schema: object, instance: object) -> bool | None:
-    """Whether the instance is accepted, in the one way that we write JSON; None for a schema
-    that we refuse."""
+    """Whether the instance is accepted in our form of JSON; None for a schema that we refuse."""
     try:
         constraint = compiler.from_json_schema(schema, is_open=True)
     except GrammarError:

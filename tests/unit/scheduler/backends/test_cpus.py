@@ -1,4 +1,4 @@
-"""How many threads computing uses."""
+"""The number of usable cores."""
 
 from __future__ import annotations
 

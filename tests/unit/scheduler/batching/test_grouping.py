@@ -1,4 +1,4 @@
-"""Which chunks are computed together."""
+"""How the chunks of a step are divided into batches."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def test_rows_that_are_cheaper_together_stay_together() -> None:
     assert sizes({1: 5.0, 2: 6.0, 4: 8.0}, 1, 1, 1, 1) == [4]
 
 
-def test_a_cliff_is_gone_around() -> None:
-    """Four rows at once are cheap, five are not: four and one."""
+def test_a_cliff_is_avoided() -> None:
+    """Four rows at once are cheap and five are not, so five become four and one."""
     table = {1: 5.0, 2: 8.0, 3: 9.0, 4: 10.0, 5: 25.0, 6: 28.0}
     assert sorted(sizes(table, 1, 1, 1, 1, 1)) == [1, 4]
 
@@ -52,7 +52,7 @@ def slots(grouping: Grouping, *rows: int) -> list[list[int]]:
 
 
 def test_prompts_are_computed_apart_from_answers() -> None:
-    """The first row of a prompt would make the answers look at as many cells as it does."""
+    """Beside a prompt's first row, answers would read as many cells as the prompt has."""
     assert slots(Grouping(None, LAYOUT), 1, 1, 4) == [[0, 1], [2]]
     flat = StepCost({1: 5.0, 512: 5.0}, {1: 5.0, 512: 5.0})
     assert slots(Grouping(flat, LAYOUT), 1, 1, 4, 4) == [[0, 1], [2, 3]]
@@ -79,7 +79,7 @@ def test_no_chunks_no_batch() -> None:
 
 
 def test_it_finds_out_that_the_costs_were_measured_wrong() -> None:
-    """Two rows at once take 2.5, not 8: seen in the trials alone."""
+    """Two rows at once take 2.5, not 8. Only the trials show that."""
     cost = StepCost({1: 2.0, 2: 8.0}, {1: 2.0, 2: 8.0})
     grouping = Grouping(cost, LAYOUT)
     assert len(grouping.batches(chunks(1, 1))) == 2

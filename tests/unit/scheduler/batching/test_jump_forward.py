@@ -1,11 +1,11 @@
-"""How many forced tokens a step computes."""
+"""The number of forced tokens that a step computes."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from scheduler.batching.cost_model import StepCost
-from scheduler.batching.jump_forward import cut_forced_runs
+from scheduler.batching.jump_forward import limit_jump_forward
 from scheduler.batching.micro_batches import Layout
 from scheduler.core.step import Chunk
 from tests.support.scheduling import make_sequence
@@ -15,7 +15,7 @@ LAYOUT = Layout(512)
 BY_FOURS = StepCost(
     {1: 10.0, 2: 10.5, 4: 11.0, 8: 20.0}, {1: 10.0, 4: 11.0, 8: 20.0, 16: 36.0, 64: 140.0}
 )
-"""What a machine takes that reads the weights in ten, and computes a row in two."""
+"""A machine reads the weights in 10 and computes a row in 2."""
 
 
 def runs(*rows: int, is_decode: bool = True) -> list[Chunk]:
@@ -27,7 +27,7 @@ def runs(*rows: int, is_decode: bool = True) -> list[Chunk]:
 
 
 def cut(*rows: int, cost: StepCost | None = BY_FOURS, layout: Layout = LAYOUT) -> list[int]:
-    return [chunk.num_tokens for chunk in cut_forced_runs(runs(*rows), cost, layout)]
+    return [chunk.num_tokens for chunk in limit_jump_forward(runs(*rows), cost, layout)]
 
 
 def test_a_run_of_the_only_answer_is_computed_at_once() -> None:
@@ -50,16 +50,16 @@ def test_neighbours_stop_where_going_on_is_not_worth_it() -> None:
     assert cut(9, 8, 8, 8) == [8, 8, 8, 8]
 
 
-def test_the_first_part_of_a_run_yields_no_token_and_no_guess() -> None:
-    chunk = cut_forced_runs(runs(1, 1, 2, 1), BY_FOURS, LAYOUT)[2]
+def test_the_first_part_of_a_run_yields_no_token_and_no_draft() -> None:
+    chunk = limit_jump_forward(runs(1, 1, 2, 1), BY_FOURS, LAYOUT)[2]
     assert (chunk.start, chunk.stop, chunk.wants_logits, chunk.max_draft) == (20, 21, False, 0)
     whole = runs(1, 1, 2, 1)[1]
-    assert cut_forced_runs([whole], BY_FOURS, LAYOUT) == (whole,)
+    assert limit_jump_forward([whole], BY_FOURS, LAYOUT) == (whole,)
 
 
 def test_prompts_are_left_alone() -> None:
     prompt = replace(runs(1, 2)[1], is_decode=False)
-    assert cut_forced_runs([runs(1)[0], prompt], BY_FOURS, LAYOUT)[1] == prompt
+    assert limit_jump_forward([runs(1)[0], prompt], BY_FOURS, LAYOUT)[1] == prompt
 
 
 def test_nothing_is_cut_without_costs_or_where_all_rows_are_computed_together() -> None:

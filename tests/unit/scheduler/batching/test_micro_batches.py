@@ -1,4 +1,4 @@
-"""Where llama.cpp cuts a batch."""
+"""How a batch is cut into micro-batches."""
 
 from __future__ import annotations
 

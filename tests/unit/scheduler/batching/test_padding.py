@@ -1,4 +1,4 @@
-"""Rows that nobody needs, where more rows take less time."""
+"""Batches are padded where more rows take less time."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def padding_rows(
 
 
 def padded(grouping: Grouping, chunks: list[Chunk], padding_rows: list[PaddingRow]) -> list[int]:
-    """Where padding_rows go; all that is to be computed is."""
+    """The slots of the padding rows. All chunks are computed."""
     batches = grouping.batches(chunks, padding_rows)
     assert [chunk for batch in batches for chunk in batch.chunks] == chunks
     return [padding_row.slot for batch in batches for padding_row in batch.padding_rows]
@@ -57,15 +57,15 @@ def test_too_few_idle_slots_are_no_help() -> None:
     assert padding_rows(BY_FOURS, [0, 1], [2]) == []
 
 
-def test_a_gap_is_filled_where_pieces_are_dear() -> None:
-    """With a stream for each slot a gap is where llama.cpp cuts."""
+def test_a_gap_is_filled_where_micro_batches_are_dear() -> None:
+    """With a stream for each slot, llama.cpp cuts a batch at each gap."""
     flat = {1: 5.0, 8: 6.0}
     assert padding_rows(flat, [0, 2], [1, 5]) == [1]
     assert padding_rows(flat, [0, 2], [1, 5], unified=True) == []
 
 
 def test_a_slot_that_is_deeper_than_the_busy_ones_is_left_alone() -> None:
-    """Every row's attention would go as deep."""
+    """Attention of every row would read as deep as that slot."""
     grouping = Grouping(StepCost(BY_FOURS, BY_FOURS), Layout(512))
     assert (
         padded(
@@ -76,18 +76,18 @@ def test_a_slot_that_is_deeper_than_the_busy_ones_is_left_alone() -> None:
     assert padded(grouping, decodes(0, 1), [PaddingRow(2, 0), PaddingRow(3, DEEP - 1)]) == [2, 3]
 
 
-def test_prompts_and_guesses_are_not_padded() -> None:
+def test_prompts_and_drafts_are_not_padded() -> None:
     grouping = Grouping(StepCost(BY_FOURS, BY_FOURS), Layout(512))
     padding_rows = [PaddingRow(2, 0), PaddingRow(3, 0)]
     sequence = make_sequence(range(10, 100))
     prompt = [Chunk(sequence, slot, 0, 9, True) for slot in (0, 1)]
     assert padded(grouping, prompt, padding_rows) == []
-    guessed = [Chunk(sequence, slot, 8, 9, True, is_decode=True, draft=(1,)) for slot in (0, 1)]
-    assert padded(grouping, guessed, padding_rows) == []
+    drafted = [Chunk(sequence, slot, 8, 9, True, is_decode=True, draft=(1,)) for slot in (0, 1)]
+    assert padded(grouping, drafted, padding_rows) == []
     assert padded(Grouping(None, Layout(512)), decodes(0, 1), padding_rows) == []
 
 
-def test_several_batches_are_better_than_fillers_where_they_take_less() -> None:
+def test_several_batches_are_better_than_padding_where_they_take_less() -> None:
     table = {1: 2.0, 2: 9.0, 3: 9.5, 4: 6.0}
     assert padding_rows(table, [0, 1], [2, 3]) == []
     assert padding_rows(table, [0, 1, 2, 3], []) == []
@@ -103,8 +103,8 @@ def test_now_and_then_it_is_tried_without() -> None:
 
 
 @pytest.mark.parametrize("n_ctx", [0, 100])
-def test_answers_are_what_they_are_without(n_ctx: int) -> None:
-    """Answers that begin one after the other, so that idle slots hold what was computed before."""
+def test_answers_are_the_same_as_without_padding(n_ctx: int) -> None:
+    """Answers begin one after the other, so idle slots hold cells of earlier ones."""
 
     def run(costs: Costs) -> tuple[dict[int, list[int]], int]:
         backend = FakeBackend(n_slots=4, n_ctx_slot=64, n_ctx=n_ctx)
@@ -123,7 +123,7 @@ def test_answers_are_what_they_are_without(n_ctx: int) -> None:
                 if isinstance(event, Generated):
                     answers[event.request_id] += event.tokens
         assert not engine.has_work
-        return answers, backend.num_fillers
+        return answers, backend.num_padding_rows
 
     plain, none = run(Costs())
     changed, some = run(Costs(StepCost(ALWAYS_PADDED, ALWAYS_PADDED)))

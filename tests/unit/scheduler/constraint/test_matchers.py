@@ -1,3 +1,5 @@
+"""Matchers say which tokens may come next."""
+
 from __future__ import annotations
 
 import json
@@ -18,9 +20,9 @@ from scheduler.constraint import (
     TokenVocabulary,
     create_matcher,
     vocabulary_of_llama,
-    vocabulary_of_pieces,
 )
 from tests.support.paths import DEMO_TARGET
+from tests.support.piece_vocabulary import vocabulary_of_pieces
 
 WORDS = [b"yes", b"no", b"maybe", b"{", b'"name": "', b'"}', b'"', b"an", b"ban", b"ana", b"na"]
 BYTES = [bytes([byte]) for byte in range(256)]
@@ -78,6 +80,10 @@ def allowed(matcher: Matcher) -> set[int]:
     return set(np.flatnonzero(matcher.mask()).tolist())
 
 
+def can_only_end(matcher: Matcher, vocabulary: TokenVocabulary) -> bool:
+    return allowed(matcher) <= vocabulary.end_tokens
+
+
 def test_mask_names_all_that_may_come_next(vocabulary: TokenVocabulary) -> None:
     matcher = create_matcher(compiler.from_choices(["yes", "no"]), vocabulary)
     assert allowed(matcher) == {ord("y"), ord("n"), word(b"yes"), word(b"no")}
@@ -94,9 +100,7 @@ def test_all_end_tokens_are_allowed_exactly_where_the_answer_may_end(
     assert not matcher.allows(TURN_END)
     matcher.accept(word(b"an"))
     assert {END, TURN_END} < allowed(matcher)
-    assert not matcher.is_finished
     matcher.accept(TURN_END)
-    assert matcher.is_finished
     assert allowed(matcher) == set()
     assert not matcher.allows(END)
 
@@ -104,7 +108,6 @@ def test_all_end_tokens_are_allowed_exactly_where_the_answer_may_end(
 def test_a_complete_answer_can_only_end(vocabulary: TokenVocabulary) -> None:
     matcher = create_matcher(compiler.from_choices(["yes"]), vocabulary)
     matcher.accept(word(b"yes"))
-    assert matcher.is_finished
     assert allowed(matcher) == {END, TURN_END}
     assert matcher.forced_tokens() == []
 
@@ -147,7 +150,7 @@ def test_jumping_forward_to_the_end_gives_canonical_tokens(demo: TokenVocabulary
     schema = {"const": json.loads(text)}
     matcher = create_matcher(compiler.from_json_schema(schema), demo)
     tokens: list[int] = []
-    while not matcher.is_finished:
+    while not can_only_end(matcher, demo):
         step = matcher.forced_tokens() or [min(allowed(matcher) - demo.end_tokens)]
         for token in step:
             matcher.accept(token)
@@ -168,30 +171,11 @@ def test_drafts_are_cut_where_they_leave_the_grammar(vocabulary: TokenVocabulary
     assert not matcher.allows(END), "validating has no effect"
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 4])
-def test_rollback_returns_to_the_earlier_state(vocabulary: TokenVocabulary, n: int) -> None:
-    matcher = create_matcher(compiler.from_regex("anan(an)*"), vocabulary)
-    masks = []
-    for token in (word(b"an"), ord("a"), ord("n"), END):
-        masks.append(allowed(matcher))
-        matcher.accept(token)
-    matcher.rollback(n)
-    assert allowed(matcher) == masks[-n]
-    assert not matcher.is_finished
-
-
-def test_rollback_undoes_completion(vocabulary: TokenVocabulary) -> None:
-    matcher = create_matcher(compiler.from_choices(["yes", "no"]), vocabulary)
-    matcher.accept(word(b"yes"))
-    matcher.rollback(1)
-    assert word(b"no") in allowed(matcher)
-
-
 def test_clones_go_their_own_ways(vocabulary: TokenVocabulary) -> None:
     matcher = create_matcher(compiler.from_choices(["yes", "no"]), vocabulary)
     copy = matcher.clone()
     copy.accept(word(b"no"))
-    assert copy.is_finished
+    assert can_only_end(copy, vocabulary)
     assert matcher.allows(word(b"yes"))
 
 
@@ -206,7 +190,7 @@ def test_a_control_token_can_be_named_by_id(vocabulary: TokenVocabulary) -> None
     assert matcher.forced_tokens()[:1] == [CONTROL]
     matcher.accept(CONTROL)
     matcher.accept(word(b"yes"))
-    assert matcher.is_finished
+    assert can_only_end(matcher, vocabulary)
 
 
 def test_a_grammar_that_cannot_be_built_fails(vocabulary: TokenVocabulary) -> None:
@@ -238,7 +222,7 @@ def test_lazy_constraints_begin_at_a_word(vocabulary: TokenVocabulary, keep: boo
         matcher.accept(byte)
     assert allowed(matcher) == {word(b"no")}
     matcher.accept(word(b"no"))
-    assert matcher.is_finished
+    assert can_only_end(matcher, vocabulary)
 
 
 def test_text_after_the_trigger_in_the_same_token_counts(vocabulary: TokenVocabulary) -> None:
@@ -254,13 +238,9 @@ def test_lazy_constraints_begin_at_a_token(vocabulary: TokenVocabulary) -> None:
     assert allowed(matcher) == {word(b"no")}
 
 
-def test_lazy_constraints_roll_back_over_the_trigger(vocabulary: TokenVocabulary) -> None:
+def test_drafts_may_go_over_the_trigger(vocabulary: TokenVocabulary) -> None:
     matcher = create_matcher(lazy(words=("yes",), keep=True), vocabulary)
-    feed(matcher, vocabulary, "ban y")
-    for byte in b"es":
-        matcher.accept(byte)
-    matcher.accept(word(b"no"))
-    matcher.rollback(2)
+    feed(matcher, vocabulary, "ban ye")
     assert matcher.mask().all()
     assert matcher.validate_draft([ord("s"), word(b"no"), ord("x")]) == 2
     copy = matcher.clone()
@@ -288,10 +268,7 @@ def test_gbnf_by_llama(demo: TokenVocabulary) -> None:
     assert demo.end_tokens < allowed(matcher)
     with pytest.raises(ConstraintFailed, match="not allowed"):
         matcher.accept(demo.tokenize(b"x")[0])
-    matcher.rollback(1)
-    assert not matcher.allows(min(demo.end_tokens))
     copy.accept(min(demo.end_tokens))
-    assert copy.is_finished
     assert allowed(copy) == set()
 
 
@@ -342,7 +319,7 @@ def test_a_vocabulary_that_cannot_be_built_fails_on_use() -> None:
 def test_sampling_first_gives_the_distribution_of_masking_always(
     vocabulary: TokenVocabulary,
 ) -> None:
-    """Draw, and again from the masked logits after a refusal; compare by Pearson's chi-squared."""
+    """Draw, and after a refusal draw from the masked logits; compare by Pearson's chi-squared."""
     rng = np.random.default_rng(1)
     matcher = create_matcher(compiler.from_regex("[a-hxy]+|yes"), vocabulary)
     logits = rng.normal(0, 2, vocabulary.n_tokens).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Thinking is free, ends in time, and what follows it keeps to its constraint."""
+"""Thinking is free and ends in time; the text after it follows its constraint."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from scheduler.constraint import (
     Matcher,
     TokenVocabulary,
     create_matcher,
-    vocabulary_of_pieces,
 )
+from tests.support.piece_vocabulary import vocabulary_of_pieces
 
 WORDS = [b"<think>", b"</think>", b"\n\n", b"yes", b"no", b">\n\n", b"think"]
 OPEN, CLOSE, GAP, YES, NO, TAIL, THINK = range(256, 256 + len(WORDS))
@@ -79,7 +79,7 @@ def test_an_answer_without_thinking(vocabulary: TokenVocabulary) -> None:
 
 
 def test_an_opening_of_several_tokens(vocabulary: TokenVocabulary) -> None:
-    """What the constraint shares with the opening leaves both possible."""
+    """While the text fits both the opening and the constraint, both stay possible."""
     constraint = ThinkingConstraint(
         opening=tuple(b"<think>"),
         closing="</think>",
@@ -163,30 +163,22 @@ PATHS = [
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_rollback_returns_to_the_earlier_state(
-    vocabulary: TokenVocabulary, path: tuple[int, ...]
-) -> None:
-    constraint = thinking(5, constraint=YES_NO)
-    masks = []
-    matcher = create_matcher(constraint, vocabulary)
-    for token in path:
-        masks.append(matcher.mask())
+def test_clones_go_their_own_ways(vocabulary: TokenVocabulary, path: tuple[int, ...]) -> None:
+    matcher = create_matcher(thinking(5, constraint=YES_NO), vocabulary)
+    for position, token in enumerate(path):
+        mask = matcher.mask()
+        copy = matcher.clone()
+        assert np.array_equal(copy.mask(), mask)
+        for later in path[position:]:
+            copy.accept(later)
+        assert not copy.mask().any(), "the answer has ended"
+        assert np.array_equal(matcher.mask(), mask)
         matcher.accept(token)
-    for kept in range(len(path)):
-        again = matcher.clone()
-        again.rollback(len(path) - kept)
-        assert np.array_equal(again.mask(), masks[kept])
-        for token in path[kept:]:
-            again.accept(token)
-        assert again.is_finished
-    for kept in reversed(range(len(path))):
-        matcher.rollback(1)
-        assert np.array_equal(matcher.mask(), masks[kept])
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_all_ways_to_ask_agree(vocabulary: TokenVocabulary, seed: int) -> None:
-    """`allows`, `mask`, `apply_mask` and `refused` say the same, wherever an answer leads."""
+    """`allows`, `mask`, `apply_mask` and `refused` agree in every state of an answer."""
     chance = random.Random(seed)
     matcher: Matcher = create_matcher(thinking(4, constraint=YES_NO), vocabulary)
     for _ in range(12):
@@ -197,7 +189,7 @@ def test_all_ways_to_ask_agree(vocabulary: TokenVocabulary, seed: int) -> None:
         assert np.array_equal(np.isfinite(logits), mask)
         if matcher.refused is not None:
             assert set(np.flatnonzero(~mask)) == set(matcher.refused)
-        if matcher.is_finished or not mask.any():
+        if set(np.flatnonzero(mask)) <= {END, TURN_END}:
             break
         likely = [token for token in (OPEN, CLOSE, GAP, YES) if mask[token]]
         matcher.accept(chance.choice([*likely, *np.flatnonzero(mask).tolist()[:3]]))

@@ -1,4 +1,4 @@
-"""What an answer that outgrows its slot leaves behind."""
+"""The window of an answer that outgrows its slot."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def test_a_window_fits_its_slot_and_is_reached_in_steps_or_at_once(
 
 def test_half_of_what_is_not_kept_goes() -> None:
     backend = FakeBackend(n_slots=1, n_ctx_slot=20)
-    submit = make_request(1, prompt(10), context_shift=ContextShift(4, 0), max_tokens=12)
-    run(make_engine(backend), submit)
+    request = make_request(1, prompt(10), context_shift=ContextShift(4, 0), max_tokens=12)
+    run(make_engine(backend), request)
     answer = run(make_engine(FakeBackend(n_slots=1)), make_request(1, prompt(10), max_tokens=11))[1]
     tokens = [*prompt(10), *answer.tokens]  # 21 of them: one more than the slot has
     assert backend.cells[0][:12] == [*tokens[:4], *tokens[12:20]]
@@ -52,8 +52,8 @@ def test_half_of_what_is_not_kept_goes() -> None:
 
 def test_an_answer_without_end_is_as_long_as_was_asked_for() -> None:
     backend = FakeBackend(n_slots=2, n_ctx_slot=32, n_batch=16)
-    submit = make_request(1, prompt(20), context_shift=ContextShift(5, 3), max_tokens=500)
-    tokens, reason = run(make_engine(backend), submit)[1].answer
+    request = make_request(1, prompt(20), context_shift=ContextShift(5, 3), max_tokens=500)
+    tokens, reason = run(make_engine(backend), request)[1].answer
     assert (len(tokens), reason) == (500, FinishReason.MAX_TOKENS)
 
 

@@ -1,4 +1,4 @@
-"""Timing steps before the first request."""
+"""Steps are timed before the first request."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.fake_backend import FakeBackend
 
 
 class TimedBackend(FakeBackend):
-    """A machine on which a row takes a hundredth of a second, and a clock that knows."""
+    """A machine on which a row takes 0.01 s, with its clock."""
 
     now = 0.0
     num_timed = 0
@@ -70,13 +70,13 @@ def test_the_second_start_reads_what_the_first_one_found(config: EngineConfig) -
     assert again == table
 
 
-def test_another_configuration_is_timed_anew(config: EngineConfig) -> None:
+def test_another_configuration_is_timed_again(config: EngineConfig) -> None:
     measure(config)
     backend, _ = measure(msgspec.structs.replace(config, n_threads=7))
     assert backend.num_timed > 0
 
 
-def test_a_damaged_file_is_timed_anew(config: EngineConfig) -> None:
+def test_a_damaged_file_is_timed_again(config: EngineConfig) -> None:
     measure(config)
     (file,) = Path(config.cost_folder).iterdir()
     for damage in ("", "{}", '{"decode": {"1": -1}, "prefill": {"1": 0}}', "[1]"):
@@ -116,4 +116,4 @@ def test_a_draft_model_has_costs_of_its_own(config: EngineConfig) -> None:
     backend = TimedBackend()
     costs = costs_of(with_draft, backend, backend.clock)
     assert costs.draft is not None
-    assert costs.draft.piece(1, 1) == 1.0
+    assert costs.draft.micro_batch_seconds(1, 1) == 1.0

@@ -1,4 +1,4 @@
-"""Engines that end and are started again, with a folder that one leaves to the next."""
+"""Engines that end and start again; each leaves a folder of prefixes to the next."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ class Life:
         self.disk.start(PATIENCE)
 
     def answer(self, tokens: list[int], **fields: Any) -> int:
-        """Run a request, which must be answered right; returns how much of it was cached."""
-        submit = make_request(1, tokens, max_tokens=fields.pop("max_tokens", 5), **fields)
-        outcome = run(self.engine, submit)[1]
-        assert outcome.answer == alone(submit, self.backend).answer
+        """Run a request, and check its answer; returns how many prompt tokens were cached."""
+        request = make_request(1, tokens, max_tokens=fields.pop("max_tokens", 5), **fields)
+        outcome = run(self.engine, request)[1]
+        assert outcome.answer == alone(request, self.backend).answer
         check_idle(self.engine, self.backend)
         return outcome.num_cached
 
@@ -153,7 +153,7 @@ def test_the_hottest_are_loaded_when_memory_has_no_room_for_all(
         first.answer(prompt(100, family))
     first.end()
     second = start(n_slots=1, cache_bytes=2500)
-    assert len(second.engine.scheduler.host_cache) == 2
+    assert len(second.engine.scheduler.cache.host_cache) == 2
     assert second.answer(prompt(100, 0)) == 99
     assert second.answer(prompt(100, 1)) == 0
 
@@ -164,7 +164,7 @@ def test_loaded_prefixes_are_the_first_to_go(start: Callable[..., Life]) -> None
         first.answer(prompt(100, family))
     first.end()
     second = start(n_slots=1)
-    order = [prefix.tokens[:100] for prefix in second.engine.scheduler.host_cache]
+    order = [prefix.tokens[:100] for prefix in second.engine.scheduler.cache.host_cache]
     assert order == [prompt(100, family) for family in range(3)]
 
 
@@ -234,7 +234,7 @@ def test_what_takes_long_to_load_comes_while_requests_are_served(
     assert run(engine, make_request(1, prompt(100, 1)))[1].num_cached == 0
     may_load.set()
     while engine.awaits_files:
-        engine.replies()
+        engine.take_replies()
     assert run(engine, make_request(2, prompt(100)))[2].num_cached == 99
     check_idle(engine, backend)
 

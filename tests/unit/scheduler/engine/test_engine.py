@@ -1,4 +1,4 @@
-"""The loop's body on the fake backend: company must not change what a request gets."""
+"""The engine on the fake backend: other requests must not change what a request gets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from protocol.sampling import SamplingParams
 from scheduler.backends.base import SamplerError
 from scheduler.core.abilities import CacheAbilities
 from scheduler.core.results import Sample
-from scheduler.engine.engine import BATCH_WINDOW_SECONDS, Engine
+from scheduler.engine.batch_window import BATCH_WINDOW_SECONDS
+from scheduler.engine.engine import Engine
 from tests.support.fake_backend import FakeBackend, FakeSampler
 from tests.support.scheduling import (
     CountingBackend,
@@ -32,13 +33,13 @@ from tests.support.scheduling import (
 
 
 @st.composite
-def requests(draw: st.DrawFn) -> list[AddRequest]:
+def request_lists(draw: st.DrawFn) -> list[AddRequest]:
     """Several requests, many of which share prefixes."""
-    submits = []
+    requests = []
     for request_id in range(1, draw(st.integers(1, 8)) + 1):
         shared = prompt(draw(st.sampled_from([0, 1, 20, 40, 80])), draw(st.integers(0, 1)))
         tokens = [*shared, *prompt(draw(st.integers(1, 20)), family=10 + request_id % 3)]
-        submits.append(
+        requests.append(
             make_request(
                 request_id,
                 tokens,
@@ -47,7 +48,7 @@ def requests(draw: st.DrawFn) -> list[AddRequest]:
                 slot=draw(st.sampled_from([None, None, 0])),
             )
         )
-    return submits
+    return requests
 
 
 layouts = st.sampled_from(
@@ -64,17 +65,17 @@ abilities = st.sampled_from(
 )
 
 
-@given(requests(), layouts, abilities, st.sampled_from([0, 3, 40]))
+@given(request_lists(), layouts, abilities, st.sampled_from([0, 3, 40]))
 @settings(max_examples=150, deadline=None)
 def test_a_request_gets_in_company_what_it_gets_alone(
-    submits: list[AddRequest], layout: dict[str, Any], able: CacheAbilities, max_forced: int
+    requests: list[AddRequest], layout: dict[str, Any], able: CacheAbilities, max_forced: int
 ) -> None:
     backend = CountingBackend(n_ctx_slot=128, next_token=often_ending, abilities=able, **layout)
     backend.max_forced = max_forced
     engine = make_engine(backend)
-    outcomes = run(engine, *submits)
-    for submit in submits:
-        assert outcomes[submit.request_id].answer == alone(submit, backend).answer
+    outcomes = run(engine, *requests)
+    for request in requests:
+        assert outcomes[request.request_id].answer == alone(request, backend).answer
     check_idle(engine, backend)
 
 
@@ -93,18 +94,18 @@ def test_a_resumed_request_ends_as_if_it_had_not_been_interrupted(
 
 def test_a_shared_prefix_is_computed_once() -> None:
     backend = FakeBackend(n_slots=4, n_ctx_slot=256, n_batch=256)
-    submits = [make_request(i, [*prompt(200), i], max_tokens=1) for i in range(4)]
-    run(make_engine(backend), *submits)
+    requests = [make_request(i, [*prompt(200), i], max_tokens=1) for i in range(4)]
+    run(make_engine(backend), *requests)
     assert backend.num_computed == 200 + 4
 
 
 def test_preemption_happens_and_changes_nothing() -> None:
     backend = FakeBackend(n_slots=4, n_ctx_slot=100, n_ctx=100, n_batch=64)
-    submits = [make_request(i, prompt(20, family=i), max_tokens=40) for i in range(4)]
-    outcomes = run(make_engine(backend), *submits)
+    requests = [make_request(i, prompt(20, family=i), max_tokens=40) for i in range(4)]
+    outcomes = run(make_engine(backend), *requests)
     assert backend.num_computed > 4 * (20 + 39)
-    for submit in submits:
-        assert outcomes[submit.request_id].answer == alone(submit, backend).answer
+    for request in requests:
+        assert outcomes[request.request_id].answer == alone(request, backend).answer
 
 
 def test_a_preempted_request_comes_back_only_when_there_is_room() -> None:
@@ -123,12 +124,12 @@ def test_a_refused_request_is_told_by_the_next_step() -> None:
 
 
 class _Refusing(CountingBackend):
-    """Makes no samplers for request 1, and breaking ones for request 2."""
+    """Makes no sampler for request 1, and one that fails for request 2."""
 
-    def sampler(self, submit: AddRequest) -> FakeSampler:
-        if submit.request_id == 1:
+    def sampler(self, request: AddRequest) -> FakeSampler:
+        if request.request_id == 1:
             raise SamplerError("no such sampler")
-        return _Breaking(self, submit) if submit.request_id == 2 else super().sampler(submit)
+        return _Breaking(self, request) if request.request_id == 2 else super().sampler(request)
 
 
 class _Breaking(FakeSampler):
@@ -148,7 +149,7 @@ def test_samplers_that_cannot_be_made_fail_their_request_alone() -> None:
 
 
 def failing_engine() -> tuple[Engine, CountingBackend, list[bool]]:
-    """An engine whose next batch fails if the list says so."""
+    """An engine whose next batch fails if the element of the list is true."""
     failures = [False]
     backend = CountingBackend(n_ctx_slot=128, fail_on=lambda chunks: failures[0])
     return make_engine(backend), backend, failures
@@ -254,17 +255,6 @@ def test_inspect_shows_slots_and_queue() -> None:
     assert [slot.request_id for slot in report.slots] == [1]
 
 
-def test_a_step_says_what_it_did() -> None:
-    engine = make_engine(FakeBackend())
-    engine.add_request(make_request(1, prompt(5)))
-    engine.step()
-    engine.add_request(make_request(2, prompt(7, family=1)))
-    stats = engine.step().stats
-    assert stats is not None
-    assert (stats.num_decode_tokens, stats.num_prefill_tokens) == (1, 7)
-    assert (stats.num_running, stats.num_waiting, stats.num_cache_tokens) == (2, 0, 13)
-
-
 def test_closing_frees_the_samplers_of_what_still_runs() -> None:
     engine = make_engine(backend := CountingBackend())
     engine.add_request(make_request(1))
@@ -273,8 +263,8 @@ def test_closing_frees_the_samplers_of_what_still_runs() -> None:
     assert backend.open_samplers == 0
 
 
-def test_requests_end_if_the_cells_of_a_wrong_guess_cannot_be_dropped() -> None:
-    backend = CountingBackend(guess=lambda tokens, token: (token + 1) % 250)
+def test_requests_end_if_the_cells_of_a_rejected_draft_cannot_be_dropped() -> None:
+    backend = CountingBackend(draft_token=lambda tokens, token: (token + 1) % 250)
     engine = make_engine(backend)
     engine.add_request(make_request(speculation=Speculation(methods=(DraftMethod.MODEL,), n_max=3)))
     outcomes: Outcomes = {}
@@ -285,7 +275,7 @@ def test_requests_end_if_the_cells_of_a_wrong_guess_cannot_be_dropped() -> None:
     check_idle(engine, backend)
 
 
-def test_who_starts_is_told_before_the_step_that_may_be_the_last() -> None:
+def test_the_sequences_that_start_are_announced_before_anything_is_computed() -> None:
     told: list[list[int]] = []
 
     def computes(chunks: object) -> bool:
@@ -293,8 +283,7 @@ def test_who_starts_is_told_before_the_step_that_may_be_the_last() -> None:
         return False
 
     engine = make_engine(FakeBackend(fail_on=computes))
-    engine.tell = lambda outputs: told.append([event.request_id for event in outputs.events])
     engine.add_request(make_request(1, prompt(5, 0)))
     engine.add_request(make_request(2, prompt(5, 1)))
-    engine.step()
+    engine.step(lambda outputs: told.append([event.request_id for event in outputs.events]))
     assert told == [[1, 2], []]

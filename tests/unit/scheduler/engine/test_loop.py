@@ -14,7 +14,7 @@ from tests.support.scheduling import make_engine, make_request, prompt
 
 
 class Inbox:
-    """Hands out one command at a time, and keeps what is sent."""
+    """A channel that hands out one command at a time, and keeps what is sent."""
 
     def __init__(self, commands: Iterable[Command]) -> None:
         self._commands = iter(commands)
@@ -28,7 +28,7 @@ class Inbox:
 
 
 def num_running(*commands: Command) -> list[int]:
-    """Sequences that ran in each step."""
+    """How many sequences ran in each step."""
     inbox = Inbox([*commands, Shutdown()])
     run(make_engine(FakeBackend(n_slots=4)), cast(CommandChannel, inbox))
     steps = (message for message in inbox.sent if isinstance(message, StepOutputs))

@@ -1,4 +1,4 @@
-"""Slots that are saved, restored and erased between the steps of an engine."""
+"""Slots that are saved, restored and erased between steps."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def path(tmp_path: Path) -> str:
 
 def reply_to(engine: Engine, command: SlotCommand) -> SlotChanged | SlotRefused:
     """Carry out one command."""
-    engine.act(command)
+    engine.begin_slot_command(command)
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        for reply in engine.replies():
+        for reply in engine.take_replies():
             assert reply.query_id == command.query_id
             assert not engine.awaits_files
             return reply
@@ -70,9 +70,9 @@ def engine_with(path: str, **fields: Any) -> tuple[Engine, FakeBackend]:
     return engine, backend
 
 
-def first_step(engine: Engine, submit: AddRequest) -> Outcomes:
+def first_step(engine: Engine, request: AddRequest) -> Outcomes:
     """Begin a request."""
-    engine.add_request(submit)
+    engine.add_request(request)
     outcomes: Outcomes = {}
     collect(outcomes, engine.step())
     return outcomes
@@ -86,10 +86,10 @@ def test_what_was_saved_can_be_gone_on_with_in_any_slot_of_another_engine(path: 
     assert isinstance(reply, SlotChanged)
     assert (reply.num_tokens, reply.num_bytes) == (104, Path(path).stat().st_size)
     assert reply.seconds > 0
-    submit = make_request(2, [*PROMPT, 77], max_tokens=10)
-    outcome = run(engine, submit)[2]
+    request = make_request(2, [*PROMPT, 77], max_tokens=10)
+    outcome = run(engine, request)[2]
     assert outcome.num_cached == 100
-    assert outcome.answer == alone(submit, backend).answer
+    assert outcome.answer == alone(request, backend).answer
     check_idle(engine, backend)
 
 
@@ -165,34 +165,34 @@ def test_there_must_be_such_a_slot(path: str, number: int) -> None:
 
 def test_a_busy_slot_is_left_alone(path: str) -> None:
     engine, backend = engine_with(path)
-    submit = make_request(2, PROMPT, slot=0, max_tokens=10)
-    outcomes = first_step(engine, submit)
+    request = make_request(2, PROMPT, slot=0, max_tokens=10)
+    outcomes = first_step(engine, request)
     for command in (SaveSlot(1, 0, path), RestoreSlot(1, 0, path), EraseSlot(1, 0)):
         assert refusal(engine, command) is SlotRefusal.BUSY
-    assert drain(engine, outcomes)[2].answer == alone(submit, backend).answer
+    assert drain(engine, outcomes)[2].answer == alone(request, backend).answer
 
 
 def test_a_slot_that_becomes_busy_while_its_file_is_read_stays_as_it_is(path: str) -> None:
     engine_with(path)
     backend = FakeBackend()
     engine = make_engine(backend)
-    engine.act(RestoreSlot(1, 0, path))
-    submit = make_request(2, prompt(20, 5), slot=0, max_tokens=10)
-    outcomes = first_step(engine, submit)
+    engine.begin_slot_command(RestoreSlot(1, 0, path))
+    request = make_request(2, prompt(20, 5), slot=0, max_tokens=10)
+    outcomes = first_step(engine, request)
     while engine.awaits_files:
-        for reply in engine.replies():
+        for reply in engine.take_replies():
             assert isinstance(reply, SlotRefused)
             assert reply.reason is SlotRefusal.BUSY
-    assert drain(engine, outcomes)[2].answer == alone(submit, backend).answer
+    assert drain(engine, outcomes)[2].answer == alone(request, backend).answer
 
 
 def test_replies_come_in_the_order_of_the_commands(path: str) -> None:
     engine, _ = engine_with(path)
-    engine.act(SaveSlot(1, 0, path + "2"))
-    engine.act(RestoreSlot(2, 3, path + "2"))
+    engine.begin_slot_command(SaveSlot(1, 0, path + "2"))
+    engine.begin_slot_command(RestoreSlot(2, 3, path + "2"))
     replies = []
     while engine.awaits_files:
-        replies += engine.replies()
+        replies += engine.take_replies()
     assert [(type(reply), reply.query_id) for reply in replies] == [
         (SlotChanged, 1),
         (SlotChanged, 2),

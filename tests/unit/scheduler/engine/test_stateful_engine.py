@@ -1,4 +1,4 @@
-"""A random walk of the engine: whatever happens, every request ends once, and right."""
+"""Random commands to the engine: every request ends once, with the right answer."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ from tests.support.scheduling import (
 )
 
 N_CTX_SLOT = 192
-Guess = Callable[[list[int], int], int]
+DraftToken = Callable[[list[int], int], int]
 
 
 def always_right(tokens: list[int], token: int) -> int:
@@ -58,7 +58,7 @@ def always_right(tokens: list[int], token: int) -> int:
 
 
 def often_wrong(tokens: list[int], token: int) -> int:
-    """One that says something else every third time, an end of the answer too."""
+    """A draft model that is wrong every third time, also about the end of the answer."""
     return (token + len(tokens)) % 250 if token % 3 == 0 else token
 
 
@@ -69,7 +69,8 @@ COSTS = (
     {1: 1.0, 2: 3.0, 3: 5.0, 6: 12.0},
     {1: 1000.0, 2: 900.0, 3: 800.0, 4: 1.0, 6: 1.0},
 )
-"""Seconds by rows with which guessing pays, with which batches are divided, and padded."""
+"""Seconds by rows. With the first table drafts pay, with the second batches are divided, with the
+third they are padded."""
 
 FINGERPRINT = Fingerprint(model="m", build="b", context="c")
 
@@ -110,7 +111,7 @@ speculations = st.none() | st.builds(
     n_max=st.sampled_from([1, 3, 20]),
     n_min=st.sampled_from([0, 0, 2]),
 )
-guesses = st.sampled_from([always_right, often_wrong])
+draft_tokens = st.sampled_from([always_right, often_wrong])
 fields = st.fixed_dictionaries(
     {
         "max_tokens": st.sampled_from([-1, 0, 1, 3, 20]),
@@ -133,7 +134,7 @@ shifts = st.builds(
 
 
 def fitting(way: EmbeddingInfo, n_batch: int) -> EmbeddingInfo:
-    """What is pooled at once fits a batch."""
+    """The bounds of embeddings, reduced to what fits a batch."""
     if not way.is_whole:
         return way
     return msgspec.structs.replace(
@@ -142,7 +143,7 @@ def fitting(way: EmbeddingInfo, n_batch: int) -> EmbeddingInfo:
 
 
 class EngineMachine(RuleBasedStateMachine):
-    """Drives an engine; `accepted` is what its answers are checked against."""
+    """Drives an engine; answers are checked against those of `accepted` requests alone."""
 
     @initialize(
         layout=layouts,
@@ -151,7 +152,7 @@ class EngineMachine(RuleBasedStateMachine):
         max_forced=st.sampled_from([0, 0, 5, 50]),
         seldom_ends=st.booleans(),
         way=st.sampled_from([WHOLE, ALONE, LAST]),
-        guess=guesses,
+        draft_token=draft_tokens,
         table=st.sampled_from([None, *COSTS]),
     )
     def start(
@@ -162,7 +163,7 @@ class EngineMachine(RuleBasedStateMachine):
         max_forced: int,
         seldom_ends: bool,
         way: EmbeddingInfo,
-        guess: Guess,
+        draft_token: DraftToken,
         table: dict[int, float] | None,
     ) -> None:
         self.fails = False
@@ -173,7 +174,7 @@ class EngineMachine(RuleBasedStateMachine):
             "next_token": seldom_ending if seldom_ends else often_ending,
             "abilities": able,
             "max_forced": max_forced,
-            "guess": guess,
+            "draft_token": draft_token,
             "embeds": fitting(way, layout["n_batch"]),
             **layout,
         }
@@ -182,14 +183,14 @@ class EngineMachine(RuleBasedStateMachine):
         self.accepted: dict[int, AddRequest] = {}
         self.checked: set[int] = set()
         self.resumed: dict[int, int] = {}
-        """How many tokens of its answer a request was submitted with."""
+        """By request, how many tokens of its answer it came with."""
         self.outcomes: Outcomes = {}
 
     @rule(tokens=prompts, fields=fields)
     def submit(self, tokens: list[int], fields: dict[str, Any]) -> None:
-        submit = make_request(len(self.accepted) + 1, tokens, **fields)
-        self.accepted[submit.request_id] = submit
-        self.engine.add_request(submit)
+        request = make_request(len(self.accepted) + 1, tokens, **fields)
+        self.accepted[request.request_id] = request
+        self.engine.add_request(request)
 
     @rule(
         shared=st.sampled_from([40, 70, 150]),
@@ -197,7 +198,7 @@ class EngineMachine(RuleBasedStateMachine):
         fields=fields,
     )
     def submit_a_crowd(self, shared: int, ends: list[int], fields: dict[str, Any]) -> None:
-        """Several with the same prefix at once, as there are under one system prompt."""
+        """Several requests with the same prefix at once, as under one system prompt."""
         for family, length in enumerate(ends):
             tokens = [*prompt(shared), *prompt(length, 20 + family)]
             self.submit(tokens=tokens, fields={**fields, "slot": None})
@@ -216,9 +217,9 @@ class EngineMachine(RuleBasedStateMachine):
         assert self.backend.embeds is not None
         fields = {**fields, "embedding": True, "max_tokens": 0}
         request_id = len(self.accepted) + 1
-        submit = make_request(request_id, tokens[: self.backend.embeds.max_tokens], **fields)
-        self.accepted[request_id] = submit
-        self.engine.add_request(submit)
+        request = make_request(request_id, tokens[: self.backend.embeds.max_tokens], **fields)
+        self.accepted[request_id] = request
+        self.engine.add_request(request)
 
     @precondition(lambda self: self.backend.abilities.can_trim)
     @rule(
@@ -286,12 +287,12 @@ class EngineMachine(RuleBasedStateMachine):
             "erase": EraseSlot(1, slot),
         }
         self.backend.edits_before_failure = edits_before
-        self.engine.act(commands[action])
+        self.engine.begin_slot_command(commands[action])
         self.backend.edits_before_failure = -1
         self.step(steps)
         replies = []
         while self.engine.awaits_files:
-            replies += self.engine.replies()
+            replies += self.engine.take_replies()
         assert [reply.query_id for reply in replies] == [1]
 
     @rule(name=st.sampled_from("ab"), data=st.data())
@@ -328,11 +329,11 @@ class EngineMachine(RuleBasedStateMachine):
         self.engine.disk.start(60)
 
     @invariant()
-    def nothing_is_out_of_step(self) -> None:
+    def engine_and_backend_agree(self) -> None:
         check_integrity(self.engine, self.backend)
 
     @invariant()
-    def nobody_ended_wrongly(self) -> None:
+    def every_ended_request_ended_rightly(self) -> None:
         for request_id, outcome in self._ended():
             if request_id not in self.checked:
                 self.checked.add(request_id)
@@ -340,7 +341,7 @@ class EngineMachine(RuleBasedStateMachine):
                 self._check_embedding(self.accepted[request_id], outcome)
 
     def teardown(self) -> None:
-        """Everything that was accepted ends, in a bounded number of steps."""
+        """Check that every accepted request ends in a bounded number of steps."""
         if not hasattr(self, "engine"):
             return
         for _ in range(self._enough_steps()):
@@ -348,7 +349,7 @@ class EngineMachine(RuleBasedStateMachine):
                 break
             self.step(1)
         assert not self.engine.has_work, "starved"
-        self.nobody_ended_wrongly()
+        self.every_ended_request_ended_rightly()
         assert {request_id for request_id, _ in self._ended()} == set(self.accepted)
         check_idle(self.engine, self.backend)
         self.engine.close()
@@ -357,23 +358,23 @@ class EngineMachine(RuleBasedStateMachine):
     def _ended(self) -> Iterator[tuple[int, Any]]:
         return ((id, outcome) for id, outcome in self.outcomes.items() if outcome.reasons)
 
-    def _check(self, submit: AddRequest, tokens: list[int], reasons: list[FinishReason]) -> None:
-        expected, reason = alone(submit, self.backend).answer
-        expected = expected[self.resumed.get(submit.request_id, 0) :]
+    def _check(self, request: AddRequest, tokens: list[int], reasons: list[FinishReason]) -> None:
+        expected, reason = alone(request, self.backend).answer
+        expected = expected[self.resumed.get(request.request_id, 0) :]
         if reasons == [reason]:
             assert tokens == expected
         else:
             assert reasons in ([FinishReason.ABORTED], [FinishReason.FAILED])
             assert tokens == expected[: len(tokens)]
 
-    def _check_embedding(self, submit: AddRequest, outcome: Outcome) -> None:
+    def _check_embedding(self, request: AddRequest, outcome: Outcome) -> None:
         if outcome.reasons == [FinishReason.EMBEDDED]:
-            assert outcome.embedding == alone(submit, self.backend).embedding
+            assert outcome.embedding == alone(request, self.backend).embedding
         else:
             assert not outcome.embedding
 
     def _enough_steps(self) -> int:
-        """The oldest running sequence moves with every turn of its kind, so this is plenty."""
+        """Enough, because the oldest running sequence advances each time its kind is served."""
         return 2 + len(self.accepted) * NUM_KINDS * (N_CTX_SLOT + 500)
 
 

@@ -1,4 +1,4 @@
-"""Chunks of a slot's cells that are moved to where a prompt has them."""
+"""Chunks of cells that are reused at other positions."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ AFTER = [*prompt(60), *prompt(80, 2), *prompt(10, 3)]
 
 
 def second_turn(backend: FakeBackend, salt: str = "", chunk: int = 30) -> int:
-    """Tokens that came from the cache after an edit in the middle; the answer must be right."""
+    """Prompt tokens that came from the cache after an edit in the middle of the prompt."""
     engine = make_engine(backend)
     run(engine, make_request(1, BEFORE, max_tokens=1))
     edited = make_request(2, AFTER, max_tokens=5, min_reused_chunk=chunk, cache_salt=salt)

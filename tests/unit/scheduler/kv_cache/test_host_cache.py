@@ -1,4 +1,4 @@
-"""Which prefixes stay in host memory."""
+"""Prefixes in host memory: which stay, and which go."""
 
 from __future__ import annotations
 

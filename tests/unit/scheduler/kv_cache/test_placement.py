@@ -1,4 +1,4 @@
-"""Which slot a sequence gets, and whose prefix it starts from."""
+"""The choice of a slot and of a prefix for a waiting sequence."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LONG = 2 * MIN_COPY_GAIN
 def decide(
     sequence: Sequence, *holders: PrefixHolder, abilities: CacheAbilities = ALL
 ) -> Placement | WaitForPrefix | None:
-    """The choice among slots, with what an index of all holders says that they share."""
+    """The choice among slots, with an index of all holders."""
     index: PrefixIndex[PrefixHolder] = PrefixIndex()
     for holder in holders:
         index.put(holder, list(holder.tokens), holder.scope)
@@ -39,7 +39,7 @@ def decide(
 def choose(
     sequence: Sequence, *holders: PrefixHolder, abilities: CacheAbilities = ALL
 ) -> tuple[int, int, int | None]:
-    """Ids of the slot and of the source, with the length between them."""
+    """The placement as (id of the slot, length, id of the source)."""
     placement = decide(sequence, *holders, abilities=abilities)
     assert isinstance(placement, Placement)
     source = placement.source

@@ -1,4 +1,4 @@
-"""Who shares how much with a sequence, against looking at everyone in turn."""
+"""The prefix index, compared with a list of all holders."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def test_common_prefix_length_equals_the_naive_one(
 
 
 @dataclass
-class Everyone:
-    """The index's contents, without the tree."""
+class PlainList:
+    """The index as a plain list, without the tree."""
 
     held: dict[int, tuple[CacheScope, list[int]]] = field(default_factory=dict)
 
@@ -53,36 +53,35 @@ class IndexMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.index: PrefixIndex[int] = PrefixIndex()
-        self.everyone = Everyone()
+        self.plain = PlainList()
 
     @rule(holder=holders, tokens=few_tokens, scope=scopes)
     def put(self, holder: int, tokens: list[int], scope: CacheScope) -> None:
         self.index.put(holder, tokens, scope)
-        self.everyone.held[holder] = (scope, tokens)
+        self.plain.held[holder] = (scope, tokens)
 
     @rule(holder=holders)
     def remove(self, holder: int) -> None:
         self.index.remove(holder)
-        self.everyone.held.pop(holder, None)
+        self.plain.held.pop(holder, None)
 
     @rule()
     def clear(self) -> None:
         self.index.clear()
-        self.everyone.held.clear()
+        self.plain.held.clear()
 
     @rule(tokens=few_tokens, scope=scopes)
     def ask(self, tokens: list[int], scope: CacheScope) -> None:
-        assert self.index.shared(tokens, scope) == self.everyone.shared(tokens, scope)
+        assert self.index.shared(tokens, scope) == self.plain.shared(tokens, scope)
 
     @invariant()
-    def everyone_finds_all_of_his_own(self) -> None:
-        for holder, (scope, tokens) in self.everyone.held.items():
-            assert holder in self.index
+    def every_holder_is_found_with_all_its_tokens(self) -> None:
+        for holder, (scope, tokens) in self.plain.held.items():
             assert self.index.shared(tokens, scope).get(holder, 0) == len(tokens)
 
     @invariant()
-    def nothing_is_left_of_those_who_went(self) -> None:
-        assert set(self.index._roots) == {scope for scope, _ in self.everyone.held.values()}
+    def removed_holders_leave_no_scope_behind(self) -> None:
+        assert set(self.index._roots) == {scope for scope, _ in self.plain.held.values()}
 
 
 TestIndex = IndexMachine.TestCase

@@ -1,4 +1,4 @@
-"""Sequences that can't be computed together: each kind gets its turn, and none starves another."""
+"""Sequences that can't be computed together: each kind is served, and none starves another."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ from tests.support.scheduling import (
     make_request,
     make_scheduler,
     prompt,
+    rows,
     run,
-    turn,
+    run_step,
 )
 
 A, B, C = (BatchKind(((name, 1.0),)) for name in "abc")
@@ -81,23 +82,18 @@ def submit(scheduler: Scheduler, request_id: int, kind: BatchKind, length: int =
     assert not scheduler.add_request(make_request(request_id, tokens, lora=kind.lora))
 
 
-def next_turn(scheduler: Scheduler) -> Step:
-    """One step, which takes as long as a turn may."""
-    step, _ = turn(scheduler)
-    scheduler.turns.observe(1.0)
+def long_step(scheduler: Scheduler) -> Step:
+    """One step, which takes as long as the turn of a kind may take."""
+    step, _ = run_step(scheduler)
+    scheduler.planner.observe(step, 1.0)
     return step
-
-
-def computed(step: Step) -> dict[int, int]:
-    """Rows of each request in a step."""
-    return {chunk.sequence.request_id: chunk.num_tokens for chunk in step.chunks}
 
 
 def test_kinds_take_turns() -> None:
     scheduler = make_scheduler(n_slots=4)
     for request_id, kind in ((1, A), (2, B), (3, A), (4, C)):
         submit(scheduler, request_id, kind)
-    steps = [set(computed(next_turn(scheduler))) for _ in range(6)]
+    steps = [set(rows(long_step(scheduler))) for _ in range(6)]
     assert steps == [{1, 3}, {2}, {4}] * 2
 
 
@@ -105,22 +101,22 @@ def test_one_kind_never_waits() -> None:
     scheduler = make_scheduler(n_slots=4)
     for request_id in (1, 2, 3):
         submit(scheduler, request_id, A)
-    assert all(set(computed(turn(scheduler)[0])) == {1, 2, 3} for _ in range(5))
+    assert all(set(rows(run_step(scheduler)[0])) == {1, 2, 3} for _ in range(5))
 
 
 def test_other_scales_are_another_kind() -> None:
     scheduler = make_scheduler()
     submit(scheduler, 1, A)
     submit(scheduler, 2, BatchKind((("a", 0.5),)))
-    assert len(computed(turn(scheduler)[0])) == 1
+    assert len(rows(run_step(scheduler)[0])) == 1
 
 
 def test_streams_of_one_kind_go_on_while_another_computes_a_long_prompt() -> None:
     scheduler = make_scheduler(n_slots=2, n_ctx_slot=4096, n_batch=2048)
     submit(scheduler, 1, A)
-    turn(scheduler)
+    run_step(scheduler)
     submit(scheduler, 2, B, length=4000)
-    steps = [computed(next_turn(scheduler)) for _ in range(20)]
+    steps = [rows(long_step(scheduler)) for _ in range(20)]
     assert sum(1 in step for step in steps) == 10
     assert all(step.get(2, 0) <= 128 for step in steps)  # where it has no stream of its own
 
@@ -129,7 +125,7 @@ def test_while_nobody_streams_prompts_of_all_kinds_take_whole_batches() -> None:
     scheduler = make_scheduler(n_slots=2, n_ctx_slot=4096, n_batch=2048)
     submit(scheduler, 1, A, length=3000)
     submit(scheduler, 2, B, length=3000)
-    steps = [computed(next_turn(scheduler)) for _ in range(3)]
+    steps = [rows(long_step(scheduler)) for _ in range(3)]
     assert steps == [{1: 2048}, {2: 2048}, {1: 952}]
 
 
@@ -137,7 +133,7 @@ def test_prompts_are_shared_within_a_kind_only() -> None:
     scheduler = make_scheduler(n_slots=3, n_batch=64)
     for request_id, kind in ((1, A), (2, B), (3, A)):
         scheduler.add_request(make_request(request_id, prompt(50), lora=kind.lora))
-    steps = [computed(next_turn(scheduler)) for _ in range(3)]
+    steps = [rows(long_step(scheduler)) for _ in range(3)]
     assert steps == [{1: 50}, {2: 50}, {1: 1, 3: 1}]
 
 
@@ -161,16 +157,16 @@ def embed(request_id: int, length: int, family: int | None = None, **fields: Any
 def test_embeddings_and_answers_come_out_as_alone(way: EmbeddingInfo) -> None:
     backend = FakeBackend(embeds=way, n_batch=64)
     engine = make_engine(backend, cache_bytes=1000)
-    submits = [
+    requests = [
         *(embed(request_id, 5 * request_id) for request_id in range(1, 8)),
         *(make_request(request_id, prompt(30, request_id), max_tokens=20) for request_id in (8, 9)),
     ]
-    outcomes = run(engine, *submits)
-    for submit in submits:
-        own, expected = outcomes[submit.request_id], alone(submit, backend)
+    outcomes = run(engine, *requests)
+    for request in requests:
+        own, expected = outcomes[request.request_id], alone(request, backend)
         assert own.answer == expected.answer
         assert own.embedding == expected.embedding
-        assert bool(own.embedding) == submit.spec.embedding
+        assert bool(own.embedding) == request.spec.embedding
     check_idle(engine, backend)
 
 
@@ -178,24 +174,24 @@ def test_prompts_that_are_pooled_are_computed_together_as_far_as_they_fit() -> N
     scheduler = make_scheduler(n_slots=4, embedding=WHOLE, n_batch=64)
     for request_id, length in ((1, 25), (2, 30), (3, 10), (4, 5)):
         scheduler.add_request(embed(request_id, length))
-    assert computed(scheduler.schedule()) == {1: 25, 2: 30}
+    assert rows(scheduler.schedule()) == {1: 25, 2: 30}
 
 
 def test_where_batches_are_cut_prompts_are_pooled_one_by_one() -> None:
     scheduler = make_scheduler(n_slots=4, embedding=ALONE)
     for request_id in (1, 2):
         scheduler.add_request(embed(request_id, 5))
-    assert computed(scheduler.schedule()) == {1: 5}
+    assert rows(scheduler.schedule()) == {1: 5}
 
 
 def test_documents_come_a_few_at_a_time_while_others_stream() -> None:
     whole = msgspec.structs.replace(WHOLE, max_tokens=500, max_rows=2000)
     scheduler = make_scheduler(n_slots=8, n_ctx_slot=512, n_batch=2048, embedding=whole)
     submit(scheduler, 1, A)
-    turn(scheduler)
+    run_step(scheduler)
     for request_id in range(2, 9):
         scheduler.add_request(embed(request_id, 400))
-    steps = [computed(next_turn(scheduler)) for _ in range(4)]
+    steps = [rows(long_step(scheduler)) for _ in range(4)]
     assert steps[0] == steps[2] == {1: 1} or steps[1] == steps[3] == {1: 1}
     assert all(len(step) < 7 for step in steps)
 
@@ -210,7 +206,7 @@ def test_what_was_pooled_is_no_prefix_and_leaves_no_cells() -> None:
     assert run(engine, embed(3, 100, family=1))[3].num_cached == 0
 
 
-def test_an_embedding_of_the_last_token_reuses_what_a_chat_has_computed() -> None:
+def test_an_embedding_of_the_last_token_reuses_what_a_chat_has_rows() -> None:
     backend = FakeBackend(embeds=LAST)
     engine = make_engine(backend)
     run(engine, make_request(1, prompt(100), max_tokens=1))
@@ -220,12 +216,12 @@ def test_an_embedding_of_the_last_token_reuses_what_a_chat_has_computed() -> Non
     assert outcome.embedding == alone(request, backend).embedding
 
 
-def test_long_prompts_are_embedded_in_the_same_batches_in_which_others_are_computed() -> None:
+def test_long_prompts_are_embedded_in_the_same_batches_in_which_others_are_rows() -> None:
     scheduler = make_scheduler(n_slots=2, embedding=LAST, n_batch=64)
     scheduler.add_request(embed(1, 50))
     submit(scheduler, 2, BatchKind(), length=10)
     step = scheduler.schedule()
-    assert computed(step) == {1: 49, 2: 10}
+    assert rows(step) == {1: 49, 2: 10}
     assert [chunk.sequence.request_id for chunk in step.sampled()] == [2]
 
 

@@ -1,4 +1,4 @@
-"""How much prefill a step may do."""
+"""The prefill budget of a step."""
 
 from __future__ import annotations
 

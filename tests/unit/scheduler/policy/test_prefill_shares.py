@@ -1,4 +1,4 @@
-"""How much of each prompt a step computes."""
+"""Division of a step's prefill budget among prompts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler.policy.prefill_budget import MIN_CHUNK
-from scheduler.policy.prefill_shares import STRETCH, share_out
+from scheduler.policy.prefill_shares import BUDGET_OVERRUN, share_out
 
 MUCH = 10_000
 
@@ -34,7 +34,7 @@ def test_nothing_is_shared_out_of_nothing() -> None:
 def test_shares_keep_the_budget(wanted: list[int], budget: int, more: int) -> None:
     left = dict(enumerate(wanted))
     shares = share_out(left, budget, most=budget + more)
-    assert sum(shares.values()) <= min(budget * (1 + STRETCH), budget + more)
+    assert sum(shares.values()) <= min(budget * (1 + BUDGET_OVERRUN), budget + more)
     assert all(0 < share <= left[key] for key, share in shares.items())
     if budget >= MIN_CHUNK * len(wanted):
         assert len(shares) == len(wanted)

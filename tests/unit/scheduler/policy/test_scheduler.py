@@ -1,4 +1,4 @@
-"""The policy alone: what is planned for each step, and what becomes of its samples."""
+"""Policy without an engine: who starts, who gives way, and how answers grow and end."""
 
 from __future__ import annotations
 
@@ -10,29 +10,23 @@ from protocol.commands import UNLIMITED
 from protocol.events import Event, Finished, FinishReason, Generated, Prefilled, Started
 from scheduler.core.cache_edits import CopyPrefix, Trim
 from scheduler.core.results import Sample, SampledRun, SampleFailed
-from scheduler.core.step import Step
-from scheduler.policy.scheduler import Scheduler
 from tests.support.fake_backend import END_TOKEN
-from tests.support.scheduling import make_request, make_scheduler, prompt, turn
-
-
-def rows(step: Step) -> dict[int, int]:
-    """Rows of each request in a step."""
-    return {chunk.sequence.request_id: chunk.num_tokens for chunk in step.chunks}
+from tests.support.scheduling import (
+    make_request,
+    make_scheduler,
+    prompt,
+    rows,
+    run_step,
+    submit_all,
+)
 
 
 def finished(events: abc.Sequence[Event]) -> dict[int, FinishReason]:
-    """Who ended, and why."""
+    """By request, why it ended."""
     return {event.request_id: event.reason for event in events if isinstance(event, Finished)}
 
 
-def submit_all(scheduler: Scheduler, *lengths: int) -> None:
-    """Requests 1, 2, ... with unrelated prompts of these lengths."""
-    for index, length in enumerate(lengths, start=1):
-        assert not scheduler.add_request(make_request(index, prompt(length, family=index)))
-
-
-class TestSubmit:
+class TestAddRequest:
     @pytest.mark.parametrize(
         ("tokens", "fields"),
         [
@@ -60,92 +54,49 @@ class TestBatch:
     def test_a_short_prompt_is_computed_and_sampled_in_one_step(self) -> None:
         scheduler = make_scheduler()
         submit_all(scheduler, 5)
-        step, events = turn(scheduler)
+        step, events = run_step(scheduler)
         assert step.started == (Started(1, 0, 0),)
         assert events == [Generated(1, [100], [])]
 
     def test_a_long_prompt_takes_several_steps_and_yields_nothing_before_the_last(self) -> None:
         scheduler = make_scheduler()
         submit_all(scheduler, 40)
-        first, events = turn(scheduler)
+        first, events = run_step(scheduler)
         assert (rows(first), events) == ({1: 32}, [])
-        second, events = turn(scheduler)
+        second, events = run_step(scheduler)
         assert (rows(second), events) == ({1: 8}, [Generated(1, [100], [])])
 
     def test_a_running_answer_goes_on_while_a_prompt_is_computed(self) -> None:
         scheduler = make_scheduler()
         submit_all(scheduler, 3, 60)
-        turn(scheduler)
-        step, events = turn(scheduler)
+        run_step(scheduler)
+        step, events = run_step(scheduler)
         assert rows(step) == {1: 1, 2: 31}
         assert Generated(1, [100], []) in events
-
-    def test_decodes_come_first_even_if_they_fill_the_batch(self) -> None:
-        scheduler = make_scheduler(n_slots=4, n_batch=4)
-        submit_all(scheduler, 1, 1, 1)
-        turn(scheduler)
-        scheduler.add_request(make_request(9, prompt(50, family=9)))
-        step, _ = turn(scheduler)
-        assert rows(step) == {1: 1, 2: 1, 3: 1, 9: 1}
-
-    def test_prompts_share_the_budget_equally(self) -> None:
-        scheduler = make_scheduler(n_slots=3, n_ctx_slot=512, n_batch=210)
-        submit_all(scheduler, 500, 500, 500)
-        step, _ = turn(scheduler)
-        assert rows(step) == {1: 70, 2: 70, 3: 70}
-
-    def test_what_a_short_prompt_leaves_goes_to_the_others(self) -> None:
-        scheduler = make_scheduler(n_slots=3, n_ctx_slot=512, n_batch=210)
-        submit_all(scheduler, 500, 4, 500)
-        step, _ = turn(scheduler)
-        assert rows(step) == {1: 103, 2: 4, 3: 103}
-
-    def test_prompts_take_turns_where_equal_shares_would_be_small(self) -> None:
-        scheduler = make_scheduler(n_slots=3, n_ctx_slot=512, n_batch=64)
-        submit_all(scheduler, 150, 150, 150)
-        at_turn = [next(iter(rows(turn(scheduler)[0]))) for _ in range(6)]
-        assert at_turn == [1, 2, 3, 1, 2, 3]
-
-    def test_short_prompts_that_keep_coming_do_not_hold_up_a_long_one(self) -> None:
-        scheduler = make_scheduler(n_slots=3, n_ctx_slot=512, n_batch=64)
-        scheduler.add_request(make_request(1, prompt(400)))
-        computed = 0
-        for number in range(2, 20):
-            scheduler.add_request(make_request(number, prompt(60, number), max_tokens=1))
-            step, _ = turn(scheduler)
-            computed += rows(step).get(1, 0)
-        assert computed >= 400
-
-    def test_chunks_come_in_slot_order(self) -> None:
-        scheduler = make_scheduler(n_slots=3)
-        for request_id, slot in ((1, 2), (2, 0), (3, 1)):
-            scheduler.add_request(make_request(request_id, prompt(4, request_id), slot=slot))
-        step, _ = turn(scheduler)
-        assert [chunk.slot for chunk in step.chunks] == [0, 1, 2]
 
     def test_a_queue_is_served_in_order(self) -> None:
         scheduler = make_scheduler(n_slots=1)
         for request_id in (1, 2, 3):
             scheduler.add_request(make_request(request_id, prompt(3, request_id), max_tokens=1))
-        order = [event.request_id for _ in range(3) for event in turn(scheduler)[0].started]
+        order = [event.request_id for _ in range(3) for event in run_step(scheduler)[0].started]
         assert order == [1, 2, 3]
 
     def test_one_that_waits_for_its_slot_does_not_hold_up_the_queue(self) -> None:
         scheduler = make_scheduler()
         scheduler.add_request(make_request(1, prompt(3, 1), slot=0))
-        turn(scheduler)
+        run_step(scheduler)
         scheduler.add_request(make_request(2, prompt(3, 2), slot=0))
         scheduler.add_request(make_request(3, prompt(3, 3)))
-        step, _ = turn(scheduler)
+        step, _ = run_step(scheduler)
         assert step.started == (Started(3, 1, 0),)
 
     def test_identical_prompts_are_computed_once(self) -> None:
         scheduler = make_scheduler(n_batch=64)
         for request_id in (1, 2):
             scheduler.add_request(make_request(request_id, prompt(50)))
-        first, _ = turn(scheduler)
+        first, _ = run_step(scheduler)
         assert rows(first) == {1: 50}
-        second, _ = turn(scheduler)
+        second, _ = run_step(scheduler)
         assert second.edits == (CopyPrefix(0, 1, 49),)
         assert second.started == (Started(2, 1, 49),)
         assert rows(second) == {1: 1, 2: 1}
@@ -154,17 +105,17 @@ class TestBatch:
         scheduler = make_scheduler(n_batch=40)
         for request_id in (1, 2):
             scheduler.add_request(make_request(request_id, prompt(60)))
-        turn(scheduler)
+        run_step(scheduler)
         scheduler.abort([1])
-        step, _ = turn(scheduler)
+        step, _ = run_step(scheduler)
         assert step.started == (Started(2, 0, 40),)
 
     def test_what_a_slot_holds_beyond_the_shared_prefix_is_dropped(self) -> None:
         scheduler = make_scheduler(n_slots=1)
         scheduler.add_request(make_request(1, [*prompt(10), 5, 6], max_tokens=1))
-        turn(scheduler)
+        run_step(scheduler)
         scheduler.add_request(make_request(2, [*prompt(10), 7]))
-        step, _ = turn(scheduler)
+        step, _ = run_step(scheduler)
         assert step.edits == (Trim(0, 10),)
         assert step.started == (Started(2, 0, 10),)
 
@@ -173,35 +124,35 @@ class TestEnd:
     def test_max_tokens(self) -> None:
         scheduler = make_scheduler()
         scheduler.add_request(make_request(max_tokens=2))
-        assert finished(turn(scheduler)[1]) == {}
-        assert finished(turn(scheduler)[1]) == {1: FinishReason.MAX_TOKENS}
+        assert finished(run_step(scheduler)[1]) == {}
+        assert finished(run_step(scheduler)[1]) == {1: FinishReason.MAX_TOKENS}
 
     def test_no_tokens_at_all(self) -> None:
         scheduler = make_scheduler()
         scheduler.add_request(make_request(tokens=prompt(40), max_tokens=0))
-        assert turn(scheduler)[1] == []
-        step, events = turn(scheduler)
+        assert run_step(scheduler)[1] == []
+        step, events = run_step(scheduler)
         assert not list(step.sampled())
         assert events == [Finished(1, FinishReason.MAX_TOKENS)]
-        assert scheduler.slots[0].num_tokens == 40
+        assert scheduler.cache.slots[0].num_tokens == 40
 
     def test_an_end_token_is_the_last_of_the_answer(self) -> None:
         scheduler = make_scheduler()
         scheduler.add_request(make_request(max_tokens=1))
-        _, events = turn(scheduler, END_TOKEN)
+        _, events = run_step(scheduler, END_TOKEN)
         assert events == [Generated(1, [END_TOKEN], []), Finished(1, FinishReason.STOP)]
 
     def test_the_context_is_full(self) -> None:
         scheduler = make_scheduler(n_ctx_slot=8)
         scheduler.add_request(make_request(tokens=prompt(6), max_tokens=UNLIMITED))
-        ends = [finished(turn(scheduler)[1]) for _ in range(3)]
+        ends = [finished(run_step(scheduler)[1]) for _ in range(3)]
         assert ends == [{}, {}, {1: FinishReason.CONTEXT_FULL}]
-        assert scheduler.slots[0].num_tokens == 8
+        assert scheduler.cache.slots[0].num_tokens == 8
 
     def test_the_last_token_that_fits_ends_by_its_own_limit(self) -> None:
         scheduler = make_scheduler(n_ctx_slot=8)
         scheduler.add_request(make_request(tokens=prompt(8), max_tokens=1))
-        assert finished(turn(scheduler)[1]) == {1: FinishReason.MAX_TOKENS}
+        assert finished(run_step(scheduler)[1]) == {1: FinishReason.MAX_TOKENS}
 
     def test_a_failed_sample_ends_only_its_own_sequence(self) -> None:
         scheduler = make_scheduler()
@@ -224,17 +175,17 @@ class TestAbort:
     def test_in_its_prompt(self) -> None:
         scheduler = make_scheduler()
         submit_all(scheduler, 60)
-        turn(scheduler)
+        run_step(scheduler)
         assert finished(scheduler.abort([1])) == {1: FinishReason.ABORTED}
-        assert scheduler.slots[0].tokens == prompt(60, family=1)[:32]
+        assert scheduler.cache.slots[0].tokens == prompt(60, family=1)[:32]
 
     def test_in_its_answer(self) -> None:
         scheduler = make_scheduler()
         submit_all(scheduler, 3)
-        turn(scheduler)
-        turn(scheduler)
+        run_step(scheduler)
+        run_step(scheduler)
         assert finished(scheduler.abort([1])) == {1: FinishReason.ABORTED}
-        assert scheduler.slots[0].tokens == [*prompt(3, family=1), 100]
+        assert scheduler.cache.slots[0].tokens == [*prompt(3, family=1), 100]
 
     def test_of_one_that_is_gone_is_no_news(self) -> None:
         scheduler = make_scheduler()
@@ -245,38 +196,38 @@ class TestAbort:
     def test_frees_the_slot_for_the_next_step(self) -> None:
         scheduler = make_scheduler(n_slots=1)
         submit_all(scheduler, 3, 3)
-        turn(scheduler)
+        run_step(scheduler)
         scheduler.abort([1])
-        assert turn(scheduler)[0].started == (Started(2, 0, 0),)
+        assert run_step(scheduler)[0].started == (Started(2, 0, 0),)
 
 
 class TestProgress:
     def test_is_reported_for_every_chunk_of_the_prompt(self) -> None:
         scheduler = make_scheduler()
         scheduler.add_request(make_request(tokens=prompt(60), report_progress=True))
-        seen = [event for _ in range(3) for event in turn(scheduler)[1]]
+        seen = [event for _ in range(3) for event in run_step(scheduler)[1]]
         assert [e.num_computed_tokens for e in seen if isinstance(e, Prefilled)] == [32, 60]
 
     def test_is_not_reported_unasked(self) -> None:
         scheduler = make_scheduler()
         scheduler.add_request(make_request(tokens=prompt(60)))
-        assert turn(scheduler)[1] == []
+        assert run_step(scheduler)[1] == []
 
 
 class TestResumed:
     def test_what_was_answered_is_computed_again_and_not_reported_again(self) -> None:
         scheduler = make_scheduler()
         scheduler.add_request(make_request(tokens=prompt(5), resumed=[101, 102], max_tokens=3))
-        step, events = turn(scheduler)
+        step, events = run_step(scheduler)
         assert rows(step) == {1: 7}
         assert events == [Generated(1, [100], []), Finished(1, FinishReason.MAX_TOKENS)]
 
     def test_cached_tokens_are_counted_of_the_prompt_only(self) -> None:
         scheduler = make_scheduler()
         scheduler.add_request(make_request(1, [*prompt(5), 101, 102], max_tokens=1))
-        turn(scheduler)
+        run_step(scheduler)
         scheduler.add_request(make_request(2, prompt(5), resumed=[101, 102], slot=0))
-        assert turn(scheduler)[0].started == (Started(2, 0, 5),)
+        assert run_step(scheduler)[0].started == (Started(2, 0, 5),)
 
 
 class TestUnified:
@@ -288,19 +239,19 @@ class TestUnified:
             scheduler.add_request(
                 make_request(request_id, prompt(length, request_id), max_tokens=1)
             )
-            turn(scheduler)
+            run_step(scheduler)
         scheduler.add_request(make_request(3, prompt(40, 3)))
-        step, _ = turn(scheduler)
+        step, _ = run_step(scheduler)
         assert Trim(0, 0) in step.edits
         assert rows(step) == {3: 40}
-        assert scheduler.num_cache_tokens == 60
+        assert scheduler.cache.num_tokens == 60
 
     def test_the_latest_sequence_gives_way_and_the_oldest_goes_on(self) -> None:
         scheduler = make_scheduler(n_ctx=64, n_batch=64)
         submit_all(scheduler, 31, 31)
-        turn(scheduler)
-        turn(scheduler)
-        step, _ = turn(scheduler)
+        run_step(scheduler)
+        run_step(scheduler)
+        step, _ = run_step(scheduler)
         assert rows(step) == {1: 1}
         assert [s.request_id for s in scheduler.waiting] == [2]
 
@@ -308,37 +259,16 @@ class TestUnified:
         scheduler = make_scheduler(n_ctx=64, n_batch=64)
         submit_all(scheduler, 31, 31, 5)
         for _ in range(3):
-            turn(scheduler)
+            run_step(scheduler)
         assert [s.request_id for s in scheduler.waiting] == [2, 3]
 
     def test_a_preempted_sequence_keeps_its_answer_and_is_not_started_again(self) -> None:
         scheduler = make_scheduler(n_ctx=64, n_batch=64)
         submit_all(scheduler, 31, 31)
         for _ in range(3):
-            turn(scheduler)
+            run_step(scheduler)
         scheduler.abort([1])
-        step, events = turn(scheduler)
+        step, events = run_step(scheduler)
         assert step.started == ()
         assert rows(step) == {2: 33}
         assert events == [Generated(2, [100], [])]
-
-
-def test_states_show_every_slot() -> None:
-    scheduler = make_scheduler()
-    scheduler.add_request(make_request(5, prompt(40), max_tokens=7))
-    turn(scheduler)
-    busy, idle = scheduler.states()
-    assert (busy.request_id, busy.num_prompt_tokens, busy.num_prompt_tokens_computed) == (5, 40, 32)
-    assert (busy.num_generated_tokens, busy.max_tokens) == (0, 7)
-    assert (idle.request_id, idle.num_cache_tokens) == (None, 0)
-
-
-def test_a_shared_prefix_is_where_others_join() -> None:
-    """The own tails of all are computed together, once the common part is there."""
-    scheduler = make_scheduler(n_slots=3, n_ctx_slot=256, n_batch=256)
-    common = prompt(100)
-    for request_id in (1, 2, 3):
-        own = prompt(40, family=request_id)
-        scheduler.add_request(make_request(request_id, [*common, *own]))
-    assert rows(turn(scheduler)[0]) == {1: 100}
-    assert rows(turn(scheduler)[0]) == {1: 40, 2: 40, 3: 40}

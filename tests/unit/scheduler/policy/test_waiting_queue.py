@@ -13,9 +13,9 @@ from tests.support.scheduling import make_request, prompt
 
 
 def sequence(request_id: int, cost: int = 10, **fields: Any) -> Sequence:
-    """One that computes `cost` tokens in all."""
-    submit = make_request(request_id, prompt(cost), max_tokens=0, **fields)
-    return Sequence.of(submit)
+    """A sequence that computes `cost` tokens in total."""
+    request = make_request(request_id, prompt(cost), max_tokens=0, **fields)
+    return Sequence.of(request)
 
 
 def queue(*sequences: Sequence) -> WaitingQueue:
@@ -26,7 +26,7 @@ def queue(*sequences: Sequence) -> WaitingQueue:
 
 
 def order(waiting: WaitingQueue) -> list[int]:
-    """Request ids as they are served, which empties the queue."""
+    """Empty the queue; returns request ids in order of service."""
     served = []
     while waiting:
         first = next(iter(waiting))

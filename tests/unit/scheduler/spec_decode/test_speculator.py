@@ -1,4 +1,4 @@
-"""Who is guessed for, by what, and how far."""
+"""Who is drafted for, by what, and how far."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from protocol.config import NgramConfig
 from scheduler.batching.cost_model import StepCost
 from scheduler.batching.micro_batches import Layout
 from scheduler.core.step import Chunk
+from scheduler.spec_decode.draft_plan import FIRST_PAUSE, LAST_PAUSE
+from scheduler.spec_decode.draft_policy import TRIAL_LENGTH
 from scheduler.spec_decode.draft_request import DraftRequest
-from scheduler.spec_decode.speculator import FIRST_PAUSE, LAST_PAUSE, ONE_STREAM, TRIAL, Speculator
+from scheduler.spec_decode.speculator import ONE_STREAM, Speculator
 from tests.support.fake_backend import FakeBackend, FakeSampler
 from tests.support.scheduling import make_sequence, prompt
 
 CHEAP = {1: 1.0, 4: 1.1, 16: 1.5, 64: 3.0}
 DEAR = {1: 1.0, 4: 4.0, 16: 16.0, 64: 64.0}
 MIDDLING = {1: 1.0, 2: 1.7, 4: 2.2, 16: 8.0, 64: 32.0}
-LOOKUP = NgramConfig(simple_size=2, shared_size=2)
+NGRAM = NgramConfig(simple_size=2, shared_size=2)
 
 
 def request_of(chunk: Chunk) -> AddRequest:
@@ -32,7 +34,7 @@ def request_of(chunk: Chunk) -> AddRequest:
 
 @dataclass
 class PickySampler(FakeSampler):
-    """Its constraint allows so many tokens of any guess."""
+    """Its constraint allows this many tokens of any draft."""
 
     num_allowed: int = 99
 
@@ -40,12 +42,12 @@ class PickySampler(FakeSampler):
         return min(len(tokens), self.num_allowed)
 
 
-def wish(*methods: DraftMethod, n_max: int = 8, **fields: Any) -> Speculation:
+def make_speculation(*methods: DraftMethod, n_max: int = 8, **fields: Any) -> Speculation:
     return Speculation(methods=methods, n_max=n_max, **fields)
 
 
 class Desk:
-    """A speculator and a draft model that always guesses 1, 2, 3, ..."""
+    """A speculator and a draft model that always drafts 1, 2, 3, ..."""
 
     def __init__(
         self,
@@ -55,21 +57,21 @@ class Desk:
     ) -> None:
         cost = None if table is None else StepCost(table, table)
         draft_cost = StepCost(draft, draft) if draft else None
-        self.speculator = Speculator(LOOKUP, cost, draft_cost, layout)
+        self.speculator = Speculator(NGRAM, cost, draft_cost, layout)
         self.num_allowed = 99
         self.confidences = [0.99]
         self.asked: list[DraftRequest] = []
         self.max_catch_up = 0
 
-    def draft(self, wants: Sequence[DraftRequest], max_catch_up: int) -> list[list[int]]:
-        self.asked = list(wants)
+    def run(self, requests: Sequence[DraftRequest], max_catch_up: int) -> list[list[int]]:
+        self.asked = list(requests)
         self.max_catch_up = max_catch_up
-        return [list(self._sure(want)) for want in wants]
+        return [list(self._sure(request)) for request in requests]
 
-    def _sure(self, want: DraftRequest) -> Iterator[int]:
+    def _sure(self, request: DraftRequest) -> Iterator[int]:
         confidences = itertools.cycle(self.confidences)
-        for token in range(1, want.n_max + 1):
-            if not want.prospect.goes_on(next(confidences)):
+        for token in range(1, request.n_max + 1):
+            if not request.stopping.should_continue(next(confidences)):
                 return
             yield token
 
@@ -80,107 +82,113 @@ class Desk:
         end = len(tokens)
         return Chunk(sequence, slot, end - 1, end, True, is_decode=True, max_draft=room)
 
-    def guess(self, *chunks: Chunk) -> list[tuple[int, ...]]:
+    def draft(self, *chunks: Chunk) -> list[tuple[int, ...]]:
         backend = FakeBackend()
         samplers = {
             chunk.sequence.request_id: PickySampler(backend, request_of(chunk), self.num_allowed)
             for chunk in chunks
         }
         self.asked = []
-        found = self.speculator.guess(chunks, samplers, self.draft)
+        found = self.speculator.draft(chunks, samplers, self.run)
         return [chunk.draft for chunk in found]
 
 
-def test_lookup_is_asked_before_the_draft_model() -> None:
+def replace_id(submit: Any, request_id: int) -> Any:
+    return msgspec.structs.replace(submit, request_id=request_id)
+
+
+def test_ngrams_are_asked_before_the_draft_model() -> None:
     desk = Desk(None)
-    both = wish(DraftMethod.NGRAM_SIMPLE, DraftMethod.MODEL, n_max=3)
-    assert desk.guess(desk.chunk(both, [5, 6, 7, 8, 5, 6])) == [(7, 8, 5)]
+    both = make_speculation(DraftMethod.NGRAM_SIMPLE, DraftMethod.MODEL, n_max=3)
+    assert desk.draft(desk.chunk(both, [5, 6, 7, 8, 5, 6])) == [(7, 8, 5)]
     assert desk.asked == []
-    assert desk.guess(desk.chunk(both, [5, 6, 7, 8], slot=1)) == [(1, 2, 3)]
+    assert desk.draft(desk.chunk(both, [5, 6, 7, 8], slot=1)) == [(1, 2, 3)]
 
 
 def test_all_drafts_are_asked_for_together() -> None:
     desk = Desk(None)
-    model = wish(DraftMethod.MODEL, n_max=2)
+    model = make_speculation(DraftMethod.MODEL, n_max=2)
     chunks = [desk.chunk(model, [5, 6], slot) for slot in range(3)]
     plain = desk.chunk(None, [5, 6], 3)
-    assert desk.guess(*chunks, plain) == [(1, 2), (1, 2), (1, 2), ()]
-    assert [want.slot for want in desk.asked] == [0, 1, 2]
+    assert desk.draft(*chunks, plain) == [(1, 2), (1, 2), (1, 2), ()]
+    assert [request.slot for request in desk.asked] == [0, 1, 2]
 
 
-def test_a_constraint_cuts_what_is_looked_up() -> None:
+def test_a_constraint_cuts_ngram_drafts() -> None:
     desk = Desk(None)
-    chunk = desk.chunk(wish(DraftMethod.NGRAM_SIMPLE), [5, 6, 7, 8, 5, 6])
+    chunk = desk.chunk(make_speculation(DraftMethod.NGRAM_SIMPLE), [5, 6, 7, 8, 5, 6])
     desk.num_allowed = 1
-    assert desk.guess(chunk) == [(7,)]
+    assert desk.draft(chunk) == [(7,)]
     desk.num_allowed = 0
-    assert desk.guess(chunk) == [()]
+    assert desk.draft(chunk) == [()]
 
 
-def test_guesses_that_are_too_short_are_thrown_away() -> None:
+def test_drafts_that_are_too_short_are_thrown_away() -> None:
     desk = Desk(None)
     tokens = [5, 6, 7, 8, 5, 6]
-    short = wish(DraftMethod.NGRAM_SIMPLE, n_min=5)
-    assert desk.guess(desk.chunk(short, tokens)) == [()]
+    short = make_speculation(DraftMethod.NGRAM_SIMPLE, n_min=5)
+    assert desk.draft(desk.chunk(short, tokens)) == [()]
     own = {DraftMethod.NGRAM_SIMPLE: DraftBounds(n_max=2, n_min=1)}
-    assert desk.guess(desk.chunk(replace_bounds(short, own), tokens, slot=1)) == [(7, 8)]
+    assert desk.draft(desk.chunk(replace_bounds(short, own), tokens, slot=1)) == [(7, 8)]
 
 
 def replace_bounds(speculation: Speculation, own: dict[DraftMethod, DraftBounds]) -> Speculation:
-    return wish(*speculation.methods, n_min=speculation.n_min, own_bounds=own)
+    return make_speculation(*speculation.methods, n_min=speculation.n_min, own_bounds=own)
 
 
 def test_one_sequence_learns_from_another_of_its_scope() -> None:
     desk = Desk(None)
-    shared = wish(DraftMethod.NGRAM_MOD, n_max=3)
-    desk.guess(desk.chunk(shared, [5, 6, 7, 8, 9], slot=0))
-    assert desk.guess(desk.chunk(shared, [3, 5, 6], slot=1)) == [(7, 8, 9)]
+    shared = make_speculation(DraftMethod.NGRAM_MOD, n_max=3)
+    desk.draft(desk.chunk(shared, [5, 6, 7, 8, 9], slot=0))
+    assert desk.draft(desk.chunk(shared, [3, 5, 6], slot=1)) == [(7, 8, 9)]
 
 
 def test_where_rows_are_dear_next_to_nothing_is_drafted() -> None:
-    """But something, or it would never be found out that they are not dear any more."""
+    """Without any trial, nothing would show that rows are not dear any more."""
     desk = Desk(DEAR, draft={1: 0.01})
-    chunk = desk.chunk(wish(DraftMethod.MODEL), [5, 6])
-    trials = sum(desk.guess(chunk) != [()] for _ in range(20 * LAST_PAUSE))
+    chunk = desk.chunk(make_speculation(DraftMethod.MODEL), [5, 6])
+    trials = sum(desk.draft(chunk) != [()] for _ in range(20 * LAST_PAUSE))
     assert 1 <= trials <= 20 * LAST_PAUSE / 1000
 
 
 def test_where_rows_are_cheap_it_goes_as_far_as_it_may() -> None:
     desk = Desk(CHEAP, draft={1: 0.01})
-    chunk = desk.chunk(wish(DraftMethod.MODEL, n_max=5), [5, 6])
+    chunk = desk.chunk(make_speculation(DraftMethod.MODEL, n_max=5), [5, 6])
     for _ in range(20):
-        (guess,) = desk.guess(chunk)
-        desk.speculator.learn(replace(chunk, draft=guess), len(guess))
-    assert len(guess) == 5
+        (draft,) = desk.draft(chunk)
+        desk.speculator.observe_verified(replace(chunk, draft=draft), len(draft))
+    assert len(draft) == 5
 
 
 def test_what_is_mostly_wrong_is_tried_again_more_and_more_seldom() -> None:
     desk = Desk(MIDDLING, draft={1: 0.01})
-    chunk = desk.chunk(wish(DraftMethod.MODEL), [5, 6])
+    chunk = desk.chunk(make_speculation(DraftMethod.MODEL), [5, 6])
     trials = []
     for step in range(20 * FIRST_PAUSE):
-        (guess,) = desk.guess(chunk)
-        if guess:
-            trials.append((step, len(guess)))
-            desk.speculator.learn(replace(chunk, draft=guess), 0)
+        (draft,) = desk.draft(chunk)
+        if draft:
+            trials.append((step, len(draft)))
+            desk.speculator.observe_verified(replace(chunk, draft=draft), 0)
     late = [step for step, length in trials if step > FIRST_PAUSE]
     assert 2 <= len(late) <= 6
-    assert all(length <= TRIAL for step, length in trials if step > FIRST_PAUSE)
+    assert all(length <= TRIAL_LENGTH for step, length in trials if step > FIRST_PAUSE)
     gaps = [b - a for a, b in itertools.pairwise(late)]
     assert gaps == sorted(gaps)
 
 
 def test_bad_luck_of_some_sequences_is_not_held_against_all_that_follow() -> None:
-    """Short answers never reach a trial of their own, and each begins with what others had."""
+    """Short answers never reach a trial of their own. Each begins with the rates of others."""
     desk = Desk(MIDDLING, draft={1: 0.01})
     lengths: list[int] = []
     for number in range(60):
-        chunk = desk.chunk(wish(DraftMethod.MODEL), [5, 6], slot=number)
+        chunk = desk.chunk(make_speculation(DraftMethod.MODEL), [5, 6], slot=number)
         for _ in range(8):
-            (guess,) = desk.guess(chunk)
-            lengths.append(len(guess))
-            if guess:
-                desk.speculator.learn(replace(chunk, draft=guess), 0 if number < 10 else len(guess))
+            (draft,) = desk.draft(chunk)
+            lengths.append(len(draft))
+            if draft:
+                desk.speculator.observe_verified(
+                    replace(chunk, draft=draft), 0 if number < 10 else len(draft)
+                )
         desk.speculator.forget(number)
     assert 0 in lengths[:80]
     assert min(lengths[-80:]) > 0
@@ -189,74 +197,76 @@ def test_bad_luck_of_some_sequences_is_not_held_against_all_that_follow() -> Non
 def test_the_draft_model_reads_a_prompt_for_as_long_as_a_step_takes() -> None:
     for seconds_a_row, most in ((0.0001, 2048), (0.0015, 512)):
         desk = Desk(CHEAP, draft={1: seconds_a_row, 64: 64 * seconds_a_row})
-        desk.guess(desk.chunk(wish(DraftMethod.MODEL), [5, 6]))
+        desk.draft(desk.chunk(make_speculation(DraftMethod.MODEL), [5, 6]))
         assert desk.max_catch_up == most
 
 
 def test_a_slow_draft_model_is_found_out() -> None:
     desk = Desk(CHEAP, draft={1: 0.01})
-    chunk = desk.chunk(wish(DraftMethod.MODEL), [5, 6])
-    desk.guess(chunk)  # the first time it reads the prompt, which says nothing of guessing
-    (guess,) = desk.guess(chunk)
-    assert guess
+    chunk = desk.chunk(make_speculation(DraftMethod.MODEL), [5, 6])
+    desk.draft(chunk)  # the first time it reads the prompt, which says nothing of drafting
+    (draft,) = desk.draft(chunk)
+    assert draft
     for _ in range(200):
-        desk.speculator.observe_drafting(desk.asked, seconds=2.0 * len(guess))
+        desk.speculator.observe_drafting(desk.asked, seconds=2.0 * len(draft))
     desk.speculator.forget(chunk.sequence.request_id)
-    assert desk.guess(chunk) == [()]
+    assert desk.draft(chunk) == [()]
 
 
-def test_a_sequence_whose_start_is_forgotten_is_looked_up_anew() -> None:
+def test_ngrams_are_read_again_after_the_start_of_a_sequence_was_discarded() -> None:
     desk = Desk(None)
-    chunk = desk.chunk(wish(DraftMethod.NGRAM_SIMPLE, n_max=2), [*prompt(30), 5, 6, 7, 8, 5, 6])
-    assert desk.guess(chunk) == [(7, 8)]
+    chunk = desk.chunk(
+        make_speculation(DraftMethod.NGRAM_SIMPLE, n_max=2), [*prompt(30), 5, 6, 7, 8, 5, 6]
+    )
+    assert desk.draft(chunk) == [(7, 8)]
     del chunk.sequence.tokens[:20]
     chunk.sequence.num_discarded_tokens = 20
-    assert desk.guess(chunk) == [(7, 8)]
+    assert desk.draft(chunk) == [(7, 8)]
 
 
-def test_a_guess_ends_where_the_draft_model_is_not_sure() -> None:
+def test_a_draft_ends_where_the_draft_model_is_not_sure() -> None:
     desk = Desk(MIDDLING, draft={1: 0.01})
-    chunk = desk.chunk(wish(DraftMethod.MODEL), [5, 6])
+    chunk = desk.chunk(make_speculation(DraftMethod.MODEL), [5, 6])
     desk.confidences = [0.999, 0.999, 0.999, 0.2]
-    assert desk.guess(chunk) == [(1, 2, 3)]
+    assert desk.draft(chunk) == [(1, 2, 3)]
     desk.confidences = [0.999] * 6 + [0.2]
-    assert desk.guess(chunk) == [(1, 2, 3, 4, 5, 6)]
+    assert desk.draft(chunk) == [(1, 2, 3, 4, 5, 6)]
 
 
-def test_whether_it_is_rightly_sure_is_found_out() -> None:
+def test_a_draft_model_that_is_wrongly_sure_is_found_out() -> None:
     desk = Desk(MIDDLING, draft={1: 0.01})
-    chunk = desk.chunk(wish(DraftMethod.MODEL), [5, 6])
+    chunk = desk.chunk(make_speculation(DraftMethod.MODEL), [5, 6])
     desk.confidences = [0.999, 0.97]
     for _ in range(100):
-        (guess,) = desk.guess(chunk)
-        if guess:  # what it is a little less sure of is always wrong
-            desk.speculator.learn(replace(chunk, draft=guess), 1)
-    lengths = [len(desk.guess(chunk)[0]) for _ in range(20)]
+        (draft,) = desk.draft(chunk)
+        if draft:  # the tokens of lower confidence are always rejected
+            desk.speculator.observe_verified(replace(chunk, draft=draft), 1)
+    lengths = [len(desk.draft(chunk)[0]) for _ in range(20)]
     assert set(lengths) <= {0, 1}
 
 
 def test_what_a_short_answer_saves_must_pay_for_reading_its_prompt() -> None:
-    draft = {1: 0.01, 1024: 10.24}  # as slow with each token of a prompt as with a guess
+    draft = {1: 0.01, 1024: 10.24}  # as slow with each token of a prompt as with a draft token
     for prompt_length, length, is_read in ((10, 400, True), (900, 4, False), (900, 4000, True)):
         desk = Desk(CHEAP, draft)
-        model = wish(DraftMethod.MODEL)
+        model = make_speculation(DraftMethod.MODEL)
         for number in range(60):  # answers of that length have been given before
             answered = desk.chunk(model, [5, *range(10)], slot=number)
             answered.sequence.spec = msgspec.structs.replace(answered.sequence.spec, prompt=[5])
             answered.sequence.tokens += [6] * (length - 10)
-            desk.guess(answered)
+            desk.draft(answered)
             desk.speculator.forget(number)
-        desk.guess(desk.chunk(model, prompt(prompt_length), slot=99))
+        desk.draft(desk.chunk(model, prompt(prompt_length), slot=99))
         assert bool(desk.asked) == is_read, (prompt_length, length)
 
 
-def test_guesses_side_by_side_are_as_long_as_llama_cpp_computes_them_together() -> None:
-    """A row that only one of two streams has is a piece by itself."""
+def test_drafts_side_by_side_are_as_long_as_llama_cpp_computes_them_together() -> None:
+    """A row that only one of two streams has is a micro-batch by itself."""
     table = {1: 1.0, 2: 1.05, 4: 1.1, 8: 1.2, 64: 2.0}
     for layout, lengths in ((Layout(512), [2, 2]), (ONE_STREAM, [3, 2])):
         desk = Desk(table, draft={1: 0.001, 64: 0.001}, layout=layout)
         chunks = [
-            desk.chunk(wish(DraftMethod.MODEL, n_max=most), [5, 6], slot)
+            desk.chunk(make_speculation(DraftMethod.MODEL, n_max=most), [5, 6], slot)
             for slot, most in enumerate((3, 2))
         ]
-        assert [len(guess) for guess in desk.guess(*chunks)] == lengths
+        assert [len(draft) for draft in desk.draft(*chunks)] == lengths

@@ -1,4 +1,4 @@
-"""A folder of prefixes: the hottest come back first, the coldest go first."""
+"""The disk cache loads the latest used prefixes first, and removes the oldest first."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def numbers(cache: DiskCache, max_bytes: int = ROOM) -> list[int]:
 
 @pytest.fixture
 def filled(tmp_path: Path) -> DiskCache:
-    """Four prefixes, the third of which was of use last."""
+    """Four prefixes; the third was used last."""
     filled = cache(tmp_path / "a" / "b")
     for number, used in ((1, 100.0), (2, 300.0), (3, 400.0), (4, 200.0)):
         filled.store(saved(number), used)

@@ -1,4 +1,4 @@
-"""Digests of files: the same for copies, another one for every change that matters."""
+"""Digests are equal for copies of a file, and differ after every change that matters."""
 
 from __future__ import annotations
 

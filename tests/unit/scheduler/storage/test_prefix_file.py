@@ -1,4 +1,4 @@
-"""Files of saved prefixes: what was written comes back, and nothing else ever does."""
+"""Saved prefixes are read exactly as they were written, or not at all."""
 
 from __future__ import annotations
 

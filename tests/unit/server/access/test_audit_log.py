@@ -1,4 +1,4 @@
-"""The audit log: what a line holds, and what happens to its file."""
+"""The audit log: the content of a line, and the handling of the file."""
 
 from __future__ import annotations
 

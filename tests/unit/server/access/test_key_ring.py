@@ -1,4 +1,4 @@
-"""Keys from flags and files, found in constant time, replaced without losing their accounts."""
+"""Keys from flags and files: found in constant time, and replaced without losing accounts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The client against the engine's real loop: streams, restarts, questions, and the end."""
+"""The client against the engine's real loop: streams, restarts, queries, and the shutdown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several sequences at once, and work that ends when its client leaves."""
+"""Several sequences of one request, and work that ends when its client disconnects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tokens into text: on the engine's real loop, whose fake model follows a script."""
+"""Tokens to text on the engine's real loop, whose fake model follows a script."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Middleware: request ids, errors and limits by themselves, without an application."""
+"""Middleware alone: request ids, errors and limits, without an application."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sockets: every kind of address, and one clear sentence when one can't be had."""
+"""Sockets: every kind of address, and one clear message for an address that can't be bound."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from server.startup import StartupError
 
 @pytest.fixture
 def taken() -> Iterator[int]:
-    """A port that somebody listens on."""
+    """A port that another socket listens on."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
 
@@ -66,7 +66,7 @@ def test_a_unix_socket_and_its_file(tmp_path: Path) -> None:
     [sock] = bind_all([str(path)], 0)
     assert path.is_socket()
     assert url_of(sock, tls=False) == f"http+unix://{path}"
-    sock.close()  # as uvicorn does before us
+    sock.close()  # uvicorn closes the socket before we do
     close_all([sock])
     assert not path.exists()
 

@@ -1,4 +1,4 @@
-"""Event streams: framing, and that what produces the events is always released."""
+"""Event streams: framing, and the release of resources in every case."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from contextlib import AsyncExitStack
 from types import SimpleNamespace
 from typing import Any
 
-import msgspec
 import pytest
 
-from server.errors import Unavailable
-from server.http.sse import DONE, EventStream, error_event, frame
+from server.http.sse import DONE, EventStream, frame
 
 pytestmark = pytest.mark.anyio
 
@@ -23,7 +21,7 @@ def anyio_backend() -> str:
 
 
 class Connection:
-    """One HTTP exchange: what the client was sent, and when it leaves."""
+    """One HTTP exchange: what the client receives, and when the client disconnects."""
 
     def __init__(self) -> None:
         self.sent: list[dict[str, Any]] = []
@@ -45,7 +43,7 @@ class Connection:
 
 
 class Released:
-    """An exit stack that remembers being closed."""
+    """An exit stack that records that it was closed."""
 
     def __init__(self) -> None:
         self.stack = AsyncExitStack()
@@ -69,12 +67,6 @@ async def endless() -> AsyncIterator[bytes]:
 def test_frames_are_one_line() -> None:
     assert frame({"a": "x\ny"}) == b'data: {"a":"x\\ny"}\n\n'
     assert DONE == b"data: [DONE]\n\n"
-
-
-def test_an_error_event_has_the_body_of_an_error() -> None:
-    event = error_event(Unavailable("later"))
-    payload = msgspec.json.decode(event.removeprefix(b"data: "))
-    assert payload == Unavailable("later").body()
 
 
 async def test_a_stream_to_its_end() -> None:
@@ -138,3 +130,15 @@ async def test_pings_are_comments() -> None:
     connection.gone.set()
     await asyncio.wait_for(task, 1)
     assert connection.body == b"data: 1\n\n:\n\n"
+
+
+async def test_a_stream_of_another_media_type() -> None:
+    connection, released = Connection(), Released()
+    media_type = "application/x-ndjson"
+    stream = EventStream(endless(), released.stack, ping_seconds=1, ping=b"", media_type=media_type)
+    task = asyncio.create_task(stream(connection.scope, connection.receive, connection.send))
+    await asyncio.sleep(1.1)
+    connection.gone.set()
+    await asyncio.wait_for(task, 1)
+    assert dict(connection.sent[0]["headers"])[b"content-type"].startswith(media_type.encode())
+    assert connection.body == b"data: 1\n\n"

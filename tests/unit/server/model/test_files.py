@@ -1,4 +1,4 @@
-"""Which model is loaded, and what a user reads when it can't be."""
+"""The model file that is loaded, and the messages when it can't be loaded."""
 
 import struct
 from collections.abc import Callable
@@ -57,7 +57,7 @@ def test_the_size_that_a_file_needs_is_known_to_the_byte(write: Write) -> None:
     header = read_header(path)
     assert header.tensor_count == 3
     assert header.text("general.architecture") == "llama"
-    # The writer pads the last tensor; the loader doesn't need that.
+    # The writer pads the last tensor; the loader doesn't need the padding.
     assert path.stat().st_size - 32 < header.needed_bytes <= path.stat().st_size
 
 

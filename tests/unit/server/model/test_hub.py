@@ -1,4 +1,4 @@
-"""Models from a hub: which file is taken, what is fetched again, what failures say."""
+"""Models from a hub: the chosen file, what is downloaded again, and the error messages."""
 
 import json
 import threading
@@ -25,7 +25,7 @@ Fetch = Callable[..., Path]
 
 @dataclass
 class StandInHub:
-    """What the stand-in for the hub serves and what it was asked for."""
+    """The files of the fake hub, and the requests it received."""
 
     repos: dict[str, dict[str, bytes]] = field(default_factory=dict)
     private: set[str] = field(default_factory=set)
@@ -35,13 +35,13 @@ class StandInHub:
     url: str = ""
 
     def downloads(self) -> list[str]:
-        """The names of the files whose content was asked for."""
+        """The names of the files whose content was requested."""
         asked = [path for method, path in self.requests if method == "GET"]
         return [path.rpartition("/")[2] for path in asked if "/resolve/" in path]
 
 
 class Handler(BaseHTTPRequestHandler):
-    """The hub's routes for listing a repository and for its files."""
+    """The hub's routes for the list of a repository and for its files."""
 
     hub: ClassVar[StandInHub]
 
@@ -292,7 +292,7 @@ def test_the_settings_and_hf_endpoint_lead_to_the_hub(
     stand_in.repos["u/r"] = files("m.gguf")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     settings = load_settings(["-hf", "u/r"], {})
-    # The stand-in's file is no GGUF file, which is found out after it was fetched.
+    # The fake's file isn't a GGUF file; the server notices after the download.
     with pytest.raises(ModelFileError, match=r"m\.gguf is not a GGUF file"):
         resolve_model(settings, {"HF_ENDPOINT": stand_in.url + "/"})
     assert stand_in.downloads() == ["m.gguf"]

@@ -1,4 +1,4 @@
-"""Log lines: the level, the form, and the request that they belong to."""
+"""Log lines: level, format, and the request that a line belongs to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Thinking and answer are told apart, however the text is cut into pieces."""
+"""Thinking and answer are separated for every division of the text into pieces."""
 
 from __future__ import annotations
 
@@ -59,10 +59,8 @@ def test_prompt_that_ends_in_the_thinking(text: str, size: int, expected: tuple[
 def test_text_is_passed_on_at_once() -> None:
     splitter = ReasoningSplitter(THINK, PlainText())
     assert splitter.feed("<think>a") == [Reasoning("a")]
-    assert splitter.is_thinking
     assert splitter.feed(" b") == [Reasoning(" b")]
     assert splitter.feed("</think>c") == [Content("c")]
-    assert not splitter.is_thinking
     assert splitter.feed(" ") == [Content(" ")]
 
 

@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 - the markers of some models are made of full-width signs
-"""Every format of tool calls is read as it is generated, however the text is cut into pieces."""
+"""Every format of tool calls is parsed incrementally, for every division into pieces."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_what_a_format_writes_it_reads(name: str, size: int) -> None:
 
 
 MIXED = [name for name in WRITTEN if name not in ("generic", "llama3", "functionary", "harmony")]
-"""Formats whose calls may follow text."""
+"""Formats whose calls may come after text."""
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -354,12 +354,12 @@ OTHER_FORMS = {
     "LFM2.5-8B-A1B": "texts in single quotes",
     "openai-gpt-oss-120b": "the type of the arguments without its mark",
 }
-"""Templates that write the history's calls a little differently from what is asked of a model."""
+"""Templates that write the history's calls in another form than they ask of a model."""
 
 
 @pytest.mark.parametrize("path", collected_templates(), ids=lambda path: path.stem)
 def test_calls_of_a_collected_template_follow_the_grammar(path: Path) -> None:
-    """What is forced on a model is what its template shows it."""
+    """The grammar forces the same form that the template shows to the model."""
     template = ChatTemplate(path.read_text(), specials=SpecialTokens("<s>", "</s>"))
     history = called_history(template)
     rules = CallRules(
@@ -373,7 +373,7 @@ def test_calls_of_a_collected_template_follow_the_grammar(path: Path) -> None:
 
 
 def begins(lark: str, text: str) -> bool:
-    """Whether the text begins with a whole answer of the grammar."""
+    """Whether the text begins with a complete answer of the grammar."""
     matcher = LLMatcher(LLTokenizer("byte"), LLMatcher.grammar_from_lark(lark))
     for byte in text.encode():
         if matcher.try_consume_tokens([byte]) != 1:

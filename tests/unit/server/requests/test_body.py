@@ -1,4 +1,4 @@
-"""Reading bodies: what a client is told about a body that can't be used."""
+"""Reading bodies: the messages for a body that can't be used."""
 
 from __future__ import annotations
 

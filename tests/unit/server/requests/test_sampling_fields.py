@@ -1,4 +1,4 @@
-"""Sampling fields: every spelling, every bound, and the defaults behind them."""
+"""Sampling fields: every spelling, every bound, and the defaults."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import msgspec
 import pytest
 
 from config import ServeSettings
-from grammars.constraint import GbnfGrammar, LLGuidanceGrammar
 from protocol.commands import UNLIMITED, ContextShift
 from protocol.sampling import DEFAULT_SAMPLERS, SamplingParams
 from server.context import ServerContext
 from server.errors import InvalidRequest
 from server.generation.types import GenerationRequest
 from server.requests.body import parse_body
-from server.requests.sampling_fields import SamplingFields, nth_choice
-from server.requests.unsupported_fields import UNSUPPORTED_FIELDS
+from server.requests.sampling_fields import SamplingFields
+from server.requests.sequence import generation_request, nth_choice, resolve_sampling
+from server.requests.unsupported_fields import LLAMA_SERVER_FIELDS
 from tests.support.fake_server import END_OF_TURN, EOS, N_CTX_SLOT, make_server
 
 BANNED = float("-inf")
@@ -27,7 +27,7 @@ def parse(**body: Any) -> SamplingFields:
 
 
 def params(settings: ServeSettings | None = None, **body: Any) -> SamplingParams:
-    return parse(**body).to_sampling_params(context(settings))
+    return resolve_sampling(parse(**body), context(settings))
 
 
 def context(settings: ServeSettings | None = None) -> ServerContext:
@@ -36,7 +36,7 @@ def context(settings: ServeSettings | None = None) -> ServerContext:
 
 def request(settings: ServeSettings | None = None, **body: Any) -> GenerationRequest:
     fields, where = parse(**body), context(settings)
-    return fields.to_request(where, [1], fields.to_sampling_params(where), None)
+    return generation_request(fields, [1], where, resolve_sampling(fields, where))
 
 
 def test_an_empty_body_means_llama_servers_defaults() -> None:
@@ -190,7 +190,7 @@ def test_a_context_shift_keeps_the_bos_besides() -> None:
     bos = server.tokenizer.bos
     assert bos is not None
     body = parse(n_keep=3)
-    found = body.to_request(server, [bos, 1, 2, 3, 4], body.to_sampling_params(server), None)
+    found = generation_request(body, [bos, 1, 2, 3, 4], server, resolve_sampling(body, server))
     assert found.spec.context_shift == ContextShift(4, 0)
 
 
@@ -221,12 +221,12 @@ def test_infill_of_some_candidates_is_fine() -> None:
     assert params(samplers="ki", top_k=40).samplers == ("top_k", "infill")
 
 
-@pytest.mark.parametrize("name", sorted(UNSUPPORTED_FIELDS))
+@pytest.mark.parametrize("name", sorted(LLAMA_SERVER_FIELDS))
 def test_what_is_not_supported_is_refused_by_name(name: str) -> None:
     with pytest.raises(InvalidRequest, match=f"'{name}' is not supported") as caught:
-        parse(**{name: ["x"] if UNSUPPORTED_FIELDS[name].harmless == ([],) else 7})
+        parse(**{name: ["x"] if LLAMA_SERVER_FIELDS[name].harmless == ([],) else 7})
     assert caught.value.param == name
-    for harmless in (None, *UNSUPPORTED_FIELDS[name].harmless):
+    for harmless in (None, *LLAMA_SERVER_FIELDS[name].harmless):
         parse(**{name: harmless})
 
 
@@ -337,8 +337,8 @@ def test_choices_differ_in_their_seed_only() -> None:
 
 def test_log_probabilities_are_the_dialects_matter() -> None:
     fields = parse()
-    assert fields.to_sampling_params(context()).top_logprobs == -1
-    assert fields.to_sampling_params(context(), top_logprobs=3).top_logprobs == 3
+    assert resolve_sampling(fields, context()).top_logprobs == -1
+    assert resolve_sampling(fields, context(), top_logprobs=3).top_logprobs == 3
 
 
 @pytest.mark.parametrize(("slot", "expected"), [(-1, None), (0, 0), (3, 3)])
@@ -359,26 +359,3 @@ def test_progress_is_reported_on_streams_only() -> None:
 @pytest.mark.parametrize(("own", "expected"), [(None, 30), (5, 5), (-1, 0), (0, 0)])
 def test_ping_interval(own: int | None, expected: int) -> None:
     assert parse(sse_ping_interval=own).ping_seconds(30) == expected
-
-
-def test_constraints() -> None:
-    assert parse().to_constraint(context()) is None
-    assert parse(grammar="").to_constraint(context()) is None
-    by_schema = parse(json_schema={"type": "integer"}).to_constraint(context())
-    assert isinstance(by_schema, LLGuidanceGrammar)
-    by_grammar = parse(grammar='root ::= "a"').to_constraint(context())
-    assert isinstance(by_grammar, LLGuidanceGrammar | GbnfGrammar)
-
-
-@pytest.mark.parametrize(
-    ("body", "param"),
-    [
-        ({"json_schema": {"type": 5}}, "json_schema"),
-        ({"json_schema": "x"}, "json_schema"),
-        ({"grammar": 'root ::= "a"', "json_schema": {}}, "grammar"),
-    ],
-)
-def test_constraints_that_cannot_be_used(body: dict[str, Any], param: str) -> None:
-    with pytest.raises(InvalidRequest) as caught:
-        parse(**body).to_constraint(context())
-    assert caught.value.param == param

@@ -1,4 +1,4 @@
-"""What a request's fields and the server's flags say about guessing ahead."""
+"""Speculative decoding of a request, from its fields and the server's flags."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from protocol.commands import DraftBounds, DraftMethod, Speculation
 from server.errors import InvalidRequest
 from server.requests.body import parse_body
 from server.requests.sampling_fields import SamplingFields
+from server.requests.sequence import generation_request, resolve_sampling
 from tests.support.fake_server import make_server
 
 LOOKUP, SHARED, MODEL = DraftMethod.NGRAM_SIMPLE, DraftMethod.NGRAM_MOD, DraftMethod.MODEL
@@ -22,8 +23,8 @@ DRAFT = ("-md", "d.gguf", "--spec-draft-n-min", "2", "--spec-draft-p-min", "0.25
 def asked(flags: tuple[str, ...], **body: Any) -> Speculation | None:
     context = make_server(load_settings(flags, {})).context
     fields = parse_body(msgspec.json.encode(body), SamplingFields)
-    return fields.to_request(
-        context, [1], fields.to_sampling_params(context), None
+    return generation_request(
+        fields, [1], context, resolve_sampling(fields, context)
     ).spec.speculation
 
 
@@ -33,7 +34,7 @@ def refusal(flags: tuple[str, ...], **body: Any) -> InvalidRequest:
     return caught.value
 
 
-def test_nothing_is_guessed_unless_the_server_was_started_so() -> None:
+def test_there_are_no_drafts_unless_the_server_was_started_with_a_method() -> None:
     assert asked(()) is None
     assert asked((), spec_type="none", spec_n_max=4, spec_n_min=1, spec_p_min=0.5) is None
     assert asked(("-md", "d.gguf", "--spec-type", "none")) is None

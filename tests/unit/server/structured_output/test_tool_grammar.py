@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 - the markers of some models are made of full-width signs
-"""Grammars of answers accept what each format writes, with valid arguments, and nothing else."""
+"""Grammars of answers accept each format's calls with valid arguments, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chat templates: the sandbox, what is found out about a template, and how messages are adapted."""
+"""Chat templates: the sandbox, the detected capabilities, and the adapted messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Backends of llama.cpp that are files of their own."""
+"""Loading ggml's backends from files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scheduler.backends.llama import devices
 
 
 class Library:
-    """ggml with so many backends linked in, and so many in files."""
+    """A ggml library with some backends linked in and some in files."""
 
     def __init__(self, linked: int, in_files: int) -> None:
         self.loaded = 0
@@ -27,7 +27,7 @@ class Library:
 
 
 class Function:
-    """A function with a result type, as ctypes has them."""
+    """A function with a result type, like those of ctypes."""
 
     restype: type[c_size_t] | None = None
 

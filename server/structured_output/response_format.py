@@ -1,4 +1,4 @@
-"""The shapes of `response_format`, and the schema that they ask for."""
+"""OpenAI's field `response_format`, also in the spellings of llama-server."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, model_validator
 
-from server.structured_output.vllm_field import ANY_OBJECT
+from server.structured_output.output_format import (
+    ANY_OBJECT,
+    PLAIN_TEXT,
+    OutputFormat,
+    any_object_format,
+    schema_format,
+)
 
 
 class _Strict(BaseModel):
@@ -20,7 +26,7 @@ class TextFormat(_Strict):
 
 
 class JsonObjectFormat(_Strict):
-    """A JSON object, of llama-server's `schema` if that is given."""
+    """A JSON object. llama-server's `schema` describes the object, if given."""
 
     type: Literal["json_object"]
     schema_: Any = Field(None, alias="schema")
@@ -36,7 +42,7 @@ class SchemaWrapper(_Strict):
 
 
 class JsonSchemaFormat(_Strict):
-    """JSON of a schema, in OpenAI's shape or in that of llama-server's README."""
+    """JSON of a schema, in OpenAI's shape or in the shape of llama-server's README."""
 
     type: Literal["json_schema"]
     json_schema: SchemaWrapper | None = None
@@ -54,10 +60,14 @@ ResponseFormat = Annotated[
 ]
 
 
-def schema_of(format_: ResponseFormat) -> tuple[Any, str] | None:
-    """(the JSON Schema, the path of the field that holds it), or None for text."""
-    if isinstance(format_, TextFormat):
-        return None
-    if isinstance(format_, JsonSchemaFormat) and format_.json_schema is not None:
-        return format_.json_schema.schema_, "response_format.json_schema.schema"
-    return (ANY_OBJECT if format_.schema_ is None else format_.schema_), "response_format.schema"
+def response_output_format(format_: ResponseFormat | None) -> OutputFormat:
+    """The format that the field asks for."""
+    match format_:
+        case None | TextFormat():
+            return PLAIN_TEXT
+        case JsonSchemaFormat(json_schema=SchemaWrapper(schema_=schema)):
+            param = "response_format.json_schema.schema"
+        case JsonSchemaFormat(schema_=schema) | JsonObjectFormat(schema_=schema):
+            param = "response_format.schema"
+            schema = ANY_OBJECT if schema is None else schema
+    return any_object_format(param) if schema == ANY_OBJECT else schema_format(schema, param)

@@ -1,20 +1,21 @@
-"""Write a larger GGUF that computes the same function: `python models/inflate.py`.
+"""Writes a larger GGUF that computes the same function: `python models/train/inflate.py`.
 
-Layers are appended whose output projections (`attn_output`, `ffn_down`) are zero, so each adds
-exactly nothing to the residual stream, while its attention and its wide feed-forward block cost
-what they would cost in a trained model. A benchmark thus gets a target of any size whose answers,
-and whose agreement with the draft, are those of the small model.
+The output appends layers whose output projections (`attn_output`, `ffn_down`) are zero. Such a
+layer adds nothing to the residual stream. But its attention and its wide feed-forward block cost as
+much as in a trained model. So a benchmark gets a target of any size. The answers of the target, and
+its agreement with the draft, are those of the small model.
 
 The residual stream keeps the original's width, so the size has to come from wide feed-forward
-blocks. llama.cpp wants one feed-forward length for all layers of the architecture `llama`, so the
-original blocks are padded with zeros to the new length, which leaves their function alone as well.
+blocks. llama.cpp requires one feed-forward length for all layers of the architecture `llama`. So
+the original blocks are padded with zeros to the new length, which doesn't change their function
+either.
 
     embedding -> original layers, padded -> appended layers (+ 0 each) -> norm -> logits
 
     ffn_gate, ffn_up   original rows | zero rows        [length, embedding]
     ffn_down           original columns | zero columns  [embedding, length]
 
-Only NumPy and gguf are needed. For a K-quant, write F16 or F32 and hand the file to
+Only NumPy and gguf are needed. For a K-quant, write F16 or F32 and pass the file to
 `llama_cpp.llama_model_quantize`.
 """
 
@@ -41,9 +42,9 @@ FILE_TYPES = {
     "F16": (GGMLQuantizationType.F16, LlamaFileType.MOSTLY_F16),
     "Q8_0": (GGMLQuantizationType.Q8_0, LlamaFileType.MOSTLY_Q8_0),
 }
-# A K-quant's block, so that every matrix can be quantized.
+# The size of a K-quant's block, so that every matrix can be quantized.
 WIDTH_STEP = 256
-# Random weights are sized so that activations stay near 1, where quantization keeps its range.
+# Random weights have a size that keeps activations near 1, where quantization is accurate.
 WEIGHT_SCALE = 0.02
 REPLACED = frozenset(
     (
@@ -59,7 +60,7 @@ Weights = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Shape:
-    """The dimensions that a layer's size follows from."""
+    """The dimensions that determine a layer's size."""
 
     embedding: int
     heads: int
@@ -68,13 +69,13 @@ class Shape:
     feed_forward: int
 
     def layer_parameters(self, width: int) -> int:
-        """Weights of one layer whose feed-forward length is `width`."""
+        """Number of weights of one layer with the feed-forward length `width`."""
         kv = self.embedding // self.heads * self.kv_heads
         attention = 2 * self.embedding * (self.embedding + kv)
         return attention + 3 * self.embedding * width + 2 * self.embedding
 
     def width_for(self, parameters: int, layers: int) -> int:
-        """The feed-forward length with which `layers` layers hold about `parameters` weights."""
+        """The feed-forward length at which `layers` layers have about `parameters` weights."""
         each = parameters / layers - self.layer_parameters(0)
         steps = round(each / (3 * self.embedding) / WIDTH_STEP)
         return max(self.feed_forward, steps * WIDTH_STEP)
@@ -99,7 +100,7 @@ def read_shape(reader: GGUFReader) -> Shape:
 
 
 def copy_field(writer: GGUFWriter, field: ReaderField) -> None:
-    """Write one metadata entry as it was."""
+    """Copy one metadata entry unchanged."""
     kind = field.types[0]
     element = field.types[-1] if kind is GGUFValueType.ARRAY else None
     writer.add_key_value(field.name, field.contents(), kind, element)
@@ -108,7 +109,7 @@ def copy_field(writer: GGUFWriter, field: ReaderField) -> None:
 def copy_header(
     writer: GGUFWriter, reader: GGUFReader, layers: int, width: int, file_type: LlamaFileType
 ) -> None:
-    """All metadata but what the new layers change."""
+    """Copy all metadata except what the new layers change."""
     for field in reader.fields.values():
         if not field.name.startswith("GGUF.") and field.name not in REPLACED:
             copy_field(writer, field)
@@ -126,7 +127,7 @@ def add_matrix(writer: GGUFWriter, name: str, values: Weights, kind: GGMLQuantiz
 
 
 def padded(name: str, values: Weights, width: int) -> Weights:
-    """A feed-forward matrix with zeros up to `width`; any other tensor as it is."""
+    """A feed-forward matrix, padded with zeros to `width`; any other tensor is unchanged."""
     if ".ffn_gate." in name or ".ffn_up." in name:
         return np.pad(values, ((0, width - values.shape[0]), (0, 0)))
     if ".ffn_down." in name:
@@ -137,7 +138,7 @@ def padded(name: str, values: Weights, width: int) -> Weights:
 def copy_tensor(
     writer: GGUFWriter, tensor: ReaderTensor, width: int, kind: GGMLQuantizationType
 ) -> None:
-    """Write an original tensor; one that keeps type and shape is copied bit for bit."""
+    """Write an original tensor; a tensor that keeps type and shape is copied bit for bit."""
     if tensor.tensor_type == kind and ".ffn_" not in tensor.name:
         writer.add_tensor(tensor.name, tensor.data, raw_dtype=kind)
         return
@@ -153,7 +154,8 @@ def add_layer(
     kind: GGMLQuantizationType,
     random: np.random.Generator,
 ) -> None:
-    """Append layer `place`: random weights, and zeros wherever it would write to the residual."""
+    """Append layer `place`: random weights, and zeros in the matrices that write to the
+    residual."""
     size, kv = shape.embedding, shape.embedding // shape.heads * shape.kv_heads
 
     def noise(rows: int, columns: int) -> Weights:
@@ -178,7 +180,8 @@ def add_layer(
 def inflate(
     source: Path, output: Path, *, parameters: int, layers: int, kind: str, seed: int = 1
 ) -> int:
-    """Write `source` with `layers` more layers and about `parameters` weights; return how many."""
+    """Write `source` with `layers` more layers and about `parameters` weights; return the exact
+    number of weights."""
     reader = GGUFReader(source)
     shape = read_shape(reader)
     total = shape.layers + layers

@@ -1,0 +1,245 @@
+"""The cells of the KV cache: which tokens they hold, who uses them, and what gives way."""
+
+from __future__ import annotations
+
+from protocol.commands import SequenceSpec
+from scheduler.core.cache_edits import CacheEdit, CopyPrefix, Drop, Restore, Save, Shift, Trim
+from scheduler.core.cache_scope import CacheScope
+from scheduler.core.context_limits import ContextLimits
+from scheduler.core.sequence import Sequence, Slot
+from scheduler.core.step import Step
+from scheduler.kv_cache.chunk_reuse import Reuse, find_chunks
+from scheduler.kv_cache.host_cache import CachedPrefix, HostCache
+from scheduler.kv_cache.placement import Placement, PrefixHolder, WaitForPrefix, place
+from scheduler.kv_cache.prefix_index import PrefixIndex
+
+
+class KVCacheManager:
+    """Owns the slots, the prefix index, and the list of prefixes in host memory.
+
+    A method that changes cells returns the edits for the backend. The manager's own state shows
+    their result at once, so the backend has to carry them out in the same order.
+    """
+
+    def __init__(self, limits: ContextLimits) -> None:
+        self.limits = limits
+        self.slots = [Slot(id) for id in range(limits.n_slots)]
+        self.host_cache = HostCache(limits.cache_bytes, limits.cell_bytes, limits.state_bytes)
+        self.index: PrefixIndex[PrefixHolder] = PrefixIndex()
+        self._step_number = 0
+
+    @property
+    def running(self) -> list[Sequence]:
+        """The sequences that have a slot, in slot order."""
+        return [slot.sequence for slot in self.slots if slot.sequence is not None]
+
+    @property
+    def has_idle_slot(self) -> bool:
+        """Whether a sequence could start."""
+        return any(slot.sequence is None for slot in self.slots)
+
+    @property
+    def num_tokens(self) -> int:
+        """Cells in use, of running and of idle slots."""
+        return sum([slot.num_tokens for slot in self.slots])
+
+    @property
+    def num_running_tokens(self) -> int:
+        """Cells that running sequences need."""
+        return sum([slot.num_tokens for slot in self.slots if slot.sequence is not None])
+
+    def begin_step(self) -> int:
+        """Count a step, and return its number: `Slot.last_used` is such a number."""
+        self._step_number += 1
+        return self._step_number
+
+    # --- sequences come and go ---
+
+    def place(self, sequence: Sequence) -> Placement | WaitForPrefix | None:
+        """Where a waiting sequence should start; None if no slot that it may use is idle."""
+        shared = self.index.shared(sequence.tokens, sequence.scope)
+        return place(sequence, self.slots, shared, self.limits.abilities)
+
+    def occupy(self, sequence: Sequence, placement: Placement) -> list[CacheEdit]:
+        """Give a sequence its slot, with the cells of the prefix that it starts from."""
+        slot, source = placement.slot, placement.source
+        if isinstance(source, CachedPrefix):
+            self.host_cache.touch(source)  # before room is made for what the slot holds
+        is_lost = slot.num_tokens > placement.length or source is not None
+        saves, drops = self._keep(slot) if is_lost else ([], [])
+        moves, length = self._start_from(sequence, placement)
+        slot.tokens, slot.num_tokens, slot.scope = sequence.tokens, length, sequence.scope
+        slot.shifted_from = placement.length if length > placement.length else None
+        slot.sequence, sequence.slot = sequence, slot
+        sequence.num_cached_tokens = length
+        self.index.put(slot, sequence.tokens[: slot.shifted_from], slot.scope)
+        return [*saves, *moves, *drops]  # drops come last: the source may be among them
+
+    def release(self, sequence: Sequence) -> None:
+        """Take a sequence out of its slot, which keeps the computed tokens for others."""
+        slot = sequence.slot
+        assert slot is not None
+        slot.tokens = sequence.tokens[: slot.num_tokens]
+        slot.sequence, sequence.slot = None, None
+        slot.last_used = self._step_number
+        self.index.put(slot, slot.reusable_tokens, slot.scope)
+
+    def _start_from(self, sequence: Sequence, placement: Placement) -> tuple[list[CacheEdit], int]:
+        """Edits that give the slot its first cells, and how many tokens those cells hold."""
+        slot, length = placement.slot, placement.length
+        match placement.source:
+            case CachedPrefix() as prefix:
+                return [Restore(prefix.id, slot.id, length)], length
+            case Slot() as source:
+                return [CopyPrefix(source.id, slot.id, length)], length
+            case None if slot.num_tokens > length:
+                return self._reuse(sequence, slot, length)
+        return [], length
+
+    def _reuse(self, sequence: Sequence, slot: Slot, prefix: int) -> tuple[list[CacheEdit], int]:
+        """Drop what the slot holds beyond the prefix, except chunks that the request may reuse.
+
+        Returns the edits, and how many tokens of the sequence have cells afterwards.
+        """
+        reuse = Reuse((), prefix)
+        if self._may_reuse_chunks(sequence.spec) and slot.scope == sequence.scope:
+            held = slot.tokens[: slot.num_tokens]
+            reuse = find_chunks(held, sequence.tokens, prefix, sequence.spec.min_reused_chunk)
+        edits: list[CacheEdit] = []
+        left = slot.num_tokens
+        for start, stop in reuse.gaps:
+            edits.append(Shift(slot.id, start, stop, may_be_shared=left == slot.num_tokens))
+            left -= stop - start
+        if left > reuse.length:
+            edits.append(Trim(slot.id, reuse.length))
+        return edits, reuse.length
+
+    def _may_reuse_chunks(self, spec: SequenceSpec) -> bool:
+        abilities = self.limits.abilities
+        wants_chunks = spec.min_reused_chunk > 0 and spec.cache_prompt
+        return wants_chunks and abilities.can_trim and abilities.can_shift
+
+    # --- cells are freed ---
+
+    def victim(self) -> Slot:
+        """The slot whose cells give way: the least recently used idle one, or else the one of the
+        sequence that came last. Some slot must hold cells."""
+        idle = [slot for slot in self.slots if slot.is_idle and slot.num_tokens > 0]
+        if idle:
+            return min(idle, key=lambda slot: slot.last_used)
+        busy = [slot for slot in self.slots if slot.sequence is not None]
+        return max(busy, key=_request_id)
+
+    def vacate(self, slot: Slot) -> list[CacheEdit]:
+        """Empty an idle slot; host memory keeps what it held if there is room."""
+        saves, drops = self._keep(slot)
+        self.forget(slot)
+        return [*saves, *drops, Trim(slot.id, 0)]
+
+    def forget(self, slot: Slot) -> None:
+        """Note that a slot's cells are of no use any more."""
+        slot.tokens, slot.num_tokens, slot.shifted_from = [], 0, None
+        self.index.remove(slot)
+
+    def clear(self) -> None:
+        """Note that the context lost all cells and everything saved. All slots must be idle."""
+        for slot in self.slots:
+            self.forget(slot)
+        self.host_cache.clear()
+        self.index.clear()
+
+    def rejected_draft_edits(self, step: Step) -> list[CacheEdit]:
+        """Edits that drop the cells of draft tokens that were rejected, after a step's update."""
+        return [
+            Trim(chunk.slot, self.slots[chunk.slot].num_tokens)
+            for chunk in step.chunks
+            if self.slots[chunk.slot].num_tokens < chunk.start + chunk.num_tokens
+        ]
+
+    def _keep(self, slot: Slot) -> tuple[list[Save], list[Drop]]:
+        """Save what a slot holds before it is lost, unless host memory has it already.
+
+        Returns the save, and drops of prefixes that give way or that the saved one contains.
+        """
+        if slot.shifted_from is not None or not self.host_cache.wants(slot.num_tokens):
+            return [], []
+        tokens = slot.tokens[: slot.num_tokens]
+        shared = self.index.shared(tokens, slot.scope)
+        kept = [holder for holder in shared if isinstance(holder, CachedPrefix)]
+        if any(shared[prefix] == slot.num_tokens for prefix in kept):
+            return [], []
+        contained = [prefix for prefix in kept if shared[prefix] == prefix.num_tokens]
+        for prefix in contained:
+            self.host_cache.remove(prefix)
+        saved, evicted = self.host_cache.add(tokens, slot.scope)
+        self.index.put(saved, tokens, slot.scope)
+        for prefix in (*contained, *evicted):
+            self.index.remove(prefix)
+        return [Save(slot.id, saved.id)], [Drop(prefix.id) for prefix in (*contained, *evicted)]
+
+    # --- answers longer than a slot ---
+
+    def shift_windows(self) -> list[CacheEdit]:
+        """Move the windows of the sequences that outgrew their slot."""
+        edits: list[CacheEdit] = []
+        for sequence in self.running:
+            count = sequence.discard()
+            if count > 0:
+                edits += self._shift_cells(sequence, count)
+        return edits
+
+    def _shift_cells(self, sequence: Sequence, count: int) -> list[CacheEdit]:
+        """`count` tokens after those to keep are gone; forced tokens among them may have had no
+        cells yet."""
+        slot, window = sequence.slot, sequence.window
+        assert slot is not None
+        assert window is not None
+        edits: list[CacheEdit] = []
+        stop = min(window.keep + count, slot.num_tokens)
+        if stop > window.keep:
+            in_place = slot.num_tokens if slot.shifted_from is None else slot.shifted_from
+            edits.append(Shift(slot.id, window.keep, stop, may_be_shared=window.keep < in_place))
+            slot.num_tokens -= stop - window.keep
+            slot.shifted_from = min(window.keep, in_place)
+        self.index.put(slot, slot.reusable_tokens[: window.keep], slot.scope)
+        return edits
+
+    # --- between steps: files and slot commands ---
+
+    def adopt(self, tokens: list[int], scope: CacheScope) -> CachedPrefix | None:
+        """Add a prefix from disk to host memory; None if it is there already or has no room."""
+        shared = self.index.shared(tokens, scope)
+        if any(isinstance(h, CachedPrefix) and n == len(tokens) for h, n in shared.items()):
+            return None
+        prefix = self.host_cache.add_oldest(tokens, scope)
+        if prefix is not None:
+            self.index.put(prefix, tokens, scope)
+        return prefix
+
+    def erase(self, slot: Slot) -> list[CacheEdit]:
+        """Empty an idle slot; nothing is kept."""
+        self.forget(slot)
+        return [Trim(slot.id, 0)]
+
+    def has_room(self, num_tokens: int) -> bool:
+        """Whether an idle slot could hold `num_tokens` if other idle slots were emptied."""
+        total = self.num_running_tokens + num_tokens
+        return num_tokens <= self.limits.n_ctx_slot and total <= self.limits.n_ctx
+
+    def make_room(self, slot: Slot, num_tokens: int) -> list[CacheEdit]:
+        """Empty an idle slot, and other idle ones until `num_tokens` fit, which `has_room` must
+        have confirmed. Host memory keeps what they held."""
+        edits = self.vacate(slot)
+        while self.num_tokens + num_tokens > self.limits.n_ctx:
+            edits += self.vacate(self.victim())
+        return edits
+
+    def fill(self, slot: Slot, tokens: list[int], scope: CacheScope) -> None:
+        """Note that an empty slot was given the cells of `tokens`."""
+        slot.tokens, slot.num_tokens, slot.scope = tokens, len(tokens), scope
+        slot.last_used = self._step_number
+        self.index.put(slot, tokens, scope)
+
+
+def _request_id(slot: Slot) -> int:
+    return -1 if slot.sequence is None else slot.sequence.request_id

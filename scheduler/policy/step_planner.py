@@ -1,0 +1,198 @@
+"""What each running sequence computes in a step: the token budget, chunks, and room for drafts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from protocol.events import Started
+from scheduler.batching.cost_model import StepCost
+from scheduler.core.cache_edits import CacheEdit
+from scheduler.core.sequence import Sequence, Slot
+from scheduler.core.step import Chunk, PaddingRow, Step
+from scheduler.core.step_counters import StepCounters
+from scheduler.kv_cache.cache_manager import KVCacheManager
+from scheduler.kv_cache.placement import MIN_COPY_GAIN
+from scheduler.policy.batch_kind_rotation import BatchKindRotation
+from scheduler.policy.prefill_budget import MIN_CHUNK, PrefillBudget
+from scheduler.policy.prefill_shares import share_out
+
+
+@dataclass(slots=True)
+class StepPlan:
+    """A step while it is being planned."""
+
+    number: int
+    """Steps are counted from 1."""
+    started: list[Started] = field(default_factory=list)
+    edits: list[CacheEdit] = field(default_factory=list)
+    shared_prefix_stops: dict[Slot, int] = field(default_factory=dict)
+    """Positions at which the sequences of slots should stop, because others wait for that prefix
+    and then go on together with them."""
+    shares: dict[Sequence, int] = field(default_factory=dict)
+    """Tokens that the step computes of each sequence."""
+    counters: StepCounters = field(default_factory=StepCounters)
+
+
+class StepPlanner:
+    """Shares out the rows of a step among the sequences that have a slot."""
+
+    def __init__(self, cache: KVCacheManager, cost: StepCost | None = None) -> None:
+        """`cost` holds the measured time of steps, if there is one."""
+        self._cache = cache
+        self._limits = limits = cache.limits
+        self._budget = PrefillBudget(limits.itl_target, limits.n_batch, cost=cost)
+        self._rotation = BatchKindRotation(limits.itl_target)
+
+    def share_out(self, plan: StepPlan) -> None:
+        """Decide how many tokens of each sequence are computed: decodes first, then prefill."""
+        sequences = self._of_current_kind()
+        if sequences and sequences[0].is_whole:
+            plan.shares = self._whole_prompts(sequences)
+            return
+        decoding: list[Sequence] = []
+        prefilling: list[Sequence] = []
+        for sequence in sequences:
+            (decoding if sequence.is_decoding else prefilling).append(sequence)
+        plan.shares = self._decode_shares(decoding, len(sequences))
+        self._share_prefill(prefilling, plan)
+
+    def step(self, plan: StepPlan) -> Step:
+        """The finished plan; chunks and padding rows are in slot order."""
+        chunks = [self._chunk(sequence, count) for sequence, count in plan.shares.items()]
+        chunks.sort(key=lambda chunk: chunk.slot)
+        wanted = [self._max_draft(chunk) for chunk in chunks]
+        num_rows = sum(plan.shares.values())
+        room = min(
+            self._limits.n_batch - num_rows,
+            self._limits.n_ctx - self._cache.num_tokens - num_rows,
+        )
+        return Step(
+            tuple(plan.started),
+            tuple(plan.edits),
+            self._with_draft_room(chunks, wanted, room),
+            plan.counters,
+            self._padding_rows(room - sum(wanted)),
+        )
+
+    def observe(self, step: Step, seconds: float) -> None:
+        """Learn how long computing a step took."""
+        if step.chunks:
+            self._budget.observe(step.num_decode_tokens, step.num_prefill_tokens, seconds)
+            self._rotation.observe(seconds)
+
+    # --- the token budget ---
+
+    def _of_current_kind(self) -> list[Sequence]:
+        """The running sequences that this step is for: all of them, unless they differ in kind."""
+        running = self._cache.running
+        can_differ = bool(self._limits.adapters) or self._limits.embedding is not None
+        if not (running and can_differ):
+            return running
+        kinds = dict.fromkeys([sequence.kind for sequence in running])
+        kind = self._rotation.take(kinds)
+        return running if len(kinds) == 1 else [s for s in running if s.kind == kind]
+
+    def _decode_shares(self, decoding: list[Sequence], num_sequences: int) -> dict[Sequence, int]:
+        """Tokens of the sequences whose answer is under way, of `num_sequences` in the step."""
+        shares: dict[Sequence, int] = {}
+        # Every sequence gets one row: without it, long runs might starve the oldest sequence.
+        room = self._limits.n_batch - num_sequences
+        for sequence in decoding:
+            shares[sequence] = min(sequence.num_uncomputed_tokens, 1 + room)
+            room -= shares[sequence] - 1
+        return shares
+
+    def _share_prefill(self, prefilling: list[Sequence], plan: StepPlan) -> None:
+        """Add the tokens of prompts to the plan; the prompt that waits longest is first."""
+        budget = self._prefill_tokens(plan.shares, len(prefilling))
+        most = self._limits.n_batch - sum(plan.shares.values())
+        prefilling.sort(key=lambda s: (s.last_prefill_step, s.num_uncomputed_tokens))
+        wanted = {sequence: _wanted(sequence, plan.shared_prefix_stops) for sequence in prefilling}
+        for sequence, share in share_out(wanted, budget, most).items():
+            plan.shares[sequence] = share
+            sequence.last_prefill_step = plan.number
+
+    def _whole_prompts(self, sequences: list[Sequence]) -> dict[Sequence, int]:
+        """Prompts that are computed in one step each: the oldest ones that fit together."""
+        embedding = self._limits.embedding
+        assert embedding is not None
+        left = min(self._prefill_tokens({}, len(sequences)), embedding.max_rows)
+        shares: dict[Sequence, int] = {}
+        for sequence in sorted(sequences, key=lambda sequence: sequence.request_id):
+            count = len(sequence.tokens)
+            if shares and (embedding.is_alone or count > left):
+                break
+            shares[sequence] = count
+            left -= count
+        return shares
+
+    def _prefill_tokens(self, decodes: dict[Sequence, int], num_prefilling: int) -> int:
+        """Prompt tokens for a step that also has `decodes`.
+
+        Answers of another kind wait for this step too. Between two of their steps they wait for a
+        step of every other kind, so the kinds share the budget.
+        """
+        running = self._cache.running
+        num_others = sum(s not in decodes and s.is_decoding for s in running)
+        urgency = num_prefilling / max(len(decodes) + num_others, 1)
+        left = self._budget.tokens(sum(decodes.values()) + num_others, urgency)
+        if not num_others:
+            return left
+        num_kinds = len({s.kind for s in running})
+        return min(left, max(left // num_kinds, MIN_CHUNK))
+
+    # --- chunks, drafts, padding ---
+
+    def _chunk(self, sequence: Sequence, count: int) -> Chunk:
+        assert sequence.slot is not None
+        start = sequence.num_computed_tokens
+        stop = start + count
+        is_end = stop == len(sequence.tokens)
+        wants_logits = is_end and (sequence.spec.embedding or not sequence.reached_max_tokens)
+        return Chunk(sequence, sequence.slot.id, start, stop, wants_logits, sequence.is_decoding)
+
+    def _max_draft(self, chunk: Chunk) -> int:
+        """Draft tokens that may follow a chunk, by the bounds of its own sequence."""
+        sequence, speculation = chunk.sequence, chunk.sequence.spec.speculation
+        if speculation is None or not chunk.wants_logits or not self._limits.abilities.can_trim:
+            return 0
+        bounds = [speculation.bounds(method).n_max for method in speculation.methods]
+        room = self._limits.n_ctx_slot - chunk.stop
+        return min(max(bounds, default=0), room, sequence.num_tokens_left - 1)
+
+    def _with_draft_room(
+        self, chunks: list[Chunk], wanted: list[int], room: int
+    ) -> tuple[Chunk, ...]:
+        """Give the chunks that continue an answer equal parts of the room for draft tokens.
+
+        `wanted` has the upper bound of each chunk; `room` is what batch and cache have left.
+        """
+        if not any(wanted):
+            return tuple(chunks)
+        most = {c.slot: n for c, n in zip(chunks, wanted, strict=True) if c.is_decode and n > 0}
+        if not most:
+            return tuple(chunks)
+        part = max(min(room, self._limits.n_outputs - len(chunks)), 0) // len(most)
+        return tuple(
+            replace(chunk, max_draft=min(most.get(chunk.slot, 0), part)) for chunk in chunks
+        )
+
+    def _padding_rows(self, room: int) -> tuple[PaddingRow, ...]:
+        """A row of each idle slot that has a free cell, if `room` is enough for all slots."""
+        slots = self._cache.slots
+        if not self._limits.abilities.can_trim or room < len(slots):
+            return ()
+        most = self._limits.n_ctx_slot
+        idle = (slot for slot in slots if slot.is_idle and slot.num_tokens < most)
+        return tuple(PaddingRow(slot.id, slot.num_tokens) for slot in idle)
+
+
+def _wanted(sequence: Sequence, shared_prefix_stops: dict[Slot, int]) -> int:
+    """Tokens that a prompt has left to compute. It stops where others wait for its prefix, if
+    much lies beyond."""
+    assert sequence.slot is not None
+    uncomputed = sequence.num_uncomputed_tokens
+    if sequence.spec.embedding and uncomputed > 1:
+        uncomputed -= 1  # the last token is of another batch kind
+    to_stop = shared_prefix_stops.get(sequence.slot, 0) - sequence.num_computed_tokens
+    return to_stop if 0 < to_stop <= uncomputed - MIN_COPY_GAIN else uncomputed

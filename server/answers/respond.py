@@ -1,0 +1,99 @@
+"""The response to a request for generated text: in one piece or streamed, as its body asks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from server.answers.shape import StreamedAnswer, WholeAnswer
+from server.context import ServerContext
+from server.errors import ApiError, EngineFailed
+from server.generation.choices import IndexedItem, open_choices
+from server.generation.types import Ended, GenerationRequest, Generator, Progress, TextDelta
+from server.http.disconnect import while_connected
+from server.http.json_response import JsonResponse
+from server.http.sse import EventStream
+from server.requests.sampling_fields import SamplingFields
+
+logger = logging.getLogger(__name__)
+
+
+async def respond(
+    request: Request,
+    body: SamplingFields,
+    sequences: Sequence[GenerationRequest],
+    context: ServerContext,
+    *,
+    whole: Callable[[], WholeAnswer],
+    streamed: Callable[[], StreamedAnswer],
+) -> Response:
+    """Generate all sequences and answer in the shape that `whole` or `streamed` makes.
+
+    A refusal before the first byte is raised as `Generator.open` says. A stream that fails later
+    ends with the frame of its error. The work stops when the client hangs up.
+    """
+    if body.stream:
+        ping_seconds = body.ping_seconds(context.settings.sse_ping_interval)
+        return await _stream(context.generator, sequences, streamed(), ping_seconds)
+    return await while_connected(request, _in_one_piece(context.generator, sequences, whole()))
+
+
+async def _in_one_piece(
+    generator: Generator, sequences: Sequence[GenerationRequest], answer: WholeAnswer
+) -> Response:
+    async with open_choices(generator, sequences) as items:
+        async for index, item in items:
+            match item:
+                case TextDelta():
+                    answer.add(index, item)
+                case Ended():
+                    answer.end(index, item)
+    return JsonResponse(answer.body())
+
+
+async def _stream(
+    generator: Generator,
+    sequences: Sequence[GenerationRequest],
+    answer: StreamedAnswer,
+    ping_seconds: int,
+) -> Response:
+    resources = AsyncExitStack()
+    items = await resources.enter_async_context(open_choices(generator, sequences))
+    return EventStream(
+        _frames(items, answer),
+        resources,
+        ping_seconds=ping_seconds,
+        ping=answer.ping,
+        media_type=answer.media_type,
+    )
+
+
+async def _frames(
+    items: AsyncIterator[IndexedItem], answer: StreamedAnswer
+) -> AsyncIterator[bytes]:
+    try:
+        if frames := answer.start():
+            yield frames
+        async for index, item in items:
+            match item:
+                case TextDelta():
+                    frames = answer.delta(index, item)
+                case Ended():
+                    frames = answer.end(index, item)
+                case Progress():
+                    frames = answer.progress(index, item)
+                case _:
+                    continue
+            if frames:
+                yield frames
+        if frames := answer.finish():
+            yield frames
+    except ApiError as error:
+        yield answer.error(error)
+    except Exception:
+        logger.exception("a stream failed")
+        yield answer.error(EngineFailed("the server failed while it produced this answer"))

@@ -1,0 +1,20 @@
+"""`POST /apply-template`: the prompt that a chat would become."""
+
+from __future__ import annotations
+
+from anyio import to_thread
+from starlette.requests import Request
+from starlette.responses import Response
+
+from server.context import context_of
+from server.http.json_response import JsonResponse
+from server.openai.chat.prompt import render_text
+from server.openai.chat.request import ChatRequest
+from server.requests.body import read_body
+
+
+async def apply_template(request: Request) -> Response:
+    """Render the body of a chat completion, and generate nothing."""
+    body = await read_body(request, ChatRequest)
+    template = context_of(request).chat_template
+    return JsonResponse({"prompt": await to_thread.run_sync(render_text, body, template)})

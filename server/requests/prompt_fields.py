@@ -1,0 +1,52 @@
+"""The fields that native completions and OpenAI's text completions share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
+from server.context import ServerContext
+from server.generation.types import GenerationRequest
+from server.requests.prompts import (
+    Prompt,
+    PromptInput,
+    check_sequences,
+    parse_prompts,
+    prompt_tokens,
+)
+from server.requests.sampling_fields import SamplingFields
+from server.requests.sequence import resolve_sampling, sequences_of
+from server.structured_output.compile import compile_request_format
+
+
+class PromptFields(SamplingFields):
+    """Prompts to continue, and how."""
+
+    prompt: Annotated[
+        tuple[Prompt, ...], BeforeValidator(parse_prompts, json_schema_input_type=PromptInput)
+    ]
+
+    @property
+    def num_logprobs(self) -> int:
+        """Alternatives to report with each token; -1 reports nothing."""
+        return self.n_probs or -1
+
+    def sequences(self, context: ServerContext) -> list[GenerationRequest]:
+        """`n` sequences for each prompt, in the order of the choices.
+
+        Tokenizes and compiles, so callers keep it off the event loop. Raises `InvalidRequest`,
+        `ContextExceeded`, and `Unavailable` while the model loads.
+        """
+        check_sequences(len(self.prompt), self.n)
+        sampling = resolve_sampling(self, context, top_logprobs=self.num_logprobs)
+        constraint = compile_request_format(self.output_format(), context.tokenizer)
+        n_ctx = context.engine.model.n_ctx_slot
+        prompts = (prompt_tokens(prompt, context.tokenizer, n_ctx) for prompt in self.prompt)
+        return sequences_of(
+            self,
+            prompts,
+            context,
+            sampling=sampling,
+            constraint=constraint or context.default_constraint,
+        )

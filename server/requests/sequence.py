@@ -1,0 +1,136 @@
+"""The sequences that a body asks for: its fields, resolved against this server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from config import ServeSettings
+from grammars.constraint import Constraint
+from protocol.commands import ContextShift, SequenceSpec
+from protocol.sampling import SamplingParams
+from server.context import ServerContext
+from server.errors import InvalidRequest
+from server.generation.types import GenerationRequest
+from server.parsers.control_tokens import control_tokens
+from server.requests.sampling_fields import SamplingFields
+from server.requests.sampling_params import sampling_params, with_nth_seed
+from server.requests.speculation import speculation_of
+
+
+def resolve_sampling(
+    fields: SamplingFields, context: ServerContext, *, top_logprobs: int = -1
+) -> SamplingParams:
+    """The sampling parameters on this server. Raises `InvalidRequest`, and `Unavailable` while the
+    model loads."""
+    return sampling_params(
+        fields,
+        context.settings,
+        context.tokenizer,
+        n_ctx=context.engine.model.n_ctx_slot,
+        top_logprobs=top_logprobs,
+    )
+
+
+def sequences_of(
+    fields: SamplingFields,
+    prompts: Iterable[Sequence[int]],
+    context: ServerContext,
+    *,
+    sampling: SamplingParams,
+    constraint: Constraint | None,
+    visible_marks: Iterable[str] = (),
+) -> list[GenerationRequest]:
+    """`n` sequences for each prompt, in the order of the choices.
+
+    `visible_marks` are spellings of control tokens that the dialect wants in the text. Raises
+    what `generation_request` raises.
+    """
+    marks = [*fields.preserved_tokens, *visible_marks]
+    visible = control_tokens(marks, context.tokenizer)
+    sequences = []
+    for prompt in prompts:
+        first = generation_request(fields, prompt, context, sampling, constraint)
+        first = replace(first, visible_tokens=visible)
+        sequences += [nth_choice(first, index) for index in range(fields.n)]
+    return sequences
+
+
+def generation_request(
+    fields: SamplingFields,
+    prompt: Sequence[int],
+    context: ServerContext,
+    sampling: SamplingParams,
+    constraint: Constraint | None = None,
+) -> GenerationRequest:
+    """One sequence of a body.
+
+    Raises `InvalidRequest` for a slot that doesn't exist, and for fields about moved cells or
+    speculative decoding that this server can't honour.
+    """
+    settings, model = context.settings, context.engine.model
+    spec = SequenceSpec(
+        prompt=tuple(prompt),
+        sampling=sampling,
+        max_tokens=settings.n_predict if fields.n_predict is None else fields.n_predict,
+        context_shift=_context_shift(fields, settings, prompt, context.tokenizer.bos),
+        constraint=constraint,
+        lora=context.adapter_scales.lora_set(model.adapters, fields.lora),
+        cache_prompt=settings.cache_prompt if fields.cache_prompt is None else fields.cache_prompt,
+        cache_salt=fields.cache_salt,
+        min_reused_chunk=_min_reused_chunk(fields, settings.cache_reuse, model.can_shift),
+        priority=fields.priority,
+        slot=_slot(fields.id_slot, model.n_slots),
+        report_progress=fields.return_progress and fields.stream,
+        speculation=speculation_of(
+            settings,
+            methods=fields.spec_type,
+            n_max=fields.spec_n_max,
+            n_min=fields.spec_n_min,
+            p_min=fields.spec_p_min,
+        ),
+    )
+    return GenerationRequest(
+        spec=spec,
+        stop=tuple(word for word in fields.stop if word),
+        max_seconds=fields.t_max_predict_ms / 1000 if fields.t_max_predict_ms > 0 else None,
+    )
+
+
+def nth_choice(request: GenerationRequest, index: int) -> GenerationRequest:
+    """The request for the choice with this index: only the seed differs."""
+    if index == 0:
+        return request
+    return request.with_spec(sampling=with_nth_seed(request.spec.sampling, index))
+
+
+def _context_shift(
+    fields: SamplingFields, settings: ServeSettings, prompt: Sequence[int], bos: int | None
+) -> ContextShift | None:
+    if not settings.context_shift:
+        for name in ("n_keep", "n_discard"):
+            if getattr(fields, name):
+                message = f"'{name}' needs a server that was started with --context-shift"
+                raise InvalidRequest(message, param=name)
+        return None
+    keep = settings.keep if fields.n_keep is None else fields.n_keep
+    has_bos = bool(prompt) and prompt[0] == bos
+    return ContextShift(len(prompt) if keep < 0 else keep + has_bos, fields.n_discard)
+
+
+def _min_reused_chunk(fields: SamplingFields, default: int, can_shift: bool) -> int:
+    if fields.n_cache_reuse and not can_shift:
+        message = "'n_cache_reuse' can't be used: this model's cells can't be moved"
+        raise InvalidRequest(message, param="n_cache_reuse")
+    return default if fields.n_cache_reuse is None else fields.n_cache_reuse
+
+
+def _slot(id_slot: int, n_slots: int) -> int | None:
+    if id_slot == -1:
+        return None
+    if id_slot >= n_slots:
+        raise InvalidRequest(
+            f"'id_slot' must be below {n_slots}, the number of slots (got {id_slot})",
+            param="id_slot",
+        )
+    return id_slot

@@ -1,0 +1,141 @@
+"""Cells that are given to sequences, kept for later ones, and taken back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from scheduler.core.abilities import CacheAbilities
+from scheduler.core.cache_edits import CopyPrefix, Drop, Restore, Save, Trim
+from scheduler.core.cache_scope import NO_SCOPE
+from scheduler.core.context_limits import ContextLimits
+from scheduler.core.sequence import Sequence, Slot
+from scheduler.kv_cache.cache_manager import KVCacheManager
+from scheduler.kv_cache.placement import Placement
+from tests.support.scheduling import make_sequence, prompt
+
+
+def make_cache(**changes: Any) -> KVCacheManager:
+    """Two slots of 200 cells, and host memory for 250 tokens."""
+    values: dict[str, Any] = {
+        "n_slots": 2,
+        "n_ctx_slot": 200,
+        "n_ctx": 400,
+        "n_batch": 64,
+        "end_tokens": frozenset(),
+        "abilities": CacheAbilities(),
+        "cache_bytes": 250,
+        **changes,
+    }
+    return KVCacheManager(ContextLimits(**values))
+
+
+def held(cache: KVCacheManager, slot: int, tokens: list[int]) -> Slot:
+    """An idle slot that was given cells in a step of its own."""
+    cache.begin_step()
+    cache.fill(cache.slots[slot], tokens, NO_SCOPE)
+    return cache.slots[slot]
+
+
+def started(cache: KVCacheManager, sequence: Sequence) -> tuple[Slot, list[Any]]:
+    """The slot that a sequence gets, and the edits for that."""
+    placement = cache.place(sequence)
+    assert isinstance(placement, Placement)
+    return placement.slot, cache.occupy(sequence, placement)
+
+
+def test_a_sequence_goes_on_behind_the_prefix_that_a_slot_holds() -> None:
+    cache = make_cache()
+    slot = held(cache, 1, prompt(100))
+    sequence = make_sequence([*prompt(80), 5, 6])
+    assert started(cache, sequence) == (slot, [Save(1, 0), Trim(1, 80)])
+    assert sequence.num_cached_tokens == 80
+    assert cache.running == [sequence]
+
+
+def test_what_leaves_a_slot_comes_back_from_host_memory() -> None:
+    cache = make_cache(n_slots=1, n_ctx=200)
+    held(cache, 0, prompt(100))
+    first = make_sequence(prompt(90, family=1))
+    slot, edits = started(cache, first)
+    assert edits == [Save(0, 0), Trim(0, 0)]
+    slot.num_tokens = 90
+    cache.release(first)
+    assert started(cache, make_sequence([*prompt(100), 5]))[1] == [Save(0, 1), Restore(0, 0, 100)]
+
+
+def test_host_memory_gives_up_the_least_recently_used_prefix() -> None:
+    cache = make_cache()
+    saves = [cache.vacate(held(cache, 0, prompt(100, family))) for family in range(3)]
+    assert saves == [
+        [Save(0, 0), Trim(0, 0)],
+        [Save(0, 1), Trim(0, 0)],
+        [Save(0, 2), Drop(0), Trim(0, 0)],
+    ]
+
+
+def test_a_prefix_is_kept_once() -> None:
+    cache = make_cache()
+    cache.vacate(held(cache, 0, prompt(100)))
+    assert cache.vacate(held(cache, 0, prompt(100))) == [Trim(0, 0)]
+    assert cache.vacate(held(cache, 0, prompt(120))) == [Save(0, 1), Drop(0), Trim(0, 0)]
+
+
+def test_a_prefix_of_a_busy_slot_is_copied() -> None:
+    cache = make_cache()
+    first = make_sequence(prompt(80))
+    slot, _ = started(cache, first)
+    slot.num_tokens = 80
+    assert started(cache, make_sequence([*prompt(60), 5])) == (
+        cache.slots[1],
+        [CopyPrefix(0, 1, 60)],
+    )
+
+
+def test_idle_slots_give_way_before_busy_ones_and_the_longest_unused_first() -> None:
+    cache = make_cache(n_slots=3)
+    busy, _ = started(cache, make_sequence(prompt(9)))
+    busy.num_tokens = 9
+    older, newer = held(cache, 2, prompt(10, 1)), held(cache, 1, prompt(10, 2))
+    victims = []
+    for _ in range(3):
+        victim = cache.victim()
+        victims.append(victim)
+        cache.forget(victim)
+    assert victims == [older, newer, busy]
+
+
+@pytest.mark.parametrize(("num_tokens", "has_room"), [(150, True), (151, False), (201, False)])
+def test_room_is_what_running_sequences_leave(num_tokens: int, has_room: bool) -> None:
+    cache = make_cache(n_ctx=250)
+    busy, _ = started(cache, make_sequence(prompt(101)))
+    busy.num_tokens = 100
+    assert cache.has_room(num_tokens) == has_room
+
+
+def test_room_for_a_file_is_made_by_emptying_idle_slots() -> None:
+    cache = make_cache(n_ctx=250, cache_bytes=0)
+    target, other = held(cache, 0, prompt(50)), held(cache, 1, prompt(150, 1))
+    assert cache.make_room(target, 90) == [Trim(0, 0)]
+    assert cache.make_room(target, 150) == [Trim(0, 0), Trim(1, 0)]
+    assert (cache.num_tokens, other.tokens) == (0, [])
+
+
+def test_a_prefix_from_disk_is_adopted_once_and_only_into_free_memory() -> None:
+    cache = make_cache()
+    assert cache.adopt(prompt(100), NO_SCOPE) is not None
+    assert cache.adopt(prompt(100), NO_SCOPE) is None
+    assert cache.adopt(prompt(100, 1), NO_SCOPE) is not None
+    assert cache.adopt(prompt(100, 2), NO_SCOPE) is None
+    assert started(cache, make_sequence([*prompt(100), 5]))[1] == [Restore(0, 0, 100)]
+
+
+def test_a_broken_context_leaves_nothing_to_reuse() -> None:
+    cache = make_cache()
+    cache.vacate(held(cache, 0, prompt(100)))
+    held(cache, 1, prompt(70))
+    cache.clear()
+    sequence = make_sequence([*prompt(100), 5])
+    assert started(cache, sequence)[1] == []
+    assert (sequence.num_cached_tokens, cache.num_tokens) == (0, 0)
