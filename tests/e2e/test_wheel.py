@@ -112,6 +112,7 @@ def test_the_environment_runs_the_wheels_code(installed: Path, hostile: Path) ->
         text=True,
         check=True,
         cwd=hostile,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
     )
     assert Path(result.stdout.strip()).is_relative_to(installed.parent)
 
