@@ -55,7 +55,6 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     cache_type_v: str = "f16"
     kv_unified: bool = False
     kv_offload: bool = True
-    op_offload: bool = True
     swa_full: bool = False
     context_shift: bool = False
     """Whether sequences may shift their cells. Loading fails if the model's memory can't shift."""
@@ -64,7 +63,6 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     load_mode: str = "auto"
     use_repack: bool = True
     """Whether weights are rearranged at load for this CPU's matrix instructions."""
-    check_tensors: bool = False
     rope_scaling: str = ""
     rope_freq_base: float = 0.0
     rope_freq_scale: float = 0.0

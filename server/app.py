@@ -1,4 +1,4 @@
-"""The HTTP application: routes, middleware and the shape of errors."""
+"""The HTTP application: routes, middleware, and errors of routing."""
 
 from __future__ import annotations
 
@@ -41,7 +41,10 @@ def create_app(
     tracing: Tracing | None = None,
     lifespan: Lifespan | None = None,
 ) -> Starlette:
-    """The application for one model; `keys` are all API keys that it accepts, if any."""
+    """The application for one model; `keys` are all API keys that it accepts, if any.
+
+    The order of the middleware is a security decision: the first is the outermost.
+    """
     settings = context.settings
     prefix = settings.api_prefix
     public = [prefix + path for path in llama_routes.PUBLIC_PATHS]
@@ -49,32 +52,44 @@ def create_app(
     app = Starlette(
         routes=to_routes(_endpoints(prefix, needs_key=not keys.is_empty), prefix),
         middleware=[
+            # First, so that everything below, refusals included, logs under the request's id.
             Middleware(RequestLog, on_end=context.metrics.observe_status),
+            # Spans carry that id; they last as long as the whole rest of the request.
             *([] if tracing is None else [tracing.middleware(untraced=public)]),
+            # Above whatever answers by itself: no answer or refusal goes without audit line and
+            # rate headers. The log's id must be there already.
             Middleware(RecordAccess, audit=audit, unrecorded=public),
+            # Above keys, because a preflight request carries none; above errors, because a page
+            # can read a refusal only with CORS headers on it.
             *cors_middleware(settings),
+            # Turns what is raised below into answers, so all that raises stands below.
             Middleware(CatchErrors, on_refusal=context.metrics.observe_rejection),
+            # Before any work: proxies and servers disagree about requests with two Host headers.
             Middleware(RequireHost),
+            # Before keys: a server that ends answers 503 at once, without work for the request.
             Middleware(RefuseWhileDraining, drain=context.drain),
+            # Before the body: without a key, or above the key's limits, no byte of it is read.
             Middleware(Authenticate, keys=keys, public_paths=public),
+            # Below keys, and above decoding: counts the bytes that the client sends.
             Middleware(
                 LimitBody,
                 max_bytes=settings.max_body_size * MIB,
                 read_seconds=settings.timeout,
             ),
+            # Last: handlers read plain bytes, and a small compressed body can't become a huge one.
             Middleware(DecodeBody, max_bytes=settings.max_body_size * MIB),
         ],
         exception_handlers={HTTPException: _http_error},
         lifespan=lifespan,
     )
-    # Clients that ask for the wrong path should learn so; a redirect would lose their body.
+    # A client that asks for a wrong path gets a 404; a redirect would lose its body.
     app.router.redirect_slashes = False
     app.state.context = context
     return app
 
 
 def _endpoints(prefix: str, *, needs_key: bool) -> list[Endpoint]:
-    """All endpoints, and the one that describes them."""
+    """All endpoints, and the endpoint that describes them."""
     described = [
         *llama_routes.ENDPOINTS,
         *openai_routes.ENDPOINTS,
@@ -84,7 +99,7 @@ def _endpoints(prefix: str, *, needs_key: bool) -> list[Endpoint]:
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
-    """Starlette's own errors, which are about routes, in our shape."""
+    """Starlette's own errors, which concern routes, in our shape."""
     assert isinstance(error, HTTPException)
     return error_response(_api_error(request, error))
 

@@ -1,4 +1,4 @@
-"""What every handler works with: made once at start, kept in `app.state.context`."""
+"""What handlers work with: made once at the start, kept in `app.state.context`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from config import ServeSettings
 from grammars.constraint import Constraint
 from protocol.messages import ModelInfo, SlotChanged, SlotReport
 from server.access.access_record import access_record
-from server.access.keyed_generator import KeyedGenerator
-from server.generation.types import Generator
+from server.access.answer_accounting import AnswerAccounting
+from server.generation.observed_generator import ObservedGenerator
 from server.http.drain import Drain
 from server.model.adapters import AdapterScales
 from server.model.tokenizer import Tokenizer
@@ -25,7 +25,7 @@ from server.templates.chat_template import ChatTemplate
 
 
 class Engine(Protocol):
-    """What handlers may ask of the engine process besides generating."""
+    """What handlers may ask of the engine process, besides generation."""
 
     @property
     def model(self) -> ModelInfo:
@@ -39,12 +39,12 @@ class Engine(Protocol):
 
     @property
     def heartbeat_age(self) -> float | None:
-        """Seconds since the engine loop last turned over; None before its first turn."""
+        """Seconds since the engine's loop last ran; None before its first run."""
         ...
 
     @property
     def num_sequences(self) -> int:
-        """How many run or wait."""
+        """Sequences that run or wait."""
         ...
 
     async def inspect(self) -> SlotReport:
@@ -52,11 +52,11 @@ class Engine(Protocol):
         ...
 
     async def save_slot(self, slot: int, path: str) -> SlotChanged:
-        """Write what an idle slot holds to a file. Raises `ApiError`, as the next two do."""
+        """Write what an idle slot holds to a file. Raises `ApiError`; so do the next two."""
         ...
 
     async def restore_slot(self, slot: int, path: str) -> SlotChanged:
-        """Give an idle slot what such a file holds."""
+        """Fill an idle slot from a file that `save_slot` wrote."""
         ...
 
     async def erase_slot(self, slot: int) -> SlotChanged:
@@ -66,24 +66,24 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class ServerContext:
-    """One served model and everything that answers for it."""
+    """One served model and everything that handlers need to answer for it."""
 
     settings: ServeSettings
     model_name: str
     """The alias that answers carry; `/v1/models` lists it."""
     model_path: str
-    """Where the file is; not for answers."""
+    """Where the file is; answers must not show it."""
     tokenizer: Tokenizer
-    generator: Generator
+    generator: ObservedGenerator
     engine: Engine
     metrics: ServerMetrics
     chat_template: ChatTemplate
     enter_queue: Callable[[str], AbstractContextManager[None]] = lambda tenant: nullcontext()
-    """Holds a place in the queue for a tenant's request while it is read; entering raises
-    `Overloaded`."""
+    """Holds a place in the queue while a tenant's request is read. Entering raises `Overloaded`
+    and `Unavailable`."""
     adapter_scales: AdapterScales = field(default_factory=AdapterScales)
     default_constraint: Constraint | None = None
-    """What answers follow whose request brings no constraint."""
+    """The constraint of requests that bring none."""
     drain: Drain = field(default_factory=Drain)
     created: int = field(default_factory=lambda: int(time.time()))
     """Unix time of the server's start, which `/v1/models` reports."""
@@ -92,13 +92,12 @@ class ServerContext:
 def context_of(connection: HTTPConnection) -> ServerContext:
     """The context of the application that handles this request.
 
-    Its generator has the rights of the request's key, and counts what the request costs.
+    Its generator checks the rights of the request's key and counts what the request costs.
     """
     context: ServerContext = connection.app.state.context
-    visit = access_record(connection.scope)
-    if visit.key is None and not visit.is_audited:
+    record = access_record(connection.scope)
+    if record.key is None and not record.is_audited:
         return context
-    generator = KeyedGenerator(
-        context.generator, visit, model=context.model_name, aliases=context.settings.alias
-    )
+    accounting = AnswerAccounting(record, model=context.model_name, aliases=context.settings.alias)
+    generator = context.generator.observed_by(accounting.observe, accounting.prepare)
     return dataclasses.replace(context, generator=generator)

@@ -15,41 +15,41 @@ from server.access.access_record import access_record
 JSON = "application/json"
 PLAIN_TEXT = "text/plain"
 STREAMABLE = (JSON, "text/event-stream")
-"""An answer that comes as events when the body asks for a stream."""
+"""Media types of an answer that is a stream of events if the body asks for one."""
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A parameter behind the path's question mark."""
+    """A query parameter."""
 
     name: str
     description: str
     values: tuple[str, ...] = ()
-    """All that it may be; nothing means any text."""
+    """The allowed values; empty means any text."""
     is_required: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Handlers by method, under all paths by which clients know them."""
+    """Handlers by method, and all paths under which they are served."""
 
     paths: tuple[str, ...]
     handlers: Mapping[str, Handler]
     admin_methods: frozenset[str] = frozenset()
-    """Those that change the server: of named keys, only an admin's may use them."""
+    """Methods that change the server. Of named keys, only an admin's may use them."""
     bodies: Mapping[str, type[BaseModel]] = field(default_factory=dict)
-    """The models of the bodies by method."""
+    """The pydantic models of bodies, by method."""
     media: tuple[str, ...] = (JSON,)
-    """What an answer may be."""
+    """Media types of an answer."""
     query: tuple[Query, ...] = ()
     is_queued: bool = False
-    """Whether what is asked for waits for a slot: refused while the queue is full."""
+    """Whether requests wait for a slot; such requests are refused while the queue is full."""
 
 
 def get(handler: Handler, *paths: str, media: tuple[str, ...] = (JSON,)) -> Endpoint:
-    """An endpoint to read."""
+    """An endpoint for GET."""
     return Endpoint(paths, {"GET": handler}, media=media)
 
 
@@ -60,13 +60,13 @@ def post(
     media: tuple[str, ...] = (JSON,),
     is_queued: bool = False,
 ) -> Endpoint:
-    """An endpoint to send a body to, which `body` describes."""
+    """An endpoint for POST with a body that `body` describes."""
     bodies = {} if body is None else {"POST": body}
     return Endpoint(paths, {"POST": handler}, bodies=bodies, media=media, is_queued=is_queued)
 
 
 def to_routes(endpoints: Iterable[Endpoint], prefix: str) -> list[Route]:
-    """One Starlette route a path, so that a wrong method is told of all that would be right."""
+    """One Starlette route for each path, so that a 405 names all methods of the path."""
     return [
         Route(prefix + path, _dispatcher(endpoint), methods=list(endpoint.handlers))
         for endpoint in endpoints
@@ -102,7 +102,7 @@ def _for_admins(handler: Handler) -> Handler:
 
 
 def _unless_full(handler: Handler) -> Handler:
-    """Refuses before the body is read and its prompt tokenized, so that a flood costs little."""
+    """Refuse before the body is read and its prompt tokenized, so that a flood costs little."""
 
     async def checked(request: Request) -> Response:
         key = access_record(request.scope).key

@@ -1,4 +1,4 @@
-"""What can go wrong with a request, and the one place that picks HTTP status codes.
+"""The errors of requests, and the only place that picks HTTP status codes.
 
 ApiError
 ├── InvalidRequest        400 invalid_request_error
@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 
 
 class ApiError(Exception):
-    """A failure that the client is told of, in OpenAI's and llama-server's error shape."""
+    """An error that the client gets, in OpenAI's and llama-server's shape."""
 
     status: ClassVar[int] = 500
     kind: ClassVar[str] = "server_error"
@@ -32,25 +32,25 @@ class ApiError(Exception):
         self.message = message
         self.param = param
         self.was_admitted = False
-        """Whether it ended an answer that had begun, rather than refuse a request."""
+        """Whether the error ended an admitted answer, instead of refusing a request."""
 
     @property
     def reason(self) -> str:
-        """A word for it that metrics can count by."""
+        """The word under which metrics count the error."""
         return self.kind.removesuffix("_error")
 
     @property
     def details(self) -> dict[str, Any]:
-        """Fields of this kind of error alone."""
+        """Further fields of the error object."""
         return {}
 
     @property
     def headers(self) -> dict[str, str]:
-        """Headers of the answer that carries it."""
+        """Headers of the error response."""
         return {}
 
     def body(self) -> dict[str, Any]:
-        """The JSON body, the same in a response and in a stream's error event."""
+        """The JSON body, for a response or for a stream's error event."""
         error = {
             "code": self.status,
             "message": self.message,
@@ -62,7 +62,7 @@ class ApiError(Exception):
 
 
 class InvalidRequest(ApiError):
-    """The request can't be right whatever the server's state; `param` is the path to the field."""
+    """The request is wrong, whatever the server's state; `param` is the path to the field."""
 
     status = 400
     kind = "invalid_request_error"
@@ -74,7 +74,7 @@ class ContextExceeded(InvalidRequest):
     kind = "exceed_context_size_error"
 
     def __init__(self, n_prompt_tokens: int, n_ctx: int, *, at_least: bool = False) -> None:
-        """`at_least`: the prompt was not tokenized, it only can't have fewer."""
+        """`at_least`: the prompt was not tokenized; the number is a lower bound."""
         super().__init__(
             f"the prompt has {'at least ' * at_least}{n_prompt_tokens} tokens, but a slot's "
             f"context holds {n_ctx} tokens, prompt and answer together",
@@ -89,7 +89,7 @@ class ContextExceeded(InvalidRequest):
 
 
 class Unauthenticated(ApiError):
-    """No API key, or one that the server doesn't know."""
+    """No API key, or a key that the server doesn't know."""
 
     status = 401
     kind = "authentication_error"
@@ -114,7 +114,7 @@ class NotFound(ApiError):
 
 
 class MethodNotAllowed(ApiError):
-    """The route exists, for other methods."""
+    """The route exists, but not for this method."""
 
     status = 405
     kind = "invalid_request_error"
@@ -150,13 +150,13 @@ class UnsupportedEncoding(ApiError):
 
 
 class Overloaded(ApiError):
-    """The queue is full or a limit used up; `retry_after` is in seconds."""
+    """The queue is full or a limit is used up; `retry_after` is in whole seconds."""
 
     status = 429
     kind = "rate_limit_error"
 
     def __init__(self, message: str, *, retry_after: int, reason: str = "rate_limit") -> None:
-        """`reason` is a word for the limit, for metrics."""
+        """`reason` names the limit for metrics."""
         super().__init__(message)
         self.retry_after = retry_after
         self._reason = reason
@@ -175,14 +175,14 @@ class EngineFailed(ApiError):
 
 
 class NotSupported(ApiError):
-    """A feature that this server was started without, or can't have with this model."""
+    """A feature that this server was started without, or that the model lacks."""
 
     status = 501
     kind = "not_supported_error"
 
 
 class Unavailable(ApiError):
-    """Loading, draining, or without an engine; trying again later makes sense."""
+    """The server loads, drains or has no engine; a later retry makes sense."""
 
     status = 503
     kind = "unavailable_error"

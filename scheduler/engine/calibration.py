@@ -50,7 +50,6 @@ COUNTED_SETTINGS = (
     "cache_type_v",
     "kv_unified",
     "kv_offload",
-    "op_offload",
     "use_repack",
 )
 """Fields of `EngineConfig` that a step's time depends on, besides the model."""

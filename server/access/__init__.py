@@ -1,1 +1,1 @@
-"""Who may use the server, how much of it, and the record of who did."""
+"""API keys, their rights and quotas, and the audit log."""

@@ -1,4 +1,4 @@
-"""One HTTP request as far as access goes: who came, and what it cost."""
+"""The record of one HTTP request: whose key it has, and what its answers cost."""
 
 from __future__ import annotations
 
@@ -10,44 +10,53 @@ from typing import Any
 from server.access.account import Account
 from server.access.key import ApiKey
 
-_STATE_KEY = "visit"
+_STATE_KEY = "access_record"
 
 
 @dataclass(slots=True)
 class AccessRecord:
-    """Filled by the middleware and by the generator on its way; times are monotonic seconds."""
+    """Filled by the middleware and while answers stream; times are monotonic seconds."""
 
     started: float = field(default_factory=time.monotonic)
     is_audited: bool = False
-    """Whether somebody will read the counts."""
+    """Whether an audit line is written from the record."""
     key: ApiKey | None = None
     account: Account | None = None
     holds_place: bool = False
-    """Whether it counts among the requests that the key has at once."""
+    """Whether the request counts against the key's `max_concurrent`."""
     model: str = ""
     prompts: list[tuple[int, ...]] = field(default_factory=list)
+    """The tokens of each prompt that was charged."""
     prompt_tokens: int = 0
     cached_tokens: int = 0
     generated_tokens: int = 0
     first_token: float | None = None
+    """When the first token of any answer came."""
     causes: list[str] = field(default_factory=list)
-    """How its answers ended, in the words of `StopCause` and of error types."""
+    """How each answer ended: a `StopCause` or the type of an error."""
+
+    def prompt_cost(self, prompt: tuple[int, ...]) -> int:
+        """Tokens to charge for a prompt; 0 if the prompt was charged already.
+
+        Several answers to one prompt share the same tuple, so identity tells.
+        """
+        return 0 if any(prompt is charged for charged in self.prompts) else len(prompt)
 
     def enter(self, now: float) -> None:
-        """Take one of the places that the key has. Raises `Overloaded`."""
+        """Count the request against the key's quota. Raises `Overloaded`."""
         if self.account is not None:
             self.account.begin(now)
             self.holds_place = True
 
     def leave(self) -> None:
-        """Give the place back."""
+        """Free the key's place; a second call has no effect."""
         if self.account is not None and self.holds_place:
             self.account.end()
             self.holds_place = False
 
 
 def access_record(scope: MutableMapping[str, Any]) -> AccessRecord:
-    """The visit of an ASGI scope, which is made when first asked for."""
+    """The record of an ASGI scope; the first call makes the record."""
     state: dict[str, Any] = scope.setdefault("state", {})
-    visit: AccessRecord = state.get(_STATE_KEY) or state.setdefault(_STATE_KEY, AccessRecord())
-    return visit
+    record: AccessRecord = state.get(_STATE_KEY) or state.setdefault(_STATE_KEY, AccessRecord())
+    return record

@@ -1,4 +1,4 @@
-"""What one key has used of its limits."""
+"""What one key has used of its quota."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from server.access.token_bucket import TokenBucket
 from server.errors import Forbidden, Overloaded
 
 RETRY_WHEN_BUSY = 1
-"""Seconds after which to retry when too many requests run at once: one may end any moment."""
+"""Told to a key with too many requests at once: one of them may end at any moment."""
 
 
 class Account:
-    """The limits of one key and how far they are used up. Pure; time is passed in."""
+    """The quota of one key and what is left of it. Pure; times are monotonic seconds."""
 
-    def __init__(self, limits: KeyQuota, now: float) -> None:
-        self.limits = limits
-        self.requests = _bucket(None, limits.requests_per_minute, now)
-        self.tokens = _bucket(None, limits.tokens_per_minute, now)
+    def __init__(self, quota: KeyQuota, now: float) -> None:
+        self.quota = quota
+        self.requests = _bucket(None, quota.requests_per_minute, now)
+        self.tokens = _bucket(None, quota.tokens_per_minute, now)
         self.running = 0
 
-    def change(self, limits: KeyQuota, now: float) -> None:
-        """Other limits from now on; what was used stays used."""
-        self.limits = limits
-        self.requests = _bucket(self.requests, limits.requests_per_minute, now)
-        self.tokens = _bucket(self.tokens, limits.tokens_per_minute, now)
+    def change(self, quota: KeyQuota, now: float) -> None:
+        """Set another quota; what was used stays used."""
+        self.quota = quota
+        self.requests = _bucket(self.requests, quota.requests_per_minute, now)
+        self.tokens = _bucket(self.tokens, quota.tokens_per_minute, now)
 
     def begin(self, now: float) -> None:
-        """Count one more request, which `end` must follow. Raises `Overloaded`."""
-        most = self.limits.max_concurrent
+        """Count one more request; `end` must follow. Raises `Overloaded`."""
+        most = self.quota.max_concurrent
         if most is not None and self.running >= most:
             raise Overloaded(
                 f"this key may have {most} requests at once, and has them",
@@ -42,12 +42,15 @@ class Account:
         self.running += 1
 
     def end(self) -> None:
-        """A request that began is over."""
+        """Count one request less."""
         self.running -= 1
 
     def check_tokens(self, amount: int, now: float) -> None:
-        """Raise `Overloaded`, or `Forbidden` if there can never be so many at once."""
-        limit = self.limits.tokens_per_minute
+        """Raise `Overloaded` unless `amount` tokens are left.
+
+        Raises `Forbidden` if the quota of a minute is less than `amount`.
+        """
+        limit = self.quota.tokens_per_minute
         if limit is not None and amount > limit:
             raise Forbidden(
                 f"the prompt has {amount} tokens, but this key may use {limit} a minute",
@@ -56,7 +59,7 @@ class Account:
         _require(self.tokens, amount, now, "tokens")
 
     def use_tokens(self, amount: int, now: float) -> None:
-        """Count tokens of a prompt or an answer; answers may run into debt."""
+        """Count tokens of a prompt or an answer. An answer may use more than is left."""
         if self.tokens is not None:
             self.tokens.take(amount, now)
 

@@ -1,4 +1,4 @@
-"""The audit log: one JSON line for each request, written by a thread of its own."""
+"""The audit log: one JSON line for each request, written by its own thread."""
 
 from __future__ import annotations
 
@@ -18,33 +18,34 @@ from server.access.access_record import AccessRecord
 from server.startup import StartupError
 
 MAX_WAITING = 65536
-"""Lines that may wait for a slow disk; those beyond are lost, and the log says how many."""
+"""Lines that may wait for a slow disk. Further lines are lost; the server log counts them."""
 
 STANDARD_OUTPUT = Path("-")
+"""The path that means standard output."""
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """What one line is made from."""
+    """The facts of one line."""
 
     time: float
     """Unix time of the request's end."""
     request_id: str
     key: str | None
-    """The name of the key."""
+    """The name of the key; None without a key."""
     client: str
     method: str
     path: str
     status: int
     seconds: float
-    visit: AccessRecord
+    record: AccessRecord
 
     def to_json(self) -> dict[str, Any]:
-        """The line's fields; `stop` holds how the answers ended, each way once."""
-        visit = self.visit
-        first = visit.first_token
+        """The line's fields; `stop` names each way in which answers ended, once."""
+        record = self.record
+        first = record.first_token
         return {
             "time": _time_text(self.time),
             "request_id": self.request_id,
@@ -52,24 +53,24 @@ class AuditEntry:
             "client": self.client,
             "method": self.method,
             "path": self.path,
-            "model": visit.model or None,
+            "model": record.model or None,
             "status": self.status,
-            "prompt_tokens": visit.prompt_tokens,
-            "cached_tokens": visit.cached_tokens,
-            "generated_tokens": visit.generated_tokens,
-            "first_token_ms": None if first is None else _ms(first - visit.started),
+            "prompt_tokens": record.prompt_tokens,
+            "cached_tokens": record.cached_tokens,
+            "generated_tokens": record.generated_tokens,
+            "first_token_ms": None if first is None else _ms(first - record.started),
             "total_ms": _ms(self.seconds),
-            "stop": ",".join(dict.fromkeys(visit.causes)) or None,
+            "stop": ",".join(dict.fromkeys(record.causes)) or None,
         }
 
 
 class AuditLog:
-    """Lines are handed to a thread, so that a slow disk delays no request."""
+    """Hands lines to a thread, so that a slow disk delays no request."""
 
     def __init__(
         self, path: Path, prompt_text: Callable[[Sequence[int]], str] | None = None
     ) -> None:
-        """`prompt_text` makes text of a prompt's tokens; without it no prompt is written.
+        """`prompt_text` makes text of a prompt's tokens; None leaves prompts out of the lines.
 
         Raises `StartupError` if the file can't be opened.
         """
@@ -86,18 +87,21 @@ class AuditLog:
         self._thread.start()
 
     def write(self, entry: AuditEntry) -> None:
-        """Hand over a line; never waits."""
+        """Hand over a line. Never waits; loses the line if too many wait."""
         try:
             self._queue.put_nowait(entry)
         except queue.Full:
             self._lost += 1
 
     def reopen(self) -> None:
-        """Go on in a new file of the same name, after the old one was moved away."""
+        """Continue in a new file of the same name, once a log rotation has moved the old one.
+
+        If the new file can't be opened, the old one stays; the server log says so.
+        """
         self._queue.put(self._reopen)
 
     def close(self) -> None:
-        """Write what waits, then end."""
+        """Write the lines that wait, then end the thread."""
         self._queue.put(None)
         self._thread.join()
         try:
@@ -129,14 +133,14 @@ class AuditLog:
     def _write(self, entry: AuditEntry) -> None:
         line = entry.to_json()
         if self._prompt_text is not None:
-            line["prompts"] = [self._prompt_text(prompt) for prompt in entry.visit.prompts]
+            line["prompts"] = [self._prompt_text(prompt) for prompt in entry.record.prompts]
         self._file.write(msgspec.json.encode(line).decode() + "\n")
         if self._queue.empty():
             self._file.flush()
         self._is_failing = False
         if self._lost:
             lost, self._lost = self._lost, 0
-            _log.error("the audit log was too slow: %d lines are lost", lost)
+            logger.error("the audit log was too slow: %d lines are lost", lost)
 
     def _reopen(self) -> None:
         new = self._open()
@@ -144,10 +148,10 @@ class AuditLog:
         self._close(old)
 
     def _failed(self, error: Exception) -> None:
-        """Tell once, not for each line of a full disk."""
+        """Log the first of several errors in a row: a full disk fails for each line."""
         if not self._is_failing:
             self._is_failing = True
-            _log.error("can't write the audit log %s: %s", self._path, error)
+            logger.error("can't write the audit log %s: %s", self._path, error)
 
 
 def _ms(seconds: float) -> float:

@@ -1,4 +1,4 @@
-"""Lets only those in who know one of the keys, and no more of them than their limits allow."""
+"""ASGI middleware that asks for an API key and counts requests against its quota."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from server.errors import Unauthenticated
 
 
 class Authenticate:
-    """Asks for a key except on public paths; limits count for what is posted.
+    """Refuses requests without a known key, except on public paths.
 
-    Reading (metrics, slots, models) is free, so that monitoring uses nothing up.
+    Only POST requests count against a quota. Monitoring reads metrics, slots and models for free.
     """
 
     def __init__(self, app: ASGIApp, *, keys: KeyRing, public_paths: Collection[str] = ()) -> None:
@@ -31,19 +31,19 @@ class Authenticate:
         await self._app(scope, receive, send)
 
     def _admit(self, scope: Scope) -> None:
-        """Note in the visit whose it is. Raises `Unauthenticated` and `Overloaded`."""
+        """Note the key in the record. Raises `Unauthenticated` and `Overloaded`."""
         given = _given_key(Headers(scope=scope))
         if given is None:
             raise Unauthenticated(
                 "an API key is needed: send it as 'Authorization: Bearer KEY' or 'X-Api-Key: KEY'"
             )
-        holder = self._keys.find(given)
-        if holder is None:
+        found = self._keys.find(given)
+        if found is None:
             raise Unauthenticated("Invalid API Key")
-        visit = access_record(scope)
-        visit.key, visit.account = holder.key, holder.account
+        record = access_record(scope)
+        record.key, record.account = found.key, found.account
         if scope["method"] == "POST":
-            visit.enter(time.monotonic())
+            record.enter(time.monotonic())
 
 
 def _given_key(headers: Headers) -> bytes | None:

@@ -1,4 +1,4 @@
-"""Which web pages of other origins may use the server."""
+"""The CORS middleware: which web pages of other origins may use the server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from server.access import rate_headers
 
 
 def cors_middleware(settings: ServeSettings) -> list[Middleware]:
-    """Nothing unless origins are given: browsers then keep foreign pages out."""
+    """The middleware, or nothing if no origins are set: browsers then keep foreign pages out."""
     if not settings.cors_origins:
         return []
     return [
@@ -19,7 +19,7 @@ def cors_middleware(settings: ServeSettings) -> list[Middleware]:
             allow_origins=settings.cors_origins,
             allow_methods=settings.cors_methods,
             allow_headers=settings.cors_headers,
-            # With any origin, credentials would let every web page act for its visitor.
+            # With any origin allowed, credentials would let every web page act for its user.
             allow_credentials=settings.cors_credentials and "*" not in settings.cors_origins,
             expose_headers=["X-Request-Id", "Retry-After", *rate_headers.NAMES],
         )

@@ -1,4 +1,4 @@
-"""An API key as the server knows it: never the key itself, only its digest."""
+"""An API key as the server knows it: its digest, its name and its rights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DIGEST_BYTES = hashlib.sha256().digest_size
 
 @dataclass(frozen=True, slots=True)
 class KeyQuota:
-    """What one key may use; None is no limit."""
+    """The limits of one key; None is no limit."""
 
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
@@ -26,16 +26,16 @@ class ApiKey:
 
     name: str
     digest: bytes = field(repr=False)
-    limits: KeyQuota = KeyQuota()
+    quota: KeyQuota = KeyQuota()
     weight: float = 1.0
-    """Share of a full server: 2 gets twice as much as 1."""
+    """Share of a full server: a key of weight 2 gets twice as much as one of weight 1."""
     max_priority: int | None = None
     """The highest `priority` that its requests may ask for; None is any."""
     models: frozenset[str] | None = None
     """Names of models that it may generate with; None is all."""
     is_admin: bool = True
     is_isolated: bool = False
-    """Whether its cached prefixes are kept apart from everybody else's."""
+    """Whether the key shares no cached prefixes with other keys."""
 
     def check_admin(self) -> None:
         """Raise `Forbidden` unless this key may change the server."""
@@ -43,7 +43,7 @@ class ApiKey:
             raise Forbidden(f"the key {self.name!r} may not change the server; an admin's key may")
 
     def check_priority(self, priority: int) -> None:
-        """Raise `Forbidden` if a request of this key asks to be served too early."""
+        """Raise `Forbidden` if the priority is above the key's highest."""
         if self.max_priority is not None and priority > self.max_priority:
             raise Forbidden(
                 f"'priority' must be at most {self.max_priority} for the key {self.name!r} "
@@ -57,10 +57,10 @@ class ApiKey:
             raise Forbidden(f"the key {self.name!r} may not use this model", param="model")
 
     def salt(self, given: str) -> str:
-        """What keeps its prefixes apart; no client can give a salt with such characters."""
+        """The salt of the key's cached prefixes; clients can't send the NULs that isolate a key."""
         return f"\0{self.name}\0{given}" if self.is_isolated else given
 
 
 def digest_of(key: bytes) -> bytes:
-    """Of one length for all keys, so that comparing doesn't tell theirs."""
+    """A digest has one length for all keys, so comparing digests tells no key's length."""
     return hashlib.sha256(key).digest()

@@ -1,4 +1,4 @@
-"""All keys that open the server, and the accounts that go with them."""
+"""All API keys of the server, and what was used with each."""
 
 from __future__ import annotations
 
@@ -21,46 +21,46 @@ class KeyAccount:
 
 
 class KeyRing:
-    """Finds the holder of a key. Without any key the server is open to all."""
+    """Finds a key and its account. Without any key the server is open to everybody."""
 
     def __init__(self, keys: Sequence[ApiKey] = (), now: float = 0.0) -> None:
-        self._holders: tuple[KeyAccount, ...] = ()
+        self._accounts: tuple[KeyAccount, ...] = ()
         self.replace(keys, now)
 
     @property
     def is_empty(self) -> bool:
-        """Whether everybody may come in."""
-        return not self._holders
+        """Whether there are no keys, so that everybody may use the server."""
+        return not self._accounts
 
     def __len__(self) -> int:
-        return len(self._holders)
+        return len(self._accounts)
 
     def find(self, given: bytes) -> KeyAccount | None:
-        """Whose key this is; how long it takes tells nothing about the keys."""
+        """The key with these bytes. The time that this takes tells nothing about the keys."""
         digest = digest_of(given)
         found: KeyAccount | None = None
-        for holder in self._holders:
-            # No way out of the loop: all keys are compared, each in constant time.
-            if hmac.compare_digest(digest, holder.key.digest):
-                found = holder
+        for entry in self._accounts:
+            # The loop has no early exit: all keys are compared, each in constant time.
+            if hmac.compare_digest(digest, entry.key.digest):
+                found = entry
         return found
 
     def replace(self, keys: Sequence[ApiKey], now: float) -> None:
-        """Other keys from now on; accounts go on under the names that stay."""
-        accounts = {holder.key.name: holder.account for holder in self._holders}
-        holders = []
+        """Set other keys. A key keeps the account of the earlier key of its name."""
+        before = {entry.key.name: entry.account for entry in self._accounts}
+        entries = []
         for key in keys:
-            account = accounts.get(key.name)
+            account = before.get(key.name)
             if account is None:
-                account = Account(key.limits, now)
+                account = Account(key.quota, now)
             else:
-                account.change(key.limits, now)
-            holders.append(KeyAccount(key, account))
-        self._holders = tuple(holders)
+                account.change(key.quota, now)
+            entries.append(KeyAccount(key, account))
+        self._accounts = tuple(entries)
 
 
 def read_keys(settings: ServeSettings) -> list[ApiKey]:
-    """The keys of flags and files, the unnamed ones without limits.
+    """The keys of flags and files; unnamed keys have no quota.
 
     Raises `ConfigError`, one line, for a file that can't be read or a key that occurs twice.
     """

@@ -1,4 +1,4 @@
-"""The TOML of named keys: its shape, and the keys in it."""
+"""The TOML file of named keys: its shape, and how to read it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from server.access.key import DIGEST_BYTES, ApiKey, KeyQuota, digest_of
 from server.generation.types import MAX_PRIORITY
 
 UNNAMED = "api-key-"
-"""How the names begin that keys without one are given."""
+"""What the generated names of unnamed keys begin with."""
 
 
 def _is_free(name: str) -> str:
@@ -62,12 +62,12 @@ class NamedKey(BaseModel):
         return self
 
     def to_key(self, name: str) -> ApiKey:
-        """The key without its secret."""
+        """The key, with a digest instead of its secret."""
         digest = digest_of(self.key.encode()) if self.key else bytes.fromhex(self.key_sha256 or "")
         return ApiKey(
             name=name,
             digest=digest,
-            limits=KeyQuota(self.requests_per_minute, self.tokens_per_minute, self.max_concurrent),
+            quota=KeyQuota(self.requests_per_minute, self.tokens_per_minute, self.max_concurrent),
             weight=self.weight,
             max_priority=self.max_priority,
             models=None if self.models is None else frozenset(self.models),
@@ -94,7 +94,7 @@ def parse_keys(content: Mapping[str, Any], path: Path) -> list[ApiKey]:
 
 
 def _line(error: ErrorDetails, path: Path) -> str:
-    """Without the value at fault, which may be a secret."""
+    """The error without the value at fault, which may be a secret."""
     parts = [str(part) for part in error["loc"] if part != "[key]"]
     subject = ".".join(parts) or "the file"
     if error["type"] == "value_error":

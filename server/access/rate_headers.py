@@ -14,7 +14,7 @@ NAMES = tuple(
 
 
 def rate_headers(account: Account, now: float) -> dict[str, str]:
-    """The limits that this account has, what is left, and when all of it is back."""
+    """Each limit of the account, what is left of it, and when all of it is back."""
     headers: dict[str, str] = {}
     for what, bucket in (("requests", account.requests), ("tokens", account.tokens)):
         if bucket is None:

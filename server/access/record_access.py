@@ -1,4 +1,7 @@
-"""Outermost but for the log: opens the visit, tells of limits in headers, and closes the books."""
+"""ASGI middleware that makes the access record, adds x-ratelimit headers and writes the audit line.
+
+It stands second, after the request log.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,12 @@ from server.observability.request_id import current_request_id
 
 
 class RecordAccess:
-    """Every answer to a key with limits has the `x-ratelimit-*` headers, refusals included."""
+    """Every answer to a key with a quota has the `x-ratelimit-*` headers, refusals included."""
 
     def __init__(
         self, app: ASGIApp, *, audit: AuditLog | None = None, unrecorded: Collection[str] = ()
     ) -> None:
-        """Requests for the `unrecorded` paths don't get into the audit log."""
+        """Requests for the `unrecorded` paths get no audit line."""
         self._app = app
         self._audit = audit
         self._unrecorded = frozenset(unrecorded)
@@ -29,38 +32,38 @@ class RecordAccess:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        visit = access_record(scope)
-        visit.is_audited = self._audit is not None
+        record = access_record(scope)
+        record.is_audited = self._audit is not None
         status = CLIENT_GONE
 
         async def send_with_limits(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                if visit.account is not None:
-                    headers = rate_headers(visit.account, time.monotonic())
+                if record.account is not None:
+                    headers = rate_headers(record.account, time.monotonic())
                     MutableHeaders(scope=message).update(headers)
             await send(message)
 
         try:
             await self._app(scope, receive, send_with_limits)
         finally:
-            visit.leave()
+            record.leave()
             if self._audit is not None and scope["path"] not in self._unrecorded:
-                self._audit.write(_entry(scope, visit, status))
+                self._audit.write(_entry(scope, record, status))
         return None
 
 
-def _entry(scope: Scope, visit: AccessRecord, status: int) -> AuditEntry:
+def _entry(scope: Scope, record: AccessRecord, status: int) -> AuditEntry:
     client = scope.get("client")
     return AuditEntry(
         time=time.time(),
         request_id=current_request_id.get(),
-        key=None if visit.key is None else visit.key.name,
+        key=None if record.key is None else record.key.name,
         client=client[0] if client else "",
         method=scope["method"],
         path=scope["path"],
         status=status,
-        seconds=time.monotonic() - visit.started,
-        visit=visit,
+        seconds=time.monotonic() - record.started,
+        record=record,
     )

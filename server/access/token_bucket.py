@@ -1,4 +1,4 @@
-"""A rate limit: so many units a minute, of which at most a minute's worth is saved up."""
+"""A rate limit: `per_minute` units a minute; at most the units of one minute are saved up."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ MINUTE = 60.0
 
 
 class TokenBucket:
-    """Starts full. Times are monotonic seconds and passed in; they may not run backwards."""
+    """Starts full. Times are monotonic seconds that are passed in and never decrease."""
 
     def __init__(self, per_minute: int, now: float) -> None:
         self.per_minute = per_minute
@@ -16,19 +16,19 @@ class TokenBucket:
         self._updated = now
 
     def take(self, amount: int, now: float) -> None:
-        """Use up `amount`, even if that leaves a debt which the coming minutes pay."""
+        """Use `amount` units, even if fewer are left: the coming minutes pay the debt."""
         self._refill(now)
         self._level -= amount
 
     def seconds_until(self, amount: int, now: float) -> float:
-        """How long until `amount` can be taken without a debt; infinite if it never can."""
+        """Seconds until `amount` units can be taken without a debt; infinite if never."""
         self._refill(now)
         if amount > self.per_minute:
             return math.inf
         return max(amount - self._level, 0.0) * MINUTE / self.per_minute
 
     def seconds_until_full(self, now: float) -> float:
-        """How long until everything that was taken is back."""
+        """Seconds until all units that were taken are back."""
         return self.seconds_until(self.per_minute, now)
 
     def remaining(self, now: float) -> int:
@@ -37,7 +37,7 @@ class TokenBucket:
         return max(math.floor(self._level), 0)
 
     def resize(self, per_minute: int, now: float) -> None:
-        """Another limit from now on; what was used under the old one stays used."""
+        """Set another limit; what was used under the old limit stays used."""
         self._refill(now)
         self._level += per_minute - self.per_minute
         self.per_minute = per_minute

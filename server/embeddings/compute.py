@@ -15,19 +15,19 @@ from server.errors import InvalidRequest, NotSupported
 from server.generation.types import EmbeddingItem, GenerationRequest, Generator
 
 Vectors = np.ndarray[Any, np.dtype[np.float32]]
-"""Shape (vectors, floats); one vector, or without pooling one for each token."""
+"""Shape (vectors, floats): one vector, or one for each token without pooling."""
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedPrompt:
-    """What one prompt became."""
+    """The embedding of one prompt."""
 
     vectors: Vectors
     num_tokens: int
 
 
 def embedding_info(context: ServerContext) -> EmbeddingInfo:
-    """How the model embeds. Raises `NotSupported` where it doesn't, and `Unavailable`."""
+    """How the model embeds. Raises `NotSupported` without --embeddings, and `Unavailable`."""
     info = context.engine.model.embedding
     if info is None:
         raise NotSupported("this server was started without --embeddings")
@@ -35,7 +35,7 @@ def embedding_info(context: ServerContext) -> EmbeddingInfo:
 
 
 def check_length(num_tokens: int, info: EmbeddingInfo, *, param: str) -> None:
-    """Raise `InvalidRequest` for a prompt that can't be embedded."""
+    """Raise `InvalidRequest` for a prompt that is too long to be embedded."""
     if num_tokens > info.max_tokens:
         by = "--ubatch-size and --ctx-size allow" if info.is_whole else "a slot's context holds"
         raise InvalidRequest(
@@ -47,10 +47,10 @@ def check_length(num_tokens: int, info: EmbeddingInfo, *, param: str) -> None:
 async def embed_all(
     context: ServerContext, requests: Sequence[GenerationRequest]
 ) -> list[EmbeddedPrompt]:
-    """The embeddings in the order of the requests; one failure ends them all.
+    """The embeddings in the order of the requests; one failure ends all of them.
 
-    No more than twice as many as there are slots are queued at once: a large request must not
-    fill the queue for everybody. Raises what `Generator.open` says.
+    At most two prompts for each slot are queued at once: a large request must not fill the queue.
+    Raises what `Generator.open` raises.
     """
     size = embedding_info(context).size
     gate = asyncio.Semaphore(2 * context.engine.model.n_slots)

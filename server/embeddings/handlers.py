@@ -83,7 +83,7 @@ def _native_answer(
 def _scaled(
     context: ServerContext, body: EmbeddingRequest, embedded: list[EmbeddedPrompt]
 ) -> list[Vectors]:
-    """The vectors of each input; those of tokens are left as they are, as are scores."""
+    """The normalized vectors of each input. Vectors of tokens and scores stay as they are."""
     if embedding_info(context).pooling in ("none", "rank"):
         return [one.vectors for one in embedded]
     default = context.settings.embd_normalize

@@ -20,7 +20,7 @@ from server.requests.prompts import Prompt, PromptInput, parse_prompts, prompt_t
 
 
 def _inputs(value: Any) -> tuple[Prompt, ...]:
-    """What a native prompt may be, and OpenAI's message parts beside it."""
+    """Prompts in every native form, or as OpenAI's message parts."""
     if isinstance(value, list):
         return parse_prompts([_plain(part) for part in value])
     return parse_prompts(_plain(value))
@@ -55,16 +55,16 @@ class EmbeddingRequest(BaseModel):
     model: StrictStr | None = None
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: Whole | None = None
-    """Only the model's own number: to cut a vector short is right for few models."""
+    """Only the model's own number is allowed: few models' vectors can be cut short."""
     embd_normalize: Annotated[Whole, Field(ge=-1, le=MAX_NORM)] | None = None
-    """-1 is none, 0 the largest entry, 2 the Euclidean length, other numbers p-norms."""
+    """-1 is no scaling, 0 the largest entry, 2 the Euclidean length; others are p-norms."""
     lora: list[LoraScale] | None = None
     cache_salt: Salt = ""
     priority: Annotated[Whole, Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY)] = 0
     user: StrictStr | None = None
 
     def sequences(self, context: ServerContext) -> list[GenerationRequest]:
-        """One for each input. Tokenizes, so not for the event loop.
+        """One request for each input. Tokenizes, so it must not run on the event loop.
 
         Raises `NotSupported`, `NotFound`, `InvalidRequest` and `Unavailable`.
         """
@@ -105,7 +105,7 @@ def embedding_sequence(
     cache_salt: str = "",
     priority: int = 0,
 ) -> GenerationRequest:
-    """One prompt to embed. Raises `InvalidRequest` for an adapter that is not there."""
+    """A request to embed one prompt. Raises `InvalidRequest` for an unknown adapter."""
     spec = SequenceSpec(
         prompt=tokens,
         sampling=SamplingParams(),

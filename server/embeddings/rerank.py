@@ -1,4 +1,4 @@
-"""`POST /rerank`: how well documents answer a query, in Jina's shape and in that of TEI."""
+"""`POST /rerank`: how well documents answer a query, in Jina's or TEI's shape."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from server.requests.model_name import check_model
 MAX_DOCUMENTS = 2048
 
 TEMPLATE = "tokenizer.chat_template.rerank"
-"""Where a model's file says how it wants query and document."""
+"""The key of the GGUF's metadata that says how to join query and document."""
 
 
 def _texts(value: Any) -> Any:
-    """Texts, or objects with a text in them, as texts."""
+    """The texts of a list of texts or of objects with a text."""
     if not isinstance(value, list) or not all(_is_document(one) for one in value):
         raise ValueError("must be a list of texts")
     return [one if isinstance(one, str) else one["text"] for one in value]
@@ -48,8 +48,7 @@ Documents = Annotated[
 
 
 class RerankRequest(BaseModel):
-    """`POST /rerank`. The documents come as `documents`, and as `texts` if the answer is to have
-    TEI's shape."""
+    """`POST /rerank`. Documents come as `documents`, or as `texts` for an answer in TEI's shape."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -61,20 +60,20 @@ class RerankRequest(BaseModel):
     return_documents: Flag = False
     """In Jina's shape, give each document back with its score."""
     return_text: Flag = False
-    """The same in TEI's."""
+    """In TEI's shape, give each text back with its score."""
     cache_salt: Salt = ""
     priority: Annotated[Whole, Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY)] = 0
 
     @property
     def candidates(self) -> list[str]:
-        """The documents. Raises `InvalidRequest` unless they come under one of their names."""
+        """The documents. Raises `InvalidRequest` unless one of `documents` and `texts` is given."""
         if (self.documents is None) == (self.texts is None):
             problem = "is required" if self.documents is None else "and 'texts' are the same"
             raise InvalidRequest(f"'documents' {problem}", param="documents")
         return self.documents or self.texts or []
 
     def sequences(self, context: ServerContext) -> list[GenerationRequest]:
-        """One for each document. Tokenizes, so not for the event loop.
+        """One request for each document. Tokenizes, so it must not run on the event loop.
 
         Raises `NotFound`, `InvalidRequest` and `Unavailable`.
         """
@@ -119,7 +118,7 @@ async def rerank(request: Request) -> Response:
 
 
 def _pair(context: ServerContext, query: str, document: str) -> tuple[int, ...]:
-    """One input out of two texts, as the model's template or its vocabulary wants it."""
+    """One input out of two texts, in the form of the model's template or vocabulary."""
     tokenizer = context.tokenizer
     template = tokenizer.metadata(TEMPLATE)
     if template is None:
@@ -136,7 +135,7 @@ def _pair(context: ServerContext, query: str, document: str) -> tuple[int, ...]:
 def _results(
     body: RerankRequest, scored: Sequence[EmbeddedPrompt], label: str, *, with_text: bool
 ) -> list[dict[str, Any]]:
-    """The best first; of equal ones the first."""
+    """The best result first; of equal results, the earlier document first."""
     scores = [float(one.vectors[0][0]) for one in scored]
     order = sorted(range(len(scores)), key=lambda index: -scores[index])
     results: list[dict[str, Any]] = []

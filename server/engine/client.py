@@ -41,7 +41,7 @@ from protocol.messages import (
     StepStats,
 )
 from server.engine.recovery import Recovery
-from server.engine.sequence_stream import SequenceStream
+from server.engine.sequence_stream import SequenceStream, StreamListener
 from server.engine.slot_refusals import refused_slot
 from server.errors import ApiError, EngineFailed, Unavailable
 
@@ -52,7 +52,7 @@ INSPECT_SECONDS = 30.0
 
 
 class EngineClient:
-    """All of the API process's dealings with the engine; belongs to one event loop."""
+    """The API process's view of the engine. Belongs to one event loop."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class EngineClient:
     ) -> None:
         self.streams: dict[int, SequenceStream] = {}
         self.has_generated = False
-        """Whether the engine that is alive now has generated anything."""
+        """Whether the current engine has generated anything."""
         self._recovery = Recovery()
         self._on_step = on_step
         self._on_death = on_death
@@ -98,7 +98,7 @@ class EngineClient:
 
     @property
     def heartbeat_age(self) -> float | None:
-        """Seconds since the engine's loop last turned over; None before its first turn."""
+        """Seconds since the engine's loop last ran; None before its first run."""
         return None if self._heartbeat is None else time.monotonic() - self._heartbeat
 
     async def wait_loaded(self) -> ModelInfo:
@@ -108,21 +108,15 @@ class EngineClient:
 
     @property
     def num_sequences(self) -> int:
-        """How many run or wait."""
+        """Sequences that run or wait."""
         return len(self.streams)
 
-    @property
-    def num_queued_tokens(self) -> int:
-        """Prompt tokens of the sequences that have no slot yet."""
-        streams = self.streams.values()
-        return sum(len(s.request.spec.prompt) for s in streams if not s.was_started)
-
-    def has_waiting(self, tenant: str) -> bool:
-        """Whether a sequence of this tenant has no slot yet."""
-        streams = self.streams.values()
-        return any(s.request.spec.tenant == tenant and not s.was_started for s in streams)
-
-    def add_request(self, spec: SequenceSpec, num_requests_being_read: int = 0) -> SequenceStream:
+    def add_request(
+        self,
+        spec: SequenceSpec,
+        num_requests_being_read: int = 0,
+        listener: StreamListener | None = None,
+    ) -> SequenceStream:
         """Queue a sequence under a new id. Raises `Unavailable`."""
         _ = self.model
         request = AddRequest(
@@ -130,7 +124,7 @@ class EngineClient:
             spec=spec,
             num_requests_being_read=num_requests_being_read,
         )
-        stream = SequenceStream(request)
+        stream = SequenceStream(request, listener)
         self.streams[request.request_id] = stream
         if self._is_up and self._recovery.is_over:
             self._send_stream(stream)
@@ -140,8 +134,9 @@ class EngineClient:
 
     def release(self, stream: SequenceStream) -> None:
         """Forget a stream; the engine is told to stop if it hasn't finished."""
-        if self.streams.pop(stream.request.request_id, None) is None:
+        if stream.request.request_id not in self.streams:
             return
+        self._remove(stream)
         if stream.is_submitted:
             self._send(Abort([stream.request.request_id]))
         if not self._recovery.is_over:
@@ -154,12 +149,14 @@ class EngineClient:
         return reply
 
     async def save_slot(self, slot: int, path: str) -> SlotChanged:
-        """Write what an idle slot holds to a file. Raises what `refused_slot` makes of a
-        refusal, and `Unavailable`; the next two do so too."""
+        """Write what an idle slot holds to a file.
+
+        Raises `NotFound`, `InvalidRequest`, `EngineFailed` and `Unavailable`; so do the next two.
+        """
         return _changed(await self._ask(lambda query_id: SaveSlot(query_id, slot, path)))
 
     async def restore_slot(self, slot: int, path: str) -> SlotChanged:
-        """Give an idle slot what such a file holds."""
+        """Fill an idle slot from a file that `save_slot` wrote."""
         return _changed(await self._ask(lambda query_id: RestoreSlot(query_id, slot, path)))
 
     async def erase_slot(self, slot: int) -> SlotChanged:
@@ -167,7 +164,10 @@ class EngineClient:
         return _changed(await self._ask(lambda query_id: EraseSlot(query_id, slot)))
 
     async def _ask(self, command: Callable[[int], Command]) -> Reply:
-        """The answer to a command that is made for an id. Raises `Unavailable`."""
+        """Send the command that `command` makes for an id; return the reply.
+
+        Raises `Unavailable`.
+        """
         if not self._is_up:
             raise Unavailable("Loading model" if self._model is None else "the engine restarts")
         query_id = next(self._ids)
@@ -182,12 +182,12 @@ class EngineClient:
             self._queries.pop(query_id, None)
 
     async def wait_disconnected(self) -> None:
-        """Wait until everything that a dead engine had sent is read, or a second is over."""
+        """Wait until all messages of a dead engine are read, for at most a second."""
         if self._link is not None:
             await asyncio.wait([self._link.disconnected], timeout=1.0)
 
     def engine_died(self) -> None:
-        """The process is gone: keep the sequences for the next one, except repeated suspects."""
+        """The process died: keep its sequences for the next engine, except those to blame."""
         self._is_up = False
         self._heartbeat = None
         self._on_death()
@@ -195,7 +195,7 @@ class EngineClient:
             if not query.done():
                 query.set_exception(Unavailable("the engine restarts"))
         for stream in self._recovery.engine_died(self.streams.values()):
-            del self.streams[stream.request.request_id]
+            self._remove(stream)
             stream.fail(EngineFailed("the engine died repeatedly while running this request"))
         if self._link is not None:
             self._link.close()
@@ -204,12 +204,12 @@ class EngineClient:
     def give_up(self, message: str) -> None:
         """No engine will come: end every stream with an error."""
         self._could_not_load(message)
-        for stream in self.streams.values():
+        for stream in list(self.streams.values()):
+            self._remove(stream)
             stream.fail(EngineFailed(message))
-        self.streams.clear()
 
     def end_streams(self, error: ApiError) -> None:
-        """End every stream with an error; whoever reads it releases its sequence."""
+        """End every stream with an error; its reader then releases the sequence."""
         for stream in self.streams.values():
             stream.fail(error)
 
@@ -217,30 +217,35 @@ class EngineClient:
         """Ask the engine to end."""
         self._send(Shutdown())
 
+    def _remove(self, stream: SequenceStream) -> None:
+        del self.streams[stream.request.request_id]
+        stream.end()
+
     def _send(self, command: Command) -> None:
         if self._link is not None:
             self._link.send(command)
 
     def _handle(self, message: Message) -> None:
-        if isinstance(message, StepOutputs):
-            self._heartbeat = message.end
-            self._distribute(message)
-        elif isinstance(message, Heartbeat):
-            self._heartbeat = message.time
-        elif isinstance(message, Reply):
-            answer = self._queries.get(message.query_id)
-            if answer is not None and not answer.done():
-                answer.set_result(message)
-        elif isinstance(message, Ready):
-            self._take_up(message.model)
-        elif isinstance(message, LoadFailed):
-            self._could_not_load(message.message)
+        match message:
+            case StepOutputs():
+                self._heartbeat = message.end
+                self._distribute(message)
+            case Heartbeat():
+                self._heartbeat = message.time
+            case SlotReport() | SlotChanged() | SlotRefused():
+                answer = self._queries.get(message.query_id)
+                if answer is not None and not answer.done():
+                    answer.set_result(message)
+            case Ready():
+                self._model_loaded(message.model)
+            case LoadFailed():
+                self._could_not_load(message.message)
 
     def _could_not_load(self, message: str) -> None:
         if self._loaded is not None and not self._loaded.done():
             self._loaded.set_exception(EngineFailed(message))
 
-    def _take_up(self, model: ModelInfo) -> None:
+    def _model_loaded(self, model: ModelInfo) -> None:
         self._model = model
         self._is_up = True
         self._heartbeat = time.monotonic()
@@ -249,7 +254,7 @@ class EngineClient:
         self._submit_due()
 
     def _submit_due(self) -> None:
-        """Send the engine what it should have by now: after a death not everything at once."""
+        """Send the engine the sequences that are due; after a death, not all are due at once."""
         if not self._is_up:
             return
         for stream in self._recovery.next(self.streams.values()):
@@ -260,17 +265,19 @@ class EngineClient:
         self._send(stream.resumption())
 
     def _distribute(self, outputs: StepOutputs) -> None:
+        streams, begin, end = self.streams, outputs.begin, outputs.end
         for event in outputs.events:
-            stream = self.streams.get(event.request_id)
+            stream = streams.get(event.request_id)
             if stream is None:
                 continue
-            if isinstance(event, Finished):
-                del self.streams[event.request_id]
+            if isinstance(event, Generated):
+                self.has_generated = True
+            elif isinstance(event, Finished):
+                self._remove(stream)
                 if event.reason is FinishReason.FAILED:
                     stream.fail(EngineFailed(event.message))
                     continue
-            self.has_generated = self.has_generated or isinstance(event, Generated)
-            stream.push(event, outputs.begin, outputs.end)
+            stream.push(event, begin, end)
         if not self._recovery.is_over:
             self._submit_due()
         if outputs.stats is not None:
@@ -295,7 +302,8 @@ class _Link(asyncio.Protocol):
         self.disconnected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one without saying so
+        # uvloop's transports don't inherit from asyncio.Transport.
+        self._transport = cast(asyncio.Transport, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.disconnected.done():
@@ -311,11 +319,11 @@ class _Link(asyncio.Protocol):
                 self._on_message(message)
 
     def send(self, command: Command) -> None:
-        """Write a command; it is lost if the engine is gone, which the supervisor notices."""
+        """Write a command. If the engine is gone, the command is lost; the supervisor notices."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(self._codec.frame(command))
 
     def close(self) -> None:
-        """Stop, with whatever the engine never read."""
+        """Close the connection; commands that the engine has not read are lost."""
         if self._transport is not None:
             self._transport.abort()

@@ -1,4 +1,4 @@
-"""What the operator's settings mean for the engine."""
+"""Makes the engine's configuration from the operator's settings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def engine_config(
 ) -> EngineConfig:
     """The engine's configuration; `log_level` is a name of Python's logging.
 
-    The environment is asked for XDG_CACHE_HOME, where measured costs are kept.
+    XDG_CACHE_HOME of `environ` says where measured costs are kept.
     """
     return EngineConfig(
         model_path=str(model_path),
@@ -91,7 +91,7 @@ def _draft(settings: ServeSettings, path: Path) -> DraftConfig:
 
 
 def _cost_folder(environ: Mapping[str, str]) -> str:
-    """Within the user's cache; "" for a user without a home, as containers have them."""
+    """A folder in the user's cache; "" for a user without a home, as in containers."""
     try:
         cache = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     except RuntimeError:
@@ -100,17 +100,17 @@ def _cost_folder(environ: Mapping[str, str]) -> str:
 
 
 def _adapter_paths(settings: ServeSettings) -> tuple[str, ...]:
-    """In the order in which clients count them."""
+    """Paths of the LoRA adapters, in the order in which clients number them."""
     return tuple(map(str, (*settings.lora, *(path for path, _ in settings.lora_scaled))))
 
 
 def _cache_bytes(cache_ram: int, memory: int) -> int:
-    """The setting in MiB as bytes, kept to a quarter of the memory unless it is without limit."""
+    """Bytes for a setting in MiB: at most a quarter of the memory, or all of it if negative."""
     return memory if cache_ram < 0 else min(cache_ram * MIB, memory // 4)
 
 
 def method_bounds(settings: ServeSettings) -> dict[DraftMethod, DraftBounds]:
-    """The methods that this server was started with, in their order, and their bounds."""
+    """The bounds of each drafting method that is on, in the order of `--spec-type`."""
     known = {
         DraftMethod.NGRAM_SIMPLE: DraftBounds(settings.spec_ngram_simple_size_m),
         DraftMethod.NGRAM_MOD: DraftBounds(

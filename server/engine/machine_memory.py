@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
-"""cgroup v2's file, as it looks from inside a container."""
+"""The file of cgroup v2, as a container sees it."""
 
 
 def usable_memory(cgroup_limit: Path = CGROUP_LIMIT) -> int:

@@ -1,9 +1,9 @@
-"""Who comes back, and when, after the engine died: no sequence may kill one engine after the other.
+"""Decides which sequences go to the next engine, and when: none may kill engine after engine.
 
-Sequences that ran at a death are suspected. The next engine gets them one at a time, each when the
-one before has a new token; if it dies again, the one whose turn it was is to blame. So one that
-kills every engine is found out, the others go on, and who kills engines from outside finds nobody
-to blame as long as there is time for a token in between.
+Sequences that ran when an engine died are suspects. The next engine gets one suspect at a time,
+and the next suspect once the one before has a new token. If that engine dies too, the suspect on
+trial is to blame. So a sequence that kills every engine is found out, and the others continue. If
+something else kills the engines, nobody is blamed as long as a token fits in between.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from collections.abc import Iterable
 from server.engine.sequence_stream import SequenceStream
 
 MAX_BLAMED = 2
-"""Deaths in a row that a sequence may have caused before it is given up."""
+"""A sequence is given up once it is blamed for this many deaths in a row."""
 
 MAX_DEATHS = 20
-"""Deaths that it may have had part in, however far it came each time."""
+"""A sequence is given up once it ran at this many deaths, even with new tokens in between."""
 
 
 class Recovery:
-    """Pure policy: told what happens, it says who goes to the engine."""
+    """Pure policy: which streams go to the engine, given what has happened."""
 
     def __init__(self) -> None:
         self._suspects: deque[SequenceStream] = deque()
@@ -29,13 +29,13 @@ class Recovery:
 
     @property
     def is_over(self) -> bool:
-        """Whether there are no suspects, so that everybody may go to the engine."""
+        """Whether there are no suspects, so that all streams may go to the engine."""
         return self._on_trial is None and not self._suspects
 
     def engine_died(self, streams: Iterable[SequenceStream]) -> list[SequenceStream]:
-        """Note who may have been it; returns those to give up."""
+        """Note the suspects; returns the streams to give up."""
         submitted = [stream for stream in streams if stream.is_submitted]
-        # An engine that died before it told of any may have died of each.
+        # An engine that died before it reported any start may have died of any of them.
         running = [stream for stream in submitted if stream.is_running] or submitted
         on_trial = [self._on_trial] if self._on_trial in submitted else []
         blamed = [stream for stream in on_trial if stream in running] or running
@@ -44,7 +44,7 @@ class Recovery:
         for stream in submitted:
             stream.is_submitted = stream.is_running = False
         guilty = [stream for stream in running if _is_guilty(stream)]
-        # Those least blamed first: then the others have gone on before it happens again.
+        # The least blamed come first: they get tokens before the likely culprit runs.
         suspects = sorted(running, key=lambda stream: stream.num_blamed)
         suspects += [s for s in [*on_trial, *self._suspects] if s not in suspects]
         self._suspects = deque(stream for stream in suspects if stream not in guilty)
@@ -52,7 +52,7 @@ class Recovery:
         return guilty
 
     def next(self, streams: Iterable[SequenceStream]) -> list[SequenceStream]:
-        """Those of the streams that are to be submitted now."""
+        """The streams that are to be submitted now."""
         alive = list(streams)
         on_trial = self._on_trial
         if on_trial is not None and on_trial in alive and not _has_advanced(on_trial):
@@ -75,7 +75,7 @@ def _note_death(stream: SequenceStream, *, is_blamed: bool) -> None:
 
 
 def _has_advanced(stream: SequenceStream) -> bool:
-    """Whether it has new tokens since the last death of an engine that ran it."""
+    """Whether the stream has new tokens since the last death of an engine that ran it."""
     return len(stream.tokens) > stream.num_tokens_at_death
 
 

@@ -1,9 +1,9 @@
-"""One submitted sequence as the API process sees it: its events, and what a restart would need."""
+"""One sequence as the API process sees it: its events, and what a restart of the engine needs."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from typing import Protocol
 
 import msgspec
 
@@ -11,8 +11,7 @@ from protocol.commands import AddRequest
 from protocol.events import Event, Generated, Prefilled, Started
 
 
-@dataclass(frozen=True, slots=True)
-class TimedEvent:
+class TimedEvent(msgspec.Struct, frozen=True):
     """An event with the monotonic times between which the engine's step ran."""
 
     event: Event
@@ -20,48 +19,85 @@ class TimedEvent:
     end: float
 
 
-class SequenceStream:
-    """The events of a sequence as they come; deaths of the engine don't show in them."""
+class StreamListener(Protocol):
+    """Told at once what the reader learns from events later."""
 
-    def __init__(self, request: AddRequest) -> None:
+    def started(self) -> None:
+        """The sequence has a slot, for the first time."""
+        ...
+
+    def ended(self) -> None:
+        """The engine runs the sequence no longer."""
+        ...
+
+
+class SequenceStream:
+    """The events of a sequence as they come; a restart of the engine doesn't show in them."""
+
+    def __init__(self, request: AddRequest, listener: StreamListener | None = None) -> None:
         self.request = request
+        self._listener = listener
         self.tokens: list[int] = []
         self.was_started = False
         self.is_submitted = False
-        """Whether the engine that is alive now knows of it."""
+        """Whether the current engine has the sequence."""
         self.is_running = False
-        """Whether that engine has begun with it."""
+        """Whether that engine has given it a slot."""
         self.num_deaths = 0
-        """Of engines while they ran it."""
+        """Deaths of engines that ran the sequence."""
         self.num_blamed = 0
-        """Deaths in a row that it is blamed for, with no new token in between."""
+        """Deaths in a row that the sequence is blamed for, without a new token in between."""
         self.num_tokens_at_death = 0
-        self._events: asyncio.Queue[TimedEvent | Exception] = asyncio.Queue()
+        self._events: list[TimedEvent] = []
+        self._error: Exception | None = None
+        self._reader: asyncio.Future[None] | None = None
+        """What the one reader waits for while there is nothing to read."""
 
     def push(self, event: Event, begin: float, end: float) -> None:
-        """Take an event from the engine; what is repeated is not news."""
-        if isinstance(event, Prefilled) and self.tokens:
-            return
-        if isinstance(event, Started):
+        """Take an event from the engine. Events that a restarted engine repeats are dropped."""
+        if isinstance(event, Generated):
+            self.tokens += event.tokens
+        elif isinstance(event, Started):
             self.is_running = True
             if self.was_started:
                 return
             self.was_started = True
-        elif isinstance(event, Generated):
-            self.tokens += event.tokens
-        self._events.put_nowait(TimedEvent(event, begin, end))
+            if self._listener is not None:
+                self._listener.started()
+        elif isinstance(event, Prefilled) and self.tokens:
+            return
+        if self._error is None:
+            self._events.append(TimedEvent(event, begin, end))
+            self._wake()
 
     def fail(self, error: Exception) -> None:
-        """End the stream with an error."""
-        self._events.put_nowait(error)
+        """End the stream with an error, after the events that it has already."""
+        self._error = self._error or error
+        self._wake()
 
-    async def next(self) -> TimedEvent:
-        """The next event. Raises what the stream was failed with."""
-        item = await self._events.get()
-        if isinstance(item, Exception):
-            raise item
-        return item
+    def end(self) -> None:
+        """The engine runs the sequence no longer; its last events may still be unread."""
+        if self._listener is not None:
+            self._listener.ended()
+
+    async def events(self) -> list[TimedEvent]:
+        """Wait for events, and take all there are, so at least one; for one reader at a time.
+
+        Raises what the stream was failed with.
+        """
+        while not self._events:
+            if self._error is not None:
+                raise self._error
+            self._reader = asyncio.get_running_loop().create_future()
+            await self._reader
+        events, self._events = self._events, []
+        return events
+
+    def _wake(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None and not reader.done():
+            reader.set_result(None)
 
     def resumption(self) -> AddRequest:
-        """What to tell an engine so that it goes on where the one before died."""
+        """The request for the next engine, which continues where the one before died."""
         return msgspec.structs.replace(self.request, resumed=list(self.tokens))

@@ -1,4 +1,4 @@
-"""What the engine's refusal to change a slot means to the client."""
+"""Turns the engine's refusal to change a slot into an error for the client."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from server.errors import ApiError, EngineFailed, InvalidRequest, NotFound
 
 def refused_slot(refused: SlotRefused) -> ApiError:
     """The error to raise."""
-    if refused.reason is SlotRefusal.NO_SUCH_SLOT:
-        return NotFound(refused.message)
-    if refused.reason is SlotRefusal.FAILED:
-        return EngineFailed(refused.message)
-    is_file = refused.reason is SlotRefusal.BAD_FILE
-    return InvalidRequest(refused.message, param="filename" if is_file else None)
+    match refused.reason:
+        case SlotRefusal.NO_SUCH_SLOT:
+            return NotFound(refused.message)
+        case SlotRefusal.FAILED:
+            return EngineFailed(refused.message)
+        case SlotRefusal.BAD_FILE:
+            return InvalidRequest(refused.message, param="filename")
+        case SlotRefusal.BUSY:
+            return InvalidRequest(refused.message)

@@ -1,4 +1,4 @@
-"""Starts the engine process, watches it, and starts it again when it dies."""
+"""Starts the engine process, watches it, and restarts it when it dies."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ RESTART_SECONDS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Waits before the first, second, ... restart in a row; the last one repeats."""
 
 STABLE_SECONDS = 60.0
-"""An engine that lived this long, or that generated anything, is trusted again: the next restart
-is immediate. Requests that kill engines are found out by `server.engine.recovery`."""
+"""After an engine that lived this long or generated anything, the next restart is immediate.
+`server.engine.recovery` finds requests that kill engines."""
 
 WATCH_SECONDS = 1.0
-"""Between two looks at the engine's heartbeat."""
+"""The time between two looks at the engine's heartbeat."""
 
 SILENT_LOOKS = 5
-"""In a row before an engine is killed: were both processes paused together, as a frozen container
-is, then it is heard of again meanwhile."""
+"""Looks in a row without a heartbeat before an engine is killed. If both processes were paused
+together, as in a frozen container, the heartbeat comes back in that time."""
 
 STOP_SECONDS = 10.0
-"""How long the engine may take to end by itself."""
+"""How long the engine may take to end after it is asked to."""
 
 OPENMP_DEFAULTS = {"GOMP_SPINCOUNT": "5000", "KMP_BLOCKTIME": "0"}
-"""OpenMP's threads spin at barriers, which is ruinous when a neighbour needs a core; these make
-them sleep soon. Not almost at once: 1000 instead makes steps of 16 to 35 ms some 4 % longer on two
-free cores. With one of them busy it is better (eight streams had 103 tokens a second instead of
-72), but either is far from what endless spinning leaves (10). What the operator has set stays."""
+"""OpenMP's threads spin at barriers. That is ruinous when another process needs a core, so these
+variables make the threads sleep soon. A spin count of 1000 makes steps of 16 to 35 ms about 4 %
+longer on two free cores. With one core busy, 1000 is better: eight streams had 103 tokens a second
+instead of 72. Both are far better than endless spinning (10). The operator's own values stay."""
 
 
 class EngineProcess:
     """The engine, kept alive. Belongs to one event loop."""
 
     def __init__(self, config: EngineConfig, client: EngineClient, hang_seconds: float = 0) -> None:
-        """An engine that is silent for `hang_seconds` is killed; 0 lets it be."""
+        """An engine without a heartbeat for `hang_seconds` is killed; 0 never kills."""
         self.num_restarts = 0
         self._hang_seconds = hang_seconds
         self._config = config
@@ -56,7 +56,7 @@ class EngineProcess:
 
     @property
     def pid(self) -> int | None:
-        """The process id, while there is one."""
+        """The process id; None before the first start."""
         return None if self._process is None else self._process.pid
 
     async def start(self) -> None:
@@ -64,14 +64,14 @@ class EngineProcess:
         self._watch = asyncio.create_task(self._run(), name="engine process")
 
     async def stop(self) -> None:
-        """End the engine: politely, then by force."""
+        """Ask the engine to end, and kill it after `STOP_SECONDS`."""
         self._is_stopping = True
         process = self._process
         if process is not None and process.returncode is None:
             if self._client.is_ready:
                 self._client.shut_down()
             else:
-                process.kill()  # it is loading: there is nothing to finish
+                process.kill()  # it is still loading: there is nothing to finish
             try:
                 await asyncio.wait_for(process.wait(), STOP_SECONDS)
             except TimeoutError:
@@ -103,8 +103,12 @@ class EngineProcess:
             await asyncio.sleep(wait)
 
     def _may_retry_loading(self, code: int) -> bool:
-        """A crash in the kernels for this CPU's matrix units can be helped by not using them;
-        an error that was reported can't. Once the model was loaded before, it will load again."""
+        """Whether another start may load the model.
+
+        A model that was loaded before will load again. A crash in the kernels for this CPU's
+        matrix units may not happen without these kernels. An error that the engine reported
+        would come back.
+        """
         if self.num_restarts > 0:
             return True
         if code >= 0 or not self._config.use_repack:
@@ -119,7 +123,7 @@ class EngineProcess:
         with theirs:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                "-P",  # a scheduler.py in the working directory is not ours
+                "-P",  # a scheduler.py in the working directory must not run
                 "-m",
                 "scheduler",
                 str(theirs.fileno()),
@@ -133,11 +137,11 @@ class EngineProcess:
             code = await self._process.wait()
         finally:
             watchdog.cancel()
-        await self._client.wait_disconnected()  # its last words may say why
+        await self._client.wait_disconnected()  # its last message may say why
         return code
 
     async def _kill_if_hung(self, process: asyncio.subprocess.Process) -> None:
-        """Kill the engine once it has been silent for too long, so that another takes over."""
+        """Kill the engine after too long without a heartbeat, so that another takes over."""
         silent_looks = 0
         while self._hang_seconds:
             await asyncio.sleep(WATCH_SECONDS)
@@ -151,7 +155,7 @@ class EngineProcess:
 
 
 def _environment(base: Mapping[str, str]) -> dict[str, str]:
-    """The engine has to find its packages where this process found them."""
+    """The engine's environment: it finds its packages where this process found them."""
     path = os.pathsep.join(filter(None, sys.path))
     return {**OPENMP_DEFAULTS, **base, "PYTHONPATH": path}
 

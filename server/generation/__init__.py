@@ -1,1 +1,1 @@
-"""From a prompt to text: admission, choices, detokenizing, deadlines."""
+"""From tokens of a prompt to text: admission, deadlines, detokenizing, choices, observers."""

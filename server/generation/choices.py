@@ -1,4 +1,4 @@
-"""Several sequences for one HTTP request: opened together, their items told apart by index."""
+"""Several sequences for one HTTP request: opened together, each item with its sequence's index."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ IndexedItem = tuple[int, Item]
 async def open_choices(
     generator: Generator, requests: Sequence[GenerationRequest]
 ) -> AsyncIterator[AsyncIterator[IndexedItem]]:
-    """Submit all sequences and stream (index, item) pairs as they come; leaving aborts them.
+    """Submit all sequences and stream (index, item) pairs as they come.
 
-    Entering and iterating raise what `Generator.open` says; one failure ends them all.
+    Leaving the block aborts the sequences that still run.
+    Entering and iterating raise what `Generator.open` raises; one failure ends all sequences.
     """
     async with AsyncExitStack() as stack:
         streams = [await stack.enter_async_context(generator.open(request)) for request in requests]
@@ -59,7 +60,7 @@ async def _pump(
     stream: AsyncIterator[Item],
     queue: asyncio.Queue[IndexedItem | Exception | None],
 ) -> None:
-    """Move a stream's items to the queue, then None, or the exception that ended it."""
+    """Move a stream's items to the queue, then None, or the error that ended the stream."""
     try:
         async for item in stream:
             queue.put_nowait((index, item))

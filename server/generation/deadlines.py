@@ -12,7 +12,7 @@ from server.errors import Overloaded, TimedOut
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """Seconds from admission on; 0 is any time. A timer each, so that tokens cost nothing."""
+    """Limits in seconds from admission on; 0 is no limit. A timer each: tokens cost nothing."""
 
     queue_seconds: float = 0.0
     request_seconds: float = 0.0
@@ -20,10 +20,10 @@ class Deadlines:
     def watch(
         self, stream: SequenceStream, retry_after: Callable[[], int]
     ) -> list[asyncio.TimerHandle]:
-        """Timers that fail the stream, to be cancelled when it ends.
+        """Timers that fail the stream; the caller cancels them when the stream ends.
 
-        One that got no slot in time fails with `Overloaded`, one that takes too long with
-        `TimedOut`.
+        A stream without a slot after `queue_seconds` fails with `Overloaded`. A stream that lasts
+        longer than `request_seconds` fails with `TimedOut`. `retry_after` gives whole seconds.
         """
         loop = asyncio.get_running_loop()
         timers = []

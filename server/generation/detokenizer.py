@@ -1,13 +1,13 @@
-"""Bytes of tokens to text that can be sent: whole characters, and nothing of a stop string."""
+"""Turns bytes of tokens into text that can be sent: whole characters, without stop strings."""
 
 from __future__ import annotations
 
 import codecs
-from dataclasses import dataclass
+
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Released:
+class Released(msgspec.Struct, frozen=True):
     """Text that is safe to send, and the stop string that ended it, if one did."""
 
     text: str
@@ -21,35 +21,39 @@ class Detokenizer:
                                           an incomplete character, or what may
                                           become a stop string
 
-    Bytes that are no UTF-8 become U+FFFD. The text ends with the first stop string to be
-    complete, and of several that end together with the longest: so it doesn't matter how the
-    text was cut into tokens.
+    Bytes that are no UTF-8 become U+FFFD. The text ends before the stop string that is complete
+    first. If several end at the same place, the longest counts. So the text does not depend on
+    how it was cut into tokens.
     """
 
     def __init__(self, stop: tuple[str, ...] = ()) -> None:
         self._stop = tuple(word for word in stop if word)
-        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._bytes = b""
+        """The beginning of a character."""
         self._held = ""
+        """Text that may become a stop string."""
         self.num_received = 0
         """Characters of all text so far."""
         self.num_released = 0
-        """Characters of it that were handed out."""
-
-    @property
-    def is_holding(self) -> bool:
-        """Whether bytes came in that are not released yet."""
-        return bool(self._held or self._decoder.getstate()[0])
+        """Characters that were handed out."""
 
     def feed(self, piece: bytes) -> Released:
         """Add a token's bytes."""
-        return self._take(self._decoder.decode(piece))
+        return self._take(self._decode(piece))
 
     def finish(self) -> Released:
-        """Release what was held back, now that nothing follows."""
-        released = self._take(self._decoder.decode(b"", final=True))
+        """Release what was held back: nothing follows."""
+        released = self._take(self._decode(b"", final=True))
         rest, self._held = self._held, ""
         self.num_released += len(rest)
         return Released(released.text + rest, released.stopping_word)
+
+    def _decode(self, piece: bytes, *, final: bool = False) -> str:
+        # codecs' own incremental decoder does the same; written in Python, it takes longer.
+        data = self._bytes + piece
+        text, length = codecs.utf_8_decode(data, "replace", final)
+        self._bytes = data[length:]
+        return text
 
     def _take(self, new: str) -> Released:
         self.num_received += len(new)

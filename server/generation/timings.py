@@ -6,7 +6,7 @@ from server.generation.types import Progress, Timings
 
 
 def timings_json(timings: Timings) -> dict[str, int | float]:
-    """The `timings` object; rates over no time at all are 0, and drafts show if there were any."""
+    """The `timings` object. A rate over no time is 0. Drafts are left out if there were none."""
     shown = {
         "cache_n": timings.cache_n,
         "prompt_n": timings.prompt_n,

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from server.context import ServerContext, context_of
 from server.errors import NotSupported, Unavailable
-from server.observability.engine_facts import EngineSnapshot
+from server.observability.engine_snapshot import EngineSnapshot
 from server.observability.exposition import render_metrics
 
 
@@ -17,7 +17,7 @@ async def get_metrics(request: Request) -> Response:
     if not context.settings.metrics:
         raise NotSupported("this server was started without --metrics")
     accept = request.headers.get("accept", "")
-    body, content_type = render_metrics(context.metrics, _engine_facts(context), accept)
+    body, content_type = render_metrics(context.metrics, _engine_snapshot(context), accept)
     headers = {
         "Process-Start-Time-Unix": str(context.created),
         "Content-Type": content_type,
@@ -26,7 +26,7 @@ async def get_metrics(request: Request) -> Response:
     return Response(body, headers=headers)
 
 
-def _engine_facts(context: ServerContext) -> EngineSnapshot:
+def _engine_snapshot(context: ServerContext) -> EngineSnapshot:
     engine = context.engine
     try:
         n_slots, n_ctx = engine.model.n_slots, engine.model.n_ctx

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 from llama_cpp import llama_cpp as lib
 
+from server.startup import VocabularyError
+
 
 class Tokenizer(Protocol):
     """The parts of a vocabulary that the server needs. Token ids must be in range."""
@@ -63,10 +65,6 @@ class Tokenizer(Protocol):
         """
         pieces = (self.piece(token, special=special) for token in tokens)
         return b"".join(pieces).decode(errors="replace")
-
-
-class VocabularyError(Exception):
-    """The file holds no vocabulary that llama.cpp can read."""
 
 
 class LlamaTokenizer(Tokenizer):

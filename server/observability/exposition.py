@@ -1,4 +1,4 @@
-"""The render_metrics that Prometheus reads, as text or as OpenMetrics."""
+"""Renders the page that Prometheus reads, as text or as OpenMetrics."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from prometheus_client.core import Metric
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
-from server.observability.engine_facts import EngineSnapshot
+from server.observability.engine_snapshot import EngineSnapshot
 from server.observability.metric_families import metric_families
 from server.observability.metrics import ServerMetrics
 
@@ -20,9 +20,9 @@ OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 def render_metrics(
     metrics: ServerMetrics, engine: EngineSnapshot, accept: str = ""
 ) -> tuple[bytes, str]:
-    """Body and content type: OpenMetrics, which has exemplars, for who asks for it.
+    """Body and content type: OpenMetrics, which has exemplars, if `accept` names it, else text.
 
-    Nothing is kept between two scrapes, so that any number of scrapers see the same.
+    Nothing is kept between two scrapes, so all scrapers see the same numbers.
     """
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Snapshot(metrics, engine))
@@ -31,7 +31,7 @@ def render_metrics(
     if pid is not None:
         ProcessCollector("llamapack_engine", lambda: pid, registry=registry)
     if _wants_openmetrics(accept):
-        # The other ways of escaping write a metric's colon as an underscore, though it is legal.
+        # Other escaping schemes write a metric's colon as an underscore, although it is legal.
         write: Callable[[CollectorRegistry, str], bytes] = openmetrics.generate_latest
         return write(registry, openmetrics.ALLOWUTF8), OPENMETRICS_TYPE
     return exposition.generate_latest(registry), TEXT_TYPE
@@ -43,7 +43,7 @@ def _wants_openmetrics(accept: str) -> bool:
 
 
 class _Snapshot(Collector):
-    """Presents the counts to prometheus_client."""
+    """Hands the counts to prometheus_client."""
 
     def __init__(self, metrics: ServerMetrics, engine: EngineSnapshot) -> None:
         self._metrics = metrics

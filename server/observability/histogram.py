@@ -1,4 +1,4 @@
-"""A histogram that costs one bisection to observe: every token of every stream passes here."""
+"""A histogram with cheap observations: one bisection for each token of each stream."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from prometheus_client.samples import Exemplar
 
 MAX_ID_LENGTH = 100
-"""OpenMetrics grants an exemplar's labels 128 characters; longer ids are left out, since half an
-id finds nothing."""
+"""OpenMetrics allows an exemplar's labels 128 characters. Longer ids are left out: half an id
+finds nothing."""
 
 Bucket = tuple[str, float] | tuple[str, float, Exemplar]
-"""An upper bound, the observations up to it, and the last request that was counted there."""
+"""An upper bound, the observations up to it, and the last request in this bucket."""
 
 
 class Histogram:
@@ -27,7 +27,7 @@ class Histogram:
         self.total = 0.0
 
     def observe(self, value: float, times: int = 1, request_id: str = "") -> None:
-        """Count `value`, as often as it happened."""
+        """Count `value`, `times` times."""
         index = bisect_left(self._bounds, value)
         self._counts[index] += times
         self.total += value * times
@@ -35,7 +35,7 @@ class Histogram:
             self._latest[index] = (request_id, value, time.time())
 
     def buckets(self) -> list[Bucket]:
-        """Cumulative, as Prometheus wants them."""
+        """Cumulative buckets, as Prometheus wants them."""
         result: list[Bucket] = []
         running = 0
         for text, count, latest in zip(self._texts, self._counts, self._latest, strict=True):

@@ -22,7 +22,7 @@ def configure_logging(settings: ServeSettings) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level_of(settings.verbosity))
-    # uvicorn tells of its own start and end; ours says the same with the address.
+    # uvicorn logs its own start and end; our lines say the same, with the address.
     logging.getLogger("uvicorn").setLevel(max(logging.WARNING, root.level))
 
 

@@ -1,8 +1,8 @@
 """The counts in Prometheus' shapes, under llama-server's, vLLM's and our own names.
 
-Where llama-server and vLLM mean different things by like names, each name means what it means
-there: `llamacpp:prompt_tokens_total` are the tokens that were computed, and
-`vllm:prompt_tokens_total` those of the prompts, whether they were computed or cached.
+Each metric means what it means at its origin, also where llama-server and vLLM use one name for
+two things: `llamacpp:prompt_tokens_total` counts tokens that were computed,
+`vllm:prompt_tokens_total` counts all tokens of prompts, computed or cached.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from prometheus_client.core import (
     Metric,
 )
 
-from server.observability.engine_facts import EngineSnapshot
+from server.observability.engine_snapshot import EngineSnapshot
 from server.observability.histogram import Histogram
 from server.observability.metrics import ServerMetrics
 from server.version import version
 
 Labelled = Iterable[tuple[tuple[str, ...], float]]
-"""Values of the further labels, and the metric's value."""
+"""Values of the labels besides the model, and the metric's value."""
 
 
 def metric_families(metrics: ServerMetrics, engine: EngineSnapshot) -> Iterator[Metric]:
-    """Everything, for one scrape."""
+    """All metrics, for one scrape."""
     yield from _llama_counters(metrics)
     yield from _llama_gauges(metrics)
     yield from _vllm_gauges(metrics, engine)
@@ -82,7 +82,7 @@ def _vllm_counters(m: ServerMetrics) -> Iterator[Metric]:
     yield _counter(m, "vllm:prefix_cache_queries", text, m.looked_up_tokens)
     text = "Prompt tokens that the prefix cache had."
     yield _counter(m, "vllm:prefix_cache_hits", text, sum(m.saved_tokens.values()))
-    text = "Sequences that lost their slot to others, and went on later."
+    text = "Sequences that lost their slot to others and continued later."
     yield _counter(m, "vllm:num_preemptions", text, m.preemptions)
     text = "Tokens of prompts, cached ones included."
     yield _counter(m, "vllm:prompt_tokens", text, m.prompt_tokens)
@@ -94,13 +94,13 @@ def _vllm_counters(m: ServerMetrics) -> Iterator[Metric]:
 
 
 def _drafts(m: ServerMetrics, prefix: str) -> Iterator[Metric]:
-    """Speculation; llama-server and vLLM have the same names for it."""
+    """Speculative decoding, for which llama-server and vLLM have the same names."""
     name = f"{prefix}spec_decode_num"
-    yield _counter(m, f"{name}_drafts", "Guesses ahead that were verified.", m.drafts)
-    yield _counter(m, f"{name}_draft_tokens", "Tokens guessed ahead.", m.draft_tokens)
-    text = "Tokens guessed ahead that were right."
+    yield _counter(m, f"{name}_drafts", "Drafts that were verified.", m.drafts)
+    yield _counter(m, f"{name}_draft_tokens", "Draft tokens.", m.draft_tokens)
+    text = "Draft tokens that were accepted."
     yield _counter(m, f"{name}_accepted_tokens", text, m.accepted_tokens)
-    text = "Guesses that were right up to this position; the first is 0."
+    text = "Drafts that were accepted up to this position; the first is 0."
     by_position = (((str(place),), count) for place, count in enumerate(m.accepted_by_position))
     labels = ("position",)
     yield _counters(m, f"{name}_accepted_tokens_per_pos", text, labels, by_position)
@@ -165,11 +165,11 @@ def _engine_work(m: ServerMetrics) -> Iterator[Metric]:
     phases = (((phase,), seconds) for phase, seconds in m.phase_seconds.items())
     text = "Seconds of steps by phase."
     yield _counters(m, "llamapack_step_seconds", text, ("phase",), phases)
-    text = "Seconds spent on masks of constraints, beside the decoding."
+    text = "Seconds spent on masks of constraints, in parallel with decoding."
     yield _counter(m, "llamapack_constraint_mask_seconds", text, m.mask_seconds)
-    text = "Seconds spent on guessing tokens ahead."
+    text = "Seconds spent on drafting tokens."
     yield _counter(m, "llamapack_draft_seconds", text, m.phase_seconds["draft"])
-    text = "Seconds of a step of so many tokens, in so many slots, as measured: what is decided by."
+    text = "Measured seconds of a step by its rows and slots; the engine plans by them."
     yield _gauges(m, "llamapack_step_cost_seconds", text, ("rows", "slots"), _costs(m))
     tiers = (((tier.value,), tokens) for tier, tokens in m.saved_tokens.items())
     text = "Prompt tokens not computed again, by where the cache had them."

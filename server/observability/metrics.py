@@ -1,12 +1,11 @@
-"""What the server counts, under names of its own; `metric_families` has Prometheus' names.
+"""What the server counts, under its own names; `metric_families` has Prometheus' names.
 
 Counting is plain arithmetic on attributes, because it happens at every step and for every piece
-of text; the shapes of Prometheus are made only when somebody scrapes.
+of text. Prometheus' shapes are made only for a scrape.
 """
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from server.observability.histogram import Histogram
 from server.observability.rate import Rate
 
 ANONYMOUS = "anonymous"
-"""Whose tokens those are that came without a key."""
+"""The name under which requests without a key are counted."""
 
 FINISHED_REASON = {
     StopCause.EOS: "stop",
@@ -29,7 +28,7 @@ FINISHED_REASON = {
 }
 """vLLM's words for why an answer ended; "error" is for those that failed."""
 
-# Known beforehand, because a counter that appears with its first event hides that event's rate.
+# Listed in advance: a counter that appears with its first event hides that event's rate.
 REFUSALS = (
     *("invalid_request", "exceed_context_size", "authentication", "permission", "rate_limit"),
     *("queue_full", "queue_tokens", "queue_timeout", "unavailable", "server"),
@@ -66,34 +65,35 @@ class ServerMetrics:
         self.engine_pid: Callable[[], int | None] = lambda: None
         """Asked at each scrape, for the memory of the engine process."""
         self.num_deaths = 0
-        """Lives that the engine has lost."""
+        """Times that the engine process died."""
         self.latest: StepStats | None = None
         """The state after the last step of the engine that is alive."""
         self.phase_seconds = dict.fromkeys(PHASES, 0.0)
         self.mask_seconds = 0.0
         self.drafts = 0
-        """Guesses of the next tokens that were verified."""
+        """Drafts that were verified."""
         self.draft_tokens = 0
         self.accepted_by_position: list[int] = []
-        """Drafts that were right at their first token, at their first two, and so on."""
+        """Drafts whose first token was accepted, whose first two tokens were, and so on."""
         self.step_costs = StepCosts({}, {})
-        """As the engine last told them."""
+        """As the engine last reported them."""
         self.steps = 0
         self.decodes = 0
         self.busy_slots = 0
-        """Summed over decodes."""
+        """Busy slots, summed over decodes."""
         self.preemptions = 0
         self.looked_up_tokens = 0
         self.saved_tokens = dict.fromkeys(CacheTier, 0)
         self.computed_tokens = 0
-        """Of prompts, in whatever step."""
+        """Prompt tokens that were computed."""
         self.prompt_tokens = 0
-        """Of answered requests, cached ones included."""
+        """Prompt tokens of answered requests, cached tokens included."""
         self.cached_tokens = 0
         self.prompt_seconds = 0.0
         self.predicted_tokens = 0
         self.predicted_seconds = 0.0
         self.longest = 0
+        """Most tokens, prompt and answer together, that one sequence had."""
         self.prompt_rate = Rate()
         self.predicted_rate = Rate()
         self.finished = Counter(dict.fromkeys(("stop", "length", "abort", "error"), 0))
@@ -120,12 +120,12 @@ class ServerMetrics:
 
     @property
     def num_waiting(self) -> int:
-        """Sequences without one."""
+        """Sequences without a slot."""
         return 0 if self.latest is None else self.latest.num_waiting
 
     @property
     def accepted_tokens(self) -> int:
-        """Tokens of drafts that were right."""
+        """Draft tokens that were accepted."""
         return sum(self.accepted_by_position)
 
     def observe_step(self, stats: StepStats) -> None:
@@ -169,7 +169,7 @@ class ServerMetrics:
         self.busy_slots += max(stats.num_running, self.num_running)
 
     def observe_death(self) -> None:
-        """The engine is gone: nothing runs or waits until there is another."""
+        """The engine died: nothing runs or waits until the next engine is up."""
         self.num_deaths += 1
         self.latest = None
 
@@ -177,31 +177,35 @@ class ServerMetrics:
         """A sequence was admitted."""
         self.use(source.key).requests += 1
 
-    def observe_first_token(self, seconds: float, timings: Timings, source: Source) -> None:
+    def observe_first_token(
+        self, seconds: float, timings: Timings, source: Source, now: float
+    ) -> None:
         """The first text of an answer came `seconds` after the request was admitted."""
         prompt_seconds = timings.prompt_ms / 1000
         num_prompt = timings.cache_n + timings.prompt_n
         self.prompt_seconds += prompt_seconds
         self.prompt_tokens += num_prompt
         self.cached_tokens += timings.cache_n
-        self.prompt_rate.add(timings.prompt_n, prompt_seconds, time.monotonic())
+        self.prompt_rate.add(timings.prompt_n, prompt_seconds, now)
         use = self.use(source.key)
         use.prompt_tokens += num_prompt
         use.cached_tokens += timings.cache_n
-        # Text may be held back for a while after its first token.
+        # Text may be held back after the first token.
         queued = seconds - prompt_seconds - timings.predicted_ms / 1000
         self.time_to_first_token.observe(seconds, request_id=source.request_id)
         self.queue.observe(max(queued, 0.0), request_id=source.request_id)
         self.prefill.observe(prompt_seconds, request_id=source.request_id)
 
-    def observe_tokens(self, count: int, seconds: float, gap: float | None, source: Source) -> None:
+    def observe_tokens(
+        self, count: int, seconds: float, gap: float | None, source: Source, now: float
+    ) -> None:
         """`count` more tokens of an answer after `seconds` of generating.
 
-        They came `gap` seconds after those before, or are the first if that is None.
+        They came `gap` seconds after the tokens before; None for the first tokens.
         """
         self.predicted_tokens += count
         self.predicted_seconds += seconds
-        self.predicted_rate.add(count, seconds, time.monotonic())
+        self.predicted_rate.add(count, seconds, now)
         self.use(source.key).generated_tokens += count
         if gap is not None and count > 0:
             self.inter_token.observe(gap / count, count, source.request_id)
@@ -221,7 +225,7 @@ class ServerMetrics:
         self.request_generation_tokens.observe(timings.predicted_n)
 
     def observe_abort(self) -> None:
-        """Whoever asked for an answer did not wait for its end."""
+        """The client left before the end of its answer."""
         self.finished["abort"] += 1
 
     def observe_failure(self, error: Exception) -> None:

@@ -1,4 +1,4 @@
-"""The id by which a request is found in answers, logs and proxies."""
+"""The request id, which answers, logs and proxies share."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from contextvars import ContextVar
 HEADER = b"x-request-id"
 
 current_request_id: ContextVar[str] = ContextVar("request_id", default="-")
-"""Of the request that this task works for; log lines carry it."""
+"""The id of the request that this task works for; log lines carry the id."""
 
-# What proxies and tracing libraries send; anything else could forge log lines.
+# The characters that proxies and tracing libraries send; others could forge log lines.
 _SANE = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 
 

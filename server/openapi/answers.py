@@ -1,4 +1,4 @@
-"""What an endpoint may answer: its own answer, and the errors out of the one tree of errors."""
+"""The answers of an endpoint: its own answer, and errors of `server.errors`."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ _POSTING = (
 _ALL: tuple[type[ApiError], ...] = (*_READING, *_POSTING, errors.NotFound)
 
 _SCHEMAS: Json = {JSON: {"type": ["object", "array"]}, PLAIN_TEXT: {"type": "string"}}
-"""By media type; the events of a stream have a shape for each dialect."""
+"""Schemas by media type; the events of a stream depend on the dialect."""
 
 _TEXTS = {
     "limit-requests": ("Requests that the key may send a minute.", "integer"),
-    "remaining-requests": ("Requests that are left of them.", "integer"),
-    "reset-requests": ("Time until all of them are back, such as 1m30s.", "string"),
+    "remaining-requests": ("Requests that are left.", "integer"),
+    "reset-requests": ("Time until all requests are back, such as 1m30s.", "string"),
     "limit-tokens": ("Tokens that the key may use a minute.", "integer"),
-    "remaining-tokens": ("Tokens that are left of them.", "integer"),
-    "reset-tokens": ("Time until all of them are back, such as 1m30s.", "string"),
+    "remaining-tokens": ("Tokens that are left.", "integer"),
+    "reset-tokens": ("Time until all tokens are back, such as 1m30s.", "string"),
 }
 RATE_HEADERS: Json = {
     f"x-ratelimit-{name}": {"description": text, "schema": {"type": kind}}
     for name, (text, kind) in _TEXTS.items()
 }
-"""Only in answers to a key that has such a limit."""
+"""Sent only in answers to a key that has such a limit."""
 
 _ERROR_SCHEMA: Json = {
     "type": "object",
@@ -67,7 +67,7 @@ def answers(endpoint: Endpoint, method: str, *, has_parameters: bool) -> Json:
 
 
 def error_answers() -> Json:
-    """The components that the errors refer to, by the names of their classes."""
+    """The error responses of the components, by the names of their classes."""
     return {kind.__name__: _error_answer(kind) for kind in _ALL}
 
 

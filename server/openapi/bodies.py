@@ -1,4 +1,4 @@
-"""JSON Schemas of request bodies, as the bodies are really read."""
+"""JSON Schemas of request bodies, with every name that the server reads."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _RENAMED = {
     "le": "maximum",
     "lt": "exclusiveMaximum",
 }
-"""Bounds of numbers that pydantic leaves in its own words where a validator comes first."""
+"""Pydantic's own names for bounds, which stay in the schema where a validator comes first."""
 
 
 def schemas(models: Iterable[type[BaseModel]]) -> dict[str, Any]:
-    """The schemas of the models and of all that they are made of, by name."""
+    """The schemas of the models and of the models that they contain, by name."""
     ordered = sorted(models, key=lambda model: model.__name__)
     _, top = models_json_schema(
         [(model, "validation") for model in ordered], ref_template=REF, by_alias=True
@@ -36,7 +36,7 @@ def schemas(models: Iterable[type[BaseModel]]) -> dict[str, Any]:
 
 
 def _tidied(value: Any) -> Any:
-    """Without the titles that pydantic derives, and with standard words for bounds."""
+    """The schema without pydantic's titles, and with standard names for bounds."""
     if isinstance(value, list):
         return [_tidied(item) for item in value]
     if not isinstance(value, dict):
@@ -49,7 +49,7 @@ def _tidied(value: Any) -> Any:
 
 
 def _add_names(schema: dict[str, Any], model: type[BaseModel]) -> None:
-    """Every name by which a field may be given, and null where it asks for the default."""
+    """Add every name of each field, and allow null where null asks for the default."""
     properties = schema["properties"]
     takes_null = issubclass(model, SamplingFields)
     for name, field in model.model_fields.items():

@@ -1,4 +1,4 @@
-"""The document: its operations, one for each path and method, and what they share."""
+"""The OpenAPI document: an operation for each path and method, and shared components."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`GET /openapi.json`."""
+"""The endpoint `GET /openapi.json`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from server.openapi.document import document
 
 
 def description_of(described: Iterable[Endpoint], prefix: str, *, needs_key: bool) -> Endpoint:
-    """The endpoint that describes these and itself; `needs_key` tells whether keys are asked for.
+    """The endpoint that describes `described` and itself.
 
-    The description is made when it is first asked for.
+    `needs_key` says whether the server asks for API keys. The description is made at the first
+    request for it.
     """
 
     async def get_openapi(request: Request) -> Response:

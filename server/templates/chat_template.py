@@ -18,6 +18,7 @@ from server.parsers.fallback import instructions
 from server.parsers.formats import GENERIC, detect_format
 from server.parsers.reasoning import detect_markers
 from server.parsers.syntax import CallSyntax
+from server.startup import ChatTemplateError
 from server.templates.capabilities import TemplateCapabilities, probe
 from server.templates.messages import adapt, text_of
 from server.templates.sandbox import TemplateEnvironment, TemplateRefusal
@@ -35,10 +36,6 @@ _CUT = "\u2063llamapack\u2063cut\u2063"
 
 _DATE_FORMAT = "%d %b %Y"
 _DATETIME_FORMAT = "%b %d %Y %H:%M:%S"
-
-
-class ChatTemplateError(ValueError):
-    """The template can't be used with any conversation; the message is for the operator."""
 
 
 @dataclass(frozen=True, slots=True)

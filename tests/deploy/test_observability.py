@@ -15,7 +15,7 @@ from types import ModuleType
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from server.observability.engine_facts import EngineSnapshot
+from server.observability.engine_snapshot import EngineSnapshot
 from server.observability.exposition import render_metrics
 from server.observability.metrics import ServerMetrics
 from tests.support.paths import ROOT

@@ -29,7 +29,7 @@ BODY = {"prompt": "abcd"}
 
 
 def key(name: str, **rights: Any) -> ApiKey:
-    """A key whose name is also its secret."""
+    """A key whose name is its secret."""
     return ApiKey(name=name, digest=digest_of(name.encode()), **rights)
 
 
@@ -37,7 +37,7 @@ def key(name: str, **rights: Any) -> ApiKey:
 async def client_of(
     server: FakeServer, *keys: ApiKey, audit: AuditLog | None = None
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """A client that uses the first key, unless a request says otherwise."""
+    """A client with the first of the keys, unless a request brings another."""
     app = create_app(server.context, keys=KeyRing(keys), audit=audit)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     headers = {"X-Api-Key": keys[0].name} if keys else {}
@@ -105,7 +105,7 @@ async def test_prefixes_of_an_isolated_key_are_its_own(server: FakeServer) -> No
             await client.post("/completion", json=BODY, headers={"X-Api-Key": name})
     salts = [request.spec.cache_salt for request in server.generator.opened]
     assert len(set(salts)) == 3
-    # What carol can send has no NUL in it, so she can't guess her way in.
+    # Clients can't send NUL, so carol can't build a salt of the others.
     assert all("\0" in salt for salt in salts[:2])
     assert salts[2] == ""
 
@@ -136,14 +136,14 @@ async def test_only_admins_change_the_server() -> None:
 
 
 async def test_requests_above_the_limit(server: FakeServer) -> None:
-    limits = KeyQuota(requests_per_minute=2)
-    async with client_of(server, key("alice", limits=limits), key("bob")) as client:
+    quota = KeyQuota(requests_per_minute=2)
+    async with client_of(server, key("alice", quota=quota), key("bob")) as client:
         first = await client.post("/completion", json=BODY)
         assert first.headers["x-ratelimit-limit-requests"] == "2"
         assert first.headers["x-ratelimit-remaining-requests"] == "1"
         assert first.headers["x-ratelimit-reset-requests"].endswith("s")
         assert "x-ratelimit-limit-tokens" not in first.headers
-        # Reading is free; a wrong body costs a request.
+        # Reading is free; a POST with a wrong body counts.
         assert (await client.get("/slots")).headers["x-ratelimit-remaining-requests"] == "1"
         assert (await client.post("/completion", json={})).status_code == 400
         refused = await client.post("/completion", json=BODY)
@@ -158,8 +158,8 @@ async def test_requests_above_the_limit(server: FakeServer) -> None:
 
 
 async def test_tokens_above_the_limit(server: FakeServer) -> None:
-    """Prompt and generated tokens count. The prompt counts once for all choices that share it."""
-    async with client_of(server, key("alice", limits=KeyQuota(tokens_per_minute=100))) as client:
+    """The prompt counts once, also for several choices; each generated token counts."""
+    async with client_of(server, key("alice", quota=KeyQuota(tokens_per_minute=100))) as client:
         first = await client.post("/completion", json={"prompt": "x" * 20, "n": 2})
         assert first.status_code == 200
         assert first.headers["x-ratelimit-limit-tokens"] == "100"
@@ -177,7 +177,7 @@ async def test_tokens_above_the_limit(server: FakeServer) -> None:
 
 async def test_a_running_answer_is_never_cut_by_the_limit(server: FakeServer) -> None:
     server.generator.pieces = ["a"] * 50
-    async with client_of(server, key("alice", limits=KeyQuota(tokens_per_minute=10))) as client:
+    async with client_of(server, key("alice", quota=KeyQuota(tokens_per_minute=10))) as client:
         response = await client.post("/completion", json=BODY)
         assert response.json()["tokens_predicted"] == 50
         later = await client.post("/completion", json=BODY)
@@ -188,7 +188,7 @@ async def test_a_running_answer_is_never_cut_by_the_limit(server: FakeServer) ->
 @pytest.mark.parametrize("stream", [False, True])
 async def test_requests_at_once(server: FakeServer, stream: bool) -> None:
     server.generator.delay = 0.05
-    async with client_of(server, key("alice", limits=KeyQuota(max_concurrent=2))) as client:
+    async with client_of(server, key("alice", quota=KeyQuota(max_concurrent=2))) as client:
         body = BODY | {"stream": stream}
         statuses = [
             response.status_code
@@ -203,7 +203,7 @@ async def test_requests_at_once(server: FakeServer, stream: bool) -> None:
 def test_a_client_that_leaves_frees_its_place(server: FakeServer) -> None:
     server.generator.pieces = ["a"] * 1000
     server.generator.delay = 0.01
-    alice = key("alice", limits=KeyQuota(max_concurrent=1))
+    alice = key("alice", quota=KeyQuota(max_concurrent=1))
     app = create_app(server.context, keys=KeyRing([alice]))
 
     def status_of_a_glance() -> int:
@@ -219,7 +219,7 @@ def test_a_client_that_leaves_frees_its_place(server: FakeServer) -> None:
 
 def test_the_official_client_understands_a_refusal(server: FakeServer) -> None:
     app = create_app(
-        server.context, keys=KeyRing([key("alice", limits=KeyQuota(requests_per_minute=1))])
+        server.context, keys=KeyRing([key("alice", quota=KeyQuota(requests_per_minute=1))])
     )
     with (
         serving(app) as url,
@@ -241,7 +241,7 @@ def test_the_official_client_understands_a_refusal(server: FakeServer) -> None:
 
 async def test_keys_change_while_an_answer_runs(server: FakeServer) -> None:
     server.generator.delay = 0.02
-    keys = KeyRing([key("alice", limits=KeyQuota(max_concurrent=1))])
+    keys = KeyRing([key("alice", quota=KeyQuota(max_concurrent=1))])
     transport = httpx.ASGITransport(create_app(server.context, keys=keys))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         headers = {"X-Api-Key": "alice"}
@@ -281,7 +281,7 @@ async def test_pages_of_a_named_origin_are_served() -> None:
 
 
 async def test_any_origin_comes_without_credentials() -> None:
-    # The command line refuses this combination. The application must handle it safely anyway.
+    # The command line refuses this pair; the application must be safe by itself.
     server = make_server(ServeSettings(cors_origins=("*",), cors_credentials=True))
     async with client_of(server) as client:
         answer = await client.get("/health", headers={"Origin": "https://a.example"})
@@ -369,7 +369,7 @@ async def test_no_answer_tells_where_the_model_lies(client: httpx.AsyncClient) -
         assert "/models/fake" not in (await client.get(path)).text
 
 
-async def test_visits_of_two_requests_are_two() -> None:
+async def test_two_requests_have_two_records() -> None:
     one: dict[str, Any] = {}
     assert access_record(one) is access_record(one)
     assert access_record(one) is not access_record({})

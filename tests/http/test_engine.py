@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpx
@@ -17,9 +18,10 @@ from starlette.applications import Starlette
 from config import ServeSettings
 from server.app import create_app
 from server.context import ServerContext
-from server.generation.admission import Admission
+from server.generation.admission_queue import AdmissionQueue
 from server.generation.generator import EngineGenerator
-from server.observability.metered_generator import MeteredGenerator
+from server.generation.observed_generator import ObservedGenerator
+from server.observability.answer_metrics import AnswerMetrics
 from server.observability.metrics import ServerMetrics
 from server.templates.chat_template import ChatTemplate
 from tests.support.fake_backend import FakeBackend, hashed_token
@@ -31,7 +33,7 @@ N_CTX_SLOT = 128
 
 
 def letter(tokens: list[int]) -> int:
-    """A fake model that writes one small letter after the other."""
+    """The next token of a fake model that writes small letters."""
     return 97 + hashed_token(tokens) % 26
 
 
@@ -96,13 +98,13 @@ def live() -> Iterator[Live]:
 def _context(pair: Pair) -> ServerContext:
     metrics = ServerMetrics("fake")
     tokenizer = ByteTokenizer()
-    generator = EngineGenerator(pair.client, tokenizer, Admission(max_queue=100))
+    generator = EngineGenerator(pair.client, tokenizer, AdmissionQueue(max_queue=100))
     return ServerContext(
         settings=ServeSettings(spec_type=("ngram-simple",)),
         model_name="fake",
         model_path="fake.gguf",
         tokenizer=tokenizer,
-        generator=MeteredGenerator(generator, metrics),
+        generator=ObservedGenerator(generator, [partial(AnswerMetrics, metrics)]),
         engine=pair.client,
         metrics=metrics,
         chat_template=ChatTemplate(),

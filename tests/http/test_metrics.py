@@ -1,4 +1,4 @@
-"""The costs in answers equal the counters in /metrics, on the real engine loop."""
+"""Counters agree with the usage in answers: over HTTP, on the real engine loop."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import httpx
 import pytest
@@ -17,9 +18,10 @@ from config import ServeSettings
 from server.app import create_app
 from server.context import ServerContext
 from server.engine.client import EngineClient
-from server.generation.admission import Admission
+from server.generation.admission_queue import AdmissionQueue
 from server.generation.generator import EngineGenerator
-from server.observability.metered_generator import MeteredGenerator
+from server.generation.observed_generator import ObservedGenerator
+from server.observability.answer_metrics import AnswerMetrics
 from server.observability.metrics import ServerMetrics
 from server.templates.chat_template import ChatTemplate
 from tests.support.fake_backend import FakeBackend, hashed_token
@@ -31,7 +33,7 @@ HEADERS = {"Authorization": "Bearer secret"}
 
 
 def letter(tokens: list[int]) -> int:
-    """A fake model that writes one small letter after the other."""
+    """The next token of a fake model that writes small letters."""
     return 97 + hashed_token(tokens) % 26
 
 
@@ -70,13 +72,13 @@ def _start(pair: Pair) -> Starlette:
     metrics = ServerMetrics("fake", 100)
     pair.client = EngineClient(metrics.observe_step, metrics.observe_death)
     tokenizer = ByteTokenizer()
-    generator = EngineGenerator(pair.client, tokenizer, Admission(max_queue=100))
+    generator = EngineGenerator(pair.client, tokenizer, AdmissionQueue(max_queue=100))
     context = ServerContext(
         settings=ServeSettings(metrics=True),
         model_name="fake",
         model_path="fake.gguf",
         tokenizer=tokenizer,
-        generator=MeteredGenerator(generator, metrics),
+        generator=ObservedGenerator(generator, [partial(AnswerMetrics, metrics)]),
         engine=pair.client,
         metrics=metrics,
         chat_template=ChatTemplate(),

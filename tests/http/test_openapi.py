@@ -1,4 +1,4 @@
-"""The description of the API is valid and complete, and matches the request models."""
+"""The description of the API: valid, complete, and in agreement with the models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reranking over HTTP, in Jina's form and in text-embeddings-inference's."""
+"""Reranking over HTTP, in Jina's and in TEI's shape."""
 
 from __future__ import annotations
 

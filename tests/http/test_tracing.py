@@ -33,7 +33,8 @@ class Traced:
         self._exporter = InMemorySpanExporter()
         self._tracing = tracing = OpenTelemetryTracing(self._exporter, MODEL_NAME)
         context = make_server(ServeSettings(), generator).context
-        context = dataclasses.replace(context, generator=tracing.generator(context.generator))
+        generator_with_spans = context.generator.observed_by(tracing.observe)
+        context = dataclasses.replace(context, generator=generator_with_spans)
         app = create_app(context, keys=keys, tracing=tracing)
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         self.client = httpx.AsyncClient(transport=transport, base_url="http://test")

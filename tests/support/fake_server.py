@@ -1,4 +1,4 @@
-"""A server without a model: a byte vocabulary and a generator that follows a script."""
+"""A server without a model: a vocabulary of bytes, a scripted generator and a fake engine."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from array import array
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from config import ServeSettings
 from protocol.events import TokenLogprobs
@@ -25,6 +26,7 @@ from server.access.key_ring import KeyRing, read_keys
 from server.context import ServerContext
 from server.engine.slot_refusals import refused_slot
 from server.errors import ApiError, ContextExceeded, Unavailable
+from server.generation.observed_generator import ObservedGenerator
 from server.generation.types import (
     EmbeddingItem,
     Ended,
@@ -38,7 +40,7 @@ from server.generation.types import (
 )
 from server.model.adapters import AdapterScales
 from server.model.tokenizer import Tokenizer
-from server.observability.metered_generator import MeteredGenerator
+from server.observability.answer_metrics import AnswerMetrics
 from server.observability.metrics import ServerMetrics
 from server.templates.chat_template import ChatTemplate
 
@@ -87,8 +89,7 @@ class ByteTokenizer(Tokenizer):
 
 @dataclass
 class ScriptedGenerator:
-    """Answers every prompt with `pieces`, one token each, and counts requests that came and
-    left."""
+    """Answers every prompt with `pieces`, one token each, and records its requests."""
 
     pieces: Sequence[str] = ("Hello", ",", " world", "\n")
     cached: int = 2
@@ -98,7 +99,7 @@ class ScriptedGenerator:
     """Seconds before the first piece."""
     fail_on_open: ApiError | None = None
     fail_after: tuple[int, Exception] | None = None
-    """A number of pieces, and the exception to raise after them."""
+    """A number of pieces, and the error that follows them."""
     cause: StopCause = StopCause.EOS
     draft_n: int = 0
     """Draft tokens for each token of the answer; one of them was accepted."""
@@ -252,7 +253,7 @@ class FakeEngine:
 
 @dataclass
 class FakeServer:
-    """A server's context, and the parts of it that a test may set or read."""
+    """A server on fakes, and the fakes that a test sets and reads."""
 
     context: ServerContext
     generator: ScriptedGenerator
@@ -279,7 +280,7 @@ def make_server(
         model_name=MODEL_NAME,
         model_path="/models/fake.gguf",
         tokenizer=ByteTokenizer(),
-        generator=MeteredGenerator(generator, metrics),
+        generator=ObservedGenerator(generator, [partial(AnswerMetrics, metrics)]),
         engine=engine,
         metrics=metrics,
         chat_template=ChatTemplate(),

@@ -1,7 +1,6 @@
-"""Plays an engine process on the fake backend; the model's path says which failure to play.
+"""An engine process on the fake backend; the model's path says which fault it shows.
 
-If the model is "good", a prompt that begins with `DEADLY` kills the engine, and one with `STUN`
-makes it hang.
+A prompt that begins with `DEADLY` kills the process; one that begins with `STUN` makes it hang.
 """
 
 from __future__ import annotations

@@ -54,7 +54,6 @@ def load_model(config: EngineConfig) -> Any:
     params.main_gpu = config.main_gpu
     params.split_mode = SPLIT_MODES[config.split_mode]
     params.load_mode = lib.llama_load_mode_from_str(config.load_mode.encode())
-    params.check_tensors = config.check_tensors
     params.use_extra_bufts = config.use_repack
     if config.tensor_split:
         shares = (ctypes.c_float * lib.llama_max_devices())(*config.tensor_split)
@@ -99,7 +98,6 @@ def make_context(model: Any, config: EngineConfig, n_outputs: int) -> Any:
     params.type_v = CACHE_TYPES[config.cache_type_v]
     params.kv_unified = config.kv_unified
     params.offload_kqv = config.kv_offload
-    params.op_offload = config.op_offload
     params.swa_full = config.swa_full
     params.no_perf = True
     _set_rope(params, config)

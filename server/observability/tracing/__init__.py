@@ -1,4 +1,4 @@
-"""OpenTelemetry traces, an optional extra: one span a request, and one for each of its answers.
+"""OpenTelemetry traces, an optional extra: a span for each request and for each of its answers.
 
 Nothing here is imported unless traces are asked for, except `open_tracing`.
 """

@@ -1,4 +1,4 @@
-"""Traces if they are asked for and can be had."""
+"""Opens tracing if the settings ask for it."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from typing import Protocol
 from starlette.middleware import Middleware
 
 from config import ServeSettings
-from server.generation.types import Generator
+from server.generation.observed_generator import AnswerObserver
+from server.generation.types import GenerationRequest
 from server.startup import StartupError
 
 
 class Tracing(Protocol):
-    """Wraps what is to be traced."""
+    """Makes the spans of requests and answers."""
 
     def middleware(self, untraced: Collection[str]) -> Middleware:
         """A span for each HTTP request, except for the `untraced` paths."""
         ...
 
-    def generator(self, inner: Generator) -> Generator:
+    def observe(self, request: GenerationRequest) -> AnswerObserver:
         """A span for each answer."""
         ...
 
     def close(self) -> None:
-        """Send what is left."""
+        """Send the spans that are left."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What makes spans and sends them: one provider for the server's life."""
+"""Makes and sends spans with OpenTelemetry's SDK: one provider for the server's life."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from starlette.middleware import Middleware
 
-from server.generation.types import Generator
-from server.observability.tracing.traced_generator import TracedGenerator
+from server.generation.types import GenerationRequest
+from server.observability.tracing.answer_span import AnswerSpan
 from server.observability.tracing.traced_requests import TracedRequests
 from server.version import version
 
@@ -35,12 +35,12 @@ class OpenTelemetryTracing:
         """A span for each HTTP request, except for the `untraced` paths."""
         return Middleware(TracedRequests, tracer=self._tracer, untraced=untraced)
 
-    def generator(self, inner: Generator) -> Generator:
+    def observe(self, request: GenerationRequest) -> AnswerSpan:
         """A span for each answer."""
-        return TracedGenerator(inner, self._tracer, self._model_name)
+        return AnswerSpan(self._tracer, self._model_name, request)
 
     def close(self) -> None:
-        """Send what is left, unless that takes long."""
+        """Send the spans that are left, for at most `CLOSE_SECONDS`."""
         in_time = threading.Timer(CLOSE_SECONDS, self._exporter.shutdown)
         in_time.start()
         self._provider.shutdown()
@@ -56,7 +56,7 @@ def to_collector(endpoint: str, model_name: str) -> OpenTelemetryTracing:
 
 
 def _resource() -> Resource:
-    """What the variables say of the service, and our name where they say nothing."""
+    """The service's attributes from OpenTelemetry's variables, with our name as the default."""
     ours = Resource({SERVICE_NAME: "llamapack", SERVICE_VERSION: version("llamapack")})
     given = Resource.create()
     if str(given.attributes[SERVICE_NAME]).startswith("unknown_service"):

@@ -1,4 +1,4 @@
-"""What kind of generation a request asks for, in the conventions' words."""
+"""The operation of a request, in the words of OpenTelemetry's conventions."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from contextvars import ContextVar
 TEXT_COMPLETION = "text_completion"
 
 operation: ContextVar[str] = ContextVar("operation", default=TEXT_COMPLETION)
-"""Of the request that this task works for."""
+"""The operation of the request that this task works for."""
 
 
 def operation_of(path: str) -> str:
-    """By the path, under whatever prefix it is served."""
+    """The operation of a path, with any prefix."""
     return "chat" if path.endswith("/chat/completions") else TEXT_COMPLETION

@@ -1,4 +1,4 @@
-"""One span for each HTTP request, under the trace that the client is in if it says so."""
+"""ASGI middleware: a span for each HTTP request, in the client's trace if its headers name one."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from server.observability.request_id import current_request_id
 from server.observability.tracing.operation import operation, operation_of
 
 REQUEST_ID = "llamapack.request_id"
-"""The same as X-Request-Id, in logs and exemplars."""
+"""The id in the X-Request-Id header, in logs and in exemplars."""
 
 
 class TracedRequests:
-    """ASGI middleware: the span lasts as long as the answer does, a stream's too."""
+    """The span lasts as long as the answer, also if the answer is a stream."""
 
     def __init__(self, app: ASGIApp, *, tracer: Tracer, untraced: Collection[str] = ()) -> None:
         """Requests for the `untraced` paths get no span."""
@@ -77,7 +77,7 @@ def _note_status(span: Span, status: int) -> None:
 
 
 def _note_route(span: Span, scope: Scope) -> None:
-    """The route is known once the request was routed; names must not hold what clients chose."""
+    """Name the span after the route. A span's name must not hold text that clients chose."""
     route = getattr(scope.get("route"), "path", None)
     if route is not None:
         span.update_name(f"{scope['method']} {route}")

@@ -1,4 +1,4 @@
-"""The quota of one key, and the headers that report the quota."""
+"""The quota of one key, and the headers that show it."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from server.access.audit_log import AuditEntry, AuditLog
 from server.startup import StartupError
 
 
-def entry(visit: AccessRecord | None = None, path: str = "/completion") -> AuditEntry:
+def entry(record: AccessRecord | None = None, path: str = "/completion") -> AuditEntry:
     return AuditEntry(
         time=1_700_000_000.25,
         request_id="id-1",
@@ -23,13 +23,13 @@ def entry(visit: AccessRecord | None = None, path: str = "/completion") -> Audit
         path=path,
         status=200,
         seconds=1.5,
-        visit=visit or AccessRecord(),
+        record=record or AccessRecord(),
     )
 
 
 def test_a_line_has_everything_but_the_prompt(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
-    visit = AccessRecord(
+    record = AccessRecord(
         started=10.0,
         model="m",
         prompts=[(1, 2)],
@@ -40,7 +40,7 @@ def test_a_line_has_everything_but_the_prompt(tmp_path: Path) -> None:
         causes=["eos", "limit", "eos"],
     )
     log = AuditLog(path)
-    log.write(entry(visit))
+    log.write(entry(record))
     log.close()
     [line] = path.read_text().splitlines()
     assert json.loads(line) == {
@@ -77,7 +77,7 @@ def test_a_path_can_not_forge_a_line(tmp_path: Path) -> None:
     assert len(path.read_text().splitlines()) == 1
 
 
-def test_a_file_that_was_moved_away_is_made_anew(tmp_path: Path) -> None:
+def test_a_file_that_was_moved_away_is_opened_again(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     path.write_text("before\n")
     log = AuditLog(path)

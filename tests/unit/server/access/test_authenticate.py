@@ -1,4 +1,4 @@
-"""The check of keys, without an application behind it."""
+"""The authentication middleware, without an application behind it."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def test_a_named_key_has_what_the_file_says(path: Path) -> None:
     assert bob == ApiKey(
         name="bob@work",
         digest=digest_of(b"secret-b"),
-        limits=KeyQuota(1, 2, 3),
+        quota=KeyQuota(1, 2, 3),
         weight=0.5,
         max_priority=7,
         models=frozenset({"m"}),
@@ -53,7 +53,7 @@ def test_unnamed_keys_have_no_limits(tmp_path: Path) -> None:
     keys = read_keys(load_settings(["--api-key", "k1", "--api-key-file", str(lines)], {}))
     assert [key.name for key in keys] == ["api-key-1", "api-key-file-1", "api-key-file-2"]
     assert all(key.is_admin and key.max_priority is None for key in keys)
-    assert all(key.limits == KeyQuota() for key in keys)
+    assert all(key.quota == KeyQuota() for key in keys)
 
 
 @pytest.mark.parametrize(
@@ -98,21 +98,21 @@ def test_every_key_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     ring = KeyRing([ApiKey(name=name, digest=digest_of(name.encode())) for name in "abc"])
     for given in (b"a", b"c", b"x"):
         compared.clear()
-        holder = ring.find(given)
+        found = ring.find(given)
         assert len(compared) == 3
-        assert (holder is None) is (given == b"x")
+        assert (found is None) is (given == b"x")
 
 
 def test_accounts_go_on_under_names_that_stay() -> None:
-    old = ApiKey(name="a", digest=digest_of(b"1"), limits=KeyQuota(requests_per_minute=5))
+    old = ApiKey(name="a", digest=digest_of(b"1"), quota=KeyQuota(requests_per_minute=5))
     ring = KeyRing([old, ApiKey(name="b", digest=digest_of(b"2"))])
-    holder = ring.find(b"1")
-    assert holder is not None
-    holder.account.begin(0)
-    ring.replace([ApiKey(name="a", digest=digest_of(b"3"), limits=KeyQuota(9))], 0)
+    found = ring.find(b"1")
+    assert found is not None
+    found.account.begin(0)
+    ring.replace([ApiKey(name="a", digest=digest_of(b"3"), quota=KeyQuota(9))], 0)
     assert ring.find(b"1") is ring.find(b"2") is None
     renewed = ring.find(b"3")
     assert renewed is not None
-    assert renewed.account is holder.account
-    assert renewed.account.limits.requests_per_minute == 9
+    assert renewed.account is found.account
+    assert renewed.account.quota.requests_per_minute == 9
     assert len(ring) == 1

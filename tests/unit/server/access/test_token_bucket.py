@@ -1,4 +1,4 @@
-"""The rate limiter alone; the test passes the time as a number."""
+"""The rate limit of one key; the test passes the time in."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ async def rest(stream: SequenceStream) -> list[Event]:
     """Events up to the last one."""
     events: list[Event] = []
     while not (events and isinstance(events[-1], Finished)):
-        events.append((await stream.next()).event)
+        events += [timed.event for timed in await stream.events()]
     return events
 
 
@@ -75,6 +75,26 @@ async def test_many_streams_get_their_own_tokens(pair: Pair) -> None:
     streams = [pair.client.add_request(make_spec(prompt)) for prompt in prompts]
     answers = await asyncio.gather(*map(rest, streams))
     assert [tokens_of(events) for events in answers] == [expected(p, 5) for p in prompts]
+
+
+async def test_a_listener_learns_of_the_end_before_the_last_events_are_read(pair: Pair) -> None:
+    told: list[str] = []
+
+    class Listener:
+        def started(self) -> None:
+            told.append("started")
+
+        def ended(self) -> None:
+            told.append("ended")
+
+    stream = pair.client.add_request(make_spec(), listener=Listener())
+    await wait_until(lambda: bool(told) and told[-1] == "ended")
+    await rest(stream)
+    pair.client.release(stream)
+    left = pair.client.add_request(make_spec(), listener=Listener())
+    pair.client.release(left)
+    assert told[:2] == ["started", "ended"]
+    assert told.count("ended") == 2
 
 
 async def test_steps_are_reported(pair: Pair) -> None:

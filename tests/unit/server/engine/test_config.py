@@ -1,4 +1,4 @@
-"""The engine's configuration, for the operator's settings."""
+"""The engine's configuration for the operator's settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The available memory, inside a container and outside."""
+"""The usable memory, inside a container and outside."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The requests suspected of an engine's death, and the order in which requests are retried."""
+"""Which streams are suspected of an engine's death, and when each goes to the next engine."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ class World:
         return SequenceStream(add_request(request_id=number, prompt=[1], sampling=sampling))
 
     def submit(self) -> list[int]:
-        """The numbers of those that go to the engine now."""
+        """The numbers of the streams that go to the engine now."""
         due = self.recovery.next(self.streams)
         for stream in due:
             stream.is_submitted = True
         return [stream.request.request_id for stream in due]
 
     def run(self, *numbers: int, tokens: int = 1) -> None:
-        """The engine begins with these, and generates so many tokens for each."""
+        """The engine starts these and generates `tokens` tokens for each."""
         for number in numbers:
             self.streams[number].push(Started(number, 0, 0), 0, 0)
             if tokens:
                 self.streams[number].push(Generated(number, [7] * tokens, []), 0, 0)
 
     def die(self) -> list[int]:
-        """The numbers of those that are given up."""
+        """The numbers of the streams that are given up."""
         guilty = self.recovery.engine_died(self.streams)
         self.streams = [stream for stream in self.streams if stream not in guilty]
         return [stream.request.request_id for stream in guilty]

@@ -1,4 +1,4 @@
-"""Slot commands from the client to the engine's real loop and back."""
+"""Slot commands, from the client to the engine's real loop and back."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def pair() -> AsyncIterator[Pair]:
 async def answer(pair: Pair) -> None:
     """Leave 44 tokens in slot 1."""
     stream = pair.client.add_request(SPEC)
-    while not isinstance((await stream.next()).event, Finished):
+    while not isinstance((await stream.events())[-1].event, Finished):
         pass
 
 

@@ -1,4 +1,4 @@
-"""The engine's process: started, watched and restarted; a script plays the engine."""
+"""The engine's process: started, watched, restarted; a script plays the engine."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def submit(client: EngineClient, first: int) -> SequenceStream:
 
 async def number_of_tokens(stream: SequenceStream) -> int:
     """Reads it to its end. Raises what ended it early."""
-    while not isinstance((await stream.next()).event, Finished):
+    while not isinstance((await stream.events())[-1].event, Finished):
         pass
     return len(stream.tokens)
 

@@ -12,7 +12,7 @@ from protocol.messages import Message, Ready, StepOutputs
 from protocol.sampling import SamplingParams
 from server.engine.client import EngineClient
 from server.errors import ApiError, Overloaded, TimedOut, Unavailable
-from server.generation.admission import Admission
+from server.generation.admission_queue import AdmissionQueue
 from server.generation.deadlines import NO_DEADLINES, Deadlines
 from server.generation.generator import EngineGenerator
 from server.generation.types import Ended, GenerationRequest, TextDelta
@@ -36,7 +36,7 @@ def client() -> EngineClient:
 
 
 def tell(client: EngineClient, message: Message) -> None:
-    """What the engine would send."""
+    """Give the client a message, as the engine would."""
     client._handle(message)
 
 
@@ -45,7 +45,7 @@ def step(client: EngineClient, *events: Started | Generated | Finished) -> None:
 
 
 def generator(client: EngineClient, deadlines: Deadlines) -> EngineGenerator:
-    return EngineGenerator(client, ByteTokenizer(), Admission(8), deadlines)
+    return EngineGenerator(client, ByteTokenizer(), AdmissionQueue(8), deadlines)
 
 
 async def outcome(generator: EngineGenerator) -> ApiError | str:

@@ -1,4 +1,4 @@
-"""Bytes to text: the result doesn't depend on how the pieces are cut."""
+"""Bytes to text: the text does not depend on how the bytes were cut into pieces."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_characters_are_whole_and_come_at_once(text: str, cuts: list[int]) -> No
         data += piece
         seen += detokenizer.feed(piece).text
         assert seen == data.decode(errors="ignore")
-    assert not detokenizer.is_holding
+    assert detokenizer.finish().text == ""
 
 
 @given(few_letters, stops, st.lists(st.integers(0, 60), max_size=40))
@@ -94,5 +94,4 @@ def test_an_empty_stop_string_stops_nothing(stop: tuple[str, ...]) -> None:
 def test_an_incomplete_character_at_the_end_becomes_a_replacement() -> None:
     detokenizer = Detokenizer()
     assert detokenizer.feed("é".encode()[:1]).text == ""
-    assert detokenizer.is_holding
     assert detokenizer.finish().text == "\ufffd"

@@ -15,8 +15,9 @@ from protocol.events import Finished, FinishReason, Generated
 from protocol.sampling import SamplingParams
 from server.engine.sequence_stream import TimedEvent
 from server.errors import ContextExceeded, EngineFailed, Overloaded
-from server.generation.admission import Admission
-from server.generation.generator import EngineGenerator, _Answer
+from server.generation.admission_queue import AdmissionQueue
+from server.generation.answer import Answer
+from server.generation.generator import EngineGenerator
 from server.generation.types import Ended, GenerationRequest, Item, Progress, StopCause, TextDelta
 from server.model.tokenizer import Tokenizer
 from tests.support.fake_backend import END_TOKEN, FakeBackend
@@ -71,7 +72,7 @@ async def speaking(*pieces: bytes) -> AsyncIterator[tuple[EngineGenerator, Pair]
     """A generator over an engine that says these pieces."""
     script = Script(pieces)
     async with engine_pair(script.backend) as pair:
-        yield EngineGenerator(pair.client, script, Admission(max_queue=1)), pair
+        yield EngineGenerator(pair.client, script, AdmissionQueue(max_queue=1)), pair
 
 
 OWN_FIELDS = {"stop", "max_seconds", "visible_tokens"}
@@ -286,15 +287,15 @@ pieces = st.lists(st.sampled_from([b"a", b"b", b"ab", b"ba", b"aab", b"\xe2", b"
 def test_tokens_handed_out_are_those_in_which_the_text_begins(
     said: list[bytes], stop: list[str]
 ) -> None:
-    answer = _Answer(make_request(stop=tuple(stop)), Script(said), N_CTX_SLOT)
+    answer = Answer(make_request(stop=tuple(stop)), Script(said), N_CTX_SLOT)
     items: list[Item] = []
     for index in range(len(said)):
         event = Generated(1, [FIRST_PIECE + index], [])
-        items += answer._take(TimedEvent(event, 1.0, 2.0))
+        items += answer.take(TimedEvent(event, 1.0, 2.0))
         if items and isinstance(items[-1], Ended):
             break
     else:
-        items += answer._take(TimedEvent(Finished(1, FinishReason.STOP), 1.0, 2.0))
+        items += answer.take(TimedEvent(Finished(1, FinishReason.STOP), 1.0, 2.0))
     ids = ids_of(items)
     assert ids == list(range(len(ids)))  # in order, none twice, none left out
     covered = b"".join(said[index] for index in ids).decode(errors="replace")
@@ -304,11 +305,11 @@ def test_tokens_handed_out_are_those_in_which_the_text_begins(
 
 
 def test_drafts_are_counted_whatever_becomes_of_their_tokens() -> None:
-    answer = _Answer(make_request(stop=("c",)), Script([b"a", b"b", b"c", b"d"]), N_CTX_SLOT)
+    answer = Answer(make_request(stop=("c",)), Script([b"a", b"b", b"c", b"d"]), N_CTX_SLOT)
     first = Generated(1, [FIRST_PIECE, FIRST_PIECE + 1], [], 3, 1)
-    # The engine may have died in between: the next one goes on, and so do the counts.
+    # The engine may have died in between: the next engine continues, and the counts too.
     second = Generated(1, [FIRST_PIECE + 2, FIRST_PIECE + 3], [], 4, 1)
-    items = answer._take(TimedEvent(first, 1.0, 2.0)) + answer._take(TimedEvent(second, 2.0, 3.0))
+    items = answer.take(TimedEvent(first, 1.0, 2.0)) + answer.take(TimedEvent(second, 2.0, 3.0))
     [delta, ended] = items
     assert isinstance(delta, TextDelta)
     assert (delta.timings.draft_n, delta.timings.draft_n_accepted) == (3, 1)

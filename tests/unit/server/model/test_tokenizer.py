@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.model.tokenizer import LlamaTokenizer, VocabularyError
+from server.model.tokenizer import LlamaTokenizer
+from server.startup import VocabularyError
 from tests.support.paths import DEMO_TARGET
 
 TARGET = DEMO_TARGET

@@ -1,10 +1,11 @@
-"""Metrics: exact names, counters that move during streams, rates without a reset."""
+"""Metrics: exact names, counters that move while streams run, rates that reading leaves alone."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import msgspec
 import pytest
@@ -17,11 +18,12 @@ from protocol.commands import SequenceSpec
 from protocol.messages import CacheTier, StepCosts, StepStats
 from protocol.sampling import SamplingParams
 from server.errors import EngineFailed
+from server.generation.observed_generator import ObservedGenerator
 from server.generation.types import Ended, GenerationRequest, Item, StopCause, TextDelta, Timings
-from server.observability.engine_facts import EngineSnapshot
+from server.observability.answer_metrics import AnswerMetrics
+from server.observability.engine_snapshot import EngineSnapshot
 from server.observability.exposition import render_metrics
 from server.observability.histogram import Histogram
-from server.observability.metered_generator import MeteredGenerator
 from server.observability.metrics import ServerMetrics, Source
 from server.observability.rate import Rate
 
@@ -173,7 +175,7 @@ async def test_counters_move_while_a_stream_runs() -> None:
 
     request = GenerationRequest(spec=SequenceSpec(prompt=(1,), sampling=SamplingParams()))
     counts = []
-    async with MeteredGenerator(Inner(), metrics).open(request) as items:
+    async with ObservedGenerator(Inner(), [partial(AnswerMetrics, metrics)]).open(request) as items:
         async for _ in items:
             counts.append(samples(metrics)["llamacpp:tokens_predicted_total"])
     assert counts == [1, 3, 4]

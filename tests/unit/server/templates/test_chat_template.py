@@ -10,11 +10,11 @@ import pytest
 
 from server.errors import InvalidRequest
 from server.model.tokenizer import Tokenizer
+from server.startup import ChatTemplateError
 from server.templates import sandbox
 from server.templates.chat_template import (
     CHATML,
     ChatTemplate,
-    ChatTemplateError,
     SpecialTokens,
     load,
 )

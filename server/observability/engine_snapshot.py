@@ -1,4 +1,4 @@
-"""What a scrape asks of the engine besides its counters."""
+"""The engine's state for one /metrics scrape."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class EngineSnapshot:
-    """The state of the engine process at one moment; sizes are 0 before it has loaded."""
+    """The state of the engine process at one moment; sizes are 0 before the model is loaded."""
 
     is_up: bool = False
     is_draining: bool = False
     n_slots: int = 0
     n_ctx: int = 0
     heartbeat_age: float | None = None
+    """Seconds since the engine's loop last ran; None before its first run."""

@@ -1,22 +1,20 @@
 """One span for each answer, in the words of OpenTelemetry's conventions for generative AI.
 
-Below it lie three: waiting for a slot (`queue`), computing the prompt (`prefill`), and generating
-(`decode`). https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/
+The span has three children: waiting for a slot (`queue`), computing the prompt (`prefill`), and
+generating (`decode`). https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from opentelemetry.semconv.attributes import error_attributes
-from opentelemetry.trace import Span, Status, StatusCode, Tracer, set_span_in_context
+from opentelemetry.trace import Status, StatusCode, Tracer, set_span_in_context
 from opentelemetry.util.types import AttributeValue
 
 from protocol.commands import UNLIMITED
 from server.errors import ApiError
-from server.generation.types import Ended, GenerationRequest, Generator, Item, TextDelta, Timings
+from server.generation.types import Ended, GenerationRequest, TextDelta, Timings
 from server.observability.metrics import FINISHED_REASON
 from server.observability.tracing.operation import operation
 
@@ -39,65 +37,50 @@ FIRST_CHUNK = "gen_ai.response.time_to_first_chunk"
 INPUT_TOKENS = "gen_ai.usage.input_tokens"
 CACHED_TOKENS = "gen_ai.usage.cache_read.input_tokens"
 OUTPUT_TOKENS = "gen_ai.usage.output_tokens"
-# What the conventions have no word for.
+# The conventions have no word for these two.
 KEY = "llamapack.key"
 SLOT = "llamapack.slot"
 
 
-class TracedGenerator:
-    """Wraps a `Generator`; spans are children of the span that is current when it is opened."""
+class AnswerSpan:
+    """An `AnswerObserver` whose span is a child of the span that is current when it is made."""
 
-    def __init__(self, inner: Generator, tracer: Tracer, model_name: str) -> None:
-        self._inner = inner
+    def __init__(self, tracer: Tracer, model_name: str, request: GenerationRequest) -> None:
+        name = f"{operation.get()} {model_name}"
         self._tracer = tracer
-        self._model_name = model_name
-
-    @asynccontextmanager
-    async def open(self, request: GenerationRequest) -> AsyncIterator[AsyncIterator[Item]]:
-        """The same as the inner generator's."""
-        name = f"{operation.get()} {self._model_name}"
-        span = self._tracer.start_span(name, attributes=_attributes(request, self._model_name))
-        answer = _TracedAnswer(self._tracer, span)
-        try:
-            async with self._inner.open(request) as items:
-                yield answer.watch(items)
-        except ApiError as error:
-            answer.fail(error)
-            raise
-        finally:
-            answer.close()
-
-
-class _TracedAnswer:
-    """What is known of one answer while it grows; times are monotonic seconds."""
-
-    def __init__(self, tracer: Tracer, span: Span) -> None:
-        self._tracer = tracer
-        self._span = span
-        self._epoch = time.time() - time.monotonic()
-        self._opened = time.monotonic()
+        self._span = tracer.start_span(name, attributes=_attributes(request, model_name))
+        self._made = time.monotonic()
+        self._epoch = time.time() - self._made
         self._first: float | None = None
+        """When the first token came."""
         self._timings: Timings | None = None
 
-    async def watch(self, items: AsyncIterator[Item]) -> AsyncIterator[Item]:
-        """The same items, noted on their way."""
-        try:
-            async for item in items:
-                if isinstance(item, TextDelta | Ended):
-                    self._note(item)
-                yield item
-        except Exception as error:
-            self.fail(error)
-            raise
+    def opened(self) -> None:
+        """The span began before."""
 
-    def fail(self, error: Exception) -> None:
-        """An error ended the answer, or refused it."""
+    def delta(self, delta: TextDelta, now: float) -> None:
+        """Keep the latest timings."""
+        self._timings = delta.timings
+        if self._first is None:
+            self._begin(delta, now)
+
+    def ended(self, ended: Ended, now: float) -> None:
+        """Say why the answer ended."""
+        self._timings = ended.timings
+        if self._first is None:
+            self._begin(ended, now)
+        self._span.set_attribute(FINISH_REASONS, [FINISHED_REASON[ended.cause]])
+
+    def failed(self, error: Exception) -> None:
+        """Say which error ended the answer, or refused it."""
         kind = error.reason if isinstance(error, ApiError) else type(error).__qualname__
         self._span.set_attribute(error_attributes.ERROR_TYPE, kind)
         self._span.set_status(Status(StatusCode.ERROR, str(error)))
 
-    def close(self) -> None:
-        """The answer is over, complete or not."""
+    def closed(self, error: Exception | None) -> None:
+        """End the span, whether the answer is complete or not."""
+        if isinstance(error, ApiError):
+            self.failed(error)
         timings = self._timings
         if timings is not None:
             self._span.set_attributes(
@@ -110,21 +93,17 @@ class _TracedAnswer:
             self._add_phases(timings)
         self._span.end()
 
-    def _note(self, item: TextDelta | Ended) -> None:
-        self._timings = item.timings
-        if self._first is None:
-            self._first = time.monotonic() - item.timings.predicted_ms / 1000
-            self._span.set_attribute(SLOT, item.slot)
-            self._span.set_attribute(FIRST_CHUNK, time.monotonic() - self._opened)
-        if isinstance(item, Ended):
-            self._span.set_attribute(FINISH_REASONS, [FINISHED_REASON[item.cause]])
+    def _begin(self, item: TextDelta | Ended, now: float) -> None:
+        self._first = now - item.timings.predicted_ms / 1000
+        self._span.set_attribute(SLOT, item.slot)
+        self._span.set_attribute(FIRST_CHUNK, now - self._made)
 
     def _add_phases(self, timings: Timings) -> None:
-        """The three spans below, from what the engine has measured."""
+        """Make the three child spans from the engine's measurements."""
         assert self._first is not None
-        started = max(self._opened, self._first - timings.prompt_ms / 1000)
+        started = max(self._made, self._first - timings.prompt_ms / 1000)
         first = max(started, self._first)
-        self._add_phase("queue", self._opened, started)
+        self._add_phase("queue", self._made, started)
         self._add_phase("prefill", started, first)
         self._add_phase("decode", first, first + timings.predicted_ms / 1000)
 
@@ -138,7 +117,7 @@ class _TracedAnswer:
 
 
 def _attributes(request: GenerationRequest, model_name: str) -> dict[str, AttributeValue]:
-    """What was asked for. The text of prompts and answers stays out of traces."""
+    """Attributes of the request. The text of prompts and answers stays out of traces."""
     sampling = request.spec.sampling
     attributes: dict[str, AttributeValue] = {
         OPERATION: operation.get(),

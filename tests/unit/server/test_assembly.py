@@ -1,0 +1,63 @@
+"""A server out of its settings, without an engine process behind it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+
+from config import ServeSettings
+from server.access.key_ring import KeyRing
+from server.app import create_app
+from server.assembly import assemble, load_model, make_context, open_observation
+from server.engine.client import EngineClient
+from server.startup import ChatTemplateError, StartupError, VocabularyError
+from tests.support.paths import DEMO_TARGET
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def test_a_server_answers_before_its_engine_has_loaded(tmp_path: Path) -> None:
+    audit = tmp_path / "audit.jsonl"
+    settings = ServeSettings(alias=("a", "b"), metrics=True, audit_log=audit)
+    model = load_model(settings, DEMO_TARGET)
+    observation = open_observation(settings, model)
+    client = EngineClient(observation.metrics.observe_step)
+    context = make_context(settings, model, client, observation)
+    app = create_app(context, keys=KeyRing(), audit=observation.audit)
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+        refused = await http.post("/completion", json={"prompt": "hi"})
+        metrics = await http.get("/metrics")
+    observation.close()
+    assert (refused.status_code, refused.json()["error"]["message"]) == (503, "Loading model")
+    assert 'llamapack_requests_rejected_total{model="a",reason="unavailable"} 1.0' in metrics.text
+    assert json.loads(audit.read_text().splitlines()[0])["status"] == 503
+
+
+async def test_all_parts_of_a_server_belong_together(tmp_path: Path) -> None:
+    parts = assemble(ServeSettings(api_key=("k",), max_queue=7), DEMO_TARGET)
+    assert parts.context.model_name == DEMO_TARGET.stem
+    assert parts.context.engine is parts.client
+    assert parts.context.metrics is parts.observation.metrics
+    assert parts.observation.metrics.queue_capacity == 7
+    assert parts.observation.metrics.engine_pid() is None
+    assert len(parts.keys) == 1
+
+
+def test_what_is_broken_stops_the_start(tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.write_bytes(b"GGUF")
+    with pytest.raises(VocabularyError, match="can't read the vocabulary"):
+        assemble(ServeSettings(), broken)
+    with pytest.raises(ChatTemplateError, match="not valid"):
+        assemble(ServeSettings(chat_template="{{"), DEMO_TARGET)
+    with pytest.raises(StartupError, match="can't write the audit log"):
+        assemble(ServeSettings(audit_log=tmp_path), DEMO_TARGET)
