@@ -6,10 +6,13 @@ that can't be read raises ValueError with a message that starts with "must".
 
 import csv
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 ON_WORDS = ("true", "1", "on", "enabled")
 OFF_WORDS = ("false", "0", "off", "disabled")
+
+MAX_CPUS = 512
+"""CPUs that llama.cpp can tell apart."""
 
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "'": "'"}
 
@@ -63,6 +66,17 @@ def to_list(value: object) -> object:
     return [item for item in items if item]
 
 
+def to_masked_cpus(value: object) -> object:
+    """The CPUs of hexadecimal masks, the lowest bit being CPU 0; several masks add up."""
+    return _cpus(value, _masked)
+
+
+def to_ranged_cpus(value: object) -> object:
+    """The CPUs of ranges such as `0-3`, both ends included; an end that is missing is the first or
+    the last CPU. Several ranges add up."""
+    return _cpus(value, _ranged)
+
+
 def to_scaled_files(value: object) -> object:
     """Comma-separated `FILE:SCALE` as (file, scale) pairs."""
     items = to_list(value)
@@ -106,6 +120,30 @@ def to_json_object(value: object) -> object:
     if not isinstance(value, dict):
         raise ValueError("must be a JSON object")
     return value
+
+
+def _cpus(value: object, read: Callable[[str], Iterable[int]]) -> list[int]:
+    return sorted({cpu for part in _parts(value) for cpu in read(part.strip())})
+
+
+def _masked(text: str) -> Iterable[int]:
+    try:
+        mask = int(text, 16)
+    except ValueError:
+        mask = 0
+    if not 0 < mask < 1 << MAX_CPUS:
+        raise ValueError(f"must be a hexadecimal mask of at most {MAX_CPUS} CPUs, such as f0")
+    return (cpu for cpu in range(mask.bit_length()) if mask >> cpu & 1)
+
+
+def _ranged(text: str) -> Iterable[int]:
+    first, dash, last = text.partition("-")
+    ends = (first or "0", last or str(MAX_CPUS - 1))
+    if dash and text != "-" and all(end.isascii() and end.isdigit() for end in ends):
+        start, stop = map(int, ends)
+        if start <= stop < MAX_CPUS:
+            return range(start, stop + 1)
+    raise ValueError(f"must be a range of CPUs below {MAX_CPUS}, such as 0-3")
 
 
 def _scaled(text: str) -> tuple[str, float]:

@@ -79,9 +79,13 @@ def _switch(
     return Refused(tuple(flags.split()), reason, variable, tuple(negative.split()), False, (inert,))
 
 
-_AFFINITY = "binding threads to CPUs is not supported; use taskset or a CPU set"
-_POLL = "the engine chooses how its threads wait"
-_PRIO = "the engine's priority is not configurable; use nice"
+def _ignored(
+    flags: str, reason: str, env: str = "", negative: str = "", *, takes_value: bool = True
+) -> Ignored:
+    variable = f"LLAMA_ARG_{env}" if env else None
+    return Ignored(tuple(flags.split()), reason, variable, tuple(negative.split()), takes_value)
+
+
 _DRAFT_TENSORS = "placing single tensors is not supported; use --spec-draft-ngl"
 _NGRAMS = "of the n-gram methods only ngram-simple and ngram-mod are supported"
 _SYNTHETIC = "drafts come from the model or from text, never from chance"
@@ -108,18 +112,6 @@ REFUSED: tuple[Refused, ...] = (
     _switch("-cl --cache-list", "listing the cache is not supported; use `hf cache ls`"),
     _switch("--completion-bash", "shell completion is not supported"),
     _switch("--list-devices", "listing devices is not supported"),
-    # CPU
-    _value("-C --cpu-mask", _AFFINITY),
-    _value("-Cr --cpu-range", _AFFINITY),
-    _value("--cpu-strict", _AFFINITY, inert=(0,)),
-    _value("-Cb --cpu-mask-batch", _AFFINITY),
-    _value("-Crb --cpu-range-batch", _AFFINITY),
-    _value("--cpu-strict-batch", _AFFINITY, inert=(0,)),
-    _value("--prio", _PRIO, inert=(0,)),
-    _value("--prio-batch", _PRIO, inert=(0,)),
-    _value("--poll", _POLL),
-    _value("--poll-batch", _POLL),
-    _value("--numa", "NUMA strategies are not supported; use numactl", "NUMA"),
     # Context and cache
     _value("--kv-unified-per-slot", "a limit for each slot is not supported", "KV_UNIFIED_PER_SLOT",
            inert=(0,)),
@@ -234,15 +226,6 @@ REFUSED: tuple[Refused, ...] = (
            "the driver's variable, such as CUDA_VISIBLE_DEVICES"),
     _switch("--spec-draft-backend-sampling", "sampling on the device is not supported",
             "SPEC_DRAFT_BACKEND_SAMPLING", "--no-spec-draft-backend-sampling"),
-    _value("--spec-draft-cpu-mask -Cd --cpu-mask-draft", _AFFINITY),
-    _value("--spec-draft-cpu-range -Crd --cpu-range-draft", _AFFINITY),
-    _value("--spec-draft-cpu-strict --cpu-strict-draft", _AFFINITY, inert=(0,)),
-    _value("--spec-draft-cpu-mask-batch -Cbd --cpu-mask-batch-draft", _AFFINITY),
-    _value("--spec-draft-cpu-strict-batch --cpu-strict-batch-draft", _AFFINITY, inert=(0,)),
-    _value("--spec-draft-prio --prio-draft", _PRIO, inert=(0,)),
-    _value("--spec-draft-prio-batch --prio-batch-draft", _PRIO, inert=(0,)),
-    _value("--spec-draft-poll --poll-draft", _POLL),
-    _value("--spec-draft-poll-batch --poll-batch-draft", _POLL),
     _value("--spec-draft-override-tensor -otd --override-tensor-draft", _DRAFT_TENSORS),
     _switch("--spec-draft-cpu-moe -cmoed --cpu-moe-draft", _DRAFT_TENSORS, "SPEC_DRAFT_CPU_MOE"),
     _value("--spec-draft-n-cpu-moe --spec-draft-ncmoe -ncmoed --n-cpu-moe-draft", _DRAFT_TENSORS,
@@ -265,15 +248,19 @@ REFUSED: tuple[Refused, ...] = (
     _value("--spec-ngram-min-hits", f"{_REMOVED}; use --spec-ngram-simple-min-hits"),
 )  # fmt: skip
 
+_ONE_PRIORITY = "all threads of the engine have one priority; use --prio"
+_ONE_POLL = "all threads of the engine wait in the same way; use --poll"
+
 IGNORED: tuple[Ignored, ...] = (
-    Ignored(
-        ("--threads-http",),
-        "connections share one thread and wait without blocking it",
-        "LLAMA_ARG_THREADS_HTTP",
-        (),
-        True,
-    ),
-)
+    _ignored("--threads-http", "connections share one thread and wait without blocking it",
+             "THREADS_HTTP"),
+    _ignored("--prio-batch", _ONE_PRIORITY),
+    _ignored("--spec-draft-prio --prio-draft", _ONE_PRIORITY),
+    _ignored("--spec-draft-prio-batch --prio-batch-draft", _ONE_PRIORITY),
+    _ignored("--poll-batch", _ONE_POLL),
+    _ignored("--spec-draft-poll --poll-draft", _ONE_POLL),
+    _ignored("--spec-draft-poll-batch --poll-batch-draft", _ONE_POLL),
+)  # fmt: skip
 
 FOREIGN: tuple[Refused | Ignored, ...] = (*REFUSED, *IGNORED)
 """All options that are known and have no setting."""

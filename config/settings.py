@@ -14,12 +14,14 @@ from config.groups.model import ModelSettings
 from config.groups.sampling import SamplingSettings
 from config.groups.server import HttpSettings
 from config.groups.speculation import SpeculationSettings
+from config.groups.threads import ThreadSettings
 
 
 class ServeSettings(
     ModelSettings,
     ContextSettings,
     DeviceSettings,
+    ThreadSettings,
     SpeculationSettings,
     SamplingSettings,
     EmbeddingSettings,

@@ -4,6 +4,17 @@ from __future__ import annotations
 
 import msgspec
 
+DEFAULT_POLL = 50
+
+
+class Placement(msgspec.Struct, frozen=True, kw_only=True):
+    """The CPUs on which the threads of one kind of batch run."""
+
+    cpus: tuple[int, ...] = ()
+    """Rising numbers of CPUs; empty leaves the choice to the system."""
+    strict: bool = False
+    """Whether each thread gets one of the CPUs."""
+
 
 class DraftConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How to load a draft model. Its context has as many slots and cells as the model's."""
@@ -12,6 +23,8 @@ class DraftConfig(msgspec.Struct, frozen=True, kw_only=True):
     n_threads: int = 0
     """Threads for drafting; 0 takes the model's number."""
     n_threads_batch: int = 0
+    placement: Placement = Placement()
+    placement_batch: Placement = Placement()
     n_gpu_layers: int = -1
     cache_type_k: str = "f16"
     cache_type_v: str = "f16"
@@ -46,6 +59,15 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     n_threads: int = 0
     """Threads for decoding; 0 means one per physical core."""
     n_threads_batch: int = 0
+    placement: Placement = Placement()
+    """Where threads run that decode; `placement_batch` is for prefill."""
+    placement_batch: Placement = Placement()
+    priority: int = 0
+    """The engine process's priority, from -1 (low) to 3 (highest)."""
+    poll: int = DEFAULT_POLL
+    """How long threads spin before they sleep, from 0 (not at all) to 100."""
+    numa: str = ""
+    """How threads use several memory nodes; "" does nothing for them."""
     n_gpu_layers: int = -1
     main_gpu: int = 0
     split_mode: str = "layer"

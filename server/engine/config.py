@@ -10,6 +10,7 @@ from config import ServeSettings
 from protocol.commands import DraftBounds, DraftMethod
 from protocol.config import DraftConfig, EngineConfig, NgramConfig
 from server.engine.machine_memory import usable_memory
+from server.engine.placement import draft_placements, placements
 
 MIB = 1 << 20
 
@@ -25,6 +26,7 @@ def engine_config(
 
     XDG_CACHE_HOME of `environ` says where measured costs are kept.
     """
+    placement, placement_batch = placements(settings)
     return EngineConfig(
         model_path=str(model_path),
         adapter_paths=_adapter_paths(settings),
@@ -36,6 +38,11 @@ def engine_config(
         n_ubatch=settings.ubatch_size,
         n_threads=max(settings.threads, 0),
         n_threads_batch=max(settings.threads_batch, 0),
+        placement=placement,
+        placement_batch=placement_batch,
+        priority=settings.prio,
+        poll=settings.poll,
+        numa=settings.numa or "",
         n_gpu_layers=settings.n_gpu_layers,
         main_gpu=settings.main_gpu,
         split_mode=settings.split_mode,
@@ -80,10 +87,13 @@ def engine_config(
 
 def _draft(settings: ServeSettings, path: Path) -> DraftConfig:
     threads = max(settings.spec_draft_threads, 0)
+    placement, placement_batch = draft_placements(settings)
     return DraftConfig(
         model_path=str(path),
         n_threads=threads,
         n_threads_batch=max(settings.spec_draft_threads_batch, 0) or threads,
+        placement=placement,
+        placement_batch=placement_batch,
         n_gpu_layers=settings.spec_draft_ngl,
         cache_type_k=settings.spec_draft_type_k,
         cache_type_v=settings.spec_draft_type_v,

@@ -21,6 +21,7 @@ from scheduler.backends.llama.devices import load_backends
 from scheduler.backends.llama.draft_model import DraftModel
 from scheduler.backends.llama.loading import ROPE_FIELDS, flash_attention
 from scheduler.backends.llama.sampler import Candidates, LlamaSampler, Vocabulary
+from scheduler.backends.llama.threads import set_priority, use_numa
 from scheduler.backends.llama.vocabulary import suppressed_tokens
 from scheduler.batching.micro_batches import Layout
 from scheduler.constraint import ConstraintCompiler, ConstraintFailed, Matcher
@@ -46,8 +47,10 @@ class LlamaBackend:
 
     def __init__(self, config: EngineConfig) -> None:
         self._config = config
+        set_priority(config.priority)
         lib.llama_backend_init()
         load_backends()
+        use_numa(config.numa)
         self._model_stamp = stamp_of_model(Path(config.model_path))
         self.n_outputs = config.n_slots + _max_draft_rows(config)
         self.context = LlamaContext(config, n_outputs=self.n_outputs)

@@ -24,6 +24,7 @@ from scheduler.backends.llama.loading import check_layout, load_model, make_cont
 from scheduler.backends.llama.lora import LoraAdapters
 from scheduler.backends.llama.pooling import embedding_info, read_vectors
 from scheduler.backends.llama.sampler import Logits
+from scheduler.backends.llama.threads import ThreadPools
 from scheduler.batching.micro_batches import Layout
 from scheduler.core.batch_kind import BatchKind
 from scheduler.core.cache_edits import CacheEdit, CopyPrefix, Drop, Restore, Save, Shift, Trim
@@ -63,6 +64,7 @@ class LlamaContext:
         if config.embeddings:  # every row may have an output; one too many ends the process
             n_outputs = max(n_outputs, config.n_ubatch)
         self._context = make_context(self.model, config, n_outputs)
+        self._threads = ThreadPools(self._context, config)
         self._memory = lib.llama_get_memory(self._context)
         self.vocab = lib.llama_model_get_vocab(self.model)
         self.n_vocab: int = lib.llama_vocab_n_tokens(self.vocab)
@@ -119,6 +121,7 @@ class LlamaContext:
         self._check(runs)
         self._prepare(kind, runs)
         self._batch.fill(runs)
+        self._threads.place(self._batch.struct.n_tokens)
         code = lib.llama_decode(self._context, self._batch.struct)
         if code != 0:
             raise self.failure(f"llama_decode returned {code}")
@@ -202,6 +205,7 @@ class LlamaContext:
     def close(self) -> None:
         """Free the context and the model."""
         lib.llama_free(self._context)
+        self._threads.close()
         lib.llama_model_free(self.model)
 
     def _check(self, runs: abc.Sequence[BatchRows]) -> None:

@@ -247,6 +247,8 @@ def _config(config: EngineConfig, draft: DraftConfig) -> EngineConfig:
         embeddings=False,
         n_threads=draft.n_threads or config.n_threads,
         n_threads_batch=draft.n_threads_batch or config.n_threads_batch,
+        placement=draft.placement,
+        placement_batch=draft.placement_batch,
         n_gpu_layers=draft.n_gpu_layers,
         cache_type_k=draft.cache_type_k,
         cache_type_v=draft.cache_type_v,

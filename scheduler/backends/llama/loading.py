@@ -83,7 +83,7 @@ def check_layout(model: Any, config: EngineConfig) -> None:
 
 def make_context(model: Any, config: EngineConfig, n_outputs: int) -> Any:
     """A context whose batches may have `n_outputs` rows with logits. Raises `LoadError`."""
-    threads = config.n_threads or usable_cores()
+    threads = config.n_threads or usable_cores(config.placement.cpus)
     params = lib.llama_context_default_params()
     params.n_ctx = config.n_ctx
     params.n_batch = max(config.n_batch, config.n_slots)

@@ -109,6 +109,11 @@ def test_a_command_line_of_llama_server_is_understood() -> None:
         ("-td 2", "spec_draft_threads", 2),
         ("-ngld all", "spec_draft_ngl", -2),
         ("--no-measure-costs", "measure_costs", False),
+        ("-C f0 -C 1", "cpu_mask", (0, 4, 5, 6, 7)),
+        ("--cpu-range 2-4", "cpu_range", (2, 3, 4)),
+        ("--cpu-range 510-", "cpu_range", (510, 511)),
+        ("--prio -1", "prio", -1),
+        ("--numa isolate", "numa", "isolate"),
     ],
 )  # fmt: skip
 def test_flags_are_read_as_llama_server_reads_them(line: str, field: str, value: object) -> None:
@@ -305,6 +310,14 @@ def test_adapters_come_in_lists_and_one_by_one(tmp_path: Path) -> None:
         ("--spec-draft-n-max 0", "--spec-draft-n-max must be at least 1, got 0"),
         ("--draft-max 16", "--draft-max: llama-server has removed this option; use "
                            "--spec-draft-n-max or --spec-ngram-mod-n-max"),
+        ("-C xyz", "-C must be a hexadecimal mask of at most 512 CPUs, such as f0, got xyz"),
+        ("-C 0", "-C must be a hexadecimal mask of at most 512 CPUs, such as f0, got 0"),
+        ("-Cr 3", "-Cr must be a range of CPUs below 512, such as 0-3, got 3"),
+        ("-Cr 3-1", "-Cr must be a range of CPUs below 512, such as 0-3, got 3-1"),
+        ("-Crd 0-512", "-Crd must be a range of CPUs below 512, such as 0-3, got 0-512"),
+        ("--prio 4", "--prio must be at most 3, got 4"),
+        ("--poll 101", "--poll must be at most 100, got 101"),
+        ("--cpu-strict 2", "--cpu-strict must be at most 1, got 2"),
         ("--slot-save-path /none", "--slot-save-path: there is no folder /none"),
         ("--grammar-file /no/such", "--grammar-file: /no/such is not a file"),
     ],
