@@ -36,7 +36,11 @@ class Setting:
         """The flags that turn a switch off."""
         if not self.is_switch:
             return ()
-        long = [flag for flag in self.option.flags if flag.startswith("--")]
+        long = [
+            flag
+            for flag in self.option.flags
+            if flag.startswith("--") and not flag.startswith("--no-")
+        ]
         return (*self.option.negative, *(f"--no-{flag[2:]}" for flag in long))
 
 
@@ -156,7 +160,7 @@ def _flags() -> Iterator[tuple[str, Meaning]]:
 def _variables() -> Iterator[tuple[str, Meaning]]:
     for setting in settings():
         yield setting.env, Meaning(setting)
-        if setting.is_switch:
+        if setting.negative:
             yield _negative_variable(setting.env), Meaning(setting, negated=True)
         for spelling in setting.option.spellings:
             if spelling.env is not None:

@@ -6,10 +6,14 @@ that can't be read raises ValueError with a message that starts with "must".
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterable
 
 ON_WORDS = ("true", "1", "on", "enabled")
 OFF_WORDS = ("false", "0", "off", "disabled")
+
+MAX_METADATA_BYTES = 127
+"""Bytes of a key, and of a text, that llama.cpp takes instead of the model's own."""
 
 MAX_CPUS = 512
 """CPUs that llama.cpp can tell apart."""
@@ -84,6 +88,19 @@ def to_scaled_files(value: object) -> object:
     return [_scaled(item) for item in items]
 
 
+def to_metadata(value: object) -> object:
+    """(key, value) pairs from comma-separated `KEY=TYPE:VALUE`; commas can stand in quotes."""
+    items = to_list(value)
+    assert isinstance(items, list)
+    return [_metadata(item) for item in items]
+
+
+def to_tensor_buffers(value: object) -> object:
+    """(regular expression, memory) pairs from comma-separated `REGEX=MEMORY`."""
+    items = [item for part in _parts(value) for item in part.split(",") if item.strip()]
+    return [_tensor_buffer(item.strip()) for item in items]
+
+
 def to_proportions(value: object) -> object:
     """`3,1` or `3/1` as a list of numbers."""
     if isinstance(value, str):
@@ -144,6 +161,53 @@ def _ranged(text: str) -> Iterable[int]:
         if start <= stop < MAX_CPUS:
             return range(start, stop + 1)
     raise ValueError(f"must be a range of CPUs below {MAX_CPUS}, such as 0-3")
+
+
+def _metadata(text: str) -> tuple[str, object]:
+    key, _, typed = text.partition("=")
+    kind, _, value = typed.partition(":")
+    read = _METADATA_TYPES.get(kind)
+    try:
+        if read is not None and 0 < len(key.encode()) <= MAX_METADATA_BYTES:
+            return key, read(value)
+    except (KeyError, ValueError):
+        pass
+    raise ValueError(
+        "must look like general.name=str:text (a key, a type out of int, float, bool and str, a "
+        f"value of that type; key and text have at most {MAX_METADATA_BYTES} bytes)"
+    )
+
+
+def _int64(text: str) -> int:
+    number = int(text)
+    if not -(1 << 63) <= number < 1 << 63:
+        raise ValueError
+    return number
+
+
+def _short_text(text: str) -> str:
+    if len(text.encode()) > MAX_METADATA_BYTES or "\0" in text:
+        raise ValueError
+    return text
+
+
+_METADATA_TYPES: dict[str, Callable[[str], object]] = {
+    "int": _int64,
+    "float": float,
+    "bool": {"true": True, "false": False}.__getitem__,
+    "str": _short_text,
+}
+
+
+def _tensor_buffer(text: str) -> tuple[str, str]:
+    pattern, found, memory = text.rpartition("=")
+    if not (found and pattern and memory):
+        raise ValueError(r"must look like blk\.0\.=CPU (a regular expression, =, a memory)")
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"must have a regular expression before = ({error})") from None
+    return pattern, memory
 
 
 def _scaled(text: str) -> tuple[str, float]:

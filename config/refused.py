@@ -86,7 +86,6 @@ def _ignored(
     return Ignored(tuple(flags.split()), reason, variable, tuple(negative.split()), takes_value)
 
 
-_DRAFT_TENSORS = "placing single tensors is not supported; use --spec-draft-ngl"
 _NGRAMS = "of the n-gram methods only ngram-simple and ngram-mod are supported"
 _SYNTHETIC = "drafts come from the model or from text, never from chance"
 _MEDIA = "multimodal input is not supported"
@@ -97,7 +96,6 @@ _IDLE_SLOTS = (
 )
 _JINJA = "chats are always rendered with a Jinja template"
 _CHECKPOINTS = "context checkpoints are not supported yet"
-_TENSORS = "placing single tensors is not supported; use --n-gpu-layers"
 _ROUTER = "serving several models is not supported yet"
 _TOOLS = "the server never runs tools; it returns tool calls to the client"
 _UI = "there is no web interface"
@@ -123,23 +121,10 @@ REFUSED: tuple[Refused, ...] = (
            "a request always gets the slot that shares the longest prefix"),
     _value("-dt --defrag-thold", _REMOVED, "DEFRAG_THOLD", inert=(-1,)),
     # Devices and weights
-    _switch("--no-host", "host buffers are always used", "NO_HOST"),
-    _switch("--op-offload", "operations are always offloaded where this is faster",
-            negative="--no-op-offload", inert="on"),
     _value("--rpc", "remote devices are not supported", "RPC"),
-    _value("-lzm --lazy-mode", "reading tensors on demand is not supported", "LAZY_MODE",
-           inert=("auto",)),
-    _value("-dev --device", "choosing devices is not supported; use the driver's variable, "
-           "such as CUDA_VISIBLE_DEVICES", "DEVICE"),
-    _value("-ot --override-tensor", _TENSORS, "OVERRIDE_TENSOR"),
-    _switch("-cmoe --cpu-moe", _TENSORS, "CPU_MOE"),
-    _value("-ncmoe --n-cpu-moe", _TENSORS, "N_CPU_MOE", inert=(0,)),
-    _value("-ncffn --n-cpu-ffn", _TENSORS, "N_CPU_FFN", inert=(0,)),
     _value("-fit --fit", _FIT, "FIT", inert=("off",)),
     _value("-fitt --fit-target", _FIT, "FIT_TARGET"),
     _value("-fitc --fit-ctx", _FIT, "FIT_CTX"),
-    _switch("--check-tensors", "checking every tensor's values is not supported"),
-    _value("--override-kv", "overriding the model's metadata is not supported"),
     _switch("--perf", "llama.cpp's own timings are not printed; see /metrics", "PERF", "--no-perf"),
     # Adapters
     _value("--control-vector", _VECTOR),
@@ -222,14 +207,8 @@ REFUSED: tuple[Refused, ...] = (
     _value("--spec-draft-p-split --draft-p-split",
            "a draft is one sequence of tokens, never a tree",
            "SPEC_DRAFT_P_SPLIT", inert=(0.1,)),
-    _value("--spec-draft-device -devd --device-draft", "choosing devices is not supported; use "
-           "the driver's variable, such as CUDA_VISIBLE_DEVICES"),
     _switch("--spec-draft-backend-sampling", "sampling on the device is not supported",
             "SPEC_DRAFT_BACKEND_SAMPLING", "--no-spec-draft-backend-sampling"),
-    _value("--spec-draft-override-tensor -otd --override-tensor-draft", _DRAFT_TENSORS),
-    _switch("--spec-draft-cpu-moe -cmoed --cpu-moe-draft", _DRAFT_TENSORS, "SPEC_DRAFT_CPU_MOE"),
-    _value("--spec-draft-n-cpu-moe --spec-draft-ncmoe -ncmoed --n-cpu-moe-draft", _DRAFT_TENSORS,
-           "SPEC_DRAFT_N_CPU_MOE", inert=(0,)),
     _value("--spec-synth-len", _SYNTHETIC, "SPEC_SYNTH_LEN"),
     _value("--spec-synth-rates", _SYNTHETIC, "SPEC_SYNTH_RATES"),
     _value("-lcs --lookup-cache-static", _NGRAMS),

@@ -15,6 +15,7 @@ from config.groups.sampling import SamplingSettings
 from config.groups.server import HttpSettings
 from config.groups.speculation import SpeculationSettings
 from config.groups.threads import ThreadSettings
+from config.groups.weights import WeightSettings
 
 
 class ServeSettings(
@@ -22,6 +23,7 @@ class ServeSettings(
     ContextSettings,
     DeviceSettings,
     ThreadSettings,
+    WeightSettings,
     SpeculationSettings,
     SamplingSettings,
     EmbeddingSettings,

@@ -25,6 +25,8 @@ class DraftConfig(msgspec.Struct, frozen=True, kw_only=True):
     n_threads_batch: int = 0
     placement: Placement = Placement()
     placement_batch: Placement = Placement()
+    devices: tuple[str, ...] = ()
+    tensor_buffers: tuple[tuple[str, str], ...] = ()
     n_gpu_layers: int = -1
     cache_type_k: str = "f16"
     cache_type_v: str = "f16"
@@ -68,6 +70,20 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How long threads spin before they sleep, from 0 (not at all) to 100."""
     numa: str = ""
     """How threads use several memory nodes; "" does nothing for them."""
+    metadata: tuple[tuple[str, bool | int | float | str], ...] = ()
+    """Values instead of those in the GGUF's metadata, by their keys."""
+    check_tensors: bool = False
+    """Whether a model with values that are no numbers is refused."""
+    lazy_mode: str = "auto"
+    """Whether rows of certain large tensors are read when they are needed."""
+    devices: tuple[str, ...] = ()
+    """Names of the devices that compute the model; none means all, and ("none",) the CPU alone."""
+    tensor_buffers: tuple[tuple[str, str], ...] = ()
+    """Regular expressions of tensors' names, each with the name of the memory for them."""
+    host_buffers: bool = True
+    """Whether weights may be in the GPU driver's host memory."""
+    op_offload: bool = True
+    """Whether the GPU may compute with weights that are in the CPU's memory."""
     n_gpu_layers: int = -1
     main_gpu: int = 0
     split_mode: str = "layer"

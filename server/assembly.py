@@ -95,7 +95,7 @@ def load_model(settings: ServeSettings, path: Path) -> LoadedModel:
 
     Raises `VocabularyError`, `ChatTemplateError`, `StartupError` and `ConfigError`.
     """
-    tokenizer = LlamaTokenizer(path)
+    tokenizer = LlamaTokenizer(path, settings.override_kv)
     template = load(
         tokenizer,
         override=file_settings.chat_template(settings),

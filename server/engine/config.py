@@ -11,6 +11,7 @@ from protocol.commands import DraftBounds, DraftMethod
 from protocol.config import DraftConfig, EngineConfig, NgramConfig
 from server.engine.machine_memory import usable_memory
 from server.engine.placement import draft_placements, placements
+from server.engine.tensor_buffers import draft_tensor_buffers, tensor_buffers
 
 MIB = 1 << 20
 
@@ -43,6 +44,13 @@ def engine_config(
         priority=settings.prio,
         poll=settings.poll,
         numa=settings.numa or "",
+        metadata=settings.override_kv,
+        check_tensors=settings.check_tensors,
+        lazy_mode=settings.lazy_mode,
+        devices=settings.device,
+        tensor_buffers=tensor_buffers(settings),
+        host_buffers=not settings.no_host,
+        op_offload=settings.op_offload,
         n_gpu_layers=settings.n_gpu_layers,
         main_gpu=settings.main_gpu,
         split_mode=settings.split_mode,
@@ -94,6 +102,8 @@ def _draft(settings: ServeSettings, path: Path) -> DraftConfig:
         n_threads_batch=max(settings.spec_draft_threads_batch, 0) or threads,
         placement=placement,
         placement_batch=placement_batch,
+        devices=settings.spec_draft_device,
+        tensor_buffers=draft_tensor_buffers(settings),
         n_gpu_layers=settings.spec_draft_ngl,
         cache_type_k=settings.spec_draft_type_k,
         cache_type_v=settings.spec_draft_type_v,

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from llama_cpp import llama_cpp as lib
 
 from protocol.config import DraftConfig, Placement
 from scheduler.backends.base import LoadError
@@ -78,7 +79,7 @@ def test_numa_strategies_reach_llama_cpp(
     monkeypatch: pytest.MonkeyPatch, name: str, number: int
 ) -> None:
     called: list[int] = []
-    monkeypatch.setattr(threads.lib, "llama_numa_init", called.append)
+    monkeypatch.setattr(lib, "llama_numa_init", called.append)
     threads.use_numa("")
     threads.use_numa(name)
     assert called == [number]
@@ -90,6 +91,6 @@ def test_a_priority_that_is_not_allowed_is_a_warning(
     def refuse(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(threads.os, "setpriority", refuse)
+    monkeypatch.setattr(os, "setpriority", refuse)
     threads.set_priority(2)
     assert "--prio 2 has no effect: Operation not permitted" in caplog.text

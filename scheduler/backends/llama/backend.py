@@ -121,11 +121,12 @@ class LlamaBackend:
         config, info = self._config, self._info
         layout = "unified" if config.kv_unified else "partitioned"
         rope = [getattr(config, name) for name in ROPE_FIELDS]
+        overrides = f", metadata {config.metadata}" if config.metadata else ""
         return (
             f"{config.cache_type_k}/{config.cache_type_v} {layout}, {info.n_ctx_slot} tokens a "
             f"slot, {info.cell_bytes} bytes a token, flash attention "
             f"{flash_attention(self.context.model, config)}, swa-full {config.swa_full}, "
-            f"RoPE {rope}"
+            f"RoPE {rope}{overrides}"
         )
 
     def state(self, prefix: int) -> memoryview:

@@ -113,6 +113,16 @@ def test_a_command_line_of_llama_server_is_understood() -> None:
         ("--cpu-range 2-4", "cpu_range", (2, 3, 4)),
         ("--cpu-range 510-", "cpu_range", (510, 511)),
         ("--prio -1", "prio", -1),
+        ("--override-kv a.b=int:-3,c=bool:true --override-kv d=float:1e-5", "override_kv",
+         (("a.b", -3), ("c", True), ("d", 1e-5))),
+        ('--override-kv "a=str:x,y=z:int:1"', "override_kv", (("a", "x,y=z:int:1"),)),
+        ("--override-kv a=int:1,b=bool:false", "override_kv", (("a", 1), ("b", False))),
+        ("-ot exps=CPU,^a=b$=CUDA0", "override_tensor", (("exps", "CPU"), ("^a=b$", "CUDA0"))),
+        ("--check-tensors", "check_tensors", True),
+        ("-dev CUDA0,CUDA1", "device", ("CUDA0", "CUDA1")),
+        ("-lzm 0", "lazy_mode", "off"),
+        ("--no-host", "no_host", True),
+        ("--no-op-offload", "op_offload", False),
         ("--numa isolate", "numa", "isolate"),
     ],
 )  # fmt: skip
@@ -238,6 +248,12 @@ def test_adapters_come_in_lists_and_one_by_one(tmp_path: Path) -> None:
 # --- errors ------------------------------------------------------------------------------
 
 
+OVERRIDE_KV = (
+    "--override-kv must look like general.name=str:text (a key, a type out of int, float, bool and "
+    "str, a value of that type; key and text have at most 127 bytes), got "
+)
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -315,6 +331,16 @@ def test_adapters_come_in_lists_and_one_by_one(tmp_path: Path) -> None:
         ("-Cr 3", "-Cr must be a range of CPUs below 512, such as 0-3, got 3"),
         ("-Cr 3-1", "-Cr must be a range of CPUs below 512, such as 0-3, got 3-1"),
         ("-Crd 0-512", "-Crd must be a range of CPUs below 512, such as 0-3, got 0-512"),
+        ("--override-kv a=int:x", OVERRIDE_KV + "a=int:x"),
+        ("--override-kv a=long:1", OVERRIDE_KV + "a=long:1"),
+        ("--override-kv a=bool:yes", OVERRIDE_KV + "a=bool:yes"),
+        ("--override-kv =int:1", OVERRIDE_KV + "=int:1"),
+        (f"--override-kv a=int:{1 << 63}", OVERRIDE_KV + f"a=int:{1 << 63}"),
+        ("-ot exps", "-ot must look like blk\\.0\\.=CPU (a regular expression, =, a memory), "
+                     "got exps"),
+        ("-ot (=CPU", "-ot must have a regular expression before = (missing ), unterminated "
+                      "subpattern at position 0), got (=CPU"),
+        ("-ncmoe -1", "-ncmoe must be at least 0, got -1"),
         ("--prio 4", "--prio must be at most 3, got 4"),
         ("--poll 101", "--poll must be at most 100, got 101"),
         ("--cpu-strict 2", "--cpu-strict must be at most 1, got 2"),
