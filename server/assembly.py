@@ -29,7 +29,10 @@ from server.observability.metrics import ServerMetrics
 from server.observability.tracing.open_tracing import Tracing, open_tracing
 from server.parsers.reasoning import effort_variables
 from server.structured_output.default import default_constraint
+from server.templates.builtin import builtin_template
 from server.templates.chat_template import ChatTemplate, load
+
+logger = logging.getLogger("llamapack")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +101,7 @@ def load_model(settings: ServeSettings, path: Path) -> LoadedModel:
     tokenizer = LlamaTokenizer(path, settings.override_kv)
     template = load(
         tokenizer,
-        override=file_settings.chat_template(settings),
+        override=_template_override(settings),
         variables=_template_variables(settings),
     )
     return LoadedModel(
@@ -108,6 +111,19 @@ def load_model(settings: ServeSettings, path: Path) -> LoadedModel:
         chat_template=template,
         default_constraint=default_constraint(settings, tokenizer),
     )
+
+
+def _template_override(settings: ServeSettings) -> str | None:
+    """The template instead of the model's, if there is one. Raises `ConfigError`."""
+    text = file_settings.chat_template(settings)
+    if text is None or settings.chat_template_file is not None:
+        return text
+    named = builtin_template(text)
+    if named is None and "{" not in text:
+        logger.warning(
+            "--chat-template: %r is no built-in template, so it is the text itself", text
+        )
+    return text if named is None else named
 
 
 def open_observation(settings: ServeSettings, model: LoadedModel) -> Observation:

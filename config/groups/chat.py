@@ -17,7 +17,8 @@ class ChatSettings(SettingsGroup):
         Option(
             ("--chat-template",),
             Group.CHAT,
-            "Jinja chat template",
+            "name of one of llama.cpp's built-in chat templates, such as chatml or llama3, or the "
+            "text of a Jinja chat template",
             metavar="TEMPLATE",
             default_text="from the model",
         ),
