@@ -17,9 +17,12 @@ from config.speculation import active_methods
 from config.toml_file import read_toml
 from config.validation_message import describe
 
+ORIGINS = ("hf_repo", "model_url", "docker_repo")
+"""Where the model comes from. `model` of the same level says where the file is, or goes to."""
+
 # Settings that exclude one another: the one from the higher level replaces the others.
 ALTERNATIVES = (
-    ("model", "hf_repo"),
+    ("model", *ORIGINS),
     ("chat_template", "chat_template_file"),
     ("grammar", "grammar_file", "json_schema", "json_schema_file"),
 )
@@ -73,6 +76,8 @@ def _merge(given: list[Given]) -> dict[str, Given]:
     merged: dict[str, Given] = {}
     for one in given:
         for rival in _rivals(one, merged):
+            if rival.level == one.level and _go_together(rival, one):
+                continue
             if rival.level == one.level and not _agree(rival, one):
                 raise ConfigError(f"{rival.name} and {one.name} can't both be given")
             del merged[rival.field]
@@ -83,6 +88,12 @@ def _merge(given: list[Given]) -> dict[str, Given]:
 def _rivals(one: Given, merged: dict[str, Given]) -> list[Given]:
     group = next((group for group in ALTERNATIVES if one.field in group), (one.field,))
     return [merged[field] for field in group if field in merged]
+
+
+def _go_together(first: Given, second: Given) -> bool:
+    """Whether one of the two names the model's file, and the other says where it comes from."""
+    fields = (first.field, second.field)
+    return "model" in fields and any(origin in fields for origin in ORIGINS)
 
 
 def _agree(first: Given, second: Given) -> bool:

@@ -131,10 +131,6 @@ REFUSED: tuple[Refused, ...] = (
     _value("--control-vector-scaled", _VECTOR),
     _value("--control-vector-layer-range", _VECTOR),
     # Where the model comes from
-    _value("-mu --model-url", "fetching a model by URL is not supported; download it and use "
-           "--model, or use --hf-repo", "MODEL_URL"),
-    _value("-dr --docker-repo", "Docker's model registry is not supported; use --hf-repo",
-           "DOCKER_REPO"),
     _value("--tags", "tags are not supported; use --alias", "TAGS"),
     *(
         _switch(f"--{name}", _SHORTCUT)

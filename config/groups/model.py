@@ -37,7 +37,8 @@ class ModelSettings(SettingsGroup):
         Option(
             ("-m", "--model"),
             Group.MODEL,
-            "GGUF file to serve; of a split model, its first file",
+            "GGUF file to serve; of a split model, its first file; with --hf-repo, --model-url or "
+            "--docker-repo, a file that is missing is downloaded to this place",
             metavar="FILE",
             default_text="the embedded demo model",
         ),
@@ -70,6 +71,24 @@ class ModelSettings(SettingsGroup):
             Group.MODEL,
             "file of the repository of --hf-repo, instead of a choice by quantization",
             metavar="FILE",
+        ),
+    ] = None
+    model_url: Annotated[
+        str | None,
+        Option(
+            ("-mu", "--model-url"),
+            Group.MODEL,
+            "address of a GGUF file to download once; of a split model, its first file",
+            metavar="URL",
+        ),
+    ] = None
+    docker_repo: Annotated[
+        str | None,
+        Option(
+            ("-dr", "--docker-repo"),
+            Group.MODEL,
+            "model of Docker's registry to download; USER is ai and TAG is latest by default",
+            metavar="[USER/]NAME[:TAG]",
         ),
     ] = None
     hf_token: Annotated[

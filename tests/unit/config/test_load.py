@@ -226,6 +226,21 @@ def test_a_flag_for_one_model_replaces_a_variable_for_another() -> None:
     assert (settings.model, settings.hf_repo) == (None, "u/r")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "-m m.gguf -hf u/r",
+        "-hf u/r -m m.gguf -hff x.gguf",
+        "-mu https://x/a.gguf -m m.gguf",
+        "-m m.gguf -dr smollm2",
+    ],
+)
+def test_a_file_and_where_it_comes_from_can_both_be_given(line: str) -> None:
+    settings = flags(line)
+    assert settings.model == Path("m.gguf")
+    assert settings.hf_repo or settings.model_url or settings.docker_repo
+
+
 def test_lists_of_a_higher_level_replace_those_below() -> None:
     assert load_settings(["--api-key", "a"], {"LLAMA_API_KEY": "b"}).api_key == ("a",)
 
@@ -287,7 +302,8 @@ OVERRIDE_KV = (
         ("--preset xyzzy", "--preset must be one of cpu-laptop, gpu-server, got xyzzy"),
         ("--config /no/such.toml", "can't read the configuration /no/such.toml: No such file or "
                                    "directory"),
-        ("-m a -hf u/r", "-m and -hf can't both be given"),
+        ("-mu https://x/a.gguf -hf u/r", "-mu and -hf can't both be given"),
+        ("-m a -dr smollm2 -mu https://x/a.gguf", "-dr and -mu can't both be given"),
         ("--mlock --no-mmap", "--mlock and --no-mmap can't both be given"),
         ("--rope-scale 2 --rope-freq-scale 1",
          "--rope-freq-scale and --rope-scale can't both be given"),
@@ -383,8 +399,8 @@ def test_a_wrong_variable_gets_one_line(environ: dict[str, str], message: str) -
         ("ctx-size = 1", "unknown key ctx-size in {path}; did you mean ctx_size?"),
         ("config = 'x'", "unknown key config in {path}"),
         ("mmproj = 'x'", "mmproj in {path}: multimodal input is not supported"),
-        ("model = 'a'\nhf_repo = 'u/r'",
-         "model in {path} and hf_repo in {path} can't both be given"),
+        ("docker_repo = 'a'\nhf_repo = 'u/r'",
+         "docker_repo in {path} and hf_repo in {path} can't both be given"),
         ("ctx_size 5", "{path} is not a TOML file: Expected '=' after a key in a key/value pair "
                        "(at line 1, column 10)"),
     ],
