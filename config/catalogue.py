@@ -10,7 +10,6 @@ from config.option import Option, Spelling, key_of
 from config.refused import FOREIGN, ForeignOption, Ignored, Refused, canonical
 from config.settings import ServeSettings
 
-HELP_FLAGS = ("-h", "--help", "--usage")
 NO_TOML_KEY = ("config",)
 
 
@@ -130,10 +129,14 @@ def keys() -> dict[str, Meaning]:
 
 
 def closest(name: str, table: Mapping[str, Meaning]) -> str:
-    """A hint at the setting whose name in `table` is most similar to `name`; empty without one."""
+    """A hint at the setting whose name in `table` is most similar to `name`; empty without one.
+
+    Letters in another order are the most likely mistake.
+    """
     known = [other for other, meaning in table.items() if isinstance(meaning.target, Setting)]
-    match = difflib.get_close_matches(name, known, n=1)
-    return hint(match[0]) if match else ""
+    matches = difflib.get_close_matches(name, known)
+    swapped = [match for match in matches if sorted(match) == sorted(name)]
+    return "".join(hint(match) for match in [*swapped, *matches][:1])
 
 
 def hint(name: str) -> str:

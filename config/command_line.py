@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from config.catalogue import HELP_FLAGS, Meaning, Setting, closest, flags
+from config.catalogue import Meaning, Setting, closest, flags
 from config.errors import ConfigError
 from config.refused import Refused
 from config.sources import Given, Level
@@ -29,11 +29,6 @@ def read_flags(argv: Sequence[str]) -> list[Given]:
             value = [*earlier, value]
         given[key] = Given(target.field, value, name, Level.FLAG)
     return list(given.values())
-
-
-def asks_help(argv: Sequence[str]) -> bool:
-    """Whether the help text is wanted instead of a server."""
-    return any(argument in HELP_FLAGS for argument in argv)
 
 
 def _tokens(argv: list[str]) -> Iterator[tuple[str, Meaning, str | None]]:

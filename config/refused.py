@@ -103,13 +103,9 @@ _PRESERVE = "set the chat template's own variable with --chat-template-kwargs"
 _PARSE = "tool calls are always read; use --reasoning-format none to leave thinking in the content"
 _FIT = "settings are never changed to fit the device's memory; set them to what fits"
 _SHORTCUT = "built-in model shortcuts are not supported; use --hf-repo"
-_LOGS = "log lines have one fixed layout"
 _REMOVED = "llama-server has removed this option"
 
 REFUSED: tuple[Refused, ...] = (
-    _switch("-cl --cache-list", "listing the cache is not supported; use `hf cache ls`"),
-    _switch("--completion-bash", "shell completion is not supported"),
-    _switch("--list-devices", "listing devices is not supported"),
     # Context and cache
     _value("--kv-unified-per-slot", "a limit for each slot is not supported", "KV_UNIFIED_PER_SLOT",
            inert=(0,)),
@@ -196,9 +192,6 @@ REFUSED: tuple[Refused, ...] = (
             "PREFILL_ASSISTANT", "--no-prefill-assistant", "on"),
     # Logging
     _value("--log-prompts-dir", "writing prompts to files is not supported"),
-    _value("--log-colors", _LOGS, "LOG_COLORS", inert=("off", "auto")),
-    _switch("--log-prefix", _LOGS, "LOG_PREFIX", "--no-log-prefix", "on"),
-    _switch("--log-timestamps", _LOGS, "LOG_TIMESTAMPS", "--no-log-timestamps", "on"),
     # Speculative decoding
     _value("--spec-draft-p-split --draft-p-split",
            "a draft is one sequence of tokens, never a tree",

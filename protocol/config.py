@@ -129,5 +129,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Folder of the files with measured times; "" keeps none."""
     log_level: str = "INFO"
     log_json: bool = False
+    log_timestamps: bool = True
+    log_prefix: bool = True
+    log_colors: bool = False
     log_file: str = ""
     """File to append log lines to; "" is standard error."""

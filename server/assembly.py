@@ -24,7 +24,7 @@ from server.generation.observed_generator import Observe, ObservedGenerator
 from server.model.adapters import AdapterScales
 from server.model.tokenizer import LlamaTokenizer, Tokenizer
 from server.observability.answer_metrics import AnswerMetrics
-from server.observability.logs import level_of
+from server.observability.logs import level_of, line_form
 from server.observability.metrics import ServerMetrics
 from server.observability.tracing.open_tracing import Tracing, open_tracing
 from server.parsers.reasoning import effort_variables
@@ -86,7 +86,8 @@ def assemble(settings: ServeSettings, model_path: Path, draft_path: Path | None 
     metrics = observation.metrics
     client = EngineClient(metrics.observe_step, metrics.observe_death)
     level = logging.getLevelName(level_of(settings.verbosity))
-    config = engine_config(settings, model_path, level, draft_path)
+    colors = line_form(settings).colors
+    config = engine_config(settings, model_path, level, draft_path, log_colors=colors)
     process = EngineProcess(config, client, settings.hang_timeout)
     metrics.engine_pid = lambda: process.pid
     context = make_context(settings, model, client, observation)

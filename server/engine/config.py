@@ -22,6 +22,8 @@ def engine_config(
     log_level: str,
     draft_path: Path | None = None,
     environ: Mapping[str, str] = os.environ,
+    *,
+    log_colors: bool = False,
 ) -> EngineConfig:
     """The engine's configuration; `log_level` is a name of Python's logging.
 
@@ -89,6 +91,9 @@ def engine_config(
         cost_folder=_cost_folder(environ),
         log_level=log_level,
         log_json=settings.log_json,
+        log_timestamps=settings.log_timestamps,
+        log_prefix=settings.log_prefix,
+        log_colors=log_colors,
         log_file="" if settings.log_file is None else str(settings.log_file.absolute()),
     )
 

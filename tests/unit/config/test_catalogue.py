@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from config import ConfigError, load_settings
-from config.catalogue import HELP_FLAGS, flags, keys, settings, variables
+from config.actions import ACTIONS
+from config.catalogue import flags, keys, settings, variables
 from config.help import render_help
 from config.option import key_of
 from config.presets import preset_names
@@ -13,7 +14,7 @@ from config.refused import IGNORED, REFUSED, Refused
 
 NAMES = Path(__file__).parent.joinpath("llama_server_names.txt").read_text().splitlines()[1:]
 # Handled before the settings are read, or not a name of the server's own.
-ELSEWHERE = {*HELP_FLAGS, "--version", "MTMD_BACKEND_DEVICE"}
+ELSEWHERE = {*(flag for action in ACTIONS for flag in action.flags), "MTMD_BACKEND_DEVICE"}
 
 
 def test_every_name_of_llama_server_is_a_setting_or_refused() -> None:
@@ -61,9 +62,9 @@ def test_refused_flags_say_why_and_harmless_values_pass(refused: Refused) -> Non
 
 
 def test_the_opposite_of_a_refused_variable_turns_it_off() -> None:
-    load_settings([], {"LLAMA_ARG_NO_CONTEXT_SHIFT": "1", "LLAMA_ARG_NO_UI": "1"})
-    with pytest.raises(ConfigError, match="LLAMA_ARG_NO_LOG_PREFIX: log lines have one fixed"):
-        load_settings([], {"LLAMA_ARG_NO_LOG_PREFIX": "1"})
+    load_settings([], {"LLAMA_ARG_NO_CONTEXT_SHIFT": "1", "LLAMA_ARG_NO_MODELS_AUTOLOAD": "1"})
+    with pytest.raises(ConfigError, match="LLAMA_ARG_NO_JINJA: chats are always rendered"):
+        load_settings([], {"LLAMA_ARG_NO_JINJA": "1"})
 
 
 def test_the_help_names_every_option_without_effect_and_why() -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from config import load_settings
 from server.model import docker
+from server.model.download import place_at
 from server.model.files import resolve_model
 from server.startup import ModelFileError
 from tests.support.paths import DEMO_DRAFT, DEMO_TARGET
@@ -181,3 +182,16 @@ def test_a_docker_image_without_a_model(
 def test_a_docker_name_of_another_form(environ: dict[str, str], repo: str) -> None:
     with pytest.raises(ModelFileError, match="a Docker model looks like"):
         docker.fetch(repo, offline=False, environ=environ)
+
+
+def test_parts_of_a_split_model_keep_their_names(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    parts = [cache / f"m-0000{number}-of-00002.gguf" for number in (1, 2)]
+    for part in parts:
+        part.write_text(part.name)
+    place = place_at(parts[0], tmp_path / "new" / "mine.gguf")
+    assert place == tmp_path / "new" / parts[0].name
+    assert {file.name: file.read_text() for file in place.parent.iterdir()} == {
+        part.name: part.name for part in parts
+    }
