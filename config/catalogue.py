@@ -60,6 +60,13 @@ class Meaning:
             return self.spelling.convert is not None
         return not self.target.is_switch
 
+    @property
+    def num_values(self) -> int:
+        """How many values follow a flag that takes any."""
+        if isinstance(self.target, Setting) and self.spelling is None:
+            return self.target.option.num_values
+        return 1
+
     def value(self, given: object, name: str) -> object:
         """The value that the setting gets when `given` is given under this name.
 

@@ -109,11 +109,24 @@ def to_proportions(value: object) -> object:
 
 
 def to_sequence_breakers(value: object) -> object:
-    """DRY's sequence breakers. The word `none` removes all breakers that stand before it."""
+    """DRY's sequence breakers, escapes unread. The word `none` removes all before it."""
     breakers: list[str] = []
     for part in _parts(value):
-        breakers = [] if part == "none" else [*breakers, _unescape(part)]
+        breakers = [] if part == "none" else [*breakers, part]
     return breakers
+
+
+def to_pair(value: object) -> object:
+    """Two numbers, also as text with a comma."""
+    numbers = value.split(",") if isinstance(value, str) else value
+    if not isinstance(numbers, list | tuple) or len(numbers) != 2:
+        raise ValueError("must be two numbers")
+    return numbers
+
+
+def to_texts(value: object) -> object:
+    """One text or several; commas are part of a text."""
+    return [part for part in _parts(value) if part]
 
 
 def to_logit_bias(value: object) -> object:
@@ -231,7 +244,8 @@ def _bias(text: str) -> tuple[int, float]:
     raise ValueError("must look like 15043+1 or 15043-1 (a token id, a sign, a bias)")
 
 
-def _unescape(text: str) -> str:
+def unescape(text: str) -> str:
+    """The text with `\\n`, `\\r`, `\\t`, `\\\\` and escaped quotes read."""
     result, position = "", 0
     while position < len(text):
         following = text[position + 1 : position + 2]

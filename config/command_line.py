@@ -37,8 +37,9 @@ def _tokens(argv: list[str]) -> Iterator[tuple[str, Meaning, str | None]]:
         name, meaning, value = _split(argv[position])
         position += 1
         if meaning.takes_value and value is None:
-            value = _following(argv, position, name)
-            position += 1
+            end = position + meaning.num_values
+            value = ",".join(_following(argv, at, name) for at in range(position, end))
+            position = end
         elif not meaning.takes_value and value is not None:
             raise ConfigError(f"{name} takes no value, got {value}")
         yield name, meaning, value

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from config.coerce import unescape
 from config.command_line import read_flags
 from config.conflicts import check
 from config.environment import read_environment
@@ -53,8 +54,20 @@ def load_settings(
         update={
             "ubatch_size": min(settings.ubatch_size, settings.batch_size),
             "spec_type": active_methods(settings.spec_type, has_draft_model=has_draft),
+            **_unescaped(settings, merged),
         }
     )
+
+
+def _unescaped(settings: ServeSettings, given: Mapping[str, Given]) -> dict[str, object]:
+    """The texts that were given, with their escapes read unless `--no-escape` forbids it."""
+    if not settings.escape:
+        return {}
+    return {
+        field: tuple(unescape(text) for text in getattr(settings, field))
+        for field in ("dry_sequence_breakers", "reverse_prompt")
+        if field in given
+    }
 
 
 def _collect(argv: Sequence[str], environ: Mapping[str, str]) -> list[Given]:
@@ -81,8 +94,16 @@ def _merge(given: list[Given]) -> dict[str, Given]:
             if rival.level == one.level and not _agree(rival, one):
                 raise ConfigError(f"{rival.name} and {one.name} can't both be given")
             del merged[rival.field]
+            _drop_file_of(rival, one, merged)
         merged[one.field] = one
     return merged
+
+
+def _drop_file_of(loser: Given, winner: Given, merged: dict[str, Given]) -> None:
+    """A repository that is replaced takes its file with it, unless that was given later."""
+    file = merged.get("hf_file")
+    if loser.field == "hf_repo" and file is not None and file.level < winner.level:
+        del merged["hf_file"]
 
 
 def _rivals(one: Given, merged: dict[str, Given]) -> list[Given]:

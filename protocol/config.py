@@ -49,6 +49,10 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     model_path: str
     adapter_paths: tuple[str, ...] = ()
     """Files of LoRA adapters to load."""
+    control_vectors: tuple[tuple[str, float], ...] = ()
+    """Files of control vectors, each with its scale."""
+    control_vector_layers: tuple[int, int] = (0, 0)
+    """The first and the last layer that vectors steer, counted from 1; 0 is no bound."""
     embeddings: bool = False
     """Whether sequences may ask for embeddings. The outputs of whole prompts take memory."""
     pooling: str = ""
@@ -110,6 +114,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     yarn_beta_slow: float = -1.0
     yarn_beta_fast: float = -1.0
     warmup: bool = True
+    perf: bool = False
+    """Whether llama.cpp measures its own times, and logs them at the end."""
     cache_ram_bytes: int = 0
     """Host memory for prefixes that left their slot."""
     cache_disk: str = ""

@@ -37,7 +37,7 @@ def serve(settings: ServeSettings, notices: Sequence[str] = ()) -> int:
     for notice in notices:
         logger.info("%s", notice)
     llama_log.install()
-    sockets = bind_all(settings.host, settings.port)
+    sockets = bind_all(settings.host, settings.port, reuse_port=settings.reuse_port)
     try:
         model_path, draft_path = resolve_model(settings), resolve_draft(settings)
         return Runtime(settings, assemble(settings, model_path, draft_path), sockets).run()

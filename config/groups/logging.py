@@ -66,6 +66,14 @@ class LoggingSettings(SettingsGroup):
             metavar="on|off|auto",
         ),
     ] = "auto"
+    perf: Annotated[
+        Switch,
+        Option(
+            ("--perf",),
+            Group.LOGGING,
+            "let llama.cpp measure its own times, and log them when the server ends",
+        ),
+    ] = False
     audit_log: Annotated[
         FilePath | None,
         Option(

@@ -33,6 +33,8 @@ def engine_config(
     return EngineConfig(
         model_path=str(model_path),
         adapter_paths=_adapter_paths(settings),
+        control_vectors=_control_vectors(settings),
+        control_vector_layers=settings.control_vector_layer_range,
         embeddings=settings.embeddings or settings.reranking,
         pooling="rank" if settings.reranking else settings.pooling or "",
         n_slots=settings.parallel if settings.cont_batching else 1,
@@ -79,6 +81,7 @@ def engine_config(
         yarn_beta_slow=settings.yarn_beta_slow,
         yarn_beta_fast=settings.yarn_beta_fast,
         warmup=settings.warmup,
+        perf=settings.perf,
         itl_target_ms=settings.itl_target_ms,
         draft=None if draft_path is None else _draft(settings, draft_path),
         ngram=NgramConfig(
@@ -127,6 +130,11 @@ def _cost_folder(environ: Mapping[str, str]) -> str:
 def _adapter_paths(settings: ServeSettings) -> tuple[str, ...]:
     """Paths of the LoRA adapters, in the order in which clients number them."""
     return tuple(map(str, (*settings.lora, *(path for path, _ in settings.lora_scaled))))
+
+
+def _control_vectors(settings: ServeSettings) -> tuple[tuple[str, float], ...]:
+    plain = ((path, 1.0) for path in settings.control_vector)
+    return tuple((str(path), scale) for path, scale in (*plain, *settings.control_vector_scaled))
 
 
 def _cache_bytes(cache_ram: int, memory: int) -> int:

@@ -122,6 +122,9 @@ class LlamaBackend:
         layout = "unified" if config.kv_unified else "partitioned"
         rope = [getattr(config, name) for name in ROPE_FIELDS]
         overrides = f", metadata {config.metadata}" if config.metadata else ""
+        if config.control_vectors:
+            vectors = [(digest_of_file(Path(file)), by) for file, by in config.control_vectors]
+            overrides += f", control vectors {vectors} in {config.control_vector_layers}"
         return (
             f"{config.cache_type_k}/{config.cache_type_v} {layout}, {info.n_ctx_slot} tokens a "
             f"slot, {info.cell_bytes} bytes a token, flash attention "

@@ -20,6 +20,7 @@ from protocol.config import EngineConfig
 from protocol.messages import EmbeddingInfo
 from scheduler.backends.base import Bytes, DecodeError, LoadError
 from scheduler.backends.llama.batch import BatchRows, LlamaBatch, Run, pointer
+from scheduler.backends.llama.control_vectors import apply_control_vectors
 from scheduler.backends.llama.loading import check_layout, load_model, make_context
 from scheduler.backends.llama.lora import LoraAdapters
 from scheduler.backends.llama.pooling import embedding_info, read_vectors
@@ -64,6 +65,7 @@ class LlamaContext:
         if config.embeddings:  # every row may have an output; one too many ends the process
             n_outputs = max(n_outputs, config.n_ubatch)
         self._context = make_context(self.model, config, n_outputs)
+        apply_control_vectors(self._context, self.model, config)
         self._threads = ThreadPools(self._context, config)
         self._memory = lib.llama_get_memory(self._context)
         self.vocab = lib.llama_model_get_vocab(self.model)
@@ -204,6 +206,8 @@ class LlamaContext:
 
     def close(self) -> None:
         """Free the context and the model."""
+        if self._config.perf:
+            lib.llama_perf_context_print(self._context)
         lib.llama_free(self._context)
         self._threads.close()
         lib.llama_model_free(self.model)

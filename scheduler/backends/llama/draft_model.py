@@ -244,6 +244,7 @@ def _config(config: EngineConfig, draft: DraftConfig) -> EngineConfig:
         config,
         model_path=draft.model_path,
         adapter_paths=(),
+        control_vectors=(),
         embeddings=False,
         n_threads=draft.n_threads or config.n_threads,
         n_threads_batch=draft.n_threads_batch or config.n_threads_batch,

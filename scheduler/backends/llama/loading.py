@@ -112,7 +112,7 @@ def make_context(model: Any, config: EngineConfig, n_outputs: int) -> Any:
     params.offload_kqv = config.kv_offload
     params.op_offload = config.op_offload
     params.swa_full = config.swa_full
-    params.no_perf = True
+    params.no_perf = not config.perf
     _set_rope(params, config)
     context = lib.llama_init_from_model(model, params)
     if not context:
