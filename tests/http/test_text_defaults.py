@@ -15,8 +15,11 @@ from tests.support.fake_server import BOS, make_server
 pytestmark = pytest.mark.anyio
 
 CHAT = {"messages": [{"role": "user", "content": "a"}]}
-ENDPOINTS: dict[str, dict[str, Any]] = {"/completion": {"prompt": "a"}, "/v1/completions": {"prompt": "a"},
-             "/v1/chat/completions": CHAT}  # fmt: skip
+ENDPOINTS: dict[str, dict[str, Any]] = {
+    "/completion": {"prompt": "a"},
+    "/v1/completions": {"prompt": "a"},
+    "/v1/chat/completions": CHAT,
+}
 
 
 async def asked(settings: ServeSettings, path: str, **body: Any) -> GenerationRequest:
