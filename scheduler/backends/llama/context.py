@@ -8,6 +8,7 @@ prefix is bookkeeping only, but attention reads every cell in use.
 from __future__ import annotations
 
 import ctypes
+import logging
 import time
 from collections import abc
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from scheduler.batching.micro_batches import Layout
 from scheduler.core.batch_kind import BatchKind
 from scheduler.core.cache_edits import CacheEdit, CopyPrefix, Drop, Restore, Save, Shift, Trim
 from scheduler.native.library import get_logits
+
+logger = logging.getLogger(__name__)
 
 State = np.ndarray[Any, np.dtype[np.uint8]]
 """The cells of one slot, as llama.cpp writes them."""
@@ -204,10 +207,20 @@ class LlamaContext:
         lib.llama_memory_clear(self._memory, False)
         return seconds
 
+    def _log_times(self) -> None:
+        times = lib.llama_perf_context(self._context)
+        logger.info(
+            "llama.cpp computed %d tokens of prompts in %.0f ms, and %d single tokens in %.0f ms",
+            times.n_p_eval,
+            times.t_p_eval_ms,
+            times.n_eval,
+            times.t_eval_ms,
+        )
+
     def close(self) -> None:
         """Free the context and the model."""
         if self._config.perf:
-            lib.llama_perf_context_print(self._context)
+            self._log_times()
         lib.llama_free(self._context)
         self._threads.close()
         lib.llama_model_free(self.model)

@@ -250,7 +250,6 @@ def _config(config: EngineConfig, draft: DraftConfig) -> EngineConfig:
         n_threads_batch=draft.n_threads_batch or config.n_threads_batch,
         placement=draft.placement,
         placement_batch=draft.placement_batch,
-        metadata=(),
         devices=draft.devices,
         tensor_buffers=draft.tensor_buffers,
         n_gpu_layers=draft.n_gpu_layers,
