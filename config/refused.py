@@ -91,7 +91,6 @@ _JINJA = "chats are always rendered with a Jinja template; leave it out"
 _MEDIA = "multimodal input is not supported; use llama-server for images, audio and video"
 _MCP = "the server never runs tools; let the client run the tool calls that it gets"
 _PARSE = "tool calls are always read; use --reasoning-format none to leave thinking in the content"
-_PRESERVE = "set the chat template's own variable with --chat-template-kwargs"
 _REMOVED = "llama-server has removed this option"
 _ROUTER = "a server has one model; start one server for each model, behind a proxy"
 _SYNTHETIC = "drafts come from the model or from text, never from chance; leave it out"
@@ -127,10 +126,9 @@ REFUSED: tuple[Refused, ...] = (
     _switch("-ag --agent", _MCP, "AGENT", "-no-ag --no-agent"),
     # Chat
     _switch("--jinja", _JINJA, "JINJA", "--no-jinja", "on"),
-    _switch("--reasoning-preserve", _PRESERVE, "REASONING_PRESERVE", "--no-reasoning-preserve"),
     _switch("--skip-chat-parsing", _PARSE, "SKIP_CHAT_PARSING", "--no-skip-chat-parsing"),
-    _switch("--prefill-assistant", "a trailing assistant message is always continued; end the "
-            "messages with one of the user",
+    _switch("--prefill-assistant", "a trailing assistant message is continued; a request says "
+            "otherwise with continue_final_message",
             "PREFILL_ASSISTANT", "--no-prefill-assistant", "on"),
     # Logging
     _value("--log-prompts-dir", "prompts are not written to a folder; use --audit-log with "

@@ -32,6 +32,14 @@ from server.structured_output.default import default_constraint
 from server.templates.builtin import builtin_template
 from server.templates.chat_template import ChatTemplate, load
 
+KEEP_THINKING = {
+    "preserve_thinking": True,
+    "clear_thinking": False,
+    "truncate_history_thinking": False,
+    "drop_thinking": False,
+}
+"""Under these names templates ask whether earlier answers keep their thinking."""
+
 logger = logging.getLogger("llamapack")
 
 
@@ -175,4 +183,5 @@ def _template_variables(settings: ServeSettings) -> dict[str, object]:
     """The template variables of all chats. A variable that is given by its name wins."""
     effort = None if settings.reasoning_effort == "default" else settings.reasoning_effort
     switch = {} if settings.reasoning == "auto" else {"enable_thinking": settings.reasoning == "on"}
-    return {**effort_variables(effort), **switch, **settings.chat_template_kwargs}
+    kept = KEEP_THINKING if settings.reasoning_preserve else {}
+    return {**effort_variables(effort), **switch, **kept, **settings.chat_template_kwargs}

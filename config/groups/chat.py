@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from config import coerce
-from config.groups.field_types import FilePath, OnOffAuto, SettingsGroup, Whole
+from config.groups.field_types import FilePath, OnOffAuto, SettingsGroup, Switch, Whole
 from config.option import Group, Option
 
 
@@ -64,6 +64,15 @@ class ChatSettings(SettingsGroup):
             metavar="WHEN",
         ),
     ] = "auto"
+    reasoning_preserve: Annotated[
+        Switch,
+        Option(
+            ("--reasoning-preserve",),
+            Group.CHAT,
+            "keep the thinking of all earlier answers in the prompt, with chat templates that can; "
+            "off leaves it to the template (llama-server's default is on)",
+        ),
+    ] = False
     reasoning_effort: Annotated[
         str,
         Option(

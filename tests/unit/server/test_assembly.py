@@ -79,6 +79,18 @@ def test_a_chat_template_is_a_name_or_a_text(given: str, expected: str) -> None:
     assert model.chat_template.source == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("preserve_thinking", "true"), ("clear_thinking", "false"), ("drop_thinking", "false")],
+)
+def test_thinking_of_earlier_answers_is_kept_on_request(name: str, value: str) -> None:
+    text = f"{{% if {name} is {value} %}}kept{{% endif %}}{{{{ messages[0].content }}}}"
+    chat = [{"role": "user", "content": "a"}]
+    for keeps, expected in ((True, "kepta"), (False, "a")):
+        settings = ServeSettings(chat_template=text, reasoning_preserve=keeps)
+        assert load_model(settings, DEMO_TARGET).chat_template.render(chat) == expected
+
+
 def test_a_file_holds_a_text_even_where_it_looks_like_a_name(tmp_path: Path) -> None:
     file = tmp_path / "template.jinja"
     file.write_text("llama3")
