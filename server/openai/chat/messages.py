@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     StrictStr,
@@ -15,24 +13,22 @@ from pydantic import (
     model_validator,
 )
 
+from server.request_model import RequestModel
+
 _OTHER = "other"
 MAX_PARTS = 4096
 """Most parts of one message's content."""
 _PART_TYPES = frozenset({"text", "refusal"})
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class TextPart(_Strict):
+class TextPart(RequestModel):
     """A piece of text."""
 
     type: Literal["text"]
     text: StrictStr
 
 
-class RefusalPart(_Strict):
+class RefusalPart(RequestModel):
     """A refusal of the assistant."""
 
     type: Literal["refusal"]
@@ -44,7 +40,7 @@ class RefusalPart(_Strict):
         return self.refusal
 
 
-class OtherPart(_Strict):
+class OtherPart(RequestModel):
     """Any other part. It is refused by name."""
 
     @model_validator(mode="before")
@@ -79,14 +75,14 @@ def _few(value: Any) -> Any:
 Content = StrictStr | Annotated[list[Part], BeforeValidator(_few)]
 
 
-class FunctionCall(_Strict):
+class FunctionCall(RequestModel):
     """A function and its arguments as JSON text."""
 
     name: StrictStr
     arguments: StrictStr = ""
 
 
-class ToolCall(_Strict):
+class ToolCall(RequestModel):
     """A call that the assistant made."""
 
     id: StrictStr = ""
@@ -94,7 +90,7 @@ class ToolCall(_Strict):
     function: FunctionCall
 
 
-class InstructionMessage(_Strict):
+class InstructionMessage(RequestModel):
     """Instructions of the application."""
 
     role: Literal["system", "developer"]
@@ -102,7 +98,7 @@ class InstructionMessage(_Strict):
     name: StrictStr | None = None
 
 
-class UserMessage(_Strict):
+class UserMessage(RequestModel):
     """A message of the user."""
 
     role: Literal["user"]
@@ -110,7 +106,7 @@ class UserMessage(_Strict):
     name: StrictStr | None = None
 
 
-class AssistantMessage(_Strict):
+class AssistantMessage(RequestModel):
     """A message of the model."""
 
     role: Literal["assistant"]
@@ -129,7 +125,7 @@ class AssistantMessage(_Strict):
         return self
 
 
-class ToolMessage(_Strict):
+class ToolMessage(RequestModel):
     """The result of a tool call."""
 
     role: Literal["tool"]

@@ -66,7 +66,7 @@ class ChatRequest(SamplingFields):
     continue_final_message: Flag | None = None
 
     user: StrictStr | None = None
-    metadata: dict[str, StrictStr] | None = None
+    metadata: dict[str, StrictStr | None] | None = None
     store: StrictBool | None = None
     service_tier: StrictStr | None = None
     safety_identifier: StrictStr | None = None
