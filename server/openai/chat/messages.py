@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -14,6 +15,7 @@ from pydantic import (
 )
 
 from server.request_model import RequestModel
+from server.templates.messages import REASONING_FIELDS, text_of
 
 _OTHER = "other"
 MAX_PARTS = 4096
@@ -75,11 +77,19 @@ def _few(value: Any) -> Any:
 Content = StrictStr | Annotated[list[Part], BeforeValidator(_few)]
 
 
+def _json_text(value: Any) -> Any:
+    """An object's JSON. Some clients keep the arguments that they have parsed."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value
+
+
 class FunctionCall(RequestModel):
     """A function and its arguments as JSON text."""
 
     name: StrictStr
-    arguments: StrictStr = ""
+    arguments: Annotated[
+        StrictStr,
+        BeforeValidator(_json_text, json_schema_input_type=StrictStr | dict[str, Any]),
+    ] = ""
 
 
 class ToolCall(RequestModel):
@@ -107,7 +117,7 @@ class UserMessage(RequestModel):
 
 
 class AssistantMessage(RequestModel):
-    """A message of the model."""
+    """A message of the model. It may be empty: an answer can be cut before its first word."""
 
     role: Literal["assistant"]
     content: Content | None = None
@@ -118,18 +128,29 @@ class AssistantMessage(RequestModel):
     reasoning: StrictStr | None = None
     thinking: StrictStr | None = None
 
-    @model_validator(mode="after")
-    def _says_something(self) -> AssistantMessage:
-        if self.content is None and not self.tool_calls and self.refusal is None:
-            raise ValueError("must have content or tool_calls, since it is the assistant's")
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_old_call(cls, message: Any) -> Any:
+        if isinstance(message, dict) and message.get("function_call") is not None:
+            raise ValueError("must give its calls in tool_calls, not in function_call")
+        return message
+
+    @property
+    def text(self) -> str:
+        """The text for the user."""
+        return text_of(to_template(self).get("content"))
+
+    @property
+    def thinking_text(self) -> str:
+        """The thinking before the text."""
+        return next(filter(None, (getattr(self, name) for name in REASONING_FIELDS)), "")
 
 
 class ToolMessage(RequestModel):
-    """The result of a tool call."""
+    """The result of a tool call. It is empty if the tool says nothing."""
 
     role: Literal["tool"]
-    content: Content
+    content: Content = ""
     tool_call_id: StrictStr | None = None
     name: StrictStr | None = None
 

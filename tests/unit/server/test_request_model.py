@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, RootModel
+from pydantic import RootModel
 
 from server.embeddings import routes as embedding_routes
 from server.embeddings.request import EmbeddingRequest
@@ -23,6 +22,7 @@ from server.openai.chat.tools import Function, NamedChoice, NamedFunction, Tool
 from server.openai.completions.request import TextCompletionRequest
 from server.request_model import RequestModel
 from server.requests.body import parse_body
+from server.requests.field_names import known_names
 from server.requests.prompts import PromptObject
 from server.requests.sampling_fields import StreamOptions
 from server.structured_output import response_format, triggers, vllm_field
@@ -46,7 +46,7 @@ LEAST: dict[type[RequestModel], dict[str, Any]] = {
     messages.ToolCall: {"function": {"name": "a"}},
     messages.InstructionMessage: {"role": "system", "content": "a"},
     messages.UserMessage: USER,
-    messages.AssistantMessage: {"role": "assistant", "content": "a"},
+    messages.AssistantMessage: {"role": "assistant"},
     messages.ToolMessage: {"role": "tool", "content": "a"},
     Function: {"name": "a"},
     Tool: {"type": "function", "function": {"name": "a"}},
@@ -62,20 +62,11 @@ LEAST: dict[type[RequestModel], dict[str, Any]] = {
 """The least that each kind of object may hold."""
 
 
-def names(model: type[BaseModel]) -> Iterator[str]:
-    """Every name in the description of the model, aliases included."""
-    for name, field in model.model_fields.items():
-        alias = field.validation_alias
-        yield from (
-            [str(n) for n in alias.choices] if hasattr(alias, "choices") else [str(alias or name)]
-        )
-
-
 @pytest.mark.parametrize("model", LEAST, ids=lambda model: model.__name__)
 def test_null_is_the_default(model: type[RequestModel]) -> None:
     least = LEAST[model]
     plain = model.model_validate(least)
-    absent = [name for name in names(model) if name not in least]
+    absent = [name for name in known_names(model) if name not in least]
     for name in absent:
         assert model.model_validate({name: None, **least}) == plain, name
     assert model.model_validate({**dict.fromkeys(absent), **least}) == plain
