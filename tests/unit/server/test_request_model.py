@@ -93,6 +93,16 @@ def test_no_object_of_a_body_has_another_base() -> None:
     [
         (ChatRequest, b'{"messages": null}', "messages"),
         (ChatRequest, b'{"messages": [{"role": "user", "content": null}]}', "messages.0.content"),
+        (
+            ChatRequest,
+            b'{"messages": [{"role": "user", "content": [{"type": "text", "text": null}]}]}',
+            "messages.0.content.0.text",
+        ),
+        (
+            ChatRequest,
+            b'{"messages": [{"role": "user", "content": "a"}], "tools": [{"type": "function"}]}',
+            "tools.0.function",
+        ),
         (EmbeddingRequest, b'{"input": null}', "input"),
         (RerankRequest, b'{"query": null}', "query"),
     ],
