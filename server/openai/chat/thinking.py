@@ -10,6 +10,7 @@ from protocol.commands import UNLIMITED
 from server.model.tokenizer import Tokenizer
 from server.openai.chat.prompt import ChatPrompt
 from server.openai.chat.request import ChatRequest
+from server.parsers.harmony import FINAL
 from server.parsers.reasoning import ReasoningMarkers
 
 EFFORT_BUDGETS = {"minimal": 512, "low": 1024, "medium": 8192}
@@ -73,6 +74,8 @@ def after_thinking(
 def _markers(prompt: ChatPrompt) -> ReasoningMarkers | None:
     """The markers of the thinking that the answer may begin with."""
     template = prompt.template
+    if prompt.header == FINAL:
+        return None
     if template.tool_format.has_channels or prompt.may_think:
         return template.thinking_markers
     return None

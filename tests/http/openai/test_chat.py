@@ -11,7 +11,7 @@ from config import ServeSettings
 from server.errors import EngineFailed, Overloaded
 from server.generation.types import StopCause
 from server.parsers.harmony import FINAL
-from tests.http.openai.conftest import Serve
+from tests.http.openai.conftest import CHANNELS, Serve
 from tests.support.live import wait_for
 
 USER: Any = [{"role": "user", "content": "Hi"}]
@@ -503,14 +503,7 @@ def test_thinking_that_was_cut_goes_on_in_the_same_field(serve: Serve) -> None:
 def test_a_channel_is_continued(
     serve: Serve, last: dict[str, Any], pieces: list[str], thinking: str | None, text: str
 ) -> None:
-    template = (
-        "{% for m in messages %}<|start|>{{ m.role }}"
-        "{% if m.thinking %}<|channel|>analysis<|message|>{{ m.thinking }}<|end|>{% endif %}"
-        "<|channel|>final<|message|>{{ m.content }}<|end|>{% for c in m.tool_calls or [] %}"
-        "{{ c.function.name + c.function.arguments }}<|call|>{% endfor %}{% endfor %}"
-        "{% if add_generation_prompt %}<|start|>assistant{% endif %}"
-    )
-    live = serve(pieces, template=template)
+    live = serve(pieces, template=CHANNELS)
     messages: Any = [*USER, last]
     events = list(live.client.chat.completions.create(model="", messages=messages, stream=True))
     deltas = [event.choices[0].delta.model_dump() for event in events]
