@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 
 import msgspec
 
@@ -85,7 +86,14 @@ class EngineProcess:
         failures = 0
         while not self._is_stopping:
             started = asyncio.get_running_loop().time()
-            code = await self._live()
+            try:
+                code = await self._live()
+            except OSError as error:  # such as too few descriptors or processes, for a while
+                wait = _backoff(failures)
+                logger.error("no engine could be started (%s); retry in %.1f s", error, wait)
+                failures += 1
+                await asyncio.sleep(wait)
+                continue
             if self._is_stopping:
                 return
             was_ready = self._client.is_ready
@@ -96,7 +104,7 @@ class EngineProcess:
                 self._client.give_up(f"the engine could not start ({_described(code)})")
                 return
             self._client.engine_died()
-            wait = RESTART_SECONDS[min(failures, len(RESTART_SECONDS) - 1)]
+            wait = _backoff(failures)
             logger.error("the engine died (%s); restart in %.1f s", _described(code), wait)
             failures += 1
             self.num_restarts += 1
@@ -120,7 +128,8 @@ class EngineProcess:
     async def _live(self) -> int:
         """One life of the engine; returns its exit code, negative for a signal."""
         ours, theirs = socket.socketpair()
-        with theirs:
+        with theirs, ExitStack() as on_error:
+            on_error.callback(ours.close)
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-P",  # a scheduler.py in the working directory must not run
@@ -131,6 +140,7 @@ class EngineProcess:
                 pass_fds=(theirs.fileno(),),
                 env=_environment(os.environ),
             )
+            on_error.pop_all()
         await self._client.connect(ours, self._config)
         watchdog = asyncio.create_task(self._kill_if_hung(self._process), name="watchdog")
         try:
@@ -152,6 +162,11 @@ class EngineProcess:
                 logger.error("the engine has not moved for %.0f seconds: killing it", age)
                 process.kill()
                 return
+
+
+def _backoff(failures: int) -> float:
+    """Seconds before the next start, after `failures` starts in a row."""
+    return RESTART_SECONDS[min(failures, len(RESTART_SECONDS) - 1)]
 
 
 def _environment(base: Mapping[str, str]) -> dict[str, str]:

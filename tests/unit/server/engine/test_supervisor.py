@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -87,6 +88,26 @@ async def test_a_killed_engine_is_replaced() -> None:
         os.kill(first, signal.SIGKILL)
         await wait_until(lambda: process.num_restarts == 1 and client.is_ready)
         assert process.pid != first
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM, errno.EAGAIN])
+async def test_an_engine_that_cannot_be_started_for_a_while_is_started_later(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, failures = asyncio.create_subprocess_exec, [OSError(number, "not now")] * 3
+
+    async def start_or_fail(*arguments: str, **options: object) -> asyncio.subprocess.Process:
+        if failures:
+            raise failures.pop()
+        return await start(*arguments, **options)  # type: ignore[arg-type]
+
+    async with engine("good") as (process, client):
+        await client.wait_loaded()
+        monkeypatch.setattr(asyncio, "create_subprocess_exec", start_or_fail)
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGKILL)
+        await wait_until(lambda: not failures and client.is_ready)
+        assert await number_of_tokens(submit(client, 20)) == 20
 
 
 def submit(client: EngineClient, first: int) -> SequenceStream:
