@@ -28,6 +28,7 @@ from protocol.commands import (
 from protocol.config import EngineConfig
 from protocol.events import Finished, FinishReason, Generated
 from protocol.messages import (
+    AddingRequest,
     Heartbeat,
     LoadFailed,
     Message,
@@ -230,6 +231,10 @@ class EngineClient:
             case StepOutputs():
                 self._heartbeat = message.end
                 self._distribute(message)
+            case AddingRequest():
+                self._note_queued(message.queued)
+                if stream := self.streams.get(message.request_id):
+                    stream.is_being_added = True
             case Heartbeat():
                 self._heartbeat = message.time
             case SlotReport() | SlotChanged() | SlotRefused():
@@ -264,7 +269,13 @@ class EngineClient:
         stream.is_submitted = True
         self._send(stream.resumption())
 
+    def _note_queued(self, request_ids: list[int]) -> None:
+        for request_id in request_ids:
+            if stream := self.streams.get(request_id):
+                stream.is_being_added = False
+
     def _distribute(self, outputs: StepOutputs) -> None:
+        self._note_queued(outputs.queued)
         streams, begin, end = self.streams, outputs.begin, outputs.end
         for event in outputs.events:
             stream = streams.get(event.request_id)

@@ -22,7 +22,7 @@ from server.engine.supervisor import OPENMP_DEFAULTS, EngineProcess
 from server.errors import EngineFailed
 from tests.support.inprocess import wait_until
 from tests.support.paths import ROOT
-from tests.support.play_engine import DEADLY, STUN
+from tests.support.play_engine import DEADLY, DEADLY_TO_ADD, STUN, STUN_TO_ADD
 
 pytestmark = pytest.mark.anyio
 
@@ -132,6 +132,24 @@ async def test_a_request_that_kills_every_engine_is_refused_and_the_others_are_n
             await number_of_tokens(deadly)
         others.append(submit(client, 23))
         assert await asyncio.gather(*map(number_of_tokens, others)) == [20] * 4
+        assert process.num_restarts == 2
+
+
+@pytest.mark.parametrize(("first", "hang_seconds"), [(DEADLY_TO_ADD, 0), (STUN_TO_ADD, 0.3)])
+@pytest.mark.parametrize("num_others", [0, 1, 7])
+async def test_a_request_that_cannot_be_added_is_refused_and_the_others_are_not(
+    first: int, hang_seconds: float, num_others: int
+) -> None:
+    """The others run when the engine dies of it."""
+    async with engine("good", hang_seconds) as (process, client):
+        await client.wait_loaded()
+        others = [submit(client, 20 + number) for number in range(num_others)]
+        await wait_until(lambda: all(stream.is_running for stream in others))
+        deadly = submit(client, first)
+        with pytest.raises(EngineFailed, match="died repeatedly"):
+            await number_of_tokens(deadly)
+        others.append(submit(client, 30))
+        assert await asyncio.gather(*map(number_of_tokens, others)) == [20] * len(others)
         assert process.num_restarts == 2
 
 
