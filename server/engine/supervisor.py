@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 RESTART_SECONDS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Waits before the first, second, ... restart in a row; the last one repeats."""
 
+OUTAGE_STARTS = 4
+"""Starts in a row without a loaded model after which clients are told of an outage."""
+
 STABLE_SECONDS = 60.0
 """After an engine that lived this long or generated anything, the next restart is immediate.
 `server.engine.recovery` finds requests that kill engines."""
@@ -83,17 +86,10 @@ class EngineProcess:
             await asyncio.gather(self._watch, return_exceptions=True)
 
     async def _run(self) -> None:
-        failures = 0
+        failures = failed_starts = 0
         while not self._is_stopping:
             started = asyncio.get_running_loop().time()
-            try:
-                code = await self._live()
-            except OSError as error:  # such as too few descriptors or processes, for a while
-                wait = _backoff(failures)
-                logger.error("no engine could be started (%s); retry in %.1f s", error, wait)
-                failures += 1
-                await asyncio.sleep(wait)
-                continue
+            code = await self._live_or_fail()
             if self._is_stopping:
                 return
             was_ready = self._client.is_ready
@@ -104,13 +100,24 @@ class EngineProcess:
                 self._client.give_up(f"the engine could not start ({_described(code)})")
                 return
             self._client.engine_died()
-            wait = _backoff(failures)
+            failed_starts = 0 if was_ready else failed_starts + 1
+            if failed_starts == OUTAGE_STARTS:
+                self._client.declare_outage(f"the engine can't be started ({_described(code)})")
+            wait = RESTART_SECONDS[min(failures, len(RESTART_SECONDS) - 1)]
             logger.error("the engine died (%s); restart in %.1f s", _described(code), wait)
             failures += 1
             self.num_restarts += 1
             await asyncio.sleep(wait)
 
-    def _may_retry_loading(self, code: int) -> bool:
+    async def _live_or_fail(self) -> int | OSError:
+        """One life of the engine, or why the system could not start it, such as for want of
+        descriptors."""
+        try:
+            return await self._live()
+        except OSError as error:
+            return error
+
+    def _may_retry_loading(self, code: int | OSError) -> bool:
         """Whether another start may load the model.
 
         A model that was loaded before will load again. A crash in the kernels for this CPU's
@@ -119,7 +126,7 @@ class EngineProcess:
         """
         if self.num_restarts > 0:
             return True
-        if code >= 0 or not self._config.use_repack:
+        if isinstance(code, OSError) or code >= 0 or not self._config.use_repack:
             return False
         logger.warning("the engine crashed while loading; trying again without repacked weights")
         self._config = msgspec.structs.replace(self._config, use_repack=False)
@@ -164,16 +171,13 @@ class EngineProcess:
                 return
 
 
-def _backoff(failures: int) -> float:
-    """Seconds before the next start, after `failures` starts in a row."""
-    return RESTART_SECONDS[min(failures, len(RESTART_SECONDS) - 1)]
-
-
 def _environment(base: Mapping[str, str]) -> dict[str, str]:
     """The engine's environment: it finds its packages where this process found them."""
     path = os.pathsep.join(filter(None, sys.path))
     return {**OPENMP_DEFAULTS, **base, "PYTHONPATH": path}
 
 
-def _described(code: int) -> str:
+def _described(code: int | OSError) -> str:
+    if isinstance(code, OSError):
+        return str(code)
     return signal.Signals(-code).name if code < 0 else f"exit code {code}"

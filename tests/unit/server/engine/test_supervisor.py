@@ -9,6 +9,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 
 from protocol.commands import SequenceSpec
@@ -19,7 +20,7 @@ from server.engine import supervisor
 from server.engine.client import EngineClient
 from server.engine.sequence_stream import SequenceStream
 from server.engine.supervisor import OPENMP_DEFAULTS, EngineProcess
-from server.errors import EngineFailed
+from server.errors import EngineFailed, Unavailable
 from tests.support.inprocess import wait_until
 from tests.support.paths import ROOT
 from tests.support.play_engine import DEADLY, DEADLY_TO_ADD, STUN, STUN_TO_ADD
@@ -108,6 +109,25 @@ async def test_an_engine_that_cannot_be_started_for_a_while_is_started_later(
         os.kill(process.pid, signal.SIGKILL)
         await wait_until(lambda: not failures and client.is_ready)
         assert await number_of_tokens(submit(client, 20)) == 20
+
+
+@pytest.mark.parametrize("fault", ["exit", "refuse"])
+async def test_clients_are_told_of_an_outage_and_it_ends(fault: str) -> None:
+    """Such as a model file that vanished, and came back."""
+    async with engine("good") as (process, client):
+        await client.wait_loaded()
+        good = process._config
+        process._config = msgspec.structs.replace(good, model_path=fault)
+        stream = submit(client, 20)
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGKILL)
+        with pytest.raises(Unavailable, match="can't be started"):
+            await number_of_tokens(stream)
+        with pytest.raises(Unavailable, match="can't be started"):
+            submit(client, 21)
+        process._config = good
+        await wait_until(lambda: client.is_ready)
+        assert await number_of_tokens(submit(client, 22)) == 20
 
 
 def submit(client: EngineClient, first: int) -> SequenceStream:
