@@ -45,6 +45,10 @@ longer on two free cores. With one core busy, 1000 is better: eight streams had 
 instead of 72. Both are far better than endless spinning (10). The operator's own values stay."""
 
 
+ABORT_DEFAULTS = {"GGML_NO_BACKTRACE": "1"}
+"""When an assertion fails, ggml would start a debugger for a backtrace, and clients would wait."""
+
+
 class EngineProcess:
     """The engine, kept alive. Belongs to one event loop."""
 
@@ -174,7 +178,7 @@ class EngineProcess:
 def _environment(base: Mapping[str, str]) -> dict[str, str]:
     """The engine's environment: it finds its packages where this process found them."""
     path = os.pathsep.join(filter(None, sys.path))
-    return {**OPENMP_DEFAULTS, **base, "PYTHONPATH": path}
+    return {**OPENMP_DEFAULTS, **ABORT_DEFAULTS, **base, "PYTHONPATH": path}
 
 
 def _described(code: int | OSError) -> str:

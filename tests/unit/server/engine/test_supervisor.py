@@ -225,3 +225,9 @@ async def test_openmp_threads_sleep_unless_the_operator_says_otherwise() -> None
     environment = supervisor._environment({"A": "1"})
     assert environment.items() >= {"A": "1", **OPENMP_DEFAULTS}.items()
     assert supervisor._environment({"GOMP_SPINCOUNT": "9"})["GOMP_SPINCOUNT"] == "9"
+
+
+async def test_no_debugger_is_started_when_an_engine_aborts() -> None:
+    """Unless the operator sets the variable."""
+    assert supervisor._environment({})["GGML_NO_BACKTRACE"] == "1"
+    assert supervisor._environment({"GGML_NO_BACKTRACE": ""})["GGML_NO_BACKTRACE"] == ""
