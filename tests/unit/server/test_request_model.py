@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from pydantic import RootModel
+from pydantic import BaseModel, RootModel
 
 from server.embeddings import routes as embedding_routes
 from server.embeddings.request import EmbeddingRequest
@@ -81,11 +82,30 @@ def test_null_is_described(model: type[RequestModel]) -> None:
         assert "null" in kinds or not field.keys() - {"default", "description", "title"}, name
 
 
+def models(base: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """The models of the server below `base`."""
+    for model in base.__subclasses__():
+        yield from models(model)
+        if model.__module__.startswith("server.") and not issubclass(model, RootModel):
+            yield model
+
+
 def test_no_object_of_a_body_has_another_base() -> None:
     tables = (llama_routes, openai_routes, embedding_routes)
     endpoints = [endpoint for table in tables for endpoint in table.ENDPOINTS]
     bodies = {body for endpoint in endpoints for body in endpoint.bodies.values()}
     assert all(issubclass(body, RequestModel | RootModel) for body in bodies)
+    others = {model for model in models(BaseModel) if not issubclass(model, RequestModel)}
+    assert {model.__module__ for model in others - {RequestModel}} <= {"server.access.keys_file"}
+
+
+def test_the_table_is_whole() -> None:
+    optional = {
+        model
+        for model in models(RequestModel)
+        if any(not field.is_required() for field in model.model_fields.values())
+    }
+    assert {model for model in optional if not model.__subclasses__()} <= LEAST.keys()
 
 
 @pytest.mark.parametrize(
