@@ -65,7 +65,11 @@ def test_serve_prints_its_flags(flag: str, capsys: Captured) -> None:
         (["srve"], "unknown command srve; there are: serve, grammar"),
         (["--port", "80"], "unknown command --port; did you mean llamapack serve --port?"),
         (["serve", "-c", "-5"], "-c must be at least 0, got -5"),
-        (["serve", "--mmproj", "x"], "--mmproj: multimodal input is not supported"),
+        (
+            ["serve", "--mmproj", "x"],
+            "--mmproj: multimodal input is not supported; use llama-server for images, audio and "
+            "video",
+        ),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(
