@@ -111,8 +111,9 @@ def _call_rules(body: ChatRequest, prompt: ChatPrompt, is_single: bool) -> CallR
     """How the tools may be called. Raises `InvalidRequest` for the schema of a tool."""
     tools = []
     for index, tool in body.callable_tools():
-        schema = {"type": "object", **(tool.function.parameters or {})}
-        format_ = schema_format(schema, f"tools.{index}.function.parameters")
+        format_ = schema_format(
+            tool.function.arguments_schema, f"tools.{index}.function.parameters"
+        )
         tools.append(ToolSignature(tool.function.name, _checked(format_)))
     syntax = prompt.template.tool_format.syntax
     return CallRules(syntax=syntax, tools=tools, is_required=body.must_call, is_single=is_single)

@@ -20,6 +20,34 @@ def _name(name: str) -> str:
 Name = Annotated[StrictStr, Field(max_length=MAX_NAME_CHARS), AfterValidator(_name)]
 
 
+_DECLARING = frozenset(
+    {
+        "$dynamicRef",
+        "$recursiveRef",
+        "$ref",
+        "additionalProperties",
+        "allOf",
+        "anyOf",
+        "const",
+        "dependencies",
+        "dependentRequired",
+        "dependentSchemas",
+        "enum",
+        "extends",
+        "if",
+        "minProperties",
+        "not",
+        "oneOf",
+        "patternProperties",
+        "properties",
+        "propertyNames",
+        "required",
+        "unevaluatedProperties",
+    }
+)
+"""Keywords by which a schema says something about an object's properties."""
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -31,6 +59,22 @@ class Function(_Strict):
     description: StrictStr | None = None
     parameters: dict[str, Any] | None = None
     strict: StrictBool | None = None
+    """Whether a schema that can't be enforced is refused. Otherwise such a part is left to the
+    model."""
+
+    @property
+    def arguments_schema(self) -> dict[str, Any]:
+        """The schema of the arguments, which are an object.
+
+        A function that declares no parameters has none: its arguments are `{}`.
+        """
+        given = {key: value for key, value in (self.parameters or {}).items() if value is not None}
+        if not any(given.get(key) not in (None, []) for key in _DECLARING):
+            given = {key: value for key, value in given.items() if key not in _DECLARING}
+            given["properties"] = {}
+        types = given.get("type")
+        is_object = types is None or (isinstance(types, list) and "object" in types)
+        return {**given, "type": "object" if is_object else types}
 
 
 class Tool(_Strict):
