@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from grammars import limits
-from grammars.errors import GrammarError
+from grammars.errors import GrammarError, UnsupportedKeyword, WrongSchema
 from grammars.json_schema.closed import close_objects
 from grammars.json_schema.endless import EndlessSearch
 from grammars.json_schema.keywords import (
@@ -55,7 +55,7 @@ def check_schema(schema: object, *, is_open: bool = False) -> str:
     its schema forbids them. Raises `GrammarError` with a JSON pointer.
     """
     if not isinstance(schema, (dict, bool)):
-        raise GrammarError("a schema is an object or a boolean", "")
+        raise WrongSchema("a schema is an object or a boolean", "")
     if schema is False:
         raise GrammarError("nothing is valid for the schema false", "")
     _check_size(schema)
@@ -110,21 +110,21 @@ def _check_scalar(node: object, path: str) -> int:
         try:
             return len(node.encode())
         except UnicodeEncodeError:
-            raise GrammarError("a text that is not valid Unicode", path) from None
+            raise WrongSchema("a text that is not valid Unicode", path) from None
     if isinstance(node, float) and not math.isfinite(node):
-        raise GrammarError(f"{node} is not a JSON number", path)
+        raise WrongSchema(f"{node} is not a JSON number", path)
     if node is not None and not isinstance(node, (bool, int, float, dict, list)):
-        raise GrammarError(f"a {type(node).__name__} is not a JSON value", path)
+        raise WrongSchema(f"a {type(node).__name__} is not a JSON value", path)
     return 0
 
 
 def _options(root: Schema) -> Mapping[str, object]:
     options = root.get("x-guidance", {})
     if not isinstance(options, dict):
-        raise GrammarError("must be an object", "/x-guidance")
+        raise WrongSchema("must be an object", "/x-guidance")
     for name in options:
         if name not in _OPTIONS:
-            raise GrammarError(
+            raise UnsupportedKeyword(
                 f"the option {name!r} is not supported", f"/x-guidance/{_escape(name)}"
             )
     return options
@@ -151,7 +151,7 @@ class _Checker:
             if isinstance(schema, bool) or id(schema) in seen:
                 continue
             if not isinstance(schema, dict):
-                raise GrammarError("a schema is an object or a boolean", path)
+                raise WrongSchema("a schema is an object or a boolean", path)
             seen[id(schema)] = schema
             self._check(path, schema)
             target = self._target(path, schema)
@@ -171,7 +171,7 @@ class _Checker:
             place = f"{path}/{_escape(keyword)}"
             if keyword in UNSUPPORTED:
                 if not has_no_effect(keyword, schema):
-                    raise GrammarError(f"the keyword {keyword!r} is not supported", place)
+                    raise UnsupportedKeyword(f"the keyword {keyword!r} is not supported", place)
                 if keyword not in ("if", "then", "else", "minContains", "maxContains"):
                     del schema[keyword]
             elif keyword in APPLICATORS:
@@ -179,9 +179,9 @@ class _Checker:
             elif keyword in VALUES:
                 is_right, what = VALUES[keyword]
                 if not is_right(schema[keyword]):
-                    raise GrammarError(f"{keyword!r} must be {what}", place)
+                    raise WrongSchema(f"{keyword!r} must be {what}", place)
             elif keyword not in ("const", "id") and (name := intended_keyword(keyword)) is not None:
-                raise GrammarError(f"{keyword!r} is no keyword; is {name!r} meant?", place)
+                raise UnsupportedKeyword(f"{keyword!r} is no keyword; is {name!r} meant?", place)
         if path and "$ref" in schema and _names_itself(schema):
             # Before draft 2019-09 a reference made `$id` void; since then it doesn't.
             raise GrammarError("'$id' is not supported beside '$ref'", path)
@@ -198,7 +198,7 @@ class _Checker:
         place = f"{path}/$ref"
         if not reference.startswith("#"):
             if not self._has_ids:
-                raise GrammarError(f"{reference!r} is outside of this schema", place)
+                raise UnsupportedKeyword(f"{reference!r} is outside of this schema", place)
             return None  # only llguidance knows how `$id` changes the reference
         pointer = unquote(reference[1:])
         if pointer and not pointer.startswith("/"):
@@ -214,16 +214,16 @@ class _Checker:
             try:
                 node = node[int(key)] if isinstance(node, list) else node[key]
             except (KeyError, IndexError, ValueError, TypeError):
-                raise GrammarError(f"'#{pointer}' does not exist", place) from None
+                raise WrongSchema(f"'#{pointer}' does not exist", place) from None
         return node
 
 
 def _check_applicator(keyword: str, value: object, place: str) -> None:
     match APPLICATORS[keyword]:
         case Nesting.MAP if not isinstance(value, dict):
-            raise GrammarError(f"{keyword!r} must be an object", place)
+            raise WrongSchema(f"{keyword!r} must be an object", place)
         case Nesting.SCHEMAS if not (isinstance(value, list) and value):
-            raise GrammarError(f"{keyword!r} must be a list that is not empty", place)
+            raise WrongSchema(f"{keyword!r} must be a list that is not empty", place)
     if isinstance(value, dict) and keyword == "properties" and len(value) > limits.MAX_PROPERTIES:
         raise GrammarError(f"more than {limits.MAX_PROPERTIES} properties", place)
 
@@ -273,7 +273,7 @@ def _rewrite_format(path: str, schema: Schema) -> None:
     if name in FREE_FORMATS or "string" not in (types if isinstance(types, list) else [types]):
         del schema["format"]  # formats of numbers only say how numbers are stored
     else:
-        raise GrammarError(f"the format {name!r} is not supported", f"{path}/format")
+        raise UnsupportedKeyword(f"the format {name!r} is not supported", f"{path}/format")
 
 
 def _names_itself(schema: Schema) -> bool:

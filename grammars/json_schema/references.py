@@ -57,7 +57,7 @@ def detached(schema: object, root: Schema) -> Schema:
         definitions[names[reference]] = _copied(resolve(reference, root), names)
         waiting += [found for found in names if names[found] not in definitions]
         waiting = list(dict.fromkeys(waiting))
-    kept = {key: root[key] for key in ("$schema", "x-guidance") if key in root}
+    kept: Schema = {key: root[key] for key in ("$schema", "x-guidance") if key in root}
     return {**document, **kept, **({"$defs": definitions} if definitions else {})}
 
 

@@ -20,8 +20,9 @@ class ParameterMarks:
 
         opening (function NAME name_end (key KEY key_end value VALUE value_end)… end)… closing
 
-    Between `key_end` and `value`, an attribute may say whether the value is a text. Without `function`, the name follows the opening, and `end` closes the opening as well. A name
-    may end where the first parameter begins. White space between the parts has no meaning.
+    Without `function`, the name follows the opening, and `end` closes the opening as well. A name
+    may end where the first parameter begins. White space between the parts has no meaning. Between
+    `key_end` and `value`, an attribute may say whether the value is a text.
     """
 
     opening: str

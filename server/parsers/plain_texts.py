@@ -42,7 +42,7 @@ def text_rules(schema: object, root: Schema) -> TextRules | None:
         return None
     if any(not isinstance(part, dict) or part.keys() & {*_COMBINING} for part in parts):
         return None
-    if not any(_is_text(part) for part in parts):
+    if not (any(map(_is_text, parts)) and all(map(_may_be_text, parts))):
         return None
     lists = [listed for part in parts if (listed := _choices(part)) is not None]
     rules = TextRules(
@@ -89,6 +89,11 @@ def _is_text(part: Schema) -> bool:
         return types in ("string", ["string"])
     values = _values(part)
     return values is not None and all(isinstance(value, str) for value in values)
+
+
+def _may_be_text(part: Schema) -> bool:
+    types = part.get("type", "string")
+    return "string" in (types if isinstance(types, list) else [types])
 
 
 def _choices(part: Schema) -> list[str] | None:

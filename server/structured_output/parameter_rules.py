@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from grammars import compiler
@@ -14,9 +15,6 @@ from server.parsers.arguments import Arguments
 from server.parsers.plain_texts import PLAIN_FORMATS, TextRules, text_rules
 from server.parsers.syntax import KEY, KIND, MARK, ParameterSyntax
 from server.structured_output.lark import escaped, regex, whole
-
-MAX_COUNTED_RULES = 5_000
-"""Maximum number of rules for objects with a minimum or maximum number of properties."""
 
 _NAME = r"""[^\s<>"'{}\[\],:=|\\/｜]{1,40}( [^\s<>"'{}\[\],:=|\\/｜]{1,40}){0,3}"""  # noqa: RUF001
 """Names of parameters that the schema doesn't declare; every format can write them."""
@@ -59,15 +57,23 @@ class ParameterRules:
                 members.append((rule, name in shape.required))
             elif name in shape.required:
                 return None
+        tail = self._tail(shape, len(members))
+        return None if tail is None else self._in_order(members, tail)
+
+    def _tail(self, shape: ObjectShape, num_members: int) -> _Tail | None:
+        """The undeclared parameters of a shape; None if there can't be as many as needed.
+
+        llguidance counts properties only where all declared ones are required.
+        """
+        least = shape.least - num_members
+        most = None if shape.most is None else shape.most - num_members
         found = [rule for other in shape.others if (rule := self._other(other)) is not None]
-        others = self._writer.named(" | ".join(found)) if found else None
-        num_required = sum(is_required for _, is_required in members)
-        needs_most = shape.most is not None and (others or shape.most < len(members))
-        least = shape.least if shape.least > num_required else 0
-        counted = _Counted(
-            self._writer, self._separator, others, least, shape.most if needs_most else None
-        )
-        return counted.write(members)
+        if not found or most == 0:
+            return _Tail(None) if least <= 0 else None
+        if least > 1:
+            # names in a repetition may be equal, so only one of them is sure to count
+            raise GrammarError("'minProperties' needs several undeclared properties", "")
+        return _Tail(self._writer.named(" | ".join(found)), least == 1, most)
 
     def _member(self, name: str, schema: object) -> str | None:
         """The rule of one declared parameter; None if no value is valid."""
@@ -85,7 +91,7 @@ class ParameterRules:
             name = json.dumps(name, ensure_ascii=False)[1:-1]
         before = before.replace(KIND, "false" if rules is None else "true")
         longer = self._longer_names(name, before)
-        value = self._value(schema, rules, before, after, longer)
+        value = self._value(schema, rules, (before, after), longer)
         return value and self._writer.named(
             f"{self._writer.literal(before.replace(KEY, name))} {value}"
         )
@@ -107,7 +113,7 @@ class ParameterRules:
         before = syntax.before if is_usual else syntax.unusual_before
         after = syntax.after if is_usual else syntax.unusual_after
         before = before.replace(KIND, "false" if rules is None else "true")
-        value = self._value(other.schema, rules, before, after, [])
+        value = self._value(other.schema, rules, (before, after), [])
         if value is None:
             return None
         opening, _, rest = before.partition(KEY)
@@ -133,109 +139,101 @@ class ParameterRules:
         self,
         schema: object,
         rules: TextRules | None,
-        before: str,
-        after: str,
+        pieces: tuple[str, str],
         longer: Sequence[str],
     ) -> str | None:
-        """A value and what follows it; None if no value is valid."""
-        writer, syntax = self._writer, self._syntax
+        """A value and the piece after it; None if no value is valid.
+
+        `pieces` stand before and after the value. No text may begin with one of `longer`.
+        """
+        before, after = pieces
+        writer, quote = self._writer, self._syntax.quote or ""
         if rules is None:
             document = detached(schema, self._arguments.root)
             if not (document.keys() <= _ANNOTATIONS or _is_possible(document)):
                 return None
             return f"%json {json.dumps(document)} {writer.literal(after)}"
-        quote = syntax.quote or ""
         after = quote + after
-        mark = MARK.search(after)
-        end = mark.end() if mark else len(after)
-        is_trimmed = not quote
-        opens = not is_trimmed or before.endswith("\n")
-        closes = not is_trimmed or after.startswith("\n")
-        if rules.choices is not None:
-            texts = [
-                ("" if opens or not choice.startswith("\n") else "\n")
-                + choice
-                + ("" if closes or not choice.endswith("\n") else "\n")
-                for choice in rules.choices
-                if after[:end].strip() not in choice and not choice.startswith(tuple(longer))
-            ]
-            listed = " | ".join(json.dumps(text, ensure_ascii=False) for text in texts)
-            value = f"({listed}) {writer.literal(after)}" if texts else None
-            return value and f"{writer.literal(quote)} {value}"
+        # Parsers drop one line break at each end of a text without quotes.
+        begin = "" if quote or before.endswith("\n") else "\n"
+        end = "" if quote or after.startswith("\n") else "\n"
+        if rules.choices is None:
+            text = self._text(rules, begin, end, longer)
+            value = None if text is None else self._up_to(after, text)
+        else:
+            value = self._choices(rules.choices, begin, end, after, longer)
+        return None if value is None else f"{writer.literal(quote)} {value}"
+
+    def _choices(
+        self, choices: Sequence[str], begin: str, end: str, after: str, longer: Sequence[str]
+    ) -> str | None:
+        """One of the texts. A line break at a text's begin or end is doubled where it would be
+        dropped."""
+        texts = [
+            f"{begin if choice[:1] == begin else ''}{choice}{end if choice[-1:] == end else ''}"
+            for choice in choices
+            if after.strip() not in choice and not choice.startswith(tuple(longer))
+        ]
+        listed = " | ".join(json.dumps(text, ensure_ascii=False) for text in texts)
+        return f"({listed}) {self._writer.literal(after)}" if texts else None
+
+    def _text(self, rules: TextRules, begin: str, end: str, longer: Sequence[str]) -> str | None:
+        """The terminal of a text by its rules; None if no text satisfies all of them."""
         if not _is_possible(_as_schema(rules)):
             return None
         conditions = _conditions(rules)
-        if not opens:
-            conditions.append(r"~/\n(?s:.*)/")
-        if not closes:
-            conditions.append(r"~/(?s:.*)\n/")
+        conditions += ["~" + regex(escaped(begin) + "(?s:.*)")] if begin else []
+        conditions += ["~" + regex("(?s:.*)" + escaped(end))] if end else []
         conditions += ["~" + regex(escaped(rest) + "(?s:.*)") for rest in longer]
-        text = conditions[0] if len(conditions) == 1 else writer.terminal(" & ".join(conditions))
-        return f"{writer.literal(quote)} {writer.until(after[:end], text)} {writer.literal(after[end:])}"
+        return (
+            conditions[0] if len(conditions) == 1 else self._writer.terminal(" & ".join(conditions))
+        )
 
+    def _up_to(self, after: str, text: str) -> str:
+        """Text of a terminal, and the piece after it."""
+        mark = MARK.search(after)
+        end = mark.end() if mark else len(after)
+        return f"{self._writer.until(after[:end], text)} {self._writer.literal(after[end:])}"
 
-class _Counted:
-    """Writes parameters in their order, with a separator between two, and counts them.
+    def _in_order(self, members: Sequence[tuple[str, bool]], tail: _Tail) -> str:
+        """Members in their order, each with whether it is required, and the tail after them.
 
-    The rules are written from the last to the first. `rests[n]` is what may stand from the current
-    place on, when n parameters came before it; None if nothing can.
-    """
-
-    def __init__(
-        self, writer: RuleWriter, separator: str, others: str | None, least: int, most: int | None
-    ) -> None:
-        self._writer = writer
-        self._separator = separator
-        self._others = others
-        self._least = least
-        self._most = most
-        self._cap = max(least, most or 0, 1 if separator else 0)
-        """The count after which more parameters make no difference."""
-
-    def write(self, members: Sequence[tuple[str, bool]]) -> str | None:
-        """The rule of members, each with whether it is required; None if nothing is valid."""
-        if self._cap == 0 and self._most is None:
+        With a separator, the rules are written from the last to the first. `rest` is what may
+        follow the current member. `all_` is what may stand from the current member on.
+        """
+        separator = self._separator
+        if not separator:
             parts = [rule if is_required else rule + "?" for rule, is_required in members]
-            return " ".join([*parts, self._tail(0) or '""'])
-        if len(members) * (self._cap + 1) > MAX_COUNTED_RULES:
-            raise GrammarError("'minProperties' and 'maxProperties' count too many properties", "")
-        rests = [self._tail(count) for count in range(self._cap + 1)]
+            return " ".join([*parts, tail.after("", "")])
+        rest, all_ = tail.after(separator, separator), tail.after("", separator)
         for rule, is_required in reversed(members):
-            rests = [
-                self._choice(self._with(rule, count, rests), None if is_required else rests[count])
-                for count in range(self._cap + 1)
-            ]
-        return rests[0]
+            first = f"{rule} {rest}"
+            all_ = self._writer.named(first if is_required else f"{first} | {all_}")
+            rest = self._writer.named(
+                f"{separator} {first}" + ("" if is_required else f" | {rest}")
+            )
+        return all_
 
-    def _with(self, rule: str, count: int, rests: Sequence[str | None]) -> str | None:
-        """The rule of a member that is given, and of what follows it."""
-        if self._most is not None and count >= self._most:
-            return None
-        rest = rests[min(count + 1, self._cap)]
-        return None if rest is None else f"{self._before(count)} {rule} {rest}"
 
-    def _choice(self, given: str | None, omitted: str | None) -> str | None:
-        if given is None:
-            return omitted
-        return self._writer.named(given if omitted is None else f"{given} | {omitted}")
+@dataclass(frozen=True, slots=True)
+class _Tail:
+    """Undeclared parameters after the declared ones."""
 
-    def _before(self, count: int) -> str:
-        return self._separator if count else ""
+    rule: str | None
+    """The rule of one of them; None if there are none."""
+    is_required: bool = False
+    """Whether there must be one."""
+    most: int | None = None
 
-    def _tail(self, count: int) -> str | None:
-        """The undeclared parameters after all members."""
-        missing = self._least - count
-        if self._others is None:
-            return '""' if missing <= 0 else None
-        if missing > 1:
-            # Names in a repetition may be equal, so only one of them is sure to count.
-            return None
-        if self._most is not None and count >= self._most:
+    def after(self, before: str, between: str) -> str:
+        """The parameters, with a separator before the first one and between two of them."""
+        if self.rule is None or self.most == 0:
             return '""'
-        more = f"({self._separator} {self._others})"
-        repeated = f"{more}*" if self._most is None else f"{more}{{0,{self._most - count - 1}}}"
-        some = f"{self._before(count)} {self._others} {repeated}"
-        return self._writer.named(some if missing == 1 else f"({some})?")
+        some = f"{before} {self.rule}"
+        if self.most != 1:
+            times = "*" if self.most is None else f"{{0,{self.most - 1}}}"
+            some = f"{some} ({between} {self.rule}){times}"
+        return some if self.is_required else f"({some})?"
 
 
 def _conditions(rules: TextRules) -> list[str]:
@@ -250,10 +248,8 @@ def _conditions(rules: TextRules) -> list[str]:
 
 def _as_schema(rules: TextRules) -> dict[str, Any]:
     """A schema of the texts that the grammar allows."""
-    patterns = [
-        *rules.patterns,
-        *(f"^(?:{PLAIN_FORMATS[f]})$" for f in rules.formats if f in PLAIN_FORMATS),
-    ]
+    formats = [PLAIN_FORMATS[name] for name in rules.formats if name in PLAIN_FORMATS]
+    patterns = [*rules.patterns, *(f"^(?:{pattern})$" for pattern in formats)]
     bounds = {"minLength": rules.least} | ({} if rules.most is None else {"maxLength": rules.most})
     return {"type": "string", **bounds, "allOf": [{"pattern": pattern} for pattern in patterns]}
 

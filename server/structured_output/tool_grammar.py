@@ -26,6 +26,8 @@ class ToolSignature:
 
     name: str
     schema: str
+    left_out: tuple[str, ...] = ()
+    """The places of what the tool's own schema asks for and `schema` doesn't."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
