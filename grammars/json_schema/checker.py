@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote
@@ -11,6 +12,7 @@ from urllib.parse import unquote
 from grammars import limits
 from grammars.errors import GrammarError, UnsupportedKeyword, WrongSchema
 from grammars.json_schema.closed import close_objects
+from grammars.json_schema.ecma import from_ecma
 from grammars.json_schema.endless import EndlessSearch
 from grammars.json_schema.keywords import (
     APPLICATORS,
@@ -130,6 +132,10 @@ def _options(root: Schema) -> Mapping[str, object]:
     return options
 
 
+_DRAFT = re.compile(r"https?://json-schema\.org/draft[-/][0-9-]+/schema#?$")
+"""The names of the drafts of JSON Schema."""
+
+
 class _Checker:
     """Visits the schemas of a document, and the schemas that references lead to."""
 
@@ -141,6 +147,8 @@ class _Checker:
     def checked(self) -> Schema:
         """The document without keywords that have no effect. Raises `GrammarError`."""
         document: Schema = json.loads(json.dumps(self._root))
+        if not _DRAFT.match(str(document.get("$schema", ""))):
+            document.pop("$schema", None)  # llguidance would look for the text in the web
         self._root = document
         self._has_ids = any(_names_itself(node) for node in _objects(document))
         todo: list[tuple[str, object]] = [("", document)]
@@ -161,6 +169,8 @@ class _Checker:
             todo.extend((path + place, below) for place, below in subschemas(schema))
         if (endless := search.first()) is not None:
             raise GrammarError("only infinite JSON is valid here", endless)
+        for schema in seen.values():
+            _translate_patterns(schema)
         if not self._is_open:
             close_objects(seen.values())
         return document
@@ -274,6 +284,14 @@ def _rewrite_format(path: str, schema: Schema) -> None:
         del schema["format"]  # formats of numbers only say how numbers are stored
     else:
         raise UnsupportedKeyword(f"the format {name!r} is not supported", f"{path}/format")
+
+
+def _translate_patterns(schema: Schema) -> None:
+    if "pattern" in schema:
+        schema["pattern"] = from_ecma(schema["pattern"])
+    if "patternProperties" in schema:
+        patterns = schema["patternProperties"].items()
+        schema["patternProperties"] = {from_ecma(pattern): below for pattern, below in patterns}
 
 
 def _names_itself(schema: Schema) -> bool:

@@ -204,6 +204,30 @@ def test_separated_parameters_may_be_left_out(name: str) -> None:
         assert not accepts(lark, opening + wrong + closing)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "text", "is_accepted"),
+    [
+        ("^a.b$", "a-b", True),
+        ("^a.b$", "a\rb", False),
+        ("^a.b$", "a\u2029b", False),
+        (r"^\w$", "\u00e9", False),
+        (r"^\d+$", "\u0663", False),
+        ("x.y", "..x\ny..x y", True),
+        ("x.y", "..x\u2028y", False),
+    ],
+)
+def test_patterns_of_plain_texts_are_those_of_ecma_262(
+    pattern: str, text: str, is_accepted: bool
+) -> None:
+    city = {"type": "string", "pattern": pattern}
+    schema = check_schema({"type": "object", "properties": {"city": city}, "required": ["city"]})
+    syntax = FAMILIES["minicpm"].syntax
+    calls = CallRules(syntax=syntax, tools=[ToolSignature("f", schema)], is_required=True)
+    lark = AnswerGrammar(Bytes()).write(calls=calls)
+    answer = f'<function name="f"><param name="city">{text}</param></function>'
+    assert accepts(lark, answer) is is_accepted
+
+
 RICH = {
     "type": "object",
     "properties": {
