@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote
@@ -21,6 +20,7 @@ from grammars.json_schema.keywords import (
     FORMATS,
     FREE_FORMATS,
     MAX_FORMAT_LENGTHS,
+    SUPPORTED,
     UNSUPPORTED,
     VALUES,
     Nesting,
@@ -60,7 +60,7 @@ def check_schema(schema: object, *, is_open: bool = False) -> str:
         raise WrongSchema("a schema is an object or a boolean", "")
     if schema is False:
         raise GrammarError("nothing is valid for the schema false", "")
-    _check_size(schema)
+    check_size(schema)
     root: Schema = {} if schema is True else schema
     kept = _Checker(root, is_open=is_open).checked()
     kept["x-guidance"] = {**_FIXED_WHITESPACE, **_options(root)}
@@ -79,13 +79,13 @@ def subschemas(schema: object) -> Iterator[tuple[str, object]]:
         if isinstance(value, list) and (below is Nesting.SCHEMAS or keyword == "items"):
             yield from ((f"/{keyword}/{index}", item) for index, item in enumerate(value))
         elif isinstance(value, dict) and below is Nesting.MAP:
-            yield from ((f"/{keyword}/{_escape(name)}", item) for name, item in value.items())
+            yield from ((f"/{keyword}/{escape(name)}", item) for name, item in value.items())
         elif value is not None and below is Nesting.SCHEMA:
             yield f"/{keyword}", value
 
 
-def _check_size(schema: object) -> None:
-    """Bound the size of everything that later steps take time for."""
+def check_size(schema: object) -> None:
+    """Bound the size of everything that later steps take time for. Raises `GrammarError`."""
     todo: list[tuple[object, str, int]] = [(schema, "", 1)]
     num_nodes = num_bytes = 0
     while todo:
@@ -100,7 +100,7 @@ def _check_size(schema: object) -> None:
             raise GrammarError(f"the schema has more than {limits.MAX_SCHEMA_BYTES} bytes", "")
         if isinstance(node, dict):
             num_bytes += sum(_check_scalar(key, path) for key in node)
-            todo.extend((item, f"{path}/{_escape(key)}", depth + 1) for key, item in node.items())
+            todo.extend((item, f"{path}/{escape(key)}", depth + 1) for key, item in node.items())
         elif isinstance(node, list):
             todo.extend((item, f"{path}/{i}", depth + 1) for i, item in enumerate(node))
 
@@ -127,13 +127,9 @@ def _options(root: Schema) -> Mapping[str, object]:
     for name in options:
         if name not in _OPTIONS:
             raise UnsupportedKeyword(
-                f"the option {name!r} is not supported", f"/x-guidance/{_escape(name)}"
+                f"the option {name!r} is not supported", f"/x-guidance/{escape(name)}"
             )
     return options
-
-
-_DRAFT = re.compile(r"https?://json-schema\.org/draft[-/][0-9-]+/schema#?$")
-"""The names of the drafts of JSON Schema."""
 
 
 class _Checker:
@@ -147,8 +143,6 @@ class _Checker:
     def checked(self) -> Schema:
         """The document without keywords that have no effect. Raises `GrammarError`."""
         document: Schema = json.loads(json.dumps(self._root))
-        if not _DRAFT.match(str(document.get("$schema", ""))):
-            document.pop("$schema", None)  # llguidance would look for the text in the web
         self._root = document
         self._has_ids = any(_names_itself(node) for node in _objects(document))
         todo: list[tuple[str, object]] = [("", document)]
@@ -176,12 +170,12 @@ class _Checker:
         return document
 
     def _check(self, path: str, schema: Schema) -> None:
-        _replace_property_names(schema)
+        replace_property_names(schema)
         for keyword in list(schema):
-            place = f"{path}/{_escape(keyword)}"
+            place = f"{path}/{escape(keyword)}"
+            if (reason := refusal(keyword, schema)) is not None:
+                raise UnsupportedKeyword(reason, place)
             if keyword in UNSUPPORTED:
-                if not has_no_effect(keyword, schema):
-                    raise UnsupportedKeyword(f"the keyword {keyword!r} is not supported", place)
                 if keyword not in ("if", "then", "else", "minContains", "maxContains"):
                     del schema[keyword]
             elif keyword in APPLICATORS:
@@ -190,8 +184,6 @@ class _Checker:
                 is_right, what = VALUES[keyword]
                 if not is_right(schema[keyword]):
                     raise WrongSchema(f"{keyword!r} must be {what}", place)
-            elif keyword not in ("const", "id") and (name := intended_keyword(keyword)) is not None:
-                raise UnsupportedKeyword(f"{keyword!r} is no keyword; is {name!r} meant?", place)
         if path and "$ref" in schema and _names_itself(schema):
             # Before draft 2019-09 a reference made `$id` void; since then it doesn't.
             raise GrammarError("'$id' is not supported beside '$ref'", path)
@@ -238,7 +230,18 @@ def _check_applicator(keyword: str, value: object, place: str) -> None:
         raise GrammarError(f"more than {limits.MAX_PROPERTIES} properties", place)
 
 
-def _replace_property_names(schema: Schema) -> None:
+def refusal(keyword: str, schema: Schema) -> str | None:
+    """Why a keyword of this schema can't be enforced; None if it can, or has no effect."""
+    if keyword in UNSUPPORTED:
+        if has_no_effect(keyword, schema):
+            return None
+        return f"the keyword {keyword!r} is not supported"
+    if keyword in SUPPORTED or keyword == "id" or (name := intended_keyword(keyword)) is None:
+        return None
+    return f"{keyword!r} is no keyword; is {name!r} meant?"
+
+
+def replace_property_names(schema: Schema) -> None:
     """Replace `propertyNames` by a supported keyword with the same meaning, if there is one."""
     names = schema.get("propertyNames")
     if not isinstance(names, dict) or schema.keys() & {"properties", "patternProperties"}:
@@ -310,5 +313,6 @@ def _objects(node: object) -> Iterator[Schema]:
             todo.extend(node)
 
 
-def _escape(key: str) -> str:
+def escape(key: str) -> str:
+    """A key as it stands in a JSON pointer."""
     return key.replace("~", "~0").replace("/", "~1")

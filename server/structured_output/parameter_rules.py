@@ -16,7 +16,8 @@ from server.parsers.plain_texts import PLAIN_FORMATS, TextRules, text_rules
 from server.parsers.syntax import KEY, KIND, MARK, ParameterSyntax
 from server.structured_output.lark import escaped, regex, whole
 
-_NAME = r"""[^\s\x00-\x1f\x7f<>"'{}\[\],:=|\\/｜]{1,40}( [^\s\x00-\x1f\x7f<>"'{}\[\],:=|\\/｜]{1,40}){0,3}"""  # noqa: RUF001
+_WORD = r"""[^\s\x00-\x1f\x7f<>"'{}\[\],:=|\\/｜]{1,40}"""  # noqa: RUF001
+_NAME = f"{_WORD}( {_WORD}){{0,3}}"
 """Names of parameters that the schema doesn't declare; every format can write them."""
 
 _ANNOTATIONS = frozenset({"type", "title", "description", "default", "examples", "x-guidance"})
