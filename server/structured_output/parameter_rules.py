@@ -133,8 +133,9 @@ class ParameterRules:
     def _longer_names(self, name: str, before: str) -> Sequence[str]:
         """Beginnings of values that would be read as the rest of a longer parameter's name."""
         tail = before.partition(KEY)[2]
-        longer = [other for other in self._arguments.names if other.startswith(name + tail)]
-        return [other[len(name + tail) :] for other in longer]
+        begin = name + tail
+        longer = [other for other in self._arguments.names if other.startswith(begin)]
+        return [other[len(begin) :] + tail[:1] for other in longer]
 
     def _value(
         self,

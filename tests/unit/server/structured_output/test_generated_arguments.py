@@ -164,10 +164,12 @@ CASES: dict[str, tuple[Schema, set[str]]] = {
          "required": ["a>b", " a", "a ", 'q"r', "<c>", "</d>", "e=f", "", "g\nh", "\n"]},
         {"a>b", " a", "a ", 'q"r', "<c>", "</d>", "e=f", "", "g\nh", "\n"},
     ),
-    "a name that begins another": (
-        {"properties": {"a": {"type": "string"}, "a>x": {"type": "string"},
-                        'a">y': {"type": "string"}}, "required": ["a", "a>x"]},
-        {"a", "a>x"},
+    "names that begin others": (
+        {"properties": {"a": {"type": "string"}, "a>": {"type": "string"},
+                        "a>x": {"enum": ["x", ">", "=b"]}, 'a">y': {"type": "string"},
+                        "a>\nb": {"type": "string"}},
+         "required": ["a", "a>", "a>x", "a>\nb"]},
+        {"a", "a>", "a>x", "a>\nb"},
     ),
     "names that are words of Python": (
         {"properties": dict.fromkeys(["from", "in", "a-b", "$x", "é", "None"], INTEGER),
@@ -210,7 +212,7 @@ def test_arguments_follow_the_schema(name: str, case: str) -> None:
         assert check(schema, text, arguments).keys() >= required
 
 
-names = st.sampled_from(["a", "b", "a>b", " a", "x y", "a-b", "in", 'k"', "é", "a</b", "c=d"])
+names = st.sampled_from(["a", "b", "a>b", " a", "x y", "a-b", "in", 'k"', "é", "a</b", "c=d", "a>", "a>x"])
 texts = st.one_of(
     st.just({"type": "string"}),
     st.builds(
