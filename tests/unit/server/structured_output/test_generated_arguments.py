@@ -212,7 +212,9 @@ def test_arguments_follow_the_schema(name: str, case: str) -> None:
         assert check(schema, text, arguments).keys() >= required
 
 
-names = st.sampled_from(["a", "b", "a>b", " a", "x y", "a-b", "in", 'k"', "é", "a</b", "c=d", "a>", "a>x"])
+names = st.sampled_from(
+    ["a", "b", "a>b", " a", "x y", "a-b", "in", 'k"', "é", "a</b", "c=d", "a>", "a>x"]
+)
 texts = st.one_of(
     st.just({"type": "string"}),
     st.builds(
