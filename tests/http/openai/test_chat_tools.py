@@ -373,6 +373,16 @@ def test_what_no_grammar_expresses_is_left_to_the_model(
     assert not accepts(live, CALL.replace("get_weather", "odd").replace("city", "town"))
 
 
+def test_a_stream_names_what_is_left_to_the_model_too(serve: Serve) -> None:
+    live = serve(["Hi."])
+    parameters = {"properties": {"é": {"uniqueItems": True}}, "additionalProperties": True}
+    response = live.post(
+        "/v1/chat/completions", messages=USER, tools=[tool("odd", parameters)], stream=True
+    )
+    assert response.headers["llamapack-left-to-model"] == r"odd#/properties/\xe9/uniqueItems"
+    assert "[DONE]" in response.text
+
+
 @pytest.mark.parametrize(("schema", "keyword"), BEYOND)
 def test_strict_refuses_what_no_grammar_expresses(serve: Serve, schema: Any, keyword: str) -> None:
     live = serve()
