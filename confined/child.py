@@ -84,8 +84,8 @@ class Child:
                 # A Ctrl-C must reach the server alone, which still has to drain.
                 self._process = subprocess.Popen(
                     [sys.executable, "-P", "-m", self._module],
-                    stdin=theirs,
-                    stdout=theirs,
+                    stdin=theirs.fileno(),
+                    stdout=theirs.fileno(),
                     stderr=subprocess.DEVNULL,
                     start_new_session=True,
                     env=_environment(),

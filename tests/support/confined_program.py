@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import time
+from collections.abc import Callable
 
 from confined.loop import answer_all
 
@@ -53,7 +54,7 @@ def _work(_: bytes) -> bytes:
     return b"done"
 
 
-_BEHAVIOURS = {
+_BEHAVIOURS: dict[bytes, Callable[[bytes], bytes]] = {
     b"echo": lambda rest: rest,
     b"pid": lambda _: str(os.getpid()).encode(),
     b"cpu": lambda _: str(
