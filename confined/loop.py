@@ -6,6 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from confined.frames import HEAD, frame
 
@@ -22,6 +23,7 @@ def answer_all(
     says that the process has started. What `answer` raises ends the process.
     """
     _limit_memory(memory_bytes, mapped_bytes)
+    _die_first()
     source, target = sys.stdin.buffer, sys.stdout.buffer
     data = b""
     while True:
@@ -44,6 +46,12 @@ def _limit_memory(memory_bytes: int, mapped_bytes: int) -> None:
     # Writable memory alone; not every system counts it.
     _lower(resource.RLIMIT_DATA, memory_bytes)
     _lower(resource.RLIMIT_AS, memory_bytes + mapped_bytes)
+
+
+def _die_first() -> None:
+    """Where memory runs out for all processes together, the kernel ends this one."""
+    with contextlib.suppress(OSError):  # not Linux
+        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def _limit_time(seconds: float) -> None:
