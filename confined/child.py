@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from confined.frames import HEAD, frame
@@ -26,11 +27,13 @@ class Died(Exception):
 class Child:
     """One confined process, which starts on first use, and again after its end.
 
-    `module` is run as a program and calls `answer_all`. One thread at a time may ask.
+    `module` is run as a program and calls `answer_all`. `environment` is added to our own. One
+    thread at a time may ask.
     """
 
-    def __init__(self, module: str) -> None:
+    def __init__(self, module: str, environment: Mapping[str, str] | None = None) -> None:
         self._module = module
+        self._environment = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._is_ready = False
@@ -88,7 +91,7 @@ class Child:
                     stdout=theirs.fileno(),
                     stderr=subprocess.DEVNULL,
                     start_new_session=True,
-                    env=_environment(),
+                    env=_environment() | self._environment,
                 )
             self._socket, self._is_ready = ours, False
         return self._socket
@@ -162,8 +165,4 @@ def _cpu_seconds(pid: int) -> float | None:
 
 def _environment() -> dict[str, str]:
     """Our own environment; the child finds its packages where this process found them."""
-    return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-        "CUDA_VISIBLE_DEVICES": "",  # what isn't trusted needs no GPU, and finding them takes time
-    }
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

@@ -18,11 +18,17 @@ _WALL_SECONDS = 300.0
 """Wall-clock limit, while a slow disk or network delivers the file."""
 
 
+_ENVIRONMENT = {
+    "CUDA_VISIBLE_DEVICES": "",  # a vocabulary needs no GPU, and finding them takes time
+    "GGML_NO_BACKTRACE": "1",  # llama.cpp would call a debugger at every crash
+}
+
+
 class Inspector:
     """The process that opens files; it starts on first use."""
 
     def __init__(self) -> None:
-        self._child = Child("server.model.inspector")
+        self._child = Child("server.model.inspector", _ENVIRONMENT)
 
     def start(self) -> None:
         """Start the process, and don't wait for it."""
@@ -41,16 +47,16 @@ class Inspector:
         return GgufHeader(**answer)
 
     def check_vocabulary(self, path: Path) -> None:
-        """Raise `VocabularyError` if loading the vocabulary breaks a limit or crashes."""
-        try:
-            self._ask(path, "vocabulary")
-        except TooSlow:
-            reason = f"loading it takes more than {CPU_SECONDS:g} s"
-        except Died:
-            reason = "loading it needs too much memory, or crashes llama.cpp"
-        else:
-            return
-        raise VocabularyError(f"the vocabulary of {path} can't be used: {reason}") from None
+        """Raise `VocabularyError` if the vocabulary, or texts in it, break a limit or crash."""
+        for what, doing in (("vocabulary", "loading it"), ("texts", "splitting texts with it")):
+            try:
+                self._ask(path, what)
+                continue
+            except TooSlow:
+                reason = f"takes more than {CPU_SECONDS:g} s"
+            except Died:
+                reason = "needs too much memory, or crashes llama.cpp"
+            raise VocabularyError(f"the vocabulary of {path} can't be used: {doing} {reason}")
 
     def close(self) -> None:
         """End the process."""

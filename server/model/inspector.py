@@ -10,6 +10,7 @@ error. A file that ends the process is not answered.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from pathlib import Path
 
@@ -24,6 +25,9 @@ MEMORY_BYTES = 4 << 30
 _MAPPED_BYTES = 16 << 30
 """Address space for llama.cpp's libraries, which are large if they know GPUs, and for a header."""
 
+_MAX_TOKENS = 1000
+"""Number of tokens whose texts are split into tokens again."""
+
 _MAX_TEXT = 1000
 """Maximum length of the metadata texts that are answered; the loader decides by short words."""
 
@@ -31,9 +35,8 @@ _MAX_TEXT = 1000
 def answer(question: bytes) -> bytes:
     """The answer to one question."""
     asked = json.loads(question)
-    path = Path(asked["path"])
-    read = _vocabulary if asked["what"] == "vocabulary" else _header
-    return json.dumps(read(path)).encode()
+    read = {"header": _header, "vocabulary": _vocabulary, "texts": _texts}[asked["what"]]
+    return json.dumps(read(Path(asked["path"]))).encode()
 
 
 def _header(path: Path) -> dict[str, object]:
@@ -55,15 +58,33 @@ def _short(header: GgufHeader) -> dict[str, object]:
 
 
 def _vocabulary(path: Path) -> dict[str, object]:
-    """Do with the vocabulary what the API process will do: load, list the tokens, read texts."""
-    try:
-        tokenizer = LlamaTokenizer(path)
-    except VocabularyError:
-        return {}  # llama.cpp has refused the file in order; so it will again, with its reason
+    """Load the vocabulary, and read of it what the API process will read."""
+    tokenizer = _tokenizer(path)
+    if tokenizer is None:
+        return {}
     tokenizer.metadata("tokenizer.chat_template")
-    text = tokenizer.text(range(min(tokenizer.n_vocab, 1000)), special=True)
-    tokenizer.tokenize(text, add_special=True, parse_special=True)
     return {"end_tokens": len(tokenizer.end_tokens), "longest_piece": tokenizer.longest_piece}
+
+
+def _texts(path: Path) -> dict[str, object]:
+    """Split texts: the vocabulary's own, and one of characters that may have no token."""
+    tokenizer = _tokenizer(path)
+    if tokenizer is None:
+        return {}
+    own = tokenizer.text(range(min(tokenizer.n_vocab, _MAX_TOKENS)), special=True)
+    odd = "".join(map(chr, range(1, 256))) + "\N{SNOWMAN} \N{GRINNING FACE}"
+    tokens = [tokenizer.tokenize(text, add_special=True, parse_special=True) for text in (own, odd)]
+    return {"tokens": sum(map(len, tokens))}
+
+
+@functools.lru_cache(maxsize=1)
+def _tokenizer(path: Path) -> LlamaTokenizer | None:
+    """The vocabulary. None if llama.cpp refuses the file in order; it will do so again, and give
+    its reason in the log."""
+    try:
+        return LlamaTokenizer(path)
+    except VocabularyError:
+        return None
 
 
 if __name__ == "__main__":

@@ -46,6 +46,39 @@ def test_what_llama_refuses_in_order_is_left_to_it(inspector: Inspector, tmp_pat
     inspector.check_vocabulary(path)
 
 
+WORDS = ["<unk>", "<s>", "</s>", "a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "reason"),
+    [
+        ("gpt2", ["a", "a", "b"], "loading it"),  # two tokens of one text
+        ("llama", ["a"], "splitting texts with it"),  # no bytes
+        ("llama", [*WORDS, "\u2581"], "splitting texts with it"),
+    ],
+)
+def test_vocabularies_that_crash_llama(
+    inspector: Inspector, tmp_path: Path, kind: str, words: list[str], reason: str
+) -> None:
+    path = tmp_path / "m.gguf"
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_context_length(64)
+    writer.add_embedding_length(32)
+    writer.add_block_count(1)
+    writer.add_head_count(1)
+    writer.add_feed_forward_length(32)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_tokenizer_model(kind)
+    writer.add_token_list(words)
+    if kind == "gpt2":
+        writer.add_token_merges(["a b"])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    with pytest.raises(VocabularyError, match=f"{reason} needs too much memory, or crashes llama"):
+        inspector.check_vocabulary(path)
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
