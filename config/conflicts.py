@@ -25,6 +25,7 @@ def check(settings: ServeSettings, given: Mapping[str, Given]) -> None:
     """Raise ConfigError for the first conflict. `given` has the names that the user wrote."""
     _check_pairs(settings, given)
     _check_sizes(settings, given)
+    _check_keys(settings, given)
     _check_cors(settings, given)
     _check_folders(settings, given)
     _check_infill(settings, given)
@@ -49,6 +50,13 @@ def _check_pairs(settings: ServeSettings, given: Mapping[str, Given]) -> None:
     ):
         if getattr(settings, field) is not None and getattr(settings, needed) is None:
             raise ConfigError(f"{given[field].name} needs --{needed.replace('_', '-')} as well")
+
+
+def _check_keys(settings: ServeSettings, given: Mapping[str, Given]) -> None:
+    """An empty key would open the server to all, which nobody means by it."""
+    if "api_key" in given and not settings.api_key:
+        name = given["api_key"].name
+        raise ConfigError(f"{name} holds no key; leave it out to serve without keys")
 
 
 def _check_sizes(settings: ServeSettings, given: Mapping[str, Given]) -> None:

@@ -35,10 +35,10 @@ logger = logging.getLogger("scheduler")
 
 def main(argv: list[str]) -> int:
     """Load the model, report that, and run until `Shutdown`; returns the exit status."""
-    # Ctrl-C reaches the whole process group, and systemd's SIGTERM the whole service. Running
-    # answers have to end first, so the API process decides when the engine stops.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # Ctrl-C reaches the whole process group, and systemd's SIGTERM and SIGHUP the whole service.
+    # Running answers have to end first, so the API process decides when the engine stops.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     channel = CommandChannel(socket.socket(fileno=int(argv[1])))
     try:
         engine = _load(first_config(channel), channel)

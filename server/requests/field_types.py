@@ -18,7 +18,8 @@ MAX_STOP_CHARS = 4096
 MAX_LOGPROBS = 1024
 """Alternatives reported with each token (`n_probs`); each costs time in every step."""
 MAX_LOGIT_BIASES = 65536
-MAX_DRY_BREAKERS = 256
+MAX_DRY_BREAKERS = 32
+"""Most sequence breakers of DRY; each costs time at every token."""
 MAX_SALT_CHARS = 256
 MAX_ADAPTERS = 1024
 

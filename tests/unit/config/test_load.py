@@ -360,3 +360,10 @@ def test_flags_that_are_right_together_pass(tmp_path: Path) -> None:
     pem.write_text("")
     flags(f"--ssl-key-file {pem} --ssl-cert-file {pem}")
     flags("-hf u/r -hff m.gguf")
+
+
+@pytest.mark.parametrize("value", ["", " ", ",", " , "])
+def test_a_key_that_is_empty_does_not_open_the_server(value: str) -> None:
+    for argv, environ in ((["--api-key", value], {}), ([], {"LLAMA_API_KEY": value})):
+        with pytest.raises(ConfigError, match="holds no key"):
+            load_settings(argv, environ)
