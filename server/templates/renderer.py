@@ -54,7 +54,7 @@ def _rendered(source: bytes, variables: bytes) -> str:
         raise RenderFailure(str(error)) from error
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=64)
 def _compiled(source: bytes) -> jinja2.Template:
     try:
         return _environment.from_string(decode(source))

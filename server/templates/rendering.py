@@ -35,21 +35,56 @@ _MOST_SLOW = 16
 _PROGRAM = "server.templates.renderer"
 
 
+class _Renderer:
+    """One process, and the templates that the process has compiled.
+
+    Compiling a large template can take longer than all quick renders, but no request steers it: the
+    template has been compiled at the server's start. So its time doesn't count as the render's.
+    """
+
+    def __init__(self) -> None:
+        self._child = Child(_PROGRAM)
+        self._compiled: set[bytes] = set()
+        self.start = self._child.start
+        self.close = self._child.close
+
+    def ask(
+        self, source: bytes, variables: bytes, *, cpu_seconds: float, wall_seconds: float
+    ) -> bytes:
+        """The process's answer. Raises `TooSlow` and `Died`."""
+        head = len(source).to_bytes(4, "little") + source
+        try:
+            if source not in self._compiled:
+                answer = self._child.ask(
+                    head, cpu_seconds=RENDER_SECONDS, wall_seconds=_RENDER_WALL
+                )
+                if not answer.startswith(TEXT):
+                    return answer
+                self._compiled.add(source)
+            return self._child.ask(
+                head + variables, cpu_seconds=cpu_seconds, wall_seconds=wall_seconds
+            )
+        except (TooSlow, Died):
+            self._compiled.clear()
+            raise
+
+
 class Renderers:
     """The processes, which start on first use and are replaced after a breach. Thread-safe."""
 
     def __init__(self) -> None:
-        self._quick = deque(Child(_PROGRAM) for _ in range(_QUICK_PROCESSES))
+        self._all_quick = [_Renderer() for _ in range(_QUICK_PROCESSES)]
+        self._quick = deque(self._all_quick)
         """The idle ones; those that have just been started are at the left."""
         self._any_quick = threading.Semaphore(_QUICK_PROCESSES)
-        self._slow = Child(_PROGRAM)
+        self._slow = _Renderer()
         self._slow_lock = threading.Lock()
         self._slow_places = threading.Semaphore(_MOST_SLOW)
 
     def start(self) -> None:
         """Start the processes for quick renders, and don't wait for them."""
-        for child in list(self._quick):
-            child.start()
+        for renderer in self._all_quick:
+            renderer.start()
 
     def compile(self, source: bytes) -> None:
         """Raise `InvalidTemplate` unless `source` is a template; `RenderLimit` if it breaks a
@@ -66,15 +101,14 @@ class Renderers:
 
     def close(self) -> None:
         """End all processes."""
-        for child in [*self._quick, self._slow]:
-            child.close()
+        for renderer in [*self._all_quick, self._slow]:
+            renderer.close()
 
     def _ask(self, source: bytes, variables: bytes) -> str:
-        question = len(source).to_bytes(4, "little") + source + variables
         try:
-            answer = self._ask_quick(question)
+            answer = self._ask_quick(source, variables)
             if answer is None:
-                answer = self._ask_slow(question)
+                answer = self._ask_slow(source, variables)
         except TooSlow:
             raise RenderLimit(f"it takes more than {RENDER_SECONDS:g} s to compute") from None
         except Died:
@@ -84,25 +118,27 @@ class Renderers:
             raise PROBLEMS[answer[:1]](text)
         return text
 
-    def _ask_quick(self, question: bytes) -> bytes | None:
+    def _ask_quick(self, source: bytes, variables: bytes) -> bytes | None:
         """The answer, or None if it doesn't come soon."""
         with self._any_quick:
-            child = self._quick.pop()
+            renderer = self._quick.pop()
             put_back = self._quick.appendleft
             try:
-                answer = child.ask(question, cpu_seconds=QUICK_SECONDS, wall_seconds=_QUICK_WALL)
+                answer = renderer.ask(
+                    source, variables, cpu_seconds=QUICK_SECONDS, wall_seconds=_QUICK_WALL
+                )
                 put_back = self._quick.append
                 return answer
             except TooSlow:
-                child.start()
+                renderer.start()
                 return None
             except Died:
-                child.start()
+                renderer.start()
                 raise
             finally:
-                put_back(child)
+                put_back(renderer)
 
-    def _ask_slow(self, question: bytes) -> bytes:
+    def _ask_slow(self, source: bytes, variables: bytes) -> bytes:
         if not self._slow_places.acquire(blocking=False):
             raise Overloaded(
                 "too many chats are slow to render; try again later",
@@ -112,7 +148,7 @@ class Renderers:
         try:
             with self._slow_lock:
                 return self._slow.ask(
-                    question, cpu_seconds=RENDER_SECONDS, wall_seconds=_RENDER_WALL
+                    source, variables, cpu_seconds=RENDER_SECONDS, wall_seconds=_RENDER_WALL
                 )
         finally:
             self._slow_places.release()
