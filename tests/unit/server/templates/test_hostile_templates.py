@@ -174,14 +174,14 @@ def test_too_many_slow_renders(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_compiling_a_large_template_is_no_slow_render(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rendering, "RENDER_SECONDS", 5.0)
+    monkeypatch.setattr(rendering, "RENDER_SECONDS", 1.0)
     branches = "".join(
         f"{{% if messages[0].role == 'r{i}' %}}{{{{ messages[{i}].x }}}}{{% endif %}}"
-        for i in range(2000)
+        for i in range(500)
     )
     template = ChatTemplate("{% set n = n or 0 %}" + branches + HOSTILE["big power"] + PLAIN)
     # The processes that break a limit are replaced, and compile again.
-    for _ in range(3):
+    for _ in range(2):
         with pytest.raises(InvalidRequest):
             template.render([USER], variables={"n": N})
     monkeypatch.setattr(rendering.renderers, "_slow_places", threading.Semaphore(0))
