@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from anyio import to_thread
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictStr
+from pydantic import BeforeValidator, Field, StrictStr
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -17,6 +17,7 @@ from server.errors import InvalidRequest, NotSupported
 from server.generation.types import MAX_PRIORITY, GenerationRequest
 from server.http.disconnect import while_connected
 from server.http.json_response import JsonResponse
+from server.request_model import RequestModel
 from server.requests.body import read_body
 from server.requests.field_types import Flag, Salt, Whole
 from server.requests.model_name import check_model
@@ -50,10 +51,8 @@ Documents = Annotated[
 ]
 
 
-class RerankRequest(BaseModel):
+class RerankRequest(RequestModel):
     """`POST /rerank`. Documents come as `documents`, or as `texts` for an answer in TEI's shape."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     query: StrictStr
     documents: Documents | None = None

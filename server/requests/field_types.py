@@ -56,7 +56,7 @@ def _bias_pairs(value: Any) -> Any:
     if isinstance(value, dict | list) and len(value) > MAX_LOGIT_BIASES:
         raise ValueError(f"must have at most {MAX_LOGIT_BIASES} entries")
     if isinstance(value, dict):
-        pairs = [(_token_key(key), bias) for key, bias in value.items()]
+        pairs = [(_token_key(key), bias) for key, bias in value.items() if bias is not None]
     elif isinstance(value, list) and all(isinstance(p, list) and len(p) == 2 for p in value):
         pairs = [(_token_key(key, text_ids=False), bias) for key, bias in value]
     else:
@@ -128,7 +128,7 @@ LogitBias = Annotated[
     tuple[tuple[int | str, Bias], ...],
     BeforeValidator(
         _bias_pairs,
-        json_schema_input_type=dict[str, _BiasInput] | list[tuple[int | str, _BiasInput]],
+        json_schema_input_type=dict[str, _BiasInput | None] | list[tuple[int | str, _BiasInput]],
     ),
 ]
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ from server.errors import ApiError, InvalidRequest
 from server.model.tokenizer import Tokenizer
 from server.parsers.fallback import instructions
 from server.parsers.formats import GENERIC, detect_format
-from server.parsers.reasoning import detect_markers
+from server.parsers.harmony import ANALYSIS
+from server.parsers.reasoning import ReasoningMarkers, detect_markers
 from server.parsers.syntax import CallSyntax
 from server.startup import ChatTemplateError
 from server.templates.capabilities import Render, TemplateCapabilities, probe
-from server.templates.messages import adapt, text_of
+from server.templates.continuation import ContinuedField, continued_prompt
+from server.templates.messages import adapt
 from server.templates.outcome import InvalidTemplate, RenderLimit, TemplateRefusal
 from server.templates.rendering import renderers, source_bytes
 
@@ -30,9 +33,6 @@ CHATML = """\
 {%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}
 """
 """The template for models without a template; most models have seen this form."""
-
-_CUT = "\u2063llamapack\u2063cut\u2063"
-"""Marks the end of a continued message in the rendered prompt; no text contains it by chance."""
 
 _MAX_SOURCE_BYTES = 1 << 20
 """Maximum size of a template; real ones have some tens of kB."""
@@ -72,6 +72,11 @@ class JinjaTemplate:
         knows_calls = self.capabilities.tools or self.capabilities.tool_calls
         self.tool_format = detect_format(source, knows_calls=knows_calls)
         self.reasoning_markers = detect_markers(source)
+
+    @property
+    def thinking_markers(self) -> ReasoningMarkers | None:
+        """The texts around the thinking. In answers with channels, the thinking is a channel."""
+        return ANALYSIS if self.tool_format.has_channels else self.reasoning_markers
 
     def render(self, variables: Mapping[str, Any]) -> str:
         """The template's text. Raises `TemplateProblem`, and `Overloaded`."""
@@ -147,23 +152,26 @@ class ChatTemplate:
         tools: Sequence[Mapping[str, Any]] | None = None,
         documents: Sequence[Mapping[str, Any]] | None = None,
         add_generation_prompt: bool = True,
-        continue_final_message: bool = False,
+        continued: ContinuedField | None = None,
         variables: Mapping[str, Any] | None = None,
     ) -> str:
         """The prompt for OpenAI's `messages` and `tools`; `variables` are the template's kwargs.
 
-        With `continue_final_message`, the prompt ends where the last message ends, and the model
+        With `continued`, the prompt ends where this field of the last message ends, and the model
         continues that message. Raises `InvalidRequest` if the template refuses the messages.
         """
         template = self.for_tools(bool(tools))
+        added = ""
         if tools and not template.capabilities.tools:
-            messages = _with_instructions(messages, instructions(tools, _syntax(template)))
-            tools = None
+            added, tools = instructions(tools, _syntax(template)), None
         chosen = self._thinking(template, variables or {})
         options = {"tools": tools, "documents": documents, **chosen}
-        if continue_final_message:
-            return _continued(template, messages, options)
-        return _rendered(template, messages, options, add_generation_prompt=add_generation_prompt)
+        if continued == "reasoning_content":
+            options |= dict.fromkeys(template.capabilities.thinking_variables, True)
+        render = partial(_rendered, template, variables=options, instructions=added)
+        if continued is not None:
+            return continued_prompt(messages, continued, render, template.thinking_markers)
+        return render(messages, add_generation_prompt=add_generation_prompt)
 
     def _thinking(self, template: JinjaTemplate, variables: Mapping[str, Any]) -> dict[str, Any]:
         """All variables. Reasoning is on unless the request turns it off, under the template's own
@@ -234,11 +242,12 @@ def _special_text(tokenizer: Tokenizer, token: int | None) -> str:
 def _rendered(
     template: JinjaTemplate,
     messages: Sequence[Mapping[str, Any]],
-    variables: Mapping[str, Any],
     *,
+    variables: Mapping[str, Any],
+    instructions: str,
     add_generation_prompt: bool,
 ) -> str:
-    adapted = adapt(messages, template.capabilities, _syntax(template))
+    adapted = adapt(messages, template.capabilities, _syntax(template), instructions=instructions)
     chat = {"messages": adapted, "add_generation_prompt": add_generation_prompt}
     try:
         return template.render({**variables, **chat})
@@ -251,45 +260,3 @@ def _rendered(
         # exception means that this conversation can't be rendered; the next one may work.
         message = f"the model's chat template can't render these messages: {error}"
         raise InvalidRequest(message, param="messages") from error
-
-
-def _continued(
-    template: JinjaTemplate, messages: Sequence[Mapping[str, Any]], variables: Mapping[str, Any]
-) -> str:
-    """The prompt up to the end of the last message's text.
-
-    If the template would change that text, the text is appended unchanged after the opening of an
-    answer.
-    """
-    marked = _marked(messages)
-    text = text_of(messages[-1].get("content"))
-    markers = template.reasoning_markers
-    if markers is None or not markers.left_open_in(text):
-        rendered = _rendered(template, marked, variables, add_generation_prompt=False)
-        end = rendered.rfind(_CUT)
-        if end >= 0:
-            return rendered[:end]
-    opening = _rendered(template, messages[:-1], variables, add_generation_prompt=True)
-    if markers is not None and markers.opened_by(opening):
-        text = text.lstrip().removeprefix(markers.opening).lstrip("\n")
-    return opening + text
-
-
-def _with_instructions(
-    messages: Sequence[Mapping[str, Any]], text: str
-) -> Sequence[Mapping[str, Any]]:
-    """The messages with `text` at the end of the system prompt."""
-    if messages and messages[0].get("role") in ("system", "developer"):
-        system = f"{text_of(messages[0].get('content'))}\n\n{text}"
-        return [{**messages[0], "content": system}, *messages[1:]]
-    return [{"role": "system", "content": text}, *messages]
-
-
-def _marked(messages: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
-    """The messages with a mark at the end of the last one. Raises `InvalidRequest` if the last
-    message has no text."""
-    if not messages or messages[-1].get("role") != "assistant" or messages[-1].get("tool_calls"):
-        message = "continue_final_message needs a last message by the assistant, without tool calls"
-        raise InvalidRequest(message, param="messages")
-    last = messages[-1]
-    return [*messages[:-1], {**last, "content": text_of(last.get("content")) + _CUT}]

@@ -46,7 +46,7 @@ def _without_tools(
     format_: OutputFormat, prompt: ChatPrompt, context: ServerContext
 ) -> Constraint | None:
     """The constraint of the format. If answers have channels, it begins in the user's channel."""
-    has_channels = prompt.template.tool_format.has_channels
+    has_channels = prompt.template.tool_format.has_channels and prompt.header != FINAL
     if has_channels and format_.schema is not None:
         return _compiled(prompt, context.tokenizer, schema=_checked(format_))
     constraint = compile_request_format(format_, context.tokenizer) or context.default_constraint

@@ -86,6 +86,12 @@ def _make_parser(body: ChatRequest, prompt: ChatPrompt) -> AnswerParser:
             tool.function.name: tool.function.parameters or {} for _, tool in body.callable_tools()
         }
         parser = template.tool_format.make_parser(schemas)
+        parser.feed(prompt.header)
     if template.reasoning_markers is None or prompt.keeps_thinking:
         return parser
-    return ReasoningSplitter(template.reasoning_markers, parser, is_open=prompt.is_thinking_open)
+    return ReasoningSplitter(
+        template.reasoning_markers,
+        parser,
+        is_open=prompt.is_thinking_open,
+        is_continued=prompt.continued is not None,
+    )

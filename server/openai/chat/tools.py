@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictStr
+from pydantic import AfterValidator, Field, StrictBool, StrictStr
+
+from server.request_model import RequestModel
 
 MAX_TOOLS = 1024
 MAX_NAME_CHARS = 256
@@ -20,11 +22,7 @@ def _name(name: str) -> str:
 Name = Annotated[StrictStr, Field(max_length=MAX_NAME_CHARS), AfterValidator(_name)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class Function(_Strict):
+class Function(RequestModel):
     """A function's purpose, and the JSON Schema of its arguments."""
 
     name: Name
@@ -33,7 +31,7 @@ class Function(_Strict):
     strict: StrictBool | None = None
 
 
-class Tool(_Strict):
+class Tool(RequestModel):
     """A function that the model may call."""
 
     type: Literal["function"]
@@ -50,13 +48,13 @@ class Tool(_Strict):
         return {"type": "function", "function": function}
 
 
-class NamedFunction(_Strict):
+class NamedFunction(RequestModel):
     """A function by its name."""
 
     name: StrictStr
 
 
-class NamedChoice(_Strict):
+class NamedChoice(RequestModel):
     """The answer must call this function."""
 
     type: Literal["function"]

@@ -10,7 +10,7 @@ import pytest
 from config import ServeSettings
 from grammars.constraint import LazyConstraint, ThinkingConstraint
 from scheduler.constraint import create_matcher
-from tests.http.openai.conftest import Live, Serve
+from tests.http.openai.conftest import CHANNELS, Live, Serve
 from tests.support import fake_server
 from tests.support.fake_server import ByteTokenizer
 from tests.support.piece_vocabulary import vocabulary_of_pieces
@@ -307,6 +307,36 @@ def test_constraints_begin_after_thinking_that_the_prompt_opened(serve: Serve) -
     ask(live, response_format={"type": "json_object"})
     assert accepts(live, "Hm {</think>\n\n{}")
     assert not accepts(live, "{}")
+
+
+CHOICE = {"structured_outputs": {"choice": ["yes", "no"]}}
+
+
+@pytest.mark.parametrize(
+    ("template", "last", "right", "wrong"),
+    [
+        (OPEN_THINKING, {"reasoning_content": "Hm"}, " so</think>yes", "yes"),
+        (OPEN_THINKING, {"content": "I say "}, "no", " so</think>yes"),
+        (OPEN_THINKING, {"content": "<think>Hm"}, " so</think>yes", "yes"),
+        (OPEN_THINKING, {"content": None}, "Hm</think>yes", "yes"),
+        (
+            CHANNELS,
+            {"reasoning_content": "Hm"},
+            " so<|end|><|start|>assistant<|channel|>final<|message|>yes",
+            " so<|end|><|start|>assistant<|channel|>final<|message|>maybe",
+        ),
+        (CHANNELS, {"content": "I say "}, "yes", "maybe"),
+    ],
+)
+def test_a_continued_answer_is_constrained_after_its_thinking(
+    serve: Serve, template: str, last: dict[str, Any], right: str, wrong: str
+) -> None:
+    live = serve(template=template)
+    messages = [*USER, {"role": "assistant", **last}]
+    response = live.post("/v1/chat/completions", messages=messages, **CHOICE)
+    assert response.status_code == 200, response.text
+    assert accepts(live, right)
+    assert not accepts(live, wrong)
 
 
 @pytest.mark.parametrize(

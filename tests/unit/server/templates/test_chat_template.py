@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from server.templates.chat_template import (
     SpecialTokens,
     load,
 )
+from tests.support.templates import collected_templates, read_template
 
 USER = {"role": "user", "content": "Hello?"}
 SYSTEM = {"role": "system", "content": "Be brief."}
@@ -323,7 +323,7 @@ def test_reasoning_of_the_history_goes_where_the_template_reads_it() -> None:
 @pytest.mark.parametrize("source", [CHATML, PLAIN, PLAIN.replace("m.content", "m.content | trim")])
 def test_the_last_message_can_be_continued(source: str) -> None:
     message = {"role": "assistant", "content": "Once upon "}
-    text = ChatTemplate(source).render([USER, message], continue_final_message=True)
+    text = ChatTemplate(source).render([USER, message], continued="content")
     assert text.endswith("Once upon ")
     assert "Hello?" in text
 
@@ -331,14 +331,14 @@ def test_the_last_message_can_be_continued(source: str) -> None:
 def test_continuing_with_a_template_that_rewrites_the_message() -> None:
     source = PLAIN.replace("m.content", "m.content.split('llama')[0]")
     message = {"role": "assistant", "content": "Once"}
-    text = ChatTemplate(source).render([USER, message], continue_final_message=True)
+    text = ChatTemplate(source).render([USER, message], continued="content")
     assert text == "[user]Hello?[assistant]Once"
 
 
 @pytest.mark.parametrize("messages", [[], [USER], [USER, calling(call("Rome"))]])
 def test_nothing_to_continue(messages: list[dict[str, Any]]) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        ChatTemplate().render(messages, continue_final_message=True)
+        ChatTemplate().render(messages, continued="content")
     assert caught.value.param == "messages"
 
 
@@ -380,12 +380,6 @@ def test_loading_from_a_model(tmp_path: Path) -> None:
         load(vocabulary, override=str(tmp_path / "missing"))
 
 
-def collected_templates() -> list[Path]:
-    """Real templates to test against: the folder that LLAMAPACK_TEMPLATES names, if any."""
-    folder = os.environ.get("LLAMAPACK_TEMPLATES")
-    return sorted(Path(folder).glob("*.jinja")) if folder else []
-
-
 CONVERSATIONS = {
     "user": ([USER], False, ["Hello?"]),
     "system": ([SYSTEM, USER], False, ["Be brief.", "Hello?"]),
@@ -408,7 +402,7 @@ CONVERSATIONS = {
 @pytest.mark.parametrize("conversation", CONVERSATIONS)
 @pytest.mark.parametrize("path", collected_templates(), ids=lambda path: path.stem)
 def test_collected_template(path: Path, conversation: str) -> None:
-    template = ChatTemplate(path.read_text(), specials=SpecialTokens("<s>", "</s>"))
+    template = read_template(path)
     messages, has_tools, words = CONVERSATIONS[conversation]
     text = template.render(messages, tools=TOOLS if has_tools else None)
     for word in words:
@@ -419,6 +413,6 @@ def test_collected_template(path: Path, conversation: str) -> None:
 
 @pytest.mark.parametrize("path", collected_templates(), ids=lambda path: path.stem)
 def test_collected_template_continues(path: Path) -> None:
-    template = ChatTemplate(path.read_text(), specials=SpecialTokens("<s>", "</s>"))
+    template = read_template(path)
     message = {"role": "assistant", "content": "Once upon "}
-    assert template.render([USER, message], continue_final_message=True).endswith("Once upon ")
+    assert template.render([USER, message], continued="content").endswith("Once upon ")
