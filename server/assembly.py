@@ -22,6 +22,7 @@ from server.generation.deadlines import Deadlines
 from server.generation.generator import EngineGenerator
 from server.generation.observed_generator import Observe, ObservedGenerator
 from server.model.adapters import AdapterScales
+from server.model.inspection import inspector
 from server.model.tokenizer import LlamaTokenizer, Tokenizer
 from server.observability.answer_metrics import AnswerMetrics
 from server.observability.logs import level_of, line_form
@@ -107,6 +108,7 @@ def load_model(settings: ServeSettings, path: Path) -> LoadedModel:
 
     Raises `VocabularyError`, `ChatTemplateError`, `StartupError` and `ConfigError`.
     """
+    inspector.check_vocabulary(path, settings.override_kv)
     tokenizer = LlamaTokenizer(path, settings.override_kv)
     template = load(
         tokenizer,

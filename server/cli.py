@@ -47,6 +47,7 @@ def serve(argv: Sequence[str]) -> int:
     try:
         notices: list[str] = []
         settings = load_settings(argv, os.environ, notices.append)
+        _start_confined()
         from server.runtime import serve
 
         return serve(settings, notices)
@@ -129,6 +130,15 @@ def _print_version() -> int:
 
     print(f"llamapack {version()}")
     return 0
+
+
+def _start_confined() -> None:
+    """Start the processes that read what isn't trusted, while our own heavy modules load."""
+    from server.model.inspection import inspector
+    from server.templates.rendering import renderers
+
+    inspector.start()
+    renderers.start()
 
 
 def _print_serve_help() -> int:

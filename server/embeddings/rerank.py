@@ -27,6 +27,9 @@ MAX_DOCUMENTS = 2048
 TEMPLATE = "tokenizer.chat_template.rerank"
 """The key of the GGUF's metadata that says how to join query and document."""
 
+_MAX_CHARS = 32 << 20
+"""Maximum length of an input; a template may repeat the document."""
+
 
 def _texts(value: Any) -> Any:
     """The texts of a list of texts or of objects with a text."""
@@ -117,7 +120,10 @@ async def rerank(request: Request) -> Response:
 
 
 def _pair(context: ServerContext, query: str, document: str) -> tuple[int, ...]:
-    """One input out of two texts, in the form of the model's template or vocabulary."""
+    """One input out of two texts, in the form of the model's template or vocabulary.
+
+    Raises `InvalidRequest` if the template makes the input too long.
+    """
     tokenizer = context.tokenizer
     template = tokenizer.metadata(TEMPLATE)
     if template is None:
@@ -126,6 +132,12 @@ def _pair(context: ServerContext, query: str, document: str) -> tuple[int, ...]:
             for text in (query, document)
         )
         return tuple(tokenizer.join_pair(*parts))
+    length = len(template) + len(query) + template.count("{document}") * len(document)
+    if length > _MAX_CHARS:
+        raise InvalidRequest(
+            f"the model's rerank template makes {length:,} characters of these texts; "
+            f"the limit is {_MAX_CHARS:,}"
+        )
     before, _, after = template.partition("{query}")  # the query may spell {document}
     text = before.replace("{document}", document) + query + after.replace("{document}", document)
     return tuple(tokenizer.tokenize(text, add_special=False, parse_special=True))

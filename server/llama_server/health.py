@@ -26,8 +26,7 @@ async def health(request: Request) -> Response:
 
 
 async def livez(request: Request) -> Response:
-    """Should the process keep running? Yes while the model loads, no if the engine hangs or can't
-    be started again."""
+    """Should the process keep running? No if the engine hangs or can't be started again."""
     context = context_of(request)
     if context.engine.outage:
         raise Unavailable(context.engine.outage)

@@ -9,7 +9,8 @@ from config import ServeSettings
 from config.speculation import DRAFT_MODEL
 from server.model import docker, hub
 from server.model.download import fetch_url, place_at
-from server.model.gguf_header import GgufError, GgufHeader, read_header
+from server.model.gguf_header import GgufError, GgufHeader
+from server.model.inspection import inspector
 from server.model.split_name import SplitName
 from server.startup import ModelFileError
 
@@ -111,11 +112,9 @@ def _all_files(path: Path) -> list[Path]:
 def _checked_header(path: Path) -> GgufHeader:
     _check_file(path)
     try:
-        header = read_header(path)
+        header = inspector.header(path)
     except GgufError as error:
         raise ModelFileError(f"{path} {error}") from None
-    except OSError as error:
-        raise ModelFileError(f"{path} can't be read: {error.strerror or error}") from None
     size = path.stat().st_size
     if size < header.needed_bytes:
         raise ModelFileError(

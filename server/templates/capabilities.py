@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from server.templates.outcome import RenderLimit
+
 _WORD = "zq7needle"
 _KEY = "zq7key"
 _NAME = "zq7function"
@@ -21,7 +23,8 @@ _LONG_ID = "call_abcdefgh0123456789"
 
 Message = dict[str, Any]
 Render = Callable[[Mapping[str, Any]], str]
-"""Renders the template with these variables; raises anything on refusal."""
+"""Renders the template with these variables; raises `RenderLimit` on a breach of limits, and
+anything on refusal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +60,7 @@ class TemplateCapabilities:
 
 
 def probe(render: Render) -> TemplateCapabilities:
-    """Find out all capabilities of a template."""
+    """Find out all capabilities of a template. Raises `RenderLimit`."""
     prober = _Prober(render)
     prober.empty_tools = prober.text([_user("a")]) is None
     string_content = prober.shows([_user(_WORD)], _WORD)
@@ -108,6 +111,8 @@ class _Prober:
         base["tools"] = [] if self.empty_tools else None
         try:
             return self._render(base | variables)
+        except RenderLimit:
+            raise
         except Exception:
             # A template may raise anything; for us, every exception means "not supported".
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -10,9 +11,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-import jinja2
-
-from server.errors import InvalidRequest
+from server.errors import ApiError, InvalidRequest
 from server.model.tokenizer import Tokenizer
 from server.parsers.fallback import instructions
 from server.parsers.formats import GENERIC, detect_format
@@ -20,10 +19,11 @@ from server.parsers.harmony import ANALYSIS
 from server.parsers.reasoning import ReasoningMarkers, detect_markers
 from server.parsers.syntax import CallSyntax
 from server.startup import ChatTemplateError
-from server.templates.capabilities import TemplateCapabilities, probe
+from server.templates.capabilities import Render, TemplateCapabilities, probe
 from server.templates.continuation import ContinuedField, continued_prompt
 from server.templates.messages import adapt
-from server.templates.sandbox import TemplateEnvironment, TemplateRefusal
+from server.templates.outcome import InvalidTemplate, RenderLimit, TemplateRefusal
+from server.templates.rendering import renderers, source_bytes
 
 CHATML = """\
 {%- for message in messages -%}
@@ -32,6 +32,12 @@ CHATML = """\
 {%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}
 """
 """The template for models without a template; most models have seen this form."""
+
+_MAX_SOURCE_BYTES = 1 << 20
+"""Maximum size of a template; real ones have some tens of kB."""
+
+_PROBE_SECONDS = 10.0
+"""Wall-clock limit of finding out the capabilities, which takes some 30 renders."""
 
 _DATE_FORMAT = "%d %b %Y"
 _DATETIME_FORMAT = "%b %d %Y %H:%M:%S"
@@ -46,20 +52,22 @@ class SpecialTokens:
 
 
 class JinjaTemplate:
-    """One compiled template and its capabilities."""
+    """One template and its capabilities."""
 
     def __init__(self, source: str, specials: SpecialTokens) -> None:
-        """Raises `ChatTemplateError` if the source isn't a Jinja template."""
+        """Raises `ChatTemplateError` if the source isn't a Jinja template, or breaks a limit."""
         self.source = source
-        self._environment = TemplateEnvironment()
+        self._source = source_bytes(source)
         self._specials = {"bos_token": specials.bos, "eos_token": specials.eos}
+        if len(self._source) > _MAX_SOURCE_BYTES:
+            raise ChatTemplateError(f"the chat template has more than {_MAX_SOURCE_BYTES:,} bytes")
         try:
-            self._template = self._environment.from_string(source)
-        except (jinja2.TemplateError, RecursionError) as error:
-            line = getattr(error, "lineno", None)
-            where = f" (line {line})" if line else ""
-            raise ChatTemplateError(f"the chat template is not valid{where}: {error}") from error
-        self.capabilities = probe(self._render)
+            renderers.compile(self._source)
+            self.capabilities = probe(self._probing())
+        except InvalidTemplate as error:
+            raise ChatTemplateError(f"the chat template is not valid{error}") from error
+        except RenderLimit as error:
+            raise ChatTemplateError(f"the chat template can't be rendered: {error}") from error
         knows_calls = self.capabilities.tools or self.capabilities.tool_calls
         self.tool_format = detect_format(source, knows_calls=knows_calls)
         self.reasoning_markers = detect_markers(source)
@@ -70,8 +78,7 @@ class JinjaTemplate:
         return ANALYSIS if self.tool_format.has_channels else self.reasoning_markers
 
     def render(self, variables: Mapping[str, Any]) -> str:
-        """The template's text. Raises `jinja2.TemplateError` and any Python error of the
-        template."""
+        """The template's text. Raises `TemplateProblem`, and `Overloaded`."""
         if self.capabilities.empty_tools and not variables.get("tools"):
             variables = {**variables, "tools": []}
         return self._render(variables)
@@ -86,7 +93,18 @@ class JinjaTemplate:
             "functions": _functions_text(variables.get("tools") or ()),
         }
         values = {**defaults, **self._specials, **variables}
-        return self._environment.render(self._template, values)
+        return renderers.render(self._source, values)
+
+    def _probing(self) -> Render:
+        """Renders small conversations, in a bounded time for all of them together."""
+        deadline = time.monotonic() + _PROBE_SECONDS
+
+        def render(variables: Mapping[str, Any]) -> str:
+            if time.monotonic() > deadline:
+                raise RenderLimit(f"small conversations take more than {_PROBE_SECONDS:g} s")
+            return self._render(variables)
+
+        return render
 
 
 class ChatTemplate:
@@ -221,6 +239,8 @@ def _rendered(
     chat = {"messages": adapted, "add_generation_prompt": add_generation_prompt}
     try:
         return template.render({**variables, **chat})
+    except ApiError:
+        raise
     except TemplateRefusal as error:
         raise InvalidRequest(str(error), param="messages") from error
     except Exception as error:

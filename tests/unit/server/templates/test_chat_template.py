@@ -10,7 +10,6 @@ import pytest
 from server.errors import InvalidRequest
 from server.model.tokenizer import Tokenizer
 from server.startup import ChatTemplateError
-from server.templates import sandbox
 from server.templates.chat_template import (
     CHATML,
     ChatTemplate,
@@ -167,27 +166,6 @@ def test_helpers_that_templates_rely_on() -> None:
 def test_the_sandbox_holds(attack: str) -> None:
     with pytest.raises(InvalidRequest):
         ChatTemplate(attack + PLAIN).render([USER])
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        "{% for a in range(n) %}{% for b in range(n) %}{% for c in range(n) %}"
-        "{% set x = messages[0].role %}{% endfor %}{% endfor %}{% endfor %}",
-        "{% for a in range(n) %}{% for b in range(n) %}{% for c in range(n) %}"
-        "x{% endfor %}{% endfor %}{% endfor %}",
-        "{% for a in range(n) %}{{ messages[0].role * n }}{% endfor %}",
-        "{{ 'x' * (n * n * n) }}",
-        "{{ n ** (n ** 2) }}",
-    ],
-)
-def test_renders_are_bounded(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sandbox, "RENDER_SECONDS", 0.05)
-    monkeypatch.setattr(sandbox, "RENDER_CHARS", 1_000_000)
-    template = ChatTemplate("{% if n %}" + source + "{% endif %}" + PLAIN)
-    with pytest.raises(InvalidRequest):
-        template.render([USER], variables={"n": 2000})
-    assert template.render([USER]) == "[user]Hello?[assistant]"
 
 
 def test_operators_variables_survive_a_template_that_changes_them() -> None:
