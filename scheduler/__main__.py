@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from logs.formats import formatter
+from logs.formats import LineForm, formatter
 from protocol.config import EngineConfig
 from protocol.messages import LoadFailed, Ready
 from scheduler.backends.base import Backend
@@ -100,7 +100,13 @@ def _set_up_logging(config: EngineConfig) -> None:
     """Log to where the API process logs, in the same form."""
     to_file = config.log_file and logging.FileHandler(config.log_file, encoding="utf-8")
     handler = to_file or logging.StreamHandler(sys.stderr)
-    handler.setFormatter(formatter(as_json=config.log_json))
+    form = LineForm(
+        as_json=config.log_json,
+        timestamps=config.log_timestamps,
+        prefix=config.log_prefix,
+        colors=config.log_colors,
+    )
+    handler.setFormatter(formatter(form))
     logging.basicConfig(level=config.log_level, handlers=[handler])
 
 

@@ -39,13 +39,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def serve(argv: Sequence[str]) -> int:
     """Read the settings and serve until a signal stops the server. Returns the exit code."""
     from config import ConfigError, load_settings
-    from config.command_line import asks_help
+    from config.actions import asked_action
     from server.startup import StartupError
 
-    if asks_help(argv):
-        return _print_serve_help()
-    if "--version" in argv:
-        return _print_version()
+    if (action := asked_action(argv)) is not None:
+        return _act(action)
     try:
         notices: list[str] = []
         settings = load_settings(argv, os.environ, notices.append)
@@ -113,6 +111,18 @@ def _hint(word: str) -> str:
     if word.startswith("-"):
         return f"; did you mean llamapack serve {word}?"
     return f"; there are: {', '.join(COMMANDS)}"
+
+
+def _act(action: str) -> int:
+    """Print what a flag asks for instead of serving. Returns the exit code."""
+    if action == "help":
+        return _print_serve_help()
+    if action == "version":
+        return _print_version()
+    from server.actions import print_completion, print_devices, print_models
+
+    printers = {"devices": print_devices, "models": print_models, "completion": print_completion}
+    return printers[action]()
 
 
 def _print_version() -> int:

@@ -39,7 +39,7 @@ def serve(settings: ServeSettings, notices: Sequence[str] = ()) -> int:
     for notice in notices:
         logger.info("%s", notice)
     llama_log.install()
-    sockets = bind_all(settings.host, settings.port)
+    sockets = bind_all(settings.host, settings.port, reuse_port=settings.reuse_port)
     try:
         return Runtime(settings, _assembled(settings), sockets).run()
     finally:

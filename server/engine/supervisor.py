@@ -38,7 +38,10 @@ together, as in a frozen container, the heartbeat comes back in that time."""
 STOP_SECONDS = 10.0
 """How long the engine may take to end after it is asked to."""
 
-OPENMP_DEFAULTS = {"GOMP_SPINCOUNT": "5000", "KMP_BLOCKTIME": "0"}
+SPINS_PER_POLL = 100
+"""`GOMP_SPINCOUNT` for each unit of `--poll`, whose default is 50."""
+
+OPENMP_DEFAULTS = {"KMP_BLOCKTIME": "0"}
 """OpenMP's threads spin at barriers. That is ruinous when another process needs a core, so these
 variables make the threads sleep soon. A spin count of 1000 makes steps of 16 to 35 ms about 4 %
 longer on two free cores. With one core busy, 1000 is better: eight streams had 103 tokens a second
@@ -149,7 +152,7 @@ class EngineProcess:
                 str(theirs.fileno()),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
-                env=_environment(os.environ),
+                env=_environment(os.environ, self._config.poll),
             )
             on_error.pop_all()
         await self._client.connect(ours, self._config)
@@ -175,10 +178,11 @@ class EngineProcess:
                 return
 
 
-def _environment(base: Mapping[str, str]) -> dict[str, str]:
+def _environment(base: Mapping[str, str], poll: int) -> dict[str, str]:
     """The engine's environment: it finds its packages where this process found them."""
     path = os.pathsep.join(filter(None, sys.path))
-    return {**OPENMP_DEFAULTS, **ABORT_DEFAULTS, **base, "PYTHONPATH": path}
+    spins = {"GOMP_SPINCOUNT": str(poll * SPINS_PER_POLL)}
+    return {**OPENMP_DEFAULTS, **spins, **ABORT_DEFAULTS, **base, "PYTHONPATH": path}
 
 
 def _described(code: int | OSError) -> str:

@@ -9,7 +9,6 @@ from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from server.errors import ApiError, InvalidRequest
@@ -193,32 +192,21 @@ def load(
     override: str | None = None,
     variables: Mapping[str, Any] | None = None,
 ) -> ChatTemplate:
-    """The chat template of a GGUF, or `override`: the text of a template or the path of its file.
+    """The chat template of a GGUF, or the text `override`.
 
-    Raises `ChatTemplateError` if `override` is unreadable or the text isn't a template.
+    Raises `ChatTemplateError` if the text isn't a template.
     """
     specials = SpecialTokens(
         bos=_special_text(tokenizer, tokenizer.bos), eos=_special_text(tokenizer, tokenizer.eos)
     )
     if override is not None:
-        return ChatTemplate(_read(override), specials=specials, variables=variables)
+        return ChatTemplate(override, specials=specials, variables=variables)
     return ChatTemplate(
         tokenizer.metadata("tokenizer.chat_template") or CHATML,
         tool_source=tokenizer.metadata("tokenizer.chat_template.tool_use"),
         specials=specials,
         variables=variables,
     )
-
-
-def _read(override: str) -> str:
-    if "{" in override or "\n" in override:
-        return override
-    if override == "chatml":
-        return CHATML
-    try:
-        return Path(override).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ChatTemplateError(f"the chat template {override} can't be read: {error}") from error
 
 
 def _syntax(template: JinjaTemplate) -> CallSyntax:

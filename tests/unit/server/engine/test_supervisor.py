@@ -222,12 +222,18 @@ async def test_stopping_while_the_engine_loads_does_not_wait_for_it() -> None:
 
 
 async def test_openmp_threads_sleep_unless_the_operator_says_otherwise() -> None:
-    environment = supervisor._environment({"A": "1"})
-    assert environment.items() >= {"A": "1", **OPENMP_DEFAULTS}.items()
-    assert supervisor._environment({"GOMP_SPINCOUNT": "9"})["GOMP_SPINCOUNT"] == "9"
+    environment = supervisor._environment({"A": "1"}, poll=50)
+    expected = {"A": "1", "GOMP_SPINCOUNT": "5000", **OPENMP_DEFAULTS}
+    assert environment.items() >= expected.items()
+    assert supervisor._environment({"GOMP_SPINCOUNT": "9"}, poll=50)["GOMP_SPINCOUNT"] == "9"
+
+
+@pytest.mark.parametrize(("poll", "spins"), [(0, "0"), (7, "700"), (100, "10000")])
+def test_poll_says_how_long_openmp_spins(poll: int, spins: str) -> None:
+    assert supervisor._environment({}, poll)["GOMP_SPINCOUNT"] == spins
 
 
 async def test_no_debugger_is_started_when_an_engine_aborts() -> None:
     """Unless the operator sets the variable."""
-    assert supervisor._environment({})["GGML_NO_BACKTRACE"] == "1"
-    assert supervisor._environment({"GGML_NO_BACKTRACE": ""})["GGML_NO_BACKTRACE"] == ""
+    assert supervisor._environment({}, poll=50)["GGML_NO_BACKTRACE"] == "1"
+    assert supervisor._environment({"GGML_NO_BACKTRACE": ""}, poll=50)["GGML_NO_BACKTRACE"] == ""

@@ -367,17 +367,11 @@ class Vocabulary(Tokenizer):
         return {1: b"<s>", 2: b"</s>"}[token] if special else b""
 
 
-def test_loading_from_a_model(tmp_path: Path) -> None:
+def test_loading_from_a_model() -> None:
     vocabulary = Vocabulary(chat_template="{{ bos_token }}" + PLAIN)
     assert load(vocabulary).render([USER]).startswith("<s>[user]")
     assert load(Vocabulary()).source == CHATML
-    assert load(vocabulary, override="chatml").source == CHATML
     assert load(vocabulary, override=PLAIN).source == PLAIN
-    path = tmp_path / "own.jinja"
-    path.write_text("own" + PLAIN)
-    assert load(vocabulary, override=str(path)).source == "own" + PLAIN
-    with pytest.raises(ChatTemplateError, match="missing"):
-        load(vocabulary, override=str(tmp_path / "missing"))
 
 
 CONVERSATIONS = {
