@@ -211,6 +211,16 @@ class HttpSettings(SettingsGroup):
             metavar="S",
         ),
     ] = 30
+    strict_model: Annotated[
+        Switch,
+        Option(
+            ("--strict-model",),
+            Group.SERVER,
+            "answer 404 to a request whose 'model' is another name than the served model's; "
+            "otherwise any name is taken",
+            env="LLAMAPACK_STRICT_MODEL",
+        ),
+    ] = False
     slots: Annotated[
         Switch,
         Option(("--slots",), Group.SERVER, "serve GET /slots", env="LLAMA_ARG_ENDPOINT_SLOTS"),
