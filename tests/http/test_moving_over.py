@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from config import ServeSettings
+from server.access.key_ring import KeyRing, read_keys
 from server.app import create_app
 from tests.support.fake_server import MODEL_NAME, FakeServer, make_server
 
@@ -19,15 +20,17 @@ MESSAGES = [{"role": "user", "content": "a"}]
 
 
 @asynccontextmanager
-async def client_of(server: FakeServer) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(create_app(server.context), raise_app_exceptions=False)
+async def client_of(server: FakeServer, *keys: str) -> AsyncIterator[httpx.AsyncClient]:
+    ring = KeyRing(read_keys(ServeSettings(api_key=keys)))
+    app = create_app(server.context, keys=ring)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         yield client
 
 
 # --- the name of the model ---------------------------------------------------------------
 
-BODIES = [
+BODIES: list[tuple[str, dict[str, Any]]] = [
     ("/v1/chat/completions", {"messages": MESSAGES}),
     ("/v1/completions", {"prompt": "a"}),
     ("/completion", {"prompt": "a"}),
@@ -61,3 +64,89 @@ async def test_a_strict_server_knows_its_own_names_only(name: str | None, status
             assert answer.status_code == status
             if status == 404:
                 assert answer.json()["error"]["param"] == "model"
+
+
+# --- pages of other origins --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("allowed", "origin", "is_let_in"),
+    [
+        ("localhost", "http://localhost", True),
+        ("localhost", "https://localhost:5173", True),
+        ("localhost", "http://127.0.0.1:1", True),
+        ("localhost", "https://[::1]", True),
+        ("localhost", "http://[::1]:65535", True),
+        ("localhost", "http://localhost.evil.example", False),
+        ("localhost", "http://127.0.0.10", False),
+        ("localhost", "http://[::11]:80", False),
+        ("localhost", "http://localhost:80@evil.example", False),
+        ("localhost", "ftp://localhost", False),
+        ("localhost", "null", False),
+        ("app.example", "https://app.example", True),
+        ("App.Example", "http://app.example:3000", True),
+        ("app.example", "https://www.app.example", False),
+        ("app.example", "https://app.example.evil", False),
+        ("app.example:3000", "http://app.example:3000", True),
+        ("app.example:3000", "http://app.example:3001", False),
+        ("192.168.0.7", "http://192.168.0.7:8000", True),
+        ("https://app.example", "https://app.example", True),
+        ("https://app.example:443", "https://app.example", True),
+        ("https://app.example", "http://app.example", False),
+        ("https://app.example", "https://app.example:8443", False),
+        ("app://desktop", "app://desktop", True),
+        ("*", "https://anything.example:1", True),
+        ("*", "null", True),
+        ("localhost,https://a.example", "https://a.example", True),
+        ("localhost,https://a.example", "http://localhost:9", True),
+        ("localhost,https://a.example", "https://b.example", False),
+        ("", "http://localhost", False),
+    ],
+)
+async def test_an_allowed_origin_is_named_back(allowed: str, origin: str, is_let_in: bool) -> None:
+    settings = ServeSettings.model_validate({"cors_origins": allowed})
+    expected = origin if is_let_in else None
+    async with client_of(make_server(settings), "secret") as client:
+        asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+        for path in ("/completion", "/v1/chat/completions", "/slots/0", "/nothing"):
+            preflight = await client.options(path, headers=asked)
+            assert preflight.status_code == 200
+            assert preflight.content == b""
+            assert preflight.headers.get("access-control-allow-origin") == expected
+        for key, status in (("secret", 200), ("wrong", 401)):
+            headers = {"Origin": origin, "X-Api-Key": key}
+            answer = await client.get("/props", headers=headers)
+            assert answer.status_code == status
+            assert answer.headers.get("access-control-allow-origin") == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted", "methods", "headers"),
+    [
+        ({}, "", "GET, POST, DELETE, OPTIONS", "*"),
+        ({}, "x-a", "GET, POST, DELETE, OPTIONS", "*"),
+        ({}, "x-a,authorization", "GET, POST, DELETE, OPTIONS", "*, authorization"),
+        ({"cors_methods": "POST"}, "", "POST", "*"),
+        ({"cors_methods": "get,PUT", "cors_headers": "X-A,X-B"}, "x-c", "get, PUT", "X-A, X-B"),
+        ({"cors_credentials": True}, "x-a,x-b", "GET, POST, DELETE, OPTIONS", "x-a, x-b"),
+    ],
+)
+async def test_preflights_tell_what_is_configured(
+    settings: dict[str, Any], wanted: str, methods: str, headers: str
+) -> None:
+    server = make_server(ServeSettings.model_validate({"cors_origins": "a.example", **settings}))
+    asked = {"Origin": "https://a.example", "Access-Control-Request-Method": "POST"}
+    if wanted:
+        asked["Access-Control-Request-Headers"] = wanted
+    async with client_of(server, "secret") as client:
+        preflight = await client.options("/completion", headers=asked)
+    assert preflight.headers["access-control-allow-methods"] == methods
+    assert preflight.headers["access-control-allow-headers"] == headers
+
+
+@pytest.mark.parametrize("prefix", ["", "/llm"])
+@pytest.mark.parametrize("path", ["/", "/health", "/v1/health", "/livez", "/readyz"])
+async def test_open_paths_need_no_key(prefix: str, path: str) -> None:
+    async with client_of(make_server(ServeSettings(api_prefix=prefix)), "secret") as client:
+        assert (await client.get(prefix + path)).status_code == 200
+        assert (await client.get(prefix + "/props")).status_code == 401
