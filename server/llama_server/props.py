@@ -17,7 +17,7 @@ from server.model.tokenizer import Tokenizer
 from server.requests.sampling_defaults import sampling_defaults
 from server.requests.speculation import speculation_of
 from server.templates.capabilities import TemplateCapabilities
-from server.version import version
+from server.version import build_fingerprint, version
 
 
 async def get_props(request: Request) -> Response:
@@ -56,8 +56,8 @@ async def set_props(request: Request) -> Response:
 
 
 def build_info() -> str:
-    """The versions of llamapack and of llama-cpp-python, which contains llama.cpp."""
-    return f"llamapack {version()} (llama-cpp-python {version('llama-cpp-python')})"
+    """The build, and the version of llama-cpp-python, which contains llama.cpp."""
+    return f"{build_fingerprint()} (llama-cpp-python {version('llama-cpp-python')})"
 
 
 def _defaults(context: ServerContext) -> dict[str, Any]:

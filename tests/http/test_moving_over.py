@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -150,3 +151,19 @@ async def test_open_paths_need_no_key(prefix: str, path: str) -> None:
     async with client_of(make_server(ServeSettings(api_prefix=prefix)), "secret") as client:
         assert (await client.get(prefix + path)).status_code == 200
         assert (await client.get(prefix + "/props")).status_code == 401
+
+
+# --- the name of the build ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("path", "body"), BODIES[:2])
+async def test_the_fingerprint_is_a_build_number(
+    client: httpx.AsyncClient, path: str, body: dict[str, Any], stream: bool
+) -> None:
+    answer = await client.post(path, json={**body, "stream": stream})
+    found = re.findall(r'"system_fingerprint":"([^"]*)"', answer.text)
+    props = (await client.get("/props")).json()
+    for fingerprint in [*found, props["build_info"]]:
+        assert re.match(r"b[0-9]+-[^ ]+", fingerprint)
+    assert len(set(found)) == 1
