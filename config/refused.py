@@ -158,7 +158,6 @@ REFUSED: tuple[Refused, ...] = (
            "--model, or use --hf-repo", "MODEL_URL"),
     _value("-dr --docker-repo", "Docker's model registry is not supported; use --hf-repo",
            "DOCKER_REPO"),
-    _value("--tags", "tags are not supported; use --alias", "TAGS"),
     *(
         _switch(f"--{name}", _SHORTCUT)
         for name in (

@@ -69,7 +69,12 @@ def _defaults(context: ServerContext) -> dict[str, Any]:
     )
     model = context.engine.model
     lora = context.adapter_scales.lora_set(model.adapters, None)
-    params["lora"] = lora_json(model.adapters, lora)
+    params |= {
+        "seed": settings.seed % 2**32,
+        "ignore_eos": settings.ignore_eos,
+        "n_keep": settings.keep if settings.context_shift else 0,
+        "lora": lora_json(model.adapters, lora),
+    }
     return {"params": params, "n_ctx": model.n_ctx_slot}
 
 

@@ -48,7 +48,6 @@ def _slot(state: SlotState, model: ModelInfo, speculates: bool) -> dict[str, Any
             state.sampling, n_predict=state.max_tokens, speculation=state.speculation
         )
         slot["params"]["lora"] = lora_json(model.adapters, state.lora)
-        slot["params"]["seed"] = state.sampling.seed
     slot["next_token"] = [_next_token(state)]
     return slot
 

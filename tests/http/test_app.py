@@ -26,7 +26,7 @@ def client_of(server: FakeServer, **options: Any) -> httpx.AsyncClient:
 
 
 @pytest.mark.parametrize(
-    "path", ["/nothing", "/index.html", "/completion/", "/v1/nothing", "/v1/models/"]
+    "path", ["/nothing", "/a.html", "/completion/", "/v1/nothing", "/v1/models/"]
 )
 async def test_unknown_routes(client: httpx.AsyncClient, path: str) -> None:
     response = await client.post(path, json={})

@@ -188,7 +188,7 @@ async def test_probabilities_after_the_samplers(client: httpx.AsyncClient) -> No
 async def test_response_fields(client: httpx.AsyncClient) -> None:
     fields = ["content", "generation_settings/n_predict", "nothing/there"]
     answer = await complete(client, response_fields=fields, n_predict=2)
-    assert answer == {"content": "Hello,", "n_predict": 2}
+    assert answer == {"content": "Hello,", "generation_settings/n_predict": 2}
 
 
 async def test_ignore_eos_bans_every_end_token(

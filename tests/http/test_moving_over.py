@@ -167,3 +167,69 @@ async def test_the_fingerprint_is_a_build_number(
     for fingerprint in [*found, props["build_info"]]:
         assert re.match(r"b[0-9]+-[^ ]+", fingerprint)
     assert len(set(found)) == 1
+
+
+# --- settings ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "field", "value"),
+    [
+        ({"seed": 42}, "seed", 42),
+        ({"seed": 0}, "seed", 0),
+        ({}, "seed", 2**32 - 1),
+        ({"temp": 0.25}, "temperature", 0.25),
+        ({"top_k": 7}, "top_k", 7),
+        ({"min_p": 0.5}, "min_p", 0.5),
+        ({"repeat_penalty": 1.5}, "repeat_penalty", 1.5),
+        ({"samplers": "top_k;min_p"}, "samplers", ["top_k", "min_p"]),
+        ({"ignore_eos": True}, "ignore_eos", True),
+        ({"n_predict": 9}, "n_predict", 9),
+        ({"keep": 3, "context_shift": True}, "n_keep", 3),
+    ],
+)
+async def test_props_show_the_servers_own_settings(
+    settings: dict[str, Any], field: str, value: Any
+) -> None:
+    async with client_of(make_server(ServeSettings.model_validate(settings))) as client:
+        props = (await client.get("/props")).json()
+    assert props["default_generation_settings"]["params"][field] == value
+
+
+async def test_props_and_answers_have_the_same_settings(client: httpx.AsyncClient) -> None:
+    props = (await client.get("/props")).json()["default_generation_settings"]["params"]
+    answer = (await client.post("/completion", json={"prompt": "a"})).json()
+    assert set(props) == set(answer["generation_settings"])
+
+
+@pytest.mark.parametrize(
+    ("given", "tags"),
+    [("chat", ["chat"]), ("chat, fim,small", ["chat", "fim", "small"]), ("", [])],
+)
+async def test_tags_are_listed(given: str, tags: list[str]) -> None:
+    async with client_of(make_server(ServeSettings.model_validate({"tags": given}))) as client:
+        [model] = (await client.get("/v1/models")).json()["data"]
+    assert model["tags"] == tags
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        (["generation_settings/temperature"], {"generation_settings/temperature": 0.8}),
+        (
+            ["timings/predicted_n", "generation_settings/stop", "stop_type"],
+            {"timings/predicted_n": 4, "generation_settings/stop": ["x"], "stop_type": "eos"},
+        ),
+        (
+            ["generation_settings/reasoning_format"],
+            {"generation_settings/reasoning_format": "none"},
+        ),
+        (["generation_settings/n_predict/x", "no/such", "content/x", ""], {}),
+        (["index", "index"], {"index": 0}),
+    ],
+)
+async def test_response_fields_reach_nested_fields(
+    client: httpx.AsyncClient, fields: list[str], expected: dict[str, Any]
+) -> None:
+    body = {"prompt": "a", "stop": "x", "response_fields": fields}
+    assert (await client.post("/completion", json=body)).json() == expected
