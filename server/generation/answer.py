@@ -68,19 +68,24 @@ class Answer:
             case Started() as event:
                 self._slot, self._num_cached = event.slot, event.num_cached_tokens
                 self._start = timed.begin
-                return []
+                return self._progress(event.num_cached_tokens, timed.begin)
             case Prefilled() as event:
-                return [self._progress(event, timed.end)]
+                return self._progress(event.num_computed_tokens, timed.end)
             case EmbeddedEvent() as event:
                 return [EmbeddingItem(event.vectors)]
 
-    def _progress(self, event: Prefilled, now: float) -> Progress:
-        return Progress(
+    def _progress(self, num_computed: int, now: float) -> list[Item]:
+        """How much of the prompt the cache holds, if the request asks for that. The first report
+        comes before anything is computed."""
+        if not self._request.spec.report_progress:
+            return []
+        progress = Progress(
             total=len(self._request.spec.prompt),
             cache=self._num_cached,
-            processed=event.num_computed_tokens,
+            processed=num_computed,
             time_ms=(now - self._start) * 1000,
         )
+        return [progress]
 
     def _generated(self, event: Generated, now: float) -> list[Item]:
         self._first = self._first or now

@@ -60,9 +60,7 @@ class CompletionAnswer:
     def progress_chunk(self, progress: Progress) -> dict[str, Any]:
         """The event for a computed part of the prompt."""
         timings = Timings(progress.cache, 0, progress.time_ms, 0, 0.0)
-        event = self._event("", -1, timings)
-        event["prompt_progress"] = progress_json(progress)
-        return event
+        return self._event("", -1, timings) | progress_json(progress)
 
     def final(self, ended: Ended) -> dict[str, Any]:
         """The whole answer, or the last event of a stream, which doesn't repeat the text."""

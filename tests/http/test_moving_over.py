@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +14,8 @@ import pytest
 from config import ServeSettings
 from server.access.key_ring import KeyRing, read_keys
 from server.app import create_app
+from server.generation.timings import timings_json
+from server.generation.types import Timings
 from tests.support.fake_server import MODEL_NAME, FakeServer, make_server
 
 pytestmark = pytest.mark.anyio
@@ -233,3 +236,45 @@ async def test_response_fields_reach_nested_fields(
 ) -> None:
     body = {"prompt": "a", "stop": "x", "response_fields": fields}
     assert (await client.post("/completion", json=body)).json() == expected
+
+
+# --- timings and progress ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("predicted_n", "predicted_ms", "per_token_ms", "per_second"),
+    [
+        (0, 0.0, 0.0, 0.0),
+        (1, 0.0, 0.0, 0.0),
+        (1, 8.0, 0.0, 0.0),
+        (2, 8.0, 8.0, 125.0),
+        (5, 80.0, 20.0, 50.0),
+        (101, 1000.0, 10.0, 100.0),
+    ],
+)
+async def test_rates_leave_out_the_first_token(
+    predicted_n: int, predicted_ms: float, per_token_ms: float, per_second: float
+) -> None:
+    shown = timings_json(Timings(1, 2, 4.0, predicted_n, predicted_ms))
+    assert (shown["predicted_n"], shown["predicted_ms"]) == (predicted_n, predicted_ms)
+    assert shown["predicted_per_token_ms"] == pytest.approx(per_token_ms)
+    assert shown["predicted_per_second"] == pytest.approx(per_second)
+    assert shown["prompt_per_second"] == pytest.approx(500)
+
+
+@pytest.mark.parametrize(("path", "body"), BODIES)
+async def test_progress_comes_with_timings(
+    client: httpx.AsyncClient, path: str, body: dict[str, Any]
+) -> None:
+    prompt = {"prompt": "abcdef"} if "prompt" in body else {}
+    body = {**body, **prompt, "stream": True, "return_progress": True}
+    lines = (await client.post(path, json=body)).text.split("\n\n")
+    events = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
+    found = [event for event in events if "prompt_progress" in event]
+    assert found
+    for event in found:
+        progress, timings = event["prompt_progress"], event["timings"]
+        assert timings["cache_n"] == progress["cache"]
+        assert timings["prompt_n"] == progress["processed"] - progress["cache"]
+        assert timings["prompt_ms"] == progress["time_ms"]
+        assert timings["predicted_n"] == 0

@@ -101,8 +101,7 @@ class ChoiceStream:
 
     def progress(self, progress: Progress) -> bytes:
         """A chunk with the progress of the prompt."""
-        extras = {"prompt_progress": progress_json(progress)}
-        return self._writer.chunk(self._index, {}, extras=extras)
+        return self._writer.chunk(self._index, {}, extras=progress_json(progress))
 
     def add(self, delta: TextDelta) -> bytes:
         """The chunks for more text: none while the parser holds the text back."""

@@ -41,7 +41,7 @@ class TextStream(StreamedAnswer):
 
     def progress(self, index: int, progress: Progress) -> bytes:
         piece = self._choices[index].empty()
-        return self._event(piece, prompt_progress=progress_json(progress))
+        return self._event(piece, **progress_json(progress))
 
     def end(self, index: int, ended: Ended) -> bytes:
         self._usage.add(index, ended)
