@@ -142,11 +142,12 @@ class Answer:
 
     def _ended(self, cause: StopCause, word: str = "") -> Ended:
         num_tokens = len(self._request.spec.prompt) + self._num_generated
+        can_shift = self._request.spec.context_shift is not None
         return Ended(
             cause=cause,
             stopping_word=word,
             end_token=self._end_token,
-            truncated=num_tokens > self._n_ctx,
+            truncated=num_tokens >= self._n_ctx + can_shift,
             slot=self._slot,
             num_prompt_tokens=len(self._request.spec.prompt),
             timings=self._timings(),

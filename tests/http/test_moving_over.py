@@ -278,3 +278,23 @@ async def test_progress_comes_with_timings(
         assert timings["prompt_n"] == progress["processed"] - progress["cache"]
         assert timings["prompt_ms"] == progress["time_ms"]
         assert timings["predicted_n"] == 0
+
+
+# --- a full context ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("length", [128, 129, 1000, 100_000])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/completion"])
+async def test_too_long_a_prompt_says_so_in_known_words(
+    client: httpx.AsyncClient, path: str, length: int, stream: bool
+) -> None:
+    text = "a" * length
+    prompt = (
+        {"messages": [{"role": "user", "content": text}]} if "chat" in path else {"prompt": text}
+    )
+    answer = await client.post(path, json={**prompt, "stream": stream})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["type"]) == (400, "exceed_context_size_error")
+    assert "exceeds the available context size (128 tokens)" in error["message"]
+    assert error["n_ctx"] == 128

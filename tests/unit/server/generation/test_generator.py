@@ -126,7 +126,19 @@ async def test_a_full_context_ends_the_answer() -> None:
         items = await items_of(generator)
     end = end_of(items)
     assert (end.cause, end.truncated) == (StopCause.LIMIT, True)
-    assert text_of(items) == "x" * (N_CTX_SLOT - len(PROMPT) + 1)
+    assert text_of(items) == "x" * (N_CTX_SLOT - len(PROMPT))
+
+
+@pytest.mark.parametrize(
+    ("max_tokens", "is_truncated"),
+    [(N_CTX_SLOT - 4, False), (N_CTX_SLOT - 3, True), (N_CTX_SLOT, True)],
+)
+async def test_an_answer_that_fills_its_slot_is_truncated(
+    max_tokens: int, is_truncated: bool
+) -> None:
+    async with speaking(*[b"x"] * 100) as (generator, _):
+        end = end_of(await items_of(generator, max_tokens=max_tokens))
+    assert (end.truncated, end.timings.predicted_n) == (is_truncated, min(max_tokens, 61))
 
 
 async def test_an_answer_without_a_limit_of_time_does_not_end_at_line_breaks() -> None:
