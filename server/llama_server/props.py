@@ -11,9 +11,9 @@ from starlette.responses import Response
 from server.context import ServerContext, context_of
 from server.errors import NotSupported
 from server.http.json_response import JsonResponse
-from server.llama_server.generation_settings import default_settings
 from server.model.adapters import lora_json
 from server.model.tokenizer import Tokenizer
+from server.requests.generation_settings import default_settings
 from server.requests.sampling_defaults import sampling_defaults
 from server.requests.speculation import speculation_of
 from server.templates.capabilities import TemplateCapabilities

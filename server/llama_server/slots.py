@@ -12,8 +12,8 @@ from protocol.messages import ModelInfo, SlotState
 from server.context import context_of
 from server.errors import NotSupported, Unavailable
 from server.http.json_response import JsonResponse
-from server.llama_server.generation_settings import default_settings
 from server.model.adapters import lora_json
+from server.requests.generation_settings import default_settings
 
 
 async def get_slots(request: Request) -> Response:

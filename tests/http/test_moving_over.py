@@ -298,3 +298,37 @@ async def test_too_long_a_prompt_says_so_in_known_words(
     assert (answer.status_code, error["type"]) == (400, "exceed_context_size_error")
     assert "exceeds the available context size (128 tokens)" in error["message"]
     assert error["n_ctx"] == 128
+
+
+# --- verbose answers ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("verbosity", "fields", "is_verbose"),
+    [
+        (3, {"verbose": True}, True),
+        (3, {"verbose": True, "stream": True}, True),
+        (3, {"verbose": False}, False),
+        (3, {"verbose": None, "stream": True}, False),
+        (4, {}, False),
+        (5, {}, True),
+        (9, {"stream": True}, True),
+        (5, {"verbose": False}, False),
+    ],
+)
+@pytest.mark.parametrize(("path", "body"), BODIES[:2])
+async def test_verbose_answers_tell_prompt_and_settings(
+    path: str, body: dict[str, Any], verbosity: int, fields: dict[str, Any], is_verbose: bool
+) -> None:
+    body = {**body, **fields, "temperature": 0.5, "n": 2, "seed": 7}
+    async with client_of(make_server(ServeSettings(verbosity=verbosity))) as client:
+        answer = await client.post(path, json=body)
+    found = [json.loads(line[6:]) for line in answer.text.split("\n\n") if line[:7] == "data: {"]
+    records = [event["__verbose"] for event in found or [answer.json()] if "__verbose" in event]
+    assert len(records) == (is_verbose and 1 + bool(found))
+    for record in records:
+        assert record["prompt"].startswith("<s>")
+        assert record["generation_settings"]["temperature"] == 0.5
+        assert record["generation_settings"]["seed"] == 7 + record["index"]
+        assert record["content"] == ("" if found else "Hello, world\n")
+        assert record["stop_type"] == "eos"
