@@ -332,3 +332,47 @@ async def test_verbose_answers_tell_prompt_and_settings(
         assert record["generation_settings"]["seed"] == 7 + record["index"]
         assert record["content"] == ("" if found else "Hello, world\n")
         assert record["stop_type"] == "eos"
+
+
+# --- counting tokens ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"messages": MESSAGES},
+        {"messages": [{"role": "system", "content": "x"}, *MESSAGES], "model": "any"},
+        {"messages": MESSAGES, "add_generation_prompt": False},
+        {"messages": [*MESSAGES, {"role": "assistant", "content": "ä😀"}]},
+    ],
+)
+@pytest.mark.parametrize("prefix", ["", "/v1"])
+async def test_input_tokens_are_those_of_the_prompt(
+    client: httpx.AsyncClient, server: FakeServer, body: dict[str, Any], prefix: str
+) -> None:
+    path = f"{prefix}/chat/completions"
+    counted = await client.post(f"{path}/input_tokens", json=body)
+    assert not server.generator.opened
+    answer = await client.post(path, json=body)
+    assert answer.status_code == 200
+    expected = answer.json()["usage"]["prompt_tokens"]
+    assert counted.json() == {"input_tokens": expected, "object": "response.input_tokens"}
+
+
+@pytest.mark.parametrize(
+    ("messages", "status"),
+    [
+        ([{"role": "user", "content": "a" * 1000}], 200),
+        ([], 400),
+        ([{"role": "user"}], 400),
+        (None, 400),
+    ],
+)
+async def test_long_prompts_are_counted_and_wrong_ones_refused(
+    client: httpx.AsyncClient, messages: Any, status: int
+) -> None:
+    path = "/v1/chat/completions/input_tokens"
+    answer = await client.post(path, json={"messages": messages})
+    assert answer.status_code == status
+    if status == 200:
+        assert answer.json()["input_tokens"] > 1000

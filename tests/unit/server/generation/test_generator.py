@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.commands import ContextShift, SequenceSpec
-from protocol.events import Finished, FinishReason, Generated, Prefilled, Started
+from protocol.events import Event, Finished, FinishReason, Generated, Prefilled, Started
 from protocol.sampling import SamplingParams
 from server.engine.sequence_stream import TimedEvent
 from server.errors import ContextExceeded, EngineFailed, Overloaded
@@ -233,7 +233,7 @@ async def test_progress_is_counted_against_the_whole_prompt() -> None:
 def test_the_first_progress_is_what_was_cached(num_cached: int) -> None:
     spec = SequenceSpec(prompt=(1, 2, 3), sampling=SamplingParams(), report_progress=True)
     answer = Answer(GenerationRequest(spec=spec), Script([b"a"]), n_ctx=99)
-    events = [Started(1, 2, num_cached), Prefilled(1, 3)]
+    events: list[Event] = [Started(1, 2, num_cached), Prefilled(1, 3)]
     timed = [TimedEvent(event, 10.0, 10.5) for event in events]
     items = [item for event in timed for item in answer.take(event)]
     assert items == [Progress(3, num_cached, num_cached, 0.0), Progress(3, num_cached, 3, 500.0)]
