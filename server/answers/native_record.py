@@ -72,4 +72,7 @@ class NativeRecord:
         ignore_eos = ignores_eos(self._body, self._context.settings)
         settings = request_settings(self._body, self._request, ignore_eos=ignore_eos)
         adapters = self._context.engine.model.adapters
+        # Chats have a field of their own for it.
+        own_format = getattr(self._body, "reasoning_format", None)
+        settings["reasoning_format"] = own_format or self._context.settings.reasoning_format
         return {**settings, "lora": lora_json(adapters, self._request.spec.lora)}

@@ -72,6 +72,7 @@ def _defaults(context: ServerContext) -> dict[str, Any]:
     params |= {
         "seed": settings.seed % 2**32,
         "ignore_eos": settings.ignore_eos,
+        "reasoning_format": settings.reasoning_format,
         "n_keep": settings.keep if settings.context_shift else 0,
         "lora": lora_json(model.adapters, lora),
     }

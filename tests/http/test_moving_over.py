@@ -187,6 +187,7 @@ async def test_the_fingerprint_is_a_build_number(
         ({"repeat_penalty": 1.5}, "repeat_penalty", 1.5),
         ({"samplers": "top_k;min_p"}, "samplers", ["top_k", "min_p"]),
         ({"ignore_eos": True}, "ignore_eos", True),
+        ({"reasoning_format": "none"}, "reasoning_format", "none"),
         ({"n_predict": 9}, "n_predict", 9),
         ({"keep": 3, "context_shift": True}, "n_keep", 3),
     ],
@@ -225,7 +226,7 @@ async def test_tags_are_listed(given: str, tags: list[str]) -> None:
         ),
         (
             ["generation_settings/reasoning_format"],
-            {"generation_settings/reasoning_format": "none"},
+            {"generation_settings/reasoning_format": "auto"},
         ),
         (["generation_settings/n_predict/x", "no/such", "content/x", ""], {}),
         (["index", "index"], {"index": 0}),
