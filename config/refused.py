@@ -106,7 +106,6 @@ REFUSED: tuple[Refused, ...] = (
     _value("-fitt --fit-target", _FIT, "FIT_TARGET"),
     _value("-fitc --fit-ctx", _FIT, "FIT_CTX"),
     # Where the model comes from
-    _value("--tags", "tags are not supported; use --alias", "TAGS"),
     _value("--models-dir", _ROUTER, "MODELS_DIR"),
     _value("--models-preset", _ROUTER, "MODELS_PRESET"),
     _value("--sleep-idle-seconds", "an idle model stays loaded; stop the server when it "

@@ -139,10 +139,12 @@ class SaveSlot(msgspec.Struct, frozen=True, tag=True):
     query_id: int
     slot: int
     path: str
+    for_llama_cpp: bool = False
+    """Whether the file is in llama.cpp's format, which llama-server can restore."""
 
 
 class RestoreSlot(msgspec.Struct, frozen=True, tag=True):
-    """Read the content of an idle slot from a file that `SaveSlot` wrote."""
+    """Read the content of an idle slot from a file that `SaveSlot` or llama-server wrote."""
 
     query_id: int
     slot: int

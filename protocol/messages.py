@@ -206,7 +206,7 @@ class SlotRefusal(enum.StrEnum):
 
 class SlotRefused(msgspec.Struct, frozen=True, tag=True):
     """A command about a slot was not carried out. The content of the slot is unchanged, unless the
-    reason is `FAILED`."""
+    reason is `FAILED`, or llama.cpp found that the cells of a file don't fit."""
 
     query_id: int
     reason: SlotRefusal

@@ -64,7 +64,7 @@ def create_app(
             Middleware(RecordAccess, audit=audit, unrecorded=public),
             # Above keys, because a preflight request carries none; above errors, because a page
             # can read a refusal only with CORS headers on it.
-            *cors_middleware(settings),
+            cors_middleware(settings),
             # Turns what is raised below into answers, so all that raises stands below.
             Middleware(CatchErrors, on_refusal=context.metrics.observe_rejection),
             # Before any work: proxies and servers disagree about requests with two Host headers.

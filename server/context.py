@@ -57,11 +57,15 @@ class Engine(Protocol):
         ...
 
     async def save_slot(self, slot: int, path: str) -> SlotChanged:
-        """Write what an idle slot holds to a file. Raises `ApiError`; so do the next two."""
+        """Write what an idle slot holds to a file. Raises `ApiError`; so do the next three."""
+        ...
+
+    async def export_slot(self, slot: int, path: str) -> SlotChanged:
+        """Write what an idle slot holds to a file in llama.cpp's format."""
         ...
 
     async def restore_slot(self, slot: int, path: str) -> SlotChanged:
-        """Fill an idle slot from a file that `save_slot` wrote."""
+        """Fill an idle slot from a file of either format."""
         ...
 
     async def erase_slot(self, slot: int) -> SlotChanged:

@@ -76,8 +76,8 @@ class ContextExceeded(InvalidRequest):
     def __init__(self, n_prompt_tokens: int, n_ctx: int, *, at_least: bool = False) -> None:
         """`at_least`: the prompt was not tokenized; the number is a lower bound."""
         super().__init__(
-            f"the prompt has {'at least ' * at_least}{n_prompt_tokens} tokens, but a slot's "
-            f"context holds {n_ctx} tokens, prompt and answer together",
+            f"the request ({'at least ' * at_least}{n_prompt_tokens} tokens) exceeds the available "
+            f"context size ({n_ctx} tokens), which its prompt and answer share",
             param="prompt",
         )
         self.n_prompt_tokens = n_prompt_tokens

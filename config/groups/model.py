@@ -58,6 +58,17 @@ class ModelSettings(SettingsGroup):
             repeatable=True,
         ),
     ] = ()
+    tags: Annotated[
+        Words,
+        Option(
+            ("--tags",),
+            Group.MODEL,
+            "words about the model, comma-separated, which GET /v1/models lists",
+            metavar="TAGS",
+            default_text="none",
+            repeatable=True,
+        ),
+    ] = ()
     hf_repo: Annotated[
         str | None,
         Option(

@@ -1,5 +1,6 @@
 """Addresses, keys, limits and endpoints of the HTTP server."""
 
+import re
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -14,10 +15,18 @@ def _prefix(value: str) -> str:
     return value.rstrip("/")
 
 
+_ORIGIN = re.compile(
+    r"\*|([a-z][a-z0-9+.-]*://)?([a-z0-9_-][a-z0-9._-]*|\[[0-9a-f:.]+\])(:[0-9]{1,5})?",
+    re.IGNORECASE,
+)
+
+
 def _origins(value: tuple[str, ...]) -> tuple[str, ...]:
-    for origin in value:
-        if origin != "*" and (origin.endswith("/") or "://" not in origin):
-            raise ValueError("must be origins such as https://app.example.com, or *")
+    if not all(map(_ORIGIN.fullmatch, value)):
+        raise ValueError(
+            "must be origins such as https://app.example.com, hosts such as app.example.com or "
+            "localhost, or *"
+        )
     return value
 
 
@@ -120,7 +129,8 @@ class HttpSettings(SettingsGroup):
         Option(
             ("--cors-origins",),
             Group.SERVER,
-            "origins whose web pages may use the server, comma-separated; * is any",
+            "origins whose web pages may use the server, comma-separated; a host without a scheme "
+            "is that host on any port; localhost is this machine by any name; * is any",
             metavar="ORIGINS",
             default_text="none",
             repeatable=True,
@@ -135,7 +145,7 @@ class HttpSettings(SettingsGroup):
             metavar="METHODS",
             repeatable=True,
         ),
-    ] = ("GET", "POST")
+    ] = ("GET", "POST", "DELETE", "OPTIONS")
     cors_headers: Annotated[
         Words,
         Option(
@@ -230,6 +240,16 @@ class HttpSettings(SettingsGroup):
             metavar="S",
         ),
     ] = 30
+    strict_model: Annotated[
+        Switch,
+        Option(
+            ("--strict-model",),
+            Group.SERVER,
+            "answer 404 to a request whose 'model' is another name than the served model's; "
+            "otherwise any name is taken",
+            env="LLAMAPACK_STRICT_MODEL",
+        ),
+    ] = False
     slots: Annotated[
         Switch,
         Option(("--slots",), Group.SERVER, "serve GET /slots", env="LLAMA_ARG_ENDPOINT_SLOTS"),

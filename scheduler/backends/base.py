@@ -97,6 +97,18 @@ class Backend(Protocol):
         """Take cells from `state`, as if they had just been saved as `prefix`."""
         ...
 
+    def portable(self, state: Bytes) -> Bytes:
+        """A state as llama.cpp's files of sequences hold it."""
+        ...
+
+    def adopt(self, slot: int, cells: Bytes, num_tokens: int) -> bool:
+        """Give an empty slot the `cells` of a file of llama.cpp.
+
+        Returns whether they fit the context and are those of `num_tokens` tokens; otherwise the
+        slot stays empty.
+        """
+        ...
+
     def decode(
         self, chunks: abc.Sequence[Chunk], padding_rows: abc.Sequence[PaddingRow] = ()
     ) -> None:

@@ -13,8 +13,10 @@ from protocol.commands import EraseSlot, RestoreSlot, SaveSlot, SlotCommand
 from protocol.messages import SlotChanged, SlotRefusal, SlotRefused
 from scheduler.backends.base import TRANSFER, Backend, DecodeError
 from scheduler.core.cache_edits import CacheEdit, Drop, Restore, Save
+from scheduler.core.cache_scope import NO_SCOPE
 from scheduler.core.sequence import Slot
 from scheduler.kv_cache.cache_manager import KVCacheManager
+from scheduler.storage.llama_file import is_llama_file, read_llama_file, write_llama_file
 from scheduler.storage.prefix_file import PrefixFileError, SavedPrefix, read_prefix, write_prefix
 
 logger = logging.getLogger(__name__)
@@ -79,6 +81,9 @@ class SlotActions:
             match command:
                 case EraseSlot():
                     self._erase(command, slot, begin)
+                case SaveSlot(path=path, for_llama_cpp=True):
+                    content = self._portable_content(slot)
+                    self._submit(command, begin, partial(self._export, Path(path), content))
                 case SaveSlot(path=path):
                     content = self._content(slot)
                     self._submit(command, begin, partial(self._write, Path(path), content))
@@ -132,6 +137,20 @@ class SlotActions:
         self._change([Drop(TRANSFER)])
         return SavedPrefix(tokens, slot.scope, state)
 
+    def _portable_content(self, slot: Slot) -> SavedPrefix:
+        """What a slot holds, for a file of llama.cpp, which has no place for a salt, adapters or
+        moved cells."""
+        if slot.scope != NO_SCOPE or slot.shifted_from is not None:
+            raise _Refused(
+                SlotRefusal.BAD_FILE,
+                f"slot {slot.id} can't be saved in llama.cpp's format: the format has no place for "
+                "a salt, for adapters, or for cells that a context shift moved",
+            )
+        self._change([Save(slot.id, TRANSFER)])
+        state = self._backend.portable(self._backend.state(TRANSFER))
+        self._change([Drop(TRANSFER)])
+        return SavedPrefix(list(slot.reusable_tokens), slot.scope, state)
+
     def _finish(self, job: _FileJob) -> None:
         command = job.command
         try:
@@ -154,11 +173,35 @@ class SlotActions:
                 SlotRefusal.BUSY,
                 f"running requests leave no room for the {count} tokens of the file",
             )
+        if prefix.is_portable:
+            self._check_tokens(slot, prefix.tokens)
         self._change(self._kv_cache.make_room(slot, count))
-        if count:
+        if not count:
+            return
+        if prefix.is_portable:
+            self._adopt(slot, prefix)
+        else:
             self._backend.put_state(TRANSFER, prefix.state)
             self._change([Restore(TRANSFER, slot.id, count), Drop(TRANSFER)])
-            self._kv_cache.fill(slot, prefix.tokens, prefix.scope)
+        self._kv_cache.fill(slot, prefix.tokens, prefix.scope)
+
+    def _check_tokens(self, slot: Slot, tokens: list[int]) -> None:
+        n_vocab = self._backend.info.n_vocab
+        if not all(0 <= token < n_vocab for token in tokens):
+            raise _Refused(
+                SlotRefusal.BAD_FILE,
+                f"slot {slot.id} can't be restored from the file: it has tokens that the "
+                "vocabulary doesn't have",
+            )
+
+    def _adopt(self, slot: Slot, prefix: SavedPrefix) -> None:
+        if not self._backend.adopt(slot.id, prefix.state, len(prefix.tokens)):
+            raise _Refused(
+                SlotRefusal.BAD_FILE,
+                f"slot {slot.id} can't be restored from the file, and is empty now: the file's "
+                "cells are of another model, of another --cache-type, --flash-attn, --kv-unified "
+                "or --parallel, or damaged",
+            )
 
     def _change(self, edits: Iterable[CacheEdit]) -> None:
         try:
@@ -178,8 +221,13 @@ class SlotActions:
     def _write(self, path: Path, prefix: SavedPrefix) -> tuple[SavedPrefix, int]:
         return prefix, write_prefix(path, prefix, self._backend.fingerprint)
 
+    def _export(self, path: Path, prefix: SavedPrefix) -> tuple[SavedPrefix, int]:
+        return prefix, write_llama_file(path, prefix)
+
     def _read(self, path: Path) -> tuple[SavedPrefix, int]:
         limits = self._kv_cache.limits
         # A state is as large as its cells, plus some bytes that describe it.
         room = limits.state_bytes + 2 * limits.n_ctx_slot * limits.cell_bytes + SLACK_BYTES
+        if is_llama_file(path):
+            return read_llama_file(path, max_bytes=room)
         return read_prefix(path, self._backend.fingerprint, max_bytes=room)

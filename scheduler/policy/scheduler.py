@@ -219,7 +219,8 @@ class Scheduler:
             return FinishReason.STOP
         if sequence.reached_max_tokens:
             return FinishReason.MAX_TOKENS
-        if sequence.window is None and len(sequence.tokens) > self.limits.n_ctx_slot:
+        # The last token needs no cell, but llama-server counts it too.
+        if sequence.window is None and len(sequence.tokens) >= self.limits.n_ctx_slot:
             return FinishReason.CONTEXT_FULL
         return None
 

@@ -56,6 +56,8 @@ class SavedPrefix:
     tokens: list[int]
     scope: CacheScope
     state: bytes | bytearray | memoryview
+    is_portable: bool = False
+    """Whether `state` is as a file of llama.cpp holds it. Then nobody has checked it."""
 
 
 def write_prefix(path: Path, prefix: SavedPrefix, fingerprint: Fingerprint) -> int:
@@ -76,7 +78,7 @@ def write_prefix(path: Path, prefix: SavedPrefix, fingerprint: Fingerprint) -> i
         _little_endian(array("i", prefix.tokens)).tobytes(),
         prefix.state,
     )
-    with _errors(), _replacing(path) as file:
+    with file_errors(), replacing(path) as file:
         digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
         for part in parts:
             digest.update(part)
@@ -91,7 +93,7 @@ def read_prefix(path: Path, fingerprint: Fingerprint, *, max_bytes: int) -> tupl
     Raises `PrefixFileError` if the file is damaged, was written for another fingerprint, or is
     larger than `max_bytes`. Of a file with another fingerprint, only the header is read.
     """
-    with _errors(), path.open("rb") as file:
+    with file_errors(), path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
         header = _read_header(file, digest)
@@ -152,7 +154,7 @@ def _little_endian(tokens: array[int]) -> array[int]:
 
 
 @contextlib.contextmanager
-def _errors() -> Iterator[None]:
+def file_errors() -> Iterator[None]:
     """Raises `PrefixFileError` for any `OSError` of the block."""
     try:
         yield
@@ -163,7 +165,7 @@ def _errors() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path) -> Iterator[BinaryIO]:
     """A new file that replaces `path` if the block ends well. Otherwise it is removed."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=PARTIAL)
     try:

@@ -156,12 +156,18 @@ class EngineClient:
     async def save_slot(self, slot: int, path: str) -> SlotChanged:
         """Write what an idle slot holds to a file.
 
-        Raises `NotFound`, `InvalidRequest`, `EngineFailed` and `Unavailable`; so do the next two.
+        Raises `NotFound`, `InvalidRequest`, `EngineFailed` and `Unavailable`; so do the next three.
         """
         return _changed(await self._ask(lambda query_id: SaveSlot(query_id, slot, path)))
 
+    async def export_slot(self, slot: int, path: str) -> SlotChanged:
+        """Write what an idle slot holds to a file in llama.cpp's format."""
+        return _changed(
+            await self._ask(lambda query_id: SaveSlot(query_id, slot, path, for_llama_cpp=True))
+        )
+
     async def restore_slot(self, slot: int, path: str) -> SlotChanged:
-        """Fill an idle slot from a file that `save_slot` wrote."""
+        """Fill an idle slot from a file of either format."""
         return _changed(await self._ask(lambda query_id: RestoreSlot(query_id, slot, path)))
 
     async def erase_slot(self, slot: int) -> SlotChanged:

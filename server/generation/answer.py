@@ -68,19 +68,24 @@ class Answer:
             case Started() as event:
                 self._slot, self._num_cached = event.slot, event.num_cached_tokens
                 self._start = timed.begin
-                return []
+                return self._progress(event.num_cached_tokens, timed.begin)
             case Prefilled() as event:
-                return [self._progress(event, timed.end)]
+                return self._progress(event.num_computed_tokens, timed.end)
             case EmbeddedEvent() as event:
                 return [EmbeddingItem(event.vectors)]
 
-    def _progress(self, event: Prefilled, now: float) -> Progress:
-        return Progress(
+    def _progress(self, num_computed: int, now: float) -> list[Item]:
+        """How much of the prompt the cache holds, if the request asks for that. The first report
+        comes before anything is computed."""
+        if not self._request.spec.report_progress:
+            return []
+        progress = Progress(
             total=len(self._request.spec.prompt),
             cache=self._num_cached,
-            processed=event.num_computed_tokens,
+            processed=num_computed,
             time_ms=(now - self._start) * 1000,
         )
+        return [progress]
 
     def _generated(self, event: Generated, now: float) -> list[Item]:
         self._first = self._first or now
@@ -137,11 +142,12 @@ class Answer:
 
     def _ended(self, cause: StopCause, word: str = "") -> Ended:
         num_tokens = len(self._request.spec.prompt) + self._num_generated
+        can_shift = self._request.spec.context_shift is not None
         return Ended(
             cause=cause,
             stopping_word=word,
             end_token=self._end_token,
-            truncated=num_tokens > self._n_ctx,
+            truncated=num_tokens >= self._n_ctx + can_shift,
             slot=self._slot,
             num_prompt_tokens=len(self._request.spec.prompt),
             timings=self._timings(),

@@ -6,7 +6,11 @@ from server.generation.types import Progress, Timings
 
 
 def timings_json(timings: Timings) -> dict[str, int | float]:
-    """The `timings` object. A rate over no time is 0. Drafts are left out if there were none."""
+    """The `timings` object. A rate over no time is 0. Drafts are left out if there were none.
+
+    The times and rates of the answer leave out its first token: the prompt's step yields it.
+    """
+    num_timed = max(timings.predicted_n - 1, 0)
     shown = {
         "cache_n": timings.cache_n,
         "prompt_n": timings.prompt_n,
@@ -15,22 +19,25 @@ def timings_json(timings: Timings) -> dict[str, int | float]:
         "prompt_per_second": _ratio(1000.0 * timings.prompt_n, timings.prompt_ms),
         "predicted_n": timings.predicted_n,
         "predicted_ms": timings.predicted_ms,
-        "predicted_per_token_ms": _ratio(timings.predicted_ms, timings.predicted_n),
-        "predicted_per_second": _ratio(1000.0 * timings.predicted_n, timings.predicted_ms),
+        "predicted_per_token_ms": _ratio(timings.predicted_ms, num_timed),
+        "predicted_per_second": _ratio(1000.0 * num_timed, timings.predicted_ms),
     }
     if timings.draft_n:
         shown |= {"draft_n": timings.draft_n, "draft_n_accepted": timings.draft_n_accepted}
     return shown
 
 
-def progress_json(progress: Progress) -> dict[str, int | float]:
-    """The `prompt_progress` object."""
-    return {
+def progress_json(progress: Progress) -> dict[str, dict[str, int | float]]:
+    """The `prompt_progress` of an event, and the `timings` so far."""
+    shown = {
         "total": progress.total,
         "cache": progress.cache,
         "processed": progress.processed,
         "time_ms": progress.time_ms,
     }
+    computed = max(progress.processed - progress.cache, 0)
+    timings = Timings(progress.cache, computed, progress.time_ms, 0, 0.0)
+    return {"prompt_progress": shown, "timings": timings_json(timings)}
 
 
 def _ratio(dividend: float, divisor: float) -> float:

@@ -45,7 +45,7 @@ def _openai_model(context: ServerContext) -> dict[str, Any]:
     return {
         "id": context.model_name,
         "aliases": list(context.settings.alias),
-        "tags": [],
+        "tags": list(context.settings.tags),
         "object": "model",
         "created": context.created,
         "owned_by": "llamapack",

@@ -11,13 +11,13 @@ from starlette.responses import Response
 from server.context import ServerContext, context_of
 from server.errors import NotSupported
 from server.http.json_response import JsonResponse
-from server.llama_server.generation_settings import default_settings
 from server.model.adapters import lora_json
 from server.model.tokenizer import Tokenizer
+from server.requests.generation_settings import default_settings
 from server.requests.sampling_defaults import sampling_defaults
 from server.requests.speculation import speculation_of
 from server.templates.capabilities import TemplateCapabilities
-from server.version import version
+from server.version import build_fingerprint, version
 
 
 async def get_props(request: Request) -> Response:
@@ -56,8 +56,8 @@ async def set_props(request: Request) -> Response:
 
 
 def build_info() -> str:
-    """The versions of llamapack and of llama-cpp-python, which contains llama.cpp."""
-    return f"llamapack {version()} (llama-cpp-python {version('llama-cpp-python')})"
+    """The build, and the version of llama-cpp-python, which contains llama.cpp."""
+    return f"{build_fingerprint()} (llama-cpp-python {version('llama-cpp-python')})"
 
 
 def _defaults(context: ServerContext) -> dict[str, Any]:
@@ -69,7 +69,13 @@ def _defaults(context: ServerContext) -> dict[str, Any]:
     )
     model = context.engine.model
     lora = context.adapter_scales.lora_set(model.adapters, None)
-    params["lora"] = lora_json(model.adapters, lora)
+    params |= {
+        "seed": settings.seed % 2**32,
+        "ignore_eos": settings.ignore_eos,
+        "reasoning_format": settings.reasoning_format,
+        "n_keep": settings.keep if settings.context_shift else 0,
+        "lora": lora_json(model.adapters, lora),
+    }
     return {"params": params, "n_ctx": model.n_ctx_slot}
 
 

@@ -9,13 +9,13 @@ _MISSING = object()
 
 
 def pick_fields(answer: Mapping[str, Any], paths: Sequence[str]) -> dict[str, Any]:
-    """The named fields of the answer. `a/b` moves field b of object a to the root.
+    """The named fields of the answer. `a/b` is field b of object a, under the name `a/b`.
 
     Without names, the answer keeps all fields. Names that don't exist are left out.
     """
     if not paths:
         return dict(answer)
-    found = {path.rpartition("/")[2]: _lookup(answer, path) for path in paths}
+    found = {path: _lookup(answer, path) for path in paths}
     return {name: value for name, value in found.items() if value is not _MISSING}
 
 

@@ -11,15 +11,17 @@ from server.llama_server.lora_adapters import list_adapters, set_adapters
 from server.llama_server.metrics import get_metrics
 from server.llama_server.models import list_models, retrieve_model
 from server.llama_server.props import get_props, set_props
+from server.llama_server.root import get_root
 from server.llama_server.slot_actions import ACTIONS, SlotFile, change_slot
 from server.llama_server.slots import get_slots
 from server.llama_server.tokens import DetokenizeRequest, TokenizeRequest, detokenize, tokenize
 from server.model.adapters import LoraScales
 
-PUBLIC_PATHS = ("/health", "/v1/health", "/livez", "/readyz")
-"""Paths that need no API key, because probes have none."""
+PUBLIC_PATHS = ("/", "/health", "/v1/health", "/livez", "/readyz")
+"""Paths that need no API key, because probes have none. Nothing there is secret."""
 
 ENDPOINTS = (
+    get(get_root, "/"),
     get(health, "/health", "/v1/health"),
     get(livez, "/livez"),
     get(readyz, "/readyz"),

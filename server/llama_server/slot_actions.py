@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, StrictStr
 from starlette.requests import Request
@@ -38,6 +38,8 @@ class SlotFile(RequestModel):
     """The body of `save` and `restore`. `erase` needs no body."""
 
     filename: Annotated[StrictStr, AfterValidator(_plain_name)]
+    format: Literal["llamapack", "llama.cpp"] | None = None
+    """Of the file that `save` writes, ours by default. `restore` recognizes both."""
 
 
 async def change_slot(request: Request) -> Response:
@@ -55,15 +57,16 @@ async def change_slot(request: Request) -> Response:
     if action == "erase":
         changed = await context.engine.erase_slot(slot)
         return JsonResponse({"id_slot": slot, "n_erased": changed.num_tokens})
-    name = parse_body(await request.body(), SlotFile).filename
-    return await _move(context.engine, action, slot, folder, name)
+    file = parse_body(await request.body(), SlotFile)
+    return await _move(context.engine, action, slot, folder, file)
 
 
-async def _move(engine: Engine, action: str, slot: int, folder: Path, name: str) -> Response:
-    answer: dict[str, Any] = {"id_slot": slot, "filename": name}
-    path = str(folder / name)
+async def _move(engine: Engine, action: str, slot: int, folder: Path, file: SlotFile) -> Response:
+    answer: dict[str, Any] = {"id_slot": slot, "filename": file.filename}
+    path = str(folder / file.filename)
     if action == "save":
-        changed = await engine.save_slot(slot, path)
+        save = engine.export_slot if file.format == "llama.cpp" else engine.save_slot
+        changed = await save(slot, path)
         answer |= {"n_saved": changed.num_tokens, "n_written": changed.num_bytes}
         return JsonResponse({**answer, "timings": {"save_ms": _milliseconds(changed)}})
     changed = await engine.restore_slot(slot, path)

@@ -12,8 +12,8 @@ from protocol.messages import ModelInfo, SlotState
 from server.context import context_of
 from server.errors import NotSupported, Unavailable
 from server.http.json_response import JsonResponse
-from server.llama_server.generation_settings import default_settings
 from server.model.adapters import lora_json
+from server.requests.generation_settings import default_settings
 
 
 async def get_slots(request: Request) -> Response:
@@ -48,7 +48,6 @@ def _slot(state: SlotState, model: ModelInfo, speculates: bool) -> dict[str, Any
             state.sampling, n_predict=state.max_tokens, speculation=state.speculation
         )
         slot["params"]["lora"] = lora_json(model.adapters, state.lora)
-        slot["params"]["seed"] = state.sampling.seed
     slot["next_token"] = [_next_token(state)]
     return slot
 

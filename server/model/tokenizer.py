@@ -67,6 +67,13 @@ class Tokenizer(Protocol):
         pieces = (self.piece(token, special=special) for token in tokens)
         return b"".join(pieces).decode(errors="replace")
 
+    def prompt_text(self, tokens: Sequence[int]) -> str:
+        """The text of a whole prompt, control tokens included.
+
+        Other than `text`, it has no space at its beginning that only the tokenizer added.
+        """
+        return self.text(tokens, special=True)
+
 
 class LlamaTokenizer(Tokenizer):
     """The vocabulary of a GGUF, loaded without its weights. Raises `VocabularyError`.
@@ -156,6 +163,19 @@ class LlamaTokenizer(Tokenizer):
         if piece is None:
             piece = self._pieces[token, special] = self._read_piece(token, special)
         return piece
+
+    def prompt_text(self, tokens: Sequence[int]) -> str:
+        """The text of a whole prompt, control tokens included."""
+        ids = (ctypes.c_int32 * len(tokens))(*tokens)
+        size = 8 * len(tokens) + 64
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            length: int = lib.llama_detokenize(
+                self._vocab, ids, len(tokens), buffer, size, False, True
+            )
+            if length >= 0:
+                return buffer.raw[:length].decode(errors="replace")
+            size = -length
 
     def _read_piece(self, token: int, special: bool) -> bytes:
         if not 0 <= token < self._n_vocab:

@@ -7,7 +7,9 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-FINGERPRINT = "llamapack"
+from server.version import build_fingerprint
+
+FINGERPRINT = build_fingerprint()
 
 TEXT_COMPLETION = "text_completion"
 """The `object` of text completions, whole and streamed."""

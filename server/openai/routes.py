@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from server.endpoints import STREAMABLE, post
 from server.openai.chat.handler import create_chat_completion
+from server.openai.chat.input_tokens import count_input_tokens
 from server.openai.chat.request import ChatRequest
 from server.openai.chat.template import apply_template
 from server.openai.completions.handler import create_completion
@@ -17,6 +18,12 @@ ENDPOINTS = (
         body=ChatRequest,
         media=STREAMABLE,
         is_queued=True,
+    ),
+    post(
+        count_input_tokens,
+        "/v1/chat/completions/input_tokens",
+        "/chat/completions/input_tokens",
+        body=ChatRequest,
     ),
     post(
         create_completion,

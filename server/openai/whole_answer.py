@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from server.answers.shape import WholeAnswer
+from server.answers.verbose import NO_RECORDS, VerboseRecords
 from server.generation.timings import timings_json
 from server.generation.types import Ended, TextDelta, Timings
 from server.openai.identity import new_identity
@@ -30,7 +31,7 @@ class Choice(Protocol):
 
 
 class WholeCompletion(WholeAnswer):
-    """All choices, the usage, and the timings of the first choice."""
+    """All choices, the usage, and the timings and the record of the first choice."""
 
     def __init__(
         self,
@@ -40,6 +41,7 @@ class WholeCompletion(WholeAnswer):
         choices_per_prompt: int,
         prefix: str,
         kind: str,
+        records: VerboseRecords = NO_RECORDS,
     ) -> None:
         """`prefix` opens the id, and `kind` is the field `object`."""
         self._choices = choices
@@ -49,15 +51,20 @@ class WholeCompletion(WholeAnswer):
         self._finished: list[dict[str, Any]] = [{}] * len(choices)
         self._usage = Usage(choices_per_prompt)
         self._timings: dict[int, Timings] = {}
+        self._records = records
+        self._verbose: dict[str, Any] = {}
 
     def add(self, index: int, delta: TextDelta) -> None:
         self._choices[index].add(delta)
+        self._records.add(index, delta)
 
     def end(self, index: int, ended: Ended) -> None:
         choice = self._choices[index]
         self._finished[index] = choice.choice(ended)
         self._usage.add(index, ended, choice.num_reasoning_tokens)
         self._timings[index] = ended.timings
+        if index == 0:
+            self._verbose = self._records.fields(index, ended)
 
     def body(self) -> dict[str, Any]:
         return {
@@ -65,4 +72,5 @@ class WholeCompletion(WholeAnswer):
             "choices": self._finished,
             "usage": self._usage.to_json(),
             "timings": timings_json(self._timings[0]),
+            **self._verbose,
         }

@@ -9,11 +9,14 @@ from server.errors import NotFound
 
 
 def check_model(name: str | None, context: ServerContext) -> None:
-    """Raise `NotFound` when a request names a model that isn't served.
+    """Raise `NotFound` when a request names a model that isn't served, with `--strict-model`.
 
-    The model's names are its aliases, its path, its file name and the stem of its file name. A
+    Without it any name is taken: one model is served, so every name can mean that model only. The
+    model's names are its aliases, its path, its file name and the stem of its file name. A
     request without a name means the served model.
     """
+    if not context.settings.strict_model:
+        return
     if not name or name == context.model_name or name in _names(context):
         return
     message = f"there is no model {name!r} here; this server serves {context.model_name!r}"

@@ -123,6 +123,8 @@ class SamplingFields(RequestModel):
     return_tokens: Flag = False
     return_progress: Flag = False
     timings_per_token: Flag = False
+    verbose: Flag | None = None
+    """Add the prompt's text and the settings in force to OpenAI's answers, as `__verbose`."""
     sse_ping_interval: Annotated[Whole, Field(ge=-1, le=INT32_MAX)] | None = None
     n_probs: Annotated[Whole, Field(ge=0, le=MAX_LOGPROBS)] = 0
     post_sampling_probs: Flag = False

@@ -285,7 +285,7 @@ async def test_any_origin_comes_without_credentials() -> None:
     server = make_server(ServeSettings(cors_origins=("*",), cors_credentials=True))
     async with client_of(server) as client:
         answer = await client.get("/health", headers={"Origin": "https://a.example"})
-    assert answer.headers["access-control-allow-origin"] == "*"
+    assert answer.headers["access-control-allow-origin"] == "https://a.example"
     assert "access-control-allow-credentials" not in answer.headers
 
 

@@ -25,7 +25,9 @@ def client_of(server: FakeServer, **options: Any) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=transport, base_url="http://test")
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/", "/completion/", "/v1/nothing", "/v1/models/"])
+@pytest.mark.parametrize(
+    "path", ["/nothing", "/a.html", "/completion/", "/v1/nothing", "/v1/models/"]
+)
 async def test_unknown_routes(client: httpx.AsyncClient, path: str) -> None:
     response = await client.post(path, json={})
     assert response.status_code in (404, 405)

@@ -93,7 +93,7 @@ async def test_several_sequences_share_a_stream(client: httpx.AsyncClient) -> No
 
 async def test_response_fields_shape_the_last_event(client: httpx.AsyncClient) -> None:
     *_, final = await stream(client, response_fields=["stop", "timings/predicted_n"])
-    assert final == {"stop": True, "predicted_n": 4}
+    assert final == {"stop": True, "timings/predicted_n": 4}
 
 
 async def test_a_refusal_is_an_ordinary_answer(

@@ -167,3 +167,17 @@ class TestWithoutTheFolder:
 
 def _json(body: dict[str, object]) -> bytes:
     return json.dumps(body).encode()
+
+
+@pytest.mark.parametrize(
+    ("format_", "action"),
+    [(None, "save"), ("llamapack", "save"), ("llama.cpp", "export")],
+)
+async def test_the_format_of_a_saved_file(
+    client: httpx.AsyncClient, server: FakeServer, format_: str | None, action: str
+) -> None:
+    response = await act(client, "save", filename="a", format=format_)
+    assert response.status_code == 200
+    assert [change[0] for change in server.engine.changed] == [action]
+    refused = await act(client, "save", filename="a", format="zip")
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "format")

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import ctypes
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from llama_cpp import llama_cpp
 
-from protocol.commands import RestoreSlot, SaveSlot, SlotCommand
+from protocol.commands import EraseSlot, RestoreSlot, SaveSlot, SlotCommand
 from protocol.events import Generated, Started
-from protocol.messages import SlotChanged
+from protocol.messages import SlotChanged, SlotRefusal, SlotRefused
 from protocol.sampling import SamplingParams
+from scheduler.backends.llama.backend import LlamaBackend
 from scheduler.core.cache_edits import Restore, Save
 from scheduler.core.cache_scope import NO_SCOPE
 from scheduler.engine.engine import Engine
@@ -116,13 +119,13 @@ class TestEngine:
         second.close()
 
 
-def start(folder: Path) -> Engine:
+def start(folder: Path, **fields: Any) -> Engine:
     """An engine that has loaded the folder's content.
 
     With flash attention, a row of a long chunk is computed differently from a single row, so a tie
     may end differently.
     """
-    backend = make_backend(flash_attn="off")
+    backend = make_backend(flash_attn="off", **fields)
     engine = Engine(
         backend,
         time.monotonic,
@@ -156,10 +159,118 @@ def answer(
     return generated, cached
 
 
-def act(engine: Engine, command: SlotCommand) -> SlotChanged:
-    """Run a command that can't be refused."""
+def reply_to(engine: Engine, command: SlotCommand) -> SlotChanged | SlotRefused:
     engine.begin_slot_command(command)
     while True:
         for reply in engine.take_replies():
-            assert isinstance(reply, SlotChanged)
             return reply
+
+
+def act(engine: Engine, command: SlotCommand) -> SlotChanged:
+    """Run a command that can't be refused."""
+    reply = reply_to(engine, command)
+    assert isinstance(reply, SlotChanged), reply
+    return reply
+
+
+def refusal(engine: Engine, command: SlotCommand) -> SlotRefusal:
+    """Run a command that must be refused."""
+    reply = reply_to(engine, command)
+    assert isinstance(reply, SlotRefused)
+    return reply.reason
+
+
+class TestLlamaFile:
+    """Files in llama.cpp's own format."""
+
+    @pytest.fixture
+    def engine(self, tmp_path: Path) -> Iterator[Engine]:
+        engine = start(tmp_path)
+        yield engine
+        engine.close()
+
+    @pytest.mark.parametrize("length", [1, 5, 100])
+    def test_what_llama_cpp_wrote_is_restored(
+        self, engine: Engine, tmp_path: Path, length: int
+    ) -> None:
+        tokens = TOKENS[:length]
+        path = tmp_path / "slot"
+        cold, _ = answer(engine, 1, tokens, slot=0)
+        held = engine.scheduler.cache.slots[0]
+        saved = held.tokens[: held.num_tokens]
+        words = (ctypes.c_int32 * len(saved))(*saved)
+        backend = engine._backend
+        assert isinstance(backend, LlamaBackend)
+        llama_cpp.llama_state_seq_save_file(
+            backend.context._context, str(path).encode(), 0, words, len(saved)
+        )
+        act(engine, EraseSlot(1, 0))
+        restored = act(engine, RestoreSlot(2, 3, str(path)))
+        assert (restored.num_tokens, restored.num_bytes) == (len(saved), path.stat().st_size)
+        assert answer(engine, 2, tokens, slot=3) == (cold, length - 1)
+
+    @pytest.mark.parametrize("length", [1, 5, 100])
+    def test_what_is_exported_llama_cpp_reads(
+        self, engine: Engine, tmp_path: Path, length: int
+    ) -> None:
+        tokens = TOKENS[:length]
+        path = tmp_path / "slot"
+        cold, _ = answer(engine, 1, tokens, slot=0)
+        saved = act(engine, SaveSlot(1, 0, str(path), for_llama_cpp=True))
+        held = engine.scheduler.cache.slots[0]
+        assert saved.num_bytes == path.stat().st_size
+        words, count = (ctypes.c_int32 * 1000)(), ctypes.c_size_t()
+        backend = engine._backend
+        assert isinstance(backend, LlamaBackend)
+        read = llama_cpp.llama_state_seq_load_file(
+            backend.context._context, str(path).encode(), 2, words, 1000, ctypes.byref(count)
+        )
+        assert read == saved.num_bytes
+        packed = words[: count.value]
+        assert packed == [-1, 1, held.num_tokens, *held.tokens[: held.num_tokens], 0]
+        act(engine, EraseSlot(1, 0))
+        act(engine, RestoreSlot(2, 3, str(path)))
+        assert answer(engine, 2, tokens, slot=3) == (cold, length - 1)
+
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            lambda data: data[:100],
+            lambda data: data[:-1],
+            lambda data: data + b"more",
+            lambda data: data[:4] + b"\x09" + data[5:],
+            lambda data: data[:20] + b"\xff\xff\xff\x7f" + data[24:],
+            lambda data: data[:24] + b"\xff\xff\xff\x7f" + data[28:],
+            lambda data: data[:20] + (3).to_bytes(4, "little") + data[24:],
+            lambda data: data[:8] + b"\xff\xff\xff\xff" + data[12:],
+            lambda data: data[:12],
+            lambda data: data[:4],
+        ],
+    )
+    def test_a_damaged_file_is_refused_and_nothing_else_suffers(
+        self, engine: Engine, tmp_path: Path, damage: Callable[[bytes], bytes]
+    ) -> None:
+        path = tmp_path / "slot"
+        cold, _ = answer(engine, 1, TOKENS, slot=0)
+        act(engine, SaveSlot(1, 0, str(path), for_llama_cpp=True))
+        path.write_bytes(damage(path.read_bytes()))
+        assert refusal(engine, RestoreSlot(2, 3, str(path))) is SlotRefusal.BAD_FILE
+        assert engine.scheduler.cache.slots[3].num_tokens == 0
+        assert answer(engine, 2, TOKENS, slot=0) == (cold, len(TOKENS) - 1)
+        assert answer(engine, 3, TOKENS, slot=3)[0] == cold
+
+    def test_an_empty_slot_goes_to_a_file_and_back(self, engine: Engine, tmp_path: Path) -> None:
+        path = str(tmp_path / "slot")
+        assert act(engine, SaveSlot(1, 0, path, for_llama_cpp=True)).num_tokens == 0
+        assert act(engine, RestoreSlot(2, 0, path)).num_tokens == 0
+
+    @pytest.mark.parametrize("fields", [{"cache_type_k": "q8_0"}, {"kv_unified": True}])
+    def test_cells_of_another_layout_are_refused(
+        self, engine: Engine, tmp_path: Path, fields: dict[str, Any]
+    ) -> None:
+        path = str(tmp_path / "slot")
+        answer(engine, 1, TOKENS, slot=0)
+        act(engine, SaveSlot(1, 0, path, for_llama_cpp=True))
+        other = start(tmp_path, **fields)
+        assert refusal(other, RestoreSlot(2, 3, path)) is SlotRefusal.BAD_FILE
+        other.close()

@@ -225,6 +225,9 @@ class FakeEngine:
     async def save_slot(self, slot: int, path: str) -> SlotChanged:
         return self._changed("save", slot, path)
 
+    async def export_slot(self, slot: int, path: str) -> SlotChanged:
+        return self._changed("export", slot, path)
+
     async def restore_slot(self, slot: int, path: str) -> SlotChanged:
         return self._changed("restore", slot, path)
 

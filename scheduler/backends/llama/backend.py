@@ -140,6 +140,14 @@ class LlamaBackend:
         """Take cells from `state`, as if they had just been saved as `prefix`."""
         self.context.put_state(prefix, state)
 
+    def portable(self, state: Bytes) -> Bytes:
+        """A state as llama.cpp's files of sequences hold it."""
+        return self.context.portable(state)
+
+    def adopt(self, slot: int, cells: Bytes, num_tokens: int) -> bool:
+        """Give an empty slot the `cells` of a file. Returns whether they fit."""
+        return self.context.adopt(slot, cells, num_tokens)
+
     def decode(
         self, chunks: abc.Sequence[Chunk], padding_rows: abc.Sequence[PaddingRow] = ()
     ) -> None:

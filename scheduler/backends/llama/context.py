@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import struct
 import time
 from collections import abc
 from dataclasses import dataclass
@@ -37,6 +38,11 @@ logger = logging.getLogger(__name__)
 State = np.ndarray[Any, np.dtype[np.uint8]]
 """The cells of one slot, as llama.cpp writes them."""
 
+_STATE_START = struct.Struct("=Ii")
+"""What comes before the cells in a state, but not in a file: a magic number and a slot."""
+
+_STATE_MAGIC = 0xAF143CD8
+
 PLAIN = BatchKind()
 """The kind of batches that yield logits, without adapters."""
 
@@ -51,6 +57,10 @@ class Memory:
     """Bytes of a sequence, besides its cells."""
     can_trim: bool
     can_shift: bool
+
+    def size_of(self, num_tokens: int) -> int:
+        """Bytes of a sequence of `num_tokens` tokens, if each has a cell."""
+        return self.state_bytes + num_tokens * self.cell_bytes
 
 
 class LlamaContext:
@@ -178,6 +188,32 @@ class LlamaContext:
     def put_state(self, prefix: int, state: Bytes) -> None:
         """Take cells from `state`, as if they had just been saved. llama.cpp checks nothing."""
         self._saved[prefix] = np.frombuffer(state, dtype=np.uint8)
+
+    def portable(self, state: Bytes) -> memoryview:
+        """A state as llama.cpp's files hold it: without the words before the cells."""
+        return memoryview(state)[_STATE_START.size :]
+
+    def adopt(self, slot: int, cells: Bytes, num_tokens: int) -> bool:
+        """Give an empty slot the `cells` of a file.
+
+        llama.cpp checks types and sizes. Returns whether they fit, and end with the last of
+        `num_tokens` tokens. Otherwise the slot is empty.
+        """
+        size = _STATE_START.size + memoryview(cells).nbytes
+        state: State = np.empty(size, dtype=np.uint8)
+        state[: _STATE_START.size] = np.frombuffer(
+            _STATE_START.pack(_STATE_MAGIC, slot), dtype=np.uint8
+        )
+        state[_STATE_START.size :] = np.frombuffer(cells, dtype=np.uint8)
+        address = pointer(state, ctypes.c_uint8)
+        is_whole = not self.memory.can_trim or size == self.memory.size_of(num_tokens)
+        is_read = is_whole and (
+            lib.llama_state_seq_set_data(self._context, address, size, slot) == size
+        )
+        if is_read and lib.llama_memory_seq_pos_max(self._memory, slot) == num_tokens - 1:
+            return True
+        lib.llama_memory_seq_rm(self._memory, slot, -1, -1)
+        return False
 
     def failure(self, message: str) -> DecodeError:
         """The error to raise. All cells and all saved cells are dropped first."""

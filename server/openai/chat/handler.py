@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.answers.respond import respond
+from server.answers.verbose import verbose_records
 from server.context import context_of
 from server.openai.chat.answer import ChatMessage
 from server.openai.chat.plan import plan_chat
@@ -30,6 +31,8 @@ async def create_chat_completion(request: Request) -> Response:
     body = await read_body(request, ChatRequest)
     plan = await to_thread.run_sync(plan_chat, body, context)
 
+    records = verbose_records(body, plan.sequences, context)
+
     def whole() -> WholeCompletion:
         choices = [
             ChatMessage(index, plan.make_parser(), context.tokenizer, plan.options)
@@ -41,6 +44,7 @@ async def create_chat_completion(request: Request) -> Response:
             choices_per_prompt=body.n,
             prefix="chatcmpl",
             kind="chat.completion",
+            records=records,
         )
 
     def streamed() -> ChatStream:
@@ -51,7 +55,7 @@ async def create_chat_completion(request: Request) -> Response:
             ChoiceStream(index, plan.make_parser(), writer, context.tokenizer, plan.options)
             for index in range(body.n)
         ]
-        return ChatStream(choices, writer, include_usage=include_usage)
+        return ChatStream(choices, writer, include_usage=include_usage, records=records)
 
     response = await respond(request, body, plan.sequences, context, whole=whole, streamed=streamed)
     if plan.left_out:

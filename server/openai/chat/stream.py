@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from server.answers.shape import StreamedAnswer
+from server.answers.verbose import NO_RECORDS, VerboseRecords
 from server.generation.timings import progress_json, timings_json
 from server.generation.types import Ended, Progress, TextDelta, Timings
 from server.http.json_response import encode_json
@@ -101,8 +102,7 @@ class ChoiceStream:
 
     def progress(self, progress: Progress) -> bytes:
         """A chunk with the progress of the prompt."""
-        extras = {"prompt_progress": progress_json(progress)}
-        return self._writer.chunk(self._index, {}, extras=extras)
+        return self._writer.chunk(self._index, {}, extras=progress_json(progress))
 
     def add(self, delta: TextDelta) -> bytes:
         """The chunks for more text: none while the parser holds the text back."""
@@ -118,15 +118,16 @@ class ChoiceStream:
             deltas, {"timings": timings_json(delta.timings)} if with_timings else {}
         )
 
-    def end(self, ended: Ended) -> bytes:
-        """The chunks for text that was held back, and the chunk with the finish reason."""
+    def end(self, ended: Ended, extras: Mapping[str, Any] = MappingProxyType({})) -> bytes:
+        """The chunks for text that was held back, and the chunk with the finish reason, which
+        carries the `extras`."""
         chunks = self._chunks(self._shaper.deltas(self._parser.finish()), {})
         return chunks + self._writer.chunk(
             self._index,
             {},
             details=self._take_details(),
             finish=finish_reason(ended, called=self._shaper.has_called),
-            extras={"timings": timings_json(ended.timings)},
+            extras={"timings": timings_json(ended.timings), **extras},
         )
 
     def _chunks(self, deltas: Iterable[Delta], extras: dict[str, Any]) -> bytes:
@@ -151,9 +152,15 @@ class ChatStream(StreamedAnswer):
     """Writes the chunks of all choices, and the usage if the request asks for it."""
 
     def __init__(
-        self, choices: Sequence[ChoiceStream], writer: ChunkWriter, *, include_usage: bool
+        self,
+        choices: Sequence[ChoiceStream],
+        writer: ChunkWriter,
+        *,
+        include_usage: bool,
+        records: VerboseRecords = NO_RECORDS,
     ) -> None:
         self._choices = choices
+        self._records = records
         self._writer = writer
         self._include_usage = include_usage
         self._usage = Usage(len(choices))
@@ -163,6 +170,7 @@ class ChatStream(StreamedAnswer):
         return b"".join(choice.start() for choice in self._choices)
 
     def delta(self, index: int, delta: TextDelta) -> bytes:
+        self._records.add(index, delta)
         return self._choices[index].add(delta)
 
     def progress(self, index: int, progress: Progress) -> bytes:
@@ -172,7 +180,7 @@ class ChatStream(StreamedAnswer):
         choice = self._choices[index]
         self._usage.add(index, ended, choice.num_reasoning_tokens)
         self._timings = ended.timings
-        return choice.end(ended)
+        return choice.end(ended, self._records.fields(index, ended))
 
     def finish(self) -> bytes:
         if not self._include_usage:

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.answers.respond import respond
+from server.answers.verbose import verbose_records
 from server.context import context_of
 from server.openai.completions.answer import TextChoice
 from server.openai.completions.request import TextCompletionRequest
@@ -32,6 +33,8 @@ async def create_completion(request: Request) -> Response:
         for index, echo in enumerate(body.echoes(context.tokenizer))
     ]
 
+    records = verbose_records(body, sequences, context)
+
     def whole() -> WholeCompletion:
         return WholeCompletion(
             choices,
@@ -39,9 +42,10 @@ async def create_completion(request: Request) -> Response:
             choices_per_prompt=body.n,
             prefix="cmpl",
             kind=TEXT_COMPLETION,
+            records=records,
         )
 
     def streamed() -> TextStream:
-        return TextStream(choices, body, new_identity("cmpl", context.model_name))
+        return TextStream(choices, body, new_identity("cmpl", context.model_name), records)
 
     return await respond(request, body, sequences, context, whole=whole, streamed=streamed)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from server.answers.shape import StreamedAnswer
+from server.answers.verbose import NO_RECORDS, VerboseRecords
 from server.generation.timings import progress_json, timings_json
 from server.generation.types import Ended, Progress, TextDelta
 from server.http.sse import DONE, frame
@@ -19,8 +20,13 @@ class TextStream(StreamedAnswer):
     """Writes one event for each delta. All events of one answer have the same identity."""
 
     def __init__(
-        self, choices: Sequence[TextChoice], body: TextCompletionRequest, identity: Identity
+        self,
+        choices: Sequence[TextChoice],
+        body: TextCompletionRequest,
+        identity: Identity,
+        records: VerboseRecords = NO_RECORDS,
     ) -> None:
+        self._records = records
         self._choices = choices
         self._fields = identity.fields(TEXT_COMPLETION)
         self._include_usage = body.stream_options.include_usage
@@ -34,6 +40,7 @@ class TextStream(StreamedAnswer):
         return b"".join(self._event(piece) for piece in pieces if piece)
 
     def delta(self, index: int, delta: TextDelta) -> bytes:
+        self._records.add(index, delta)
         piece = self._choices[index].piece(delta)
         if self._with_timings:
             return self._event(piece, timings=timings_json(delta.timings))
@@ -41,11 +48,13 @@ class TextStream(StreamedAnswer):
 
     def progress(self, index: int, progress: Progress) -> bytes:
         piece = self._choices[index].empty()
-        return self._event(piece, prompt_progress=progress_json(progress))
+        return self._event(piece, **progress_json(progress))
 
     def end(self, index: int, ended: Ended) -> bytes:
         self._usage.add(index, ended)
-        return self._event(self._choices[index].end(ended), timings=timings_json(ended.timings))
+        extras = self._records.fields(index, ended)
+        timings = timings_json(ended.timings)
+        return self._event(self._choices[index].end(ended), timings=timings, **extras)
 
     def finish(self) -> bytes:
         """The usage, if it is asked for, and the end."""

@@ -258,8 +258,9 @@ def test_names_of_the_model(serve: Serve, name: str) -> None:
 
 
 def test_unknown_model(serve: Serve) -> None:
+    strict = serve(settings=ServeSettings(strict_model=True))
     with pytest.raises(openai.NotFoundError) as caught:
-        serve().client.chat.completions.create(model="gpt-4", messages=USER)
+        strict.client.chat.completions.create(model="gpt-4", messages=USER)
     assert caught.value.param == "model"
 
 

@@ -320,8 +320,9 @@ OVERRIDE_KV = (
         ("-hff m.gguf", "-hff needs --hf-repo as well"),
         ("--ssl-key-file /dev/null", "--ssl-key-file needs --ssl-cert-file as well"),
         ("-b 256 -ub 512", "-ub must be at most -b (256), got 512"),
-        ("--cors-origins app.example", "--cors-origins must be origins such as "
-                                       "https://app.example.com, or *, got app.example"),
+        ("--cors-origins app.example/chat",
+         "--cors-origins must be origins such as https://app.example.com, hosts such as "
+         "app.example.com or localhost, or *, got app.example/chat"),
         ("--cors-origins * --cors-credentials",
          "--cors-credentials needs origins by name, but --cors-origins allows any"),
         ("--api-keys-toml /no/such", "--api-keys-toml: /no/such is not a file"),

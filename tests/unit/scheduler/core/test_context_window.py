@@ -60,7 +60,7 @@ def test_an_answer_without_end_is_as_long_as_was_asked_for() -> None:
 def test_without_it_the_answer_ends_where_the_slot_does() -> None:
     backend = FakeBackend(n_slots=2, n_ctx_slot=32, n_batch=16)
     tokens, reason = run(make_engine(backend), make_request(1, prompt(20)))[1].answer
-    assert (len(tokens), reason) == (13, FinishReason.CONTEXT_FULL)
+    assert (len(tokens), reason) == (12, FinishReason.CONTEXT_FULL)
 
 
 def test_shifted_cells_serve_nobody_else() -> None:

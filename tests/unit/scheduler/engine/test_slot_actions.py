@@ -253,3 +253,31 @@ def test_a_cache_that_breaks_ends_what_is_running_and_nothing_else(
         assert outcomes[1].reasons == [FinishReason.FAILED]
     assert outcomes[2].reasons == [FinishReason.MAX_TOKENS]
     check_idle(engine, backend)
+
+
+def test_llama_cpps_format_goes_to_a_file_and_back(path: str) -> None:
+    engine, _ = engine_with(path)
+    assert changed(engine, SaveSlot(1, 0, path, for_llama_cpp=True)) == 104
+    other = make_engine(FakeBackend())
+    assert changed(other, RestoreSlot(2, 1, path)) == 104
+    assert other.scheduler.cache.slots[1].num_tokens == 104
+
+
+@pytest.mark.parametrize("fields", [{"cache_salt": "s"}, {"lora": (("digest", 1.0),)}])
+def test_llama_cpps_format_has_no_place_for_a_scope(path: str, fields: dict[str, Any]) -> None:
+    engine = make_engine(FakeBackend(adapters=("digest",)))
+    run(engine, make_request(1, PROMPT, slot=0, **fields))
+    command = SaveSlot(1, 0, path, for_llama_cpp=True)
+    assert refusal(engine, command) is SlotRefusal.BAD_FILE
+    assert not Path(path).exists()
+
+
+@pytest.mark.parametrize("change", [-4, 4])
+def test_cells_that_do_not_fit_the_tokens_leave_an_empty_slot(path: str, change: int) -> None:
+    engine, backend = engine_with(path)
+    changed(engine, SaveSlot(1, 0, path, for_llama_cpp=True))
+    data = Path(path).read_bytes()
+    Path(path).write_bytes(data[:change] if change < 0 else data + data[:change])
+    assert refusal(engine, RestoreSlot(2, 1, path)) is SlotRefusal.BAD_FILE
+    assert engine.scheduler.cache.slots[1].num_tokens == 0
+    check_idle(engine, backend)

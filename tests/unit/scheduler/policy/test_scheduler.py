@@ -142,12 +142,13 @@ class TestEnd:
         _, events = run_step(scheduler, END_TOKEN)
         assert events == [Generated(1, [END_TOKEN], []), Finished(1, FinishReason.STOP)]
 
-    def test_the_context_is_full(self) -> None:
-        scheduler = make_scheduler(n_ctx_slot=8)
-        scheduler.add_request(make_request(tokens=prompt(6), max_tokens=UNLIMITED))
-        ends = [finished(run_step(scheduler)[1]) for _ in range(3)]
-        assert ends == [{}, {}, {1: FinishReason.CONTEXT_FULL}]
-        assert scheduler.cache.slots[0].num_tokens == 8
+    @pytest.mark.parametrize(("size", "num_prompt"), [(8, 6), (8, 7), (8, 1), (33, 20)])
+    def test_prompt_and_answer_fill_the_context(self, size: int, num_prompt: int) -> None:
+        scheduler = make_scheduler(n_ctx_slot=size)
+        scheduler.add_request(make_request(tokens=prompt(num_prompt), max_tokens=UNLIMITED))
+        ends = [finished(run_step(scheduler)[1]) for _ in range(size - num_prompt)]
+        assert ends == [*[{}] * (size - num_prompt - 1), {1: FinishReason.CONTEXT_FULL}]
+        assert scheduler.cache.slots[0].num_tokens == size - 1
 
     def test_the_last_token_that_fits_ends_by_its_own_limit(self) -> None:
         scheduler = make_scheduler(n_ctx_slot=8)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.commands import ContextShift, SequenceSpec
-from protocol.events import Finished, FinishReason, Generated
+from protocol.events import Event, Finished, FinishReason, Generated, Prefilled, Started
 from protocol.sampling import SamplingParams
 from server.engine.sequence_stream import TimedEvent
 from server.errors import ContextExceeded, EngineFailed, Overloaded
@@ -126,7 +126,19 @@ async def test_a_full_context_ends_the_answer() -> None:
         items = await items_of(generator)
     end = end_of(items)
     assert (end.cause, end.truncated) == (StopCause.LIMIT, True)
-    assert text_of(items) == "x" * (N_CTX_SLOT - len(PROMPT) + 1)
+    assert text_of(items) == "x" * (N_CTX_SLOT - len(PROMPT))
+
+
+@pytest.mark.parametrize(
+    ("max_tokens", "is_truncated"),
+    [(N_CTX_SLOT - 4, False), (N_CTX_SLOT - 3, True), (N_CTX_SLOT, True)],
+)
+async def test_an_answer_that_fills_its_slot_is_truncated(
+    max_tokens: int, is_truncated: bool
+) -> None:
+    async with speaking(*[b"x"] * 100) as (generator, _):
+        end = end_of(await items_of(generator, max_tokens=max_tokens))
+    assert (end.truncated, end.timings.predicted_n) == (is_truncated, min(max_tokens, 61))
 
 
 async def test_an_answer_without_a_limit_of_time_does_not_end_at_line_breaks() -> None:
@@ -212,8 +224,19 @@ async def test_logprobs_come_with_their_tokens() -> None:
 async def test_progress_is_counted_against_the_whole_prompt() -> None:
     async with speaking(b"a") as (generator, _):
         items = await items_of(generator, report_progress=True)
-    (progress,) = [item for item in items if isinstance(item, Progress)]
-    assert (progress.total, progress.cache, progress.processed) == (3, 0, 3)
+    first, last = [item for item in items if isinstance(item, Progress)]
+    assert (first.total, first.cache, first.processed, first.time_ms) == (3, 0, 0, 0.0)
+    assert (last.total, last.cache, last.processed) == (3, 0, 3)
+
+
+@pytest.mark.parametrize("num_cached", [0, 1, 2])
+def test_the_first_progress_is_what_was_cached(num_cached: int) -> None:
+    spec = SequenceSpec(prompt=(1, 2, 3), sampling=SamplingParams(), report_progress=True)
+    answer = Answer(GenerationRequest(spec=spec), Script([b"a"]), n_ctx=99)
+    events: list[Event] = [Started(1, 2, num_cached), Prefilled(1, 3)]
+    timed = [TimedEvent(event, 10.0, 10.5) for event in events]
+    items = [item for event in timed for item in answer.take(event)]
+    assert items == [Progress(3, num_cached, num_cached, 0.0), Progress(3, num_cached, 3, 500.0)]
 
 
 async def test_a_repeated_prompt_is_counted_as_cached() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import gguf
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -103,3 +104,31 @@ def test_a_file_without_a_vocabulary_is_an_error(tmp_path: Path, content: bytes 
         path.write_bytes(content)
     with pytest.raises(VocabularyError, match=r"bad\.gguf"):
         LlamaTokenizer(path)
+
+
+@pytest.fixture(scope="module")
+def sentencepiece(tmp_path_factory: pytest.TempPathFactory) -> LlamaTokenizer:
+    """A vocabulary of SentencePiece's kind, which puts a space before every text."""
+    path = tmp_path_factory.mktemp("vocabulary") / "spm.gguf"
+    words = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", "a", "▁a"]
+    writer = gguf.GGUFWriter(str(path), "llama")
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(words)
+    writer.add_token_scores([0.0] * len(words))
+    writer.add_token_types([2, 3, 3, *[6] * 256, 1, 1, 1])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    return LlamaTokenizer(path)
+
+
+@pytest.mark.parametrize("text", ["a", "a a", " a", "b é", "", "a\n\na"])
+def test_a_prompts_text_begins_with_its_bos(sentencepiece: LlamaTokenizer, text: str) -> None:
+    tokens = sentencepiece.tokenize(text, add_special=True, parse_special=True)
+    assert sentencepiece.prompt_text(tokens) == (f"<s> {text}" if text else "<s>")
+    assert sentencepiece.prompt_text(tokens[1:]) == text
+
+
+@pytest.mark.parametrize("text", ["What is", " a", f"{CONTROL}user\nä😀", "", "x" * 500])
+def test_a_prompts_text_survives(text: str) -> None:
+    assert TOKENIZER.prompt_text(tokens_of(text, special=True)) == text

@@ -13,6 +13,15 @@ from protocol.sampling import SamplingParams
 from server.generation.types import GenerationRequest
 from server.requests.sampling_fields import SamplingFields
 
+_TEXT_SETTINGS: dict[str, Any] = {
+    "chat_format": "Content-only",
+    "reasoning_format": "none",
+    "reasoning_in_content": False,
+    "generation_prompt": "",
+    "backend_sampling": False,
+}
+"""What llama-server tells of text that is not parsed, and sampled on the CPU."""
+
 
 def sampling_settings(sampling: SamplingParams) -> dict[str, Any]:
     """The samplers' own parameters, under the names of a request body."""
@@ -63,9 +72,8 @@ def request_settings(
         "grammar_lazy": isinstance(request.spec.constraint, LazyConstraint),
         "grammar_triggers": [trigger.model_dump() for trigger in body.grammar_triggers],
         "preserved_tokens": body.preserved_tokens,
-        "chat_format": "Content-only",
         "timings_per_token": body.timings_per_token,
-        "backend_sampling": False,
+        **_TEXT_SETTINGS,
     }
 
 
@@ -75,15 +83,20 @@ def default_settings(
     n_predict: int = UNLIMITED,
     speculation: Speculation | None = None,
 ) -> dict[str, Any]:
-    """The parameters of a request that sets none. Each request draws its own seed."""
+    """The parameters of a request that sets none but these."""
     return {
         **sampling_settings(sampling),
         **limit_settings(n_predict),
         **speculation_settings(speculation),
-        "seed": 2**32 - 1,
         "stop": [],
+        "ignore_eos": False,
         "stream": False,
+        "grammar": "",
+        "grammar_lazy": False,
+        "grammar_triggers": [],
+        "preserved_tokens": [],
         "timings_per_token": False,
+        **_TEXT_SETTINGS,
     }
 
 
