@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import shutil
@@ -14,6 +15,7 @@ from llama_cpp import llama_cpp as lib
 from logs.llama_log import LogBridge
 from scheduler.backends.base import LoadError
 from server.model.gguf_header import read_header
+from server.model.inspector import answer
 from server.model.tokenizer import LlamaTokenizer
 from tests.support.backends import TARGET, compute, make_backend, text_tokens
 
@@ -34,6 +36,15 @@ def test_other_metadata_reaches_the_vocabulary_of_the_api_process(adds: bool) ->
     tokenizer = LlamaTokenizer(TARGET, [("tokenizer.ggml.add_bos_token", adds)])
     tokens = tokenizer.tokenize("Hello", add_special=True, parse_special=False)
     assert (tokens[0] == tokenizer.bos) == adds
+
+
+def test_the_confined_process_opens_the_vocabulary_as_the_api_process_will() -> None:
+    def num_tokens(*, adds_bos: bool) -> int:
+        overrides = [("tokenizer.ggml.add_bos_token", adds_bos)]
+        question = {"path": str(TARGET), "what": "texts", "overrides": overrides}
+        return int(json.loads(answer(json.dumps(question).encode()))["tokens"])
+
+    assert num_tokens(adds_bos=True) == num_tokens(adds_bos=False) + 2  # one for each text
 
 
 def test_a_tensor_with_a_value_that_is_no_number_is_refused_on_request(tmp_path: Path) -> None:
