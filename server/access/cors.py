@@ -11,7 +11,7 @@ from config import ServeSettings
 from server.access import rate_headers
 from server.access.origins import AllowedOrigins
 
-EXPOSED = ", ".join(("X-Request-Id", "Retry-After", *rate_headers.NAMES))
+EXPOSED = ", ".join(("X-Request-Id", "Retry-After", "Llamapack-Left-To-Model", *rate_headers.NAMES))
 """Headers of an answer that a page may read."""
 
 PREFLIGHT_SECONDS = "600"
