@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,7 +14,7 @@ LOWEST = -9999.0
 
 
 def chat_logprobs(tokens: Iterable[GeneratedToken], tokenizer: Tokenizer) -> list[dict[str, Any]]:
-    """Entries of `logprobs.content`, one for each token with log-probabilities."""
+    """Entries of `logprobs.content`, one for each of these tokens with log-probabilities."""
     entries = []
     for token in tokens:
         if token.logprobs is None:
@@ -35,11 +36,15 @@ def _entry(id_: int, piece: bytes, logprob: float) -> dict[str, Any]:
 
 
 class TextLogprobs:
-    """The parallel lists of a text completion. Offsets are in characters, from `start` on."""
+    """The parallel lists of a text completion. Offsets are in characters, from `start` on.
+
+    The offset of a token is that of its first character. The tokens of one character share it.
+    """
 
     def __init__(self, tokenizer: Tokenizer, start: int = 0) -> None:
         self._tokenizer = tokenizer
         self._offset = start
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def entries(self, tokens: Iterable[GeneratedToken]) -> dict[str, Any]:
         """The lists for the next tokens."""
@@ -55,9 +60,15 @@ class TextLogprobs:
                 lists["tokens"].append(text)
                 lists["token_logprobs"].append(max(token.logprobs.logprob, LOWEST))
                 lists["top_logprobs"].append(self._top(token.logprobs.top))
-                lists["text_offset"].append(self._offset)
-            self._offset += len(text)
+                lists["text_offset"].append(self._offset + self._breaks_character(token.piece))
+            self._offset += len(self._decoder.decode(token.piece))
         return lists
+
+    def _breaks_character(self, piece: bytes) -> bool:
+        """Whether a character was begun that this piece does not continue: U+FFFD takes its
+        place."""
+        begun, _ = self._decoder.getstate()
+        return bool(begun and piece) and piece[0] & 0xC0 != 0x80
 
     def _top(self, top: Iterable[tuple[int, float]]) -> dict[str, float]:
         """Log-probabilities by text. Of two tokens with the same text, the likelier one counts."""

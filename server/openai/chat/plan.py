@@ -1,9 +1,9 @@
-"""The plan of a chat completion: the sequences to generate, and the parser of their answers."""
+"""The plan of a chat completion: the sequences to generate, each with the parser of its answer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from server.context import ServerContext
 from server.generation.types import GenerationRequest
@@ -20,10 +20,9 @@ from server.requests.sequence import resolve_sampling, sequences_of
 
 @dataclass(frozen=True, slots=True)
 class ChatPlan:
-    """The sequences to generate, and how to read their answers."""
+    """The sequences to generate, and how to write their answers."""
 
     sequences: Sequence[GenerationRequest]
-    make_parser: Callable[[], AnswerParser]
     options: AnswerOptions
 
 
@@ -40,16 +39,19 @@ def plan_chat(body: ChatRequest, context: ServerContext) -> ChatPlan:
     check_parts((prompt.text,), tokenizer, n_ctx)
     is_single = _is_single_call(body, prompt)
     sampling = resolve_sampling(body, context, top_logprobs=body.num_logprobs)
+    sequences = sequences_of(
+        body,
+        [prompt.tokens(tokenizer)],
+        context,
+        sampling=sampling,
+        constraint=chat_constraint(body, prompt, context, is_single_call=is_single),
+        visible_marks=_visible_marks(body, prompt),
+    )
     return ChatPlan(
-        sequences=sequences_of(
-            body,
-            [prompt.tokens(tokenizer)],
-            context,
-            sampling=sampling,
-            constraint=chat_constraint(body, prompt, context, is_single_call=is_single),
-            visible_marks=_visible_marks(body, prompt),
-        ),
-        make_parser=lambda: _make_parser(body, prompt),
+        sequences=[
+            replace(sequence, make_parser=lambda: _make_parser(body, prompt))
+            for sequence in sequences
+        ],
         options=AnswerOptions(
             max_calls=1 if is_single else None,
             with_logprobs=body.num_logprobs >= 0,

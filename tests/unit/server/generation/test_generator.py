@@ -75,7 +75,7 @@ async def speaking(*pieces: bytes) -> AsyncIterator[tuple[EngineGenerator, Pair]
         yield EngineGenerator(pair.client, script, AdmissionQueue(max_queue=1)), pair
 
 
-OWN_FIELDS = {"stop", "max_seconds", "visible_tokens"}
+OWN_FIELDS = {"stop", "max_seconds", "visible_tokens", "make_parser"}
 
 
 def make_request(**fields: Any) -> GenerationRequest:
