@@ -10,6 +10,7 @@ from protocol.events import (
     FinishReason,
     Generated,
     Prefilled,
+    Scored,
     Started,
     TokenLogprobs,
 )
@@ -24,6 +25,7 @@ from server.generation.types import (
     GenerationRequest,
     Item,
     Progress,
+    PromptScores,
     StopCause,
     TextDelta,
     Timings,
@@ -68,6 +70,7 @@ class Answer:
         """Tokens to hand out, each with the place in the text where its own text begins."""
         self._slot = -1
         self._num_cached = 0
+        self._num_scored = 0
         self._num_generated = 0
         self._num_drafted = 0
         self._num_accepted = 0
@@ -98,8 +101,17 @@ class Answer:
                 return []
             case Prefilled() as event:
                 return [self._progress(event, timed.end)]
+            case Scored() as event:
+                return self._scored(event)
             case EmbeddedEvent() as event:
                 return [EmbeddingItem(event.vectors)]
+
+    def _scored(self, event: Scored) -> list[Item]:
+        """Scores that are new: an engine may report tokens of the prompt again."""
+        num_known = self._num_scored - (event.start - 1)
+        new = event.logprobs[num_known:]
+        self._num_scored += len(new)
+        return [PromptScores(tuple(new))] if new else []
 
     def _progress(self, event: Prefilled, now: float) -> Progress:
         return Progress(

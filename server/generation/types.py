@@ -83,6 +83,13 @@ class Progress(msgspec.Struct, frozen=True):
     time_ms: float
 
 
+class PromptScores(msgspec.Struct, frozen=True):
+    """Log-probabilities of the next tokens of the prompt, without its first token (only with
+    `score_prompt`)."""
+
+    logprobs: tuple[TokenLogprobs, ...]
+
+
 class TextDelta(msgspec.Struct, frozen=True):
     """New text, valid UTF-8 and free of stop strings, and the tokens that it came from.
 
@@ -120,7 +127,7 @@ class Ended(msgspec.Struct, frozen=True):
     timings: Timings
 
 
-Item = Progress | TextDelta | EmbeddingItem | Ended
+Item = Progress | PromptScores | TextDelta | EmbeddingItem | Ended
 
 
 class Generator(Protocol):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from server.generation.types import Ended, TextDelta
+from server.generation.types import Ended, PromptScores, TextDelta
 from server.model.tokenizer import Tokenizer
 from server.openai.finish import finish_reason
 from server.openai.logprobs import chat_logprobs
@@ -120,6 +120,9 @@ class ChatMessage:
             self._tokens += [token.id for token in delta.tokens]
         if self._options.with_logprobs:
             self._logprobs += chat_logprobs(delta.content_tokens, self._tokenizer)
+
+    def scored(self, scores: PromptScores) -> None:
+        """A chat's prompt is not scored."""
 
     def choice(self, ended: Ended) -> dict[str, Any]:
         """The finished choice."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from server.answers.shape import StreamedAnswer
 from server.generation.timings import progress_json, timings_json
-from server.generation.types import Ended, Progress, TextDelta
+from server.generation.types import Ended, Progress, PromptScores, TextDelta
 from server.http.sse import DONE, frame
 from server.openai.completions.answer import TextChoice
 from server.openai.completions.request import TextCompletionRequest
@@ -34,10 +34,14 @@ class TextStream(StreamedAnswer):
         return b"".join(self._event(piece) for piece in pieces if piece)
 
     def delta(self, index: int, delta: TextDelta) -> bytes:
-        piece = self._choices[index].piece(delta)
+        echo, piece = self._echo(index), self._choices[index].piece(delta)
         if self._with_timings:
-            return self._event(piece, timings=timings_json(delta.timings))
-        return self._event(piece)
+            return echo + self._event(piece, timings=timings_json(delta.timings))
+        return echo + self._event(piece)
+
+    def scored(self, index: int, scores: PromptScores) -> bytes:
+        self._choices[index].scored(scores)
+        return b""
 
     def progress(self, index: int, progress: Progress) -> bytes:
         piece = self._choices[index].empty()
@@ -45,13 +49,19 @@ class TextStream(StreamedAnswer):
 
     def end(self, index: int, ended: Ended) -> bytes:
         self._usage.add(index, ended)
-        return self._event(self._choices[index].end(ended), timings=timings_json(ended.timings))
+        last = self._event(self._choices[index].end(ended), timings=timings_json(ended.timings))
+        return self._echo(index) + last
 
     def finish(self) -> bytes:
         """The usage, if it is asked for, and the end."""
         if not self._include_usage:
             return DONE
         return frame(self._fields | {"choices": [], "usage": self._usage.to_json()}) + DONE
+
+    def _echo(self, index: int) -> bytes:
+        """The echoed prompt with its scores, once they are complete."""
+        piece = self._choices[index].take_echo()
+        return self._event(piece) if piece else b""
 
     def _event(self, piece: dict[str, Any], **extras: Any) -> bytes:
         return frame(self._common | {"choices": [piece]} | extras)

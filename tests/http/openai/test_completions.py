@@ -125,7 +125,6 @@ def test_best_of_may_equal_n(serve: Serve) -> None:
         ({"prompt": "x", "suffix": "y"}, "suffix"),
         ({"prompt": "x", "best_of": 2}, "best_of"),
         ({"prompt": "x", "logprobs": True}, "logprobs"),
-        ({"prompt": "x", "echo": True, "logprobs": 1}, "logprobs"),
         ({"prompt": "x", "max_tokens": -2}, "max_tokens"),
     ],
 )
