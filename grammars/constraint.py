@@ -52,6 +52,9 @@ class ThinkingConstraint(msgspec.Struct, frozen=True, tag="thinking"):
     """Tokens that are forced when thinking is too long; the last of them complete the closing."""
     max_tokens: int = -1
     """Maximum number of tokens between the opening and the end; -1 means no limit."""
+    room: int = -1
+    """Tokens that the whole answer may have; -1 means no limit. The thinking is ended in time for
+    what `constraint` requires."""
     gaps: tuple[int, ...] = ()
     """White-space tokens that may stand between the closing and what `constraint` describes."""
     constraint: LLGuidanceGrammar | GbnfGrammar | LazyConstraint | None = None

@@ -105,6 +105,9 @@ class SequenceSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     priority: int = 0
     """Higher ones go first, whoever waits."""
     report_progress: bool = False
+    score_prompt: bool = False
+    """Report the log-probability of each prompt token after the first, in `Scored` events. Such a
+    sequence reuses no tokens."""
     speculation: Speculation | None = None
     """None computes one token at a time."""
 

@@ -43,6 +43,15 @@ class Prefilled(msgspec.Struct, frozen=True, tag=True, array_like=True):
     num_computed_tokens: int
 
 
+class Scored(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """Log-probabilities of the prompt's tokens from position `start` on. Sent if `score_prompt` is
+    set. A sequence that lost its slot reports tokens again."""
+
+    request_id: int
+    start: int
+    logprobs: list[TokenLogprobs]
+
+
 class Generated(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """New tokens of the answer. `logprobs` has one entry for each token, or is empty if the request
     asked for none."""
@@ -72,4 +81,4 @@ class Finished(msgspec.Struct, frozen=True, tag=True, array_like=True):
     message: str = ""
 
 
-Event = Started | Prefilled | Generated | EmbeddedEvent | Finished
+Event = Started | Prefilled | Scored | Generated | EmbeddedEvent | Finished

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Mount, Router
 from starlette.staticfiles import StaticFiles
 
+from config import ServeSettings
 from server.access.audit_log import AuditLog
 from server.access.authenticate import Authenticate
 from server.access.cors import cors_middleware
@@ -53,7 +54,7 @@ def create_app(
     public = [prefix + path for path in llama_routes.PUBLIC_PATHS]
     keys = KeyRing() if keys is None else keys
     app = Starlette(
-        routes=to_routes(_endpoints(prefix, needs_key=not keys.is_empty), prefix),
+        routes=to_routes(_endpoints(settings, needs_key=not keys.is_empty), prefix),
         middleware=[
             # First, so that everything below, refusals included, logs under the request's id.
             Middleware(RequestLog, on_end=context.metrics.observe_status),
@@ -93,14 +94,15 @@ def create_app(
     return app
 
 
-def _endpoints(prefix: str, *, needs_key: bool) -> list[Endpoint]:
-    """All endpoints, and the endpoint that describes them."""
+def _endpoints(settings: ServeSettings, *, needs_key: bool) -> list[Endpoint]:
+    """All endpoints, and the endpoint that describes them; the operator's page replaces ours."""
     described = [
+        *([] if settings.path is not None else [llama_routes.ROOT]),
         *llama_routes.ENDPOINTS,
         *openai_routes.ENDPOINTS,
         *embedding_routes.ENDPOINTS,
     ]
-    return [*described, description_of(described, prefix, needs_key=needs_key)]
+    return [*described, description_of(described, settings.api_prefix, needs_key=needs_key)]
 
 
 def _files(folder: Path, prefix: str) -> Router:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from threading import Lock
 
 from grammars.constraint import (
@@ -17,6 +18,7 @@ from scheduler.constraint.gbnf_matcher import GbnfMatcher
 from scheduler.constraint.lazy_matcher import LazyMatcher
 from scheduler.constraint.llguidance_matcher import LLGuidanceMatcher
 from scheduler.constraint.matcher import Matcher
+from scheduler.constraint.shortest import shortest_length
 from scheduler.constraint.thinking_matcher import ThinkingMatcher
 from scheduler.constraint.vocabulary import (
     TokenVocabulary,
@@ -42,8 +44,20 @@ def create_matcher(constraint: Constraint, vocabulary: TokenVocabulary) -> Match
             # Built now: at its trigger, all sequences would wait for it, and it could fail.
             return LazyMatcher(constraint, vocabulary, create_matcher(inner, vocabulary).clone)
         case ThinkingConstraint(constraint=after):
-            start = None if after is None else create_matcher(after, vocabulary).clone
-            return ThinkingMatcher(constraint, vocabulary, start)
+            if after is None:
+                return ThinkingMatcher(constraint, vocabulary, None)
+            follower = create_matcher(after, vocabulary)
+            shortest = shortest_length(follower.clone(), vocabulary) if constraint.room >= 0 else 0
+            return ThinkingMatcher(constraint, vocabulary, follower.clone, shortest)
+
+
+@dataclass(slots=True)
+class _Prototype:
+    """A matcher that has accepted nothing."""
+
+    matcher: Matcher
+    shortest: int | None = None
+    """Tokens of a short answer; None until a request asks."""
 
 
 class ConstraintCompiler:
@@ -56,7 +70,7 @@ class ConstraintCompiler:
 
     def __init__(self, llama_vocab: int) -> None:
         self._vocabulary = DeferredVocabulary(lambda: vocabulary_of_llama(llama_vocab))
-        self._prototypes: dict[Constraint, Matcher] = {}
+        self._prototypes: dict[Constraint, _Prototype] = {}
         self._lock = Lock()
         self._builder = ThreadPoolExecutor(1, "constraints")
 
@@ -71,8 +85,9 @@ class ConstraintCompiler:
         Returns None if the constraint is known already.
         """
         with self._lock:
-            if constraint in self._prototypes:
-                return None
+            known = self._prototypes.get(_shared(constraint))
+        if known is not None and not (_has_room(constraint) and known.shortest is None):
+            return None
         return self._builder.submit(self.matcher, constraint)
 
     def close(self) -> None:
@@ -82,12 +97,40 @@ class ConstraintCompiler:
 
     def matcher(self, constraint: Constraint) -> Matcher:
         """Return a matcher that has accepted nothing yet. Raises `ConstraintFailed`."""
+        vocabulary = self._vocabulary.get()
+        prototype = self._prototype(_shared(constraint), vocabulary)
+        if not isinstance(constraint, ThinkingConstraint) or constraint.constraint is None:
+            return self._copy(prototype)
+        if _has_room(constraint) and prototype.shortest is None:
+            prototype.shortest = shortest_length(self._copy(prototype), vocabulary)
+        inner = self._copy(prototype)
+        return ThinkingMatcher(constraint, vocabulary, inner.clone, prototype.shortest or 0)
+
+    def _prototype(self, constraint: Constraint, vocabulary: TokenVocabulary) -> _Prototype:
         with self._lock:
             prototype = self._prototypes.pop(constraint, None)
         if prototype is None:
-            prototype = create_matcher(constraint, self._vocabulary.get())
+            prototype = _Prototype(create_matcher(constraint, vocabulary))
         with self._lock:
             self._prototypes[constraint] = prototype  # moves to the end, among the latest
             if len(self._prototypes) > MAX_PROTOTYPES:
                 del self._prototypes[next(iter(self._prototypes))]
-            return prototype.clone()
+        return prototype
+
+    def _copy(self, prototype: _Prototype) -> Matcher:
+        with self._lock:
+            return prototype.matcher.clone()
+
+
+def _shared(constraint: Constraint) -> Constraint:
+    """The part of a constraint that many requests share: what follows the thinking."""
+    if isinstance(constraint, ThinkingConstraint) and constraint.constraint is not None:
+        return constraint.constraint
+    return constraint
+
+
+def _has_room(constraint: Constraint) -> bool:
+    """Whether the thinking must end in time for a constraint."""
+    if not isinstance(constraint, ThinkingConstraint) or constraint.constraint is None:
+        return False
+    return constraint.room >= 0

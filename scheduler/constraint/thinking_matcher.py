@@ -12,10 +12,8 @@ from numpy.typing import NDArray
 from grammars.constraint import ThinkingConstraint
 from scheduler.constraint.errors import ConstraintFailed
 from scheduler.constraint.matcher import Matcher
+from scheduler.constraint.thinking_limits import thinking_limits
 from scheduler.constraint.vocabulary import TokenVocabulary
-
-MAX_GAPS = 2
-"""Most tokens of white space between the thinking and the answer."""
 
 MAX_BYTES = 4
 """Most bytes of a character in UTF-8."""
@@ -69,8 +67,12 @@ class ThinkingMatcher:
         constraint: ThinkingConstraint,
         vocabulary: TokenVocabulary,
         start: Callable[[], Matcher] | None,
+        shortest: int = 0,
     ) -> None:
-        """`start` makes the inner matcher; None leaves the text after the thinking free."""
+        """`start` makes the inner matcher; None leaves the text after the thinking free.
+
+        `shortest` is the number of tokens that the inner matcher needs at least.
+        """
         self._constraint = constraint
         self._vocabulary = vocabulary
         self._start = start
@@ -78,7 +80,11 @@ class ThinkingMatcher:
         self._opening = b"".join(vocabulary.pieces[token] for token in constraint.opening)
         self._ends = tuple(sorted(vocabulary.end_tokens)) if start else ()
         self._inner = start and start()
-        self._state = _State(_Phase.START) if constraint.opening else self._begun()
+        self._limits = thinking_limits(constraint, shortest)
+        if not self._limits.may_begin:
+            self._state = _State(_Phase.ANSWER)
+        else:
+            self._state = _State(_Phase.START) if constraint.opening else self._begun()
 
     def allows(self, token: int) -> bool:
         """Whether `token` may come next."""
@@ -176,7 +182,8 @@ class ThinkingMatcher:
             return [constraint.end[state.num_ended]]
         if state.phase is _Phase.START and state.num_opening >= 0:
             return [constraint.opening[state.num_opening]]
-        may_gap = state.has_thought and not state.has_begun and state.num_gaps < MAX_GAPS
+        may_gap = state.has_thought and not state.has_begun
+        may_gap = may_gap and state.num_gaps < self._limits.num_gaps
         return list(constraint.gaps) if may_gap and state.phase is _Phase.ANSWER else []
 
     def _after(self, token: int) -> _State:
@@ -215,8 +222,7 @@ class ThinkingMatcher:
 
     def _begun(self) -> _State:
         """The state once the opening of the thinking is complete."""
-        limit = self._constraint.max_tokens
-        return _State(_Phase.ENDING if limit == 0 else _Phase.THINKING)
+        return _State(_Phase.ENDING if self._limits.num_tokens == 0 else _Phase.THINKING)
 
     def _after_thought(self, state: _State, token: int) -> _State:
         text = state.text + self._vocabulary.pieces[token]
@@ -224,8 +230,8 @@ class ThinkingMatcher:
         if end >= 0:
             return self._answer(text[end + len(self._closing) :].lstrip())
         num_thought = state.num_thought + 1
-        late = num_thought - self._constraint.max_tokens
-        is_over = self._constraint.max_tokens >= 0 and late >= 0
+        late = num_thought - self._limits.num_tokens
+        is_over = self._limits.num_tokens >= 0 and late >= 0
         if is_over and (late >= len(self._closing) or not self._is_unfinished(text)):
             return _State(_Phase.ENDING)
         kept = max(len(self._closing), MAX_BYTES) - 1

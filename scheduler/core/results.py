@@ -53,5 +53,15 @@ class SampleFailed:
     message: str
 
 
-Result = SampledRun | EmbeddingResult | SampleFailed
-"""The result of a chunk that wants logits."""
+@dataclass(frozen=True, slots=True)
+class ScoredPrompt:
+    """What the rows of a chunk say of the prompt's next tokens, from position `start` on."""
+
+    start: int
+    logprobs: tuple[TokenLogprobs, ...]
+    run: SampledRun | SampleFailed | None = None
+    """What was sampled after the chunk, if that was wanted."""
+
+
+Result = SampledRun | EmbeddingResult | SampleFailed | ScoredPrompt
+"""The result of a chunk that has one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from protocol.events import TokenLogprobs
 from scheduler.core.results import Sample
 
 
@@ -23,6 +24,13 @@ class Sampler(Protocol):
         """Pick a token from row `row` of the last batch's logits, and remember the token.
 
         Raises `SamplerError`.
+        """
+        ...
+
+    def score(self, row: int, token: int) -> TokenLogprobs:
+        """The log-probability of `token` by row `row` of the last batch's logits.
+
+        Nothing is remembered.
         """
         ...
 

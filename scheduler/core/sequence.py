@@ -84,10 +84,10 @@ class Sequence:
     @classmethod
     def of(cls, request: AddRequest, n_ctx: int = 0, *, embeds_whole: bool = False) -> Sequence:
         """A sequence that waits for a slot of `n_ctx` cells. With `embeds_whole` prompts for
-        embeddings have to be computed in one step."""
+        embeddings have to be computed in one step. Reused tokens would yield no scores."""
         spec = request.spec
         is_whole = spec.embedding and embeds_whole
-        if is_whole:
+        if is_whole or spec.score_prompt:
             spec = msgspec.structs.replace(spec, cache_prompt=False)
         shift = spec.context_shift
         window = Window.of(shift, n_ctx) if shift and n_ctx else None
@@ -141,6 +141,15 @@ class Sequence:
         return self.num_uncomputed_tokens == 1 or (
             self.num_generated_tokens > 0 and self.num_uncomputed_tokens <= MAX_RUN
         )
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether what is computed next scores tokens of the prompt."""
+        if not self.spec.score_prompt or self.spec.embedding:
+            return False
+        if self.num_generated_tokens or self.num_discarded_tokens:
+            return False
+        return self.num_computed_tokens < self.num_prompt_tokens - 1
 
     @property
     def reached_max_tokens(self) -> bool:

@@ -27,6 +27,8 @@ class Chunk:
     """How many draft tokens may follow the chunk's last token."""
     draft: tuple[int, ...] = ()
     """The draft tokens. They are computed too, and their logits tell which were right."""
+    is_scored: bool = False
+    """Whether each of the chunk's rows yields logits, which score the prompt's next token."""
 
     @property
     def tokens(self) -> list[int]:
@@ -41,9 +43,15 @@ class Chunk:
     @property
     def num_outputs(self) -> int:
         """How many of the rows, counted from the last, yield logits or an embedding."""
-        if not self.wants_logits:
+        if not self.has_result:
             return 0
-        return self.num_tokens if self.sequence.spec.embedding else 1 + len(self.draft)
+        is_of_all = self.is_scored or self.sequence.spec.embedding
+        return self.num_tokens if is_of_all else 1 + len(self.draft)
+
+    @property
+    def has_result(self) -> bool:
+        """Whether computing the chunk leads to more than cells."""
+        return self.wants_logits or self.is_scored
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +95,7 @@ class Step:
 
     def sampled(self) -> Iterator[Chunk]:
         """The chunks that get a result, in slot order."""
-        return (chunk for chunk in self.chunks if chunk.wants_logits)
+        return (chunk for chunk in self.chunks if chunk.has_result)
 
     def with_chunks(self, chunks: tuple[Chunk, ...]) -> Step:
         """The same step with other chunks, as runs are cut and drafts added."""

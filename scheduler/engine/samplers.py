@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from protocol.commands import AddRequest
 from scheduler.backends.base import Backend, SamplerError
-from scheduler.core.results import Result, Sample, SampledRun, SampleFailed
+from scheduler.core.results import Result, Sample, SampledRun, SampleFailed, ScoredPrompt
 from scheduler.core.sampler import Sampler
 from scheduler.core.step import Chunk
 
@@ -55,7 +55,19 @@ class Samplers:
         seconds, self._mask_seconds = self._mask_seconds, 0.0
         return seconds
 
-    def sample(self, chunk: Chunk, row: int) -> Result:
+    def result(self, chunk: Chunk, row: int) -> Result:
+        """What the rows of a chunk lead to. `row` is the row of the chunk's first logits."""
+        if not chunk.is_scored:
+            return self.sample(chunk, row)
+        sampler, sequence = self.by_request[chunk.sequence.request_id], chunk.sequence
+        start = chunk.start + 1
+        tokens = sequence.tokens[start : min(chunk.stop + 1, sequence.num_prompt_tokens)]
+        scores = [sampler.score(row + index, token) for index, token in enumerate(tokens)]
+        last = row + chunk.num_outputs - 1
+        run = self.sample(chunk, last) if chunk.wants_logits else None
+        return ScoredPrompt(start, tuple(scores), run)
+
+    def sample(self, chunk: Chunk, row: int) -> SampledRun | SampleFailed:
         """Sample after a chunk, and after each of its draft tokens up to the first wrong one.
 
         `row` is the row of the chunk's first logits. A sampler that breaks ends its own sequence,

@@ -40,8 +40,8 @@ class StepExecutor:
     def execute(self, step: Step, timer: StepTimer) -> tuple[Step, list[Result]]:
         """Edit the cache, draft, then compute and sample one batch after the other.
 
-        Returns the step with the chunks as they were computed, and the results of those that want
-        logits. Raises `DecodeError`.
+        Returns the step with the chunks as they were computed, and the results of those that have
+        one. Raises `DecodeError`.
         """
         with timer(Phase.DECODE):
             for edit in step.edits:
@@ -88,13 +88,13 @@ class StepExecutor:
         self._cost.observe(micro_batches, seconds)
 
     def _sample(self, chunks: Sequence[Chunk], results: dict[int, Result]) -> None:
-        """Add the results of a batch's chunks that want logits, by slot."""
+        """Add the results of a batch's chunks that have one, by slot."""
         row = 0
         for chunk in chunks:
             if chunk.wants_logits and chunk.sequence.spec.embedding:
                 results[chunk.slot] = EmbeddingResult(self._backend.embedding(chunk))
-            elif chunk.wants_logits:
-                results[chunk.slot] = self._samplers.sample(chunk, row)
+            elif chunk.has_result:
+                results[chunk.slot] = self._samplers.result(chunk, row)
                 row += chunk.num_outputs
 
     def _observe_drafts(self, step: Step, results: list[Result]) -> None:

@@ -16,11 +16,12 @@ from protocol.events import (
     FinishReason,
     Generated,
     Prefilled,
+    Scored,
     Started,
 )
 from scheduler.batching.cost_model import StepCost
 from scheduler.core.context_limits import ContextLimits
-from scheduler.core.results import EmbeddingResult, Result, SampledRun, SampleFailed
+from scheduler.core.results import EmbeddingResult, Result, SampledRun, SampleFailed, ScoredPrompt
 from scheduler.core.sequence import Sequence
 from scheduler.core.step import Chunk, Step
 from scheduler.kv_cache.cache_manager import KVCacheManager
@@ -105,9 +106,11 @@ class Scheduler:
             if sequence.spec.report_progress and _is_of_prompt(chunk):
                 done = min(chunk.stop, sequence.num_prompt_tokens)
                 events.append(Prefilled(sequence.request_id, done))
-            if chunk.wants_logits:
+            if chunk.has_result:
                 events += self._record(chunk, next(remaining))
-            elif sequence.reached_max_tokens and sequence.num_uncomputed_tokens == 0:
+            if chunk.wants_logits:
+                continue
+            if sequence.reached_max_tokens and sequence.num_uncomputed_tokens == 0:
                 events.append(self._finish(sequence, FinishReason.MAX_TOKENS))
         return events
 
@@ -181,6 +184,9 @@ class Scheduler:
                 return self._append(chunk, result)
             case EmbeddingResult(vectors):
                 return self._embedded(chunk.sequence, vectors)
+            case ScoredPrompt(start, logprobs, run):
+                scored = Scored(chunk.sequence.request_id, start, list(logprobs))
+                return [scored, *(self._record(chunk, run) if run else ())]
             case SampleFailed(message):
                 return [self._finish(chunk.sequence, FinishReason.FAILED, message)]
 

@@ -108,9 +108,19 @@ class StepPlanner:
         most = self._limits.n_batch - sum(plan.shares.values())
         prefilling.sort(key=lambda s: (s.last_prefill_step, s.num_uncomputed_tokens))
         wanted = {sequence: _wanted(sequence, plan.shared_prefix_stops) for sequence in prefilling}
+        self._limit_scored(wanted)
         for sequence, share in share_out(wanted, budget, most).items():
             plan.shares[sequence] = share
             sequence.last_prefill_step = plan.number
+
+    def _limit_scored(self, wanted: dict[Sequence, int]) -> None:
+        """Cut the prompts that are scored: each of their rows has logits, as others have too."""
+        room = self._limits.n_outputs - self._limits.n_slots
+        for sequence in [sequence for sequence in wanted if sequence.is_scored]:
+            wanted[sequence] = min(wanted[sequence], room)
+            room -= wanted[sequence]
+            if not wanted[sequence]:
+                del wanted[sequence]
 
     def _whole_prompts(self, sequences: list[Sequence]) -> dict[Sequence, int]:
         """Prompts that are computed in one step each: the oldest ones that fit together."""
@@ -149,7 +159,15 @@ class StepPlanner:
         stop = start + count
         is_end = stop == len(sequence.tokens)
         wants_logits = is_end and (sequence.spec.embedding or not sequence.reached_max_tokens)
-        return Chunk(sequence, sequence.slot.id, start, stop, wants_logits, sequence.is_decoding)
+        return Chunk(
+            sequence,
+            sequence.slot.id,
+            start,
+            stop,
+            wants_logits,
+            is_scored=sequence.is_scored,
+            is_decode=sequence.is_decoding,
+        )
 
     def _max_draft(self, chunk: Chunk) -> int:
         """Draft tokens that may follow a chunk, by the bounds of its own sequence."""
@@ -172,7 +190,8 @@ class StepPlanner:
         most = {c.slot: n for c, n in zip(chunks, wanted, strict=True) if c.is_decode and n > 0}
         if not most:
             return tuple(chunks)
-        part = max(min(room, self._limits.n_outputs - len(chunks)), 0) // len(most)
+        scored = sum(chunk.num_tokens for chunk in chunks if chunk.is_scored)
+        part = max(min(room, self._limits.n_outputs - len(chunks) - scored), 0) // len(most)
         return tuple(
             replace(chunk, max_draft=min(most.get(chunk.slot, 0), part)) for chunk in chunks
         )

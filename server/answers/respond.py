@@ -13,7 +13,14 @@ from server.answers.shape import StreamedAnswer, WholeAnswer
 from server.context import ServerContext
 from server.errors import ApiError, EngineFailed
 from server.generation.choices import IndexedItem, open_choices
-from server.generation.types import Ended, GenerationRequest, Generator, Progress, TextDelta
+from server.generation.types import (
+    Ended,
+    GenerationRequest,
+    Generator,
+    Progress,
+    PromptScores,
+    TextDelta,
+)
 from server.http.disconnect import while_connected
 from server.http.json_response import JsonResponse
 from server.http.sse import EventStream
@@ -50,6 +57,8 @@ async def _in_one_piece(
             match item:
                 case TextDelta():
                     answer.add(index, item)
+                case PromptScores():
+                    answer.scored(index, item)
                 case Ended():
                     answer.end(index, item)
     return JsonResponse(answer.body())
@@ -84,6 +93,8 @@ async def _frames(
                     frames = answer.delta(index, item)
                 case Ended():
                     frames = answer.end(index, item)
+                case PromptScores():
+                    frames = answer.scored(index, item)
                 case Progress():
                     frames = answer.progress(index, item)
                 case _:

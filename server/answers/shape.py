@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 from server.errors import ApiError
-from server.generation.types import Ended, Progress, TextDelta
+from server.generation.types import Ended, Progress, PromptScores, TextDelta
 from server.http import sse
 
 
@@ -16,6 +16,10 @@ class WholeAnswer(ABC):
     @abstractmethod
     def add(self, index: int, delta: TextDelta) -> None:
         """Keep more text of a sequence."""
+
+    def scored(self, index: int, scores: PromptScores) -> None:
+        """Keep log-probabilities of a sequence's prompt, for dialects that ask for them."""
+        raise NotImplementedError
 
     @abstractmethod
     def end(self, index: int, ended: Ended) -> None:
@@ -47,6 +51,10 @@ class StreamedAnswer(ABC):
 
     def progress(self, index: int, progress: Progress) -> bytes:
         """The frames for a part of a prompt that was computed."""
+        return b""
+
+    def scored(self, index: int, scores: PromptScores) -> bytes:
+        """The frames for log-probabilities of a sequence's prompt."""
         return b""
 
     @abstractmethod

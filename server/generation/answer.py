@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from protocol.events import EmbeddedEvent, Finished, FinishReason, Generated, Prefilled, Started
+from protocol.events import (
+    EmbeddedEvent,
+    Finished,
+    FinishReason,
+    Generated,
+    Prefilled,
+    Scored,
+    Started,
+    TokenLogprobs,
+)
 from server.engine.sequence_stream import SequenceStream, TimedEvent
-from server.generation.detokenizer import Detokenizer
+from server.generation.content_places import ContentTokens
+from server.generation.content_reader import ContentReader
+from server.generation.detokenizer import Detokenizer, Released, Span
 from server.generation.types import (
     EmbeddingItem,
     Ended,
@@ -14,11 +25,13 @@ from server.generation.types import (
     GenerationRequest,
     Item,
     Progress,
+    PromptScores,
     StopCause,
     TextDelta,
     Timings,
 )
 from server.model.tokenizer import Tokenizer
+from server.parsers.events import AnswerEvent
 
 STOP_CAUSES = {
     FinishReason.STOP: StopCause.EOS,
@@ -29,6 +42,21 @@ STOP_CAUSES = {
 }
 
 
+class _News:
+    """What the tokens of one event of the engine released."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.events: list[AnswerEvent] = []
+        self.content: list[Span] = []
+
+    def add(self, released: Released) -> None:
+        """Add what the next token released."""
+        self.text += released.text
+        self.events += released.events
+        self.content += released.content
+
+
 class Answer:
     """What is known of one answer while it grows."""
 
@@ -36,11 +64,13 @@ class Answer:
         self._request = request
         self._tokenizer = tokenizer
         self._n_ctx = n_ctx
-        self._detokenizer = Detokenizer(request.stop)
+        self._reader = _reader(request)
+        self._content_tokens = ContentTokens()
         self._pending: list[tuple[int, GeneratedToken]] = []
         """Tokens to hand out, each with the place in the text where its own text begins."""
         self._slot = -1
         self._num_cached = 0
+        self._num_scored = 0
         self._num_generated = 0
         self._num_drafted = 0
         self._num_accepted = 0
@@ -71,8 +101,17 @@ class Answer:
                 return self._progress(event.num_cached_tokens, timed.begin)
             case Prefilled() as event:
                 return self._progress(event.num_computed_tokens, timed.end)
+            case Scored() as event:
+                return self._scored(event)
             case EmbeddedEvent() as event:
                 return [EmbeddingItem(event.vectors)]
+
+    def _scored(self, event: Scored) -> list[Item]:
+        """Scores that are new: an engine may report tokens of the prompt again."""
+        num_known = self._num_scored - (event.start - 1)
+        new = event.logprobs[num_known:]
+        self._num_scored += len(new)
+        return [PromptScores(tuple(new))] if new else []
 
     def _progress(self, num_computed: int, now: float) -> list[Item]:
         """How much of the prompt the cache holds, if the request asks for that. The first report
@@ -92,24 +131,31 @@ class Answer:
         self._last = now
         self._num_drafted += event.num_draft_tokens
         self._num_accepted += event.num_accepted_tokens
-        text = ""
+        news = _News()
         for index, token in enumerate(event.tokens):
             self._num_generated += 1
             if token in self._tokenizer.end_tokens:
                 self._end_token = token
                 continue
-            piece = self._tokenizer.piece(token, special=token in self._request.visible_tokens)
             logprobs = event.logprobs[index] if event.logprobs else None
-            start = self._detokenizer.num_received
-            self._pending.append((start, GeneratedToken(token, piece, logprobs)))
-            released = self._detokenizer.feed(piece)
-            text += released.text
+            released = self._read(token, logprobs)
+            news.add(released)
             if released.stopping_word:
                 self._drop_stopping_tokens()
-                return [*self._delta(text), self._ended(StopCause.WORD, released.stopping_word)]
-        if "\n" in text and self._is_out_of_time(now):
-            return self._end(StopCause.LIMIT, text)
-        return self._delta(text) if text else []
+                return [*self._delta(news), self._ended(StopCause.WORD, released.stopping_word)]
+        if "\n" in news.text and self._is_out_of_time(now):
+            return self._end(StopCause.LIMIT, news)
+        return self._delta(news) if news.text else []
+
+    def _read(self, token: int, logprobs: TokenLogprobs | None) -> Released:
+        piece = self._tokenizer.piece(token, special=token in self._request.visible_tokens)
+        generated = GeneratedToken(token, piece, logprobs)
+        start = self._reader.num_received
+        self._pending.append((start, generated))
+        released = self._reader.feed(piece)
+        if logprobs is not None and self._request.make_parser:
+            self._content_tokens.add(generated, start, self._reader.num_received)
+        return released
 
     def _is_out_of_time(self, now: float) -> bool:
         """Whether the answer should end with the line that it is in."""
@@ -118,27 +164,39 @@ class Answer:
 
     def _drop_stopping_tokens(self) -> None:
         """Keep the pending tokens in which released text begins; drop those of the stop string."""
-        end = self._detokenizer.num_released
+        end = self._reader.num_released
         self._pending = [(start, token) for start, token in self._pending if start < end]
 
-    def _delta(self, text: str) -> list[Item]:
-        if not (text or self._pending):
+    def _delta(self, news: _News) -> list[Item]:
+        """The news, with the tokens in which released text begins."""
+        end = self._reader.num_released
+        count = next((i for i, (start, _) in enumerate(self._pending) if start >= end), None)
+        return self._delta_with(news, count)
+
+    def _delta_with(self, news: _News, count: int | None) -> list[Item]:
+        """The news, with this number of pending tokens; None means all."""
+        tokens = tuple([token for _, token in self._pending[:count]])
+        self._pending = [] if count is None else self._pending[count:]
+        if not (news.text or news.events or tokens):
             return []
-        tokens, self._pending = tuple([token for _, token in self._pending]), []
-        return [TextDelta(text, tokens, self._slot, self._timings())]
+        content = tuple(self._content_tokens.take(news.content))
+        timings = self._timings()
+        return [TextDelta(news.text, tokens, self._slot, timings, tuple(news.events), content)]
 
     def _finished(self, event: Finished, now: float) -> list[Item]:
         if self._start and not self._first:  # nothing was to be generated
             self._first = self._last = now
         return self._end(STOP_CAUSES[event.reason])
 
-    def _end(self, cause: StopCause, text: str = "") -> list[Item]:
-        """The last items: `text`, then text that was held back as a possible stop string."""
-        rest = self._detokenizer.finish()
+    def _end(self, cause: StopCause, news: _News | None = None) -> list[Item]:
+        """The last items: the news, then what was held back as a possible stop string."""
+        news = news or _News()
+        rest = self._reader.finish()
+        news.add(rest)
         if rest.stopping_word:
             self._drop_stopping_tokens()
             cause = StopCause.WORD
-        return [*self._delta(text + rest.text), self._ended(cause, rest.stopping_word)]
+        return [*self._delta_with(news, None), self._ended(cause, rest.stopping_word)]
 
     def _ended(self, cause: StopCause, word: str = "") -> Ended:
         num_tokens = len(self._request.spec.prompt) + self._num_generated
@@ -163,3 +221,10 @@ class Answer:
             draft_n=self._num_drafted,
             draft_n_accepted=self._num_accepted,
         )
+
+
+def _reader(request: GenerationRequest) -> Detokenizer | ContentReader:
+    """What makes the text of the answer."""
+    if request.make_parser is None:
+        return Detokenizer(request.stop)
+    return ContentReader(request.make_parser(), request.stop)

@@ -6,12 +6,22 @@ import codecs
 
 import msgspec
 
+from server.generation.stops import StopMatcher
+from server.parsers.events import AnswerEvent
+
+Span = tuple[int, int]
+"""The first character of a part of an answer's text, and the character after its last."""
+
 
 class Released(msgspec.Struct, frozen=True):
     """Text that is safe to send, and the stop string that ended it, if one did."""
 
     text: str
     stopping_word: str = ""
+    events: tuple[AnswerEvent, ...] = ()
+    """What the answer's parser made of the text, if there is a parser."""
+    content: tuple[Span, ...] = ()
+    """Where the content among the events lies in the text."""
 
 
 class Detokenizer:
@@ -27,11 +37,9 @@ class Detokenizer:
     """
 
     def __init__(self, stop: tuple[str, ...] = ()) -> None:
-        self._stop = tuple(word for word in stop if word)
+        self._stops = StopMatcher(stop)
         self._bytes = b""
         """The beginning of a character."""
-        self._held = ""
-        """Text that may become a stop string."""
         self.num_received = 0
         """Characters of all text so far."""
         self.num_released = 0
@@ -44,7 +52,7 @@ class Detokenizer:
     def finish(self) -> Released:
         """Release what was held back: nothing follows."""
         released = self._take(self._decode(b"", final=True))
-        rest, self._held = self._held, ""
+        rest = self._stops.finish()
         self.num_released += len(rest)
         return Released(released.text + rest, released.stopping_word)
 
@@ -57,27 +65,6 @@ class Detokenizer:
 
     def _take(self, new: str) -> Released:
         self.num_received += len(new)
-        released = self._release(self._held + new)
-        self.num_released += len(released.text)
-        return released
-
-    def _release(self, text: str) -> Released:
-        if not self._stop:
-            return Released(text)
-        found = [(at + len(word), at, word) for word in self._stop if (at := text.find(word)) >= 0]
-        if found:
-            _, at, word = min(found)
-            self._held = ""
-            return Released(text[:at], word)
-        keep = self._possible_stop(text)
-        self._held = text[len(text) - keep :]
-        return Released(text[: len(text) - keep])
-
-    def _possible_stop(self, text: str) -> int:
-        """Length of the longest end of the text that begins a stop string."""
-        longest = max(map(len, self._stop)) - 1
-        for length in range(min(longest, len(text)), 0, -1):
-            end = text[-length:]
-            if any(word.startswith(end) for word in self._stop):
-                return length
-        return 0
+        cut = self._stops.feed(new)
+        self.num_released += len(cut.text)
+        return Released(cut.text, cut.stopping_word)

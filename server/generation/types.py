@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -12,6 +12,7 @@ import msgspec
 
 from protocol.commands import SequenceSpec
 from protocol.events import TokenLogprobs
+from server.parsers.events import AnswerEvent, AnswerParser
 
 MAX_PRIORITY = 1000
 """Priorities lie between this number and its negative; higher priorities are served first."""
@@ -24,7 +25,10 @@ class GenerationRequest:
     spec: SequenceSpec
     """What the engine gets."""
     stop: tuple[str, ...] = ()
-    """Strings that end the answer; the text ends before the first of them."""
+    """Strings that end the answer; the text ends before the first of them. With a parser, the
+    content does."""
+    make_parser: Callable[[], AnswerParser] | None = None
+    """Makes the parser that reads the answer, where its text is more than content."""
     max_seconds: float | None = None
     """The answer ends at the first line break that comes this long after its first token."""
     visible_tokens: frozenset[int] = frozenset()
@@ -79,13 +83,28 @@ class Progress(msgspec.Struct, frozen=True):
     time_ms: float
 
 
+class PromptScores(msgspec.Struct, frozen=True):
+    """Log-probabilities of the next tokens of the prompt, without its first token (only with
+    `score_prompt`)."""
+
+    logprobs: tuple[TokenLogprobs, ...]
+
+
 class TextDelta(msgspec.Struct, frozen=True):
-    """New text, valid UTF-8 and free of stop strings, and the tokens that it came from."""
+    """New text, valid UTF-8 and free of stop strings, and the tokens that it came from.
+
+    If the request has a parser, the text is all that the model wrote. What the client should see
+    is in the events then; their content is free of stop strings.
+    """
 
     text: str
     tokens: tuple[GeneratedToken, ...]
     slot: int
     timings: Timings
+    events: tuple[AnswerEvent, ...] = ()
+    """What the parser made of the text."""
+    content_tokens: tuple[GeneratedToken, ...] = ()
+    """The tokens with log-probabilities that stand for content among the events."""
 
 
 class EmbeddingItem(msgspec.Struct, frozen=True):
@@ -108,7 +127,7 @@ class Ended(msgspec.Struct, frozen=True):
     timings: Timings
 
 
-Item = Progress | TextDelta | EmbeddingItem | Ended
+Item = Progress | PromptScores | TextDelta | EmbeddingItem | Ended
 
 
 class Generator(Protocol):

@@ -20,8 +20,10 @@ from server.model.adapters import LoraScales
 PUBLIC_PATHS = ("/", "/health", "/v1/health", "/livez", "/readyz")
 """Paths that need no API key, because probes have none. Nothing there is secret."""
 
+ROOT = get(get_root, "/")
+"""Answers at the root, unless the operator's own files do."""
+
 ENDPOINTS = (
-    get(get_root, "/"),
     get(health, "/health", "/v1/health"),
     get(livez, "/livez"),
     get(readyz, "/readyz"),

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import codecs
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from protocol.events import TokenLogprobs
 from server.generation.types import GeneratedToken
 from server.model.tokenizer import Tokenizer
 
 LOWEST = -9999.0
 """OpenAI's number for a token that can't occur: JSON has no minus infinity."""
 
+LISTS = ("tokens", "token_logprobs", "top_logprobs", "text_offset")
+"""The names of the parallel lists of a text completion."""
+
 
 def chat_logprobs(tokens: Iterable[GeneratedToken], tokenizer: Tokenizer) -> list[dict[str, Any]]:
-    """Entries of `logprobs.content`, one for each token with log-probabilities."""
+    """Entries of `logprobs.content`, one for each of these tokens with log-probabilities."""
     entries = []
     for token in tokens:
         if token.logprobs is None:
@@ -35,34 +40,78 @@ def _entry(id_: int, piece: bytes, logprob: float) -> dict[str, Any]:
 
 
 class TextLogprobs:
-    """The parallel lists of a text completion. Offsets are in characters, from `start` on."""
+    """The parallel lists of a text completion. Offsets are in characters, from `start` on.
+
+    The offset of a token is that of its first character. The tokens of one character share it.
+    """
 
     def __init__(self, tokenizer: Tokenizer, start: int = 0) -> None:
         self._tokenizer = tokenizer
         self._offset = start
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def entries(self, tokens: Iterable[GeneratedToken]) -> dict[str, Any]:
         """The lists for the next tokens."""
-        lists: dict[str, list[Any]] = {
-            "tokens": [],
-            "token_logprobs": [],
-            "top_logprobs": [],
-            "text_offset": [],
-        }
+        lists: dict[str, list[Any]] = {name: [] for name in LISTS}
         for token in tokens:
             text = token.piece.decode(errors="replace")
             if token.logprobs is not None:
                 lists["tokens"].append(text)
                 lists["token_logprobs"].append(max(token.logprobs.logprob, LOWEST))
-                lists["top_logprobs"].append(self._top(token.logprobs.top))
-                lists["text_offset"].append(self._offset)
-            self._offset += len(text)
+                lists["top_logprobs"].append(top_by_text(token.logprobs.top, self._tokenizer))
+                lists["text_offset"].append(self._offset + self._breaks_character(token.piece))
+            self._offset += len(self._decoder.decode(token.piece))
         return lists
 
-    def _top(self, top: Iterable[tuple[int, float]]) -> dict[str, float]:
-        """Log-probabilities by text. Of two tokens with the same text, the likelier one counts."""
-        found: dict[str, float] = {}
-        for id_, logprob in top:
-            text = self._tokenizer.piece(id_).decode(errors="replace")
-            found.setdefault(text, max(logprob, LOWEST))
-        return found
+    def _breaks_character(self, piece: bytes) -> bool:
+        """Whether a character was begun that this piece does not continue: U+FFFD takes its
+        place."""
+        begun, _ = self._decoder.getstate()
+        return bool(begun and piece) and piece[0] & 0xC0 != 0x80
+
+
+class ScoredEcho:
+    """The parallel lists of an echoed prompt. The first token has no log-probability."""
+
+    def __init__(self, prompt: Sequence[int], echo: str, tokenizer: Tokenizer) -> None:
+        """`echo` is the prompt's text as the answer has it."""
+        self._prompt = prompt
+        self._tokenizer = tokenizer
+        self._offset = 0
+        """Where the prompt's tokens begin in `echo`: before it, if they begin with a token or a
+        space that the tokenizer added."""
+        pieces = [tokenizer.piece(token, special=True) for token in prompt]
+        text = b"".join(pieces).decode(errors="replace")
+        if text.endswith(echo):
+            self._offset = len(echo) - len(text)
+        self._scores: list[TokenLogprobs] = []
+
+    def add(self, scores: Iterable[TokenLogprobs]) -> None:
+        """The log-probabilities of the next tokens."""
+        self._scores += scores
+
+    def entries(self) -> dict[str, Any]:
+        """The lists for the whole prompt."""
+        scores = [TokenLogprobs(0.0, []), *self._scores]
+        tokens = [
+            GeneratedToken(token, self._tokenizer.piece(token, special=True), score)
+            for token, score in zip(self._prompt, scores, strict=False)
+        ]
+        lists = TextLogprobs(self._tokenizer, self._offset).entries(tokens)
+        lists["token_logprobs"][0] = lists["top_logprobs"][0] = None
+        lists["text_offset"] = [max(offset, 0) for offset in lists["text_offset"]]
+        return lists
+
+
+def joined(first: dict[str, Any], second: dict[str, Any] | None) -> dict[str, Any]:
+    """The lists of two parts of a text, one after the other."""
+    return first if second is None else {name: first[name] + second[name] for name in LISTS}
+
+
+def top_by_text(top: Iterable[tuple[int, float]], tokenizer: Tokenizer) -> dict[str, float]:
+    """Log-probabilities by text. Of two tokens with the same text, the likelier one counts."""
+    found: dict[str, float] = {}
+    for id_, logprob in top:
+        text = tokenizer.piece(id_).decode(errors="replace")
+        found.setdefault(text, max(logprob, LOWEST))
+    return found

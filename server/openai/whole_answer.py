@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from server.answers.shape import WholeAnswer
 from server.answers.verbose import NO_RECORDS, VerboseRecords
 from server.generation.timings import timings_json
-from server.generation.types import Ended, TextDelta, Timings
+from server.generation.types import Ended, PromptScores, TextDelta, Timings
 from server.openai.identity import new_identity
 from server.openai.usage import Usage
 
@@ -23,6 +23,10 @@ class Choice(Protocol):
 
     def add(self, delta: TextDelta) -> None:
         """More text of the choice."""
+        ...
+
+    def scored(self, scores: PromptScores) -> None:
+        """Log-probabilities of the choice's prompt."""
         ...
 
     def choice(self, ended: Ended) -> dict[str, Any]:
@@ -57,6 +61,9 @@ class WholeCompletion(WholeAnswer):
     def add(self, index: int, delta: TextDelta) -> None:
         self._choices[index].add(delta)
         self._records.add(index, delta)
+
+    def scored(self, index: int, scores: PromptScores) -> None:
+        self._choices[index].scored(scores)
 
     def end(self, index: int, ended: Ended) -> None:
         choice = self._choices[index]

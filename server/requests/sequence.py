@@ -6,9 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 
+import msgspec
+
 from config import ServeSettings
-from grammars.constraint import Constraint
-from protocol.commands import ContextShift, SequenceSpec
+from grammars.constraint import Constraint, ThinkingConstraint
+from protocol.commands import UNLIMITED, ContextShift, SequenceSpec
 from protocol.sampling import SamplingParams
 from server.context import ServerContext
 from server.errors import InvalidRequest
@@ -73,12 +75,15 @@ def generation_request(
     speculative decoding that this server can't honour.
     """
     settings, model = context.settings, context.engine.model
+    max_tokens = settings.n_predict if fields.n_predict is None else fields.n_predict
+    shift = _context_shift(fields, settings, prompt, context.tokenizer.bos)
+    n_left = None if shift else model.n_ctx_slot - len(prompt)
     spec = SequenceSpec(
         prompt=tuple(prompt),
         sampling=sampling,
-        max_tokens=settings.n_predict if fields.n_predict is None else fields.n_predict,
-        context_shift=_context_shift(fields, settings, prompt, context.tokenizer.bos),
-        constraint=constraint,
+        max_tokens=max_tokens,
+        context_shift=shift,
+        constraint=_with_room(constraint, max_tokens, n_left),
         lora=context.adapter_scales.lora_set(model.adapters, fields.lora),
         cache_prompt=settings.cache_prompt if fields.cache_prompt is None else fields.cache_prompt,
         cache_salt=fields.cache_salt,
@@ -111,6 +116,19 @@ def nth_choice(request: GenerationRequest, index: int) -> GenerationRequest:
     if index == 0:
         return request
     return request.with_spec(sampling=with_nth_seed(request.spec.sampling, index))
+
+
+def _with_room(
+    constraint: Constraint | None, max_tokens: int, n_left: int | None
+) -> Constraint | None:
+    """The constraint, told how many tokens the answer may have.
+
+    `n_left` is the number of tokens that fit into the slot; None means any number.
+    """
+    if not isinstance(constraint, ThinkingConstraint) or constraint.constraint is None:
+        return constraint
+    bounds = [bound for bound in (max_tokens, n_left) if bound is not None and bound >= 0]
+    return msgspec.structs.replace(constraint, room=min(bounds, default=UNLIMITED))
 
 
 def _context_shift(

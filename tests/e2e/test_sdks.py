@@ -55,7 +55,10 @@ def client(url: str) -> Iterator[openai.OpenAI]:
 
 def test_openais_own_helper(client: openai.OpenAI) -> None:
     answer = client.chat.completions.parse(
-        model=MODEL, messages=[{"role": "user", "content": SENTENCE}], response_format=Person
+        model=MODEL,
+        messages=[{"role": "user", "content": SENTENCE}],
+        response_format=Person,
+        temperature=0,
     )
     assert isinstance(answer.choices[0].message.parsed, Person)
 
@@ -68,6 +71,7 @@ def test_instructor(client: openai.OpenAI, mode: instructor.Mode) -> None:
         messages=[{"role": "user", "content": SENTENCE}],
         response_model=Person,
         max_retries=0,
+        temperature=0,
     )
     assert isinstance(person, Person)
 
@@ -75,7 +79,10 @@ def test_instructor(client: openai.OpenAI, mode: instructor.Mode) -> None:
 def test_instructor_streams_an_object(client: openai.OpenAI) -> None:
     patched = instructor.from_openai(client, mode=instructor.Mode.TOOLS)
     partial = patched.chat.completions.create_partial(
-        model=MODEL, messages=[{"role": "user", "content": SENTENCE}], response_model=Address
+        model=MODEL,
+        messages=[{"role": "user", "content": SENTENCE}],
+        response_model=Address,
+        temperature=0,
     )
     growing = list(partial)
     assert len(growing) > 2
@@ -91,7 +98,9 @@ async def model(url: str) -> AsyncIterator[OpenAIChatModel]:
 @pytest.mark.parametrize("output", [ToolOutput, NativeOutput])
 @pytest.mark.anyio
 async def test_pydantic_ai(model: OpenAIChatModel, output: type) -> None:
-    agent: Agent[None, Person] = Agent(model, output_type=output(Person), retries=0)
+    agent: Agent[None, Person] = Agent(
+        model, output_type=output(Person), retries=0, model_settings={"temperature": 0.0}
+    )
     result = await agent.run(SENTENCE)
     assert isinstance(result.output, Person)
 

@@ -212,3 +212,51 @@ def test_several_choices_compute_their_prompt_once(live: Live) -> None:
     response = live.complete(prompt, n=3, n_predict=4)
     assert response.status_code == 200
     assert live.pair.lives[-1].backend.num_computed <= 101 + 3 + 3 * 4
+
+
+def scores_of(tokens: list[int]) -> list[float | None]:
+    """The fake model's scores of these tokens."""
+    later = range(1, len(tokens))
+    return [None, *(-float(abs(letter(tokens[:at]) - tokens[at])) for at in later)]
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+@pytest.mark.parametrize("prompt", ["a", "The end", "long " * 23, [97], [97, 98], "é€😀"])
+def test_an_echoed_prompt_is_scored(live: Live, prompt: str | list[int], count: int) -> None:
+    """Also where the prompt's cells are there already, and a token at a time."""
+    tokens = [BOS, *prompt.encode()] if isinstance(prompt, str) else prompt
+    body = {"prompt": prompt, "echo": True, "logprobs": 1, "max_tokens": count, "temperature": 0}
+    for _ in range(2):
+        answer = live.client.post("/v1/completions", json=body).json()
+        choice, lists = answer["choices"][0], answer["choices"][0]["logprobs"]
+        assert lists["token_logprobs"] == [*scores_of(tokens), *[0.0] * count]
+        assert {len(values) for values in lists.values()} == {len(tokens) + count}
+        assert lists["top_logprobs"][0] is None
+        assert lists["text_offset"] == sorted(lists["text_offset"])
+        echo = prompt if isinstance(prompt, str) else bytes(prompt).decode()
+        assert lists["text_offset"][len(tokens) :] == [len(echo) + index for index in range(count)]
+        assert choice["text"].startswith(echo)
+        assert answer["usage"]["prompt_tokens"] == len(tokens)
+        assert answer["usage"]["completion_tokens"] == count
+    streamed = events_of(live.client.post("/v1/completions", json={**body, "stream": True}))
+    parts = [event["choices"][0]["logprobs"] for event in streamed]
+    joined = [value for part in parts if part for value in part["token_logprobs"]]
+    assert joined == lists["token_logprobs"]
+    assert "".join(event["choices"][0]["text"] for event in streamed) == choice["text"]
+
+
+def test_many_prompts_are_scored_beside_other_requests(live: Live) -> None:
+    prompts = [f"{index} " * 30 for index in range(12)]
+
+    def ask(prompt: str) -> Any:
+        live.complete(prompt, n_predict=4)
+        body = {"prompt": [prompt, "x"], "echo": True, "logprobs": 0, "max_tokens": 3, "n": 2}
+        return live.client.post("/v1/completions", json=body).json()["choices"]
+
+    with ThreadPoolExecutor(12) as threads:
+        answers = list(threads.map(ask, prompts))
+    for prompt, choices in zip(prompts, answers, strict=True):
+        for choice, text in zip(choices, (prompt, prompt, "x", "x"), strict=True):
+            scored = scores_of([BOS, *text.encode()])
+            assert choice["logprobs"]["token_logprobs"] == [*scored, 0.0, 0.0, 0.0]
+    assert wait_for(live.is_idle)

@@ -10,13 +10,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from protocol.events import Finished, Generated
+from protocol.events import Finished, Generated, Scored
 from protocol.sampling import SamplingParams
 from scheduler.backends.base import DecodeError, LoadError
 from scheduler.backends.llama.backend import LlamaBackend
 from scheduler.core.cache_edits import CopyPrefix, Drop, Restore, Save, Trim
 from scheduler.engine.engine import Engine
-from tests.support.backends import N_CTX_SLOT, TARGET, chunk, compute, make_backend, text_tokens
+from tests.support.backends import (
+    N_CTX_SLOT,
+    TARGET,
+    chunk,
+    compute,
+    make_backend,
+    softmax,
+    text_tokens,
+)
 from tests.support.requests import add_request
 
 LAYOUTS: dict[str, dict[str, Any]] = {
@@ -225,3 +233,34 @@ def test_a_model_that_ends_early_is_a_load_error(tmp_path: Path) -> None:
     path.write_bytes(TARGET.read_bytes()[:-100_000])
     with pytest.raises(LoadError):
         make_backend(model_path=str(path))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("lengths", [(2,), (33, 90), (70, 5, 40)])
+def test_scores_of_prompts_are_those_of_the_model(layout: str, lengths: tuple[int, ...]) -> None:
+    """Prompts are scored in parts; one row of logits at a time gives the same."""
+    backend = make_backend(**LAYOUTS[layout])
+    prompts = [text_tokens(length, index) for index, length in enumerate(lengths)]
+    engine = Engine(backend, time.monotonic, itl_target=0.1)
+    sampling = SamplingParams(temperature=0.0, top_logprobs=1)
+    fields: dict[str, Any] = {"score_prompt": True, "sampling": sampling}
+    for request_id, prompt in enumerate(prompts):
+        engine.add_request(
+            add_request(request_id=request_id, prompt=prompt, max_tokens=1, **fields)
+        )
+    scores: dict[int, list[float]] = {request_id: [] for request_id in range(len(prompts))}
+    ended = 0
+    while ended < len(prompts):
+        for event in engine.step().events:
+            if isinstance(event, Scored):
+                assert event.start == len(scores[event.request_id]) + 1
+                scores[event.request_id] += [score.logprob for score in event.logprobs]
+            ended += isinstance(event, Finished)
+    for slot in range(backend.info.n_slots):
+        backend.edit(Trim(slot, 0))
+    for request_id, prompt in enumerate(prompts):
+        one_by_one = [softmax(compute(backend, prompt, 0, at, at + 1)) for at in range(len(prompt))]
+        expected = [float(np.log(one_by_one[at - 1][prompt[at]])) for at in range(1, len(prompt))]
+        assert np.allclose(scores[request_id], expected, atol=0.1)
+        backend.edit(Trim(0, 0))
+    backend.close()

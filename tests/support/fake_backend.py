@@ -272,6 +272,11 @@ class FakeSampler:
         """Nothing is forbidden."""
         return len(tokens)
 
+    def score(self, row: int, token: int) -> TokenLogprobs:
+        """0 for the fake model's token, else minus the distance to it."""
+        expected = self.backend.next_token(self.backend.rows[row])
+        return TokenLogprobs(-float(abs(expected - token)), [(expected, 0.0)])
+
     def sample(self, row: int) -> Sample:
         """The fake model's token after the cells of the row."""
         token = self.backend.next_token(self.backend.rows[row])

@@ -26,6 +26,8 @@ from server.access.key_ring import KeyRing, read_keys
 from server.context import ServerContext
 from server.engine.slot_refusals import refused_slot
 from server.errors import ApiError, ContextExceeded, Unavailable
+from server.generation.content_places import ContentTokens
+from server.generation.content_reader import ContentReader
 from server.generation.observed_generator import ObservedGenerator
 from server.generation.types import (
     EmbeddingItem,
@@ -87,6 +89,31 @@ class ByteTokenizer(Tokenizer):
         return bytes([token])
 
 
+class _DeltaReader:
+    """Makes the deltas of one answer, with the events of the request's parser."""
+
+    def __init__(self, request: GenerationRequest) -> None:
+        self._reader = ContentReader(request.make_parser()) if request.make_parser else None
+        self._tokens = ContentTokens()
+
+    def delta(self, token: GeneratedToken, timings: Timings) -> TextDelta:
+        text = token.piece.decode()
+        if self._reader is None:
+            return TextDelta(text, (token,), 1, timings)
+        start = self._reader.num_received
+        read = self._reader.feed(token.piece)
+        self._tokens.add(token, start, self._reader.num_received)
+        content = tuple(self._tokens.take(read.content))
+        return TextDelta(text, (token,), 1, timings, read.events, content)
+
+    def last(self, timings: Timings) -> TextDelta | None:
+        if self._reader is None:
+            return None
+        read = self._reader.finish()
+        content = tuple(self._tokens.take(read.content))
+        return TextDelta("", (), 1, timings, read.events, content) if read.events else None
+
+
 @dataclass
 class ScriptedGenerator:
     """Answers every prompt with `pieces`, one token each, and records its requests."""
@@ -145,6 +172,7 @@ class ScriptedGenerator:
         if 0 <= request.spec.max_tokens < len(pieces):
             pieces, cause = pieces[: request.spec.max_tokens], StopCause.LIMIT
         count = 0
+        reader = _DeltaReader(request)
         for piece in pieces:
             if self.fail_after is not None and count == self.fail_after[0]:
                 raise self.fail_after[1]
@@ -154,7 +182,9 @@ class ScriptedGenerator:
             await asyncio.sleep(self.delay)
             count += 1
             token = GeneratedToken(ord(piece[-1]) % 256, piece.encode(), self._logprobs(request))
-            yield TextDelta(piece, (token,), 1, self._timings(n_prompt, count))
+            yield reader.delta(token, self._timings(n_prompt, count))
+        if last := reader.last(self._timings(n_prompt, count)):
+            yield last
         finished.append(True)
         yield Ended(cause, word, None, False, 1, n_prompt, self._timings(n_prompt, count))
 

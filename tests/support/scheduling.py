@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from protocol.commands import AddRequest
-from protocol.events import EmbeddedEvent, Event, Finished, FinishReason, Generated, Started
+from protocol.events import EmbeddedEvent, Event, Finished, FinishReason, Generated, Scored, Started
 from protocol.messages import EmbeddingInfo, StepOutputs
 from protocol.sampling import SamplingParams
 from scheduler.backends.base import DecodeError
@@ -223,6 +223,8 @@ class Outcome:
     message: str = ""
     num_cached: int = 0
     embedding: bytes = b""
+    scores: dict[int, float] = field(default_factory=dict)
+    """Log-probabilities of the prompt's tokens, by position."""
 
     @property
     def answer(self) -> tuple[list[int], FinishReason]:
@@ -243,6 +245,9 @@ def collect(outcomes: Outcomes, outputs: StepOutputs) -> None:
             case Started():
                 outcome.starts += 1
                 outcome.num_cached = event.num_cached_tokens
+            case Scored():
+                for position, score in enumerate(event.logprobs, start=event.start):
+                    assert outcome.scores.setdefault(position, score.logprob) == score.logprob
             case Generated():
                 assert outcome.starts == 1
                 outcome.tokens += event.tokens

@@ -41,6 +41,9 @@ from scheduler.storage.fingerprint import (
 MAX_DRAFT_ROWS = 64
 """Rows of a batch that the drafts of all slots together may have."""
 
+SCORED_ROWS = 32
+"""Rows of a batch that may score tokens of prompts, where drafts don't have more."""
+
 
 class LlamaBackend:
     """A loaded model with a context of `config.n_slots` sequences. Raises `LoadError`."""
@@ -52,7 +55,7 @@ class LlamaBackend:
         load_backends()
         use_numa(config.numa)
         self._model_stamp = stamp_of_model(Path(config.model_path))
-        self.n_outputs = config.n_slots + _max_draft_rows(config)
+        self.n_outputs = config.n_slots + max(_max_draft_rows(config), SCORED_ROWS)
         self.context = LlamaContext(config, n_outputs=self.n_outputs)
         _check_memory(config, self.context.memory)
         self._draft = DraftModel(config, config.draft, self.context) if config.draft else None

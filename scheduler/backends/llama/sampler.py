@@ -162,6 +162,11 @@ class LlamaSampler:
         token = self._pick(row)
         return Sample(token, before.logprobs(token))
 
+    def score(self, row: int, token: int) -> TokenLogprobs:
+        """The model's own log-probability of `token` in a row of the last batch."""
+        n_top = max(self._params.top_logprobs, 0)
+        return _Distribution.of(self._rows.row(row), n_top).logprobs(token)
+
     def allowed(self, tokens: list[int]) -> int:
         """How many of these tokens the constraint lets come next, one after the other."""
         return len(tokens) if self._matcher is None else self._matcher.validate_draft(tokens)

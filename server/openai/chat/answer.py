@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from server.generation.types import Ended, TextDelta
+from server.generation.types import Ended, PromptScores, TextDelta
 from server.model.tokenizer import Tokenizer
 from server.openai.finish import finish_reason
 from server.openai.logprobs import chat_logprobs
 from server.parsers.events import (
     AnswerEvent,
-    AnswerParser,
     CallArguments,
     CallStarted,
     Content,
@@ -55,7 +54,7 @@ class DeltaShaper:
         """Whether the answer calls a tool."""
         return self._calls > 0
 
-    def deltas(self, events: Sequence[AnswerEvent], num_tokens: int = 0) -> list[Delta]:
+    def deltas(self, events: Sequence[AnswerEvent], num_tokens: int) -> list[Delta]:
         """One delta for each event that the client should see.
 
         `num_tokens` is the number of tokens that the events came from.
@@ -98,11 +97,8 @@ class _Call:
 class ChatMessage:
     """Collects a choice for an answer in one piece."""
 
-    def __init__(
-        self, index: int, parser: AnswerParser, tokenizer: Tokenizer, options: AnswerOptions
-    ) -> None:
+    def __init__(self, index: int, tokenizer: Tokenizer, options: AnswerOptions) -> None:
         self._index = index
-        self._parser = parser
         self._tokenizer = tokenizer
         self._options = options
         self._shaper = DeltaShaper(options.max_calls)
@@ -119,15 +115,17 @@ class ChatMessage:
 
     def add(self, delta: TextDelta) -> None:
         """More text of the answer."""
-        self._collect(self._parser.feed(delta.text), len(delta.tokens))
+        self._collect(delta.events, len(delta.tokens))
         if self._options.with_tokens:
             self._tokens += [token.id for token in delta.tokens]
         if self._options.with_logprobs:
-            self._logprobs += chat_logprobs(delta.tokens, self._tokenizer)
+            self._logprobs += chat_logprobs(delta.content_tokens, self._tokenizer)
+
+    def scored(self, scores: PromptScores) -> None:
+        """A chat's prompt is not scored."""
 
     def choice(self, ended: Ended) -> dict[str, Any]:
         """The finished choice."""
-        self._collect(self._parser.finish())
         logprobs = {"content": self._logprobs, "refusal": None}
         choice: dict[str, Any] = {
             "index": self._index,
@@ -137,7 +135,7 @@ class ChatMessage:
         }
         return choice | ({"tokens": self._tokens} if self._options.with_tokens else {})
 
-    def _collect(self, events: Sequence[AnswerEvent], num_tokens: int = 0) -> None:
+    def _collect(self, events: Sequence[AnswerEvent], num_tokens: int) -> None:
         for delta in self._shaper.deltas(events, num_tokens):
             if "content" in delta:
                 self._content.append(delta["content"])

@@ -34,10 +34,7 @@ async def create_chat_completion(request: Request) -> Response:
     records = verbose_records(body, plan.sequences, context)
 
     def whole() -> WholeCompletion:
-        choices = [
-            ChatMessage(index, plan.make_parser(), context.tokenizer, plan.options)
-            for index in range(body.n)
-        ]
+        choices = [ChatMessage(index, context.tokenizer, plan.options) for index in range(body.n)]
         return WholeCompletion(
             choices,
             context.model_name,
@@ -52,8 +49,7 @@ async def create_chat_completion(request: Request) -> Response:
         identity = new_identity("chatcmpl", context.model_name)
         writer = ChunkWriter(identity, include_usage=include_usage)
         choices = [
-            ChoiceStream(index, plan.make_parser(), writer, context.tokenizer, plan.options)
-            for index in range(body.n)
+            ChoiceStream(index, writer, context.tokenizer, plan.options) for index in range(body.n)
         ]
         return ChatStream(choices, writer, include_usage=include_usage, records=records)
 

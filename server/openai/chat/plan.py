@@ -1,10 +1,10 @@
-"""The plan of a chat completion: the sequences to generate, and the parser of their answers."""
+"""The plan of a chat completion: the sequences to generate, each with the parser of its answer."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from server.context import ServerContext
@@ -24,10 +24,9 @@ from server.structured_output.tool_grammar import ToolSignature
 
 @dataclass(frozen=True, slots=True)
 class ChatPlan:
-    """The sequences to generate, and how to read their answers."""
+    """The sequences to generate, and how to write their answers."""
 
     sequences: Sequence[GenerationRequest]
-    make_parser: Callable[[], AnswerParser]
     options: AnswerOptions
     left_out: Sequence[str] = ()
     """The places of what the tools' schemas ask for and the model is left free to do."""
@@ -49,18 +48,19 @@ def plan_chat(body: ChatRequest, context: ServerContext) -> ChatPlan:
     if prompt.has_tools and not calls_are_free(body, prompt):
         tools = tool_signatures(body, prompt, tokenizer)
     sampling = resolve_sampling(body, context, top_logprobs=body.num_logprobs)
+    sequences = sequences_of(
+        body,
+        [prompt.tokens(tokenizer)],
+        context,
+        sampling=sampling,
+        constraint=chat_constraint(body, prompt, context, tools=tools, is_single_call=is_single),
+        visible_marks=_visible_marks(body, prompt),
+    )
     return ChatPlan(
-        sequences=sequences_of(
-            body,
-            [prompt.tokens(tokenizer)],
-            context,
-            sampling=sampling,
-            constraint=chat_constraint(
-                body, prompt, context, tools=tools, is_single_call=is_single
-            ),
-            visible_marks=_visible_marks(body, prompt),
-        ),
-        make_parser=lambda: _make_parser(body, prompt, tools),
+        sequences=[
+            replace(sequence, make_parser=lambda: _make_parser(body, prompt, tools))
+            for sequence in sequences
+        ],
         options=AnswerOptions(
             max_calls=1 if is_single else None,
             with_logprobs=body.num_logprobs >= 0,

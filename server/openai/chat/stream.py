@@ -18,7 +18,6 @@ from server.openai.finish import finish_reason
 from server.openai.identity import Identity
 from server.openai.logprobs import chat_logprobs
 from server.openai.usage import Usage
-from server.parsers.events import AnswerParser
 
 KIND = "chat.completion.chunk"
 
@@ -75,14 +74,12 @@ class ChoiceStream:
     def __init__(
         self,
         index: int,
-        parser: AnswerParser,
         writer: ChunkWriter,
         tokenizer: Tokenizer,
         options: AnswerOptions,
     ) -> None:
         self._index = index
         self._head = writer.head(index)
-        self._parser = parser
         self._writer = writer
         self._tokenizer = tokenizer
         self._options = options
@@ -106,11 +103,11 @@ class ChoiceStream:
 
     def add(self, delta: TextDelta) -> bytes:
         """The chunks for more text: none while the parser holds the text back."""
-        deltas = self._shaper.deltas(self._parser.feed(delta.text), len(delta.tokens))
+        deltas = self._shaper.deltas(delta.events, len(delta.tokens))
         if self._is_plain:
             return b"".join(self._writer.delta(self._head, delta) for delta in deltas)
         if self._options.with_logprobs:
-            self._logprobs += chat_logprobs(delta.tokens, self._tokenizer)
+            self._logprobs += chat_logprobs(delta.content_tokens, self._tokenizer)
         if self._options.with_tokens:
             self._tokens += [token.id for token in delta.tokens]
         with_timings = self._options.timings_per_token
@@ -119,10 +116,8 @@ class ChoiceStream:
         )
 
     def end(self, ended: Ended, extras: Mapping[str, Any] = MappingProxyType({})) -> bytes:
-        """The chunks for text that was held back, and the chunk with the finish reason, which
-        carries the `extras`."""
-        chunks = self._chunks(self._shaper.deltas(self._parser.finish()), {})
-        return chunks + self._writer.chunk(
+        """The chunk with the finish reason, which carries the `extras`."""
+        return self._writer.chunk(
             self._index,
             {},
             details=self._take_details(),

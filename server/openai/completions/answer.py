@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from server.generation.types import Ended, GeneratedToken, TextDelta
+from server.generation.types import Ended, GeneratedToken, PromptScores, TextDelta
 from server.model.tokenizer import Tokenizer
 from server.openai.finish import finish_reason
-from server.openai.logprobs import TextLogprobs
+from server.openai.logprobs import ScoredEcho, TextLogprobs, joined
 
 
 class TextChoice:
@@ -24,10 +25,15 @@ class TextChoice:
         *,
         with_logprobs: bool,
         with_tokens: bool,
+        scored: Sequence[int] = (),
     ) -> None:
-        """The text of the choice begins with `echo`. With `with_tokens` it lists its token ids."""
+        """The text of the choice begins with `echo`. With `with_tokens` it lists its token ids.
+
+        `scored` are the tokens of the prompt, if their log-probabilities are part of the answer.
+        """
         self._index = index
         self._texts = [echo] if echo else []
+        self._echo = ScoredEcho(scored, echo, tokenizer) if scored else None
         self._tokens: list[GeneratedToken] = []
         self._with_tokens = with_tokens
         self._logprobs = TextLogprobs(tokenizer, len(echo)) if with_logprobs else None
@@ -37,13 +43,30 @@ class TextChoice:
         self._texts.append(delta.text)
         self._tokens += delta.tokens
 
+    def scored(self, scores: PromptScores) -> None:
+        """Log-probabilities of the prompt."""
+        if self._echo is not None:
+            self._echo.add(scores.logprobs)
+
     def choice(self, ended: Ended) -> dict[str, Any]:
         """The finished choice."""
-        return self._shape("".join(self._texts), tuple(self._tokens), finish_reason(ended))
+        choice = self._shape("".join(self._texts), tuple(self._tokens), finish_reason(ended))
+        if self._echo is None:
+            return choice
+        return choice | {"logprobs": joined(self._echo.entries(), choice["logprobs"])}
 
     def start(self) -> dict[str, Any] | None:
-        """The first piece of a stream, if the prompt is echoed."""
-        return self._shape("".join(self._texts), (), None) if self._texts else None
+        """The first piece of a stream, if the prompt is echoed without scores."""
+        if not self._texts or self._echo is not None:
+            return None
+        return self._shape("".join(self._texts), (), None)
+
+    def take_echo(self) -> dict[str, Any] | None:
+        """The first piece of a stream that echoes the prompt with its scores; given out once."""
+        echo, self._echo = self._echo, None
+        if echo is None:
+            return None
+        return self._shape("".join(self._texts), (), None) | {"logprobs": echo.entries()}
 
     def piece(self, delta: TextDelta) -> dict[str, Any]:
         """The next piece of a stream."""

@@ -29,6 +29,7 @@ async def create_completion(request: Request) -> Response:
             context.tokenizer,
             with_logprobs=body.num_logprobs >= 0,
             with_tokens=body.return_tokens,
+            scored=sequences[index].spec.prompt if body.scores_prompt else (),
         )
         for index, echo in enumerate(body.echoes(context.tokenizer))
     ]

@@ -42,7 +42,15 @@ class TextCompletionRequest(PromptFields):
         """`n` sequences for each prompt. Raises `NotFound` for another model, too."""
         check_model(self.model, context)
         self._check()
-        return super().sequences(context)
+        sequences = super().sequences(context)
+        if not self.scores_prompt:
+            return sequences
+        return [sequence.with_spec(score_prompt=True) for sequence in sequences]
+
+    @property
+    def scores_prompt(self) -> bool:
+        """Whether the log-probabilities of the prompt are reported too."""
+        return self.echo and self.num_logprobs >= 0
 
     def echoes(self, tokenizer: Tokenizer) -> list[str]:
         """The text at the beginning of each choice: its prompt with `echo`, else nothing."""
@@ -59,9 +67,6 @@ class TextCompletionRequest(PromptFields):
         if self.best_of is not None and self.best_of != self.n:
             message = f"'best_of' must equal 'n' ({self.n}): every answer that is made is returned"
             raise InvalidRequest(message, param="best_of")
-        if self.echo and self.num_logprobs >= 0:
-            message = "'logprobs' can't be combined with 'echo': a prompt's tokens aren't scored"
-            raise InvalidRequest(message, param="logprobs")
 
 
 def _text(prompt: Prompt, tokenizer: Tokenizer) -> str:

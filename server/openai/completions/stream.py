@@ -8,7 +8,7 @@ from typing import Any
 from server.answers.shape import StreamedAnswer
 from server.answers.verbose import NO_RECORDS, VerboseRecords
 from server.generation.timings import progress_json, timings_json
-from server.generation.types import Ended, Progress, TextDelta
+from server.generation.types import Ended, Progress, PromptScores, TextDelta
 from server.http.sse import DONE, frame
 from server.openai.completions.answer import TextChoice
 from server.openai.completions.request import TextCompletionRequest
@@ -41,10 +41,14 @@ class TextStream(StreamedAnswer):
 
     def delta(self, index: int, delta: TextDelta) -> bytes:
         self._records.add(index, delta)
-        piece = self._choices[index].piece(delta)
+        echo, piece = self._echo(index), self._choices[index].piece(delta)
         if self._with_timings:
-            return self._event(piece, timings=timings_json(delta.timings))
-        return self._event(piece)
+            return echo + self._event(piece, timings=timings_json(delta.timings))
+        return echo + self._event(piece)
+
+    def scored(self, index: int, scores: PromptScores) -> bytes:
+        self._choices[index].scored(scores)
+        return b""
 
     def progress(self, index: int, progress: Progress) -> bytes:
         piece = self._choices[index].empty()
@@ -54,13 +58,19 @@ class TextStream(StreamedAnswer):
         self._usage.add(index, ended)
         extras = self._records.fields(index, ended)
         timings = timings_json(ended.timings)
-        return self._event(self._choices[index].end(ended), timings=timings, **extras)
+        last = self._event(self._choices[index].end(ended), timings=timings, **extras)
+        return self._echo(index) + last
 
     def finish(self) -> bytes:
         """The usage, if it is asked for, and the end."""
         if not self._include_usage:
             return DONE
         return frame(self._fields | {"choices": [], "usage": self._usage.to_json()}) + DONE
+
+    def _echo(self, index: int) -> bytes:
+        """The echoed prompt with its scores, once they are complete."""
+        piece = self._choices[index].take_echo()
+        return self._event(piece) if piece else b""
 
     def _event(self, piece: dict[str, Any], **extras: Any) -> bytes:
         return frame(self._common | {"choices": [piece]} | extras)

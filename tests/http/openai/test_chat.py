@@ -202,6 +202,18 @@ def test_thinking_is_split_off(serve: Serve) -> None:
     ]
 
 
+def test_logprobs_are_those_of_the_content(serve: Serve) -> None:
+    live = serve(["<think>", "Hm", "</think>", "\n\n", "Yes", "."])
+    chats = live.client.chat.completions
+    logprobs = chats.create(model="", messages=USER, logprobs=True).choices[0].logprobs
+    assert logprobs is not None
+    assert [entry.token for entry in logprobs.content or ()] == ["Yes", "."]
+    stream = chats.create(model="", messages=USER, logprobs=True, stream=True)
+    streamed = [part for chunk in stream if (part := chunk.choices[0].logprobs) is not None]
+    tokens = [entry.token for part in streamed for entry in part.content or ()]
+    assert tokens == ["Yes", "."]
+
+
 def test_thinking_can_stay_in_the_text(serve: Serve) -> None:
     live = serve(["<think>", "Hm", "</think>", "Yes."])
     body: Any = {"reasoning_format": "none"}

@@ -516,6 +516,26 @@ def test_budget_of_the_server(serve: Serve) -> None:
     assert accepts(live, "Hmm</think>Hi")
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"tools": TOOLS, "tool_choice": "required"},
+        {"json_schema": CITY},
+        {"grammar": 'root ::= "x"'},
+    ],
+)
+@pytest.mark.parametrize(("wish", "room"), [({"max_tokens": 77}, 77), ({"max_tokens": 90_000}, 0)])
+def test_a_required_answer_is_told_its_room(
+    serve: Serve, body: dict[str, Any], wish: dict[str, Any], room: int
+) -> None:
+    """The room is the smaller one of `max_tokens` and what the slot has left."""
+    live = serve(template=OPEN_THINKING)
+    ask(live, extra_body={**body, **wish})
+    spec = live.generator.opened[-1].spec
+    assert isinstance(spec.constraint, ThinkingConstraint)
+    assert spec.constraint.room == (room or 10_000 - len(spec.prompt))
+
+
 def test_effort_is_a_budget_where_the_template_knows_none(serve: Serve) -> None:
     live = serve(template=OPEN_THINKING)
     ask(live, reasoning_effort="low")

@@ -10,8 +10,11 @@ import pytest
 from config import ServeSettings
 from grammars import compiler
 from grammars.constraint import Constraint
+from protocol.events import TokenLogprobs
+from server.generation.types import GeneratedToken
+from server.openai.logprobs import TextLogprobs
 from tests.http.openai.conftest import Serve
-from tests.support.fake_server import BOS
+from tests.support.fake_server import BOS, ByteTokenizer
 
 
 def test_answer(serve: Serve) -> None:
@@ -73,6 +76,24 @@ def test_logprobs(serve: Serve) -> None:
     assert logprobs.top_logprobs == [{"a": -1.0, "b": -2.0}] * 2
 
 
+@pytest.mark.parametrize(
+    ("pieces", "echo", "offsets"),
+    [
+        ([b"\xf0", b"\x9f", b"\x98", b"\x80", b" ", b"x"], 0, [0, 0, 0, 0, 1, 2]),
+        ([b"a\xc3", b"\xa9b", b"c"], 0, [0, 1, 3]),
+        ([b"\xe2\x82", b"\xac\xe2", b"\x82\xac", b"!"], 5, [5, 5, 6, 7]),
+        ([b"\xff", b"a", b"\xe2", b"b"], 0, [0, 1, 2, 3]),
+        ([b"\xe4\xbd\xa0", b"\xe5\xa5\xbd", b""], 0, [0, 1, 2]),
+    ],
+)
+def test_offsets_count_characters(pieces: list[bytes], echo: int, offsets: list[int]) -> None:
+    """The tokens of one character share its offset, in one piece and token by token."""
+    tokens = [GeneratedToken(1, piece, TokenLogprobs(-0.5, [])) for piece in pieces]
+    assert TextLogprobs(ByteTokenizer(), echo).entries(tokens)["text_offset"] == offsets
+    streamed = TextLogprobs(ByteTokenizer(), echo)
+    assert [streamed.entries([token])["text_offset"] for token in tokens] == [[o] for o in offsets]
+
+
 def test_logprobs_in_a_stream(serve: Serve) -> None:
     live = serve(["AB", "C"])
     stream = live.client.completions.create(model="", prompt="x", logprobs=0, stream=True)
@@ -105,7 +126,6 @@ def test_best_of_may_equal_n(serve: Serve) -> None:
         ({"prompt": "x", "suffix": "y"}, "suffix"),
         ({"prompt": "x", "best_of": 2}, "best_of"),
         ({"prompt": "x", "logprobs": True}, "logprobs"),
-        ({"prompt": "x", "echo": True, "logprobs": 1}, "logprobs"),
         ({"prompt": "x", "max_tokens": -2}, "max_tokens"),
     ],
 )

@@ -17,6 +17,7 @@ from protocol.events import (
     FinishReason,
     Generated,
     Prefilled,
+    Scored,
     Started,
     TokenLogprobs,
 )
@@ -51,6 +52,7 @@ MODEL = ModelInfo(
 EVENTS: list[Event] = [
     Started(1, 2, 3),
     Prefilled(1, 5),
+    Scored(1, 1, [TokenLogprobs(-0.5, [(7, -0.5)]), TokenLogprobs(-1.5, [])]),
     Generated(1, [7], []),
     Generated(1, [7, 8], [TokenLogprobs(-0.5, [(7, -0.5), (8, -1.5)]), TokenLogprobs(-1.0, [])]),
     Finished(1, FinishReason.STOP),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -15,6 +16,8 @@ from scheduler.constraint import (
     TokenVocabulary,
     create_matcher,
 )
+from scheduler.constraint.shortest import UNKNOWN, shortest_length
+from scheduler.constraint.thinking_limits import MAX_GAPS
 from tests.support.piece_vocabulary import vocabulary_of_pieces
 
 WORDS = [b"<think>", b"</think>", b"\n\n", b"yes", b"no", b">\n\n", b"think"]
@@ -193,3 +196,110 @@ def test_all_ways_to_ask_agree(vocabulary: TokenVocabulary, seed: int) -> None:
             break
         likely = [token for token in (OPEN, CLOSE, GAP, YES) if mask[token]]
         matcher.accept(chance.choice([*likely, *np.flatnonzero(mask).tolist()[:3]]))
+
+
+def schema(value: object) -> LLGuidanceGrammar:
+    constraint = compiler.from_json_schema(value)
+    assert isinstance(constraint, LLGuidanceGrammar)
+    return constraint
+
+
+NAME = schema({"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]})
+CODES = schema({"type": "array", "items": {"type": "integer"}, "minItems": 3})
+
+
+def thinking_tokens(vocabulary: TokenVocabulary, constraint: ThinkingConstraint) -> int:
+    """How many tokens a model that never ends its thinking can think."""
+    matcher = create_matcher(constraint, vocabulary)
+    count = 0
+    if constraint.opening:
+        matcher.accept(OPEN)
+    while not matcher.forced_tokens() and matcher.allows(ord("l")):
+        matcher.accept(ord("l"))
+        count += 1
+        assert count < 10_000
+    return count
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+@pytest.mark.parametrize("room", [80, 100, 300, 2000])
+@pytest.mark.parametrize(
+    ("required", "shortest"), [(YES_NO, 1), (choice("a" * 20), 20), (NAME, 12), (CODES, 9)]
+)
+def test_thinking_leaves_room_for_what_is_required(
+    vocabulary: TokenVocabulary,
+    required: LLGuidanceGrammar,
+    shortest: int,
+    room: int,
+    is_open: bool,
+) -> None:
+    end = (*b"So: ", CLOSE)
+    after = thinking(is_open=is_open, end=end, constraint=required)
+    after = msgspec.structs.replace(after, room=room)
+    used = thinking_tokens(vocabulary, after) + len(end) + (not is_open)
+    assert used + MAX_GAPS + 2 * shortest <= room, "models write more than the shortest answer"
+    assert room < 300 or used >= room // 2, "the thinking gets the larger part"
+
+
+@pytest.mark.parametrize("room", range(1, 40))
+def test_a_small_room_is_for_the_answer(vocabulary: TokenVocabulary, room: int) -> None:
+    """Where thinking does not fit, its marks come only if the answer still fits behind them."""
+    after = msgspec.structs.replace(thinking(constraint=choice("a" * 20)), room=room)
+    matcher = create_matcher(after, vocabulary)
+    if room < 22:
+        assert not matcher.allows(OPEN)
+        assert matcher.allows(ord("a"))
+        return
+    matcher.accept(OPEN)
+    assert matcher.forced_tokens() == [CLOSE]
+    matcher.accept(CLOSE)
+    assert not matcher.allows(GAP)
+    assert matcher.allows(ord("a"))
+    # Thinking that the prompt has opened can only be closed.
+    opened = msgspec.structs.replace(after, opening=())
+    assert create_matcher(opened, vocabulary).forced_tokens() == [CLOSE]
+
+
+@pytest.mark.parametrize(
+    "free",
+    [
+        None,
+        compiler.lazy(choice("<a>1"), words=("<a>",)),
+        compiler.from_lark("start: /a*/"),
+    ],
+)
+def test_where_nothing_is_required_thinking_may_fill_the_room(
+    vocabulary: TokenVocabulary, free: LLGuidanceGrammar | LazyConstraint | None
+) -> None:
+    after = msgspec.structs.replace(thinking(constraint=free), room=20)
+    assert accepts(vocabulary, after, OPEN, *b"l" * 100)
+
+
+def test_a_budget_counts_if_it_is_smaller_than_the_room(vocabulary: TokenVocabulary) -> None:
+    after = msgspec.structs.replace(thinking(3, constraint=YES_NO), room=1000)
+    assert thinking_tokens(vocabulary, after) == 3
+
+
+@pytest.mark.parametrize(
+    ("value", "longest"),
+    [
+        ({"type": "string"}, 2),
+        ({"type": "object"}, 2),
+        ({"type": "array", "items": {"type": "string"}, "minItems": 2}, 8),
+        ({"enum": ["yes", "maybe"]}, 7),
+        ({"type": "string", "minLength": 5}, 7),
+        ({"type": "string", "pattern": "^[0-9]{5}$"}, 7),
+        ({"type": "object", "properties": {"a": {"type": "string"}}}, 9),
+        ({"$ref": "#/$defs/t", "$defs": {"t": {"anyOf": [{"type": "null"}, {"$ref": "#"}]}}}, 4),
+        ({"type": "object", "properties": {"a": {"type": "number"}}, "required": ["a"]}, 8),
+    ],
+)
+def test_the_estimate_of_a_short_answer(
+    vocabulary: TokenVocabulary, value: object, longest: int
+) -> None:
+    assert 0 < shortest_length(create_matcher(schema(value), vocabulary), vocabulary) <= longest
+
+
+def test_the_estimate_gives_up_in_time(vocabulary: TokenVocabulary) -> None:
+    endless = compiler.from_lark('start: /[a-z ]{5000}/ "."')
+    assert shortest_length(create_matcher(endless, vocabulary), vocabulary) >= UNKNOWN

@@ -122,6 +122,7 @@ fields = st.fixed_dictionaries(
         "tenant": st.sampled_from(["a", "b"]),
         "priority": st.sampled_from([0, 0, 1]),
         "report_progress": st.booleans(),
+        "score_prompt": st.sampled_from([False, False, True]),
         "min_reused_chunk": st.sampled_from([0, 1, 5, 40]),
         "speculation": speculations,
     }
@@ -339,6 +340,7 @@ class EngineMachine(RuleBasedStateMachine):
                 self.checked.add(request_id)
                 self._check(self.accepted[request_id], outcome.tokens, outcome.reasons)
                 self._check_embedding(self.accepted[request_id], outcome)
+                self._check_scores(self.accepted[request_id], outcome)
 
     def teardown(self) -> None:
         """Check that every accepted request ends in a bounded number of steps."""
@@ -372,6 +374,15 @@ class EngineMachine(RuleBasedStateMachine):
             assert outcome.embedding == alone(request, self.backend).embedding
         else:
             assert not outcome.embedding
+
+    def _check_scores(self, request: AddRequest, outcome: Outcome) -> None:
+        """An answer that comes with tokens had its prompt scored before."""
+        expected = alone(request, self.backend)
+        if outcome.reasons != expected.reasons:
+            return
+        assert outcome.scores == ({} if self.resumed.get(request.request_id) else expected.scores)
+        if request.spec.score_prompt and outcome.scores:
+            assert [*expected.scores] == [*range(1, len(request.spec.prompt))]
 
     def _enough_steps(self) -> int:
         """Enough, because the oldest running sequence advances each time its kind is served."""

@@ -11,14 +11,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.commands import ContextShift, SequenceSpec
-from protocol.events import Event, Finished, FinishReason, Generated, Prefilled, Started
+from protocol.events import (
+    Event,
+    Finished,
+    FinishReason,
+    Generated,
+    Prefilled,
+    Scored,
+    Started,
+    TokenLogprobs,
+)
 from protocol.sampling import SamplingParams
 from server.engine.sequence_stream import TimedEvent
 from server.errors import ContextExceeded, EngineFailed, Overloaded
 from server.generation.admission_queue import AdmissionQueue
 from server.generation.answer import Answer
 from server.generation.generator import EngineGenerator
-from server.generation.types import Ended, GenerationRequest, Item, Progress, StopCause, TextDelta
+from server.generation.types import (
+    Ended,
+    GenerationRequest,
+    Item,
+    Progress,
+    PromptScores,
+    StopCause,
+    TextDelta,
+)
 from server.model.tokenizer import Tokenizer
 from tests.support.fake_backend import END_TOKEN, FakeBackend
 from tests.support.inprocess import Pair, engine_pair, wait_until
@@ -75,7 +92,7 @@ async def speaking(*pieces: bytes) -> AsyncIterator[tuple[EngineGenerator, Pair]
         yield EngineGenerator(pair.client, script, AdmissionQueue(max_queue=1)), pair
 
 
-OWN_FIELDS = {"stop", "max_seconds", "visible_tokens"}
+OWN_FIELDS = {"stop", "max_seconds", "visible_tokens", "make_parser"}
 
 
 def make_request(**fields: Any) -> GenerationRequest:
@@ -338,3 +355,25 @@ def test_drafts_are_counted_whatever_becomes_of_their_tokens() -> None:
     assert (delta.timings.draft_n, delta.timings.draft_n_accepted) == (3, 1)
     assert isinstance(ended, Ended)
     assert (ended.timings.draft_n, ended.timings.draft_n_accepted) == (7, 2)
+
+
+@pytest.mark.parametrize(
+    ("events", "fresh"),
+    [
+        ([(1, 3), (4, 2)], [3, 2]),
+        ([(1, 3), (1, 5)], [3, 2]),
+        ([(1, 5), (1, 2), (3, 4)], [5, 1]),
+        ([(1, 2), (1, 2), (3, 1)], [2, 1]),
+    ],
+)
+def test_scores_that_an_engine_repeats_are_dropped(
+    events: list[tuple[int, int]], fresh: list[int]
+) -> None:
+    answer = Answer(make_request(), Script([]), N_CTX_SLOT)
+    items: list[Item] = []
+    for start, count in events:
+        scores = [TokenLogprobs(-float(start + index), []) for index in range(count)]
+        items += answer.take(TimedEvent(Scored(1, start, scores), 1.0, 2.0))
+    found = [item.logprobs for item in items if isinstance(item, PromptScores)]
+    assert [len(scores) for scores in found] == fresh
+    assert [s.logprob for scores in found for s in scores] == [-1.0 - i for i in range(sum(fresh))]
