@@ -12,7 +12,7 @@ import argparse
 import asyncio
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,10 +49,10 @@ class Difference:
         known = [gap for gap in gaps if gap is not None]
         return bool(known) and max(known) <= limit
 
-    def lines(self) -> list[str]:
-        """The difference in words."""
+    def lines(self, expected: str, given: str) -> list[str]:
+        """The difference in words, with the names of both sides."""
         lines = [f"{QUESTIONS[self.question]!r} differs at token {self.at}:"]
-        for side, answer in (("llama-server", self.expected), ("llamapack", self.given)):
+        for side, answer in ((expected, self.expected), (given, self.given)):
             lines.append(f"  {side}: {answer.text!r}")
             if self.gap(answer) is not None:
                 lines.append(f"    {self._likeliest(answer)}")
@@ -94,13 +94,30 @@ def gaps_in_logprob(a: Sequence[Answer], b: Sequence[Answer]) -> list[float]:
     ]
 
 
+def distances(
+    reference: Sequence[Answer], given: Mapping[str, Sequence[Answer]]
+) -> dict[str, list[float]]:
+    """How far the log-probabilities of each set of answers are from a reference's.
+
+    Only tokens count up to which all sets agree with the reference.
+    """
+    found: dict[str, list[float]] = {name: [] for name in given}
+    for question, want in enumerate(reference):
+        sets = {name: answers[question] for name, answers in given.items()}
+        shared = min(num_equal(want, answer) for answer in sets.values())
+        for name, answer in sets.items():
+            pairs = zip(want.places[:shared], answer.places[:shared], strict=False)
+            found[name] += [abs(x.logprob - y.logprob) for x, y in pairs]
+    return found
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return 0 if all answers are equal but for near ties, otherwise 1."""
     options = _parser().parse_args(arguments)
     ours = Side("llamapack", (str(Path(sys.executable).with_name("llamapack")), "serve"))
     peer = Side("llama-server", (str(options.peer),))
     reference = _run(peer, options, *F32_CACHE, model=options.reference or options.model)
-    num_wrong, distances = 0, {}
+    num_wrong, answers = 0, {}
     for flash in FLASH:
         expected = _run(peer, options, "-fa", flash)
         given = _run(ours, options, "-fa", flash)
@@ -108,11 +125,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         num_wrong += _compare("llamapack, alone", expected.alone, given.alone, options.tie)
         num_wrong += _compare("llamapack, busy", expected.alone, given.busy, options.tie)
         _compare("llama-server, busy", expected.alone, expected.busy, options.tie)
-        distances[flash] = _mean(gaps_in_logprob(reference.alone, given.alone))
-    told = ", ".join(f"-fa {flash} by {distances[flash]:.5f}" for flash in FLASH)
-    print(f"log-probabilities differ from the f32 reference on average: {told}")
-    print(f"nearer to the reference: -fa {min(FLASH, key=distances.__getitem__)}")
+        answers[flash] = given.alone
+    _tell_the_nearer(distances(reference.alone, answers))
     return 1 if num_wrong else 0
+
+
+def _tell_the_nearer(found: Mapping[str, Sequence[float]]) -> None:
+    means = {flash: sum(gaps) / max(1, len(gaps)) for flash, gaps in found.items()}
+    count = max(map(len, found.values()))
+    told = ", ".join(f"-fa {flash}: {mean:.5f}" for flash, mean in means.items())
+    print(f"mean distance of {count} log-probabilities from the f32 reference: {told}")
+    print(f"nearer to the reference: -fa {min(means, key=means.__getitem__)}")
 
 
 def _compare(way: str, expected: Sequence[Answer], given: Sequence[Answer], tie: float) -> int:
@@ -126,7 +149,8 @@ def _compare(way: str, expected: Sequence[Answer], given: Sequence[Answer], tie:
         f"log-probabilities differ by up to {most:.5f}"
     )
     for difference in found:
-        print("\n".join(f"    {line}" for line in difference.lines()))
+        lines = difference.lines("llama-server, alone", way)
+        print("\n".join(f"    {line}" for line in lines))
     return len(found) - len(ties)
 
 
@@ -143,10 +167,6 @@ def _run(
         num_slots=options.slots,
     )
     return asyncio.run(running)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else 0.0
 
 
 def _parser() -> argparse.ArgumentParser:

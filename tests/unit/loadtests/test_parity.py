@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from loadtests.greedy import Answer, Place
-from loadtests.parity import differences, gaps_in_logprob
+from loadtests.parity import differences, distances, gaps_in_logprob
 
 
 def answer(*places: tuple[int, float, dict[int, float]]) -> Answer:
@@ -46,7 +46,7 @@ def test_an_answer_that_ends_early_differs_without_a_tie() -> None:
     (found,) = differences([SAME], [answer((1, -0.1, {}))])
     assert found.at == 1
     assert not found.is_tie(1.0)
-    assert len(found.lines()) == 3
+    assert len(found.lines("theirs", "ours")) == 3
 
 
 def test_the_token_that_ends_an_answer_may_have_no_place() -> None:
@@ -54,9 +54,15 @@ def test_the_token_that_ends_an_answer_may_have_no_place() -> None:
     going_on = answer((1, -0.1, {}), (2, -0.7, {9: -0.702}))
     (found,) = differences([going_on], [ended])
     assert found.is_tie(0.01)
-    assert "of 9: -0.70200" in "\n".join(found.lines())
+    assert "of 9: -0.70200" in "\n".join(found.lines("theirs", "ours"))
 
 
 def test_tokens_behind_a_difference_are_not_compared() -> None:
     other = answer((7, -0.1, {}), (2, -9.0, {}))
     assert gaps_in_logprob([SAME], [other]) == []
+
+
+def test_distances_are_over_tokens_that_all_sets_share() -> None:
+    short = answer((1, -0.15, {}), (5, -0.2, {}))
+    found = distances([SAME], {"on": [short], "off": [SAME]})
+    assert found == {"on": pytest.approx([0.05]), "off": [0.0]}
