@@ -64,7 +64,8 @@ class Difference:
 
     def _likeliest(self, answer: Answer) -> str:
         place, rival = answer.places[self.at], self._rival(answer)
-        other = "less likely" if rival not in place.top else f"{place.top[rival]:.5f}"
+        known = place.top.get(-1 if rival is None else rival)
+        other = "less likely" if known is None else f"{known:.5f}"
         return f"log-probability of token {place.token}: {place.logprob:.5f}, of {rival}: {other}"
 
 
