@@ -10,7 +10,6 @@ from config.option import Option, Spelling, key_of
 from config.refused import FOREIGN, ForeignOption, Ignored, Refused, canonical
 from config.settings import ServeSettings
 
-HELP_FLAGS = ("-h", "--help", "--usage")
 NO_TOML_KEY = ("config",)
 
 
@@ -36,7 +35,11 @@ class Setting:
         """The flags that turn a switch off."""
         if not self.is_switch:
             return ()
-        long = [flag for flag in self.option.flags if flag.startswith("--")]
+        long = [
+            flag
+            for flag in self.option.flags
+            if flag.startswith("--") and not flag.startswith("--no-")
+        ]
         return (*self.option.negative, *(f"--no-{flag[2:]}" for flag in long))
 
 
@@ -56,6 +59,13 @@ class Meaning:
         if self.spelling is not None:
             return self.spelling.convert is not None
         return not self.target.is_switch
+
+    @property
+    def num_values(self) -> int:
+        """How many values follow a flag that takes any."""
+        if isinstance(self.target, Setting) and self.spelling is None:
+            return self.target.option.num_values
+        return 1
 
     def value(self, given: object, name: str) -> object:
         """The value that the setting gets when `given` is given under this name.
@@ -126,10 +136,14 @@ def keys() -> dict[str, Meaning]:
 
 
 def closest(name: str, table: Mapping[str, Meaning]) -> str:
-    """A hint at the setting whose name in `table` is most similar to `name`; empty without one."""
+    """A hint at the setting whose name in `table` is most similar to `name`; empty without one.
+
+    Letters in another order are the most likely mistake.
+    """
     known = [other for other, meaning in table.items() if isinstance(meaning.target, Setting)]
-    match = difflib.get_close_matches(name, known, n=1)
-    return hint(match[0]) if match else ""
+    matches = difflib.get_close_matches(name, known)
+    swapped = [match for match in matches if sorted(match) == sorted(name)]
+    return "".join(hint(match) for match in [*swapped, *matches][:1])
 
 
 def hint(name: str) -> str:
@@ -156,7 +170,7 @@ def _flags() -> Iterator[tuple[str, Meaning]]:
 def _variables() -> Iterator[tuple[str, Meaning]]:
     for setting in settings():
         yield setting.env, Meaning(setting)
-        if setting.is_switch:
+        if setting.negative:
             yield _negative_variable(setting.env), Meaning(setting, negated=True)
         for spelling in setting.option.spellings:
             if spelling.env is not None:

@@ -6,10 +6,17 @@ that can't be read raises ValueError with a message that starts with "must".
 
 import csv
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 
 ON_WORDS = ("true", "1", "on", "enabled")
 OFF_WORDS = ("false", "0", "off", "disabled")
+
+MAX_METADATA_BYTES = 127
+"""Bytes of a key, and of a text, that llama.cpp takes instead of the model's own."""
+
+MAX_CPUS = 512
+"""CPUs that llama.cpp can tell apart."""
 
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "'": "'"}
 
@@ -63,11 +70,35 @@ def to_list(value: object) -> object:
     return [item for item in items if item]
 
 
+def to_masked_cpus(value: object) -> object:
+    """The CPUs of hexadecimal masks, the lowest bit being CPU 0; several masks add up."""
+    return _cpus(value, _masked)
+
+
+def to_ranged_cpus(value: object) -> object:
+    """The CPUs of ranges such as `0-3`, both ends included; an end that is missing is the first or
+    the last CPU. Several ranges add up."""
+    return _cpus(value, _ranged)
+
+
 def to_scaled_files(value: object) -> object:
     """Comma-separated `FILE:SCALE` as (file, scale) pairs."""
     items = to_list(value)
     assert isinstance(items, list)
     return [_scaled(item) for item in items]
+
+
+def to_metadata(value: object) -> object:
+    """(key, value) pairs from comma-separated `KEY=TYPE:VALUE`; commas can stand in quotes."""
+    items = to_list(value)
+    assert isinstance(items, list)
+    return [_metadata(item) for item in items]
+
+
+def to_tensor_buffers(value: object) -> object:
+    """(regular expression, memory) pairs from comma-separated `REGEX=MEMORY`."""
+    items = [item for part in _parts(value) for item in part.split(",") if item.strip()]
+    return [_tensor_buffer(item.strip()) for item in items]
 
 
 def to_proportions(value: object) -> object:
@@ -78,11 +109,24 @@ def to_proportions(value: object) -> object:
 
 
 def to_sequence_breakers(value: object) -> object:
-    """DRY's sequence breakers. The word `none` removes all breakers that stand before it."""
+    """DRY's sequence breakers, escapes unread. The word `none` removes all before it."""
     breakers: list[str] = []
     for part in _parts(value):
-        breakers = [] if part == "none" else [*breakers, _unescape(part)]
+        breakers = [] if part == "none" else [*breakers, part]
     return breakers
+
+
+def to_pair(value: object) -> object:
+    """Two numbers, also as text with a comma."""
+    numbers = value.split(",") if isinstance(value, str) else value
+    if not isinstance(numbers, list | tuple) or len(numbers) != 2:
+        raise ValueError("must be two numbers")
+    return numbers
+
+
+def to_texts(value: object) -> object:
+    """One text or several; commas are part of a text."""
+    return [part for part in _parts(value) if part]
 
 
 def to_logit_bias(value: object) -> object:
@@ -108,6 +152,77 @@ def to_json_object(value: object) -> object:
     return value
 
 
+def _cpus(value: object, read: Callable[[str], Iterable[int]]) -> list[int]:
+    return sorted({cpu for part in _parts(value) for cpu in read(part.strip())})
+
+
+def _masked(text: str) -> Iterable[int]:
+    try:
+        mask = int(text, 16)
+    except ValueError:
+        mask = 0
+    if not 0 < mask < 1 << MAX_CPUS:
+        raise ValueError(f"must be a hexadecimal mask of at most {MAX_CPUS} CPUs, such as f0")
+    return (cpu for cpu in range(mask.bit_length()) if mask >> cpu & 1)
+
+
+def _ranged(text: str) -> Iterable[int]:
+    first, dash, last = text.partition("-")
+    ends = (first or "0", last or str(MAX_CPUS - 1))
+    if dash and text != "-" and all(end.isascii() and end.isdigit() for end in ends):
+        start, stop = map(int, ends)
+        if start <= stop < MAX_CPUS:
+            return range(start, stop + 1)
+    raise ValueError(f"must be a range of CPUs below {MAX_CPUS}, such as 0-3")
+
+
+def _metadata(text: str) -> tuple[str, object]:
+    key, _, typed = text.partition("=")
+    kind, _, value = typed.partition(":")
+    read = _METADATA_TYPES.get(kind)
+    try:
+        if read is not None and 0 < len(key.encode()) <= MAX_METADATA_BYTES:
+            return key, read(value)
+    except (KeyError, ValueError):
+        pass
+    raise ValueError(
+        "must look like general.name=str:text (a key, a type out of int, float, bool and str, a "
+        f"value of that type; key and text have at most {MAX_METADATA_BYTES} bytes)"
+    )
+
+
+def _int64(text: str) -> int:
+    number = int(text)
+    if not -(1 << 63) <= number < 1 << 63:
+        raise ValueError
+    return number
+
+
+def _short_text(text: str) -> str:
+    if len(text.encode()) > MAX_METADATA_BYTES or "\0" in text:
+        raise ValueError
+    return text
+
+
+_METADATA_TYPES: dict[str, Callable[[str], object]] = {
+    "int": _int64,
+    "float": float,
+    "bool": {"true": True, "false": False}.__getitem__,
+    "str": _short_text,
+}
+
+
+def _tensor_buffer(text: str) -> tuple[str, str]:
+    pattern, found, memory = text.rpartition("=")
+    if not (found and pattern and memory):
+        raise ValueError(r"must look like blk\.0\.=CPU (a regular expression, =, a memory)")
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"must have a regular expression before = ({error})") from None
+    return pattern, memory
+
+
 def _scaled(text: str) -> tuple[str, float]:
     file, found, scale = text.rpartition(":")
     try:
@@ -129,7 +244,8 @@ def _bias(text: str) -> tuple[int, float]:
     raise ValueError("must look like 15043+1 or 15043-1 (a token id, a sign, a bias)")
 
 
-def _unescape(text: str) -> str:
+def unescape(text: str) -> str:
+    """The text with `\\n`, `\\r`, `\\t`, `\\\\` and escaped quotes read."""
     result, position = "", 0
     while position < len(text):
         following = text[position + 1 : position + 2]

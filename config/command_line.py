@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from config.catalogue import HELP_FLAGS, Meaning, Setting, closest, flags
+from config.catalogue import Meaning, Setting, closest, flags
 from config.errors import ConfigError
 from config.refused import Refused
 from config.sources import Given, Level
@@ -31,19 +31,15 @@ def read_flags(argv: Sequence[str]) -> list[Given]:
     return list(given.values())
 
 
-def asks_help(argv: Sequence[str]) -> bool:
-    """Whether the help text is wanted instead of a server."""
-    return any(argument in HELP_FLAGS for argument in argv)
-
-
 def _tokens(argv: list[str]) -> Iterator[tuple[str, Meaning, str | None]]:
     position = 0
     while position < len(argv):
         name, meaning, value = _split(argv[position])
         position += 1
         if meaning.takes_value and value is None:
-            value = _following(argv, position, name)
-            position += 1
+            end = position + meaning.num_values
+            value = ",".join(_following(argv, at, name) for at in range(position, end))
+            position = end
         elif not meaning.takes_value and value is not None:
             raise ConfigError(f"{name} takes no value, got {value}")
         yield name, meaning, value

@@ -25,6 +25,7 @@ def check(settings: ServeSettings, given: Mapping[str, Given]) -> None:
     """Raise ConfigError for the first conflict. `given` has the names that the user wrote."""
     _check_pairs(settings, given)
     _check_sizes(settings, given)
+    _check_keys(settings, given)
     _check_cors(settings, given)
     _check_folders(settings, given)
     _check_infill(settings, given)
@@ -35,10 +36,12 @@ def check(settings: ServeSettings, given: Mapping[str, Given]) -> None:
         path = getattr(settings, field)
         if path is not None:
             _check_readable(path, given[field].name)
-    for path in settings.lora:
-        _check_readable(path, given["lora"].name)
-    for path, _ in settings.lora_scaled:
-        _check_readable(path, given["lora_scaled"].name)
+    for field in ("lora", "control_vector"):
+        for path in getattr(settings, field):
+            _check_readable(path, given[field].name)
+    for field in ("lora_scaled", "control_vector_scaled"):
+        for path, _ in getattr(settings, field):
+            _check_readable(path, given[field].name)
 
 
 def _check_pairs(settings: ServeSettings, given: Mapping[str, Given]) -> None:
@@ -49,6 +52,13 @@ def _check_pairs(settings: ServeSettings, given: Mapping[str, Given]) -> None:
     ):
         if getattr(settings, field) is not None and getattr(settings, needed) is None:
             raise ConfigError(f"{given[field].name} needs --{needed.replace('_', '-')} as well")
+
+
+def _check_keys(settings: ServeSettings, given: Mapping[str, Given]) -> None:
+    """An empty key would open the server to all, which nobody means by it."""
+    if "api_key" in given and not settings.api_key:
+        name = given["api_key"].name
+        raise ConfigError(f"{name} holds no key; leave it out to serve without keys")
 
 
 def _check_sizes(settings: ServeSettings, given: Mapping[str, Given]) -> None:
@@ -73,9 +83,10 @@ def _check_folders(settings: ServeSettings, given: Mapping[str, Given]) -> None:
             f"{given['cache_disk'].name} needs host memory, which {given['cache_ram'].name} 0 "
             "turns off"
         )
-    folder = settings.slot_save_path
-    if folder is not None and not folder.is_dir():
-        raise ConfigError(f"{given['slot_save_path'].name}: there is no folder {folder}")
+    for field in ("slot_save_path", "path"):
+        folder = getattr(settings, field)
+        if folder is not None and not folder.is_dir():
+            raise ConfigError(f"{given[field].name}: there is no folder {folder}")
 
 
 def _check_ubatch(settings: ServeSettings, given: Mapping[str, Given]) -> None:

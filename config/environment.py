@@ -11,10 +11,13 @@ from config.sources import Given, Level
 # checked: beside a Service called llamapack, Kubernetes sets LLAMAPACK_PORT and other variables.
 CHECKED_PREFIX = "LLAMA_ARG_"
 
+SECRETS = frozenset({"LLAMA_API_KEY"})
+"""Variables that count as set though they are empty: without keys the server is open to all."""
+
 
 def read_environment(environ: Mapping[str, str]) -> list[Given]:
     """The values that the variables give. An empty variable counts as not set, because compose
-    files leave variables empty.
+    files leave variables empty; those of secrets count.
 
     Raises ConfigError for a LLAMA_ARG_ variable that is unknown or refused.
     """
@@ -25,7 +28,8 @@ def read_environment(environ: Mapping[str, str]) -> list[Given]:
     given = []
     for name, meaning in known.items():
         text = environ.get(name, "")
-        value = meaning.value(text, name) if text else None
+        is_set = bool(text) or (name in SECRETS and name in environ)
+        value = meaning.value(text, name) if is_set else None
         if value is not None and not isinstance(meaning.target, Refused):
             given.append(Given(meaning.target.field, value, name, Level.VARIABLE))
     return given

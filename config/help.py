@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Literal, get_args, get_origin
 
+from config.actions import ACTIONS
 from config.catalogue import Setting, settings
 from config.option import Group, Option, Spelling
 from config.presets import preset_names
@@ -15,6 +16,7 @@ _NARROWEST = 60
 _WIDEST = 110
 
 _USAGE = "usage: llamapack serve [flags]"
+_ACTIONS = "Instead of serving"
 _IGNORED = "Accepted for llama-server's sake, without effect"
 _INTRO = (
     "Serve a GGUF model over HTTP. Without a model the embedded demo model is served.",
@@ -35,6 +37,9 @@ def render_help(width: int, bold: bool = False) -> str:
         for setting in settings():
             if setting.option.group is group:
                 lines += _entry(setting, width)
+    lines += ["", _heading(_ACTIONS, bold)]
+    for action in ACTIONS:
+        lines += _columns(", ".join(action.flags), action.help, "", width)
     lines += ["", _heading(_IGNORED, bold)]
     for option in IGNORED:
         metavar = " N" if option.takes_value else ""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from config.coerce import unescape
 from config.command_line import read_flags
 from config.conflicts import check
 from config.environment import read_environment
@@ -17,9 +18,12 @@ from config.speculation import active_methods
 from config.toml_file import read_toml
 from config.validation_message import describe
 
+ORIGINS = ("hf_repo", "model_url", "docker_repo")
+"""Where the model comes from. `model` of the same level says where the file is, or goes to."""
+
 # Settings that exclude one another: the one from the higher level replaces the others.
 ALTERNATIVES = (
-    ("model", "hf_repo"),
+    ("model", *ORIGINS),
     ("chat_template", "chat_template_file"),
     ("grammar", "grammar_file", "json_schema", "json_schema_file"),
 )
@@ -50,8 +54,20 @@ def load_settings(
         update={
             "ubatch_size": min(settings.ubatch_size, settings.batch_size),
             "spec_type": active_methods(settings.spec_type, has_draft_model=has_draft),
+            **_unescaped(settings, merged),
         }
     )
+
+
+def _unescaped(settings: ServeSettings, given: Mapping[str, Given]) -> dict[str, object]:
+    """The texts that were given, with their escapes read unless `--no-escape` forbids it."""
+    if not settings.escape:
+        return {}
+    return {
+        field: tuple(unescape(text) for text in getattr(settings, field))
+        for field in ("dry_sequence_breakers", "reverse_prompt")
+        if field in given
+    }
 
 
 def _collect(argv: Sequence[str], environ: Mapping[str, str]) -> list[Given]:
@@ -73,16 +89,32 @@ def _merge(given: list[Given]) -> dict[str, Given]:
     merged: dict[str, Given] = {}
     for one in given:
         for rival in _rivals(one, merged):
+            if rival.level == one.level and _go_together(rival, one):
+                continue
             if rival.level == one.level and not _agree(rival, one):
                 raise ConfigError(f"{rival.name} and {one.name} can't both be given")
             del merged[rival.field]
+            _drop_file_of(rival, one, merged)
         merged[one.field] = one
     return merged
+
+
+def _drop_file_of(loser: Given, winner: Given, merged: dict[str, Given]) -> None:
+    """A repository that is replaced takes its file with it, unless that was given later."""
+    file = merged.get("hf_file")
+    if loser.field == "hf_repo" and file is not None and file.level < winner.level:
+        del merged["hf_file"]
 
 
 def _rivals(one: Given, merged: dict[str, Given]) -> list[Given]:
     group = next((group for group in ALTERNATIVES if one.field in group), (one.field,))
     return [merged[field] for field in group if field in merged]
+
+
+def _go_together(first: Given, second: Given) -> bool:
+    """Whether one of the two names the model's file, and the other says where it comes from."""
+    fields = (first.field, second.field)
+    return "model" in fields and any(origin in fields for origin in ORIGINS)
 
 
 def _agree(first: Given, second: Given) -> bool:

@@ -50,7 +50,8 @@ class Option:
     `flags` holds every positive flag. Each long flag of a switch also has a negative, `--no-x`;
     `negative` holds further flags that turn the switch off. `env` is the variable's name, by
     default LLAMA_ARG_ and the field's name. `default_text` is shown instead of the default. The
-    values of a `repeatable` flag that is given several times add up to a list.
+    values of a `repeatable` flag that is given several times add up to a list. A flag with
+    `num_values` is followed by that many values, which become one text with commas.
     """
 
     flags: tuple[str, ...]
@@ -61,6 +62,7 @@ class Option:
     negative: tuple[str, ...] = ()
     default_text: str = ""
     repeatable: bool = False
+    num_values: int = 1
     spellings: tuple[Spelling, ...] = ()
 
 

@@ -33,12 +33,19 @@ def sampler_name(written: str) -> str:
 
 
 def to_samplers(value: object) -> object:
-    """Names split by `;` or `,`, or a TOML list of names, as canonical names in their order."""
+    """Names split by `;` or `,`, or a TOML list of names, as canonical names in their order.
+
+    Raises ValueError, whose message starts with "must", for unknown and for repeated names: each
+    sampler of a chain costs time at every token.
+    """
     if isinstance(value, str):
         value = value.replace(",", ";").split(";")
     if not isinstance(value, list | tuple):
         raise ValueError("must be a list of sampler names")
-    return [sampler_name(str(name)) for name in value if str(name).strip()]
+    names = [sampler_name(str(name)) for name in value if str(name).strip()]
+    if repeated := next((name for name in names if names.count(name) > 1), None):
+        raise ValueError(f"must name each sampler once ('{repeated}' stands there again)")
+    return names
 
 
 def names_from_codes(codes: str) -> str:

@@ -14,12 +14,16 @@ from config.groups.model import ModelSettings
 from config.groups.sampling import SamplingSettings
 from config.groups.server import HttpSettings
 from config.groups.speculation import SpeculationSettings
+from config.groups.threads import ThreadSettings
+from config.groups.weights import WeightSettings
 
 
 class ServeSettings(
     ModelSettings,
     ContextSettings,
     DeviceSettings,
+    ThreadSettings,
+    WeightSettings,
     SpeculationSettings,
     SamplingSettings,
     EmbeddingSettings,

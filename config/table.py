@@ -1,14 +1,17 @@
-"""The table of flags in docs/settings.md: `python -m config.table` writes it there."""
+"""The tables of flags in docs/settings.md: `python -m config.table` writes them there."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 from config.catalogue import Setting, settings
 from config.help import choices_text, default_text, description
+from config.llama_server_table import render_options
 from config.option import Group
 
 BEGIN = "<!-- flags:begin -->"
 END = "<!-- flags:end -->"
+OPTIONS_BEGIN = "<!-- llama-server:begin -->"
+OPTIONS_END = "<!-- llama-server:end -->"
 DOCUMENT = Path(__file__).parents[1] / "docs" / "settings.md"
 
 
@@ -17,20 +20,20 @@ def render_table() -> str:
     return "\n".join(line for group in Group for line in _table(group)).strip() + "\n"
 
 
-def between_markers(text: str) -> str | None:
-    """The text between the markers of a Markdown document; None if a marker is missing."""
-    _, begin, rest = text.partition(BEGIN)
-    table, end, _ = rest.partition(END)
-    return table.strip() + "\n" if begin and end else None
+def between_markers(text: str, begin: str = BEGIN, end: str = END) -> str | None:
+    """The text between two markers of a Markdown document; None if a marker is missing."""
+    _, has_begin, rest = text.partition(begin)
+    table, has_end, _ = rest.partition(end)
+    return table.strip() + "\n" if has_begin and has_end else None
 
 
-def with_table(text: str) -> str:
+def with_table(text: str, table: str, begin: str = BEGIN, end: str = END) -> str:
     """The Markdown document with a new table. Raises ValueError if it lacks a marker."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"the document lacks {BEGIN} or {END}")
-    return f"{before}{BEGIN}\n{render_table()}{END}{after}"
+    before, has_begin, rest = text.partition(begin)
+    _, has_end, after = rest.partition(end)
+    if not (has_begin and has_end):
+        raise ValueError(f"the document lacks {begin} or {end}")
+    return f"{before}{begin}\n{table}{end}{after}"
 
 
 def _table(group: Group) -> Iterator[str]:
@@ -63,4 +66,6 @@ def _default(setting: Setting) -> str:
 
 
 if __name__ == "__main__":
-    DOCUMENT.write_text(with_table(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")
+    document = with_table(DOCUMENT.read_text(encoding="utf-8"), render_table())
+    document = with_table(document, render_options(), OPTIONS_BEGIN, OPTIONS_END)
+    DOCUMENT.write_text(document, encoding="utf-8")

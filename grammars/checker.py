@@ -1,21 +1,16 @@
-"""The sandbox process, which builds untrusted grammars first: `python -m grammars.checker`.
+"""The confined process that builds untrusted grammars first: `python -m grammars.checker`.
 
-The process reads definitions from standard input. For each one it writes a message to standard
-output: the reason why llguidance can't use the definition, or an empty text. A message is UTF-8
-text after its length in bytes (four bytes, little-endian).
-
-The process may use at most `MAX_CHECKER_BYTES` of memory. The parent kills the process if a
-definition takes too long. If a definition kills the process, that is the verdict on the definition.
+A question is a definition. The answer is the reason why llguidance can't use the definition, or an
+empty text. If a definition takes too long, or ends the process, that is the verdict on it.
 """
 
 from __future__ import annotations
 
 import functools
-import sys
-from typing import IO
 
 from llguidance import LLMatcher, LLTokenizer
 
+from confined.loop import answer_all
 from grammars import limits
 from grammars.deep_stack import call_with_deep_stack
 
@@ -54,40 +49,13 @@ def _bytes_tokenizer() -> LLTokenizer:
     return LLTokenizer("byte")
 
 
-def read_message(stream: IO[bytes]) -> str | None:
-    """Read the next message; None at the end of the stream."""
-    size = stream.read(4)
-    if len(size) < 4:
-        return None
-    return stream.read(int.from_bytes(size, "little")).decode()
-
-
-def write_message(stream: IO[bytes], message: str) -> None:
-    """Write one message and flush the stream."""
-    data = message.encode()
-    stream.write(len(data).to_bytes(4, "little") + data)
-    stream.flush()
-
-
-def _limit_memory() -> None:
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
-        return
-    limit = limits.MAX_CHECKER_BYTES
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+def _answer(question: bytes) -> bytes:
+    return verdict(question.decode()).encode(errors="replace")
 
 
 def main() -> None:
-    """Answer definitions until standard input ends."""
-    _limit_memory()
-    call_with_deep_stack(_serve)
-
-
-def _serve() -> None:
-    while (definition := read_message(sys.stdin.buffer)) is not None:
-        write_message(sys.stdout.buffer, verdict(definition))
+    """Answer definitions until the parent is gone."""
+    call_with_deep_stack(lambda: answer_all(_answer, memory_bytes=limits.MAX_CHECKER_BYTES))
 
 
 if __name__ == "__main__":

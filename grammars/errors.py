@@ -1,4 +1,4 @@
-"""The one error that this package raises."""
+"""The errors that this package raises."""
 
 from __future__ import annotations
 
@@ -14,3 +14,11 @@ class GrammarError(Exception):
         super().__init__(message if path is None else f"{message} (at {path or 'the root'})")
         self.message = message
         self.path = path
+
+
+class WrongSchema(GrammarError):
+    """A schema that breaks the rules of JSON Schema."""
+
+
+class UnsupportedKeyword(GrammarError):
+    """A keyword that can't be enforced; `path` leads to the keyword."""

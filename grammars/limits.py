@@ -52,7 +52,7 @@ MAX_CHECK_WAIT_SECONDS = 20.0
 """Maximum wall-clock time for building one grammar, while other processes use the machine."""
 
 MAX_CHECKER_BYTES = 1 << 30
-"""Maximum address space of the sandbox process, including its stack and libraries."""
+"""Maximum address space of the checker's process, including its stack and libraries."""
 
 
 def parser_limits() -> llguidance.LLParserLimits:

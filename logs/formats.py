@@ -4,22 +4,45 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import dataclass
 
 import msgspec
 
+_COLORS = {logging.DEBUG: 2, logging.WARNING: 33, logging.ERROR: 31, logging.CRITICAL: 31}
+"""Codes of terminals: dim, yellow and red."""
 
-def formatter(*, as_json: bool) -> logging.Formatter:
+
+@dataclass(frozen=True, slots=True)
+class LineForm:
+    """What log lines look like. Only `as_json` counts for JSON."""
+
+    as_json: bool = False
+    timestamps: bool = True
+    prefix: bool = True
+    """Whether a line begins with its level and the request's id."""
+    colors: bool = False
+
+
+def formatter(form: LineForm) -> logging.Formatter:
     """The formatter of log lines: JSON for machines, or text for people."""
-    return JsonFormatter() if as_json else TextFormatter()
+    return JsonFormatter() if form.as_json else TextFormatter(form)
 
 
 class TextFormatter(logging.Formatter):
-    """`2026-01-31T12:00:00.123Z INFO [request id] message`."""
+    """`2026-01-31T12:00:00.123Z INFO [request id] message`, without what the form leaves out."""
+
+    def __init__(self, form: LineForm) -> None:
+        super().__init__()
+        self._form = form
 
     def format(self, record: logging.LogRecord) -> str:
         request_id = getattr(record, "request_id", "-")
-        line = f"{_time_text(record)} {record.levelname} [{request_id}] {record.getMessage()}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        parts = [_time_text(record)] if self._form.timestamps else []
+        parts += [f"{record.levelname} [{request_id}]"] if self._form.prefix else []
+        line = " ".join([*parts, record.getMessage()])
+        line = f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        color = _COLORS.get(record.levelno) if self._form.colors else None
+        return line if color is None else f"\033[{color}m{line}\033[0m"
 
 
 class JsonFormatter(logging.Formatter):

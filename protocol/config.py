@@ -4,6 +4,17 @@ from __future__ import annotations
 
 import msgspec
 
+DEFAULT_POLL = 50
+
+
+class Placement(msgspec.Struct, frozen=True, kw_only=True):
+    """The CPUs on which the threads of one kind of batch run."""
+
+    cpus: tuple[int, ...] = ()
+    """Rising numbers of CPUs; empty leaves the choice to the system."""
+    strict: bool = False
+    """Whether each thread gets one of the CPUs."""
+
 
 class DraftConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How to load a draft model. Its context has as many slots and cells as the model's."""
@@ -12,6 +23,10 @@ class DraftConfig(msgspec.Struct, frozen=True, kw_only=True):
     n_threads: int = 0
     """Threads for drafting; 0 takes the model's number."""
     n_threads_batch: int = 0
+    placement: Placement = Placement()
+    placement_batch: Placement = Placement()
+    devices: tuple[str, ...] = ()
+    tensor_buffers: tuple[tuple[str, str], ...] = ()
     n_gpu_layers: int = -1
     cache_type_k: str = "f16"
     cache_type_v: str = "f16"
@@ -34,6 +49,10 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     model_path: str
     adapter_paths: tuple[str, ...] = ()
     """Files of LoRA adapters to load."""
+    control_vectors: tuple[tuple[str, float], ...] = ()
+    """Files of control vectors, each with its scale."""
+    control_vector_layers: tuple[int, int] = (0, 0)
+    """The first and the last layer that vectors steer, counted from 1; 0 is no bound."""
     embeddings: bool = False
     """Whether sequences may ask for embeddings. The outputs of whole prompts take memory."""
     pooling: str = ""
@@ -46,6 +65,29 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     n_threads: int = 0
     """Threads for decoding; 0 means one per physical core."""
     n_threads_batch: int = 0
+    placement: Placement = Placement()
+    """Where threads run that decode; `placement_batch` is for prefill."""
+    placement_batch: Placement = Placement()
+    priority: int = 0
+    """The engine process's priority, from -1 (low) to 3 (highest)."""
+    poll: int = DEFAULT_POLL
+    """How long threads spin before they sleep, from 0 (not at all) to 100."""
+    numa: str = ""
+    """How threads use several memory nodes; "" does nothing for them."""
+    metadata: tuple[tuple[str, bool | int | float | str], ...] = ()
+    """Values instead of those in the GGUF's metadata, by their keys."""
+    check_tensors: bool = False
+    """Whether a model with values that are no numbers is refused."""
+    lazy_mode: str = "auto"
+    """Whether rows of certain large tensors are read when they are needed."""
+    devices: tuple[str, ...] = ()
+    """Names of the devices that compute the model; none means all, and ("none",) the CPU alone."""
+    tensor_buffers: tuple[tuple[str, str], ...] = ()
+    """Regular expressions of tensors' names, each with the name of the memory for them."""
+    host_buffers: bool = True
+    """Whether weights may be in the GPU driver's host memory."""
+    op_offload: bool = True
+    """Whether the GPU may compute with weights that are in the CPU's memory."""
     n_gpu_layers: int = -1
     main_gpu: int = 0
     split_mode: str = "layer"
@@ -72,6 +114,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     yarn_beta_slow: float = -1.0
     yarn_beta_fast: float = -1.0
     warmup: bool = True
+    perf: bool = False
+    """Whether llama.cpp measures its own times, and logs them at the end."""
     cache_ram_bytes: int = 0
     """Host memory for prefixes that left their slot."""
     cache_disk: str = ""
@@ -91,5 +135,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Folder of the files with measured times; "" keeps none."""
     log_level: str = "INFO"
     log_json: bool = False
+    log_timestamps: bool = True
+    log_prefix: bool = True
+    log_colors: bool = False
     log_file: str = ""
     """File to append log lines to; "" is standard error."""

@@ -76,6 +76,17 @@ class StepOutputs(msgspec.Struct, frozen=True, tag=True):
     end: float
     events: list[Event]
     stats: StepStats | None
+    queued: list[int] = []
+    """Requests that were added since the last message with this field."""
+
+
+class AddingRequest(msgspec.Struct, frozen=True, tag=True):
+    """The engine begins to add a request. If the engine dies before the request is queued, the
+    request may be the cause."""
+
+    request_id: int
+    queued: list[int]
+    """Requests that were added since the last message with this field."""
 
 
 class AdapterInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -212,4 +223,4 @@ Reply = SlotReport | SlotChanged | SlotRefused
 """An answer to the command with the same `query_id`."""
 
 
-Message = Ready | LoadFailed | StepOutputs | Reply | Heartbeat
+Message = Ready | LoadFailed | AddingRequest | StepOutputs | Reply | Heartbeat

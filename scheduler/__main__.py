@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from logs.formats import formatter
+from logs.formats import LineForm, formatter
 from protocol.config import EngineConfig
 from protocol.messages import LoadFailed, Ready
 from scheduler.backends.base import Backend
@@ -35,10 +35,10 @@ logger = logging.getLogger("scheduler")
 
 def main(argv: list[str]) -> int:
     """Load the model, report that, and run until `Shutdown`; returns the exit status."""
-    # Ctrl-C reaches the whole process group, and systemd's SIGTERM the whole service. Running
-    # answers have to end first, so the API process decides when the engine stops.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # Ctrl-C reaches the whole process group, and systemd's SIGTERM and SIGHUP the whole service.
+    # Running answers have to end first, so the API process decides when the engine stops.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     channel = CommandChannel(socket.socket(fileno=int(argv[1])))
     try:
         engine = _load(first_config(channel), channel)
@@ -100,7 +100,13 @@ def _set_up_logging(config: EngineConfig) -> None:
     """Log to where the API process logs, in the same form."""
     to_file = config.log_file and logging.FileHandler(config.log_file, encoding="utf-8")
     handler = to_file or logging.StreamHandler(sys.stderr)
-    handler.setFormatter(formatter(as_json=config.log_json))
+    form = LineForm(
+        as_json=config.log_json,
+        timestamps=config.log_timestamps,
+        prefix=config.log_prefix,
+        colors=config.log_colors,
+    )
+    handler.setFormatter(formatter(form))
     logging.basicConfig(level=config.log_level, handlers=[handler])
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Mount, Router
+from starlette.staticfiles import StaticFiles
 
 from server.access.audit_log import AuditLog
 from server.access.authenticate import Authenticate
@@ -84,6 +87,8 @@ def create_app(
     )
     # A client that asks for a wrong path gets a 404; a redirect would lose its body.
     app.router.redirect_slashes = False
+    if settings.path is not None:
+        app.router.default = _files(settings.path, prefix)
     app.state.context = context
     return app
 
@@ -96,6 +101,11 @@ def _endpoints(prefix: str, *, needs_key: bool) -> list[Endpoint]:
         *embedding_routes.ENDPOINTS,
     ]
     return [*described, description_of(described, prefix, needs_key=needs_key)]
+
+
+def _files(folder: Path, prefix: str) -> Router:
+    """The operator's own files, for the paths that no endpoint has."""
+    return Router([Mount(prefix or "/", StaticFiles(directory=folder, html=True))])
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -22,14 +22,26 @@ from server.generation.deadlines import Deadlines
 from server.generation.generator import EngineGenerator
 from server.generation.observed_generator import Observe, ObservedGenerator
 from server.model.adapters import AdapterScales
+from server.model.inspection import inspector
 from server.model.tokenizer import LlamaTokenizer, Tokenizer
 from server.observability.answer_metrics import AnswerMetrics
-from server.observability.logs import level_of
+from server.observability.logs import level_of, line_form
 from server.observability.metrics import ServerMetrics
 from server.observability.tracing.open_tracing import Tracing, open_tracing
 from server.parsers.reasoning import effort_variables
 from server.structured_output.default import default_constraint
+from server.templates.builtin import builtin_template
 from server.templates.chat_template import ChatTemplate, load
+
+KEEP_THINKING = {
+    "preserve_thinking": True,
+    "clear_thinking": False,
+    "truncate_history_thinking": False,
+    "drop_thinking": False,
+}
+"""Under these names templates ask whether earlier answers keep their thinking."""
+
+logger = logging.getLogger("llamapack")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +95,8 @@ def assemble(settings: ServeSettings, model_path: Path, draft_path: Path | None 
     metrics = observation.metrics
     client = EngineClient(metrics.observe_step, metrics.observe_death)
     level = logging.getLevelName(level_of(settings.verbosity))
-    config = engine_config(settings, model_path, level, draft_path)
+    colors = line_form(settings).colors
+    config = engine_config(settings, model_path, level, draft_path, log_colors=colors)
     process = EngineProcess(config, client, settings.hang_timeout)
     metrics.engine_pid = lambda: process.pid
     context = make_context(settings, model, client, observation)
@@ -95,10 +108,11 @@ def load_model(settings: ServeSettings, path: Path) -> LoadedModel:
 
     Raises `VocabularyError`, `ChatTemplateError`, `StartupError` and `ConfigError`.
     """
-    tokenizer = LlamaTokenizer(path)
+    inspector.check_vocabulary(path)
+    tokenizer = LlamaTokenizer(path, settings.override_kv)
     template = load(
         tokenizer,
-        override=file_settings.chat_template(settings),
+        override=_template_override(settings),
         variables=_template_variables(settings),
     )
     return LoadedModel(
@@ -108,6 +122,19 @@ def load_model(settings: ServeSettings, path: Path) -> LoadedModel:
         chat_template=template,
         default_constraint=default_constraint(settings, tokenizer),
     )
+
+
+def _template_override(settings: ServeSettings) -> str | None:
+    """The template instead of the model's, if there is one. Raises `ConfigError`."""
+    text = file_settings.chat_template(settings)
+    if text is None or settings.chat_template_file is not None:
+        return text
+    named = builtin_template(text)
+    if named is None and "{" not in text:
+        logger.warning(
+            "--chat-template: %r is no built-in template, so it is the text itself", text
+        )
+    return text if named is None else named
 
 
 def open_observation(settings: ServeSettings, model: LoadedModel) -> Observation:
@@ -158,4 +185,5 @@ def _template_variables(settings: ServeSettings) -> dict[str, object]:
     """The template variables of all chats. A variable that is given by its name wins."""
     effort = None if settings.reasoning_effort == "default" else settings.reasoning_effort
     switch = {} if settings.reasoning == "auto" else {"enable_thinking": settings.reasoning == "on"}
-    return {**effort_variables(effort), **switch, **settings.chat_template_kwargs}
+    kept = KEEP_THINKING if settings.reasoning_preserve else {}
+    return {**effort_variables(effort), **switch, **kept, **settings.chat_template_kwargs}

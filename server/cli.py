@@ -39,16 +39,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def serve(argv: Sequence[str]) -> int:
     """Read the settings and serve until a signal stops the server. Returns the exit code."""
     from config import ConfigError, load_settings
-    from config.command_line import asks_help
+    from config.actions import asked_action
     from server.startup import StartupError
 
-    if asks_help(argv):
-        return _print_serve_help()
-    if "--version" in argv:
-        return _print_version()
+    if (action := asked_action(argv)) is not None:
+        return _act(action)
     try:
         notices: list[str] = []
         settings = load_settings(argv, os.environ, notices.append)
+        _start_confined()
         from server.runtime import serve
 
         return serve(settings, notices)
@@ -114,11 +113,32 @@ def _hint(word: str) -> str:
     return f"; there are: {', '.join(COMMANDS)}"
 
 
+def _act(action: str) -> int:
+    """Print what a flag asks for instead of serving. Returns the exit code."""
+    if action == "help":
+        return _print_serve_help()
+    if action == "version":
+        return _print_version()
+    from server.actions import print_completion, print_devices, print_models
+
+    printers = {"devices": print_devices, "models": print_models, "completion": print_completion}
+    return printers[action]()
+
+
 def _print_version() -> int:
     from server.version import version
 
     print(f"llamapack {version()}")
     return 0
+
+
+def _start_confined() -> None:
+    """Start the processes that read what isn't trusted, while our own heavy modules load."""
+    from server.model.inspection import inspector
+    from server.templates.rendering import renderers
+
+    inspector.start()
+    renderers.start()
 
 
 def _print_serve_help() -> int:

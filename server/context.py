@@ -38,6 +38,11 @@ class Engine(Protocol):
         ...
 
     @property
+    def outage(self) -> str:
+        """Why no engine can be started for now; "" while one runs or is expected."""
+        ...
+
+    @property
     def heartbeat_age(self) -> float | None:
         """Seconds since the engine's loop last ran; None before its first run."""
         ...

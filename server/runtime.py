@@ -22,7 +22,9 @@ from server.errors import ApiError, Unavailable
 from server.http.server import HttpServer, http_config
 from server.http.sockets import bind_all, close_all, is_exposed, url_of
 from server.model.files import resolve_draft, resolve_model
+from server.model.inspection import inspector
 from server.observability.logs import configure_logging
+from server.templates.rendering import renderers
 
 logger = logging.getLogger("llamapack")
 llama_log = LogBridge()
@@ -37,12 +39,21 @@ def serve(settings: ServeSettings, notices: Sequence[str] = ()) -> int:
     for notice in notices:
         logger.info("%s", notice)
     llama_log.install()
-    sockets = bind_all(settings.host, settings.port)
+    sockets = bind_all(settings.host, settings.port, reuse_port=settings.reuse_port)
+    try:
+        return Runtime(settings, _assembled(settings), sockets).run()
+    finally:
+        renderers.close()
+        close_all(sockets)
+
+
+def _assembled(settings: ServeSettings) -> Assembly:
+    """The parts of the server, made from files that confined processes have opened first."""
     try:
         model_path, draft_path = resolve_model(settings), resolve_draft(settings)
-        return Runtime(settings, assemble(settings, model_path, draft_path), sockets).run()
+        return assemble(settings, model_path, draft_path)
     finally:
-        close_all(sockets)
+        inspector.close()
 
 
 class Runtime:

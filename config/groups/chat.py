@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from config import coerce
-from config.groups.field_types import FilePath, OnOffAuto, SettingsGroup, Whole
+from config.groups.field_types import FilePath, OnOffAuto, SettingsGroup, Switch, Whole
 from config.option import Group, Option
 
 
@@ -17,7 +17,8 @@ class ChatSettings(SettingsGroup):
         Option(
             ("--chat-template",),
             Group.CHAT,
-            "Jinja chat template",
+            "name of one of llama.cpp's built-in chat templates, such as chatml or llama3, or the "
+            "text of a Jinja chat template",
             metavar="TEMPLATE",
             default_text="from the model",
         ),
@@ -63,6 +64,15 @@ class ChatSettings(SettingsGroup):
             metavar="WHEN",
         ),
     ] = "auto"
+    reasoning_preserve: Annotated[
+        Switch,
+        Option(
+            ("--reasoning-preserve",),
+            Group.CHAT,
+            "keep the thinking of all earlier answers in the prompt, with chat templates that can; "
+            "off leaves it to the template (llama-server's default is on)",
+        ),
+    ] = False
     reasoning_effort: Annotated[
         str,
         Option(

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from config.groups.field_types import FilePath, SettingsGroup, Switch, Whole
+from config.groups.field_types import FilePath, OnOffAuto, SettingsGroup, Switch, Whole
 from config.option import Group, Option, Spelling
 
 
@@ -43,6 +43,35 @@ class LoggingSettings(SettingsGroup):
             Group.LOGGING,
             "log one JSON object a line",
             env="LLAMA_ARG_LOG_JSONL",
+        ),
+    ] = False
+    log_prefix: Annotated[
+        Switch,
+        Option(
+            ("--log-prefix",),
+            Group.LOGGING,
+            "begin log lines with their level and the request's id",
+        ),
+    ] = True
+    log_timestamps: Annotated[
+        Switch,
+        Option(("--log-timestamps",), Group.LOGGING, "begin log lines with the time"),
+    ] = True
+    log_colors: Annotated[
+        OnOffAuto,
+        Option(
+            ("--log-colors",),
+            Group.LOGGING,
+            "colored warnings and errors; auto means in terminals, unless NO_COLOR is set",
+            metavar="on|off|auto",
+        ),
+    ] = "auto"
+    perf: Annotated[
+        Switch,
+        Option(
+            ("--perf",),
+            Group.LOGGING,
+            "let llama.cpp measure its own times, and log them when the server ends",
         ),
     ] = False
     audit_log: Annotated[

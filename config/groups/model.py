@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field
 from config import coerce
 from config.groups.field_types import FilePath, SettingsGroup, Switch, Words
 from config.option import Group, Option, Spelling
+from config.presets import shortcut_names, shortcut_title
 
 
 class ModelSettings(SettingsGroup):
@@ -30,6 +31,9 @@ class ModelSettings(SettingsGroup):
             "start from a shipped preset: {presets}",
             env="LLAMAPACK_PRESET",
             metavar="NAME",
+            spellings=tuple(
+                Spelling((f"--{name}",), shortcut_title(name), on=name) for name in shortcut_names()
+            ),
         ),
     ] = None
     model: Annotated[
@@ -37,7 +41,8 @@ class ModelSettings(SettingsGroup):
         Option(
             ("-m", "--model"),
             Group.MODEL,
-            "GGUF file to serve; of a split model, its first file",
+            "GGUF file to serve; of a split model, its first file; with --hf-repo, --model-url or "
+            "--docker-repo, a file that is missing is downloaded to this place",
             metavar="FILE",
             default_text="the embedded demo model",
         ),
@@ -70,6 +75,24 @@ class ModelSettings(SettingsGroup):
             Group.MODEL,
             "file of the repository of --hf-repo, instead of a choice by quantization",
             metavar="FILE",
+        ),
+    ] = None
+    model_url: Annotated[
+        str | None,
+        Option(
+            ("-mu", "--model-url"),
+            Group.MODEL,
+            "address of a GGUF file to download once; of a split model, its first file",
+            metavar="URL",
+        ),
+    ] = None
+    docker_repo: Annotated[
+        str | None,
+        Option(
+            ("-dr", "--docker-repo"),
+            Group.MODEL,
+            "model of Docker's registry to download; USER is ai and TAG is latest by default",
+            metavar="[USER/]NAME[:TAG]",
         ),
     ] = None
     hf_token: Annotated[
@@ -148,6 +171,42 @@ class ModelSettings(SettingsGroup):
             env="LLAMAPACK_LORA_INIT_WITHOUT_APPLY",
         ),
     ] = False
+    control_vector: Annotated[
+        tuple[FilePath, ...],
+        BeforeValidator(coerce.to_list),
+        Option(
+            ("--control-vector",),
+            Group.MODEL,
+            "control vectors that steer every answer, comma-separated",
+            env="LLAMAPACK_CONTROL_VECTOR",
+            metavar="FILES",
+            repeatable=True,
+        ),
+    ] = ()
+    control_vector_scaled: Annotated[
+        tuple[tuple[FilePath, Annotated[float, Field(ge=-1e6, le=1e6)]], ...],
+        BeforeValidator(coerce.to_scaled_files),
+        Option(
+            ("--control-vector-scaled",),
+            Group.MODEL,
+            "control vectors with a scale each, comma-separated",
+            env="LLAMAPACK_CONTROL_VECTOR_SCALED",
+            metavar="FILE:SCALE",
+            repeatable=True,
+        ),
+    ] = ()
+    control_vector_layer_range: Annotated[
+        tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]],
+        BeforeValidator(coerce.to_pair),
+        Option(
+            ("--control-vector-layer-range",),
+            Group.MODEL,
+            "the first and the last layer that control vectors steer; 0 is no bound",
+            env="LLAMAPACK_CONTROL_VECTOR_LAYER_RANGE",
+            metavar="START END",
+            num_values=2,
+        ),
+    ] = (0, 0)
     repack: Annotated[
         Switch,
         Option(

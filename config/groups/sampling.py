@@ -270,6 +270,37 @@ class SamplingSettings(SettingsGroup):
         Switch,
         Option(("--ignore-eos",), Group.SAMPLING, "never let the model end its answer"),
     ] = False
+    reverse_prompt: Annotated[
+        tuple[str, ...],
+        BeforeValidator(coerce.to_texts),
+        Option(
+            ("-r", "--reverse-prompt"),
+            Group.SAMPLING,
+            "text at which an answer stops, for a request without stop",
+            env="LLAMAPACK_REVERSE_PROMPT",
+            metavar="TEXT",
+            default_text="none",
+            repeatable=True,
+        ),
+    ] = ()
+    escape: Annotated[
+        Switch,
+        Option(
+            ("-e", "--escape"),
+            Group.SAMPLING,
+            r"read escapes such as \n in --reverse-prompt and --dry-sequence-breaker",
+            env="LLAMAPACK_ESCAPE",
+        ),
+    ] = True
+    special: Annotated[
+        Switch,
+        Option(
+            ("-sp", "--special"),
+            Group.SAMPLING,
+            "show control tokens that the model generates, except those that end an answer",
+            env="LLAMAPACK_SPECIAL",
+        ),
+    ] = False
     logit_bias: Annotated[
         tuple[tuple[int, Annotated[float, Field(allow_inf_nan=True)]], ...],
         BeforeValidator(coerce.to_logit_bias),

@@ -54,6 +54,25 @@ class HttpSettings(SettingsGroup):
         Field(ge=0, le=65535),
         Option(("--port",), Group.SERVER, "port to listen on; 0 takes a free one", metavar="PORT"),
     ] = 8080
+    reuse_port: Annotated[
+        Switch,
+        Option(
+            ("--reuse-port",),
+            Group.SERVER,
+            "let other servers listen on the same port; the system spreads connections over them",
+        ),
+    ] = False
+    path: Annotated[
+        FilePath | None,
+        Option(
+            ("--path",),
+            Group.SERVER,
+            "folder of files to serve under the paths that the API leaves free",
+            env="LLAMA_ARG_STATIC_PATH",
+            metavar="DIR",
+            default_text="none",
+        ),
+    ] = None
     api_prefix: Annotated[
         str,
         AfterValidator(_prefix),

@@ -31,7 +31,8 @@ class SpeculationSettings(SettingsGroup):
             ("--spec-type",),
             Group.SPECULATION,
             "who drafts tokens, comma-separated: ngram-simple looks up what followed the last "
-            "tokens earlier in the same text, ngram-mod in all texts of the same cache_salt, "
+            "tokens earlier in the same text, ngram-mod in all texts of the same API key and "
+            "cache_salt, "
             "draft-simple asks the draft model; none turns drafts off. They are asked in this "
             "order, and the first draft is used",
             metavar="TYPES",

@@ -9,8 +9,9 @@ from typing import Any
 from urllib.parse import unquote
 
 from grammars import limits
-from grammars.errors import GrammarError
+from grammars.errors import GrammarError, UnsupportedKeyword, WrongSchema
 from grammars.json_schema.closed import close_objects
+from grammars.json_schema.ecma import from_ecma
 from grammars.json_schema.endless import EndlessSearch
 from grammars.json_schema.keywords import (
     APPLICATORS,
@@ -19,6 +20,7 @@ from grammars.json_schema.keywords import (
     FORMATS,
     FREE_FORMATS,
     MAX_FORMAT_LENGTHS,
+    SUPPORTED,
     UNSUPPORTED,
     VALUES,
     Nesting,
@@ -55,10 +57,10 @@ def check_schema(schema: object, *, is_open: bool = False) -> str:
     its schema forbids them. Raises `GrammarError` with a JSON pointer.
     """
     if not isinstance(schema, (dict, bool)):
-        raise GrammarError("a schema is an object or a boolean", "")
+        raise WrongSchema("a schema is an object or a boolean", "")
     if schema is False:
         raise GrammarError("nothing is valid for the schema false", "")
-    _check_size(schema)
+    check_size(schema)
     root: Schema = {} if schema is True else schema
     kept = _Checker(root, is_open=is_open).checked()
     kept["x-guidance"] = {**_FIXED_WHITESPACE, **_options(root)}
@@ -77,13 +79,13 @@ def subschemas(schema: object) -> Iterator[tuple[str, object]]:
         if isinstance(value, list) and (below is Nesting.SCHEMAS or keyword == "items"):
             yield from ((f"/{keyword}/{index}", item) for index, item in enumerate(value))
         elif isinstance(value, dict) and below is Nesting.MAP:
-            yield from ((f"/{keyword}/{_escape(name)}", item) for name, item in value.items())
+            yield from ((f"/{keyword}/{escape(name)}", item) for name, item in value.items())
         elif value is not None and below is Nesting.SCHEMA:
             yield f"/{keyword}", value
 
 
-def _check_size(schema: object) -> None:
-    """Bound the size of everything that later steps take time for."""
+def check_size(schema: object) -> None:
+    """Bound the size of everything that later steps take time for. Raises `GrammarError`."""
     todo: list[tuple[object, str, int]] = [(schema, "", 1)]
     num_nodes = num_bytes = 0
     while todo:
@@ -98,7 +100,7 @@ def _check_size(schema: object) -> None:
             raise GrammarError(f"the schema has more than {limits.MAX_SCHEMA_BYTES} bytes", "")
         if isinstance(node, dict):
             num_bytes += sum(_check_scalar(key, path) for key in node)
-            todo.extend((item, f"{path}/{_escape(key)}", depth + 1) for key, item in node.items())
+            todo.extend((item, f"{path}/{escape(key)}", depth + 1) for key, item in node.items())
         elif isinstance(node, list):
             todo.extend((item, f"{path}/{i}", depth + 1) for i, item in enumerate(node))
 
@@ -110,22 +112,22 @@ def _check_scalar(node: object, path: str) -> int:
         try:
             return len(node.encode())
         except UnicodeEncodeError:
-            raise GrammarError("a text that is not valid Unicode", path) from None
+            raise WrongSchema("a text that is not valid Unicode", path) from None
     if isinstance(node, float) and not math.isfinite(node):
-        raise GrammarError(f"{node} is not a JSON number", path)
+        raise WrongSchema(f"{node} is not a JSON number", path)
     if node is not None and not isinstance(node, (bool, int, float, dict, list)):
-        raise GrammarError(f"a {type(node).__name__} is not a JSON value", path)
+        raise WrongSchema(f"a {type(node).__name__} is not a JSON value", path)
     return 0
 
 
 def _options(root: Schema) -> Mapping[str, object]:
     options = root.get("x-guidance", {})
     if not isinstance(options, dict):
-        raise GrammarError("must be an object", "/x-guidance")
+        raise WrongSchema("must be an object", "/x-guidance")
     for name in options:
         if name not in _OPTIONS:
-            raise GrammarError(
-                f"the option {name!r} is not supported", f"/x-guidance/{_escape(name)}"
+            raise UnsupportedKeyword(
+                f"the option {name!r} is not supported", f"/x-guidance/{escape(name)}"
             )
     return options
 
@@ -151,7 +153,7 @@ class _Checker:
             if isinstance(schema, bool) or id(schema) in seen:
                 continue
             if not isinstance(schema, dict):
-                raise GrammarError("a schema is an object or a boolean", path)
+                raise WrongSchema("a schema is an object or a boolean", path)
             seen[id(schema)] = schema
             self._check(path, schema)
             target = self._target(path, schema)
@@ -161,17 +163,19 @@ class _Checker:
             todo.extend((path + place, below) for place, below in subschemas(schema))
         if (endless := search.first()) is not None:
             raise GrammarError("only infinite JSON is valid here", endless)
+        for schema in seen.values():
+            _translate_patterns(schema)
         if not self._is_open:
             close_objects(seen.values())
         return document
 
     def _check(self, path: str, schema: Schema) -> None:
-        _replace_property_names(schema)
+        replace_property_names(schema)
         for keyword in list(schema):
-            place = f"{path}/{_escape(keyword)}"
+            place = f"{path}/{escape(keyword)}"
+            if (reason := refusal(keyword, schema)) is not None:
+                raise UnsupportedKeyword(reason, place)
             if keyword in UNSUPPORTED:
-                if not has_no_effect(keyword, schema):
-                    raise GrammarError(f"the keyword {keyword!r} is not supported", place)
                 if keyword not in ("if", "then", "else", "minContains", "maxContains"):
                     del schema[keyword]
             elif keyword in APPLICATORS:
@@ -179,9 +183,7 @@ class _Checker:
             elif keyword in VALUES:
                 is_right, what = VALUES[keyword]
                 if not is_right(schema[keyword]):
-                    raise GrammarError(f"{keyword!r} must be {what}", place)
-            elif keyword not in ("const", "id") and (name := intended_keyword(keyword)) is not None:
-                raise GrammarError(f"{keyword!r} is no keyword; is {name!r} meant?", place)
+                    raise WrongSchema(f"{keyword!r} must be {what}", place)
         if path and "$ref" in schema and _names_itself(schema):
             # Before draft 2019-09 a reference made `$id` void; since then it doesn't.
             raise GrammarError("'$id' is not supported beside '$ref'", path)
@@ -198,7 +200,7 @@ class _Checker:
         place = f"{path}/$ref"
         if not reference.startswith("#"):
             if not self._has_ids:
-                raise GrammarError(f"{reference!r} is outside of this schema", place)
+                raise UnsupportedKeyword(f"{reference!r} is outside of this schema", place)
             return None  # only llguidance knows how `$id` changes the reference
         pointer = unquote(reference[1:])
         if pointer and not pointer.startswith("/"):
@@ -214,21 +216,32 @@ class _Checker:
             try:
                 node = node[int(key)] if isinstance(node, list) else node[key]
             except (KeyError, IndexError, ValueError, TypeError):
-                raise GrammarError(f"'#{pointer}' does not exist", place) from None
+                raise WrongSchema(f"'#{pointer}' does not exist", place) from None
         return node
 
 
 def _check_applicator(keyword: str, value: object, place: str) -> None:
     match APPLICATORS[keyword]:
         case Nesting.MAP if not isinstance(value, dict):
-            raise GrammarError(f"{keyword!r} must be an object", place)
+            raise WrongSchema(f"{keyword!r} must be an object", place)
         case Nesting.SCHEMAS if not (isinstance(value, list) and value):
-            raise GrammarError(f"{keyword!r} must be a list that is not empty", place)
+            raise WrongSchema(f"{keyword!r} must be a list that is not empty", place)
     if isinstance(value, dict) and keyword == "properties" and len(value) > limits.MAX_PROPERTIES:
         raise GrammarError(f"more than {limits.MAX_PROPERTIES} properties", place)
 
 
-def _replace_property_names(schema: Schema) -> None:
+def refusal(keyword: str, schema: Schema) -> str | None:
+    """Why a keyword of this schema can't be enforced; None if it can, or has no effect."""
+    if keyword in UNSUPPORTED:
+        if has_no_effect(keyword, schema):
+            return None
+        return f"the keyword {keyword!r} is not supported"
+    if keyword in SUPPORTED or keyword == "id" or (name := intended_keyword(keyword)) is None:
+        return None
+    return f"{keyword!r} is no keyword; is {name!r} meant?"
+
+
+def replace_property_names(schema: Schema) -> None:
     """Replace `propertyNames` by a supported keyword with the same meaning, if there is one."""
     names = schema.get("propertyNames")
     if not isinstance(names, dict) or schema.keys() & {"properties", "patternProperties"}:
@@ -273,7 +286,15 @@ def _rewrite_format(path: str, schema: Schema) -> None:
     if name in FREE_FORMATS or "string" not in (types if isinstance(types, list) else [types]):
         del schema["format"]  # formats of numbers only say how numbers are stored
     else:
-        raise GrammarError(f"the format {name!r} is not supported", f"{path}/format")
+        raise UnsupportedKeyword(f"the format {name!r} is not supported", f"{path}/format")
+
+
+def _translate_patterns(schema: Schema) -> None:
+    if "pattern" in schema:
+        schema["pattern"] = from_ecma(schema["pattern"])
+    if "patternProperties" in schema:
+        patterns = schema["patternProperties"].items()
+        schema["patternProperties"] = {from_ecma(pattern): below for pattern, below in patterns}
 
 
 def _names_itself(schema: Schema) -> bool:
@@ -292,5 +313,6 @@ def _objects(node: object) -> Iterator[Schema]:
             todo.extend(node)
 
 
-def _escape(key: str) -> str:
+def escape(key: str) -> str:
+    """A key as it stands in a JSON pointer."""
     return key.replace("~", "~0").replace("/", "~1")

@@ -22,7 +22,8 @@ def close_objects(schemas: Iterable[Schema]) -> None:
     JSON Schema would allow any further properties there. An author who writes a schema for a model
     means the declared properties; OpenAI's strict mode and llama.cpp read schemas that way too. A
     model that is left free keeps inventing keys, and the fixed parts can't be forced.
-    `"additionalProperties": true` allows further properties.
+    `"additionalProperties": true` allows further properties. Empty `properties` declare that there
+    are none; an object without `properties` is free.
 
     Documents that combine several schemas into one object are left alone: closing one part would
     close the whole.
@@ -32,7 +33,11 @@ def close_objects(schemas: Iterable[Schema]) -> None:
         return
     for schema in schemas:
         declared = schema.get("properties")
-        if declared and not schema.keys() & _DECIDED and declared.keys() >= _required(schema):
+        if (
+            isinstance(declared, dict)
+            and not schema.keys() & _DECIDED
+            and declared.keys() >= _required(schema)
+        ):
             schema["additionalProperties"] = False
 
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 
-def usable_cores() -> int:
-    """Physical cores that this process may run on, within its cgroup's quota; at least 1."""
+def usable_cores(cpus: Collection[int] = ()) -> int:
+    """Physical cores that this process may run on, within its cgroup's quota; at least 1.
+
+    With `cpus`, only cores of these logical CPUs count.
+    """
     if not hasattr(os, "sched_getaffinity"):
         return os.cpu_count() or 1
-    cores = {_siblings(cpu) for cpu in os.sched_getaffinity(0)}
+    allowed = os.sched_getaffinity(0)
+    cores = {_siblings(cpu) for cpu in (allowed.intersection(cpus) if cpus else allowed)}
     quota = _cgroup_quota()
     return max(1, min(len(cores), quota) if quota else len(cores))
 

@@ -65,6 +65,7 @@ class Engine:
         self._executor = StepExecutor(backend, self.samplers, self._speculator, costs.step, clock)
         self._reporter = StepReporter(self.scheduler, self.samplers, costs.step)
         self._preparing: dict[int, tuple[AddRequest, Future[Any]]] = {}
+        self._queued: list[int] = []
         self._events: list[Event] = []
         """Events for the outputs of the next step that ends."""
         self._slot_actions = SlotActions(self.scheduler.cache, backend, self._edit, clock)
@@ -114,6 +115,11 @@ class Engine:
             else:
                 self._refuse(request, str(error))
 
+    def take_queued(self) -> list[int]:
+        """The requests that were added since the last call."""
+        queued, self._queued = self._queued, []
+        return queued
+
     def abort(self, command: Abort) -> None:
         """End sequences before the next step; ids of sequences that already ended are ignored."""
         for request_id in command.request_ids:
@@ -150,6 +156,7 @@ class Engine:
             self._refuse(request, str(error))
         else:
             self._events += self.scheduler.add_request(request)
+        self._queued.append(request.request_id)
 
     def _refuse(self, request: AddRequest, message: str) -> None:
         self._events.append(Finished(request.request_id, FinishReason.FAILED, message))
@@ -185,7 +192,7 @@ class Engine:
         step, results = self._execute(step, timer)
         events = self._update(step, results, timer)
         stats = self._reporter.stats(step, timer, send_seconds)
-        return StepOutputs(timer.begin, timer.end, events, stats)
+        return StepOutputs(timer.begin, timer.end, events, stats, self.take_queued())
 
     def _schedule(self, on_step_start: OnStepStart, timer: StepTimer) -> Step:
         """Plan the step, and announce who starts."""
@@ -193,7 +200,8 @@ class Engine:
             step = self.scheduler.schedule()
         if step.started:
             self._events += step.started
-            on_step_start(StepOutputs(timer.begin, timer.end, list(step.started), None))
+            started: list[Event] = list(step.started)
+            on_step_start(StepOutputs(timer.begin, timer.end, started, None, self.take_queued()))
         return step
 
     def _execute(self, step: Step, timer: StepTimer) -> tuple[Step, list[Result] | None]:

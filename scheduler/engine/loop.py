@@ -16,7 +16,7 @@ from protocol.commands import (
     Shutdown,
 )
 from protocol.config import EngineConfig
-from protocol.messages import Heartbeat
+from protocol.messages import AddingRequest, Heartbeat
 from scheduler.engine.channel import CommandChannel
 from scheduler.engine.engine import Engine
 
@@ -72,6 +72,7 @@ def _patience(engine: Engine) -> float:
 def _dispatch(engine: Engine, channel: CommandChannel, command: Command) -> None:
     match command:
         case AddRequest():
+            channel.send(AddingRequest(command.request_id, engine.take_queued()))
             engine.add_request(command)
         case Abort():
             engine.abort(command)

@@ -62,18 +62,22 @@ class KVCacheManager:
 
     def occupy(self, sequence: Sequence, placement: Placement) -> list[CacheEdit]:
         """Give a sequence its slot, with the cells of the prefix that it starts from."""
+        if isinstance(placement.source, CachedPrefix):
+            self.host_cache.touch(placement.source)  # before room is made for what the slot holds
+            if not self._can_restore(placement.source):
+                placement = Placement(placement.slot, 0)
         slot, source = placement.slot, placement.source
-        if isinstance(source, CachedPrefix):
-            self.host_cache.touch(source)  # before room is made for what the slot holds
         is_lost = slot.num_tokens > placement.length or source is not None
-        saves, drops = self._keep(slot) if is_lost else ([], [])
+        edits, drops = self._keep(slot) if is_lost else ([], [])
+        if isinstance(source, CachedPrefix):
+            self._empty_others(slot, source.num_tokens, edits, drops)
         moves, length = self._start_from(sequence, placement)
         slot.tokens, slot.num_tokens, slot.scope = sequence.tokens, length, sequence.scope
         slot.shifted_from = placement.length if length > placement.length else None
         slot.sequence, sequence.slot = sequence, slot
         sequence.num_cached_tokens = length
         self.index.put(slot, sequence.tokens[: slot.shifted_from], slot.scope)
-        return [*saves, *moves, *drops]  # drops come last: the source may be among them
+        return [*edits, *moves, *drops]  # drops come last: the source may be among them
 
     def release(self, sequence: Sequence) -> None:
         """Take a sequence out of its slot, which keeps the computed tokens for others."""
@@ -83,6 +87,26 @@ class KVCacheManager:
         slot.sequence, sequence.slot = None, None
         slot.last_used = self._step_number
         self.index.put(slot, slot.reusable_tokens, slot.scope)
+
+    def _can_restore(self, prefix: CachedPrefix) -> bool:
+        """Whether the cells of running sequences leave room for all cells of a saved prefix.
+
+        A restore writes the whole prefix, and then drops what the sequence does not share.
+        """
+        return self.num_running_tokens + prefix.num_tokens <= self.limits.n_ctx
+
+    def _empty_others(
+        self, slot: Slot, num_tokens: int, edits: list[CacheEdit], drops: list[Drop]
+    ) -> None:
+        """Empty idle slots until `num_tokens` fit in place of what `slot` holds."""
+        others = [s for s in self.slots if s is not slot and s.is_idle and s.num_tokens > 0]
+        others.sort(key=lambda other: other.last_used, reverse=True)
+        while self.num_tokens - slot.num_tokens + num_tokens > self.limits.n_ctx:
+            victim = others.pop()
+            saves, outdated = self._keep(victim)
+            self.forget(victim)
+            edits += [*saves, Trim(victim.id, 0)]
+            drops += outdated
 
     def _start_from(self, sequence: Sequence, placement: Placement) -> tuple[list[CacheEdit], int]:
         """Edits that give the slot its first cells, and how many tokens those cells hold."""
@@ -156,7 +180,7 @@ class KVCacheManager:
             if self.slots[chunk.slot].num_tokens < chunk.start + chunk.num_tokens
         ]
 
-    def _keep(self, slot: Slot) -> tuple[list[Save], list[Drop]]:
+    def _keep(self, slot: Slot) -> tuple[list[CacheEdit], list[Drop]]:
         """Save what a slot holds before it is lost, unless host memory has it already.
 
         Returns the save, and drops of prefixes that give way or that the saved one contains.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import abc
+from collections.abc import Mapping
 
 from protocol.commands import DraftMethod, Speculation
 from protocol.config import NgramConfig
 from scheduler.core.sampler import Sampler
+from scheduler.core.sequence import Sequence
 from scheduler.core.step import Chunk
 from scheduler.spec_decode.draft_plan import DraftPlan, SequenceState
 from scheduler.spec_decode.ngram import SequenceNgrams, SharedNgrams
@@ -23,7 +25,9 @@ class DraftPlanner:
         self._shared = SharedNgrams(ngram.shared_size)
         self._states: dict[int, SequenceState] = {}
 
-    def plans(self, chunks: Sequence[Chunk], samplers: Mapping[int, Sampler]) -> list[DraftPlan]:
+    def plans(
+        self, chunks: abc.Sequence[Chunk], samplers: Mapping[int, Sampler]
+    ) -> list[DraftPlan]:
         """A plan for each chunk that some method can draft for, in the order of the chunks.
 
         `samplers` are those of the chunks' sequences, by request id.
@@ -61,7 +65,7 @@ class DraftPlanner:
         """Put an n-gram draft into the plan, cut where the sequence's constraint refuses it."""
         sequence, state = plan.chunk.sequence, plan.state
         if plan.method == DraftMethod.NGRAM_MOD:
-            draft = self._shared.draft(sequence.tokens, plan.max_length, sequence.scope)
+            draft = self._shared.draft(sequence.tokens, plan.max_length, _readers(sequence))
         else:
             assert state.ngrams is not None
             draft, num_matched = state.ngrams.draft(sequence.tokens, plan.max_length)
@@ -82,6 +86,14 @@ class DraftPlanner:
             state.num_discarded = sequence.num_discarded_tokens
             state.num_shared = min(state.num_shared, len(sequence.tokens))
         if DraftMethod.NGRAM_MOD in speculation.methods:
-            self._shared.read(sequence.tokens, state.num_shared, sequence.scope)
+            self._shared.read(sequence.tokens, state.num_shared, _readers(sequence))
             state.num_shared = len(sequence.tokens)
         return state
+
+
+def _readers(sequence: Sequence) -> tuple[object, ...]:
+    """Who may learn from a sequence: the same tenant in the same cache scope.
+
+    A tenant could guess another tenant's text, and see in its own draft counts that it was right.
+    """
+    return (sequence.scope, sequence.spec.tenant)

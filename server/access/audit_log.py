@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import sys
 import threading
@@ -118,7 +119,7 @@ class AuditLog:
     def _open(self) -> TextIO:
         if self._path == STANDARD_OUTPUT:
             return sys.stdout
-        return self._path.open("a", encoding="utf-8")
+        return open(self._path, "a", encoding="utf-8", opener=_open_for_owner)
 
     def _run(self) -> None:
         while (job := self._queue.get()) is not None:
@@ -161,3 +162,8 @@ def _ms(seconds: float) -> float:
 def _time_text(unix: float) -> str:
     whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(unix))
     return f"{whole}.{int(unix % 1 * 1000):03d}Z"
+
+
+def _open_for_owner(path: str, flags: int) -> int:
+    """A new file may be read by its owner alone: the log can hold prompts."""
+    return os.open(path, flags, 0o600)

@@ -21,6 +21,11 @@ def cors_middleware(settings: ServeSettings) -> list[Middleware]:
             allow_headers=settings.cors_headers,
             # With any origin allowed, credentials would let every web page act for its user.
             allow_credentials=settings.cors_credentials and "*" not in settings.cors_origins,
-            expose_headers=["X-Request-Id", "Retry-After", *rate_headers.NAMES],
+            expose_headers=[
+                "X-Request-Id",
+                "Retry-After",
+                "Llamapack-Left-To-Model",
+                *rate_headers.NAMES,
+            ],
         )
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, StrictStr
+from pydantic import AliasChoices, BeforeValidator, Field, StrictStr
 
 from protocol.commands import SequenceSpec
 from protocol.sampling import SamplingParams
@@ -14,6 +14,7 @@ from server.embeddings.normalize import MAX_NORM
 from server.errors import ContextExceeded, InvalidRequest
 from server.generation.types import MAX_PRIORITY, GenerationRequest
 from server.model.adapters import LoraScale
+from server.request_model import RequestModel
 from server.requests.field_types import Salt, Whole
 from server.requests.model_name import check_model
 from server.requests.prompts import Prompt, PromptInput, parse_prompts, prompt_tokens
@@ -44,10 +45,8 @@ def _is_text(part: Any) -> bool:
     )
 
 
-class EmbeddingRequest(BaseModel):
+class EmbeddingRequest(RequestModel):
     """`POST /v1/embeddings` and `/embedding`. `user` has no effect."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     input: Annotated[
         tuple[Prompt, ...], BeforeValidator(_inputs, json_schema_input_type=PromptInput)

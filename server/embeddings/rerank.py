@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from anyio import to_thread
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictStr
+from pydantic import BeforeValidator, Field, StrictStr
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -17,6 +17,7 @@ from server.errors import InvalidRequest, NotSupported
 from server.generation.types import MAX_PRIORITY, GenerationRequest
 from server.http.disconnect import while_connected
 from server.http.json_response import JsonResponse
+from server.request_model import RequestModel
 from server.requests.body import read_body
 from server.requests.field_types import Flag, Salt, Whole
 from server.requests.model_name import check_model
@@ -25,6 +26,9 @@ MAX_DOCUMENTS = 2048
 
 TEMPLATE = "tokenizer.chat_template.rerank"
 """The key of the GGUF's metadata that says how to join query and document."""
+
+_MAX_CHARS = 32 << 20
+"""Maximum length of an input; a template may repeat the document."""
 
 
 def _texts(value: Any) -> Any:
@@ -47,10 +51,8 @@ Documents = Annotated[
 ]
 
 
-class RerankRequest(BaseModel):
+class RerankRequest(RequestModel):
     """`POST /rerank`. Documents come as `documents`, or as `texts` for an answer in TEI's shape."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     query: StrictStr
     documents: Documents | None = None
@@ -118,7 +120,10 @@ async def rerank(request: Request) -> Response:
 
 
 def _pair(context: ServerContext, query: str, document: str) -> tuple[int, ...]:
-    """One input out of two texts, in the form of the model's template or vocabulary."""
+    """One input out of two texts, in the form of the model's template or vocabulary.
+
+    Raises `InvalidRequest` if the template makes the input too long.
+    """
     tokenizer = context.tokenizer
     template = tokenizer.metadata(TEMPLATE)
     if template is None:
@@ -127,6 +132,12 @@ def _pair(context: ServerContext, query: str, document: str) -> tuple[int, ...]:
             for text in (query, document)
         )
         return tuple(tokenizer.join_pair(*parts))
+    length = len(template) + len(query) + template.count("{document}") * len(document)
+    if length > _MAX_CHARS:
+        raise InvalidRequest(
+            f"the model's rerank template makes {length:,} characters of these texts; "
+            f"the limit is {_MAX_CHARS:,}"
+        )
     before, _, after = template.partition("{query}")  # the query may spell {document}
     text = before.replace("{document}", document) + query + after.replace("{document}", document)
     return tuple(tokenizer.tokenize(text, add_special=False, parse_special=True))

@@ -28,6 +28,7 @@ from protocol.commands import (
 from protocol.config import EngineConfig
 from protocol.events import Finished, FinishReason, Generated
 from protocol.messages import (
+    AddingRequest,
     Heartbeat,
     LoadFailed,
     Message,
@@ -73,6 +74,8 @@ class EngineClient:
         self._model: ModelInfo | None = None
         self._is_up = False
         self._heartbeat: float | None = None
+        self.outage = ""
+        """Why no engine can be started for now; "" while one runs or is expected."""
 
     async def connect(self, sock: socket.socket, config: EngineConfig) -> None:
         """Talk to the engine at the other end of a socket pair; tell it what to load."""
@@ -86,7 +89,9 @@ class EngineClient:
 
     @property
     def model(self) -> ModelInfo:
-        """Facts about the loaded model. Raises `Unavailable` until it is loaded."""
+        """Facts about the loaded model. Raises `Unavailable` while there is none."""
+        if self.outage:
+            raise Unavailable(self.outage)
         if self._model is None:
             raise Unavailable("Loading model")
         return self._model
@@ -201,6 +206,13 @@ class EngineClient:
             self._link.close()
             self._link = None
 
+    def declare_outage(self, message: str) -> None:
+        """No engine comes for a while: end every stream, and refuse requests until one comes."""
+        self.outage = message
+        for stream in list(self.streams.values()):
+            self._remove(stream)
+            stream.fail(Unavailable(message))
+
     def give_up(self, message: str) -> None:
         """No engine will come: end every stream with an error."""
         self._could_not_load(message)
@@ -230,6 +242,10 @@ class EngineClient:
             case StepOutputs():
                 self._heartbeat = message.end
                 self._distribute(message)
+            case AddingRequest():
+                self._note_queued(message.queued)
+                if stream := self.streams.get(message.request_id):
+                    stream.is_being_added = True
             case Heartbeat():
                 self._heartbeat = message.time
             case SlotReport() | SlotChanged() | SlotRefused():
@@ -248,6 +264,7 @@ class EngineClient:
     def _model_loaded(self, model: ModelInfo) -> None:
         self._model = model
         self._is_up = True
+        self.outage = ""
         self._heartbeat = time.monotonic()
         if self._loaded is not None and not self._loaded.done():
             self._loaded.set_result(model)
@@ -264,7 +281,13 @@ class EngineClient:
         stream.is_submitted = True
         self._send(stream.resumption())
 
+    def _note_queued(self, request_ids: list[int]) -> None:
+        for request_id in request_ids:
+            if stream := self.streams.get(request_id):
+                stream.is_being_added = False
+
     def _distribute(self, outputs: StepOutputs) -> None:
+        self._note_queued(outputs.queued)
         streams, begin, end = self.streams, outputs.begin, outputs.end
         for event in outputs.events:
             stream = streams.get(event.request_id)

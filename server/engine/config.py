@@ -10,6 +10,8 @@ from config import ServeSettings
 from protocol.commands import DraftBounds, DraftMethod
 from protocol.config import DraftConfig, EngineConfig, NgramConfig
 from server.engine.machine_memory import usable_memory
+from server.engine.placement import draft_placements, placements
+from server.engine.tensor_buffers import draft_tensor_buffers, tensor_buffers
 
 MIB = 1 << 20
 
@@ -20,14 +22,19 @@ def engine_config(
     log_level: str,
     draft_path: Path | None = None,
     environ: Mapping[str, str] = os.environ,
+    *,
+    log_colors: bool = False,
 ) -> EngineConfig:
     """The engine's configuration; `log_level` is a name of Python's logging.
 
     XDG_CACHE_HOME of `environ` says where measured costs are kept.
     """
+    placement, placement_batch = placements(settings)
     return EngineConfig(
         model_path=str(model_path),
         adapter_paths=_adapter_paths(settings),
+        control_vectors=_control_vectors(settings),
+        control_vector_layers=settings.control_vector_layer_range,
         embeddings=settings.embeddings or settings.reranking,
         pooling="rank" if settings.reranking else settings.pooling or "",
         n_slots=settings.parallel if settings.cont_batching else 1,
@@ -36,6 +43,18 @@ def engine_config(
         n_ubatch=settings.ubatch_size,
         n_threads=max(settings.threads, 0),
         n_threads_batch=max(settings.threads_batch, 0),
+        placement=placement,
+        placement_batch=placement_batch,
+        priority=settings.prio,
+        poll=settings.poll,
+        numa=settings.numa or "",
+        metadata=settings.override_kv,
+        check_tensors=settings.check_tensors,
+        lazy_mode=settings.lazy_mode,
+        devices=settings.device,
+        tensor_buffers=tensor_buffers(settings),
+        host_buffers=not settings.no_host,
+        op_offload=settings.op_offload,
         n_gpu_layers=settings.n_gpu_layers,
         main_gpu=settings.main_gpu,
         split_mode=settings.split_mode,
@@ -62,6 +81,7 @@ def engine_config(
         yarn_beta_slow=settings.yarn_beta_slow,
         yarn_beta_fast=settings.yarn_beta_fast,
         warmup=settings.warmup,
+        perf=settings.perf,
         itl_target_ms=settings.itl_target_ms,
         draft=None if draft_path is None else _draft(settings, draft_path),
         ngram=NgramConfig(
@@ -74,16 +94,24 @@ def engine_config(
         cost_folder=_cost_folder(environ),
         log_level=log_level,
         log_json=settings.log_json,
+        log_timestamps=settings.log_timestamps,
+        log_prefix=settings.log_prefix,
+        log_colors=log_colors,
         log_file="" if settings.log_file is None else str(settings.log_file.absolute()),
     )
 
 
 def _draft(settings: ServeSettings, path: Path) -> DraftConfig:
     threads = max(settings.spec_draft_threads, 0)
+    placement, placement_batch = draft_placements(settings)
     return DraftConfig(
         model_path=str(path),
         n_threads=threads,
         n_threads_batch=max(settings.spec_draft_threads_batch, 0) or threads,
+        placement=placement,
+        placement_batch=placement_batch,
+        devices=settings.spec_draft_device,
+        tensor_buffers=draft_tensor_buffers(settings),
         n_gpu_layers=settings.spec_draft_ngl,
         cache_type_k=settings.spec_draft_type_k,
         cache_type_v=settings.spec_draft_type_v,
@@ -102,6 +130,11 @@ def _cost_folder(environ: Mapping[str, str]) -> str:
 def _adapter_paths(settings: ServeSettings) -> tuple[str, ...]:
     """Paths of the LoRA adapters, in the order in which clients number them."""
     return tuple(map(str, (*settings.lora, *(path for path, _ in settings.lora_scaled))))
+
+
+def _control_vectors(settings: ServeSettings) -> tuple[tuple[str, float], ...]:
+    plain = ((path, 1.0) for path in settings.control_vector)
+    return tuple((str(path), scale) for path, scale in (*plain, *settings.control_vector_scaled))
 
 
 def _cache_bytes(cache_ram: int, memory: int) -> int:

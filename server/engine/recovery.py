@@ -1,9 +1,10 @@
 """Decides which sequences go to the next engine, and when: none may kill engine after engine.
 
-Sequences that ran when an engine died are suspects. The next engine gets one suspect at a time,
-and the next suspect once the one before has a new token. If that engine dies too, the suspect on
-trial is to blame. So a sequence that kills every engine is found out, and the others continue. If
-something else kills the engines, nobody is blamed as long as a token fits in between.
+Sequences that ran when an engine died are suspects. So are those that the engine was just adding to
+its queue. The next engine gets one suspect at a time, and the next suspect once the one before has
+a new token. If that engine dies too, the suspect on trial is to blame. So a sequence that kills
+every engine is found out, and the others continue. If something else kills the engines, nobody is
+blamed as long as a token fits in between.
 """
 
 from __future__ import annotations
@@ -35,14 +36,14 @@ class Recovery:
     def engine_died(self, streams: Iterable[SequenceStream]) -> list[SequenceStream]:
         """Note the suspects; returns the streams to give up."""
         submitted = [stream for stream in streams if stream.is_submitted]
-        # An engine that died before it reported any start may have died of any of them.
-        running = [stream for stream in submitted if stream.is_running] or submitted
+        # An engine that died before it reported anything may have died of any of them.
+        running = [s for s in submitted if s.is_running or s.is_being_added] or submitted
         on_trial = [self._on_trial] if self._on_trial in submitted else []
         blamed = [stream for stream in on_trial if stream in running] or running
         for stream in running:
             _note_death(stream, is_blamed=stream in blamed)
         for stream in submitted:
-            stream.is_submitted = stream.is_running = False
+            stream.is_submitted = stream.is_running = stream.is_being_added = False
         guilty = [stream for stream in running if _is_guilty(stream)]
         # The least blamed come first: they get tokens before the likely culprit runs.
         suspects = sorted(running, key=lambda stream: stream.num_blamed)

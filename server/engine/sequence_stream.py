@@ -41,6 +41,8 @@ class SequenceStream:
         self.was_started = False
         self.is_submitted = False
         """Whether the current engine has the sequence."""
+        self.is_being_added = False
+        """Whether that engine has begun to add the sequence, and not said that it is queued."""
         self.is_running = False
         """Whether that engine has given it a slot."""
         self.num_deaths = 0

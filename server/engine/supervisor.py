@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 
 import msgspec
 
@@ -19,6 +20,9 @@ logger = logging.getLogger(__name__)
 
 RESTART_SECONDS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Waits before the first, second, ... restart in a row; the last one repeats."""
+
+OUTAGE_STARTS = 4
+"""Starts in a row without a loaded model after which clients are told of an outage."""
 
 STABLE_SECONDS = 60.0
 """After an engine that lived this long or generated anything, the next restart is immediate.
@@ -34,11 +38,18 @@ together, as in a frozen container, the heartbeat comes back in that time."""
 STOP_SECONDS = 10.0
 """How long the engine may take to end after it is asked to."""
 
-OPENMP_DEFAULTS = {"GOMP_SPINCOUNT": "5000", "KMP_BLOCKTIME": "0"}
+SPINS_PER_POLL = 100
+"""`GOMP_SPINCOUNT` for each unit of `--poll`, whose default is 50."""
+
+OPENMP_DEFAULTS = {"KMP_BLOCKTIME": "0"}
 """OpenMP's threads spin at barriers. That is ruinous when another process needs a core, so these
 variables make the threads sleep soon. A spin count of 1000 makes steps of 16 to 35 ms about 4 %
 longer on two free cores. With one core busy, 1000 is better: eight streams had 103 tokens a second
 instead of 72. Both are far better than endless spinning (10). The operator's own values stay."""
+
+
+ABORT_DEFAULTS = {"GGML_NO_BACKTRACE": "1"}
+"""When an assertion fails, ggml would start a debugger for a backtrace, and clients would wait."""
 
 
 class EngineProcess:
@@ -82,10 +93,10 @@ class EngineProcess:
             await asyncio.gather(self._watch, return_exceptions=True)
 
     async def _run(self) -> None:
-        failures = 0
+        failures = failed_starts = 0
         while not self._is_stopping:
             started = asyncio.get_running_loop().time()
-            code = await self._live()
+            code = await self._live_or_fail()
             if self._is_stopping:
                 return
             was_ready = self._client.is_ready
@@ -96,13 +107,24 @@ class EngineProcess:
                 self._client.give_up(f"the engine could not start ({_described(code)})")
                 return
             self._client.engine_died()
+            failed_starts = 0 if was_ready else failed_starts + 1
+            if failed_starts == OUTAGE_STARTS:
+                self._client.declare_outage(f"the engine can't be started ({_described(code)})")
             wait = RESTART_SECONDS[min(failures, len(RESTART_SECONDS) - 1)]
             logger.error("the engine died (%s); restart in %.1f s", _described(code), wait)
             failures += 1
             self.num_restarts += 1
             await asyncio.sleep(wait)
 
-    def _may_retry_loading(self, code: int) -> bool:
+    async def _live_or_fail(self) -> int | OSError:
+        """One life of the engine, or why the system could not start it, such as for want of
+        descriptors."""
+        try:
+            return await self._live()
+        except OSError as error:
+            return error
+
+    def _may_retry_loading(self, code: int | OSError) -> bool:
         """Whether another start may load the model.
 
         A model that was loaded before will load again. A crash in the kernels for this CPU's
@@ -111,7 +133,7 @@ class EngineProcess:
         """
         if self.num_restarts > 0:
             return True
-        if code >= 0 or not self._config.use_repack:
+        if isinstance(code, OSError) or code >= 0 or not self._config.use_repack:
             return False
         logger.warning("the engine crashed while loading; trying again without repacked weights")
         self._config = msgspec.structs.replace(self._config, use_repack=False)
@@ -120,7 +142,8 @@ class EngineProcess:
     async def _live(self) -> int:
         """One life of the engine; returns its exit code, negative for a signal."""
         ours, theirs = socket.socketpair()
-        with theirs:
+        with theirs, ExitStack() as on_error:
+            on_error.callback(ours.close)
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-P",  # a scheduler.py in the working directory must not run
@@ -129,8 +152,9 @@ class EngineProcess:
                 str(theirs.fileno()),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
-                env=_environment(os.environ),
+                env=_environment(os.environ, self._config.poll),
             )
+            on_error.pop_all()
         await self._client.connect(ours, self._config)
         watchdog = asyncio.create_task(self._kill_if_hung(self._process), name="watchdog")
         try:
@@ -154,11 +178,14 @@ class EngineProcess:
                 return
 
 
-def _environment(base: Mapping[str, str]) -> dict[str, str]:
+def _environment(base: Mapping[str, str], poll: int) -> dict[str, str]:
     """The engine's environment: it finds its packages where this process found them."""
     path = os.pathsep.join(filter(None, sys.path))
-    return {**OPENMP_DEFAULTS, **base, "PYTHONPATH": path}
+    spins = {"GOMP_SPINCOUNT": str(poll * SPINS_PER_POLL)}
+    return {**OPENMP_DEFAULTS, **spins, **ABORT_DEFAULTS, **base, "PYTHONPATH": path}
 
 
-def _described(code: int) -> str:
+def _described(code: int | OSError) -> str:
+    if isinstance(code, OSError):
+        return str(code)
     return signal.Signals(-code).name if code < 0 else f"exit code {code}"

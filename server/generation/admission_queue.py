@@ -14,6 +14,10 @@ from server.errors import Overloaded
 REMEMBERED = 64
 """Finished requests from which the rate is estimated."""
 
+READING_SECONDS = 1.0
+"""A request holds its place for this long while it is read. After that it needs a free place, once
+its body is there: clients that send heads without bodies must not fill the queue."""
+
 MIN_RETRY_SECONDS = 1
 MAX_RETRY_SECONDS = 600
 
@@ -28,10 +32,14 @@ class Permit:
     As a context manager, a permit ends with its block at the latest.
     """
 
-    __slots__ = ("_leave", "is_reading", "num_tokens", "tenant", "was_started")
+    __slots__ = ("_leave", "holds_until", "is_reading", "num_tokens", "tenant", "was_started")
 
-    def __init__(self, tenant: str, leave: Callable[[Permit], None]) -> None:
+    def __init__(
+        self, tenant: str, leave: Callable[[Permit], None], holds_until: float = math.inf
+    ) -> None:
         self.tenant = tenant
+        self.holds_until = holds_until
+        """When its place is free for others, if it is still being read then."""
         self.num_tokens = 0
         """Of the prompt; 0 while the request is read."""
         self.is_reading = True
@@ -80,8 +88,8 @@ class AdmissionQueue:
 
     @property
     def num_reading(self) -> int:
-        """Requests that were let in and are still being read."""
-        return sum(permit.is_reading for permit in self._permits)
+        """Requests that were let in and whose body is expected any moment."""
+        return sum(permit.is_reading for permit in self._holders())
 
     @contextmanager
     def enter(self, tenant: str, n_slots: int) -> Iterator[None]:
@@ -90,7 +98,7 @@ class AdmissionQueue:
         Entering raises `Overloaded`.
         """
         self._check(tenant, 0, n_slots)
-        permit = Permit(tenant, self._leave)
+        permit = Permit(tenant, self._leave, holds_until=self._clock() + READING_SECONDS)
         self._permits.add(permit)
         token = _own.set(permit)
         try:
@@ -103,10 +111,11 @@ class AdmissionQueue:
     def admit(self, tenant: str, num_tokens: int, n_slots: int) -> Permit:
         """Let a request of `num_tokens` prompt tokens wait for a slot. Raises `Overloaded`."""
         own = _own.get()
-        place = own if own in self._permits and own is not None and own.is_reading else None
+        is_mine = own is not None and own in self._permits and own.is_reading
+        place = own if own is not None and is_mine and own.holds_until > self._clock() else None
         self._check(tenant, num_tokens, n_slots, place)
-        permit = place or Permit(tenant, self._leave)
-        permit.is_reading = False
+        permit = own if own is not None and is_mine else Permit(tenant, self._leave)
+        permit.is_reading, permit.holds_until = False, math.inf
         permit.num_tokens = num_tokens
         self._permits.add(permit)
         return permit
@@ -116,8 +125,13 @@ class AdmissionQueue:
         if len(self._ends) < 2:
             return MIN_RETRY_SECONDS
         rate = len(self._ends) / max(self._clock() - self._ends[0], 1e-3)
-        seconds = math.ceil(max(len(self._permits) - n_slots, 1) / rate)
+        seconds = math.ceil(max(len(self._holders()) - n_slots, 1) / rate)
         return max(MIN_RETRY_SECONDS, min(seconds, MAX_RETRY_SECONDS))
+
+    def _holders(self) -> list[Permit]:
+        """The requests that hold a place now."""
+        now = self._clock()
+        return [permit for permit in self._permits if permit.holds_until > now]
 
     def _check(
         self, tenant: str, num_tokens: int, n_slots: int, place: Permit | None = None
@@ -127,7 +141,7 @@ class AdmissionQueue:
         A key of which nothing waits may always send one request: a key that floods must not lock
         out the others.
         """
-        others = [permit for permit in self._permits if permit is not place]
+        others = [permit for permit in self._holders() if permit is not place]
         waiting = [permit for permit in others if not permit.was_started]
         is_first = bool(tenant) and not any(permit.tenant == tenant for permit in waiting)
         if is_first and self._max_queue:

@@ -18,15 +18,17 @@ _REASONS = {
 }
 
 
-def bind_all(hosts: Sequence[str], port: int) -> list[socket.socket]:
+def bind_all(hosts: Sequence[str], port: int, *, reuse_port: bool = False) -> list[socket.socket]:
     """One bound socket for each address; a path that ends in .sock is a UNIX socket.
 
-    Port 0 takes one free port for all addresses. Raises `StartupError`.
+    Port 0 takes one free port for all addresses. With `reuse_port`, other servers may bind the
+    same port, and the system spreads connections over them. Raises `StartupError`.
     """
     sockets: list[socket.socket] = []
     try:
         for host in hosts:
-            bound = _bind_path(Path(host)) if host.endswith(".sock") else _bind_host(host, port)
+            is_path = host.endswith(".sock")
+            bound = _bind_path(Path(host)) if is_path else _bind_host(host, port, reuse_port)
             sockets += bound
             port = port or _port_of(bound)
     except BaseException:
@@ -68,7 +70,7 @@ class _UnixSocket(socket.socket):
         self.path = path
 
 
-def _bind_host(host: str, port: int) -> list[socket.socket]:
+def _bind_host(host: str, port: int, reuse_port: bool) -> list[socket.socket]:
     """Bind all addresses of a name, such as 127.0.0.1 and ::1 for localhost."""
     try:
         found = socket.getaddrinfo(
@@ -79,7 +81,10 @@ def _bind_host(host: str, port: int) -> list[socket.socket]:
     sockets: list[socket.socket] = []
     for family, _, protocol, _, address in dict.fromkeys(found):
         name = f"{address[0]!s} port {address[1]!s}"
-        sockets.append(_bind(socket.socket(family, socket.SOCK_STREAM, protocol), address, name))
+        sock = socket.socket(family, socket.SOCK_STREAM, protocol)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sockets.append(_bind(sock, address, name))
     return sockets
 
 

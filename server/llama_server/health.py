@@ -26,8 +26,10 @@ async def health(request: Request) -> Response:
 
 
 async def livez(request: Request) -> Response:
-    """Should the process keep running? Yes while the model loads, no if the engine hangs."""
+    """Should the process keep running? No if the engine hangs or can't be started again."""
     context = context_of(request)
+    if context.engine.outage:
+        raise Unavailable(context.engine.outage)
     watched = context.settings.hang_timeout
     limit = watched + WATCHDOG_SECONDS if watched else SILENCE_LIMIT
     age = context.engine.heartbeat_age

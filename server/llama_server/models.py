@@ -87,4 +87,4 @@ def _ollama_model(context: ServerContext) -> dict[str, Any]:
 
 def _whole(context: ServerContext, key: str) -> int:
     text = context.tokenizer.metadata(key) or ""
-    return int(text) if text.isdigit() else 0
+    return int(text) if text.isdecimal() and len(text) < 20 else 0

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, StrictStr
+from pydantic import AfterValidator, StrictStr
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -14,6 +14,7 @@ from protocol.messages import SlotChanged
 from server.context import Engine, context_of
 from server.errors import InvalidRequest, NotFound, NotSupported
 from server.http.json_response import JsonResponse
+from server.request_model import RequestModel
 from server.requests.body import parse_body
 
 MAX_NAME = 200
@@ -33,7 +34,7 @@ def _plain_name(value: str) -> str:
     return value
 
 
-class SlotFile(BaseModel):
+class SlotFile(RequestModel):
     """The body of `save` and `restore`. `erase` needs no body."""
 
     filename: Annotated[StrictStr, AfterValidator(_plain_name)]

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from anyio import to_thread
-from pydantic import BaseModel, BeforeValidator
+from pydantic import BeforeValidator, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from server.context import context_of
 from server.http.json_response import JsonResponse
 from server.model.tokenizer import Tokenizer
+from server.request_model import RequestModel
 from server.requests.body import read_body
 from server.requests.field_types import Flag, Whole
 from server.requests.prompts import Prompt, check_tokens
@@ -25,7 +26,7 @@ def _parts(value: Any) -> Any:
     return tuple(parts)
 
 
-class TokenizeRequest(BaseModel):
+class TokenizeRequest(RequestModel):
     """`POST /tokenize`. `add_special` adds BOS and EOS as the model wants them."""
 
     content: Annotated[
@@ -50,10 +51,10 @@ class TokenizeRequest(BaseModel):
         return tokens
 
 
-class DetokenizeRequest(BaseModel):
+class DetokenizeRequest(RequestModel):
     """`POST /detokenize`."""
 
-    tokens: list[Whole] = []
+    tokens: list[Whole] = Field(default_factory=list)
 
 
 async def tokenize(request: Request) -> Response:

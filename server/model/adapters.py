@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, RootModel, StrictFloat, StrictInt
+from pydantic import Field, RootModel, StrictFloat, StrictInt
 
 from config import ServeSettings
 from protocol.commands import LoraSet
 from protocol.messages import AdapterInfo
 from server.errors import InvalidRequest
+from server.request_model import RequestModel
 
 MAX_SCALE = 1e6
 
 
-class LoraScale(BaseModel):
+class LoraScale(RequestModel):
     """The scale of one adapter; adapters that a list leaves out have scale 0."""
 
     id: Annotated[StrictInt, Field(ge=0)]

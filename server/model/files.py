@@ -7,8 +7,10 @@ from pathlib import Path
 
 from config import ServeSettings
 from config.speculation import DRAFT_MODEL
-from server.model import hub
-from server.model.gguf_header import GgufError, GgufHeader, read_header
+from server.model import docker, hub
+from server.model.download import fetch_url, place_at
+from server.model.gguf_header import GgufError, GgufHeader
+from server.model.inspection import inspector
 from server.model.split_name import SplitName
 from server.startup import ModelFileError
 
@@ -22,10 +24,9 @@ def resolve_model(settings: ServeSettings, environ: Mapping[str, str] = os.envir
 
     The environment variable HF_ENDPOINT is the hub's address. Raises ModelFileError.
     """
-    if settings.hf_repo is not None:
-        path = _fetch(settings.hf_repo, settings.hf_file, settings, environ)
-    else:
-        path = settings.model or _demo_model()
+    path = settings.model
+    if path is None or not path.exists():  # a file that is there needs no origin
+        path = _from_origin(settings, environ) or path or _demo_model()
     check_model(path)
     return path
 
@@ -66,6 +67,21 @@ def _fetch(
     )
 
 
+def _from_origin(settings: ServeSettings, environ: Mapping[str, str]) -> Path | None:
+    """The model out of a repository or from a URL, at the place that `--model` names, if it does;
+    None if the settings name no origin."""
+    target, offline = settings.model, settings.offline
+    if settings.model_url is not None:
+        return fetch_url(settings.model_url, target=target, offline=offline, environ=environ)
+    if settings.hf_repo is not None:
+        path = _fetch(settings.hf_repo, settings.hf_file, settings, environ)
+    elif settings.docker_repo is not None:
+        path = docker.fetch(settings.docker_repo, offline=offline, environ=environ)
+    else:
+        return None
+    return path if target is None else place_at(path, target)
+
+
 def _demo_model() -> Path:
     if not DEMO_MODEL.is_file():
         raise ModelFileError(
@@ -96,11 +112,9 @@ def _all_files(path: Path) -> list[Path]:
 def _checked_header(path: Path) -> GgufHeader:
     _check_file(path)
     try:
-        header = read_header(path)
+        header = inspector.header(path)
     except GgufError as error:
         raise ModelFileError(f"{path} {error}") from None
-    except OSError as error:
-        raise ModelFileError(f"{path} can't be read: {error.strerror or error}") from None
     size = path.stat().st_size
     if size < header.needed_bytes:
         raise ModelFileError(

@@ -10,8 +10,9 @@ some tens of milliseconds.
 """
 
 import mmap
+import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,11 @@ MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 _DEFAULT_ALIGNMENT = 32
 _MOST_DIMENSIONS = 4
+_MOST_PAIRS = 1 << 16
+_MOST_TENSORS = 1 << 20
+
+_MAX_HEAD_BYTES = 1 << 30
+"""Maximum size of a head; the largest vocabularies take some tens of MB."""
 
 # The struct format of each scalar metadata type; type 8 is a string, type 9 an array.
 _SCALARS = {
@@ -110,7 +116,8 @@ def read_header(path: Path) -> GgufHeader:
     """
     with path.open("rb") as file:
         _check_magic(file.read(8))
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        size = min(os.fstat(file.fileno()).st_size, _MAX_HEAD_BYTES)
+        with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as data:
             return _Reader(data).header()
 
 
@@ -147,8 +154,11 @@ class _Reader:
             known = " and ".join(map(str, VERSIONS))
             raise GgufError(f"has GGUF version {version}; supported are {known}")
         tensor_count, pair_count = self._scalar("Q"), self._scalar("Q")
-        metadata = dict(self._pair() for _ in range(pair_count))
-        end_of_tensors = max((self._tensor_end() for _ in range(tensor_count)), default=0)
+        metadata = dict(self._pair() for _ in _counted(pair_count, _MOST_PAIRS, "metadata values"))
+        end_of_tensors = max(
+            (self._tensor_end() for _ in _counted(tensor_count, _MOST_TENSORS, "tensors")),
+            default=0,
+        )
         needed = self._position
         if end_of_tensors:
             needed = self._data_start(metadata) + end_of_tensors
@@ -169,8 +179,8 @@ class _Reader:
         if kind == _STRING:
             self._skip_strings(count)
         elif kind == _ARRAY:
-            for _ in range(count):
-                self._skip_array()
+            # The format allows it, but no loader reads it, and it could nest without end.
+            raise GgufError("is damaged: its metadata has an array of arrays")
         else:
             self._skip(count * struct.calcsize("<" + _format(kind)))
 
@@ -219,6 +229,13 @@ class _Reader:
         if self._position + count > len(self._data):
             raise GgufError("is incomplete: it ends within its header")
         self._position += count
+
+
+def _counted(count: int, most: int, what: str) -> Iterator[int]:
+    """As `range(count)`. Raises `GgufError` after `most` of them."""
+    yield from range(min(count, most))
+    if count > most:
+        raise GgufError(f"is damaged: it has {count:,} {what}")
 
 
 def _format(kind: int) -> str:

@@ -50,6 +50,20 @@ def fetch(
     return paths[0]
 
 
+def cached_models(cache: Path | None = None) -> list[str]:
+    """The models in the cache, as `user/repo file`."""
+    from huggingface_hub import constants
+
+    folder = cache or Path(constants.HF_HUB_CACHE)
+    repos = sorted(
+        one.name.removeprefix("models--").replace("--", "/", 1) for one in folder.glob("models--*")
+    )
+    hubs = ((repo, _Hub(repo, None, None, folder, offline=True)) for repo in repos)
+    return [
+        f"{repo} {name}" for repo, hub in hubs for name in hub.cached_names() if _is_model(name)
+    ]
+
+
 def _parse(repo: str) -> tuple[str, str | None]:
     match = _REPO.fullmatch(repo)
     if match is None:
@@ -141,18 +155,18 @@ class _Hub:
         An unreachable hub is no error if the cache has the repository.
         """
         if self.offline:
-            return self._cached_names() or self._fail_uncached("--offline is set")
+            return self.cached_names() or self._fail_uncached("--offline is set")
         try:
             return self._guarded(self._listed_names)
         except _UnreachableError as error:
             self.offline = True
-            names = self._cached_names() or self._fail_uncached(str(error))
+            names = self.cached_names() or self._fail_uncached(str(error))
             print(f"{error}; using the files downloaded before", file=sys.stderr)
             return names
 
     def download(self, name: str) -> Path:
         """The local path of one file, downloaded unless it is cached."""
-        if name not in self._cached_names():
+        if name not in self.cached_names():
             print(f"downloading {name} from {self._endpoint}/{self._repo}", file=sys.stderr)
         try:
             return self._guarded(lambda: self._downloaded(name))
@@ -181,7 +195,8 @@ class _Hub:
         )
         return Path(path)
 
-    def _cached_names(self) -> list[str]:
+    def cached_names(self) -> list[str]:
+        """The names of the files that were downloaded before."""
         folder = self._cache / f"models--{self._repo.replace('/', '--')}"
         try:
             commit = (folder / "refs" / _REVISION).read_text(encoding="ascii").strip()

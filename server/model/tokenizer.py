@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 from llama_cpp import llama_cpp as lib
 
+from protocol.metadata import MetadataOverride, override_array
 from server.startup import VocabularyError
 
 _UTF8_BYTES = (*range(0xC0), *range(0xC2, 0xF5))
@@ -76,9 +77,12 @@ class LlamaTokenizer(Tokenizer):
     The class is thread-safe: llama.cpp's vocabulary doesn't change after loading.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, overrides: Sequence[MetadataOverride] = ()) -> None:
+        """`overrides` replace values of the GGUF's metadata, as in the engine."""
         params = lib.llama_model_default_params()
         params.vocab_only = True
+        metadata = override_array(overrides)  # must live until the vocabulary is loaded
+        params.kv_overrides = metadata
         self._model: Any = lib.llama_model_load_from_file(str(path).encode(), params)
         if not self._model:
             raise VocabularyError(f"llama.cpp can't read the vocabulary of {path}")

@@ -8,8 +8,6 @@ from typing import Any
 from pydantic import AliasChoices, BaseModel, RootModel
 from pydantic.json_schema import models_json_schema
 
-from server.requests.sampling_fields import SamplingFields
-
 REF = "#/components/schemas/{model}"
 
 _RENAMED = {
@@ -49,24 +47,11 @@ def _tidied(value: Any) -> Any:
 
 
 def _add_names(schema: dict[str, Any], model: type[BaseModel]) -> None:
-    """Add every name of each field, and allow null where null asks for the default."""
+    """Add every name of each field."""
     properties = schema["properties"]
-    takes_null = issubclass(model, SamplingFields)
     for name, field in model.model_fields.items():
         alias = field.validation_alias
         names = [str(choice) for choice in alias.choices] if isinstance(alias, AliasChoices) else []
         names = names or [str(alias or name)]
         described = properties.pop(names[0])
-        if takes_null and not field.is_required():
-            described = _or_null(described)
         properties.update(dict.fromkeys(names, described))
-
-
-def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
-    if not schema.keys() - {"default", "description"}:
-        return schema  # anything at all
-    if any(option == {"type": "null"} for option in schema.get("anyOf", [])):
-        return schema
-    kept = {name: item for name, item in schema.items() if name in ("default", "description")}
-    bare = {name: item for name, item in schema.items() if name not in kept}
-    return {"anyOf": [bare, {"type": "null"}], **kept}

@@ -94,10 +94,24 @@ def _python_call(text: str) -> Call:
         raise ValueError("not a call with named arguments")
     arguments = {}
     for keyword in node.keywords:
-        if keyword.arg is None:
+        if keyword.arg is not None:
+            arguments[keyword.arg] = _python_value(keyword.value, text)
+        elif isinstance(keyword.value, ast.Dict):
+            arguments.update(_python_items(keyword.value, text))
+        else:
             raise ValueError("an argument has no name")
-        arguments[keyword.arg] = _python_value(keyword.value, text)
     return name.strip(), _dumped(arguments)
+
+
+def _python_items(node: ast.Dict, text: str) -> dict[str, Any]:
+    """`**{"a name": 1}`: arguments whose names aren't Python names."""
+    items: dict[str, Any] = {}
+    for key, value in zip(node.keys, node.values, strict=True):
+        name = None if key is None else _python_value(key, text)
+        if not isinstance(name, str):
+            raise ValueError("an argument has no name")
+        items[name] = _python_value(value, text)
+    return items
 
 
 def _python_value(node: ast.expr, text: str) -> Any:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import keyword
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -254,7 +256,14 @@ GEMMA = ToolFormat(
         before=f"call:{NAME}{{",
         after="}<tool_call|>",
         separator="<|tool_call>",
-        parameters=ParameterSyntax(before=f"{KEY}:", after="", separator=",", quote='<|"|>'),
+        parameters=ParameterSyntax(
+            before=f"{KEY}:",
+            after="",
+            separator=",",
+            quote='<|"|>',
+            usual_name=lambda name: re.fullmatch(r"[\w$@.\-]+", name) is not None,
+            unusual_before=f'"{KEY}":',
+        ),
     ),
     marks=("<|tool_call>", "<tool_call|>", '<|"|>'),
 )
@@ -269,7 +278,17 @@ PYTHONIC = ToolFormat(
         after=")",
         separator=", ",
         closing="]<|tool_call_end|>",
-        parameters=ParameterSyntax(before=f"{KEY}=", after="", separator=", ", quote=None),
+        parameters=ParameterSyntax(
+            before=f"{KEY}=",
+            after="",
+            separator=", ",
+            quote=None,
+            usual_name=lambda name: (
+                name.isascii() and name.isidentifier() and not keyword.iskeyword(name)
+            ),
+            unusual_before=f'**{{"{KEY}": ',
+            unusual_after="}",
+        ),
     ),
     marks=("<|tool_call_start|>", "<|tool_call_end|>"),
 )
@@ -489,7 +508,8 @@ def _dsml(name: str, section: str) -> ToolFormat:
         function='<｜DSML｜invoke name="',
         name_end='">',
         key='<｜DSML｜parameter name="',
-        key_end=">",
+        key_end='"',
+        value=">",
         value_end="</｜DSML｜parameter>",
         end="</｜DSML｜invoke>",
         closing=f"</｜DSML｜{section}>",

@@ -21,6 +21,16 @@ class JsonText:
         """Whether the closing bracket has come, or no opening bracket has come yet."""
         return self._depth == 0
 
+    @property
+    def is_in_string(self) -> bool:
+        """Whether a string has begun and not ended."""
+        return self._in_string
+
+    def feed_all(self, text: str) -> None:
+        """Read text, whether the value ends in it or not."""
+        while text:
+            text = text[self.feed(text) :]
+
     def feed(self, text: str) -> int:
         """Read text and return how many of its characters belong to the value."""
         position = 0

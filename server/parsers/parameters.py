@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from server.parsers.arguments import declared_arguments
 from server.parsers.events import AnswerEvent, CallArguments, CallStarted, Content
+from server.parsers.json_text import JsonText
 from server.parsers.scanner import MarkerScanner, SpaceHolder
 
 
@@ -19,7 +21,8 @@ class ParameterMarks:
         opening (function NAME name_end (key KEY key_end value VALUE value_end)… end)… closing
 
     Without `function`, the name follows the opening, and `end` closes the opening as well. A name
-    may end where the first parameter begins. White space between the parts has no meaning.
+    may end where the first parameter begins. White space between the parts has no meaning. Between
+    `key_end` and `value`, an attribute may say whether the value is a text.
     """
 
     opening: str
@@ -54,20 +57,33 @@ class ParameterCalls:
         self._text = SpaceHolder()
         self._state = _State.TEXT
         self._held: list[str] = []
-        self._writer = _ArgumentsWriter({})
+        self._key = ""
+        self._arguments = declared_arguments({})
+        self._writer = _ArgumentsWriter()
 
     def feed(self, text: str) -> list[AnswerEvent]:
         events: list[AnswerEvent] = []
         while text:
+            if self._state is _State.KEY:
+                text = self._feed_key(text)
+                continue
             before, marker, text = self._scanners[self._state].feed(text)
             self._take(before, events)
-            if marker is not None:
+            if marker is None:
+                continue
+            if self._state is _State.VALUE:
+                text = self._end_value(marker, events) + text
+            else:
                 self._handle_mark(marker, events)
         return events
 
     def finish(self) -> list[AnswerEvent]:
         events: list[AnswerEvent] = []
-        self._take(self._scanners[self._state].flush(), events)
+        while self._state is _State.VALUE and self._writer.is_doubtful:
+            self._take(self._scanners[self._state].flush(), events)
+            events += self.feed(self._writer.undo())
+        if self._state is not _State.KEY:
+            self._take(self._scanners[self._state].flush(), events)
         if self._state is _State.BODY:
             events.append(CallArguments(self._writer.end()))
         space = self._text.flush() if self._state is _State.TEXT else ""
@@ -83,8 +99,44 @@ class ParameterCalls:
             written = self._writer.value(text)
             if written:
                 events.append(CallArguments(written))
-        elif self._state in (_State.NAME, _State.KEY):
+        elif self._state in (_State.NAME, _State.GAP):
             self._held.append(text)
+
+    def _feed_key(self, text: str) -> str:
+        """Read a parameter's name; return the text after its end mark.
+
+        The name of a declared parameter may contain the end mark.
+        """
+        held, end = "".join(self._held) + text, self._marks.key_end
+        self._held = [held]
+        size = held.find(end)
+        if size < 0:
+            return ""
+        names = [name + end for name in self._arguments.names if name.startswith(held[:size] + end)]
+        found = max((name for name in names if held.startswith(name)), key=len, default=None)
+        if any(name.startswith(held) and len(name) > len(held) for name in names):
+            return ""  # more text tells which name it is
+        self._key = held[:size] if found is None else found[: -len(end)]
+        self._held.clear()
+        if self._key not in self._arguments.names:
+            self._key = self._key.partition('"')[0].strip()
+        self._state = _State.GAP if self._marks.value else _State.VALUE
+        if self._state is _State.VALUE:
+            self._writer.key(self._key, is_text=self._arguments.is_text(self._key))
+        return held[len(found) if found is not None else size + len(end) :]
+
+    def _end_value(self, marker: str, events: list[AnswerEvent]) -> str:
+        """Process the mark at the end of a value; return text that has to be read again.
+
+        In a JSON string, the mark may be a part of the value.
+        """
+        if self._writer.doubts(marker):
+            return ""
+        if self._writer.is_wrong:
+            return self._writer.undo() + marker
+        events.append(CallArguments(self._writer.end_value()))
+        self._state = _State.BODY
+        return ""
 
     def _handle_mark(self, marker: str, events: list[AnswerEvent]) -> None:
         """Process a mark, which ends one part and begins another."""
@@ -94,14 +146,13 @@ class ParameterCalls:
             self._state = _State.SECTION if marks.function else _State.NAME
         elif state is _State.SECTION:
             self._state = _State.NAME if marker == marks.function else _State.TEXT
-        elif state is _State.KEY:
-            self._writer.key("".join(self._held))
-            self._state = _State.GAP if marks.value else _State.VALUE
         elif state is _State.GAP:
+            is_text = self._arguments.is_text(self._key)
+            attributes = "".join(self._held)
+            if 'string="' in attributes:
+                is_text = 'string="true"' in attributes
+            self._writer.key(self._key, is_text=is_text)
             self._state = _State.VALUE
-        elif state is _State.VALUE:
-            events.append(CallArguments(self._writer.end_value()))
-            self._state = _State.BODY
         else:
             self._handle_mark_in_function(marker, events)
         self._held.clear()
@@ -112,7 +163,8 @@ class ParameterCalls:
         if self._state is _State.NAME:
             name = "".join(self._held).strip()
             events.append(CallStarted(name))
-            self._writer = _ArgumentsWriter(self._schemas.get(name, {}))
+            self._arguments = declared_arguments(self._schemas.get(name, {}))
+            self._writer = _ArgumentsWriter()
         if marker == marks.key:
             self._state = _State.KEY
         elif marker == marks.end:
@@ -129,7 +181,6 @@ def _scanners(marks: ParameterMarks) -> dict[_State, MarkerScanner]:
         _State.SECTION: MarkerScanner(marks.function or marks.closing, marks.closing),
         _State.NAME: MarkerScanner(*name_ends),
         _State.BODY: MarkerScanner(marks.key, marks.end),
-        _State.KEY: MarkerScanner(marks.key_end),
         _State.GAP: MarkerScanner(marks.value or marks.key_end),
         _State.VALUE: MarkerScanner(marks.value_end),
     }
@@ -138,35 +189,67 @@ def _scanners(marks: ParameterMarks) -> dict[_State, MarkerScanner]:
 class _ArgumentsWriter:
     """Writes the arguments of one call as JSON, piece by piece."""
 
-    def __init__(self, schema: Mapping[str, Any]) -> None:
-        properties = schema.get("properties")
-        self._properties = properties if isinstance(properties, dict) else {}
+    def __init__(self) -> None:
         self._opening = "{"
         self._is_text = False
+        self._has_begun = False
         self._held = ""
+        self._json = JsonText()
+        self._sure_length: int | None = None
+        """Length of the value before the first end mark that may be a part of the value."""
+        self._is_sure = False
+        """Whether the next end mark ends the value, whatever stands before it."""
 
-    def key(self, text: str) -> None:
-        """Begin a parameter; its mark may say whether the value is a text."""
-        key, _, attributes = text.partition('"')
-        key = key.strip()
-        self._is_text = is_text(self._properties.get(key))
-        if 'string="' in attributes:
-            self._is_text = 'string="true"' in attributes
-        self._opening += json.dumps(key, ensure_ascii=False) + ": " + ('"' if self._is_text else "")
+    def key(self, key: str, *, is_text: bool) -> None:
+        """Begin a parameter."""
+        self._is_text = is_text
+        self._opening += json.dumps(key, ensure_ascii=False) + ": " + ('"' if is_text else "")
+        self._has_begun = False
         self._held = ""
+        self._json = JsonText()
+        self._sure_length, self._is_sure = None, False
 
     def value(self, text: str) -> str:
         """Take more of the value; return the JSON that can be written already."""
         self._held += text
         if not self._is_text:
+            self._json.feed_all(text)
             return ""
-        if self._opening:
+        if self._held and not self._has_begun:
+            self._has_begun = True
             self._held = self._held.removeprefix("\n")
         ready = self._held.removesuffix("\n")
         if not ready:
             return ""
         self._held = self._held[len(ready) :]
         return self._take_opening() + json.dumps(ready, ensure_ascii=False)[1:-1]
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether the value contains an end mark, and hasn't ended yet."""
+        return self._sure_length is not None
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether the value contains an end mark, and isn't JSON."""
+        return self._sure_length is not None and _is_no_json(self._held)
+
+    def doubts(self, marker: str) -> bool:
+        """Take an end mark as a part of the value, if the value is inside a JSON string."""
+        begins_json = self._held.lstrip()[:1] in ('"', "{", "[")
+        if self._is_text or self._is_sure or not (begins_json and self._json.is_in_string):
+            return False
+        if self._sure_length is None:
+            self._sure_length = len(self._held)
+        self.value(marker)
+        return True
+
+    def undo(self) -> str:
+        """Give back the text from the first doubtful end mark on, which was the real end."""
+        length = self._sure_length or 0
+        self._held, rest = self._held[:length], self._held[length:]
+        self._sure_length, self._is_sure = None, True
+        return rest
 
     def end_value(self) -> str:
         """Return the rest of the value, without the line break before the end mark."""
@@ -183,38 +266,24 @@ class _ArgumentsWriter:
         return opening
 
 
-def is_text(schema: object) -> bool:
-    """Whether the schema of a parameter allows only texts; models write texts without quotes."""
-    if not isinstance(schema, dict):
-        return False
-    if "type" in schema:
-        return bool(schema["type"] == "string")
-    choices = schema.get("enum")
-    return isinstance(choices, list) and all(isinstance(choice, str) for choice in choices)
-
-
-_LABEL = "[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?"
-_WORD = "[A-Za-z0-9_+-]"
-_BYTE = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-PLAIN_FORMATS = {
-    "uuid": "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
-    "email": f"{_WORD}{{1,40}}(\\.{_WORD}{{1,20}}){{0,3}}@{_LABEL}(\\.{_LABEL}){{1,3}}",
-    "hostname": f"{_LABEL}(\\.{_LABEL}){{0,4}}",
-    "ipv4": f"{_BYTE}(\\.{_BYTE}){{3}}",
-    "ipv6": "[0-9a-f]{1,4}(:[0-9a-f]{1,4}){7}",
-    "uri": f"[a-z][a-z0-9+.-]{{1,15}}://{_LABEL}(\\.{_LABEL}){{0,4}}(/[A-Za-z0-9._~-]{{0,80}}){{0,20}}",
-    "duration": "P([0-9]{1,6}D(T[0-9]{1,6}H)?|T[0-9]{1,6}[HMS]|[0-9]{1,6}[WMY])",
-}
-"""Patterns, without anchors, for texts of a format: the usual texts, not all allowed ones."""
-
-
 _PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}
 
 
 def _as_json(text: str) -> str:
     """The text itself if it is JSON, otherwise the text as a JSON string."""
-    try:
-        json.loads(text)
-    except ValueError:
+    if _is_no_json(text):
         return _PYTHON_WORDS.get(text) or json.dumps(text, ensure_ascii=False)
     return text
+
+
+def _is_no_json(text: str) -> bool:
+    try:
+        json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        return True
+    return False
+
+
+def _refuse_constant(name: str) -> None:
+    """Refuse NaN and Infinity, which Python reads and JSON lacks."""
+    raise ValueError(name)

@@ -72,13 +72,19 @@ class ReasoningSplitter:
     """
 
     def __init__(
-        self, markers: ReasoningMarkers, inner: AnswerParser, *, is_open: bool = False
+        self,
+        markers: ReasoningMarkers,
+        inner: AnswerParser,
+        *,
+        is_open: bool = False,
+        is_continued: bool = False,
     ) -> None:
-        """`is_open` says that the prompt ended inside the thinking."""
+        """`is_open` says that the prompt ended inside the thinking. `is_continued` says that some
+        of it came before: then its first white space is part of it."""
         self._opening = markers.opening
         self._inner = inner
         self._scanner = MarkerScanner(markers.closing)
-        self._text = SpaceHolder(at_start=True)
+        self._text = SpaceHolder(at_start=not is_continued)
         self._state = _State.THINKING if is_open else _State.START
         self._held = ""
 

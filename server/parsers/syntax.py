@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 NAME = "\x00name\x00"
@@ -13,7 +13,7 @@ NUMBER = "\x00number\x00"
 """Placeholder in a piece: any whole number."""
 
 KEY = "\x00key\x00"
-"""Placeholder in a piece: a parameter's name."""
+"""Placeholder in a piece: a parameter's name, or its content as a JSON string."""
 
 KIND = "\x00kind\x00"
 """Placeholder in a piece: "true" for a parameter that is a text, otherwise "false"."""
@@ -35,6 +35,11 @@ class ParameterSyntax:
     quote: str | None = ""
     """Quotes around texts, whose content is written as it is. None writes texts as JSON, like all
     other values."""
+    usual_name: Callable[[str], bool] = lambda name: True
+    """Whether a name can stand in `before` as it is."""
+    unusual_before: str = ""
+    unusual_after: str = ""
+    """The pieces around the value of a parameter with another name, written as a JSON string."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -189,7 +189,8 @@ def _path(error: ErrorDetails, body: Any) -> tuple[int | str, ...]:
         if _has(value, part):
             value = value[part]
             path.append(part)
-    return (*path, error["loc"][-1]) if is_missing else tuple(path)
+    # The tag of a union can have the name of a field. Then it leads to the field itself, if null.
+    return (*path, error["loc"][-1]) if is_missing and value is not None else tuple(path)
 
 
 def _has(value: Any, part: int | str) -> bool:

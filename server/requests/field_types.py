@@ -18,7 +18,8 @@ MAX_STOP_CHARS = 4096
 MAX_LOGPROBS = 1024
 """Alternatives reported with each token (`n_probs`); each costs time in every step."""
 MAX_LOGIT_BIASES = 65536
-MAX_DRY_BREAKERS = 256
+MAX_DRY_BREAKERS = 32
+"""Most sequence breakers of DRY; each costs time at every token."""
 MAX_SALT_CHARS = 256
 MAX_ADAPTERS = 1024
 
@@ -55,7 +56,7 @@ def _bias_pairs(value: Any) -> Any:
     if isinstance(value, dict | list) and len(value) > MAX_LOGIT_BIASES:
         raise ValueError(f"must have at most {MAX_LOGIT_BIASES} entries")
     if isinstance(value, dict):
-        pairs = [(_token_key(key), bias) for key, bias in value.items()]
+        pairs = [(_token_key(key), bias) for key, bias in value.items() if bias is not None]
     elif isinstance(value, list) and all(isinstance(p, list) and len(p) == 2 for p in value):
         pairs = [(_token_key(key, text_ids=False), bias) for key, bias in value]
     else:
@@ -127,7 +128,7 @@ LogitBias = Annotated[
     tuple[tuple[int | str, Bias], ...],
     BeforeValidator(
         _bias_pairs,
-        json_schema_input_type=dict[str, _BiasInput] | list[tuple[int | str, _BiasInput]],
+        json_schema_input_type=dict[str, _BiasInput | None] | list[tuple[int | str, _BiasInput]],
     ),
 ]
 

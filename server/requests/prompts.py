@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from server.errors import InvalidRequest
 from server.model.tokenizer import Tokenizer
+from server.request_model import RequestModel
 from server.requests.prompt_size import check_parts
 
 MAX_PROMPTS = 2048
@@ -20,7 +21,7 @@ Prompt = tuple[str | int, ...]
 """Texts and token ids, in order."""
 
 
-class PromptObject(BaseModel):
+class PromptObject(RequestModel):
     """llama-server's third shape of a prompt: an object with the text."""
 
     prompt_string: str

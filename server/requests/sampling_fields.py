@@ -11,7 +11,6 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import (
     AliasChoices,
-    BaseModel,
     ConfigDict,
     Field,
     StrictStr,
@@ -20,6 +19,7 @@ from pydantic import (
 
 from server.generation.types import MAX_PRIORITY
 from server.model.adapters import LoraScale
+from server.request_model import RequestModel, without_nulls
 from server.requests.field_names import check_names
 from server.requests.field_types import (
     INT32_MAX,
@@ -57,16 +57,16 @@ from server.structured_output.triggers import MAX_TRIGGERS, GrammarTrigger
 from server.structured_output.vllm_field import StructuredOutputs
 
 
-class StreamOptions(BaseModel):
+class StreamOptions(RequestModel):
     """Additions to a streamed answer."""
 
     include_usage: Flag = False
 
 
-class SamplingFields(BaseModel):
+class SamplingFields(RequestModel):
     """Base of the bodies that ask for a completion."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False)
 
     unsupported: ClassVar[Mapping[str, Unsupported]] = LLAMA_SERVER_FIELDS
     """Fields that are refused; dialects add theirs."""
@@ -86,7 +86,7 @@ class SamplingFields(BaseModel):
     n: Annotated[Whole, Field(ge=1, le=MAX_CHOICES)] = Field(
         1, validation_alias=AliasChoices("n_cmpl", "n")
     )
-    stop: StopStrings = []
+    stop: StopStrings = Field(default_factory=list)
     ignore_eos: Flag | None = None
     id_slot: Annotated[Whole, Field(ge=-1)] = -1
     cache_prompt: Flag | None = None
@@ -166,20 +166,22 @@ class SamplingFields(BaseModel):
     structured_outputs: StructuredOutputs | None = None
     grammar_lazy: Flag = False
     """The grammar or schema applies from a trigger on. Before the trigger the answer is free."""
-    grammar_triggers: Annotated[list[GrammarTrigger], Field(max_length=MAX_TRIGGERS)] = []
-    preserved_tokens: Annotated[list[StrictStr], Field(max_length=MAX_TRIGGERS)] = []
+    grammar_triggers: Annotated[list[GrammarTrigger], Field(max_length=MAX_TRIGGERS)] = Field(
+        default_factory=list
+    )
+    preserved_tokens: Annotated[list[StrictStr], Field(max_length=MAX_TRIGGERS)] = Field(
+        default_factory=list
+    )
     """Control tokens, by their spelling, that are part of the answer's text."""
 
     @model_validator(mode="before")
     @classmethod
-    def _drop_nulls(cls, body: Any) -> Any:
-        """Drop nulls, which ask for the default. A null must not hide a later alias."""
-        if not isinstance(body, dict):
-            return body
-        refuse_unsupported(body, cls.unsupported)
-        given = {name: value for name, value in body.items() if value is not None}
-        check_names(given, cls)
-        return given
+    def _check_names(cls, body: Any) -> Any:
+        """Refuse fields that can't be honoured, and one field given twice."""
+        if isinstance(body, dict):
+            refuse_unsupported(body, cls.unsupported)
+            check_names(without_nulls(body), cls)
+        return body
 
     def output_format(self) -> OutputFormat:
         """What the answer has to follow. Raises `InvalidRequest` for fields that conflict."""

@@ -92,8 +92,12 @@ def ignores_eos(fields: SamplingFields, settings: ServeSettings) -> bool:
 
 
 def _look_back(count: int | None, default: int, n_ctx: int) -> int:
+    """The tokens that a sampler looks back on: never more than there can be.
+
+    llama.cpp allocates memory for all of them.
+    """
     count = default if count is None else count
-    return n_ctx if count == -1 else count
+    return n_ctx if count == -1 else min(count, n_ctx)
 
 
 def _seed(seed: int) -> int:

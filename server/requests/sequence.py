@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import cache
 
 from config import ServeSettings
 from grammars.constraint import Constraint
@@ -47,7 +48,10 @@ def sequences_of(
     what `generation_request` raises.
     """
     marks = [*fields.preserved_tokens, *visible_marks]
-    visible = control_tokens(marks, context.tokenizer)
+    if context.settings.special:
+        visible = _all_tokens(context.tokenizer.n_vocab)
+    else:
+        visible = control_tokens(marks, context.tokenizer)
     sequences = []
     for prompt in prompts:
         first = generation_request(fields, prompt, context, sampling, constraint)
@@ -92,9 +96,14 @@ def generation_request(
     )
     return GenerationRequest(
         spec=spec,
-        stop=tuple(word for word in fields.stop if word),
+        stop=tuple(word for word in fields.stop if word) or settings.reverse_prompt,
         max_seconds=fields.t_max_predict_ms / 1000 if fields.t_max_predict_ms > 0 else None,
     )
+
+
+@cache
+def _all_tokens(n_vocab: int) -> frozenset[int]:
+    return frozenset(range(n_vocab))
 
 
 def nth_choice(request: GenerationRequest, index: int) -> GenerationRequest:

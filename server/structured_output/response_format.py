@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, model_validator
+from pydantic import Field, StrictBool, StrictStr, model_validator
 
+from server.request_model import RequestModel
 from server.structured_output.output_format import (
     ANY_OBJECT,
     PLAIN_TEXT,
@@ -15,24 +16,20 @@ from server.structured_output.output_format import (
 )
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class TextFormat(_Strict):
+class TextFormat(RequestModel):
     """Any text."""
 
     type: Literal["text"]
 
 
-class JsonObjectFormat(_Strict):
+class JsonObjectFormat(RequestModel):
     """A JSON object. llama-server's `schema` describes the object, if given."""
 
     type: Literal["json_object"]
     schema_: Any = Field(None, alias="schema")
 
 
-class SchemaWrapper(_Strict):
+class SchemaWrapper(RequestModel):
     """OpenAI's named schema."""
 
     name: StrictStr | None = None
@@ -41,7 +38,7 @@ class SchemaWrapper(_Strict):
     schema_: Any = Field(None, alias="schema")
 
 
-class JsonSchemaFormat(_Strict):
+class JsonSchemaFormat(RequestModel):
     """JSON of a schema, in OpenAI's shape or in the shape of llama-server's README."""
 
     type: Literal["json_schema"]

@@ -6,16 +6,18 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from grammars.errors import GrammarError
 from server.model.tokenizer import Tokenizer
+from server.parsers.arguments import Arguments, arguments_of
 from server.parsers.control_tokens import control_token
-from server.parsers.parameters import PLAIN_FORMATS, is_text
-from server.parsers.syntax import BREAK, KEY, KIND, MARK, NAME, NUMBER, CallSyntax, ParameterSyntax
+from server.parsers.syntax import BREAK, MARK, NAME, NUMBER, CallSyntax, ParameterSyntax
+from server.structured_output.lark import escaped, regex
+from server.structured_output.parameter_rules import ParameterRules
 
 _PLACEHOLDERS = re.compile(f"({NUMBER}|{BREAK})")
 _PATTERNS = {NUMBER: "/[0-9]+/", BREAK: r"/\n?/"}
-_ANY_TEXT = "(?s:.*)"
+_ANY_TEXT = "/(?s:.*)/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,8 @@ class ToolSignature:
 
     name: str
     schema: str
+    left_out: tuple[str, ...] = ()
+    """The places of what the tool's own schema asks for and `schema` doesn't."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,11 +64,11 @@ class AnswerGrammar:
         if calls is not None:
             choices.append(self._calls(calls, after_text=schema is None))
         if schema is not None:
-            choices.append(self._rule("schema", f"{self._literal(before_schema)} %json {schema}"))
+            choices.append(self._rule("schema", f"{self.literal(before_schema)} %json {schema}"))
         elif calls is None or not calls.is_required:
-            choices.append(self._rule("text", _regex(_ANY_TEXT)))
+            choices.append(self._rule("text", _ANY_TEXT))
         body = self._rule("body", " | ".join(choices))
-        start = f"({self._literal(lead)})? {body}" if lead else body
+        start = f"({self.literal(lead)})? {body}" if lead else body
         return "\n".join([f"start: {start}", *self._rules])
 
     def _calls(self, rules: CallRules, *, after_text: bool) -> str:
@@ -72,87 +76,59 @@ class AnswerGrammar:
         one = self._rule("call", " | ".join(self._call(syntax, tool) for tool in rules.tools))
         some = one
         if syntax.separator is not None and not rules.is_single:
-            some = f"{one} ({self._literal(syntax.separator)} {one})*"
-        some = f"{some} {self._literal(syntax.closing)}"
+            some = f"{one} ({self.literal(syntax.separator)} {one})*"
+        some = f"{some} {self.literal(syntax.closing)}"
         if rules.is_required or not after_text:
-            return self._rule("calls", f"{self._literal(syntax.opening)} {some}")
+            return self._rule("calls", f"{self.literal(syntax.opening)} {some}")
         opening = first_mark(syntax)
         rest = syntax.opening[len(opening) :]
-        return self._rule("calls", f"{self._until('lead', opening)} {self._literal(rest)} {some}")
+        return self._rule("calls", f"{self._until('lead', opening)} {self.literal(rest)} {some}")
 
     def _call(self, syntax: CallSyntax, tool: ToolSignature) -> str:
-        before = self._literal(syntax.before.replace(NAME, tool.name))
+        before = self.literal(syntax.before.replace(NAME, tool.name))
         if syntax.parameters is None:
             arguments = f"%json {tool.schema}"
         else:
-            arguments = self._parameters(syntax.parameters, json.loads(tool.schema))
-        return f"{before} {arguments} {self._literal(syntax.after)}"
+            arguments = self._parameters(syntax.parameters, arguments_of(json.loads(tool.schema)))
+        return f"{before} {arguments} {self.literal(syntax.after)}"
 
-    def _parameters(self, syntax: ParameterSyntax, schema: dict[str, Any]) -> str:
-        """The properties of a schema, in its order. Optional properties may be left out."""
-        required = schema.get("required", ())
-        parts = [
-            (self._parameter(syntax, key, property_, schema), key in required)
-            for key, property_ in schema.get("properties", {}).items()
-        ]
-        if not syntax.separator:
-            return " ".join(rule if is_required else rule + "?" for rule, is_required in parts)
-        return self._separated(parts, self._literal(syntax.separator))
+    def _parameters(self, syntax: ParameterSyntax, arguments: Arguments) -> str:
+        """One parameter after the other, in the schema's order."""
+        rules = ParameterRules(self, syntax, arguments)
+        found = [rule for shape in arguments.shapes if (rule := rules.of(shape)) is not None]
+        if not found:
+            raise GrammarError("no arguments can be written in the format of this model", "")
+        return found[0] if len(found) == 1 else f"({' | '.join(map(self.named, found))})"
 
-    def _separated(self, parts: Sequence[tuple[str, bool]], separator: str) -> str:
-        """Rules in their order, with the separator between two. Optional rules may be left out.
-
-        The rules are written from the last to the first. `rest` is what may follow the current
-        rule. `all_` is what may stand from the current rule on.
-        """
-        rest = all_ = '""'
-        for rule, is_required in reversed(parts):
-            first = f"{rule} {rest}"
-            all_ = self._named(first if is_required else f"{first} | {all_}")
-            rest = self._named(f"{separator} {first}" + ("" if is_required else f" | {rest}"))
-        return all_
-
-    def _parameter(
-        self, syntax: ParameterSyntax, key: str, property_: Any, schema: dict[str, Any]
-    ) -> str:
-        is_plain = is_text(property_) and syntax.quote is not None
-        kind = "true" if is_plain else "false"
-        before = self._literal(syntax.before.replace(KEY, key).replace(KIND, kind))
-        if not is_plain:
-            return self._named(f"{before} {_json(property_, schema)} {self._literal(syntax.after)}")
-        quote = syntax.quote or ""
-        after = quote + syntax.after
-        choices = _choices(property_)
-        if choices is not None:
-            value = f"({choices}) {self._literal(after)}"
-        else:
-            mark = MARK.search(after)
-            end = mark.end() if mark else len(after)
-            text = self._until(self._new_name(), after[:end], _text_pattern(property_))
-            value = f"{text} {self._literal(after[end:])}"
-        return self._named(f"{before} {self._literal(quote)} {value}")
+    def until(self, marker: str, text: str) -> str:
+        """Text of a terminal, up to and including the marker's first occurrence."""
+        return self._until(self._new_name(), marker, text)
 
     def _until(self, name: str, marker: str, text: str = _ANY_TEXT) -> str:
-        """Text that matches a pattern, up to and including the marker's first occurrence."""
         for mark in MARK.finditer(marker):
             token = control_token(mark.group(), self._tokenizer)
             if token is not None:
-                body = self._without(name, text + _escaped(marker[: mark.start()]), mark.group())
-                rest = self._literal(marker[mark.end() :])
-                return self._rule(name, f"{body} <[{token}]> {rest}")
+                before = " ".join(_quoted(marker[: mark.start()]))
+                body = self._without(name, f"{text} {before}", mark.group())
+                return self._rule(name, f"{body} <[{token}]> {self.literal(marker[mark.end() :])}")
         first = MARK.search(marker)
         end = first.group() if first else marker
         is_simple = text == _ANY_TEXT and end == marker
-        body = _regex(text) if is_simple else self._without(name, text, end)
+        body = text if is_simple else self._without(name, text, end)
         self._rules.append(f"{name}[suffix={json.dumps(marker)}]: {body}")
         return name
 
     def _without(self, name: str, text: str, mark: str) -> str:
         """Text without the mark. A reader of the answer would end the text at the mark."""
-        without = _regex(_ANY_TEXT + _escaped(mark) + _ANY_TEXT)
-        return self._rule(name.upper(), f"{_regex(text)} & ~{without}")
+        whole = text if text == _ANY_TEXT else self.terminal(text)
+        without = regex(f"(?s:.*){escaped(mark)}(?s:.*)")
+        return self._rule(name.upper(), f"{whole} & ~{without}")
 
-    def _named(self, body: str) -> str:
+    def terminal(self, body: str) -> str:
+        """A terminal with a name of its own."""
+        return self._rule(self._new_name().upper(), body)
+
+    def named(self, body: str) -> str:
         return self._rule(self._new_name(), body)
 
     def _new_name(self) -> str:
@@ -163,7 +139,7 @@ class AnswerGrammar:
         self._rules.append(f"{name}: {body}")
         return name
 
-    def _literal(self, text: str) -> str:
+    def literal(self, text: str) -> str:
         return " ".join(self._pieces(text))
 
     def _pieces(self, text: str) -> Iterable[str]:
@@ -185,49 +161,6 @@ def _quoted(text: str) -> Iterable[str]:
             yield _PATTERNS[part]
         elif part:
             yield json.dumps(part, ensure_ascii=False)
-
-
-def _regex(pattern: str) -> str:
-    return "/" + re.sub(r"(?<!\\)((?:\\\\)*)/", r"\1\\/", pattern) + "/"
-
-
-def _escaped(text: str) -> str:
-    """A pattern that matches this text, on one line."""
-    return re.escape(text).replace("\\\n", "\\n")
-
-
-def _choices(property_: dict[str, Any]) -> str | None:
-    """The texts that a parameter may have, if the schema lists them."""
-    choices = property_["enum"] if "enum" in property_ else [property_.get("const")]
-    if not all(isinstance(choice, str) for choice in choices):
-        return None
-    return " | ".join(json.dumps(choice, ensure_ascii=False) for choice in choices)
-
-
-def _text_pattern(property_: dict[str, Any]) -> str:
-    """The pattern that a plainly written text has to match as a whole, line breaks included."""
-    if "pattern" in property_:
-        return _whole(property_["pattern"])
-    if property_.get("format") in PLAIN_FORMATS:
-        return PLAIN_FORMATS[property_["format"]]
-    low, high = property_.get("minLength", 0), property_.get("maxLength", "")
-    return f"(?s:.{{{low},{high}}})" if low or high != "" else _ANY_TEXT
-
-
-def _whole(pattern: str) -> str:
-    """A pattern that matches a whole text, from a pattern that is searched in a text."""
-    begins, ends = pattern.startswith("^"), re.search(r"(?<!\\)(\\\\)*\$$", pattern) is not None
-    body = pattern[begins : len(pattern) - ends]
-    if ("^" in body or "$" in body) and "|" in body:
-        return f"(?:{body})"  # llguidance reads the anchors of alternatives itself
-    return ("" if begins else "(?s:.*)") + f"(?:{body})" + ("" if ends else "(?s:.*)")
-
-
-def _json(property_: Any, schema: dict[str, Any]) -> str:
-    definitions = {key: schema[key] for key in ("$defs", "definitions") if key in schema}
-    guidance = {"x-guidance": schema["x-guidance"]} if "x-guidance" in schema else {}
-    base = property_ if isinstance(property_, dict) else {}
-    return "%json " + json.dumps({**definitions, **guidance, **base})
 
 
 def first_mark(syntax: CallSyntax) -> str:

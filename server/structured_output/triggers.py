@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictStr, model_validator
+from pydantic import Field, StrictStr, model_validator
 
 from grammars import compiler
 from grammars.constraint import Constraint
 from server.errors import InvalidRequest
 from server.model.tokenizer import Tokenizer
+from server.request_model import RequestModel
 from server.structured_output.refusing import refusing
 
 TOKEN, WORD = 0, 1
@@ -19,10 +20,8 @@ TOKEN, WORD = 0, 1
 MAX_TRIGGERS = 256
 
 
-class GrammarTrigger(BaseModel):
+class GrammarTrigger(RequestModel):
     """A word or a token at which the grammar begins. The grammar describes the trigger, too."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     type: Literal[0, 1]
     value: Annotated[StrictStr, Field(max_length=1024)] = ""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, model_validator
+from pydantic import Field, StrictBool, StrictStr, model_validator
 
+from server.request_model import RequestModel
 from server.structured_output.output_format import Kind, OutputFormat, any_object_format
 
 _KINDS = {
@@ -17,10 +18,8 @@ _KINDS = {
 }
 
 
-class StructuredOutputs(BaseModel):
+class StructuredOutputs(RequestModel):
     """The field's object. It holds exactly one kind of constraint."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     json_: Any = Field(None, alias="json")
     json_object: StrictBool | None = None

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from server.templates.outcome import RenderLimit
+
 _WORD = "zq7needle"
 _KEY = "zq7key"
 _NAME = "zq7function"
@@ -21,7 +23,8 @@ _LONG_ID = "call_abcdefgh0123456789"
 
 Message = dict[str, Any]
 Render = Callable[[Mapping[str, Any]], str]
-"""Renders the template with these variables; raises anything on refusal."""
+"""Renders the template with these variables; raises `RenderLimit` on a breach of limits, and
+anything on refusal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +35,8 @@ class TemplateCapabilities:
     typed_content: bool = False
     """Content may be a list of parts."""
     system_role: bool = True
+    several_systems: bool = True
+    """System messages may follow one another, and other messages."""
     empty_tools: bool = False
     """Without tools, the template wants an empty list instead of no variable."""
     tools: bool = False
@@ -42,6 +47,8 @@ class TemplateCapabilities:
     parallel_tool_calls: bool = False
     object_arguments: bool = False
     """A call's arguments must be an object, not OpenAI's JSON string."""
+    json_arguments: bool = False
+    """A call's arguments must be valid, because the template reads them."""
     null_content: bool = False
     """Calls are shown only in messages whose content is null."""
     short_tool_ids: bool = False
@@ -53,7 +60,7 @@ class TemplateCapabilities:
 
 
 def probe(render: Render) -> TemplateCapabilities:
-    """Find out all capabilities of a template."""
+    """Find out all capabilities of a template. Raises `RenderLimit`."""
     prober = _Prober(render)
     prober.empty_tools = prober.text([_user("a")]) is None
     string_content = prober.shows([_user(_WORD)], _WORD)
@@ -65,12 +72,15 @@ def probe(render: Render) -> TemplateCapabilities:
         string_content=string_content or not typed_content,
         typed_content=typed_content,
         system_role=prober.shows([{"role": "system", "content": _WORD}, _user("a")], _WORD),
+        several_systems=_shows_several_systems(prober),
         empty_tools=prober.empty_tools,
         tools=prober.shows([_user("a")], _NAME, tools=True),
         tool_calls=tool_calls,
         tool_results=tool_calls and prober.shows(_call_history(style, result=_WORD), _WORD),
         parallel_tool_calls=tool_calls and prober.shows(_parallel_history(style), _OTHER),
         object_arguments=object_arguments,
+        json_arguments=object_arguments
+        or (tool_calls and not prober.shows(_call_history(style, arguments="{"), _NAME)),
         null_content=null_content,
         short_tool_ids=tool_calls
         and not prober.shows(_call_history(style, call_id=_LONG_ID), _NAME),
@@ -101,6 +111,8 @@ class _Prober:
         base["tools"] = [] if self.empty_tools else None
         try:
             return self._render(base | variables)
+        except RenderLimit:
+            raise
         except Exception:
             # A template may raise anything; for us, every exception means "not supported".
             return None
@@ -134,8 +146,11 @@ def _tool() -> Message:
     return {"type": "function", "function": function}
 
 
-def _call(name: str, call_id: str, style: _CallStyle) -> Message:
-    arguments: object = _ARGUMENTS if style.object_arguments else _RAW_ARGUMENTS
+def _call(
+    name: str, call_id: str, style: _CallStyle, *, arguments: object | None = None
+) -> Message:
+    if arguments is None:
+        arguments = _ARGUMENTS if style.object_arguments else _RAW_ARGUMENTS
     function = {"name": name, "arguments": arguments}
     return {"id": call_id, "type": "function", "function": function}
 
@@ -150,9 +165,14 @@ def _calling(style: _CallStyle, *calls: Message) -> Message:
 
 
 def _call_history(
-    style: _CallStyle, *, result: str = "r", call_id: str = _SHORT_ID, **fields: str
+    style: _CallStyle,
+    *,
+    result: str = "r",
+    call_id: str = _SHORT_ID,
+    arguments: str | None = None,
+    **fields: str,
 ) -> list[Message]:
-    calling = _calling(style, _call(_NAME, call_id, style)) | fields
+    calling = _calling(style, _call(_NAME, call_id, style, arguments=arguments)) | fields
     return [_user("a"), calling, _result(call_id, _NAME, result)]
 
 
@@ -161,6 +181,15 @@ def _parallel_history(style: _CallStyle) -> list[Message]:
     calls = _call(_NAME, _SHORT_ID, style), _call(_OTHER, second, style)
     results = _result(_SHORT_ID, _NAME, "r"), _result(second, _NAME, "r")
     return [_user("a"), _calling(style, *calls), *results]
+
+
+def _shows_several_systems(prober: _Prober) -> bool:
+    """Whether each system message is shown: two at the beginning, and one after an answer."""
+    words = [f"{_WORD}{number}" for number in range(3)]
+    first, second, later = ({"role": "system", "content": word} for word in words)
+    answered = [_user("a"), {"role": "assistant", "content": "b"}]
+    text = prober.text([first, second, *answered, later, _user("c")])
+    return text is not None and all(word in text for word in words)
 
 
 def _call_style(prober: _Prober) -> tuple[bool, bool, bool]:

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-import jinja2
-
-from server.errors import InvalidRequest
+from server.errors import ApiError, InvalidRequest
 from server.model.tokenizer import Tokenizer
 from server.parsers.fallback import instructions
 from server.parsers.formats import GENERIC, detect_format
-from server.parsers.reasoning import detect_markers
+from server.parsers.harmony import ANALYSIS
+from server.parsers.reasoning import ReasoningMarkers, detect_markers
 from server.parsers.syntax import CallSyntax
 from server.startup import ChatTemplateError
-from server.templates.capabilities import TemplateCapabilities, probe
-from server.templates.messages import adapt, text_of
-from server.templates.sandbox import TemplateEnvironment, TemplateRefusal
+from server.templates.capabilities import Render, TemplateCapabilities, probe
+from server.templates.continuation import ContinuedField, continued_prompt
+from server.templates.messages import adapt
+from server.templates.outcome import InvalidTemplate, RenderLimit, TemplateRefusal
+from server.templates.rendering import renderers, source_bytes
 
 CHATML = """\
 {%- for message in messages -%}
@@ -31,8 +33,11 @@ CHATML = """\
 """
 """The template for models without a template; most models have seen this form."""
 
-_CUT = "\u2063llamapack\u2063cut\u2063"
-"""Marks the end of a continued message in the rendered prompt; no text contains it by chance."""
+_MAX_SOURCE_BYTES = 1 << 20
+"""Maximum size of a template; real ones have some tens of kB."""
+
+_PROBE_SECONDS = 10.0
+"""Wall-clock limit of finding out the capabilities, which takes some 30 renders."""
 
 _DATE_FORMAT = "%d %b %Y"
 _DATETIME_FORMAT = "%b %d %Y %H:%M:%S"
@@ -47,27 +52,33 @@ class SpecialTokens:
 
 
 class JinjaTemplate:
-    """One compiled template and its capabilities."""
+    """One template and its capabilities."""
 
     def __init__(self, source: str, specials: SpecialTokens) -> None:
-        """Raises `ChatTemplateError` if the source isn't a Jinja template."""
+        """Raises `ChatTemplateError` if the source isn't a Jinja template, or breaks a limit."""
         self.source = source
-        self._environment = TemplateEnvironment()
+        self._source = source_bytes(source)
         self._specials = {"bos_token": specials.bos, "eos_token": specials.eos}
+        if len(self._source) > _MAX_SOURCE_BYTES:
+            raise ChatTemplateError(f"the chat template has more than {_MAX_SOURCE_BYTES:,} bytes")
         try:
-            self._template = self._environment.from_string(source)
-        except (jinja2.TemplateError, RecursionError) as error:
-            line = getattr(error, "lineno", None)
-            where = f" (line {line})" if line else ""
-            raise ChatTemplateError(f"the chat template is not valid{where}: {error}") from error
-        self.capabilities = probe(self._render)
+            renderers.compile(self._source)
+            self.capabilities = probe(self._probing())
+        except InvalidTemplate as error:
+            raise ChatTemplateError(f"the chat template is not valid{error}") from error
+        except RenderLimit as error:
+            raise ChatTemplateError(f"the chat template can't be rendered: {error}") from error
         knows_calls = self.capabilities.tools or self.capabilities.tool_calls
         self.tool_format = detect_format(source, knows_calls=knows_calls)
         self.reasoning_markers = detect_markers(source)
 
+    @property
+    def thinking_markers(self) -> ReasoningMarkers | None:
+        """The texts around the thinking. In answers with channels, the thinking is a channel."""
+        return ANALYSIS if self.tool_format.has_channels else self.reasoning_markers
+
     def render(self, variables: Mapping[str, Any]) -> str:
-        """The template's text. Raises `jinja2.TemplateError` and any Python error of the
-        template."""
+        """The template's text. Raises `TemplateProblem`, and `Overloaded`."""
         if self.capabilities.empty_tools and not variables.get("tools"):
             variables = {**variables, "tools": []}
         return self._render(variables)
@@ -82,7 +93,18 @@ class JinjaTemplate:
             "functions": _functions_text(variables.get("tools") or ()),
         }
         values = {**defaults, **self._specials, **variables}
-        return self._environment.render(self._template, values)
+        return renderers.render(self._source, values)
+
+    def _probing(self) -> Render:
+        """Renders small conversations, in a bounded time for all of them together."""
+        deadline = time.monotonic() + _PROBE_SECONDS
+
+        def render(variables: Mapping[str, Any]) -> str:
+            if time.monotonic() > deadline:
+                raise RenderLimit(f"small conversations take more than {_PROBE_SECONDS:g} s")
+            return self._render(variables)
+
+        return render
 
 
 class ChatTemplate:
@@ -129,23 +151,26 @@ class ChatTemplate:
         tools: Sequence[Mapping[str, Any]] | None = None,
         documents: Sequence[Mapping[str, Any]] | None = None,
         add_generation_prompt: bool = True,
-        continue_final_message: bool = False,
+        continued: ContinuedField | None = None,
         variables: Mapping[str, Any] | None = None,
     ) -> str:
         """The prompt for OpenAI's `messages` and `tools`; `variables` are the template's kwargs.
 
-        With `continue_final_message`, the prompt ends where the last message ends, and the model
+        With `continued`, the prompt ends where this field of the last message ends, and the model
         continues that message. Raises `InvalidRequest` if the template refuses the messages.
         """
         template = self.for_tools(bool(tools))
+        added = ""
         if tools and not template.capabilities.tools:
-            messages = _with_instructions(messages, instructions(tools, _syntax(template)))
-            tools = None
+            added, tools = instructions(tools, _syntax(template)), None
         chosen = self._thinking(template, variables or {})
         options = {"tools": tools, "documents": documents, **chosen}
-        if continue_final_message:
-            return _continued(template, messages, options)
-        return _rendered(template, messages, options, add_generation_prompt=add_generation_prompt)
+        if continued == "reasoning_content":
+            options |= dict.fromkeys(template.capabilities.thinking_variables, True)
+        render = partial(_rendered, template, variables=options, instructions=added)
+        if continued is not None:
+            return continued_prompt(messages, continued, render, template.thinking_markers)
+        return render(messages, add_generation_prompt=add_generation_prompt)
 
     def _thinking(self, template: JinjaTemplate, variables: Mapping[str, Any]) -> dict[str, Any]:
         """All variables. Reasoning is on unless the request turns it off, under the template's own
@@ -167,32 +192,21 @@ def load(
     override: str | None = None,
     variables: Mapping[str, Any] | None = None,
 ) -> ChatTemplate:
-    """The chat template of a GGUF, or `override`: the text of a template or the path of its file.
+    """The chat template of a GGUF, or the text `override`.
 
-    Raises `ChatTemplateError` if `override` is unreadable or the text isn't a template.
+    Raises `ChatTemplateError` if the text isn't a template.
     """
     specials = SpecialTokens(
         bos=_special_text(tokenizer, tokenizer.bos), eos=_special_text(tokenizer, tokenizer.eos)
     )
     if override is not None:
-        return ChatTemplate(_read(override), specials=specials, variables=variables)
+        return ChatTemplate(override, specials=specials, variables=variables)
     return ChatTemplate(
         tokenizer.metadata("tokenizer.chat_template") or CHATML,
         tool_source=tokenizer.metadata("tokenizer.chat_template.tool_use"),
         specials=specials,
         variables=variables,
     )
-
-
-def _read(override: str) -> str:
-    if "{" in override or "\n" in override:
-        return override
-    if override == "chatml":
-        return CHATML
-    try:
-        return Path(override).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ChatTemplateError(f"the chat template {override} can't be read: {error}") from error
 
 
 def _syntax(template: JinjaTemplate) -> CallSyntax:
@@ -216,14 +230,17 @@ def _special_text(tokenizer: Tokenizer, token: int | None) -> str:
 def _rendered(
     template: JinjaTemplate,
     messages: Sequence[Mapping[str, Any]],
-    variables: Mapping[str, Any],
     *,
+    variables: Mapping[str, Any],
+    instructions: str,
     add_generation_prompt: bool,
 ) -> str:
-    adapted = adapt(messages, template.capabilities, _syntax(template))
+    adapted = adapt(messages, template.capabilities, _syntax(template), instructions=instructions)
     chat = {"messages": adapted, "add_generation_prompt": add_generation_prompt}
     try:
         return template.render({**variables, **chat})
+    except ApiError:
+        raise
     except TemplateRefusal as error:
         raise InvalidRequest(str(error), param="messages") from error
     except Exception as error:
@@ -231,45 +248,3 @@ def _rendered(
         # exception means that this conversation can't be rendered; the next one may work.
         message = f"the model's chat template can't render these messages: {error}"
         raise InvalidRequest(message, param="messages") from error
-
-
-def _continued(
-    template: JinjaTemplate, messages: Sequence[Mapping[str, Any]], variables: Mapping[str, Any]
-) -> str:
-    """The prompt up to the end of the last message's text.
-
-    If the template would change that text, the text is appended unchanged after the opening of an
-    answer.
-    """
-    marked = _marked(messages)
-    text = text_of(messages[-1].get("content"))
-    markers = template.reasoning_markers
-    if markers is None or not markers.left_open_in(text):
-        rendered = _rendered(template, marked, variables, add_generation_prompt=False)
-        end = rendered.rfind(_CUT)
-        if end >= 0:
-            return rendered[:end]
-    opening = _rendered(template, messages[:-1], variables, add_generation_prompt=True)
-    if markers is not None and markers.opened_by(opening):
-        text = text.lstrip().removeprefix(markers.opening).lstrip("\n")
-    return opening + text
-
-
-def _with_instructions(
-    messages: Sequence[Mapping[str, Any]], text: str
-) -> Sequence[Mapping[str, Any]]:
-    """The messages with `text` at the end of the system prompt."""
-    if messages and messages[0].get("role") in ("system", "developer"):
-        system = f"{text_of(messages[0].get('content'))}\n\n{text}"
-        return [{**messages[0], "content": system}, *messages[1:]]
-    return [{"role": "system", "content": text}, *messages]
-
-
-def _marked(messages: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
-    """The messages with a mark at the end of the last one. Raises `InvalidRequest` if the last
-    message has no text."""
-    if not messages or messages[-1].get("role") != "assistant" or messages[-1].get("tool_calls"):
-        message = "continue_final_message needs a last message by the assistant, without tool calls"
-        raise InvalidRequest(message, param="messages")
-    last = messages[-1]
-    return [*messages[:-1], {**last, "content": text_of(last.get("content")) + _CUT}]

@@ -14,39 +14,48 @@ from server.templates.capabilities import TemplateCapabilities
 
 Message = dict[str, Any]
 
-_REASONING_FIELDS = ("reasoning_content", "thinking", "reasoning")
+REASONING_FIELDS = ("reasoning_content", "thinking", "reasoning")
 
 
 def adapt(
     messages: Sequence[Mapping[str, Any]],
     capabilities: TemplateCapabilities,
     syntax: CallSyntax,
+    *,
+    instructions: str = "",
 ) -> list[Message]:
     """The same conversation in the form that the template understands.
 
     `syntax` is the syntax of calls for templates that don't write calls themselves.
+    `instructions` are added to the system prompt.
 
     Raises `InvalidRequest` for arguments of a call that must be an object and aren't, and for
     content other than text if the template doesn't support it.
     """
     adapted = [_cleaned(message, capabilities) for message in messages]
+    # Errors name the client's message, so they are looked for before messages are put in or out.
+    adapted = [_checked(message, capabilities, index) for index, message in enumerate(adapted)]
+    if instructions:
+        adapted = _with_instructions(adapted, instructions)
     adapted = _adapt_calls(adapted, capabilities, syntax)
-    adapted = [_with_content(message, capabilities, i) for i, message in enumerate(adapted)]
+    adapted = [_with_content(message, capabilities) for message in adapted]
     if not capabilities.system_role:
         adapted = _merge_system(adapted)
+    elif not capabilities.several_systems:
+        adapted = _one_system(adapted)
     if not capabilities.string_content:
         adapted = [_with_parts(message) for message in adapted]
     return adapted
 
 
-def text_of(content: object) -> str:
+def text_of(content: object, separator: str = "\n") -> str:
     """The text of a message's content: its text parts, one per line."""
     if content is None:
         return ""
     if isinstance(content, str):
         return content
     if isinstance(content, list):
-        return "\n".join(str(part.get("text", "")) for part in content if _is_text(part))
+        return separator.join(str(part.get("text", "")) for part in content if _is_text(part))
     return json.dumps(content, ensure_ascii=False)
 
 
@@ -62,22 +71,49 @@ def _cleaned(message: Mapping[str, Any], capabilities: TemplateCapabilities) -> 
         cleaned.pop("tool_calls", None)
     if cleaned.get("role") == "developer":
         cleaned["role"] = "system"
-    reasoning = next((cleaned[name] for name in _REASONING_FIELDS if name in cleaned), None)
-    for name in _REASONING_FIELDS:
-        cleaned.pop(name, None)
+    found = [cleaned.pop(name) for name in REASONING_FIELDS if name in cleaned]
+    reasoning = next(filter(None, found), found[0] if found else None)
     if reasoning is not None and capabilities.reasoning_field is not None:
         cleaned[capabilities.reasoning_field] = reasoning
     return cleaned
 
 
-def _with_content(message: Message, capabilities: TemplateCapabilities, index: int) -> Message:
-    """The message with its content as a string, unless only a list can hold all parts."""
-    content = message.get("content")
-    if isinstance(content, list) and not all(_is_text(part) for part in content):
-        if not capabilities.typed_content:
-            text = "the model's chat template takes text alone"
-            raise InvalidRequest(text, param=f"messages.{index}.content")
+def _checked(message: Message, capabilities: TemplateCapabilities, index: int) -> Message:
+    """The message with readable calls. Raises `InvalidRequest` naming message `index`."""
+    if _has_other_parts(message) and not capabilities.typed_content:
+        text = "the model's chat template takes text alone"
+        raise InvalidRequest(text, param=f"messages.{index}.content")
+    if "tool_calls" not in message:
         return message
+    calls = []
+    for number, call in enumerate(message["tool_calls"]):
+        param = f"messages.{index}.tool_calls.{number}.function.arguments"
+        function = call["function"]
+        arguments = _readable(function.get("arguments"), capabilities, param)
+        calls.append(call | {"function": function | {"arguments": arguments}})
+    return message | {"tool_calls": calls}
+
+
+def _readable(arguments: object, capabilities: TemplateCapabilities, param: str) -> object:
+    """Arguments as the template reads them. Nothing and null mean no arguments."""
+    if arguments is None or (isinstance(arguments, str) and arguments.strip() in ("", "null")):
+        arguments = "{}"
+    if not capabilities.json_arguments:
+        return arguments
+    as_object = _as_object(arguments, param)
+    return as_object if capabilities.object_arguments else arguments
+
+
+def _has_other_parts(message: Message) -> bool:
+    content = message.get("content")
+    return isinstance(content, list) and not all(_is_text(part) for part in content)
+
+
+def _with_content(message: Message, capabilities: TemplateCapabilities) -> Message:
+    """The message with its content as a string, unless only a list can hold all parts."""
+    if _has_other_parts(message):
+        return message
+    content = message.get("content")
     text = text_of(content)
     if not text and "tool_calls" in message and capabilities.null_content:
         return message | {"content": None}
@@ -92,14 +128,34 @@ def _with_parts(message: Message) -> Message:
     return message | {"content": parts}
 
 
+def _with_instructions(messages: list[Message], text: str) -> list[Message]:
+    """The messages with `text` at the end of the system prompt."""
+    if messages and messages[0]["role"] == "system":
+        first = messages[0]
+        return [first | {"content": f"{text_of(first.get('content'))}\n\n{text}"}, *messages[1:]]
+    return [{"role": "system", "content": text}, *messages]
+
+
+def _one_system(messages: list[Message]) -> list[Message]:
+    """Join all system messages at the beginning, for templates that show no later ones."""
+    texts, rest = _split_system(messages)
+    joined = "\n\n".join(filter(None, texts))
+    return [{"role": "system", "content": joined}, *rest] if texts else rest
+
+
+def _split_system(messages: list[Message]) -> tuple[list[str], list[Message]]:
+    """The texts of the system messages, and the other messages."""
+    texts = [text_of(message["content"]) for message in messages if message["role"] == "system"]
+    return texts, [message for message in messages if message["role"] != "system"]
+
+
 def _merge_system(messages: list[Message]) -> list[Message]:
     """Move system text to the front of the first user message, for templates without a system
     role."""
-    texts = [message["content"] for message in messages if message["role"] == "system"]
-    rest = [message for message in messages if message["role"] != "system"]
-    if not texts:
+    texts, rest = _split_system(messages)
+    system = "\n\n".join(filter(None, texts))
+    if not system:
         return rest
-    system = "\n\n".join(texts)
     for index, message in enumerate(rest):
         if message["role"] == "user":
             rest[index] = message | {"content": _prefixed(system, message["content"])}
@@ -116,8 +172,6 @@ def _prefixed(text: str, content: Any) -> Any:
 def _adapt_calls(
     messages: list[Message], capabilities: TemplateCapabilities, syntax: CallSyntax
 ) -> list[Message]:
-    if capabilities.object_arguments:
-        messages = [_with_objects(message, index) for index, message in enumerate(messages)]
     if not capabilities.tool_calls:
         messages = [_call_as_text(message, syntax) for message in messages]
     elif not capabilities.parallel_tool_calls:
@@ -207,24 +261,12 @@ def _short_id(call_id: str) -> str:
     return hashlib.sha256(call_id.encode()).hexdigest()[:9]
 
 
-def _with_objects(message: Message, index: int) -> Message:
-    if "tool_calls" not in message:
-        return message
-    calls = []
-    for number, call in enumerate(message["tool_calls"]):
-        param = f"messages.{index}.tool_calls.{number}.function.arguments"
-        function = call["function"]
-        arguments = _as_object(function.get("arguments", ""), param)
-        calls.append(call | {"function": function | {"arguments": arguments}})
-    return message | {"tool_calls": calls}
-
-
 def _as_object(arguments: object, param: str) -> object:
     """Arguments as an object. Raises `InvalidRequest` unless `arguments` is a JSON object or the
     text of one."""
     if isinstance(arguments, str):
         try:
-            arguments = json.loads(arguments or "{}")
+            arguments = json.loads(arguments)
         except ValueError:
             arguments = None
     if not isinstance(arguments, dict):

@@ -45,6 +45,19 @@ def streams_of(server: Server) -> list[Stream]:
     return streams
 
 
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+def test_signals_to_the_engine_change_nothing(server: Server, number: signal.Signals) -> None:
+    """Service managers send them to all processes of a service."""
+    engine = server.engine
+    assert engine is not None
+    engine.send_signal(number)
+    stream = Stream(server, PROMPTS[0], **LENGTH)
+    stream.join()
+    assert stream.is_whole
+    assert engine.is_running()
+    assert server.engine == engine
+
+
 def test_streams_survive_the_death_of_the_engine(server: Server) -> None:
     undisturbed = [stream.join() for stream in streams_of(server)]
     streams = streams_of(server)

@@ -17,9 +17,20 @@ import pytest
 from tests.support.paths import ROOT
 from tests.support.processes import Server
 
-PACKAGES = {"config", "grammars", "logs", "models", "protocol", "scheduler", "server"}
+PACKAGES = {"config", "confined", "grammars", "logs", "models", "protocol", "scheduler", "server"}
 NOT_SHIPPED = {"deploy", "examples", "loadtests", "tests"}
-HOSTILE = ("scheduler", "server", "config", "logging", "msgspec", "grammars", "protocol", "json")
+HOSTILE = (
+    "scheduler",
+    "server",
+    "config",
+    "logging",
+    "msgspec",
+    "grammars",
+    "protocol",
+    "json",
+    "confined",
+    "jinja2",
+)
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
 SCHEMA = {
     "type": "object",

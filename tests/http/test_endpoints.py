@@ -294,3 +294,12 @@ async def test_apply_template(client: httpx.AsyncClient) -> None:
     bare = {**body, "add_generation_prompt": False}
     response = await client.post("/apply-template", json=bare)
     assert response.json() == {"prompt": "<|im_start|>user\nhi<|im_end|>\n"}
+
+
+async def test_an_outage_of_the_engine_is_told(
+    client: httpx.AsyncClient, server: FakeServer
+) -> None:
+    server.engine.outage = "the engine can't be started (exit code 3)"
+    response = await client.get("/livez")
+    assert response.status_code == 503
+    assert "exit code 3" in response.json()["error"]["message"]

@@ -82,6 +82,23 @@ async def test_a_model_s_own_template_joins_query_and_document(
     assert bytes(server.generator.opened[0].spec.prompt) == b"Q:{document} D:b."
 
 
+@pytest.mark.parametrize("template", ["{query}" + "{document}" * 99_999, "x" * (33 << 20)])
+async def test_a_hostile_template_makes_no_endless_input(
+    client: httpx.AsyncClient,
+    server: FakeServer,
+    monkeypatch: pytest.MonkeyPatch,
+    template: str,
+) -> None:
+    def metadata(key: str) -> str | None:
+        return template if key == "tokenizer.chat_template.rerank" else None
+
+    monkeypatch.setattr(server.context.tokenizer, "metadata", metadata)
+    body = {"query": "q", "documents": ["b" * 10_000]}
+    answer = await client.post("/rerank", json=body)
+    assert answer.status_code == 400
+    assert "rerank template" in answer.json()["error"]["message"]
+
+
 @pytest.mark.parametrize(
     ("body", "param", "words"),
     [

@@ -363,3 +363,13 @@ def draw_runs(
         runs.append([sample.token, *sample.forced])
     sampler.close()
     return runs
+
+
+@pytest.mark.parametrize("window", ["repeat_last_n", "dry_penalty_last_n"])
+@pytest.mark.parametrize("last_n", [2**31 - 1, 2**30, 10**6])
+def test_a_sampler_does_not_look_back_beyond_the_context(
+    backend: LlamaBackend, window: str, last_n: int
+) -> None:
+    """llama.cpp would allocate memory for all of it."""
+    fields: dict[str, Any] = {"dry_multiplier": 1.0, "repeat_penalty": 1.1, window: last_n}
+    assert len(draw(backend, 2, **fields)) == 2

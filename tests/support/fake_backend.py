@@ -118,6 +118,9 @@ class FakeBackend:
                 self.saved[prefix] = list(self.cells[slot])
             case Restore(prefix, slot, length):
                 self._check_length(edit, self.saved[prefix], length)
+                others = sum(map(len, self.cells)) - len(self.cells[slot])
+                if others + len(self.saved[prefix]) > self.info.n_ctx:  # all of it is written
+                    raise AssertionError(f"{edit} needs more cells than the cache has")
                 self.cells[slot] = self.saved[prefix][:length]
             case Drop(prefix):
                 del self.saved[prefix]

@@ -187,6 +187,7 @@ class FakeEngine:
     loaded: bool = True
     is_ready: bool = True
     heartbeat_age: float | None = 0.1
+    outage: str = ""
     busy: int = 0
     num_sequences: int = 0
     changed: list[tuple[str, int, str]] = field(default_factory=list)

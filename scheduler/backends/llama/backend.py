@@ -21,6 +21,7 @@ from scheduler.backends.llama.devices import load_backends
 from scheduler.backends.llama.draft_model import DraftModel
 from scheduler.backends.llama.loading import ROPE_FIELDS, flash_attention
 from scheduler.backends.llama.sampler import Candidates, LlamaSampler, Vocabulary
+from scheduler.backends.llama.threads import set_priority, use_numa
 from scheduler.backends.llama.vocabulary import suppressed_tokens
 from scheduler.batching.micro_batches import Layout
 from scheduler.constraint import ConstraintCompiler, ConstraintFailed, Matcher
@@ -46,8 +47,10 @@ class LlamaBackend:
 
     def __init__(self, config: EngineConfig) -> None:
         self._config = config
+        set_priority(config.priority)
         lib.llama_backend_init()
         load_backends()
+        use_numa(config.numa)
         self._model_stamp = stamp_of_model(Path(config.model_path))
         self.n_outputs = config.n_slots + _max_draft_rows(config)
         self.context = LlamaContext(config, n_outputs=self.n_outputs)
@@ -118,11 +121,15 @@ class LlamaBackend:
         config, info = self._config, self._info
         layout = "unified" if config.kv_unified else "partitioned"
         rope = [getattr(config, name) for name in ROPE_FIELDS]
+        overrides = f", metadata {config.metadata}" if config.metadata else ""
+        if config.control_vectors:
+            vectors = [(digest_of_file(Path(file)), by) for file, by in config.control_vectors]
+            overrides += f", control vectors {vectors} in {config.control_vector_layers}"
         return (
             f"{config.cache_type_k}/{config.cache_type_v} {layout}, {info.n_ctx_slot} tokens a "
             f"slot, {info.cell_bytes} bytes a token, flash attention "
             f"{flash_attention(self.context.model, config)}, swa-full {config.swa_full}, "
-            f"RoPE {rope}"
+            f"RoPE {rope}{overrides}"
         )
 
     def state(self, prefix: int) -> memoryview:

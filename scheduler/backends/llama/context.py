@@ -8,6 +8,7 @@ prefix is bookkeeping only, but attention reads every cell in use.
 from __future__ import annotations
 
 import ctypes
+import logging
 import time
 from collections import abc
 from dataclasses import dataclass
@@ -20,14 +21,18 @@ from protocol.config import EngineConfig
 from protocol.messages import EmbeddingInfo
 from scheduler.backends.base import Bytes, DecodeError, LoadError
 from scheduler.backends.llama.batch import BatchRows, LlamaBatch, Run, pointer
+from scheduler.backends.llama.control_vectors import apply_control_vectors
 from scheduler.backends.llama.loading import check_layout, load_model, make_context
 from scheduler.backends.llama.lora import LoraAdapters
 from scheduler.backends.llama.pooling import embedding_info, read_vectors
 from scheduler.backends.llama.sampler import Logits
+from scheduler.backends.llama.threads import ThreadPools
 from scheduler.batching.micro_batches import Layout
 from scheduler.core.batch_kind import BatchKind
 from scheduler.core.cache_edits import CacheEdit, CopyPrefix, Drop, Restore, Save, Shift, Trim
 from scheduler.native.library import get_logits
+
+logger = logging.getLogger(__name__)
 
 State = np.ndarray[Any, np.dtype[np.uint8]]
 """The cells of one slot, as llama.cpp writes them."""
@@ -63,6 +68,8 @@ class LlamaContext:
         if config.embeddings:  # every row may have an output; one too many ends the process
             n_outputs = max(n_outputs, config.n_ubatch)
         self._context = make_context(self.model, config, n_outputs)
+        apply_control_vectors(self._context, self.model, config)
+        self._threads = ThreadPools(self._context, config)
         self._memory = lib.llama_get_memory(self._context)
         self.vocab = lib.llama_model_get_vocab(self.model)
         self.n_vocab: int = lib.llama_vocab_n_tokens(self.vocab)
@@ -119,6 +126,7 @@ class LlamaContext:
         self._check(runs)
         self._prepare(kind, runs)
         self._batch.fill(runs)
+        self._threads.place(self._batch.struct.n_tokens)
         code = lib.llama_decode(self._context, self._batch.struct)
         if code != 0:
             raise self.failure(f"llama_decode returned {code}")
@@ -199,9 +207,22 @@ class LlamaContext:
         lib.llama_memory_clear(self._memory, False)
         return seconds
 
+    def _log_times(self) -> None:
+        times = lib.llama_perf_context(self._context)
+        logger.info(
+            "llama.cpp computed %d tokens of prompts in %.0f ms, and %d single tokens in %.0f ms",
+            times.n_p_eval,
+            times.t_p_eval_ms,
+            times.n_eval,
+            times.t_eval_ms,
+        )
+
     def close(self) -> None:
         """Free the context and the model."""
+        if self._config.perf:
+            self._log_times()
         lib.llama_free(self._context)
+        self._threads.close()
         lib.llama_model_free(self.model)
 
     def _check(self, runs: abc.Sequence[BatchRows]) -> None:

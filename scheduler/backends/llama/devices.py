@@ -1,4 +1,4 @@
-"""Loads ggml's backends, if llama.cpp was built to load them from files.
+"""ggml's devices, and its backends, if llama.cpp was built to load them from files.
 
 A portable build has one library for each generation of CPUs. ggml takes the best library that this
 machine can run. An ordinary build has its backends linked in, and nothing is loaded.
@@ -8,10 +8,78 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 from llama_cpp._ggml import libggml, libggml_base_path
 
 from scheduler.backends.base import LoadError
+
+MIB = 1 << 20
+_CPU = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device that computes: a CPU, a GPU or an accelerator. Sizes are in bytes."""
+
+    address: int
+    name: str
+    description: str
+    is_cpu: bool
+    free_bytes: int
+    total_bytes: int
+
+
+def devices() -> Iterator[Device]:
+    """All devices. The backends must be loaded."""
+    for address in _addresses():
+        free, total = ctypes.c_size_t(), ctypes.c_size_t()
+        memory = _function("ggml_backend_dev_memory", None, *[ctypes.c_void_p] * 3)
+        memory(address, ctypes.byref(free), ctypes.byref(total))
+        yield Device(
+            address,
+            _text("ggml_backend_dev_name", address),
+            _text("ggml_backend_dev_description", address),
+            _function("ggml_backend_dev_type", ctypes.c_int, ctypes.c_void_p)(address) == _CPU,
+            free.value,
+            total.value,
+        )
+
+
+def buffer_types() -> dict[str, int]:
+    """The kinds of memory by their names: the address of each. The backends must be loaded."""
+    buffer_type = _function("ggml_backend_dev_buffer_type", ctypes.c_void_p, ctypes.c_void_p)
+    found = (buffer_type(address) for address in _addresses())
+    return {_text("ggml_backend_buft_name", address): address for address in found if address}
+
+
+def listing() -> list[str]:
+    """Lines for people: what `--device` can name."""
+    lines = [
+        f"{one.name}: {one.description} ({one.total_bytes // MIB} MiB, "
+        f"{one.free_bytes // MIB} MiB free)"
+        for one in devices()
+        if not one.is_cpu
+    ]
+    return ["Available devices:", *(f"  {line}" for line in lines or ["(none)"])]
+
+
+def _addresses() -> list[int]:
+    count = _function("ggml_backend_dev_count", ctypes.c_size_t)()
+    get = _function("ggml_backend_dev_get", ctypes.c_void_p, ctypes.c_size_t)
+    return [get(index) for index in range(count)]
+
+
+def _text(name: str, address: int) -> str:
+    return str(_function(name, ctypes.c_char_p, ctypes.c_void_p)(address).decode(errors="replace"))
+
+
+def _function(name: str, returns: Any, *arguments: Any) -> Any:
+    function = getattr(libggml, name)
+    function.restype, function.argtypes = returns, list(arguments)
+    return function
 
 
 def load_backends() -> None:

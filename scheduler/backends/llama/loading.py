@@ -8,9 +8,11 @@ from typing import Any
 from llama_cpp import llama_cpp as lib
 
 from protocol.config import EngineConfig
+from protocol.metadata import override_array
 from scheduler.backends.base import LoadError
 from scheduler.backends.cpus import usable_cores
 from scheduler.backends.llama.pooling import POOLINGS
+from scheduler.backends.llama.tensors import NO_DEVICE, buffer_array, device_array
 
 CACHE_TYPES = {
     "f32": lib.GGML_TYPE_F32,
@@ -33,6 +35,7 @@ SHORT_CONTEXT = 768
 """Tokens of a slot up to which a CPU without AMX is faster with flash attention."""
 
 FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
+LAZY_MODES = {"off": 0, "auto": 1, "on": 2}
 SPLIT_MODES = {"none": 0, "layer": 1, "row": 2, "tensor": 3}
 ROPE_FIELDS = (
     "rope_scaling",
@@ -54,7 +57,16 @@ def load_model(config: EngineConfig) -> Any:
     params.main_gpu = config.main_gpu
     params.split_mode = SPLIT_MODES[config.split_mode]
     params.load_mode = lib.llama_load_mode_from_str(config.load_mode.encode())
+    params.lazy_mode = LAZY_MODES[config.lazy_mode]
     params.use_extra_bufts = config.use_repack
+    params.no_host = not config.host_buffers
+    params.check_tensors = config.check_tensors
+    # The arrays must live until the model is loaded.
+    devices, buffers = device_array(config.devices), buffer_array(config.tensor_buffers)
+    metadata = override_array(config.metadata)
+    params.devices = ctypes.cast(devices, ctypes.c_void_p)
+    params.tensor_buft_overrides = ctypes.cast(buffers, ctypes.c_void_p)
+    params.kv_overrides = metadata
     if config.tensor_split:
         shares = (ctypes.c_float * lib.llama_max_devices())(*config.tensor_split)
         params.tensor_split = shares
@@ -83,7 +95,7 @@ def check_layout(model: Any, config: EngineConfig) -> None:
 
 def make_context(model: Any, config: EngineConfig, n_outputs: int) -> Any:
     """A context whose batches may have `n_outputs` rows with logits. Raises `LoadError`."""
-    threads = config.n_threads or usable_cores()
+    threads = config.n_threads or usable_cores(config.placement.cpus)
     params = lib.llama_context_default_params()
     params.n_ctx = config.n_ctx
     params.n_batch = max(config.n_batch, config.n_slots)
@@ -98,8 +110,9 @@ def make_context(model: Any, config: EngineConfig, n_outputs: int) -> Any:
     params.type_v = CACHE_TYPES[config.cache_type_v]
     params.kv_unified = config.kv_unified
     params.offload_kqv = config.kv_offload
+    params.op_offload = config.op_offload
     params.swa_full = config.swa_full
-    params.no_perf = True
+    params.no_perf = not config.perf
     _set_rope(params, config)
     context = lib.llama_init_from_model(model, params)
     if not context:
@@ -126,7 +139,8 @@ def flash_attention(model: Any, config: EngineConfig) -> str:
     all are: 7 decodes at 1,000 tokens took 39 ms without and 100 ms with it. Without flash
     attention, the scores of a whole micro-batch are kept. They must not take too much memory.
     """
-    on_gpu = lib.llama_supports_gpu_offload() and config.n_gpu_layers != 0
+    offloads = config.n_gpu_layers != 0 and config.devices != (NO_DEVICE,)
+    on_gpu = lib.llama_supports_gpu_offload() and offloads
     needs_it = config.cache_type_v not in UNQUANTIZED
     if config.flash_attn != "auto" or on_gpu or needs_it:
         return config.flash_attn

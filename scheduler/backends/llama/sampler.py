@@ -354,7 +354,7 @@ def _address(pointer: Any) -> int:
 
 
 def _window(last_n: int, vocabulary: Vocabulary) -> int:
-    return vocabulary.n_ctx if last_n < 0 else last_n
+    return vocabulary.n_ctx if last_n < 0 else min(last_n, vocabulary.n_ctx)
 
 
 def build_chain(params: SamplingParams, vocabulary: Vocabulary) -> int:

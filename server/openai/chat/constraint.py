@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from grammars import compiler
@@ -15,7 +16,7 @@ from server.openai.chat.request import ChatRequest
 from server.openai.chat.thinking import after_thinking, thinking_budget
 from server.parsers.harmony import FINAL, NEXT_MESSAGE
 from server.structured_output.compile import compile_request_format
-from server.structured_output.output_format import Kind, OutputFormat, schema_format
+from server.structured_output.output_format import Kind, OutputFormat
 from server.structured_output.refusing import refusing
 from server.structured_output.tool_grammar import (
     AnswerGrammar,
@@ -26,16 +27,23 @@ from server.structured_output.tool_grammar import (
 
 
 def chat_constraint(
-    body: ChatRequest, prompt: ChatPrompt, context: ServerContext, *, is_single_call: bool
+    body: ChatRequest,
+    prompt: ChatPrompt,
+    context: ServerContext,
+    *,
+    tools: Sequence[ToolSignature],
+    is_single_call: bool,
 ) -> Constraint | None:
     """The compiled constraint. Thinking is left free up to its budget.
+
+    `tools` are the callable tools; none if calls are free.
 
     Raises `InvalidRequest` naming the field that can't be used.
     """
     format_ = body.output_format()
     if prompt.has_tools:
-        _refuse_with_tools(body, format_)
-        constraint = _with_tools(body, format_, prompt, context.tokenizer, is_single_call)
+        calls = _call_rules(body, prompt, tools, is_single_call) if tools else None
+        constraint = _with_tools(body, format_, prompt, context.tokenizer, calls)
     else:
         constraint = _without_tools(format_, prompt, context)
     budget = thinking_budget(body, prompt, context.settings)
@@ -46,7 +54,7 @@ def _without_tools(
     format_: OutputFormat, prompt: ChatPrompt, context: ServerContext
 ) -> Constraint | None:
     """The constraint of the format. If answers have channels, it begins in the user's channel."""
-    has_channels = prompt.template.tool_format.has_channels
+    has_channels = prompt.template.tool_format.has_channels and prompt.header != FINAL
     if has_channels and format_.schema is not None:
         return _compiled(prompt, context.tokenizer, schema=_checked(format_))
     constraint = compile_request_format(format_, context.tokenizer) or context.default_constraint
@@ -55,15 +63,22 @@ def _without_tools(
     return compiler.lazy(constraint, words=(FINAL,), keep_trigger=False)
 
 
-def _refuse_with_tools(body: ChatRequest, format_: OutputFormat) -> None:
-    """With tools, an answer can follow a schema, but no other format."""
+def calls_are_free(body: ChatRequest, prompt: ChatPrompt) -> bool:
+    """Whether nothing constrains the calls of an answer. Raises `InvalidRequest`.
+
+    With tools, an answer can follow a schema, but no other format.
+    """
+    format_ = body.output_format()
+    param = ""
     if body.grammar_lazy:
         param = "grammar_lazy"
     elif format_.kind is not Kind.TEXT and format_.schema is None:
         param = format_.field
-    else:
-        return
-    raise InvalidRequest(f"'{param}' can't be combined with 'tools'", param=param)
+    if param:
+        raise InvalidRequest(f"'{param}' can't be combined with 'tools'", param=param)
+    tool_format = prompt.template.tool_format
+    is_told_late = tool_format.syntax.is_bare or tool_format.has_channels
+    return is_told_late and not (body.must_call or format_.schema is not None)
 
 
 def _with_tools(
@@ -71,7 +86,7 @@ def _with_tools(
     format_: OutputFormat,
     prompt: ChatPrompt,
     tokenizer: Tokenizer,
-    is_single_call: bool,
+    calls: CallRules | None,
 ) -> Constraint | None:
     """The constraint of an answer that may call tools, by three facts:
 
@@ -81,17 +96,21 @@ def _with_tools(
     no        | no     | yes             | free: the calls can't be told from text in time
     no        | no     | no              | text, and calls in it follow the tools' schemas
     """
-    tool_format = prompt.template.tool_format
-    is_told_late = tool_format.syntax.is_bare or tool_format.has_channels
-    has_schema = format_.schema is not None
-    if is_told_late and not (body.must_call or has_schema):
+    if calls is None:
         return None
-    calls = _call_rules(body, prompt, is_single_call)
     if body.must_call:
         return _compiled(prompt, tokenizer, calls=calls)
-    if has_schema:
+    if format_.schema is not None:
         return _compiled(prompt, tokenizer, calls=calls, schema=_checked(format_))
     return _calls_in_text(calls, prompt, tokenizer)
+
+
+def _call_rules(
+    body: ChatRequest, prompt: ChatPrompt, tools: Sequence[ToolSignature], is_single: bool
+) -> CallRules:
+    """How the tools may be called."""
+    syntax = prompt.template.tool_format.syntax
+    return CallRules(syntax=syntax, tools=tools, is_required=body.must_call, is_single=is_single)
 
 
 def _calls_in_text(calls: CallRules, prompt: ChatPrompt, tokenizer: Tokenizer) -> Constraint:
@@ -105,17 +124,6 @@ def _calls_in_text(calls: CallRules, prompt: ChatPrompt, tokenizer: Tokenizer) -
         return _compiled(prompt, tokenizer, calls=calls)
     constraint = _compiled(prompt, tokenizer, calls=replace(calls, is_required=True))
     return compiler.lazy(constraint, tokens=tuple(tokens))
-
-
-def _call_rules(body: ChatRequest, prompt: ChatPrompt, is_single: bool) -> CallRules:
-    """How the tools may be called. Raises `InvalidRequest` for the schema of a tool."""
-    tools = []
-    for index, tool in body.callable_tools():
-        schema = {"type": "object", **(tool.function.parameters or {})}
-        format_ = schema_format(schema, f"tools.{index}.function.parameters")
-        tools.append(ToolSignature(tool.function.name, _checked(format_)))
-    syntax = prompt.template.tool_format.syntax
-    return CallRules(syntax=syntax, tools=tools, is_required=body.must_call, is_single=is_single)
 
 
 def _compiled(

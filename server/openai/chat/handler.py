@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,6 +17,11 @@ from server.openai.chat.stream import ChatStream, ChoiceStream, ChunkWriter
 from server.openai.identity import new_identity
 from server.openai.whole_answer import WholeCompletion
 from server.requests.body import read_body
+
+logger = logging.getLogger(__name__)
+
+MAX_WARNING_CHARS = 1024
+"""Maximum length of the header that names what is left to the model."""
 
 
 async def create_chat_completion(request: Request) -> Response:
@@ -46,4 +53,9 @@ async def create_chat_completion(request: Request) -> Response:
         ]
         return ChatStream(choices, writer, include_usage=include_usage)
 
-    return await respond(request, body, plan.sequences, context, whole=whole, streamed=streamed)
+    response = await respond(request, body, plan.sequences, context, whole=whole, streamed=streamed)
+    if plan.left_out:
+        places = ascii(", ".join(plan.left_out))[1:-1][:MAX_WARNING_CHARS]
+        logger.warning("left to the model, because no grammar can express it: %s", places)
+        response.headers["Llamapack-Left-To-Model"] = places
+    return response

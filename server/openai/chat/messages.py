@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     StrictStr,
@@ -15,24 +14,23 @@ from pydantic import (
     model_validator,
 )
 
+from server.request_model import RequestModel
+from server.templates.messages import REASONING_FIELDS, text_of
+
 _OTHER = "other"
 MAX_PARTS = 4096
 """Most parts of one message's content."""
 _PART_TYPES = frozenset({"text", "refusal"})
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class TextPart(_Strict):
+class TextPart(RequestModel):
     """A piece of text."""
 
     type: Literal["text"]
     text: StrictStr
 
 
-class RefusalPart(_Strict):
+class RefusalPart(RequestModel):
     """A refusal of the assistant."""
 
     type: Literal["refusal"]
@@ -44,7 +42,7 @@ class RefusalPart(_Strict):
         return self.refusal
 
 
-class OtherPart(_Strict):
+class OtherPart(RequestModel):
     """Any other part. It is refused by name."""
 
     @model_validator(mode="before")
@@ -79,14 +77,22 @@ def _few(value: Any) -> Any:
 Content = StrictStr | Annotated[list[Part], BeforeValidator(_few)]
 
 
-class FunctionCall(_Strict):
+def _json_text(value: Any) -> Any:
+    """An object's JSON. Some clients keep the arguments that they have parsed."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value
+
+
+class FunctionCall(RequestModel):
     """A function and its arguments as JSON text."""
 
     name: StrictStr
-    arguments: StrictStr = ""
+    arguments: Annotated[
+        StrictStr,
+        BeforeValidator(_json_text, json_schema_input_type=StrictStr | dict[str, Any]),
+    ] = ""
 
 
-class ToolCall(_Strict):
+class ToolCall(RequestModel):
     """A call that the assistant made."""
 
     id: StrictStr = ""
@@ -94,7 +100,7 @@ class ToolCall(_Strict):
     function: FunctionCall
 
 
-class InstructionMessage(_Strict):
+class InstructionMessage(RequestModel):
     """Instructions of the application."""
 
     role: Literal["system", "developer"]
@@ -102,7 +108,7 @@ class InstructionMessage(_Strict):
     name: StrictStr | None = None
 
 
-class UserMessage(_Strict):
+class UserMessage(RequestModel):
     """A message of the user."""
 
     role: Literal["user"]
@@ -110,8 +116,8 @@ class UserMessage(_Strict):
     name: StrictStr | None = None
 
 
-class AssistantMessage(_Strict):
-    """A message of the model."""
+class AssistantMessage(RequestModel):
+    """A message of the model. It may be empty: an answer can be cut before its first word."""
 
     role: Literal["assistant"]
     content: Content | None = None
@@ -122,18 +128,29 @@ class AssistantMessage(_Strict):
     reasoning: StrictStr | None = None
     thinking: StrictStr | None = None
 
-    @model_validator(mode="after")
-    def _says_something(self) -> AssistantMessage:
-        if self.content is None and not self.tool_calls and self.refusal is None:
-            raise ValueError("must have content or tool_calls, since it is the assistant's")
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_old_call(cls, message: Any) -> Any:
+        if isinstance(message, dict) and message.get("function_call") is not None:
+            raise ValueError("must give its calls in tool_calls, not in function_call")
+        return message
+
+    @property
+    def text(self) -> str:
+        """The text for the user."""
+        return text_of(to_template(self).get("content"))
+
+    @property
+    def thinking_text(self) -> str:
+        """The thinking before the text."""
+        return next(filter(None, (getattr(self, name) for name in REASONING_FIELDS)), "")
 
 
-class ToolMessage(_Strict):
-    """The result of a tool call."""
+class ToolMessage(RequestModel):
+    """The result of a tool call. It is empty if the tool says nothing."""
 
     role: Literal["tool"]
-    content: Content
+    content: Content = ""
     tool_call_id: StrictStr | None = None
     name: StrictStr | None = None
 

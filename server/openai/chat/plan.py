@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from server.context import ServerContext
 from server.generation.types import GenerationRequest
 from server.openai.chat.answer import AnswerOptions
-from server.openai.chat.constraint import chat_constraint
+from server.openai.chat.constraint import calls_are_free, chat_constraint
 from server.openai.chat.prompt import ChatPrompt, render_chat
 from server.openai.chat.request import ChatRequest
+from server.openai.chat.signatures import tool_signatures
 from server.parsers.events import AnswerParser, PlainText
 from server.parsers.reasoning import ReasoningSplitter
 from server.requests.model_name import check_model
 from server.requests.prompt_size import check_messages, check_parts
 from server.requests.sequence import resolve_sampling, sequences_of
+from server.structured_output.tool_grammar import ToolSignature
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,8 @@ class ChatPlan:
     sequences: Sequence[GenerationRequest]
     make_parser: Callable[[], AnswerParser]
     options: AnswerOptions
+    left_out: Sequence[str] = ()
+    """The places of what the tools' schemas ask for and the model is left free to do."""
 
 
 def plan_chat(body: ChatRequest, context: ServerContext) -> ChatPlan:
@@ -39,6 +45,9 @@ def plan_chat(body: ChatRequest, context: ServerContext) -> ChatPlan:
     prompt = render_chat(body, context)
     check_parts((prompt.text,), tokenizer, n_ctx)
     is_single = _is_single_call(body, prompt)
+    tools = []
+    if prompt.has_tools and not calls_are_free(body, prompt):
+        tools = tool_signatures(body, prompt, tokenizer)
     sampling = resolve_sampling(body, context, top_logprobs=body.num_logprobs)
     return ChatPlan(
         sequences=sequences_of(
@@ -46,16 +55,19 @@ def plan_chat(body: ChatRequest, context: ServerContext) -> ChatPlan:
             [prompt.tokens(tokenizer)],
             context,
             sampling=sampling,
-            constraint=chat_constraint(body, prompt, context, is_single_call=is_single),
+            constraint=chat_constraint(
+                body, prompt, context, tools=tools, is_single_call=is_single
+            ),
             visible_marks=_visible_marks(body, prompt),
         ),
-        make_parser=lambda: _make_parser(body, prompt),
+        make_parser=lambda: _make_parser(body, prompt, tools),
         options=AnswerOptions(
             max_calls=1 if is_single else None,
             with_logprobs=body.num_logprobs >= 0,
             with_tokens=body.return_tokens,
             timings_per_token=body.timings_per_token,
         ),
+        left_out=[f"{tool.name}#{place}" for tool in tools for place in tool.left_out],
     )
 
 
@@ -77,15 +89,24 @@ def _visible_marks(body: ChatRequest, prompt: ChatPrompt) -> set[str]:
     return marks
 
 
-def _make_parser(body: ChatRequest, prompt: ChatPrompt) -> AnswerParser:
+def _make_parser(
+    body: ChatRequest, prompt: ChatPrompt, tools: Sequence[ToolSignature]
+) -> AnswerParser:
     """A parser for one answer. Answers with channels are always split into their channels."""
     template = prompt.template
     parser: AnswerParser = PlainText()
     if prompt.has_tools or template.tool_format.has_channels:
-        schemas = {
-            tool.function.name: tool.function.parameters or {} for _, tool in body.callable_tools()
+        schemas: dict[str, Mapping[str, Any]] = {
+            tool.function.name: {} for _, tool in body.callable_tools()
         }
+        schemas |= {tool.name: json.loads(tool.schema) for tool in tools}
         parser = template.tool_format.make_parser(schemas)
+        parser.feed(prompt.header)
     if template.reasoning_markers is None or prompt.keeps_thinking:
         return parser
-    return ReasoningSplitter(template.reasoning_markers, parser, is_open=prompt.is_thinking_open)
+    return ReasoningSplitter(
+        template.reasoning_markers,
+        parser,
+        is_open=prompt.is_thinking_open,
+        is_continued=prompt.continued is not None,
+    )

@@ -8,10 +8,11 @@ from typing import Any
 
 from server.context import ServerContext
 from server.model.tokenizer import Tokenizer
-from server.openai.chat.messages import to_template
+from server.openai.chat.messages import AssistantMessage, to_template
 from server.openai.chat.request import ChatRequest
-from server.parsers.reasoning import ReasoningMarkers
+from server.parsers.harmony import ANALYSIS, FINAL
 from server.templates.chat_template import ChatTemplate, JinjaTemplate
+from server.templates.continuation import ContinuedField
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,15 @@ class ChatPrompt:
     """How much to think, in the words of the request."""
     keeps_thinking: bool
     """Whether thinking stays in the content."""
+    continued: ContinuedField | None = None
+    """The field of the last message that the prompt ends in."""
+
+    @property
+    def header(self) -> str:
+        """The header of the channel that the prompt ends in. The answer continues without one."""
+        if self.continued is None or not self.template.tool_format.has_channels:
+            return ""
+        return ANALYSIS.opening if self.continued == "reasoning_content" else FINAL
 
     def tokens(self, tokenizer: Tokenizer) -> list[int]:
         """The tokens of the prompt.
@@ -47,9 +57,8 @@ def render_chat(body: ChatRequest, context: ServerContext) -> ChatPrompt:
     text = render_text(body, context.chat_template)
     template = context.chat_template.for_tools(bool(tools))
     variables = {**context.chat_template.variables, **body.template_variables}
-    markers = template.reasoning_markers
-    is_open = markers is not None and _is_open(markers, text, body)
-    may_begin = markers is not None and not body.continues and _may_begin(markers, text, variables)
+    is_open = _is_open(template, text, body)
+    may_begin = not _continued_text(body) and _may_begin(template, text, variables)
     return ChatPrompt(
         text=text,
         template=template,
@@ -58,6 +67,7 @@ def render_chat(body: ChatRequest, context: ServerContext) -> ChatPrompt:
         may_think=is_open or may_begin,
         effort=variables.get("reasoning_effort"),
         keeps_thinking=(body.reasoning_format or context.settings.reasoning_format) == "none",
+        continued=body.continued if _continued_text(body) else None,
     )
 
 
@@ -68,19 +78,32 @@ def render_text(body: ChatRequest, template: ChatTemplate) -> str:
         tools=[tool.to_template() for tool in body.offered_tools()] or None,
         documents=body.documents,
         add_generation_prompt=body.add_generation_prompt,
-        continue_final_message=body.continues,
+        continued=body.continued,
         variables=body.template_variables,
     )
 
 
-def _is_open(markers: ReasoningMarkers, text: str, body: ChatRequest) -> bool:
-    if body.continues:
-        content = str(to_template(body.messages[-1]).get("content") or "")
-        return markers.left_open_in(content)
-    return body.add_generation_prompt and markers.opened_by(text)
+def _continued_text(body: ChatRequest) -> str:
+    """The text for the user, or the thinking, that the prompt ends with."""
+    last = body.messages[-1]
+    if body.continued is None or not isinstance(last, AssistantMessage):
+        return ""
+    return last.text or last.thinking_text
 
 
-def _may_begin(markers: ReasoningMarkers, text: str, variables: Mapping[str, Any]) -> bool:
+def _is_open(template: JinjaTemplate, text: str, body: ChatRequest) -> bool:
+    """Whether the prompt ends inside the thinking."""
+    markers, continued = template.thinking_markers, _continued_text(body)
+    if markers is None:
+        return False
+    if continued:
+        return body.continued == "reasoning_content" or markers.left_open_in(continued)
+    is_answer = body.add_generation_prompt or body.continued is not None
+    return is_answer and markers.opened_by(text)
+
+
+def _may_begin(template: JinjaTemplate, text: str, variables: Mapping[str, Any]) -> bool:
     """Whether the model may open its thinking itself."""
+    markers = template.reasoning_markers
     is_off = variables.get("enable_thinking", variables.get("thinking")) is False
-    return not (is_off or text.rstrip().endswith(markers.closing))
+    return markers is not None and not (is_off or text.rstrip().endswith(markers.closing))

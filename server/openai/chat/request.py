@@ -25,6 +25,7 @@ from server.requests.field_types import INT32_MAX, MAX_LOGPROBS, Flag, Whole
 from server.requests.sampling_fields import SamplingFields
 from server.structured_output.output_format import ANY_OBJECT, OutputFormat, any_object_format
 from server.structured_output.response_format import ResponseFormat, response_output_format
+from server.templates.continuation import ContinuedField
 
 
 class ChatRequest(SamplingFields):
@@ -63,10 +64,12 @@ class ChatRequest(SamplingFields):
     chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
     documents: list[dict[str, Any]] | None = None
     add_generation_prompt: Flag = True
-    continue_final_message: Flag | None = None
+    continue_final_message: Flag | ContinuedField | None = None
+    """Whether the answer continues the last message. By default a last message of the assistant is
+    continued. A field's name says which of its texts."""
 
     user: StrictStr | None = None
-    metadata: dict[str, StrictStr] | None = None
+    metadata: dict[str, StrictStr | None] | None = None
     store: StrictBool | None = None
     service_tier: StrictStr | None = None
     safety_identifier: StrictStr | None = None
@@ -77,7 +80,7 @@ class ChatRequest(SamplingFields):
         """Raise `InvalidRequest` for fields that contradict each other."""
         if self.top_logprobs is not None and not self.logprobs:
             raise InvalidRequest("'top_logprobs' needs 'logprobs' to be true", param="top_logprobs")
-        if self.continue_final_message and self.model_fields_set >= {"add_generation_prompt"}:
+        if self.continue_final_message and "add_generation_prompt" in self.model_fields_set:
             self._check_continuation()
         self._check_tools()
 
@@ -89,12 +92,19 @@ class ChatRequest(SamplingFields):
         return self.n_probs or -1
 
     @property
-    def continues(self) -> bool:
-        """Whether the answer continues the last message, which is the assistant's."""
-        if self.continue_final_message is not None:
-            return self.continue_final_message
-        last = self.messages[-1]
-        return isinstance(last, AssistantMessage) and not last.tool_calls
+    def continued(self) -> ContinuedField | None:
+        """What the answer continues in the last message, if anything.
+
+        A message that has thinking alone was cut while the model thought.
+        """
+        asked, last = self.continue_final_message, self.messages[-1]
+        if asked is False:
+            return None
+        if not isinstance(last, AssistantMessage) or last.tool_calls:
+            return "content" if asked else None
+        if asked == "content" or not last.thinking_text:
+            return "content"
+        return "content" if last.text and asked != "reasoning_content" else "reasoning_content"
 
     @property
     def template_variables(self) -> dict[str, Any]:

@@ -16,5 +16,6 @@ from server.requests.body import read_body
 async def apply_template(request: Request) -> Response:
     """Render the body of a chat completion, and generate nothing."""
     body = await read_body(request, ChatRequest)
+    body.check()
     template = context_of(request).chat_template
     return JsonResponse({"prompt": await to_thread.run_sync(render_text, body, template)})

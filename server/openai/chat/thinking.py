@@ -10,7 +10,7 @@ from protocol.commands import UNLIMITED
 from server.model.tokenizer import Tokenizer
 from server.openai.chat.prompt import ChatPrompt
 from server.openai.chat.request import ChatRequest
-from server.parsers.harmony import ANALYSIS
+from server.parsers.harmony import FINAL
 from server.parsers.reasoning import ReasoningMarkers
 
 EFFORT_BUDGETS = {"minimal": 512, "low": 1024, "medium": 8192}
@@ -74,9 +74,11 @@ def after_thinking(
 def _markers(prompt: ChatPrompt) -> ReasoningMarkers | None:
     """The markers of the thinking that the answer may begin with."""
     template = prompt.template
-    if template.tool_format.has_channels:
-        return ANALYSIS
-    return template.reasoning_markers if prompt.may_think else None
+    if prompt.header == FINAL:
+        return None
+    if template.tool_format.has_channels or prompt.may_think:
+        return template.thinking_markers
+    return None
 
 
 def _tokens(text: str, tokenizer: Tokenizer) -> tuple[int, ...]:

@@ -33,6 +33,15 @@ TEMPLATE = """\
 """
 """Hermes' format of calls, and thinking that can be turned off."""
 
+CHANNELS = (
+    "{% for m in messages %}<|start|>{{ m.role }}"
+    "{% if m.thinking %}<|channel|>analysis<|message|>{{ m.thinking }}<|end|>{% endif %}"
+    "<|channel|>final<|message|>{{ m.content }}<|end|>{% for c in m.tool_calls or [] %}"
+    "{{ c.function.name + c.function.arguments }}<|call|>{% endfor %}{% endfor %}"
+    "{% if add_generation_prompt %}<|start|>assistant{% endif %}"
+)
+"""Answers as gpt-oss writes them."""
+
 
 class Live:
     """A server and the parts that a test may inspect. Only the official clients use a socket."""

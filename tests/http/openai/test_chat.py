@@ -10,7 +10,8 @@ import pytest
 from config import ServeSettings
 from server.errors import EngineFailed, Overloaded
 from server.generation.types import StopCause
-from tests.http.openai.conftest import Serve
+from server.parsers.harmony import FINAL
+from tests.http.openai.conftest import CHANNELS, Serve
 from tests.support.live import wait_for
 
 USER: Any = [{"role": "user", "content": "Hi"}]
@@ -270,7 +271,7 @@ def test_unknown_model(serve: Serve) -> None:
         ({"messages": [{"role": "king", "content": "x"}]}, "messages.0"),
         ({"messages": [{"role": "user"}]}, "messages.0.content"),
         ({"messages": [{"role": "user", "content": 3}]}, "messages.0.content"),
-        ({"messages": [{"role": "assistant"}]}, "messages.0"),
+        ({"messages": [{"role": "assistant", "function_call": {"name": "f"}}]}, "messages.0"),
         (
             {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
             "messages.0.content.0",
@@ -365,3 +366,148 @@ def test_an_answer_can_be_sent_back_as_it_came(serve: Serve) -> None:
     messages: Any = [*USER, message.model_dump(), {"role": "user", "content": "Sure?"}]
     live.client.chat.completions.create(model="", messages=messages)
     assert live.prompt() == "<|user|>Hi<|assistant|>Yes.<|user|>Sure?<|assistant|>"
+
+
+def answered(**fields: Any) -> list[dict[str, Any]]:
+    """A chat with an answer of the model in its middle."""
+    return [*USER, {"role": "assistant", **fields}, {"role": "user", "content": "And?"}]
+
+
+def past_call(arguments: Any) -> list[dict[str, Any]]:
+    return [{"id": "c", "type": "function", "function": {"name": "f", "arguments": arguments}}]
+
+
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [
+        ({}, ""),
+        ({"content": None}, ""),
+        ({"content": ""}, ""),
+        ({"content": []}, ""),
+        ({"content": None, "tool_calls": []}, ""),
+        ({"content": None, "tool_calls": None, "refusal": None, "function_call": None}, ""),
+        ({"content": None, "reasoning_content": "Hm."}, ""),
+        ({"content": None, "reasoning": "Hm.", "audio": None, "annotations": []}, ""),
+        ({"content": None, "refusal": "No."}, "No."),
+        ({"content": None, "tool_calls": past_call("")}, "f{}"),
+        ({"content": "", "tool_calls": past_call(" ")}, "f{}"),
+        ({"content": None, "tool_calls": past_call(None)}, "f{}"),
+        ({"content": None, "tool_calls": past_call({"city": "Bérn"})}, 'f{"city": "Bérn"}'),
+    ],
+)
+def test_answers_in_the_history(serve: Serve, fields: dict[str, Any], shown: str) -> None:
+    live = serve()
+    response = live.post("/v1/chat/completions", messages=answered(**fields))
+    assert response.status_code == 200, response.text
+    assert live.prompt() == f"<|user|>Hi<|assistant|>{shown}<|user|>And?<|assistant|>"
+
+
+@pytest.mark.parametrize("content", [{"content": None}, {"content": ""}, {"content": []}, {}])
+def test_a_tool_may_say_nothing(serve: Serve, content: dict[str, Any]) -> None:
+    live = serve()
+    call = {"role": "assistant", "content": None, "tool_calls": past_call("{}")}
+    result = {"role": "tool", "tool_call_id": "c", **content}
+    response = live.post("/v1/chat/completions", messages=[*USER, call, result])
+    assert response.status_code == 200, response.text
+    assert live.prompt() == "<|user|>Hi<|assistant|>f{}<|tool|><|assistant|>"
+
+
+ONCE = {"role": "assistant", "content": "Once "}
+THOUGHT = {"role": "assistant", "content": None, "reasoning_content": "Hm"}
+THINKING_TEMPLATE = """\
+{%- for m in messages -%}
+{{ '<|' + m.role + '|>' }}
+{%- if m.reasoning_content %}{{ '<think>' + m.reasoning_content + '</think>' }}{% endif -%}
+{{ m.content }}{%- for c in m.tool_calls or [] %}{{ c.function.name }}{% endfor -%}
+{%- endfor -%}
+{%- if add_generation_prompt %}<|assistant|>{% endif -%}
+"""
+
+
+@pytest.mark.parametrize(
+    ("last", "fields", "end"),
+    [
+        (ONCE, {}, "<|assistant|>Once "),
+        (ONCE, {"add_generation_prompt": None}, "<|assistant|>Once "),
+        (ONCE, {"add_generation_prompt": False}, "<|assistant|>Once "),
+        (ONCE, {"add_generation_prompt": True}, "<|assistant|>Once "),
+        (ONCE, {"continue_final_message": True}, "<|assistant|>Once "),
+        (ONCE, {"continue_final_message": "content"}, "<|assistant|>Once "),
+        (ONCE, {"continue_final_message": "reasoning_content"}, "<|assistant|>Once "),
+        (
+            ONCE,
+            {"continue_final_message": True, "add_generation_prompt": False},
+            "<|assistant|>Once ",
+        ),
+        (
+            ONCE,
+            {"continue_final_message": True, "add_generation_prompt": None},
+            "<|assistant|>Once ",
+        ),
+        (ONCE, {"continue_final_message": False}, "<|assistant|>Once <|assistant|>"),
+        (
+            ONCE,
+            {"continue_final_message": False, "add_generation_prompt": False},
+            "<|assistant|>Once ",
+        ),
+        (THOUGHT, {}, "<|assistant|><think>Hm"),
+        (THOUGHT, {"continue_final_message": "content"}, "<|assistant|><think>Hm</think>"),
+        (
+            THOUGHT | {"content": "So "},
+            {"continue_final_message": "reasoning_content"},
+            "<|assistant|><think>Hm",
+        ),
+        (THOUGHT | {"content": "So "}, {}, "<|assistant|><think>Hm</think>So "),
+        ({"role": "assistant", "content": None}, {}, "<|assistant|>"),
+    ],
+)
+def test_a_last_message_of_the_assistant(
+    serve: Serve, last: dict[str, Any], fields: dict[str, Any], end: str
+) -> None:
+    live = serve(template=THINKING_TEMPLATE)
+    response = live.post("/v1/chat/completions", messages=[*USER, last], **fields)
+    assert response.status_code == 200, response.text
+    assert live.prompt() == "<|user|>Hi" + end
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/apply-template"])
+@pytest.mark.parametrize("asked", [True, "content", "reasoning_content"])
+def test_an_answer_is_continued_or_begun(serve: Serve, path: str, asked: object) -> None:
+    both = {"continue_final_message": asked, "add_generation_prompt": True}
+    response = serve().post(path, messages=[*USER, ONCE], **both)
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == "continue_final_message"
+
+
+def test_thinking_that_was_cut_goes_on_in_the_same_field(serve: Serve) -> None:
+    live = serve([" it", " is", ".</think>", "\n\nParis"], template=THINKING_TEMPLATE)
+    message = live.post("/v1/chat/completions", messages=[*USER, THOUGHT]).json()["choices"][0][
+        "message"
+    ]
+    assert (message["reasoning_content"], message["content"]) == (" it is.", "Paris")
+
+
+@pytest.mark.parametrize(
+    ("last", "pieces", "thinking", "text"),
+    [
+        (
+            THOUGHT,
+            [" it is.", "<|end|>", *"<|start|>assistant", FINAL, "Paris"],
+            " it is.",
+            "Paris",
+        ),
+        (ONCE, ["upon", " a time"], None, "upon a time"),
+        (ONCE, ["upon"], None, "upon"),
+    ],
+)
+def test_a_channel_is_continued(
+    serve: Serve, last: dict[str, Any], pieces: list[str], thinking: str | None, text: str
+) -> None:
+    live = serve(pieces, template=CHANNELS)
+    messages: Any = [*USER, last]
+    events = list(live.client.chat.completions.create(model="", messages=messages, stream=True))
+    deltas = [event.choices[0].delta.model_dump() for event in events]
+    assert "".join(delta["content"] or "" for delta in deltas) == text
+    assert "".join(delta.get("reasoning_content") or "" for delta in deltas) == (thinking or "")
+    if last is ONCE:
+        assert [delta["content"] for delta in deltas if delta["content"]] == pieces

@@ -10,7 +10,7 @@ import pytest
 from config import ServeSettings
 from grammars.constraint import LazyConstraint, ThinkingConstraint
 from scheduler.constraint import create_matcher
-from tests.http.openai.conftest import Live, Serve
+from tests.http.openai.conftest import CHANNELS, Live, Serve
 from tests.support import fake_server
 from tests.support.fake_server import ByteTokenizer
 from tests.support.piece_vocabulary import vocabulary_of_pieces
@@ -289,6 +289,143 @@ def test_refusals_name_the_field(serve: Serve, fields: dict[str, Any], param: st
     assert live.generator.opened == []
 
 
+NOTHING = {"type": "object", "properties": {}}
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {},
+        {"parameters": None},
+        {"parameters": {}},
+        {"parameters": {"type": "object"}},
+        {"parameters": {"type": ["object", "null"]}},
+        {"parameters": NOTHING},
+        {"parameters": {**NOTHING, "required": []}},
+        {"parameters": {"properties": {}, "description": "none", "$schema": "x"}},
+        {"parameters": {"type": "object", "properties": None, "required": None}},
+        {"parameters": {"type": "object", "additionalProperties": False}},
+        {"parameters": {"$ref": "#/$defs/x", "$defs": {"x": NOTHING}}},
+    ],
+)
+def test_a_function_without_parameters_has_no_arguments(serve: Serve, parameters: Any) -> None:
+    live = serve([CALL])
+    tools = [{"type": "function", "function": {"name": "get_time", **parameters}}]
+    ask(live, tools=tools, tool_choice="required")
+    call = CALL.replace("get_weather", "get_time")
+    assert accepts(live, call.replace('{"city": "Rome"}', "{}"))
+    assert not accepts(live, call)
+
+
+@pytest.mark.parametrize(
+    ("inner", "allowed", "refused"),
+    [
+        (NOTHING, '{"o": {}}', '{"o": {"x": 1}}'),
+        ({"type": "array", "items": NOTHING, "minItems": 1}, '{"o": [{}]}', '{"o": [{"x": 1}]}'),
+        ({"anyOf": [NOTHING, {"type": "null"}]}, '{"o": {}}', '{"o": {"x": 1}}'),
+        ({"type": "object"}, '{"o": {"x": 1}}', '{"o": 1}'),
+        ({"type": "object", "additionalProperties": True}, '{"o": {"x": 1}}', '{"o": 1}'),
+    ],
+)
+def test_an_object_inside_has_what_it_declares(
+    serve: Serve, inner: Any, allowed: str, refused: str
+) -> None:
+    live = serve([CALL])
+    outer = {"type": "object", "properties": {"o": inner}, "required": ["o"]}
+    ask(live, tools=[tool("get_weather", outer)], tool_choice="required")
+    assert accepts(live, CALL.replace('{"city": "Rome"}', allowed))
+    assert not accepts(live, CALL.replace('{"city": "Rome"}', refused))
+
+
+BEYOND = [
+    ({"type": "array", "items": {"type": "integer"}, "uniqueItems": True}, "uniqueItems"),
+    ({"type": "integer", "nullable": True}, "nullable"),
+    ({"type": "integer", "not": {}}, "not"),
+    ({"type": "integer", "not": {"const": 3}}, "not"),
+    ({"type": "string", "format": "iri"}, "format"),
+    ({"type": "string", "pattern": "^(?=a)b"}, "pattern"),
+    ({"type": "string", "pattern": r"(a)\1"}, "pattern"),
+    ({"type": "array", "contains": {"const": 1}}, "contains"),
+    ({"type": "object", "if": {}, "then": {"required": ["a"]}}, "if"),
+    ({"type": "object", "dependentRequired": {"a": ["b"]}}, "dependentRequired"),
+    ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, "oneOf"),
+    ({"type": "string", "minlength": 3}, "minlength"),
+    ({"$ref": "https://example.org/x"}, "$ref"),
+]
+
+
+@pytest.mark.parametrize(("schema", "keyword"), BEYOND)
+def test_what_no_grammar_expresses_is_left_to_the_model(
+    serve: Serve, schema: Any, keyword: str
+) -> None:
+    """The other tools, and the other parts of the schema, are enforced all the same."""
+    live = serve(["Hi."])
+    properties = {"city": {"type": "string"}, "x": schema}
+    parameters = {"type": "object", "properties": properties, "required": ["city"]}
+    response = live.post(
+        "/v1/chat/completions", messages=USER, tools=[*TOOLS, tool("odd", parameters)]
+    )
+    assert response.status_code == 200, response.text
+    assert response.headers["llamapack-left-to-model"] == f"odd#/properties/x/{keyword}"
+    assert accepts(live, CALL)
+    assert accepts(live, CALL.replace("get_weather", "odd"))
+    assert not accepts(live, CALL.replace("city", "town"))
+    assert not accepts(live, CALL.replace("get_weather", "odd").replace("city", "town"))
+
+
+def test_a_stream_names_what_is_left_to_the_model_too(serve: Serve) -> None:
+    live = serve(["Hi."])
+    parameters = {"properties": {"é": {"uniqueItems": True}}, "additionalProperties": True}
+    response = live.post(
+        "/v1/chat/completions", messages=USER, tools=[tool("odd", parameters)], stream=True
+    )
+    assert response.headers["llamapack-left-to-model"] == r"odd#/properties/\xe9/uniqueItems"
+    assert "[DONE]" in response.text
+
+
+@pytest.mark.parametrize(("schema", "keyword"), BEYOND)
+def test_strict_refuses_what_no_grammar_expresses(serve: Serve, schema: Any, keyword: str) -> None:
+    live = serve()
+    odd = tool("odd", {"type": "object", "properties": {"x": schema}})
+    odd["function"]["strict"] = True
+    response = live.post("/v1/chat/completions", messages=USER, tools=[*TOOLS, odd])
+    assert response.status_code == 400, response.text
+    assert response.json()["error"]["param"] == "tools.2.function.parameters"
+    assert "/properties/x" in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("strict", [None, False, True])
+@pytest.mark.parametrize(("schema", "keyword"), BEYOND)
+def test_a_response_format_is_enforced_or_refused(
+    serve: Serve, schema: Any, keyword: str, strict: bool | None
+) -> None:
+    """Nothing but its schema is asked for there, so no part of the schema is left out silently."""
+    live = serve()
+    outer = {"type": "object", "properties": {"x": schema}}
+    wrapper = {"name": "x", "schema": outer, "strict": strict}
+    format_ = {"type": "json_schema", "json_schema": wrapper}
+    response = live.post("/v1/chat/completions", messages=USER, response_format=format_)
+    assert response.status_code == 400, response.text
+    assert response.json()["error"]["param"] == FORMAT.replace(".schema", ".json_schema.schema")
+    assert "/properties/x" in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"type": "object", "properties": {"x": {"type": "text"}}},
+        {"type": "object", "properties": {"x": {"enum": []}}},
+        {"type": "object", "properties": {"x": {"$ref": "#/$defs/no"}}},
+        {"type": "string"},
+    ],
+)
+def test_wrong_schemas_are_refused_without_strict_too(serve: Serve, parameters: Any) -> None:
+    live = serve()
+    response = live.post("/v1/chat/completions", messages=USER, tools=[tool("odd", parameters)])
+    assert response.status_code == 400, response.text
+    assert response.json()["error"]["param"] == "tools.0.function.parameters"
+
+
 OPEN_THINKING = (
     "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|><think>\n{% endif %}{# </think> #}"
@@ -307,6 +444,36 @@ def test_constraints_begin_after_thinking_that_the_prompt_opened(serve: Serve) -
     ask(live, response_format={"type": "json_object"})
     assert accepts(live, "Hm {</think>\n\n{}")
     assert not accepts(live, "{}")
+
+
+CHOICE = {"structured_outputs": {"choice": ["yes", "no"]}}
+
+
+@pytest.mark.parametrize(
+    ("template", "last", "right", "wrong"),
+    [
+        (OPEN_THINKING, {"reasoning_content": "Hm"}, " so</think>yes", "yes"),
+        (OPEN_THINKING, {"content": "I say "}, "no", " so</think>yes"),
+        (OPEN_THINKING, {"content": "<think>Hm"}, " so</think>yes", "yes"),
+        (OPEN_THINKING, {"content": None}, "Hm</think>yes", "yes"),
+        (
+            CHANNELS,
+            {"reasoning_content": "Hm"},
+            " so<|end|><|start|>assistant<|channel|>final<|message|>yes",
+            " so<|end|><|start|>assistant<|channel|>final<|message|>maybe",
+        ),
+        (CHANNELS, {"content": "I say "}, "yes", "maybe"),
+    ],
+)
+def test_a_continued_answer_is_constrained_after_its_thinking(
+    serve: Serve, template: str, last: dict[str, Any], right: str, wrong: str
+) -> None:
+    live = serve(template=template)
+    messages = [*USER, {"role": "assistant", **last}]
+    response = live.post("/v1/chat/completions", messages=messages, **CHOICE)
+    assert response.status_code == 200, response.text
+    assert accepts(live, right)
+    assert not accepts(live, wrong)
 
 
 @pytest.mark.parametrize(

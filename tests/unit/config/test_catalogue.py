@@ -1,19 +1,19 @@
 """The declarations as a whole: each name of llama-server is known and has one meaning."""
 
-from pathlib import Path
-
 import pytest
 
 from config import ConfigError, load_settings
-from config.catalogue import HELP_FLAGS, flags, keys, settings, variables
+from config.actions import ACTIONS
+from config.catalogue import flags, keys, settings, variables
 from config.help import render_help
+from config.llama_server_table import names
 from config.option import key_of
-from config.presets import preset_names
-from config.refused import IGNORED, REFUSED, Refused
+from config.presets import preset_names, shortcut_names
+from config.refused import IGNORED, REFUSED, Ignored, Refused
 
-NAMES = Path(__file__).parent.joinpath("llama_server_names.txt").read_text().splitlines()[1:]
+NAMES = names()
 # Handled before the settings are read, or not a name of the server's own.
-ELSEWHERE = {*HELP_FLAGS, "--version", "MTMD_BACKEND_DEVICE"}
+ELSEWHERE = {*(flag for action in ACTIONS for flag in action.flags), "MTMD_BACKEND_DEVICE"}
 
 
 def test_every_name_of_llama_server_is_a_setting_or_refused() -> None:
@@ -61,9 +61,9 @@ def test_refused_flags_say_why_and_harmless_values_pass(refused: Refused) -> Non
 
 
 def test_the_opposite_of_a_refused_variable_turns_it_off() -> None:
-    load_settings([], {"LLAMA_ARG_NO_CONTEXT_SHIFT": "1", "LLAMA_ARG_NO_UI": "1"})
-    with pytest.raises(ConfigError, match="LLAMA_ARG_NO_LOG_PREFIX: log lines have one fixed"):
-        load_settings([], {"LLAMA_ARG_NO_LOG_PREFIX": "1"})
+    load_settings([], {"LLAMA_ARG_NO_CONTEXT_SHIFT": "1", "LLAMA_ARG_NO_MODELS_AUTOLOAD": "1"})
+    with pytest.raises(ConfigError, match="LLAMA_ARG_NO_JINJA: chats are always rendered"):
+        load_settings([], {"LLAMA_ARG_NO_JINJA": "1"})
 
 
 def test_the_help_names_every_option_without_effect_and_why() -> None:
@@ -71,6 +71,34 @@ def test_the_help_names_every_option_without_effect_and_why() -> None:
     for ignored in IGNORED:
         assert all(flag in text for flag in ignored.flags)
         assert ignored.reason in text
+
+
+@pytest.mark.parametrize("ignored", IGNORED, ids=lambda ignored: ignored.key)
+def test_an_option_without_effect_is_taken_in_every_form(ignored: Ignored) -> None:
+    value = ["5"] if ignored.takes_value else []
+    for flag in (*ignored.flags, *ignored.negative):
+        notices: list[str] = []
+        assert load_settings([flag, *value], {}, notices.append) == load_settings([], {})
+        assert notices == [f"{flag} has no effect: {ignored.reason}"]
+    if ignored.env is not None:
+        assert load_settings([], {ignored.env: "1"}) == load_settings([], {})
+
+
+@pytest.mark.parametrize("refused", REFUSED, ids=lambda refused: refused.key)
+def test_what_is_refused_says_what_to_do_instead(refused: Refused) -> None:
+    assert ";" in refused.reason or " use " in refused.reason or refused.reason.startswith("set ")
+
+
+@pytest.mark.parametrize("name", shortcut_names())
+def test_a_shortcut_of_llama_server_is_a_preset_with_a_flag(name: str) -> None:
+    settings = load_settings([f"--{name}", "--parallel", "3"], {})
+    assert settings.preset == name
+    assert settings.hf_repo is not None
+    assert settings.hf_repo.startswith("ggml-org/")
+    assert (settings.parallel, settings.port in (8011, 8012, 8013, 8014)) == (3, True)
+    assert bool(settings.spec_draft_hf) == name.endswith("-spec")
+    own = load_settings([f"--{name}", "-m", "own.gguf"], {})
+    assert (own.hf_repo, own.hf_file) == (None, None)
 
 
 @pytest.mark.parametrize("name", preset_names())

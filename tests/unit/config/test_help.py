@@ -1,10 +1,23 @@
 """The help text and the table in docs/settings.md agree with the declarations."""
 
+import re
+
 import pytest
 
 from config.catalogue import settings
 from config.help import render_help
-from config.table import BEGIN, DOCUMENT, END, between_markers, render_table, with_table
+from config.llama_server_table import names, render_options
+from config.refused import REFUSED
+from config.table import (
+    BEGIN,
+    DOCUMENT,
+    END,
+    OPTIONS_BEGIN,
+    OPTIONS_END,
+    between_markers,
+    render_table,
+    with_table,
+)
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])
@@ -43,13 +56,33 @@ def test_the_table_is_found_between_its_markers() -> None:
 
 
 def test_a_new_table_replaces_the_old_one_and_nothing_else() -> None:
-    assert with_table(f"text\n{BEGIN}\nold\n{END}\nmore") == (
-        f"text\n{BEGIN}\n{render_table()}{END}\nmore"
+    assert with_table(f"text\n{BEGIN}\nold\n{END}\nmore", "new\n") == (
+        f"text\n{BEGIN}\nnew\n{END}\nmore"
     )
     with pytest.raises(ValueError, match="lacks"):
-        with_table("no markers")
+        with_table("no markers", "new")
 
 
 def test_the_document_has_the_table_of_these_declarations() -> None:
     shown = between_markers(DOCUMENT.read_text(encoding="utf-8"))
     assert shown == render_table(), "run `python -m config.table`"
+
+
+def test_the_document_has_the_table_of_llama_servers_options() -> None:
+    document = DOCUMENT.read_text(encoding="utf-8")
+    shown = between_markers(document, OPTIONS_BEGIN, OPTIONS_END)
+    assert shown == render_options(), "run `python -m config.table`"
+
+
+def test_each_flag_of_llama_server_is_in_the_table_once_and_the_counts_are_right() -> None:
+    text = render_options()
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    shown = [flag for row in rows for flag in re.findall("`(-[^`]*)`", row.split(" | ")[0])]
+    assert sorted(shown) == sorted(name for name in names() if name.startswith("-"))
+    counts = [int(number) for number in re.findall(r"\d+", text.splitlines()[0])]
+    assert counts[0] == sum(counts[1:]) == len(rows)
+    assert counts[3] == len(REFUSED)
+
+
+def test_what_is_refused_is_less_than_thirty() -> None:
+    assert len(REFUSED) < 30

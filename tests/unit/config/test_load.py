@@ -109,6 +109,31 @@ def test_a_command_line_of_llama_server_is_understood() -> None:
         ("-td 2", "spec_draft_threads", 2),
         ("-ngld all", "spec_draft_ngl", -2),
         ("--no-measure-costs", "measure_costs", False),
+        ("-C f0 -C 1", "cpu_mask", (0, 4, 5, 6, 7)),
+        ("--cpu-range 2-4", "cpu_range", (2, 3, 4)),
+        ("--cpu-range 510-", "cpu_range", (510, 511)),
+        ("--prio -1", "prio", -1),
+        ("--control-vector-layer-range 2 5", "control_vector_layer_range", (2, 5)),
+        ("--control-vector-layer-range=2,5 -np 3", "control_vector_layer_range", (2, 5)),
+        ("-r a,b -r \\n\\n", "reverse_prompt", ("a,b", "\n\n")),
+        ("--no-escape -r \\n", "reverse_prompt", ("\\n",)),
+        ("--dry-sequence-breaker \\n --no-escape", "dry_sequence_breakers", ("\\n",)),
+        ("-sp", "special", True),
+        ("--path /tmp", "path", Path("/tmp")),
+        ("--reuse-port", "reuse_port", True),
+        ("--perf", "perf", True),
+        ("--log-colors 0", "log_colors", "off"),
+        ("--override-kv a.b=int:-3,c=bool:true --override-kv d=float:1e-5", "override_kv",
+         (("a.b", -3), ("c", True), ("d", 1e-5))),
+        ('--override-kv "a=str:x,y=z:int:1"', "override_kv", (("a", "x,y=z:int:1"),)),
+        ("--override-kv a=int:1,b=bool:false", "override_kv", (("a", 1), ("b", False))),
+        ("-ot exps=CPU,^a=b$=CUDA0", "override_tensor", (("exps", "CPU"), ("^a=b$", "CUDA0"))),
+        ("--check-tensors", "check_tensors", True),
+        ("-dev CUDA0,CUDA1", "device", ("CUDA0", "CUDA1")),
+        ("-lzm 0", "lazy_mode", "off"),
+        ("--no-host", "no_host", True),
+        ("--no-op-offload", "op_offload", False),
+        ("--numa isolate", "numa", "isolate"),
     ],
 )  # fmt: skip
 def test_flags_are_read_as_llama_server_reads_them(line: str, field: str, value: object) -> None:
@@ -211,6 +236,21 @@ def test_a_flag_for_one_model_replaces_a_variable_for_another() -> None:
     assert (settings.model, settings.hf_repo) == (None, "u/r")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "-m m.gguf -hf u/r",
+        "-hf u/r -m m.gguf -hff x.gguf",
+        "-mu https://x/a.gguf -m m.gguf",
+        "-m m.gguf -dr smollm2",
+    ],
+)
+def test_a_file_and_where_it_comes_from_can_both_be_given(line: str) -> None:
+    settings = flags(line)
+    assert settings.model == Path("m.gguf")
+    assert settings.hf_repo or settings.model_url or settings.docker_repo
+
+
 def test_lists_of_a_higher_level_replace_those_below() -> None:
     assert load_settings(["--api-key", "a"], {"LLAMA_API_KEY": "b"}).api_key == ("a",)
 
@@ -231,6 +271,12 @@ def test_adapters_come_in_lists_and_one_by_one(tmp_path: Path) -> None:
 
 
 # --- errors ------------------------------------------------------------------------------
+
+
+OVERRIDE_KV = (
+    "--override-kv must look like general.name=str:text (a key, a type out of int, float, bool and "
+    "str, a value of that type; key and text have at most 127 bytes), got "
+)
 
 
 @pytest.mark.parametrize(
@@ -266,7 +312,8 @@ def test_adapters_come_in_lists_and_one_by_one(tmp_path: Path) -> None:
         ("--preset xyzzy", "--preset must be one of cpu-laptop, gpu-server, got xyzzy"),
         ("--config /no/such.toml", "can't read the configuration /no/such.toml: No such file or "
                                    "directory"),
-        ("-m a -hf u/r", "-m and -hf can't both be given"),
+        ("-mu https://x/a.gguf -hf u/r", "-mu and -hf can't both be given"),
+        ("-m a -dr smollm2 -mu https://x/a.gguf", "-dr and -mu can't both be given"),
         ("--mlock --no-mmap", "--mlock and --no-mmap can't both be given"),
         ("--rope-scale 2 --rope-freq-scale 1",
          "--rope-freq-scale and --rope-scale can't both be given"),
@@ -305,6 +352,31 @@ def test_adapters_come_in_lists_and_one_by_one(tmp_path: Path) -> None:
         ("--spec-draft-n-max 0", "--spec-draft-n-max must be at least 1, got 0"),
         ("--draft-max 16", "--draft-max: llama-server has removed this option; use "
                            "--spec-draft-n-max or --spec-ngram-mod-n-max"),
+        ("-C xyz", "-C must be a hexadecimal mask of at most 512 CPUs, such as f0, got xyz"),
+        ("-C 0", "-C must be a hexadecimal mask of at most 512 CPUs, such as f0, got 0"),
+        ("-Cr 3", "-Cr must be a range of CPUs below 512, such as 0-3, got 3"),
+        ("-Cr 3-1", "-Cr must be a range of CPUs below 512, such as 0-3, got 3-1"),
+        ("-Crd 0-512", "-Crd must be a range of CPUs below 512, such as 0-3, got 0-512"),
+        ("--override-kv a=int:x", OVERRIDE_KV + "a=int:x"),
+        ("--override-kv a=long:1", OVERRIDE_KV + "a=long:1"),
+        ("--override-kv a=bool:yes", OVERRIDE_KV + "a=bool:yes"),
+        ("--override-kv =int:1", OVERRIDE_KV + "=int:1"),
+        (f"--override-kv a=int:{1 << 63}", OVERRIDE_KV + f"a=int:{1 << 63}"),
+        ("-ot exps", "-ot must look like blk\\.0\\.=CPU (a regular expression, =, a memory), "
+                     "got exps"),
+        ("-ot (=CPU", "-ot must have a regular expression before = (missing ), unterminated "
+                      "subpattern at position 0), got (=CPU"),
+        ("-ncmoe -1", "-ncmoe must be at least 0, got -1"),
+        ("--prio 4", "--prio must be at most 3, got 4"),
+        ("--poll 101", "--poll must be at most 100, got 101"),
+        ("--cpu-strict 2", "--cpu-strict must be at most 1, got 2"),
+        ("--control-vector-layer-range 2", "--control-vector-layer-range needs a value"),
+        ("--control-vector-layer-range 2 -np", "--control-vector-layer-range needs a value"),
+        ("--control-vector-layer-range 2 x",
+         "--control-vector-layer-range must be a whole number, got x"),
+        ("--control-vector /no.gguf", "--control-vector: /no.gguf is not a file"),
+        ("--control-vector-scaled /no.gguf:2", "--control-vector-scaled: /no.gguf is not a file"),
+        ("--path /none", "--path: there is no folder /none"),
         ("--slot-save-path /none", "--slot-save-path: there is no folder /none"),
         ("--grammar-file /no/such", "--grammar-file: /no/such is not a file"),
     ],
@@ -325,7 +397,8 @@ def test_a_wrong_flag_gets_one_line(line: str, message: str) -> None:
          "unknown variable LLAMA_ARG_SLOTS; did you mean LLAMA_ARG_ENDPOINT_SLOTS?"),
         ({"LLAMA_ARG_WARMUP": "maybe"},
          "LLAMA_ARG_WARMUP must be true, 1, on, enabled, false, 0, off or disabled, got maybe"),
-        ({"LLAMA_ARG_MMPROJ": "p.gguf"}, "LLAMA_ARG_MMPROJ: multimodal input is not supported"),
+        ({"LLAMA_ARG_MMPROJ": "p.gguf"}, "LLAMA_ARG_MMPROJ: multimodal input is not supported; "
+         "use llama-server for images, audio and video"),
     ],
 )  # fmt: skip
 def test_a_wrong_variable_gets_one_line(environ: dict[str, str], message: str) -> None:
@@ -343,9 +416,10 @@ def test_a_wrong_variable_gets_one_line(environ: dict[str, str], message: str) -
         ("temperature = 1", "unknown key temperature in {path}; did you mean temp?"),
         ("ctx-size = 1", "unknown key ctx-size in {path}; did you mean ctx_size?"),
         ("config = 'x'", "unknown key config in {path}"),
-        ("mmproj = 'x'", "mmproj in {path}: multimodal input is not supported"),
-        ("model = 'a'\nhf_repo = 'u/r'",
-         "model in {path} and hf_repo in {path} can't both be given"),
+        ("mmproj = 'x'", "mmproj in {path}: multimodal input is not supported; "
+         "use llama-server for images, audio and video"),
+        ("docker_repo = 'a'\nhf_repo = 'u/r'",
+         "docker_repo in {path} and hf_repo in {path} can't both be given"),
         ("ctx_size 5", "{path} is not a TOML file: Expected '=' after a key in a key/value pair "
                        "(at line 1, column 10)"),
     ],
@@ -360,3 +434,10 @@ def test_flags_that_are_right_together_pass(tmp_path: Path) -> None:
     pem.write_text("")
     flags(f"--ssl-key-file {pem} --ssl-cert-file {pem}")
     flags("-hf u/r -hff m.gguf")
+
+
+@pytest.mark.parametrize("value", ["", " ", ",", " , "])
+def test_a_key_that_is_empty_does_not_open_the_server(value: str) -> None:
+    for argv, environ in ((["--api-key", value], {}), ([], {"LLAMA_API_KEY": value})):
+        with pytest.raises(ConfigError, match="holds no key"):
+            load_settings(argv, environ)

@@ -80,5 +80,6 @@ def test_no_server_finds_what_another_has_left_in_its_cache() -> None:
     folders = []
     for _ in range(2):
         with running(SIDE, []) as server:
+            asyncio.run(server.wait_ready())  # until its program runs, its environment is ours
             folders.append(server.processes()[0].environ()["XDG_CACHE_HOME"])
     assert len({*folders, os.environ.get("XDG_CACHE_HOME")}) == 3

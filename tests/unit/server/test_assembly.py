@@ -14,6 +14,7 @@ from server.app import create_app
 from server.assembly import assemble, load_model, make_context, open_observation
 from server.engine.client import EngineClient
 from server.startup import ChatTemplateError, StartupError, VocabularyError
+from server.templates.builtin import builtin_template
 from tests.support.paths import DEMO_TARGET
 
 pytestmark = pytest.mark.anyio
@@ -61,3 +62,37 @@ def test_what_is_broken_stops_the_start(tmp_path: Path) -> None:
         assemble(ServeSettings(chat_template="{{"), DEMO_TARGET)
     with pytest.raises(StartupError, match="can't write the audit log"):
         assemble(ServeSettings(audit_log=tmp_path), DEMO_TARGET)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("chatml", builtin_template("chatml")),
+        ("llama3", builtin_template("llama3")),
+        ("mistral-v7", builtin_template("mistral-v7")),
+        ("{{ messages }}", "{{ messages }}"),
+        ("/etc/hostname", "/etc/hostname"),
+    ],
+)
+def test_a_chat_template_is_a_name_or_a_text(given: str, expected: str) -> None:
+    model = load_model(ServeSettings(chat_template=given), DEMO_TARGET)
+    assert model.chat_template.source == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("preserve_thinking", "true"), ("clear_thinking", "false"), ("drop_thinking", "false")],
+)
+def test_thinking_of_earlier_answers_is_kept_on_request(name: str, value: str) -> None:
+    text = f"{{% if {name} is {value} %}}kept{{% endif %}}{{{{ messages[0].content }}}}"
+    chat = [{"role": "user", "content": "a"}]
+    for keeps, expected in ((True, "kepta"), (False, "a")):
+        settings = ServeSettings(chat_template=text, reasoning_preserve=keeps)
+        assert load_model(settings, DEMO_TARGET).chat_template.render(chat) == expected
+
+
+def test_a_file_holds_a_text_even_where_it_looks_like_a_name(tmp_path: Path) -> None:
+    file = tmp_path / "template.jinja"
+    file.write_text("llama3")
+    model = load_model(ServeSettings(chat_template_file=file), DEMO_TARGET)
+    assert model.chat_template.source == "llama3"

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
@@ -64,7 +65,11 @@ def test_serve_prints_its_flags(flag: str, capsys: Captured) -> None:
         (["srve"], "unknown command srve; there are: serve, grammar"),
         (["--port", "80"], "unknown command --port; did you mean llamapack serve --port?"),
         (["serve", "-c", "-5"], "-c must be at least 0, got -5"),
-        (["serve", "--mmproj", "x"], "--mmproj: multimodal input is not supported"),
+        (
+            ["serve", "--mmproj", "x"],
+            "--mmproj: multimodal input is not supported; use llama-server for images, audio and "
+            "video",
+        ),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(
@@ -102,3 +107,61 @@ def test_a_mistyped_flag_answers_without_loading_anything_heavy() -> None:
     )
     assert result.stdout == "2 []\n"
     assert result.stderr == "llamapack: error: unknown flag --prot; did you mean --port?\n"
+
+
+def test_the_devices_are_listed() -> None:
+    program = "from server.cli import main; raise SystemExit(main(['serve', '--list-devices']))"
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    first, *devices = done.stdout.splitlines()
+    assert first == "Available devices:"
+    assert devices
+
+
+def test_downloaded_models_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    from huggingface_hub import constants
+
+    repo = tmp_path / "hub" / "models--user--repo--x"
+    for name in ("m-Q4_K_M.gguf", "mmproj-m.gguf", "README.md"):
+        file = repo / "snapshots" / "c0ffee" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    (repo / "refs").mkdir()
+    (repo / "refs" / "main").write_text("c0ffee")
+    own = tmp_path / "llamapack" / "models" / "x" / "by-url.gguf"
+    own.parent.mkdir(parents=True)
+    own.touch()
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert main(["serve", "-cl"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "number of models in cache: 2",
+        "   1. user/repo--x m-Q4_K_M.gguf",
+        f"   2. {own}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("llamapack ser", "serve"),
+        ("llamapack serve --ctx", "--ctx-size"),
+        ("llamapack serve -m x.gguf --cache-ty", "--cache-type-k --cache-type-v"),
+        ("llamapack serve --completion", "--completion-bash"),
+        ("llamapack serve -m mod", ""),
+        ("llamapack grammar -", ""),
+    ],
+)
+def test_bash_completes_commands_and_flags(words: str, expected: str, capsys: Captured) -> None:
+    assert main(["serve", "--completion-bash"]) == 0
+    script = capsys.readouterr().out
+    count = len(words.split()) - 1
+    program = (
+        f"{script}\nCOMP_WORDS=({words})\nCOMP_CWORD={count}\n_llamapack\n"
+        'for word in "${COMPREPLY[@]}"; do [[ $word == *-draft ]] || echo "$word"; done'
+    )
+    done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=True)
+    assert " ".join(sorted(done.stdout.split())) == expected
+    assert not done.stderr

@@ -231,3 +231,32 @@ def test_the_schema_is_not_changed() -> None:
     before = json.dumps(schema)
     compiler.from_json_schema(schema)
     assert json.dumps(schema) == before
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matched", "others"),
+    [
+        ("^.$", "a\u00e9\U0001f600\t\x0b\x85", "\n\r\u2028\u2029"),
+        ("^a.{2}b$", ["a..b", "a\U0001f600\u00e9b"], ["a\n.b", "a.\u2028b", "a.b"]),
+        ("^(?:x|.)+$", ["xyx", "."], ["x\rx", "\u2029", ""]),
+        (r"^\.[.]$", [".."], [".x", "x.", ".\n"]),
+        (r"^[^.\]]\\.$", ["a\\b"], [".\\b", "a\\\n", "]\\b"]),
+        ("^(?s:.)$", "a\n\u2028", ["", "ab"]),
+        (r"^\d\w$", ["1a", "0_"], ["\u0663a", "1\u00e9"]),
+        (r"^[\d\W]$", "1-\u00e9", "aZ_"),
+        (r"^\s\S$", [" x", "\ufeffx", "\u2028x"], ["\x85x", "  ", "x "]),
+    ],
+)
+def test_patterns_are_those_of_ecma_262(pattern: str, matched: Any, others: Any) -> None:
+    for schema, form in (
+        ({"type": "string", "pattern": pattern}, "{}"),
+        (
+            {"patternProperties": {pattern: {"const": 1}}, "additionalProperties": False},
+            "{{{}: 1}}",
+        ),
+    ):
+        for text in matched:
+            assert verdict(schema, form.format(json.dumps(text, ensure_ascii=False))).is_accepted
+        for text in others:
+            written = form.format(json.dumps(text, ensure_ascii=False))
+            assert not verdict(schema, written).is_accepted

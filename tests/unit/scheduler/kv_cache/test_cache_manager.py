@@ -75,6 +75,36 @@ def test_host_memory_gives_up_the_least_recently_used_prefix() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("other", "saved", "emptied"), [(150, 100, True), (101, 100, True), (100, 100, False)]
+)
+def test_a_restore_makes_room_for_all_of_the_prefix(other: int, saved: int, emptied: bool) -> None:
+    """Though the sequence shares only a part of it."""
+    cache = make_cache(n_ctx=200)
+    held(cache, 0, prompt(saved))
+    cache.vacate(cache.slots[0])
+    held(cache, 1, prompt(other, family=1))
+    sequence = make_sequence([*prompt(60), 5, 6])
+    slot, edits = started(cache, sequence)
+    assert slot is cache.slots[0]
+    assert (Trim(1, 0) in edits) == emptied
+    assert Restore(0, 0, 60) in edits
+
+
+@pytest.mark.parametrize("running", [101, 150, 199])
+def test_a_prefix_that_running_sequences_leave_no_room_for_is_a_miss(running: int) -> None:
+    cache = make_cache(n_ctx=200)
+    held(cache, 0, prompt(100))
+    cache.vacate(cache.slots[0])
+    started(cache, make_sequence(prompt(running, family=1)))
+    busy = next(slot for slot in cache.slots if not slot.is_idle)
+    busy.num_tokens = running
+    sequence = make_sequence([*prompt(60), 5, 6])
+    _, edits = started(cache, sequence)
+    assert not any(isinstance(edit, Restore) for edit in edits)
+    assert sequence.num_cached_tokens == 0
+
+
 def test_a_prefix_is_kept_once() -> None:
     cache = make_cache()
     cache.vacate(held(cache, 0, prompt(100)))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
+import pytest
 
 from protocol.commands import AddRequest, DraftBounds, DraftMethod, Speculation
 from protocol.config import NgramConfig
@@ -75,8 +76,10 @@ class Desk:
                 return
             yield token
 
-    def chunk(self, speculation: Speculation | None, tokens: list[int], slot: int = 0) -> Chunk:
-        sequence = make_sequence(tokens, speculation=speculation)
+    def chunk(
+        self, speculation: Speculation | None, tokens: list[int], slot: int = 0, **fields: str
+    ) -> Chunk:
+        sequence = make_sequence(tokens, speculation=speculation, **fields)
         sequence.request_id = slot
         room = 0 if speculation is None else 64
         end = len(tokens)
@@ -141,6 +144,18 @@ def test_one_sequence_learns_from_another_of_its_scope() -> None:
     shared = make_speculation(DraftMethod.NGRAM_MOD, n_max=3)
     desk.draft(desk.chunk(shared, [5, 6, 7, 8, 9], slot=0))
     assert desk.draft(desk.chunk(shared, [3, 5, 6], slot=1)) == [(7, 8, 9)]
+
+
+@pytest.mark.parametrize(
+    "other", [{"tenant": "b"}, {"tenant": ""}, {"tenant": "a", "cache_salt": "s"}]
+)
+def test_nothing_is_learned_from_another_tenant_or_scope(other: dict[str, str]) -> None:
+    """Else draft counts would tell whether a text that was tried is another's."""
+    desk = Desk(None)
+    shared = make_speculation(DraftMethod.NGRAM_MOD, n_max=3)
+    desk.draft(desk.chunk(shared, [5, 6, 7, 8, 9], slot=0, tenant="a"))
+    assert desk.draft(desk.chunk(shared, [3, 5, 6], slot=1, **other)) == [()]
+    assert desk.draft(desk.chunk(shared, [3, 5, 6], slot=2, tenant="a")) == [(7, 8, 9)]
 
 
 def test_where_rows_are_dear_next_to_nothing_is_drafted() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,13 @@ def test_a_full_disk_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
             log.write(entry())
         log.close()
     assert any("No space left" in message for message in caplog.messages)
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_a_new_file_is_for_its_owner_alone(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        AuditLog(tmp_path / "audit.jsonl").close()
+    finally:
+        os.umask(before)
+    assert (tmp_path / "audit.jsonl").stat().st_mode & 0o777 == 0o600

@@ -34,6 +34,15 @@ def config_for(*flags: str) -> EngineConfig:
         (("-t", "3"), "n_threads", 3),
         (("-t", "-1"), "n_threads", 0),
         (("-tb", "5"), "n_threads_batch", 5),
+        (("--prio", "2"), "priority", 2),
+        (("--override-kv", "a=int:1"), "metadata", (("a", 1),)),
+        (("--check-tensors",), "check_tensors", True),
+        (("--lazy-mode", "on"), "lazy_mode", "on"),
+        (("-dev", "none"), "devices", ("none",)),
+        (("--no-host",), "host_buffers", False),
+        (("--no-op-offload",), "op_offload", False),
+        (("--poll", "0"), "poll", 0),
+        (("--numa", "numactl"), "numa", "numactl"),
         (("-ctk", "q8_0"), "cache_type_k", "q8_0"),
         (("-ctv", "q4_0"), "cache_type_v", "q4_0"),
         (("-kvu",), "kv_unified", True),
@@ -54,7 +63,7 @@ def config_for(*flags: str) -> EngineConfig:
         (("--spec-ngram-mod-n-match", "6"), "ngram", NgramConfig(shared_size=6)),
         (("--no-measure-costs",), "measure_costs", False),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else None,
 )
 def test_a_flag_reaches_the_engine(flags: tuple[str, ...], field: str, value: Any) -> None:
     assert getattr(config_for(*flags), field) == value

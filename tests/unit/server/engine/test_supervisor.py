@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 
 from protocol.commands import SequenceSpec
@@ -18,10 +20,10 @@ from server.engine import supervisor
 from server.engine.client import EngineClient
 from server.engine.sequence_stream import SequenceStream
 from server.engine.supervisor import OPENMP_DEFAULTS, EngineProcess
-from server.errors import EngineFailed
+from server.errors import EngineFailed, Unavailable
 from tests.support.inprocess import wait_until
 from tests.support.paths import ROOT
-from tests.support.play_engine import DEADLY, STUN
+from tests.support.play_engine import DEADLY, DEADLY_TO_ADD, STUN, STUN_TO_ADD
 
 pytestmark = pytest.mark.anyio
 
@@ -89,6 +91,45 @@ async def test_a_killed_engine_is_replaced() -> None:
         assert process.pid != first
 
 
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM, errno.EAGAIN])
+async def test_an_engine_that_cannot_be_started_for_a_while_is_started_later(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, failures = asyncio.create_subprocess_exec, [OSError(number, "not now")] * 3
+
+    async def start_or_fail(*arguments: str, **options: object) -> asyncio.subprocess.Process:
+        if failures:
+            raise failures.pop()
+        return await start(*arguments, **options)  # type: ignore[arg-type]
+
+    async with engine("good") as (process, client):
+        await client.wait_loaded()
+        monkeypatch.setattr(asyncio, "create_subprocess_exec", start_or_fail)
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGKILL)
+        await wait_until(lambda: not failures and client.is_ready)
+        assert await number_of_tokens(submit(client, 20)) == 20
+
+
+@pytest.mark.parametrize("fault", ["exit", "refuse"])
+async def test_clients_are_told_of_an_outage_and_it_ends(fault: str) -> None:
+    """Such as a model file that vanished, and came back."""
+    async with engine("good") as (process, client):
+        await client.wait_loaded()
+        good = process._config
+        process._config = msgspec.structs.replace(good, model_path=fault)
+        stream = submit(client, 20)
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGKILL)
+        with pytest.raises(Unavailable, match="can't be started"):
+            await number_of_tokens(stream)
+        with pytest.raises(Unavailable, match="can't be started"):
+            submit(client, 21)
+        process._config = good
+        await wait_until(lambda: client.is_ready)
+        assert await number_of_tokens(submit(client, 22)) == 20
+
+
 def submit(client: EngineClient, first: int) -> SequenceStream:
     """A short greedy request whose prompt begins with this token."""
     sampling = SamplingParams(temperature=0.0)
@@ -111,6 +152,24 @@ async def test_a_request_that_kills_every_engine_is_refused_and_the_others_are_n
             await number_of_tokens(deadly)
         others.append(submit(client, 23))
         assert await asyncio.gather(*map(number_of_tokens, others)) == [20] * 4
+        assert process.num_restarts == 2
+
+
+@pytest.mark.parametrize(("first", "hang_seconds"), [(DEADLY_TO_ADD, 0), (STUN_TO_ADD, 0.3)])
+@pytest.mark.parametrize("num_others", [0, 1, 7])
+async def test_a_request_that_cannot_be_added_is_refused_and_the_others_are_not(
+    first: int, hang_seconds: float, num_others: int
+) -> None:
+    """The others run when the engine dies of it."""
+    async with engine("good", hang_seconds) as (process, client):
+        await client.wait_loaded()
+        others = [submit(client, 20 + number) for number in range(num_others)]
+        await wait_until(lambda: all(stream.is_running for stream in others))
+        deadly = submit(client, first)
+        with pytest.raises(EngineFailed, match="died repeatedly"):
+            await number_of_tokens(deadly)
+        others.append(submit(client, 30))
+        assert await asyncio.gather(*map(number_of_tokens, others)) == [20] * len(others)
         assert process.num_restarts == 2
 
 
@@ -163,6 +222,18 @@ async def test_stopping_while_the_engine_loads_does_not_wait_for_it() -> None:
 
 
 async def test_openmp_threads_sleep_unless_the_operator_says_otherwise() -> None:
-    environment = supervisor._environment({"A": "1"})
-    assert environment.items() >= {"A": "1", **OPENMP_DEFAULTS}.items()
-    assert supervisor._environment({"GOMP_SPINCOUNT": "9"})["GOMP_SPINCOUNT"] == "9"
+    environment = supervisor._environment({"A": "1"}, poll=50)
+    expected = {"A": "1", "GOMP_SPINCOUNT": "5000", **OPENMP_DEFAULTS}
+    assert environment.items() >= expected.items()
+    assert supervisor._environment({"GOMP_SPINCOUNT": "9"}, poll=50)["GOMP_SPINCOUNT"] == "9"
+
+
+@pytest.mark.parametrize(("poll", "spins"), [(0, "0"), (7, "700"), (100, "10000")])
+def test_poll_says_how_long_openmp_spins(poll: int, spins: str) -> None:
+    assert supervisor._environment({}, poll)["GOMP_SPINCOUNT"] == spins
+
+
+async def test_no_debugger_is_started_when_an_engine_aborts() -> None:
+    """Unless the operator sets the variable."""
+    assert supervisor._environment({}, poll=50)["GGML_NO_BACKTRACE"] == "1"
+    assert supervisor._environment({"GGML_NO_BACKTRACE": ""}, poll=50)["GGML_NO_BACKTRACE"] == ""

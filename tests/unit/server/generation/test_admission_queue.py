@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
 
 from server.errors import Overloaded
-from server.generation.admission_queue import MAX_RETRY_SECONDS, AdmissionQueue, Permit
+from server.generation.admission_queue import (
+    MAX_RETRY_SECONDS,
+    READING_SECONDS,
+    AdmissionQueue,
+    Permit,
+)
 
 N_SLOTS = 4
 
@@ -159,3 +166,30 @@ class TestRetryAfter:
             ask(queue).ended()
         clock.now = 1e9
         assert queue.retry_after(N_SLOTS) == MAX_RETRY_SECONDS
+
+
+@pytest.mark.parametrize("count", [1, 6, 600])
+@pytest.mark.parametrize("tenant", ["", "a"])
+def test_bodies_that_never_come_do_not_fill_the_queue(count: int, tenant: str) -> None:
+    clock = Clock()
+    queue = AdmissionQueue(max_queue=2, clock=clock)
+    with ExitStack() as readers:
+        for _ in range(count):
+            readers.enter_context(queue.enter(tenant, N_SLOTS))
+            clock.now += READING_SECONDS
+        assert queue.num_reading == 0
+        run(queue, 4)
+        ask(queue, tenant=tenant)
+        ask(queue, tenant="b")
+        assert queue.retry_after(N_SLOTS) < MAX_RETRY_SECONDS
+
+
+def test_a_body_that_came_late_needs_a_free_place() -> None:
+    clock = Clock()
+    queue = AdmissionQueue(max_queue=1, clock=clock)
+    with queue.enter("", N_SLOTS):
+        clock.now = READING_SECONDS
+        run(queue, 4)
+        with ask(queue):  # it has taken the place meanwhile
+            assert reason_of(queue) == "queue_full"
+        ask(queue)

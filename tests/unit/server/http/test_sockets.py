@@ -35,6 +35,18 @@ def test_all_addresses_of_both_families_at_once() -> None:
     close_all(sockets)
 
 
+def test_several_servers_share_a_port_if_all_want_to() -> None:
+    [first] = bind_all(["127.0.0.1"], 0, reuse_port=True)
+    first.listen()
+    port = first.getsockname()[1]
+    [second] = bind_all(["127.0.0.1"], port, reuse_port=True)
+    second.listen()
+    assert second.getsockname() == first.getsockname()
+    with pytest.raises(StartupError, match="in use"):
+        bind_all(["127.0.0.1"], port)
+    close_all([first, second])
+
+
 def test_tls_is_part_of_the_url() -> None:
     [sock] = bind_all(["127.0.0.1"], 0)
     assert url_of(sock, tls=True).startswith("https://127.0.0.1:")

@@ -101,7 +101,32 @@ def test_a_model_that_ends_within_its_header_is_incomplete(write: Write, length:
             "is incomplete",
         ),
         (b"GGUF" + struct.pack("<IQQ", 3, 0, 0), "doesn't say which architecture"),
+        (
+            b"GGUF"
+            + struct.pack("<IQQQ1sI", 3, 0, 1, 1, b"k", 9)
+            + struct.pack("<IQ", 9, 1) * 9999,
+            "has an array of arrays",
+        ),
+        (
+            b"GGUF" + struct.pack("<IQQQ1sI", 3, 0, 1, 1, b"k", 9) + struct.pack("<IQ", 9, 1 << 63),
+            "has an array of arrays",
+        ),
+        (
+            b"GGUF"
+            + struct.pack("<IQQ", 3, 0, 1 << 20)
+            + struct.pack("<Q1sI?", 1, b"k", 7, True) * (1 << 17),
+            "has 1,048,576 metadata values",
+        ),
+        (
+            b"GGUF"
+            + struct.pack("<IQQ", 3, 1 << 22, 0)
+            + struct.pack("<Q1sIIQ", 1, b"t", 0, 0, 0) * (1 << 21),
+            "has 4,194,304 tensors",
+        ),
+        (b"GGUF" + struct.pack("<IQQQ1sIQ", 3, 0, 1, 1, b"k", 8, 1 << 40), "is incomplete"),
+        (b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, (1 << 64) - 1), "is incomplete"),
     ],
+    ids=lambda value: str(value)[-24:],
 )
 def test_what_is_no_model_is_told_apart(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "m.gguf"

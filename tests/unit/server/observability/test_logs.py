@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,30 @@ def test_lines_for_people(tmp_path: Path) -> None:
     assert first.endswith("Z INFO [id-7] hello you")
     assert second.endswith("Z ERROR [id-7] failed")
     assert rest[-1] == "ValueError: wrong"
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"log_timestamps": False}, "INFO [id-7] hello you"),
+        ({"log_timestamps": False, "log_prefix": False}, "hello you"),
+        ({"log_timestamps": False, "log_prefix": False, "log_colors": "on"}, "hello you"),
+    ],
+)
+def test_parts_of_a_line_are_left_out(
+    tmp_path: Path, settings: dict[str, Any], expected: str
+) -> None:
+    assert lines(tmp_path / "log", **settings)[0] == expected
+
+
+@pytest.mark.parametrize(("colors", "is_red"), [("on", True), ("off", False), ("auto", False)])
+def test_errors_are_red_where_colors_are_on(tmp_path: Path, colors: str, is_red: bool) -> None:
+    text = "\n".join(lines(tmp_path / "log", log_colors=colors))
+    assert ("\033[31m" in text) == ("\033[0m" in text) == is_red
+
+
+def test_a_line_without_prefix_keeps_its_time(tmp_path: Path) -> None:
+    assert re.fullmatch(r"\S+T\S+Z hello you", lines(tmp_path / "log", log_prefix=False)[0])
 
 
 def test_lines_in_json(tmp_path: Path) -> None:

@@ -381,3 +381,57 @@ def begins(lark: str, text: str) -> bool:
         if matcher.is_accepting():
             return True
     return False
+
+
+PARTS = {"type": "object", "properties": {"l": {"type": "array"}, "n": {"type": "integer"}}}
+VALUES = [
+    ('["</param>", 1]', ["</param>", 1]),
+    ('["a\\"</param></function>"]', ['a"</param></function>']),
+    ('["cut', '["cut'),
+    ('{"cut": "', '{"cut": "'),
+    ('5" long', '5" long'),
+    ("NaN", "NaN"),
+]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("written_value", "value"), VALUES)
+def test_an_end_mark_in_a_json_string_is_a_part_of_it(
+    written_value: str, value: Any, size: int
+) -> None:
+    """Unless the string never ends: then the mark was the end of the value."""
+    parser = FAMILIES["minicpm"].make_parser({"f": PARTS})
+    begin, end = (
+        '<function name="f"><param name="l">',
+        '</param><param name="n">3</param></function>',
+    )
+    calls, content, _ = read(parser, begin + written_value + end, size)
+    assert calls == [("f", {"l": value, "n": 3})]
+    assert content == ""
+
+
+NAMED = ["a>b", " a", "a ", "a", 'x">y', "line\nbreak", ""]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_names_of_parameters_may_contain_marks(size: int) -> None:
+    schema = {"type": "object", "properties": {name: {"type": "string"} for name in NAMED}}
+    text = "".join(f"<parameter={name}>\n{name}!\n</parameter>\n" for name in NAMED)
+    text = f"<tool_call>\n<function=f>\n{text}</function>\n</tool_call>"
+    calls, _, _ = read(FAMILIES["qwen-coder"].make_parser({"f": schema}), text, size)
+    assert calls == [("f", {name: f"{name}!" for name in NAMED})]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("text", ["\n", "\n\nx", "x\n\n", "\n\n\n", ""])
+def test_one_line_break_at_each_end_of_a_text_is_the_formats(text: str, size: int) -> None:
+    answer = f"<tool_call>\n<function=get_weather>\n<parameter=city>\n{text}\n</parameter>\n"
+    parser = FAMILIES["qwen-coder"].make_parser(SCHEMAS)
+    calls, _, _ = read(parser, f"{answer}</function>\n</tool_call>", size)
+    assert calls == [("get_weather", {"city": text})]
+
+
+def test_python_arguments_whose_names_are_no_python_names() -> None:
+    answer = '<|tool_call_start|>[f(x=1, **{"from": "a", "b-c": [true]})]<|tool_call_end|>'
+    calls, _, _ = read(FAMILIES["pythonic"].make_parser({"f": {}}), answer, 7)
+    assert calls == [("f", {"x": 1, "from": "a", "b-c": [True]})]

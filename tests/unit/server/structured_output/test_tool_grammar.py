@@ -19,9 +19,9 @@ from server.parsers import formats
 from server.parsers.control_tokens import control_token, control_tokens
 from server.parsers.events import CallArguments, CallStarted
 from server.parsers.formats import GENERIC, HERMES, ToolFormat
-from server.parsers.syntax import BREAK
 from server.structured_output.tool_grammar import AnswerGrammar, CallRules, ToolSignature
 from tests.support.byte_vocabulary import Bytes
+from tests.support.walks import random_answer
 
 WEATHER = {
     "type": "object",
@@ -204,6 +204,30 @@ def test_separated_parameters_may_be_left_out(name: str) -> None:
         assert not accepts(lark, opening + wrong + closing)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "text", "is_accepted"),
+    [
+        ("^a.b$", "a-b", True),
+        ("^a.b$", "a\rb", False),
+        ("^a.b$", "a\u2029b", False),
+        (r"^\w$", "\u00e9", False),
+        (r"^\d+$", "\u0663", False),
+        ("x.y", "..x\ny..x y", True),
+        ("x.y", "..x\u2028y", False),
+    ],
+)
+def test_patterns_of_plain_texts_are_those_of_ecma_262(
+    pattern: str, text: str, is_accepted: bool
+) -> None:
+    city = {"type": "string", "pattern": pattern}
+    schema = check_schema({"type": "object", "properties": {"city": city}, "required": ["city"]})
+    syntax = FAMILIES["minicpm"].syntax
+    calls = CallRules(syntax=syntax, tools=[ToolSignature("f", schema)], is_required=True)
+    lark = AnswerGrammar(Bytes()).write(calls=calls)
+    answer = f'<function name="f"><param name="city">{text}</param></function>'
+    assert accepts(lark, answer) is is_accepted
+
+
 RICH = {
     "type": "object",
     "properties": {
@@ -248,42 +272,6 @@ def test_whatever_the_grammar_allows_is_read_as_a_valid_call(name: str, seed: in
     written = "".join(event.text for event in events if isinstance(event, CallArguments))
     checker = jsonschema.Draft202012Validator(RICH, format_checker=jsonschema.FormatChecker())
     checker.validate(json.loads(written))
-
-
-def random_answer(lark: str, family: ToolFormat, chance: random.Random) -> str:
-    """A whole answer that the grammar allows, its ends of texts found by trying them."""
-    constraint = compiler.from_lark(lark)
-    assert isinstance(constraint, LLGuidanceGrammar)
-    matcher = LLMatcher(LLTokenizer("byte"), constraint.definition)
-    pieces = family.syntax.parameters
-    ends = ['"', "}", "]"]
-    if pieces is not None:
-        ends = [(pieces.quote or "") + pieces.after, pieces.after, *ends]
-    ends = [end.replace(BREAK, "") for end in ends if end]
-    answer: list[int] = []
-    while not matcher.is_stopped() and len(answer) < 4_000:
-        step = matcher.compute_ff_tokens()
-        if not step:
-            fits = [end for end in ends if is_possible(matcher, end)]
-            free = [char for char in '"ab\\xyX07-,:<>{}[]/é\n @.=' if is_possible(matcher, char)]
-            likely = fits if fits and (chance.random() < 0.2 or not free) else free or fits
-            step = list(chance.choice(likely).encode()) if likely else any_byte(matcher, chance)
-        if not step:
-            break
-        assert matcher.consume_tokens(step)
-        answer += step
-    assert matcher.is_accepting()
-    return bytes(answer).decode()
-
-
-def is_possible(matcher: LLMatcher, text: str) -> bool:
-    data = list(text.encode())
-    return bool(matcher.validate_tokens(data) == len(data))
-
-
-def any_byte(matcher: LLMatcher, chance: random.Random) -> list[int]:
-    allowed = [byte for byte in range(32, 127) if matcher.validate_tokens([byte]) == 1]
-    return [chance.choice(allowed)] if allowed else []
 
 
 def test_schema_or_calls() -> None:

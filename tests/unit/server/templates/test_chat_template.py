@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,13 @@ import pytest
 from server.errors import InvalidRequest
 from server.model.tokenizer import Tokenizer
 from server.startup import ChatTemplateError
-from server.templates import sandbox
 from server.templates.chat_template import (
     CHATML,
     ChatTemplate,
     SpecialTokens,
     load,
 )
+from tests.support.templates import collected_templates, read_template
 
 USER = {"role": "user", "content": "Hello?"}
 SYSTEM = {"role": "system", "content": "Be brief."}
@@ -167,27 +166,6 @@ def test_helpers_that_templates_rely_on() -> None:
 def test_the_sandbox_holds(attack: str) -> None:
     with pytest.raises(InvalidRequest):
         ChatTemplate(attack + PLAIN).render([USER])
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        "{% for a in range(n) %}{% for b in range(n) %}{% for c in range(n) %}"
-        "{% set x = messages[0].role %}{% endfor %}{% endfor %}{% endfor %}",
-        "{% for a in range(n) %}{% for b in range(n) %}{% for c in range(n) %}"
-        "x{% endfor %}{% endfor %}{% endfor %}",
-        "{% for a in range(n) %}{{ messages[0].role * n }}{% endfor %}",
-        "{{ 'x' * (n * n * n) }}",
-        "{{ n ** (n ** 2) }}",
-    ],
-)
-def test_renders_are_bounded(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sandbox, "RENDER_SECONDS", 0.05)
-    monkeypatch.setattr(sandbox, "RENDER_CHARS", 1_000_000)
-    template = ChatTemplate("{% if n %}" + source + "{% endif %}" + PLAIN)
-    with pytest.raises(InvalidRequest):
-        template.render([USER], variables={"n": 2000})
-    assert template.render([USER]) == "[user]Hello?[assistant]"
 
 
 def test_operators_variables_survive_a_template_that_changes_them() -> None:
@@ -345,7 +323,7 @@ def test_reasoning_of_the_history_goes_where_the_template_reads_it() -> None:
 @pytest.mark.parametrize("source", [CHATML, PLAIN, PLAIN.replace("m.content", "m.content | trim")])
 def test_the_last_message_can_be_continued(source: str) -> None:
     message = {"role": "assistant", "content": "Once upon "}
-    text = ChatTemplate(source).render([USER, message], continue_final_message=True)
+    text = ChatTemplate(source).render([USER, message], continued="content")
     assert text.endswith("Once upon ")
     assert "Hello?" in text
 
@@ -353,14 +331,14 @@ def test_the_last_message_can_be_continued(source: str) -> None:
 def test_continuing_with_a_template_that_rewrites_the_message() -> None:
     source = PLAIN.replace("m.content", "m.content.split('llama')[0]")
     message = {"role": "assistant", "content": "Once"}
-    text = ChatTemplate(source).render([USER, message], continue_final_message=True)
+    text = ChatTemplate(source).render([USER, message], continued="content")
     assert text == "[user]Hello?[assistant]Once"
 
 
 @pytest.mark.parametrize("messages", [[], [USER], [USER, calling(call("Rome"))]])
 def test_nothing_to_continue(messages: list[dict[str, Any]]) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        ChatTemplate().render(messages, continue_final_message=True)
+        ChatTemplate().render(messages, continued="content")
     assert caught.value.param == "messages"
 
 
@@ -389,23 +367,11 @@ class Vocabulary(Tokenizer):
         return {1: b"<s>", 2: b"</s>"}[token] if special else b""
 
 
-def test_loading_from_a_model(tmp_path: Path) -> None:
+def test_loading_from_a_model() -> None:
     vocabulary = Vocabulary(chat_template="{{ bos_token }}" + PLAIN)
     assert load(vocabulary).render([USER]).startswith("<s>[user]")
     assert load(Vocabulary()).source == CHATML
-    assert load(vocabulary, override="chatml").source == CHATML
     assert load(vocabulary, override=PLAIN).source == PLAIN
-    path = tmp_path / "own.jinja"
-    path.write_text("own" + PLAIN)
-    assert load(vocabulary, override=str(path)).source == "own" + PLAIN
-    with pytest.raises(ChatTemplateError, match="missing"):
-        load(vocabulary, override=str(tmp_path / "missing"))
-
-
-def collected_templates() -> list[Path]:
-    """Real templates to test against: the folder that LLAMAPACK_TEMPLATES names, if any."""
-    folder = os.environ.get("LLAMAPACK_TEMPLATES")
-    return sorted(Path(folder).glob("*.jinja")) if folder else []
 
 
 CONVERSATIONS = {
@@ -430,7 +396,7 @@ CONVERSATIONS = {
 @pytest.mark.parametrize("conversation", CONVERSATIONS)
 @pytest.mark.parametrize("path", collected_templates(), ids=lambda path: path.stem)
 def test_collected_template(path: Path, conversation: str) -> None:
-    template = ChatTemplate(path.read_text(), specials=SpecialTokens("<s>", "</s>"))
+    template = read_template(path)
     messages, has_tools, words = CONVERSATIONS[conversation]
     text = template.render(messages, tools=TOOLS if has_tools else None)
     for word in words:
@@ -441,6 +407,6 @@ def test_collected_template(path: Path, conversation: str) -> None:
 
 @pytest.mark.parametrize("path", collected_templates(), ids=lambda path: path.stem)
 def test_collected_template_continues(path: Path) -> None:
-    template = ChatTemplate(path.read_text(), specials=SpecialTokens("<s>", "</s>"))
+    template = read_template(path)
     message = {"role": "assistant", "content": "Once upon "}
-    assert template.render([USER, message], continue_final_message=True).endswith("Once upon ")
+    assert template.render([USER, message], continued="content").endswith("Once upon ")

@@ -1,0 +1,1 @@
+"""Child processes with limits: they work on data that nobody has checked yet."""

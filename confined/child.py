@@ -1,0 +1,168 @@
+"""The parent's side: a child process that answers questions within limits, and is replaced."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from confined.frames import HEAD, frame
+
+_START_SECONDS = 60.0
+"""Wall-clock limit of a start, which is Python's and that of our own modules."""
+
+
+class TooSlow(Exception):
+    """The answer took longer than it may; the process was ended."""
+
+
+class Died(Exception):
+    """The question ended the process: it needed too much memory, or crashed."""
+
+
+class Child:
+    """One confined process, which starts on first use, and again after its end.
+
+    `module` is run as a program and calls `answer_all`. `environment` is added to our own. One
+    thread at a time may ask.
+    """
+
+    def __init__(self, module: str, environment: Mapping[str, str] | None = None) -> None:
+        self._module = module
+        self._environment = dict(environment or {})
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+        self._is_ready = False
+        self._cpu_seconds = 0.0
+        """CPU time that the process had used at its last answer."""
+
+    def start(self) -> None:
+        """Start the process, and don't wait for it."""
+        self._running()
+
+    def ask(self, question: bytes, *, cpu_seconds: float, wall_seconds: float) -> bytes:
+        """The answer to one question. Raises `TooSlow` and `Died`.
+
+        Wall-clock time alone would be unfair: on a busy machine the process may wait for a core
+        longer than it computes.
+        """
+        conversation = self._running()
+        if not self._is_ready:
+            self._await_start(conversation)
+        process = self._process
+        assert process is not None
+        watch = _Watch(process.pid, self._cpu_seconds, cpu_seconds, wall_seconds)
+        conversation.settimeout(min(cpu_seconds, wall_seconds) / 2)
+        try:
+            _send(conversation, frame(question, cpu_seconds), watch)
+            return self._receive(conversation, watch)
+        except OSError:  # its end of the socket is closed
+            self.close()
+            raise Died from None
+        except BaseException:  # what comes later from this process answers no other question
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the process."""
+        process, self._process = self._process, None
+        conversation, self._socket = self._socket, None
+        if process is not None:
+            process.kill()
+            process.wait()
+        if conversation is not None:
+            conversation.close()
+
+    def _running(self) -> socket.socket:
+        """The socket to the process, after starting it if it doesn't run."""
+        if self._process is not None and self._process.poll() is not None:
+            self.close()
+        if self._process is None or self._socket is None:
+            ours, theirs = socket.socketpair()
+            with theirs:
+                # A Ctrl-C must reach the server alone, which still has to drain.
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", self._module],
+                    stdin=theirs.fileno(),
+                    stdout=theirs.fileno(),
+                    stderr=subprocess.DEVNULL,
+                    start_new_session=True,
+                    env=_environment() | self._environment,
+                )
+            self._socket, self._is_ready = ours, False
+        return self._socket
+
+    def _await_start(self, conversation: socket.socket) -> None:
+        conversation.settimeout(_START_SECONDS)
+        try:
+            self._receive(conversation, None)
+        except OSError:
+            self.close()
+            raise RuntimeError(f"python -m {self._module} doesn't start") from None
+        self._is_ready = True
+
+    def _receive(self, conversation: socket.socket, watch: _Watch | None) -> bytes:
+        size, self._cpu_seconds = HEAD.unpack(_read(conversation, HEAD.size, watch))
+        return _read(conversation, size, watch)
+
+
+class _Watch:
+    """The time of one answer."""
+
+    def __init__(self, pid: int, used: float, cpu_seconds: float, wall_seconds: float) -> None:
+        self._pid, self._used = pid, used
+        self._cpu_seconds, self._wall_seconds = cpu_seconds, wall_seconds
+        self._begin = time.monotonic()
+
+    def check(self) -> None:
+        """Raise `TooSlow` if the time is over."""
+        waited = time.monotonic() - self._begin
+        used = _cpu_seconds(self._pid)
+        computed = waited if used is None else used - self._used
+        if computed > self._cpu_seconds or waited > self._wall_seconds:
+            raise TooSlow
+
+
+def _send(conversation: socket.socket, data: bytes, watch: _Watch) -> None:
+    rest = memoryview(data)
+    while rest:
+        try:
+            rest = rest[conversation.send(rest) :]
+        except TimeoutError:
+            watch.check()
+
+
+def _read(conversation: socket.socket, size: int, watch: _Watch | None) -> bytes:
+    data = bytearray(size)
+    rest = memoryview(data)
+    while rest:
+        try:
+            count = conversation.recv_into(rest)
+        except TimeoutError:
+            if watch is None:
+                raise
+            watch.check()
+            continue
+        if not count:
+            raise ConnectionResetError("the process has ended")
+        rest = rest[count:]
+    return bytes(data)
+
+
+def _cpu_seconds(pid: int) -> float | None:
+    """CPU time that a process has used; None if the system doesn't report it."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    user, system = fields[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def _environment() -> dict[str, str]:
+    """Our own environment; the child finds its packages where this process found them."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

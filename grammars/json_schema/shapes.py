@@ -1,0 +1,203 @@
+"""Reads a JSON Schema as alternatives of objects, for notations that write property by property."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from grammars.errors import GrammarError
+from grammars.json_schema.references import resolve
+
+Schema = dict[str, Any]
+
+MAX_SHAPES = 64
+"""Maximum number of alternatives of one schema."""
+
+_MAX_DEPTH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class OtherNames:
+    """Properties that are not declared by name."""
+
+    pattern: str | None
+    """The pattern that is searched in the name; None means any name."""
+    excluded: tuple[str, ...]
+    """Patterns that the name must not contain."""
+    schema: object
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectShape:
+    """One alternative of a schema's objects."""
+
+    members: Mapping[str, object]
+    """The schemas of the declared properties, in the schema's order."""
+    required: frozenset[str]
+    others: tuple[OtherNames, ...]
+    least: int
+    most: int | None
+    """How many properties an object has."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """What one schema says about the names of an object's properties."""
+
+    properties: Mapping[str, object] = field(default_factory=dict)
+    patterns: Mapping[str, object] = field(default_factory=dict)
+    additional: object = None
+    """None means that the keyword is absent."""
+
+    def schemas_of(self, name: str) -> Iterator[object]:
+        """The schemas that the property has to satisfy."""
+        found = [schema for pattern, schema in self.patterns.items() if _has(pattern, name)]
+        if name in self.properties:
+            found.append(self.properties[name])
+        if not found and self.additional is not None:
+            found.append(self.additional)
+        yield from found
+
+
+@dataclass(frozen=True, slots=True)
+class _Alternative:
+    """What an object has to satisfy: all layers, all required names, all bounds."""
+
+    layers: tuple[_Layer, ...] = ()
+    required: tuple[str, ...] = ()
+    least: int = 0
+    most: int | None = None
+
+    def __and__(self, other: _Alternative) -> _Alternative:
+        bounds = [most for most in (self.most, other.most) if most is not None]
+        return _Alternative(
+            self.layers + other.layers,
+            self.required + other.required,
+            max(self.least, other.least),
+            min(bounds, default=None),
+        )
+
+
+def object_shapes(root: Schema) -> list[ObjectShape]:
+    """The alternatives of a checked schema. Raises `GrammarError` if there is none."""
+    shapes = [_shape(found) for found in _alternatives(root, root, 0)]
+    kept = [shape for shape in shapes if shape is not None]
+    if not kept:
+        raise GrammarError("no object is valid here", "")
+    return kept
+
+
+def _alternatives(schema: object, root: Schema, depth: int) -> list[_Alternative]:
+    if depth > _MAX_DEPTH:
+        raise GrammarError("the references of the object lead in a circle", "")
+    if not isinstance(schema, dict):
+        return [] if schema is False else [_Alternative()]
+    types = schema.get("type", "object")
+    if "object" not in (types if isinstance(types, list) else [types]):
+        return []
+    groups = [[_own(schema)]]
+    values = schema.get("enum", [schema["const"]] if "const" in schema else None)
+    if values is not None:
+        groups.append([_exactly(value) for value in values if isinstance(value, dict)])
+    if "$ref" in schema:
+        groups.append(_alternatives(resolve(schema["$ref"], root), root, depth + 1))
+    groups += [_alternatives(part, root, depth + 1) for part in schema.get("allOf", ())]
+    for keyword in ("anyOf", "oneOf"):
+        if keyword in schema:
+            options = [_alternatives(option, root, depth + 1) for option in schema[keyword]]
+            groups.append(list(itertools.chain.from_iterable(options)))
+    return _product(groups)
+
+
+def _product(groups: list[list[_Alternative]]) -> list[_Alternative]:
+    product = [_Alternative()]
+    for group in groups:
+        if len(product) * len(group) > MAX_SHAPES:
+            raise GrammarError(f"the object has more than {MAX_SHAPES} alternatives", "")
+        product = [one & other for one in product for other in group]
+    return product
+
+
+def _own(schema: Schema) -> _Alternative:
+    layer = _Layer(
+        schema.get("properties", {}),
+        schema.get("patternProperties", {}),
+        schema.get("additionalProperties"),
+    )
+    says = bool(schema.keys() & {"properties", "patternProperties", "additionalProperties"})
+    return _Alternative(
+        (layer,) if says else (),
+        tuple(schema.get("required", ())),
+        schema.get("minProperties", 0),
+        schema.get("maxProperties"),
+    )
+
+
+def _exactly(value: Schema) -> _Alternative:
+    """The object that equals `value`."""
+    properties = {name: {"const": item} for name, item in value.items()}
+    return _Alternative((_Layer(properties, {}, False),), tuple(value))
+
+
+def _shape(alternative: _Alternative) -> ObjectShape | None:
+    """The shape of an alternative; None if no object satisfies all of it."""
+    layers = alternative.layers
+    declared = [*(name for layer in layers for name in layer.properties), *alternative.required]
+    members: dict[str, object] = {}
+    for name in dict.fromkeys(declared):
+        schema = _all_of([part for layer in layers for part in layer.schemas_of(name)])
+        if schema is not False:
+            members[name] = schema
+        elif name in alternative.required:
+            return None
+    required = frozenset(alternative.required)
+    others = (
+        ()
+        if any(layer.additional is False and not layer.patterns for layer in layers)
+        else (_others(layers, is_free=not declared))
+    )
+    num_names = len(members) if not others else None
+    bounds = [bound for bound in (alternative.most, num_names) if bound is not None]
+    most = min(bounds, default=None)
+    if most is not None and most < max(alternative.least, len(required)):
+        return None
+    return ObjectShape(members, required, others, alternative.least, alternative.most)
+
+
+def _others(layers: tuple[_Layer, ...], *, is_free: bool) -> tuple[OtherNames, ...]:
+    """The undeclared properties that the schema asks for."""
+    speaking = [layer for layer in layers if layer.patterns or layer.additional is not None]
+    if not speaking:
+        return (OtherNames(None, (), {}),) if is_free else ()
+    if len(speaking) > 1:
+        if any(layer.patterns for layer in speaking):
+            return ()  # fewer objects than are valid
+        return (OtherNames(None, (), _all_of([layer.additional for layer in speaking])),)
+    layer = speaking[0]
+    patterns = list(layer.patterns)
+    found = [
+        OtherNames(pattern, tuple(p for p in patterns if p != pattern), schema)
+        for pattern, schema in layer.patterns.items()
+        if schema is not False
+    ]
+    if layer.additional not in (None, False):
+        found.append(OtherNames(None, tuple(patterns), layer.additional))
+    return tuple(found)
+
+
+def _all_of(schemas: list[object]) -> object:
+    """One schema for several that all have to be satisfied."""
+    kept = [schema for schema in schemas if schema is not True and schema != {}]
+    if any(schema is False for schema in kept):
+        return False
+    return kept[0] if len(kept) == 1 else {"allOf": kept} if kept else {}
+
+
+def _has(pattern: str, name: str) -> bool:
+    try:
+        return re.search(pattern, name) is not None
+    except re.error:
+        raise GrammarError(f"the pattern {pattern!r} is not supported here") from None

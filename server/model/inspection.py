@@ -1,0 +1,75 @@
+"""Opens model files that nobody has checked in a confined process, before this process does."""
+
+from __future__ import annotations
+
+import atexit
+import json
+from pathlib import Path
+from typing import Any
+
+from confined.child import Child, Died, TooSlow
+from server.model.gguf_header import GgufError, GgufHeader
+from server.startup import VocabularyError
+
+CPU_SECONDS = 30.0
+"""CPU time for one header or vocabulary; the largest ones take about a second."""
+
+_WALL_SECONDS = 300.0
+"""Wall-clock limit, while a slow disk or network delivers the file."""
+
+
+_ENVIRONMENT = {
+    "CUDA_VISIBLE_DEVICES": "",  # a vocabulary needs no GPU, and finding them takes time
+    "GGML_NO_BACKTRACE": "1",  # llama.cpp would call a debugger at every crash
+}
+
+
+class Inspector:
+    """The process that opens files; it starts on first use."""
+
+    def __init__(self) -> None:
+        self._child = Child("server.model.inspector", _ENVIRONMENT)
+
+    def start(self) -> None:
+        """Start the process, and don't wait for it."""
+        self._child.start()
+
+    def header(self, path: Path) -> GgufHeader:
+        """The file's header, without long texts. Raises `GgufError`."""
+        try:
+            answer = self._ask(path, "header")
+        except TooSlow:
+            raise GgufError(f"has a header that takes more than {CPU_SECONDS:g} s") from None
+        except Died:
+            raise GgufError("has a header that needs too much memory, or can't be read") from None
+        if "error" in answer:
+            raise GgufError(answer["error"])
+        return GgufHeader(**answer)
+
+    def check_vocabulary(self, path: Path) -> None:
+        """Raise `VocabularyError` if the vocabulary, or texts in it, break a limit or crash."""
+        for what, doing in (("vocabulary", "loading it"), ("texts", "splitting texts with it")):
+            try:
+                self._ask(path, what)
+                continue
+            except TooSlow:
+                reason = f"takes more than {CPU_SECONDS:g} s"
+            except Died:
+                reason = "needs too much memory, or crashes llama.cpp"
+            raise VocabularyError(f"the vocabulary of {path} can't be used: {doing} {reason}")
+
+    def close(self) -> None:
+        """End the process."""
+        self._child.close()
+
+    def _ask(self, path: Path, what: str) -> dict[str, Any]:
+        question = json.dumps({"path": str(path), "what": what}).encode()
+        answer = self._child.ask(question, cpu_seconds=CPU_SECONDS, wall_seconds=_WALL_SECONDS)
+        content: dict[str, Any] = json.loads(answer)
+        return content
+
+
+inspector = Inspector()
+"""The inspector of this process; the start of a server closes it."""
+
+atexit.register(inspector.close)

@@ -1,0 +1,91 @@
+"""The confined process that opens a model file first: `python -m server.model.inspector`.
+
+llama.cpp has had memory faults in files that were made to cause them. The API process opens a file
+itself only after a process with limits has done the same and has lived.
+
+A question is JSON: a path, and what to read of the file. An answer is JSON: what was read, or an
+error. A file that ends the process is not answered.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from pathlib import Path
+
+from confined.loop import answer_all
+from server.model.gguf_header import GgufError, GgufHeader, read_header
+from server.model.tokenizer import LlamaTokenizer
+from server.startup import VocabularyError
+
+MEMORY_BYTES = 4 << 30
+"""Maximum memory; a vocabulary of 260,000 tokens takes some hundred MB."""
+
+_MAPPED_BYTES = 16 << 30
+"""Address space for llama.cpp's libraries, which are large if they know GPUs, and for a header."""
+
+_MAX_TOKENS = 1000
+"""Number of tokens whose texts are split into tokens again."""
+
+_MAX_TEXT = 1000
+"""Maximum length of the metadata texts that are answered; the loader decides by short words."""
+
+
+def answer(question: bytes) -> bytes:
+    """The answer to one question."""
+    asked = json.loads(question)
+    read = {"header": _header, "vocabulary": _vocabulary, "texts": _texts}[asked["what"]]
+    return json.dumps(read(Path(asked["path"]))).encode()
+
+
+def _header(path: Path) -> dict[str, object]:
+    try:
+        header = read_header(path)
+    except GgufError as error:
+        return {"error": str(error)}
+    except OSError as error:
+        return {"error": f"can't be read: {error.strerror or error}"}
+    return dataclasses.asdict(dataclasses.replace(header, metadata=_short(header)))
+
+
+def _short(header: GgufHeader) -> dict[str, object]:
+    return {
+        key: value
+        for key, value in header.metadata.items()
+        if len(key) <= _MAX_TEXT and not (isinstance(value, str) and len(value) > _MAX_TEXT)
+    }
+
+
+def _vocabulary(path: Path) -> dict[str, object]:
+    """Load the vocabulary, and read of it what the API process will read."""
+    tokenizer = _tokenizer(path)
+    if tokenizer is None:
+        return {}
+    tokenizer.metadata("tokenizer.chat_template")
+    return {"end_tokens": len(tokenizer.end_tokens), "longest_piece": tokenizer.longest_piece}
+
+
+def _texts(path: Path) -> dict[str, object]:
+    """Split texts: the vocabulary's own, and one of characters that may have no token."""
+    tokenizer = _tokenizer(path)
+    if tokenizer is None:
+        return {}
+    own = tokenizer.text(range(min(tokenizer.n_vocab, _MAX_TOKENS)), special=True)
+    odd = "".join(map(chr, range(1, 256))) + "\N{SNOWMAN} \N{GRINNING FACE}"
+    tokens = [tokenizer.tokenize(text, add_special=True, parse_special=True) for text in (own, odd)]
+    return {"tokens": sum(map(len, tokens))}
+
+
+@functools.lru_cache(maxsize=1)
+def _tokenizer(path: Path) -> LlamaTokenizer | None:
+    """The vocabulary. None if llama.cpp refuses the file in order; it will do so again, and give
+    its reason in the log."""
+    try:
+        return LlamaTokenizer(path)
+    except VocabularyError:
+        return None
+
+
+if __name__ == "__main__":
+    answer_all(answer, memory_bytes=MEMORY_BYTES, mapped_bytes=_MAPPED_BYTES)
