@@ -56,7 +56,7 @@ def test_a_vocabulary_that_crashes_llama(inspector: Inspector, tmp_path: Path) -
         inspector.check_vocabulary(path)
 
 
-@pytest.mark.parametrize("words", [["a"], [*WORDS, "\u2581"]])
+@pytest.mark.parametrize("words", [["a"], [*WORDS, "word"]])
 def test_a_vocabulary_without_bytes_is_refused_in_order(
     inspector: Inspector, tmp_path: Path, words: list[str]
 ) -> None:
