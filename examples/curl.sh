@@ -20,5 +20,5 @@ ask /v1/chat/completions '{
   "messages": [{"role": "user", "content": "Tell me a short story."}], "max_tokens": 8, "stream": true}'
 echo "== a completion as with llama-server, held to yes or no by a grammar"
 ask /completion '{
-  "prompt": "Is Paris in France? ", "grammar": "root ::= \"yes\" | \"no\"", "n_predict": 8,
-  "response_fields": ["content", "tokens_predicted"]}'
+  "prompt": "Is Paris in France? ", "grammar": "root ::= \"yes\" | \"no\"", "temperature": 0,
+  "n_predict": 8, "response_fields": ["content", "tokens_predicted"]}'

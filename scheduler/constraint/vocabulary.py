@@ -10,6 +10,7 @@ import numpy as np
 from llguidance import LLTokenizer
 from numpy.typing import NDArray
 
+from scheduler.constraint.spelling import spelling_tokenizer
 from scheduler.native.library import TOKENIZE_ADDRESS
 from scheduler.native.tokens import end_tokens, read_pieces
 
@@ -89,14 +90,17 @@ def vocabulary_of_llama(vocab: int) -> TokenVocabulary:
     n_tokens = llama_cpp.llama_vocab_n_tokens(vocab)
     pieces, ends = read_pieces(vocab), end_tokens(vocab)
     attributes = [llama_cpp.llama_vocab_get_attr(vocab, t) for t in range(n_tokens)]
-    special = {t for t in range(n_tokens) if attributes[t] & _NOT_TEXT}
-    tokenizer = LLTokenizer.from_llamacpp(  # type: ignore[attr-defined]
-        tokens=_marked(pieces, special | ends),
+    special = {t for t in range(n_tokens) if attributes[t] & _NOT_TEXT} | ends
+    end_token = _main_end_token(llama_cpp.llama_vocab_eos(vocab), ends)
+    native = functools.partial(
+        LLTokenizer.from_llamacpp,  # type: ignore[attr-defined]
+        tokens=_marked(pieces, special),
         vocab_ptr=vocab,
         tokenize_fptr=TOKENIZE_ADDRESS,
-        eos_token=_main_end_token(llama_cpp.llama_vocab_eos(vocab), ends),
+        eos_token=end_token,
         slices=None,
     )
+    tokenizer = spelling_tokenizer(native, pieces, special, end_token)
     return TokenVocabulary(pieces, ends, tokenizer, vocab)
 
 

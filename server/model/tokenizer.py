@@ -13,6 +13,9 @@ from llama_cpp import llama_cpp as lib
 from protocol.metadata import MetadataOverride, override_array
 from server.startup import VocabularyError
 
+_UTF8_BYTES = (*range(0xC0), *range(0xC2, 0xF5))
+"""Every byte that UTF-8 has."""
+
 
 class Tokenizer(Protocol):
     """The parts of a vocabulary that the server needs. Token ids must be in range."""
@@ -93,6 +96,19 @@ class LlamaTokenizer(Tokenizer):
         self._vocab: Any = lib.llama_model_get_vocab(self._model)
         self._n_vocab: int = lib.llama_vocab_n_tokens(self._vocab)
         self._pieces: dict[tuple[int, bool], bytes] = {}
+        self._check_bytes(path)
+
+    def _check_bytes(self, path: Path) -> None:
+        """Raise `VocabularyError` if a text may have a byte without token: llama.cpp would end the
+        process."""
+        if lib.llama_vocab_type(self._vocab) != lib.LLAMA_VOCAB_TYPE_SPM:
+            return
+        texts = {lib.llama_vocab_get_text(self._vocab, token) for token in range(self._n_vocab)}
+        for byte in _UTF8_BYTES:
+            if b"<0x%02X>" % byte not in texts and bytes([byte]) not in texts:
+                raise VocabularyError(
+                    f"the vocabulary of {path} has no token for byte 0x{byte:02X}"
+                )
 
     @property
     def n_vocab(self) -> int:

@@ -147,12 +147,8 @@ def test_the_embedded_model_answers(url: str) -> None:
 def test_the_checker_of_grammars_starts(url: str) -> None:
     """It is a process of its own, started for the first constraint."""
     response_format = {"type": "json_schema", "json_schema": {"name": "city", "schema": SCHEMA}}
-    body = {
-        "messages": QUESTION,
-        "response_format": response_format,
-        "max_tokens": 60,
-        "temperature": 0,
-    }
+    wishes = {"response_format": response_format, "max_tokens": 60, "temperature": 0}
+    body = {"messages": QUESTION, **wishes}
     response = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60)
     assert response.status_code == 200, response.text
     assert response.json()["choices"][0]["message"]["content"].lstrip().startswith("{")

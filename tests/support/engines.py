@@ -49,6 +49,7 @@ class Server:
                 add_request(request_id=self.num_requests, max_tokens=length, **fields)
             )
         while any(answer.reason is None for answer in answers.values()):
+            self.engine.admit_prepared()
             for event in self.engine.step().events:
                 _record(answers[event.request_id], event)
         return list(answers.values())

@@ -6,7 +6,8 @@ it that the memory holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +30,43 @@ D_CONV = 4
 DT_RANK = 8
 
 
+@dataclass(frozen=True)
+class Vocabulary:
+    """Tokens besides `<unk>`, `<s>` and `</s>`, filled up with words without meaning."""
+
+    bytes: Sequence[int] = range(256)
+    words: Sequence[str] = ()
+    model: str = "llama"
+    space_prefix: bool = True
+
+    def write(self, writer: gguf.GGUFWriter) -> None:
+        words = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in self.bytes), *self.words]
+        kinds = [2, 3, 3] + [6] * len(self.bytes) + [1] * (N_VOCAB - 3 - len(self.bytes))
+        words += [f"w{index}" for index in range(N_VOCAB - len(words))]
+        writer.add_tokenizer_model(self.model)
+        writer.add_token_list(words)
+        writer.add_token_scores([0.0] * N_VOCAB)
+        writer.add_token_types(kinds)
+        writer.add_bos_token_id(1)
+        writer.add_eos_token_id(2)
+        writer.add_unk_token_id(0)
+        writer.add_add_space_prefix(self.space_prefix)
+
+
+BYTES = Vocabulary()
+
+
 class _Writer:
     """A GGUF file that is being written; weights are random and depend only on the seed."""
 
-    def __init__(self, path: Path, arch: str, n_layers: int = N_LAYERS) -> None:
+    def __init__(
+        self, path: Path, arch: str, n_layers: int = N_LAYERS, vocabulary: Vocabulary = BYTES
+    ) -> None:
         self.gguf = gguf.GGUFWriter(str(path), arch)
         self.gguf.add_block_count(n_layers)
         self._random = np.random.default_rng(7)
         self._write_metadata()
-        self._write_vocabulary()
+        vocabulary.write(self.gguf)
 
     def weight(self, name: str, *shape: int, scale: float = 1.0, bias: float = 0.0) -> None:
         """Add a matrix in GGUF's order of dimensions, or a vector, with values around `bias`."""
@@ -68,17 +97,6 @@ class _Writer:
         self.gguf.add_embedding_length(N_EMBD)
         self.gguf.add_feed_forward_length(N_FF)
         self.gguf.add_layer_norm_rms_eps(1e-5)
-
-    def _write_vocabulary(self) -> None:
-        words = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
-        words += [f"w{index}" for index in range(N_VOCAB - len(words))]
-        kinds = [2, 3, 3] + [6] * 256 + [1] * (N_VOCAB - 259)
-        self.gguf.add_tokenizer_model("llama")
-        self.gguf.add_token_list(words)
-        self.gguf.add_token_scores([0.0] * N_VOCAB)
-        self.gguf.add_token_types(kinds)
-        self.gguf.add_bos_token_id(1)
-        self.gguf.add_eos_token_id(2)
 
 
 def _attention(writer: _Writer, layer: int) -> None:
@@ -135,9 +153,9 @@ def sliding(path: Path) -> None:
     writer.finish()
 
 
-def single_layer(path: Path, head: int = N_EMBD) -> None:
+def single_layer(path: Path, head: int = N_EMBD, vocabulary: Vocabulary = BYTES) -> None:
     """Write a Llama model with one layer: a cell depends only on its own token and position."""
-    writer = _Writer(path, "llama", n_layers=1)
+    writer = _Writer(path, "llama", 1, vocabulary)
     writer.gguf.add_head_count(N_EMBD // head)
     writer.gguf.add_head_count_kv(N_EMBD // head)
     writer.gguf.add_rope_dimension_count(head)
