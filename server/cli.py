@@ -126,7 +126,7 @@ def _act(action: str) -> int:
 
 
 def _print_version() -> int:
-    from server.version import version
+    from config.version import version
 
     print(f"llamapack {version()}")
     return 0

@@ -17,7 +17,7 @@ from grammars.sandbox import sandbox
 from logs.llama_log import LogBridge
 from server.access.key_ring import read_keys
 from server.app import create_app
-from server.assembly import Assembly, assemble
+from server.assembly.assemble import Assembly, assemble
 from server.errors import ApiError, Unavailable
 from server.http.server import HttpServer, http_config
 from server.http.sockets import bind_all, close_all, is_exposed, url_of

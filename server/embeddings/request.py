@@ -8,13 +8,13 @@ from pydantic import AliasChoices, BeforeValidator, Field, StrictStr
 
 from protocol.commands import SequenceSpec
 from protocol.sampling import SamplingParams
+from server.bodies.request_model import RequestModel
 from server.context import ServerContext
 from server.embeddings.compute import check_length, embedding_info
 from server.embeddings.normalize import MAX_NORM
 from server.errors import ContextExceeded, InvalidRequest
 from server.generation.types import MAX_PRIORITY, GenerationRequest
 from server.model.adapters import LoraScale
-from server.request_model import RequestModel
 from server.requests.field_types import Salt, Whole
 from server.requests.model_name import check_model
 from server.requests.prompts import Prompt, PromptInput, parse_prompts, prompt_tokens

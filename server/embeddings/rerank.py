@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, StrictStr
 from starlette.requests import Request
 from starlette.responses import Response
 
+from server.bodies.request_model import RequestModel
 from server.context import ServerContext, context_of
 from server.embeddings.compute import EmbeddedPrompt, check_length, embed_all
 from server.embeddings.request import embedding_sequence
@@ -17,7 +18,6 @@ from server.errors import InvalidRequest, NotSupported
 from server.generation.types import MAX_PRIORITY, GenerationRequest
 from server.http.disconnect import while_connected
 from server.http.json_response import JsonResponse
-from server.request_model import RequestModel
 from server.requests.body import read_body
 from server.requests.field_types import Flag, Salt, Whole
 from server.requests.model_name import check_model

@@ -8,6 +8,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from config.version import build_fingerprint, version
 from server.context import ServerContext, context_of
 from server.errors import NotSupported
 from server.http.json_response import JsonResponse
@@ -17,7 +18,6 @@ from server.requests.generation_settings import default_settings
 from server.requests.sampling_defaults import sampling_defaults
 from server.requests.speculation import speculation_of
 from server.templates.capabilities import TemplateCapabilities
-from server.version import build_fingerprint, version
 
 
 async def get_props(request: Request) -> Response:

@@ -11,10 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from protocol.messages import SlotChanged
+from server.bodies.request_model import RequestModel
 from server.context import Engine, context_of
 from server.errors import InvalidRequest, NotFound, NotSupported
 from server.http.json_response import JsonResponse
-from server.request_model import RequestModel
 from server.requests.body import parse_body
 
 MAX_NAME = 200

@@ -9,10 +9,10 @@ from pydantic import BeforeValidator, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from server.bodies.request_model import RequestModel
 from server.context import context_of
 from server.http.json_response import JsonResponse
 from server.model.tokenizer import Tokenizer
-from server.request_model import RequestModel
 from server.requests.body import read_body
 from server.requests.field_types import Flag, Whole
 from server.requests.prompts import Prompt, check_tokens

@@ -10,8 +10,8 @@ from pydantic import Field, RootModel, StrictFloat, StrictInt
 from config import ServeSettings
 from protocol.commands import LoraSet
 from protocol.messages import AdapterInfo
+from server.bodies.request_model import RequestModel
 from server.errors import InvalidRequest
-from server.request_model import RequestModel
 
 MAX_SCALE = 1e6
 

@@ -18,10 +18,10 @@ from prometheus_client.core import (
     Metric,
 )
 
+from config.version import version
 from server.observability.engine_snapshot import EngineSnapshot
 from server.observability.histogram import Histogram
 from server.observability.metrics import ServerMetrics
-from server.version import version
 
 Labelled = Iterable[tuple[tuple[str, ...], float]]
 """Values of the labels besides the model, and the metric's value."""

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from server.version import build_fingerprint
+from config.version import build_fingerprint
 
 FINGERPRINT = build_fingerprint()
 

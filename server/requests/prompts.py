@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from server.bodies.request_model import RequestModel
 from server.errors import InvalidRequest
 from server.model.tokenizer import Tokenizer
-from server.request_model import RequestModel
 from server.requests.prompt_size import check_parts
 
 MAX_PROMPTS = 2048

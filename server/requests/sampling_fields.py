@@ -17,9 +17,9 @@ from pydantic import (
     model_validator,
 )
 
+from server.bodies.request_model import RequestModel, without_nulls
 from server.generation.types import MAX_PRIORITY
 from server.model.adapters import LoraScale
-from server.request_model import RequestModel, without_nulls
 from server.requests.field_names import check_names
 from server.requests.field_types import (
     INT32_MAX,

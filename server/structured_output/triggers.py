@@ -9,9 +9,9 @@ from pydantic import Field, StrictStr, model_validator
 
 from grammars import compiler
 from grammars.constraint import Constraint
+from server.bodies.request_model import RequestModel
 from server.errors import InvalidRequest
 from server.model.tokenizer import Tokenizer
-from server.request_model import RequestModel
 from server.structured_output.refusing import refusing
 
 TOKEN, WORD = 0, 1

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field, StrictBool, StrictStr, model_validator
 
-from server.request_model import RequestModel
+from server.bodies.request_model import RequestModel
 from server.structured_output.output_format import Kind, OutputFormat, any_object_format
 
 _KINDS = {

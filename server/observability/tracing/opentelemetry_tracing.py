@@ -11,10 +11,10 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from starlette.middleware import Middleware
 
+from config.version import version
 from server.generation.types import GenerationRequest
 from server.observability.tracing.answer_span import AnswerSpan
 from server.observability.tracing.traced_requests import TracedRequests
-from server.version import version
 
 CLOSE_SECONDS = 2.0
 """How long a collector that doesn't answer may hold up the server's end."""

@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from server.request_model import RequestModel
+from server.bodies.request_model import RequestModel
 from server.templates.messages import REASONING_FIELDS, text_of
 
 _OTHER = "other"

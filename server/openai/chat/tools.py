@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, StrictBool, StrictStr
 from grammars.errors import GrammarError
 from grammars.json_schema.keywords import SUPPORTED, UNSUPPORTED
 from grammars.json_schema.references import resolve
-from server.request_model import RequestModel
+from server.bodies.request_model import RequestModel
 
 MAX_TOOLS = 1024
 MAX_NAME_CHARS = 256

@@ -11,7 +11,9 @@ import pytest
 from config import ServeSettings
 from server.access.key_ring import KeyRing
 from server.app import create_app
-from server.assembly import assemble, load_model, make_context, open_observation
+from server.assembly.assemble import assemble, make_context
+from server.assembly.loaded_model import load_model
+from server.assembly.observation import open_observation
 from server.engine.client import EngineClient
 from server.startup import ChatTemplateError, StartupError, VocabularyError
 from server.templates.builtin import builtin_template

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, RootModel
 
+from server.bodies.request_model import RequestModel
 from server.embeddings import routes as embedding_routes
 from server.embeddings.request import EmbeddingRequest
 from server.embeddings.rerank import RerankRequest
@@ -21,7 +22,6 @@ from server.openai.chat import messages
 from server.openai.chat.request import ChatRequest
 from server.openai.chat.tools import Function, NamedChoice, NamedFunction, Tool
 from server.openai.completions.request import TextCompletionRequest
-from server.request_model import RequestModel
 from server.requests.body import parse_body
 from server.requests.field_names import known_names
 from server.requests.prompts import PromptObject

@@ -1,0 +1,75 @@
+"""Builds the parts of a server out of its settings: what is loaded, what observes, what serves."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from config import ServeSettings
+from server.access.key_ring import KeyRing, read_keys
+from server.assembly.loaded_model import LoadedModel, load_model
+from server.assembly.observation import Observation, open_observation
+from server.context import ServerContext
+from server.engine.client import EngineClient
+from server.engine.config import engine_config
+from server.engine.supervisor import EngineProcess
+from server.generation.admission_queue import AdmissionQueue
+from server.generation.deadlines import Deadlines
+from server.generation.generator import EngineGenerator
+from server.generation.observed_generator import ObservedGenerator
+from server.model.adapters import AdapterScales
+from server.observability.logs import level_of, line_form
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """All parts of one server; nothing of it runs yet."""
+
+    context: ServerContext
+    keys: KeyRing
+    observation: Observation
+    client: EngineClient
+    process: EngineProcess
+
+
+def assemble(settings: ServeSettings, model_path: Path, draft_path: Path | None = None) -> Assembly:
+    """A server for one model. Raises `StartupError` and `ConfigError`."""
+    model = load_model(settings, model_path)
+    keys = KeyRing(read_keys(settings), time.monotonic())
+    observation = open_observation(settings, model)
+    metrics = observation.metrics
+    client = EngineClient(metrics.observe_step, metrics.observe_death)
+    level = logging.getLevelName(level_of(settings.verbosity))
+    colors = line_form(settings).colors
+    config = engine_config(settings, model_path, level, draft_path, log_colors=colors)
+    process = EngineProcess(config, client, settings.hang_timeout)
+    metrics.engine_pid = lambda: process.pid
+    context = make_context(settings, model, client, observation)
+    return Assembly(context, keys, observation, client, process)
+
+
+def make_context(
+    settings: ServeSettings, model: LoadedModel, client: EngineClient, observation: Observation
+) -> ServerContext:
+    """What handlers work with: a queue before the engine, and observed answers."""
+    sequences = EngineGenerator(
+        client,
+        model.tokenizer,
+        AdmissionQueue(settings.max_queue, settings.max_queue_tokens),
+        Deadlines(settings.queue_timeout, settings.request_timeout),
+    )
+    return ServerContext(
+        settings=settings,
+        model_name=model.name,
+        model_path=str(model.path),
+        tokenizer=model.tokenizer,
+        generator=ObservedGenerator(sequences, observation.observers()),
+        enter_queue=sequences.enter_queue,
+        engine=client,
+        metrics=observation.metrics,
+        chat_template=model.chat_template,
+        adapter_scales=AdapterScales.of(settings),
+        default_constraint=model.default_constraint,
+    )

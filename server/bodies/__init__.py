@@ -1,0 +1,1 @@
+"""What all objects in bodies of requests have in common."""
