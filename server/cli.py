@@ -119,7 +119,7 @@ def _act(action: str) -> int:
         return _print_serve_help()
     if action == "version":
         return _print_version()
-    from server.actions import print_completion, print_devices, print_models
+    from server.model.listings import print_completion, print_devices, print_models
 
     printers = {"devices": print_devices, "models": print_models, "completion": print_completion}
     return printers[action]()
