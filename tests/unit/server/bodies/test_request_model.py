@@ -15,6 +15,7 @@ from server.embeddings.rerank import RerankRequest
 from server.errors import InvalidRequest
 from server.llama_server import routes as llama_routes
 from server.llama_server.completion_request import CompletionRequest
+from server.llama_server.slot_actions import SlotFile
 from server.llama_server.tokens import DetokenizeRequest, TokenizeRequest
 from server.model.adapters import LoraScale
 from server.openai import routes as openai_routes
@@ -38,6 +39,7 @@ LEAST: dict[type[RequestModel], dict[str, Any]] = {
     RerankRequest: {"query": "a"},
     TokenizeRequest: {},
     DetokenizeRequest: {},
+    SlotFile: {"filename": "a"},
     StreamOptions: {},
     LoraScale: {"id": 0, "scale": 1},
     PromptObject: {"prompt_string": "a"},
