@@ -13,7 +13,7 @@ from typing import Generic, Protocol, TypeVar
 
 from confined.child import TooSlow
 from confined.turns import Turns
-from confined.work import current_work
+from confined.work import Work, current_work
 
 NUM_QUICK = 2
 """Processes for the first attempt at every question."""
@@ -24,8 +24,15 @@ MOST_SLOW = 16
 SLOW_NICENESS = 5
 """How much slow work stands back behind the other processes of the machine."""
 
+MOST_SLOW_OF_ONE = 8
+"""Slow questions of one piece of work; it may ask nothing more after them."""
+
 QuestionT = TypeVar("QuestionT")
 _Asked = TypeVar("_Asked", contravariant=True)
+
+
+class Spent(TooSlow):
+    """The work has asked so many slow questions that this one wasn't asked any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +88,22 @@ class Pool(Generic[QuestionT]):
         """The answer to one question. The call blocks, in turns that owners of `Work` share fairly.
 
         Raises `TooSlow`, and `Died` if the question ended its process; `Crowded` if too many
-        questions are slow; `Cancelled` soon after the thread's work was called off.
+        questions are slow; `Spent` if too many of this work were slow; `Cancelled` soon after the
+        thread's work was called off.
         """
+        work = current_work()
+        if work.num_slow >= MOST_SLOW_OF_ONE:
+            raise Spent
         try:
-            return self._ask_quickly(question)
+            return self._ask_quickly(question, work)
         except TooSlow:
-            work = current_work()
+            work.num_slow += 1
             work.on_slow()
         with self.slow_turns.turn(work):
             return _ask(self._slow, question, self.slow)
 
-    def _ask_quickly(self, question: QuestionT) -> bytes:
-        with self._quick_turns.turn(current_work()):
+    def _ask_quickly(self, question: QuestionT, work: Work) -> bytes:
+        with self._quick_turns.turn(work):
             worker = self._idle.pop()
             put_back = self._idle.appendleft
             try:

@@ -25,6 +25,8 @@ class Work:
         soon as the work has to wait among slow work."""
         self.owner = owner
         self.on_slow = on_slow
+        self.num_slow = 0
+        """Questions that weren't answered soon; the working thread counts them."""
         self._lock = threading.Lock()
         self._is_cancelled = False
         self._stop: Callable[[], None] | None = None

@@ -9,6 +9,7 @@ from typing import Any
 
 from confined.child import Child, Died, TooSlow
 from confined.pool import Pace, Pool
+from confined.prepared import PreparedChild, Question
 from server.templates.outcome import PROBLEMS, TEXT, RenderLimit, decode, encode
 
 QUICK = Pace(cpu_seconds=0.1, wall_seconds=1.0)
@@ -19,54 +20,18 @@ SLOW = Pace(cpu_seconds=2.0, wall_seconds=20.0)
 
 _PROGRAM = "server.templates.renderer"
 
-_Question = tuple[bytes, bytes]
-"""A template's source, and its variables as JSON. Without variables it is only compiled."""
 
-
-class _Renderer:
-    """One process, and the templates that the process has compiled.
-
-    Compiling a large template can take longer than all quick renders, but no request steers it: the
-    template has been compiled at the server's start. So its time doesn't count as the render's.
-    """
-
-    def __init__(self, niceness: int) -> None:
-        self._child = Child(_PROGRAM, niceness=niceness)
-        self._compiled: set[bytes] = set()
-
-    def start(self) -> None:
-        """Start the process, and don't wait for it."""
-        self._child.start()
-
-    def close(self) -> None:
-        """End the process."""
-        self._child.close()
-
-    def ask(self, question: _Question, *, cpu_seconds: float, wall_seconds: float) -> bytes:
-        """The process's answer. Raises `TooSlow` and `Died`."""
-        source, variables = question
-        head = len(source).to_bytes(4, "little") + source
-        try:
-            if source not in self._compiled:
-                answer = self._child.ask(
-                    head, cpu_seconds=SLOW.cpu_seconds, wall_seconds=SLOW.wall_seconds
-                )
-                if not answer.startswith(TEXT):
-                    return answer
-                self._compiled.add(source)
-            return self._child.ask(
-                head + variables, cpu_seconds=cpu_seconds, wall_seconds=wall_seconds
-            )
-        except BaseException:
-            self._compiled.clear()
-            raise
+def _renderer(niceness: int) -> PreparedChild:
+    """A process, which compiles each template once. The templates are those of the server."""
+    child = Child(_PROGRAM, niceness=niceness)
+    return PreparedChild(child, SLOW, is_refusal=lambda answer: not answer.startswith(TEXT))
 
 
 class Renderers:
     """The processes. Thread-safe."""
 
     def __init__(self) -> None:
-        self.pool: Pool[_Question] = Pool(_Renderer, quick=QUICK, slow=SLOW)
+        self.pool: Pool[Question] = Pool(_renderer, quick=QUICK, slow=SLOW)
 
     def start(self) -> None:
         """Start the processes for quick renders, and don't wait for them."""
