@@ -110,9 +110,6 @@ REFUSED: tuple[Refused, ...] = (
     _value("--models-preset", _ROUTER, "MODELS_PRESET"),
     _value("--sleep-idle-seconds", "an idle model stays loaded; stop the server when it "
            "is not needed", inert=(-1,)),
-    # Prompts and sampling
-    _switch("--spm-infill", "there is no /infill; put the model's own FIM tokens into the "
-            "prompt of /completion"),
     # Multimodal
     _value("-mm --mmproj", _MEDIA, "MMPROJ"),
     _value("-mmu --mmproj-url", _MEDIA, "MMPROJ_URL"),
