@@ -31,8 +31,8 @@ class InfillRoom:
         """The room in a slot of `n_ctx` tokens.
 
         As in llama-server, the text around the gap gets one batch, 3:1, and other files get the
-        rest without twice `n_predict`; in a short slot they get a quarter. The room doesn't depend on the request: otherwise a
-        prefetch and the request that follows it would have no prefix in common.
+        rest without twice `n_predict`. In a short slot they get a quarter. The room doesn't depend
+        on the request: otherwise a prefetch would share no prefix with the request that follows.
         """
         answer = 2 * n_predict if n_predict >= 0 else min(ANSWER_ROOM, n_ctx // 4)
         left = n_ctx - min(answer, n_ctx // 2)
