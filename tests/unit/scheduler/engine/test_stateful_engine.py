@@ -185,8 +185,8 @@ class EngineMachine(RuleBasedStateMachine):
         self._start_engine()
         self.accepted: dict[int, AddRequest] = {}
         self.checked: set[int] = set()
-        self.resumed: dict[int, int] = {}
-        """By request, how many tokens of its answer it came with."""
+        self.resumed: dict[int, list[int]] = {}
+        """By request, the tokens of its answer that it came with."""
         self.outcomes: Outcomes = {}
         self.adopts = False
         """Whether a slot was restored for the salt "a's", which content without a salt gets."""
@@ -255,7 +255,7 @@ class EngineMachine(RuleBasedStateMachine):
         answer = alone(whole, self.backend).tokens
         cut = min(num_resumed, len(answer) - 1) if answer else 0
         self.accepted[request_id] = whole
-        self.resumed[request_id] = cut
+        self.resumed[request_id] = answer[:cut]
         self.engine.add_request(make_request(request_id, tokens, **fields, resumed=answer[:cut]))
 
     @precondition(lambda self: self.accepted)
@@ -376,7 +376,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     def _check(self, request: AddRequest, tokens: list[int], reasons: list[FinishReason]) -> None:
         expected, reason = alone(request, self.backend).answer
-        expected = expected[self.resumed.get(request.request_id, 0) :]
+        expected = expected[len(self.resumed.get(request.request_id, ())) :]
         if reasons == [reason]:
             assert tokens == expected
         else:
@@ -422,11 +422,8 @@ class EngineMachine(RuleBasedStateMachine):
     def _text(self, request: AddRequest) -> list[int]:
         """The prompt, and what is known of the answer."""
         id = request.request_id
-        begun = (
-            alone(request, self.backend).tokens[: self.resumed[id]] if id in self.resumed else []
-        )
         answer = self.outcomes[id].tokens if id in self.outcomes else []
-        return [*request.spec.prompt, *begun, *answer]
+        return [*request.spec.prompt, *self.resumed.get(id, ()), *answer]
 
     def _enough_steps(self) -> int:
         """Enough, because the oldest running sequence advances each time its kind is served."""
