@@ -26,6 +26,8 @@ class ApiKey:
     """A key's name, which logs may show, and its rights."""
 
     name: str
+    has_own_name: bool = True
+    """Whether the operator named it; other names are numbers of lines, which may change."""
     digest: bytes = field(repr=False)
     quota: KeyQuota = KeyQuota()
     weight: float = 1.0
@@ -57,11 +59,20 @@ class ApiKey:
         if self.models is not None and not self.models & names:
             raise Forbidden(f"the key {self.name!r} may not use this model", param="model")
 
+    @property
+    def owner(self) -> str:
+        """Whose this key's own things are, over restarts and changes of the keys."""
+        return cache_owner.of_key(self.name) if self.has_own_name else self._secret_owner
+
+    @property
+    def _secret_owner(self) -> str:
+        return cache_owner.of_secret(self.digest)
+
     def salt(self, given: str) -> str:
         """The salt of the key's cached prefixes; `given` is the salt of the request."""
         owner = self.cache_owner
         if owner is None:
-            owner = cache_owner.of_secret(self.digest)
+            owner = self._secret_owner
         return cache_owner.salt_of(owner, given)
 
 

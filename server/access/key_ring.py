@@ -72,7 +72,8 @@ def read_keys(settings: ServeSettings) -> list[ApiKey]:
     for source, texts in ((UNNAMED, settings.api_key), (f"{UNNAMED}file-", lines)):
         for number, text in enumerate(texts, 1):
             digest = digest_of(text.encode())
-            key = ApiKey(name=f"{source}{number}", digest=digest, cache_owner=owner)
+            name = f"{source}{number}"
+            key = ApiKey(name=name, has_own_name=False, digest=digest, cache_owner=owner)
             plain.setdefault(key.digest, key)
     keys = list(plain.values())
     if settings.api_keys_toml is not None:

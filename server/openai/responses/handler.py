@@ -95,7 +95,7 @@ def _store(request: Request) -> ResponseStore:
 
 def _owner(request: Request) -> str:
     key = access_record(request.scope).key
-    return "" if key is None else key.name
+    return "" if key is None else key.owner
 
 
 def _plan(

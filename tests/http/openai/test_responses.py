@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from config import ServeSettings
+from server.access.key_ring import read_keys
 from server.app import create_app
 from server.errors import Overloaded
 from server.generation.types import StopCause
@@ -304,6 +306,16 @@ def test_a_key_sees_its_own_alone() -> None:
     ):
         assert answer.status_code in (400, 404)
         assert "Hello" not in answer.text
+
+
+def test_keys_without_names_are_told_by_their_secrets() -> None:
+    context, ring = make_server().context, key_ring("a", "b")
+    client = TestClient(create_app(context, keys=ring))
+    made = client.post("/v1/responses", json={"input": "Hi"}, headers={"x-api-key": "b"}).json()
+    ring.replace(read_keys(ServeSettings(api_key=("b", "c"))), 0.0)  # their numbers have changed
+    path = f"/v1/responses/{made['id']}"
+    assert client.get(path, headers={"x-api-key": "b"}).status_code == 200
+    assert client.get(path, headers={"x-api-key": "c"}).status_code == 404
 
 
 @pytest.mark.parametrize(
