@@ -112,9 +112,9 @@ class DiskTier:
 
         Returns how many are saved. Prefixes that the folder had already are included.
         """
-        info, room, now, count = self._backend.info, cache.capacity, time.time(), 0
+        sizes, room, now, count = self._kv_cache.limits.sizes, cache.capacity, time.time(), 0
         for rank, holder in enumerate(self._hottest()):
-            size = info.state_bytes + holder.num_tokens * info.cell_bytes
+            size = sizes.prefix(holder.num_tokens)
             if size > room:
                 continue
             if not cache.touch(*_content(holder), now - rank):
@@ -156,7 +156,8 @@ class DiskTier:
         slots = sorted(kv_cache.slots, key=lambda slot: slot.last_used, reverse=True)
         idle = [slot for slot in slots if slot.is_idle and slot.shifted_from is None]
         chosen: set[PrefixHolder] = set()
-        candidates: list[PrefixHolder] = [*idle, *reversed(list(kv_cache.host_cache))]
+        saved = [entry for entry in kv_cache.host_cache if isinstance(entry, CachedPrefix)]
+        candidates: list[PrefixHolder] = [*idle, *reversed(saved)]
         for holder in candidates:
             tokens, scope = _content(holder)
             shared = kv_cache.index.shared(tokens, scope)
