@@ -96,6 +96,8 @@ class SequenceSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     cache_prompt: bool = True
     cache_salt: str = ""
     """Sequences share prefixes only if they have the same salt and the same adapters."""
+    partings: tuple[int, ...] = ()
+    """Positions of the prompt where other prompts are likely to part from it."""
     slot: int | None = None
     """Run in this slot and no other."""
     tenant: str = ""

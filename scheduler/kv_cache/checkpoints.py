@@ -10,7 +10,7 @@ from scheduler.core.context_limits import ContextLimits
 from scheduler.core.sequence import Sequence, Slot
 from scheduler.kv_cache.checkpoint_stops import TAIL, checkpoint_stops
 from scheduler.kv_cache.host_cache import HostCache, HostEntry
-from scheduler.kv_cache.placement import CacheHolder
+from scheduler.kv_cache.placement import MIN_COPY_GAIN, CacheHolder
 from scheduler.kv_cache.prefix_index import PrefixIndex
 
 
@@ -44,7 +44,7 @@ class Checkpoints:
         start = slot.num_tokens
         shared = self._index.shared(sequence.tokens, sequence.scope)
         have = {n for holder, n in shared.items() if _is_saved(holder) and n == holder.num_tokens}
-        partings = {*shared.values()} - have
+        partings = {*shared.values(), *sequence.spec.partings} - have
         step = self._limits.checkpoint_step
         stops = checkpoint_stops(len(sequence.tokens), start, partings, step)
         # What the slot was given may be lost when the sequence goes on from there.
@@ -55,8 +55,11 @@ class Checkpoints:
         assert slot.sequence is not None
         stops = self._stops.get(slot.id)
         position = min(position, len(slot.sequence.tokens) - TAIL)
-        if stops is not None and position > slot.num_tokens:
-            self._stops[slot.id] = sorted({*stops, position})
+        if stops is None or position <= slot.num_tokens:
+            return
+        # A stop shortly before would be taken for as good as this one.
+        near = range(max(position - MIN_COPY_GAIN, slot.num_tokens) + 1, position)
+        self._stops[slot.id] = sorted({position, *(stop for stop in stops if stop not in near)})
 
     def next_stop(self, slot: Slot) -> int | None:
         """The next position at which the sequence of `slot` has to stop."""
