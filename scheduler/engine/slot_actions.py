@@ -230,4 +230,7 @@ class SlotActions:
         room = 2 * limits.sizes.prefix(limits.n_ctx_slot) + SLACK_BYTES
         if is_llama_file(path):
             return read_llama_file(path, max_bytes=room)
-        return read_prefix(path, self._backend.fingerprint, max_bytes=room)
+        prefix, size = read_prefix(path, self._backend.fingerprint, max_bytes=room)
+        if prefix.is_checkpoint:
+            raise PrefixFileError("it is a checkpoint, without the cells of its tokens")
+        return prefix, size

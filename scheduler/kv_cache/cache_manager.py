@@ -276,10 +276,11 @@ class KVCacheManager:
 
     # --- between steps: files and slot commands ---
 
-    def adopt(self, tokens: list[int], scope: CacheScope) -> CachedPrefix | None:
+    def adopt(self, tokens: list[int], scope: CacheScope) -> HostEntry | None:
         """Add a prefix from disk to host memory; None if it is there already or has no room."""
         shared = self.index.shared(tokens, scope)
-        if any(isinstance(h, CachedPrefix) and n == len(tokens) for h, n in shared.items()):
+        covers = [h for h, n in shared.items() if isinstance(h, CachedPrefix) and n == len(tokens)]
+        if any(self._may_go(len(tokens), cover, shared) for cover in covers):
             return None
         if not self.host_cache.has_room(len(tokens)):
             return None

@@ -17,13 +17,12 @@ MAX_PARTINGS = 8
 """Each stop is a step more, so a prompt stops at no more places where others part."""
 
 LONG = 256
-"""A prompt with so many tokens to compute gets a checkpoint further before its end too."""
-
-NEAR_SHARE = 16
-"""That checkpoint lies a sixteenth of the prompt before its end, at least `NEAR_TOKENS`: a prompt
-that ends otherwise computes little more than what is its own."""
+"""A prompt with so many tokens to compute gets checkpoints further before its end too."""
 
 NEAR_TOKENS = 32
+NEAR_SHARE = 16
+"""Such checkpoints lie `NEAR_TOKENS` and a sixteenth of the prompt before its end: a prompt that
+ends otherwise computes little more than what is its own."""
 
 
 def checkpoint_stops(num_tokens: int, start: int, partings: Iterable[int], step: int) -> list[int]:
@@ -40,7 +39,7 @@ def checkpoint_stops(num_tokens: int, start: int, partings: Iterable[int], step:
     count = num_tokens - start
     others = [last] if count >= MIN_TOKENS else []
     if count >= LONG:
-        others.append(num_tokens - max(count // NEAR_SHARE, NEAR_TOKENS))
+        others += [num_tokens - NEAR_TOKENS, num_tokens - count // NEAR_SHARE]
     if step:
         others += range(start + step, last, step)
     for position in others:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TypeGuard
 
 from scheduler.core.cache_edits import CacheEdit, Drop, Save, SaveCheckpoint
+from scheduler.core.cache_scope import CacheScope
 from scheduler.core.context_limits import ContextLimits
 from scheduler.core.sequence import Sequence, Slot
 from scheduler.kv_cache.checkpoint_stops import TAIL, checkpoint_stops
@@ -83,10 +84,10 @@ class Checkpoints:
         tokens, scope = slot.tokens[: slot.num_tokens], slot.scope
         if not (self.are_kept and self._host_cache.wants_checkpoint(len(tokens))):
             return [], []
-        for holder, length in self._index.shared(tokens, scope).items():
-            if _is_saved(holder) and length == len(tokens) == holder.num_tokens:
-                self._host_cache.touch(holder)
-                return [], []
+        same = self._same(tokens, scope)
+        if same is not None:
+            self._host_cache.touch(same)
+            return [], []
         has_cells = self._limits.sizes.has_cells
         add = self._host_cache.add_checkpoint if has_cells else self._host_cache.add
         saved, evicted = add(tokens, scope)
@@ -95,6 +96,23 @@ class Checkpoints:
             self._index.remove(entry)
         edit = SaveCheckpoint(slot.id, saved.id) if has_cells else Save(slot.id, saved.id)
         return [edit], [Drop(entry.id) for entry in evicted]
+
+    def adopt(self, tokens: list[int], scope: CacheScope) -> HostEntry | None:
+        """Add a checkpoint from disk to host memory; None if it is there already or has no room."""
+        has_room = self._host_cache.has_room(len(tokens), is_checkpoint=True)
+        if self._same(tokens, scope) is not None or not (self.are_kept and has_room):
+            return None
+        checkpoint, _ = self._host_cache.add_checkpoint(tokens, scope)
+        self._host_cache.make_oldest(checkpoint)
+        self._index.put(checkpoint, tokens, scope)
+        return checkpoint
+
+    def _same(self, tokens: list[int], scope: CacheScope) -> HostEntry | None:
+        """What host memory has for exactly these tokens."""
+        shared = self._index.shared(tokens, scope)
+        count = len(tokens)
+        saved = [holder for holder, length in shared.items() if length == count]
+        return next((h for h in saved if _is_saved(h) and h.num_tokens == count), None)
 
 
 def _is_saved(holder: CacheHolder) -> TypeGuard[HostEntry]:

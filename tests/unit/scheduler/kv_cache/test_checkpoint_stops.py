@@ -17,8 +17,9 @@ from scheduler.kv_cache.host_cache import MIN_TOKENS
         (80, 0, [], 0, [76]),
         (255, 0, [], 0, [251]),
         (256, 0, [], 0, [224, 252]),
-        (3200, 0, [], 0, [3000, 3196]),
-        (3200, 0, [], 1000, [1000, 2000, 3000, 3196]),
+        (3200, 0, [], 0, [3000, 3168, 3196]),
+        (3200, 0, [], 1000, [1000, 2000, 3000, 3168, 3196]),
+        (3200, 2700, [], 300, [3000, 3168, 3196]),
         (3200, 3000, [], 1000, [3196]),
         (3200, 3150, [], 1000, []),
         (200, 0, [100], 0, [100, 196]),
@@ -48,7 +49,7 @@ def test_stops_lie_where_they_are_of_use(
     stops = checkpoint_stops(num_tokens, start, partings, step)
     assert stops == sorted(set(stops))
     assert all(max(MIN_TOKENS, start + 1) <= stop <= num_tokens - TAIL for stop in stops)
-    assert len(stops) <= MAX_PARTINGS + 2 + (num_tokens // step if step else 0)
+    assert len(stops) <= MAX_PARTINGS + 3 + (num_tokens // step if step else 0)
     useful = [p for p in partings if max(MIN_TOKENS, start + 1) <= p <= num_tokens - TAIL]
     if useful:
         assert max(useful) in stops
