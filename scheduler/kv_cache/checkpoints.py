@@ -67,14 +67,22 @@ class Checkpoints:
         stops = self._stops.get(slot.id, ())
         return next((stop for stop in stops if stop > slot.num_tokens), None)
 
-    def due(self, slots: Iterable[Slot]) -> list[CacheEdit]:
-        """Edits that save checkpoints of the running slots that are at a stop."""
-        edits: list[CacheEdit] = []
+    def is_at_stop(self, slot: Slot) -> bool:
+        """Whether the sequence of `slot` has to wait until its checkpoint is saved."""
+        return slot.sequence is not None and slot.num_tokens in self._stops.get(slot.id, ())
+
+    def save_due(self, slots: Iterable[Slot]) -> list[CacheEdit]:
+        """Edits that save a checkpoint of the first slot that is at a stop.
+
+        A step saves no more than one: others wait meanwhile, and streams too.
+        """
         for slot in slots:
-            if slot.sequence is not None and slot.num_tokens in self._stops.get(slot.id, ()):
+            if self.is_at_stop(slot):
+                self._stops[slot.id].remove(slot.num_tokens)
                 saves, drops = self.save(slot)
-                edits += [*saves, *drops]
-        return edits
+                if saves:
+                    return [*saves, *drops]
+        return []
 
     def save(self, slot: Slot) -> tuple[list[CacheEdit], list[Drop]]:
         """Save a checkpoint of a slot as it is, unless there is one.

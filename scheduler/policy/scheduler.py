@@ -86,7 +86,7 @@ class Scheduler:
         plan = StepPlan(self.cache.begin_step())
         plan.edits += self.cache.shift_windows()
         self._admit(plan)
-        plan.edits += self.cache.checkpoints.due(self.cache.slots)
+        plan.edits += self.cache.checkpoints.save_due(self.cache.slots)
         self.planner.share_out(plan)
         self._make_room(plan)
         return self.planner.step(plan)

@@ -52,7 +52,10 @@ class StepPlanner:
         decoding: list[Sequence] = []
         prefilling: list[Sequence] = []
         for sequence in sequences:
-            (decoding if sequence.is_decoding else prefilling).append(sequence)
+            if sequence.is_decoding:
+                decoding.append(sequence)
+            elif not self._is_at_stop(sequence):
+                prefilling.append(sequence)
         plan.shares = self._decode_shares(decoding, len(sequences))
         self._share_prefill(prefilling, plan)
 
@@ -112,6 +115,9 @@ class StepPlanner:
         for sequence, share in share_out(wanted, budget, most).items():
             plan.shares[sequence] = share
             sequence.last_prefill_step = plan.number
+
+    def _is_at_stop(self, sequence: Sequence) -> bool:
+        return sequence.slot is not None and self._cache.checkpoints.is_at_stop(sequence.slot)
 
     def _wanted(self, sequence: Sequence, plan: StepPlan) -> int:
         """Tokens that a prompt has left to compute. It stops where it gets a checkpoint, and where

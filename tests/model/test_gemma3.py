@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from scheduler.core.cache_edits import CopyPrefix, RestoreCheckpoint, SaveCheckp
 from server.model.tokenizer import LlamaTokenizer
 from tests.support.backends import compute, make_backend
 from tests.support.paths import ROOT
-from tests.support.processes import Server
+from tests.support.processes import DEADLINE, Server
 
 PATH = Path(os.environ.get("LLAMAPACK_GEMMA3", "missing"))
 
@@ -27,15 +28,25 @@ WINDOW = 512
 WORDS = (ROOT / "ARCHITECTURE.md").read_text().split()
 
 
-@pytest.fixture
-def client(tmp_path: Path) -> Iterator[httpx.Client]:
-    server = Server("-m", str(PATH), "-c", "6144", "-np", "2")
+@contextmanager
+def served(*flags: str) -> Iterator[httpx.Client]:
+    """A server of two slots, which ends as by SIGTERM."""
+    start = ("-m", str(PATH), "-c", "6144", "-np", "2", "--no-measure-costs", "--no-warmup")
+    server = Server(*start, *flags)
     try:
         server.wait_ready()
         with httpx.Client(base_url=server.url, timeout=300) as client:
             yield client
+        server.process.terminate()
+        server.process.wait(DEADLINE)
     finally:
         server.end()
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[httpx.Client]:
+    with served() as client:
+        yield client
 
 
 def ask(client: httpx.Client, *messages: str, **fields: Any) -> tuple[int, int]:
@@ -58,36 +69,44 @@ def words(count: int, start: int = 0) -> str:
 
 def test_a_second_conversation_reuses_what_it_shares(client: httpx.Client) -> None:
     text = words(900)
-    cached, computed = ask(client, f"{text} What is it about?")
+    cached, shared = ask(client, f"{text} What is it about?", id_slot=0)
     assert cached == 0
-    shared = computed
-    for start in (1000, 1100):  # other conversations take both slots
-        for slot in (0, 1):
-            ask(client, words(60, start + 20 * slot), id_slot=slot)
-    for slot, question in enumerate(("Who wrote it?", "How long is it?")):
+    for slot in (0, 1):  # other conversations take both slots
+        ask(client, words(60, 1000 + 70 * slot), id_slot=slot)
+    for slot, question in ((1, "Who wrote it?"), (0, "How long is it?")):
         cached, computed = ask(client, f"{text} {question}", id_slot=slot)
         assert cached >= 0.95 * shared
         assert cached + computed >= shared - 10
 
 
 def test_two_conversations_at_once_compute_what_they_share_once(client: httpx.Client) -> None:
-    texts = [f"{words(300)} {question}" for question in ("Who wrote it?", "How long is it?")]
+    texts = [f"{words(200)} {question}" for question in ("Who wrote it?", "How long is it?")]
     with ThreadPoolExecutor() as pool:
-        found = list(pool.map(lambda text: ask(client, text), texts))
+        found = list(pool.map(lambda text: ask(client, text, cache_salt="two"), texts))
     total = max(cached + computed for cached, computed in found)
     assert sum(computed for _, computed in found) <= total + 40
 
 
 def test_the_last_turn_is_asked_again(client: httpx.Client) -> None:
-    _, first = ask(client, words(200), "I see.", "Why?")
+    _, first = ask(client, words(100), "I see.", "Why?", cache_salt="turn")
     for question in ("Why?", "How?", "Since when?"):
-        cached, computed = ask(client, words(200), "I see.", question)
+        cached, computed = ask(client, words(100), "I see.", question, cache_salt="turn")
         assert cached >= first - 20
         assert computed <= 20
 
 
-@pytest.mark.parametrize("cache_type", ["f16", "q8_0"])
-@pytest.mark.parametrize("kv_unified", [False, True])
+def test_a_restarted_server_goes_on(tmp_path: Path) -> None:
+    disk = ("--cache-disk", str(tmp_path))
+    with served(*disk) as client:
+        _, shared = ask(client, f"{words(200)} What is it about?")
+        for slot in (0, 1):
+            ask(client, words(60, 1000 + 70 * slot), id_slot=slot)
+    with served(*disk) as client:
+        cached, _ = ask(client, f"{words(200)} Who wrote it?")
+        assert cached >= 0.9 * shared
+
+
+@pytest.mark.parametrize(("cache_type", "kv_unified"), [("f16", False), ("q8_0", True)])
 def test_logits_after_a_checkpoint_are_those_of_a_full_computation(
     cache_type: str, kv_unified: bool
 ) -> None:
