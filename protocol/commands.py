@@ -97,6 +97,8 @@ class SequenceSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     cache_salt: str = ""
     """Sequences share prefixes only if they have the same salt and the same adapters. Who the
     request's key may share with is part of the salt."""
+    partings: tuple[int, ...] = ()
+    """Positions of the prompt where other prompts are likely to part from it."""
     slot: int | None = None
     """Run in this slot and no other."""
     tenant: str = ""

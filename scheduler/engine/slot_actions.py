@@ -231,7 +231,10 @@ class SlotActions:
     def _read(self, path: Path) -> tuple[SavedPrefix, int]:
         limits = self._kv_cache.limits
         # A state is as large as its cells, plus some bytes that describe it.
-        room = limits.state_bytes + 2 * limits.n_ctx_slot * limits.cell_bytes + SLACK_BYTES
+        room = 2 * limits.sizes.prefix(limits.n_ctx_slot) + SLACK_BYTES
         if is_llama_file(path):
             return read_llama_file(path, max_bytes=room)
-        return read_prefix(path, self._backend.fingerprint, max_bytes=room)
+        prefix, size = read_prefix(path, self._backend.fingerprint, max_bytes=room)
+        if prefix.is_checkpoint:
+            raise PrefixFileError("it is a checkpoint, without the cells of its tokens")
+        return prefix, size

@@ -11,8 +11,10 @@ import pytest
 from protocol.commands import AddRequest, EraseSlot, RestoreSlot, SaveSlot, SlotCommand
 from protocol.events import FinishReason
 from protocol.messages import SlotChanged, SlotRefusal, SlotRefused
+from scheduler.core.cache_scope import NO_SCOPE
 from scheduler.engine.engine import Engine
 from scheduler.storage.fingerprint import Fingerprint
+from scheduler.storage.prefix_file import SavedPrefix, write_prefix
 from tests.support.fake_backend import FakeBackend
 from tests.support.scheduling import (
     CountingBackend,
@@ -53,6 +55,15 @@ def refusal(engine: Engine, command: SlotCommand) -> SlotRefusal:
     reply = reply_to(engine, command)
     assert isinstance(reply, SlotRefused)
     return reply.reason
+
+
+def test_a_checkpoint_is_no_content_of_a_slot(path: str) -> None:
+    backend = FakeBackend()
+    engine = make_engine(backend)
+    saved = SavedPrefix(PROMPT, NO_SCOPE, b"", is_checkpoint=True)
+    write_prefix(Path(path), saved, backend.fingerprint)
+    assert refusal(engine, RestoreSlot(1, 0, path)) is SlotRefusal.BAD_FILE
+    check_idle(engine, backend)
 
 
 def changed(engine: Engine, command: SlotCommand) -> int:

@@ -23,6 +23,7 @@ from protocol.commands import (
     SlotCommand,
     Speculation,
 )
+from protocol.config import CheckpointConfig
 from protocol.events import FinishReason
 from protocol.messages import EmbeddingInfo
 from scheduler.batching.cost_model import StepCost
@@ -85,12 +86,24 @@ layouts = st.sampled_from(
         {"n_slots": 6, "n_batch": 16, "n_ctx": 200},
     ]
 )
-abilities = st.sampled_from(
+RIGID = CacheAbilities(can_trim=False, can_checkpoint=True)
+memories = st.sampled_from(
     [
-        *[CacheAbilities()] * 3,
-        CacheAbilities(can_copy=False),
-        CacheAbilities(can_trim=False, can_copy=False),
+        *[{"abilities": CacheAbilities()}] * 3,
+        {"abilities": CacheAbilities(can_copy=False)},
+        {"abilities": CacheAbilities(can_trim=False, can_copy=False)},
+        {"abilities": CacheAbilities(can_trim=False)},
+        *[{"abilities": RIGID}] * 3,
+        {"abilities": RIGID, "has_no_cells": True},
     ]
+)
+host_memories = st.fixed_dictionaries(
+    {
+        "cache_bytes": st.sampled_from([0, 200, 2000]),
+        "checkpoints": st.builds(
+            CheckpointConfig, per_slot=st.sampled_from([0, 1, 32]), step=st.sampled_from([0, 70])
+        ),
+    }
 )
 prompts = st.builds(
     lambda shared, family, own, own_family: [
@@ -150,8 +163,8 @@ class EngineMachine(RuleBasedStateMachine):
 
     @initialize(
         layout=layouts,
-        able=abilities,
-        cache_bytes=st.sampled_from([0, 200, 2000]),
+        memory=memories,
+        host_memory=host_memories,
         max_forced=st.sampled_from([0, 0, 5, 50]),
         seldom_ends=st.booleans(),
         way=st.sampled_from([WHOLE, ALONE, LAST]),
@@ -161,8 +174,8 @@ class EngineMachine(RuleBasedStateMachine):
     def start(
         self,
         layout: dict[str, Any],
-        able: CacheAbilities,
-        cache_bytes: int,
+        memory: dict[str, Any],
+        host_memory: dict[str, Any],
         max_forced: int,
         seldom_ends: bool,
         way: EmbeddingInfo,
@@ -175,13 +188,13 @@ class EngineMachine(RuleBasedStateMachine):
         self.disk = DiskCache(Path(self.folder.name, "cache"), 4000, FINGERPRINT)
         self.backend_fields = {
             "next_token": seldom_ending if seldom_ends else often_ending,
-            "abilities": able,
+            **memory,
             "max_forced": max_forced,
             "draft_token": draft_token,
             "embeds": fitting(way, layout["n_batch"]),
             **layout,
         }
-        self.cache_bytes = cache_bytes
+        self.host_memory = host_memory
         self._start_engine()
         self.accepted: dict[int, AddRequest] = {}
         self.checked: set[int] = set()
@@ -335,9 +348,9 @@ class EngineMachine(RuleBasedStateMachine):
         step = None if self.table is None else StepCost(self.table, self.table)
         self.engine = make_engine(
             self.backend,
-            cache_bytes=self.cache_bytes,
             disk=self.disk,
             costs=Costs(step, step and StepCost({1: 0.01}, {1: 0.01})),
+            **self.host_memory,
         )
         assert self.engine.disk is not None
         self.engine.disk.start(60)
