@@ -151,6 +151,11 @@ class ResponseRequest(RequestModel):
             raise InvalidRequest("'input' is required", param="input")
 
     @property
+    def is_structured(self) -> bool:
+        """Whether a constraint has to be built for the answer, or for its calls."""
+        return bool(self.tools) or not isinstance(self.text.format, TextFormat)
+
+    @property
     def has_logprobs(self) -> bool:
         """Whether the log-probabilities of the text are reported."""
         return bool(self.top_logprobs) or "message.output_text.logprobs" in self.include
