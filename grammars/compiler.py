@@ -132,7 +132,7 @@ def from_gbnf(text: str, tokens: GrammarTokens | None = None) -> Constraint:
     return _checked(LLMatcher.grammar_from_lark(lark))
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=16)
 def _translation(text: str) -> str | None:
     """The Lark text of a GBNF grammar; None if the grammar depends on the vocabulary."""
     grammar = parser.parse(text)
