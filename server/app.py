@@ -23,16 +23,16 @@ from server.access.record_access import RecordAccess
 from server.context import ServerContext
 from server.embeddings import routes as embedding_routes
 from server.endpoints import Endpoint, to_routes
+from server.engine.unread_output import MIB, UnreadBudget
 from server.errors import ApiError, InvalidRequest, MethodNotAllowed, NotFound
 from server.http.content_encoding import DecodeBody
 from server.http.drain import RefuseWhileDraining
 from server.http.middleware import CatchErrors, LimitBody, RequestLog, RequireHost, error_response
+from server.http.unread import BoundUnread
 from server.llama_server import routes as llama_routes
 from server.observability.tracing.open_tracing import Tracing
 from server.openai import routes as openai_routes
 from server.openapi.endpoint import description_of
-
-MIB = 1 << 20
 
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 
@@ -79,6 +79,13 @@ def create_app(
                 LimitBody,
                 max_bytes=settings.max_body_size * MIB,
                 read_seconds=settings.timeout,
+            ),
+            # Below whatever refuses: counts the answers of those who were let in.
+            Middleware(
+                BoundUnread,
+                budget=UnreadBudget(
+                    settings.max_answer_size * MIB, 2 * settings.max_answer_size * MIB
+                ),
             ),
             # Last: handlers read plain bytes, and a small compressed body can't become a huge one.
             Middleware(DecodeBody, max_bytes=settings.max_body_size * MIB),

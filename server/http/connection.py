@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from starlette.types import Scope
 from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -21,8 +22,15 @@ byte, or at the start of the connection."""
 MAX_HEAD_BYTES = 64 * 1024
 """Maximum size of a head, or of trailers, that come in parts; many times what clients send."""
 
+MIN_READ_RATE = 64
+"""Bytes per second that a client must read on average while output waits for it."""
+
 REST_SECONDS = 10.0
 """How long the rest of a body may take to arrive once its request was answered."""
+
+
+_EXTENSION = "llamapack.connection"
+"""The name under which an ASGI scope has what this protocol adds."""
 
 
 class _Timer:
@@ -58,7 +66,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     """Closes connections of clients that send too slowly, send endless heads, or don't read."""
 
     write_seconds: ClassVar[float | None] = None
-    """How long a full send buffer may wait for the client to read; None waits for ever."""
+    """How long a client may read next to nothing of what waits for it; None waits for ever."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -67,7 +75,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Bytes received since a head or a part of a body was complete."""
         self._head_timer = _Timer(self.loop, self._close)
         self._rest_timer = _Timer(self.loop, self._close)
-        self._write_timer = _Timer(self.loop, self._drop_reader)
+        self._write_timer = _Timer(self.loop, self._check_reader)
+        self._unread_bytes = 0
+        """What waited for the client when the timer was started."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -87,6 +97,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self.scope["extensions"] = {_EXTENSION: {"abort": self.transport.abort}}
         self._expect_head()
 
     def on_headers_complete(self) -> None:
@@ -108,17 +119,33 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         if self.cycle.response_complete and self.cycle.more_body:
             self._rest_timer.start(REST_SECONDS)
+        self._watch_reader()
         super().on_response_complete()
 
     def pause_writing(self) -> None:
         """The send buffer is full: from here on the client has `write_seconds` to read."""
         super().pause_writing()
-        if self.write_seconds is not None:
-            self._write_timer.start(self.write_seconds)
+        self._watch_reader()
 
     def resume_writing(self) -> None:
         self._write_timer.stop()
         super().resume_writing()
+
+    def _watch_reader(self) -> None:
+        """Look after `write_seconds` whether the client has read."""
+        unread = self.transport.get_write_buffer_size()
+        if unread and self.write_seconds is not None and not self._write_timer.is_running:
+            self._unread_bytes = unread
+            self._write_timer.start(self.write_seconds)
+
+    def _check_reader(self) -> None:
+        """Drop the client if it has hardly read; a slow client may go on."""
+        assert self.write_seconds is not None
+        read = self._unread_bytes - self.transport.get_write_buffer_size()
+        if read < min(self._unread_bytes, MIN_READ_RATE * self.write_seconds):
+            self._drop_reader()
+        else:
+            self._watch_reader()
 
     def _expect_head(self) -> None:
         self._head_timer.start(HEAD_SECONDS)
@@ -158,6 +185,16 @@ class CloseDelimited:
         elif message["type"] == "http.response.body" and not self._has_length:
             self._cycle.expected_content_length = len(message.get("body", b""))
         await self._send(message)
+
+
+def abort_of(scope: Scope) -> Callable[[], None]:
+    """What ends the request's connection at once; without this protocol, nothing."""
+    extension: dict[str, Callable[[], None]] = scope.get("extensions", {}).get(_EXTENSION, {})
+    return extension.get("abort", _nothing)
+
+
+def _nothing() -> None:
+    pass
 
 
 def bounded_protocol(write_seconds: float) -> type[BoundedHttpProtocol]:

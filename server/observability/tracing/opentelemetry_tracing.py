@@ -20,8 +20,8 @@ CLOSE_SECONDS = 2.0
 """How long a collector that doesn't answer may hold up the server's end."""
 
 MAX_ATTRIBUTE_CHARS = 1024
-"""Characters of an attribute. Clients choose some, such as the path, and thousands of spans wait for
-the collector."""
+"""Characters of an attribute. Clients choose some, such as the path, and thousands of spans wait
+for the collector."""
 
 
 class OpenTelemetryTracing:
