@@ -25,6 +25,7 @@ from server.embeddings import routes as embedding_routes
 from server.endpoints import Endpoint, to_routes
 from server.engine.unread_output import MIB, UnreadBudget
 from server.errors import ApiError, InvalidRequest, MethodNotAllowed, NotFound
+from server.http.body_budget import BodyBudget, BoundBodies
 from server.http.content_encoding import DecodeBody
 from server.http.drain import RefuseWhileDraining
 from server.http.middleware import CatchErrors, LimitBody, RequestLog, RequireHost, error_response
@@ -33,6 +34,9 @@ from server.llama_server import routes as llama_routes
 from server.observability.tracing.open_tracing import Tracing
 from server.openai import routes as openai_routes
 from server.openapi.endpoint import description_of
+
+BODIES = 4
+"""Bodies of the largest size that may be in memory at a time."""
 
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 
@@ -87,8 +91,10 @@ def create_app(
                     settings.max_answer_size * MIB, 2 * settings.max_answer_size * MIB
                 ),
             ),
-            # Last: handlers read plain bytes, and a small compressed body can't become a huge one.
+            # Handlers read plain bytes, and a small compressed body can't become a huge one.
             Middleware(DecodeBody, max_bytes=settings.max_body_size * MIB),
+            # Last: counts the bytes that handlers get.
+            Middleware(BoundBodies, budget=BodyBudget(BODIES * settings.max_body_size * MIB)),
         ],
         exception_handlers={HTTPException: _http_error},
         lifespan=lifespan,

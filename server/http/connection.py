@@ -20,7 +20,13 @@ HEAD_SECONDS = 30.0
 byte, or at the start of the connection."""
 
 MAX_HEAD_BYTES = 64 * 1024
-"""Maximum size of a head, or of trailers, that come in parts; many times what clients send."""
+"""Maximum size of a head, or of trailers; many times what clients send."""
+
+MAX_HEADERS = 256
+"""Maximum number of headers, each of which takes much more memory than bytes."""
+
+MAX_PIPELINED = 32
+"""Most requests that may wait on a connection for the answer to another."""
 
 MIN_READ_RATE = 64
 """Bytes per second that a client must read on average while output waits for it."""
@@ -71,6 +77,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.parser = RequestParser(self)  # type: ignore[assignment]
+        self._num_head_bytes = 0
+        self._num_headers = 0
         self._barren_bytes = 0
         """Bytes received since a head or a part of a body was complete."""
         self._head_timer = _Timer(self.loop, self._close)
@@ -96,9 +104,21 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._refuse_head()
 
     def on_message_begin(self) -> None:
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise ValueError("too many requests")  # the parser ends with an error of its own
         super().on_message_begin()
+        self._num_head_bytes = self._num_headers = 0
         self.scope["extensions"] = {_EXTENSION: {"abort": self.transport.abort}}
         self._expect_head()
+
+    def on_url(self, url: bytes) -> None:
+        self._count_head(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._num_headers += 1
+        self._count_head(len(name) + len(value))
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._head_timer.stop()
@@ -150,12 +170,23 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def _expect_head(self) -> None:
         self._head_timer.start(HEAD_SECONDS)
 
-    def _refuse_head(self) -> None:
-        """Answer 400, unless an answer is under way that the 400 would end up in."""
-        if self.cycle is None or self.cycle.response_complete:
-            self.send_400_response(f"The head of the request has over {MAX_HEAD_BYTES} bytes.")
-        else:
+    def send_400_response(self, msg: str) -> None:
+        """Answer 400, unless an answer is under way or due that the 400 would end up in."""
+        cycle = self.cycle
+        is_under_way = cycle is not None and cycle.response_started and not cycle.response_complete
+        if is_under_way or self.pipeline:
             self.transport.close()
+        else:
+            super().send_400_response(msg)
+
+    def _count_head(self, num_bytes: int) -> None:
+        """Raise `ValueError` for a head that is too large, also if it comes at once."""
+        self._num_head_bytes += num_bytes
+        if self._num_head_bytes > MAX_HEAD_BYTES or self._num_headers > MAX_HEADERS:
+            raise ValueError("too large a head")  # the parser ends with an error of its own
+
+    def _refuse_head(self) -> None:
+        self.send_400_response(f"The head of the request has over {MAX_HEAD_BYTES} bytes.")
 
     def _drop_reader(self) -> None:
         logger.warning("a client stopped reading its answer; the connection is closed")

@@ -60,7 +60,7 @@ def test_broken_json_has_a_size_too(data: bytes) -> None:
 
 
 def test_depth_counts_nesting_alone() -> None:
-    wide = [[]] * 10_000
+    wide: Any = [[]] * 10_000
     deep: Any = 1
     for _ in range(MAX_DEPTH):
         deep = {"a": deep}

@@ -9,7 +9,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from server.http.connection import MIN_READ_RATE, BoundedHttpProtocol, bounded_protocol
+from server.http.connection import MIN_READ_RATE, bounded_protocol
 
 pytestmark = pytest.mark.anyio
 
@@ -44,9 +44,7 @@ class Reader:
     def __init__(self, unread: int) -> None:
         config = uvicorn.Config(lambda: None, http=bounded_protocol(SECONDS))
         self.transport = FakeTransport()
-        self._connection = cast(
-            BoundedHttpProtocol, bounded_protocol(SECONDS)(config, ServerState(), {})
-        )
+        self._connection = bounded_protocol(SECONDS)(config, ServerState(), {})
         self._connection.connection_made(cast(asyncio.Transport, self.transport))
         self.transport.unread = unread
         self._connection.pause_writing()
