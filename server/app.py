@@ -35,7 +35,7 @@ from server.observability.tracing.open_tracing import Tracing
 from server.openai import routes as openai_routes
 from server.openapi.endpoint import description_of
 
-BODIES = 4
+BODIES = 3
 """Bodies of the largest size that may be in memory at a time."""
 
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
