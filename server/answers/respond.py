@@ -58,11 +58,10 @@ async def respond(
 async def _in_one_piece(
     generator: Generator, sequences: Sequence[GenerationRequest], answer: WholeAnswer
 ) -> Response:
-    output, num_bytes = current_output(), 0
+    output = current_output()
     async with open_choices(generator, sequences) as items:
         async for index, item in items:
-            num_bytes += (size := _memory(item))
-            output.add(size)
+            output.add(_memory(item))
             output.check()
             match item:
                 case TextDelta():
@@ -71,9 +70,7 @@ async def _in_one_piece(
                     answer.scored(index, item)
                 case Ended():
                     answer.end(index, item)
-    response = JsonResponse(answer.body())
-    output.remove(num_bytes)  # from here on, the response counts
-    return response
+    return JsonResponse(answer.body())
 
 
 def _memory(item: Item) -> int:

@@ -45,6 +45,17 @@ class UnreadOutput:
             self.last_progress = self._budget.clock()
         self._budget.grow(self, num_bytes)
 
+    def send_whole(self, num_bytes: int) -> None:
+        """The answer is complete and takes this much; what it was made of counts no more.
+
+        It is not too large for itself any more: its memory is taken.
+        """
+        if self.error is None:
+            self.remove(self.num_bytes)
+            self.num_bytes = num_bytes
+            self._budget.num_bytes += num_bytes
+            self._budget.make_room()
+
     def remove(self, num_bytes: int) -> None:
         """Note that the client has read this much."""
         if self.error is None:
@@ -90,10 +101,14 @@ class UnreadBudget:
             output.error = output.error or Overloaded("it is over", retry_after=RETRY_SECONDS)
 
     def grow(self, output: UnreadOutput, num_bytes: int) -> None:
-        """Count the bytes of an output. End this output or others, where there are too many."""
+        """Count more bytes of an output, and end this output or others if that is too much."""
         self.num_bytes += num_bytes
         if output.num_bytes > self._max_each:
             self._end(output, _too_large(self._max_each))
+        self.make_room()
+
+    def make_room(self) -> None:
+        """End outputs while all together are too large."""
         while self.num_bytes > self._max_in_all:
             victim = self._victim()
             if victim is None:

@@ -47,7 +47,10 @@ async def _send(message: Message, send: Send, output: UnreadOutput) -> None:
     if len(body) <= PIECE:
         return await send(message)
     view = memoryview(body)
-    output.add(len(body))
+    if message.get("more_body", False):
+        output.add(len(body))
+    else:
+        output.send_whole(len(body))
     for start in range(0, len(body), PIECE):
         piece = bytes(view[start : start + PIECE])
         more = start + PIECE < len(body) or message.get("more_body", False)

@@ -1,14 +1,16 @@
-"""Clients that don't read: what waits for them is bounded, and they lose their slot."""
+"""Memory by client: answers that nobody reads, and bodies that don't end, are bounded."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gzip
 import json
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +19,7 @@ import pytest
 from starlette.applications import Starlette
 
 from config import ServeSettings
+from protocol.messages import EmbeddingInfo
 from server.app import create_app
 from tests.http.test_engine import LetterBackend, Live, _context
 from tests.support.fake_server import FakeServer, make_server
@@ -132,3 +135,46 @@ def test_a_whole_answer_that_nobody_reads_is_dropped(size: int) -> None:
             assert len(read_to_end(idle)) < size
         answer = httpx.post(f"{url}/completion", json={"prompt": "a"}, timeout=DEADLINE)
         assert len(answer.json()["content"]) == size
+
+
+@pytest.mark.parametrize(
+    ("path", "count", "status"),
+    [
+        ("/embedding", 3000, 400),
+        ("/embeddings", 2000, 400),
+        ("/embedding", 100, 200),
+    ],
+)
+def test_vectors_of_one_request_are_bounded(path: str, count: int, status: int) -> None:
+    settings = ServeSettings(max_answer_size=1)
+    fake = make_server(settings)
+    fake.engine.embedding = EmbeddingInfo(
+        pooling="none", size=4, max_tokens=100, is_whole=True, max_rows=128
+    )
+    with serving(create_app(fake.context), settings) as url:
+        body = {"input": ["a" * 90] * min(count, 2048)}
+        answer = httpx.post(url + path, json=body, timeout=DEADLINE)
+        assert answer.status_code == status
+        assert ("1 MiB" in answer.text) is (status == 400)
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+@pytest.mark.parametrize("count", [4, 9, 20])
+def test_half_read_bodies_give_way(packed: bool, count: int) -> None:
+    """However many clients send a part of a large body, the next one is read."""
+    settings = ServeSettings(max_body_size=1)
+    fake = make_server(settings)
+    text = b'{"prompt": "a", "n_predict": 1, "user": "' + b"u" * 1_000_000
+    data, encoding = (gzip.compress(text), "gzip") if packed else (text, "identity")
+    head = f"POST /completion HTTP/1.1\r\nHost: a\r\nContent-Encoding: {encoding}\r\n"
+    head += f"Content-Length: {len(data) + 100}\r\n\r\n"
+    with serving(create_app(fake.context), settings) as url, ExitStack() as stack:
+        parts = urlsplit(url)
+        address = (str(parts.hostname), parts.port or 80)
+        idle = [stack.enter_context(socket.create_connection(address)) for _ in range(count)]
+        for connection in idle:
+            connection.sendall(head.encode() + data)
+        answer = httpx.post(f"{url}/completion", content=text + b'"}', timeout=DEADLINE)
+        assert answer.status_code == 200
+        refused = stack.enter_context(ThreadPoolExecutor(1)).submit(idle[0].recv, 100)
+        assert refused.result(DEADLINE).startswith(b"HTTP/1.1 429")
