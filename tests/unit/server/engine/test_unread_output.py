@@ -54,6 +54,17 @@ def test_one_output_is_bounded(budget: UnreadBudget) -> None:
     assert budget.num_bytes == 0
 
 
+@pytest.mark.parametrize("size", [100, 600, 999])
+def test_a_whole_answer_takes_the_place_of_its_parts(budget: UnreadBudget, size: int) -> None:
+    ended: list[UnreadOutput] = []
+    with budget.open() as output:
+        output.add(550)
+        sending(output, ended).send_whole(size)
+        assert budget.num_bytes == size
+        output.remove(size)
+        assert (budget.num_bytes, ended) == (0, [])
+
+
 def test_what_is_read_counts_no_more(budget: UnreadBudget) -> None:
     with budget.open() as output:
         for _ in range(100):
