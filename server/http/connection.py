@@ -137,8 +137,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        if self.cycle.response_complete and self.cycle.more_body:
-            self._rest_timer.start(REST_SECONDS)
+        if self.cycle.response_complete:
+            self.cycle.body = (
+                bytearray()
+            )  # what the handler didn't read, or the connection keeps it
+            if self.cycle.more_body:
+                self._rest_timer.start(REST_SECONDS)
         self._watch_reader()
         super().on_response_complete()
 

@@ -7,9 +7,11 @@ from typing import cast
 
 import pytest
 import uvicorn
+from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from server.http.connection import MIN_READ_RATE, bounded_protocol
+from server.http.json_response import JsonResponse
 
 pytestmark = pytest.mark.anyio
 
@@ -87,3 +89,30 @@ async def test_a_small_rest_has_to_be_read_as_a_whole() -> None:
     reader = Reader(unread=500)
     assert not reader.reads(499)
     reader.close()
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    await JsonResponse({}, status_code=401)(scope, receive, send)
+
+
+class QuietTransport(FakeTransport):
+    """A transport to which anything can be written."""
+
+    def write(self, data: bytes) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return False
+
+
+@pytest.mark.parametrize("size", [1, 1000, 60_000])
+async def test_a_refused_body_is_not_kept(size: int) -> None:
+    config = uvicorn.Config(_refuse, http=bounded_protocol(SECONDS))
+    connection = bounded_protocol(SECONDS)(config, ServerState(), {})
+    connection.connection_made(cast(asyncio.Transport, QuietTransport()))
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nX-A: b\r\nContent-Length: %d\r\n\r\n" % size
+    connection.data_received(head + b"a" * size)
+    assert len(connection.cycle.body) == size
+    await asyncio.gather(*connection.tasks)
+    assert not connection.cycle.body
+    connection.connection_lost(OSError())
