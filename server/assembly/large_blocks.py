@@ -8,7 +8,7 @@ import ctypes
 _MMAP_THRESHOLD = -3
 """glibc's name for the size from which on each block is mapped by itself."""
 
-_LARGE_BYTES = 256 * 1024
+_LARGE_BYTES = 64 * 1024
 
 
 def return_large_blocks() -> None:
