@@ -87,8 +87,7 @@ async def read_body(request: Request, model: type[ModelT]) -> ModelT:
     Raises `InvalidRequest` naming the field, or the line and column of broken JSON, and
     `BodyTooLarge` (from the middleware, while reading).
     """
-    # Not `request.body()`, which would keep the bytes as long as the request.
-    data = b"".join([part async for part in request.stream()])
+    data = await request.body()
     if len(data) <= SMALL_BODY and value_bytes(data) <= SMALL_VALUES:
         return parse_body(data, model)
     limiter = _medium_parses if len(data) <= MEDIUM_BODY else _huge_parses
