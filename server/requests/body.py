@@ -87,7 +87,8 @@ async def read_body(request: Request, model: type[ModelT]) -> ModelT:
     Raises `InvalidRequest` naming the field, or the line and column of broken JSON, and
     `BodyTooLarge` (from the middleware, while reading).
     """
-    data = await request.body()
+    # `request.body()` would keep the parts of a refused body until the garbage is collected.
+    data = request._body = b"".join([part async for part in request.stream()])
     if len(data) <= SMALL_BODY and value_bytes(data) <= SMALL_VALUES:
         return parse_body(data, model)
     limiter = _medium_parses if len(data) <= MEDIUM_BODY else _huge_parses
