@@ -26,10 +26,13 @@ from server.anthropic import routes as anthropic_routes
 from server.context import ServerContext
 from server.embeddings import routes as embedding_routes
 from server.endpoints import Endpoint, to_routes
+from server.engine.unread_output import MIB, UnreadBudget
 from server.errors import ApiError, InvalidRequest, MethodNotAllowed, NotFound
+from server.http.body_budget import BodyBudget, BoundBodies
 from server.http.content_encoding import DecodeBody
 from server.http.drain import RefuseWhileDraining
 from server.http.middleware import CatchErrors, LimitBody, RequestLog, RequireHost, error_response
+from server.http.unread import BoundUnread
 from server.llama_server import routes as llama_routes
 from server.observability.tracing.open_tracing import Tracing
 from server.openai import routes as openai_routes
@@ -38,7 +41,8 @@ from server.openai.responses import routes as response_routes
 from server.openai.responses.store import ResponseStore
 from server.openapi.endpoint import description_of
 
-MIB = 1 << 20
+BODIES = 3
+"""Bodies of the largest size that may be in memory at a time."""
 
 _ERRORS: Mapping[str, Callable[[ApiError], Response]] = {
     anthropic_routes.PREFIX: anthropic_errors.error_response,
@@ -96,8 +100,17 @@ def create_app(
                 max_bytes=settings.max_body_size * MIB,
                 read_seconds=settings.timeout,
             ),
-            # Last: handlers read plain bytes, and a small compressed body can't become a huge one.
+            # Below whatever refuses: counts the answers of those who were let in.
+            Middleware(
+                BoundUnread,
+                budget=UnreadBudget(
+                    settings.max_answer_size * MIB, 2 * settings.max_answer_size * MIB
+                ),
+            ),
+            # Handlers read plain bytes, and a small compressed body can't become a huge one.
             Middleware(DecodeBody, max_bytes=settings.max_body_size * MIB),
+            # Last: counts the bytes that handlers get.
+            Middleware(BoundBodies, budget=BodyBudget(BODIES * settings.max_body_size * MIB)),
         ],
         exception_handlers={HTTPException: _http_error},
         lifespan=lifespan,

@@ -206,6 +206,17 @@ class HttpSettings(SettingsGroup):
             metavar="MIB",
         ),
     ] = 16
+    max_answer_size: Annotated[
+        Whole,
+        Field(ge=1),
+        Option(
+            ("--max-answer-size",),
+            Group.SERVER,
+            "most MiB of an answer that wait for its client; of all answers: twice as many",
+            env="LLAMAPACK_MAX_ANSWER_SIZE",
+            metavar="MIB",
+        ),
+    ] = 32
     shutdown_delay: Annotated[
         Whole,
         Field(ge=0),

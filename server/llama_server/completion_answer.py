@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+import msgspec
 
 from server.answers.native_record import NativeRecord
 from server.context import ServerContext
@@ -15,6 +18,7 @@ from server.generation.types import (
     TextDelta,
     Timings,
 )
+from server.http.json_response import encode_json
 from server.llama_server.completion_request import CompletionRequest
 from server.llama_server.probabilities import probability_entries
 from server.llama_server.response_fields import pick_fields
@@ -60,7 +64,12 @@ class CompletionAnswer:
         answer = self._record.final(ended)
         tokens = self._record.tokens(ended)
         if self._body.n_probs and tokens:
-            answer["completion_probabilities"] = self._probabilities(tokens)
+            # As JSON, which takes a fifth of the memory.
+            answer["completion_probabilities"] = [
+                msgspec.Raw(encode_json(self._probabilities((token,))[0]))
+                for token in tokens
+                if token.logprobs is not None
+            ]
         return pick_fields(answer, self._body.response_fields)
 
     def _event(self, content: str, slot: int, timings: Timings) -> dict[str, Any]:
@@ -74,7 +83,7 @@ class CompletionAnswer:
             "tokens_evaluated": len(self._request.spec.prompt),
         }
 
-    def _probabilities(self, tokens: list[GeneratedToken] | tuple[GeneratedToken, ...]) -> Any:
+    def _probabilities(self, tokens: Sequence[GeneratedToken]) -> list[dict[str, Any]]:
         return probability_entries(
             tokens, self._context.tokenizer, post_sampling=self._body.post_sampling_probs
         )

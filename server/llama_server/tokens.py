@@ -11,11 +11,18 @@ from starlette.responses import Response
 
 from server.bodies.request_model import RequestModel
 from server.context import context_of
+from server.errors import InvalidRequest
 from server.http.json_response import JsonResponse
 from server.model.tokenizer import Tokenizer
 from server.requests.body import read_body
 from server.requests.field_types import Flag, Whole
 from server.requests.prompts import Prompt, check_tokens
+
+MAX_CHARS = 1 << 21
+"""Most characters of a text to tokenize. Each may become a token."""
+
+MAX_TEXT_BYTES = 1 << 24
+"""Most bytes of a text that tokens are joined to."""
 
 
 def _parts(value: Any) -> Any:
@@ -38,6 +45,10 @@ class TokenizeRequest(RequestModel):
 
     def split(self, tokenizer: Tokenizer) -> list[int]:
         """The tokens of all parts. Raises `InvalidRequest` for an unknown token id."""
+        num_chars = sum(len(part) for part in self.content if isinstance(part, str))
+        if num_chars > MAX_CHARS:
+            text = f"'content' must have at most {MAX_CHARS} characters (got {num_chars})"
+            raise InvalidRequest(text, param="content")
         tokens: list[int] = []
         for position, part in enumerate(self.content):
             if isinstance(part, int):
@@ -76,11 +87,16 @@ def _split(body: TokenizeRequest, tokenizer: Tokenizer) -> Response:
     tokens = body.split(tokenizer)
     if not body.with_pieces:
         return JsonResponse({"tokens": tokens})
-    pieces = [{"id": token, "piece": _piece(tokenizer, token)} for token in tokens]
-    return JsonResponse({"tokens": pieces})
+    # One object for all places of a token: a long text has many more places than tokens.
+    pieces = {token: {"id": token, "piece": _piece(tokenizer, token)} for token in set(tokens)}
+    return JsonResponse({"tokens": [pieces[token] for token in tokens]})
 
 
 def _join(tokens: list[int], tokenizer: Tokenizer) -> Response:
+    num_bytes = sum(len(tokenizer.piece(token, special=True)) for token in tokens)
+    if num_bytes > MAX_TEXT_BYTES:
+        text = f"'tokens' stand for {num_bytes} bytes of text; {MAX_TEXT_BYTES} is the most"
+        raise InvalidRequest(text, param="tokens")
     return JsonResponse({"content": tokenizer.text(tokens, special=True)})
 
 

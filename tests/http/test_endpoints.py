@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from config import ServeSettings
 from protocol.messages import StepStats
 from server.app import create_app
+from server.llama_server.tokens import MAX_CHARS
 from tests.support.fake_server import BOS, EOS, MODEL_NAME, FakeServer, make_server
 
 pytestmark = pytest.mark.anyio
@@ -262,6 +263,17 @@ async def test_pieces_are_texts_or_bytes(client: httpx.AsyncClient) -> None:
         {"id": 195, "piece": [195]},
         {"id": 169, "piece": [169]},
     ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["a" * (MAX_CHARS + 1), ["ab" * 1000] * 2000, [1, "\u4e2d" * MAX_CHARS, "a"]],
+    ids=["one", "many", "mixed"],
+)
+async def test_texts_to_tokenize_are_bounded(client: httpx.AsyncClient, content: Any) -> None:
+    response = await client.post("/tokenize", json={"content": content})
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == "content"
 
 
 async def test_detokenize(client: httpx.AsyncClient) -> None:
