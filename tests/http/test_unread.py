@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
-import dataclasses
 import gzip
 import json
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from starlette.applications import Starlette
 
 from config import ServeSettings
 from protocol.messages import EmbeddingInfo
 from server.app import create_app
-from tests.http.test_engine import LetterBackend, Live, _context
 from tests.support.fake_server import FakeServer, make_server
-from tests.support.inprocess import DEADLINE, Pair
+from tests.support.inprocess import DEADLINE
 from tests.support.live import serving, wait_for
+from tests.support.live_engine import LetterBackend, Live, live_server
 
 N_CTX_SLOT = 100_000
 
@@ -36,24 +33,8 @@ def make_backend() -> LetterBackend:
 @contextmanager
 def live(settings: ServeSettings) -> Iterator[Live]:
     """A server with the engine's loop on a fake model, whose answers have 100,000 tokens."""
-    pair = Pair(make_backend)
-    loops: list[asyncio.AbstractEventLoop] = []
-
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        await pair.start_engine()
-        loops.append(asyncio.get_running_loop())
-        try:
-            yield
-        finally:
-            await pair.stop()
-
-    context = dataclasses.replace(_context(pair), settings=settings)
-    with (
-        serving(create_app(context, lifespan=lifespan), settings) as url,
-        httpx.Client(base_url=url, timeout=120) as client,
-    ):
-        yield Live(client, pair, loops[0])
+    with live_server(make_backend, settings, client_seconds=120) as server:
+        yield server
 
 
 def ask(url: str, path: str, body: dict[str, Any]) -> socket.socket:
