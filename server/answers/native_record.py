@@ -6,7 +6,7 @@ from typing import Any
 
 from server.context import ServerContext
 from server.generation.timings import timings_json
-from server.generation.types import Ended, GeneratedToken, GenerationRequest, TextDelta
+from server.generation.types import Ended, GenerationRequest, TextDelta
 from server.model.adapters import lora_json
 from server.requests.generation_settings import request_settings
 from server.requests.sampling_fields import SamplingFields
@@ -29,7 +29,7 @@ class NativeRecord:
         self._context = context
         self._texts: list[str] = []
         self._has_new_line = False
-        self.tokens: list[GeneratedToken] = []
+        self._ids: list[int] = []
         """The tokens of an answer in one piece."""
 
     def add(self, delta: TextDelta) -> None:
@@ -37,7 +37,7 @@ class NativeRecord:
         self._has_new_line = self._has_new_line or "\n" in delta.text
         if not self._body.stream:
             self._texts.append(delta.text)
-            self.tokens += delta.tokens
+            self._ids += [token.id for token in delta.tokens]
 
     def final(self, ended: Ended) -> dict[str, Any]:
         """The whole answer as llama-server's native completion shows it."""
@@ -65,7 +65,7 @@ class NativeRecord:
         """All token ids. In a stream, the ids that no earlier event carried."""
         if not (self._body.return_tokens or self._body.stream):
             return []
-        ids = [token.id for token in self.tokens]
+        ids = self._ids
         return ids if end_token is None else [*ids, end_token]
 
     def _settings(self) -> dict[str, Any]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import msgspec
 from anyio import to_thread
 from pydantic import BeforeValidator, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from server.bodies.bounds import DETOKENIZED, TOKENIZED_CHARS
 from server.bodies.request_model import RequestModel
 from server.context import context_of
-from server.http.json_response import JsonResponse
+from server.http.json_response import JsonResponse, encode_json
 from server.model.tokenizer import Tokenizer
 from server.requests.body import read_body
 from server.requests.field_types import Flag, Whole
@@ -23,6 +25,8 @@ def _parts(value: Any) -> Any:
     parts = value if isinstance(value, list) else [value]
     if not all(isinstance(part, str | int) and not isinstance(part, bool) for part in parts):
         raise ValueError("must be a text, or a list of texts and token ids")
+    if sum(len(part) if isinstance(part, str) else 1 for part in parts) > TOKENIZED_CHARS.most:
+        raise ValueError(f"must have at most {TOKENIZED_CHARS.most} characters and token ids")
     return tuple(parts)
 
 
@@ -54,7 +58,7 @@ class TokenizeRequest(RequestModel):
 class DetokenizeRequest(RequestModel):
     """`POST /detokenize`."""
 
-    tokens: list[Whole] = Field(default_factory=list)
+    tokens: Annotated[list[Whole], Field(max_length=DETOKENIZED.most)] = Field(default_factory=list)
 
 
 async def tokenize(request: Request) -> Response:
@@ -76,12 +80,17 @@ def _split(body: TokenizeRequest, tokenizer: Tokenizer) -> Response:
     tokens = body.split(tokenizer)
     if not body.with_pieces:
         return JsonResponse({"tokens": tokens})
-    pieces = [{"id": token, "piece": _piece(tokenizer, token)} for token in tokens]
+    # Encoded one by one: a million small objects would take some 300 MiB.
+    pieces = [_encoded_piece(tokenizer, token) for token in tokens]
     return JsonResponse({"tokens": pieces})
 
 
 def _join(tokens: list[int], tokenizer: Tokenizer) -> Response:
     return JsonResponse({"content": tokenizer.text(tokens, special=True)})
+
+
+def _encoded_piece(tokenizer: Tokenizer, token: int) -> msgspec.Raw:
+    return msgspec.Raw(encode_json({"id": token, "piece": _piece(tokenizer, token)}))
 
 
 def _piece(tokenizer: Tokenizer, token: int) -> str | list[int]:

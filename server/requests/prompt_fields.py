@@ -8,6 +8,7 @@ from pydantic import BeforeValidator
 
 from server.context import ServerContext
 from server.generation.types import GenerationRequest
+from server.requests.kept_logprobs import with_room
 from server.requests.prompts import (
     Prompt,
     PromptInput,
@@ -32,6 +33,11 @@ class PromptFields(SamplingFields):
         """Alternatives to report with each token; -1 reports nothing."""
         return self.n_probs or -1
 
+    @property
+    def scores_prompt(self) -> bool:
+        """Whether the log-probabilities of the prompt are reported too."""
+        return False
+
     def sequences(self, context: ServerContext) -> list[GenerationRequest]:
         """`n` sequences for each prompt, in the order of the choices.
 
@@ -43,10 +49,13 @@ class PromptFields(SamplingFields):
         constraint = compile_request_format(self.output_format(), context.tokenizer)
         n_ctx = context.engine.model.n_ctx_slot
         prompts = (prompt_tokens(prompt, context.tokenizer, n_ctx) for prompt in self.prompt)
-        return sequences_of(
+        sequences = sequences_of(
             self,
             prompts,
             context,
             sampling=sampling,
             constraint=constraint or context.default_constraint,
         )
+        if self.scores_prompt:
+            sequences = [sequence.with_spec(score_prompt=True) for sequence in sequences]
+        return with_room(self, sequences, n_ctx)

@@ -10,10 +10,9 @@ from pydantic import AfterValidator, Field, StrictBool, StrictStr
 from grammars.errors import GrammarError
 from grammars.json_schema.keywords import SUPPORTED, UNSUPPORTED
 from grammars.json_schema.references import resolve
+from server.bodies.bounds import TOOL_NAME_CHARS
+from server.bodies.label import Label
 from server.bodies.request_model import RequestModel
-
-MAX_TOOLS = 1024
-MAX_NAME_CHARS = 256
 
 
 def _name(name: str) -> str:
@@ -22,7 +21,7 @@ def _name(name: str) -> str:
     return name
 
 
-Name = Annotated[StrictStr, Field(max_length=MAX_NAME_CHARS), AfterValidator(_name)]
+Name = Annotated[StrictStr, Field(max_length=TOOL_NAME_CHARS.most), AfterValidator(_name)]
 
 
 _DECLARING = frozenset(
@@ -123,7 +122,7 @@ class Tool(RequestModel):
 class NamedFunction(RequestModel):
     """A function by its name."""
 
-    name: StrictStr
+    name: Label
 
 
 class NamedChoice(RequestModel):
