@@ -23,15 +23,15 @@ class AllowedHosts:
     def allows(self, host: str, *, own_address: str = "") -> bool:
         """Whether a Host header may have this value.
 
-        `own_address` is the address that the client connected to. No page of another site can have
-        an address in its Host header, so the server's own address is allowed.
+        `own_address` is the IP address that the client connected to. A page of another site has a
+        name in its Host header, so the server's own address is allowed.
         """
         if ANY in self._names:
             return True
         name = host_name(host)
         if is_loopback(name) or name in self._names:
             return True
-        if own_address and name == own_address.lower():
+        if name == own_address.lower() and _address(name):
             return True
         return any(f"*.{parent}" in self._names for parent in _parents(name))
 
@@ -43,10 +43,17 @@ def host_name(host: str) -> str:
 
 def is_loopback(name: str) -> bool:
     """Whether a name is a loopback address, written as browsers write it."""
+    address = _address(name)
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    found = mapped or address
+    return found is not None and found.is_loopback
+
+
+def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        return ipaddress.ip_address(name).is_loopback
+        return ipaddress.ip_address(name)
     except ValueError:
-        return False
+        return None
 
 
 def _plain(name: str) -> str:

@@ -1,15 +1,17 @@
 """The bounds of what a body may ask for, by what it costs: one table for fields, /props and docs.
 
-`python -m server.bodies.bounds` prints the table of docs/api.md. Bounds of single numbers stand at
-their fields.
+`python -m server.bodies.bounds` writes the table into docs/api.md. Bounds of single numbers stand
+at their fields.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from config.table import with_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +72,16 @@ DETOKENIZED = Bound(("tokens",), "tokens to join", 1 << 20)
 
 BOUNDS = tuple(bound for bound in list(globals().values()) if isinstance(bound, Bound))
 
+BEGIN, END = "<!-- bounds:begin -->", "<!-- bounds:end -->"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "api.md"
+
 
 def bounds_json() -> list[dict[str, Any]]:
     """The table as /props shows it."""
-    return [{"fields": bound.fields, "counted": bound.unit, "most": bound.most} for bound in BOUNDS]
+    return [
+        {"fields": list(bound.fields), "counted": bound.unit, "most": bound.most}
+        for bound in BOUNDS
+    ]
 
 
 def table() -> Iterator[str]:
@@ -86,4 +94,6 @@ def table() -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write("\n".join([*table(), ""]))
+    text = DOCUMENT.read_text(encoding="utf-8")
+    lines = "\n".join([*table(), ""])
+    DOCUMENT.write_text(with_table(text, lines, BEGIN, END), encoding="utf-8")

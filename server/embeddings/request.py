@@ -9,6 +9,7 @@ from pydantic import AliasChoices, BeforeValidator, Field
 from protocol.commands import SequenceSpec
 from protocol.sampling import SamplingParams
 from server.bodies.bounds import ADAPTERS
+from server.bodies.few import few
 from server.bodies.label import Label
 from server.bodies.request_model import RequestModel
 from server.context import ServerContext
@@ -60,7 +61,7 @@ class EmbeddingRequest(RequestModel):
     """Only the model's own number is allowed: few models' vectors can be cut short."""
     embd_normalize: Annotated[Whole, Field(ge=-1, le=MAX_NORM)] | None = None
     """-1 is no scaling, 0 the largest entry, 2 the Euclidean length; others are p-norms."""
-    lora: Annotated[list[LoraScale], Field(max_length=ADAPTERS.most)] | None = None
+    lora: Annotated[list[LoraScale], Field(max_length=ADAPTERS.most), few(ADAPTERS)] | None = None
     cache_salt: Salt = ""
     priority: Annotated[Whole, Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY)] = 0
     user: Label | None = None

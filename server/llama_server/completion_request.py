@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import AliasChoices, Field, StrictStr
 
 from server.bodies.bounds import LOGPROBS, RESPONSE_FIELD_CHARS, RESPONSE_FIELDS
+from server.bodies.few import few
 from server.requests.field_types import Whole
 from server.requests.prompt_fields import PromptFields
 
@@ -20,5 +21,5 @@ class CompletionRequest(PromptFields):
         0, validation_alias=AliasChoices("n_probs", "logprobs")
     )
     response_fields: Annotated[
-        tuple[ResponseField, ...], Field(max_length=RESPONSE_FIELDS.most)
+        tuple[ResponseField, ...], Field(max_length=RESPONSE_FIELDS.most), few(RESPONSE_FIELDS)
     ] = ()

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 from anyio import to_thread
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, FailFast, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -58,7 +58,9 @@ class TokenizeRequest(RequestModel):
 class DetokenizeRequest(RequestModel):
     """`POST /detokenize`."""
 
-    tokens: Annotated[list[Whole], Field(max_length=DETOKENIZED.most)] = Field(default_factory=list)
+    tokens: Annotated[list[Whole], FailFast(), Field(max_length=DETOKENIZED.most)] = Field(
+        default_factory=list
+    )
 
 
 async def tokenize(request: Request) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -31,7 +32,6 @@ LARGE_BODY = 256 * 1024
 """Bytes. Larger bodies are parsed in a thread, because parsing would block the event loop."""
 
 logger = logging.getLogger(__name__)
-_decode = msgspec.json.Decoder().decode
 _reported: set[str] = set()
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -71,6 +71,17 @@ _PLAIN_WORDS = {
     "none_required": "must be null",
 }
 """Pydantic's kinds of errors, in words for a reader who doesn't know pydantic."""
+
+
+def _finite(text: str) -> float:
+    """The number. msgspec's own reader takes 38 microseconds for a number such as 1e308."""
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError("Number out of range")
+    return number
+
+
+_decode = msgspec.json.Decoder(float_hook=_finite).decode
 
 
 async def read_body(request: Request, model: type[ModelT]) -> ModelT:

@@ -28,6 +28,7 @@ from server.bodies.bounds import (
     TRIGGER_CHARS,
     TRIGGERS,
 )
+from server.bodies.few import few
 from server.bodies.request_model import RequestModel, without_nulls
 from server.generation.types import MAX_PRIORITY
 from server.model.adapters import LoraScale
@@ -74,9 +75,12 @@ _Breaker = Annotated[StrictStr, Field(max_length=BREAKER_CHARS.most)]
 _Breakers = Annotated[
     tuple[_Breaker, ...],
     Field(min_length=1, max_length=BREAKERS.most),
+    few(BREAKERS),
     AfterValidator(_few_characters),
 ]
 _Mark = Annotated[StrictStr, Field(max_length=TRIGGER_CHARS.most)]
+_Marks = Annotated[list[_Mark], Field(max_length=TRIGGERS.most), few(TRIGGERS)]
+_Triggers = Annotated[list[GrammarTrigger], Field(max_length=TRIGGERS.most), few(TRIGGERS)]
 
 
 class StreamOptions(RequestModel):
@@ -115,7 +119,7 @@ class SamplingFields(RequestModel):
     n_cache_reuse: ReusedChunk | None = None
     """Shortest chunk, in tokens, that is reused after an edit in the prompt. The chunk's cells move
     within the slot, so the result is an approximation. 0 reuses prefixes only."""
-    lora: Annotated[list[LoraScale], Field(max_length=ADAPTERS.most)] | None = None
+    lora: Annotated[list[LoraScale], Field(max_length=ADAPTERS.most), few(ADAPTERS)] | None = None
     """Scales of the adapters for this answer. Adapters that are not listed get 0."""
     cache_salt: Salt = ""
     """Only requests with the same salt share cached prefixes."""
@@ -191,8 +195,8 @@ class SamplingFields(RequestModel):
     grammar_triggers: Annotated[list[GrammarTrigger], Field(max_length=TRIGGERS.most)] = Field(
         default_factory=list
     )
-    preserved_tokens: Annotated[list[_Mark], Field(max_length=TRIGGERS.most)] = Field(
-        default_factory=list
+    preserved_tokens: Annotated[list[_Mark], Field(max_length=TRIGGERS.most), few(TRIGGERS)] = (
+        Field(default_factory=list)
     )
     """Control tokens, by their spelling, that are part of the answer's text."""
 

@@ -120,6 +120,7 @@ async def test_props(client: httpx.AsyncClient) -> None:
         "build_info",
         "is_sleeping",
         "cors_proxy_enabled",
+        "request_bounds",
     }
     assert props["total_slots"] == 4
     assert props["model_alias"] == MODEL_NAME

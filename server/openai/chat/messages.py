@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from server.bodies.bounds import CALLS, PARTS
+from server.bodies.few import few
 from server.bodies.label import Label
 from server.bodies.request_model import RequestModel
 from server.templates.messages import REASONING_FIELDS, text_of
@@ -123,7 +124,7 @@ class AssistantMessage(RequestModel):
     content: Content | None = None
     name: Label | None = None
     refusal: StrictStr | None = None
-    tool_calls: Annotated[list[ToolCall], Field(max_length=CALLS.most)] | None = None
+    tool_calls: Annotated[list[ToolCall], Field(max_length=CALLS.most), few(CALLS)] | None = None
     reasoning_content: StrictStr | None = None
     reasoning: StrictStr | None = None
     thinking: StrictStr | None = None

@@ -25,6 +25,7 @@ from server.bodies.bounds import (
     TOOLS,
     VARIABLES,
 )
+from server.bodies.few import few
 from server.bodies.label import Label
 from server.errors import InvalidRequest
 from server.openai.chat.messages import AssistantMessage, Message
@@ -52,7 +53,9 @@ class ChatRequest(SamplingFields):
     logprobs: Flag = False
     top_logprobs: Annotated[Whole, Field(ge=0, le=LOGPROBS.most)] | None = None
 
-    tools: Annotated[list[Tool], Field(max_length=TOOLS.most)] = Field(default_factory=list)
+    tools: Annotated[list[Tool], Field(max_length=TOOLS.most), few(TOOLS)] = Field(
+        default_factory=list
+    )
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: Flag | None = None
 
@@ -73,17 +76,21 @@ class ChatRequest(SamplingFields):
         None
     )
     """Text put at the end of thinking that has reached its budget."""
-    chat_template_kwargs: Annotated[dict[Label, Any], Field(max_length=VARIABLES.most)] = Field(
-        default_factory=dict
-    )
-    documents: Annotated[list[dict[str, Any]], Field(max_length=DOCUMENTS.most)] | None = None
+    chat_template_kwargs: Annotated[
+        dict[Label, Any], Field(max_length=VARIABLES.most), few(VARIABLES)
+    ] = Field(default_factory=dict)
+    documents: (
+        Annotated[list[dict[str, Any]], Field(max_length=DOCUMENTS.most), few(DOCUMENTS)] | None
+    ) = None
     add_generation_prompt: Flag = True
     continue_final_message: Flag | ContinuedField | None = None
     """Whether the answer continues the last message. By default a last message of the assistant is
     continued. A field's name says which of its texts."""
 
     user: Label | None = None
-    metadata: Annotated[dict[Label, Label | None], Field(max_length=METADATA.most)] | None = None
+    metadata: (
+        Annotated[dict[Label, Label | None], Field(max_length=METADATA.most), few(METADATA)] | None
+    ) = None
     store: StrictBool | None = None
     service_tier: Label | None = None
     safety_identifier: Label | None = None
