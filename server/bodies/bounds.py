@@ -37,12 +37,12 @@ KEPT_LOGPROBS = Bound(
     ("n_probs", "logprobs", "n_predict", "n"), "alternatives in an answer in one piece", 1 << 19
 )
 """An answer in one piece is kept until its end; an alternative is some 80 bytes of JSON."""
-LOGPROBS = Bound(("n_probs", "logprobs", "top_logprobs"), "alternatives to a token", 1024)
+LOGPROBS = Bound(("n_probs", "logprobs", "top_logprobs"), "alternatives to a token", 256)
 STOP_STRINGS = Bound(("stop",), "strings", 256)
 STOP_CHARS = Bound(("stop",), "characters of a string", 4096)
 ALL_STOP_CHARS = Bound(("stop",), "characters of all strings", 16384)
 """A token costs one comparison for each character, at worst."""
-BIASES = Bound(("logit_bias",), "biased tokens", 65536)
+BIASES = Bound(("logit_bias",), "biased tokens", 16384)
 BIAS_CHARS = Bound(("logit_bias",), "characters of a text", 1024)
 BREAKERS = Bound(("dry_sequence_breakers",), "strings", 32)
 BREAKER_CHARS = Bound(("dry_sequence_breakers",), "characters of a string", 64)
@@ -67,6 +67,7 @@ BUDGET_CHARS = Bound(("reasoning_budget_message",), "characters", 4096)
 LABEL_CHARS = Bound(("model", "user", "name", "id"), "characters", 4096)
 RANKED = Bound(("documents", "texts"), "texts to rank", 2048)
 NUMBERS = Bound(("input",), "numbers of all vectors", 1 << 22)
+PIECES = Bound(("with_pieces",), "tokens with their pieces", 1 << 17)
 TOKENIZED_CHARS = Bound(("content",), "characters to tokenize", 1 << 20)
 DETOKENIZED = Bound(("tokens",), "tokens to join", 1 << 20)
 

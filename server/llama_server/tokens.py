@@ -10,9 +10,10 @@ from pydantic import BeforeValidator, FailFast, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from server.bodies.bounds import DETOKENIZED, TOKENIZED_CHARS
+from server.bodies.bounds import DETOKENIZED, PIECES, TOKENIZED_CHARS
 from server.bodies.request_model import RequestModel
 from server.context import context_of
+from server.errors import InvalidRequest
 from server.http.json_response import JsonResponse, encode_json
 from server.model.tokenizer import Tokenizer
 from server.requests.body import read_body
@@ -83,6 +84,11 @@ def _split(body: TokenizeRequest, tokenizer: Tokenizer) -> Response:
     if not body.with_pieces:
         return JsonResponse({"tokens": tokens})
     # Encoded one by one: a million small objects would take some 300 MiB.
+    if len(tokens) > PIECES.most:
+        raise InvalidRequest(
+            f"'with_pieces' lists at most {PIECES.most:,} tokens (got {len(tokens):,})",
+            param="with_pieces",
+        )
     pieces = [_encoded_piece(tokenizer, token) for token in tokens]
     return JsonResponse({"tokens": pieces})
 

@@ -13,8 +13,8 @@ from server.requests.sampling_fields import SamplingFields
 TOKEN_BYTES = 40
 """A token of a prompt, in a list of Python's."""
 
-BIAS_BYTES = 128
-"""A biased token, in a tuple of tuples."""
+BIAS_BYTES = 512
+"""A biased token: in tuples here, in the engine and on the way, and in the answer as JSON."""
 
 
 class CarriedBytes:

@@ -150,8 +150,8 @@ ENTRIES = {str(number): "" for number in range(300)}
         ("/completion", {"logit_bias": {"a" * 1025: 1}}, "logit_bias"),
         ("/v1/chat/completions", {"logit_bias": [["b" * (1 << 20), 1]]}, "logit_bias"),
         ("/completion", {"logit_bias": {f"{n:0>1000}x": 1 for n in range(70)}}, "logit_bias"),
-        ("/completion", {"logit_bias": [[1, 1]] * 40_000, "n": 8}, "logit_bias"),
-        ("/v1/completions", {"logit_bias": [[1, 1]] * 20_000, "n": 16}, "logit_bias"),
+        ("/completion", {"logit_bias": [[1, 1]] * 16_000, "n": 8}, "logit_bias"),
+        ("/v1/completions", {"logit_bias": [[1, 1]] * 5_000, "n": 16}, "logit_bias"),
         ("/v1/chat/completions", {"logit_bias": [[1, 1]] * 9_000, "n": 32}, "logit_bias"),
         # stop strings and breakers
         ("/completion", {"stop": MANY}, "stop"),
@@ -166,7 +166,7 @@ ENTRIES = {str(number): "" for number in range(300)}
             "dry_sequence_breakers",
         ),
         # what is kept for an answer in one piece
-        ("/completion", {"n_probs": 1024, "n_predict": 600}, "n_predict"),
+        ("/completion", {"n_probs": 256, "n_predict": 2100}, "n_predict"),
         ("/v1/completions", {"logprobs": 100, "max_tokens": 200, "n": 32}, "n_predict"),
         (
             "/v1/chat/completions",
@@ -198,6 +198,7 @@ ENTRIES = {str(number): "" for number in range(300)}
         ("/v1/chat/completions", {"documents": [{}] * 3000}, "documents"),
         ("/tokenize", {"content": "a" * (1 << 20) + "a"}, "content"),
         ("/tokenize", {"content": ["a" * (1 << 19)] * 3}, "content"),
+        ("/tokenize", {"content": "a" * 150_000, "with_pieces": True}, "with_pieces"),
         ("/v1/completions", {"prompt": ["a"] * 3000}, "prompt"),
         ("/v1/completions", {"prompt": ["a"] * 600, "n": 2}, "n"),
     ],
@@ -216,11 +217,11 @@ async def test_beyond_a_bound(
     ("path", "body"),
     [
         ("/completion", {"n": 32}),
-        ("/completion", {"logit_bias": [[1, 1]] * 65_536}),
+        ("/completion", {"logit_bias": [[1, 1]] * 16_384}),
         ("/completion", {"logit_bias": {"hello": 1e9, "1": False}, "n": 32}),
         ("/v1/chat/completions", {"stop": ["a" * 4000] * 4}),
-        ("/completion", {"n_probs": 1024, "n_predict": 100}),
-        ("/completion", {"n_probs": 1024, "n_predict": 600, "stream": True}),
+        ("/completion", {"n_probs": 256, "n_predict": 2000}),
+        ("/completion", {"n_probs": 256, "n_predict": 2100, "stream": True}),
         ("/completion", {"dry_sequence_breakers": ["\n", ":", '"', "*"]}),
     ],
 )
@@ -232,7 +233,7 @@ async def test_within_the_bounds(
 
 
 @pytest.mark.parametrize(
-    ("n_probs", "n", "limit"), [(1024, 16, 31), (1024, 32, 15), (500, 32, 32), (1, 1, 262144)]
+    ("n_probs", "n", "limit"), [(256, 16, 127), (256, 32, 63), (100, 32, 162), (1, 1, 262144)]
 )
 async def test_an_answer_without_a_limit_keeps_no_more_than_its_share(
     client: httpx.AsyncClient, server: FakeServer, n_probs: int, n: int, limit: int
