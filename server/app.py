@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -22,6 +23,8 @@ from server.access.key_ring import KeyRing
 from server.access.origins import AllowedOrigins
 from server.access.record_access import RecordAccess
 from server.access.web_guard import WebGuard, checked_hosts
+from server.anthropic import errors as anthropic_errors
+from server.anthropic import routes as anthropic_routes
 from server.context import ServerContext
 from server.embeddings import routes as embedding_routes
 from server.endpoints import Endpoint, to_routes
@@ -72,7 +75,11 @@ def create_app(
             # can read a refusal only with CORS headers on it.
             cors_middleware(settings),
             # Turns what is raised below into answers, so all that raises stands below.
-            Middleware(CatchErrors, on_refusal=context.metrics.observe_rejection),
+            Middleware(
+                CatchErrors,
+                on_refusal=context.metrics.observe_rejection,
+                respond=partial(_error_response, prefix),
+            ),
             # Before any work: proxies and servers disagree about requests with two Host headers.
             Middleware(RequireHost),
             # Before all that a page of another site could make the server do.
@@ -112,6 +119,7 @@ def _endpoints(settings: ServeSettings, *, needs_key: bool) -> list[Endpoint]:
         *([] if settings.path is not None else [llama_routes.ROOT]),
         *llama_routes.ENDPOINTS,
         *openai_routes.ENDPOINTS,
+        *anthropic_routes.ENDPOINTS,
         *embedding_routes.ENDPOINTS,
     ]
     return [*described, description_of(described, settings.api_prefix, needs_key=needs_key)]
@@ -125,7 +133,15 @@ def _files(folder: Path, prefix: str) -> Router:
 async def _http_error(request: Request, error: Exception) -> Response:
     """Starlette's own errors, which concern routes, in our shape."""
     assert isinstance(error, HTTPException)
-    return error_response(_api_error(request, error))
+    prefix = request.app.state.context.settings.api_prefix
+    return _error_response(prefix, request.url.path, _api_error(request, error))
+
+
+def _error_response(prefix: str, path: str, error: ApiError) -> Response:
+    """The response for an error, in the shape of the dialect that has this path."""
+    own = path.removeprefix(prefix)
+    is_anthropic = own == anthropic_routes.PREFIX or own.startswith(f"{anthropic_routes.PREFIX}/")
+    return anthropic_errors.error_response(error) if is_anthropic else error_response(error)
 
 
 def _api_error(request: Request, error: HTTPException) -> ApiError:

@@ -44,7 +44,7 @@ class NativeRecord:
         return {
             "index": self._index,
             "content": "".join(self._texts),
-            "tokens": self._token_ids(ended.end_token),
+            "tokens": self._token_ids(ended),
             "id_slot": ended.slot,
             "stop": True,
             "model": self._context.model_name,
@@ -61,12 +61,12 @@ class NativeRecord:
             "timings": timings_json(ended.timings),
         }
 
-    def _token_ids(self, end_token: int | None) -> list[int]:
+    def _token_ids(self, ended: Ended) -> list[int]:
         """All token ids. In a stream, the ids that no earlier event carried."""
         if not (self._body.return_tokens or self._body.stream):
             return []
         ids = self._ids
-        return ids if end_token is None else [*ids, end_token]
+        return ids if ended.end_token is None else [*ids, ended.end_token.id]
 
     def _settings(self) -> dict[str, Any]:
         ignore_eos = ignores_eos(self._body, self._context.settings)

@@ -44,9 +44,7 @@ class CompletionAnswer:
         """Keep a delta for the final object."""
         self._record.add(delta)
         if self._body.n_probs and not self._body.stream:
-            # As JSON, which takes a tenth of the memory.
-            entries = self._probabilities(delta.tokens)
-            self._kept_probabilities += [msgspec.Raw(encode_json(entry)) for entry in entries]
+            self._kept_probabilities += self._encoded_probabilities(delta.tokens)
 
     def chunk(self, delta: TextDelta) -> dict[str, Any]:
         """The event for new text."""
@@ -66,8 +64,11 @@ class CompletionAnswer:
     def final(self, ended: Ended) -> dict[str, Any]:
         """The whole answer, or the last event of a stream, which doesn't repeat the text."""
         answer = self._record.final(ended)
-        if self._kept_probabilities:
-            answer["completion_probabilities"] = self._kept_probabilities
+        entries = self._kept_probabilities
+        if self._body.n_probs and ended.end_token is not None:
+            entries = [*entries, *self._encoded_probabilities((ended.end_token,))]
+        if entries:
+            answer["completion_probabilities"] = entries
         return pick_fields(answer, self._body.response_fields)
 
     def _event(self, content: str, slot: int, timings: Timings) -> dict[str, Any]:
@@ -85,3 +86,7 @@ class CompletionAnswer:
         return probability_entries(
             tokens, self._context.tokenizer, post_sampling=self._body.post_sampling_probs
         )
+
+    def _encoded_probabilities(self, tokens: tuple[GeneratedToken, ...]) -> list[msgspec.Raw]:
+        """The entries as JSON, which takes a tenth of the memory."""
+        return [msgspec.Raw(encode_json(entry)) for entry in self._probabilities(tokens)]

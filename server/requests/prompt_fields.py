@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 from pydantic import BeforeValidator
@@ -47,15 +48,18 @@ class PromptFields(SamplingFields):
         check_sequences(len(self.prompt), self.n)
         sampling = resolve_sampling(self, context, top_logprobs=self.num_logprobs)
         constraint = compile_request_format(self.output_format(), context.tokenizer)
-        n_ctx = context.engine.model.n_ctx_slot
-        prompts = (prompt_tokens(prompt, context.tokenizer, n_ctx) for prompt in self.prompt)
         sequences = sequences_of(
             self,
-            prompts,
+            self._prompts(context),
             context,
             sampling=sampling,
             constraint=constraint or context.default_constraint,
         )
         if self.scores_prompt:
             sequences = [sequence.with_spec(score_prompt=True) for sequence in sequences]
-        return with_room(self, sequences, n_ctx)
+        return with_room(self, sequences, context.engine.model.n_ctx_slot)
+
+    def _prompts(self, context: ServerContext) -> Iterable[Sequence[int]]:
+        """The tokens of each prompt."""
+        n_ctx = context.engine.model.n_ctx_slot
+        return (prompt_tokens(prompt, context.tokenizer, n_ctx) for prompt in self.prompt)

@@ -68,14 +68,7 @@ Part = Annotated[
 ]
 
 
-def _few(value: Any) -> Any:
-    """Refuse too many parts before each part is validated."""
-    if isinstance(value, list) and len(value) > PARTS.most:
-        raise ValueError(f"must have {PARTS.most} or fewer parts")
-    return value
-
-
-Content = StrictStr | Annotated[list[Part], BeforeValidator(_few)]
+Content = StrictStr | Annotated[list[Part], few(PARTS)]
 
 
 def _json_text(value: Any) -> Any:
