@@ -28,7 +28,7 @@ for every client. The longest contexts, sent as lists of token ids, stay below t
 MAX_ERRORS = 10_000
 """Most errors that are described. With more errors, the refusal tells their number only."""
 
-LARGE_BODY = 256 * 1024
+LARGE_BODY = 32 * 1024
 """Bytes. Larger bodies are parsed in a thread, because parsing would block the event loop."""
 
 logger = logging.getLogger(__name__)
