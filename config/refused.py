@@ -142,10 +142,6 @@ REFUSED: tuple[Refused, ...] = (
 
 _ONE_PRIORITY = "all threads of the engine have one priority; use --prio"
 _ONE_POLL = "all threads of the engine wait in the same way; use --poll"
-_CHECKPOINTS = (
-    "states of recurrent models and sliding windows are not saved on the way; such a prompt is "
-    "computed again (--swa-full keeps whole windows)"
-)
 _DEVICE_SAMPLING = "tokens are sampled on the CPU, by the same rules"
 _NEEDS_MMPROJ = "it is about --mmproj, which is not supported"
 _NEEDS_MODELS = "it is about several models, and a server has one"
@@ -164,8 +160,6 @@ IGNORED: tuple[Ignored, ...] = (
     # Chats
     _ignored("--jinja", _JINJA, "JINJA", "--no-jinja", takes_value=False),
     # Context and cache
-    _ignored("-ctxcp --ctx-checkpoints --swa-checkpoints", _CHECKPOINTS, "CTX_CHECKPOINTS"),
-    _ignored("-cms --checkpoint-min-step", _CHECKPOINTS, "CHECKPOINT_MIN_SPACING_NT"),
     _ignored("--cache-idle-slots", "a prefix stays usable in its idle slot, and moves to host "
              "memory as soon as another request needs the slot or its cells",
              "CACHE_IDLE_SLOTS", "--no-cache-idle-slots", takes_value=False),
