@@ -26,6 +26,7 @@ from server.llama_server.slot_actions import SlotFile
 from server.llama_server.tokens import DetokenizeRequest, TokenizeRequest
 from server.openai.chat.request import ChatRequest
 from server.openai.completions.request import TextCompletionRequest
+from server.openai.responses.request import ResponseRequest
 from server.requests.field_names import known_names
 from server.requests.number_bounds import number_bounds
 from server.requests.sampling_fields import SamplingFields
@@ -37,6 +38,7 @@ CHAT = {"messages": [{"role": "user", "content": "a"}]}
 BODIES: dict[str, tuple[type[BaseModel], dict[str, Any]]] = {
     "/completion": (CompletionRequest, {"prompt": "a"}),
     "/infill": (InfillRequest, {"input_prefix": "a", "input_suffix": "b"}),
+    "/v1/responses": (ResponseRequest, {"input": "a"}),
     "/v1/messages": (MessagesRequest, {**CHAT, "model": "m", "max_tokens": 5}),
     "/v1/messages/count_tokens": (TokenCountRequest, {**CHAT, "model": "m"}),
     "/v1/completions": (TextCompletionRequest, {"prompt": "a"}),
@@ -126,7 +128,8 @@ async def test_extremes_of_every_field(
         assert time.monotonic() - started < SECONDS, what
         if response.status_code == 400:
             error = response.json()["error"]
-            assert error.get("param") or path.startswith("/v1/messages"), what
+            has_field = error.get("param") or path.startswith("/v1/messages")
+            assert has_field or error["message"].endswith(" errors"), what
             assert len(error["message"]) < 2100, what
 
 
