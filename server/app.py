@@ -20,7 +20,9 @@ from server.access.audit_log import AuditLog
 from server.access.authenticate import Authenticate
 from server.access.cors import cors_middleware
 from server.access.key_ring import KeyRing
+from server.access.origins import AllowedOrigins
 from server.access.record_access import RecordAccess
+from server.access.web_guard import WebGuard, checked_hosts
 from server.anthropic import errors as anthropic_errors
 from server.anthropic import routes as anthropic_routes
 from server.context import ServerContext
@@ -60,8 +62,11 @@ def create_app(
     audit: AuditLog | None = None,
     tracing: Tracing | None = None,
     lifespan: Lifespan | None = None,
+    is_local: bool = False,
 ) -> Starlette:
     """The application for one model; `keys` are all API keys that it accepts, if any.
+
+    `is_local` tells that it listens on loopback addresses only.
 
     The order of the middleware is a security decision: the first is the outermost.
     """
@@ -90,6 +95,13 @@ def create_app(
             ),
             # Before any work: proxies and servers disagree about requests with two Host headers.
             Middleware(RequireHost),
+            # Before all that a page of another site could make the server do.
+            Middleware(
+                WebGuard,
+                hosts=lambda: checked_hosts(settings, is_open=is_local and keys.is_empty),
+                origins=AllowedOrigins(settings.cors_origins),
+                is_open=lambda: keys.is_empty,
+            ),
             # Before keys: a server that ends answers 503 at once, without work for the request.
             Middleware(RefuseWhileDraining, drain=context.drain),
             # Before the body: without a key, or above the key's limits, no byte of it is read.

@@ -74,6 +74,7 @@ class Runtime:
             audit=parts.observation.audit,
             tracing=parts.observation.tracing,
             lifespan=self._lifespan,
+            is_local=not any(is_exposed(sock) for sock in sockets),
         )
         self._http = HttpServer(
             http_config(app, settings),

@@ -31,6 +31,18 @@ def _origins(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+_HOST_NAME = re.compile(r"\*|(\*\.)?[a-z0-9_-][a-z0-9._-]*|\[?[0-9a-f:.]+\]?", re.IGNORECASE)
+
+
+def _allowed_hosts(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(map(_HOST_NAME.fullmatch, value)):
+        raise ValueError(
+            "must be names such as llm.example.com, without a scheme and a port, or *.example.com, "
+            "or *"
+        )
+    return value
+
+
 def _hosts(value: tuple[str, ...]) -> tuple[str, ...]:
     if not value:
         raise ValueError("must name at least one address")
@@ -135,6 +147,21 @@ class HttpSettings(SettingsGroup):
             metavar="FILE",
         ),
     ] = None
+    allowed_hosts: Annotated[
+        Words,
+        AfterValidator(_allowed_hosts),
+        Option(
+            ("--allowed-hosts",),
+            Group.SERVER,
+            "names of this server that requests may have in their Host header, comma-separated, "
+            "besides this machine's own; *.example.com is any name below example.com, * is any; "
+            "see docs/access.md",
+            env="LLAMAPACK_ALLOWED_HOSTS",
+            metavar="NAMES",
+            default_text="none",
+            repeatable=True,
+        ),
+    ] = ()
     cors_origins: Annotated[
         Words,
         AfterValidator(_origins),

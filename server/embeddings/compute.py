@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from protocol.messages import EmbeddingInfo
+from server.bodies.bounds import NUMBERS
 from server.context import ServerContext
 from server.engine.unread_output import current_output
 from server.errors import InvalidRequest, NotSupported
@@ -45,6 +46,16 @@ def check_length(num_tokens: int, info: EmbeddingInfo, *, param: str) -> None:
         raise InvalidRequest(
             f"'{param}' has {num_tokens} tokens, more than the {info.max_tokens} that {by}",
             param=param,
+        )
+
+
+def check_numbers(num_vectors: int, info: EmbeddingInfo) -> None:
+    """Raise `InvalidRequest` if the vectors of a request have too many numbers together."""
+    if num_vectors * info.size > NUMBERS.most:
+        raise InvalidRequest(
+            f"'input' asks for vectors of more than {NUMBERS.most:,} numbers together: send fewer "
+            "inputs at once",
+            param="input",
         )
 
 

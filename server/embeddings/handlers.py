@@ -70,7 +70,7 @@ def _entry(index: int, vectors: Vectors, encoding: str) -> dict[str, Any]:
     if encoding == "base64":
         data = vectors[0].astype("<f4").tobytes()
         return {**entry, "embedding": base64.b64encode(data).decode(), "encoding_format": encoding}
-    return {**entry, "embedding": _json(vectors[0])}
+    return {**entry, "embedding": _encoded(vectors[0])}
 
 
 def _native_answer(
@@ -78,12 +78,12 @@ def _native_answer(
 ) -> Response:
     scaled = _scaled(context, body, embedded)
     return JsonResponse(
-        [{"index": index, "embedding": _json(vectors)} for index, vectors in enumerate(scaled)]
+        [{"index": index, "embedding": _encoded(vectors)} for index, vectors in enumerate(scaled)]
     )
 
 
-def _json(vectors: Vectors) -> msgspec.Raw:
-    """The numbers as JSON, which takes less memory than the numbers of Python."""
+def _encoded(vectors: Vectors) -> msgspec.Raw:
+    """The JSON of vectors. The list of Python's numbers, which takes more memory, lives shortly."""
     return msgspec.Raw(encode_json(vectors.tolist()))
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import msgspec
 from anyio import to_thread
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, FailFast, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from server.bodies.bounds import DETOKENIZED, PIECES, TOKENIZED_CHARS
 from server.bodies.request_model import RequestModel
 from server.context import context_of
 from server.errors import InvalidRequest
-from server.http.json_response import JsonResponse
+from server.http.json_response import JsonResponse, encode_json
 from server.model.tokenizer import Tokenizer
 from server.requests.body import read_body
 from server.requests.field_types import Flag, Whole
@@ -30,6 +32,8 @@ def _parts(value: Any) -> Any:
     parts = value if isinstance(value, list) else [value]
     if not all(isinstance(part, str | int) and not isinstance(part, bool) for part in parts):
         raise ValueError("must be a text, or a list of texts and token ids")
+    if sum(len(part) if isinstance(part, str) else 1 for part in parts) > TOKENIZED_CHARS.most:
+        raise ValueError(f"must have at most {TOKENIZED_CHARS.most} characters and token ids")
     return tuple(parts)
 
 
@@ -65,7 +69,9 @@ class TokenizeRequest(RequestModel):
 class DetokenizeRequest(RequestModel):
     """`POST /detokenize`."""
 
-    tokens: list[Whole] = Field(default_factory=list)
+    tokens: Annotated[list[Whole], FailFast(), Field(max_length=DETOKENIZED.most)] = Field(
+        default_factory=list
+    )
 
 
 async def tokenize(request: Request) -> Response:
@@ -87,9 +93,14 @@ def _split(body: TokenizeRequest, tokenizer: Tokenizer) -> Response:
     tokens = body.split(tokenizer)
     if not body.with_pieces:
         return JsonResponse({"tokens": tokens})
-    # One object for all places of a token: a long text has many more places than tokens.
-    pieces = {token: {"id": token, "piece": _piece(tokenizer, token)} for token in set(tokens)}
-    return JsonResponse({"tokens": [pieces[token] for token in tokens]})
+    # Encoded one by one: a million small objects would take some 300 MiB.
+    if len(tokens) > PIECES.most:
+        raise InvalidRequest(
+            f"'with_pieces' lists at most {PIECES.most:,} tokens (got {len(tokens):,})",
+            param="with_pieces",
+        )
+    pieces = [_encoded_piece(tokenizer, token) for token in tokens]
+    return JsonResponse({"tokens": pieces})
 
 
 def _join(tokens: list[int], tokenizer: Tokenizer) -> Response:
@@ -98,6 +109,10 @@ def _join(tokens: list[int], tokenizer: Tokenizer) -> Response:
         text = f"'tokens' stand for {num_bytes} bytes of text; {MAX_TEXT_BYTES} is the most"
         raise InvalidRequest(text, param="tokens")
     return JsonResponse({"content": tokenizer.text(tokens, special=True)})
+
+
+def _encoded_piece(tokenizer: Tokenizer, token: int) -> msgspec.Raw:
+    return msgspec.Raw(encode_json({"id": token, "piece": _piece(tokenizer, token)}))
 
 
 def _piece(tokenizer: Tokenizer, token: int) -> str | list[int]:

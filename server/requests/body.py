@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -19,13 +20,13 @@ from server.requests.field_names import known_names
 MAX_ERRORS = 10_000
 """Most errors that are described. With more errors, the refusal tells their number only."""
 
-SMALL_BODY = 256 * 1024
+SMALL_BODY = 32 * 1024
 """Bytes. Larger bodies are parsed in a thread, because parsing would block the event loop."""
 
-SMALL_VALUES = 4 * SMALL_BODY
+SMALL_VALUES = 1 << 20
 """Bytes of memory. So are bodies whose values take more."""
 
-MEDIUM_BODY = 8 * SMALL_BODY
+MEDIUM_BODY = 2 << 20
 """Bytes. Larger bodies are parsed one at a time, because each takes much memory."""
 
 MAX_NAME = 100
@@ -39,7 +40,6 @@ _huge_parses = anyio.CapacityLimiter(1)
 """Large bodies have threads of their own: they must not take those that plain requests need."""
 
 logger = logging.getLogger(__name__)
-_decode = msgspec.json.Decoder().decode
 _reported: set[str] = set()
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -79,6 +79,17 @@ _PLAIN_WORDS = {
     "none_required": "must be null",
 }
 """Pydantic's kinds of errors, in words for a reader who doesn't know pydantic."""
+
+
+def _finite(text: str) -> float:
+    """The number. msgspec's own reader takes 38 microseconds for a number such as 1e308."""
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError("Number out of range")
+    return number
+
+
+_decode = msgspec.json.Decoder(float_hook=_finite).decode
 
 
 async def read_body(request: Request, model: type[ModelT]) -> ModelT:

@@ -9,7 +9,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from config import ServeSettings
+from protocol.commands import SequenceSpec
 from protocol.messages import StepStats
+from protocol.sampling import SamplingParams
 from server.app import create_app
 from server.llama_server.tokens import MAX_CHARS
 from tests.support.fake_server import BOS, EOS, MODEL_NAME, FakeServer, make_server
@@ -119,6 +121,7 @@ async def test_props(client: httpx.AsyncClient) -> None:
         "build_info",
         "is_sleeping",
         "cors_proxy_enabled",
+        "request_bounds",
     }
     assert props["total_slots"] == 4
     assert props["model_alias"] == MODEL_NAME
@@ -150,6 +153,7 @@ async def test_defaults_come_from_the_settings() -> None:
 
 async def test_slots(client: httpx.AsyncClient, server: FakeServer) -> None:
     server.engine.busy = 1
+    server.engine.specs[100] = SequenceSpec(prompt=(1,), sampling=SamplingParams(), max_tokens=5)
     first, second, *_ = (await client.get("/slots")).json()
     assert first["is_processing"] is True
     assert first["id_task"] == 100

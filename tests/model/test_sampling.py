@@ -373,3 +373,47 @@ def test_a_sampler_does_not_look_back_beyond_the_context(
     """llama.cpp would allocate memory for all of it."""
     fields: dict[str, Any] = {"dry_multiplier": 1.0, "repeat_penalty": 1.1, window: last_n}
     assert len(draw(backend, 2, **fields)) == 2
+
+
+@pytest.mark.parametrize("count", [1, 300, 512])
+def test_many_biases_beside_a_mask(backend: LlamaBackend, peaks: SetLogits, count: int) -> None:
+    peaks({A: 5.0, B: 4.0, C: 3.0})
+    biases = (*((token, -9.0) for token in range(count)), (A, -9.0), (A, -9.0), (C, 9.0))
+    free = LLGuidanceGrammar("start: /(.|\\n)*/")
+    submit = add_request(
+        1, [A], sampling=SamplingParams(seed=1, temperature=0.1, logit_bias=biases), constraint=free
+    )
+    preparation = backend.prepare(submit)
+    if preparation is not None:
+        preparation.result(30)
+    sampler = backend.sampler(submit)
+    row = backend.context.row(0)
+    sampler.sample(0)
+    sampler.close()
+    assert row[A] == 5.0 - 18.0 - 9.0 * (count > A)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"dry_base": 3.0, "dry_allowed_length": 1},
+        {"dry_penalty_last_n": -1, "dry_sequence_breakers": ("x", "y")},
+    ],
+    ids=repr,
+)
+def test_a_copied_dry_sampler_is_like_a_new_one(
+    backend: LlamaBackend, noise: Logits, fields: dict[str, Any]
+) -> None:
+    kept = noise.copy()
+    prompt = (A, B, C, D) * 4
+    submit = add_request(1, list(prompt), sampling=SamplingParams(dry_multiplier=2.0, **fields))
+    preparation = backend.prepare(submit)
+    if preparation is not None:
+        preparation.result(30)
+    assert backend.prepare(submit) is None
+    answers = []
+    for _ in range(2):
+        noise[:] = kept
+        answers.append(draw(backend, 20, prompt=prompt, seed=3, dry_multiplier=2.0, **fields))
+    assert answers[0] == answers[1]

@@ -16,6 +16,7 @@ from protocol.commands import AddRequest
 from protocol.events import TokenLogprobs
 from protocol.sampling import SamplingParams
 from scheduler.backends.base import SamplerError
+from scheduler.backends.llama.dry import DrySamplers
 from scheduler.constraint import ConstraintFailed, Matcher
 from scheduler.core.results import Sample
 from scheduler.native.library import TOKEN_DATA, sampler_accept, sampler_apply, sampler_sample
@@ -28,6 +29,36 @@ Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 MIROSTAT_ESTIMATE_TOKENS = 100
 """Best tokens from which mirostat 1 estimates its exponent (`m` in the paper)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Biases:
+    """What is added to the logits of some tokens before anything else.
+
+    llama.cpp's own sampler looks for each biased token among all candidates once a mask has left
+    some out. With many biases that takes a second for every token.
+    """
+
+    tokens: np.ndarray[Any, np.dtype[np.intp]]
+    """No token occurs twice."""
+    values: Logits
+
+    @classmethod
+    def of(cls, params: SamplingParams, vocabulary: Vocabulary) -> Biases:
+        """The biases of a request, and those of tokens that must not be sampled. Several biases of
+        one token add up."""
+        pairs = [*params.logit_bias, *((token, -np.inf) for token in vocabulary.suppressed)]
+        given = np.fromiter((token for token, _ in pairs), np.intp, len(pairs))
+        values = np.fromiter((bias for _, bias in pairs), np.float64, len(pairs))
+        tokens, places = np.unique(given, return_inverse=True)
+        sums = np.zeros(len(tokens))
+        np.add.at(sums, places, values)
+        return cls(tokens, sums.astype(np.float32))
+
+    def add_to(self, logits: Logits) -> None:
+        """Add the biases to a row, shape (n_vocab,)."""
+        if len(self.tokens):
+            logits[self.tokens] += self.values
 
 
 class LogitsRows(Protocol):
@@ -58,6 +89,7 @@ class Vocabulary:
     """Tokens of a slot; a penalty window of -1 means this many."""
     suppressed: tuple[int, ...]
     """Tokens that must never be sampled, by the author of the model."""
+    dry: DrySamplers
 
 
 class Candidates:
@@ -127,6 +159,7 @@ class LlamaSampler:
         self._matcher = matcher
         self._chain: int | None = None
         self._is_greedy = _is_argmax(self._params, vocabulary)
+        self._biases = Biases.of(self._params, vocabulary)
         num_sampled = self._replay(request.resumed)
         if not self._is_greedy:
             self._chain = build_chain(self._params, vocabulary)
@@ -156,6 +189,7 @@ class LlamaSampler:
         if n_top < 0:
             return Sample(self._pick(row), forced=self._forced())
         if self._params.post_sampling_probs:
+            self._biases.add_to(self._rows.row(row))
             token = self._pick_by_candidates(row)
             return Sample(token, _left_logprobs(self._candidates, token, n_top))
         before = _Distribution.of(self._rows.row(row), n_top)
@@ -185,6 +219,7 @@ class LlamaSampler:
         copy._candidates = self._candidates
         copy._matcher = None if self._matcher is None else self._matcher.clone()
         copy._is_greedy = self._is_greedy
+        copy._biases = self._biases
         copy._chain = None if self._chain is None else lib.llama_sampler_clone(self._chain)
         return copy
 
@@ -195,6 +230,7 @@ class LlamaSampler:
             self._chain = None
 
     def _pick(self, row: int) -> int:
+        self._biases.add_to(self._rows.row(row))
         if self._chain is None:
             return self._pick_largest(self._rows.row(row))
         if self._matcher is None:
@@ -383,8 +419,6 @@ def build_chain(params: SamplingParams, vocabulary: Vocabulary) -> int:
 def _makers(params: SamplingParams, vocabulary: Vocabulary) -> list[Callable[[], Any]]:
     """Constructors of the chain's samplers, in order."""
     makers: list[Callable[[], Any]] = []
-    if params.logit_bias or vocabulary.suppressed:
-        makers.append(lambda: _logit_bias(params, vocabulary))
     if params.mirostat:
         makers.append(lambda: lib.llama_sampler_init_temp(params.temperature))
         makers.append(lambda: _mirostat(params, vocabulary))
@@ -407,7 +441,7 @@ def _named_makers(p: SamplingParams, vocabulary: Vocabulary) -> dict[str, Callab
             p.frequency_penalty,
             p.presence_penalty,
         ),
-        "dry": lambda: _dry(p, vocabulary),
+        "dry": lambda: vocabulary.dry.copy(p),
         "top_n_sigma": lambda: lib.llama_sampler_init_top_n_sigma(p.top_n_sigma),
         "top_k": lambda: lib.llama_sampler_init_top_k(p.top_k),
         "typ_p": lambda: lib.llama_sampler_init_typical(p.typical_p, p.min_keep),
@@ -426,29 +460,10 @@ def _named_makers(p: SamplingParams, vocabulary: Vocabulary) -> dict[str, Callab
     }
 
 
-def _logit_bias(params: SamplingParams, vocabulary: Vocabulary) -> Any:
-    pairs = [*params.logit_bias, *((token, -np.inf) for token in vocabulary.suppressed)]
-    biases = (lib.llama_logit_bias * len(pairs))(*(lib.llama_logit_bias(t, b) for t, b in pairs))
-    return lib.llama_sampler_init_logit_bias(vocabulary.n_vocab, len(pairs), biases)
-
-
 def _mirostat(params: SamplingParams, vocabulary: Vocabulary) -> Any:
     seed, tau, eta = params.seed, params.mirostat_tau, params.mirostat_eta
     if params.mirostat == 2:
         return lib.llama_sampler_init_mirostat_v2(seed, tau, eta)
     return lib.llama_sampler_init_mirostat(
         vocabulary.n_vocab, seed, tau, eta, MIROSTAT_ESTIMATE_TOKENS
-    )
-
-
-def _dry(params: SamplingParams, vocabulary: Vocabulary) -> Any:
-    breakers = [text.encode() for text in params.dry_sequence_breakers]
-    return lib.llama_sampler_init_dry(
-        vocabulary.pointer,
-        params.dry_multiplier,
-        params.dry_base,
-        params.dry_allowed_length,
-        _window(params.dry_penalty_last_n, vocabulary),
-        (ctypes.c_char_p * len(breakers))(*breakers),
-        len(breakers),
     )

@@ -109,7 +109,7 @@ class ChatMessage:
         self._reasoning: list[str] = []
         self._calls: list[_Call] = []
         self._logprobs: list[msgspec.Raw] = []
-        """As JSON, which takes a fifth of the memory."""
+        """As JSON, which takes a tenth of the memory."""
         self._tokens: list[int] = []
 
     @property
@@ -123,10 +123,8 @@ class ChatMessage:
         if self._options.with_tokens:
             self._tokens += [token.id for token in delta.tokens]
         if self._options.with_logprobs:
-            self._logprobs += [
-                msgspec.Raw(encode_json(entry))
-                for entry in chat_logprobs(delta.content_tokens, self._tokenizer)
-            ]
+            entries = chat_logprobs(delta.content_tokens, self._tokenizer)
+            self._logprobs += [msgspec.Raw(encode_json(entry)) for entry in entries]
 
     def scored(self, scores: PromptScores) -> None:
         """A chat's prompt is not scored."""

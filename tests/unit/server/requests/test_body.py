@@ -180,3 +180,14 @@ class TestBodiesThatWouldTakeSeconds:
         data = b'{"numbers": [' + b'"x",' * MAX_ERRORS + b'"x"]}'
         with pytest.raises(InvalidRequest, match=f"{MAX_ERRORS + 1} errors"):
             parse_body(data, Body)
+
+
+@pytest.mark.parametrize("number", ["1e308", "-1.7976931348623157e308", "5e-324", "1e300", "0.1"])
+def test_numbers_of_every_size_are_read(number: str) -> None:
+    assert decode_json(f"[{number}]".encode()) == [float(number)]
+
+
+@pytest.mark.parametrize("number", ["1e309", "-1e999", "1" * 400 + ".0"])
+def test_infinite_numbers_are_refused(number: str) -> None:
+    with pytest.raises(InvalidRequest, match="out of range"):
+        decode_json(f"[{number}]".encode())
