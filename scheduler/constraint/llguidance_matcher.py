@@ -61,6 +61,11 @@ class LLGuidanceMatcher:
         """None: only the mask tells."""
         return None
 
+    @property
+    def is_prepared(self) -> bool:
+        """Whether the mask is there."""
+        return self._is_mask_current
+
     def prepare(self) -> None:
         """Compute the mask, unless it is there already."""
         if not self._is_mask_current:

@@ -22,6 +22,7 @@ from scheduler.core.sequence import Sequence, Slot
 from scheduler.core.step import Step
 from scheduler.engine.calibration import UNKNOWN_COSTS, Costs
 from scheduler.engine.engine import Engine
+from scheduler.engine.mask_threads import Masks
 from scheduler.kv_cache.cache_manager import KVCacheManager
 from scheduler.kv_cache.placement import PrefixHolder
 from scheduler.policy.scheduler import Scheduler
@@ -167,10 +168,12 @@ class CountingBackend(FakeBackend):
 class CountedSampler(FakeSampler):
     """Tells its backend when it is closed, and presents some of the model's tokens as forced."""
 
-    def sample(self, row: int) -> Sample:
+    def sample(self, row: int) -> Sample | None:
         sample = super().sample(row)
+        if sample is None:
+            return None
         assert isinstance(self.backend, CountingBackend)
-        tokens = list(self.backend.rows[row])
+        tokens = list(self._cells(row))
         self._add(tokens, sample.token)
         forced: list[int] = []
         for _ in range(sample.token % (self.backend.max_forced + 1)):
@@ -200,6 +203,7 @@ def make_engine(
     cache_bytes: int = 0,
     disk: DiskCache | None = None,
     costs: Costs = UNKNOWN_COSTS,
+    masks: Masks | None = None,
 ) -> Engine:
     """An engine whose clock advances by a millisecond each time it is read."""
     ticks = itertools.count()
@@ -210,6 +214,7 @@ def make_engine(
         cache_bytes=cache_bytes,
         open_disk=None if disk is None else lambda: disk,
         costs=costs,
+        masks=masks,
     )
 
 
