@@ -1,7 +1,8 @@
 """The confined process that builds untrusted grammars first: `python -m grammars.checker`.
 
-A question is a definition. The answer is the reason why llguidance can't use the definition, or an
-empty text. If a definition takes too long, or ends the process, that is the verdict on it.
+A question is a definition, after a byte that says where its rules come from. The answer is the
+reason why llguidance can't use the definition, or an empty text. If a definition takes too long, or
+ends the process, that is the verdict on it.
 """
 
 from __future__ import annotations
@@ -14,21 +15,24 @@ from confined.loop import answer_all
 from grammars import limits
 from grammars.deep_stack import call_with_deep_stack
 
+WRITTEN, GENERATED = b"w", b"g"
+"""The first byte of a question says where the rules come from: a client wrote them, or not."""
+
 _MAX_REASON = 2000
 """Maximum length of a reason in characters; an error may quote the whole grammar."""
 
 
-def verdict(definition: str) -> str:
+def verdict(definition: str, *, is_written: bool = False) -> str:
     """The reason why llguidance can't use a definition, or an empty text."""
     try:
-        reason = _error_of(definition)
+        reason = _error_of(definition, is_written)
     except BaseException as error:  # llguidance's panics aren't of the class Exception
         reason = f"llguidance failed: {error}"
     return reason[:_MAX_REASON]
 
 
-def _error_of(definition: str) -> str:
-    parser_limits = limits.parser_limits()
+def _error_of(definition: str, is_written: bool) -> str:
+    parser_limits = limits.parser_limits(is_written=is_written)
     is_error, messages = LLMatcher.validate_grammar_with_warnings(definition, limits=parser_limits)
     if is_error:
         return messages[0].strip()
@@ -50,7 +54,8 @@ def _bytes_tokenizer() -> LLTokenizer:
 
 
 def _answer(question: bytes) -> bytes:
-    return verdict(question.decode()).encode(errors="replace")
+    reason = verdict(question[1:].decode(), is_written=question[:1] == WRITTEN)
+    return reason.encode(errors="replace")
 
 
 def main() -> None:

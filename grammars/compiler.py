@@ -129,7 +129,7 @@ def from_gbnf(text: str, tokens: GrammarTokens | None = None) -> Constraint:
             refuse_for_llama(grammar)
             return GbnfGrammar(text)
         lark = to_lark(grammar, tokens)
-    return _checked(LLMatcher.grammar_from_lark(lark))
+    return _checked(LLMatcher.grammar_from_lark(lark), is_written=True)
 
 
 @functools.lru_cache(maxsize=64)
@@ -176,7 +176,7 @@ def _limit_bytes(text: str, limit: int, what: str) -> None:
         raise GrammarError(f"{what} has {size} bytes; {limit} is the most")
 
 
-def _checked(definition: str) -> LLGuidanceGrammar:
+def _checked(definition: str, *, is_written: bool = False) -> LLGuidanceGrammar:
     """Let llguidance build the grammar once, in the sandbox. Raises `GrammarError`."""
-    sandbox.check(definition)
-    return LLGuidanceGrammar(definition)
+    sandbox.check(definition, is_written=is_written)
+    return LLGuidanceGrammar(definition, is_written)

@@ -13,6 +13,7 @@ from threading import Lock
 
 from confined.child import Child, Died, TooSlow
 from grammars import limits
+from grammars.checker import GENERATED, WRITTEN
 from grammars.errors import GrammarError
 
 _MAX_VERDICTS = 4096
@@ -36,16 +37,18 @@ class Sandbox:
         with self._lock:
             self._checker.start()
 
-    def check(self, definition: str) -> None:
+    def check(self, definition: str, *, is_written: bool = False) -> None:
         """Raise `GrammarError` if llguidance can't use `definition` within the limits.
 
-        The call blocks. Checks run one after the other.
+        `is_written` says that a client wrote the rules. The call blocks. Checks run one after the
+        other.
         """
-        key = hashlib.sha256(definition.encode()).digest()
+        question = (WRITTEN if is_written else GENERATED) + definition.encode()
+        key = hashlib.sha256(question).digest()
         with self._lock:
             reason = self._verdicts.pop(key, None)
             if reason is None:
-                reason = self._ask(definition)
+                reason = self._ask(question)
             self._verdicts[key] = reason
             if len(self._verdicts) > _MAX_VERDICTS:
                 self._verdicts.popitem(last=False)
@@ -56,10 +59,10 @@ class Sandbox:
         """End the process."""
         self._checker.close()
 
-    def _ask(self, definition: str) -> str:
+    def _ask(self, question: bytes) -> str:
         try:
             return self._checker.ask(
-                definition.encode(),
+                question,
                 cpu_seconds=limits.MAX_CHECK_SECONDS,
                 wall_seconds=limits.MAX_CHECK_WAIT_SECONDS,
             ).decode()

@@ -9,6 +9,7 @@ import numpy as np
 from llguidance import LLMatcher
 from numpy.typing import NDArray
 
+from grammars.constraint import LLGuidanceGrammar
 from grammars.deep_stack import call_with_deep_stack
 from grammars.limits import parser_limits
 from scheduler.constraint.errors import ConstraintFailed
@@ -18,9 +19,13 @@ from scheduler.constraint.vocabulary import TokenVocabulary
 class LLGuidanceMatcher:
     """A `Matcher` over llguidance's `LLMatcher`. Building one releases the GIL."""
 
-    def __init__(self, definition: str, vocabulary: TokenVocabulary) -> None:
+    def __init__(self, grammar: LLGuidanceGrammar, vocabulary: TokenVocabulary) -> None:
         build = functools.partial(
-            LLMatcher, vocabulary.tokenizer, definition, log_level=0, limits=parser_limits()
+            LLMatcher,
+            vocabulary.tokenizer,
+            grammar.definition,
+            log_level=0,
+            limits=parser_limits(is_written=grammar.is_written),
         )
         inner = call_with_deep_stack(build)
         self._set_up(inner, vocabulary)
