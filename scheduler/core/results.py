@@ -57,6 +57,8 @@ class SampleFailed:
     """No token could be sampled, so the sequence ends."""
 
     message: str
+    is_refusal: bool = False
+    """Whether the request asks for too much, rather than the engine being at fault."""
 
 
 @dataclass(frozen=True, slots=True)

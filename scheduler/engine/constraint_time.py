@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-FREE_SECONDS = 5.0
+FREE_SECONDS = 3.0
 SECONDS_PER_TOKEN = 0.05
 """A constraint may take this long, and this long more for each token of the answer."""
 

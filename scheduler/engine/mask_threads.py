@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import threading
 import time
 from collections.abc import Callable, Collection
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -12,9 +9,6 @@ from typing import Protocol
 
 Mask = Future[float]
 """A mask in the making. Its result is the processor time that it took, in seconds."""
-
-NICENESS = 10
-"""How far the thread of slow masks stands back where processors are scarce."""
 
 
 class Masks(Protocol):
@@ -38,11 +32,15 @@ class Masks(Protocol):
 
 
 class MaskThreads:
-    """Cheap masks never queue behind masks that are known to be slow."""
+    """Cheap masks never queue behind masks that are known to be slow.
+
+    The threads have the priority of all others: each holds the interpreter's lock for moments, in
+    which a thread of low priority would stop everybody.
+    """
 
     def __init__(self) -> None:
         self._cheap = ThreadPoolExecutor(1, "masks")
-        self._slow = ThreadPoolExecutor(1, "slow-masks", initializer=_stand_back)
+        self._slow = ThreadPoolExecutor(1, "slow-masks")
 
     def clock(self) -> float:
         """Processor time of the thread that asks: other processes don't make a mask slower."""
@@ -65,9 +63,3 @@ class MaskThreads:
         begin = self.clock()
         compute()
         return self.clock() - begin
-
-
-def _stand_back() -> None:
-    """Lower the priority of this thread alone, where the system can do that."""
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

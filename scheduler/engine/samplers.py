@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from protocol.commands import AddRequest
-from scheduler.backends.base import Backend, SamplerError
+from scheduler.backends.base import Backend, SamplerError, TooComplex
 from scheduler.core.results import Result, SampledRun, SampleFailed, ScoredPrompt
 from scheduler.core.sampler import HELD, Sampler
 from scheduler.core.step import Chunk
@@ -223,7 +223,7 @@ class Samplers:
             else:
                 is_over = run.advance(self.by_request[run.request_id], self._end_tokens)
         except SamplerError as error:
-            return SampleFailed(str(error))
+            return SampleFailed(str(error), is_refusal=isinstance(error, TooComplex))
         return run.so_far() if is_over else None
 
     def _sample_constrained(self, run: SamplingRun) -> bool:
@@ -235,7 +235,7 @@ class Samplers:
         known = self._constrained[request_id].time
         while self._has_mask(request_id):
             if known.complaint:
-                raise SamplerError(known.complaint)
+                raise TooComplex(known.complaint)
             if known.has_slow_samples and self._clock() < self._rest_until:
                 return False
             count, begin = len(run.samples), self._masks.clock()

@@ -121,8 +121,8 @@ class Scheduler:
         match result:
             case SampledRun():
                 return self._append(Chunk(sequence, _slot(sequence).id, stop, stop, True), result)
-            case SampleFailed(message):
-                return [self._finish(sequence, FinishReason.FAILED, message)]
+            case SampleFailed():
+                return [self._failed(sequence, result)]
 
     # --- admission and preemption ---
 
@@ -197,8 +197,12 @@ class Scheduler:
             case ScoredPrompt(start, logprobs, run):
                 scored = Scored(chunk.sequence.request_id, start, list(logprobs))
                 return [scored, *(self._record(chunk, run) if run else ())]
-            case SampleFailed(message):
-                return [self._finish(chunk.sequence, FinishReason.FAILED, message)]
+            case SampleFailed():
+                return [self._failed(chunk.sequence, result)]
+
+    def _failed(self, sequence: Sequence, failure: SampleFailed) -> Event:
+        reason = FinishReason.REFUSED if failure.is_refusal else FinishReason.FAILED
+        return self._finish(sequence, reason, failure.message)
 
     def _append(self, chunk: Chunk, run: SampledRun) -> list[Event]:
         """Lengthen an answer, up to the token that ends it."""

@@ -114,7 +114,7 @@ def test_an_ambiguous_grammar_ends_with_an_error_of_its_own(
     sampling = SamplingParams(temperature=1.0, seed=1)
     constraints: list[Constraint | None] = [compiler.from_gbnf(grammar), None]
     tokens, ends = answers(backend, constraints, sampling=sampling, max_tokens=200)
-    assert ends[0].reason is FinishReason.FAILED
+    assert ends[0].reason is FinishReason.REFUSED
     assert "too slow" in ends[0].message
     alone, _ = answers(backend, [None, None], sampling=sampling, max_tokens=200)
     assert tokens[1] == alone[1]

@@ -14,8 +14,8 @@ from llama_cpp import llama_cpp as lib
 from protocol.commands import AddRequest
 from protocol.events import TokenLogprobs
 from protocol.sampling import SamplingParams
-from scheduler.backends.base import SamplerError
-from scheduler.constraint import ConstraintFailed, Matcher
+from scheduler.backends.base import SamplerError, TooComplex
+from scheduler.constraint import ConstraintFailed, ConstraintTooComplex, Matcher
 from scheduler.core.results import Sample
 from scheduler.core.sampler import HELD
 from scheduler.native.library import TOKEN_DATA, sampler_accept, sampler_apply, sampler_sample
@@ -176,6 +176,8 @@ class LlamaSampler:
             if self._failure is not None:
                 raise self._failure
             sample = None if self.wants_mask else self._sample(row)
+        except ConstraintTooComplex as error:
+            raise TooComplex(str(error)) from error
         except ConstraintFailed as error:
             raise SamplerError(str(error)) from error
         if sample is not None:

@@ -153,7 +153,7 @@ def ended_by_time(seconds: float, num_others: int = 0) -> Outcomes:
 @pytest.mark.parametrize("seconds", [0.5, 1.7, 60.0])
 def test_a_constraint_that_stays_too_slow_ends_its_own_sequence(seconds: float) -> None:
     outcomes = ended_by_time(seconds, num_others=2)
-    assert outcomes[1].reasons == [FinishReason.FAILED]
+    assert outcomes[1].reasons == [FinishReason.REFUSED]
     assert outcomes[1].message.startswith("the constraint of the answer (grammar, json_schema,")
     assert "too slow" in outcomes[1].message
     most = constraint_time.FREE_SECONDS / (seconds - constraint_time.SECONDS_PER_TOKEN)
