@@ -66,7 +66,9 @@ class Samplers:
     def remove(self, request_id: int) -> None:
         """Free the sampler of a sequence that ended; it may never have had one."""
         self._late.pop(request_id, None)
-        self._constrained.pop(request_id, None)
+        constrained = self._constrained.pop(request_id, None)
+        if constrained is not None and constrained.mask is not None:
+            constrained.mask.cancel()
         sampler = self.by_request.pop(request_id, None)
         if sampler is not None:
             sampler.close()
@@ -132,7 +134,8 @@ class Samplers:
     def sample(self, chunks: Sequence[Chunk], patience: float) -> dict[int, Result]:
         """Results of the last batch's chunks that have one, by slot; embeddings excepted.
 
-        Masks that are not ready after `patience`, in seconds, make their sequences late.
+        Masks that are not ready after `patience`, in seconds, make their sequences late. Masks that
+        are likely slow are not waited for.
         """
         results: dict[int, Result] = {}
         scored: dict[int, ScoredPrompt] = {}
@@ -190,7 +193,7 @@ class Samplers:
                 else:
                     yield run, result
             runs = waiting
-            masks = self._masks_of(runs)
+            masks = self._cheap_masks(runs)
             seconds = deadline - self._clock()
             if not masks or seconds <= 0:
                 break
@@ -200,9 +203,10 @@ class Samplers:
         for run in runs:
             yield run, self._put_off(run)
 
-    def _masks_of(self, runs: Iterable[SamplingRun]) -> list[Mask]:
-        made = (self._constrained[run.request_id].mask for run in runs)
-        return [mask for mask in made if mask is not None]
+    def _cheap_masks(self, runs: Iterable[SamplingRun]) -> list[Mask]:
+        """The masks that are worth waiting for."""
+        known = [self._constrained[run.request_id] for run in runs]
+        return [it.mask for it in known if it.mask is not None and not it.time.has_slow_masks]
 
     def _put_off(self, run: SamplingRun) -> SampledRun:
         """What is sampled so far; the rest comes later, from the row that the sampler holds."""

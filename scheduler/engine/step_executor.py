@@ -18,7 +18,9 @@ from scheduler.spec_decode.draft_request import DraftRequest
 from scheduler.spec_decode.speculator import Speculator
 
 PATIENCE = 0.5
-"""A step waits for masks for this part of the time that its batch took."""
+MIN_PATIENCE = 0.002
+"""A step waits for cheap masks for this part of the time that its batch took, or, if that is more,
+for this many seconds."""
 
 
 class StepExecutor:
@@ -97,7 +99,7 @@ class StepExecutor:
     def _results(self, chunks: Sequence[Chunk], seconds: float) -> dict[int, Result]:
         """The results of a batch's chunks that have one, by slot. The batch took `seconds`."""
         if not chunks[0].sequence.kind.is_embedding:
-            return self._samplers.sample(chunks, PATIENCE * seconds)
+            return self._samplers.sample(chunks, max(PATIENCE * seconds, MIN_PATIENCE))
         return {
             chunk.slot: EmbeddingResult(self._backend.embedding(chunk))
             for chunk in chunks
