@@ -8,6 +8,9 @@ FREE_SECONDS = 3.0
 SECONDS_PER_TOKEN = 0.05
 """A constraint may take this long, and this long more for each token of the answer."""
 
+MAX_SAMPLE_SECONDS = 0.15
+"""Accepting a token, which stops everybody, may take this long. The largest schemas take 0.05 s."""
+
 SLOW_SECONDS = 0.005
 """A constraint is slow if a mask, or the sampling of a token, takes longer."""
 
@@ -48,12 +51,17 @@ class ConstraintTime:
     @property
     def complaint(self) -> str:
         """Why the sequence has to end; empty as long as the constraint is within its bounds."""
-        if self.seconds <= FREE_SECONDS + SECONDS_PER_TOKEN * self.num_samples:
+        if self.recent_sample > MAX_SAMPLE_SECONDS:
+            took = f"accepting one token took {self.recent_sample:.2f} s of processor time"
+            most = f"{MAX_SAMPLE_SECONDS} s"
+        elif self.seconds > FREE_SECONDS + SECONDS_PER_TOKEN * self.num_samples:
+            took = "finding out which tokens may come next took "
+            took += f"{self.seconds:.1f} s of processor time for {self.num_samples} tokens"
+            most = f"{FREE_SECONDS:.0f} s, and {SECONDS_PER_TOKEN} s for each token,"
+        else:
             return ""
         return (
             "the constraint of the answer (grammar, json_schema, response_format, "
-            "structured_outputs or tools) is too slow: finding out which tokens may come next "
-            f"took {self.seconds:.1f} s of processor time for {self.num_samples} tokens; "
-            f"{FREE_SECONDS:.0f} s, and {SECONDS_PER_TOKEN} s for each token, is the most; "
+            f"structured_outputs or tools) is too slow: {took}; {most} is the most; "
             "ambiguous rules, which derive the same text in many ways, are the usual reason"
         )

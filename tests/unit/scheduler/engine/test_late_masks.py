@@ -161,6 +161,16 @@ def test_a_constraint_that_stays_too_slow_ends_its_own_sequence(seconds: float) 
     assert outcomes[2].reasons == outcomes[4].reasons == [FinishReason.MAX_TOKENS]
 
 
+@pytest.mark.parametrize("seconds", [0.2, 1.0, 30.0])
+def test_a_token_that_takes_too_long_to_accept_is_the_last(seconds: float) -> None:
+    masks = LateMasks([0], sample_seconds=seconds)
+    outcomes = run(make_engine(make_backend(), masks=masks), make_request(1), make_request(2))
+    assert outcomes[1].reasons == [FinishReason.REFUSED]
+    assert "accepting one token took" in outcomes[1].message
+    assert len(outcomes[1].tokens) == 1
+    assert outcomes[2].answer == alone(make_request(2), make_backend()).answer
+
+
 @pytest.mark.parametrize("seconds", [0.0, 0.004, 0.05])
 def test_a_constraint_may_take_its_time(seconds: float) -> None:
     assert ended_by_time(seconds)[1].reasons == [FinishReason.MAX_TOKENS]
