@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from grammars.constraint import ThinkingConstraint
 from protocol.commands import AddRequest
 from scheduler.backends.base import Backend, SamplerError, TooComplex
 from scheduler.core.results import Result, SampledRun, SampleFailed, ScoredPrompt
 from scheduler.core.sampler import HELD, Sampler
 from scheduler.core.step import Chunk
 from scheduler.engine.constraint_time import ConstraintTime
+from scheduler.engine.mask_group import MaskGroup
 from scheduler.engine.mask_threads import Mask, Masks, MaskThreads
 from scheduler.engine.sampling_run import SamplingRun
 
@@ -29,7 +31,8 @@ long."""
 class _Constrained:
     """What is known of a sequence with a constraint."""
 
-    time: ConstraintTime
+    group: MaskGroup
+    time: ConstraintTime = field(default_factory=ConstraintTime)
     mask: Mask | None = None
     """The mask in the making."""
 
@@ -51,6 +54,8 @@ class Samplers:
         self._masks = MaskThreads() if masks is None else masks
         self._mask_seconds = 0.0
         self._constrained: dict[int, _Constrained] = {}
+        self._groups: dict[object, MaskGroup] = {}
+        """By constraint."""
         self._late: dict[int, SamplingRun] = {}
         self._rest_until = 0.0
         """Until then no slow constraint keeps the engine's thread, if others need it."""
@@ -61,14 +66,27 @@ class Samplers:
         sampler = self._backend.sampler(request)
         self.by_request[request.request_id] = sampler
         if sampler.is_constrained:
-            self._constrained[request.request_id] = _Constrained(ConstraintTime())
+            self._constrained[request.request_id] = _Constrained(self._join_group(request))
+
+    def _join_group(self, request: AddRequest) -> MaskGroup:
+        """The group of the sequences that share an automaton: what follows thinking is shared."""
+        constraint = request.spec.constraint
+        if isinstance(constraint, ThinkingConstraint) and constraint.constraint is not None:
+            constraint = constraint.constraint
+        used = ((key, it) for key, it in self._groups.items() if it.num_members or it.is_busy)
+        self._groups = dict(used)
+        group = self._groups.setdefault(constraint or request.request_id, MaskGroup())
+        group.num_members += 1
+        return group
 
     def remove(self, request_id: int) -> None:
         """Free the sampler of a sequence that ended; it may never have had one."""
         self._late.pop(request_id, None)
         constrained = self._constrained.pop(request_id, None)
-        if constrained is not None and constrained.mask is not None:
-            constrained.mask.cancel()
+        if constrained is not None:
+            constrained.group.num_members -= 1
+            if constrained.mask is not None:
+                constrained.mask.cancel()
         sampler = self.by_request.pop(request_id, None)
         if sampler is not None:
             sampler.close()
@@ -99,7 +117,7 @@ class Samplers:
             return True
         known = constrained.time
         is_slow = known.has_slow_masks or known.has_slow_samples
-        return constrained.mask is None and not is_slow
+        return not (is_slow or constrained.group.is_busy)
 
     def take_mask_seconds(self) -> float:
         """Processor time of the masks that became ready since the last call."""
@@ -109,7 +127,9 @@ class Samplers:
     def _start_mask(self, request_id: int) -> None:
         constrained = self._constrained[request_id]
         prepare = self.by_request[request_id].prepare
-        constrained.mask = self._masks.start(prepare, is_slow=constrained.time.has_slow_masks)
+        is_slow = constrained.time.has_slow_masks
+        constrained.mask = self._masks.start(prepare, is_slow=is_slow)
+        constrained.group.add(constrained.mask, is_slow=is_slow)
 
     def _has_mask(self, request_id: int) -> bool:
         """Whether the sampler of a constrained sequence may be used: no mask is in the making.
@@ -117,10 +137,10 @@ class Samplers:
         Raises `SamplerError` if the mask could not be computed.
         """
         constrained = self._constrained[request_id]
+        if constrained.group.is_busy:
+            return False
         if constrained.mask is None:
             return True
-        if not constrained.mask.done():
-            return False
         mask, constrained.mask = constrained.mask, None
         if error := mask.exception():
             raise SamplerError(f"the constraint failed: {error}")
@@ -160,9 +180,9 @@ class Samplers:
         self._late = {id: run for id, run in self._late.items() if run.chunk.sequence.is_late}
         if is_alone and self._late:
             self._rest_until = 0.0
-            made = (self._constrained[id].mask for id in self._late)
-            masks = [mask for mask in made if mask is not None]
-            if len(masks) == len(self._late):
+            groups = [self._constrained[id].group for id in self._late]
+            masks = {mask for group in groups for mask in group.pending}
+            if masks and all(group.is_busy for group in groups):
                 self._masks.wait(masks, IDLE_SECONDS)
         results: list[LateResult] = []
         for request_id, run in list(self._late.items()):
@@ -198,15 +218,13 @@ class Samplers:
             if not masks or seconds <= 0:
                 break
             self._masks.wait(masks, seconds)
-            if not any(mask.done() for mask in masks):
-                break
         for run in runs:
             yield run, self._put_off(run)
 
-    def _cheap_masks(self, runs: Iterable[SamplingRun]) -> list[Mask]:
+    def _cheap_masks(self, runs: Iterable[SamplingRun]) -> set[Mask]:
         """The masks that are worth waiting for."""
-        known = [self._constrained[run.request_id] for run in runs]
-        return [it.mask for it in known if it.mask is not None and not it.time.has_slow_masks]
+        groups = {self._constrained[run.request_id].group for run in runs}
+        return {mask for group in groups if not group.is_slow for mask in group.pending}
 
     def _put_off(self, run: SamplingRun) -> SampledRun:
         """What is sampled so far; the rest comes later, from the row that the sampler holds."""

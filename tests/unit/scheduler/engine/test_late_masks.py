@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 
+from grammars.constraint import GbnfGrammar
 from protocol.commands import Abort, ContextShift, DraftMethod, Speculation
 from protocol.events import FinishReason, Generated
 from scheduler.engine import constraint_time
 from scheduler.engine.engine import Engine
+from scheduler.engine.mask_group import MaskGroup
+from scheduler.engine.mask_threads import Mask
 from tests.support.late_masks import LateMasks
 from tests.support.scheduling import (
     CountingBackend,
@@ -73,11 +76,15 @@ def test_an_engine_waits_where_all_are_late() -> None:
 
 @pytest.mark.parametrize("delays", [[0], [1], [3, 0], [2, 7, 0, 1], [30]])
 @pytest.mark.parametrize("max_forced", [0, 4])
-def test_a_late_answer_is_the_answer(delays: list[int], max_forced: int) -> None:
+@pytest.mark.parametrize("shared", [None, GbnfGrammar("root ::= [a-z]*")])
+def test_a_late_answer_is_the_answer(
+    delays: list[int], max_forced: int, shared: GbnfGrammar | None
+) -> None:
     backend = make_backend(max_forced=max_forced)
     speculation = Speculation(methods=(DraftMethod.MODEL,), n_max=5)
+    fields: dict[str, Any] = {"max_tokens": 30, "constraint": shared}
     requests = [
-        make_request(id, prompt(9, id), max_tokens=30, speculation=(id > 4 and speculation) or None)
+        make_request(id, prompt(9, id), speculation=speculation if id > 4 else None, **fields)
         for id in range(1, 9)
     ]
     engine = make_engine(backend, masks=LateMasks(delays))
@@ -181,6 +188,32 @@ def test_slow_masks_have_a_queue_of_their_own(seconds: float, slow: bool) -> Non
     masks = LateMasks([0], seconds)
     run(make_engine(make_backend(), masks=masks), make_request(1, max_tokens=5))
     assert masks.were_slow == [False, *[slow] * 4]
+
+
+def test_an_automaton_is_left_alone_while_it_computes_a_mask() -> None:
+    group = MaskGroup()
+    masks = [Mask() for _ in range(3)]
+    for mask in masks:
+        group.add(mask, is_slow=mask is masks[1])
+    masks[0].set_result(0.0)
+    masks[2].set_result(0.0)
+    assert (group.is_busy, group.is_slow, group.pending) == (True, True, [masks[1]])
+    masks[1].cancel()
+    assert (group.is_busy, group.is_slow, group.pending) == (False, False, [])
+
+
+@pytest.mark.parametrize("others", [1, 2, 3])
+def test_sequences_wait_for_the_mask_of_one_with_the_same_constraint(others: int) -> None:
+    engine = make_engine(make_backend(n_slots=8), masks=LateMasks([NEVER, 0]))
+    shared = GbnfGrammar("root ::= [a-z]*")
+    engine.add_request(make_request(1, max_tokens=3, constraint=shared))
+    engine.step()
+    for number in range(others):
+        engine.add_request(make_request(3 + 2 * number, max_tokens=3, constraint=shared))
+    engine.add_request(make_request(98, max_tokens=3, constraint=GbnfGrammar("root ::= [a-y]*")))
+    counts = [generated(engine) for _ in range(5)]
+    assert all(set(count) <= {98} for count in counts)
+    assert sum(count.get(98, 0) for count in counts) == 3
 
 
 def test_a_constraint_that_became_fast_is_not_slow_for_ever() -> None:

@@ -12,6 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from grammars.constraint import GbnfGrammar
 from protocol.commands import (
     Abort,
     AddRequest,
@@ -127,6 +128,7 @@ fields = st.fixed_dictionaries(
         "score_prompt": st.sampled_from([False, False, True]),
         "min_reused_chunk": st.sampled_from([0, 1, 5, 40]),
         "speculation": speculations,
+        "constraint": st.sampled_from([None, GbnfGrammar("a"), GbnfGrammar("b")]),
     }
 )
 
