@@ -14,7 +14,11 @@ MAX_SAMPLE_SECONDS = 0.15
 SLOW_SECONDS = 0.005
 """A constraint is slow if a mask, or the sampling of a token, takes longer."""
 
-DECAY = 0.8
+CHEAP_SECONDS = 0.001
+CHEAP_MASKS = 3
+"""Masks are cheap if so many were computed, and none took longer than so long."""
+
+DECAY = 0.5
 """By how much the memory of a slow mask fades with each cheaper one."""
 
 
@@ -24,12 +28,16 @@ class ConstraintTime:
 
     seconds: float = 0.0
     num_samples: int = 0
+    num_masks: int = 0
+    slowest_mask: float = 0.0
     recent_mask: float = 0.0
     recent_sample: float = 0.0
 
     def add_mask(self, seconds: float) -> None:
         """Count the computing of a mask."""
         self.seconds += seconds
+        self.num_masks += 1
+        self.slowest_mask = max(seconds, self.slowest_mask)
         self.recent_mask = max(seconds, self.recent_mask * DECAY)
 
     def add_sample(self, seconds: float) -> None:
@@ -37,6 +45,11 @@ class ConstraintTime:
         self.seconds += seconds
         self.num_samples += 1
         self.recent_sample = max(seconds, self.recent_sample * DECAY)
+
+    @property
+    def has_cheap_masks(self) -> bool:
+        """Whether the next mask very likely takes less than handing it to another thread."""
+        return self.num_masks >= CHEAP_MASKS and self.slowest_mask < CHEAP_SECONDS
 
     @property
     def has_slow_masks(self) -> bool:

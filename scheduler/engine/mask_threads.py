@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Protocol
 
 Mask = Future[float]
@@ -22,8 +22,8 @@ class Masks(Protocol):
         """Begin to compute a mask. `is_slow` says that others should not queue behind it."""
         ...
 
-    def wait(self, masks: Collection[Mask], seconds: float) -> None:
-        """Wait until one of the masks is done, but not longer than `seconds`."""
+    def wait(self, masks: Collection[Mask], seconds: float, *, for_all: bool) -> None:
+        """Wait until all masks are done, or only the first, but not longer than `seconds`."""
         ...
 
     def close(self) -> None:
@@ -50,9 +50,9 @@ class MaskThreads:
         """Begin to compute a mask, in the order of the calls."""
         return (self._slow if is_slow else self._cheap).submit(self._timed, compute)
 
-    def wait(self, masks: Collection[Mask], seconds: float) -> None:
-        """Wait until one of the masks is done, but not longer than `seconds`."""
-        wait(masks, seconds, FIRST_COMPLETED)
+    def wait(self, masks: Collection[Mask], seconds: float, *, for_all: bool) -> None:
+        """Wait until all masks are done, or only the first, but not longer than `seconds`."""
+        wait(masks, seconds, ALL_COMPLETED if for_all else FIRST_COMPLETED)
 
     def close(self) -> None:
         """Wait for the masks that are being computed, and end the threads."""

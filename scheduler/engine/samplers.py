@@ -131,6 +131,20 @@ class Samplers:
         constrained.mask = self._masks.start(prepare, is_slow=is_slow)
         constrained.group.add(constrained.mask, is_slow=is_slow)
 
+    def _make_mask(self, request_id: int) -> None:
+        """Compute a mask that turned out to be needed: here if it is cheap, else in a thread."""
+        known = self._constrained[request_id].time
+        if not known.has_cheap_masks:
+            self._start_mask(request_id)
+            return
+        begin = self._masks.clock()
+        self.by_request[request_id].prepare()
+        self._add_mask(known, self._masks.clock() - begin)
+
+    def _add_mask(self, known: ConstraintTime, seconds: float) -> None:
+        known.add_mask(seconds)
+        self._mask_seconds += seconds
+
     def _has_mask(self, request_id: int) -> bool:
         """Whether the sampler of a constrained sequence may be used: no mask is in the making.
 
@@ -144,9 +158,7 @@ class Samplers:
         mask, constrained.mask = constrained.mask, None
         if error := mask.exception():
             raise SamplerError(f"the constraint failed: {error}")
-        seconds = mask.result()
-        constrained.time.add_mask(seconds)
-        self._mask_seconds += seconds
+        self._add_mask(constrained.time, mask.result())
         return True
 
     # --- samples ---
@@ -183,7 +195,7 @@ class Samplers:
             groups = [self._constrained[id].group for id in self._late]
             masks = {mask for group in groups for mask in group.pending}
             if masks and all(group.is_busy for group in groups):
-                self._masks.wait(masks, IDLE_SECONDS)
+                self._masks.wait(masks, IDLE_SECONDS, for_all=False)
         results: list[LateResult] = []
         for request_id, run in list(self._late.items()):
             result = self._advance(run)
@@ -217,7 +229,7 @@ class Samplers:
             seconds = deadline - self._clock()
             if not masks or seconds <= 0:
                 break
-            self._masks.wait(masks, seconds)
+            self._masks.wait(masks, seconds, for_all=True)
         for run in runs:
             yield run, self._put_off(run)
 
@@ -269,7 +281,7 @@ class Samplers:
             if is_over:
                 return True
             if len(run.samples) == count:
-                self._start_mask(request_id)
+                self._make_mask(request_id)
         return False
 
     def _rest(self, known: ConstraintTime, seconds: float) -> None:

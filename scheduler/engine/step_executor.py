@@ -17,10 +17,9 @@ from scheduler.engine.step_timer import Phase, StepTimer
 from scheduler.spec_decode.draft_request import DraftRequest
 from scheduler.spec_decode.speculator import Speculator
 
-PATIENCE = 0.5
-MIN_PATIENCE = 0.002
-"""A step waits for cheap masks for this part of the time that its batch took, or, if that is more,
-for this many seconds."""
+MIN_PATIENCE = 0.005
+"""A step waits for cheap masks for as long as its batch took, but at least for this many seconds.
+Where processors are scarce, also a cheap mask takes some milliseconds."""
 
 
 class StepExecutor:
@@ -99,7 +98,7 @@ class StepExecutor:
     def _results(self, chunks: Sequence[Chunk], seconds: float) -> dict[int, Result]:
         """The results of a batch's chunks that have one, by slot. The batch took `seconds`."""
         if not chunks[0].sequence.kind.is_embedding:
-            return self._samplers.sample(chunks, max(PATIENCE * seconds, MIN_PATIENCE))
+            return self._samplers.sample(chunks, max(seconds, MIN_PATIENCE))
         return {
             chunk.slot: EmbeddingResult(self._backend.embedding(chunk))
             for chunk in chunks

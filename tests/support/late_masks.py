@@ -17,9 +17,10 @@ class LateMasks:
     """
 
     def __init__(
-        self, delays: Iterable[int], seconds: float = 0.0, sample_seconds: float = 0.0
+        self, delays: Iterable[int], seconds: float = 0.003, sample_seconds: float = 0.0
     ) -> None:
-        """The processor time that each mask and each sampling claims, in seconds."""
+        """The processor time that each mask and each sampling claims, in seconds. By default masks
+        are neither slow nor so cheap that the engine computes them itself."""
         self._delays = itertools.cycle(delays)
         self.seconds = seconds
         self.were_slow: list[bool] = []
@@ -36,7 +37,7 @@ class LateMasks:
         self.were_slow.append(is_slow)
         return _LateMask(compute, next(self._delays), self.seconds)
 
-    def wait(self, masks: Collection[Mask], seconds: float) -> None:
+    def wait(self, masks: Collection[Mask], seconds: float, *, for_all: bool) -> None:
         """Count the wait. Nothing is waited for: to ask a mask is enough."""
         assert masks
         self.num_waits += 1

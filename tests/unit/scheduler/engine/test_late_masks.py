@@ -216,6 +216,15 @@ def test_sequences_wait_for_the_mask_of_one_with_the_same_constraint(others: int
     assert sum(count.get(98, 0) for count in counts) == 3
 
 
+@pytest.mark.parametrize(("seconds", "handed"), [(0.0001, 3), (0.0009, 3), (0.002, 10)])
+def test_masks_that_are_known_to_be_cheap_are_not_handed_to_a_thread(
+    seconds: float, handed: int
+) -> None:
+    masks = LateMasks([0], seconds)
+    run(make_engine(make_backend(), masks=masks), make_request(1, max_tokens=10))
+    assert len(masks.were_slow) == handed
+
+
 def test_a_constraint_that_became_fast_is_not_slow_for_ever() -> None:
     known = constraint_time.ConstraintTime()
     known.add_mask(0.1)
