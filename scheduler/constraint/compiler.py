@@ -42,8 +42,8 @@ def create_matcher(constraint: Constraint, vocabulary: TokenVocabulary) -> Match
     Thread-safe; most of the work releases the GIL. Raises `ConstraintFailed`.
     """
     match constraint:
-        case LLGuidanceGrammar(definition):
-            return LLGuidanceMatcher(definition, vocabulary)
+        case LLGuidanceGrammar():
+            return LLGuidanceMatcher(constraint, vocabulary)
         case GbnfGrammar(text):
             return GbnfMatcher(text, vocabulary)
         case LazyConstraint(inner):

@@ -21,6 +21,7 @@ from scheduler.core.step import Step
 from scheduler.engine.batch_window import BatchWindow
 from scheduler.engine.calibration import UNKNOWN_COSTS, Costs
 from scheduler.engine.disk_tier import DiskTier
+from scheduler.engine.mask_threads import Masks
 from scheduler.engine.samplers import Samplers
 from scheduler.engine.slot_actions import SlotActions, SlotReply
 from scheduler.engine.slot_report import slot_report
@@ -54,12 +55,13 @@ class Engine:
         costs: Costs = UNKNOWN_COSTS,
         ngram: NgramConfig = NgramConfig(),  # noqa: B008 (frozen)
         checkpoints: CheckpointConfig = CheckpointConfig(),  # noqa: B008 (frozen)
+        masks: Masks | None = None,
     ) -> None:
         """`clock` counts seconds. `open_disk`, for prefixes that outlive the engine, is called in
-        a thread."""
+        a thread. `masks` computes masks of constraints, by default in threads."""
         limits = _limits(backend, itl_target, cache_bytes, checkpoints)
         self.scheduler = Scheduler(limits, costs.step)
-        self.samplers = Samplers(backend, clock)
+        self.samplers = Samplers(backend, clock, masks)
         self.costs = costs
         self._backend = backend
         self._clock = clock
@@ -191,11 +193,20 @@ class Engine:
         time that sending the last outputs took.
         """
         timer = StepTimer(self._clock)
+        with timer(Phase.LATE):
+            self._sample_late()
         step = self._schedule(on_step_start, timer)
         step, results = self._execute(step, timer)
         events = self._update(step, results, timer)
         stats = self._reporter.stats(step, timer, send_seconds)
         return StepOutputs(timer.begin, timer.end, events, stats, self.take_queued())
+
+    def _sample_late(self) -> None:
+        """Give late sequences whose masks have come their token, so that they join the step."""
+        running = self.scheduler.running
+        is_alone = all(sequence.is_late for sequence in running)
+        for chunk, result in self.samplers.take_late(is_alone=is_alone):
+            self._events += self.scheduler.update_late(chunk.sequence, result)
 
     def _schedule(self, on_step_start: OnStepStart, timer: StepTimer) -> Step:
         """Plan the step, and announce who starts."""

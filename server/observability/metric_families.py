@@ -167,7 +167,7 @@ def _engine_work(m: ServerMetrics) -> Iterator[Metric]:
     phases = (((phase,), seconds) for phase, seconds in m.phase_seconds.items())
     text = "Seconds of steps by phase."
     yield _counters(m, "llamapack_step_seconds", text, ("phase",), phases)
-    text = "Seconds spent on masks of constraints, in parallel with decoding."
+    text = "Processor seconds spent on masks of constraints, in parallel with decoding."
     yield _counter(m, "llamapack_constraint_mask_seconds", text, m.mask_seconds)
     text = "Seconds spent on drafting tokens."
     yield _counter(m, "llamapack_draft_seconds", text, m.phase_seconds["draft"])

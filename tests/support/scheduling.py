@@ -23,6 +23,7 @@ from scheduler.core.sequence import Sequence, Slot
 from scheduler.core.step import Step
 from scheduler.engine.calibration import UNKNOWN_COSTS, Costs
 from scheduler.engine.engine import Engine
+from scheduler.engine.mask_threads import Masks
 from scheduler.kv_cache.cache_manager import KVCacheManager
 from scheduler.kv_cache.host_cache import Checkpoint
 from scheduler.kv_cache.placement import CacheHolder
@@ -169,10 +170,12 @@ class CountingBackend(FakeBackend):
 class CountedSampler(FakeSampler):
     """Tells its backend when it is closed, and presents some of the model's tokens as forced."""
 
-    def sample(self, row: int) -> Sample:
+    def sample(self, row: int) -> Sample | None:
         sample = super().sample(row)
+        if sample is None:
+            return None
         assert isinstance(self.backend, CountingBackend)
-        tokens = list(self.backend.rows[row])
+        tokens = list(self._cells(row))
         self._add(tokens, sample.token)
         forced: list[int] = []
         for _ in range(sample.token % (self.backend.max_forced + 1)):
@@ -203,6 +206,7 @@ def make_engine(
     disk: DiskCache | None = None,
     costs: Costs = UNKNOWN_COSTS,
     checkpoints: CheckpointConfig = CheckpointConfig(),  # noqa: B008 (frozen)
+    masks: Masks | None = None,
 ) -> Engine:
     """An engine whose clock advances by a millisecond each time it is read."""
     ticks = itertools.count()
@@ -214,6 +218,7 @@ def make_engine(
         open_disk=None if disk is None else lambda: disk,
         costs=costs,
         checkpoints=checkpoints,
+        masks=masks,
     )
 
 

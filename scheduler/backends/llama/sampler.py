@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,10 +14,11 @@ from llama_cpp import llama_cpp as lib
 from protocol.commands import AddRequest
 from protocol.events import TokenLogprobs
 from protocol.sampling import SamplingParams
-from scheduler.backends.base import SamplerError
+from scheduler.backends.base import SamplerError, TooComplex
 from scheduler.backends.llama.dry import DrySamplers
-from scheduler.constraint import ConstraintFailed, Matcher
+from scheduler.constraint import ConstraintFailed, ConstraintTooComplex, Matcher
 from scheduler.core.results import Sample
+from scheduler.core.sampler import HELD
 from scheduler.native.library import TOKEN_DATA, sampler_accept, sampler_apply, sampler_sample
 
 Logits = np.ndarray[Any, np.dtype[np.float32]]
@@ -59,6 +59,14 @@ class Biases:
         """Add the biases to a row, shape (n_vocab,)."""
         if len(self.tokens):
             logits[self.tokens] += self.values
+
+    def sum_with(self, logits: Logits) -> Logits:
+        """The row with the biases. The row itself, which may be asked for again, stays as it is."""
+        if not len(self.tokens):
+            return logits
+        total = logits.copy()
+        self.add_to(total)
+        return total
 
 
 class LogitsRows(Protocol):
@@ -157,6 +165,9 @@ class LlamaSampler:
         self._rows = rows
         self._candidates = candidates
         self._matcher = matcher
+        self._held: Logits | None = None
+        self._failure: ConstraintFailed | None = None
+        """Why there is no mask."""
         self._chain: int | None = None
         self._is_greedy = _is_argmax(self._params, vocabulary)
         self._biases = Biases.of(self._params, vocabulary)
@@ -168,33 +179,70 @@ class LlamaSampler:
 
     @property
     def is_constrained(self) -> bool:
-        """Whether there is something to `prepare`."""
+        """Whether there is a matcher."""
         return self._matcher is not None
+
+    @property
+    def wants_mask(self) -> bool:
+        """Whether a mask is needed that is not there.
+
+        The likeliest token is allowed most of the time, and checking it costs less than a mask.
+        So greedy sampling asks for its mask in `sample`, after a refusal.
+        """
+        return not self._is_greedy and self._lacks_mask
+
+    @property
+    def _lacks_mask(self) -> bool:
+        matcher = self._matcher
+        return matcher is not None and matcher.refused is None and not matcher.is_prepared
 
     def prepare(self) -> None:
         """Compute the constraint's mask for the next token. May run while a batch is computed."""
-        if self._matcher is not None and not self._is_greedy:
-            with contextlib.suppress(ConstraintFailed):  # `sample` will raise it
-                self._matcher.prepare()
-
-    def sample(self, row: int) -> Sample:
-        """Sample a token from a row of the last batch, and accept it. Raises `SamplerError`."""
         try:
-            return self._sample(row)
+            if self._matcher is not None:
+                self._matcher.prepare()
+        except ConstraintFailed as error:  # `sample` will raise it
+            self._failure = error
+
+    def hold(self, row: int) -> None:
+        """Keep a copy of a row of the last batch."""
+        self._held = self._rows.row(row).copy()
+
+    def sample(self, row: int) -> Sample | None:
+        """Sample a token from a row of the last batch, or the held one, and accept it.
+
+        Returns None if the mask has to be computed first. Raises `SamplerError`.
+        """
+        try:
+            if self._failure is not None:
+                raise self._failure
+            sample = None if self.wants_mask else self._sample(row)
+        except ConstraintTooComplex as error:
+            raise TooComplex(str(error)) from error
         except ConstraintFailed as error:
             raise SamplerError(str(error)) from error
+        if sample is not None:
+            self._held = None
+        return sample
 
-    def _sample(self, row: int) -> Sample:
+    def _sample(self, row: int) -> Sample | None:
         n_top = self._params.top_logprobs
         if n_top < 0:
-            return Sample(self._pick(row), forced=self._forced())
+            token = self._pick(row)
+            return None if token is None else Sample(token, forced=self._forced())
         if self._params.post_sampling_probs:
-            self._biases.add_to(self._rows.row(row))
+            self._biases.add_to(self._logits(row))
             token = self._pick_by_candidates(row)
             return Sample(token, _left_logprobs(self._candidates, token, n_top))
-        before = _Distribution.of(self._rows.row(row), n_top)
+        before = _Distribution.of(self._logits(row), n_top)
         token = self._pick(row)
-        return Sample(token, before.logprobs(token))
+        return None if token is None else Sample(token, before.logprobs(token))
+
+    def _logits(self, row: int) -> Logits:
+        if row != HELD:
+            return self._rows.row(row)
+        assert self._held is not None
+        return self._held
 
     def score(self, row: int, token: int) -> TokenLogprobs:
         """The model's own log-probability of `token` in a row of the last batch."""
@@ -216,6 +264,7 @@ class LlamaSampler:
             self._params, top_logprobs=-1, post_sampling_probs=False
         )
         copy._rows = rows
+        copy._held = copy._failure = None
         copy._candidates = self._candidates
         copy._matcher = None if self._matcher is None else self._matcher.clone()
         copy._is_greedy = self._is_greedy
@@ -229,32 +278,37 @@ class LlamaSampler:
             lib.llama_sampler_free(self._chain)
             self._chain = None
 
-    def _pick(self, row: int) -> int:
-        self._biases.add_to(self._rows.row(row))
+    def _pick(self, row: int) -> int | None:
         if self._chain is None:
-            return self._pick_largest(self._rows.row(row))
+            return self._pick_largest(self._biases.sum_with(self._logits(row)))
+        self._biases.add_to(self._logits(row))
         if self._matcher is None:
             return self._pick_by_chain(row)
         refused = self._matcher.refused
         if refused is None:
             return self._pick_by_candidates(row)
         if refused:
-            self._rows.row(row)[list(refused)] = -np.inf
+            self._logits(row)[list(refused)] = -np.inf
         token = self._pick_by_chain(row)
         self._matcher.accept(token)
         return token
 
     def _pick_by_chain(self, row: int) -> int:
-        return int(sampler_sample(self._chain, self._rows.context, self._rows.batch_index(row)))
+        if row != HELD:
+            index = self._rows.batch_index(row)
+            return int(sampler_sample(self._chain, self._rows.context, index))
+        assert self._chain is not None
+        token = self._candidates.choose(self._chain, self._logits(row))
+        sampler_accept(self._chain, token)
+        return token
 
-    def _pick_largest(self, logits: Logits) -> int:
-        """The token with the largest logit among the allowed ones.
-
-        The largest logit is likely allowed, and checking one token costs less than a mask.
-        """
+    def _pick_largest(self, logits: Logits) -> int | None:
+        """The token with the largest logit among the allowed ones; None if a mask is needed."""
         token = int(logits.argmax())
         if self._matcher is not None:
-            if not self._matcher.allows(token):
+            if self._matcher.is_prepared or not self._matcher.allows(token):
+                if self._lacks_mask:
+                    return None
                 self._matcher.apply_mask(logits)
                 token = int(logits.argmax())
             self._matcher.accept(token)
@@ -266,9 +320,8 @@ class LlamaSampler:
         Samplers that truncate must only see allowed tokens. Otherwise the answer's distribution
         is not that of the constrained model.
         """
-        logits = self._rows.row(row)
-        if self._chain is None:
-            return self._pick_largest(logits)
+        logits = self._logits(row)
+        assert self._chain is not None
         if self._matcher is None:
             token = self._candidates.choose(self._chain, logits)
         else:
