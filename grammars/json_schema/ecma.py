@@ -14,13 +14,14 @@ _CLASSES = {
 }
 """The members of ECMA-262's classes. Other dialects have more digits and letters in theirs."""
 
-_DOT_ALL = re.compile(r"\(\?[a-z]*s[a-z]*(-[a-z]+)?[:)]")
-"""A flag that makes `.` match line ends too; ECMA-262 has it in groups."""
+_FLAGS = re.compile(r"\(\?([a-z]*)(?:-[a-z]+)?[:)]")
+"""The flags of a group. `s` makes `.` match line ends too."""
 
 
 def from_ecma(pattern: str) -> str:
     """The same pattern. Classes that mean something else in the regex crate are spelled out."""
-    dot = "." if _DOT_ALL.search(pattern) else f"[^{_LINE_ENDS}]"
+    is_dot_all = any("s" in flags for flags in _FLAGS.findall(pattern))
+    dot = "." if is_dot_all else f"[^{_LINE_ENDS}]"
     parts: list[str] = []
     is_in_class = False
     for part in re.findall(r"\\.|.", pattern, re.DOTALL):
