@@ -18,6 +18,7 @@ from server.access.access_record import access_record
 from server.access.answer_accounting import AnswerAccounting
 from server.generation.observed_generator import ObservedGenerator
 from server.http.drain import Drain
+from server.http.places import Places
 from server.model.adapters import AdapterScales
 from server.model.tokenizer import Tokenizer
 from server.observability.metrics import ServerMetrics
@@ -94,6 +95,9 @@ class ServerContext:
     default_constraint: Constraint | None = None
     """The constraint of requests that bring none."""
     drain: Drain = field(default_factory=Drain)
+    plain_places: Places = field(default_factory=lambda: Places(32))
+    structured_places: Places = field(default_factory=lambda: Places(8))
+    """Requests that are prepared at the same time: without, and with a constraint on the answer."""
     created: int = field(default_factory=lambda: int(time.time()))
     """Unix time of the server's start, which `/v1/models` reports."""
 
