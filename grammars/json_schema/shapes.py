@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from grammars import limits
 from grammars.errors import GrammarError
 from grammars.json_schema.references import References
 
@@ -243,7 +246,42 @@ def _all_of(schemas: list[object]) -> object:
 
 
 def _has(pattern: str, name: str) -> bool:
+    """Whether a pattern is found in a name. Raises `GrammarError` where that could take long."""
+    if _search_steps(pattern, len(name)) > MAX_WORK:
+        raise GrammarError("a pattern is too complex to be searched in names", "")
     try:
         return re.search(pattern, name) is not None
-    except re.error:
+    except (re.error, RecursionError, OverflowError):
         raise GrammarError(f"the pattern {pattern!r} is not supported here") from None
+
+
+def _search_steps(pattern: str, length: int) -> float:
+    """A bound of the ways that Python tries to find a pattern in a text."""
+    if len(pattern) > limits.MAX_REGEX_BYTES:
+        return math.inf
+    num_repeats, num_choices = _ways(pattern)
+    return math.inf if num_choices > 64 else (length + 1) ** (num_repeats + 1) * 2**num_choices
+
+
+@functools.lru_cache(maxsize=256)
+def _ways(pattern: str) -> tuple[float, int]:
+    """How many parts of a pattern repeat, and how many choices it has.
+
+    Python tries all lengths and choices with all others. A group that repeats has ways without
+    bound.
+    """
+    num_repeats, num_choices = 0.0, 0
+    is_in_class = False
+    before = ""
+    for part in re.findall(r"\\.|.", pattern, re.DOTALL):
+        if is_in_class:
+            is_in_class = part != "]"
+        elif part == "[":
+            is_in_class = True
+        elif part in ("*", "+", "{"):
+            num_repeats += math.inf if before == ")" else 1
+        elif part in ("?", "|"):
+            num_choices += 1
+        before = part
+    is_spaced = re.search(r"\(\?[a-zA-Z-]*x", pattern) is not None  # a group may end long before
+    return math.inf if is_spaced else num_repeats, num_choices

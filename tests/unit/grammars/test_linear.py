@@ -297,3 +297,33 @@ def test_names_that_share_a_large_schema(schema: Schema) -> None:
     with pytest.raises(GrammarError, match="bytes"):
         check_schema(schema)
     assert count_steps(lambda: relaxed(schema)) < 60 * limits.MAX_SCHEMA_NODES
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [
+        ("^(a+)+$", "a" * 40 + "b"),
+        ("^(a|a)*$", "a" * 40 + "b"),
+        ("^(?:a?){40}a*$", "a" * 40 + "b"),
+        ("a*a*a*a*a*a*b", "a" * 2000),
+        ("a?" * 30 + "a" * 30, "a" * 30),
+        ("a*b", "a" * 9000),
+        ("(a|a)" * 30 + "b", "a" * 40),
+        ("(?x)^(a+) +$", "a" * 40 + "b"),
+        ("(" * 3000 + ")" * 3000, "a"),
+    ],
+)
+def test_patterns_that_take_long_to_search(pattern: str, name: str) -> None:
+    schema = {"patternProperties": {pattern: {"type": "null"}}, "properties": {name: {}}}
+    with pytest.raises(GrammarError, match="pattern"):
+        object_shapes(schema)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "is_found"),
+    [("^x-", True), (r"^[a-z+*)]+-[a-z]+$", True), (r"\)+|(a)?q", False), ("^x-a{2,3}$", False)],
+)
+def test_usual_patterns_are_searched(pattern: str, is_found: bool) -> None:
+    schema = {"patternProperties": {pattern: {"type": "null"}}, "properties": {"x-name": {}}}
+    (shape,) = object_shapes(schema)
+    assert (shape.members["x-name"] == {"type": "null"}) == is_found
