@@ -19,6 +19,9 @@ TOKEN, WORD = 0, 1
 
 MAX_TRIGGERS = 256
 
+MAX_WORDS_BYTES = 4096
+"""Maximum size of all trigger words together; each token is compared with all of them."""
+
 
 class GrammarTrigger(RequestModel):
     """A word or a token at which the grammar begins. The grammar describes the trigger, too."""
@@ -51,5 +54,11 @@ def lazy_constraint(
             message = f"'grammar_triggers' names the token {token}, which the vocabulary hasn't"
             raise InvalidRequest(message, param="grammar_triggers")
     words = tuple(trigger.value for trigger in triggers if trigger.type == WORD)
+    size = sum(len(word.encode(errors="replace")) for word in words)
+    if size > MAX_WORDS_BYTES:
+        raise InvalidRequest(
+            f"'grammar_triggers' has words of {size} bytes together; {MAX_WORDS_BYTES} is the most",
+            param="grammar_triggers",
+        )
     with refusing("grammar_triggers"):
         return compiler.lazy(constraint, words=words, tokens=tuple(tokens))
