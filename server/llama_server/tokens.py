@@ -4,18 +4,29 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from anyio import to_thread
 from pydantic import BeforeValidator, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from server.bodies.request_model import RequestModel
 from server.context import context_of
+from server.errors import InvalidRequest
 from server.http.json_response import JsonResponse
+from server.model.guarded_tokenizer import texts_of
 from server.model.tokenizer import Tokenizer
 from server.requests.body import read_body
 from server.requests.field_types import Flag, Whole
 from server.requests.prompts import Prompt, check_tokens
+from server.requests.threads import in_thread
+
+MAX_CHARS = 2 << 20
+"""Most characters that are split at once; their tokens take up to 50 MB."""
+
+MAX_PIECES = 1 << 17
+"""Most tokens of which the texts are listed."""
+
+MAX_JOINED_BYTES = 16 << 20
+"""Longest text that tokens are joined to; one token can stand for hundreds of bytes."""
 
 
 def _parts(value: Any) -> Any:
@@ -37,16 +48,22 @@ class TokenizeRequest(RequestModel):
     with_pieces: Flag = False
 
     def split(self, tokenizer: Tokenizer) -> list[int]:
-        """The tokens of all parts. Raises `InvalidRequest` for an unknown token id."""
+        """The tokens of all parts. Raises `InvalidRequest` for an unknown token id, and for texts
+        that are too long or can't be split."""
+        if sum(len(part) for part in self.content if isinstance(part, str)) > MAX_CHARS:
+            raise InvalidRequest(
+                f"'content' must have at most {MAX_CHARS:,} characters", param="content"
+            )
         tokens: list[int] = []
         for position, part in enumerate(self.content):
             if isinstance(part, int):
                 tokens.append(part)
                 continue
             add_special = self.add_special and position == 0
-            tokens += tokenizer.tokenize(
-                part, add_special=add_special, parse_special=self.parse_special
-            )
+            with texts_of("content"):
+                tokens += tokenizer.tokenize(
+                    part, add_special=add_special, parse_special=self.parse_special
+                )
         check_tokens(tokens, tokenizer, param="content")
         return tokens
 
@@ -61,7 +78,7 @@ async def tokenize(request: Request) -> Response:
     """The tokens of a text. With `with_pieces`, each token with its text."""
     tokenizer = context_of(request).tokenizer
     body = await read_body(request, TokenizeRequest)
-    return await to_thread.run_sync(_split, body, tokenizer)
+    return await in_thread(request, _split, body, tokenizer)
 
 
 async def detokenize(request: Request) -> Response:
@@ -69,18 +86,30 @@ async def detokenize(request: Request) -> Response:
     tokenizer = context_of(request).tokenizer
     body = await read_body(request, DetokenizeRequest)
     check_tokens(body.tokens, tokenizer, param="tokens")
-    return await to_thread.run_sync(_join, body.tokens, tokenizer)
+    return await in_thread(request, _join, body.tokens, tokenizer)
 
 
 def _split(body: TokenizeRequest, tokenizer: Tokenizer) -> Response:
     tokens = body.split(tokenizer)
     if not body.with_pieces:
         return JsonResponse({"tokens": tokens})
+    if len(tokens) > MAX_PIECES:
+        raise InvalidRequest(
+            f"'with_pieces' gives the texts of at most {MAX_PIECES:,} tokens (got {len(tokens):,})",
+            param="with_pieces",
+        )
     pieces = [{"id": token, "piece": _piece(tokenizer, token)} for token in tokens]
     return JsonResponse({"tokens": pieces})
 
 
 def _join(tokens: list[int], tokenizer: Tokenizer) -> Response:
+    size = 0
+    for token in tokens:
+        size += len(tokenizer.piece(token, special=True))
+        if size > MAX_JOINED_BYTES:
+            raise InvalidRequest(
+                f"the text of 'tokens' has more than {MAX_JOINED_BYTES:,} bytes", param="tokens"
+            )
     return JsonResponse({"content": tokenizer.text(tokens, special=True)})
 
 

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from server.bodies.request_model import RequestModel
 from server.errors import InvalidRequest
+from server.model.guarded_tokenizer import texts_of
 from server.model.tokenizer import Tokenizer
 from server.requests.prompt_size import check_parts
 
@@ -53,16 +54,18 @@ def prompt_tokens(
 ) -> tuple[int, ...]:
     """The prompt's tokens. A text at the beginning gets a BOS if the model wants one.
 
-    Raises `InvalidRequest` for an id that the vocabulary doesn't have and for an empty prompt.
-    Raises `ContextExceeded` for a prompt that can't fit into `n_ctx` tokens.
+    Raises `InvalidRequest` for an id that the vocabulary doesn't have, for an empty prompt and for
+    a text that can't be split. Raises `ContextExceeded` for a prompt that can't fit into `n_ctx`
+    tokens.
     """
     check_parts(prompt, tokenizer, n_ctx)
     tokens: list[int] = []
-    for position, part in enumerate(prompt):
-        if isinstance(part, str):
-            tokens += tokenizer.tokenize(part, add_special=position == 0, parse_special=True)
-        else:
-            tokens.append(part)
+    with texts_of(param):
+        for position, part in enumerate(prompt):
+            if isinstance(part, str):
+                tokens += tokenizer.tokenize(part, add_special=position == 0, parse_special=True)
+            else:
+                tokens.append(part)
     check_tokens(tokens, tokenizer, param=param)
     if not tokens:
         raise InvalidRequest(f"'{param}' must not be empty", param=param)

@@ -10,6 +10,7 @@ import msgspec
 from config import ServeSettings
 from protocol.sampling import SamplingParams
 from server.errors import InvalidRequest
+from server.model.guarded_tokenizer import texts_of
 from server.model.tokenizer import Tokenizer
 from server.requests.sampling_defaults import sampling_defaults
 from server.requests.sampling_fields import SamplingFields
@@ -121,7 +122,8 @@ def _biased_tokens(
 ) -> Iterator[tuple[int, float]]:
     for key, bias in pairs:
         if isinstance(key, str):
-            tokens = tokenizer.tokenize(key, add_special=False, parse_special=False)
+            with texts_of("logit_bias"):
+                tokens = tokenizer.tokenize(key, add_special=False, parse_special=False)
             yield from ((token, bias) for token in tokens)
         elif 0 <= key < tokenizer.n_vocab:
             yield key, bias
