@@ -87,7 +87,7 @@ def _ignored(
 
 
 _FIT = "settings are never changed to fit the device's memory; give --ctx-size and --n-gpu-layers"
-_JINJA = "chats are always rendered with a Jinja template; leave it out"
+_JINJA = "chats are always rendered with a Jinja template, the model's own or one of llama.cpp's"
 _MEDIA = "multimodal input is not supported; use llama-server for images, audio and video"
 _MCP = "the server never runs tools; let the client run the tool calls that it gets"
 _PARSE = "tool calls are always read; use --reasoning-format none to leave thinking in the content"
@@ -110,9 +110,6 @@ REFUSED: tuple[Refused, ...] = (
     _value("--models-preset", _ROUTER, "MODELS_PRESET"),
     _value("--sleep-idle-seconds", "an idle model stays loaded; stop the server when it "
            "is not needed", inert=(-1,)),
-    # Prompts and sampling
-    _switch("--spm-infill", "there is no /infill; put the model's own FIM tokens into the "
-            "prompt of /completion"),
     # Multimodal
     _value("-mm --mmproj", _MEDIA, "MMPROJ"),
     _value("-mmu --mmproj-url", _MEDIA, "MMPROJ_URL"),
@@ -124,7 +121,6 @@ REFUSED: tuple[Refused, ...] = (
     _value("--mcp-servers-json", _MCP, "MCP_SERVERS_JSON"),
     _switch("-ag --agent", _MCP, "AGENT", "-no-ag --no-agent"),
     # Chat
-    _switch("--jinja", _JINJA, "JINJA", "--no-jinja", "on"),
     _switch("--skip-chat-parsing", _PARSE, "SKIP_CHAT_PARSING", "--no-skip-chat-parsing"),
     _switch("--prefill-assistant", "a trailing assistant message is continued; a request says "
             "otherwise with continue_final_message",
@@ -146,10 +142,6 @@ REFUSED: tuple[Refused, ...] = (
 
 _ONE_PRIORITY = "all threads of the engine have one priority; use --prio"
 _ONE_POLL = "all threads of the engine wait in the same way; use --poll"
-_CHECKPOINTS = (
-    "states of recurrent models and sliding windows are not saved on the way; such a prompt is "
-    "computed again (--swa-full keeps whole windows)"
-)
 _DEVICE_SAMPLING = "tokens are sampled on the CPU, by the same rules"
 _NEEDS_MMPROJ = "it is about --mmproj, which is not supported"
 _NEEDS_MODELS = "it is about several models, and a server has one"
@@ -165,9 +157,9 @@ IGNORED: tuple[Ignored, ...] = (
     _ignored("--poll-batch", _ONE_POLL),
     _ignored("--spec-draft-poll --poll-draft", _ONE_POLL),
     _ignored("--spec-draft-poll-batch --poll-batch-draft", _ONE_POLL),
+    # Chats
+    _ignored("--jinja", _JINJA, "JINJA", "--no-jinja", takes_value=False),
     # Context and cache
-    _ignored("-ctxcp --ctx-checkpoints --swa-checkpoints", _CHECKPOINTS, "CTX_CHECKPOINTS"),
-    _ignored("-cms --checkpoint-min-step", _CHECKPOINTS, "CHECKPOINT_MIN_SPACING_NT"),
     _ignored("--cache-idle-slots", "a prefix stays usable in its idle slot, and moves to host "
              "memory as soon as another request needs the slot or its cells",
              "CACHE_IDLE_SLOTS", "--no-cache-idle-slots", takes_value=False),

@@ -43,6 +43,15 @@ class NgramConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`ngram-mod`: number of last tokens that must occur in some sequence of the same salt."""
 
 
+class CheckpointConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How many checkpoints host memory keeps of memories that can't drop the end of a sequence."""
+
+    per_slot: int = 32
+    """Most checkpoints for each slot; all slots share them."""
+    step: int = 8192
+    """A long prompt gets a checkpoint each time so many tokens are computed; 0 gives it none."""
+
+
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How to load the model and lay out its context. Names and units are those of llama.cpp."""
 
@@ -118,6 +127,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Whether llama.cpp measures its own times, and logs them at the end."""
     cache_ram_bytes: int = 0
     """Host memory for prefixes that left their slot."""
+    checkpoints: CheckpointConfig = CheckpointConfig()
     cache_disk: str = ""
     """A folder for the most used prefixes, written at the end and read at the start; "" is none."""
     cache_disk_bytes: int = 0

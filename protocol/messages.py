@@ -130,9 +130,13 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     file_type: str
     system_info: str
     cell_bytes: int
-    """Bytes of the keys and values of one token."""
+    """Bytes of the keys and values of one token, in layers that keep every token."""
     state_bytes: int = 0
     """Bytes that a saved sequence of any length takes besides: the state of a recurrent model."""
+    window: int = 0
+    """Number of latest tokens that layers with a sliding window keep; 0 without such layers."""
+    window_cell_bytes: int = 0
+    """Bytes of the keys and values of one token in those layers."""
     can_trim: bool
     """Whether the cache can drop the end of a sequence. Recurrent models and sliding windows
     can not."""

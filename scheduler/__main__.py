@@ -90,6 +90,7 @@ def _engine(config: EngineConfig, backend: Backend) -> Engine:
         open_disk=open_disk if config.cache_disk else None,
         costs=costs_of(config, backend, time.monotonic),
         ngram=config.ngram,
+        checkpoints=config.checkpoints,
     )
     if engine.disk is not None:
         engine.disk.start(LOAD_SECONDS)

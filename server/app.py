@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -20,6 +21,8 @@ from server.access.authenticate import Authenticate
 from server.access.cors import cors_middleware
 from server.access.key_ring import KeyRing
 from server.access.record_access import RecordAccess
+from server.anthropic import errors as anthropic_errors
+from server.anthropic import routes as anthropic_routes
 from server.context import ServerContext
 from server.embeddings import routes as embedding_routes
 from server.endpoints import Endpoint, to_routes
@@ -30,9 +33,18 @@ from server.http.middleware import CatchErrors, LimitBody, RequestLog, RequireHo
 from server.llama_server import routes as llama_routes
 from server.observability.tracing.open_tracing import Tracing
 from server.openai import routes as openai_routes
+from server.openai.responses import errors as response_errors
+from server.openai.responses import routes as response_routes
+from server.openai.responses.store import ResponseStore
 from server.openapi.endpoint import description_of
 
 MIB = 1 << 20
+
+_ERRORS: Mapping[str, Callable[[ApiError], Response]] = {
+    anthropic_routes.PREFIX: anthropic_errors.error_response,
+    response_routes.PREFIX: response_errors.error_response,
+}
+"""By the beginning of a path: dialects with errors of their own shape."""
 
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 
@@ -67,7 +79,11 @@ def create_app(
             # can read a refusal only with CORS headers on it.
             cors_middleware(settings),
             # Turns what is raised below into answers, so all that raises stands below.
-            Middleware(CatchErrors, on_refusal=context.metrics.observe_rejection),
+            Middleware(
+                CatchErrors,
+                on_refusal=context.metrics.observe_rejection,
+                respond=partial(_error_response, prefix),
+            ),
             # Before any work: proxies and servers disagree about requests with two Host headers.
             Middleware(RequireHost),
             # Before keys: a server that ends answers 503 at once, without work for the request.
@@ -91,6 +107,7 @@ def create_app(
     if settings.path is not None:
         app.router.default = _files(settings.path, prefix)
     app.state.context = context
+    app.state.responses = ResponseStore(settings.responses_store)
     return app
 
 
@@ -100,6 +117,8 @@ def _endpoints(settings: ServeSettings, *, needs_key: bool) -> list[Endpoint]:
         *([] if settings.path is not None else [llama_routes.ROOT]),
         *llama_routes.ENDPOINTS,
         *openai_routes.ENDPOINTS,
+        *response_routes.ENDPOINTS,
+        *anthropic_routes.ENDPOINTS,
         *embedding_routes.ENDPOINTS,
     ]
     return [*described, description_of(described, settings.api_prefix, needs_key=needs_key)]
@@ -113,7 +132,15 @@ def _files(folder: Path, prefix: str) -> Router:
 async def _http_error(request: Request, error: Exception) -> Response:
     """Starlette's own errors, which concern routes, in our shape."""
     assert isinstance(error, HTTPException)
-    return error_response(_api_error(request, error))
+    prefix = request.app.state.context.settings.api_prefix
+    return _error_response(prefix, request.url.path, _api_error(request, error))
+
+
+def _error_response(prefix: str, path: str, error: ApiError) -> Response:
+    """The response for an error, in the shape of the dialect that has this path."""
+    own = f"{path.removeprefix(prefix)}/"
+    found = (respond for start, respond in _ERRORS.items() if own.startswith(f"{start}/"))
+    return next(found, error_response)(error)
 
 
 def _api_error(request: Request, error: HTTPException) -> ApiError:

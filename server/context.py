@@ -61,12 +61,12 @@ class Engine(Protocol):
         """Write what an idle slot holds to a file. Raises `ApiError`; so do the next three."""
         ...
 
-    async def export_slot(self, slot: int, path: str) -> SlotChanged:
-        """Write what an idle slot holds to a file in llama.cpp's format."""
+    async def export_slot(self, slot: int, path: str, cache_salt: str) -> SlotChanged:
+        """Write what an idle slot holds to a file in llama.cpp's format, if it has this salt."""
         ...
 
-    async def restore_slot(self, slot: int, path: str) -> SlotChanged:
-        """Fill an idle slot from a file of either format."""
+    async def restore_slot(self, slot: int, path: str, cache_salt: str) -> SlotChanged:
+        """Fill an idle slot from a file of either format. What has no salt gets this one."""
         ...
 
     async def erase_slot(self, slot: int) -> SlotChanged:

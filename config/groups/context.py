@@ -140,8 +140,31 @@ class ContextSettings(SettingsGroup):
         Option(
             ("-cram", "--cache-ram"),
             Group.CONTEXT,
-            "MiB of host memory for prefixes that left their slot, never more than a quarter of "
-            "the machine's memory; 0 keeps no prefix, -1 is no limit",
+            "MiB of host memory for prefixes that left their slot and for checkpoints, never more "
+            "than a quarter of the machine's memory; 0 keeps nothing, -1 is no limit",
+            metavar="N",
+        ),
+    ] = 8192
+    ctx_checkpoints: Annotated[
+        Whole,
+        Field(ge=0),
+        Option(
+            ("-ctxcp", "--ctx-checkpoints", "--swa-checkpoints"),
+            Group.CONTEXT,
+            "most checkpoints for each slot that --cache-ram holds, for models that can't drop the "
+            "end of a prompt (recurrent, sliding window); all slots share them; 0 keeps none",
+            metavar="N",
+        ),
+    ] = 32
+    checkpoint_min_step: Annotated[
+        Whole,
+        Field(ge=0),
+        Option(
+            ("-cms", "--checkpoint-min-step"),
+            Group.CONTEXT,
+            "tokens of a long prompt between two checkpoints; 0 makes them only where prompts "
+            "part or are likely to",
+            env="LLAMA_ARG_CHECKPOINT_MIN_SPACING_NT",
             metavar="N",
         ),
     ] = 8192
@@ -169,6 +192,16 @@ class ContextSettings(SettingsGroup):
             metavar="N",
         ),
     ] = 4096
+    cache_sharing: Annotated[
+        Literal["key", "all"],
+        Option(
+            ("--cache-sharing",),
+            Group.CONTEXT,
+            "who reuses the cached prefixes of a request: only requests with the same API key, or "
+            "those with any key, which then see by an answer's counts and times what others asked",
+            env="LLAMAPACK_CACHE_SHARING",
+        ),
+    ] = "key"
     kv_unified: Annotated[
         Switch,
         Option(

@@ -301,6 +301,15 @@ class SamplingSettings(SettingsGroup):
             env="LLAMAPACK_SPECIAL",
         ),
     ] = False
+    spm_infill: Annotated[
+        Switch,
+        Option(
+            ("--spm-infill",),
+            Group.SAMPLING,
+            "fill in the middle in the order suffix, prefix, middle, as some models were trained",
+            env="LLAMAPACK_SPM_INFILL",
+        ),
+    ] = False
     logit_bias: Annotated[
         tuple[tuple[int, Annotated[float, Field(allow_inf_nan=True)]], ...],
         BeforeValidator(coerce.to_logit_bias),

@@ -15,3 +15,5 @@ class CacheAbilities:
     """Copy a prefix of one slot's cells to another."""
     can_shift: bool = True
     """Move cells to other positions. It needs `can_trim`."""
+    can_checkpoint: bool = False
+    """Save what a tail leaves no trace of, and go back to it. For memories that can't trim."""

@@ -51,10 +51,28 @@ class Restore:
 
 
 @dataclass(frozen=True, slots=True)
+class SaveCheckpoint:
+    """Copy to host memory, under the id `checkpoint`, what `slot` can't go back to once it has
+    computed more: a recurrent state, or the cells in a sliding window."""
+
+    slot: int
+    checkpoint: int
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreCheckpoint:
+    """Take `slot` back to its first `length` tokens, after which `checkpoint` was saved."""
+
+    checkpoint: int
+    slot: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
 class Drop:
-    """Free the host memory of `prefix`."""
+    """Free the host memory of `prefix`, which may be a checkpoint's id."""
 
     prefix: int
 
 
-CacheEdit = CopyPrefix | Trim | Shift | Save | Restore | Drop
+CacheEdit = CopyPrefix | Trim | Shift | Save | Restore | SaveCheckpoint | RestoreCheckpoint | Drop

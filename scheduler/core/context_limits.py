@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from protocol.messages import EmbeddingInfo
 from scheduler.core.abilities import CacheAbilities
+from scheduler.core.state_sizes import StateSizes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +32,11 @@ class ContextLimits:
     """Inter-token latency, in seconds, that running streams should see at most."""
     cache_bytes: int = 0
     """Host memory for prefixes that left their slot."""
-    cell_bytes: int = 1
-    """Host memory that one token of such a prefix takes."""
-    state_bytes: int = 0
-    """Host memory that each such prefix takes in addition."""
+    sizes: StateSizes = field(default_factory=StateSizes)
+    """Host memory that such prefixes, and checkpoints, take."""
+    max_checkpoints: int = 0
+    """Most checkpoints in host memory."""
+    checkpoint_step: int = 0
+    """A long prompt gets a checkpoint each time so many tokens are computed; 0 gives it none."""
     n_outputs: int = 0
     """Rows of a step that may have logits. Draft tokens use those that exceed the chunks."""

@@ -13,8 +13,8 @@ from scheduler.core.cache_edits import Drop, Save
 from scheduler.core.cache_scope import CacheScope
 from scheduler.core.sequence import Slot
 from scheduler.kv_cache.cache_manager import KVCacheManager
-from scheduler.kv_cache.host_cache import CachedPrefix
-from scheduler.kv_cache.placement import PrefixHolder
+from scheduler.kv_cache.host_cache import CachedPrefix, Checkpoint
+from scheduler.kv_cache.placement import CacheHolder, PrefixHolder
 from scheduler.storage.disk_cache import DiskCache
 from scheduler.storage.prefix_file import PrefixFileError, SavedPrefix
 
@@ -91,9 +91,12 @@ class DiskTier:
                 loaded = self._loaded.get_nowait()
             except Empty:
                 return
-            prefix = self._kv_cache.adopt(loaded.tokens, loaded.scope)
-            if prefix is not None:
-                self._backend.put_state(prefix.id, loaded.state)
+            adopt = self._kv_cache.adopt
+            if loaded.is_checkpoint:
+                adopt = self._kv_cache.checkpoints.adopt
+            entry = adopt(loaded.tokens, loaded.scope)
+            if entry is not None:
+                self._backend.put_state(entry.id, loaded.state)
 
     def save(self, seconds: float) -> None:
         """Write the most useful prefixes that fit into the folder, for about `seconds`."""
@@ -112,12 +115,13 @@ class DiskTier:
 
         Returns how many are saved. Prefixes that the folder had already are included.
         """
-        info, room, now, count = self._backend.info, cache.capacity, time.time(), 0
+        sizes, room, now, count = self._kv_cache.limits.sizes, cache.capacity, time.time(), 0
         for rank, holder in enumerate(self._hottest()):
-            size = info.state_bytes + holder.num_tokens * info.cell_bytes
+            is_checkpoint = isinstance(holder, Checkpoint)
+            size = (sizes.checkpoint if is_checkpoint else sizes.prefix)(holder.num_tokens)
             if size > room:
                 continue
-            if not cache.touch(*_content(holder), now - rank):
+            if not cache.touch(*_content(holder), now - rank, is_checkpoint=is_checkpoint):
                 if not (write_time.allows(size) and self._store(cache, holder, now - rank)):
                     break
                 write_time.count(size)
@@ -149,29 +153,49 @@ class DiskTier:
         except OSError as error:
             logger.warning("old prefixes stay in %s: %s", cache.folder, error)
 
-    def _hottest(self) -> Iterator[PrefixHolder]:
+    def _hottest(self) -> Iterator[CacheHolder]:
+        """What is worth a file: prefixes, each with the checkpoints that go with its cells."""
+        chosen: set[CacheHolder] = set()
+        for prefix in self._hottest_prefixes():
+            yield prefix
+            shared = self._kv_cache.index.shared(*_content(prefix))
+            for entry in reversed(list(self._kv_cache.host_cache)):
+                is_new = isinstance(entry, Checkpoint) and entry not in chosen
+                if is_new and shared.get(entry) == entry.num_tokens:
+                    chosen.add(entry)
+                    yield entry
+
+    def _hottest_prefixes(self) -> Iterator[PrefixHolder]:
         """Idle slots and prefixes in host memory that are worth a file: the latest slots first,
         then the latest prefixes. A prefix that another one contains is left out."""
         kv_cache = self._kv_cache
         slots = sorted(kv_cache.slots, key=lambda slot: slot.last_used, reverse=True)
         idle = [slot for slot in slots if slot.is_idle and slot.shifted_from is None]
         chosen: set[PrefixHolder] = set()
-        candidates: list[PrefixHolder] = [*idle, *reversed(list(kv_cache.host_cache))]
+        saved = [entry for entry in kv_cache.host_cache if isinstance(entry, CachedPrefix)]
+        candidates: list[PrefixHolder] = [*idle, *reversed(saved)]
         for holder in candidates:
             tokens, scope = _content(holder)
             shared = kv_cache.index.shared(tokens, scope)
-            is_contained = any(shared.get(other) == len(tokens) for other in chosen)
+            can_trim = kv_cache.limits.abilities.can_trim
+            is_contained = any(
+                shared.get(other) == len(tokens) and (can_trim or other.num_tokens == len(tokens))
+                for other in chosen
+            )
             if kv_cache.host_cache.wants(len(tokens)) and not is_contained:
                 chosen.add(holder)
                 yield holder
 
-    def _store(self, cache: DiskCache, holder: PrefixHolder, used: float) -> bool:
-        """Write a prefix. Returns False if that failed, as it then would for the others too."""
+    def _store(self, cache: DiskCache, holder: CacheHolder, used: float) -> bool:
+        """Write a prefix or a checkpoint. Returns False if that failed, as it then would for the
+        others too."""
         tokens, scope = _content(holder)
         try:
-            if isinstance(holder, CachedPrefix):
+            if not isinstance(holder, Slot):
                 state = self._backend.state(holder.id)
-                cache.store(SavedPrefix(tokens, scope, state), used)
+                is_checkpoint = isinstance(holder, Checkpoint)
+                saved = SavedPrefix(tokens, scope, state, is_checkpoint=is_checkpoint)
+                cache.store(saved, used)
             else:
                 self._backend.edit(Save(holder.id, TRANSFER))
                 state = self._backend.state(TRANSFER)
@@ -183,6 +207,6 @@ class DiskTier:
         return True
 
 
-def _content(holder: PrefixHolder) -> tuple[list[int], CacheScope]:
+def _content(holder: CacheHolder) -> tuple[list[int], CacheScope]:
     tokens = holder.reusable_tokens if isinstance(holder, Slot) else holder.tokens
     return tokens, holder.scope

@@ -9,13 +9,14 @@ from concurrent.futures import Future
 from typing import Any
 
 from protocol.commands import Abort, AddRequest, Inspect, SlotCommand
-from protocol.config import NgramConfig
+from protocol.config import CheckpointConfig, NgramConfig
 from protocol.events import Event, Finished, FinishReason
 from protocol.messages import SlotReport, StepOutputs
 from scheduler.backends.base import Backend, DecodeError, SamplerError
 from scheduler.core.cache_edits import CacheEdit
 from scheduler.core.context_limits import ContextLimits
 from scheduler.core.results import Result
+from scheduler.core.state_sizes import StateSizes
 from scheduler.core.step import Step
 from scheduler.engine.batch_window import BatchWindow
 from scheduler.engine.calibration import UNKNOWN_COSTS, Costs
@@ -52,10 +53,12 @@ class Engine:
         open_disk: Callable[[], DiskCache] | None = None,
         costs: Costs = UNKNOWN_COSTS,
         ngram: NgramConfig = NgramConfig(),  # noqa: B008 (frozen)
+        checkpoints: CheckpointConfig = CheckpointConfig(),  # noqa: B008 (frozen)
     ) -> None:
         """`clock` counts seconds. `open_disk`, for prefixes that outlive the engine, is called in
         a thread."""
-        self.scheduler = Scheduler(_limits(backend, itl_target, cache_bytes), costs.step)
+        limits = _limits(backend, itl_target, cache_bytes, checkpoints)
+        self.scheduler = Scheduler(limits, costs.step)
         self.samplers = Samplers(backend, clock)
         self.costs = costs
         self._backend = backend
@@ -232,7 +235,9 @@ class Engine:
             self._edit(self.scheduler.cache.rejected_draft_edits(step))
 
 
-def _limits(backend: Backend, itl_target: float, cache_bytes: int) -> ContextLimits:
+def _limits(
+    backend: Backend, itl_target: float, cache_bytes: int, checkpoints: CheckpointConfig
+) -> ContextLimits:
     info = backend.info
     return ContextLimits(
         n_slots=info.n_slots,
@@ -246,7 +251,8 @@ def _limits(backend: Backend, itl_target: float, cache_bytes: int) -> ContextLim
         can_generate=info.can_generate,
         itl_target=itl_target,
         cache_bytes=cache_bytes,
-        cell_bytes=info.cell_bytes,
-        state_bytes=info.state_bytes,
+        sizes=StateSizes(info.cell_bytes, info.state_bytes, info.window, info.window_cell_bytes),
+        max_checkpoints=checkpoints.per_slot * info.n_slots,
+        checkpoint_step=checkpoints.step,
         n_outputs=backend.n_outputs,
     )

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from protocol.commands import SequenceSpec
-from scheduler.core.cache_edits import CacheEdit, CopyPrefix, Drop, Restore, Save, Shift, Trim
+from scheduler.core.cache_edits import (
+    CacheEdit,
+    CopyPrefix,
+    Drop,
+    Restore,
+    RestoreCheckpoint,
+    Save,
+    Shift,
+    Trim,
+)
 from scheduler.core.cache_scope import CacheScope
 from scheduler.core.context_limits import ContextLimits
 from scheduler.core.sequence import Sequence, Slot
 from scheduler.core.step import Step
+from scheduler.kv_cache.checkpoints import Checkpoints
 from scheduler.kv_cache.chunk_reuse import Reuse, find_chunks
-from scheduler.kv_cache.host_cache import CachedPrefix, HostCache
-from scheduler.kv_cache.placement import Placement, PrefixHolder, WaitForPrefix, place
+from scheduler.kv_cache.host_cache import CachedPrefix, Checkpoint, HostCache, HostEntry
+from scheduler.kv_cache.placement import (
+    CacheHolder,
+    Placement,
+    PrefixHolder,
+    WaitForPrefix,
+    place,
+)
 from scheduler.kv_cache.prefix_index import PrefixIndex
 
 
@@ -24,8 +42,9 @@ class KVCacheManager:
     def __init__(self, limits: ContextLimits) -> None:
         self.limits = limits
         self.slots = [Slot(id) for id in range(limits.n_slots)]
-        self.host_cache = HostCache(limits.cache_bytes, limits.cell_bytes, limits.state_bytes)
-        self.index: PrefixIndex[PrefixHolder] = PrefixIndex()
+        self.host_cache = HostCache(limits.cache_bytes, limits.sizes, limits.max_checkpoints)
+        self.index: PrefixIndex[CacheHolder] = PrefixIndex()
+        self.checkpoints = Checkpoints(limits, self.host_cache, self.index)
         self._step_number = 0
 
     @property
@@ -66,6 +85,8 @@ class KVCacheManager:
             self.host_cache.touch(placement.source)  # before room is made for what the slot holds
             if not self._can_restore(placement.source):
                 placement = Placement(placement.slot, 0)
+        if placement.checkpoint is not None:
+            self.host_cache.touch(placement.checkpoint)
         slot, source = placement.slot, placement.source
         is_lost = slot.num_tokens > placement.length or source is not None
         edits, drops = self._keep(slot) if is_lost else ([], [])
@@ -76,6 +97,7 @@ class KVCacheManager:
         slot.shifted_from = placement.length if length > placement.length else None
         slot.sequence, sequence.slot = sequence, slot
         sequence.num_cached_tokens = length
+        self.checkpoints.begin(slot, sequence)
         self.index.put(slot, sequence.tokens[: slot.shifted_from], slot.scope)
         return [*edits, *moves, *drops]  # drops come last: the source may be among them
 
@@ -110,15 +132,19 @@ class KVCacheManager:
 
     def _start_from(self, sequence: Sequence, placement: Placement) -> tuple[list[CacheEdit], int]:
         """Edits that give the slot its first cells, and how many tokens those cells hold."""
-        slot, length = placement.slot, placement.length
+        slot, length, checkpoint = placement.slot, placement.length, placement.checkpoint
+        moves: list[CacheEdit] = []
+        count = (placement.source or slot).num_tokens if checkpoint else length
         match placement.source:
             case CachedPrefix() as prefix:
-                return [Restore(prefix.id, slot.id, length)], length
+                moves.append(Restore(prefix.id, slot.id, count))
             case Slot() as source:
-                return [CopyPrefix(source.id, slot.id, length)], length
-            case None if slot.num_tokens > length:
+                moves.append(CopyPrefix(source.id, slot.id, count))
+            case None if slot.num_tokens > length and checkpoint is None:
                 return self._reuse(sequence, slot, length)
-        return [], length
+        if checkpoint is not None:
+            moves.append(RestoreCheckpoint(checkpoint.id, slot.id, length))
+        return moves, length
 
     def _reuse(self, sequence: Sequence, slot: Slot, prefix: int) -> tuple[list[CacheEdit], int]:
         """Drop what the slot holds beyond the prefix, except chunks that the request may reuse.
@@ -190,16 +216,36 @@ class KVCacheManager:
         tokens = slot.tokens[: slot.num_tokens]
         shared = self.index.shared(tokens, slot.scope)
         kept = [holder for holder in shared if isinstance(holder, CachedPrefix)]
-        if any(shared[prefix] == slot.num_tokens for prefix in kept):
+        covers = [prefix for prefix in kept if shared[prefix] == slot.num_tokens]
+        if any(self._may_go(slot.num_tokens, prefix, shared) for prefix in covers):
             return [], []
-        contained = [prefix for prefix in kept if shared[prefix] == prefix.num_tokens]
+        if covers and self.checkpoints.are_kept:
+            return self.checkpoints.save(slot)
+        contained = [
+            prefix
+            for prefix in kept
+            if shared[prefix] == prefix.num_tokens and self._may_go(prefix.num_tokens, slot, shared)
+        ]
         for prefix in contained:
             self.host_cache.remove(prefix)
         saved, evicted = self.host_cache.add(tokens, slot.scope)
         self.index.put(saved, tokens, slot.scope)
-        for prefix in (*contained, *evicted):
-            self.index.remove(prefix)
-        return [Save(slot.id, saved.id)], [Drop(prefix.id) for prefix in (*contained, *evicted)]
+        gone: list[HostEntry] = [*contained, *evicted]
+        for entry in gone:
+            self.index.remove(entry)
+        return [Save(slot.id, saved.id)], [Drop(entry.id) for entry in gone]
+
+    def _may_go(self, length: int, cover: PrefixHolder, shared: Mapping[CacheHolder, int]) -> bool:
+        """Whether a prefix of `length` tokens is of no use beside `cover`, which contains it.
+
+        If the memory can't trim, `cover` needs a checkpoint there to take the prefix's place.
+        """
+        if self.limits.abilities.can_trim or cover.num_tokens == length:
+            return True
+        return any(
+            isinstance(holder, Checkpoint) and count == length == holder.num_tokens
+            for holder, count in shared.items()
+        )
 
     # --- answers longer than a slot ---
 
@@ -230,14 +276,17 @@ class KVCacheManager:
 
     # --- between steps: files and slot commands ---
 
-    def adopt(self, tokens: list[int], scope: CacheScope) -> CachedPrefix | None:
+    def adopt(self, tokens: list[int], scope: CacheScope) -> HostEntry | None:
         """Add a prefix from disk to host memory; None if it is there already or has no room."""
         shared = self.index.shared(tokens, scope)
-        if any(isinstance(h, CachedPrefix) and n == len(tokens) for h, n in shared.items()):
+        covers = [h for h, n in shared.items() if isinstance(h, CachedPrefix) and n == len(tokens)]
+        if any(self._may_go(len(tokens), cover, shared) for cover in covers):
             return None
-        prefix = self.host_cache.add_oldest(tokens, scope)
-        if prefix is not None:
-            self.index.put(prefix, tokens, scope)
+        if not self.host_cache.has_room(len(tokens)):
+            return None
+        prefix, _ = self.host_cache.add(tokens, scope)
+        self.host_cache.make_oldest(prefix)
+        self.index.put(prefix, tokens, scope)
         return prefix
 
     def erase(self, slot: Slot) -> list[CacheEdit]:

@@ -1,5 +1,5 @@
-"""The prefixes that host memory keeps after they left their slot. Policy only: the backend holds
-the bytes."""
+"""The prefixes that host memory keeps after they left their slot, and checkpoints of slots. Policy
+only: the backend holds the bytes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from scheduler.core.cache_scope import CacheScope
+from scheduler.core.state_sizes import StateSizes
 
 MIN_TOKENS = 64
 """Shorter prefixes are not kept: computing them takes less time than saving them."""
@@ -30,62 +31,110 @@ class CachedPrefix:
         return len(self.tokens)
 
 
-class HostCache:
-    """At most `capacity` bytes of prefixes. The least recently used prefix goes first."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Checkpoint:
+    """What a memory that can't trim held after `tokens`, besides their cells.
 
-    def __init__(self, capacity: int, cell_bytes: int, state_bytes: int = 0) -> None:
+    It takes whatever has these cells and more back to the end of `tokens`: any slot, any number of
+    times.
+    """
+
+    id: int
+    tokens: list[int]
+    scope: CacheScope
+    size: int
+    """Bytes."""
+
+    @property
+    def num_tokens(self) -> int:
+        """How many tokens a sequence saves that begins with all of them."""
+        return len(self.tokens)
+
+
+HostEntry = CachedPrefix | Checkpoint
+
+
+class HostCache:
+    """At most `capacity` bytes of prefixes and checkpoints. The least recently used goes first."""
+
+    def __init__(self, capacity: int, sizes: StateSizes, max_checkpoints: int = 0) -> None:
         self._capacity = capacity
-        self._cell_bytes = cell_bytes
-        self._state_bytes = state_bytes
-        self._prefixes: OrderedDict[int, CachedPrefix] = OrderedDict()
+        self._sizes = sizes
+        self._max_checkpoints = max_checkpoints
+        self._entries: OrderedDict[int, HostEntry] = OrderedDict()
         self._ids = itertools.count()
         self.size = 0
+        self.num_checkpoints = 0
 
     def __len__(self) -> int:
-        return len(self._prefixes)
+        return len(self._entries)
 
-    def __iter__(self) -> Iterator[CachedPrefix]:
+    def __iter__(self) -> Iterator[HostEntry]:
         """From the least to the most recently used."""
-        return iter(self._prefixes.values())
+        return iter(self._entries.values())
 
     def wants(self, num_tokens: int) -> bool:
         """Whether a prefix of `num_tokens` is worth keeping, and fits into an empty cache."""
-        return num_tokens >= MIN_TOKENS and self._size(num_tokens) <= self._capacity
+        return num_tokens >= MIN_TOKENS and self._sizes.prefix(num_tokens) <= self._capacity
 
-    def add(self, tokens: list[int], scope: CacheScope) -> tuple[CachedPrefix, list[CachedPrefix]]:
-        """Add a prefix that `wants` accepts; returns it, and the prefixes that gave way."""
-        size = self._size(len(tokens))
-        dropped: list[CachedPrefix] = []
-        while self.size + size > self._capacity:
-            dropped.append(self.remove(next(iter(self._prefixes.values()))))
+    def wants_checkpoint(self, num_tokens: int) -> bool:
+        """Whether a checkpoint after `num_tokens` is worth keeping, and fits."""
+        fits = self._sizes.checkpoint(num_tokens) <= self._capacity and self._max_checkpoints > 0
+        return num_tokens >= MIN_TOKENS and fits
+
+    def add(self, tokens: list[int], scope: CacheScope) -> tuple[CachedPrefix, list[HostEntry]]:
+        """Add a prefix that `wants` accepts; returns it, and the entries that gave way."""
+        size = self._sizes.prefix(len(tokens))
         prefix = CachedPrefix(next(self._ids), tokens, scope, size)
-        self._prefixes[prefix.id] = prefix
-        self.size += size
-        return prefix, dropped
+        return prefix, self._insert(prefix)
 
-    def add_oldest(self, tokens: list[int], scope: CacheScope) -> CachedPrefix | None:
-        """Add a prefix as the least recently used one; None if another would have to give way."""
-        size = self._size(len(tokens))
-        if not self.wants(len(tokens)) or self.size + size > self._capacity:
-            return None
-        prefix, _ = self.add(tokens, scope)
-        self._prefixes.move_to_end(prefix.id, last=False)
-        return prefix
+    def add_checkpoint(
+        self, tokens: list[int], scope: CacheScope
+    ) -> tuple[Checkpoint, list[HostEntry]]:
+        """Add a checkpoint that `wants_checkpoint` accepts; returns it, and what gave way."""
+        size = self._sizes.checkpoint(len(tokens))
+        dropped: list[HostEntry] = []
+        if self.num_checkpoints >= self._max_checkpoints:
+            oldest = next(e for e in self._entries.values() if isinstance(e, Checkpoint))
+            dropped.append(self.remove(oldest))
+        checkpoint = Checkpoint(next(self._ids), tokens, scope, size)
+        return checkpoint, dropped + self._insert(checkpoint)
 
-    def _size(self, num_tokens: int) -> int:
-        return self._state_bytes + num_tokens * self._cell_bytes
+    def has_room(self, num_tokens: int, *, is_checkpoint: bool = False) -> bool:
+        """Whether an entry of `num_tokens` is wanted, and makes no other one give way."""
+        if is_checkpoint:
+            size, wants = self._sizes.checkpoint(num_tokens), self.wants_checkpoint(num_tokens)
+            wants = wants and self.num_checkpoints < self._max_checkpoints
+        else:
+            size, wants = self._sizes.prefix(num_tokens), self.wants(num_tokens)
+        return wants and self.size + size <= self._capacity
 
-    def touch(self, prefix: CachedPrefix) -> None:
-        """Make a prefix the most recently used one."""
-        self._prefixes.move_to_end(prefix.id)
+    def make_oldest(self, entry: HostEntry) -> None:
+        """Make an entry the least recently used one."""
+        self._entries.move_to_end(entry.id, last=False)
+
+    def touch(self, entry: HostEntry) -> None:
+        """Make an entry the most recently used one."""
+        self._entries.move_to_end(entry.id)
 
     def clear(self) -> None:
-        """Remove all prefixes."""
-        self._prefixes.clear()
-        self.size = 0
+        """Remove everything."""
+        self._entries.clear()
+        self.size = self.num_checkpoints = 0
 
-    def remove(self, prefix: CachedPrefix) -> CachedPrefix:
-        """Remove a prefix, and return it."""
-        del self._prefixes[prefix.id]
-        self.size -= prefix.size
-        return prefix
+    def remove(self, entry: HostEntry) -> HostEntry:
+        """Remove an entry, and return it."""
+        del self._entries[entry.id]
+        self.size -= entry.size
+        self.num_checkpoints -= isinstance(entry, Checkpoint)
+        return entry
+
+    def _insert(self, entry: HostEntry) -> list[HostEntry]:
+        """Add an entry as the most recently used one; returns what gave way."""
+        dropped: list[HostEntry] = []
+        while self.size + entry.size > self._capacity:
+            dropped.append(self.remove(next(iter(self._entries.values()))))
+        self._entries[entry.id] = entry
+        self.size += entry.size
+        self.num_checkpoints += isinstance(entry, Checkpoint)
+        return dropped

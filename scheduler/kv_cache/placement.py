@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import abc
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from protocol.messages import CacheTier
 from scheduler.core.abilities import CacheAbilities
 from scheduler.core.sequence import Sequence, Slot
-from scheduler.kv_cache.host_cache import CachedPrefix
+from scheduler.kv_cache.checkpoint_stops import TAIL
+from scheduler.kv_cache.host_cache import CachedPrefix, Checkpoint
 
 MIN_COPY_GAIN = 32
 """Tokens that a copy from another holder has to save: a copy may move a whole slot's cells."""
@@ -17,8 +18,14 @@ MIN_COPY_GAIN = 32
 PrefixHolder = Slot | CachedPrefix
 """Where a prefix can be copied from."""
 
+CacheHolder = PrefixHolder | Checkpoint
+"""What the prefix index knows."""
+
 Shared = Mapping[PrefixHolder, int]
 """By holder, how many leading tokens it has in common with a sequence. Others share nothing."""
+
+Checkpoints = Mapping[int, Checkpoint]
+"""By their number of tokens, the checkpoints whose tokens a sequence begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +35,9 @@ class Placement:
     slot: Slot
     length: int
     source: PrefixHolder | None = None
+    checkpoint: Checkpoint | None = None
+    """What takes the cells back to `length` tokens, if they are those of more and can't be
+    trimmed."""
 
     @property
     def tier(self) -> CacheTier:
@@ -46,9 +56,14 @@ class WaitForPrefix:
 
 
 def place(
-    sequence: Sequence, slots: abc.Sequence[Slot], shared: Shared, abilities: CacheAbilities
+    sequence: Sequence,
+    slots: abc.Sequence[Slot],
+    found: Mapping[CacheHolder, int],
+    abilities: CacheAbilities,
 ) -> Placement | WaitForPrefix | None:
     """Choose for the sequence at the front of the queue; None if no slot is free for it.
+
+    `found` has by holder how many leading tokens it has in common with the sequence.
 
     The choice leaves the fewest tokens to compute. Among equal slots, one next to a busy slot is
     preferred: llama.cpp computes consecutive slots together and splits a batch at every gap. Among
@@ -60,11 +75,30 @@ def place(
         return None
     if not sequence.spec.cache_prompt:
         return Placement(_preferred(free, slots), 0)
-    usable = {holder: _usable(sequence, holder, n, abilities) for holder, n in shared.items()}
-    in_place_length = max(usable.get(slot, 0) for slot in free)
-    pending = _pending_prefix(sequence, shared)
+    shared = {h: n for h, n in found.items() if not isinstance(h, Checkpoint)}
+    checkpoints = {
+        h.num_tokens: h for h, n in found.items() if isinstance(h, Checkpoint) and n == h.num_tokens
+    }
+    usable = {h: _usable(sequence, h, n, abilities, checkpoints) for h, n in shared.items()}
+    pending = _pending_prefix(sequence, shared, abilities)
     if abilities.can_copy and pending and pending.length >= _best(usable) + MIN_COPY_GAIN:
         return pending
+    placement = _start(sequence, free, slots, usable, abilities)
+    holder = placement.source or placement.slot
+    if abilities.can_trim or placement.length == holder.num_tokens:
+        return placement
+    return replace(placement, checkpoint=checkpoints.get(placement.length))
+
+
+def _start(
+    sequence: Sequence,
+    free: abc.Sequence[Slot],
+    slots: abc.Sequence[Slot],
+    usable: Shared,
+    abilities: CacheAbilities,
+) -> Placement:
+    """Start from the longest prefix, in the slot that holds it or in another one."""
+    in_place_length = max(usable.get(slot, 0) for slot in free)
     if _best(usable) >= in_place_length + MIN_COPY_GAIN:
         return _from_other_holder(free, slots, usable, abilities)
     # Chunks behind the prefix can be reused only in the slot that holds them.
@@ -106,15 +140,23 @@ def _in_place(
 
 
 def _usable(
-    sequence: Sequence, holder: PrefixHolder, shared: int, abilities: CacheAbilities
+    sequence: Sequence,
+    holder: PrefixHolder,
+    shared: int,
+    abilities: CacheAbilities,
+    checkpoints: Checkpoints,
 ) -> int:
     """Tokens that the holder has in its cells and can give away. The sequence's last token is
     always computed, because its logits are needed."""
     length = min(shared, len(sequence.tokens) - 1, holder.num_tokens)
-    return length if abilities.can_trim or length == holder.num_tokens else 0
+    if abilities.can_trim or length == holder.num_tokens:
+        return length
+    return max((position for position in checkpoints if position <= length), default=0)
 
 
-def _pending_prefix(sequence: Sequence, shared: Shared) -> WaitForPrefix | None:
+def _pending_prefix(
+    sequence: Sequence, shared: Shared, abilities: CacheAbilities
+) -> WaitForPrefix | None:
     """The longest shared prefix that a running sequence will have computed at the end of its
     prompt. Waiting for it avoids computing the same tokens twice."""
     pending = [
@@ -122,6 +164,12 @@ def _pending_prefix(sequence: Sequence, shared: Shared) -> WaitForPrefix | None:
         for holder, length in shared.items()
         if isinstance(holder, Slot) and _is_prefilling(holder)
     ]
+    if not abilities.can_trim:  # they stop for those who wait, but can't go back
+        pending = [
+            WaitForPrefix(wait.slot, length)
+            for wait in pending
+            if (length := min(wait.length, len(wait.slot.tokens) - TAIL)) > wait.slot.num_tokens
+        ]
     return max(pending, key=lambda wait: wait.length, default=None)
 
 

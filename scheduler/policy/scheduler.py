@@ -86,6 +86,7 @@ class Scheduler:
         plan = StepPlan(self.cache.begin_step())
         plan.edits += self.cache.shift_windows()
         self._admit(plan)
+        plan.edits += self.cache.checkpoints.save_due(self.cache.slots)
         self.planner.share_out(plan)
         self._make_room(plan)
         return self.planner.step(plan)
@@ -130,6 +131,7 @@ class Scheduler:
                 case WaitForPrefix(slot, length):
                     stop = plan.shared_prefix_stops.get(slot, length)
                     plan.shared_prefix_stops[slot] = min(stop, length)
+                    self.cache.checkpoints.stop_at(slot, length)
                 case None if sequence.spec.slot is None:
                     break
 

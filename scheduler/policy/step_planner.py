@@ -52,7 +52,10 @@ class StepPlanner:
         decoding: list[Sequence] = []
         prefilling: list[Sequence] = []
         for sequence in sequences:
-            (decoding if sequence.is_decoding else prefilling).append(sequence)
+            if sequence.is_decoding:
+                decoding.append(sequence)
+            elif not self._is_at_stop(sequence):
+                prefilling.append(sequence)
         plan.shares = self._decode_shares(decoding, len(sequences))
         self._share_prefill(prefilling, plan)
 
@@ -107,11 +110,26 @@ class StepPlanner:
         budget = self._prefill_tokens(plan.shares, len(prefilling))
         most = self._limits.n_batch - sum(plan.shares.values())
         prefilling.sort(key=lambda s: (s.last_prefill_step, s.num_uncomputed_tokens))
-        wanted = {sequence: _wanted(sequence, plan.shared_prefix_stops) for sequence in prefilling}
+        wanted = {sequence: self._wanted(sequence, plan) for sequence in prefilling}
         self._limit_scored(wanted)
         for sequence, share in share_out(wanted, budget, most).items():
             plan.shares[sequence] = share
             sequence.last_prefill_step = plan.number
+
+    def _is_at_stop(self, sequence: Sequence) -> bool:
+        return sequence.slot is not None and self._cache.checkpoints.is_at_stop(sequence.slot)
+
+    def _wanted(self, sequence: Sequence, plan: StepPlan) -> int:
+        """Tokens that a prompt has left to compute. It stops where it gets a checkpoint, and where
+        others wait for its prefix if much lies beyond."""
+        assert sequence.slot is not None
+        done, uncomputed = sequence.num_computed_tokens, sequence.num_uncomputed_tokens
+        if sequence.spec.embedding and uncomputed > 1:
+            uncomputed -= 1  # the last token is of another batch kind
+        to_stop = plan.shared_prefix_stops.get(sequence.slot, 0) - done
+        wanted = to_stop if 0 < to_stop <= uncomputed - MIN_COPY_GAIN else uncomputed
+        stop = self._cache.checkpoints.next_stop(sequence.slot)
+        return wanted if stop is None else min(wanted, stop - done)
 
     def _limit_scored(self, wanted: dict[Sequence, int]) -> None:
         """Cut the prompts that are scored: each of their rows has logits, as others have too."""
@@ -204,14 +222,3 @@ class StepPlanner:
         most = self._limits.n_ctx_slot
         idle = (slot for slot in slots if slot.is_idle and slot.num_tokens < most)
         return tuple(PaddingRow(slot.id, slot.num_tokens) for slot in idle)
-
-
-def _wanted(sequence: Sequence, shared_prefix_stops: dict[Slot, int]) -> int:
-    """Tokens that a prompt has left to compute. It stops where others wait for its prefix, if
-    much lies beyond."""
-    assert sequence.slot is not None
-    uncomputed = sequence.num_uncomputed_tokens
-    if sequence.spec.embedding and uncomputed > 1:
-        uncomputed -= 1  # the last token is of another batch kind
-    to_stop = shared_prefix_stops.get(sequence.slot, 0) - sequence.num_computed_tokens
-    return to_stop if 0 < to_stop <= uncomputed - MIN_COPY_GAIN else uncomputed

@@ -58,13 +58,13 @@ class DiskCache:
                 max_bytes -= size
                 yield prefix
 
-    def touch(self, tokens: list[int], scope: CacheScope, used: float) -> bool:
-        """Whether the prefix is stored already. If so, note that it was used at `used`.
-
-        `used` is in seconds of Unix time.
-        """
+    def touch(
+        self, tokens: list[int], scope: CacheScope, used: float, *, is_checkpoint: bool = False
+    ) -> bool:
+        """Whether the prefix or checkpoint is stored already. If so, note that it was used at
+        `used`, in seconds of Unix time."""
         try:
-            os.utime(self._path(tokens, scope), (used, used))
+            os.utime(self._path(tokens, scope, is_checkpoint), (used, used))
         except OSError:
             return False
         return True
@@ -74,13 +74,13 @@ class DiskCache:
 
         Raises `PrefixFileError`.
         """
-        path = self._path(prefix.tokens, prefix.scope)
+        path = self._path(prefix.tokens, prefix.scope, prefix.is_checkpoint)
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise PrefixFileError(error.strerror or str(error)) from error
         write_prefix(path, prefix, self._fingerprint)
-        self.touch(prefix.tokens, prefix.scope, used)
+        self.touch(prefix.tokens, prefix.scope, used, is_checkpoint=prefix.is_checkpoint)
 
     def trim(self) -> None:
         """Remove the oldest files beyond the capacity, and abandoned files."""
@@ -103,9 +103,9 @@ class DiskCache:
                 found.append((facts.st_mtime_ns, path, facts.st_size))
         return [(path, size) for _, path, size in sorted(found, reverse=True)]
 
-    def _path(self, tokens: list[int], scope: CacheScope) -> Path:
+    def _path(self, tokens: list[int], scope: CacheScope, is_checkpoint: bool) -> Path:
         """A file name that hides the tokens, and is the same for the same cells."""
         digest = hashlib.blake2b(digest_size=16)
-        digest.update(msgspec.msgpack.encode((self._fingerprint, scope)))
+        digest.update(msgspec.msgpack.encode((self._fingerprint, scope, is_checkpoint)))
         digest.update(array("i", tokens).tobytes())
         return self.folder / f"{digest.hexdigest()}{SUFFIX}"

@@ -25,7 +25,7 @@ from scheduler.core.cache_scope import CacheScope
 from scheduler.storage.fingerprint import Fingerprint
 
 MAGIC = b"lpprefix"
-VERSION = 2
+VERSION = 3
 TOKEN_BYTES = 4
 DIGEST_BYTES = 32
 MAX_HEADER_BYTES = 1 << 20
@@ -47,6 +47,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     scope: CacheScope
     num_tokens: int
     state_bytes: int
+    is_checkpoint: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,8 @@ class SavedPrefix:
     tokens: list[int]
     scope: CacheScope
     state: bytes | bytearray | memoryview
+    is_checkpoint: bool = False
+    """Whether `state` is a checkpoint after `tokens`, without their cells."""
     is_portable: bool = False
     """Whether `state` is as a file of llama.cpp holds it. Then nobody has checked it."""
 
@@ -70,6 +73,7 @@ def write_prefix(path: Path, prefix: SavedPrefix, fingerprint: Fingerprint) -> i
         scope=prefix.scope,
         num_tokens=len(prefix.tokens),
         state_bytes=memoryview(prefix.state).nbytes,
+        is_checkpoint=prefix.is_checkpoint,
     )
     packed = msgspec.msgpack.encode(header)
     parts = (
@@ -144,7 +148,9 @@ def _read_rest(file: BinaryIO, header: Header, digest: hashlib.blake2b) -> Saved
         raise PrefixFileError("it is damaged: its digest is wrong")
     tokens = array("i", bytes(view[: TOKEN_BYTES * header.num_tokens]))
     state = view[TOKEN_BYTES * header.num_tokens :]
-    return SavedPrefix(list(_little_endian(tokens)), header.scope, state)
+    return SavedPrefix(
+        list(_little_endian(tokens)), header.scope, state, is_checkpoint=header.is_checkpoint
+    )
 
 
 def _little_endian(tokens: array[int]) -> array[int]:

@@ -29,7 +29,7 @@ class NativeRecord:
         self._context = context
         self._texts: list[str] = []
         self._has_new_line = False
-        self.tokens: list[GeneratedToken] = []
+        self._tokens: list[GeneratedToken] = []
         """The tokens of an answer in one piece."""
 
     def add(self, delta: TextDelta) -> None:
@@ -37,14 +37,14 @@ class NativeRecord:
         self._has_new_line = self._has_new_line or "\n" in delta.text
         if not self._body.stream:
             self._texts.append(delta.text)
-            self.tokens += delta.tokens
+            self._tokens += delta.tokens
 
     def final(self, ended: Ended) -> dict[str, Any]:
         """The whole answer as llama-server's native completion shows it."""
         return {
             "index": self._index,
             "content": "".join(self._texts),
-            "tokens": self._token_ids(ended.end_token),
+            "tokens": self._token_ids(ended),
             "id_slot": ended.slot,
             "stop": True,
             "model": self._context.model_name,
@@ -61,12 +61,14 @@ class NativeRecord:
             "timings": timings_json(ended.timings),
         }
 
-    def _token_ids(self, end_token: int | None) -> list[int]:
-        """All token ids. In a stream, the ids that no earlier event carried."""
+    def tokens(self, ended: Ended) -> list[GeneratedToken]:
+        """All tokens, the ending one included. In a stream, those that no earlier event carried."""
+        return self._tokens if ended.end_token is None else [*self._tokens, ended.end_token]
+
+    def _token_ids(self, ended: Ended) -> list[int]:
         if not (self._body.return_tokens or self._body.stream):
             return []
-        ids = [token.id for token in self.tokens]
-        return ids if end_token is None else [*ids, end_token]
+        return [token.id for token in self.tokens(ended)]
 
     def _settings(self) -> dict[str, Any]:
         ignore_eos = ignores_eos(self._body, self._context.settings)

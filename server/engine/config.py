@@ -8,7 +8,7 @@ from pathlib import Path
 
 from config import ServeSettings
 from protocol.commands import DraftBounds, DraftMethod
-from protocol.config import DraftConfig, EngineConfig, NgramConfig
+from protocol.config import CheckpointConfig, DraftConfig, EngineConfig, NgramConfig
 from server.engine.machine_memory import usable_memory
 from server.engine.placement import draft_placements, placements
 from server.engine.tensor_buffers import draft_tensor_buffers, tensor_buffers
@@ -70,6 +70,9 @@ def engine_config(
         load_mode=settings.load_mode,
         use_repack=settings.repack,
         cache_ram_bytes=_cache_bytes(settings.cache_ram, usable_memory()),
+        checkpoints=CheckpointConfig(
+            per_slot=settings.ctx_checkpoints, step=settings.checkpoint_min_step
+        ),
         cache_disk="" if settings.cache_disk is None else str(settings.cache_disk),
         cache_disk_bytes=settings.cache_disk_size * MIB,
         rope_scaling=settings.rope_scaling or "",

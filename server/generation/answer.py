@@ -74,7 +74,7 @@ class Answer:
         self._num_generated = 0
         self._num_drafted = 0
         self._num_accepted = 0
-        self._end_token: int | None = None
+        self._end_token: GeneratedToken | None = None
         self._start = 0.0
         self._first = 0.0
         self._last = 0.0
@@ -134,10 +134,10 @@ class Answer:
         news = _News()
         for index, token in enumerate(event.tokens):
             self._num_generated += 1
-            if token in self._tokenizer.end_tokens:
-                self._end_token = token
-                continue
             logprobs = event.logprobs[index] if event.logprobs else None
+            if token in self._tokenizer.end_tokens:
+                self._end_token = GeneratedToken(token, self._tokenizer.piece(token), logprobs)
+                continue
             released = self._read(token, logprobs)
             news.add(released)
             if released.stopping_word:

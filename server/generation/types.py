@@ -118,8 +118,8 @@ class Ended(msgspec.Struct, frozen=True):
 
     cause: StopCause
     stopping_word: str
-    end_token: int | None
-    """The token that ended the answer, which stands for no text; only with `EOS`."""
+    end_token: GeneratedToken | None
+    """The token that ended the answer, which is no part of the text; only with `EOS`."""
     truncated: bool
     """Whether the context was full, so that the answer ended or its beginning was forgotten."""
     slot: int

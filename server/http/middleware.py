@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.errors import ApiError, BodyTooLarge, InvalidRequest
@@ -67,16 +68,25 @@ class RequestLog:
         return None
 
 
+ErrorResponder = Callable[[str, ApiError], Response]
+"""Makes the response for an error of a path. Dialects differ in the shape of errors."""
+
+
 class CatchErrors:
     """Turns known errors into their responses, and any other error into a 500 with a logged
     traceback."""
 
     def __init__(
-        self, app: ASGIApp, *, on_refusal: Callable[[ApiError], None] = lambda error: None
+        self,
+        app: ASGIApp,
+        *,
+        on_refusal: Callable[[ApiError], None] = lambda error: None,
+        respond: ErrorResponder | None = None,
     ) -> None:
         """`on_refusal` is called for errors that occur before a request is admitted."""
         self._app = app
         self._on_refusal = on_refusal
+        self._respond = respond or (lambda path, error: error_response(error))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         has_started = False
@@ -98,7 +108,7 @@ class CatchErrors:
             known = error if isinstance(error, ApiError) else ApiError("internal server error")
             if not known.was_admitted:
                 self._on_refusal(known)
-            await error_response(known)(scope, receive, send)
+            await self._respond(scope["path"], known)(scope, receive, send)
 
 
 class RequireHost:

@@ -58,8 +58,9 @@ class CompletionAnswer:
     def final(self, ended: Ended) -> dict[str, Any]:
         """The whole answer, or the last event of a stream, which doesn't repeat the text."""
         answer = self._record.final(ended)
-        if self._body.n_probs and self._record.tokens:
-            answer["completion_probabilities"] = self._probabilities(self._record.tokens)
+        tokens = self._record.tokens(ended)
+        if self._body.n_probs and tokens:
+            answer["completion_probabilities"] = self._probabilities(tokens)
         return pick_fields(answer, self._body.response_fields)
 
     def _event(self, content: str, slot: int, timings: Timings) -> dict[str, Any]:

@@ -20,9 +20,15 @@ from server.requests.threads import in_thread
 
 
 async def create_completion(request: Request) -> Response:
-    """Answer one or several prompts. Several answers come as an array, or as interleaved events."""
+    """Answer one or several prompts."""
+    return await complete(request, CompletionRequest)
+
+
+async def complete(request: Request, model: type[CompletionRequest]) -> Response:
+    """The answer to a body of this kind. Several answers come as an array, or as interleaved
+    events."""
     context = context_of(request)
-    body = await read_body(request, CompletionRequest)
+    body = await read_body(request, model)
     sequences = await in_thread(request, body.sequences, context, is_structured=body.is_structured)
     answers = [
         CompletionAnswer(index, body, sequence, context) for index, sequence in enumerate(sequences)

@@ -1,7 +1,8 @@
-"""`/v1/models`: the served model, in OpenAI's and in Ollama's shape at once."""
+"""`/v1/models`: the served model, in OpenAI's, Anthropic's and Ollama's shape at once."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from starlette.requests import Request
@@ -16,12 +17,16 @@ _VOCAB_TYPES = {"llama": 1, "gpt2": 2, "bert": 3, "t5": 4, "rwkv": 5, "plamo2": 
 
 
 async def list_models(request: Request) -> Response:
-    """Both shapes in one object: clients of each API read their own keys."""
+    """All shapes in one object: clients of each API read their own keys."""
     context = context_of(request)
     body = {
         "models": [_ollama_model(context)],
         "object": "list",
         "data": [_openai_model(context)],
+        # Anthropic's pages: there is one.
+        "has_more": False,
+        "first_id": context.model_name,
+        "last_id": context.model_name,
     }
     return JsonResponse(body)
 
@@ -47,7 +52,11 @@ def _openai_model(context: ServerContext) -> dict[str, Any]:
         "aliases": list(context.settings.alias),
         "tags": list(context.settings.tags),
         "object": "model",
+        "type": "model",
+        "display_name": context.model_name,
         "created": context.created,
+        "created_at": datetime.fromtimestamp(context.created, UTC).isoformat(),
+        "max_input_tokens": model.n_ctx_slot,
         "owned_by": "llamapack",
         "meta": {
             "vocab_type": _VOCAB_TYPES.get(vocabulary, 0),

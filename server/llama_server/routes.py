@@ -7,6 +7,7 @@ from server.llama_server.completion_request import CompletionRequest
 from server.llama_server.completions import create_completion
 from server.llama_server.grammars import list_grammars
 from server.llama_server.health import health, livez, readyz
+from server.llama_server.infill import InfillRequest, create_infill
 from server.llama_server.lora_adapters import list_adapters, set_adapters
 from server.llama_server.metrics import get_metrics
 from server.llama_server.models import list_models, retrieve_model
@@ -54,6 +55,7 @@ ENDPOINTS = (
         media=STREAMABLE,
         is_queued=True,
     ),
+    post(create_infill, "/infill", body=InfillRequest, media=STREAMABLE, is_queued=True),
     post(tokenize, "/tokenize", body=TokenizeRequest),
     post(detokenize, "/detokenize", body=DetokenizeRequest),
 )

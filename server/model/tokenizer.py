@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +16,19 @@ from server.startup import VocabularyError
 
 _UTF8_BYTES = (*range(0xC0), *range(0xC2, 0xF5))
 """Every byte that UTF-8 has."""
+
+
+@dataclass(frozen=True, slots=True)
+class FimTokens:
+    """Control tokens of a model that was trained to fill in the middle of a text."""
+
+    prefix: int
+    suffix: int
+    middle: int
+    repository: int | None
+    """Stands before the name of a repository."""
+    file: int | None
+    """Stands before the name of a file."""
 
 
 class Tokenizer(Protocol):
@@ -39,6 +53,11 @@ class Tokenizer(Protocol):
     def end_tokens(self) -> frozenset[int]:
         """Every token that ends a generation."""
         ...
+
+    @property
+    def fim(self) -> FimTokens | None:
+        """The tokens for filling in the middle, if the model has them."""
+        return None
 
     @property
     def longest_piece(self) -> int:
@@ -126,6 +145,16 @@ class LlamaTokenizer(Tokenizer):
     def end_tokens(self) -> frozenset[int]:
         vocab = self._vocab
         return frozenset(t for t in range(self._n_vocab) if lib.llama_vocab_is_eog(vocab, t))
+
+    @cached_property
+    def fim(self) -> FimTokens | None:
+        vocab = self._vocab
+        parts = (lib.llama_vocab_fim_pre, lib.llama_vocab_fim_suf, lib.llama_vocab_fim_mid)
+        prefix, suffix, middle = (_or_none(part(vocab)) for part in parts)
+        if prefix is None or suffix is None or middle is None:
+            return None
+        repository, file = lib.llama_vocab_fim_rep(vocab), lib.llama_vocab_fim_sep(vocab)
+        return FimTokens(prefix, suffix, middle, _or_none(repository), _or_none(file))
 
     @cached_property
     def longest_piece(self) -> int:

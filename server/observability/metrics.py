@@ -187,6 +187,8 @@ class ServerMetrics:
         self.prompt_tokens += num_prompt
         self.cached_tokens += timings.cache_n
         self.prompt_rate.add(timings.prompt_n, prompt_seconds, now)
+        # The prompt's step yields the first token: no time of the answer is spent on it.
+        self.predicted_rate.add(-min(timings.predicted_n, 1), 0.0, now)
         use = self.use(source.key)
         use.prompt_tokens += num_prompt
         use.cached_tokens += timings.cache_n

@@ -18,6 +18,5 @@ CHAT_FIELDS: Mapping[str, Unsupported] = {
 }
 
 COMPLETION_FIELDS: Mapping[str, Unsupported] = {
-    "suffix": Unsupported(("",), "text can only be continued at its end"),
     **LLAMA_SERVER_FIELDS,
 }

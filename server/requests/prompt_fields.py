@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 from pydantic import BeforeValidator
@@ -41,12 +42,15 @@ class PromptFields(SamplingFields):
         check_sequences(len(self.prompt), self.n)
         sampling = resolve_sampling(self, context, top_logprobs=self.num_logprobs)
         constraint = compile_request_format(self.output_format(), context.tokenizer)
-        n_ctx = context.engine.model.n_ctx_slot
-        prompts = (prompt_tokens(prompt, context.tokenizer, n_ctx) for prompt in self.prompt)
         return sequences_of(
             self,
-            prompts,
+            self._prompts(context),
             context,
             sampling=sampling,
             constraint=constraint or context.default_constraint,
         )
+
+    def _prompts(self, context: ServerContext) -> Iterable[Sequence[int]]:
+        """The tokens of each prompt."""
+        n_ctx = context.engine.model.n_ctx_slot
+        return (prompt_tokens(prompt, context.tokenizer, n_ctx) for prompt in self.prompt)

@@ -29,8 +29,8 @@ class PromptObject(RequestModel):
 
 
 _TokenId = Annotated[int, Field(ge=0)]
-_OnePrompt = str | PromptObject | list[_TokenId | str]
-PromptInput = _OnePrompt | list[_OnePrompt]
+OnePromptInput = str | PromptObject | list[_TokenId | str]
+PromptInput = OnePromptInput | list[OnePromptInput]
 """Everything that `parse_prompts` takes, for the description of the API."""
 
 
@@ -41,12 +41,23 @@ def parse_prompts(value: Any) -> tuple[Prompt, ...]:
     `ValueError` with a message that starts with "must".
     """
     if not isinstance(value, list) or any(_is_id(part) for part in value):
-        return (_parse_prompt(value),)
+        return (parse_prompt(value),)
     if not value:
         raise ValueError("must not be empty")
     if len(value) > MAX_PROMPTS:
         raise ValueError(f"must hold at most {MAX_PROMPTS} prompts")
-    return tuple(_parse_prompt(part) for part in value)
+    return tuple(parse_prompt(part) for part in value)
+
+
+def parse_prompt(value: Any) -> Prompt:
+    """One prompt: text, ids, both mixed, an object with `prompt_string`. Raises `ValueError`."""
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, dict):
+        return (_prompt_string(value),)
+    if isinstance(value, list) and all(isinstance(part, str) or _is_id(part) for part in value):
+        return tuple(value)
+    raise ValueError("must be a text, a list of token ids and texts, or a list of such prompts")
 
 
 def prompt_tokens(
@@ -59,17 +70,30 @@ def prompt_tokens(
     tokens.
     """
     check_parts(prompt, tokenizer, n_ctx)
-    tokens: list[int] = []
-    with texts_of(param):
-        for position, part in enumerate(prompt):
-            if isinstance(part, str):
-                tokens += tokenizer.tokenize(part, add_special=position == 0, parse_special=True)
-            else:
-                tokens.append(part)
-    check_tokens(tokens, tokenizer, param=param)
+    tokens = split_parts(prompt, tokenizer, param=param, add_special=True, parse_special=True)
     if not tokens:
         raise InvalidRequest(f"'{param}' must not be empty", param=param)
     return tuple(tokens)
+
+
+def split_parts(
+    parts: Prompt, tokenizer: Tokenizer, *, param: str, add_special: bool, parse_special: bool
+) -> list[int]:
+    """The tokens of texts and ids in a row. `add_special` is about a text at the beginning.
+
+    Raises `InvalidRequest` for an id that the vocabulary doesn't have, and for a text that can't be
+    split.
+    """
+    tokens: list[int] = []
+    with texts_of(param):
+        for position, part in enumerate(parts):
+            if isinstance(part, int):
+                tokens.append(part)
+                continue
+            is_special = add_special and position == 0
+            tokens += tokenizer.tokenize(part, add_special=is_special, parse_special=parse_special)
+    check_tokens(tokens, tokenizer, param=param)
+    return tokens
 
 
 def check_sequences(num_prompts: int, n: int) -> None:
@@ -91,16 +115,6 @@ def check_tokens(tokens: list[int], tokenizer: Tokenizer, *, param: str) -> None
             f"'{param}' holds the token {wrong}; the vocabulary has tokens 0 to {n_vocab - 1}",
             param=param,
         )
-
-
-def _parse_prompt(value: Any) -> Prompt:
-    if isinstance(value, str):
-        return (value,)
-    if isinstance(value, dict):
-        return (_prompt_string(value),)
-    if isinstance(value, list) and all(isinstance(part, str) or _is_id(part) for part in value):
-        return tuple(value)
-    raise ValueError("must be a text, a list of token ids and texts, or a list of such prompts")
 
 
 def _prompt_string(value: dict[str, Any]) -> str:

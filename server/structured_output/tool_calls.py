@@ -35,14 +35,12 @@ class ToolCalls:
         self._format = format_
         self._tokenizer = tokenizer
         self._marks: Marks = {}
-        self._own = self._looked_up(format_.syntax.marks())
 
     def signature(self, tool: ToolSource) -> ToolSignature:
         """The part of a tool that can be enforced. Raises `GrammarError`."""
-        sign = sandbox.call
-        signed = self._asked(
-            lambda marks: sign(sign_tool, tool, self._format.name, marks), self._own
-        )
+        name = self._format.name
+        own = self._looked_up(self._format.syntax.marks())
+        signed = self._asked(lambda marks: sandbox.call(sign_tool, tool, name, marks), own)
         return signed.signature
 
     def constraint(self, source: AnswerSource) -> Constraint:

@@ -7,6 +7,8 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Literal
 
+import agents
+import anthropic
 import httpx
 import instructor
 import openai
@@ -40,6 +42,13 @@ class Person(BaseModel):
     seen: datetime.date
     address: Address
     friends: list[Annotated[str, Field(max_length=10)]] = Field(max_length=2)
+
+
+class Named(BaseModel):
+    """Without bounds: Anthropic's client does not send them."""
+
+    age: int
+    mood: Literal["glad", "sad"]
 
 
 def assert_is_ana(person: object) -> None:
@@ -174,3 +183,126 @@ def test_langchain_streams_a_call(chat: ChatOpenAI) -> None:
     assert len(pieces) > 2
     assert [piece["name"] for piece in pieces if piece["name"]] == ["get_weather"]
     assert json.loads("".join(piece["args"] or "" for piece in pieces)) == {"city": "Oslo"}
+
+
+@pytest.fixture
+def claude(url: str) -> Iterator[anthropic.Anthropic]:
+    base = url.removesuffix("/v1")
+    with anthropic.Anthropic(base_url=base, api_key="none", max_retries=0) as client:
+        yield client
+
+
+CAPITAL: list[anthropic.types.MessageParam] = [
+    {"role": "user", "content": "What is the capital of France?"}
+]
+
+
+def test_anthropics_stream_and_its_thinking(claude: anthropic.Anthropic) -> None:
+    with claude.messages.stream(
+        model=MODEL,
+        max_tokens=400,
+        messages=CAPITAL,
+        thinking={"type": "enabled", "budget_tokens": 1024},
+    ) as stream:
+        message = stream.get_final_message()
+    assert [block.type for block in message.content] == ["thinking", "text"]
+    assert message.content[1].text == "The capital of France is Paris."  # type: ignore[union-attr]
+    assert message.stop_reason == "end_turn"
+
+
+def test_anthropics_typed_answer(claude: anthropic.Anthropic) -> None:
+    message = claude.messages.parse(
+        model=MODEL,
+        max_tokens=400,
+        messages=[{"role": "user", "content": SENTENCE}],
+        output_format=Named,
+    )
+    assert message.parsed_output is not None
+    assert message.parsed_output.mood in ("glad", "sad")
+
+
+def test_anthropics_tool_runner(claude: anthropic.Anthropic) -> None:
+    asked: list[str] = []
+
+    @anthropic.beta_tool
+    def get_weather(city: str) -> str:
+        """Tell the weather in a city.
+
+        Args:
+            city: The city.
+        """
+        asked.append(city)
+        return "12 degrees and rain"
+
+    runner = claude.beta.messages.tool_runner(
+        model=MODEL,
+        max_tokens=400,
+        tools=[get_weather],
+        messages=[{"role": "user", "content": "What is the weather in Oslo?"}],
+    )
+    last = runner.until_done()
+    assert asked == ["Oslo"]
+    assert "12" in last.content[0].text  # type: ignore[union-attr]
+
+
+def test_anthropics_count_is_that_of_the_answer(claude: anthropic.Anthropic) -> None:
+    counted = claude.messages.count_tokens(model=MODEL, messages=CAPITAL, system="Be brief.")
+    usage = claude.messages.create(
+        model=MODEL, max_tokens=1, messages=CAPITAL, system="Be brief."
+    ).usage
+    assert counted.input_tokens == usage.input_tokens + (usage.cache_read_input_tokens or 0)
+
+
+def test_anthropics_client_knows_the_error_of_a_long_prompt(claude: anthropic.Anthropic) -> None:
+    with pytest.raises(
+        anthropic.BadRequestError, match=r"prompt is too long: \d+ tokens > \d+ max"
+    ):
+        claude.messages.create(model=MODEL, max_tokens=1, messages=CAPITAL * 1000)
+
+
+def test_anthropics_list_of_models(claude: anthropic.Anthropic) -> None:
+    [model] = claude.models.list()
+    assert (model.id, model.type, model.display_name) == (MODEL, "model", MODEL)
+    assert claude.models.retrieve(MODEL).max_input_tokens == 4096
+
+
+def test_openais_responses_go_on(client: openai.OpenAI) -> None:
+    with client.responses.stream(model=MODEL, input=str(CAPITAL[0]["content"])) as stream:
+        for _ in stream:
+            pass
+        first = stream.get_final_response()
+    assert first.output_text == "The capital of France is Paris."
+    again = client.responses.create(
+        model=MODEL, input="Thank you.", previous_response_id=first.id, max_output_tokens=20
+    )
+    assert again.usage is not None
+    assert again.usage.input_tokens_details.cached_tokens > 20
+    assert client.responses.retrieve(first.id).output_text == first.output_text
+
+
+def test_openais_typed_response(client: openai.OpenAI) -> None:
+    answer = client.responses.parse(model=MODEL, input=SENTENCE, text_format=Person, temperature=0)
+    assert_is_ana(answer.output_parsed)
+
+
+@pytest.mark.anyio
+async def test_openais_agent_calls_a_tool(url: str) -> None:
+    asked: list[str] = []
+
+    @agents.function_tool
+    def get_weather(city: str) -> str:
+        """Tell the weather in a city."""
+        asked.append(city)
+        return "12 degrees and rain"
+
+    agents.set_tracing_disabled(True)
+    async with openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as client:
+        agent = agents.Agent(
+            name="weather",
+            tools=[get_weather],
+            model=agents.OpenAIResponsesModel(MODEL, client),
+            model_settings=agents.ModelSettings(temperature=0),
+        )
+        result = await agents.Runner.run(agent, "What is the weather in Oslo?")
+    assert asked == ["Oslo"]
+    assert "12" in result.final_output

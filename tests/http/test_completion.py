@@ -177,6 +177,17 @@ async def test_probabilities(client: httpx.AsyncClient) -> None:
     assert entry["top_logprobs"][0] == {"id": 97, "token": "a", "bytes": [97], "logprob": -1.0}
 
 
+@pytest.mark.parametrize("n_probs", [1, 2, 3])
+async def test_every_token_has_its_probabilities_the_ending_one_too(
+    client: httpx.AsyncClient, n_probs: int
+) -> None:
+    answer = await complete(client, n_probs=n_probs, return_tokens=True)
+    assert answer["stop_type"] == "eos"
+    entries = answer["completion_probabilities"]
+    assert [entry["id"] for entry in entries] == answer["tokens"]
+    assert [len(entry["top_logprobs"]) for entry in entries] == [n_probs] * len(entries)
+
+
 async def test_probabilities_after_the_samplers(client: httpx.AsyncClient) -> None:
     answer = await complete(client, logprobs=1, n_predict=1, post_sampling_probs=True)
     [entry] = answer["completion_probabilities"]

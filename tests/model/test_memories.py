@@ -64,14 +64,13 @@ def alone(
 
 
 def test_what_it_can_do_is_found_out_at_start(backend: LlamaBackend, kind: str) -> None:
-    assert backend.abilities == CacheAbilities(can_trim=False, can_copy=False, can_shift=False)
-    assert not backend.info.can_trim
-    assert backend.info.n_vocab == N_VOCAB
-    if kind == "recurrent":
-        assert backend.info.cell_bytes == 1
-    else:
-        assert backend.info.cell_bytes > 100
-    assert (backend.info.state_bytes > 1000) == (kind != "sliding")
+    info = backend.info
+    assert backend.abilities == CacheAbilities(False, can_shift=False, can_checkpoint=True)
+    assert not info.can_trim
+    assert info.n_vocab == N_VOCAB
+    assert (info.cell_bytes > 100) == (kind != "recurrent")
+    assert (info.state_bytes > 1000) == (kind != "sliding")
+    assert (info.window == WINDOW) == (info.window_cell_bytes > 100) == (kind == "sliding")
 
 
 def test_answers_depend_on_the_prompt(backend: LlamaBackend) -> None:
@@ -95,7 +94,9 @@ def test_a_conversation_goes_on_from_what_is_in_the_cache(backend: LlamaBackend)
     assert second.tokens == alone(backend, tokens)
 
 
-def test_a_prefix_that_matches_in_part_is_not_used(backend: LlamaBackend) -> None:
+def test_without_host_memory_a_prefix_that_matches_in_part_is_not_used(
+    backend: LlamaBackend,
+) -> None:
     server = Server(backend)
     server.answers([prompt(90, family) for family in range(4)], LENGTH)
     tokens = [*prompt(80), *prompt(30, 5)]
@@ -129,9 +130,10 @@ def test_the_size_of_a_saved_sequence_is_what_it_takes(backend: LlamaBackend) ->
     server = Server(backend, cache_bytes=50_000_000)
     server.answers([prompt(100, family) for family in range(8)], LENGTH)
     cache = server.engine.scheduler.cache.host_cache
-    taken = sum(state.nbytes for state in backend.context._saved.values())
-    assert len(cache) == len(backend.context._saved) == 4
-    assert taken <= cache.size <= 2 * taken
+    sizes = {id: state.nbytes for id, state in backend.context._saved.items()}
+    assert len(cache) == len(sizes) == 4 + 8
+    for entry in cache:
+        assert sizes[entry.id] <= entry.size <= sizes[entry.id] + 1000
 
 
 def test_preemption_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,17 @@ from protocol.messages import AdapterInfo, EmbeddingInfo, ModelInfo
 from scheduler.backends.base import Bytes, DecodeError
 from scheduler.batching.micro_batches import Layout
 from scheduler.core.abilities import CacheAbilities
-from scheduler.core.cache_edits import CacheEdit, CopyPrefix, Drop, Restore, Save, Shift, Trim
+from scheduler.core.cache_edits import (
+    CacheEdit,
+    CopyPrefix,
+    Drop,
+    Restore,
+    RestoreCheckpoint,
+    Save,
+    SaveCheckpoint,
+    Shift,
+    Trim,
+)
 from scheduler.core.results import Sample
 from scheduler.core.step import Chunk, PaddingRow
 from scheduler.spec_decode.draft_request import DraftRequest
@@ -22,6 +32,9 @@ from scheduler.storage.fingerprint import Fingerprint
 
 END_TOKEN = 2
 """The fake vocabulary's end-of-generation token."""
+
+STATE_BYTES = 5
+"""Bytes of a checkpoint."""
 
 CONFIDENCE = 0.9
 """How sure the fake draft model always is."""
@@ -47,6 +60,9 @@ def adapted(tokens: abc.Sequence[int], lora: LoraSet) -> list[int]:
 class FakeBackend:
     """Keeps each slot's cells as a list of tokens, and refuses what would abort llama.cpp.
 
+    If its memory can't trim, the model reads a second list: the state, which follows the cells but
+    can't be cut. A checkpoint is a copy of the state.
+
     `next_token` is the model: it maps the cells so far to the next token. With adapters, the cells
     differ from the tokens.
     """
@@ -61,6 +77,8 @@ class FakeBackend:
     adapters: abc.Sequence[str] = ("a", "b")
     """Digests, which are also the paths of the adapters."""
     embeds: EmbeddingInfo | None = None
+    has_no_cells: bool = False
+    """Whether a saved prefix takes as many bytes as a checkpoint."""
     can_generate: bool = True
     draft_token: Callable[[list[int], int], int] = lambda tokens, token: token
     """What the draft model says after `tokens`, where the model says `token`."""
@@ -74,6 +92,8 @@ class FakeBackend:
 
     def __post_init__(self) -> None:
         self.cells: list[list[int]] = [[] for _ in range(self.n_slots)]
+        self.states: list[list[int]] = [[] for _ in range(self.n_slots)]
+        """By slot, what the model has read."""
         self.rows: list[list[int]] = []
         self.saved: dict[int, list[int]] = {}
 
@@ -89,7 +109,8 @@ class FakeBackend:
             description="fake",
             file_type="none",
             system_info="",
-            cell_bytes=1,
+            cell_bytes=0 if self.has_no_cells else 1,
+            state_bytes=0 if self.abilities.can_trim else STATE_BYTES,
             can_trim=self.abilities.can_trim,
             can_shift=self.abilities.can_trim and self.abilities.can_shift,
             adapters=tuple(AdapterInfo(path=name, digest=name) for name in self.adapters),
@@ -106,34 +127,48 @@ class FakeBackend:
         match edit:
             case CopyPrefix(source, target, length):
                 assert source != target
+                assert self.abilities.can_copy
                 self._check_length(edit, self.cells[source], length)
-                self.cells[target] = self.cells[source][:length]
+                self._check_cut(edit, self.cells[source], length)
+                self._fill(target, self.cells[source][:length])
             case Trim(slot, length):
-                self._trim(edit, self.cells[slot])
+                self._check_length(edit, self.cells[slot], length)
+                self._check_cut(edit, self.cells[slot], length)
+                self._fill(slot, self.cells[slot][:length])
             case Shift(slot, start, stop):
                 assert 0 <= start < stop
                 self._check_length(edit, self.cells[slot], stop)
-                del self.cells[slot][start:stop]
+                self._fill(slot, self.cells[slot][:start] + self.cells[slot][stop:])
             case Save(slot, prefix):
-                self.saved[prefix] = list(self.cells[slot])
+                self.saved[prefix] = list(self.states[slot])
             case Restore(prefix, slot, length):
                 self._check_length(edit, self.saved[prefix], length)
+                self._check_cut(edit, self.saved[prefix], length)
                 others = sum(map(len, self.cells)) - len(self.cells[slot])
                 if others + len(self.saved[prefix]) > self.info.n_ctx:  # all of it is written
                     raise AssertionError(f"{edit} needs more cells than the cache has")
-                self.cells[slot] = self.saved[prefix][:length]
+                self._fill(slot, self.saved[prefix][:length])
+            case SaveCheckpoint(slot, checkpoint):
+                assert self.abilities.can_checkpoint
+                self.saved[checkpoint] = list(self.states[slot])
+            case RestoreCheckpoint(checkpoint, slot, length):
+                self._check_length(edit, self.cells[slot], length)
+                assert len(self.saved[checkpoint]) == length
+                self.states[slot] = list(self.saved[checkpoint])
+                del self.cells[slot][length:]
             case Drop(prefix):
                 del self.saved[prefix]
+
+    def _fill(self, slot: int, tokens: list[int]) -> None:
+        self.cells[slot], self.states[slot] = list(tokens), list(tokens)
 
     def _check_length(self, edit: CacheEdit, cells: list[int], length: int) -> None:
         if length > len(cells):
             raise AssertionError(f"{edit} reaches beyond the {len(cells)} cells that are there")
 
-    def _trim(self, edit: Trim, cells: list[int]) -> None:
-        self._check_length(edit, cells, edit.length)
-        if 0 < edit.length < len(cells) and not self.abilities.can_trim:
+    def _check_cut(self, edit: CacheEdit, cells: list[int], length: int) -> None:
+        if 0 < length < len(cells) and not self.abilities.can_trim:
             raise AssertionError(f"{edit} is more than the model's memory can do")
-        del cells[edit.length :]
 
     def state(self, prefix: int) -> bytes:
         """The saved cells, four bytes a token."""
@@ -150,7 +185,7 @@ class FakeBackend:
     def adopt(self, slot: int, cells: Bytes, num_tokens: int) -> bool:
         """Take cells if their number is right."""
         found = array("i", bytes(cells)).tolist()
-        self.cells[slot] = found if len(found) == num_tokens else []
+        self._fill(slot, found if len(found) == num_tokens else [])
         return len(found) == num_tokens
 
     def decode(
@@ -171,12 +206,14 @@ class FakeBackend:
             cells = self.cells[chunk.slot]
             if chunk.start != len(cells):
                 raise AssertionError(f"position {chunk.start} after {len(cells)} cells")
+            state = self.states[chunk.slot]
             cells.extend(adapted(chunk.tokens, chunk.sequence.spec.lora))
+            state.extend(adapted(chunk.tokens, chunk.sequence.spec.lora))
             if len(cells) > self.n_ctx_slot:
                 raise AssertionError("more cells than the slot has")
             self.num_computed += chunk.num_tokens
             for num_after in reversed(range(chunk.num_outputs)):
-                self.rows.append(cells[: len(cells) - num_after])
+                self.rows.append(state[: len(state) - num_after])
         if sum(map(len, self.cells)) > self.info.n_ctx:
             raise AssertionError("more cells than the cache has")
 
@@ -215,6 +252,7 @@ class FakeBackend:
     def failure(self) -> DecodeError:
         """Drop all cells and everything saved, as a failed context does, and return the error."""
         self.cells = [[] for _ in range(self.n_slots)]
+        self.states = [[] for _ in range(self.n_slots)]
         self.saved.clear()
         return DecodeError("the fake was told to fail")
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from protocol.commands import AddRequest
+from protocol.config import CheckpointConfig
 from protocol.events import EmbeddedEvent, Event, Finished, FinishReason, Generated, Scored, Started
 from protocol.messages import EmbeddingInfo, StepOutputs
 from protocol.sampling import SamplingParams
@@ -23,7 +24,8 @@ from scheduler.core.step import Step
 from scheduler.engine.calibration import UNKNOWN_COSTS, Costs
 from scheduler.engine.engine import Engine
 from scheduler.kv_cache.cache_manager import KVCacheManager
-from scheduler.kv_cache.placement import PrefixHolder
+from scheduler.kv_cache.host_cache import Checkpoint
+from scheduler.kv_cache.placement import CacheHolder
 from scheduler.policy.scheduler import Scheduler
 from scheduler.storage.disk_cache import DiskCache
 from tests.support.fake_backend import END_TOKEN, FakeBackend, FakeSampler, adapted, hashed_token
@@ -200,6 +202,7 @@ def make_engine(
     cache_bytes: int = 0,
     disk: DiskCache | None = None,
     costs: Costs = UNKNOWN_COSTS,
+    checkpoints: CheckpointConfig = CheckpointConfig(),  # noqa: B008 (frozen)
 ) -> Engine:
     """An engine whose clock advances by a millisecond each time it is read."""
     ticks = itertools.count()
@@ -210,6 +213,7 @@ def make_engine(
         cache_bytes=cache_bytes,
         open_disk=None if disk is None else lambda: disk,
         costs=costs,
+        checkpoints=checkpoints,
     )
 
 
@@ -293,6 +297,7 @@ def check_integrity(engine: Engine, backend: FakeBackend) -> None:
     scheduler = engine.scheduler
     for slot, cells in zip(scheduler.cache.slots, backend.cells, strict=True):
         assert cells == adapted(slot.tokens[: slot.num_tokens], slot.scope.lora)
+        assert backend.states[slot.id] == cells
         assert slot.shifted_from is None or slot.num_tokens >= slot.shifted_from
         assert slot.sequence is None or slot.sequence.slot is slot
         if isinstance(backend, CountingBackend):
@@ -310,7 +315,10 @@ def _check_host_memory(engine: Engine, backend: FakeBackend) -> None:
     cache = engine.scheduler.cache
     kept = {prefix.id: adapted(prefix.tokens, prefix.scope.lora) for prefix in cache.host_cache}
     assert kept == backend.saved
-    assert sum(map(len, kept.values())) <= max(cache.limits.cache_bytes, 0)
+    assert cache.host_cache.size == sum(entry.size for entry in cache.host_cache)
+    assert cache.host_cache.size <= max(cache.limits.cache_bytes, 0)
+    checkpoints = [entry for entry in cache.host_cache if isinstance(entry, Checkpoint)]
+    assert len(checkpoints) == cache.host_cache.num_checkpoints <= cache.limits.max_checkpoints
 
 
 def _check_index(engine: Engine) -> None:
@@ -329,7 +337,7 @@ def _check_index(engine: Engine) -> None:
     assert indexed == {p: (p.scope, p.tokens) for p in cache.host_cache}
 
 
-def _indexed(cache: KVCacheManager, holder: PrefixHolder) -> tuple[CacheScope, list[int]]:
+def _indexed(cache: KVCacheManager, holder: CacheHolder) -> tuple[CacheScope, list[int]]:
     index = cache.index
     node, tokens = index._ends[holder], list[int]()
     while node.parent is not None:

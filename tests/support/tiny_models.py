@@ -20,6 +20,9 @@ N_FF = 96
 N_LAYERS = 2
 N_HEADS = 4
 HEAD = N_EMBD // N_HEADS
+WIDE_HEAD = 32
+"""The smallest head whose cells can be quantized."""
+
 N_CTX_TRAIN = 2048
 WINDOW = 32
 """Number of tokens that a sliding window sees."""
@@ -82,10 +85,10 @@ class _Writer:
         self.weight(f"{name}.weight", N_EMBD, scale=0.1, bias=1.0)
         self.weight(f"{name}.bias", N_EMBD, scale=0.1)
 
-    def finish(self, *, output_norm: bool = True) -> None:
+    def finish(self, *, output_norm: str = "output_norm") -> None:
         """Add the output tensors and write the file."""
         if output_norm:
-            self.ones("output_norm.weight", N_EMBD)
+            self.ones(f"{output_norm}.weight", N_EMBD)
         self.weight("token_embd.weight", N_EMBD, N_VOCAB, scale=0.5)
         self.gguf.write_header_to_file()
         self.gguf.write_kv_data_to_file()
@@ -192,6 +195,69 @@ def hybrid(path: Path) -> None:
     writer.finish()
 
 
+def gemma3(path: Path) -> None:
+    """Write a Gemma 3 model: five layers of six see only the latest tokens."""
+    writer = _Writer(path, "gemma3", n_layers=6)
+    writer.gguf.add_head_count(N_EMBD // WIDE_HEAD)
+    writer.gguf.add_head_count_kv(N_EMBD // WIDE_HEAD)
+    writer.gguf.add_key_length(WIDE_HEAD)
+    writer.gguf.add_value_length(WIDE_HEAD)
+    writer.gguf.add_sliding_window(WINDOW)
+    for layer in range(6):
+        _attention(writer, layer)
+        _feed_forward(writer, layer)
+        for name in ("attn_norm", "post_attention_norm", "post_ffw_norm"):
+            writer.ones(f"blk.{layer}.{name}.weight", N_EMBD)
+        for name in ("attn_q_norm", "attn_k_norm"):
+            writer.ones(f"blk.{layer}.{name}.weight", WIDE_HEAD)
+    writer.finish()
+
+
+def mamba2(path: Path) -> None:
+    """Write a Mamba 2 model: one state for all tokens so far, with heads."""
+    writer = _Writer(path, "mamba2")
+    writer.gguf.add_head_count(0)
+    writer.gguf.add_ssm_conv_kernel(D_CONV)
+    writer.gguf.add_ssm_inner_size(D_INNER)
+    writer.gguf.add_ssm_state_size(D_STATE)
+    writer.gguf.add_ssm_time_step_rank(DT_RANK)
+    writer.gguf.add_ssm_group_count(1)
+    width = D_INNER + 2 * D_STATE
+    for layer in range(N_LAYERS):
+        prefix = f"blk.{layer}"
+        writer.ones(f"{prefix}.attn_norm.weight", N_EMBD)
+        writer.weight(f"{prefix}.ssm_in.weight", N_EMBD, D_INNER + width + DT_RANK)
+        writer.weight(f"{prefix}.ssm_conv1d.weight", D_CONV, width)
+        writer.weight(f"{prefix}.ssm_conv1d.bias", width)
+        writer.weight(f"{prefix}.ssm_dt.bias", DT_RANK)
+        writer.weight(f"{prefix}.ssm_a", 1, DT_RANK, scale=0.05, bias=-0.1)
+        writer.weight(f"{prefix}.ssm_d", 1, DT_RANK)
+        writer.weight(f"{prefix}.ssm_norm.weight", D_INNER, 1, scale=0.1, bias=1.0)
+        writer.weight(f"{prefix}.ssm_out.weight", D_INNER, N_EMBD, scale=2.0)
+    writer.finish()
+
+
+def lfm2(path: Path) -> None:
+    """Write an LFM2 model: a layer with a short convolution, and a layer with attention."""
+    writer = _Writer(path, "lfm2")
+    writer.gguf.add_head_count(N_EMBD // WIDE_HEAD)
+    writer.gguf.add_head_count_kv([0, N_EMBD // WIDE_HEAD])
+    writer.gguf.add_shortconv_l_cache(D_CONV)
+    for layer in range(N_LAYERS):
+        prefix = f"blk.{layer}"
+        writer.ones(f"{prefix}.attn_norm.weight", N_EMBD)
+        if layer == 0:
+            writer.weight(f"{prefix}.shortconv.conv.weight", D_CONV, N_EMBD)
+            writer.weight(f"{prefix}.shortconv.in_proj.weight", N_EMBD, 3 * N_EMBD)
+            writer.weight(f"{prefix}.shortconv.out_proj.weight", N_EMBD, N_EMBD, scale=2.0)
+        else:
+            _attention(writer, layer)
+            for name in ("attn_q_norm", "attn_k_norm"):
+                writer.ones(f"{prefix}.{name}.weight", WIDE_HEAD)
+        _feed_forward(writer, layer)
+    writer.finish(output_norm="token_embd_norm")
+
+
 def encoder(path: Path, *, ranks: bool = False) -> None:
     """Write a BERT model: every token sees all others, and there is no next token. With a head it
     ranks."""
@@ -216,7 +282,7 @@ def encoder(path: Path, *, ranks: bool = False) -> None:
         writer.weight("cls.bias", N_EMBD)
         writer.weight("cls.output.weight", N_EMBD, 1)
         writer.weight("cls.output.bias", 1)
-    writer.finish(output_norm=False)
+    writer.finish(output_norm="")
 
 
 MODELS: dict[str, Callable[[Path], Any]] = {
@@ -224,3 +290,13 @@ MODELS: dict[str, Callable[[Path], Any]] = {
     "recurrent": recurrent,
     "hybrid": hybrid,
 }
+
+ARCHITECTURES: dict[str, Callable[[Path], Any]] = {
+    "gemma2": sliding,
+    "gemma3": gemma3,
+    "mamba": recurrent,
+    "mamba2": mamba2,
+    "jamba": hybrid,
+    "lfm2": lfm2,
+}
+"""Models whose memory can't drop the end of a sequence."""

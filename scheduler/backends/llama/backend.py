@@ -89,7 +89,13 @@ class LlamaBackend:
     @property
     def abilities(self) -> CacheAbilities:
         info = self._info
-        return CacheAbilities(info.can_trim, can_copy=info.can_trim, can_shift=info.can_shift)
+        can_checkpoint = self.context.memory.can_checkpoint
+        return CacheAbilities(
+            info.can_trim,
+            can_copy=info.can_trim or can_checkpoint,
+            can_shift=info.can_shift,
+            can_checkpoint=can_checkpoint,
+        )
 
     def edit(self, edit: CacheEdit) -> None:
         """Make a cache edit, with the draft model's cells too. Raises `DecodeError`."""
@@ -130,7 +136,7 @@ class LlamaBackend:
             overrides += f", control vectors {vectors} in {config.control_vector_layers}"
         return (
             f"{config.cache_type_k}/{config.cache_type_v} {layout}, {info.n_ctx_slot} tokens a "
-            f"slot, {info.cell_bytes} bytes a token, flash attention "
+            f"slot, {info.cell_bytes} and {info.window_cell_bytes} bytes a token, flash attention "
             f"{flash_attention(self.context.model, config)}, swa-full {config.swa_full}, "
             f"RoPE {rope}{overrides}"
         )
@@ -221,7 +227,7 @@ class LlamaBackend:
     @property
     def _draft_cell_bytes(self) -> int:
         """Bytes of a draft model's cell, which is saved with the large model's cell."""
-        return 0 if self._draft is None else self._draft.context.memory.cell_bytes
+        return 0 if self._draft is None else self._draft.context.memory.sizes.cell_bytes
 
     def _describe(self) -> ModelInfo:
         context = self.context
@@ -238,8 +244,10 @@ class LlamaBackend:
             description=buffer.value.decode(errors="replace"),
             file_type=file_type.decode(errors="replace"),
             system_info=lib.llama_print_system_info().decode(errors="replace"),
-            cell_bytes=max(context.memory.cell_bytes + self._draft_cell_bytes, 1),
-            state_bytes=context.memory.state_bytes,
+            cell_bytes=context.memory.sizes.cell_bytes + self._draft_cell_bytes,
+            state_bytes=context.memory.sizes.state_bytes,
+            window=context.memory.sizes.window,
+            window_cell_bytes=context.memory.sizes.window_cell_bytes,
             can_trim=context.memory.can_trim,
             can_shift=context.memory.can_shift,
             adapters=context.adapters.infos,

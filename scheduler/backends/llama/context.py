@@ -30,13 +30,29 @@ from scheduler.backends.llama.sampler import Logits
 from scheduler.backends.llama.threads import ThreadPools
 from scheduler.batching.micro_batches import Layout
 from scheduler.core.batch_kind import BatchKind
-from scheduler.core.cache_edits import CacheEdit, CopyPrefix, Drop, Restore, Save, Shift, Trim
+from scheduler.core.cache_edits import (
+    CacheEdit,
+    CopyPrefix,
+    Drop,
+    Restore,
+    RestoreCheckpoint,
+    Save,
+    SaveCheckpoint,
+    Shift,
+    Trim,
+)
+from scheduler.core.state_sizes import StateSizes
 from scheduler.native.library import get_logits
 
 logger = logging.getLogger(__name__)
 
 State = np.ndarray[Any, np.dtype[np.uint8]]
 """The cells of one slot, as llama.cpp writes them."""
+
+WHOLE = lib.LLAMA_STATE_SEQ_FLAGS_NONE
+PARTIAL = lib.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY
+"""What a state holds: all of a slot, or only what can't be trimmed (a recurrent state, the cells
+in a sliding window)."""
 
 _STATE_START = struct.Struct("=Ii")
 """What comes before the cells in a state, but not in a file: a magic number and a slot."""
@@ -51,16 +67,10 @@ PLAIN = BatchKind()
 class Memory:
     """The size of a model's memory, and what the memory can do."""
 
-    cell_bytes: int
-    """Bytes of one token; 0 if all tokens share one state."""
-    state_bytes: int
-    """Bytes of a sequence, besides its cells."""
+    sizes: StateSizes
     can_trim: bool
     can_shift: bool
-
-    def size_of(self, num_tokens: int) -> int:
-        """Bytes of a sequence of `num_tokens` tokens, if each has a cell."""
-        return self.state_bytes + num_tokens * self.cell_bytes
+    can_checkpoint: bool
 
 
 class LlamaContext:
@@ -178,6 +188,12 @@ class LlamaContext:
                 self._saved[prefix] = self._read_state(slot)
             case Restore():
                 self._write_state(edit)
+            case SaveCheckpoint(slot, checkpoint):
+                self._saved[checkpoint] = self._read_state(slot, PARTIAL)
+            case RestoreCheckpoint(checkpoint, slot, length):
+                # Its position must be right before the rest can be trimmed.
+                self._set_state(slot, self._saved[checkpoint], PARTIAL)
+                self._trim(slot, length)
             case Drop(prefix):
                 del self._saved[prefix]
 
@@ -206,7 +222,7 @@ class LlamaContext:
         )
         state[_STATE_START.size :] = np.frombuffer(cells, dtype=np.uint8)
         address = pointer(state, ctypes.c_uint8)
-        is_whole = not self.memory.can_trim or size == self.memory.size_of(num_tokens)
+        is_whole = not self.memory.can_trim or size == self.memory.sizes.prefix(num_tokens)
         is_read = is_whole and (
             lib.llama_state_seq_set_data(self._context, address, size, slot) == size
         )
@@ -296,13 +312,28 @@ class LlamaContext:
             self._yields_embeddings = kind.is_embedding
 
     def _copy(self, edit: CopyPrefix) -> None:
-        if self._config.kv_unified:
+        if not self.memory.can_trim:
+            self._copy_whole(edit.source, edit.target)
+        elif self._config.kv_unified:
             lib.llama_memory_seq_rm(self._memory, edit.target, -1, -1)
             lib.llama_memory_seq_cp(self._memory, edit.source, edit.target, 0, edit.length)
         else:
             # Between streams llama.cpp copies all cells or aborts: copy all, then drop the tail.
             lib.llama_memory_seq_cp(self._memory, edit.source, edit.target, -1, -1)
             self._trim(edit.target, edit.length)
+
+    def _copy_whole(self, source: int, target: int) -> None:
+        """Copy a slot whose memory can't trim.
+
+        In one stream, cells are shared. Those in a window are not: llama.cpp takes only cells of
+        a single sequence back when they leave the window.
+        """
+        if self._config.kv_unified:
+            lib.llama_memory_seq_rm(self._memory, target, -1, -1)
+            lib.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+            self._set_state(target, self._read_state(source, PARTIAL), PARTIAL)
+        else:
+            self._set_state(target, self._read_state(source))
 
     def _shift(self, edit: Shift) -> None:
         """Drop cells and move those behind them. The next decode rotates the keys accordingly."""
@@ -318,11 +349,11 @@ class LlamaContext:
         lib.llama_memory_seq_rm(self._memory, slot, -1, -1)
         self._set_state(slot, state)
 
-    def _read_state(self, slot: int) -> State:
-        size: int = lib.llama_state_seq_get_size(self._context, slot)
+    def _read_state(self, slot: int, part: int = WHOLE) -> State:
+        size: int = lib.llama_state_seq_get_size_ext(self._context, slot, part)
         state: State = np.empty(size, dtype=np.uint8)
         address = pointer(state, ctypes.c_uint8)
-        if lib.llama_state_seq_get_data(self._context, address, size, slot) != size:
+        if lib.llama_state_seq_get_data_ext(self._context, address, size, slot, part) != size:
             raise self.failure(f"the cells of slot {slot} could not be saved")
         return state
 
@@ -331,9 +362,9 @@ class LlamaContext:
         self._set_state(edit.slot, self._saved[edit.prefix])
         self._trim(edit.slot, edit.length)
 
-    def _set_state(self, slot: int, state: State) -> None:
-        address = pointer(state, ctypes.c_uint8)
-        if lib.llama_state_seq_set_data(self._context, address, len(state), slot) == 0:
+    def _set_state(self, slot: int, state: State, part: int = WHOLE) -> None:
+        address, size = pointer(state, ctypes.c_uint8), len(state)
+        if lib.llama_state_seq_set_data_ext(self._context, address, size, slot, part) == 0:
             raise self.failure(f"saved cells could not be restored to slot {slot}")
 
     def _trim(self, slot: int, length: int) -> None:
@@ -356,21 +387,38 @@ class LlamaContext:
 
     def _try_memory(self) -> Memory:
         """Measure the memory, and try what it can do, with a sequence of two tokens."""
-        sizes = []
+        states: list[tuple[State, State]] = []
         for position in (0, 1):
             self._batch.fill([Run(0, position, [0])])
             if lib.llama_decode(self._context, self._batch.struct) != 0:
                 raise LoadError("the model can't compute a sequence of two tokens")
-            sizes.append(lib.llama_state_seq_get_size(self._context, 0))
+            states.append((self._read_state(0), self._read_state(0, PARTIAL)))
         able = bool(lib.llama_memory_seq_rm(self._memory, 0, 1, -1))
-        lib.llama_memory_clear(self._memory, True)
-        slides = lib.llama_model_n_swa(self.model) > 0 and not self._config.swa_full
+        window = 0 if self._config.swa_full else lib.llama_model_n_swa(self.model)
         # When the tail is dropped, cells that slid out of a window can't come back.
-        can_trim = able and not slides
+        can_trim = able and window <= 0
         can_shift = can_trim and bool(lib.llama_memory_can_shift(self._memory))
         can_shift = can_shift and _can_rotate_keys(self.model, self._config)
-        cell_bytes = sizes[1] - sizes[0]
-        return Memory(cell_bytes, sizes[0] - cell_bytes, can_trim, can_shift)
+        (first, first_part), (second, second_part) = states
+        cell, window_cell = len(second) - len(first), len(second_part) - len(first_part)
+        can_checkpoint = not can_trim and (window > 0 or window_cell == 0)
+        can_checkpoint = can_checkpoint and self._can_go_back(first_part)
+        lib.llama_memory_clear(self._memory, True)
+        if not can_checkpoint:
+            window = window_cell = 0
+        rest = len(first) - cell
+        sizes = StateSizes(cell - window_cell, rest, max(window, 0), window_cell)
+        return Memory(sizes, can_trim, can_shift, can_checkpoint)
+
+    def _can_go_back(self, state: State) -> bool:
+        """Whether slot 0 is a sequence of one token once it got the partial state after it."""
+        address = pointer(state, ctypes.c_uint8)
+        args = (self._context, address, len(state), 0, PARTIAL)
+        return (
+            lib.llama_state_seq_set_data_ext(*args) == len(state)
+            and bool(lib.llama_memory_seq_rm(self._memory, 0, 1, -1))
+            and lib.llama_memory_seq_pos_max(self._memory, 0) == 0
+        )
 
 
 def _can_rotate_keys(model: Any, config: EngineConfig) -> bool:

@@ -11,6 +11,7 @@ from server.context import ServerContext
 from server.generation.types import GenerationRequest
 from server.openai.chat.answer import AnswerOptions
 from server.openai.chat.constraint import calls_are_free, chat_constraint
+from server.openai.chat.partings import partings
 from server.openai.chat.prompt import ChatPrompt, render_chat
 from server.openai.chat.request import ChatRequest
 from server.openai.chat.signatures import tool_signatures
@@ -49,9 +50,10 @@ def plan_chat(body: ChatRequest, context: ServerContext) -> ChatPlan:
     if prompt.has_tools and not calls_are_free(body, prompt):
         tools = tool_signatures(body, calls)
     sampling = resolve_sampling(body, context, top_logprobs=body.num_logprobs)
+    tokens = prompt.tokens(tokenizer)
     sequences = sequences_of(
         body,
-        [prompt.tokens(tokenizer)],
+        [tokens],
         context,
         sampling=sampling,
         constraint=chat_constraint(
@@ -59,6 +61,9 @@ def plan_chat(body: ChatRequest, context: ServerContext) -> ChatPlan:
         ),
         visible_marks=_visible_marks(body, prompt),
     )
+    if not context.engine.model.can_trim:
+        places = partings(body.messages, prompt.text, tokens, tokenizer)
+        sequences = [sequence.with_spec(partings=places) for sequence in sequences]
     return ChatPlan(
         sequences=[
             replace(sequence, make_parser=lambda: _make_parser(body, prompt, tools))

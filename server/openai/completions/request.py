@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Annotated
 
 from pydantic import Field, StrictStr
@@ -13,9 +14,11 @@ from server.generation.types import GenerationRequest
 from server.model.tokenizer import Tokenizer
 from server.openai.unsupported import COMPLETION_FIELDS
 from server.requests.field_types import MAX_LOGPROBS, Flag, Whole
+from server.requests.infill import infill_prompt
 from server.requests.model_name import check_model
 from server.requests.prompt_fields import PromptFields
-from server.requests.prompts import Prompt
+from server.requests.prompt_size import check_parts
+from server.requests.prompts import Prompt, split_parts
 from server.structured_output.output_format import OutputFormat
 from server.structured_output.response_format import ResponseFormat, response_output_format
 
@@ -28,6 +31,8 @@ class TextCompletionRequest(PromptFields):
     model: StrictStr | None = None
     logprobs: Annotated[Whole, Field(ge=0, le=MAX_LOGPROBS)] | None = None
     echo: Flag = False
+    suffix: StrictStr = ""
+    """The text that follows the answer, for models that fill in the middle."""
     best_of: Annotated[Whole, Field(ge=1)] | None = None
     user: StrictStr | None = None
     response_format: ResponseFormat | None = None
@@ -58,6 +63,22 @@ class TextCompletionRequest(PromptFields):
             return [""] * (len(self.prompt) * self.n)
         texts = [_text(prompt, tokenizer) for prompt in self.prompt]
         return [text for text in texts for _ in range(self.n)]
+
+    def _prompts(self, context: ServerContext) -> Iterable[Sequence[int]]:
+        if not self.suffix:
+            return super()._prompts(context)
+        return (self._with_suffix(prompt, context) for prompt in self.prompt)
+
+    def _with_suffix(self, prompt: Prompt, context: ServerContext) -> list[int]:
+        tokenizer = context.tokenizer
+        check_parts((*prompt, self.suffix), tokenizer, context.engine.model.n_ctx_slot)
+        split = partial(split_parts, tokenizer=tokenizer, add_special=False)
+        return infill_prompt(
+            split(prompt, param="prompt", parse_special=True),
+            split((self.suffix,), param="suffix", parse_special=False),
+            tokenizer,
+            suffix_first=context.settings.spm_infill,
+        )
 
     def _formats(self) -> Iterator[OutputFormat]:
         yield response_output_format(self.response_format)

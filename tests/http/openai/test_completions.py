@@ -123,7 +123,7 @@ def test_best_of_may_equal_n(serve: Serve) -> None:
         ({"prompt": [[]]}, "prompt"),
         ({"prompt": 3}, "prompt"),
         ({"prompt": [999]}, "prompt"),
-        ({"prompt": "x", "suffix": "y"}, "suffix"),
+        ({"prompt": "x", "suffix": 1}, "suffix"),
         ({"prompt": "x", "best_of": 2}, "best_of"),
         ({"prompt": "x", "logprobs": True}, "logprobs"),
         ({"prompt": "x", "max_tokens": -2}, "max_tokens"),

@@ -62,8 +62,6 @@ def test_refused_flags_say_why_and_harmless_values_pass(refused: Refused) -> Non
 
 def test_the_opposite_of_a_refused_variable_turns_it_off() -> None:
     load_settings([], {"LLAMA_ARG_NO_CONTEXT_SHIFT": "1", "LLAMA_ARG_NO_MODELS_AUTOLOAD": "1"})
-    with pytest.raises(ConfigError, match="LLAMA_ARG_NO_JINJA: chats are always rendered"):
-        load_settings([], {"LLAMA_ARG_NO_JINJA": "1"})
 
 
 def test_the_help_names_every_option_without_effect_and_why() -> None:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from confined.child import Child, Died, TooSlow
-from confined.pool import Pace, Pool
+from confined.pool import MOST_SLOW_OF_ONE, Pace, Pool, Spent
 from confined.turns import Crowded, Turns
 from confined.work import Cancelled, Work, working_for
 
@@ -75,6 +75,15 @@ def test_too_many_slow_ones(pool: Pool[bytes]) -> None:
         pool.ask(SLOW)
     with pool.slow_turns.turn(Work("flood")):
         assert pool.ask(b"echo x") == b"x"
+
+
+def test_work_with_many_slow_questions_may_ask_no_more(pool: Pool[bytes]) -> None:
+    work = Work()
+    work.num_slow = MOST_SLOW_OF_ONE - 1
+    assert ask_for(pool, work, b"work") == b"done"
+    with pytest.raises(Spent):
+        ask_for(pool, work, b"echo x")
+    assert ask_for(pool, Work(), b"echo x") == b"x"
 
 
 @pytest.mark.parametrize("stage", ["quick", "slow", "waiting for a slow one"])

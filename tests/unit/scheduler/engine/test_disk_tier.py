@@ -11,12 +11,15 @@ from typing import Any
 
 import pytest
 
+from protocol.commands import EraseSlot
+from scheduler.core.abilities import CacheAbilities
 from scheduler.engine.engine import Engine
 from scheduler.storage.disk_cache import DiskCache
 from scheduler.storage.fingerprint import Fingerprint
 from tests.support.fake_backend import FakeBackend
 from tests.support.scheduling import CountingBackend, alone, check_idle, make_request, prompt, run
 
+RIGID = CacheAbilities(can_trim=False, can_checkpoint=True)
 PATIENCE = 20.0
 SECONDS = 5.0
 HERE = Fingerprint(model="m", build="b", context="c")
@@ -84,6 +87,31 @@ def test_an_engine_begins_with_what_the_one_before_had(start: Callable[..., Life
     for family in range(4):
         assert second.answer([*prompt(100, family), 77]) == 100
     second.end()
+
+
+@pytest.mark.parametrize("has_no_cells", [False, True])
+def test_checkpoints_outlive_their_engine(start: Callable[..., Life], has_no_cells: bool) -> None:
+    fields: dict[str, Any] = {"abilities": RIGID, "n_slots": 2, "has_no_cells": has_no_cells}
+    first = start(**fields)
+    first.answer([*prompt(150), *prompt(40, 1)], partings=(150,))
+    for family in (2, 3):  # the prefix is in host memory, not in a slot
+        first.answer(prompt(100, family))
+    first.end()
+    for family in (4, 5):
+        life = start(**fields)
+        assert life.answer([*prompt(150), *prompt(40, family)], slot=1) == 150
+        life.end()
+
+
+def test_checkpoints_without_their_cells_are_not_saved(
+    start: Callable[..., Life], folder: Path
+) -> None:
+    life = start(abilities=RIGID, n_slots=1)
+    life.answer(prompt(180))
+    life.engine.begin_slot_command(EraseSlot(1, 0))
+    assert [len(entry.tokens) for entry in life.engine.scheduler.cache.host_cache] == [176]
+    life.end()
+    assert not folder.exists() or not list(folder.iterdir())
 
 
 def test_salts_are_kept(start: Callable[..., Life]) -> None:

@@ -10,8 +10,8 @@ from scheduler.core.sequence import Sequence, Slot
 from scheduler.kv_cache.host_cache import CachedPrefix
 from scheduler.kv_cache.placement import (
     MIN_COPY_GAIN,
+    CacheHolder,
     Placement,
-    PrefixHolder,
     WaitForPrefix,
     place,
 )
@@ -25,10 +25,10 @@ LONG = 2 * MIN_COPY_GAIN
 
 
 def decide(
-    sequence: Sequence, *holders: PrefixHolder, abilities: CacheAbilities = ALL
+    sequence: Sequence, *holders: CacheHolder, abilities: CacheAbilities = ALL
 ) -> Placement | WaitForPrefix | None:
     """The choice among slots, with an index of all holders."""
-    index: PrefixIndex[PrefixHolder] = PrefixIndex()
+    index: PrefixIndex[CacheHolder] = PrefixIndex()
     for holder in holders:
         index.put(holder, list(holder.tokens), holder.scope)
     slots = [holder for holder in holders if isinstance(holder, Slot)]
@@ -37,7 +37,7 @@ def decide(
 
 
 def choose(
-    sequence: Sequence, *holders: PrefixHolder, abilities: CacheAbilities = ALL
+    sequence: Sequence, *holders: CacheHolder, abilities: CacheAbilities = ALL
 ) -> tuple[int, int, int | None]:
     """The placement as (id of the slot, length, id of the source)."""
     placement = decide(sequence, *holders, abilities=abilities)

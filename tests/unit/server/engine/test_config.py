@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from config import load_settings
-from protocol.config import DraftConfig, EngineConfig, NgramConfig
+from protocol.config import CheckpointConfig, DraftConfig, EngineConfig, NgramConfig
 from scheduler.backends.llama.loading import (
     CACHE_TYPES,
     FLASH_ATTENTION,
@@ -49,6 +49,10 @@ def config_for(*flags: str) -> EngineConfig:
         (("-fa", "off"), "flash_attn", "off"),
         (("--no-warmup",), "warmup", False),
         (("--cache-ram", "2"), "cache_ram_bytes", 2 * 1024 * 1024),
+        ((), "checkpoints", CheckpointConfig(per_slot=32, step=8192)),
+        (("--ctx-checkpoints", "3"), "checkpoints", CheckpointConfig(per_slot=3)),
+        (("--swa-checkpoints", "0"), "checkpoints", CheckpointConfig(per_slot=0)),
+        (("-cms", "512"), "checkpoints", CheckpointConfig(step=512)),
         (("--itl-target-ms", "50"), "itl_target_ms", 50.0),
         ((), "cache_disk", ""),
         (("--cache-disk", "/tmp/x"), "cache_disk", "/tmp/x"),

@@ -81,7 +81,7 @@ class Script(Tokenizer):
         return [*first, *second]
 
     def piece(self, token: int, *, special: bool = False) -> bytes:
-        return self.pieces[token - FIRST_PIECE]
+        return b"" if token == END_TOKEN else self.pieces[token - FIRST_PIECE]
 
 
 @asynccontextmanager

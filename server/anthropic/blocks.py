@@ -1,0 +1,232 @@
+"""The content blocks that a message may have, as Anthropic defines them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Discriminator, Field, StrictStr, Tag, model_validator
+
+from server.bodies.request_model import RequestModel
+from server.requests.field_types import Flag
+
+MAX_BLOCKS = 4096
+"""Most blocks of one message."""
+
+_IMAGES = frozenset({"image", "container_upload"})
+_DROPPED = frozenset(
+    {
+        "bash_code_execution_tool_result",
+        "code_execution_tool_result",
+        "mcp_tool_result",
+        "mcp_tool_use",
+        "redacted_thinking",
+        "server_tool_use",
+        "text_editor_code_execution_tool_result",
+        "tool_search_tool_result",
+        "web_fetch_tool_result",
+        "web_search_tool_result",
+    }
+)
+"""What only Anthropic's own servers write or can read."""
+
+
+def _few(value: Any) -> Any:
+    """Refuse too many blocks before each block is validated."""
+    if isinstance(value, list) and len(value) > MAX_BLOCKS:
+        raise ValueError(f"must have {MAX_BLOCKS} or fewer blocks")
+    return value
+
+
+class TextBlock(RequestModel):
+    """A piece of text."""
+
+    type: Literal["text"]
+    text: StrictStr
+
+
+Texts = StrictStr | Annotated[list[TextBlock], BeforeValidator(_few)]
+"""A text, or a list of pieces."""
+
+
+class TextSource(RequestModel):
+    """A document's text."""
+
+    type: Literal["text"]
+    data: StrictStr
+
+
+class ContentSource(RequestModel):
+    """A document's text in pieces."""
+
+    type: Literal["content"]
+    content: Texts
+
+
+class OtherSource(RequestModel):
+    """Any other source of a document. It is refused by name."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse(cls, source: Any) -> Any:
+        kind = source.get("type") if isinstance(source, dict) else None
+        if not isinstance(kind, str):
+            raise ValueError("must be an object with the field type")
+        raise ValueError(f"has the type {kind!r}; a document can be given as 'text' or 'content'")
+
+
+_SOURCES = {"text": TextSource, "content": ContentSource}
+_BLOCKS = frozenset(
+    {"text", "thinking", "tool_use", "tool_result", "document", "search_result", "mid_conv_system"}
+)
+
+
+def _type_of(value: Any) -> Any:
+    return value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
+
+
+def _source_tag(source: Any) -> str:
+    kind = _type_of(source)
+    return kind if isinstance(kind, str) and kind in _SOURCES else "other"
+
+
+class DocumentBlock(RequestModel):
+    """A document that the user shows."""
+
+    type: Literal["document"]
+    source: Annotated[
+        Annotated[TextSource, Tag("text")]
+        | Annotated[ContentSource, Tag("content")]
+        | Annotated[OtherSource, Tag("other")],
+        Discriminator(_source_tag),
+    ]
+    title: StrictStr = ""
+    context: StrictStr = ""
+
+    @property
+    def text(self) -> str:
+        """The document as the model reads it."""
+        source = self.source
+        body = source.data if isinstance(source, TextSource) else ""
+        if isinstance(source, ContentSource):
+            body = joined(source.content)
+        head = "".join(f"{line}\n" for line in (self.title, self.context) if line)
+        return f"<document>\n{head}{body}\n</document>"
+
+
+class SearchResultBlock(RequestModel):
+    """A result that the application's own search found."""
+
+    type: Literal["search_result"]
+    source: StrictStr
+    title: StrictStr = ""
+    content: Texts
+
+    @property
+    def text(self) -> str:
+        """The result as the model reads it."""
+        head = f"{self.title}\n{self.source}" if self.title else self.source
+        return f"<search_result>\n{head}\n{joined(self.content)}\n</search_result>"
+
+
+class ThinkingBlock(RequestModel):
+    """Thinking of an earlier answer. The signature isn't checked: any thinking may be sent."""
+
+    type: Literal["thinking"]
+    thinking: StrictStr
+    signature: StrictStr = ""
+
+
+class ToolUseBlock(RequestModel):
+    """A call that the model made."""
+
+    type: Literal["tool_use"]
+    id: StrictStr
+    name: StrictStr
+    input: dict[str, Any] = Field(default_factory=dict)
+
+
+class SystemBlock(RequestModel):
+    """Instructions of the application in the middle of a conversation."""
+
+    type: Literal["mid_conv_system"]
+    content: Texts
+
+
+class DroppedBlock(RequestModel):
+    """A block that is left out: only Anthropic's servers can use it."""
+
+
+class OtherBlock(RequestModel):
+    """Any other block. It is refused by name."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse(cls, block: Any) -> Any:
+        kind = block.get("type") if isinstance(block, dict) else None
+        if not isinstance(kind, str):
+            raise ValueError("must be an object with the field type")
+        if kind in _IMAGES:
+            raise ValueError(f"has the type {kind!r}, but the model reads text only")
+        raise ValueError(f"has the type {kind!r}, which is not known")
+
+
+def _block_tag(block: Any) -> str:
+    kind = _type_of(block)
+    if not isinstance(kind, str):
+        return "dropped" if isinstance(block, DroppedBlock) else "other"
+    if kind in _DROPPED:
+        return "dropped"
+    return kind if kind in _BLOCKS else "other"
+
+
+ResultPart = Annotated[
+    Annotated[TextBlock, Tag("text")]
+    | Annotated[DocumentBlock, Tag("document")]
+    | Annotated[SearchResultBlock, Tag("search_result")]
+    | Annotated[DroppedBlock, Tag("dropped")]
+    | Annotated[OtherBlock, Tag("other")],
+    Discriminator(lambda part: _part_tag(part)),
+]
+
+
+def _part_tag(part: Any) -> str:
+    tag = _block_tag(part)
+    return tag if tag in ("text", "document", "search_result", "dropped") else "other"
+
+
+class ToolResultBlock(RequestModel):
+    """What a tool answered."""
+
+    type: Literal["tool_result"]
+    tool_use_id: StrictStr
+    content: StrictStr | Annotated[list[ResultPart], BeforeValidator(_few)] = ""
+    is_error: Flag = False
+
+    @property
+    def text(self) -> str:
+        """The result as the model reads it."""
+        content = self.content
+        if not isinstance(content, str):
+            content = "\n".join(part.text for part in content if hasattr(part, "text"))
+        return f"Error: {content}" if self.is_error else content
+
+
+Block = Annotated[
+    Annotated[TextBlock, Tag("text")]
+    | Annotated[ThinkingBlock, Tag("thinking")]
+    | Annotated[ToolUseBlock, Tag("tool_use")]
+    | Annotated[ToolResultBlock, Tag("tool_result")]
+    | Annotated[DocumentBlock, Tag("document")]
+    | Annotated[SearchResultBlock, Tag("search_result")]
+    | Annotated[SystemBlock, Tag("mid_conv_system")]
+    | Annotated[DroppedBlock, Tag("dropped")]
+    | Annotated[OtherBlock, Tag("other")],
+    Discriminator(_block_tag),
+]
+
+Blocks = StrictStr | Annotated[list[Block], BeforeValidator(_few)]
+
+
+def joined(texts: Texts) -> str:
+    """The text of all pieces, one per line."""
+    return texts if isinstance(texts, str) else "\n".join(piece.text for piece in texts)
