@@ -14,6 +14,10 @@ from pathlib import Path
 from confined.frames import HEAD, frame
 from confined.work import current_work
 
+_MOST_UNWATCHED = 2.0
+"""Seconds between two looks at the time, twice; the process would end itself soon after its time.
+"""
+
 _START_SECONDS = 60.0
 """Wall-clock limit of a start, which is Python's and that of our own modules."""
 
@@ -65,7 +69,7 @@ class Child:
                 if not self._is_ready:
                     self._await_start(conversation)
                 watch = _Watch(process.pid, self._cpu_seconds, cpu_seconds, wall_seconds)
-                conversation.settimeout(min(cpu_seconds, wall_seconds) / 2)
+                conversation.settimeout(min(cpu_seconds, wall_seconds, _MOST_UNWATCHED) / 2)
                 return self._conversation(conversation, frame(question, cpu_seconds), watch)
         except BaseException:  # what comes later from this process answers no other question
             self.close()

@@ -9,11 +9,11 @@ from grammars import compiler
 from grammars.errors import GrammarError, TooCostly, UnsupportedKeyword, WrongSchema
 from grammars.json_schema.checker import (
     check_size,
-    escape,
     refusal,
     replace_property_names,
     subschemas,
 )
+from grammars.json_schema.places import ROOT, Place
 
 Schema = dict[str, Any]
 
@@ -66,16 +66,20 @@ def relaxed(schema: Schema) -> tuple[Schema, list[str]]:
 def _remove_unsupported(schema: Schema) -> list[str]:
     """Remove all keywords that are never enforced; return their places."""
     places: list[str] = []
-    todo: list[tuple[str, object]] = [("", schema)]
+    todo: list[tuple[Place, object]] = [(ROOT, schema)]
+    seen: set[int] = set()
     while todo:
-        path, node = todo.pop()
+        place, node = todo.pop()
+        if id(node) in seen:  # names of properties that share one schema
+            continue
         if isinstance(node, dict):
+            seen.add(id(node))
             replace_property_names(node)
             for keyword in list(node):
                 if refusal(keyword, node) is not None:
                     del node[keyword]
-                    places.append(f"{path}/{escape(keyword)}")
-        todo += [(path + place, below) for place, below in subschemas(node)]
+                    places.append(str(place / keyword))
+        todo += [(place.below(step), below) for step, below in subschemas(node)]
     return places
 
 

@@ -20,6 +20,7 @@ class Alphabet:
         }
         self._edges = sorted(edges)
         """Class i holds the code points from edge i to the one before edge i + 1."""
+        self._masks: dict[Chars, int] = {}
 
     @property
     def everything(self) -> int:
@@ -28,8 +29,20 @@ class Alphabet:
 
     def mask(self, chars: Chars) -> int:
         """The mask of the classes that make up a set of characters."""
-        mask = 0
-        for low, high in chars.ranges:
-            first, after = bisect_left(self._edges, low), bisect_left(self._edges, high + 1)
-            mask |= (1 << after) - (1 << first)
+        mask = self._masks.get(chars)
+        if mask is None:
+            mask = self._masks[chars] = self._new_mask(chars)
         return mask
+
+    def _new_mask(self, chars: Chars) -> int:
+        runs = [
+            (bisect_left(self._edges, low), bisect_left(self._edges, high + 1))
+            for low, high in chars.ranges
+        ]
+        # written in binary: joining the runs one by one would take quadratic time
+        digits = ["0"]
+        above = runs[-1][1] if runs else 0
+        for first, after in reversed(runs):
+            digits += ["0" * (above - after), "1" * (after - first)]
+            above = first
+        return int("".join(digits), 2) << above

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from grammars.gbnf.alphabet import Alphabet
 from grammars.gbnf.nodes import Chars, Choice, Lexeme, Node, Repeat, Rule, Token
@@ -10,6 +11,9 @@ from grammars.gbnf.nodes import Sequence as SequenceNode
 
 MAX_STATES = 20_000
 MAX_STEPS = 200_000
+MAX_WORK = 500_000
+"""Maximum number of pairs, of two masks or of an end and an edge, that one plan may compare."""
+
 MAX_DEPTH = 100
 MAX_COPIES = 8
 """Repetitions up to this count are spelled out; above it, a loop stands for any number."""
@@ -19,6 +23,19 @@ class AutomatonTooLarge(Exception):
     """The search for conflicts would take too long."""
 
 
+@dataclass(slots=True)
+class Budget:
+    """The comparisons that are left for all automata of one grammar."""
+
+    left: int = MAX_WORK
+
+    def spend(self, work: int) -> None:
+        """Count comparisons before they are made. Raises `AutomatonTooLarge`."""
+        self.left -= work
+        if self.left < 0:
+            raise AutomatonTooLarge
+
+
 class Automaton:
     """A nondeterministic automaton: all lexemes start at once, and each lexeme has its own states.
 
@@ -26,7 +43,8 @@ class Automaton:
     but never hides one.
     """
 
-    def __init__(self, rules: Mapping[str, Node], alphabet: Alphabet) -> None:
+    def __init__(self, rules: Mapping[str, Node], alphabet: Alphabet, budget: Budget) -> None:
+        self._budget = budget
         self._rules = rules
         self._alphabet = alphabet
         self._jumps: list[list[int]] = []
@@ -55,36 +73,36 @@ class Automaton:
         """
         found: set[tuple[int, int]] = set()
         start = self._closure(frozenset(self._starts))
-        todo = list(self._moves(start))
-        seen = set(todo)
+        todo = [start]
+        seen: set[frozenset[int]] = set()
         steps = 0
         while todo:
             states = todo.pop()
-            found |= self._conflicts_in(states, follow)
+            if states is not start:
+                found |= self._conflicts_in(states, follow)
             for target in self._moves(states):
                 steps += len(target)
+                if steps > MAX_STEPS:
+                    raise AutomatonTooLarge
                 if target not in seen:
                     seen.add(target)
                     todo.append(target)
-            if steps > MAX_STEPS:
-                raise AutomatonTooLarge
         return found
 
     def _conflicts_in(self, states: frozenset[int], follow: Sequence[int]) -> set[tuple[int, int]]:
         ended = [self._ends[state] for state in states if state in self._ends]
+        edges = [(mask, self._owners[state]) for state in states for mask, _ in self._edges[state]]
+        self._budget.spend(len(ended) * len(edges))
         return {
-            (lexeme, self._owners[state])
-            for lexeme in ended
-            for state in states
-            for mask, _ in self._edges[state]
-            if mask & follow[lexeme]
+            (lexeme, owner) for lexeme in ended for mask, owner in edges if mask & follow[lexeme]
         }
 
-    def _moves(self, states: frozenset[int]) -> set[frozenset[int]]:
-        """The sets of states that one more character leads to."""
+    def _moves(self, states: frozenset[int]) -> Iterator[frozenset[int]]:
+        """The sets of states that one more character leads to; some come more than once."""
         edges = [edge for state in states for edge in self._edges[state]]
         groups: set[int] = set()
         for mask in {mask for mask, _ in edges}:  # divide into masks whose characters all act alike
+            self._budget.spend(len(groups))
             rest = mask
             for group in list(groups):
                 if common := group & mask:
@@ -93,10 +111,9 @@ class Automaton:
                     rest &= ~group
             if rest:
                 groups.add(rest)
-        return {
-            self._closure(frozenset(target for mask, target in edges if mask & group))
-            for group in groups
-        }
+        for group in groups:
+            self._budget.spend(len(edges))
+            yield self._closure(frozenset(target for mask, target in edges if mask & group))
 
     def _closure(self, states: frozenset[int]) -> frozenset[int]:
         reached = set(states)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 
+from grammars.conditions import Conditions
 from grammars.gbnf.nodes import (
     Chars,
     Choice,
+    Contains,
     Lexeme,
     Node,
     Repeat,
@@ -42,27 +44,54 @@ def reachable(rules: Rules) -> list[str]:
 def endless(rules: Rules, names: Iterable[str]) -> set[str]:
     """The rules that no finite text can satisfy."""
     names = list(names)
-    ending: set[str] = set()
-    while True:
-        more = {name for name in names if name not in ending and _ends(rules[name], ending)}
-        if not more:
-            return set(names) - ending
-        ending |= more
+    return set(names) - _satisfied(rules, names, leaves=True)
 
 
-def _ends(node: Node, ending: set[str]) -> bool:
-    """Whether the node has a finite text, given that the rules in `ending` have one."""
+def nullable(rules: Rules, names: Iterable[str]) -> set[str]:
+    """The rules that the empty text satisfies."""
+    return _satisfied(rules, list(names), leaves=False)
+
+
+def is_nullable(node: Node, nullable_rules: Set[str]) -> bool:
+    """Whether the empty text satisfies a node, given the rules that it satisfies."""
     match node:
         case Rule(name):
-            return name in ending
+            return name in nullable_rules
         case Sequence(items):
-            return all(_ends(item, ending) for item in items)
+            return all(is_nullable(item, nullable_rules) for item in items)
         case Choice(options):
-            return any(_ends(option, ending) for option in options)
+            return any(is_nullable(option, nullable_rules) for option in options)
         case Repeat(item, least):
-            return least == 0 or _ends(item, ending)
-        case Chars() | Token() | Lexeme():
-            return True
+            return least == 0 or is_nullable(item, nullable_rules)
+        case Lexeme(inner):
+            return is_nullable(inner, nullable_rules)
+        case Chars() | Token():
+            return False
+
+
+def _satisfied(rules: Rules, names: list[str], *, leaves: bool) -> set[str]:
+    """The rules that can be satisfied if characters and tokens can (`leaves`), or can't."""
+    conditions = Conditions()
+    of_rules = {name: conditions.new() for name in names}
+    leaf = conditions.all_of(()) if leaves else conditions.any_of(())
+
+    def condition(node: Node) -> int:
+        match node:
+            case Rule(name):
+                return of_rules[name]
+            case Sequence(items):
+                return conditions.all_of(map(condition, items))
+            case Choice(options):
+                return conditions.any_of(map(condition, options))
+            case Repeat(item, least):
+                return conditions.all_of(()) if least == 0 else condition(item)
+            case Chars() | Token() | Lexeme():
+                return leaf
+
+    for name, result in of_rules.items():
+        conditions.link(result, condition(rules[name]))
+    holding = conditions.holding()
+    return {name for name, result in of_rules.items() if result in holding}
 
 
 def unroll_recursion(name: str, node: Node) -> Node:
@@ -71,10 +100,11 @@ def unroll_recursion(name: str, node: Node) -> Node:
     `a ::= x a | y` becomes `x* y`, and `a ::= a x | y` becomes `y x*`. The texts stay the same.
     llguidance's parser keeps an item for each level of recursion, but none for a repetition.
     """
-    if name not in rules_in(node):
+    contains = Contains(lambda below: isinstance(below, Rule) and below.name == name)
+    if not contains(node):
         return node
     for at_end in (True, False):
-        parts = _split(name, node, at_end=at_end)
+        parts = _split(contains, node, at_end=at_end)
         if parts is not None:
             loops, exits = parts
             loop = Repeat(choice(loops), 0, None)
@@ -83,19 +113,20 @@ def unroll_recursion(name: str, node: Node) -> Node:
     return node
 
 
-def _split(name: str, node: Node, *, at_end: bool) -> tuple[list[Node], list[Node]] | None:
+def _split(contains: Contains, node: Node, *, at_end: bool) -> tuple[list[Node], list[Node]] | None:
     """Divide the alternatives of a node into the recursive ones and the others.
 
-    A recursive alternative ends with `name` (begins with it, without `at_end`) and is returned
-    without that reference. Returns None if the node refers to `name` anywhere else.
+    A recursive alternative ends with the reference that `contains` finds (begins with it, without
+    `at_end`) and is returned without that reference. Returns None if the node has such a reference
+    anywhere else.
     """
-    if name not in rules_in(node):
+    if not contains(node):
         return [], [node]
     match node:
         case Rule():
             return [Sequence(())], []
         case Choice(options):
-            parts = [_split(name, option, at_end=at_end) for option in options]
+            parts = [_split(contains, option, at_end=at_end) for option in options]
             if None in parts:
                 return None
             known = [part for part in parts if part is not None]
@@ -103,15 +134,18 @@ def _split(name: str, node: Node, *, at_end: bool) -> tuple[list[Node], list[Nod
                 n for _, exits in known for n in exits
             ]
         case Repeat(item, 0, 1):
-            part = _split(name, item, at_end=at_end)
+            part = _split(contains, item, at_end=at_end)
             return None if part is None else (part[0], [*part[1], Sequence(())])
         case Sequence(items):
             rest, last = (items[:-1], items[-1]) if at_end else (items[1:], items[0])
-            part = _split(name, last, at_end=at_end)
-            if part is None or any(name in rules_in(item) for item in rest):
+            part = _split(contains, last, at_end=at_end)
+            if part is None or any(map(contains, rest)):
                 return None
             before, after = (rest, ()) if at_end else ((), rest)
-            loops, exits = ([sequence([*before, n, *after]) for n in nodes] for nodes in part)
+            # The rest is repeated twice at most, not for each alternative.
+            loops, exits = (
+                [sequence([*before, choice(nodes), *after])] if nodes else [] for nodes in part
+            )
             return loops, exits
         case _:
             return None

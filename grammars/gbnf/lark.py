@@ -105,17 +105,17 @@ class _Writer:
         self._write_token = write_token
         self._rule_names = {name: f"r{i}" for i, name in enumerate(plan)}
         self._terminals: dict[Node, str] = {}
+        self._waiting: list[Node] = []
+        """The terminals in the order in which they are written."""
 
     def lark(self) -> str:
         """The whole grammar."""
         lines = [f"start: {self._rule_names['root']}"]
         for name, node in self._plan.items():
             lines.append(f"{self._rule_names[name]}: {_text(node, self._in_rule)}")
-        todo = list(self._terminals)
-        for node in todo:  # writing a node may add others
+        for node in self._waiting:  # writing a node may add others
             body = self._rules[node.name] if isinstance(node, Rule) else node
             lines.append(f"{self._terminals[node]}: {_text(body, self._in_terminal)}")
-            todo.extend(list(self._terminals)[len(todo) :])
         return "\n".join(lines) + "\n"
 
     def _in_rule(self, node: Node) -> str:
@@ -139,7 +139,11 @@ class _Writer:
                 raise AssertionError(f"not regular: {node}")
 
     def _terminal(self, node: Node) -> str:
-        return self._terminals.setdefault(node, f"T{len(self._terminals)}")
+        name = self._terminals.get(node)
+        if name is None:
+            name = self._terminals[node] = f"T{len(self._terminals)}"
+            self._waiting.append(node)
+        return name
 
 
 def _text(node: Node, leaf: Callable[[Node], str]) -> str:

@@ -22,11 +22,13 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 
 from grammars.gbnf.alphabet import Alphabet
-from grammars.gbnf.automaton import Automaton, AutomatonTooLarge
+from grammars.gbnf.automaton import Automaton, AutomatonTooLarge, Budget
+from grammars.gbnf.facts import is_nullable, nullable
 from grammars.gbnf.nodes import (
     EMPTY,
     Chars,
     Choice,
+    Contains,
     Lexeme,
     Node,
     Repeat,
@@ -37,6 +39,7 @@ from grammars.gbnf.nodes import (
     sequence,
     walk,
 )
+from grammars.gbnf.unions import unions
 
 _MAX_ROUNDS = 30
 
@@ -53,10 +56,11 @@ def plan_lexemes(rules: Rules, order: list[str], regular: Set[str]) -> dict[str,
         return {"root": Lexeme(Rule("root"))}
     planner = _Planner(rules, regular)
     starts = _Starts(rules, order)
+    budget = Budget()
     for _ in range(_MAX_ROUNDS):
         plan = planner.plan()
         try:
-            conflicts = _conflicts(rules, plan, starts)
+            conflicts = _conflicts(rules, plan, starts, budget)
         except AutomatonTooLarge:
             break
         if not conflicts:
@@ -74,9 +78,18 @@ class _Planner:
     rules: Rules
     regular: Set[str]
     only_characters: bool = False
+    _is_irregular: Contains = field(init=False)
     _apart: dict[Node, bool] = field(default_factory=dict)
     """Nodes that must not be one lexeme, and whether removing their last item is enough. That is
     enough for most nodes with an optional end (`name spaces`)."""
+
+    def __post_init__(self) -> None:
+        regular = self.regular
+        self._is_irregular = Contains(
+            lambda node: (
+                isinstance(node, Token) or (isinstance(node, Rule) and node.name not in regular)
+            )
+        )
 
     def take_apart(self, node: Node, *, peel: bool) -> None:
         """Forbid one lexeme for this node."""
@@ -113,11 +126,7 @@ class _Planner:
         return node != EMPTY and not self.only_characters and node not in self._apart
 
     def _is_regular(self, node: Node) -> bool:
-        return all(
-            not isinstance(below, Token)
-            and not (isinstance(below, Rule) and below.name not in self.regular)
-            for below in walk(node)
-        )
+        return not self._is_irregular(node)
 
     def _parts(self, node: Sequence) -> tuple[Node, ...]:
         if self._apart.get(node) and len(node.items) > 2:
@@ -143,15 +152,14 @@ class _Starts:
     """The characters that a node can begin with, and whether the node can be empty."""
 
     def __init__(self, rules: Rules, order: Iterable[str]) -> None:
-        nodes = [below for name in order for below in walk(rules[name])]
+        names = list(order)
+        nodes = [below for name in names for below in walk(rules[name])]
         self.alphabet = Alphabet(node for node in nodes if isinstance(node, Chars))
-        self._of_rules: dict[str, tuple[int, bool]] = dict.fromkeys(order, (0, False))
-        changed = True
-        while changed:
-            before = dict(self._of_rules)
-            for name in self._of_rules:
-                self._of_rules[name] = self.of(rules[name])
-            changed = before != self._of_rules
+        self._nullable = nullable(rules, names)
+        self._of_rules: dict[str, int] = {}
+        own = {name: self.of(rules[name])[0] for name in names}
+        begins = {name: _begins(rules[name], self._nullable) for name in names}
+        self._of_rules = unions(own, begins)
 
     def of(self, node: Node) -> tuple[int, bool]:
         """The mask of first characters, and whether the node can be empty."""
@@ -159,10 +167,9 @@ class _Starts:
             case Chars():
                 return self.alphabet.mask(node), False
             case Token(_, negated):
-                # A named token is matched by its id; any other token may be text.
                 return (self.alphabet.everything if negated else 0), False
             case Rule(name):
-                return self._of_rules[name]
+                return self._of_rules.get(name, 0), name in self._nullable
             case Lexeme(inner):
                 return self.of(inner)
             case Sequence(items):
@@ -184,47 +191,83 @@ class _Starts:
         return mask, True
 
 
+def _begins(node: Node, nullable_rules: Set[str]) -> set[str]:
+    """The names of the rules that a node can begin with."""
+    names: set[str] = set()
+    todo = [node]
+    while todo:
+        match todo.pop():
+            case Rule(name):
+                names.add(name)
+            case Sequence(items):
+                for item in items:
+                    todo.append(item)
+                    if not is_nullable(item, nullable_rules):
+                        break
+            case Choice(options):
+                todo += options
+            case Repeat(item, _, most) if most != 0:
+                todo.append(item)
+            case _:
+                pass
+    return names
+
+
 class _Follow:
-    """The characters that can come after each rule and each lexeme of a plan."""
+    """The characters that can come after each lexeme of a plan."""
 
     def __init__(self, plan: Rules, starts: _Starts) -> None:
         self._starts = starts
         self._after_rules = dict.fromkeys(plan, 0)
-        self.after_lexemes: dict[Node, int] = {}
-        changed = True
-        while changed:
-            before = dict(self._after_rules)
-            for name, node in plan.items():
-                self._visit(node, self._after_rules[name])
-            changed = before != self._after_rules
+        """By rule: the characters that can come after it inside other rules."""
+        self._ended_by: dict[str, set[str]] = {name: set() for name in plan}
+        """By rule: the rules that it can end; what comes after those can come after it."""
+        self._after_lexemes: dict[Node, int] = {}
+        self._ending: list[tuple[str, Node]] = []
+        """Rules, and lexemes that can end them."""
+        for name, node in plan.items():
+            self._visit(node, 0, name)
+        after_rules = unions(self._after_rules, self._ended_by)
+        for name, lexeme in self._ending:
+            self._after_lexemes[lexeme] |= after_rules[name]
 
-    def _visit(self, node: Node, after: int) -> None:
-        """Record that the characters in `after` can come after a node."""
+    @property
+    def after_lexemes(self) -> dict[Node, int]:
+        """By lexeme: the mask of the characters."""
+        return self._after_lexemes
+
+    def _visit(self, node: Node, after: int, ended: str | None) -> None:
+        """Record that the characters in `after`, and what follows the rule `ended`, can come after
+        a node."""
         match node:
             case Rule(name):
                 self._after_rules[name] |= after
+                if ended is not None:
+                    self._ended_by[name].add(ended)
             case Lexeme(inner):
-                self.after_lexemes[inner] = self.after_lexemes.get(inner, 0) | after
+                self._after_lexemes[inner] = self._after_lexemes.get(inner, 0) | after
+                if ended is not None:
+                    self._ending.append((ended, inner))
             case Sequence(items):
                 for item in reversed(items):
-                    self._visit(item, after)
+                    self._visit(item, after, ended)
                     first, empty = self._starts.of(item)
-                    after = first | after if empty else first
+                    after, ended = (first | after, ended) if empty else (first, None)
             case Choice(options):
                 for option in options:
-                    self._visit(option, after)
+                    self._visit(option, after, ended)
             case Repeat(item, _, most):
                 again = self._starts.of(item)[0] if most is None or most > 1 else 0
-                self._visit(item, after | again)
+                self._visit(item, after | again, ended)
             case Chars() | Token():
                 pass
 
 
-def _conflicts(rules: Rules, plan: Rules, starts: _Starts) -> dict[Node, bool]:
+def _conflicts(rules: Rules, plan: Rules, starts: _Starts, budget: Budget) -> dict[Node, bool]:
     """The lexemes to take apart, each with whether it conflicts only with itself."""
     follow = _Follow(plan, starts).after_lexemes
     lexemes = list(follow)
-    automaton = Automaton(rules, starts.alphabet)
+    automaton = Automaton(rules, starts.alphabet, budget)
     for lexeme in lexemes:
         automaton.add(lexeme)
     conflicts: dict[Node, bool] = {}

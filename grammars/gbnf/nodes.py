@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 Ranges = tuple[tuple[int, int], ...]
@@ -107,6 +107,23 @@ def walk(node: Node) -> Iterator[Node]:
         node = todo.pop()
         yield node
         todo.extend(children(node))
+
+
+class Contains:
+    """Whether nodes are, or contain, a node with some property. Each node is asked once."""
+
+    def __init__(self, has_property: Callable[[Node], bool]) -> None:
+        self._has_property = has_property
+        self._known: dict[int, tuple[Node, bool]] = {}
+        """By a node's id, which is the node's as long as the node is kept here."""
+
+    def __call__(self, node: Node) -> bool:
+        """Whether the node has the property, or a node below it; references aren't followed."""
+        known = self._known.get(id(node))
+        if known is None:
+            found = self._has_property(node) or any(map(self, children(node)))
+            known = self._known[id(node)] = (node, found)
+        return known[1]
 
 
 def rules_in(node: Node) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NoReturn
@@ -43,7 +44,10 @@ class _Parser:
     def __init__(self, text: str) -> None:
         self._text = text
         self._at = 0
+        self._line_ends = [match.start() for match in re.finditer("\n", text)]
         self._depth = 0
+        self._num_stacked = 0
+        """How many repetitions in this rule repeat another repetition."""
         self._rules: dict[str, Node] = {}
         self._places: dict[str, str] = {}
         self._references: dict[str, int] = {}
@@ -73,6 +77,7 @@ class _Parser:
         self._expect("::=")
         self._skip(_SPACE_AND_LINES)
         self._places[name] = self._place(start)
+        self._num_stacked = 0
         self._rules[name] = self._choice(nested=False)
         if self._at < len(self._text):
             self._match(_NEWLINE, "the end of the line, or another item of this rule")
@@ -92,12 +97,18 @@ class _Parser:
         while (item := self._item()) is not None:
             self._skip(space)
             while (bounds := self._bounds(space)) is not None:
+                self._count_stacked(item)
                 item = Repeat(item, *bounds)
                 self._skip(space)
             items.append(item)
         if self._peek() and self._peek() in "*+?{":
             self._fail(f"nothing before the {self._peek()!r} to repeat")
         return sequence(items)
+
+    def _count_stacked(self, item: Node) -> None:
+        self._num_stacked += isinstance(item, Repeat)
+        if self._num_stacked > limits.MAX_GROUP_DEPTH:
+            self._fail(f"more than {limits.MAX_GROUP_DEPTH} repetitions of repetitions")
 
     def _item(self) -> Node | None:
         char = self._peek()
@@ -267,8 +278,9 @@ class _Parser:
         return match[0]
 
     def _place(self, at: int) -> str:
-        before = self._text[:at]
-        return f"{before.count(chr(10)) + 1}:{at - before.rfind(chr(10))}"
+        line = bisect_left(self._line_ends, at)
+        before = self._line_ends[line - 1] if line else -1
+        return f"{line + 1}:{at - before}"
 
     def _fail(self, message: str, at: int | None = None) -> NoReturn:
         raise GrammarError(message, self._place(self._at if at is None else at))

@@ -13,6 +13,7 @@ from grammars.errors import GrammarError, UnsupportedKeyword, WrongSchema
 from grammars.json_schema.closed import close_objects
 from grammars.json_schema.ecma import from_ecma
 from grammars.json_schema.endless import EndlessSearch
+from grammars.json_schema.expanded import expanded_bytes
 from grammars.json_schema.keywords import (
     APPLICATORS,
     COUNTS,
@@ -27,6 +28,7 @@ from grammars.json_schema.keywords import (
     has_no_effect,
     intended_keyword,
 )
+from grammars.json_schema.places import ROOT, Place, escape
 
 Schema = dict[str, Any]
 
@@ -64,10 +66,11 @@ def check_schema(schema: object, *, is_open: bool = False) -> str:
     root: Schema = {} if schema is True else schema
     kept = _Checker(root, is_open=is_open).checked()
     kept["x-guidance"] = {**_FIXED_WHITESPACE, **_options(root)}
-    text = json.dumps(kept, separators=(",", ":"), ensure_ascii=False)
-    if len(text.encode()) > limits.MAX_SCHEMA_BYTES:
-        raise GrammarError(f"the schema has more than {limits.MAX_SCHEMA_BYTES} bytes", "")
-    return text
+    if expanded_bytes(kept) <= limits.MAX_SCHEMA_BYTES:
+        text = json.dumps(kept, separators=(",", ":"), ensure_ascii=False)
+        if len(text.encode()) <= limits.MAX_SCHEMA_BYTES:
+            return text
+    raise GrammarError(f"the schema has more than {limits.MAX_SCHEMA_BYTES} bytes", "")
 
 
 def subschemas(schema: object) -> Iterator[tuple[str, object]]:
@@ -86,37 +89,38 @@ def subschemas(schema: object) -> Iterator[tuple[str, object]]:
 
 def check_size(schema: object) -> None:
     """Bound the size of everything that later steps take time for. Raises `GrammarError`."""
-    todo: list[tuple[object, str, int]] = [(schema, "", 1)]
+    todo: list[tuple[object, Place, int]] = [(schema, ROOT, 1)]
     num_nodes = num_bytes = 0
     while todo:
-        node, path, depth = todo.pop()
+        node, place, depth = todo.pop()
         num_nodes += 1
         if num_nodes > limits.MAX_SCHEMA_NODES:
             raise GrammarError(f"the schema has more than {limits.MAX_SCHEMA_NODES} values", "")
         if depth > limits.MAX_SCHEMA_DEPTH:
-            raise GrammarError(f"nested deeper than {limits.MAX_SCHEMA_DEPTH} levels", path[:200])
-        num_bytes += _check_scalar(node, path)
+            path = str(place)[:200]
+            raise GrammarError(f"nested deeper than {limits.MAX_SCHEMA_DEPTH} levels", path)
+        num_bytes += _check_scalar(node, place)
         if num_bytes > limits.MAX_SCHEMA_BYTES:
             raise GrammarError(f"the schema has more than {limits.MAX_SCHEMA_BYTES} bytes", "")
         if isinstance(node, dict):
-            num_bytes += sum(_check_scalar(key, path) for key in node)
-            todo.extend((item, f"{path}/{escape(key)}", depth + 1) for key, item in node.items())
+            num_bytes += sum(_check_scalar(key, place) for key in node)
+            todo.extend((item, place / key, depth + 1) for key, item in node.items())
         elif isinstance(node, list):
-            todo.extend((item, f"{path}/{i}", depth + 1) for i, item in enumerate(node))
+            todo.extend((item, place / i, depth + 1) for i, item in enumerate(node))
 
 
-def _check_scalar(node: object, path: str) -> int:
+def _check_scalar(node: object, place: Place) -> int:
     """The size of a text in bytes; 0 for other values. Raises `GrammarError` for values that JSON
     can't express."""
     if isinstance(node, str):
         try:
             return len(node.encode())
         except UnicodeEncodeError:
-            raise WrongSchema("a text that is not valid Unicode", path) from None
+            raise WrongSchema("a text that is not valid Unicode", str(place)) from None
     if isinstance(node, float) and not math.isfinite(node):
-        raise WrongSchema(f"{node} is not a JSON number", path)
+        raise WrongSchema(f"{node} is not a JSON number", str(place))
     if node is not None and not isinstance(node, (bool, int, float, dict, list)):
-        raise WrongSchema(f"a {type(node).__name__} is not a JSON value", path)
+        raise WrongSchema(f"a {type(node).__name__} is not a JSON value", str(place))
     return 0
 
 
@@ -145,36 +149,35 @@ class _Checker:
         document: Schema = json.loads(json.dumps(self._root))
         self._root = document
         self._has_ids = any(_names_itself(node) for node in _objects(document))
-        todo: list[tuple[str, object]] = [("", document)]
+        todo: list[tuple[Place, object]] = [(ROOT, document)]
         seen: dict[int, Schema] = {}
         search = EndlessSearch()
         while todo:
-            path, schema = todo.pop()
+            place, schema = todo.pop()
             if isinstance(schema, bool) or id(schema) in seen:
                 continue
             if not isinstance(schema, dict):
-                raise WrongSchema("a schema is an object or a boolean", path)
+                raise WrongSchema("a schema is an object or a boolean", str(place))
             seen[id(schema)] = schema
-            self._check(path, schema)
-            target = self._target(path, schema)
+            self._check(place, schema)
+            target = self._target(place, schema)
             if target is not None:
                 todo.append(target)
-            search.add(path, schema, target and target[1])
-            todo.extend((path + place, below) for place, below in subschemas(schema))
+            search.add(place, schema, target and target[1])
+            todo.extend((place.below(step), below) for step, below in subschemas(schema))
         if (endless := search.first()) is not None:
-            raise GrammarError("only infinite JSON is valid here", endless)
+            raise GrammarError("only infinite JSON is valid here", str(endless))
         for schema in seen.values():
             _translate_patterns(schema)
         if not self._is_open:
             close_objects(seen.values())
         return document
 
-    def _check(self, path: str, schema: Schema) -> None:
+    def _check(self, place: Place, schema: Schema) -> None:
         replace_property_names(schema)
         for keyword in list(schema):
-            place = f"{path}/{escape(keyword)}"
             if (reason := refusal(keyword, schema)) is not None:
-                raise UnsupportedKeyword(reason, place)
+                raise UnsupportedKeyword(reason, str(place / keyword))
             if keyword in UNSUPPORTED:
                 if keyword not in ("if", "then", "else", "minContains", "maxContains"):
                     del schema[keyword]
@@ -183,51 +186,53 @@ class _Checker:
             elif keyword in VALUES:
                 is_right, what = VALUES[keyword]
                 if not is_right(schema[keyword]):
-                    raise WrongSchema(f"{keyword!r} must be {what}", place)
-        if path and "$ref" in schema and _names_itself(schema):
+                    raise WrongSchema(f"{keyword!r} must be {what}", str(place / keyword))
+        if schema is not self._root and "$ref" in schema and _names_itself(schema):
             # Before draft 2019-09 a reference made `$id` void; since then it doesn't.
-            raise GrammarError("'$id' is not supported beside '$ref'", path)
+            raise GrammarError("'$id' is not supported beside '$ref'", str(place))
         _drop_ineffective(schema)
-        _rewrite_format(path, schema)
+        _rewrite_format(place, schema)
         for keyword in COUNTS & schema.keys():
             schema[keyword] = int(schema[keyword])
 
-    def _target(self, path: str, schema: Schema) -> tuple[str, object] | None:
+    def _target(self, place: Place, schema: Schema) -> tuple[Place, object] | None:
         """The place and the schema that a `$ref` leads to, if they are in this document."""
         reference = schema.get("$ref")
         if reference is None:
             return None
-        place = f"{path}/$ref"
         if not reference.startswith("#"):
             if not self._has_ids:
-                raise UnsupportedKeyword(f"{reference!r} is outside of this schema", place)
+                message = f"{reference!r} is outside of this schema"
+                raise UnsupportedKeyword(message, str(place / "$ref"))
             return None  # only llguidance knows how `$id` changes the reference
         pointer = unquote(reference[1:])
         if pointer and not pointer.startswith("/"):
             return None  # an anchor
         if self._has_ids:
             return None  # relative to the nearest `$id`
-        return pointer, self._resolve(pointer, place)
+        return ROOT.below(pointer), self._resolve(pointer, place)
 
-    def _resolve(self, pointer: str, place: str) -> object:
+    def _resolve(self, pointer: str, place: Place) -> object:
         node: Any = self._root
         for part in pointer.split("/")[1:]:
             key = part.replace("~1", "/").replace("~0", "~")
             try:
                 node = node[int(key)] if isinstance(node, list) else node[key]
             except (KeyError, IndexError, ValueError, TypeError):
-                raise WrongSchema(f"'#{pointer}' does not exist", place) from None
+                message = f"'#{pointer}' does not exist"
+                raise WrongSchema(message, str(place / "$ref")) from None
         return node
 
 
-def _check_applicator(keyword: str, value: object, place: str) -> None:
+def _check_applicator(keyword: str, value: object, place: Place) -> None:
     match APPLICATORS[keyword]:
         case Nesting.MAP if not isinstance(value, dict):
-            raise WrongSchema(f"{keyword!r} must be an object", place)
+            raise WrongSchema(f"{keyword!r} must be an object", str(place / keyword))
         case Nesting.SCHEMAS if not (isinstance(value, list) and value):
-            raise WrongSchema(f"{keyword!r} must be a list that is not empty", place)
+            message = f"{keyword!r} must be a list that is not empty"
+            raise WrongSchema(message, str(place / keyword))
     if isinstance(value, dict) and keyword == "properties" and len(value) > limits.MAX_PROPERTIES:
-        raise GrammarError(f"more than {limits.MAX_PROPERTIES} properties", place)
+        raise GrammarError(f"more than {limits.MAX_PROPERTIES} properties", str(place / keyword))
 
 
 def refusal(keyword: str, schema: Schema) -> str | None:
@@ -267,7 +272,7 @@ def _drop_ineffective(schema: Schema) -> None:
         schema.pop(keyword, None)
 
 
-def _rewrite_format(path: str, schema: Schema) -> None:
+def _rewrite_format(place: Place, schema: Schema) -> None:
     """Replace a format by its pattern, remove it if it excludes nothing, or refuse it."""
     name = schema.get("format")
     if name in EXACT_FORMATS:
@@ -286,7 +291,7 @@ def _rewrite_format(path: str, schema: Schema) -> None:
     if name in FREE_FORMATS or "string" not in (types if isinstance(types, list) else [types]):
         del schema["format"]  # formats of numbers only say how numbers are stored
     else:
-        raise UnsupportedKeyword(f"the format {name!r} is not supported", f"{path}/format")
+        raise UnsupportedKeyword(f"the format {name!r} is not supported", str(place / "format"))
 
 
 def _translate_patterns(schema: Schema) -> None:
@@ -311,8 +316,3 @@ def _objects(node: object) -> Iterator[Schema]:
             todo.extend(node.values())
         elif isinstance(node, list):
             todo.extend(node)
-
-
-def escape(key: str) -> str:
-    """A key as it stands in a JSON pointer."""
-    return key.replace("~", "~0").replace("/", "~1")

@@ -17,8 +17,8 @@ _CLASSES = {
 
 _EVERYTHING, _NOTHING = r"[\s\S]", r"[^\s\S]"
 
-_DOT_ALL = re.compile(r"\(\?[a-z]*s[a-z]*(-[a-z]+)?[:)]")
-"""A flag that makes `.` match line ends too; ECMA-262 has it in groups."""
+_FLAGS = re.compile(r"\(\?([a-z]*)(?:-[a-z]+)?[:)]")
+"""The flags of a group. `s` makes `.` match line ends too."""
 
 _PARTS = re.compile(
     r"\\u(?P<high>[dD][89abAB][\da-fA-F]{2})\\u(?P<low>[dD][c-fC-F][\da-fA-F]{2})"
@@ -33,7 +33,8 @@ set operation."""
 
 def from_ecma(pattern: str) -> str:
     """The same pattern. What means something else in the regex crate is spelled out."""
-    dot = "." if _DOT_ALL.search(pattern) else f"[^{_LINE_ENDS}]"
+    is_dot_all = any("s" in flags for flags in _FLAGS.findall(pattern))
+    dot = "." if is_dot_all else f"[^{_LINE_ENDS}]"
     parts = _PARTS.finditer(pattern)
     return "".join(_outside_class(part, parts, dot) for part in parts)
 

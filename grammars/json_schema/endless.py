@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
+
+from grammars.conditions import Conditions
+from grammars.json_schema.places import Place
 
 Schema = dict[str, Any]
 
@@ -15,72 +19,69 @@ class EndlessSearch:
     """
 
     def __init__(self) -> None:
-        self._schemas: list[tuple[str, Schema]] = []
-        self._targets: dict[int, object] = {}
-        self._ending: set[int] = set()
-        """The ids of schemas that are known to have a finite instance."""
+        self._schemas: list[tuple[Place, Schema, object]] = []
+        self._conditions = Conditions()
+        self._finite: dict[int, int] = {}
+        """By a schema's id: the condition that the schema has a finite instance."""
+        self._never = self._conditions.new()
+        self._always = self._conditions.all_of(())
 
-    def add(self, path: str, schema: Schema, target: object | None) -> None:
+    def add(self, place: Place, schema: Schema, target: object | None) -> None:
         """Add a schema, its place, and the schema that its `$ref` leads to, if any."""
-        self._schemas.append((path, schema))
-        if target is not None:
-            self._targets[id(schema)] = target
+        self._schemas.append((place, schema, target))
+        self._finite[id(schema)] = self._conditions.new()
 
-    def first(self) -> str | None:
-        """The place of a schema without a finite instance, or None."""
-        # the innermost schemas were added last, and are decided first
-        waiting = self._schemas[::-1]
-        while True:
-            left = [(path, schema) for path, schema in waiting if not self._settle(schema)]
-            if len(left) == len(waiting):
-                return left[-1][0] if left else None
-            waiting = left
+    def first(self) -> Place | None:
+        """The place of the first schema without a finite instance, or None."""
+        for _, schema, target in self._schemas:
+            self._conditions.link(self._finite[id(schema)], self._condition(schema, target))
+        holding = self._conditions.holding()
+        endless = (p for p, schema, _ in self._schemas if self._finite[id(schema)] not in holding)
+        return next(endless, None)
 
-    def _settle(self, schema: Schema) -> bool:
-        if not self._has_finite(schema):
-            return False
-        self._ending.add(id(schema))
-        return True
+    def _of(self, schema: object) -> int:
+        if not isinstance(schema, dict):
+            return self._always
+        return self._finite.get(id(schema), self._never)
 
-    def _ends(self, schema: object) -> bool:
-        return not isinstance(schema, dict) or id(schema) in self._ending
+    def _all(self, schemas: Iterable[object]) -> int:
+        return self._conditions.all_of(map(self._of, schemas))
 
-    def _has_finite(self, schema: Schema) -> bool:
-        target = self._targets.get(id(schema))
-        options = [schema[keyword] for keyword in ("anyOf", "oneOf") if keyword in schema]
-        return (
-            (target is None or self._ends(target))
-            and all(self._ends(part) for part in schema.get("allOf", []))
-            and all(any(self._ends(option) for option in group) for group in options)
-            and self._has_finite_structure(schema)
+    def _condition(self, schema: Schema, target: object | None) -> int:
+        groups = [schema[keyword] for keyword in ("anyOf", "oneOf") if keyword in schema]
+        return self._conditions.all_of(
+            [
+                self._of(target),
+                self._all(schema.get("allOf", [])),
+                *(self._conditions.any_of(map(self._of, group)) for group in groups),
+                self._structure(schema),
+            ]
         )
 
-    def _has_finite_structure(self, schema: Schema) -> bool:
+    def _structure(self, schema: Schema) -> int:
         if "const" in schema or "enum" in schema:
-            return True
+            return self._always
         types = schema.get("type", [])
         match types if isinstance(types, str) else "/".join(sorted(types)):
             case "object":
-                return self._has_finite_object(schema)
+                return self._object(schema)
             case "array":
-                return self._has_finite_array(schema)
+                return self._array(schema)
             case "array/object":
-                return self._has_finite_object(schema) or self._has_finite_array(schema)
+                return self._conditions.any_of([self._object(schema), self._array(schema)])
             case _:
-                return True
+                return self._always
 
-    def _has_finite_object(self, schema: Schema) -> bool:
+    def _object(self, schema: Schema) -> int:
         properties = schema.get("properties", {})
         others = schema.get("additionalProperties", True)
-        required = schema.get("required", [])
-        return all(self._ends(properties.get(name, others)) for name in required)
+        return self._all(properties.get(name, others) for name in schema.get("required", []))
 
-    def _has_finite_array(self, schema: Schema) -> bool:
+    def _array(self, schema: Schema) -> int:
         items = schema.get("items", True)
         if isinstance(items, list):
             first, others = items, schema.get("additionalItems", True)
         else:
             first, others = schema.get("prefixItems", []), items
         least = schema.get("minItems", 0)
-        needed = [*first[:least], *([others] if least > len(first) else [])]
-        return all(self._ends(item) for item in needed)
+        return self._all([*first[:least], *([others] if least > len(first) else [])])

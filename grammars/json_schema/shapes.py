@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from grammars import limits
 from grammars.errors import GrammarError
-from grammars.json_schema.references import resolve
+from grammars.json_schema.references import References
 
 Schema = dict[str, Any]
 
 MAX_SHAPES = 64
 """Maximum number of alternatives of one schema."""
+
+MAX_WORK = 1_000_000
+"""Maximum number of pairs of a name and a schema, or a pattern, that the name is looked up in."""
 
 _MAX_DEPTH = 100
 
@@ -52,6 +58,11 @@ class _Layer:
     additional: object = None
     """None means that the keyword is absent."""
 
+    @property
+    def says_undeclared(self) -> bool:
+        """Whether the layer says something about names that it doesn't declare."""
+        return bool(self.patterns) or self.additional is not None
+
     def schemas_of(self, name: str) -> Iterator[object]:
         """The schemas that the property has to satisfy."""
         found = [schema for pattern, schema in self.patterns.items() if _has(pattern, name)]
@@ -71,54 +82,88 @@ class _Alternative:
     least: int = 0
     most: int | None = None
 
-    def __and__(self, other: _Alternative) -> _Alternative:
-        bounds = [most for most in (self.most, other.most) if most is not None]
-        return _Alternative(
-            self.layers + other.layers,
-            self.required + other.required,
-            max(self.least, other.least),
-            min(bounds, default=None),
-        )
-
 
 def object_shapes(root: Schema) -> list[ObjectShape]:
     """The alternatives of a checked schema. Raises `GrammarError` if there is none."""
-    shapes = [_shape(found) for found in _alternatives(root, root, 0)]
-    kept = [shape for shape in shapes if shape is not None]
+    alternatives = _Finder(root).alternatives(root)
+    _limit_work(alternatives)
+    kept = [shape for shape in map(_shape, alternatives) if shape is not None]
     if not kept:
         raise GrammarError("no object is valid here", "")
     return kept
 
 
-def _alternatives(schema: object, root: Schema, depth: int) -> list[_Alternative]:
-    if depth > _MAX_DEPTH:
-        raise GrammarError("the references of the object lead in a circle", "")
-    if not isinstance(schema, dict):
-        return [] if schema is False else [_Alternative()]
-    types = schema.get("type", "object")
-    if "object" not in (types if isinstance(types, list) else [types]):
-        return []
-    groups = [[_own(schema)]]
-    values = schema.get("enum", [schema["const"]] if "const" in schema else None)
-    if values is not None:
-        groups.append([_exactly(value) for value in values if isinstance(value, dict)])
-    if "$ref" in schema:
-        groups.append(_alternatives(resolve(schema["$ref"], root), root, depth + 1))
-    groups += [_alternatives(part, root, depth + 1) for part in schema.get("allOf", ())]
-    for keyword in ("anyOf", "oneOf"):
-        if keyword in schema:
-            options = [_alternatives(option, root, depth + 1) for option in schema[keyword]]
-            groups.append(list(itertools.chain.from_iterable(options)))
-    return _product(groups)
+class _Finder:
+    """Finds the alternatives of a document's schemas."""
+
+    def __init__(self, root: Schema) -> None:
+        self._references = References(root)
+        self._known: dict[int, list[_Alternative]] = {}
+        """By a schema's id: many references may lead to one schema."""
+        self._path: set[int] = set()
+        """The ids of the schemas that are being read."""
+
+    def alternatives(self, schema: object) -> list[_Alternative]:
+        """The alternatives of one schema. Raises `GrammarError`."""
+        if not isinstance(schema, dict):
+            return [] if schema is False else [_Alternative()]
+        key = id(schema)
+        if key not in self._known:
+            if key in self._path or len(self._path) > _MAX_DEPTH:
+                raise GrammarError("the references of the object lead in a circle", "")
+            self._path.add(key)
+            self._known[key] = self._read(schema)
+            self._path.remove(key)
+        return self._known[key]
+
+    def _read(self, schema: Schema) -> list[_Alternative]:
+        types = schema.get("type", "object")
+        if "object" not in (types if isinstance(types, list) else [types]):
+            return []
+        groups = [[_own(schema)]]
+        values = schema.get("enum", [schema["const"]] if "const" in schema else None)
+        if values is not None:
+            groups.append([_exactly(value) for value in values if isinstance(value, dict)])
+        if "$ref" in schema:
+            groups.append(self.alternatives(self._references.target(schema["$ref"])))
+        groups += [self.alternatives(part) for part in schema.get("allOf", ())]
+        for keyword in ("anyOf", "oneOf"):
+            if keyword in schema:
+                options = [self.alternatives(option) for option in schema[keyword]]
+                groups.append(list(itertools.chain.from_iterable(options)))
+        return _product(groups)
 
 
 def _product(groups: list[list[_Alternative]]) -> list[_Alternative]:
-    product = [_Alternative()]
+    size = 1
     for group in groups:
-        if len(product) * len(group) > MAX_SHAPES:
+        size *= len(group)
+        if size > MAX_SHAPES:
             raise GrammarError(f"the object has more than {MAX_SHAPES} alternatives", "")
-        product = [one & other for one in product for other in group]
-    return product
+    return [_together(parts) for parts in itertools.product(*groups)]
+
+
+def _together(parts: Sequence[_Alternative]) -> _Alternative:
+    """What an object has to satisfy that satisfies all parts."""
+    layers = {id(layer): layer for part in parts for layer in part.layers}
+    return _Alternative(
+        tuple(layers.values()),
+        tuple(dict.fromkeys(name for part in parts for name in part.required)),
+        max(part.least for part in parts),
+        min((part.most for part in parts if part.most is not None), default=None),
+    )
+
+
+def _limit_work(alternatives: Sequence[_Alternative]) -> None:
+    """Raise `GrammarError` where too many names meet too many schemas or patterns."""
+    work = 0
+    for found in alternatives:
+        num_names = sum(len(layer.properties) for layer in found.layers) + len(found.required)
+        num_patterns = sum(len(layer.patterns) for layer in found.layers)
+        num_speaking = sum(layer.says_undeclared for layer in found.layers)
+        work += (num_names + num_patterns) * (num_speaking + num_patterns)
+    if work > MAX_WORK:
+        raise GrammarError("the object combines too many names, schemas and patterns", "")
 
 
 def _own(schema: Schema) -> _Alternative:
@@ -146,14 +191,18 @@ def _shape(alternative: _Alternative) -> ObjectShape | None:
     """The shape of an alternative; None if no object satisfies all of it."""
     layers = alternative.layers
     declared = [*(name for layer in layers for name in layer.properties), *alternative.required]
+    required = frozenset(alternative.required)
+    parts: dict[str, list[object]] = {name: [] for name in declared}
+    for layer in layers:
+        for name in parts if layer.says_undeclared else layer.properties:
+            parts[name] += layer.schemas_of(name)
     members: dict[str, object] = {}
-    for name in dict.fromkeys(declared):
-        schema = _all_of([part for layer in layers for part in layer.schemas_of(name)])
+    for name, schemas in parts.items():
+        schema = _all_of(schemas)
         if schema is not False:
             members[name] = schema
-        elif name in alternative.required:
+        elif name in required:
             return None
-    required = frozenset(alternative.required)
     others = (
         ()
         if any(layer.additional is False and not layer.patterns for layer in layers)
@@ -169,7 +218,7 @@ def _shape(alternative: _Alternative) -> ObjectShape | None:
 
 def _others(layers: tuple[_Layer, ...], *, is_free: bool) -> tuple[OtherNames, ...]:
     """The undeclared properties that the schema asks for."""
-    speaking = [layer for layer in layers if layer.patterns or layer.additional is not None]
+    speaking = [layer for layer in layers if layer.says_undeclared]
     if not speaking:
         return (OtherNames(None, (), {}),) if is_free else ()
     if len(speaking) > 1:
@@ -197,7 +246,42 @@ def _all_of(schemas: list[object]) -> object:
 
 
 def _has(pattern: str, name: str) -> bool:
+    """Whether a pattern is found in a name. Raises `GrammarError` where that could take long."""
+    if _search_steps(pattern, len(name)) > MAX_WORK:
+        raise GrammarError("a pattern is too complex to be searched in names", "")
     try:
         return re.search(pattern, name) is not None
-    except re.error:
+    except (re.error, RecursionError, OverflowError):
         raise GrammarError(f"the pattern {pattern!r} is not supported here") from None
+
+
+def _search_steps(pattern: str, length: int) -> float:
+    """A bound of the ways that Python tries to find a pattern in a text."""
+    if len(pattern) > limits.MAX_REGEX_BYTES:
+        return math.inf
+    num_repeats, num_choices = _ways(pattern)
+    return math.inf if num_choices > 64 else (length + 1) ** (num_repeats + 1) * 2**num_choices
+
+
+@functools.lru_cache(maxsize=256)
+def _ways(pattern: str) -> tuple[float, int]:
+    """How many parts of a pattern repeat, and how many choices it has.
+
+    Python tries all lengths and choices with all others. A group that repeats has ways without
+    bound.
+    """
+    num_repeats, num_choices = 0.0, 0
+    is_in_class = False
+    before = ""
+    for part in re.findall(r"\\.|.", pattern, re.DOTALL):
+        if is_in_class:
+            is_in_class = part != "]"
+        elif part == "[":
+            is_in_class = True
+        elif part in ("*", "+", "{"):
+            num_repeats += math.inf if before == ")" else 1
+        elif part in ("?", "|"):
+            num_choices += 1
+        before = part
+    is_spaced = re.search(r"\(\?[a-zA-Z-]*x", pattern) is not None  # a group may end long before
+    return math.inf if is_spaced else num_repeats, num_choices

@@ -22,6 +22,7 @@ from scheduler.constraint.llguidance_matcher import LLGuidanceMatcher
 from scheduler.constraint.matcher import Matcher
 from scheduler.constraint.shortest import shortest_length
 from scheduler.constraint.thinking_matcher import ThinkingMatcher
+from scheduler.constraint.triggers import Triggers
 from scheduler.constraint.vocabulary import (
     TokenVocabulary,
     vocabulary_of_llama,
@@ -48,7 +49,8 @@ def create_matcher(constraint: Constraint, vocabulary: TokenVocabulary) -> Match
             return GbnfMatcher(text, vocabulary)
         case LazyConstraint(inner):
             # Built now: at its trigger, all sequences would wait for it, and it could fail.
-            return LazyMatcher(constraint, vocabulary, create_matcher(inner, vocabulary).clone)
+            start = create_matcher(inner, vocabulary).clone
+            return LazyMatcher(vocabulary, Triggers(constraint, vocabulary, start))
         case ThinkingConstraint(constraint=after):
             if after is None:
                 return ThinkingMatcher(constraint, vocabulary, None)

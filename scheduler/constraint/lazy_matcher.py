@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from grammars.constraint import LazyConstraint
 from scheduler.constraint.matcher import Matcher
+from scheduler.constraint.triggers import Triggers
 from scheduler.constraint.vocabulary import TokenVocabulary
 
 
@@ -18,41 +18,45 @@ class LazyMatcher:
     `_inner` is None until the trigger is complete.
     """
 
-    def __init__(
-        self,
-        constraint: LazyConstraint,
-        vocabulary: TokenVocabulary,
-        start: Callable[[], Matcher],
-    ) -> None:
-        """`start` makes the inner matcher."""
-        self._constraint = constraint
+    def __init__(self, vocabulary: TokenVocabulary, triggers: Triggers) -> None:
         self._vocabulary = vocabulary
-        self._start = start
-        self._words = tuple(word.encode() for word in constraint.words)
-        self._tail_size = max(map(len, self._words), default=1) - 1
+        self._triggers = triggers
         self._tail = b""
         """The last bytes of the free text, which a trigger word could begin with."""
+        self._refused: tuple[int, ...] | None = None
+        """The tokens that may not come after the tail; None until somebody asks."""
         self._inner: Matcher | None = None
 
     def allows(self, token: int) -> bool:
         """Whether `token` may come next."""
-        return self._inner is None or self._inner.allows(token)
+        if self._inner is None:
+            return self._triggers.allows(token, self._tail)
+        return self._inner.allows(token)
 
     def mask(self) -> NDArray[np.bool_]:
         """Which tokens may come next; shape (n_vocab,)."""
-        if self._inner is None:
-            return np.ones(self._vocabulary.n_tokens, dtype=np.bool_)
-        return self._inner.mask()
+        if self._inner is not None:
+            return self._inner.mask()
+        mask = np.ones(self._vocabulary.n_tokens, dtype=np.bool_)
+        mask[list(self._waiting_refused())] = False
+        return mask
 
     def apply_mask(self, logits: NDArray[np.float32]) -> None:
         """Set all other tokens' logits to -inf."""
         if self._inner is not None:
             self._inner.apply_mask(logits)
+        else:
+            logits[list(self._waiting_refused())] = -np.inf
 
     @property
     def refused(self) -> tuple[int, ...] | None:
-        """No tokens until the trigger is complete."""
-        return () if self._inner is None else self._inner.refused
+        """Before the trigger, the tokens that would go on after it with what can't follow."""
+        return self._waiting_refused() if self._inner is None else self._inner.refused
+
+    def _waiting_refused(self) -> tuple[int, ...]:
+        if self._refused is None:
+            self._refused = self._triggers.refused(self._tail)
+        return self._refused
 
     @property
     def is_prepared(self) -> bool:
@@ -69,28 +73,13 @@ class LazyMatcher:
         if self._inner is not None:
             self._inner.accept(token)
             return
-        text = self._tail + self._vocabulary.pieces[token]
-        self._tail = text[max(len(text) - self._tail_size, 0) :]
-        begun = self._begun(token, text)
+        begun = self._triggers.begun(token, self._tail)
         if begun is not None:
-            self._begin(*begun)
-
-    def _begun(self, token: int, text: bytes) -> tuple[list[int], bytes] | None:
-        """The tokens and the text that the inner matcher begins with; None without a trigger."""
-        keep = self._constraint.keep_trigger
-        if token in self._constraint.tokens:
-            return ([token] if keep else [], b"")
-        found = [(at + len(word), at) for word in self._words if (at := text.find(word)) >= 0]
-        if not found:
-            return None
-        end, at = min(found)
-        return [], text[at if keep else end :]
-
-    def _begin(self, tokens: list[int], text: bytes) -> None:
-        inner = self._start()
-        for token in [*tokens, *self._vocabulary.tokenize(text)]:
-            inner.accept(token)
-        self._inner = inner
+            self._inner = self._triggers.matcher(begun)
+            return
+        text = self._tail + self._vocabulary.pieces[token]
+        self._tail = text[max(len(text) - self._triggers.tail_size, 0) :]
+        self._refused = None
 
     def forced_tokens(self) -> list[int]:
         """The tokens that must come next."""
@@ -102,12 +91,14 @@ class LazyMatcher:
         for n_allowed, token in enumerate(tokens):
             if matcher._inner is not None:
                 return n_allowed + matcher._inner.validate_draft(tokens[n_allowed:])
+            if not matcher.allows(token):
+                return n_allowed
             matcher.accept(token)
         return len(tokens)
 
     def clone(self) -> LazyMatcher:
         """Return an independent matcher in the same state."""
-        copy = LazyMatcher(self._constraint, self._vocabulary, self._start)
-        copy._tail = self._tail
+        copy = LazyMatcher(self._vocabulary, self._triggers)
+        copy._tail, copy._refused = self._tail, self._refused
         copy._inner = None if self._inner is None else self._inner.clone()
         return copy

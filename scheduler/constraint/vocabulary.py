@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import itertools
+from bisect import bisect_left, bisect_right
 from collections.abc import Set
 
 import llama_cpp
@@ -11,7 +13,7 @@ from llguidance import LLTokenizer
 from numpy.typing import NDArray
 
 from scheduler.constraint.spelling import spelling_tokenizer
-from scheduler.native.library import TOKENIZE_ADDRESS
+from scheduler.native.piecewise_tokenize import TOKENIZE_ADDRESS
 from scheduler.native.tokens import end_tokens, read_pieces
 
 _SPECIAL = b"\xff"
@@ -68,6 +70,35 @@ class TokenVocabulary:
         """Return the bitmask as booleans, shape (n_tokens,)."""
         bits = np.unpackbits(mask.view(np.uint8), count=self.n_tokens, bitorder="little")
         return bits.view(np.bool_)
+
+    def pieces_with(self, text: bytes) -> list[int]:
+        """The tokens whose bytes contain a text without the byte 0xFF, which no UTF-8 has."""
+        joined, starts = self._joined
+        found: list[int] = []
+        at = joined.find(text)
+        while at >= 0:
+            found.append(bisect_right(starts, at) - 1)
+            end = starts[found[-1] + 1] if found[-1] + 1 < len(starts) else len(joined)
+            at = joined.find(text, end)
+        return found
+
+    def pieces_beginning_with(self, text: bytes) -> list[int]:
+        """The tokens whose bytes begin with a text of UTF-8."""
+        pieces, tokens = self._sorted
+        first = bisect_left(pieces, text)
+        return tokens[first : bisect_left(pieces, text + b"\xff", first)]
+
+    @functools.cached_property
+    def _joined(self) -> tuple[bytes, list[int]]:
+        """All pieces, each before a byte that no text has, and where each begins."""
+        starts = [0, *itertools.accumulate(len(piece) + 1 for piece in self.pieces)]
+        return b"\xff".join(self.pieces), starts[:-1]
+
+    @functools.cached_property
+    def _sorted(self) -> tuple[list[bytes], list[int]]:
+        """The pieces in order, and their tokens."""
+        tokens = sorted(range(self.n_tokens), key=self.pieces.__getitem__)
+        return [self.pieces[token] for token in tokens], tokens
 
     def tokenize(self, data: bytes) -> list[int]:
         """Split text into tokens, never into control tokens. Bytes that are no UTF-8 are split into

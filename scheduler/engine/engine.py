@@ -6,6 +6,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any
 
 from protocol.commands import Abort, AddRequest, Inspect, SlotCommand
@@ -37,6 +38,15 @@ logger = logging.getLogger(__name__)
 OnStepStart = Callable[[StepOutputs], None]
 
 
+@dataclass(frozen=True, slots=True)
+class HostMemory:
+    """What is kept outside of slots."""
+
+    num_bytes: int = 0
+    """For prefixes and checkpoints together."""
+    checkpoints: CheckpointConfig = CheckpointConfig()
+
+
 class Engine:
     """Runs sequences on a backend, one step at a time.
 
@@ -50,16 +60,15 @@ class Engine:
         clock: Callable[[], float],
         *,
         itl_target: float,
-        cache_bytes: int = 0,
+        host_memory: HostMemory = HostMemory(),
         open_disk: Callable[[], DiskCache] | None = None,
         costs: Costs = UNKNOWN_COSTS,
         ngram: NgramConfig = NgramConfig(),  # noqa: B008 (frozen)
-        checkpoints: CheckpointConfig = CheckpointConfig(),  # noqa: B008 (frozen)
         masks: Masks | None = None,
     ) -> None:
         """`clock` counts seconds. `open_disk`, for prefixes that outlive the engine, is called in
         a thread. `masks` computes masks of constraints, by default in threads."""
-        limits = _limits(backend, itl_target, cache_bytes, checkpoints)
+        limits = _limits(backend, itl_target, host_memory)
         self.scheduler = Scheduler(limits, costs.step)
         self.samplers = Samplers(backend, clock, masks)
         self.costs = costs
@@ -246,10 +255,8 @@ class Engine:
             self._edit(self.scheduler.cache.rejected_draft_edits(step))
 
 
-def _limits(
-    backend: Backend, itl_target: float, cache_bytes: int, checkpoints: CheckpointConfig
-) -> ContextLimits:
-    info = backend.info
+def _limits(backend: Backend, itl_target: float, host_memory: HostMemory) -> ContextLimits:
+    info, checkpoints = backend.info, host_memory.checkpoints
     return ContextLimits(
         n_slots=info.n_slots,
         n_ctx_slot=info.n_ctx_slot,
@@ -261,7 +268,7 @@ def _limits(
         embedding=info.embedding,
         can_generate=info.can_generate,
         itl_target=itl_target,
-        cache_bytes=cache_bytes,
+        cache_bytes=host_memory.num_bytes,
         sizes=StateSizes(info.cell_bytes, info.state_bytes, info.window, info.window_cell_bytes),
         max_checkpoints=checkpoints.per_slot * info.n_slots,
         checkpoint_step=checkpoints.step,

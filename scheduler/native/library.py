@@ -19,9 +19,6 @@ LIBRARY_PATH = Path(lib._lib._name)
 TOKEN_DATA = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 """The memory layout of llama.cpp's `llama_token_data`."""
 
-TOKENIZE_ADDRESS = ctypes.cast(lib._lib.llama_tokenize, ctypes.c_void_p).value
-"""Address of the function `llama_tokenize`, for libraries that call it themselves."""
-
 _library = ctypes.PyDLL(str(LIBRARY_PATH))
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from config import ServeSettings, file_settings
 from grammars.constraint import Constraint
+from server.model.guarded_tokenizer import GuardedTokenizer
 from server.model.inspection import inspector
-from server.model.tokenizer import LlamaTokenizer, Tokenizer
+from server.model.tokenizer import Tokenizer
 from server.parsers.reasoning import effort_variables
 from server.structured_output.default import default_constraint
 from server.templates.builtin import builtin_template
@@ -43,7 +44,8 @@ def load_model(settings: ServeSettings, path: Path) -> LoadedModel:
     Raises `VocabularyError`, `ChatTemplateError`, `StartupError` and `ConfigError`.
     """
     inspector.check_vocabulary(path, settings.override_kv)
-    tokenizer = LlamaTokenizer(path, settings.override_kv)
+    tokenizer = GuardedTokenizer(path, settings.override_kv)
+    tokenizer.start()
     template = load(
         tokenizer,
         override=_template_override(settings),

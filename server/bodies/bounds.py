@@ -49,6 +49,8 @@ BREAKER_CHARS = Bound(("dry_sequence_breakers",), "characters of a string", 64)
 ALL_BREAKER_CHARS = Bound(("dry_sequence_breakers",), "characters of all strings", 256)
 """Each character is compared with the end of every token of the vocabulary."""
 TRIGGERS = Bound(("grammar_triggers", "preserved_tokens"), "entries", 256)
+ALL_TRIGGER_BYTES = Bound(("grammar_triggers",), "bytes of all words", 4096)
+"""Each token is compared with all of them."""
 TRIGGER_CHARS = Bound(("grammar_triggers", "preserved_tokens"), "characters of a text", 1024)
 SAMPLERS = Bound(("samplers", "spec_type"), "names", 64)
 RESPONSE_FIELDS = Bound(("response_fields",), "paths", 256)
@@ -71,6 +73,8 @@ NUMBERS = Bound(("input",), "numbers of all vectors", 1 << 22)
 PIECES = Bound(("with_pieces",), "tokens with their pieces", 1 << 17)
 TOKENIZED_CHARS = Bound(("content",), "characters to tokenize", 1 << 20)
 DETOKENIZED = Bound(("tokens",), "tokens to join", 1 << 20)
+JOINED_BYTES = Bound(("tokens",), "bytes of the text of joined tokens", 16 << 20)
+"""One token can stand for hundreds of bytes."""
 
 BOUNDS = tuple(bound for bound in list(globals().values()) if isinstance(bound, Bound))
 

@@ -19,6 +19,7 @@ from server.errors import InvalidRequest, NotSupported
 from server.generation.types import MAX_PRIORITY, GenerationRequest
 from server.http.disconnect import while_connected
 from server.http.json_response import JsonResponse
+from server.model.guarded_tokenizer import texts_of
 from server.requests.body import read_body
 from server.requests.carried import CarriedBytes
 from server.requests.field_types import INT32_MAX, Flag, Salt, Whole
@@ -88,7 +89,8 @@ class RerankRequest(RequestModel):
         sequences = []
         for index, document in enumerate(self.candidates):
             param = f"{name}.{index}"
-            tokens = _pair(context, self.query, document)
+            with texts_of(param):
+                tokens = _pair(context, self.query, document)
             check_length(len(tokens), info, param=param)
             if not tokens:
                 raise InvalidRequest(f"'{param}' and 'query' must not both be empty", param=param)

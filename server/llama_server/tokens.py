@@ -5,26 +5,21 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import msgspec
-from anyio import to_thread
 from pydantic import BeforeValidator, FailFast, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from server.bodies.bounds import DETOKENIZED, PIECES, TOKENIZED_CHARS
+from server.bodies.bounds import DETOKENIZED, JOINED_BYTES, PIECES, TOKENIZED_CHARS
 from server.bodies.request_model import RequestModel
 from server.context import context_of
 from server.errors import InvalidRequest
 from server.http.json_response import JsonResponse, encode_json
+from server.model.guarded_tokenizer import texts_of
 from server.model.tokenizer import Tokenizer
 from server.requests.body import read_body
 from server.requests.field_types import Flag, Whole
 from server.requests.prompts import Prompt, check_tokens
-
-MAX_CHARS = 1 << 21
-"""Most characters of a text to tokenize. Each may become a token."""
-
-MAX_TEXT_BYTES = 1 << 24
-"""Most bytes of a text that tokens are joined to."""
+from server.requests.threads import in_thread
 
 
 def _parts(value: Any) -> Any:
@@ -48,20 +43,18 @@ class TokenizeRequest(RequestModel):
     with_pieces: Flag = False
 
     def split(self, tokenizer: Tokenizer) -> list[int]:
-        """The tokens of all parts. Raises `InvalidRequest` for an unknown token id."""
-        num_chars = sum(len(part) for part in self.content if isinstance(part, str))
-        if num_chars > MAX_CHARS:
-            text = f"'content' must have at most {MAX_CHARS} characters (got {num_chars})"
-            raise InvalidRequest(text, param="content")
+        """The tokens of all parts. Raises `InvalidRequest` for an unknown token id, and for a text
+        that can't be split."""
         tokens: list[int] = []
         for position, part in enumerate(self.content):
             if isinstance(part, int):
                 tokens.append(part)
                 continue
             add_special = self.add_special and position == 0
-            tokens += tokenizer.tokenize(
-                part, add_special=add_special, parse_special=self.parse_special
-            )
+            with texts_of("content"):
+                tokens += tokenizer.tokenize(
+                    part, add_special=add_special, parse_special=self.parse_special
+                )
         check_tokens(tokens, tokenizer, param="content")
         return tokens
 
@@ -78,7 +71,7 @@ async def tokenize(request: Request) -> Response:
     """The tokens of a text. With `with_pieces`, each token with its text."""
     tokenizer = context_of(request).tokenizer
     body = await read_body(request, TokenizeRequest)
-    return await to_thread.run_sync(_split, body, tokenizer)
+    return await in_thread(request, _split, body, tokenizer)
 
 
 async def detokenize(request: Request) -> Response:
@@ -86,7 +79,7 @@ async def detokenize(request: Request) -> Response:
     tokenizer = context_of(request).tokenizer
     body = await read_body(request, DetokenizeRequest)
     check_tokens(body.tokens, tokenizer, param="tokens")
-    return await to_thread.run_sync(_join, body.tokens, tokenizer)
+    return await in_thread(request, _join, body.tokens, tokenizer)
 
 
 def _split(body: TokenizeRequest, tokenizer: Tokenizer) -> Response:
@@ -104,10 +97,13 @@ def _split(body: TokenizeRequest, tokenizer: Tokenizer) -> Response:
 
 
 def _join(tokens: list[int], tokenizer: Tokenizer) -> Response:
-    num_bytes = sum(len(tokenizer.piece(token, special=True)) for token in tokens)
-    if num_bytes > MAX_TEXT_BYTES:
-        text = f"'tokens' stand for {num_bytes} bytes of text; {MAX_TEXT_BYTES} is the most"
-        raise InvalidRequest(text, param="tokens")
+    size = 0
+    for token in tokens:
+        size += len(tokenizer.piece(token, special=True))
+        if size > JOINED_BYTES.most:
+            raise InvalidRequest(
+                f"the text of 'tokens' has more than {JOINED_BYTES.most:,} bytes", param="tokens"
+            )
     return JsonResponse({"content": tokenizer.text(tokens, special=True)})
 
 

@@ -16,21 +16,21 @@ from server.startup import VocabularyError
 CPU_SECONDS = 30.0
 """CPU time for one header or vocabulary; the largest ones take about a second."""
 
-_WALL_SECONDS = 300.0
+WALL_SECONDS = 300.0
 """Wall-clock limit, while a slow disk or network delivers the file."""
 
-
-_ENVIRONMENT = {
+CHILD_ENVIRONMENT = {
     "CUDA_VISIBLE_DEVICES": "",  # a vocabulary needs no GPU, and finding them takes time
     "GGML_NO_BACKTRACE": "1",  # llama.cpp would call a debugger at every crash
 }
+"""For processes that load a vocabulary."""
 
 
 class Inspector:
     """The process that opens files; it starts on first use."""
 
     def __init__(self) -> None:
-        self._child = Child("server.model.inspector", _ENVIRONMENT)
+        self._child = Child("server.model.inspector", CHILD_ENVIRONMENT)
 
     def start(self) -> None:
         """Start the process, and don't wait for it."""
@@ -72,7 +72,7 @@ class Inspector:
     ) -> dict[str, Any]:
         asked = {"path": str(path), "what": what, "overrides": list(overrides)}
         question = json.dumps(asked).encode()
-        answer = self._child.ask(question, cpu_seconds=CPU_SECONDS, wall_seconds=_WALL_SECONDS)
+        answer = self._child.ask(question, cpu_seconds=CPU_SECONDS, wall_seconds=WALL_SECONDS)
         content: dict[str, Any] = json.loads(answer)
         return content
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from grammars.errors import GrammarError
+from grammars.json_schema.references import References
 from grammars.json_schema.shapes import ObjectShape, object_shapes
 from server.parsers.plain_texts import text_rules
 
@@ -21,6 +22,7 @@ class Arguments:
 
     def __init__(self, root: Schema, shapes: Sequence[ObjectShape]) -> None:
         self.root = root
+        self.references = References(root)
         self.shapes = shapes
         self.names = frozenset(name for shape in shapes for name in shape.members)
         """The names of all declared parameters."""
@@ -28,14 +30,14 @@ class Arguments:
             name
             for name in self.names
             if all(
-                text_rules(shape.members[name], root) is not None
+                text_rules(shape.members[name], self.references) is not None
                 for shape in shapes
                 if name in shape.members
             )
         )
         others = [other.schema for shape in shapes for other in shape.others]
         self.are_others_texts = bool(others) and all(
-            text_rules(schema, root) is not None for schema in others
+            text_rules(schema, self.references) is not None for schema in others
         )
         """Whether the values of undeclared parameters are plain texts."""
 

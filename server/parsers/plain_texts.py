@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from grammars.errors import GrammarError
-from grammars.json_schema.references import resolve
+from grammars.json_schema.references import References
 
 Schema = dict[str, Any]
 
@@ -31,13 +31,13 @@ class TextRules:
     """Bounds of the length in characters."""
 
 
-def text_rules(schema: object, root: Schema) -> TextRules | None:
+def text_rules(schema: object, references: References) -> TextRules | None:
     """The rules of a value that can only be a text; None for other values.
 
-    `root` is the document that the schema is a part of.
+    `references` are those of the document that the schema is a part of.
     """
     try:
-        parts = list(_parts(schema, root))
+        parts = list(_parts(schema, references))
     except GrammarError:
         return None
     if any(not isinstance(part, dict) or part.keys() & {*_COMBINING} for part in parts):
@@ -56,16 +56,17 @@ def text_rules(schema: object, root: Schema) -> TextRules | None:
         return rules
     if rules.patterns or rules.formats:
         return None
+    others = [set(listed) for listed in lists[1:]]
     choices = tuple(
         choice
         for choice in lists[0]
-        if all(choice in others for others in lists[1:])
+        if all(choice in listed for listed in others)
         and rules.least <= len(choice) <= (len(choice) if rules.most is None else rules.most)
     )
     return TextRules(choices=choices)
 
 
-def _parts(schema: object, root: Schema) -> Iterator[Any]:
+def _parts(schema: object, references: References) -> Iterator[Any]:
     """The schemas that a value has to satisfy together. Raises `GrammarError`."""
     todo = [schema]
     for _ in range(_MAX_PARTS):
@@ -78,7 +79,7 @@ def _parts(schema: object, root: Schema) -> Iterator[Any]:
         if isinstance(part, dict):
             todo += part.get("allOf", ())
             if "$ref" in part:
-                todo.append(resolve(part["$ref"], root))
+                todo.append(references.target(part["$ref"]))
     raise GrammarError("too many schemas for one value")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from server.errors import NotSupported
+from server.model.guarded_tokenizer import texts_of
 from server.model.tokenizer import FimTokens, Tokenizer
 
 ANSWER_ROOM = 256
@@ -88,4 +89,5 @@ def _file_head(name: str, fim: FimTokens, tokenizer: Tokenizer) -> list[int]:
 
 def _split(text: str, tokenizer: Tokenizer) -> list[int]:
     """The tokens of a file's text. What looks like a control token there is text."""
-    return tokenizer.tokenize(text, add_special=False, parse_special=False)
+    with texts_of("input_extra"):
+        return tokenizer.tokenize(text, add_special=False, parse_special=False)

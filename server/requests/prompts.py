@@ -9,6 +9,7 @@ from pydantic import Field
 from server.bodies.bounds import PROMPTS, SEQUENCES
 from server.bodies.request_model import RequestModel
 from server.errors import InvalidRequest
+from server.model.guarded_tokenizer import texts_of
 from server.model.tokenizer import Tokenizer
 from server.requests.prompt_size import check_parts
 
@@ -59,8 +60,9 @@ def prompt_tokens(
 ) -> tuple[int, ...]:
     """The prompt's tokens. A text at the beginning gets a BOS if the model wants one.
 
-    Raises `InvalidRequest` for an id that the vocabulary doesn't have and for an empty prompt.
-    Raises `ContextExceeded` for a prompt that can't fit into `n_ctx` tokens.
+    Raises `InvalidRequest` for an id that the vocabulary doesn't have, for an empty prompt and for
+    a text that can't be split. Raises `ContextExceeded` for a prompt that can't fit into `n_ctx`
+    tokens.
     """
     check_parts(prompt, tokenizer, n_ctx)
     tokens = split_parts(prompt, tokenizer, param=param, add_special=True, parse_special=True)
@@ -74,15 +76,17 @@ def split_parts(
 ) -> list[int]:
     """The tokens of texts and ids in a row. `add_special` is about a text at the beginning.
 
-    Raises `InvalidRequest` for an id that the vocabulary doesn't have.
+    Raises `InvalidRequest` for an id that the vocabulary doesn't have, and for a text that can't be
+    split.
     """
     tokens: list[int] = []
-    for position, part in enumerate(parts):
-        if isinstance(part, str):
+    with texts_of(param):
+        for position, part in enumerate(parts):
+            if isinstance(part, int):
+                tokens.append(part)
+                continue
             is_special = add_special and position == 0
             tokens += tokenizer.tokenize(part, add_special=is_special, parse_special=parse_special)
-        else:
-            tokens.append(part)
     check_tokens(tokens, tokenizer, param=param)
     return tokens
 

@@ -11,6 +11,7 @@ from config import ServeSettings
 from protocol.sampling import SamplingParams
 from server.bodies.bounds import BIASES
 from server.errors import InvalidRequest
+from server.model.guarded_tokenizer import texts_of
 from server.model.tokenizer import Tokenizer
 from server.requests.breakers import check_breakers
 from server.requests.sampling_defaults import sampling_defaults
@@ -126,7 +127,8 @@ def _biased_tokens(
     count = 0
     for key, bias in pairs:
         if isinstance(key, str):
-            tokens = tokenizer.tokenize(key, add_special=False, parse_special=False)
+            with texts_of("logit_bias"):
+                tokens = tokenizer.tokenize(key, add_special=False, parse_special=False)
             count += len(tokens)
             _check_biases(count)
             yield from ((token, bias) for token in tokens)

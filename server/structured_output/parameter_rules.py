@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from grammars import compiler
 from grammars.errors import GrammarError
-from grammars.json_schema.references import detached
+from grammars.json_schema.references import Detacher
 from grammars.json_schema.shapes import ObjectShape, OtherNames
 from server.parsers.arguments import Arguments
 from server.parsers.plain_texts import PLAIN_FORMATS, TextRules, text_rules
@@ -46,6 +46,7 @@ class ParameterRules:
         self._writer = writer
         self._syntax = syntax
         self._arguments = arguments
+        self._detacher = Detacher(arguments.root)
         self._separator = writer.literal(syntax.separator) if syntax.separator else ""
         self._written: dict[tuple[str, str], str | None] = {}
 
@@ -128,7 +129,7 @@ class ParameterRules:
         is_text = arguments.are_others_texts if name is None else arguments.is_text(name)
         if not is_text or self._syntax.quote is None:
             return None
-        return text_rules(schema, self._arguments.root)
+        return text_rules(schema, self._arguments.references)
 
     def _longer_names(self, name: str, before: str) -> Sequence[str]:
         """Beginnings of values that would be read as the rest of a longer parameter's name."""
@@ -151,7 +152,7 @@ class ParameterRules:
         before, after = pieces
         writer, quote = self._writer, self._syntax.quote or ""
         if rules is None:
-            document = detached(schema, self._arguments.root)
+            document = self._detacher.detached(schema)
             if not (document.keys() <= _ANNOTATIONS or _is_possible(document)):
                 return None
             return f"%json {json.dumps(document)} {writer.literal(after)}"

@@ -9,7 +9,7 @@ from pydantic import Field, StrictStr, model_validator
 
 from grammars import compiler
 from grammars.constraint import Constraint
-from server.bodies.bounds import TRIGGER_CHARS
+from server.bodies.bounds import ALL_TRIGGER_BYTES, TRIGGER_CHARS
 from server.bodies.request_model import RequestModel
 from server.errors import InvalidRequest
 from server.model.tokenizer import Tokenizer
@@ -50,5 +50,12 @@ def lazy_constraint(
             message = f"'grammar_triggers' names the token {token}, which the vocabulary hasn't"
             raise InvalidRequest(message, param="grammar_triggers")
     words = tuple(trigger.value for trigger in triggers if trigger.type == WORD)
+    size = sum(len(word.encode(errors="replace")) for word in words)
+    most = ALL_TRIGGER_BYTES.most
+    if size > most:
+        raise InvalidRequest(
+            f"'grammar_triggers' has words of {size} bytes together; {most} is the most",
+            param="grammar_triggers",
+        )
     with refusing("grammar_triggers"):
         return compiler.lazy(constraint, words=words, tokens=tuple(tokens))

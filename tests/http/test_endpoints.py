@@ -13,7 +13,7 @@ from protocol.commands import SequenceSpec
 from protocol.messages import StepStats
 from protocol.sampling import SamplingParams
 from server.app import create_app
-from server.llama_server.tokens import MAX_CHARS
+from server.bodies.bounds import TOKENIZED_CHARS
 from tests.support.fake_server import BOS, EOS, MODEL_NAME, FakeServer, make_server
 
 pytestmark = pytest.mark.anyio
@@ -271,7 +271,11 @@ async def test_pieces_are_texts_or_bytes(client: httpx.AsyncClient) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    ["a" * (MAX_CHARS + 1), ["ab" * 1000] * 2000, [1, "\u4e2d" * MAX_CHARS, "a"]],
+    [
+        "a" * (TOKENIZED_CHARS.most + 1),
+        ["ab" * 1000] * 2000,
+        [1, "\u4e2d" * TOKENIZED_CHARS.most, "a"],
+    ],
     ids=["one", "many", "mixed"],
 )
 async def test_texts_to_tokenize_are_bounded(client: httpx.AsyncClient, content: Any) -> None:

@@ -7,15 +7,19 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import llama_cpp
 import pytest
 
 from grammars import compiler
 from grammars.constraint import Constraint, GbnfGrammar
 from protocol.events import FinishReason
+from protocol.metadata import override_array
+from scheduler.constraint import create_matcher, vocabulary_of_llama
 from server.model.tokenizer import LlamaTokenizer
 from server.startup import VocabularyError
 from tests.support.backends import make_backend
 from tests.support.engines import Server
+from tests.support.paths import DEMO_TARGET
 from tests.support.tiny_models import Vocabulary, single_layer
 
 VOCABULARIES = {
@@ -90,3 +94,20 @@ def test_a_letter_is_the_token_of_its_byte(tmp_path: Path) -> None:
     has = [byte for byte in range(256) if byte not in (0x78, 0xC0, 0xFF)]
     single_layer(path, vocabulary=Vocabulary(bytes=has, words=("x",)))
     assert LlamaTokenizer(path).n_vocab
+
+
+@pytest.mark.parametrize("run", ["a", "Z", "ж", "a1"])
+def test_a_forced_run_of_letters_is_split_piece_by_piece(run: str) -> None:
+    """The engine splits what a grammar forces; these letters would overflow its stack at once."""
+    overrides = override_array([("tokenizer.ggml.pre", "tekken")])  # lives until it is loaded
+    parameters = llama_cpp.llama_model_default_params()
+    parameters.vocab_only = True
+    parameters.kv_overrides = overrides
+    model = llama_cpp.llama_model_load_from_file(str(DEMO_TARGET).encode(), parameters)
+    vocabulary = vocabulary_of_llama(llama_cpp.llama_model_get_vocab(model))
+    text = (run * 40_000)[:40_000]
+    matcher = create_matcher(compiler.from_gbnf(f'root ::= "{text}"'), vocabulary)
+    forced = b"".join(vocabulary.pieces[token] for token in matcher.forced_tokens())
+    assert text.encode().startswith(forced)
+    assert len(forced) > 39_000
+    llama_cpp.llama_model_free(model)

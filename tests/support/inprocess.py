@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from protocol.config import EngineConfig
 from protocol.messages import Ready, StepStats
 from scheduler.engine.channel import ChannelClosed, CommandChannel
-from scheduler.engine.engine import Engine
+from scheduler.engine.engine import Engine, HostMemory
 from scheduler.engine.loop import first_config, run
 from server.engine.client import EngineClient
 from tests.support.fake_backend import FakeBackend
@@ -51,7 +51,9 @@ class EngineThread:
         self.backend = backend
         self.socket, theirs = socket.socketpair()
         gated = _gated(backend, gate)
-        self.engine = Engine(gated, time.monotonic, itl_target=0.1, cache_bytes=cache_bytes)
+        self.engine = Engine(
+            gated, time.monotonic, itl_target=0.1, host_memory=HostMemory(cache_bytes)
+        )
         self._gate = gate
         self._channel = CommandChannel(theirs)
         self._thread = threading.Thread(target=self._run, daemon=True)

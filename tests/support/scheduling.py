@@ -22,7 +22,7 @@ from scheduler.core.results import Sample, SampledRun
 from scheduler.core.sequence import Sequence, Slot
 from scheduler.core.step import Step
 from scheduler.engine.calibration import UNKNOWN_COSTS, Costs
-from scheduler.engine.engine import Engine
+from scheduler.engine.engine import Engine, HostMemory
 from scheduler.engine.mask_threads import Masks
 from scheduler.kv_cache.cache_manager import KVCacheManager
 from scheduler.kv_cache.host_cache import Checkpoint
@@ -214,10 +214,9 @@ def make_engine(
         backend,
         lambda: next(ticks) / 1000,
         itl_target=0.1,
-        cache_bytes=cache_bytes,
+        host_memory=HostMemory(cache_bytes, checkpoints),
         open_disk=None if disk is None else lambda: disk,
         costs=costs,
-        checkpoints=checkpoints,
         masks=masks,
     )
 

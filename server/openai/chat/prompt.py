@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from server.context import ServerContext
+from server.model.guarded_tokenizer import texts_of
 from server.model.tokenizer import Tokenizer
 from server.openai.chat.messages import AssistantMessage, to_template
 from server.openai.chat.request import ChatRequest
@@ -48,7 +49,8 @@ class ChatPrompt:
         bos = tokenizer.bos
         first = "" if bos is None else tokenizer.text([bos], special=True)
         add_special = not (first and self.text.startswith(first))
-        return tokenizer.tokenize(self.text, add_special=add_special, parse_special=True)
+        with texts_of("messages"):
+            return tokenizer.tokenize(self.text, add_special=add_special, parse_special=True)
 
 
 def render_chat(body: ChatRequest, context: ServerContext) -> ChatPrompt:

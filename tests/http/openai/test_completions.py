@@ -215,6 +215,14 @@ def test_lazy_grammar(serve: Serve) -> None:
             {
                 "grammar": "uuid",
                 "grammar_lazy": True,
+                "grammar_triggers": [{"type": 1, "value": "a" * 1000}] * 5,
+            },
+            "grammar_triggers",
+        ),
+        (
+            {
+                "grammar": "uuid",
+                "grammar_lazy": True,
                 "grammar_triggers": [{"type": 2, "value": "a.*"}],
             },
             "grammar_triggers.0.type",
