@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from confined.frames import HEAD, frame
+from confined.work import current_work
 
 _START_SECONDS = 60.0
 """Wall-clock limit of a start, which is Python's and that of our own modules."""
@@ -31,8 +33,12 @@ class Child:
     thread at a time may ask.
     """
 
-    def __init__(self, module: str, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, module: str, environment: Mapping[str, str] | None = None, *, niceness: int = 0
+    ) -> None:
+        """`niceness` is how much the process stands back behind others, as the system counts it."""
         self._module = module
+        self._niceness = niceness
         self._environment = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
@@ -48,21 +54,19 @@ class Child:
         """The answer to one question. Raises `TooSlow` and `Died`.
 
         Wall-clock time alone would be unfair: on a busy machine the process may wait for a core
-        longer than it computes.
+        longer than it computes. If the thread's work is called off, the process is ended at once,
+        and `Cancelled` is raised.
         """
         conversation = self._running()
-        if not self._is_ready:
-            self._await_start(conversation)
         process = self._process
         assert process is not None
-        watch = _Watch(process.pid, self._cpu_seconds, cpu_seconds, wall_seconds)
-        conversation.settimeout(min(cpu_seconds, wall_seconds) / 2)
         try:
-            _send(conversation, frame(question, cpu_seconds), watch)
-            return self._receive(conversation, watch)
-        except OSError:  # its end of the socket is closed
-            self.close()
-            raise Died from None
+            with current_work().stopped_by(process.kill):
+                if not self._is_ready:
+                    self._await_start(conversation)
+                watch = _Watch(process.pid, self._cpu_seconds, cpu_seconds, wall_seconds)
+                conversation.settimeout(min(cpu_seconds, wall_seconds) / 2)
+                return self._conversation(conversation, frame(question, cpu_seconds), watch)
         except BaseException:  # what comes later from this process answers no other question
             self.close()
             raise
@@ -93,15 +97,22 @@ class Child:
                     start_new_session=True,
                     env=_environment() | self._environment,
                 )
+            _stand_back(self._process.pid, self._niceness)
             self._socket, self._is_ready = ours, False
         return self._socket
+
+    def _conversation(self, conversation: socket.socket, question: bytes, watch: _Watch) -> bytes:
+        try:
+            _send(conversation, question, watch)
+            return self._receive(conversation, watch)
+        except OSError:  # its end of the socket is closed
+            raise Died from None
 
     def _await_start(self, conversation: socket.socket) -> None:
         conversation.settimeout(_START_SECONDS)
         try:
             self._receive(conversation, None)
         except OSError:
-            self.close()
             raise RuntimeError(f"python -m {self._module} doesn't start") from None
         self._is_ready = True
 
@@ -161,6 +172,12 @@ def _cpu_seconds(pid: int) -> float | None:
         return None
     user, system = fields[11:13]
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def _stand_back(pid: int, niceness: int) -> None:
+    if niceness and hasattr(os, "setpriority"):
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, pid, niceness)
 
 
 def _environment() -> dict[str, str]:

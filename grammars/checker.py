@@ -1,60 +1,61 @@
-"""The confined process that builds untrusted grammars first: `python -m grammars.checker`.
+"""The confined process that works on untrusted grammars: `python -m grammars.checker`.
 
-A question is a definition. The answer is the reason why llguidance can't use the definition, or an
-empty text. If a definition takes too long, or ends the process, that is the verdict on it.
+A question is the name of a function, `module:function`, and its arguments in msgpack. The answer
+is an `Outcome`. If a function takes too long, or ends the process, that is the verdict.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib
+import typing
+from collections.abc import Callable
+from typing import Any
 
-from llguidance import LLMatcher, LLTokenizer
+import msgspec
 
 from confined.loop import answer_all
+from confined.prepared import split
 from grammars import limits
 from grammars.deep_stack import call_with_deep_stack
-
-_MAX_REASON = 2000
-"""Maximum length of a reason in characters; an error may quote the whole grammar."""
-
-
-def verdict(definition: str) -> str:
-    """The reason why llguidance can't use a definition, or an empty text."""
-    try:
-        reason = _error_of(definition)
-    except BaseException as error:  # llguidance's panics aren't of the class Exception
-        reason = f"llguidance failed: {error}"
-    return reason[:_MAX_REASON]
-
-
-def _error_of(definition: str) -> str:
-    parser_limits = limits.parser_limits()
-    is_error, messages = LLMatcher.validate_grammar_with_warnings(definition, limits=parser_limits)
-    if is_error:
-        return messages[0].strip()
-    # Some automata grow without bound; only a first step shows that.
-    matcher = LLMatcher(_bytes_tokenizer(), definition, log_level=0, limits=parser_limits)
-    matcher.compute_bitmask()
-    error = matcher.get_error().strip()
-    if "Token range end too large" in error:
-        return ""  # the id may exist in the model; this vocabulary is small
-    if "unknown special token" in error:
-        return f"{error.split(';')[0]}; name tokens by their id, <[id]>"
-    return error
-
-
-@functools.cache
-def _bytes_tokenizer() -> LLTokenizer:
-    """A tokenizer whose vocabulary is the 256 bytes."""
-    return LLTokenizer("byte")
+from grammars.errors import GrammarError
+from grammars.sandbox import Failed, Outcome, Refused, Returned, sandbox
 
 
 def _answer(question: bytes) -> bytes:
-    return verdict(question.decode()).encode(errors="replace")
+    name, data = split(question)
+    function, arguments = _function(name.decode())
+    if not data:
+        return b""
+    return msgspec.msgpack.encode(_outcome(function, arguments.decode(data)))
+
+
+@functools.cache
+def _function(name: str) -> tuple[Callable[..., Any], msgspec.msgpack.Decoder[Any]]:
+    """A function, and the reader of its arguments."""
+    module, _, attribute = name.partition(":")
+    function: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+    types = typing.get_type_hints(function)
+    types.pop("return")
+    return function, msgspec.msgpack.Decoder(tuple[tuple(types.values())])  # type: ignore[misc]
+
+
+def _outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Outcome:
+    try:
+        return Returned(msgspec.Raw(msgspec.msgpack.encode(function(*arguments))))
+    except GrammarError as error:
+        return Refused(error.message, error.path, type(error).__name__)
+    except RecursionError:
+        return Refused("it is nested too deeply")
+    except MemoryError:
+        raise
+    except Exception as error:
+        return Failed(repr(error))
 
 
 def main() -> None:
-    """Answer definitions until the parent is gone."""
+    """Answer questions until the parent is gone."""
+    sandbox.is_inside = True
     call_with_deep_stack(lambda: answer_all(_answer, memory_bytes=limits.MAX_CHECKER_BYTES))
 
 

@@ -20,5 +20,9 @@ class WrongSchema(GrammarError):
     """A schema that breaks the rules of JSON Schema."""
 
 
+class TooCostly(GrammarError):
+    """Building the constraint broke a limit of time or memory."""
+
+
 class UnsupportedKeyword(GrammarError):
     """A keyword that can't be enforced; `path` leads to the keyword."""

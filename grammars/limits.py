@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import llguidance
 
+from grammars.errors import GrammarError
+
 MAX_SCHEMA_BYTES = 1 << 20
 """Maximum size of a schema as compact JSON in UTF-8."""
 
 MAX_ERROR_SEARCH = 200
 """Maximum number of subschemas of a refused schema that are tried to find the wrong one."""
+
+MAX_SEARCH_SECONDS = 0.5
+"""CPU time of that search."""
 
 MAX_LARK_BYTES = 2 << 20
 """Maximum size of Lark text, including the JSON Schemas in the text."""
@@ -53,6 +58,16 @@ MAX_CHECK_WAIT_SECONDS = 20.0
 
 MAX_CHECKER_BYTES = 1 << 30
 """Maximum address space of the checker's process, including its stack and libraries."""
+
+
+def check_bytes(text: str, limit: int, what: str) -> None:
+    """Raise `GrammarError` if a text isn't Unicode, or has more than `limit` bytes in UTF-8."""
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError as error:
+        raise GrammarError(f"{what} is not valid Unicode text") from error
+    if size > limit:
+        raise GrammarError(f"{what} has {size} bytes; {limit} is the most")
 
 
 def parser_limits() -> llguidance.LLParserLimits:

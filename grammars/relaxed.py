@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 from grammars import compiler
-from grammars.errors import GrammarError, UnsupportedKeyword, WrongSchema
+from grammars.errors import GrammarError, TooCostly, UnsupportedKeyword, WrongSchema
 from grammars.json_schema.checker import (
     check_size,
     escape,
@@ -86,8 +86,8 @@ def _remove(schema: Schema, error: GrammarError) -> str | None:
     if isinstance(error, UnsupportedKeyword):
         path, _, keyword = path.rpartition("/")
     holder = _at(path, schema)
-    if not isinstance(holder, dict) or "takes" in error.message:
-        return None  # "takes" too much time or memory
+    if not isinstance(holder, dict) or isinstance(error, TooCostly):
+        return None
     keyword = keyword or _suspect(holder, error.message)
     if keyword not in holder:
         return None

@@ -59,6 +59,7 @@ class Settings:
     threads: int
     slots: int
     flags: tuple[str, ...]
+    keys: int | None
     seed: int
 
 
@@ -72,6 +73,7 @@ class Setup:
     slots: int
     threads: int
     flags: tuple[str, ...]
+    keys: tuple[str, ...]
     sides: tuple[Side, ...]
 
     def plan(self, settings: Settings, clients: int, round_: int) -> Plan:
@@ -190,7 +192,8 @@ async def _measured_run(side: Side, setup: Setup, plan: Plan) -> tuple[Run, list
     with scenario.surroundings(), running(side, ["-m", str(setup.model), *setup.flags]) as server:
         await server.wait_ready()
         await _whole_answers(server, setup, _warm_up(setup))
-        before = await server.counters()
+        key = setup.keys[0] if setup.keys else ""
+        before = await server.counters(key=key)
         gc.collect()
         gc.disable()  # a garbage collection would delay the time stamps
         try:
@@ -198,13 +201,13 @@ async def _measured_run(side: Side, setup: Setup, plan: Plan) -> tuple[Run, list
                 records = await _whole_answers(server, setup, plan)
         finally:
             gc.enable()
-        counters = counters_between(before, await server.counters())
+        counters = counters_between(before, await server.counters(key=key))
     return measure(plan, records, meter.cost, counters), records
 
 
 async def _whole_answers(server: Server, setup: Setup, plan: Plan) -> list[Record]:
     """Send the plan; raise unless every request gets a complete, right answer."""
-    records = await run_plan(server.address, plan)
+    records = await run_plan(server.address, plan, setup.keys)
     verdicts = {index: setup.scenario.check(record) for index, record in enumerate(records)}
     lines = failures(records, verdicts)
     if lines:
@@ -229,14 +232,17 @@ def _setup(settings: Settings, scenario: Scenario, model: str | None) -> Setup:
     slots = needs.slots or settings.slots
     threads = needs.threads or settings.threads
     path = _model_path(model or needs.model or DEFAULT_MODEL)
+    num_keys = needs.keys if settings.keys is None else settings.keys
+    keys = tuple(f"key-{number}" for number in range(num_keys))
     flags = (
         *("-c", str(slots * needs.slot_tokens), "-np", str(slots)),
         *("-t", str(threads), "-tb", str(threads), "--metrics"),
+        *(("--api-key", ",".join(keys)) if keys else ()),
         *needs.flags,
         *settings.flags,
     )
     sides = tuple(_side(variant, settings) for variant in needs.variants)
-    return Setup(scenario, path, _prompts(path), slots, threads, flags, sides)
+    return Setup(scenario, path, _prompts(path), slots, threads, flags, keys, sides)
 
 
 def _side(variant: Variant, settings: Settings) -> Side:
@@ -276,6 +282,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         threads=options.threads,
         slots=options.slots,
         flags=tuple(shlex.split(options.flags)),
+        keys=options.keys,
         seed=options.seed,
     )
 
@@ -293,6 +300,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rounds", type=_count, default=3, metavar="N", help="default: %(default)s")
     add("--threads", type=_count, default=1, metavar="N", help="default: %(default)s")
     add("--slots", type=_count, default=8, metavar="N", help="default: %(default)s")
+    add("--keys", type=_count, metavar="N", help="API keys, which the clients use in turn")
     add("--model", metavar="MODEL", help="a GGUF file or a bench model's name")
     add("--flags", default="", metavar="FLAGS", help="further flags for all servers")
     add("--ours-flags", default="", metavar="FLAGS", help="further flags for llamapack alone")

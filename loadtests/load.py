@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 
 from loadtests.client import Address, stream
 from loadtests.scenarios.base import Client, Plan, Record, Request
@@ -28,23 +29,27 @@ class _FirstTokens:
             self._reached[role].set()
 
 
-async def run_plan(address: Address, plan: Plan) -> list[Record]:
+async def run_plan(address: Address, plan: Plan, keys: Sequence[str] = ()) -> list[Record]:
     """Run the plan and return the records of all requests; a client stops at its first failed
-    one."""
+    one. The clients use the API keys in turn."""
     firsts = _FirstTokens(plan)
+    of_clients = itertools.cycle(keys or ("",))
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_run(address, client, firsts)) for client in plan.clients]
+        tasks = [
+            group.create_task(_run(address, client, firsts, key))
+            for client, key in zip(plan.clients, of_clients, strict=False)
+        ]
     return [record for task in tasks for record in task.result()]
 
 
-async def _run(address: Address, client: Client, firsts: _FirstTokens) -> list[Record]:
+async def _run(address: Address, client: Client, firsts: _FirstTokens, key: str) -> list[Record]:
     if client.after is not None:
         await firsts.wait(client.after)
     records: list[Record] = []
     on_first: Callable[[], None] | None = functools.partial(firsts.note, client.role)
     for step in client.steps:
         request = step if isinstance(step, Request) else step(records)
-        records.append(await stream(address, request, on_first))
+        records.append(await stream(address, request, on_first, key=key))
         on_first = None
         if records[-1].error:
             break

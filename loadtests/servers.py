@@ -91,10 +91,10 @@ class Server:
         """All of the server's log so far."""
         return self._log.read_text(errors="replace")
 
-    async def counters(self) -> Counters:
-        """The server's own counters now, if it has any."""
+    async def counters(self, *, key: str = "") -> Counters:
+        """The server's own counters now, if it has any; `key` is an API key of the server."""
         try:
-            status, body = await get(self.address, "/metrics")
+            status, body = await get(self.address, "/metrics", key=key)
         except (OSError, TimeoutError):
             return Counters()
         return parse_counters(body.decode(errors="replace")) if status == 200 else Counters()

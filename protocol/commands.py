@@ -34,7 +34,7 @@ class DraftMethod(enum.StrEnum):
     NGRAM_SIMPLE = "ngram-simple"
     """The tokens that followed the last tokens earlier in the same sequence."""
     NGRAM_MOD = "ngram-mod"
-    """The tokens that followed the last tokens in any sequence of the same salt."""
+    """The tokens that followed the last tokens in any sequence of the same tenant and salt."""
     MODEL = "draft-simple"
     """The draft model."""
 
@@ -95,7 +95,8 @@ class SequenceSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     lora: LoraSet = ()
     cache_prompt: bool = True
     cache_salt: str = ""
-    """Sequences share prefixes only if they have the same salt and the same adapters."""
+    """Sequences share prefixes only if they have the same salt and the same adapters. Who the
+    request's key may share with is part of the salt."""
     partings: tuple[int, ...] = ()
     """Positions of the prompt where other prompts are likely to part from it."""
     slot: int | None = None
@@ -148,6 +149,9 @@ class SaveSlot(msgspec.Struct, frozen=True, tag=True):
     path: str
     for_llama_cpp: bool = False
     """Whether the file is in llama.cpp's format, which llama-server can restore."""
+    cache_salt: str = ""
+    """The salt of who asks. A file of llama.cpp has no place for a salt, so it can take only what
+    has this one."""
 
 
 class RestoreSlot(msgspec.Struct, frozen=True, tag=True):
@@ -156,6 +160,8 @@ class RestoreSlot(msgspec.Struct, frozen=True, tag=True):
     query_id: int
     slot: int
     path: str
+    cache_salt: str = ""
+    """The salt of who asks, which content without a salt gets. Other content keeps its own."""
 
 
 class EraseSlot(msgspec.Struct, frozen=True, tag=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
@@ -33,9 +33,18 @@ from server.http.middleware import CatchErrors, LimitBody, RequestLog, RequireHo
 from server.llama_server import routes as llama_routes
 from server.observability.tracing.open_tracing import Tracing
 from server.openai import routes as openai_routes
+from server.openai.responses import errors as response_errors
+from server.openai.responses import routes as response_routes
+from server.openai.responses.store import ResponseStore
 from server.openapi.endpoint import description_of
 
 MIB = 1 << 20
+
+_ERRORS: Mapping[str, Callable[[ApiError], Response]] = {
+    anthropic_routes.PREFIX: anthropic_errors.error_response,
+    response_routes.PREFIX: response_errors.error_response,
+}
+"""By the beginning of a path: dialects with errors of their own shape."""
 
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 
@@ -98,6 +107,7 @@ def create_app(
     if settings.path is not None:
         app.router.default = _files(settings.path, prefix)
     app.state.context = context
+    app.state.responses = ResponseStore(settings.responses_store)
     return app
 
 
@@ -107,6 +117,7 @@ def _endpoints(settings: ServeSettings, *, needs_key: bool) -> list[Endpoint]:
         *([] if settings.path is not None else [llama_routes.ROOT]),
         *llama_routes.ENDPOINTS,
         *openai_routes.ENDPOINTS,
+        *response_routes.ENDPOINTS,
         *anthropic_routes.ENDPOINTS,
         *embedding_routes.ENDPOINTS,
     ]
@@ -127,9 +138,9 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 def _error_response(prefix: str, path: str, error: ApiError) -> Response:
     """The response for an error, in the shape of the dialect that has this path."""
-    own = path.removeprefix(prefix)
-    is_anthropic = own == anthropic_routes.PREFIX or own.startswith(f"{anthropic_routes.PREFIX}/")
-    return anthropic_errors.error_response(error) if is_anthropic else error_response(error)
+    own = f"{path.removeprefix(prefix)}/"
+    found = (respond for start, respond in _ERRORS.items() if own.startswith(f"{start}/"))
+    return next(found, error_response)(error)
 
 
 def _api_error(request: Request, error: HTTPException) -> ApiError:

@@ -18,6 +18,7 @@ from server.access.access_record import access_record
 from server.access.answer_accounting import AnswerAccounting
 from server.generation.observed_generator import ObservedGenerator
 from server.http.drain import Drain
+from server.http.places import Places
 from server.model.adapters import AdapterScales
 from server.model.tokenizer import Tokenizer
 from server.observability.metrics import ServerMetrics
@@ -60,12 +61,12 @@ class Engine(Protocol):
         """Write what an idle slot holds to a file. Raises `ApiError`; so do the next three."""
         ...
 
-    async def export_slot(self, slot: int, path: str) -> SlotChanged:
-        """Write what an idle slot holds to a file in llama.cpp's format."""
+    async def export_slot(self, slot: int, path: str, cache_salt: str) -> SlotChanged:
+        """Write what an idle slot holds to a file in llama.cpp's format, if it has this salt."""
         ...
 
-    async def restore_slot(self, slot: int, path: str) -> SlotChanged:
-        """Fill an idle slot from a file of either format."""
+    async def restore_slot(self, slot: int, path: str, cache_salt: str) -> SlotChanged:
+        """Fill an idle slot from a file of either format. What has no salt gets this one."""
         ...
 
     async def erase_slot(self, slot: int) -> SlotChanged:
@@ -94,6 +95,9 @@ class ServerContext:
     default_constraint: Constraint | None = None
     """The constraint of requests that bring none."""
     drain: Drain = field(default_factory=Drain)
+    plain_places: Places = field(default_factory=lambda: Places(32))
+    structured_places: Places = field(default_factory=lambda: Places(8))
+    """Requests that are prepared at the same time: without, and with a constraint on the answer."""
     created: int = field(default_factory=lambda: int(time.time()))
     """Unix time of the server's start, which `/v1/models` reports."""
 

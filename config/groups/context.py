@@ -192,6 +192,16 @@ class ContextSettings(SettingsGroup):
             metavar="N",
         ),
     ] = 4096
+    cache_sharing: Annotated[
+        Literal["key", "all"],
+        Option(
+            ("--cache-sharing",),
+            Group.CONTEXT,
+            "who reuses the cached prefixes of a request: only requests with the same API key, or "
+            "those with any key, which then see by an answer's counts and times what others asked",
+            env="LLAMAPACK_CACHE_SHARING",
+        ),
+    ] = "key"
     kv_unified: Annotated[
         Switch,
         Option(

@@ -1,6 +1,7 @@
 """Addresses, keys, limits and endpoints of the HTTP server."""
 
 import re
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -80,6 +81,17 @@ class HttpSettings(SettingsGroup):
             env="LLAMA_ARG_STATIC_PATH",
             metavar="DIR",
             default_text="none",
+        ),
+    ] = None
+    responses_store: Annotated[
+        Path | None,
+        Option(
+            ("--responses-store",),
+            Group.SERVER,
+            "file that keeps the responses of /v1/responses over restarts",
+            env="LLAMAPACK_RESPONSES_STORE",
+            metavar="FILE",
+            default_text="none: in memory",
         ),
     ] = None
     api_prefix: Annotated[

@@ -192,7 +192,7 @@ class SpeculationSettings(SettingsGroup):
             ("--spec-ngram-mod-n-match",),
             Group.SPECULATION,
             "ngram-mod: number of latest tokens that must have been seen in a text of the same "
-            "cache_salt (llama-server's default is 24)",
+            "API key and cache_salt (llama-server's default is 24)",
             env="LLAMAPACK_SPEC_NGRAM_MOD_N_MATCH",
             metavar="N",
         ),

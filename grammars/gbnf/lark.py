@@ -43,6 +43,12 @@ def uses_vocabulary(grammar: Grammar, names: list[str]) -> bool:
     return any(isinstance(n, Token) and (n.negated or isinstance(n.token, str)) for n in nodes)
 
 
+def named_tokens(grammar: Grammar, names: list[str]) -> set[str]:
+    """The names of the tokens in these rules."""
+    nodes = (node for name in names for node in walk(grammar.rules[name]))
+    return {n.token for n in nodes if isinstance(n, Token) and isinstance(n.token, str)}
+
+
 def to_lark(grammar: Grammar, tokens: GrammarTokens | None) -> str:
     """Return a Lark grammar that accepts the same texts.
 

@@ -161,6 +161,8 @@ class Needs:
     """The name of a bench model."""
     flags: tuple[str, ...] = ()
     """Further flags, for all servers."""
+    keys: int = 0
+    """API keys of all servers, which the clients use in turn. 0 is a server without keys."""
     variants: tuple[Variant, ...] = AS_THEY_ARE
     ratios: tuple[tuple[str, str], ...] = ((OURS, PEER),)
     """Pairs of variants; the report divides the numbers of the first by the second's."""

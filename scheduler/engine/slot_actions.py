@@ -13,7 +13,7 @@ from protocol.commands import EraseSlot, RestoreSlot, SaveSlot, SlotCommand
 from protocol.messages import SlotChanged, SlotRefusal, SlotRefused
 from scheduler.backends.base import TRANSFER, Backend, DecodeError
 from scheduler.core.cache_edits import CacheEdit, Drop, Restore, Save
-from scheduler.core.cache_scope import NO_SCOPE
+from scheduler.core.cache_scope import CacheScope
 from scheduler.core.sequence import Slot
 from scheduler.kv_cache.cache_manager import KVCacheManager
 from scheduler.storage.llama_file import is_llama_file, read_llama_file, write_llama_file
@@ -81,8 +81,8 @@ class SlotActions:
             match command:
                 case EraseSlot():
                     self._erase(command, slot, begin)
-                case SaveSlot(path=path, for_llama_cpp=True):
-                    content = self._portable_content(slot)
+                case SaveSlot(path=path, for_llama_cpp=True, cache_salt=salt):
+                    content = self._portable_content(slot, salt)
                     self._submit(command, begin, partial(self._export, Path(path), content))
                 case SaveSlot(path=path):
                     content = self._content(slot)
@@ -137,14 +137,17 @@ class SlotActions:
         self._change([Drop(TRANSFER)])
         return SavedPrefix(tokens, slot.scope, state)
 
-    def _portable_content(self, slot: Slot) -> SavedPrefix:
+    def _portable_content(self, slot: Slot, salt: str) -> SavedPrefix:
         """What a slot holds, for a file of llama.cpp, which has no place for a salt, adapters or
-        moved cells."""
-        if slot.scope != NO_SCOPE or slot.shifted_from is not None:
+        moved cells. The salt of who asks may be left out: what such a file holds is the content of
+        whoever restores it."""
+        is_other = slot.num_tokens > 0 and slot.scope != CacheScope(salt)
+        if is_other or slot.shifted_from is not None:
             raise _Refused(
                 SlotRefusal.BAD_FILE,
                 f"slot {slot.id} can't be saved in llama.cpp's format: the format has no place for "
-                "a salt, for adapters, or for cells that a context shift moved",
+                "another API key's prefix, for a salt, for adapters, or for cells that a context "
+                "shift moved",
             )
         self._change([Save(slot.id, TRANSFER)])
         state = self._backend.portable(self._backend.state(TRANSFER))
@@ -163,10 +166,10 @@ class SlotActions:
                 reason, f"slot {command.slot} can't be {verb} the file: {error}"
             ) from None
         if isinstance(command, RestoreSlot):
-            self._fill(self._idle_slot(command.slot), prefix)
+            self._fill(self._idle_slot(command.slot), prefix, command.cache_salt)
         self._done(command, len(prefix.tokens), size, job.begin)
 
-    def _fill(self, slot: Slot, prefix: SavedPrefix) -> None:
+    def _fill(self, slot: Slot, prefix: SavedPrefix, salt: str) -> None:
         count = len(prefix.tokens)
         if not self._kv_cache.has_room(count):
             raise _Refused(
@@ -183,7 +186,8 @@ class SlotActions:
         else:
             self._backend.put_state(TRANSFER, prefix.state)
             self._change([Restore(TRANSFER, slot.id, count), Drop(TRANSFER)])
-        self._kv_cache.fill(slot, prefix.tokens, prefix.scope)
+        scope = prefix.scope if prefix.scope.salt else prefix.scope._replace(salt=salt)
+        self._kv_cache.fill(slot, prefix.tokens, scope)
 
     def _check_tokens(self, slot: Slot, tokens: list[int]) -> None:
         n_vocab = self._backend.info.n_vocab

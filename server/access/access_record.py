@@ -42,6 +42,10 @@ class AccessRecord:
         """
         return 0 if any(prompt is charged for charged in self.prompts) else len(prompt)
 
+    def salt(self, given: str) -> str:
+        """The salt of the request's cached prefixes; `given` is the salt of its body."""
+        return given if self.key is None else self.key.salt(given)
+
     def enter(self, now: float) -> None:
         """Count the request against the key's quota. Raises `Overloaded`."""
         if self.account is not None:

@@ -31,7 +31,7 @@ class AnswerAccounting:
             key.check_model(self._model_names)
             key.check_priority(request.spec.priority)
             request = request.with_spec(
-                tenant=key.name, weight=key.weight, cache_salt=key.salt(request.spec.cache_salt)
+                tenant=key.name, weight=key.weight, cache_salt=record.salt(request.spec.cache_salt)
             )
         if record.account is not None:
             record.account.check_tokens(record.prompt_cost(request.spec.prompt), time.monotonic())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
+from server.access import cache_owner
 from server.errors import Forbidden
 
 DIGEST_BYTES = hashlib.sha256().digest_size
@@ -25,6 +26,8 @@ class ApiKey:
     """A key's name, which logs may show, and its rights."""
 
     name: str
+    has_own_name: bool = True
+    """Whether the operator named it; other names are numbers of lines, which may change."""
     digest: bytes = field(repr=False)
     quota: KeyQuota = KeyQuota()
     weight: float = 1.0
@@ -34,8 +37,8 @@ class ApiKey:
     models: frozenset[str] | None = None
     """Names of models that it may generate with; None is all."""
     is_admin: bool = True
-    is_isolated: bool = False
-    """Whether the key shares no cached prefixes with other keys."""
+    cache_owner: str | None = None
+    """Keys with the same owner share cached prefixes. None is the key alone, told by its secret."""
 
     def check_admin(self) -> None:
         """Raise `Forbidden` unless this key may change the server."""
@@ -56,9 +59,21 @@ class ApiKey:
         if self.models is not None and not self.models & names:
             raise Forbidden(f"the key {self.name!r} may not use this model", param="model")
 
+    @property
+    def owner(self) -> str:
+        """Whose this key's own things are, over restarts and changes of the keys."""
+        return cache_owner.of_key(self.name) if self.has_own_name else self._secret_owner
+
+    @property
+    def _secret_owner(self) -> str:
+        return cache_owner.of_secret(self.digest)
+
     def salt(self, given: str) -> str:
-        """The salt of the key's cached prefixes; clients can't send the NULs that isolate a key."""
-        return f"\0{self.name}\0{given}" if self.is_isolated else given
+        """The salt of the key's cached prefixes; `given` is the salt of the request."""
+        owner = self.cache_owner
+        if owner is None:
+            owner = self._secret_owner
+        return cache_owner.salt_of(owner, given)
 
 
 def digest_of(key: bytes) -> bytes:

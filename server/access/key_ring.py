@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from config import ConfigError, ServeSettings, file_settings
+from server.access import cache_owner
 from server.access.account import Account
 from server.access.key import ApiKey, digest_of
 from server.access.keys_file import UNNAMED, parse_keys
@@ -66,13 +67,18 @@ def read_keys(settings: ServeSettings) -> list[ApiKey]:
     """
     plain: dict[bytes, ApiKey] = {}
     lines = file_settings.api_key_lines(settings)
+    shares = settings.cache_sharing == "all"
+    owner = cache_owner.EVERYBODY if shares else None
     for source, texts in ((UNNAMED, settings.api_key), (f"{UNNAMED}file-", lines)):
         for number, text in enumerate(texts, 1):
-            key = ApiKey(name=f"{source}{number}", digest=digest_of(text.encode()))
+            digest = digest_of(text.encode())
+            name = f"{source}{number}"
+            key = ApiKey(name=name, has_own_name=False, digest=digest, cache_owner=owner)
             plain.setdefault(key.digest, key)
     keys = list(plain.values())
     if settings.api_keys_toml is not None:
-        keys += parse_keys(file_settings.api_keys_toml(settings), settings.api_keys_toml)
+        content = file_settings.api_keys_toml(settings)
+        keys += parse_keys(content, settings.api_keys_toml, shares=shares)
         _check_unique(keys, settings)
     return keys
 

@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from config import ConfigError
+from server.access import cache_owner
 from server.access.key import DIGEST_BYTES, ApiKey, KeyQuota, digest_of
 from server.generation.types import MAX_PRIORITY
 
@@ -33,7 +34,8 @@ def _is_free(name: str) -> str:
     return name
 
 
-Name = Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9._@-]{1,64}$"), AfterValidator(_is_free)]
+PlainName = Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9._@-]{1,64}$")]
+Name = Annotated[PlainName, AfterValidator(_is_free)]
 Limit = Annotated[StrictInt, Field(ge=1, le=10**12)]
 
 
@@ -54,6 +56,7 @@ class NamedKey(BaseModel):
     models: Annotated[list[StrictStr], Field(min_length=1)] | None = None
     admin: StrictBool = False
     isolate: StrictBool = False
+    cache_group: PlainName | None = None
 
     @model_validator(mode="after")
     def _has_one_key(self) -> NamedKey:
@@ -61,8 +64,17 @@ class NamedKey(BaseModel):
             raise ValueError("must have either key or key_sha256")
         return self
 
-    def to_key(self, name: str) -> ApiKey:
-        """The key, with a digest instead of its secret."""
+    @model_validator(mode="after")
+    def _shares_in_one_way(self) -> NamedKey:
+        if self.isolate and self.cache_group is not None:
+            raise ValueError("must not have both isolate and cache_group")
+        return self
+
+    def to_key(self, name: str, *, shares: bool) -> ApiKey:
+        """The key, with a digest instead of its secret.
+
+        `shares` says whether keys that say nothing else share their cached prefixes.
+        """
         digest = digest_of(self.key.encode()) if self.key else bytes.fromhex(self.key_sha256 or "")
         return ApiKey(
             name=name,
@@ -72,8 +84,13 @@ class NamedKey(BaseModel):
             max_priority=self.max_priority,
             models=None if self.models is None else frozenset(self.models),
             is_admin=self.admin,
-            is_isolated=self.isolate,
+            cache_owner=self._cache_owner(name, shares),
         )
+
+    def _cache_owner(self, name: str, shares: bool) -> str:
+        if self.cache_group is not None:
+            return cache_owner.of_group(self.cache_group)
+        return cache_owner.EVERYBODY if shares and not self.isolate else cache_owner.of_key(name)
 
 
 class KeysFile(BaseModel):
@@ -84,13 +101,16 @@ class KeysFile(BaseModel):
     keys: Annotated[dict[Name, NamedKey], Field(min_length=1)]
 
 
-def parse_keys(content: Mapping[str, Any], path: Path) -> list[ApiKey]:
-    """The keys of a parsed file. Raises `ConfigError`: one line with file, key and field."""
+def parse_keys(content: Mapping[str, Any], path: Path, *, shares: bool) -> list[ApiKey]:
+    """The keys of a parsed file; `shares` as in `NamedKey.to_key`.
+
+    Raises `ConfigError`: one line with file, key and field.
+    """
     try:
         file = KeysFile.model_validate(content)
     except ValidationError as error:
         raise ConfigError(_line(error.errors(include_url=False)[0], path)) from None
-    return [key.to_key(name) for name, key in file.keys.items()]
+    return [key.to_key(name, shares=shares) for name, key in file.keys.items()]
 
 
 def _line(error: ErrorDetails, path: Path) -> str:

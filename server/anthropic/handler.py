@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -18,13 +17,14 @@ from server.openai.chat.plan import ChatPlan, plan_chat
 from server.openai.chat.prompt import render_chat
 from server.requests.body import read_body
 from server.requests.model_name import check_model
+from server.requests.threads import in_thread
 
 
 async def create_message(request: Request) -> Response:
     """Answer a conversation, streamed or in one piece."""
     context = context_of(request)
     body = await read_body(request, MessagesRequest)
-    chat, plan = await to_thread.run_sync(_plan, body, context)
+    chat, plan = await in_thread(request, _plan, body, context, is_structured=body.is_structured)
     options = MessageOptions(
         model=context.model_name,
         num_prompt=len(plan.sequences[0].spec.prompt),
@@ -47,7 +47,7 @@ async def create_message(request: Request) -> Response:
 async def count_tokens(request: Request) -> Response:
     """Count the tokens of a conversation's prompt, and generate nothing."""
     body = await read_body(request, TokenCountRequest)
-    count = await to_thread.run_sync(_count, body, context_of(request))
+    count = await in_thread(request, _count, body, context_of(request))
     headers = {"request-id": current_request_id.get()}
     return JsonResponse({"input_tokens": count}, headers=headers)
 

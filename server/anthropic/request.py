@@ -137,6 +137,12 @@ class MessagesRequest(TokenCountRequest):
     output_format: JsonFormat | None = None
     """The older name of `output_config.format`."""
 
+    @property
+    def is_structured(self) -> bool:
+        """Whether a constraint has to be built for the answer, or for its calls."""
+        formats = (self.output_format, self.output_config.format)
+        return bool(self.own_tools) or any(format_ is not None for format_ in formats)
+
     def check(self) -> None:
         super().check()
         if self.output_format is not None and self.output_config.format is not None:

@@ -17,6 +17,7 @@ from server.errors import InvalidRequest
 from server.http.disconnect import while_connected
 from server.http.json_response import JsonResponse
 from server.requests.body import read_body
+from server.requests.threads import in_thread
 
 
 async def create_embeddings(request: Request) -> Response:
@@ -42,7 +43,7 @@ async def _embedded(
     request: Request, context: ServerContext
 ) -> tuple[EmbeddingRequest, list[EmbeddedPrompt]]:
     body = await read_body(request, EmbeddingRequest)
-    sequences = await to_thread.run_sync(body.sequences, context)
+    sequences = await in_thread(request, body.sequences, context)
     return body, await while_connected(request, embed_all(context, sequences))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from anyio import to_thread
 from pydantic import BeforeValidator, Field, StrictStr
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,6 +20,7 @@ from server.http.json_response import JsonResponse
 from server.requests.body import read_body
 from server.requests.field_types import Flag, Salt, Whole
 from server.requests.model_name import check_model
+from server.requests.threads import in_thread
 
 MAX_DOCUMENTS = 2048
 
@@ -105,7 +105,7 @@ async def rerank(request: Request) -> Response:
     if info is None or info.pooling != "rank":
         raise NotSupported("this server was started without --reranking")
     body = await read_body(request, RerankRequest)
-    sequences = await to_thread.run_sync(body.sequences, context)
+    sequences = await in_thread(request, body.sequences, context)
     scored = await while_connected(request, embed_all(context, sequences))
     if body.texts is not None:
         return JsonResponse(_results(body, scored, "score", with_text=body.return_text))

@@ -160,15 +160,17 @@ class EngineClient:
         """
         return _changed(await self._ask(lambda query_id: SaveSlot(query_id, slot, path)))
 
-    async def export_slot(self, slot: int, path: str) -> SlotChanged:
-        """Write what an idle slot holds to a file in llama.cpp's format."""
+    async def export_slot(self, slot: int, path: str, cache_salt: str) -> SlotChanged:
+        """Write what an idle slot holds to a file in llama.cpp's format, if it has this salt."""
         return _changed(
-            await self._ask(lambda query_id: SaveSlot(query_id, slot, path, for_llama_cpp=True))
+            await self._ask(lambda query_id: SaveSlot(query_id, slot, path, True, cache_salt))
         )
 
-    async def restore_slot(self, slot: int, path: str) -> SlotChanged:
-        """Fill an idle slot from a file of either format."""
-        return _changed(await self._ask(lambda query_id: RestoreSlot(query_id, slot, path)))
+    async def restore_slot(self, slot: int, path: str, cache_salt: str) -> SlotChanged:
+        """Fill an idle slot from a file of either format. What has no salt gets this one."""
+        return _changed(
+            await self._ask(lambda query_id: RestoreSlot(query_id, slot, path, cache_salt))
+        )
 
     async def erase_slot(self, slot: int) -> SlotChanged:
         """Empty an idle slot."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -17,6 +16,7 @@ from server.http.sse import frame
 from server.llama_server.completion_answer import CompletionAnswer
 from server.llama_server.completion_request import CompletionRequest
 from server.requests.body import read_body
+from server.requests.threads import in_thread
 
 
 async def create_completion(request: Request) -> Response:
@@ -29,7 +29,7 @@ async def complete(request: Request, model: type[CompletionRequest]) -> Response
     events."""
     context = context_of(request)
     body = await read_body(request, model)
-    sequences = await to_thread.run_sync(body.sequences, context)
+    sequences = await in_thread(request, body.sequences, context, is_structured=body.is_structured)
     answers = [
         CompletionAnswer(index, body, sequence, context) for index, sequence in enumerate(sequences)
     ]

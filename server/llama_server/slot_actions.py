@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, StrictStr
@@ -11,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from protocol.messages import SlotChanged
+from server.access.access_record import access_record
 from server.bodies.request_model import RequestModel
 from server.context import Engine, context_of
 from server.errors import InvalidRequest, NotFound, NotSupported
@@ -58,20 +58,29 @@ async def change_slot(request: Request) -> Response:
         changed = await context.engine.erase_slot(slot)
         return JsonResponse({"id_slot": slot, "n_erased": changed.num_tokens})
     file = parse_body(await request.body(), SlotFile)
-    return await _move(context.engine, action, slot, folder, file)
-
-
-async def _move(engine: Engine, action: str, slot: int, folder: Path, file: SlotFile) -> Response:
-    answer: dict[str, Any] = {"id_slot": slot, "filename": file.filename}
     path = str(folder / file.filename)
+    salt = access_record(request.scope).salt("")
+    answer = {"id_slot": slot, "filename": file.filename}
     if action == "save":
-        save = engine.export_slot if file.format == "llama.cpp" else engine.save_slot
-        changed = await save(slot, path)
-        answer |= {"n_saved": changed.num_tokens, "n_written": changed.num_bytes}
-        return JsonResponse({**answer, "timings": {"save_ms": _milliseconds(changed)}})
-    changed = await engine.restore_slot(slot, path)
-    answer |= {"n_restored": changed.num_tokens, "n_read": changed.num_bytes}
-    return JsonResponse({**answer, "timings": {"restore_ms": _milliseconds(changed)}})
+        return JsonResponse(answer | await _save(context.engine, slot, path, file.format, salt))
+    return JsonResponse(answer | await _restore(context.engine, slot, path, salt))
+
+
+async def _save(
+    engine: Engine, slot: int, path: str, format_: str | None, salt: str
+) -> dict[str, Any]:
+    is_for_llama_cpp = format_ == "llama.cpp"
+    changed = await (
+        engine.export_slot(slot, path, salt) if is_for_llama_cpp else engine.save_slot(slot, path)
+    )
+    timings = {"save_ms": _milliseconds(changed)}
+    return {"n_saved": changed.num_tokens, "n_written": changed.num_bytes, "timings": timings}
+
+
+async def _restore(engine: Engine, slot: int, path: str, salt: str) -> dict[str, Any]:
+    changed = await engine.restore_slot(slot, path, salt)
+    timings = {"restore_ms": _milliseconds(changed)}
+    return {"n_restored": changed.num_tokens, "n_read": changed.num_bytes, "timings": timings}
 
 
 def _slot(text: str) -> int:

@@ -49,6 +49,21 @@ def arguments_of(schema: Schema) -> Arguments:
     return Arguments(schema, object_shapes(schema))
 
 
+def outline_of(arguments: Arguments) -> Schema:
+    """A small schema with the same parameters, of which the same are plain texts.
+
+    `declared_arguments` of it takes no time worth mentioning, whatever the tool's schema is.
+    """
+    text, other = {"type": "string"}, dict[str, str]()
+    names = sorted(arguments.names)
+    members = {name: text if arguments.is_text(name) else other for name in names}
+    return {
+        "type": "object",
+        "properties": members,
+        "additionalProperties": text if arguments.are_others_texts else False,
+    }
+
+
 def declared_arguments(schema: Mapping[str, Any]) -> Arguments:
     """The parameters of any schema, as far as they can be told."""
     root = dict(schema)

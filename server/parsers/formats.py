@@ -564,6 +564,10 @@ _FAMILIES = (
 """The most specific family comes first, because several families share some signs."""
 
 
+FAMILIES: Mapping[str, ToolFormat] = {family.name: family for family in (GENERIC, *_FAMILIES)}
+"""All families by name."""
+
+
 def detect_format(source: str, *, knows_calls: bool) -> ToolFormat:
     """The format that a chat template teaches. `knows_calls` says whether the template has any
     format."""

@@ -47,6 +47,7 @@ from server.requests.unsupported_fields import (
     refuse_unsupported,
 )
 from server.structured_output.output_format import (
+    Kind,
     OutputFormat,
     grammar_format,
     lazily,
@@ -191,6 +192,11 @@ class SamplingFields(RequestModel):
         """What the answer has to follow. Raises `InvalidRequest` for fields that conflict."""
         format_ = only_format(self._formats())
         return lazily(format_, self.grammar_triggers) if self.grammar_lazy else format_
+
+    @property
+    def is_structured(self) -> bool:
+        """Whether a constraint has to be built for the answer."""
+        return any(format_.kind is not Kind.TEXT for format_ in self._formats())
 
     def _formats(self) -> Iterator[OutputFormat]:
         """Every field that constrains the answer; dialects add theirs."""

@@ -8,9 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from grammars.errors import GrammarError
-from server.model.tokenizer import Tokenizer
 from server.parsers.arguments import Arguments, arguments_of
-from server.parsers.control_tokens import control_token
+from server.parsers.control_tokens import SpelledTokens, control_token
 from server.parsers.syntax import BREAK, MARK, NAME, NUMBER, CallSyntax, ParameterSyntax
 from server.structured_output.lark import escaped, regex
 from server.structured_output.parameter_rules import ParameterRules
@@ -28,6 +27,8 @@ class ToolSignature:
     schema: str
     left_out: tuple[str, ...] = ()
     """The places of what the tool's own schema asks for and `schema` doesn't."""
+    outline: str = "{}"
+    """A small schema with the same parameters, for the parser of answers: see `outline_of`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +44,7 @@ class CallRules:
 class AnswerGrammar:
     """Writes one grammar. Markers that are control tokens appear in it as token ids."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: SpelledTokens) -> None:
         self._tokenizer = tokenizer
         self._rules: list[str] = []
         self._num_names = 0

@@ -11,6 +11,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from confined.turns import Crowded
 from server.errors import ApiError, InvalidRequest
 from server.model.tokenizer import Tokenizer
 from server.parsers.fallback import instructions
@@ -78,7 +79,7 @@ class JinjaTemplate:
         return ANALYSIS if self.tool_format.has_channels else self.reasoning_markers
 
     def render(self, variables: Mapping[str, Any]) -> str:
-        """The template's text. Raises `TemplateProblem`, and `Overloaded`."""
+        """The template's text. Raises `TemplateProblem`, and `Crowded`."""
         if self.capabilities.empty_tools and not variables.get("tools"):
             variables = {**variables, "tools": []}
         return self._render(variables)
@@ -239,7 +240,7 @@ def _rendered(
     chat = {"messages": adapted, "add_generation_prompt": add_generation_prompt}
     try:
         return template.render({**variables, **chat})
-    except ApiError:
+    except (ApiError, Crowded):
         raise
     except TemplateRefusal as error:
         raise InvalidRequest(str(error), param="messages") from error

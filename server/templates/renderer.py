@@ -1,8 +1,7 @@
 """The confined process that runs chat templates: `python -m server.templates.renderer`.
 
-A question is the length of a source (four bytes, little-endian), the source, and the variables as
-JSON. Without variables the source is only compiled. An answer is a letter of
-`server.templates.outcome` and a text. A template that needs too much memory ends the process.
+A question is a source and the variables as JSON; a source alone is compiled. An answer is a letter
+of `server.templates.outcome` and a text. A template that needs too much memory ends the process.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import json
 import jinja2
 
 from confined.loop import answer_all
+from confined.prepared import split
 from server.templates.outcome import (
     TEXT,
     InvalidTemplate,
@@ -34,9 +34,8 @@ _environment = TemplateEnvironment()
 
 def answer(question: bytes) -> bytes:
     """The answer to one question."""
-    end = 4 + int.from_bytes(question[:4], "little")
     try:
-        return TEXT + encode(_rendered(question[4:end], question[end:]))
+        return TEXT + encode(_rendered(*split(question)))
     except TemplateProblem as problem:
         return problem.code + encode(str(problem)[:_MAX_REASON])
 

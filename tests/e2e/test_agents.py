@@ -25,6 +25,7 @@ from tests.support.live import serving
 
 AGENTS = Path(os.environ.get("LLAMAPACK_AGENTS", "missing"))
 CLAUDE = AGENTS / "node_modules/.bin/claude"
+CODEX = AGENTS / "node_modules/.bin/codex"
 
 CONTEXT = 1_000_000
 """Tokens, which are bytes here; an agent's instructions have some ten thousands."""
@@ -100,3 +101,38 @@ def test_claude_code_reads_and_edits_a_file(
     for earlier, later in zip(actor.prompts, actor.prompts[1:], strict=False):
         # All but the marker of the answer is the beginning of the next prompt.
         assert later.startswith(earlier.removesuffix("<think></think>"))
+
+
+@pytest.mark.skipif(not CODEX.exists(), reason="LLAMAPACK_AGENTS has no Codex")
+def test_codex_runs_a_command_and_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, work = tmp_path / "home", tmp_path / "work"
+    home.mkdir()
+    work.mkdir()
+    lines = [call("exec_command", cmd="echo heron > bird.txt; cat bird.txt"), "It wrote heron."]
+    with acting(monkeypatch, lines) as (url, actor):
+        (home / "config.toml").write_text(
+            'model = "any"\nmodel_provider = "local"\n[model_providers.local]\nname = "local"\n'
+            f'base_url = "{url}/v1"\nwire_api = "responses"\nenv_key = "LOCAL_KEY"\n'
+        )
+        done = subprocess.run(
+            [
+                CODEX,
+                "exec",
+                "--skip-git-repo-check",
+                "--sandbox",
+                "danger-full-access",
+                "Write it.",
+            ],
+            cwd=work,
+            env={"PATH": os.environ["PATH"], "CODEX_HOME": str(home), "LOCAL_KEY": "none"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert lines[-1] in done.stdout
+    assert (work / "bird.txt").read_text() == "heron\n"
+    assert "<|tool|>" in actor.prompts[-1]
+    assert "heron" in actor.prompts[-1].rpartition("<|tool|>")[2]

@@ -26,11 +26,11 @@ def serving_from(folder: Path, *flags: str) -> Iterator[Server]:
         assert server.process.wait(DEADLINE) == 0
 
 
-def complete(server: Server, prompt: str = PROMPT) -> tuple[str, int]:
+def complete(server: Server, prompt: str = PROMPT, *, key: str = "") -> tuple[str, int]:
     """The text of an answer, and the number of cached prompt tokens."""
     body = {"prompt": prompt, "temperature": 0, "n_predict": 24}
     answer: dict[str, Any] = httpx.post(
-        f"{server.url}/completion", json=body, timeout=DEADLINE
+        f"{server.url}/completion", json=body, headers={"X-Api-Key": key}, timeout=DEADLINE
     ).json()
     return answer["content"], answer["timings"]["cache_n"]
 
@@ -90,6 +90,55 @@ def test_a_file_of_another_context_is_named_and_ignored(
     assert cached == 0
     assert len(lines) == 1
     assert "another context" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "found", "not_found"),
+    [
+        ('[keys.a]\nkey = "1"\n[keys.b]\nkey = "2"\n', None, "1", "2"),
+        (
+            '[keys.a]\nkey = "1"\n',
+            '[keys.a]\nkey = "new"\n[keys.b]\nkey = "1"\n',
+            "new",
+            "1",
+        ),
+        (
+            '[keys.a]\nkey = "1"\ncache_group = "g"\n',
+            '[keys.b]\nkey = "2"\ncache_group = "g"\n[keys.a]\nkey = "1"\n',
+            "2",
+            "1",
+        ),
+    ],
+    ids=["other key", "new secret", "group"],
+)
+def test_prefixes_keep_their_owner_over_a_restart(
+    folder: Path, tmp_path: Path, before: str, after: str | None, found: str, not_found: str
+) -> None:
+    keys = tmp_path / "keys.toml"
+    keys.write_text(before)
+    with serving_from(folder, "--api-keys-toml", str(keys)) as server:
+        text, _ = complete(server, key="1")
+    (file,) = folder.iterdir()
+    assert file.stat().st_mode & 0o077 == 0
+    keys.write_text(after or before)
+    with serving_from(folder, "--api-keys-toml", str(keys)) as server:
+        assert "loaded 1 prefixes" in server.text
+        assert complete(server, key=not_found)[1] == 0
+        again, cached = complete(server, key=found)
+    assert again == text
+    assert cached > 100
+
+
+def test_unnamed_keys_keep_their_prefixes_wherever_they_stand(folder: Path) -> None:
+    with serving_from(folder, "--api-key", "first-secret,second-secret") as server:
+        complete(server, key="second-secret")
+    (file,) = folder.iterdir()
+    assert b"secret" not in file.read_bytes()
+    with serving_from(folder, "--api-key", "second-secret,third-secret") as server:
+        assert complete(server, key="third-secret")[1] == 0
+        assert complete(server, key="second-secret")[1] > 100
+    with serving_from(folder) as server:  # a server without keys finds no key's prefix
+        assert complete(server)[1] == 0
 
 
 def test_slots_go_to_files_and_back(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Literal
 
+import agents
 import anthropic
 import httpx
 import instructor
@@ -263,3 +264,45 @@ def test_anthropics_list_of_models(claude: anthropic.Anthropic) -> None:
     [model] = claude.models.list()
     assert (model.id, model.type, model.display_name) == (MODEL, "model", MODEL)
     assert claude.models.retrieve(MODEL).max_input_tokens == 4096
+
+
+def test_openais_responses_go_on(client: openai.OpenAI) -> None:
+    with client.responses.stream(model=MODEL, input=str(CAPITAL[0]["content"])) as stream:
+        for _ in stream:
+            pass
+        first = stream.get_final_response()
+    assert first.output_text == "The capital of France is Paris."
+    again = client.responses.create(
+        model=MODEL, input="Thank you.", previous_response_id=first.id, max_output_tokens=20
+    )
+    assert again.usage is not None
+    assert again.usage.input_tokens_details.cached_tokens > 20
+    assert client.responses.retrieve(first.id).output_text == first.output_text
+
+
+def test_openais_typed_response(client: openai.OpenAI) -> None:
+    answer = client.responses.parse(model=MODEL, input=SENTENCE, text_format=Person, temperature=0)
+    assert_is_ana(answer.output_parsed)
+
+
+@pytest.mark.anyio
+async def test_openais_agent_calls_a_tool(url: str) -> None:
+    asked: list[str] = []
+
+    @agents.function_tool
+    def get_weather(city: str) -> str:
+        """Tell the weather in a city."""
+        asked.append(city)
+        return "12 degrees and rain"
+
+    agents.set_tracing_disabled(True)
+    async with openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as client:
+        agent = agents.Agent(
+            name="weather",
+            tools=[get_weather],
+            model=agents.OpenAIResponsesModel(MODEL, client),
+            model_settings=agents.ModelSettings(temperature=0),
+        )
+        result = await agents.Runner.run(agent, "What is the weather in Oslo?")
+    assert asked == ["Oslo"]
+    assert "12" in result.final_output

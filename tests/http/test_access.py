@@ -14,6 +14,8 @@ import openai
 import pytest
 
 from config import ServeSettings
+from protocol.messages import EmbeddingInfo
+from server.access import cache_owner
 from server.access.access_record import access_record
 from server.access.audit_log import AuditLog
 from server.access.key import ApiKey, KeyQuota, digest_of
@@ -51,13 +53,44 @@ async def client_of(
 
 
 async def test_a_key_says_whose_the_request_is(server: FakeServer) -> None:
-    async with client_of(server, key("alice", weight=2.5, max_priority=3)) as client:
+    alice = key("alice", weight=2.5, max_priority=3, cache_owner=cache_owner.EVERYBODY)
+    async with client_of(server, alice) as client:
         for path in ("/completion", "/v1/completions"):
             body = BODY | {"priority": 3, "cache_salt": "s"}
             assert (await client.post(path, json=body)).status_code == 200
     for request in server.generator.opened:
         assert (request.spec.tenant, request.spec.weight) == ("alice", 2.5)
         assert (request.spec.priority, request.spec.cache_salt) == (3, "s")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "pooling"),
+    [
+        ("/completion", BODY | {"n": 2}, None),
+        ("/v1/completions", BODY | {"stream": True}, None),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "a"}]}, None),
+        ("/v1/embeddings", {"input": ["ab", "c"]}, "mean"),
+        ("/embedding", {"content": "ab"}, "last"),
+        ("/rerank", {"query": "q", "documents": ["b", "z"]}, "rank"),
+    ],
+)
+@pytest.mark.parametrize("given", [None, "", "s", "key:bob"])
+async def test_every_route_puts_the_key_into_the_salt(
+    server: FakeServer, path: str, body: dict[str, Any], pooling: str | None, given: str | None
+) -> None:
+    if pooling is not None:
+        server.engine.embedding = EmbeddingInfo(
+            pooling=pooling, size=4, max_tokens=20, is_whole=True, max_rows=64
+        )
+    keys = [key("alice"), key("bob", cache_owner=cache_owner.of_key("bob"))]
+    async with client_of(server, *keys) as client:
+        for one in keys:
+            headers = {"X-Api-Key": one.name}
+            answer = await client.post(path, json=body | {"cache_salt": given}, headers=headers)
+            assert answer.status_code == 200
+            salts = {request.spec.cache_salt for request in server.generator.opened}
+            assert salts == {one.salt(given or "")}
+            server.generator.opened.clear()
 
 
 async def test_without_keys_nobody_is_anybody(server: FakeServer) -> None:
@@ -96,18 +129,6 @@ async def test_fields_out_of_bounds(
         assert response.status_code == 400
         assert response.json()["error"]["param"] == field
         assert message in response.json()["error"]["message"]
-
-
-async def test_prefixes_of_an_isolated_key_are_its_own(server: FakeServer) -> None:
-    keys = [key("alice", is_isolated=True), key("bob", is_isolated=True), key("carol")]
-    async with client_of(server, *keys) as client:
-        for name in ("alice", "bob", "carol"):
-            await client.post("/completion", json=BODY, headers={"X-Api-Key": name})
-    salts = [request.spec.cache_salt for request in server.generator.opened]
-    assert len(set(salts)) == 3
-    # Clients can't send NUL, so carol can't build a salt of the others.
-    assert all("\0" in salt for salt in salts[:2])
-    assert salts[2] == ""
 
 
 async def test_a_model_that_is_not_allowed(server: FakeServer) -> None:

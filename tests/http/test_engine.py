@@ -2,47 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import httpx
 import pytest
-from starlette.applications import Starlette
 
 from config import ServeSettings
-from server.app import create_app
-from server.context import ServerContext
-from server.generation.admission_queue import AdmissionQueue
-from server.generation.generator import EngineGenerator
-from server.generation.observed_generator import ObservedGenerator
-from server.observability.answer_metrics import AnswerMetrics
-from server.observability.metrics import ServerMetrics
-from server.templates.chat_template import ChatTemplate
-from tests.support.fake_backend import FakeBackend, hashed_token
-from tests.support.fake_server import BOS, EOS, ByteTokenizer
-from tests.support.inprocess import DEADLINE, Pair
-from tests.support.live import serving, wait_for
+from tests.support.fake_server import BOS
+from tests.support.inprocess import DEADLINE
+from tests.support.live import wait_for
+from tests.support.live_engine import LetterBackend, Live, letter, live_server
 
 N_CTX_SLOT = 128
-
-
-def letter(tokens: list[int]) -> int:
-    """The next token of a fake model that writes small letters."""
-    return 97 + hashed_token(tokens) % 26
-
-
-class LetterBackend(FakeBackend):
-    """A fake backend whose tokens are bytes, as `ByteTokenizer` reads them."""
-
-    @property
-    def end_tokens(self) -> frozenset[int]:
-        return frozenset((EOS,))
 
 
 def make_backend() -> LetterBackend:
@@ -57,58 +31,10 @@ def expected(prompt: str, count: int) -> str:
     return bytes(tokens[-count:]).decode()
 
 
-@dataclass
-class Live:
-    """A running server and its engine."""
-
-    client: httpx.Client
-    pair: Pair
-    loop: asyncio.AbstractEventLoop
-
-    def call(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run a coroutine on the server's event loop."""
-        asyncio.run_coroutine_threadsafe(work, self.loop).result(DEADLINE)
-
-    def complete(self, prompt: str, **fields: Any) -> httpx.Response:
-        return self.client.post("/completion", json={"prompt": prompt, "temperature": 0, **fields})
-
-    def is_idle(self) -> bool:
-        return not self.pair.engine.has_work and not self.pair.client.streams
-
-
 @pytest.fixture
 def live() -> Iterator[Live]:
-    started: list[tuple[Pair, asyncio.AbstractEventLoop]] = []
-    pair = Pair(make_backend)
-
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        await pair.start_engine()
-        started.append((pair, asyncio.get_running_loop()))
-        try:
-            yield
-        finally:
-            await pair.stop()
-
-    app = create_app(_context(pair), lifespan=lifespan)
-    with serving(app) as url, httpx.Client(base_url=url, timeout=DEADLINE) as client:
-        yield Live(client, *started[0])
-
-
-def _context(pair: Pair) -> ServerContext:
-    metrics = ServerMetrics("fake")
-    tokenizer = ByteTokenizer()
-    generator = EngineGenerator(pair.client, tokenizer, AdmissionQueue(max_queue=100))
-    return ServerContext(
-        settings=ServeSettings(spec_type=("ngram-simple",)),
-        model_name="fake",
-        model_path="fake.gguf",
-        tokenizer=tokenizer,
-        generator=ObservedGenerator(generator, [partial(AnswerMetrics, metrics)]),
-        engine=pair.client,
-        metrics=metrics,
-        chat_template=ChatTemplate(),
-    )
+    with live_server(make_backend, ServeSettings(spec_type=("ngram-simple",))) as live:
+        yield live
 
 
 def events_of(response: httpx.Response) -> list[dict[str, Any]]:

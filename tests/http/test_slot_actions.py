@@ -12,6 +12,7 @@ import pytest
 
 from config import ServeSettings
 from protocol.messages import SlotRefusal
+from server.access import cache_owner
 from server.access.key import ApiKey, digest_of
 from server.access.key_ring import KeyRing
 from server.app import create_app
@@ -149,6 +150,27 @@ async def test_only_admins_may(server: FakeServer) -> None:
             headers = {"X-Api-Key": name}
             response = await client.post("/slots/0?action=erase", headers=headers)
             assert response.status_code == status
+
+
+@pytest.mark.parametrize(
+    ("action", "body"),
+    [("restore", {}), ("save", {"format": "llama.cpp"})],
+)
+async def test_the_engine_is_told_whose_prefix_a_file_may_hold(
+    server: FakeServer, action: str, body: dict[str, str]
+) -> None:
+    keys = [
+        ApiKey(name="a", digest=digest_of(b"a"), cache_owner=cache_owner.of_group("g")),
+        ApiKey(name="b", digest=digest_of(b"b")),
+        ApiKey(name="c", digest=digest_of(b"c"), cache_owner=cache_owner.EVERYBODY),
+    ]
+    transport = httpx.ASGITransport(create_app(server.context, keys=KeyRing(keys)))
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        for key in keys:
+            client.headers["X-Api-Key"] = key.name
+            assert (await act(client, action, filename="f", **body)).status_code == 200
+    assert server.engine.salts == [key.salt("") for key in keys]
+    assert server.engine.salts[2] == ""
 
 
 class TestWithoutTheFolder:

@@ -19,7 +19,7 @@ from protocol.events import Finished, FinishReason, Generated, TokenLogprobs
 from protocol.sampling import SamplingParams
 from scheduler.backends.base import LoadError
 from scheduler.backends.llama.backend import LlamaBackend
-from scheduler.core.cache_edits import Trim
+from scheduler.core.cache_edits import CopyPrefix, Drop, Restore, Save, Trim
 from scheduler.engine.engine import Engine
 from server.model.tokenizer import LlamaTokenizer
 from tests.support.backends import TARGET, make_backend, text_tokens
@@ -222,6 +222,30 @@ def test_saved_prefixes_come_back(backend: LlamaBackend, prompts: list[list[int]
         backend, [{**request, "speculation": wish} for request in again], cache_bytes=1 << 26
     )
     assert [a.tokens for a in drafted] == [a.tokens for a in plain]
+
+
+@pytest.mark.parametrize("way", ["copy", "restore"])
+def test_a_slot_with_another_prefix_has_no_draft_cells_of_the_one_before(
+    backend: LlamaBackend, prompts: list[list[int]], way: str
+) -> None:
+    """The draft model's cells would tell by its speed what the slot held for somebody else."""
+    answers(
+        backend,
+        [
+            {"prompt": prompts[0], "slot": 0, "speculation": speculation(), "max_tokens": 20},
+            {"prompt": prompts[1], "slot": 1, "max_tokens": 20},
+        ],
+    )
+    draft_model = backend._draft
+    assert draft_model is not None
+    assert len(draft_model._held[0]) > 10
+    if way == "copy":
+        backend.edit(CopyPrefix(1, 0, 10))
+    else:
+        backend.edit(Save(1, 7))
+        backend.edit(Restore(7, 0, 10))
+        backend.edit(Drop(7))
+    assert draft_model._held[0] == []
 
 
 def test_a_draft_that_can_not_be_a_draft_is_refused(tmp_path: Path) -> None:

@@ -222,6 +222,8 @@ class FakeEngine:
     num_sequences: int = 0
     changed: list[tuple[str, int, str]] = field(default_factory=list)
     """The actions on slots, with the paths of their files."""
+    salts: list[str] = field(default_factory=list)
+    """The salts that came with exports and restores."""
     slot_refusal: SlotRefusal | None = None
     adapters: tuple[AdapterInfo, ...] = ()
     embedding: EmbeddingInfo | None = None
@@ -255,10 +257,12 @@ class FakeEngine:
     async def save_slot(self, slot: int, path: str) -> SlotChanged:
         return self._changed("save", slot, path)
 
-    async def export_slot(self, slot: int, path: str) -> SlotChanged:
+    async def export_slot(self, slot: int, path: str, cache_salt: str) -> SlotChanged:
+        self.salts.append(cache_salt)
         return self._changed("export", slot, path)
 
-    async def restore_slot(self, slot: int, path: str) -> SlotChanged:
+    async def restore_slot(self, slot: int, path: str, cache_salt: str) -> SlotChanged:
+        self.salts.append(cache_salt)
         return self._changed("restore", slot, path)
 
     async def erase_slot(self, slot: int) -> SlotChanged:

@@ -47,10 +47,11 @@ class Gate:
 class EngineThread:
     """One life of an engine; `socket` is the client's end."""
 
-    def __init__(self, backend: FakeBackend, gate: Gate) -> None:
+    def __init__(self, backend: FakeBackend, gate: Gate, cache_bytes: int = 0) -> None:
         self.backend = backend
         self.socket, theirs = socket.socketpair()
-        self.engine = Engine(_gated(backend, gate), time.monotonic, itl_target=0.1)
+        gated = _gated(backend, gate)
+        self.engine = Engine(gated, time.monotonic, itl_target=0.1, cache_bytes=cache_bytes)
         self._gate = gate
         self._channel = CommandChannel(theirs)
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -84,11 +85,12 @@ def _gated(backend: FakeBackend, gate: Gate) -> FakeBackend:
 class Pair:
     """A client, and the engines that it talks to one after the other."""
 
-    def __init__(self, make_backend: Callable[[], FakeBackend]) -> None:
+    def __init__(self, make_backend: Callable[[], FakeBackend], *, cache_bytes: int = 0) -> None:
         self.steps: list[StepStats] = []
         self.client = EngineClient(self.steps.append)
         self.gate = Gate()
         self._make_backend = make_backend
+        self._cache_bytes = cache_bytes
         self.lives: list[EngineThread] = []
 
     @property
@@ -98,7 +100,7 @@ class Pair:
 
     async def start_engine(self) -> None:
         """Start an engine, and wait until it is ready."""
-        life = EngineThread(self._make_backend(), self.gate)
+        life = EngineThread(self._make_backend(), self.gate, self._cache_bytes)
         self.lives.append(life)
         await self.client.connect(life.socket, CONFIG)
         await wait_until(lambda: self.client.is_ready)

@@ -180,12 +180,16 @@ class DraftModel:
         if length > 0:
             self.context.edit(CopyPrefix(edit.source, edit.target, length))
             self._held[edit.target] = self._held[edit.source][:length]
+        else:
+            self._trim(edit.target, 0)  # what it held may be another cache scope's
 
     def _restore(self, edit: Restore) -> None:
         if edit.prefix in self._saved:
             length = min(edit.length, len(self._saved[edit.prefix]))
             self.context.edit(Restore(edit.prefix, edit.slot, length))
             self._held[edit.slot] = self._saved[edit.prefix][:length]
+        else:
+            self._trim(edit.slot, 0)
 
     def _shift(self, edit: Shift) -> None:
         """Keep the cells before the gap, and those behind it if the memory can move cells."""

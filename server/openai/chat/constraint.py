@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from msgspec.structs import replace
 
 from grammars import compiler
 from grammars.constraint import Constraint, LazyConstraint
-from grammars.json_schema.checker import check_schema
 from server.context import ServerContext
 from server.errors import InvalidRequest
 from server.model.tokenizer import Tokenizer
@@ -18,12 +16,9 @@ from server.parsers.harmony import FINAL, NEXT_MESSAGE
 from server.structured_output.compile import compile_request_format
 from server.structured_output.output_format import Kind, OutputFormat
 from server.structured_output.refusing import refusing
-from server.structured_output.tool_grammar import (
-    AnswerGrammar,
-    CallRules,
-    ToolSignature,
-    first_mark,
-)
+from server.structured_output.tool_calls import ToolCalls
+from server.structured_output.tool_grammar import ToolSignature, first_mark
+from server.structured_output.tool_jobs import AnswerSource
 
 
 def chat_constraint(
@@ -31,32 +26,37 @@ def chat_constraint(
     prompt: ChatPrompt,
     context: ServerContext,
     *,
-    tools: Sequence[ToolSignature],
+    calls: ToolCalls,
+    tools: list[ToolSignature],
     is_single_call: bool,
 ) -> Constraint | None:
     """The compiled constraint. Thinking is left free up to its budget.
 
-    `tools` are the callable tools; none if calls are free.
+    `calls` builds constraints of calls. `tools` are the callable tools; none if calls are free.
 
     Raises `InvalidRequest` naming the field that can't be used.
     """
     format_ = body.output_format()
     if prompt.has_tools:
-        calls = _call_rules(body, prompt, tools, is_single_call) if tools else None
-        constraint = _with_tools(body, format_, prompt, context.tokenizer, calls)
+        constraint = None
+        if tools:
+            source = _source(
+                prompt, tools=tools, is_required=body.must_call, is_single=is_single_call
+            )
+            constraint = _with_tools(body, format_, prompt, context.tokenizer, calls, source)
     else:
-        constraint = _without_tools(format_, prompt, context)
+        constraint = _without_tools(format_, prompt, context, calls)
     budget = thinking_budget(body, prompt, context.settings)
     return after_thinking(constraint, prompt, budget, context.tokenizer)
 
 
 def _without_tools(
-    format_: OutputFormat, prompt: ChatPrompt, context: ServerContext
+    format_: OutputFormat, prompt: ChatPrompt, context: ServerContext, calls: ToolCalls
 ) -> Constraint | None:
     """The constraint of the format. If answers have channels, it begins in the user's channel."""
     has_channels = prompt.template.tool_format.has_channels and prompt.header != FINAL
     if has_channels and format_.schema is not None:
-        return _compiled(prompt, context.tokenizer, schema=_checked(format_))
+        return _compiled(calls, _source(prompt, schema=_checked(format_)))
     constraint = compile_request_format(format_, context.tokenizer) or context.default_constraint
     if constraint is None or isinstance(constraint, LazyConstraint) or not has_channels:
         return constraint
@@ -86,9 +86,10 @@ def _with_tools(
     format_: OutputFormat,
     prompt: ChatPrompt,
     tokenizer: Tokenizer,
-    calls: CallRules | None,
+    calls: ToolCalls,
+    source: AnswerSource,
 ) -> Constraint | None:
-    """The constraint of an answer that may call tools, by three facts:
+    """The constraint of an answer that may call the tools of `source`, by three facts:
 
     must call | schema | calls told late | the answer is
     yes       | any    | any             | calls
@@ -96,56 +97,55 @@ def _with_tools(
     no        | no     | yes             | free: the calls can't be told from text in time
     no        | no     | no              | text, and calls in it follow the tools' schemas
     """
-    if calls is None:
-        return None
     if body.must_call:
-        return _compiled(prompt, tokenizer, calls=calls)
+        return _compiled(calls, source)
     if format_.schema is not None:
-        return _compiled(prompt, tokenizer, calls=calls, schema=_checked(format_))
-    return _calls_in_text(calls, prompt, tokenizer)
+        return _compiled(calls, replace(source, schema=_checked(format_)))
+    return _calls_in_text(prompt, tokenizer, calls, source)
 
 
-def _call_rules(
-    body: ChatRequest, prompt: ChatPrompt, tools: Sequence[ToolSignature], is_single: bool
-) -> CallRules:
-    """How the tools may be called."""
-    syntax = prompt.template.tool_format.syntax
-    return CallRules(syntax=syntax, tools=tools, is_required=body.must_call, is_single=is_single)
-
-
-def _calls_in_text(calls: CallRules, prompt: ChatPrompt, tokenizer: Tokenizer) -> Constraint:
+def _calls_in_text(
+    prompt: ChatPrompt, tokenizer: Tokenizer, calls: ToolCalls, source: AnswerSource
+) -> Constraint:
     """Calls that may come anywhere in text, or not at all.
 
     Where the calls' first mark is one token, the text before it needs no matching. A mark of
     several tokens could share its last one with what follows, so there the text is matched too.
     """
-    tokens = tokenizer.tokenize(first_mark(calls.syntax), add_special=False, parse_special=True)
+    mark = first_mark(prompt.template.tool_format.syntax)
+    tokens = tokenizer.tokenize(mark, add_special=False, parse_special=True)
     if len(tokens) != 1:
-        return _compiled(prompt, tokenizer, calls=calls)
-    constraint = _compiled(prompt, tokenizer, calls=replace(calls, is_required=True))
+        return _compiled(calls, source)
+    constraint = _compiled(calls, replace(source, is_required=True))
     return compiler.lazy(constraint, tokens=tuple(tokens))
 
 
-def _compiled(
+def _source(
     prompt: ChatPrompt,
-    tokenizer: Tokenizer,
     *,
-    calls: CallRules | None = None,
+    tools: list[ToolSignature] | None = None,
+    is_required: bool = False,
+    is_single: bool = False,
     schema: str | None = None,
-) -> Constraint:
-    has_channels = prompt.template.tool_format.has_channels
-    text = AnswerGrammar(tokenizer).write(
-        calls=calls,
+) -> AnswerSource:
+    format_ = prompt.template.tool_format
+    return AnswerSource(
+        family=format_.name,
+        tools=tools,
+        is_required=is_required,
+        is_single=is_single,
         schema=schema,
-        lead=NEXT_MESSAGE if has_channels else "",
-        before_schema=FINAL if has_channels else "",
+        lead=NEXT_MESSAGE if format_.has_channels else "",
+        before_schema=FINAL if format_.has_channels else "",
     )
-    with refusing("tools" if calls else "response_format"):
-        return compiler.from_lark(text)
+
+
+def _compiled(calls: ToolCalls, source: AnswerSource) -> Constraint:
+    with refusing("tools" if source.tools else "response_format"):
+        return calls.constraint(source)
 
 
 def _checked(format_: OutputFormat) -> str:
     """The compact text of a schema that compiles on its own, so that an error names its field."""
     with refusing(format_.param):
-        compiler.from_json_schema(format_.schema)
-    return check_schema(format_.schema)
+        return compiler.compact_schema(format_.schema)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 
-from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -18,6 +17,7 @@ from server.openai.chat.stream import ChatStream, ChoiceStream, ChunkWriter
 from server.openai.identity import new_identity
 from server.openai.whole_answer import WholeCompletion
 from server.requests.body import read_body
+from server.requests.threads import in_thread
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ async def create_chat_completion(request: Request) -> Response:
     """Answer a chat, with `n` choices, streamed or in one piece."""
     context = context_of(request)
     body = await read_body(request, ChatRequest)
-    plan = await to_thread.run_sync(plan_chat, body, context)
+    plan = await in_thread(request, plan_chat, body, context, is_structured=body.is_structured)
 
     records = verbose_records(body, plan.sequences, context)
 

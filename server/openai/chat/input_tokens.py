@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -12,12 +11,13 @@ from server.openai.chat.prompt import render_chat
 from server.openai.chat.request import ChatRequest
 from server.requests.body import read_body
 from server.requests.model_name import check_model
+from server.requests.threads import in_thread
 
 
 async def count_input_tokens(request: Request) -> Response:
     """Count the prompt's tokens of a chat completion, and generate nothing."""
     body = await read_body(request, ChatRequest)
-    count = await to_thread.run_sync(_count, body, context_of(request))
+    count = await in_thread(request, _count, body, context_of(request))
     return JsonResponse({"input_tokens": count, "object": "response.input_tokens"})
 
 

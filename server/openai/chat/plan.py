@@ -20,6 +20,7 @@ from server.parsers.reasoning import ReasoningSplitter
 from server.requests.model_name import check_model
 from server.requests.prompt_size import check_messages, check_parts
 from server.requests.sequence import resolve_sampling, sequences_of
+from server.structured_output.tool_calls import ToolCalls
 from server.structured_output.tool_grammar import ToolSignature
 
 
@@ -45,9 +46,9 @@ def plan_chat(body: ChatRequest, context: ServerContext) -> ChatPlan:
     prompt = render_chat(body, context)
     check_parts((prompt.text,), tokenizer, n_ctx)
     is_single = _is_single_call(body, prompt)
-    tools = []
+    calls, tools = ToolCalls(prompt.template.tool_format, tokenizer), []
     if prompt.has_tools and not calls_are_free(body, prompt):
-        tools = tool_signatures(body, prompt, tokenizer)
+        tools = tool_signatures(body, calls)
     sampling = resolve_sampling(body, context, top_logprobs=body.num_logprobs)
     tokens = prompt.tokens(tokenizer)
     sequences = sequences_of(
@@ -55,7 +56,9 @@ def plan_chat(body: ChatRequest, context: ServerContext) -> ChatPlan:
         [tokens],
         context,
         sampling=sampling,
-        constraint=chat_constraint(body, prompt, context, tools=tools, is_single_call=is_single),
+        constraint=chat_constraint(
+            body, prompt, context, calls=calls, tools=tools, is_single_call=is_single
+        ),
         visible_marks=_visible_marks(body, prompt),
     )
     if not context.engine.model.can_trim:
@@ -104,7 +107,7 @@ def _make_parser(
         schemas: dict[str, Mapping[str, Any]] = {
             tool.function.name: {} for _, tool in body.callable_tools()
         }
-        schemas |= {tool.name: json.loads(tool.schema) for tool in tools}
+        schemas |= {tool.name: json.loads(tool.outline) for tool in tools}
         parser = template.tool_format.make_parser(schemas)
         parser.feed(prompt.header)
     if template.reasoning_markers is None or prompt.keeps_thinking:

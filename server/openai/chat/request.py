@@ -135,6 +135,11 @@ class ChatRequest(SamplingFields):
             return any_object_format(format_.param)
         return format_
 
+    @property
+    def is_structured(self) -> bool:
+        """Whether a constraint has to be built for the answer, for its calls too."""
+        return bool(self.offered_tools()) or super().is_structured
+
     def _formats(self) -> Iterator[OutputFormat]:
         yield response_output_format(self.response_format)
         yield from super()._formats()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -11,6 +10,7 @@ from server.http.json_response import JsonResponse
 from server.openai.chat.prompt import render_text
 from server.openai.chat.request import ChatRequest
 from server.requests.body import read_body
+from server.requests.threads import in_thread
 
 
 async def apply_template(request: Request) -> Response:
@@ -18,4 +18,4 @@ async def apply_template(request: Request) -> Response:
     body = await read_body(request, ChatRequest)
     body.check()
     template = context_of(request).chat_template
-    return JsonResponse({"prompt": await to_thread.run_sync(render_text, body, template)})
+    return JsonResponse({"prompt": await in_thread(request, render_text, body, template)})

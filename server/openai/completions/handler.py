@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -15,13 +14,14 @@ from server.openai.completions.stream import TextStream
 from server.openai.identity import TEXT_COMPLETION, new_identity
 from server.openai.whole_answer import WholeCompletion
 from server.requests.body import read_body
+from server.requests.threads import in_thread
 
 
 async def create_completion(request: Request) -> Response:
     """Continue one or several prompts, with `n` choices each, streamed or in one piece."""
     context = context_of(request)
     body = await read_body(request, TextCompletionRequest)
-    sequences = await to_thread.run_sync(body.sequences, context)
+    sequences = await in_thread(request, body.sequences, context, is_structured=body.is_structured)
     choices = [
         TextChoice(
             index,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import pytest
+
 from loadtests.load import run_plan
 from loadtests.scenarios.base import Client, Plan, Record, Request, completion
 from tests.support.fake_load_target import Script, StartServer, chunked
@@ -21,6 +23,20 @@ def test_every_step_is_recorded(start_server: StartServer) -> None:
     plan = Plan(tuple(Client((completion([c], 2), completion([c, c], 2))) for c in (1, 2, 3)))
     records = asyncio.run(run_plan(address, plan))
     assert [record.error for record in records] == [""] * 6
+
+
+@pytest.mark.parametrize(
+    ("keys", "used"), [((), []), (("k",), ["k"] * 3), (("a", "b"), ["a", "a", "b"])]
+)
+def test_clients_use_the_keys_in_turn(
+    start_server: StartServer, keys: tuple[str, ...], used: list[str]
+) -> None:
+    script = Script(chunked(EVENTS))
+    plan = Plan(tuple(Client((completion([c], 2),)) for c in (1, 2, 3)))
+    asyncio.run(run_plan(start_server(script), plan, keys))
+    lines = b"\n".join(script.requests).decode().splitlines()
+    bearers = [line for line in lines if line.startswith("Authorization: Bearer ")]
+    assert sorted(line.removeprefix("Authorization: Bearer ") for line in bearers) == used
 
 
 def test_a_client_stops_at_its_first_failure(start_server: StartServer) -> None:

@@ -283,6 +283,47 @@ def test_llama_cpps_format_has_no_place_for_a_scope(path: str, fields: dict[str,
     assert not Path(path).exists()
 
 
+def engine_of(owner: str, path: str, *, for_llama_cpp: bool = False) -> None:
+    """Have a new engine save `PROMPT`, which was computed with the salt `owner`."""
+    engine = make_engine(FakeBackend())
+    run(engine, make_request(1, PROMPT, max_tokens=1, slot=0, cache_salt=owner))
+    salt = owner if for_llama_cpp else ""
+    changed(engine, SaveSlot(1, 0, path, for_llama_cpp, salt))
+
+
+@pytest.mark.parametrize("for_llama_cpp", [False, True])
+@pytest.mark.parametrize("asks", ["", "a", "\0b"])
+def test_content_without_an_owner_becomes_that_of_whoever_restores_it(
+    path: str, asks: str, for_llama_cpp: bool
+) -> None:
+    engine_of("", path, for_llama_cpp=for_llama_cpp)
+    other = make_engine(FakeBackend())
+    changed(other, RestoreSlot(1, 0, path, asks))
+    for salt, cached in (("c", 0), (asks, 99)):
+        slot = 1 if salt == "c" else None
+        outcome = run(other, make_request(2, PROMPT, cache_salt=salt, max_tokens=1, slot=slot))[2]
+        assert outcome.num_cached == cached
+
+
+@pytest.mark.parametrize("asks", ["", "b", "\0a", "a "])
+def test_restoring_a_file_gives_nobody_anothers_prefix(path: str, asks: str) -> None:
+    engine_of("a", path)
+    other = make_engine(FakeBackend())
+    changed(other, RestoreSlot(1, 0, path, asks))
+    theirs = make_request(2, PROMPT, cache_salt=asks, max_tokens=1, slot=1)
+    assert run(other, theirs)[2].num_cached == 0
+    assert run(other, make_request(3, PROMPT, cache_salt="a", max_tokens=1))[3].num_cached == 99
+
+
+@pytest.mark.parametrize("asks", ["", "b", "\0a", "a "])
+def test_llama_cpps_format_takes_the_askers_own_prefix_alone(path: str, asks: str) -> None:
+    engine = make_engine(FakeBackend())
+    run(engine, make_request(1, PROMPT, max_tokens=1, slot=0, cache_salt="a"))
+    assert refusal(engine, SaveSlot(1, 0, path, True, asks)) is SlotRefusal.BAD_FILE
+    assert not Path(path).exists()
+    assert changed(engine, SaveSlot(1, 0, path, True, "a")) == 100
+
+
 @pytest.mark.parametrize("change", [-4, 4])
 def test_cells_that_do_not_fit_the_tokens_leave_an_empty_slot(path: str, change: int) -> None:
     engine, backend = engine_with(path)

@@ -64,6 +64,8 @@ def often_wrong(tokens: list[int], token: int) -> int:
 
 
 NUM_KINDS = 6
+SHORT = 8
+"""Texts that have been cut may share this many tokens by chance."""
 
 COSTS = (
     {1: 1.0, 2: 1.1, 8: 1.4, 64: 5.0},
@@ -129,7 +131,7 @@ fields = st.fixed_dictionaries(
     {
         "max_tokens": st.sampled_from([-1, 0, 1, 3, 20]),
         "cache_prompt": st.sampled_from([True, True, False]),
-        "cache_salt": st.sampled_from(["", "", "tenant"]),
+        "cache_salt": st.sampled_from(["", "", "a's", "b's"]),
         "lora": st.sampled_from([(), (), (("a", 1.0),), (("a", 0.5), ("b", 1.0))]),
         "slot": st.sampled_from([None, None, None, 0, 99]),
         "tenant": st.sampled_from(["a", "b"]),
@@ -196,9 +198,11 @@ class EngineMachine(RuleBasedStateMachine):
         self._start_engine()
         self.accepted: dict[int, AddRequest] = {}
         self.checked: set[int] = set()
-        self.resumed: dict[int, int] = {}
-        """By request, how many tokens of its answer it came with."""
+        self.resumed: dict[int, list[int]] = {}
+        """By request, the tokens of its answer that it came with."""
         self.outcomes: Outcomes = {}
+        self.adopts = False
+        """Whether a slot was restored for the salt "a's", which content without a salt gets."""
 
     @rule(tokens=prompts, fields=fields)
     def submit(self, tokens: list[int], fields: dict[str, Any]) -> None:
@@ -225,6 +229,13 @@ class EngineMachine(RuleBasedStateMachine):
         tokens = [*earlier.spec.prompt, *self.outcomes[request_id].tokens, *prompt(length, 30)]
         fields = {name: getattr(earlier.spec, name) for name in ("cache_salt", "lora", "tenant")}
         self.submit(tokens=tokens, fields={**fields, "max_tokens": 5})
+
+    @precondition(lambda self: self.checked)
+    @rule(data=st.data(), salt=st.sampled_from(["", "a's", "b's"]))
+    def repeat_what_another_scope_said(self, data: st.DataObject, salt: str) -> None:
+        earlier = self.accepted[data.draw(st.sampled_from(sorted(self.checked)))]
+        fields = {"cache_salt": salt, "lora": earlier.spec.lora, "max_tokens": 3}
+        self.submit(tokens=[*self._text(earlier), 5], fields=fields)
 
     @rule(tokens=prompts, fields=fields)
     def submit_for_an_embedding(self, tokens: list[int], fields: dict[str, Any]) -> None:
@@ -257,7 +268,7 @@ class EngineMachine(RuleBasedStateMachine):
         answer = alone(whole, self.backend).tokens
         cut = min(num_resumed, len(answer) - 1) if answer else 0
         self.accepted[request_id] = whole
-        self.resumed[request_id] = cut
+        self.resumed[request_id] = answer[:cut]
         self.engine.add_request(make_request(request_id, tokens, **fields, resumed=answer[:cut]))
 
     @precondition(lambda self: self.accepted)
@@ -290,16 +301,18 @@ class EngineMachine(RuleBasedStateMachine):
         name=st.sampled_from("ab"),
         steps=st.sampled_from([0, 0, 3]),
         edits_before=st.sampled_from([-1, -1, -1, 0, 1, 2]),
+        salt=st.sampled_from(["", "a's"]),
     )
     def act_on_a_slot(
-        self, action: str, slot: int, name: str, steps: int, edits_before: int
+        self, action: str, slot: int, name: str, steps: int, edits_before: int, salt: str
     ) -> None:
         path = str(Path(self.folder.name, name))
         commands: dict[str, SlotCommand] = {
-            "save": SaveSlot(1, slot, path),
-            "restore": RestoreSlot(1, slot, path),
+            "save": SaveSlot(1, slot, path, cache_salt=salt),
+            "restore": RestoreSlot(1, slot, path, cache_salt=salt),
             "erase": EraseSlot(1, slot),
         }
+        self.adopts = self.adopts or (action == "restore" and bool(salt))
         self.backend.edits_before_failure = edits_before
         self.engine.begin_slot_command(commands[action])
         self.backend.edits_before_failure = -1
@@ -354,6 +367,7 @@ class EngineMachine(RuleBasedStateMachine):
                 self._check(self.accepted[request_id], outcome.tokens, outcome.reasons)
                 self._check_embedding(self.accepted[request_id], outcome)
                 self._check_scores(self.accepted[request_id], outcome)
+                self._check_scope(self.accepted[request_id], outcome)
 
     def teardown(self) -> None:
         """Check that every accepted request ends in a bounded number of steps."""
@@ -375,7 +389,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     def _check(self, request: AddRequest, tokens: list[int], reasons: list[FinishReason]) -> None:
         expected, reason = alone(request, self.backend).answer
-        expected = expected[self.resumed.get(request.request_id, 0) :]
+        expected = expected[len(self.resumed.get(request.request_id, ())) :]
         if reasons == [reason]:
             assert tokens == expected
         else:
@@ -396,6 +410,33 @@ class EngineMachine(RuleBasedStateMachine):
         assert outcome.scores == ({} if self.resumed.get(request.request_id) else expected.scores)
         if request.spec.score_prompt and outcome.scores:
             assert [*expected.scores] == [*range(1, len(request.spec.prompt))]
+
+    def _check_scope(self, request: AddRequest, outcome: Outcome) -> None:
+        """What a request found in the cache was computed for its own scope. Moved cells belong to
+        one slot, and windows cut texts, so requests with these are left out."""
+        spec = request.spec
+        if spec.min_reused_chunk or spec.context_shift or outcome.num_cached < SHORT:
+            return
+        salts = (
+            {spec.cache_salt, ""} if spec.cache_salt == "a's" and self.adopts else {spec.cache_salt}
+        )
+        own = [
+            other
+            for other in self.accepted.values()
+            if other is not request
+            and other.spec.lora == spec.lora
+            and other.spec.cache_salt in salts
+        ]
+        assert any(
+            self._text(other)[: outcome.num_cached] == [*spec.prompt[: outcome.num_cached]]
+            for other in own
+        )
+
+    def _text(self, request: AddRequest) -> list[int]:
+        """The prompt, and what is known of the answer."""
+        id = request.request_id
+        answer = self.outcomes[id].tokens if id in self.outcomes else []
+        return [*request.spec.prompt, *self.resumed.get(id, ()), *answer]
 
     def _enough_steps(self) -> int:
         """Enough, because the oldest running sequence advances each time its kind is served."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from config import ConfigError, load_settings
+from server.access import cache_owner
 from server.access.key import ApiKey, KeyQuota, digest_of
 from server.access.key_ring import KeyRing, read_keys
 
@@ -32,7 +33,11 @@ def test_a_named_key_has_what_the_file_says(path: Path) -> None:
     )  # fmt: skip
     alice, bob = keys_of(path)
     assert alice == ApiKey(
-        name="alice", digest=digest_of(b"secret-a"), max_priority=0, is_admin=False
+        name="alice",
+        digest=digest_of(b"secret-a"),
+        max_priority=0,
+        is_admin=False,
+        cache_owner=cache_owner.of_key("alice"),
     )
     assert bob == ApiKey(
         name="bob@work",
@@ -42,7 +47,7 @@ def test_a_named_key_has_what_the_file_says(path: Path) -> None:
         max_priority=7,
         models=frozenset({"m"}),
         is_admin=True,
-        is_isolated=True,
+        cache_owner=cache_owner.of_key("bob@work"),
     )
     assert "secret" not in repr(alice)
 
@@ -67,6 +72,13 @@ def test_unnamed_keys_have_no_limits(tmp_path: Path) -> None:
         ("[keys.a]\nkey='secret'\nweight=nan", "keys.a.weight: input should be a finite number"),
         ("[keys.a]\nkey='secret'\nmax_concurrent=0", "keys.a.max_concurrent: input should be"),
         ("[keys.a]\nkey='secret'\nrpm=1", "keys.a.rpm: extra inputs are not permitted"),
+        ("[keys.a]\nkey='secret'\ncache_group=''", "keys.a.cache_group: string should match"),
+        ("[keys.a]\nkey='secret'\ncache_group='a b'", "keys.a.cache_group: string should match"),
+        ("[keys.a]\nkey='secret'\ncache_group=1", "keys.a.cache_group: input should be a valid"),
+        (
+            "[keys.a]\nkey='secret'\nisolate=true\ncache_group='g'",
+            "keys.a: must not have both isolate and cache_group",
+        ),
         ("[keys.a]\nkey='secret'\nmodels=[]", "keys.a.models: list should have at least 1 item"),
         ("[keys.'a b']\nkey='secret'", "keys.a b: string should match pattern"),
         ("[keys.api-key-1]\nkey='secret'", "keys.api-key-1: must not start with api-key-"),
@@ -84,6 +96,53 @@ def test_a_wrong_file_gets_one_line_without_the_key(path: Path, content: str, me
     assert line.startswith(f"{path}: {message}")
     assert "\n" not in line
     assert "secret" not in line
+
+
+FIVE = """
+[keys.a]
+key = "1"
+[keys.b]
+key = "2"
+isolate = true
+[keys.c]
+key = "3"
+cache_group = "g"
+[keys.d]
+key = "4"
+cache_group = "g"
+[keys.e]
+key = "5"
+cache_group = "a"
+"""
+
+
+@pytest.mark.parametrize(
+    ("flags", "groups"),
+    [
+        ((), [["a"], ["b"], ["c", "d"], ["e"], ["api-key-1"]]),
+        (("--cache-sharing", "key"), [["a"], ["b"], ["c", "d"], ["e"], ["api-key-1"]]),
+        (("--cache-sharing", "all"), [["a", "api-key-1"], ["b"], ["c", "d"], ["e"]]),
+    ],
+)
+def test_who_shares_cached_prefixes(
+    path: Path, flags: tuple[str, ...], groups: list[list[str]]
+) -> None:
+    path.write_text(FIVE)
+    by_salt: dict[str, list[str]] = {}
+    for key in keys_of(path, "--api-key", "k", *flags):
+        by_salt.setdefault(key.salt("s"), []).append(key.name)
+        assert key.salt("s") != key.salt("")
+    assert sorted(map(sorted, by_salt.values())) == sorted(groups)
+
+
+def test_an_unnamed_key_that_moves_up_gets_no_other_keys_prefixes(tmp_path: Path) -> None:
+    lines = tmp_path / "lines"
+    salts = []
+    for content in ("k1\nk2\n", "k2\n"):
+        lines.write_text(content)
+        keys = read_keys(load_settings(["--api-key-file", str(lines)], {}))
+        salts.append({key.name: key.salt("") for key in keys})
+    assert salts[1]["api-key-file-1"] == salts[0]["api-key-file-2"]
 
 
 def test_every_key_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:

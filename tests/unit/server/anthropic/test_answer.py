@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from anthropic.lib.streaming._messages import accumulate_event
 from anthropic.types import Message, RawMessageStreamEvent
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
@@ -72,6 +72,7 @@ def comparable(message: Any) -> Any:
     }
 
 
+@settings(deadline=None)
 @given(
     events=answers,
     sizes=st.lists(st.integers(1, 3), min_size=1, max_size=4),

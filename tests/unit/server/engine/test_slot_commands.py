@@ -52,7 +52,7 @@ async def test_save_erase_restore(pair: Pair, tmp_path: Path) -> None:
     assert (saved.num_tokens, saved.num_bytes) == (44, path.stat().st_size)
     erased = await pair.client.erase_slot(1)
     assert (erased.num_tokens, erased.num_bytes) == (44, 0)
-    restored = await pair.client.restore_slot(3, str(path))
+    restored = await pair.client.restore_slot(3, str(path), "")
     assert (restored.num_tokens, restored.num_bytes) == (44, saved.num_bytes)
     slots = (await pair.client.inspect()).slots
     assert [slot.num_cache_tokens for slot in slots] == [0, 0, 0, 44]
@@ -70,7 +70,7 @@ async def test_refusals_have_the_error_that_fits(pair: Pair, tmp_path: Path) -> 
     with pytest.raises(NotFound, match="there is no slot 4"):
         await pair.client.erase_slot(4)
     with pytest.raises(InvalidRequest, match="there is no such file") as refused:
-        await pair.client.restore_slot(0, str(tmp_path / "none"))
+        await pair.client.restore_slot(0, str(tmp_path / "none"), "")
     assert refused.value.param == "filename"
     with pytest.raises(EngineFailed, match="can't be saved"):
         await pair.client.save_slot(0, str(tmp_path / "none" / "a"))

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from grammars import compiler
 from grammars.errors import GrammarError
 from grammars.json_schema.checker import check_schema
-from server.openai.chat.tools import Function
 from server.parsers import formats
 from server.parsers.events import CallArguments, CallStarted
 from server.parsers.formats import HERMES, ToolFormat
+from server.structured_output.arguments_schema import arguments_schema
 from server.structured_output.tool_grammar import AnswerGrammar, CallRules, ToolSignature
 from tests.support.byte_vocabulary import Bytes
 from tests.support.walks import UnfinishedWalk, random_answer
@@ -205,7 +205,7 @@ CASES: dict[str, tuple[Schema, set[str]]] = {
 @pytest.mark.parametrize("name", FAMILIES)
 def test_arguments_follow_the_schema(name: str, case: str) -> None:
     part, required = CASES[case]
-    schema = Function(name="f", parameters=part).arguments_schema
+    schema = arguments_schema(part)
     compiler.from_json_schema(schema)
     for seed in range(2):
         text, arguments = called(FAMILIES[name], schema, seed, size=1 + 6 * seed)
@@ -304,7 +304,7 @@ roots = st.one_of(
 def test_generated_arguments_follow_the_schema(root: Schema, name: str, seed: int) -> None:
     definitions = {**DEFINITIONS, **root.get("$defs", {})}
     parameters = {**root, "$defs": definitions}
-    schema = Function(name="f", parameters=parameters).arguments_schema
+    schema = arguments_schema(parameters)
     try:
         compiler.from_json_schema(schema)
     except GrammarError as error:

@@ -8,10 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from server.errors import InvalidRequest, Overloaded
+from confined.pool import Pace
+from confined.turns import Crowded, Turns
+from confined.work import Work
+from server.errors import InvalidRequest
 from server.startup import ChatTemplateError
-from server.templates import rendering
 from server.templates.chat_template import ChatTemplate
+from server.templates.rendering import renderers
 
 USER = {"role": "user", "content": "Hello?"}
 PLAIN = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}"
@@ -86,7 +89,7 @@ CHEAP = {
 
 @pytest.fixture(autouse=True)
 def quick_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rendering, "RENDER_SECONDS", 0.3)
+    monkeypatch.setattr(renderers.pool, "slow", Pace(0.3, 20.0))
 
 
 @pytest.mark.parametrize("program", HOSTILE.values(), ids=HOSTILE)
@@ -166,15 +169,15 @@ def test_other_renders_never_wait_for_slow_ones() -> None:
 
 
 def test_too_many_slow_renders(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rendering.renderers, "_slow_places", threading.Semaphore(0))
     template = ChatTemplate("{% set n = n or 0 %}" + HOSTILE["nested empty loops"] + PLAIN)
-    with pytest.raises(Overloaded, match="slow to render"):
+    monkeypatch.setattr(renderers.pool, "slow_turns", Turns(1, most=1))
+    with renderers.pool.slow_turns.turn(Work()), pytest.raises(Crowded):
         template.render([USER], variables={"n": N})
     assert template.render([USER]) == "[user]Hello?"
 
 
 def test_compiling_a_large_template_is_no_slow_render(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rendering, "RENDER_SECONDS", 1.0)
+    monkeypatch.setattr(renderers.pool, "slow", Pace(1.0, 20.0))
     branches = "".join(
         f"{{% if messages[0].role == 'r{i}' %}}{{{{ messages[{i}].x }}}}{{% endif %}}"
         for i in range(500)
@@ -184,5 +187,5 @@ def test_compiling_a_large_template_is_no_slow_render(monkeypatch: pytest.Monkey
     for _ in range(2):
         with pytest.raises(InvalidRequest):
             template.render([USER], variables={"n": N})
-    monkeypatch.setattr(rendering.renderers, "_slow_places", threading.Semaphore(0))
+    monkeypatch.setattr(renderers.pool, "slow_turns", Turns(0))
     assert template.render([USER]) == "[user]Hello?"

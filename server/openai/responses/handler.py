@@ -1,0 +1,152 @@
+"""`/v1/responses`: made, read again, deleted; and the size of a prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from anyio import to_thread
+from pydantic import TypeAdapter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from server.access.access_record import access_record
+from server.answers.respond import respond
+from server.context import ServerContext, context_of
+from server.errors import ContextExceeded
+from server.http.json_response import JsonResponse
+from server.openai.chat.plan import ChatPlan, plan_chat
+from server.openai.chat.prompt import render_chat
+from server.openai.chat.request import ChatRequest
+from server.openai.responses.answer import ResponseObject, ResponseStream, WholeResponse
+from server.openai.responses.conversation import function_names, to_chat
+from server.openai.responses.items import Item, ReferenceItem
+from server.openai.responses.output import OutputOptions
+from server.openai.responses.request import ResponseRequest
+from server.openai.responses.store import ResponseStore
+from server.openai.responses.truncation import truncated
+from server.requests.body import read_body
+from server.requests.model_name import check_model
+
+_ITEMS: TypeAdapter[list[Item]] = TypeAdapter(list[Item])
+_SEALED = "reasoning.encrypted_content"
+
+
+async def create_response(request: Request) -> Response:
+    """Make a response, streamed or in one piece, and store it unless `store` is false."""
+    context = context_of(request)
+    owner = _owner(request)
+    body = await read_body(request, ResponseRequest)
+    store = _store(request)
+    chat, plan = await to_thread.run_sync(_plan, body, context, store, owner)
+    options = OutputOptions(
+        names=function_names(body),
+        max_calls=plan.options.max_calls,
+        is_summary=body.reasoning.summary is not None,
+        is_sealed=_SEALED in body.include,
+    )
+    made = ResponseObject(body, context.model_name)
+    parts = (made, options, context.tokenizer, partial(_keep, store, owner, body))
+    return await respond(
+        request,
+        chat,
+        plan.sequences,
+        context,
+        whole=lambda: WholeResponse(*parts),
+        streamed=lambda: ResponseStream(*parts),
+    )
+
+
+async def count_input_tokens(request: Request) -> Response:
+    """Count the tokens of a response's prompt, and generate nothing."""
+    context = context_of(request)
+    body = await read_body(request, ResponseRequest)
+    count = await to_thread.run_sync(_count, body, context, _store(request), _owner(request))
+    return JsonResponse({"object": "response.input_tokens", "input_tokens": count})
+
+
+async def get_response(request: Request) -> Response:
+    """A stored response."""
+    store, id_ = _store(request), request.path_params["id"]
+    stored = await to_thread.run_sync(store.get, _owner(request), id_)
+    return JsonResponse(stored.response)
+
+
+async def delete_response(request: Request) -> Response:
+    """Forget a stored response."""
+    store, id_ = _store(request), request.path_params["id"]
+    await to_thread.run_sync(store.delete, _owner(request), id_)
+    return JsonResponse({"id": id_, "object": "response", "deleted": True})
+
+
+async def list_input_items(request: Request) -> Response:
+    """The items that came with a stored response's request."""
+    store, id_ = _store(request), request.path_params["id"]
+    items = (await to_thread.run_sync(store.get, _owner(request), id_)).input
+    page = {"first_id": None, "last_id": None, "has_more": False}
+    return JsonResponse({"object": "list", "data": items, **page})
+
+
+def _store(request: Request) -> ResponseStore:
+    store: ResponseStore = request.app.state.responses
+    return store
+
+
+def _owner(request: Request) -> str:
+    key = access_record(request.scope).key
+    return "" if key is None else key.owner
+
+
+def _plan(
+    body: ResponseRequest, context: ServerContext, store: ResponseStore, owner: str
+) -> tuple[ChatRequest, ChatPlan]:
+    body.check()
+
+    def plan(items: Sequence[Item]) -> tuple[ChatRequest, ChatPlan]:
+        chat = to_chat(body, items)
+        planned = plan_chat(chat, context)
+        size, n_ctx = len(planned.sequences[0].spec.prompt), context.engine.model.n_ctx_slot
+        if size >= n_ctx:
+            raise ContextExceeded(size, n_ctx)
+        return chat, planned
+
+    items = _all_items(body, store, owner)
+    return truncated(items, plan) if body.truncation == "auto" else plan(items)
+
+
+def _count(body: ResponseRequest, context: ServerContext, store: ResponseStore, owner: str) -> int:
+    check_model(body.model, context)
+    body.check()
+    chat = to_chat(body, _all_items(body, store, owner))
+    return len(render_chat(chat, context).tokens(context.tokenizer))
+
+
+def _all_items(body: ResponseRequest, store: ResponseStore, owner: str) -> list[Item]:
+    """The items of earlier responses, and those of the request, with references resolved."""
+    earlier: list[Any] = []
+    if body.previous_response_id is not None:
+        earlier = store.history(owner, body.previous_response_id)
+    items = [*_ITEMS.validate_python(earlier), *_ITEMS.validate_python(_own_items(body))]
+    found = [
+        store.item(owner, item.id) if isinstance(item, ReferenceItem) else item for item in items
+    ]
+    return _ITEMS.validate_python(found)
+
+
+def _own_items(body: ResponseRequest) -> list[Any]:
+    if isinstance(body.input, str):
+        return [{"type": "message", "role": "user", "content": body.input}]
+    return list(body.input)
+
+
+def _keep(
+    store: ResponseStore, owner: str, body: ResponseRequest, response: dict[str, Any]
+) -> None:
+    """Store a finished response."""
+    if body.store:
+        items = [
+            item if isinstance(item, dict) else item.model_dump(mode="json", exclude_none=True)
+            for item in _own_items(body)
+        ]
+        store.put(owner, items, response)

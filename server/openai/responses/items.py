@@ -1,0 +1,154 @@
+"""The items of a response's input, in all forms that clients send."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Discriminator, Field, StrictStr, Tag, model_validator
+
+from server.bodies.request_model import RequestModel
+from server.openai.chat.messages import MAX_PARTS
+
+MAX_ITEMS = 65_536
+"""Most items of one input."""
+
+_TEXT_PARTS = frozenset({"input_text", "output_text", "text", "summary_text", "reasoning_text"})
+
+
+def _few(value: Any) -> Any:
+    """Refuse too many parts before each part is validated."""
+    if isinstance(value, list) and len(value) > MAX_PARTS:
+        raise ValueError(f"must have {MAX_PARTS} or fewer parts")
+    return value
+
+
+class TextPart(RequestModel):
+    """A piece of text, of the user or of an earlier answer."""
+
+    type: StrictStr
+    text: StrictStr
+
+
+class RefusalPart(RequestModel):
+    """A refusal in an earlier answer."""
+
+    type: Literal["refusal"]
+    refusal: StrictStr
+
+    @property
+    def text(self) -> str:
+        """The refusal. The model reads it like any of its own texts."""
+        return self.refusal
+
+
+class OtherPart(RequestModel):
+    """Any other part. It is refused by name."""
+
+    text: StrictStr = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse(cls, part: Any) -> Any:
+        kind = part.get("type") if isinstance(part, dict) else None
+        if isinstance(kind, str):
+            raise ValueError(f"has the type {kind!r}, but the model reads text only")
+        raise ValueError("must be an object with the field type")
+
+
+def _type_of(value: Any) -> Any:
+    return value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
+
+
+def _part_tag(part: Any) -> str:
+    kind = _type_of(part)
+    if isinstance(kind, str) and kind in _TEXT_PARTS:
+        return "text"
+    return "refusal" if kind == "refusal" else "other"
+
+
+Part = Annotated[
+    Annotated[TextPart, Tag("text")]
+    | Annotated[RefusalPart, Tag("refusal")]
+    | Annotated[OtherPart, Tag("other")],
+    Discriminator(_part_tag),
+]
+
+Parts = StrictStr | Annotated[list[Part], BeforeValidator(_few)]
+
+
+class MessageItem(RequestModel):
+    """A message. Clients leave its `type` out."""
+
+    type: Literal["message"] = "message"
+    role: Literal["user", "assistant", "system", "developer"]
+    content: Parts
+
+
+class CallItem(RequestModel):
+    """A call that the model made."""
+
+    type: Literal["function_call"]
+    call_id: StrictStr
+    name: StrictStr
+    namespace: StrictStr | None = None
+    arguments: StrictStr = ""
+
+
+class CallOutputItem(RequestModel):
+    """What a function answered."""
+
+    type: Literal["function_call_output", "custom_tool_call_output"]
+    call_id: StrictStr
+    output: Parts = ""
+
+
+class ReasoningItem(RequestModel):
+    """Thinking of an earlier answer; clients send back what they have of it."""
+
+    type: Literal["reasoning"]
+    summary: list[Part] = Field(default_factory=list)
+    content: list[Part] = Field(default_factory=list)
+    encrypted_content: StrictStr | None = None
+
+
+class ReferenceItem(RequestModel):
+    """An item of a stored response, by its id."""
+
+    type: Literal["item_reference"]
+    id: StrictStr
+
+
+class DroppedItem(RequestModel):
+    """An item of a tool that this server doesn't have. It is left out."""
+
+    type: StrictStr
+
+
+_KINDS = frozenset({"message", "function_call", "reasoning", "item_reference"})
+_OUTPUTS = frozenset({"function_call_output", "custom_tool_call_output"})
+
+
+def _item_tag(item: Any) -> str:
+    kind = _type_of(item)
+    if kind is None:
+        return "message" if not isinstance(item, dict) or "role" in item else "reference"
+    if isinstance(kind, str) and kind in _OUTPUTS:
+        return "output"
+    return kind if isinstance(kind, str) and kind in _KINDS else "dropped"
+
+
+Item = Annotated[
+    Annotated[MessageItem, Tag("message")]
+    | Annotated[CallItem, Tag("function_call")]
+    | Annotated[CallOutputItem, Tag("output")]
+    | Annotated[ReasoningItem, Tag("reasoning")]
+    | Annotated[ReferenceItem, Tag("item_reference")]
+    | Annotated[DroppedItem, Tag("dropped")],
+    Discriminator(lambda item: {"reference": "item_reference"}.get(tag := _item_tag(item), tag)),
+]
+
+
+def text_of(parts: Parts | Sequence[Part]) -> str:
+    """The text of all parts, one per line."""
+    return parts if isinstance(parts, str) else "\n".join(part.text for part in parts)

@@ -1,0 +1,156 @@
+"""The body of a response."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, StrictBool, StrictStr, Tag
+
+from server.bodies.request_model import RequestModel
+from server.errors import InvalidRequest
+from server.openai.chat.tools import MAX_TOOLS, Name
+from server.openai.responses.items import MAX_ITEMS, Item
+from server.requests.field_types import INT32_MAX, MAX_LOGPROBS, Flag, Probability, Real, Whole
+from server.structured_output.response_format import JsonObjectFormat, TextFormat
+
+
+class FunctionTool(RequestModel):
+    """A function that the model may call."""
+
+    type: Literal["function"]
+    name: Name
+    description: StrictStr | None = None
+    parameters: dict[str, Any] | None = None
+    strict: StrictBool | None = None
+
+
+class OtherTool(RequestModel):
+    """A tool that this server doesn't have. It is left out."""
+
+    type: StrictStr
+
+
+def _tool_tag(tool: Any) -> str:
+    kind = tool.get("type") if isinstance(tool, dict) else getattr(tool, "type", None)
+    return kind if kind in ("function", "namespace") else "other"
+
+
+NamespacedTool = Annotated[
+    Annotated[FunctionTool, Tag("function")] | Annotated[OtherTool, Tag("other")],
+    Discriminator(lambda tool: "function" if _tool_tag(tool) == "function" else "other"),
+]
+
+
+class Namespace(RequestModel):
+    """Functions with a name in common, such as those of one MCP server."""
+
+    type: Literal["namespace"]
+    name: Name
+    tools: Annotated[list[NamespacedTool], Field(max_length=MAX_TOOLS)] = Field(
+        default_factory=list
+    )
+
+
+Tool = Annotated[
+    Annotated[FunctionTool, Tag("function")]
+    | Annotated[Namespace, Tag("namespace")]
+    | Annotated[OtherTool, Tag("other")],
+    Discriminator(_tool_tag),
+]
+
+
+class NamedTool(RequestModel):
+    """A function by its name."""
+
+    type: Literal["function"]
+    name: StrictStr
+
+
+class AllowedTools(RequestModel):
+    """The functions that this answer may call."""
+
+    type: Literal["allowed_tools"]
+    mode: Literal["auto", "required"] = "auto"
+    tools: list[NamedTool]
+
+
+ToolChoice = (
+    Literal["none", "auto", "required"]
+    | Annotated[NamedTool | AllowedTools, Field(discriminator="type")]
+)
+
+
+class SchemaFormat(RequestModel):
+    """JSON of a schema."""
+
+    type: Literal["json_schema"]
+    name: StrictStr = "answer"
+    description: StrictStr | None = None
+    schema_: dict[str, Any] = Field(alias="schema")
+    strict: StrictBool | None = None
+
+
+class TextConfig(RequestModel):
+    """The form of the text."""
+
+    format: Annotated[TextFormat | JsonObjectFormat | SchemaFormat, Field(discriminator="type")] = (
+        TextFormat(type="text")
+    )
+    verbosity: Literal["low", "medium", "high"] | None = None
+
+
+class ReasoningConfig(RequestModel):
+    """How much the model thinks, and whether its thinking is shown as a summary."""
+
+    effort: StrictStr | None = None
+    summary: Literal["auto", "concise", "detailed"] | None = None
+
+
+class ResponseRequest(RequestModel):
+    """`POST /v1/responses`.
+
+    `prompt_cache_key`, `service_tier`, `user`, `safety_identifier` and `max_tool_calls` have no
+    effect: every prompt is cached, and the server has no tools of its own.
+    """
+
+    model: StrictStr | None = None
+    input: StrictStr | Annotated[list[Item], Field(max_length=MAX_ITEMS)] = Field(
+        default_factory=list
+    )
+    instructions: StrictStr | None = None
+    tools: Annotated[list[Tool], Field(max_length=MAX_TOOLS)] = Field(default_factory=list)
+    tool_choice: ToolChoice = "auto"
+    parallel_tool_calls: Flag = True
+    stream: Flag = False
+    store: Flag = True
+    previous_response_id: StrictStr | None = None
+    include: list[StrictStr] = Field(default_factory=list)
+    reasoning: ReasoningConfig = ReasoningConfig()
+    text: TextConfig = TextConfig()
+    max_output_tokens: Annotated[Whole, Field(ge=1, le=INT32_MAX)] | None = None
+    temperature: Annotated[Real, Field(ge=0, le=1e6)] | None = None
+    top_p: Probability | None = None
+    top_logprobs: Annotated[Whole, Field(ge=0, le=MAX_LOGPROBS)] | None = None
+    truncation: Literal["auto", "disabled"] = "disabled"
+    metadata: dict[str, StrictStr] = Field(default_factory=dict)
+    background: Flag = False
+    conversation: Any = None
+    prompt: Any = None
+
+    def check(self) -> None:
+        """Raise `InvalidRequest` for what this server can't do."""
+        if self.background:
+            message = "'background' is not supported: responses are made while the client waits"
+            raise InvalidRequest(message, param="background")
+        for name in ("conversation", "prompt"):
+            if getattr(self, name) is not None:
+                raise InvalidRequest(
+                    f"'{name}' is not supported: there is no such store", param=name
+                )
+        if not self.input and self.previous_response_id is None:
+            raise InvalidRequest("'input' is required", param="input")
+
+    @property
+    def has_logprobs(self) -> bool:
+        """Whether the log-probabilities of the text are reported."""
+        return bool(self.top_logprobs) or "message.output_text.logprobs" in self.include

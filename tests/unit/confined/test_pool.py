@@ -1,0 +1,137 @@
+"""A pool of confined processes: quick and slow questions, bounds, and work that is called off."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from confined.child import Child, Died, TooSlow
+from confined.pool import MOST_SLOW_OF_ONE, Pace, Pool, Spent
+from confined.turns import Crowded, Turns
+from confined.work import Cancelled, Work, working_for
+
+MODULE = "tests.support.confined_program"
+SLOW = b"spin"
+
+
+@pytest.fixture
+def pool() -> Iterator[Pool[bytes]]:
+    pool: Pool[bytes] = Pool(
+        lambda niceness: Child(MODULE, niceness=niceness),
+        quick=Pace(cpu_seconds=0.05, wall_seconds=5),
+        slow=Pace(cpu_seconds=0.5, wall_seconds=20),
+    )
+    pool.start()
+    yield pool
+    pool.close()
+
+
+def ask_for(pool: Pool[bytes], work: Work, question: bytes) -> bytes:
+    with working_for(work):
+        return pool.ask(question)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_what_takes_longer_than_the_quick_ones_is_answered_too(pool: Pool[bytes]) -> None:
+    assert pool.ask(b"echo x") == b"x"
+    slow = threading.Event()
+    assert ask_for(pool, Work(on_slow=slow.set), b"work") == b"done"
+    assert slow.is_set()
+
+
+@pytest.mark.parametrize(("question", "error"), [(SLOW, TooSlow), (b"exit", Died), (b"grow", Died)])
+def test_breaches(pool: Pool[bytes], question: bytes, error: type[Exception]) -> None:
+    for _ in range(2):
+        with pytest.raises(error):
+            pool.ask(question)
+        assert pool.ask(b"echo x") == b"x"
+
+
+def test_quick_questions_never_wait_for_slow_ones(pool: Pool[bytes]) -> None:
+    with ThreadPoolExecutor(3) as threads:
+        slow = [threads.submit(pytest.raises, TooSlow, pool.ask, SLOW) for _ in range(3)]
+        count = 0
+        while not all(future.done() for future in slow):
+            assert pool.ask(b"echo x") == b"x"
+            count += 1
+    assert count > 20
+
+
+def test_too_many_slow_ones(pool: Pool[bytes]) -> None:
+    pool.slow_turns = Turns(1, most=1)
+    with pool.slow_turns.turn(Work()), pytest.raises(Crowded):
+        pool.ask(SLOW)
+    with pool.slow_turns.turn(Work("flood")):
+        assert pool.ask(b"echo x") == b"x"
+
+
+def test_work_with_many_slow_questions_may_ask_no_more(pool: Pool[bytes]) -> None:
+    work = Work()
+    work.num_slow = MOST_SLOW_OF_ONE - 1
+    assert ask_for(pool, work, b"work") == b"done"
+    with pytest.raises(Spent):
+        ask_for(pool, work, b"echo x")
+    assert ask_for(pool, Work(), b"echo x") == b"x"
+
+
+@pytest.mark.parametrize("stage", ["quick", "slow", "waiting for a slow one"])
+def test_work_that_is_called_off_ends_its_process_or_its_wait(
+    pool: Pool[bytes], stage: str
+) -> None:
+    pool.slow = Pace(60.0, 60.0)
+    if stage == "quick":
+        pool.quick = Pace(60.0, 60.0)
+    became_slow = threading.Event()
+    work = Work(on_slow=became_slow.set)
+    with ThreadPoolExecutor(2) as threads:
+        first = Work(on_slow=became_slow.set)
+        others = []
+        if stage == "waiting for a slow one":
+            others.append(threads.submit(ask_for, pool, first, SLOW))
+            became_slow.wait()
+            became_slow.clear()
+        asked = threads.submit(ask_for, pool, work, SLOW)
+        if stage == "quick":
+            time.sleep(0.3)
+        else:
+            became_slow.wait()
+            time.sleep(0.1)
+        begin = time.monotonic()
+        work.cancel()
+        assert isinstance(asked.exception(), Cancelled)
+        assert time.monotonic() - begin < 10
+        first.cancel()
+        assert all(isinstance(other.exception(), Cancelled) for other in others)
+    assert pool.ask(b"echo x") == b"x"
+
+
+def test_a_cancelled_question_leaves_no_process_behind(pool: Pool[bytes]) -> None:
+    pool.quick = pool.slow = Pace(60.0, 60.0)
+    pids = {int(pool.ask(b"pid")) for _ in range(4)}
+    works = [Work(), Work()]
+    with ThreadPoolExecutor(2) as threads:
+        asked = [threads.submit(ask_for, pool, work, SLOW) for work in works]
+        time.sleep(0.3)
+        for work in works:
+            work.cancel()
+        assert all(isinstance(future.exception(), Cancelled) for future in asked)
+    assert not any(map(is_alive, pids))
+
+
+def test_work_that_was_called_off_before_asks_nothing(pool: Pool[bytes]) -> None:
+    work = Work()
+    work.cancel()
+    with pytest.raises(Cancelled):
+        ask_for(pool, work, b"echo x")
