@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from protocol.cache_lookup import CacheLookup, CacheResult
+from protocol.cache_lookup import CacheLookup, CacheResult, CacheTier
 from scheduler.core.abilities import CacheAbilities
 from scheduler.core.sequence import Sequence
 from scheduler.kv_cache.placement import Placement
@@ -10,9 +10,10 @@ from scheduler.kv_cache.placement import Placement
 
 def explain(sequence: Sequence, placement: Placement, abilities: CacheAbilities) -> CacheLookup:
     """What the search came to for a sequence that has just started from `placement`."""
+    runs_in_source = sequence.slot is placement.source
     return CacheLookup(
         result=_result(sequence, placement, abilities),
-        tier=placement.tier,
+        tier=CacheTier.SLOT if runs_in_source else placement.tier,
         num_reused=min(sequence.num_cached_tokens, sequence.num_prompt_tokens),
         num_shared=min(placement.num_shared, sequence.num_prompt_tokens),
         has_checkpoint=placement.checkpoint is not None and sequence.num_cached_tokens > 0,

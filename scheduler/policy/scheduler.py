@@ -154,7 +154,8 @@ class Scheduler:
         lookup = explain(sequence, placement, self.limits.abilities)
         plan.counters.looked_up(sequence.num_prompt_tokens, lookup)
         shown = lookup if sequence.spec.report_cache else None
-        started = Started(sequence.request_id, placement.slot.id, lookup.num_reused, shown)
+        assert sequence.slot is not None
+        started = Started(sequence.request_id, sequence.slot.id, lookup.num_reused, shown)
         plan.started.append(started)
 
     def _make_room(self, plan: StepPlan) -> None:
