@@ -287,6 +287,49 @@ def gpt_oss(path: Path) -> None:
     writer.finish()
 
 
+def qwen35(path: Path) -> None:
+    """Write a Qwen 3.5 model: a layer with a gated delta net, and a layer with attention."""
+    writer = _Writer(path, "qwen35")
+    heads, key_heads, value_heads = N_EMBD // WIDE_HEAD, 2, 4
+    keys, values = key_heads * D_STATE, value_heads * D_STATE
+    writer.gguf.add_head_count(heads)
+    writer.gguf.add_head_count_kv(heads)
+    writer.gguf.add_key_length(WIDE_HEAD)
+    writer.gguf.add_value_length(WIDE_HEAD)
+    writer.gguf.add_rope_dimension_count(WIDE_HEAD)
+    writer.gguf.add_rope_dimension_sections([8, 4, 4, 0])
+    writer.gguf.add_full_attention_interval(2)
+    writer.gguf.add_ssm_conv_kernel(D_CONV)
+    writer.gguf.add_ssm_inner_size(values)
+    writer.gguf.add_ssm_state_size(D_STATE)
+    writer.gguf.add_ssm_time_step_rank(value_heads)
+    writer.gguf.add_ssm_group_count(key_heads)
+    for layer in range(N_LAYERS):
+        prefix = f"blk.{layer}"
+        for name in ("attn_norm", "post_attention_norm"):
+            writer.ones(f"{prefix}.{name}.weight", N_EMBD)
+        if layer == 0:
+            writer.weight(f"{prefix}.attn_qkv.weight", N_EMBD, 2 * keys + values)
+            writer.weight(f"{prefix}.attn_gate.weight", N_EMBD, values)
+            writer.weight(f"{prefix}.ssm_conv1d.weight", D_CONV, 2 * keys + values)
+            writer.weight(f"{prefix}.ssm_dt.bias", value_heads)
+            writer.weight(f"{prefix}.ssm_a", value_heads, scale=0.05, bias=-0.1)
+            writer.weight(f"{prefix}.ssm_beta.weight", N_EMBD, value_heads)
+            writer.weight(f"{prefix}.ssm_alpha.weight", N_EMBD, value_heads)
+            writer.ones(f"{prefix}.ssm_norm.weight", D_STATE)
+            writer.weight(f"{prefix}.ssm_out.weight", values, N_EMBD, scale=2.0)
+        else:
+            writer.weight(f"{prefix}.attn_q.weight", N_EMBD, 2 * N_EMBD, scale=2.0)
+            for name in ("attn_k", "attn_v", "attn_output"):
+                writer.weight(f"{prefix}.{name}.weight", N_EMBD, N_EMBD, scale=2.0)
+            for name in ("attn_q_norm", "attn_k_norm"):
+                writer.ones(f"{prefix}.{name}.weight", WIDE_HEAD)
+        writer.weight(f"{prefix}.ffn_gate.weight", N_EMBD, N_FF)
+        writer.weight(f"{prefix}.ffn_up.weight", N_EMBD, N_FF)
+        writer.weight(f"{prefix}.ffn_down.weight", N_FF, N_EMBD)
+    writer.finish()
+
+
 def lfm2(path: Path) -> None:
     """Write an LFM2 model: a layer with a short convolution, and a layer with attention."""
     writer = _Writer(path, "lfm2")
@@ -349,6 +392,7 @@ ARCHITECTURES: dict[str, Callable[[Path], Any]] = {
     "mamba2": mamba2,
     "jamba": hybrid,
     "granite": granite,
+    "qwen35": qwen35,
     "lfm2": lfm2,
 }
 """Models whose memory can't drop the end of a sequence."""
