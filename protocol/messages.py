@@ -6,18 +6,8 @@ import enum
 
 import msgspec
 
+from protocol.cache_lookup import CacheResult, CacheTier
 from protocol.events import Event
-
-
-class CacheTier(enum.StrEnum):
-    """The place where the cells of a reused prefix were when its sequence started."""
-
-    SLOT = "slot"
-    """In the slot that the sequence got: no cell had to move."""
-    COPY = "copy"
-    """In another slot."""
-    HOST = "host"
-    """In host memory."""
 
 
 class StepCosts(msgspec.Struct, frozen=True, array_like=True):
@@ -54,6 +44,8 @@ class StepStats(msgspec.Struct, frozen=True, array_like=True):
     """Prompt tokens of the sequences that started in this step. The cache was searched for them."""
     saved_tokens: dict[CacheTier, int] = {}
     """Prompt tokens that the cache held, by the place where they were."""
+    lookups: dict[CacheResult, int] = {}
+    """Sequences that started, by what the search of the cache came to."""
     mask_seconds: float = 0.0
     """Time for the masks of constraints. It runs at the same time as `decode_seconds`."""
     draft_seconds: float = 0.0

@@ -198,6 +198,13 @@ SAVED = (
         "slot: was there. copy: from another slot. host: from host memory.",
         is_stacked=True,
     ),
+    Graph(
+        "Searches of the cache by result",
+        "reqps",
+        ((rate("llamapack_prefix_cache_lookups_total", "result"), "{{result}}"),),
+        "Why a prompt had no more tokens from the cache.",
+        is_stacked=True,
+    ),
     number(
         "Tokens saved, 24 h",
         "short",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from protocol.messages import CacheTier
+from protocol.cache_lookup import CacheLookup, CacheResult, CacheTier
 
 
 @dataclass(slots=True)
@@ -17,6 +17,8 @@ class StepCounters:
     """Prompt tokens of the sequences that started."""
     saved_tokens: dict[CacheTier, int] = field(default_factory=dict)
     """How many of those tokens the cache had, by where it had them."""
+    lookups: dict[CacheResult, int] = field(default_factory=dict)
+    """Sequences that started, by what the search of the cache came to."""
     num_drafts: int = 0
     num_draft_tokens: int = 0
     accepted_by_position: list[int] = field(default_factory=list)
@@ -31,8 +33,10 @@ class StepCounters:
         for position in range(num_accepted):
             counts[position] += 1
 
-    def looked_up(self, num_tokens: int, num_saved: int, tier: CacheTier) -> None:
-        """Count a search of the cache for `num_tokens` prompt tokens; it had `num_saved`."""
+    def looked_up(self, num_tokens: int, lookup: CacheLookup) -> None:
+        """Count a search of the cache for `num_tokens` prompt tokens."""
         self.num_looked_up_tokens += num_tokens
-        if num_saved:
-            self.saved_tokens[tier] = self.saved_tokens.get(tier, 0) + num_saved
+        self.lookups[lookup.result] = self.lookups.get(lookup.result, 0) + 1
+        if lookup.num_reused:
+            saved = self.saved_tokens.get(lookup.tier, 0)
+            self.saved_tokens[lookup.tier] = saved + lookup.num_reused

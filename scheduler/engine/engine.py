@@ -6,7 +6,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from protocol.commands import Abort, AddRequest, Inspect, SlotCommand
@@ -44,7 +44,7 @@ class HostMemory:
 
     num_bytes: int = 0
     """For prefixes and checkpoints together."""
-    checkpoints: CheckpointConfig = CheckpointConfig()
+    checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
 
 
 class Engine:

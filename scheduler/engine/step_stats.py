@@ -44,6 +44,7 @@ class StepReporter:
             num_preempted=counters.num_preempted,
             num_looked_up_tokens=counters.num_looked_up_tokens,
             saved_tokens=counters.saved_tokens,
+            lookups=counters.lookups,
             num_drafts=counters.num_drafts,
             num_draft_tokens=counters.num_draft_tokens,
             accepted_by_position=counters.accepted_by_position,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from protocol.commands import SequenceSpec
 from scheduler.core.cache_edits import (
@@ -83,15 +84,15 @@ class KVCacheManager:
         """Give a sequence its slot, with the cells of the prefix that it starts from."""
         if isinstance(placement.source, CachedPrefix):
             self.host_cache.touch(placement.source)  # before room is made for what the slot holds
-            if not self._can_restore(placement.source):
-                placement = Placement(placement.slot, 0)
+        if placement.source is not None and not self._has_room_to_copy(placement.source):
+            placement = self._without_copy(sequence, placement)
         if placement.checkpoint is not None:
             self.host_cache.touch(placement.checkpoint)
         slot, source = placement.slot, placement.source
         is_lost = slot.num_tokens > placement.length or source is not None
         edits, drops = self._keep(slot) if is_lost else ([], [])
-        if isinstance(source, CachedPrefix):
-            self._empty_others(slot, source.num_tokens, edits, drops)
+        if source is not None and self._writes_cells(source):
+            self._empty_others(placement, source.num_tokens, edits, drops)
         moves, length = self._start_from(sequence, placement)
         slot.tokens, slot.num_tokens, slot.scope = sequence.tokens, length, sequence.scope
         slot.shifted_from = placement.length if length > placement.length else None
@@ -111,18 +112,31 @@ class KVCacheManager:
         slot.last_used = self._step_number
         self.index.put(slot, slot.reusable_tokens, slot.scope)
 
-    def _can_restore(self, prefix: CachedPrefix) -> bool:
-        """Whether the cells of running sequences leave room for all cells of a saved prefix.
+    def _writes_cells(self, source: PrefixHolder) -> bool:
+        """Whether all cells of a source are written before those are dropped that the sequence
+        does not share. If not, slots share them."""
+        return isinstance(source, CachedPrefix) or not self.limits.abilities.can_trim
 
-        A restore writes the whole prefix, and then drops what the sequence does not share.
-        """
-        return self.num_running_tokens + prefix.num_tokens <= self.limits.n_ctx
+    def _has_room_to_copy(self, source: PrefixHolder) -> bool:
+        """Whether the cells that have to stay leave room for all cells of a source."""
+        if not self._writes_cells(source):
+            return True
+        held = source.num_tokens if isinstance(source, Slot) and source.is_idle else 0
+        return self.num_running_tokens + held + source.num_tokens <= self.limits.n_ctx
+
+    def _without_copy(self, sequence: Sequence, placement: Placement) -> Placement:
+        """Run in the source itself if that is possible, else without a prefix."""
+        source = placement.source
+        if isinstance(source, Slot) and source.is_idle and sequence.spec.slot is None:
+            return replace(placement, slot=source, source=None)
+        return replace(placement, length=0, source=None, checkpoint=None)
 
     def _empty_others(
-        self, slot: Slot, num_tokens: int, edits: list[CacheEdit], drops: list[Drop]
+        self, placement: Placement, num_tokens: int, edits: list[CacheEdit], drops: list[Drop]
     ) -> None:
-        """Empty idle slots until `num_tokens` fit in place of what `slot` holds."""
-        others = [s for s in self.slots if s is not slot and s.is_idle and s.num_tokens > 0]
+        """Empty idle slots until `num_tokens` fit in place of what the slot holds."""
+        slot, stay = placement.slot, (placement.slot, placement.source)
+        others = [s for s in self.slots if s not in stay and s.is_idle and s.num_tokens > 0]
         others.sort(key=lambda other: other.last_used, reverse=True)
         while self.num_tokens - slot.num_tokens + num_tokens > self.limits.n_ctx:
             victim = others.pop()

@@ -6,7 +6,7 @@ from collections import abc
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from protocol.messages import CacheTier
+from protocol.cache_lookup import CacheTier
 from scheduler.core.abilities import CacheAbilities
 from scheduler.core.sequence import Sequence, Slot
 from scheduler.kv_cache.checkpoint_stops import TAIL
@@ -38,6 +38,9 @@ class Placement:
     checkpoint: Checkpoint | None = None
     """What takes the cells back to `length` tokens, if they are those of more and can't be
     trimmed."""
+    num_shared: int = 0
+    """Most leading tokens that the computed cells of any candidate have in common with the
+    sequence."""
 
     @property
     def tier(self) -> CacheTier:
@@ -84,6 +87,8 @@ def place(
     if abilities.can_copy and pending and pending.length >= _best(usable) + MIN_COPY_GAIN:
         return pending
     placement = _start(sequence, free, slots, usable, abilities)
+    most = max((min(n, holder.num_tokens) for holder, n in shared.items()), default=0)
+    placement = replace(placement, num_shared=most)
     holder = placement.source or placement.slot
     if abilities.can_trim or placement.length == holder.num_tokens:
         return placement

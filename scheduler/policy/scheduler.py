@@ -25,6 +25,7 @@ from scheduler.core.results import EmbeddingResult, Result, SampledRun, SampleFa
 from scheduler.core.sequence import Sequence, Slot
 from scheduler.core.step import Chunk, Step
 from scheduler.kv_cache.cache_manager import KVCacheManager
+from scheduler.kv_cache.explanation import explain
 from scheduler.kv_cache.placement import Placement, WaitForPrefix
 from scheduler.policy.refusal import refusal
 from scheduler.policy.step_planner import StepPlan, StepPlanner
@@ -160,9 +161,12 @@ class Scheduler:
         if sequence.was_started:  # it was preempted, and goes on
             return
         sequence.was_started = True
-        cached = min(sequence.num_cached_tokens, sequence.num_prompt_tokens)
-        plan.counters.looked_up(sequence.num_prompt_tokens, cached, placement.tier)
-        plan.started.append(Started(sequence.request_id, placement.slot.id, cached))
+        lookup = explain(sequence, placement, self.limits.abilities)
+        plan.counters.looked_up(sequence.num_prompt_tokens, lookup)
+        shown = lookup if sequence.spec.report_cache else None
+        assert sequence.slot is not None
+        started = Started(sequence.request_id, sequence.slot.id, lookup.num_reused, shown)
+        plan.started.append(started)
 
     def _make_room(self, plan: StepPlan) -> None:
         """Free cells for the step: idle prefixes first, oldest first, then whole sequences,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 
 from protocol.events import (
@@ -19,6 +20,7 @@ from server.generation.content_places import ContentTokens
 from server.generation.content_reader import ContentReader
 from server.generation.detokenizer import Detokenizer, Released, Span
 from server.generation.types import (
+    CacheInfo,
     EmbeddingItem,
     Ended,
     GeneratedToken,
@@ -32,6 +34,8 @@ from server.generation.types import (
 )
 from server.model.tokenizer import Tokenizer
 from server.parsers.events import AnswerEvent
+
+logger = logging.getLogger(__name__)
 
 STOP_CAUSES = {
     FinishReason.STOP: StopCause.EOS,
@@ -70,6 +74,7 @@ class Answer:
         """Tokens to hand out, each with the place in the text where its own text begins."""
         self._slot = -1
         self._num_cached = 0
+        self._cache: CacheInfo | None = None
         self._num_scored = 0
         self._num_generated = 0
         self._num_drafted = 0
@@ -98,6 +103,7 @@ class Answer:
             case Started() as event:
                 self._slot, self._num_cached = event.slot, event.num_cached_tokens
                 self._start = timed.begin
+                self._note_lookup(event)
                 return self._progress(event.num_cached_tokens, timed.begin)
             case Prefilled() as event:
                 return self._progress(event.num_computed_tokens, timed.end)
@@ -105,6 +111,28 @@ class Answer:
                 return self._scored(event)
             case EmbeddedEvent() as event:
                 return [EmbeddingItem(event.vectors)]
+
+    def _note_lookup(self, event: Started) -> None:
+        """Keep and log what the search of the cache came to, if the request asks for that."""
+        lookup, prompt = event.lookup, self._request.spec.prompt
+        if lookup is None:
+            return
+        parting = None
+        if lookup.num_shared < len(prompt):
+            token = prompt[lookup.num_shared]
+            piece = self._tokenizer.piece(token, special=True)
+            parting = GeneratedToken(token, piece, None)
+        self._cache = CacheInfo(lookup, parting)
+        logger.info(
+            "cache: slot %d has %d of %d prompt tokens (%s%s); a candidate shares %d: %s",
+            event.slot,
+            lookup.num_reused,
+            len(prompt),
+            lookup.tier.value,
+            ", by a checkpoint" if lookup.has_checkpoint else "",
+            lookup.num_shared,
+            lookup.result.value,
+        )
 
     def _scored(self, event: Scored) -> list[Item]:
         """Scores that are new: an engine may report tokens of the prompt again."""
@@ -220,6 +248,7 @@ class Answer:
             predicted_ms=(self._last - self._first) * 1000,
             draft_n=self._num_drafted,
             draft_n_accepted=self._num_accepted,
+            cache=self._cache,
         )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from protocol.cache_lookup import CacheLookup
 from protocol.commands import SequenceSpec
 from protocol.events import TokenLogprobs
 from server.parsers.events import AnswerEvent, AnswerParser
@@ -64,6 +65,8 @@ class Timings(msgspec.Struct, frozen=True):
     """Draft tokens that were verified."""
     draft_n_accepted: int = 0
     """Draft tokens that were accepted."""
+    cache: CacheInfo | None = None
+    """Only with `report_cache`."""
 
 
 class GeneratedToken(msgspec.Struct, frozen=True):
@@ -72,6 +75,14 @@ class GeneratedToken(msgspec.Struct, frozen=True):
     id: int
     piece: bytes
     logprobs: TokenLogprobs | None
+
+
+class CacheInfo(msgspec.Struct, frozen=True):
+    """What the cache had of the prompt (only with `report_cache`)."""
+
+    lookup: CacheLookup
+    parting: GeneratedToken | None
+    """The first token of the prompt that the best candidate has not, if there is one."""
 
 
 class Progress(msgspec.Struct, frozen=True):

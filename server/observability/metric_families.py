@@ -176,6 +176,9 @@ def _engine_work(m: ServerMetrics) -> Iterator[Metric]:
     tiers = (((tier.value,), tokens) for tier, tokens in m.saved_tokens.items())
     text = "Prompt tokens not computed again, by where the cache had them."
     yield _counters(m, "llamapack_prefix_cache_saved_tokens", text, ("tier",), tiers)
+    results = (((result.value,), count) for result, count in m.lookups.items())
+    text = "Sequences that started, by why they had no more tokens from the cache."
+    yield _counters(m, "llamapack_prefix_cache_lookups", text, ("result",), results)
 
 
 def _costs(m: ServerMetrics) -> Labelled:

@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from protocol.messages import CacheTier, StepCosts, StepStats
+from protocol.cache_lookup import CacheResult, CacheTier
+from protocol.messages import StepCosts, StepStats
 from server.errors import ApiError
 from server.generation.types import Ended, StopCause, Timings
 from server.observability import buckets
@@ -85,6 +86,8 @@ class ServerMetrics:
         self.preemptions = 0
         self.looked_up_tokens = 0
         self.saved_tokens = dict.fromkeys(CacheTier, 0)
+        self.lookups = dict.fromkeys(CacheResult, 0)
+        """Sequences that started, by what the search of the cache came to."""
         self.computed_tokens = 0
         """Prompt tokens that were computed."""
         self.prompt_tokens = 0
@@ -144,6 +147,8 @@ class ServerMetrics:
         self.looked_up_tokens += stats.num_looked_up_tokens
         for tier, tokens in stats.saved_tokens.items():
             self.saved_tokens[tier] += tokens
+        for result, count in stats.lookups.items():
+            self.lookups[result] += count
         self._count_drafts(stats)
         self._count_decode(stats)
         self.latest = stats

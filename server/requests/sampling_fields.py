@@ -149,6 +149,8 @@ class SamplingFields(RequestModel):
     stream_options: StreamOptions = StreamOptions()
     return_tokens: Flag = False
     return_progress: Flag = False
+    return_cache_info: Flag = False
+    """Say in `timings` what the cache had of the prompt, and why it had no more."""
     timings_per_token: Flag = False
     verbose: Flag | None = None
     """Add the prompt's text and the settings in force to OpenAI's answers, as `__verbose`."""

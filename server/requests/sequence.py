@@ -101,6 +101,7 @@ def generation_request(
         priority=fields.priority,
         slot=_slot(fields.id_slot, model.n_slots),
         report_progress=fields.return_progress and fields.stream,
+        report_cache=fields.return_cache_info,
         speculation=speculation_of(
             settings,
             methods=fields.spec_type,

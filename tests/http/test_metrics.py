@@ -132,6 +132,36 @@ def test_usage_and_timings_agree_with_the_counters(server: Metered) -> None:
     assert found["vllm:request_prompt_tokens_sum"] == found["vllm:prompt_tokens_total"]
 
 
+def test_an_answer_tells_what_the_cache_had(server: Metered) -> None:
+    """On request. The other prompt's own tokens are not told."""
+    prompt = "the same long beginning of every question: "
+    first = server.chat(prompt + "a", max_tokens=3, return_cache_info=True).json()
+    again = server.chat(prompt + "bc", max_tokens=3, return_cache_info=True).json()
+    silent = server.chat(prompt + "d", max_tokens=3).json()
+    assert first["timings"]["cache"] == {
+        "result": "new",
+        "from": None,
+        "checkpoint": False,
+        "reused": 0,
+        "shared": 0,
+        "first_new": {"position": 0, "token": 256, "text": "<s>"},
+    }
+    cache = again["timings"]["cache"]
+    assert cache.pop("reused") == cache.pop("shared") == again["timings"]["cache_n"] > len(prompt)
+    position = cache["first_new"].pop("position")
+    assert position == again["timings"]["cache_n"]
+    assert cache == {
+        "result": "parted",
+        "from": "slot",
+        "checkpoint": False,
+        "first_new": {"token": ord("b"), "text": "b"},
+    }
+    assert "cache" not in silent["timings"]
+    found = server.scrape()
+    assert found["llamapack_prefix_cache_lookups_total new"] == 1
+    assert found["llamapack_prefix_cache_lookups_total parted"] == 2
+
+
 def test_tokens_count_for_the_key(server: Metered) -> None:
     usage = server.chat("hello", max_tokens=5).json()["usage"]
     found = server.scrape()

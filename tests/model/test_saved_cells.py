@@ -78,6 +78,20 @@ def test_cells_of_elsewhere_are_refused(fields: dict[str, Any], words: str, tmp_
     other.close()
 
 
+def test_cells_that_are_rotated_otherwise_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a"
+    backend = make_backend(cache_type_k="q8_0")
+    write_prefix(path, SavedPrefix(TOKENS, NO_SCOPE, b"state"), backend.fingerprint)
+    backend.close()
+    monkeypatch.setenv("LLAMA_ATTN_ROT_DISABLE", "1")
+    other = make_backend(cache_type_k="q8_0")
+    with pytest.raises(PrefixFileError, match="of another context"):
+        read_prefix(path, other.fingerprint, max_bytes=ROOM)
+    other.close()
+
+
 def test_a_model_that_was_replaced_after_loading_has_no_fingerprint(tmp_path: Path) -> None:
     model, newer = tmp_path / "model.gguf", tmp_path / "newer.gguf"
     shutil.copy(TARGET, model)

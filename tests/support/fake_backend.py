@@ -133,6 +133,8 @@ class FakeBackend:
                 assert self.abilities.can_copy
                 self._check_length(edit, self.cells[source], length)
                 self._check_cut(edit, self.cells[source], length)
+                if not self.abilities.can_trim:  # slots share no cells
+                    self._check_room(edit, target, length)
                 self._fill(target, self.cells[source][:length])
             case Trim(slot, length):
                 self._check_length(edit, self.cells[slot], length)
@@ -147,9 +149,7 @@ class FakeBackend:
             case Restore(prefix, slot, length):
                 self._check_length(edit, self.saved[prefix], length)
                 self._check_cut(edit, self.saved[prefix], length)
-                others = sum(map(len, self.cells)) - len(self.cells[slot])
-                if others + len(self.saved[prefix]) > self.info.n_ctx:  # all of it is written
-                    raise AssertionError(f"{edit} needs more cells than the cache has")
+                self._check_room(edit, slot, len(self.saved[prefix]))  # all of it is written
                 self._fill(slot, self.saved[prefix][:length])
             case SaveCheckpoint(slot, checkpoint):
                 assert self.abilities.can_checkpoint
@@ -164,6 +164,11 @@ class FakeBackend:
 
     def _fill(self, slot: int, tokens: list[int]) -> None:
         self.cells[slot], self.states[slot] = list(tokens), list(tokens)
+
+    def _check_room(self, edit: CacheEdit, slot: int, length: int) -> None:
+        others = sum(map(len, self.cells)) - len(self.cells[slot])
+        if others + length > self.info.n_ctx:
+            raise AssertionError(f"{edit} needs more cells than the cache has")
 
     def _check_length(self, edit: CacheEdit, cells: list[int], length: int) -> None:
         if length > len(cells):

@@ -213,27 +213,120 @@ def gemma3(path: Path) -> None:
     writer.finish()
 
 
+def _state_heads(writer: _Writer, layer: int) -> None:
+    prefix, width = f"blk.{layer}", D_INNER + 2 * D_STATE
+    writer.weight(f"{prefix}.ssm_in.weight", N_EMBD, D_INNER + width + DT_RANK)
+    writer.weight(f"{prefix}.ssm_conv1d.weight", D_CONV, width)
+    writer.weight(f"{prefix}.ssm_conv1d.bias", width)
+    writer.weight(f"{prefix}.ssm_dt.bias", DT_RANK)
+    writer.weight(f"{prefix}.ssm_a", 1, DT_RANK, scale=0.05, bias=-0.1)
+    writer.weight(f"{prefix}.ssm_d", 1, DT_RANK)
+    writer.weight(f"{prefix}.ssm_norm.weight", D_INNER, 1, scale=0.1, bias=1.0)
+    writer.weight(f"{prefix}.ssm_out.weight", D_INNER, N_EMBD, scale=2.0)
+
+
 def mamba2(path: Path) -> None:
     """Write a Mamba 2 model: one state for all tokens so far, with heads."""
     writer = _Writer(path, "mamba2")
     writer.gguf.add_head_count(0)
-    writer.gguf.add_ssm_conv_kernel(D_CONV)
-    writer.gguf.add_ssm_inner_size(D_INNER)
-    writer.gguf.add_ssm_state_size(D_STATE)
-    writer.gguf.add_ssm_time_step_rank(DT_RANK)
+    _state_space_sizes(writer)
     writer.gguf.add_ssm_group_count(1)
-    width = D_INNER + 2 * D_STATE
+    for layer in range(N_LAYERS):
+        writer.ones(f"blk.{layer}.attn_norm.weight", N_EMBD)
+        _state_heads(writer, layer)
+    writer.finish()
+
+
+def granite(path: Path) -> None:
+    """Write a Granite 4 model: a layer with a state, and a layer with attention."""
+    writer = _Writer(path, "granitehybrid")
+    writer.gguf.add_head_count(N_EMBD // WIDE_HEAD)
+    writer.gguf.add_head_count_kv([0, N_EMBD // WIDE_HEAD])
+    _state_space_sizes(writer)
+    writer.gguf.add_ssm_group_count(1)
+    for layer in range(N_LAYERS):
+        writer.ones(f"blk.{layer}.attn_norm.weight", N_EMBD)
+        if layer == 0:
+            _state_heads(writer, layer)
+        else:
+            _attention(writer, layer)
+        _feed_forward(writer, layer)
+    writer.finish()
+
+
+def gpt_oss(path: Path) -> None:
+    """Write a gpt-oss model: every other layer sees only the latest tokens; experts."""
+    writer = _Writer(path, "gpt-oss")
+    heads, experts = N_EMBD // WIDE_HEAD, 4
+    writer.gguf.add_head_count(heads)
+    writer.gguf.add_head_count_kv(heads)
+    writer.gguf.add_key_length(WIDE_HEAD)
+    writer.gguf.add_value_length(WIDE_HEAD)
+    writer.gguf.add_sliding_window(WINDOW)
+    writer.gguf.add_expert_count(experts)
+    writer.gguf.add_expert_used_count(2)
+    writer.gguf.add_expert_feed_forward_length(N_FF)
     for layer in range(N_LAYERS):
         prefix = f"blk.{layer}"
-        writer.ones(f"{prefix}.attn_norm.weight", N_EMBD)
-        writer.weight(f"{prefix}.ssm_in.weight", N_EMBD, D_INNER + width + DT_RANK)
-        writer.weight(f"{prefix}.ssm_conv1d.weight", D_CONV, width)
-        writer.weight(f"{prefix}.ssm_conv1d.bias", width)
-        writer.weight(f"{prefix}.ssm_dt.bias", DT_RANK)
-        writer.weight(f"{prefix}.ssm_a", 1, DT_RANK, scale=0.05, bias=-0.1)
-        writer.weight(f"{prefix}.ssm_d", 1, DT_RANK)
-        writer.weight(f"{prefix}.ssm_norm.weight", D_INNER, 1, scale=0.1, bias=1.0)
-        writer.weight(f"{prefix}.ssm_out.weight", D_INNER, N_EMBD, scale=2.0)
+        for name in ("attn_norm", "post_attention_norm"):
+            writer.ones(f"{prefix}.{name}.weight", N_EMBD)
+        _attention(writer, layer)
+        for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
+            writer.weight(f"{prefix}.{name}.bias", N_EMBD)
+        writer.weight(f"{prefix}.attn_sinks.weight", heads)
+        writer.weight(f"{prefix}.ffn_gate_inp.weight", N_EMBD, experts)
+        writer.weight(f"{prefix}.ffn_gate_inp.bias", experts)
+        for name, rows, columns in (
+            ("gate", N_EMBD, N_FF),
+            ("up", N_EMBD, N_FF),
+            ("down", N_FF, N_EMBD),
+        ):
+            writer.weight(f"{prefix}.ffn_{name}_exps.weight", rows, columns, experts)
+            writer.weight(f"{prefix}.ffn_{name}_exps.bias", columns, experts)
+    writer.weight("output.weight", N_EMBD, N_VOCAB)
+    writer.finish()
+
+
+def qwen35(path: Path) -> None:
+    """Write a Qwen 3.5 model: a layer with a gated delta net, and a layer with attention."""
+    writer = _Writer(path, "qwen35")
+    heads, key_heads, value_heads = N_EMBD // WIDE_HEAD, 2, 4
+    keys, values = key_heads * D_STATE, value_heads * D_STATE
+    writer.gguf.add_head_count(heads)
+    writer.gguf.add_head_count_kv(heads)
+    writer.gguf.add_key_length(WIDE_HEAD)
+    writer.gguf.add_value_length(WIDE_HEAD)
+    writer.gguf.add_rope_dimension_count(WIDE_HEAD)
+    writer.gguf.add_rope_dimension_sections([8, 4, 4, 0])
+    writer.gguf.add_full_attention_interval(2)
+    writer.gguf.add_ssm_conv_kernel(D_CONV)
+    writer.gguf.add_ssm_inner_size(values)
+    writer.gguf.add_ssm_state_size(D_STATE)
+    writer.gguf.add_ssm_time_step_rank(value_heads)
+    writer.gguf.add_ssm_group_count(key_heads)
+    for layer in range(N_LAYERS):
+        prefix = f"blk.{layer}"
+        for name in ("attn_norm", "post_attention_norm"):
+            writer.ones(f"{prefix}.{name}.weight", N_EMBD)
+        if layer == 0:
+            writer.weight(f"{prefix}.attn_qkv.weight", N_EMBD, 2 * keys + values)
+            writer.weight(f"{prefix}.attn_gate.weight", N_EMBD, values)
+            writer.weight(f"{prefix}.ssm_conv1d.weight", D_CONV, 2 * keys + values)
+            writer.weight(f"{prefix}.ssm_dt.bias", value_heads)
+            writer.weight(f"{prefix}.ssm_a", value_heads, scale=0.05, bias=-0.1)
+            writer.weight(f"{prefix}.ssm_beta.weight", N_EMBD, value_heads)
+            writer.weight(f"{prefix}.ssm_alpha.weight", N_EMBD, value_heads)
+            writer.ones(f"{prefix}.ssm_norm.weight", D_STATE)
+            writer.weight(f"{prefix}.ssm_out.weight", values, N_EMBD, scale=2.0)
+        else:
+            writer.weight(f"{prefix}.attn_q.weight", N_EMBD, 2 * N_EMBD, scale=2.0)
+            for name in ("attn_k", "attn_v", "attn_output"):
+                writer.weight(f"{prefix}.{name}.weight", N_EMBD, N_EMBD, scale=2.0)
+            for name in ("attn_q_norm", "attn_k_norm"):
+                writer.ones(f"{prefix}.{name}.weight", WIDE_HEAD)
+        writer.weight(f"{prefix}.ffn_gate.weight", N_EMBD, N_FF)
+        writer.weight(f"{prefix}.ffn_up.weight", N_EMBD, N_FF)
+        writer.weight(f"{prefix}.ffn_down.weight", N_FF, N_EMBD)
     writer.finish()
 
 
@@ -294,9 +387,12 @@ MODELS: dict[str, Callable[[Path], Any]] = {
 ARCHITECTURES: dict[str, Callable[[Path], Any]] = {
     "gemma2": sliding,
     "gemma3": gemma3,
+    "gpt-oss": gpt_oss,
     "mamba": recurrent,
     "mamba2": mamba2,
     "jamba": hybrid,
+    "granite": granite,
+    "qwen35": qwen35,
     "lfm2": lfm2,
 }
 """Models whose memory can't drop the end of a sequence."""

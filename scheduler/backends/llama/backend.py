@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections import abc
 from concurrent.futures import Future
 from functools import cached_property
@@ -39,6 +40,9 @@ from scheduler.storage.fingerprint import (
     digest_of_model,
     stamp_of_model,
 )
+
+ROTATION = "LLAMA_ATTN_ROT_DISABLE"
+"""A variable that llama.cpp reads: it turns the rotation of quantized cells off."""
 
 MAX_DRAFT_ROWS = 64
 """Rows of a batch that the drafts of all slots together may have."""
@@ -137,6 +141,8 @@ class LlamaBackend:
         layout = "unified" if config.kv_unified else "partitioned"
         rope = [getattr(config, name) for name in ROPE_FIELDS]
         overrides = f", metadata {config.metadata}" if config.metadata else ""
+        if rotation := os.environ.get(ROTATION):
+            overrides += f", {ROTATION} {rotation}"
         if config.control_vectors:
             vectors = [(digest_of_file(Path(file)), by) for file, by in config.control_vectors]
             overrides += f", control vectors {vectors} in {config.control_vector_layers}"

@@ -187,6 +187,38 @@ def test_a_whole_slot_is_copied_without_a_checkpoint() -> None:
     assert RestoreCheckpoint not in life.kinds()
 
 
+class TestNarrowContext:
+    """All slots together have fewer cells than they could use, and copies take cells of their
+    own."""
+
+    @pytest.mark.parametrize("n_ctx", [700, 900, 1100, 1300, 1600])
+    @pytest.mark.parametrize("length", [100, 300, 390])
+    def test_copies_never_need_more_cells_than_there_are(self, n_ctx: int, length: int) -> None:
+        life = Life(n_slots=4, n_ctx_slot=n_ctx, n_ctx=n_ctx)
+        life.run(prompt(400))
+        for family in range(3):
+            life.run(conversation(family, length), conversation(family + 3, length))
+            life.run([*prompt(400), *prompt(50, family)])
+
+    def test_an_idle_slot_is_used_where_a_copy_has_no_room(self) -> None:
+        life = Life(n_slots=3, n_ctx_slot=700, n_ctx=700)
+        life.run(prompt(400), partings=(100,))
+        slots = life.engine.scheduler.cache.slots
+        holder = next(slot for slot in slots if slot.num_tokens)
+        (cached,), _ = life.run([*prompt(100), *prompt(20, 5)])
+        assert cached == 100
+        assert CopyPrefix not in life.kinds()
+        assert holder.num_tokens == 124
+
+    def test_other_idle_slots_give_way_to_a_copy(self) -> None:
+        life = Life(n_slots=3, n_ctx_slot=1000, n_ctx=1000)
+        life.run(prompt(400), partings=(100,))
+        life.run(prompt(300, 1))
+        (cached,), _ = life.run([*prompt(100), *prompt(20, 5)])
+        assert cached == 100
+        assert CopyPrefix in life.kinds()
+
+
 def test_a_prefix_of_host_memory_goes_back_to_a_checkpoint() -> None:
     life = Life()
     life.run(conversation(0), partings=(SHARED,))

@@ -14,8 +14,9 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
+from protocol.cache_lookup import CacheResult, CacheTier
 from protocol.commands import SequenceSpec
-from protocol.messages import CacheTier, StepCosts, StepStats
+from protocol.messages import StepCosts, StepStats
 from protocol.sampling import SamplingParams
 from server.errors import EngineFailed
 from server.generation.observed_generator import ObservedGenerator
@@ -201,6 +202,7 @@ def test_cache_and_slots() -> None:
         num_preempted=2,
         num_looked_up_tokens=40,
         saved_tokens={CacheTier.COPY: 20, CacheTier.HOST: 5},
+        lookups={CacheResult.PARTED: 2, CacheResult.NEW: 1},
         mask_seconds=0.25,
     )
     metrics.observe_step(stats)
@@ -216,6 +218,9 @@ def test_cache_and_slots() -> None:
     assert found["vllm:prefix_cache_hits_total"] == 50
     assert found["llamapack_prefix_cache_saved_tokens_total{tier=copy}"] == 40
     assert found["llamapack_prefix_cache_saved_tokens_total{tier=slot}"] == 0
+    assert found["llamapack_prefix_cache_lookups_total{result=parted}"] == 4
+    assert found["llamapack_prefix_cache_lookups_total{result=new}"] == 2
+    assert found["llamapack_prefix_cache_lookups_total{result=no_checkpoint}"] == 0
     assert found["llamapack_constraint_mask_seconds_total"] == 0.5
     assert found["vllm:iteration_tokens_total_sum"] == 22
 
