@@ -37,7 +37,10 @@ class RefusalPart(RequestModel):
 class OtherPart(RequestModel):
     """Any other part. It is refused by name."""
 
-    text: StrictStr = ""
+    @property
+    def text(self) -> str:
+        """There is no such object."""
+        raise NotImplementedError
 
     @model_validator(mode="before")
     @classmethod

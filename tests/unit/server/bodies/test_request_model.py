@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, RootModel
 
+from server.anthropic import blocks
+from server.anthropic import request as anthropic_request
+from server.anthropic import routes as anthropic_routes
 from server.bodies.request_model import RequestModel
 from server.embeddings import routes as embedding_routes
 from server.embeddings.request import EmbeddingRequest
@@ -24,6 +27,9 @@ from server.openai.chat import messages
 from server.openai.chat.request import ChatRequest
 from server.openai.chat.tools import Function, NamedChoice, NamedFunction, Tool
 from server.openai.completions.request import TextCompletionRequest
+from server.openai.responses import items
+from server.openai.responses import request as response_request
+from server.openai.responses import routes as response_routes
 from server.requests.body import parse_body
 from server.requests.field_names import known_names
 from server.requests.prompts import PromptObject
@@ -62,6 +68,28 @@ LEAST: dict[type[RequestModel], dict[str, Any]] = {
     response_format.JsonObjectFormat: {"type": "json_object"},
     response_format.SchemaWrapper: {},
     response_format.JsonSchemaFormat: {"type": "json_schema", "schema": {}},
+    blocks.DocumentBlock: {"type": "document", "source": {"type": "text", "data": "a"}},
+    blocks.SearchResultBlock: {"type": "search_result", "source": "a", "content": "b"},
+    blocks.ThinkingBlock: {"type": "thinking", "thinking": "a"},
+    blocks.ToolUseBlock: {"type": "tool_use", "id": "a", "name": "b"},
+    blocks.ToolResultBlock: {"type": "tool_result", "tool_use_id": "a"},
+    anthropic_request.OwnTool: {"name": "a", "input_schema": {}},
+    anthropic_request.ToolChoice: {"type": "auto"},
+    anthropic_request.Thinking: {"type": "adaptive"},
+    anthropic_request.OutputConfig: {},
+    anthropic_request.Metadata: {},
+    anthropic_request.MessagesRequest: {"model": "a", "messages": [USER], "max_tokens": 1},
+    items.MessageItem: USER,
+    items.CallItem: {"type": "function_call", "call_id": "a", "name": "b"},
+    items.CallOutputItem: {"type": "function_call_output", "call_id": "a"},
+    items.ReasoningItem: {"type": "reasoning"},
+    response_request.FunctionTool: {"type": "function", "name": "a"},
+    response_request.Namespace: {"type": "namespace", "name": "a"},
+    response_request.AllowedTools: {"type": "allowed_tools", "tools": []},
+    response_request.SchemaFormat: {"type": "json_schema", "schema": {}},
+    response_request.TextConfig: {},
+    response_request.ReasoningConfig: {},
+    response_request.ResponseRequest: {},
     triggers.GrammarTrigger: {"type": 1, "value": "a"},
     vllm_field.StructuredOutputs: {"regex": "a"},
 }
@@ -96,7 +124,7 @@ def models(base: type[BaseModel]) -> Iterator[type[BaseModel]]:
 
 
 def test_no_object_of_a_body_has_another_base() -> None:
-    tables = (llama_routes, openai_routes, embedding_routes)
+    tables = (llama_routes, openai_routes, response_routes, anthropic_routes, embedding_routes)
     endpoints = [endpoint for table in tables for endpoint in table.ENDPOINTS]
     bodies = {body for endpoint in endpoints for body in endpoint.bodies.values()}
     assert all(issubclass(body, RequestModel | RootModel) for body in bodies)
