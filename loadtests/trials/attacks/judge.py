@@ -87,21 +87,33 @@ def judge(
     bounds: Bounds,
 ) -> Finding:
     """The finding; `broken` are the attack's own claims that did not hold."""
-    hard = [*broken, *_of_answers(seen), *_of_memory(seen, bounds)]
+    hard, slow = broken_bounds(
+        seen, bounds, has_restarts=attack.restarts > 0, is_outage=attack.is_outage
+    )
+    hard = [*broken, *hard]
     if restarts > attack.restarts:
         hard.append(f"{restarts:.0f} engines died")
     allowed = ERRORS_IN_ORDER | attack.expected
     hard += [f"attackers saw {s}" for s in statuses if s.startswith("5") and s not in allowed]
-    slow = []
-    if not attack.restarts and seen.gap_s > bounds.gap_s:
-        slow.append(f"{seen.gap_s:.2f} s between two tokens")
-    if not attack.restarts and seen.wait_s > bounds.wait_s:
-        slow.append(f"waited {seen.wait_s:.2f} s for the first token")
-    if not attack.is_outage and seen.health_s > bounds.health_s:
-        slow.append(f"/health took {1000 * seen.health_s:.0f} ms")
-    if not attack.is_outage and not attack.restarts and set(seen.health) - {200}:
-        hard.append(f"/health said {seen.health}")
     return Finding(attack, seen, statuses, hard, slow)
+
+
+def broken_bounds(
+    seen: Sighting, bounds: Bounds, *, has_restarts: bool = False, is_outage: bool = False
+) -> tuple[list[str], list[str]]:
+    """The bounds that are broken at any speed, and those of time. With restarts of the engine no
+    wait counts, and in an outage no answer of /health."""
+    hard = [*_of_answers(seen), *_of_memory(seen, bounds)]
+    slow = []
+    if not has_restarts and seen.gap_s > bounds.gap_s:
+        slow.append(f"{seen.gap_s:.2f} s between two tokens")
+    if not has_restarts and seen.wait_s > bounds.wait_s:
+        slow.append(f"waited {seen.wait_s:.2f} s for the first token")
+    if not is_outage and seen.health_s > bounds.health_s:
+        slow.append(f"/health took {1000 * seen.health_s:.0f} ms")
+    if not (is_outage or has_restarts) and set(seen.health) - {200}:
+        hard.append(f"/health said {seen.health}")
+    return hard, slow
 
 
 def print_head() -> None:

@@ -28,7 +28,9 @@ NEGATED = "root ::= [^Z]*"
 
 
 def _masked(grammar: str, times: int = 1, **fields: object) -> Run:
-    body = completion(grammar=grammar, n_predict=200, temperature=1.0, seed=1, **fields)
+    body = completion(
+        grammar=grammar, n_predict=200, ignore_eos=True, temperature=1.0, seed=1, **fields
+    )
     return posts(NATIVE, body, times)
 
 

@@ -182,11 +182,11 @@ async def _rebound(target: Target) -> None:
         ("GET", "/props", b""),
     )
     for method, path, body in ways:
-        for host in _FOREIGN:
-            reply = await target.send(method, path, body, host=host.format(port=port))
+        for host in (name.format(port=port) for name in _FOREIGN):
+            reply = await target.send(method, path, body, host=host)
             target.claim(reply.status >= 400, f"{path} of {host}: {reply.status}")
-        for host in _OWN:
-            reply = await target.send(method, path, body, host=host.format(port=port))
+        for host in (name.format(port=port) for name in _OWN):
+            reply = await target.send(method, path, body, host=host)
             target.claim(reply.status == 200, f"{path} of {host}: {reply.status}")
 
 

@@ -24,7 +24,7 @@ SOON_SECONDS = 15.0
 
 def _copied(folder: Path, model: str) -> str:
     """A copy of the model, which an attack may remove."""
-    return shutil.copy(model, folder / "model.gguf")
+    return shutil.copy(model, str(folder / "model.gguf"))
 
 
 _OWN_MODEL = Setting(("--hang-timeout", "2"), model=_copied)

@@ -211,7 +211,7 @@ async def _ask(watched: Watched, request: Request) -> Record:
             return await stream(watched.address, request, key=watched.key)
     except TimeoutError:
         error = f"no end after {ANSWER_SECONDS:.0f} s"
-        return Record(request.role, begun, [ANSWER_SECONDS + begun], error=error)
+        return Record(request.role, begun, arrivals=[begun + ANSWER_SECONDS], error=error)
 
 
 class _Watch:
