@@ -15,25 +15,28 @@ POISONED = Setting(("--hang-timeout", "2"), wrapper=("env", f"PYTHONPATH={_FOLDE
 MOST_DEATHS = 4
 """Of the engine for each deadly request: it is blamed twice, after it ran among others twice."""
 
+MOST_DEATHS_WITH_TOKENS = 25
+"""Of the engine for a request that has new tokens between its deaths."""
+
 
 def _deadly(seed: int, times: int = 1) -> Run:
     async def run(target: Target) -> None:
-        body = completion(seed=seed, n_predict=64, ignore_eos=True)
+        body = completion(seed=seed, n_predict=400, ignore_eos=True)
         replies = await asyncio.gather(
-            *(target.post(NATIVE, body, timeout_s=120.0) for _ in range(times))
+            *(target.post(NATIVE, body, timeout_s=170.0) for _ in range(times))
         )
         target.claim(all(r.status >= 500 for r in replies), f"told {[r.status for r in replies]}")
 
     return run
 
 
-def _attack(name: str, seed: int, times: int = 1) -> Attack:
+def _attack(name: str, seed: int, times: int = 1, deaths: int = MOST_DEATHS) -> Attack:
     return Attack(
         NUMBER,
         name,
         _deadly(seed, times),
         POISONED,
-        restarts=MOST_DEATHS * times,
+        restarts=deaths * times,
         expected=frozenset({"500"}),
         is_outage=True,
     )
@@ -43,6 +46,6 @@ ATTACKS = (
     _attack("dies when it is added", poison.DIES_WHEN_ADDED),
     _attack("hangs when it is added", poison.HANGS_WHEN_ADDED),
     _attack("dies at its first step", poison.DIES_WHEN_RUN),
-    _attack("dies after some tokens", poison.DIES_LATER),
+    _attack("dies after every few tokens", poison.DIES_LATER, deaths=MOST_DEATHS_WITH_TOKENS),
     _attack("three at once die when they are added", poison.DIES_WHEN_ADDED, 3),
 )

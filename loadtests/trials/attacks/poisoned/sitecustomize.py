@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 DIES_WHEN_ADDED, HANGS_WHEN_ADDED, DIES_WHEN_RUN, DIES_LATER = 6660, 6661, 6662, 6663
-LATER_SECONDS = 0.3
+LATER_STEPS = 5
 """From the adding of a request to the death that the request causes."""
 
 
@@ -25,7 +25,7 @@ def _poison() -> None:
     from scheduler.engine.engine import Engine
 
     add, step = Engine.add_request, Engine.step
-    due: list[tuple[float, int]] = []
+    left: list[int] = []
 
     def add_request(self: Engine, request: Any) -> None:
         seed = request.spec.sampling.seed
@@ -33,14 +33,15 @@ def _poison() -> None:
             _die()
         if seed == HANGS_WHEN_ADDED:
             time.sleep(10**6)
-        delays = {DIES_WHEN_RUN: 0.0, DIES_LATER: LATER_SECONDS}
-        if seed in delays:
-            due.append((time.monotonic() + delays[seed], request.request_id))
+        steps = {DIES_WHEN_RUN: 0, DIES_LATER: LATER_STEPS}
+        if seed in steps:
+            left.append(steps[seed])
         add(self, request)
 
     def do_step(self: Engine, *arguments: Any, **named: Any) -> Any:
-        if any(time.monotonic() >= at for at, _ in due):
+        if 0 in left:
             _die()
+        left[:] = [steps - 1 for steps in left]
         return step(self, *arguments, **named)
 
     poisoned: dict[str, Callable[..., Any]] = {"add_request": add_request, "step": do_step}
