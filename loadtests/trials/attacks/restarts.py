@@ -19,7 +19,7 @@ from loadtests.trials.subject import api_process, engine_of
 
 NUMBER = 8
 RECOVERY_SECONDS = 40.0
-SOON_SECONDS = 15.0
+SOON_SECONDS = 40.0
 
 
 def _copied(folder: Path, model: str) -> str:
