@@ -185,7 +185,8 @@ async def _attempt(
         restarts = await metric(target.server, "llamapack_engine_restarts_total", key) - restarts
     except Exception as error:
         target.claim(False, f"the server ended: {str(error)[:200]}")
-    return judge(attack, seen, dict(target.statuses), target.problems, restarts, bounds)
+    statuses = dict(target.statuses)
+    return judge(attack, seen, statuses, target.problems, restarts, bounds, target.told)
 
 
 async def _becomes_idle(target: Target, key: str) -> bool:

@@ -60,6 +60,8 @@ class Target:
     statuses: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     """Promises that were broken, besides the bounds that every attack is measured by."""
+    told: str = ""
+    """The first error of 500 and above."""
 
     @property
     def address(self) -> Address:
@@ -111,6 +113,8 @@ class Target:
         """Count a status that an attacker saw."""
         if reply.status:
             self.statuses[str(reply.status)] += 1
+            if reply.status >= 500 and not self.told:
+                self.told = reply.body[:200].decode(errors="replace")
         else:
             self.statuses["gave up" if "Timeout" in reply.error else "cut"] += 1
 

@@ -88,8 +88,10 @@ def judge(
     broken: Sequence[str],
     restarts: float,
     bounds: Bounds,
+    told: str = "",
 ) -> Finding:
-    """The finding; `broken` are the attack's own claims that did not hold."""
+    """The finding; `broken` are the attack's own claims that did not hold, and `told` an error that
+    attackers saw."""
     hard, slow = broken_bounds(
         seen, bounds, has_restarts=attack.restarts > 0, is_outage=attack.is_outage
     )
@@ -97,7 +99,8 @@ def judge(
     if restarts > attack.restarts:
         hard.append(f"{restarts:.0f} engines died")
     allowed = ERRORS_IN_ORDER | attack.expected
-    hard += [f"attackers saw {s}" for s in statuses if s.startswith("5") and s not in allowed]
+    faults = [status for status in statuses if status.startswith("5") and status not in allowed]
+    hard += [f"attackers saw {status}: {told}" for status in faults]
     return Finding(attack, seen, statuses, hard, slow)
 
 
