@@ -101,7 +101,7 @@ async def _endless_heads(target: Target) -> None:
         target.statuses["MiB taken"] += sum(await asyncio.gather(*taken))
 
 
-_PROBED = completion(n_probs=1000, n_predict=900, ignore_eos=True, stream=True)
+_PROBED = completion(n_probs=200, n_predict=900, ignore_eos=True, stream=True)
 _ENDLESS = completion(n_probs=100, n_predict=20_000, ignore_eos=True, stream=True)
 _CHUNKED = "Transfer-Encoding: chunked"
 
@@ -116,13 +116,13 @@ ATTACKS = (
     Attack(
         NUMBER,
         "streams that nobody reads",
-        _unread(NATIVE, _PROBED, 16),
+        _unread(NATIVE, _PROBED, 6),
         _IMPATIENT,
     ),
     Attack(
         NUMBER,
         "whole answers that nobody reads",
-        _unread(NATIVE, {**_PROBED, "stream": False}, 16),
+        _unread(NATIVE, {**_PROBED, "stream": False}, 6),
         _IMPATIENT,
     ),
     Attack(NUMBER, "shifting streams that nobody reads", _unread(NATIVE, _ENDLESS, 4), _SHIFTING),
