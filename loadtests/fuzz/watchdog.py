@@ -67,6 +67,6 @@ async def watched_server(folder: Path, bounds: Bounds) -> AsyncIterator[Watchdog
     async with serving(*FLAGS) as server:
         _, described = await get(server.address, "/openapi.json")
         place = Place(server.address, folder, msgspec.json.decode(described))
-        watched = Watched(server.address, api_process(server).pid, "")
+        watched = Watched(server.address, api_process(server).pid)
         async with watching(watched) as watcher:
             yield Watchdog(server, watcher, place, bounds)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from loadtests.trials.attacks.attack import (
     ATTACKER_KEY,
+    CHATTING_KEY,
     INNOCENT_KEY,
     Attack,
     Setting,
@@ -36,6 +37,8 @@ SETTLE_SECONDS = 1.5
 """How long the innocent client goes on after an attack, which may go on too."""
 
 IDLE_SECONDS = 30.0
+QUIET = "nobody attacks"
+"""The row that shows how quiet the machine is; it is not judged."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -117,10 +120,15 @@ async def _on_one_server(
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             flags = _flags(setting, folder, options.model)
             server = await stack.enter_async_context(serving(*flags, wrapper=setting.wrapper))
-            key, attackers = (INNOCENT_KEY, ATTACKER_KEY) if setting.keys else ("", "")
+            keys = (INNOCENT_KEY, CHATTING_KEY) if setting.keys else ("", "")
+            attackers = ATTACKER_KEY if setting.keys else ""
             await _warm_up(Target(server, folder, attackers))
-            watched = Watched(server.address, api_process(server).pid, key)
+            watched = Watched(server.address, api_process(server).pid, keys)
             watcher = await stack.enter_async_context(watching(watched))
+            if not options.no_clock:
+                quiet = Attack(0, QUIET, _nothing, setting)
+                target = Target(server, folder, attackers)
+                print_row((await _attempt(quiet, target, watcher, options)).row)
             while rest:
                 attack = rest.pop(0)
                 finding = await _attempt(
@@ -135,6 +143,10 @@ async def _on_one_server(
                 if finding.hard:
                     break
     return findings
+
+
+async def _nothing(target: Target) -> None:
+    await asyncio.sleep(1)
 
 
 def _flags(setting: Setting, folder: Path, model: str) -> tuple[str, ...]:

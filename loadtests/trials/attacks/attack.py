@@ -22,15 +22,17 @@ MESSAGES = [{"role": "user", "content": "What is the capital of France?"}]
 PATIENCE_SECONDS = 15.0
 """An attacker hangs up after this time."""
 
-INNOCENT_KEY, ATTACKER_KEY, ADMIN_KEY = "innocent-key", "attacker-key", "admin-key"
+INNOCENT_KEY, CHATTING_KEY = "innocent-key", "chatting-key"
+ATTACKER_KEY, ADMIN_KEY = "attacker-key", "admin-key"
 
 NO_KEYS = ""
 KEYS = (
     f'[keys.innocent]\nkey = "{INNOCENT_KEY}"\n'
+    f'[keys.chatting]\nkey = "{CHATTING_KEY}"\n'
     f'[keys.attacker]\nkey = "{ATTACKER_KEY}"\n'
     f'[keys.admin]\nkey = "{ADMIN_KEY}"\nadmin = true\n'
 )
-"""A key for the innocent client, one for attackers, and an admin's."""
+"""Keys for the innocent client's stream and for its chats, one for attackers, and an admin's."""
 
 
 @dataclass(frozen=True)

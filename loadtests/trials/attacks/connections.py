@@ -15,7 +15,7 @@ from loadtests.trials.attacks.attack import (
     Target,
     completion,
 )
-from loadtests.trials.attacks.sockets import body_head, connections, drip, head
+from loadtests.trials.attacks.sockets import body_head, connections, drip, head, is_open
 
 NUMBER = 7
 _FEW_DESCRIPTORS = ("sh", "-c", 'ulimit -n 256 && exec "$@"', "sh")
@@ -32,7 +32,7 @@ async def _refused_and_kept(target: Target) -> None:
             writer.write(body_head(target, NATIVE, 1000, key="wrong"))
         await drip([writer for _, writer in opened], HOLD_SECONDS, lambda turn: b"x")
         await asyncio.sleep(1)
-        kept = sum(not reader.at_eof() for reader, _ in opened)
+        kept = sum(await asyncio.gather(*(is_open(reader) for reader, _ in opened)))
         target.statuses["kept"] += kept
         target.claim(kept < 20, f"{kept} of {len(opened)} refused connections were kept")
 

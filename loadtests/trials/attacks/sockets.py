@@ -61,6 +61,19 @@ async def pour(writer: Writer, piece: bytes, mebibytes: int) -> int:
     return sent >> 20
 
 
+async def is_open(reader: asyncio.StreamReader) -> bool:
+    """Whether the server keeps a connection, after everything that it has sent."""
+    try:
+        async with asyncio.timeout(0.5):
+            while await reader.read(1 << 16):
+                pass
+    except TimeoutError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
 async def drip(writers: list[Writer], seconds: float, piece: Callable[[int], bytes]) -> None:
     """Send a little on each connection, twice a second."""
     for turn in range(int(seconds * 2)):

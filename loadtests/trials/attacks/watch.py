@@ -12,7 +12,7 @@ import multiprocessing
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -54,7 +54,8 @@ class Watched:
 
     address: Address
     pid: int
-    key: str
+    keys: tuple[str, str] = ("", "")
+    """Of the stream, and of the chats: each key has a place in a full queue."""
 
 
 @dataclass
@@ -139,6 +140,7 @@ class _Question:
     """A request, and the beginning of its answer that is the same every time."""
 
     request: Request
+    key: str
     expected: str = ""
 
 
@@ -178,9 +180,10 @@ async def _alone(watched: Watched) -> list[_Question]:
     """What the innocent client asks, and what the answers are without anybody else."""
     surest = max([await _sure(watched, request) for request in _streams()], key=_length)
     assert _length(surest) >= LEAST_SURE, "the model is sure of no answer"
-    record = await _ask(watched, _chat())
+    chat = _Question(_chat(), watched.keys[1])
+    record = await _ask(watched, chat)
     assert not record.error, record
-    return [surest, _Question(_chat(), "".join(record.text))]
+    return [surest, replace(chat, expected="".join(record.text))]
 
 
 def _length(question: _Question) -> int:
@@ -191,12 +194,13 @@ async def _sure(watched: Watched, request: Request) -> _Question:
     """The question, with its answer up to the first near tie: a sum in another order may end a near
     tie otherwise."""
     body = {**msgspec.json.decode(request.payload), "stream": False, "n_probs": 2}
-    headers = (f"Authorization: Bearer {watched.key}",) if watched.key else ()
+    key = watched.keys[0]
+    headers = (f"Authorization: Bearer {key}",) if key else ()
     payload = msgspec.json.encode(body)
     reply = await raw.send(watched.address, "POST", request.path, payload, headers=headers)
     tokens = msgspec.json.decode(reply.whole)["completion_probabilities"]
     sure = itertools.takewhile(_is_sure, tokens)
-    return _Question(request, "".join(token["token"] for token in sure))
+    return _Question(request, key, "".join(token["token"] for token in sure))
 
 
 def _is_sure(token: dict[str, Any]) -> bool:
@@ -204,14 +208,14 @@ def _is_sure(token: dict[str, Any]) -> bool:
     return first - second > NEAR_TIE
 
 
-async def _ask(watched: Watched, request: Request) -> Record:
+async def _ask(watched: Watched, question: _Question) -> Record:
     begun = time.perf_counter()
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
-            return await stream(watched.address, request, key=watched.key)
+            return await stream(watched.address, question.request, key=question.key)
     except TimeoutError:
         error = f"no end after {ANSWER_SECONDS:.0f} s"
-        return Record(request.role, begun, arrivals=[begun + ANSWER_SECONDS], error=error)
+        return Record(question.request.role, begun, arrivals=[begun + ANSWER_SECONDS], error=error)
 
 
 class _Watch:
@@ -243,7 +247,7 @@ class _Watch:
         seen = self._sighting
         asked = 0
         while not self._is_over or not asked:
-            record = await _ask(self._watched, question.request)
+            record = await _ask(self._watched, question)
             asked += 1
             self._note(record, question.expected)
             if record.error:
