@@ -115,14 +115,14 @@ async def _while_it_runs(target: Target) -> None:
         await theirs
 
 
-MARKS = ("424242", "sesame", "abracadabra", "3.14159", "xyzzy", "plugh")
+MARKS = ("424242", "zqjw", "abracadabra", "3.14159", "xyzzy", "plugh")
 """What is in the innocent client's request and nowhere else."""
 
 _PRIVATE = {
     "prompt": "xyzzy Once upon a time",
     "seed": 424242,
     "dry_multiplier": 0.5,
-    "dry_sequence_breakers": ["sesame"],
+    "dry_sequence_breakers": ["zqjw"],
     "stop": ["abracadabra"],
     "logit_bias": [[7, 3.14159]],
     "grammar": 'root ::= [^~]* "plugh"',
@@ -140,7 +140,8 @@ async def _others_slots(target: Target) -> None:
             reply = await target.send("GET", path, key=ATTACKER_KEY)
             seen = [mark for mark in MARKS if mark.encode() in reply.whole]
             target.claim(not seen, f"{path} shows {seen}")
-        await theirs
+        reply = await theirs
+        target.claim(reply.status == 200, f"the other key's request: {reply.body[:200]!r}")
 
 
 async def _files(target: Target) -> None:
