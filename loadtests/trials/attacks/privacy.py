@@ -79,7 +79,8 @@ def _shared(path: str, first: dict[str, object], second: dict[str, object]) -> R
 
     async def run(target: Target) -> None:
         for number in range(3):
-            text = f"{json.dumps(first)} {path} {_prefix(number, 60)}"
+            # Different from the first token on: the attacker's own prefixes must not count.
+            text = f"{SECRETS[number]} {json.dumps(first)} {path} {_prefix(number, 60)}"
             prompt: dict[str, object] = {"prompt": text}
             if path == CHAT:
                 prompt = {"messages": [{"role": "user", "content": text}]}

@@ -57,7 +57,7 @@ def _armed(times: int = 20) -> Run:
         body = {"messages": MESSAGES, "max_tokens": 4, "chat_template_kwargs": {"n": N}}
         replies = await target.together(times, CHAT, body)
         statuses = {reply.status for reply in replies}
-        target.claim(statuses <= {0, 400, 429, 503}, f"attackers saw {sorted(statuses)}")
+        target.claim(statuses <= {0, 200, 400, 429, 503}, f"attackers saw {sorted(statuses)}")
 
     return run
 
