@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import stat
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -79,8 +80,9 @@ def _shared(path: str, first: dict[str, object], second: dict[str, object]) -> R
 
     async def run(target: Target) -> None:
         for number in range(3):
-            # Different from the first token on: the attacker's own prefixes must not count.
-            text = f"{SECRETS[number]} {json.dumps(first)} {path} {_prefix(number, 60)}"
+            # Words of this attack alone: the attacker's own earlier prompts must not count.
+            tag = zlib.crc32(f"{first} {second} {path} {number}".encode()) % 9000 + 1000
+            text = f"{tag} {_prefix(tag, 60)}"
             prompt: dict[str, object] = {"prompt": text}
             if path == CHAT:
                 prompt = {"messages": [{"role": "user", "content": text}]}
@@ -107,7 +109,7 @@ async def _every_slot(target: Target) -> None:
 async def _while_it_runs(target: Target) -> None:
     """A prompt is asked for while another key's is being computed."""
     for number in range(3):
-        text = f"running {_prefix(200 + number, 150)}"
+        text = f"{SECRETS[number]} {_prefix(200 + number, 150)}"
         body = completion(prompt=text, n_predict=100, ignore_eos=True)
         theirs = asyncio.create_task(target.post(NATIVE, body, key=INNOCENT_KEY))
         await asyncio.sleep(0.05)

@@ -26,10 +26,10 @@ from loadtests.scenarios.base import Record, Request
 from loadtests.trials import raw
 
 STREAM_TOKENS, CHAT_TOKENS = 150, 8
-NEAR_TIE = 0.05
+NEAR_TIE = 0.3
 """Least difference of two log-probabilities that another order of sums can't turn round."""
 
-LEAST_SURE = 100
+LEAST_SURE = 40
 """Characters of an answer before the first near tie."""
 
 PROMPTS = (
