@@ -8,7 +8,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-NAMES = ("deaths", "drain", "reload", "soak", "hostile", "scrape", "rollout")
+NAMES = ("deaths", "drain", "reload", "soak", "hostile", "attacks", "scrape", "rollout")
 
 
 def main(argv: Sequence[str]) -> int:

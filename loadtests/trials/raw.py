@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from loadtests.client import Address
 
@@ -21,11 +21,21 @@ class Reply:
     body: bytes
     seconds: float
     error: str = ""
+    whole: bytes = field(default=b"", repr=False)
+    """The whole body."""
+    head: bytes = field(default=b"", repr=False)
+    """The status line and the headers."""
 
 
-def head(method: str, path: str, length: int | None, headers: Sequence[str] = ()) -> bytes:
+def head(
+    method: str,
+    path: str,
+    length: int | None,
+    headers: Sequence[str] = (),
+    host: str = "localhost",
+) -> bytes:
     """The head of a request that asks the server to close the connection."""
-    lines = [f"{method} {path} HTTP/1.1", "Host: trial", "Connection: close", *headers]
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", "Connection: close", *headers]
     if length is not None:
         lines += ["Content-Type: application/json", f"Content-Length: {length}"]
     return "\r\n".join([*lines, "", ""]).encode()
@@ -38,6 +48,7 @@ async def send(
     body: bytes = b"",
     *,
     headers: Sequence[str] = (),
+    host: str = "localhost",
     timeout_s: float = 120.0,
 ) -> Reply:
     """Send a request and read the whole answer, which may come before the request is fully sent."""
@@ -47,7 +58,8 @@ async def send(
         async with asyncio.timeout(timeout_s):
             reader, writer = await asyncio.open_connection(address.host, address.port)
             try:
-                writer.write(head(method, path, len(body) if method == "POST" else None, headers))
+                length = len(body) if method == "POST" else None
+                writer.write(head(method, path, length, headers, host))
                 sending = asyncio.create_task(_write(writer, body))
                 data = await _read_all(reader)
                 sending.cancel()
@@ -60,7 +72,7 @@ async def send(
     front, _, rest = data.partition(b"\r\n\r\n")
     words = front.split(b" ", 2)
     status = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
-    return Reply(status, rest[:2000], seconds, error)
+    return Reply(status, rest[:2000], seconds, error, rest, front)
 
 
 async def _read_all(reader: asyncio.StreamReader) -> bytes:

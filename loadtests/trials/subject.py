@@ -25,10 +25,14 @@ another order than a decode's. Then a text that is computed again may differ at 
 
 
 @asynccontextmanager
-async def serving(*flags: str) -> AsyncIterator[Server]:
-    """A ready server of the demo model, with metrics; later flags override earlier ones."""
+async def serving(*flags: str, wrapper: Sequence[str] = ()) -> AsyncIterator[Server]:
+    """A ready server of the demo model, with metrics; later flags override earlier ones.
+
+    `wrapper` is a command that runs the server's command, such as `env NAME=value`.
+    """
     usual = ("-m", MODEL, "--metrics", "-np", "8", "-c", "8192", "-lv", "2")
-    with running(Side("llamapack", COMMAND), (*usual, *flags)) as server:
+    command = (*wrapper, *COMMAND)
+    with running(Side("llamapack", command), (*usual, *flags)) as server:
         await server.wait_ready()
         yield server
 
@@ -58,9 +62,9 @@ async def metric(server: Server, name: str, key: str = "") -> float:
     return sum(float(line.rpartition(" ")[2]) for line in lines)
 
 
-async def busy_slots(server: Server) -> int:
+async def busy_slots(server: Server, key: str = "") -> int:
     """The number of slots that are busy."""
-    _, body = await get(server.address, "/slots")
+    _, body = await get(server.address, "/slots", key=key)
     return sum(slot["is_processing"] for slot in msgspec.json.decode(body))
 
 

@@ -208,6 +208,7 @@ class EngineClient:
         """The process died: keep its sequences for the next engine, except those to blame."""
         self._is_up = False
         self._heartbeat = None
+        self.has_generated = False
         self._on_death()
         for query in self._queries.values():
             if not query.done():

@@ -19,6 +19,10 @@ speed."""
         "drain --rounds 1 --clients 10 --tokens 100 --seconds 1",
         "reload --seconds 2 --tokens 50",
         f"hostile --bodies 200 --examples 2 --slow-seconds 2 --skip-huge --stall {NO_CLOCK}",
+        "attacks --short 1 --no-clock --only 1,2,4,5",
+        "attacks --short 1 --no-clock --only 6,7,9,10",
+        "attacks --short 1 --no-clock --only 3,8",
+        "attacks --short 1 --no-clock --only 11,12,13",
     ],
 )
 def test_a_short_trial(command: str) -> None:

@@ -111,6 +111,33 @@ async def test_an_engine_that_cannot_be_started_for_a_while_is_started_later(
         assert await number_of_tokens(submit(client, 20)) == 20
 
 
+async def test_starts_that_fail_wait_ever_longer_after_an_engine_that_has_generated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits: list[float] = []
+    sleep = asyncio.sleep
+
+    async def slept(seconds: float) -> None:
+        if seconds in (1000.0, 2000.0, 3000.0):
+            waits.append(seconds)
+            seconds = 0.001
+        await sleep(seconds)
+
+    async def fail(*arguments: str, **options: object) -> asyncio.subprocess.Process:
+        raise OSError(errno.EMFILE, "not now")
+
+    monkeypatch.setattr(supervisor, "RESTART_SECONDS", (1000.0, 2000.0, 3000.0))
+    async with engine("good") as (process, client):
+        await client.wait_loaded()
+        assert await number_of_tokens(submit(client, 20)) == 20
+        monkeypatch.setattr(asyncio, "create_subprocess_exec", fail)
+        monkeypatch.setattr(asyncio, "sleep", slept)
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGKILL)
+        await wait_until(lambda: len(waits) >= 4)
+    assert waits[:4] == [1000.0, 2000.0, 3000.0, 3000.0]
+
+
 @pytest.mark.parametrize("fault", ["exit", "refuse"])
 async def test_clients_are_told_of_an_outage_and_it_ends(fault: str) -> None:
     """Such as a model file that vanished, and came back."""

@@ -1,0 +1,1 @@
+"""Inputs that nobody thought of: made by chance and by mutation, tried on a served process."""

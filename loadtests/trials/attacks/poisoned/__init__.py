@@ -1,0 +1,1 @@
+"""Faults that the trial puts into the engine."""
