@@ -9,7 +9,7 @@ from typing import cast
 from server.errors import InvalidRequest
 from server.model.tokenizer import Tokenizer
 
-SHARE = 16
+SHARE = 2
 """Breakers may concern one token in so many: a breaker in every second token breaks every
 repetition, and each token that it concerns takes memory and time in every answer."""
 

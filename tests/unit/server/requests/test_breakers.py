@@ -18,13 +18,13 @@ class Words(ByteTokenizer):
         return f"{token:04}x".encode()
 
 
-@pytest.mark.parametrize("breakers", [["\n", ":", '"', "*"], ["0001"], ["0012", "0077"], [""]])
+@pytest.mark.parametrize("breakers", [["\n", ":", '"', "*"], ["0001"], ["0012", "0077"], ["12", "34", "56"], [""]])
 def test_rare_breakers_are_fine(breakers: list[str]) -> None:
     check_breakers(breakers, Words())
 
 
-@pytest.mark.parametrize("breakers", [["x"], ["0"], ["\n", "xyz"], ["12", "34", "56", "1", "5"]])
+@pytest.mark.parametrize("breakers", [["x"], ["0"], ["\n", "xyz"], ["1", "2", "5"]])
 def test_breakers_in_many_tokens_are_refused(breakers: list[str]) -> None:
-    with pytest.raises(InvalidRequest, match="fewer tokens of the vocabulary than 100") as caught:
+    with pytest.raises(InvalidRequest, match="fewer tokens of the vocabulary than 800") as caught:
         check_breakers(breakers, Words())
     assert caught.value.param == "dry_sequence_breakers"
