@@ -32,7 +32,10 @@ def accept(constraint: LLGuidanceGrammar, text: str) -> Acceptance:
     """Match a text byte by byte. Raises `GrammarError` if the grammar can't be built or run."""
     matcher = call_with_deep_stack(
         lambda: LLMatcher(
-            _byte_tokenizer(), constraint.definition, log_level=0, limits=parser_limits()
+            _byte_tokenizer(),
+            constraint.definition,
+            log_level=0,
+            limits=parser_limits(is_written=constraint.is_written),
         )
     )
     data = text.encode()

@@ -127,22 +127,25 @@ def build_gbnf(
         names = named_tokens(grammar, order)
         if tokens is None or not names <= tokens.ids.keys():
             return UnknownTokens(sorted(names))
-    return build(LLMatcher.grammar_from_lark(to_lark(grammar, tokens)))
+    return build(LLMatcher.grammar_from_lark(to_lark(grammar, tokens)), is_written=True)
 
 
-def build(definition: str) -> LLGuidanceGrammar:
-    """The constraint of what llguidance takes, after llguidance has built it once."""
+def build(definition: str, *, is_written: bool = False) -> LLGuidanceGrammar:
+    """The constraint of what llguidance takes, after llguidance has built it once.
+
+    `is_written` says that a client wrote the rules.
+    """
     try:
-        reason = _error_of(definition)
+        reason = _error_of(definition, is_written)
     except BaseException as error:  # llguidance's panics aren't of the class Exception
         reason = f"llguidance failed: {error}"
     if reason:
         raise GrammarError(reason[:_MAX_REASON])
-    return LLGuidanceGrammar(definition)
+    return LLGuidanceGrammar(definition, is_written)
 
 
-def _error_of(definition: str) -> str:
-    parser_limits = limits.parser_limits()
+def _error_of(definition: str, is_written: bool) -> str:
+    parser_limits = limits.parser_limits(is_written=is_written)
     is_error, messages = LLMatcher.validate_grammar_with_warnings(definition, limits=parser_limits)
     if is_error:
         return messages[0].strip()

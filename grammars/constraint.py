@@ -12,6 +12,8 @@ class LLGuidanceGrammar(msgspec.Struct, frozen=True, tag="llguidance"):
     """
 
     definition: str
+    is_written: bool = False
+    """Whether the client wrote the rules, which may then be ambiguous. A JSON Schema's are not."""
 
 
 class GbnfGrammar(msgspec.Struct, frozen=True, tag="gbnf"):

@@ -60,6 +60,16 @@ MAX_CHECKER_BYTES = 1 << 30
 """Maximum address space of the checker's process, including its stack and libraries."""
 
 
+MAX_ROW_ITEMS = 10_000
+"""Maximum number of rules that may go on at one place. An object takes four for each optional
+property, and one of them at most goes on."""
+
+MAX_WRITTEN_ROW_ITEMS = 3_000
+"""The same for rules that a client wrote. The time of a place grows quadratically with ambiguous
+rules, and accepting a token takes that time of everybody. The shipped grammars need less than 100.
+"""
+
+
 def check_bytes(text: str, limit: int, what: str) -> None:
     """Raise `GrammarError` if a text isn't Unicode, or has more than `limit` bytes in UTF-8."""
     try:
@@ -70,17 +80,18 @@ def check_bytes(text: str, limit: int, what: str) -> None:
         raise GrammarError(f"{what} has {size} bytes; {limit} is the most")
 
 
-def parser_limits() -> llguidance.LLParserLimits:
+def parser_limits(*, is_written: bool = False) -> llguidance.LLParserLimits:
     """The limits of llguidance's own work, when a grammar is validated and when it runs.
 
-    A lexer state takes one to two kB. A million units of initial fuel take some 20 ms. A million
-    items of a step take some 50 ms.
+    `is_written` says that a client wrote the rules. A lexer state takes one to two kB. A million
+    units of initial fuel take some 20 ms. The items of a step are those of one mask: the JSON
+    Schema suite needs less than 5,000, and 100,000 take up to some hundred ms.
     """
     return llguidance.LLParserLimits(
-        max_items_in_row=10_000,
+        max_items_in_row=MAX_WRITTEN_ROW_ITEMS if is_written else MAX_ROW_ITEMS,
         initial_lexer_fuel=1_000_000,
         step_lexer_fuel=200_000,
-        step_max_items=1_000_000,
+        step_max_items=100_000,
         max_lexer_states=25_000,
         max_grammar_size=200_000,
         verbose_errors=False,

@@ -13,6 +13,10 @@ from protocol.sampling import SamplingParams
 UNLIMITED = -1
 """A number of tokens to generate: until the model ends its answer or the context is full."""
 
+MOST_SHIFTS = 64
+"""A slot's worth of tokens costs this many context shifts at most: a shift moves every cell of the
+slot, and every other sequence waits for it."""
+
 
 LoraSet = tuple[tuple[str, float], ...]
 """The adapters of a sequence: the digest of each adapter's content, and its scale. The pairs are

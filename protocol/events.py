@@ -19,6 +19,8 @@ class FinishReason(enum.StrEnum):
     EMBEDDED = "embedded"
     """The request asked for an embedding, and the embedding is computed."""
     ABORTED = "aborted"
+    REFUSED = "refused"
+    """The request asks for too much: its constraint is too slow or too complex to go on with."""
     FAILED = "failed"
 
 

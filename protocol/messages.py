@@ -7,9 +7,7 @@ import enum
 import msgspec
 
 from protocol.cache_lookup import CacheResult, CacheTier
-from protocol.commands import UNLIMITED, LoraSet, Speculation
 from protocol.events import Event
-from protocol.sampling import SamplingParams
 
 
 class StepCosts(msgspec.Struct, frozen=True, array_like=True):
@@ -164,10 +162,6 @@ class SlotState(msgspec.Struct, frozen=True, kw_only=True):
     num_prompt_tokens_computed: int = 0
     num_cached_tokens: int = 0
     num_generated_tokens: int = 0
-    max_tokens: int = UNLIMITED
-    sampling: SamplingParams | None = None
-    lora: LoraSet = ()
-    speculation: Speculation | None = None
 
 
 class SlotReport(msgspec.Struct, frozen=True, tag=True):

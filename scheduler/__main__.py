@@ -17,6 +17,7 @@ from logs.formats import LineForm, formatter
 from protocol.config import EngineConfig
 from protocol.messages import LoadFailed, Ready
 from scheduler.backends.base import Backend
+from scheduler.core.host_memory import HostMemory
 from scheduler.engine.calibration import costs_of
 from scheduler.engine.channel import ChannelClosed, CommandChannel
 from scheduler.engine.engine import Engine
@@ -86,11 +87,10 @@ def _engine(config: EngineConfig, backend: Backend) -> Engine:
         backend,
         time.monotonic,
         itl_target=config.itl_target_ms / 1000,
-        cache_bytes=config.cache_ram_bytes,
+        host_memory=HostMemory(config.cache_ram_bytes, config.checkpoints),
         open_disk=open_disk if config.cache_disk else None,
         costs=costs_of(config, backend, time.monotonic),
         ngram=config.ngram,
-        checkpoints=config.checkpoints,
     )
     if engine.disk is not None:
         engine.disk.start(LOAD_SECONDS)

@@ -20,16 +20,21 @@ from server.access.audit_log import AuditLog
 from server.access.authenticate import Authenticate
 from server.access.cors import cors_middleware
 from server.access.key_ring import KeyRing
+from server.access.origins import AllowedOrigins
 from server.access.record_access import RecordAccess
+from server.access.web_guard import WebGuard, checked_hosts
 from server.anthropic import errors as anthropic_errors
 from server.anthropic import routes as anthropic_routes
 from server.context import ServerContext
 from server.embeddings import routes as embedding_routes
 from server.endpoints import Endpoint, to_routes
+from server.engine.unread_output import MIB, UnreadBudget
 from server.errors import ApiError, InvalidRequest, MethodNotAllowed, NotFound
+from server.http.body_budget import BodyBudget, BoundBodies
 from server.http.content_encoding import DecodeBody
 from server.http.drain import RefuseWhileDraining
 from server.http.middleware import CatchErrors, LimitBody, RequestLog, RequireHost, error_response
+from server.http.unread import BoundUnread
 from server.llama_server import routes as llama_routes
 from server.observability.tracing.open_tracing import Tracing
 from server.openai import routes as openai_routes
@@ -38,7 +43,8 @@ from server.openai.responses import routes as response_routes
 from server.openai.responses.store import ResponseStore
 from server.openapi.endpoint import description_of
 
-MIB = 1 << 20
+BODIES = 3
+"""Bodies of the largest size that may be in memory at a time."""
 
 _ERRORS: Mapping[str, Callable[[ApiError], Response]] = {
     anthropic_routes.PREFIX: anthropic_errors.error_response,
@@ -56,8 +62,11 @@ def create_app(
     audit: AuditLog | None = None,
     tracing: Tracing | None = None,
     lifespan: Lifespan | None = None,
+    is_local: bool = False,
 ) -> Starlette:
     """The application for one model; `keys` are all API keys that it accepts, if any.
+
+    `is_local` tells that it listens on loopback addresses only.
 
     The order of the middleware is a security decision: the first is the outermost.
     """
@@ -86,6 +95,13 @@ def create_app(
             ),
             # Before any work: proxies and servers disagree about requests with two Host headers.
             Middleware(RequireHost),
+            # Before all that a page of another site could make the server do.
+            Middleware(
+                WebGuard,
+                hosts=lambda: checked_hosts(settings, is_open=is_local and keys.is_empty),
+                origins=AllowedOrigins(settings.cors_origins),
+                is_open=lambda: keys.is_empty,
+            ),
             # Before keys: a server that ends answers 503 at once, without work for the request.
             Middleware(RefuseWhileDraining, drain=context.drain),
             # Before the body: without a key, or above the key's limits, no byte of it is read.
@@ -96,8 +112,17 @@ def create_app(
                 max_bytes=settings.max_body_size * MIB,
                 read_seconds=settings.timeout,
             ),
-            # Last: handlers read plain bytes, and a small compressed body can't become a huge one.
+            # Below whatever refuses: counts the answers of those who were let in.
+            Middleware(
+                BoundUnread,
+                budget=UnreadBudget(
+                    settings.max_answer_size * MIB, 2 * settings.max_answer_size * MIB
+                ),
+            ),
+            # Handlers read plain bytes, and a small compressed body can't become a huge one.
             Middleware(DecodeBody, max_bytes=settings.max_body_size * MIB),
+            # Last: counts the bytes that handlers get.
+            Middleware(BoundBodies, budget=BodyBudget(BODIES * settings.max_body_size * MIB)),
         ],
         exception_handlers={HTTPException: _http_error},
         lifespan=lifespan,

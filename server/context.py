@@ -13,6 +13,7 @@ from starlette.requests import HTTPConnection
 
 from config import ServeSettings
 from grammars.constraint import Constraint
+from protocol.commands import SequenceSpec
 from protocol.messages import ModelInfo, SlotChanged, SlotReport
 from server.access.access_record import access_record
 from server.access.answer_accounting import AnswerAccounting
@@ -51,6 +52,10 @@ class Engine(Protocol):
     @property
     def num_sequences(self) -> int:
         """Sequences that run or wait."""
+        ...
+
+    def spec_of(self, request_id: int) -> SequenceSpec | None:
+        """What the sequence with this id computes; None if it is over."""
         ...
 
     async def inspect(self) -> SlotReport:

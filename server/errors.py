@@ -20,6 +20,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+MAX_TEXT = 2000
+"""Characters of a message and of a field's path: both quote what the client sent."""
+
 
 class ApiError(Exception):
     """An error that the client gets, in OpenAI's and llama-server's shape."""
@@ -53,12 +56,17 @@ class ApiError(Exception):
         """The JSON body, for a response or for a stream's error event."""
         error = {
             "code": self.status,
-            "message": self.message,
+            "message": _short(self.message),
             "type": self.kind,
-            "param": self.param,
+            "param": None if self.param is None else _short(self.param),
             **self.details,
         }
         return {"error": error}
+
+
+def _short(text: str) -> str:
+    """The text, cut where it would only repeat a large body."""
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}..."
 
 
 class InvalidRequest(ApiError):

@@ -18,6 +18,7 @@ from logs.llama_log import LogBridge
 from server.access.key_ring import read_keys
 from server.app import create_app
 from server.assembly.assemble import Assembly, assemble
+from server.assembly.large_blocks import return_large_blocks
 from server.errors import ApiError, Unavailable
 from server.http.server import HttpServer, http_config
 from server.http.sockets import bind_all, close_all, is_exposed, url_of
@@ -36,6 +37,7 @@ def serve(settings: ServeSettings, notices: Sequence[str] = ()) -> int:
     `notices` are lines about the settings, for the log.
     """
     configure_logging(settings)
+    return_large_blocks()
     for notice in notices:
         logger.info("%s", notice)
     llama_log.install()
@@ -72,6 +74,7 @@ class Runtime:
             audit=parts.observation.audit,
             tracing=parts.observation.tracing,
             lifespan=self._lifespan,
+            is_local=not any(is_exposed(sock) for sock in sockets),
         )
         self._http = HttpServer(
             http_config(app, settings),

@@ -121,7 +121,7 @@ class ContextSettings(SettingsGroup):
             env="LLAMAPACK_QUEUE_TIMEOUT",
             metavar="S",
         ),
-    ] = 0.0
+    ] = 600.0
     request_timeout: Annotated[
         Number,
         Field(ge=0),
@@ -133,7 +133,18 @@ class ContextSettings(SettingsGroup):
             env="LLAMAPACK_REQUEST_TIMEOUT",
             metavar="S",
         ),
-    ] = 0.0
+    ] = 3600.0
+    max_choices: Annotated[
+        Whole,
+        Field(ge=0, le=128),
+        Option(
+            ("--max-choices",),
+            Group.CONTEXT,
+            "most answers to one prompt, the field 'n' of a request; 0 is 8 for each slot",
+            env="LLAMAPACK_MAX_CHOICES",
+            metavar="N",
+        ),
+    ] = 0
     cache_ram: Annotated[
         Whole,
         Field(ge=-1),

@@ -31,6 +31,18 @@ def _origins(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+_HOST_NAME = re.compile(r"\*|(\*\.)?[a-z0-9_-][a-z0-9._-]*|\[?[0-9a-f:.]+\]?", re.IGNORECASE)
+
+
+def _allowed_hosts(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(map(_HOST_NAME.fullmatch, value)):
+        raise ValueError(
+            "must be names such as llm.example.com, without a scheme and a port, or *.example.com, "
+            "or *"
+        )
+    return value
+
+
 def _hosts(value: tuple[str, ...]) -> tuple[str, ...]:
     if not value:
         raise ValueError("must name at least one address")
@@ -135,6 +147,21 @@ class HttpSettings(SettingsGroup):
             metavar="FILE",
         ),
     ] = None
+    allowed_hosts: Annotated[
+        Words,
+        AfterValidator(_allowed_hosts),
+        Option(
+            ("--allowed-hosts",),
+            Group.SERVER,
+            "names of this server that requests may have in their Host header, comma-separated, "
+            "besides this machine's own; *.example.com is any name below example.com, * is any; "
+            "see docs/access.md",
+            env="LLAMAPACK_ALLOWED_HOSTS",
+            metavar="NAMES",
+            default_text="none",
+            repeatable=True,
+        ),
+    ] = ()
     cors_origins: Annotated[
         Words,
         AfterValidator(_origins),
@@ -206,6 +233,17 @@ class HttpSettings(SettingsGroup):
             metavar="MIB",
         ),
     ] = 16
+    max_answer_size: Annotated[
+        Whole,
+        Field(ge=1),
+        Option(
+            ("--max-answer-size",),
+            Group.SERVER,
+            "most MiB of an answer that wait for its client; of all answers: twice as many",
+            env="LLAMAPACK_MAX_ANSWER_SIZE",
+            metavar="MIB",
+        ),
+    ] = 32
     shutdown_delay: Annotated[
         Whole,
         Field(ge=0),

@@ -29,6 +29,7 @@ class BackendError(Exception):
     BackendError
     ├── LoadError      the model or its context could not be made
     ├── SamplerError   a sequence's samplers could not be made; only that sequence is affected
+    │   └── TooComplex its constraint takes too much
     └── DecodeError    a batch or an edit failed; all cells and all saved cells are gone
     """
 
@@ -39,6 +40,10 @@ class LoadError(BackendError):
 
 class SamplerError(BackendError):
     """The samplers or the constraint of one sequence could not be made."""
+
+
+class TooComplex(SamplerError):
+    """The constraint of one sequence takes more than any constraint may take."""
 
 
 class DecodeError(BackendError):

@@ -2,7 +2,7 @@
 
 from scheduler.constraint.compiler import ConstraintCompiler, create_matcher
 from scheduler.constraint.deferred_vocabulary import DeferredVocabulary
-from scheduler.constraint.errors import ConstraintFailed
+from scheduler.constraint.errors import ConstraintFailed, ConstraintTooComplex
 from scheduler.constraint.matcher import Matcher
 from scheduler.constraint.vocabulary import (
     TokenVocabulary,
@@ -12,6 +12,7 @@ from scheduler.constraint.vocabulary import (
 __all__ = [
     "ConstraintCompiler",
     "ConstraintFailed",
+    "ConstraintTooComplex",
     "DeferredVocabulary",
     "Matcher",
     "TokenVocabulary",

@@ -6,6 +6,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
 
+import msgspec
+
 from grammars.constraint import (
     Constraint,
     GbnfGrammar,
@@ -28,6 +30,10 @@ from scheduler.constraint.vocabulary import (
 MAX_PROTOTYPES = 16
 """Constraints whose matchers are kept. One usually takes about 100 kB; the worst take 50 MB."""
 
+MAX_PROTOTYPE_BYTES = 2 << 20
+"""Bytes of these constraints' definitions. A matcher takes up to 40 times the memory of its
+definition."""
+
 
 def create_matcher(constraint: Constraint, vocabulary: TokenVocabulary) -> Matcher:
     """Build the matcher of one sequence.
@@ -36,8 +42,8 @@ def create_matcher(constraint: Constraint, vocabulary: TokenVocabulary) -> Match
     Thread-safe; most of the work releases the GIL. Raises `ConstraintFailed`.
     """
     match constraint:
-        case LLGuidanceGrammar(definition):
-            return LLGuidanceMatcher(definition, vocabulary)
+        case LLGuidanceGrammar():
+            return LLGuidanceMatcher(constraint, vocabulary)
         case GbnfGrammar(text):
             return GbnfMatcher(text, vocabulary)
         case LazyConstraint(inner):
@@ -56,6 +62,8 @@ class _Prototype:
     """A matcher that has accepted nothing."""
 
     matcher: Matcher
+    num_bytes: int
+    """Of the constraint's definition."""
     shortest: int | None = None
     """Tokens of a short answer; None until a request asks."""
 
@@ -110,12 +118,19 @@ class ConstraintCompiler:
         with self._lock:
             prototype = self._prototypes.pop(constraint, None)
         if prototype is None:
-            prototype = _Prototype(create_matcher(constraint, vocabulary))
+            num_bytes = len(msgspec.msgpack.encode(constraint))
+            prototype = _Prototype(create_matcher(constraint, vocabulary), num_bytes)
         with self._lock:
             self._prototypes[constraint] = prototype  # moves to the end, among the latest
-            if len(self._prototypes) > MAX_PROTOTYPES:
-                del self._prototypes[next(iter(self._prototypes))]
+            self._drop_oldest()
         return prototype
+
+    def _drop_oldest(self) -> None:
+        """Keep the latest prototypes within the bounds, and the very latest in any case."""
+        kept = self._prototypes
+        num_bytes = sum(prototype.num_bytes for prototype in kept.values())
+        while len(kept) > MAX_PROTOTYPES or (num_bytes > MAX_PROTOTYPE_BYTES and len(kept) > 1):
+            num_bytes -= kept.pop(next(iter(kept))).num_bytes
 
     def _copy(self, prototype: _Prototype) -> Matcher:
         with self._lock:

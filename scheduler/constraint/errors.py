@@ -9,3 +9,7 @@ class ConstraintFailed(Exception):
     There are three reasons: the grammar can't be used with this vocabulary, the automaton grew
     past its limits, or a token was accepted that is not allowed. No other sequence is affected.
     """
+
+
+class ConstraintTooComplex(ConstraintFailed):
+    """The automaton of a constraint grew past its limits."""

@@ -18,7 +18,7 @@ from scheduler.native.library import TOKEN_DATA
 class GbnfMatcher:
     """A `Matcher` over `llama_sampler_init_grammar`: slow, but the reference for the others.
 
-    A mask takes milliseconds. No tokens are forced.
+    A mask takes milliseconds, without the GIL. No tokens are forced.
     """
 
     def __init__(self, text: str, vocabulary: TokenVocabulary) -> None:
@@ -35,6 +35,8 @@ class GbnfMatcher:
         self._vocabulary = vocabulary
         self._sampler = sampler
         self._free = weakref.finalize(self, llama_cpp.llama_sampler_free, sampler)
+        self._mask: NDArray[np.bool_] | None = None
+        """The mask of the current state, once it is computed."""
         self._has_ended = False
         """Whether an end token was accepted."""
 
@@ -60,24 +62,36 @@ class GbnfMatcher:
 
     def mask(self) -> NDArray[np.bool_]:
         """Which tokens may come next; shape (n_vocab,)."""
-        return self._allowed(np.arange(self._vocabulary.n_tokens, dtype=np.int32))
+        return self._computed_mask().copy()
 
     def apply_mask(self, logits: NDArray[np.float32]) -> None:
         """Set all other tokens' logits to -inf."""
-        logits[~self.mask()] = -np.inf
+        logits[~self._computed_mask()] = -np.inf
 
     @property
     def refused(self) -> None:
         """None: only the mask tells."""
         return None
 
+    @property
+    def is_prepared(self) -> bool:
+        """Whether the mask is there."""
+        return self._mask is not None
+
     def prepare(self) -> None:
-        """Do nothing: computing a mask that may not be needed would cost more than it saves."""
+        """Compute the mask, unless it is there already."""
+        self._computed_mask()
+
+    def _computed_mask(self) -> NDArray[np.bool_]:
+        if self._mask is None:
+            self._mask = self._allowed(np.arange(self._vocabulary.n_tokens, dtype=np.int32))
+        return self._mask
 
     def accept(self, token: int) -> None:
         """Add `token` to the answer. Raises `ConstraintFailed` if it may not come next."""
         if not self.allows(token):  # llama.cpp would end the process
             raise ConstraintFailed(f"token {token} is not allowed here")
+        self._mask = None
         llama_cpp.llama_sampler_accept(self._sampler, token)
         self._has_ended = token in self._vocabulary.end_tokens
 

@@ -54,6 +54,11 @@ class LazyMatcher:
         """No tokens until the trigger is complete."""
         return () if self._inner is None else self._inner.refused
 
+    @property
+    def is_prepared(self) -> bool:
+        """Whether the inner matcher's mask is there, if it decides."""
+        return self._inner is None or self._inner.is_prepared
+
     def prepare(self) -> None:
         """Compute the inner matcher's mask now."""
         if self._inner is not None:

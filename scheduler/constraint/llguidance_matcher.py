@@ -9,18 +9,23 @@ import numpy as np
 from llguidance import LLMatcher
 from numpy.typing import NDArray
 
+from grammars.constraint import LLGuidanceGrammar
 from grammars.deep_stack import call_with_deep_stack
 from grammars.limits import parser_limits
-from scheduler.constraint.errors import ConstraintFailed
+from scheduler.constraint.errors import ConstraintFailed, ConstraintTooComplex
 from scheduler.constraint.vocabulary import TokenVocabulary
 
 
 class LLGuidanceMatcher:
     """A `Matcher` over llguidance's `LLMatcher`. Building one releases the GIL."""
 
-    def __init__(self, definition: str, vocabulary: TokenVocabulary) -> None:
+    def __init__(self, grammar: LLGuidanceGrammar, vocabulary: TokenVocabulary) -> None:
         build = functools.partial(
-            LLMatcher, vocabulary.tokenizer, definition, log_level=0, limits=parser_limits()
+            LLMatcher,
+            vocabulary.tokenizer,
+            grammar.definition,
+            log_level=0,
+            limits=parser_limits(is_written=grammar.is_written),
         )
         inner = call_with_deep_stack(build)
         self._set_up(inner, vocabulary)
@@ -61,6 +66,11 @@ class LLGuidanceMatcher:
         """None: only the mask tells."""
         return None
 
+    @property
+    def is_prepared(self) -> bool:
+        """Whether the mask is there."""
+        return self._is_mask_current
+
     def prepare(self) -> None:
         """Compute the mask, unless it is there already."""
         if not self._is_mask_current:
@@ -85,6 +95,7 @@ class LLGuidanceMatcher:
         if token in self._vocabulary.end_tokens and self._may_end:
             self._has_ended = True
         elif self._has_ended or self._inner.try_consume_tokens([token]) != 1:
+            self._check_limits()
             raise ConstraintFailed(f"token {token} is not allowed here{self._reason()}")
 
     def forced_tokens(self) -> list[int]:
@@ -126,11 +137,18 @@ class LLGuidanceMatcher:
 
     def _check(self) -> None:
         """Raises `ConstraintFailed` if llguidance gave up: its mask would have an end token."""
-        if self._inner.is_error():
-            raise ConstraintFailed(f"the constraint failed{self._reason()}")
+        self._check_limits()
         if self._inner.stop_reason() == "NoExtensionBias":
             raise ConstraintFailed("no token of the vocabulary continues the answer")
 
+    def _check_limits(self) -> None:
+        if self._inner.is_error():
+            raise ConstraintTooComplex(
+                "the constraint of the answer (grammar, json_schema, response_format, "
+                "structured_outputs or tools) is too complex: finding out which tokens may come "
+                f"next takes more than is allowed{self._reason()}"
+            )
+
     def _reason(self) -> str:
-        message = self._inner.get_error().strip()
+        message = self._inner.get_error().strip().removesuffix("<non-verbose/>").strip()
         return f": {message}" if message else ""

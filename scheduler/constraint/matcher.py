@@ -41,6 +41,11 @@ class Matcher(Protocol):
         """All tokens that may not come next; None if only a mask can tell."""
         ...
 
+    @property
+    def is_prepared(self) -> bool:
+        """Whether `mask` and `apply_mask` are cheap now."""
+        ...
+
     def prepare(self) -> None:
         """Compute the mask of the current state now, so that using the mask later is cheap.
 

@@ -134,10 +134,21 @@ class ThinkingMatcher:
             return ()
         return self._inner.refused if self._is_inner_alone else None
 
+    @property
+    def is_prepared(self) -> bool:
+        """Whether the inner matcher's mask is there, if it decides next."""
+        return self._deciding is None or self._deciding.is_prepared
+
     def prepare(self) -> None:
         """Compute the inner matcher's mask now, if it decides next."""
-        if self._inner is not None and not self._state.is_thought:
-            self._inner.prepare()
+        if self._deciding is not None:
+            self._deciding.prepare()
+
+    @property
+    def _deciding(self) -> Matcher | None:
+        """The inner matcher, if the next token may be its own."""
+        state = self._state
+        return self._inner if state.is_inner_alive and not state.is_thought else None
 
     def accept(self, token: int) -> None:
         """Add `token` to the answer."""

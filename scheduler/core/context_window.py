@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from protocol.commands import ContextShift
+from protocol.commands import MOST_SHIFTS, ContextShift
 
 MIN_MOVING = 4
 """At least this many cells of a slot are for tokens that move, however large `keep` is."""
@@ -30,9 +30,10 @@ class Window:
     @classmethod
     def of(cls, shift: ContextShift, n_ctx: int) -> Window:
         """The window that a request asks for, within the bounds of the slot."""
-        keep = max(min(shift.keep, n_ctx - MIN_MOVING), 0)
+        least = n_ctx // MOST_SHIFTS
+        keep = max(min(shift.keep, n_ctx - max(MIN_MOVING, 2 * least)), 0)
         moving = n_ctx + 1 - keep
-        wanted = shift.discard or moving // 2
+        wanted = max(shift.discard or moving // 2, least)
         return cls(n_ctx, keep, max(min(wanted, moving - 1), 1))
 
     def num_discarded(self, num_tokens: int) -> int:

@@ -30,6 +30,12 @@ class SampledRun:
     samples: tuple[Sample, ...]
     num_accepted: int = 0
     """Draft tokens that were right: equal to the token sampled or forced at their place."""
+    is_late: bool = False
+    """Whether the token after these is sampled later, because its mask was not there in time.
+
+    The last row's logits are held until then. All of the run's tokens are accepted draft tokens,
+    if there are any.
+    """
 
     def tokens(self) -> Iterator[int]:
         """The tokens that the answer grows by, unless one of them ends it."""
@@ -51,6 +57,8 @@ class SampleFailed:
     """No token could be sampled, so the sequence ends."""
 
     message: str
+    is_refusal: bool = False
+    """Whether the request asks for too much, rather than the engine being at fault."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,24 +7,40 @@ from typing import Protocol
 from protocol.events import TokenLogprobs
 from scheduler.core.results import Sample
 
+HELD = -1
+"""The number of the row that a sampler holds."""
+
 
 class Sampler(Protocol):
-    """The sampling state of one sequence: random numbers, penalties, grammar."""
+    """The sampling state of one sequence: random numbers, penalties, grammar.
+
+    While `prepare` runs in another thread, no other method but `hold` and `close` may be called.
+    """
 
     @property
     def is_constrained(self) -> bool:
-        """Whether `prepare` has something to do."""
+        """Whether a constraint has a say in the answer."""
+        ...
+
+    @property
+    def wants_mask(self) -> bool:
+        """Whether the next `sample` will need a mask that is not computed yet."""
         ...
 
     def prepare(self) -> None:
-        """Compute the mask for the next token. It may run in another thread during `decode`."""
+        """Compute the mask for the next token. It may run in another thread."""
         ...
 
-    def sample(self, row: int) -> Sample:
+    def sample(self, row: int) -> Sample | None:
         """Pick a token from row `row` of the last batch's logits, and remember the token.
 
-        Raises `SamplerError`.
+        `HELD` is the row that `hold` kept. None means that nothing was picked, because `prepare`
+        has to compute the mask first. Raises `SamplerError`.
         """
+        ...
+
+    def hold(self, row: int) -> None:
+        """Keep a copy of a row's logits, to sample from it after the next batch."""
         ...
 
     def score(self, row: int, token: int) -> TokenLogprobs:

@@ -80,6 +80,8 @@ class Sequence:
     sequence got its slot."""
     is_whole: bool = False
     """Whether the whole prompt has to be computed in one step."""
+    is_late: bool = False
+    """Whether all tokens are computed, and the next token waits for the constraint's mask."""
 
     @classmethod
     def of(cls, request: AddRequest, n_ctx: int = 0, *, embeds_whole: bool = False) -> Sequence:
@@ -138,7 +140,7 @@ class Sequence:
         short run of forced tokens."""
         if self.spec.embedding:
             return False
-        return self.num_uncomputed_tokens == 1 or (
+        return (self.num_uncomputed_tokens == 1 or self.is_late) or (
             self.num_generated_tokens > 0 and self.num_uncomputed_tokens <= MAX_RUN
         )
 

@@ -9,18 +9,20 @@ from concurrent.futures import Future
 from typing import Any
 
 from protocol.commands import Abort, AddRequest, Inspect, SlotCommand
-from protocol.config import CheckpointConfig, NgramConfig
+from protocol.config import NgramConfig
 from protocol.events import Event, Finished, FinishReason
 from protocol.messages import SlotReport, StepOutputs
 from scheduler.backends.base import Backend, DecodeError, SamplerError
 from scheduler.core.cache_edits import CacheEdit
 from scheduler.core.context_limits import ContextLimits
+from scheduler.core.host_memory import NO_HOST_MEMORY, HostMemory
 from scheduler.core.results import Result
 from scheduler.core.state_sizes import StateSizes
 from scheduler.core.step import Step
 from scheduler.engine.batch_window import BatchWindow
 from scheduler.engine.calibration import UNKNOWN_COSTS, Costs
 from scheduler.engine.disk_tier import DiskTier
+from scheduler.engine.mask_threads import Masks
 from scheduler.engine.samplers import Samplers
 from scheduler.engine.slot_actions import SlotActions, SlotReply
 from scheduler.engine.slot_report import slot_report
@@ -49,17 +51,17 @@ class Engine:
         clock: Callable[[], float],
         *,
         itl_target: float,
-        cache_bytes: int = 0,
+        host_memory: HostMemory = NO_HOST_MEMORY,
         open_disk: Callable[[], DiskCache] | None = None,
         costs: Costs = UNKNOWN_COSTS,
         ngram: NgramConfig = NgramConfig(),  # noqa: B008 (frozen)
-        checkpoints: CheckpointConfig = CheckpointConfig(),  # noqa: B008 (frozen)
+        masks: Masks | None = None,
     ) -> None:
         """`clock` counts seconds. `open_disk`, for prefixes that outlive the engine, is called in
-        a thread."""
-        limits = _limits(backend, itl_target, cache_bytes, checkpoints)
+        a thread. `masks` computes masks of constraints, by default in threads."""
+        limits = _limits(backend, itl_target, host_memory)
         self.scheduler = Scheduler(limits, costs.step)
-        self.samplers = Samplers(backend, clock)
+        self.samplers = Samplers(backend, clock, masks)
         self.costs = costs
         self._backend = backend
         self._clock = clock
@@ -191,11 +193,20 @@ class Engine:
         time that sending the last outputs took.
         """
         timer = StepTimer(self._clock)
+        with timer(Phase.LATE):
+            self._sample_late()
         step = self._schedule(on_step_start, timer)
         step, results = self._execute(step, timer)
         events = self._update(step, results, timer)
         stats = self._reporter.stats(step, timer, send_seconds)
         return StepOutputs(timer.begin, timer.end, events, stats, self.take_queued())
+
+    def _sample_late(self) -> None:
+        """Give late sequences whose masks have come their token, so that they join the step."""
+        running = self.scheduler.running
+        is_alone = all(sequence.is_late for sequence in running)
+        for chunk, result in self.samplers.take_late(is_alone=is_alone):
+            self._events += self.scheduler.update_late(chunk.sequence, result)
 
     def _schedule(self, on_step_start: OnStepStart, timer: StepTimer) -> Step:
         """Plan the step, and announce who starts."""
@@ -235,10 +246,8 @@ class Engine:
             self._edit(self.scheduler.cache.rejected_draft_edits(step))
 
 
-def _limits(
-    backend: Backend, itl_target: float, cache_bytes: int, checkpoints: CheckpointConfig
-) -> ContextLimits:
-    info = backend.info
+def _limits(backend: Backend, itl_target: float, host_memory: HostMemory) -> ContextLimits:
+    info, checkpoints = backend.info, host_memory.checkpoints
     return ContextLimits(
         n_slots=info.n_slots,
         n_ctx_slot=info.n_ctx_slot,
@@ -250,7 +259,7 @@ def _limits(
         embedding=info.embedding,
         can_generate=info.can_generate,
         itl_target=itl_target,
-        cache_bytes=cache_bytes,
+        cache_bytes=host_memory.num_bytes,
         sizes=StateSizes(info.cell_bytes, info.state_bytes, info.window, info.window_cell_bytes),
         max_checkpoints=checkpoints.per_slot * info.n_slots,
         checkpoint_step=checkpoints.step,

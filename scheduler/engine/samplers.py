@@ -1,90 +1,289 @@
-"""The samplers of all sequences, and the thread that computes their masks beside a batch."""
+"""The samplers of all sequences, and the masks that some of them wait for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
+from grammars.constraint import ThinkingConstraint
 from protocol.commands import AddRequest
-from scheduler.backends.base import Backend, SamplerError
-from scheduler.core.results import Result, Sample, SampledRun, SampleFailed, ScoredPrompt
-from scheduler.core.sampler import Sampler
+from scheduler.backends.base import Backend, SamplerError, TooComplex
+from scheduler.core.results import Result, SampledRun, SampleFailed, ScoredPrompt
+from scheduler.core.sampler import HELD, Sampler
 from scheduler.core.step import Chunk
+from scheduler.engine.constraint_time import ConstraintTime
+from scheduler.engine.mask_group import MaskGroup
+from scheduler.engine.mask_threads import Mask, Masks, MaskThreads
+from scheduler.engine.sampling_run import SamplingRun
+
+LateResult = tuple[Chunk, SampledRun | SampleFailed]
+"""A chunk of an earlier step, and what was sampled after it."""
+
+IDLE_SECONDS = 0.005
+"""An engine that has nothing to do but to wait for masks looks this often for commands."""
+
+REST = 3.0
+"""After sampling with a slow constraint, the engine does other things for this many times as
+long."""
+
+
+@dataclass(slots=True)
+class _Constrained:
+    """What is known of a sequence with a constraint."""
+
+    group: MaskGroup
+    time: ConstraintTime = field(default_factory=ConstraintTime)
+    mask: Mask | None = None
+    """The mask in the making."""
 
 
 class Samplers:
-    """Makes a sampler for each sequence that generates, and frees it when the sequence ends."""
+    """Makes a sampler for each sequence that generates, and frees it when the sequence ends.
 
-    def __init__(self, backend: Backend, clock: Callable[[], float]) -> None:
+    A step does not wait for the mask of one sequence. Its sampler then holds a row of logits, and
+    the sequence is late: it sits out the next steps, until the mask is there.
+    """
+
+    def __init__(
+        self, backend: Backend, clock: Callable[[], float], masks: Masks | None = None
+    ) -> None:
+        """`clock` counts seconds. `masks` computes masks, by default in threads."""
         self._backend = backend
         self._clock = clock
         self._end_tokens = backend.end_tokens
-        self._mask_thread = ThreadPoolExecutor(1, thread_name_prefix="masks")
+        self._masks = MaskThreads() if masks is None else masks
         self._mask_seconds = 0.0
+        self._constrained: dict[int, _Constrained] = {}
+        self._groups: dict[object, MaskGroup] = {}
+        """By constraint."""
+        self._late: dict[int, SamplingRun] = {}
+        self._rest_until = 0.0
+        """Until then no slow constraint keeps the engine's thread, if others need it."""
         self.by_request: dict[int, Sampler] = {}
 
     def add(self, request: AddRequest) -> None:
         """Make the sampler of a sequence. Raises `SamplerError`."""
-        self.by_request[request.request_id] = self._backend.sampler(request)
+        sampler = self._backend.sampler(request)
+        self.by_request[request.request_id] = sampler
+        if sampler.is_constrained:
+            self._constrained[request.request_id] = _Constrained(self._join_group(request))
+
+    def _join_group(self, request: AddRequest) -> MaskGroup:
+        """The group of the sequences that share an automaton: what follows thinking is shared."""
+        constraint = request.spec.constraint
+        if isinstance(constraint, ThinkingConstraint) and constraint.constraint is not None:
+            constraint = constraint.constraint
+        used = ((key, it) for key, it in self._groups.items() if it.num_members or it.is_busy)
+        self._groups = dict(used)
+        group = self._groups.setdefault(constraint or request.request_id, MaskGroup())
+        group.num_members += 1
+        return group
 
     def remove(self, request_id: int) -> None:
         """Free the sampler of a sequence that ended; it may never have had one."""
+        self._late.pop(request_id, None)
+        constrained = self._constrained.pop(request_id, None)
+        if constrained is not None:
+            constrained.group.num_members -= 1
+            if constrained.mask is not None:
+                constrained.mask.cancel()
         sampler = self.by_request.pop(request_id, None)
         if sampler is not None:
             sampler.close()
 
     def close(self) -> None:
-        """Free all samplers, and end the thread."""
+        """End the threads, and free all samplers."""
+        self._masks.close()
         for request_id in list(self.by_request):
             self.remove(request_id)
-        self._mask_thread.shutdown()
 
-    def start_masks(self, chunks: Iterable[Chunk]) -> list[Future[None]]:
+    # --- masks ---
+
+    def start_masks(self, chunks: Iterable[Chunk]) -> None:
         """Let the constraints of sequences compute their masks while the batch is computed."""
-        found = (self.by_request.get(c.sequence.request_id) for c in chunks if c.wants_logits)
-        samplers = [sampler for sampler in found if sampler and sampler.is_constrained]
-        return [self._mask_thread.submit(self._compute_mask, sampler) for sampler in samplers]
+        for chunk in chunks:
+            request_id = chunk.sequence.request_id
+            constrained = self._constrained.get(request_id)
+            if constrained is None or not chunk.wants_logits or constrained.mask is not None:
+                continue
+            if self.by_request[request_id].wants_mask:
+                self._start_mask(request_id)
 
-    def _compute_mask(self, sampler: Sampler) -> None:
-        begin = self._clock()
-        sampler.prepare()
-        self._mask_seconds += self._clock() - begin
+    def may_draft(self, chunk: Chunk) -> bool:
+        """Whether a draft is cheap to check. A slow constraint takes long for each of its tokens,
+        and nothing else can be done meanwhile."""
+        constrained = self._constrained.get(chunk.sequence.request_id)
+        if constrained is None:
+            return True
+        known = constrained.time
+        is_slow = known.has_slow_masks or known.has_slow_samples
+        return not (is_slow or constrained.group.is_busy)
 
     def take_mask_seconds(self) -> float:
-        """Time that masks took since the last call. No mask may be in the making."""
+        """Processor time of the masks that became ready since the last call."""
         seconds, self._mask_seconds = self._mask_seconds, 0.0
         return seconds
 
-    def result(self, chunk: Chunk, row: int) -> Result:
-        """What the rows of a chunk lead to. `row` is the row of the chunk's first logits."""
-        if not chunk.is_scored:
-            return self.sample(chunk, row)
+    def _start_mask(self, request_id: int) -> None:
+        constrained = self._constrained[request_id]
+        prepare = self.by_request[request_id].prepare
+        is_slow = constrained.time.has_slow_masks
+        constrained.mask = self._masks.start(prepare, is_slow=is_slow)
+        constrained.group.add(constrained.mask, is_slow=is_slow)
+
+    def _make_mask(self, request_id: int) -> None:
+        """Compute a mask that turned out to be needed: here if it is cheap, else in a thread."""
+        known = self._constrained[request_id].time
+        if not known.has_cheap_masks:
+            self._start_mask(request_id)
+            return
+        begin = self._masks.clock()
+        self.by_request[request_id].prepare()
+        self._add_mask(known, self._masks.clock() - begin)
+
+    def _add_mask(self, known: ConstraintTime, seconds: float) -> None:
+        known.add_mask(seconds)
+        self._mask_seconds += seconds
+
+    def _has_mask(self, request_id: int) -> bool:
+        """Whether the sampler of a constrained sequence may be used: no mask is in the making.
+
+        Raises `SamplerError` if the mask could not be computed.
+        """
+        constrained = self._constrained[request_id]
+        if constrained.group.is_busy:
+            return False
+        if constrained.mask is None:
+            return True
+        mask, constrained.mask = constrained.mask, None
+        if error := mask.exception():
+            raise SamplerError(f"the constraint failed: {error}")
+        self._add_mask(constrained.time, mask.result())
+        return True
+
+    # --- samples ---
+
+    def sample(self, chunks: Sequence[Chunk], patience: float) -> dict[int, Result]:
+        """Results of the last batch's chunks that have one, by slot; embeddings excepted.
+
+        Masks that are not ready after `patience`, in seconds, make their sequences late. Masks that
+        are likely slow are not waited for.
+        """
+        results: dict[int, Result] = {}
+        scored: dict[int, ScoredPrompt] = {}
+        runs: list[SamplingRun] = []
+        row = 0
+        for chunk in chunks:
+            if chunk.is_scored:
+                results[chunk.slot] = scored[chunk.slot] = self._score(chunk, row)
+            if chunk.wants_logits:
+                runs.append(SamplingRun(chunk, row + chunk.num_outputs - len(chunk.draft) - 1))
+            row += chunk.num_outputs
+        for run, sampled in self._finish(runs, patience):
+            slot = run.chunk.slot
+            results[slot] = replace(scored[slot], run=sampled) if slot in scored else sampled
+        return results
+
+    def take_late(self, *, is_alone: bool) -> list[LateResult]:
+        """What was sampled for late sequences whose masks have come.
+
+        `is_alone` says that all sequences that run are late, so that waiting costs nobody.
+        """
+        self._late = {id: run for id, run in self._late.items() if run.chunk.sequence.is_late}
+        if is_alone and self._late:
+            self._rest_until = 0.0
+            groups = [self._constrained[id].group for id in self._late]
+            masks = {mask for group in groups for mask in group.pending}
+            if masks and all(group.is_busy for group in groups):
+                self._masks.wait(masks, IDLE_SECONDS, for_all=False)
+        results: list[LateResult] = []
+        for request_id, run in list(self._late.items()):
+            result = self._advance(run)
+            if result is not None:
+                del self._late[request_id]
+                results.append((run.chunk, result))
+        return results
+
+    def _score(self, chunk: Chunk, row: int) -> ScoredPrompt:
         sampler, sequence = self.by_request[chunk.sequence.request_id], chunk.sequence
         start = chunk.start + 1
         tokens = sequence.tokens[start : min(chunk.stop + 1, sequence.num_prompt_tokens)]
         scores = [sampler.score(row + index, token) for index, token in enumerate(tokens)]
-        last = row + chunk.num_outputs - 1
-        run = self.sample(chunk, last) if chunk.wants_logits else None
-        return ScoredPrompt(start, tuple(scores), run)
+        return ScoredPrompt(start, tuple(scores))
 
-    def sample(self, chunk: Chunk, row: int) -> SampledRun | SampleFailed:
+    def _finish(
+        self, runs: list[SamplingRun], patience: float
+    ) -> Iterable[tuple[SamplingRun, SampledRun | SampleFailed]]:
+        """Sample where no mask is missing, and meanwhile let the others' masks come."""
+        deadline = self._clock() + patience
+        while runs:
+            waiting: list[SamplingRun] = []
+            for run in runs:
+                result = self._advance(run)
+                if result is None:
+                    waiting.append(run)
+                else:
+                    yield run, result
+            runs = waiting
+            masks = self._cheap_masks(runs)
+            seconds = deadline - self._clock()
+            if not masks or seconds <= 0:
+                break
+            self._masks.wait(masks, seconds, for_all=True)
+        for run in runs:
+            yield run, self._put_off(run)
+
+    def _cheap_masks(self, runs: Iterable[SamplingRun]) -> set[Mask]:
+        """The masks that are worth waiting for."""
+        groups = {self._constrained[run.request_id].group for run in runs}
+        return {mask for group in groups if not group.is_slow for mask in group.pending}
+
+    def _put_off(self, run: SamplingRun) -> SampledRun:
+        """What is sampled so far; the rest comes later, from the row that the sampler holds."""
+        self.by_request[run.request_id].hold(run.row)
+        chunk = replace(run.chunk, draft=(), is_scored=False)
+        self._late[run.request_id] = SamplingRun(chunk, HELD)
+        return run.so_far(is_late=True)
+
+    def _advance(self, run: SamplingRun) -> SampledRun | SampleFailed | None:
         """Sample after a chunk, and after each of its draft tokens up to the first wrong one.
 
-        `row` is the row of the chunk's first logits. A sampler that breaks ends its own sequence,
-        not the step.
+        Returns None if a mask has to come first. A sampler that breaks ends its own sequence, not
+        the step.
         """
-        sampler = self.by_request[chunk.sequence.request_id]
-        samples: list[Sample] = []
-        num_accepted = 0
         try:
-            while True:
-                sample = sampler.sample(row + num_accepted)
-                samples.append(sample)
-                for token in (sample.token, *sample.forced):
-                    if num_accepted == len(chunk.draft) or token != chunk.draft[num_accepted]:
-                        return SampledRun(tuple(samples), num_accepted)
-                    num_accepted += 1
-                    if token in self._end_tokens:
-                        return SampledRun(tuple(samples), num_accepted)
+            if run.request_id in self._constrained:
+                is_over = self._sample_constrained(run)
+            else:
+                is_over = run.advance(self.by_request[run.request_id], self._end_tokens)
         except SamplerError as error:
-            return SampleFailed(str(error))
+            return SampleFailed(str(error), is_refusal=isinstance(error, TooComplex))
+        return run.so_far() if is_over else None
+
+    def _sample_constrained(self, run: SamplingRun) -> bool:
+        """Sample until the run is over, or until a mask is missing; returns whether it is over.
+
+        Raises `SamplerError`, also if the constraint is too slow.
+        """
+        request_id = run.request_id
+        known = self._constrained[request_id].time
+        while self._has_mask(request_id):
+            if known.complaint:
+                raise TooComplex(known.complaint)
+            if known.has_slow_samples and self._clock() < self._rest_until:
+                return False
+            count, begin = len(run.samples), self._masks.clock()
+            is_over = run.advance(self.by_request[request_id], self._end_tokens, most=1)
+            seconds = self._masks.clock() - begin
+            if len(run.samples) > count:
+                known.add_sample(seconds)
+                self._rest(known, seconds)
+            if is_over:
+                return True
+            if len(run.samples) == count:
+                self._make_mask(request_id)
+        return False
+
+    def _rest(self, known: ConstraintTime, seconds: float) -> None:
+        if known.has_slow_samples:
+            self._rest_until = self._clock() + REST * seconds

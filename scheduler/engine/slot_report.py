@@ -25,8 +25,4 @@ def _state(slot: Slot) -> SlotState:
         num_prompt_tokens_computed=min(slot.num_tokens, sequence.num_prompt_tokens),
         num_cached_tokens=sequence.num_cached_tokens,
         num_generated_tokens=sequence.num_generated_tokens,
-        max_tokens=sequence.spec.max_tokens,
-        sampling=sequence.spec.sampling,
-        speculation=sequence.spec.speculation,
-        lora=sequence.spec.lora,
     )

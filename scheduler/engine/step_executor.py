@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import wait
+from dataclasses import replace
 
 from scheduler.backends.base import Backend
 from scheduler.batching.cost_model import StepCost
@@ -16,6 +16,10 @@ from scheduler.engine.samplers import Samplers
 from scheduler.engine.step_timer import Phase, StepTimer
 from scheduler.spec_decode.draft_request import DraftRequest
 from scheduler.spec_decode.speculator import Speculator
+
+MIN_PATIENCE = 0.005
+"""A step waits for cheap masks for as long as its batch took, but at least for this many seconds.
+Where processors are scarce, also a cheap mask takes some milliseconds."""
 
 
 class StepExecutor:
@@ -54,7 +58,7 @@ class StepExecutor:
                 self._decode(batch)
             self._observe_cost(batch, timer.last_seconds)
             with timer(Phase.SAMPLE):
-                self._sample(batch.chunks, results)
+                results |= self._results(batch.chunks, timer.last_seconds)
         in_order = [results[chunk.slot] for chunk in step.sampled()]
         self._observe_drafts(step, in_order)
         return step, in_order
@@ -62,7 +66,12 @@ class StepExecutor:
     def _with_drafts(self, chunks: tuple[Chunk, ...]) -> tuple[Chunk, ...]:
         """Cut runs of forced tokens where that is faster, and add drafts where that pays."""
         chunks = limit_jump_forward(chunks, self._cost, self._backend.layout)
+        chunks = tuple(map(self._without_slow_draft, chunks))
         return self._speculator.draft(chunks, self._samplers.by_request, self._draft)
+
+    def _without_slow_draft(self, chunk: Chunk) -> Chunk:
+        may_draft = chunk.max_draft == 0 or self._samplers.may_draft(chunk)
+        return chunk if may_draft else replace(chunk, max_draft=0)
 
     def _draft(self, requests: Sequence[DraftRequest], max_catch_up: int) -> list[list[int]]:
         """Let the draft model propose tokens, and learn what that takes."""
@@ -73,9 +82,8 @@ class StepExecutor:
 
     def _decode(self, batch: BatchPlan) -> None:
         """Compute a batch, and masks of constraints beside it. Raises `DecodeError`."""
-        masks = self._samplers.start_masks(batch.chunks)
+        self._samplers.start_masks(batch.chunks)
         self._backend.decode(batch.chunks, batch.padding_rows)
-        wait(masks)
 
     def _observe_cost(self, batch: BatchPlan, seconds: float) -> None:
         chunks = batch.chunks
@@ -87,19 +95,19 @@ class StepExecutor:
         micro_batches = split_into_micro_batches(sorted(runs), self._backend.layout)
         self._cost.observe(micro_batches, seconds)
 
-    def _sample(self, chunks: Sequence[Chunk], results: dict[int, Result]) -> None:
-        """Add the results of a batch's chunks that have one, by slot."""
-        row = 0
-        for chunk in chunks:
-            if chunk.wants_logits and chunk.sequence.spec.embedding:
-                results[chunk.slot] = EmbeddingResult(self._backend.embedding(chunk))
-            elif chunk.has_result:
-                results[chunk.slot] = self._samplers.result(chunk, row)
-                row += chunk.num_outputs
+    def _results(self, chunks: Sequence[Chunk], seconds: float) -> dict[int, Result]:
+        """The results of a batch's chunks that have one, by slot. The batch took `seconds`."""
+        if not chunks[0].sequence.kind.is_embedding:
+            return self._samplers.sample(chunks, max(seconds, MIN_PATIENCE))
+        return {
+            chunk.slot: EmbeddingResult(self._backend.embedding(chunk))
+            for chunk in chunks
+            if chunk.wants_logits
+        }
 
     def _observe_drafts(self, step: Step, results: list[Result]) -> None:
         """Count and remember how many draft tokens were right."""
         for chunk, result in zip(step.sampled(), results, strict=True):
-            if chunk.draft and isinstance(result, SampledRun):
+            if chunk.draft and isinstance(result, SampledRun) and not result.is_late:
                 self._speculator.observe_verified(chunk, result.num_accepted)
                 step.counters.drafted(len(chunk.draft), result.num_accepted)

@@ -30,7 +30,7 @@ class StepReporter:
             schedule_seconds=seconds[Phase.SCHEDULE],
             draft_seconds=seconds[Phase.DRAFT],
             decode_seconds=seconds[Phase.DECODE],
-            sample_seconds=seconds[Phase.SAMPLE],
+            sample_seconds=seconds[Phase.LATE] + seconds[Phase.SAMPLE],
             update_seconds=seconds[Phase.UPDATE],
             send_seconds=send_seconds,
             mask_seconds=self._samplers.take_mask_seconds(),

@@ -9,6 +9,8 @@ from collections.abc import Callable
 class Phase(enum.Enum):
     """What a step does, in this order; DECODE and SAMPLE alternate from batch to batch."""
 
+    LATE = enum.auto()
+    """Sampling, and waiting, for sequences whose masks were late in an earlier step."""
     SCHEDULE = enum.auto()
     DRAFT = enum.auto()
     DECODE = enum.auto()
@@ -28,7 +30,7 @@ class StepTimer:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._phase = Phase.SCHEDULE
+        self._phase = Phase.LATE
         self.begin = self.end = clock()
         self.seconds = dict.fromkeys(Phase, 0.0)
         self.last_seconds = 0.0
@@ -49,6 +51,6 @@ class StepTimer:
 
     @property
     def computing_seconds(self) -> float:
-        """The step without scheduling and updating."""
+        """The step without late sequences, scheduling and updating."""
         seconds = self.seconds
         return seconds[Phase.DRAFT] + seconds[Phase.DECODE] + seconds[Phase.SAMPLE]

@@ -108,6 +108,7 @@ class KVCacheManager:
         assert slot is not None
         slot.tokens = sequence.tokens[: slot.num_tokens]
         slot.sequence, sequence.slot = None, None
+        sequence.is_late = False  # without cells, its last token is computed again
         slot.last_used = self._step_number
         self.index.put(slot, slot.reusable_tokens, slot.scope)
 
@@ -264,10 +265,11 @@ class KVCacheManager:
     # --- answers longer than a slot ---
 
     def shift_windows(self) -> list[CacheEdit]:
-        """Move the windows of the sequences that outgrew their slot."""
+        """Move the windows of the sequences that outgrew their slot. A late one gets its token
+        first, as if it had been in time."""
         edits: list[CacheEdit] = []
         for sequence in self.running:
-            count = sequence.discard()
+            count = 0 if sequence.is_late else sequence.discard()
             if count > 0:
                 edits += self._shift_cells(sequence, count)
         return edits

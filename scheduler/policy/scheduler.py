@@ -22,7 +22,7 @@ from protocol.events import (
 from scheduler.batching.cost_model import StepCost
 from scheduler.core.context_limits import ContextLimits
 from scheduler.core.results import EmbeddingResult, Result, SampledRun, SampleFailed, ScoredPrompt
-from scheduler.core.sequence import Sequence
+from scheduler.core.sequence import Sequence, Slot
 from scheduler.core.step import Chunk, Step
 from scheduler.kv_cache.cache_manager import KVCacheManager
 from scheduler.kv_cache.explanation import explain
@@ -116,6 +116,16 @@ class Scheduler:
                 events.append(self._finish(sequence, FinishReason.MAX_TOKENS))
         return events
 
+    def update_late(self, sequence: Sequence, result: SampledRun | SampleFailed) -> list[Event]:
+        """Record what was sampled for a late sequence, which goes on with the next step."""
+        stop = len(sequence.tokens)
+        sequence.is_late = False
+        match result:
+            case SampledRun():
+                return self._append(Chunk(sequence, _slot(sequence).id, stop, stop, True), result)
+            case SampleFailed():
+                return [self._failed(sequence, result)]
+
     # --- admission and preemption ---
 
     def _admit(self, plan: StepPlan) -> None:
@@ -193,24 +203,30 @@ class Scheduler:
             case ScoredPrompt(start, logprobs, run):
                 scored = Scored(chunk.sequence.request_id, start, list(logprobs))
                 return [scored, *(self._record(chunk, run) if run else ())]
-            case SampleFailed(message):
-                return [self._finish(chunk.sequence, FinishReason.FAILED, message)]
+            case SampleFailed():
+                return [self._failed(chunk.sequence, result)]
+
+    def _failed(self, sequence: Sequence, failure: SampleFailed) -> Event:
+        reason = FinishReason.REFUSED if failure.is_refusal else FinishReason.FAILED
+        return self._finish(sequence, reason, failure.message)
 
     def _append(self, chunk: Chunk, run: SampledRun) -> list[Event]:
         """Lengthen an answer, up to the token that ends it."""
         sequence = chunk.sequence
-        assert sequence.slot is not None
         length, reason = len(sequence.tokens), None
         for token in run.tokens():
             sequence.tokens.append(token)
             reason = self._end(sequence)
             if reason is not None:
                 break
-        sequence.slot.num_tokens = min(chunk.stop + run.num_accepted, len(sequence.tokens))
+        _slot(sequence).num_tokens = min(chunk.stop + run.num_accepted, len(sequence.tokens))
+        sequence.is_late = run.is_late
         added = sequence.tokens[length:]
         logprobs = [s.logprobs for s in run.samples if s.logprobs is not None][: len(added)]
         drafts = (len(chunk.draft), run.num_accepted)
-        events: list[Event] = [Generated(sequence.request_id, added, logprobs, *drafts)]
+        events: list[Event] = []
+        if added:
+            events.append(Generated(sequence.request_id, added, logprobs, *drafts))
         if reason is not None:
             events.append(self._finish(sequence, reason))
         return events
@@ -218,8 +234,7 @@ class Scheduler:
     def _embedded(self, sequence: Sequence, vectors: bytes) -> list[Event]:
         """End a sequence with its embedding. Cells of a prompt that can't be shared are not kept:
         many documents would drive out the prefixes of conversations."""
-        slot = sequence.slot
-        assert slot is not None
+        slot = _slot(sequence)
         end = self._finish(sequence, FinishReason.EMBEDDED)
         if sequence.is_whole:
             self.cache.forget(slot)
@@ -235,6 +250,11 @@ class Scheduler:
         if sequence.window is None and len(sequence.tokens) >= self.limits.n_ctx_slot:
             return FinishReason.CONTEXT_FULL
         return None
+
+
+def _slot(sequence: Sequence) -> Slot:
+    assert sequence.slot is not None
+    return sequence.slot
 
 
 def _is_of_prompt(chunk: Chunk) -> bool:

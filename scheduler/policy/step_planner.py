@@ -86,8 +86,9 @@ class StepPlanner:
     # --- the token budget ---
 
     def _of_current_kind(self) -> list[Sequence]:
-        """The running sequences that this step is for: all of them, unless they differ in kind."""
-        running = self._cache.running
+        """The running sequences that this step is for: all that are not late, unless they differ
+        in kind."""
+        running = [sequence for sequence in self._cache.running if not sequence.is_late]
         can_differ = bool(self._limits.adapters) or self._limits.embedding is not None
         if not (running and can_differ):
             return running
@@ -160,7 +161,7 @@ class StepPlanner:
         Answers of another kind wait for this step too. Between two of their steps they wait for a
         step of every other kind, so the kinds share the budget.
         """
-        running = self._cache.running
+        running = [sequence for sequence in self._cache.running if not sequence.is_late]
         num_others = sum(s not in decodes and s.is_decoding for s in running)
         urgency = num_prefilling / max(len(decodes) + num_others, 1)
         left = self._budget.tokens(sum(decodes.values()) + num_others, urgency)

@@ -21,6 +21,13 @@ from server.startup import StartupError
 MAX_WAITING = 65536
 """Lines that may wait for a slow disk. Further lines are lost; the server log counts them."""
 
+MAX_WAITING_BYTES = 32 << 20
+"""Bytes of memory that these lines may take."""
+
+_ENTRY_BYTES = 1024
+_TOKEN_BYTES = 40
+"""Of a prompt that waits to become text."""
+
 STANDARD_OUTPUT = Path("-")
 """The path that means standard output."""
 
@@ -42,6 +49,12 @@ class AuditEntry:
     status: int
     seconds: float
     record: AccessRecord
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of memory, roughly."""
+        num_tokens = sum(len(prompt) for prompt in self.record.prompts)
+        return _ENTRY_BYTES + 4 * len(self.path) + _TOKEN_BYTES * num_tokens
 
     def to_json(self) -> dict[str, Any]:
         """The line's fields; `stop` names each way in which answers ended, once."""
@@ -79,6 +92,10 @@ class AuditLog:
         self._prompt_text = prompt_text
         self._queue: queue.Queue[AuditEntry | Callable[[], None] | None] = queue.Queue(MAX_WAITING)
         self._lost = 0
+        self._num_put = 0
+        self._num_got = 0
+        """Bytes that were handed over, and those that the thread is done with. Each number has one
+        writer."""
         self._is_failing = False
         try:
             self._file = self._open()
@@ -89,8 +106,12 @@ class AuditLog:
 
     def write(self, entry: AuditEntry) -> None:
         """Hand over a line. Never waits; loses the line if too many wait."""
+        if self._num_put - self._num_got > MAX_WAITING_BYTES:
+            self._lost += 1
+            return
         try:
             self._queue.put_nowait(entry)
+            self._num_put += entry.num_bytes
         except queue.Full:
             self._lost += 1
 
@@ -125,6 +146,7 @@ class AuditLog:
         while (job := self._queue.get()) is not None:
             try:
                 if isinstance(job, AuditEntry):
+                    self._num_got += job.num_bytes
                     self._write(job)
                 else:
                     job()

@@ -6,7 +6,7 @@ from typing import Any
 
 from server.context import ServerContext
 from server.generation.timings import timings_json
-from server.generation.types import Ended, GeneratedToken, GenerationRequest, TextDelta
+from server.generation.types import Ended, GenerationRequest, TextDelta
 from server.model.adapters import lora_json
 from server.requests.generation_settings import request_settings
 from server.requests.sampling_fields import SamplingFields
@@ -29,7 +29,7 @@ class NativeRecord:
         self._context = context
         self._texts: list[str] = []
         self._has_new_line = False
-        self._tokens: list[GeneratedToken] = []
+        self._ids: list[int] = []
         """The tokens of an answer in one piece."""
 
     def add(self, delta: TextDelta) -> None:
@@ -37,7 +37,7 @@ class NativeRecord:
         self._has_new_line = self._has_new_line or "\n" in delta.text
         if not self._body.stream:
             self._texts.append(delta.text)
-            self._tokens += delta.tokens
+            self._ids += [token.id for token in delta.tokens]
 
     def final(self, ended: Ended) -> dict[str, Any]:
         """The whole answer as llama-server's native completion shows it."""
@@ -61,14 +61,12 @@ class NativeRecord:
             "timings": timings_json(ended.timings),
         }
 
-    def tokens(self, ended: Ended) -> list[GeneratedToken]:
-        """All tokens, the ending one included. In a stream, those that no earlier event carried."""
-        return self._tokens if ended.end_token is None else [*self._tokens, ended.end_token]
-
     def _token_ids(self, ended: Ended) -> list[int]:
+        """All token ids. In a stream, the ids that no earlier event carried."""
         if not (self._body.return_tokens or self._body.stream):
             return []
-        return [token.id for token in self.tokens(ended)]
+        ids = self._ids
+        return ids if ended.end_token is None else [*ids, ended.end_token.id]
 
     def _settings(self) -> dict[str, Any]:
         ignore_eos = ignores_eos(self._body, self._context.settings)

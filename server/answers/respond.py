@@ -11,12 +11,14 @@ from starlette.responses import Response
 
 from server.answers.shape import StreamedAnswer, WholeAnswer
 from server.context import ServerContext
+from server.engine.unread_output import current_output
 from server.errors import ApiError, EngineFailed
 from server.generation.choices import IndexedItem, open_choices
 from server.generation.types import (
     Ended,
     GenerationRequest,
     Generator,
+    Item,
     Progress,
     PromptScores,
     TextDelta,
@@ -25,6 +27,10 @@ from server.http.disconnect import while_connected
 from server.http.json_response import JsonResponse
 from server.http.sse import EventStream
 from server.requests.sampling_fields import SamplingFields
+
+_TOKEN_BYTES = 100
+_LOGPROB_BYTES = 150
+"""Memory that a token of a whole answer, and one of its log-probabilities, take."""
 
 logger = logging.getLogger(__name__)
 
@@ -52,8 +58,11 @@ async def respond(
 async def _in_one_piece(
     generator: Generator, sequences: Sequence[GenerationRequest], answer: WholeAnswer
 ) -> Response:
+    output = current_output()
     async with open_choices(generator, sequences) as items:
         async for index, item in items:
+            output.add(_memory(item))
+            output.check()
             match item:
                 case TextDelta():
                     answer.add(index, item)
@@ -62,6 +71,19 @@ async def _in_one_piece(
                 case Ended():
                     answer.end(index, item)
     return JsonResponse(answer.body())
+
+
+def _memory(item: Item) -> int:
+    """Bytes of memory that an item takes in a whole answer, roughly."""
+    match item:
+        case TextDelta():
+            logprobs = [token.logprobs for token in item.tokens]
+            size = len(item.text) + _TOKEN_BYTES * len(item.tokens)
+        case PromptScores():
+            logprobs, size = [*item.logprobs], _TOKEN_BYTES * len(item.logprobs)
+        case _:
+            return 0
+    return size + _LOGPROB_BYTES * sum(1 + len(one.top) for one in logprobs if one is not None)
 
 
 async def _stream(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, StrictStr, Tag, model_validator
+from pydantic import Discriminator, Field, StrictStr, Tag, model_validator
 
+from server.bodies.bounds import PARTS
+from server.bodies.few import few
+from server.bodies.label import Label
 from server.bodies.request_model import RequestModel
 from server.requests.field_types import Flag
-
-MAX_BLOCKS = 4096
-"""Most blocks of one message."""
 
 _IMAGES = frozenset({"image", "container_upload"})
 _DROPPED = frozenset(
@@ -30,13 +30,6 @@ _DROPPED = frozenset(
 """What only Anthropic's own servers write or can read."""
 
 
-def _few(value: Any) -> Any:
-    """Refuse too many blocks before each block is validated."""
-    if isinstance(value, list) and len(value) > MAX_BLOCKS:
-        raise ValueError(f"must have {MAX_BLOCKS} or fewer blocks")
-    return value
-
-
 class TextBlock(RequestModel):
     """A piece of text."""
 
@@ -44,7 +37,7 @@ class TextBlock(RequestModel):
     text: StrictStr
 
 
-Texts = StrictStr | Annotated[list[TextBlock], BeforeValidator(_few)]
+Texts = StrictStr | Annotated[list[TextBlock], few(PARTS)]
 """A text, or a list of pieces."""
 
 
@@ -140,8 +133,8 @@ class ToolUseBlock(RequestModel):
     """A call that the model made."""
 
     type: Literal["tool_use"]
-    id: StrictStr
-    name: StrictStr
+    id: Label
+    name: Label
     input: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -198,8 +191,8 @@ class ToolResultBlock(RequestModel):
     """What a tool answered."""
 
     type: Literal["tool_result"]
-    tool_use_id: StrictStr
-    content: StrictStr | Annotated[list[ResultPart], BeforeValidator(_few)] = ""
+    tool_use_id: Label
+    content: StrictStr | Annotated[list[ResultPart], few(PARTS)] = ""
     is_error: Flag = False
 
     @property
@@ -224,7 +217,7 @@ Block = Annotated[
     Discriminator(_block_tag),
 ]
 
-Blocks = StrictStr | Annotated[list[Block], BeforeValidator(_few)]
+Blocks = StrictStr | Annotated[list[Block], few(PARTS)]
 
 
 def joined(texts: Texts) -> str:

@@ -8,10 +8,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, FailFast, Field, StrictStr, Tag
 
 from server.anthropic.blocks import Blocks, Texts
+from server.bodies.bounds import MESSAGES, TOOLS
+from server.bodies.few import few
+from server.bodies.label import Label
 from server.bodies.request_model import RequestModel
 from server.errors import InvalidRequest
-from server.openai.chat.tools import MAX_TOOLS, Name
-from server.requests.field_types import INT32_MAX, Flag, Probability, Real, Whole
+from server.openai.chat.tools import Name
+from server.requests.field_types import INT32_MAX, Flag, Probability, Real, StopStrings, Whole
 
 
 class Message(RequestModel):
@@ -34,7 +37,7 @@ class OwnTool(RequestModel):
 class ServerTool(RequestModel):
     """A tool that Anthropic's servers run. It is left out."""
 
-    type: StrictStr
+    type: Label
 
 
 def _tool_tag(tool: Any) -> str:
@@ -52,7 +55,7 @@ class ToolChoice(RequestModel):
     """Whether and what the answer calls."""
 
     type: Literal["auto", "any", "tool", "none"]
-    name: StrictStr = ""
+    name: Label = ""
     disable_parallel_tool_use: Flag = False
 
 
@@ -81,16 +84,18 @@ class OutputConfig(RequestModel):
 class Metadata(RequestModel):
     """What the application says of the request."""
 
-    user_id: Annotated[StrictStr, Field(max_length=4096)] | None = None
+    user_id: Label | None = None
 
 
 class TokenCountRequest(RequestModel):
     """`POST /v1/messages/count_tokens`: the fields that the prompt depends on."""
 
-    model: StrictStr
-    messages: Annotated[list[Message], FailFast(), Field(min_length=1)]
+    model: Label
+    messages: Annotated[list[Message], FailFast(), Field(min_length=1, max_length=MESSAGES.most)]
     system: Texts = ""
-    tools: Annotated[list[Tool], Field(max_length=MAX_TOOLS)] = Field(default_factory=list)
+    tools: Annotated[list[Tool], Field(max_length=TOOLS.most), few(TOOLS)] = Field(
+        default_factory=list
+    )
     tool_choice: ToolChoice | None = None
     thinking: Thinking | None = None
     output_config: OutputConfig = OutputConfig()
@@ -129,7 +134,7 @@ class MessagesRequest(TokenCountRequest):
     max_tokens: Annotated[Whole, Field(ge=0, le=INT32_MAX)]
     """0 computes the prompt alone, so that a later request finds it in the cache."""
     stream: Flag = False
-    stop_sequences: list[StrictStr] = Field(default_factory=list)
+    stop_sequences: StopStrings = Field(default_factory=list)
     temperature: Annotated[Real, Field(ge=0, le=1e6)] | None = None
     top_p: Probability | None = None
     top_k: Annotated[Whole, Field(ge=-INT32_MAX, le=INT32_MAX)] | None = None

@@ -10,12 +10,17 @@ from typing import Any
 import numpy as np
 
 from protocol.messages import EmbeddingInfo
+from server.bodies.bounds import NUMBERS
 from server.context import ServerContext
+from server.engine.unread_output import current_output
 from server.errors import InvalidRequest, NotSupported
 from server.generation.types import EmbeddingItem, GenerationRequest, Generator
 
 Vectors = np.ndarray[Any, np.dtype[np.float32]]
 """Shape (vectors, floats): one vector, or one for each token without pooling."""
+
+_MEMORY = 2
+"""Bytes of memory by byte of a vector: the vector, and a part of the JSON that is still to come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,16 @@ def check_length(num_tokens: int, info: EmbeddingInfo, *, param: str) -> None:
         )
 
 
+def check_numbers(num_vectors: int, info: EmbeddingInfo) -> None:
+    """Raise `InvalidRequest` if the vectors of a request have too many numbers together."""
+    if num_vectors * info.size > NUMBERS.most:
+        raise InvalidRequest(
+            f"'input' asks for vectors of more than {NUMBERS.most:,} numbers together: send fewer "
+            "inputs at once",
+            param="input",
+        )
+
+
 async def embed_all(
     context: ServerContext, requests: Sequence[GenerationRequest]
 ) -> list[EmbeddedPrompt]:
@@ -52,12 +67,14 @@ async def embed_all(
     At most two prompts for each slot are queued at once: a large request must not fill the queue.
     Raises what `Generator.open` raises.
     """
-    size = embedding_info(context).size
+    size, output = embedding_info(context).size, current_output()
     gate = asyncio.Semaphore(2 * context.engine.model.n_slots)
 
     async def embed_one(request: GenerationRequest) -> EmbeddedPrompt:
         async with gate:
             data = await _embed(context.generator, request)
+        output.add(_MEMORY * len(data))
+        output.check()
         return EmbeddedPrompt(
             np.frombuffer(data, np.float32).reshape(-1, size), len(request.spec.prompt)
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import msgspec
 from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,7 +16,7 @@ from server.embeddings.normalize import normalized
 from server.embeddings.request import EmbeddingRequest
 from server.errors import InvalidRequest
 from server.http.disconnect import while_connected
-from server.http.json_response import JsonResponse
+from server.http.json_response import JsonResponse, encode_json
 from server.requests.body import read_body
 from server.requests.threads import in_thread
 
@@ -69,7 +70,7 @@ def _entry(index: int, vectors: Vectors, encoding: str) -> dict[str, Any]:
     if encoding == "base64":
         data = vectors[0].astype("<f4").tobytes()
         return {**entry, "embedding": base64.b64encode(data).decode(), "encoding_format": encoding}
-    return {**entry, "embedding": vectors[0].tolist()}
+    return {**entry, "embedding": _encoded(vectors[0])}
 
 
 def _native_answer(
@@ -77,8 +78,13 @@ def _native_answer(
 ) -> Response:
     scaled = _scaled(context, body, embedded)
     return JsonResponse(
-        [{"index": index, "embedding": vectors.tolist()} for index, vectors in enumerate(scaled)]
+        [{"index": index, "embedding": _encoded(vectors)} for index, vectors in enumerate(scaled)]
     )
+
+
+def _encoded(vectors: Vectors) -> msgspec.Raw:
+    """The JSON of vectors. The list of Python's numbers, which takes more memory, lives shortly."""
+    return msgspec.Raw(encode_json(vectors.tolist()))
 
 
 def _scaled(

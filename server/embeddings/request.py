@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BeforeValidator, Field, StrictStr
+from pydantic import AliasChoices, BeforeValidator, Field
 
 from protocol.commands import SequenceSpec
 from protocol.sampling import SamplingParams
+from server.bodies.bounds import ADAPTERS
+from server.bodies.few import few
+from server.bodies.label import Label
 from server.bodies.request_model import RequestModel
 from server.context import ServerContext
-from server.embeddings.compute import check_length, embedding_info
+from server.embeddings.compute import check_length, check_numbers, embedding_info
 from server.embeddings.normalize import MAX_NORM
 from server.errors import ContextExceeded, InvalidRequest
 from server.generation.types import MAX_PRIORITY, GenerationRequest
 from server.model.adapters import LoraScale
-from server.requests.field_types import Salt, Whole
+from server.requests.carried import CarriedBytes
+from server.requests.field_types import Count, Salt, Whole
 from server.requests.model_name import check_model
 from server.requests.prompts import Prompt, PromptInput, parse_prompts, prompt_tokens
 
@@ -51,16 +55,16 @@ class EmbeddingRequest(RequestModel):
     input: Annotated[
         tuple[Prompt, ...], BeforeValidator(_inputs, json_schema_input_type=PromptInput)
     ] = Field(validation_alias=AliasChoices("input", "content"))
-    model: StrictStr | None = None
+    model: Label | None = None
     encoding_format: Literal["float", "base64"] = "float"
-    dimensions: Whole | None = None
+    dimensions: Count | None = None
     """Only the model's own number is allowed: few models' vectors can be cut short."""
     embd_normalize: Annotated[Whole, Field(ge=-1, le=MAX_NORM)] | None = None
     """-1 is no scaling, 0 the largest entry, 2 the Euclidean length; others are p-norms."""
-    lora: list[LoraScale] | None = None
+    lora: Annotated[list[LoraScale], Field(max_length=ADAPTERS.most), few(ADAPTERS)] | None = None
     cache_salt: Salt = ""
     priority: Annotated[Whole, Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY)] = 0
-    user: StrictStr | None = None
+    user: Label | None = None
 
     def sequences(self, context: ServerContext) -> list[GenerationRequest]:
         """One request for each input. Tokenizes, so it must not run on the event loop.
@@ -75,6 +79,7 @@ class EmbeddingRequest(RequestModel):
                 param="dimensions",
             )
         n_ctx = context.engine.model.n_ctx_slot
+        carried, num_vectors = CarriedBytes(), 0
         sequences = []
         for index, prompt in enumerate(self.input):
             param = f"input.{index}" if len(self.input) > 1 else "input"
@@ -84,6 +89,9 @@ class EmbeddingRequest(RequestModel):
                 check_length(error.n_prompt_tokens, info, param=param)
                 raise
             check_length(len(tokens), info, param=param)
+            carried.add_prompt(len(tokens), param="input")
+            num_vectors += len(tokens) if info.pooling == "none" else 1
+            check_numbers(num_vectors, info)
             sequences.append(
                 embedding_sequence(
                     context,

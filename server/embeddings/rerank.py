@@ -9,6 +9,8 @@ from pydantic import BeforeValidator, Field, StrictStr
 from starlette.requests import Request
 from starlette.responses import Response
 
+from server.bodies.bounds import RANKED
+from server.bodies.label import Label
 from server.bodies.request_model import RequestModel
 from server.context import ServerContext, context_of
 from server.embeddings.compute import EmbeddedPrompt, check_length, embed_all
@@ -18,11 +20,10 @@ from server.generation.types import MAX_PRIORITY, GenerationRequest
 from server.http.disconnect import while_connected
 from server.http.json_response import JsonResponse
 from server.requests.body import read_body
-from server.requests.field_types import Flag, Salt, Whole
+from server.requests.carried import CarriedBytes
+from server.requests.field_types import INT32_MAX, Flag, Salt, Whole
 from server.requests.model_name import check_model
 from server.requests.threads import in_thread
-
-MAX_DOCUMENTS = 2048
 
 TEMPLATE = "tokenizer.chat_template.rerank"
 """The key of the GGUF's metadata that says how to join query and document."""
@@ -47,7 +48,7 @@ def _is_document(value: Any) -> bool:
 Documents = Annotated[
     list[str],
     BeforeValidator(_texts, json_schema_input_type=list[str | dict[str, str]]),
-    Field(min_length=1, max_length=MAX_DOCUMENTS),
+    Field(min_length=1, max_length=RANKED.most),
 ]
 
 
@@ -57,8 +58,8 @@ class RerankRequest(RequestModel):
     query: StrictStr
     documents: Documents | None = None
     texts: Documents | None = None
-    model: StrictStr | None = None
-    top_n: Annotated[Whole, Field(ge=1)] | None = None
+    model: Label | None = None
+    top_n: Annotated[Whole, Field(ge=1, le=INT32_MAX)] | None = None
     return_documents: Flag = False
     """In Jina's shape, give each document back with its score."""
     return_text: Flag = False
@@ -83,6 +84,7 @@ class RerankRequest(RequestModel):
         info = context.engine.model.embedding
         assert info is not None
         name = "documents" if self.texts is None else "texts"
+        carried = CarriedBytes()
         sequences = []
         for index, document in enumerate(self.candidates):
             param = f"{name}.{index}"
@@ -90,6 +92,7 @@ class RerankRequest(RequestModel):
             check_length(len(tokens), info, param=param)
             if not tokens:
                 raise InvalidRequest(f"'{param}' and 'query' must not both be empty", param=param)
+            carried.add_prompt(len(tokens), param=name)
             sequences.append(
                 embedding_sequence(
                     context, tokens, cache_salt=self.cache_salt, priority=self.priority

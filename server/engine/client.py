@@ -44,7 +44,7 @@ from protocol.messages import (
 from server.engine.recovery import Recovery
 from server.engine.sequence_stream import SequenceStream, StreamListener
 from server.engine.slot_refusals import refused_slot
-from server.errors import ApiError, EngineFailed, Unavailable
+from server.errors import ApiError, EngineFailed, InvalidRequest, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -146,6 +146,11 @@ class EngineClient:
             self._send(Abort([stream.request.request_id]))
         if not self._recovery.is_over:
             self._submit_due()
+
+    def spec_of(self, request_id: int) -> SequenceSpec | None:
+        """What the sequence with this id computes; None if it is over."""
+        stream = self.streams.get(request_id)
+        return None if stream is None else stream.request.spec
 
     async def inspect(self) -> SlotReport:
         """The slots as they are between two steps. Raises `Unavailable`."""
@@ -305,14 +310,24 @@ class EngineClient:
                 self.has_generated = True
             elif isinstance(event, Finished):
                 self._remove(stream)
-                if event.reason is FinishReason.FAILED:
-                    stream.fail(EngineFailed(event.message))
+                if error := _error_of(event):
+                    stream.fail(error)
                     continue
             stream.push(event, begin, end)
         if not self._recovery.is_over:
             self._submit_due()
         if outputs.stats is not None:
             self._on_step(outputs.stats)
+
+
+def _error_of(event: Finished) -> ApiError | None:
+    """The client's error for the end of a sequence; None for an answer."""
+    match event.reason:
+        case FinishReason.REFUSED:
+            return InvalidRequest(event.message)
+        case FinishReason.FAILED:
+            return EngineFailed(event.message)
+    return None
 
 
 def _changed(reply: Reply) -> SlotChanged:

@@ -8,7 +8,13 @@ from typing import Protocol
 import msgspec
 
 from protocol.commands import AddRequest
-from protocol.events import Event, Generated, Prefilled, Started
+from protocol.events import EmbeddedEvent, Event, Generated, Prefilled, Scored, Started
+from server.engine.unread_output import current_output
+
+_EVENT_BYTES = 300
+_TOKEN_BYTES = 40
+_LOGPROB_BYTES = 110
+"""Memory that an unread event, a token and one of its log-probabilities take."""
 
 
 class TimedEvent(msgspec.Struct, frozen=True):
@@ -51,6 +57,9 @@ class SequenceStream:
         """Deaths in a row that the sequence is blamed for, without a new token in between."""
         self.num_tokens_at_death = 0
         self._events: list[TimedEvent] = []
+        self._num_bytes = 0
+        """Memory that these events take."""
+        self._unread = current_output()
         self._error: Exception | None = None
         self._reader: asyncio.Future[None] | None = None
         """What the one reader waits for while there is nothing to read."""
@@ -70,6 +79,7 @@ class SequenceStream:
             return
         if self._error is None:
             self._events.append(TimedEvent(event, begin, end))
+            self._count(_memory(event))
             self._wake()
 
     def fail(self, error: Exception) -> None:
@@ -93,7 +103,17 @@ class SequenceStream:
             self._reader = asyncio.get_running_loop().create_future()
             await self._reader
         events, self._events = self._events, []
+        self._unread.remove(self._num_bytes)
+        self._num_bytes = 0
         return events
+
+    def _count(self, num_bytes: int) -> None:
+        """Count what is unread; forget it all, if it is too much."""
+        self._num_bytes += num_bytes
+        self._unread.add(num_bytes)
+        if self._unread.error is not None:
+            self._events.clear()
+            self.fail(self._unread.error)
 
     def _wake(self) -> None:
         reader, self._reader = self._reader, None
@@ -103,3 +123,18 @@ class SequenceStream:
     def resumption(self) -> AddRequest:
         """The request for the next engine, which continues where the one before died."""
         return msgspec.structs.replace(self.request, resumed=list(self.tokens))
+
+
+def _memory(event: Event) -> int:
+    """Bytes of memory that an event takes, roughly."""
+    match event:
+        case Generated():
+            logprobs, num_tokens = event.logprobs, len(event.tokens)
+        case Scored():
+            logprobs, num_tokens = event.logprobs, len(event.logprobs)
+        case EmbeddedEvent():
+            return _EVENT_BYTES + len(event.vectors)
+        case _:
+            return _EVENT_BYTES
+    num_logprobs = sum(1 + len(one.top) for one in logprobs)
+    return _EVENT_BYTES + _TOKEN_BYTES * num_tokens + _LOGPROB_BYTES * num_logprobs

@@ -35,7 +35,8 @@ async def _only(stream: AsyncIterator[Item]) -> AsyncGenerator[IndexedItem, None
 async def _merged(
     streams: Sequence[AsyncIterator[Item]],
 ) -> AsyncGenerator[IndexedItem, None]:
-    queue: asyncio.Queue[IndexedItem | Exception | None] = asyncio.Queue()
+    # Short: what the reader doesn't take must wait in the streams, where it is counted.
+    queue: asyncio.Queue[IndexedItem | Exception | None] = asyncio.Queue(len(streams))
     tasks = [
         asyncio.create_task(_pump(index, stream, queue)) for index, stream in enumerate(streams)
     ]
@@ -63,8 +64,8 @@ async def _pump(
     """Move a stream's items to the queue, then None, or the error that ended the stream."""
     try:
         async for item in stream:
-            queue.put_nowait((index, item))
+            await queue.put((index, item))
     except Exception as error:
-        queue.put_nowait(error)
+        await queue.put(error)
     else:
-        queue.put_nowait(None)
+        await queue.put(None)

@@ -45,9 +45,10 @@ class StopMatcher:
 
     def _possible_stop(self, text: str) -> int:
         """Length of the longest end of the text that begins a stop string."""
-        longest = max(map(len, self._stop)) - 1
-        for length in range(min(longest, len(text)), 0, -1):
-            end = text[-length:]
-            if any(word.startswith(end) for word in self._stop):
-                return length
-        return 0
+        length = 0
+        for word in self._stop:
+            for longer in range(min(len(word) - 1, len(text)), length, -1):
+                if text.endswith(word[:longer]):
+                    length = longer
+                    break
+        return length

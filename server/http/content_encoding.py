@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -9,6 +10,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from server.errors import BodyTooLarge, InvalidRequest, UnsupportedEncoding
 
 ENCODINGS = ("gzip", "x-gzip", "deflate")
+PIECE = 256 * 1024
+"""Most bytes that are unpacked at once."""
+
 ANY_ZLIB_FORMAT = 32 + zlib.MAX_WBITS
 """zlib's own word for "gzip or zlib, as the header says"."""
 
@@ -31,40 +35,59 @@ class DecodeBody:
         decoder = _BodyDecoder(encoding, self._max_bytes)
 
         async def decoding_receive() -> Message:
-            message = await receive()
-            if message["type"] != "http.request" or decoder.is_over:
-                return message
-            body = decoder.feed(message.get("body", b""), is_last=not message.get("more_body"))
-            return {**message, "body": body}
+            if decoder.is_over:
+                return await receive()
+            if decoder.is_drained:
+                message = await receive()
+                if message["type"] != "http.request":
+                    return message
+                decoder.feed(message.get("body", b""), is_last=not message.get("more_body"))
+            else:
+                await asyncio.sleep(0)  # others get their turn: a few bytes may unpack to megabytes
+            body = decoder.next_piece()
+            return {"type": "http.request", "body": body, "more_body": not decoder.is_over}
 
         return await self._app(scope, decoding_receive, send)
 
 
 class _BodyDecoder:
-    """Unpacks one body. Raises `InvalidRequest` and `BodyTooLarge`."""
+    """Unpacks one body, piece by piece. Raises `InvalidRequest` and `BodyTooLarge`."""
 
     def __init__(self, encoding: str, max_bytes: int) -> None:
         self._encoding = encoding
         self._max_bytes = max_bytes
         self._left = max_bytes
         self._zlib = zlib.decompressobj(ANY_ZLIB_FORMAT)
-        self.is_over = False
+        self._packed = b""
+        self._has_all = False
+        self.is_drained = True
+        """Whether all that was fed is unpacked."""
 
-    def feed(self, data: bytes, *, is_last: bool) -> bytes:
-        """The next part of the body, unpacked."""
-        self.is_over = is_last
+    @property
+    def is_over(self) -> bool:
+        """Whether the whole body is unpacked."""
+        return self._has_all and self.is_drained
+
+    def feed(self, data: bytes, *, is_last: bool) -> None:
+        """Take the next part of the packed body."""
+        self._packed, self._has_all, self.is_drained = data, is_last, False
+
+    def next_piece(self) -> bytes:
+        """The next piece of the body."""
         try:
-            body = self._zlib.decompress(data, self._left + 1)
+            piece = self._zlib.decompress(self._packed, PIECE)
         except zlib.error as error:
             raise InvalidRequest(f"the body is not valid {self._encoding}: {error}") from None
-        self._left -= len(body)
+        self._packed = self._zlib.unconsumed_tail
+        self.is_drained = not self._packed and len(piece) < PIECE
+        self._left -= len(piece)
         if self._left < 0:
             raise BodyTooLarge(f"the unpacked body is larger than {self._max_bytes} bytes")
         if self._zlib.unused_data:
             raise InvalidRequest(f"the body goes on after its {self._encoding} data ended")
-        if is_last and not self._zlib.eof:
+        if self.is_over and not self._zlib.eof:
             raise InvalidRequest(f"the body ends before its {self._encoding} data does")
-        return body
+        return piece
 
 
 def _encoding(scope: Scope) -> str:

@@ -89,6 +89,7 @@ class RequestParser:
         has_upgrade = any(name.lower() == b"upgrade" for name, _ in self._headers)
         self._has_offer = has_upgrade and self._parser.should_upgrade()
         if not self._has_offer:
+            self._url, self._headers = b"", []  # an idle connection needs no second copy
             self._callbacks.on_headers_complete()
 
     def on_body(self, body: bytes) -> None:

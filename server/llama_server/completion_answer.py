@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from server.answers.native_record import NativeRecord
 from server.context import ServerContext
 from server.generation.timings import progress_json, timings_json
@@ -15,6 +17,7 @@ from server.generation.types import (
     TextDelta,
     Timings,
 )
+from server.http.json_response import encode_json
 from server.llama_server.completion_request import CompletionRequest
 from server.llama_server.probabilities import probability_entries
 from server.llama_server.response_fields import pick_fields
@@ -35,10 +38,13 @@ class CompletionAnswer:
         self._request = request
         self._context = context
         self._record = NativeRecord(index, body, request, context)
+        self._kept_probabilities: list[msgspec.Raw] = []
 
     def add(self, delta: TextDelta) -> None:
         """Keep a delta for the final object."""
         self._record.add(delta)
+        if self._body.n_probs and not self._body.stream:
+            self._kept_probabilities += self._encoded_probabilities(delta.tokens)
 
     def chunk(self, delta: TextDelta) -> dict[str, Any]:
         """The event for new text."""
@@ -58,9 +64,11 @@ class CompletionAnswer:
     def final(self, ended: Ended) -> dict[str, Any]:
         """The whole answer, or the last event of a stream, which doesn't repeat the text."""
         answer = self._record.final(ended)
-        tokens = self._record.tokens(ended)
-        if self._body.n_probs and tokens:
-            answer["completion_probabilities"] = self._probabilities(tokens)
+        entries = self._kept_probabilities
+        if self._body.n_probs and ended.end_token is not None:
+            entries = [*entries, *self._encoded_probabilities((ended.end_token,))]
+        if entries:
+            answer["completion_probabilities"] = entries
         return pick_fields(answer, self._body.response_fields)
 
     def _event(self, content: str, slot: int, timings: Timings) -> dict[str, Any]:
@@ -74,7 +82,11 @@ class CompletionAnswer:
             "tokens_evaluated": len(self._request.spec.prompt),
         }
 
-    def _probabilities(self, tokens: list[GeneratedToken] | tuple[GeneratedToken, ...]) -> Any:
+    def _probabilities(self, tokens: tuple[GeneratedToken, ...]) -> list[dict[str, Any]]:
         return probability_entries(
             tokens, self._context.tokenizer, post_sampling=self._body.post_sampling_probs
         )
+
+    def _encoded_probabilities(self, tokens: tuple[GeneratedToken, ...]) -> list[msgspec.Raw]:
+        """The entries as JSON, which takes a tenth of the memory."""
+        return [msgspec.Raw(encode_json(entry)) for entry in self._probabilities(tokens)]

@@ -10,15 +10,14 @@ from pydantic import BeforeValidator, Field, StrictStr
 from starlette.requests import Request
 from starlette.responses import Response
 
+from server.bodies.bounds import EXTRAS
+from server.bodies.few import few
 from server.bodies.request_model import RequestModel
 from server.context import ServerContext
 from server.llama_server.completion_request import CompletionRequest
 from server.llama_server.completions import complete
 from server.requests.infill import InfillRoom, extra_tokens, fim_tokens, infill_prompt
 from server.requests.prompts import OnePromptInput, Prompt, parse_prompt, split_parts
-
-MAX_EXTRAS = 1024
-"""Most excerpts of one request."""
 
 
 class FileExcerpt(RequestModel):
@@ -45,7 +44,7 @@ class InfillRequest(CompletionRequest):
 
     input_prefix: _Text
     input_suffix: _Text
-    input_extra: Annotated[tuple[FileExcerpt, ...], Field(max_length=MAX_EXTRAS)] = ()
+    input_extra: Annotated[tuple[FileExcerpt, ...], Field(max_length=EXTRAS.most), few(EXTRAS)] = ()
     prompt: Annotated[
         tuple[Prompt, ...], BeforeValidator(_parse_line, json_schema_input_type=str)
     ] = Field((("",),), json_schema_extra={"default": ""})

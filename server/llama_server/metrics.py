@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
+from server.access.sight import sees
 from server.context import ServerContext, context_of
 from server.errors import NotSupported, Unavailable
 from server.observability.engine_snapshot import EngineSnapshot
@@ -17,7 +18,9 @@ async def get_metrics(request: Request) -> Response:
     if not context.settings.metrics:
         raise NotSupported("this server was started without --metrics")
     accept = request.headers.get("accept", "")
-    body, content_type = render_metrics(context.metrics, _engine_snapshot(context), accept)
+    body, content_type = render_metrics(
+        context.metrics, _engine_snapshot(context), accept, shows=lambda key: sees(request, key)
+    )
     headers = {
         "Process-Start-Time-Unix": str(context.created),
         "Content-Type": content_type,

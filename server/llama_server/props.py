@@ -9,13 +9,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from config.version import build_fingerprint, version
+from server.bodies.bounds import bounds_json
 from server.context import ServerContext, context_of
 from server.errors import NotSupported
 from server.http.json_response import JsonResponse
 from server.model.adapters import lora_json
 from server.model.tokenizer import Tokenizer
 from server.requests.generation_settings import default_settings
+from server.requests.number_bounds import number_bounds
 from server.requests.sampling_defaults import sampling_defaults
+from server.requests.sampling_fields import SamplingFields
+from server.requests.sequence import most_choices
 from server.requests.speculation import speculation_of
 from server.templates.capabilities import TemplateCapabilities
 
@@ -42,6 +46,7 @@ async def get_props(request: Request) -> Response:
         "eos_token": _text(context.tokenizer.eos, context.tokenizer),
         "build_info": build_info(),
         "is_sleeping": False,
+        "request_bounds": _bounds(context),
     }
     if template.tool_source is not None:
         props["chat_template_tool_use"] = template.tool_source
@@ -77,6 +82,23 @@ def _defaults(context: ServerContext) -> dict[str, Any]:
         "lora": lora_json(model.adapters, lora),
     }
     return {"params": params, "n_ctx": model.n_ctx_slot}
+
+
+def _bounds(context: ServerContext) -> dict[str, Any]:
+    """What a request may ask for, and how long it may take; 0 seconds is no limit."""
+    settings, model = context.settings, context.engine.model
+    numbers = number_bounds(SamplingFields)
+    return {
+        "numbers": numbers
+        | {
+            "n": {"minimum": 1, "maximum": most_choices(context)},
+            "id_slot": {"minimum": -1, "maximum": model.n_slots - 1},
+        },
+        "sizes": bounds_json(),
+        "body_mib": settings.max_body_size,
+        "queue_seconds": settings.queue_timeout,
+        "answer_seconds": settings.request_timeout,
+    }
 
 
 def _endpoints(context: ServerContext) -> dict[str, Any]:

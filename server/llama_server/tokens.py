@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import msgspec
 from anyio import to_thread
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, FailFast, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from server.bodies.bounds import DETOKENIZED, PIECES, TOKENIZED_CHARS
 from server.bodies.request_model import RequestModel
 from server.context import context_of
-from server.http.json_response import JsonResponse
+from server.errors import InvalidRequest
+from server.http.json_response import JsonResponse, encode_json
 from server.model.tokenizer import Tokenizer
 from server.requests.body import read_body
 from server.requests.field_types import Flag, Whole
 from server.requests.prompts import Prompt, check_tokens
+
+MAX_CHARS = 1 << 21
+"""Most characters of a text to tokenize. Each may become a token."""
+
+MAX_TEXT_BYTES = 1 << 24
+"""Most bytes of a text that tokens are joined to."""
 
 
 def _parts(value: Any) -> Any:
@@ -23,6 +32,8 @@ def _parts(value: Any) -> Any:
     parts = value if isinstance(value, list) else [value]
     if not all(isinstance(part, str | int) and not isinstance(part, bool) for part in parts):
         raise ValueError("must be a text, or a list of texts and token ids")
+    if sum(len(part) if isinstance(part, str) else 1 for part in parts) > TOKENIZED_CHARS.most:
+        raise ValueError(f"must have at most {TOKENIZED_CHARS.most} characters and token ids")
     return tuple(parts)
 
 
@@ -38,6 +49,10 @@ class TokenizeRequest(RequestModel):
 
     def split(self, tokenizer: Tokenizer) -> list[int]:
         """The tokens of all parts. Raises `InvalidRequest` for an unknown token id."""
+        num_chars = sum(len(part) for part in self.content if isinstance(part, str))
+        if num_chars > MAX_CHARS:
+            text = f"'content' must have at most {MAX_CHARS} characters (got {num_chars})"
+            raise InvalidRequest(text, param="content")
         tokens: list[int] = []
         for position, part in enumerate(self.content):
             if isinstance(part, int):
@@ -54,7 +69,9 @@ class TokenizeRequest(RequestModel):
 class DetokenizeRequest(RequestModel):
     """`POST /detokenize`."""
 
-    tokens: list[Whole] = Field(default_factory=list)
+    tokens: Annotated[list[Whole], FailFast(), Field(max_length=DETOKENIZED.most)] = Field(
+        default_factory=list
+    )
 
 
 async def tokenize(request: Request) -> Response:
@@ -76,12 +93,26 @@ def _split(body: TokenizeRequest, tokenizer: Tokenizer) -> Response:
     tokens = body.split(tokenizer)
     if not body.with_pieces:
         return JsonResponse({"tokens": tokens})
-    pieces = [{"id": token, "piece": _piece(tokenizer, token)} for token in tokens]
+    # Encoded one by one: a million small objects would take some 300 MiB.
+    if len(tokens) > PIECES.most:
+        raise InvalidRequest(
+            f"'with_pieces' lists at most {PIECES.most:,} tokens (got {len(tokens):,})",
+            param="with_pieces",
+        )
+    pieces = [_encoded_piece(tokenizer, token) for token in tokens]
     return JsonResponse({"tokens": pieces})
 
 
 def _join(tokens: list[int], tokenizer: Tokenizer) -> Response:
+    num_bytes = sum(len(tokenizer.piece(token, special=True)) for token in tokens)
+    if num_bytes > MAX_TEXT_BYTES:
+        text = f"'tokens' stand for {num_bytes} bytes of text; {MAX_TEXT_BYTES} is the most"
+        raise InvalidRequest(text, param="tokens")
     return JsonResponse({"content": tokenizer.text(tokens, special=True)})
+
+
+def _encoded_piece(tokenizer: Tokenizer, token: int) -> msgspec.Raw:
+    return msgspec.Raw(encode_json({"id": token, "piece": _piece(tokenizer, token)}))
 
 
 def _piece(tokenizer: Tokenizer, token: int) -> str | list[int]:

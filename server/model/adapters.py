@@ -10,6 +10,7 @@ from pydantic import Field, RootModel, StrictFloat, StrictInt
 from config import ServeSettings
 from protocol.commands import LoraSet
 from protocol.messages import AdapterInfo
+from server.bodies.bounds import ADAPTERS
 from server.bodies.request_model import RequestModel
 from server.errors import InvalidRequest
 
@@ -19,11 +20,11 @@ MAX_SCALE = 1e6
 class LoraScale(RequestModel):
     """The scale of one adapter; adapters that a list leaves out have scale 0."""
 
-    id: Annotated[StrictInt, Field(ge=0)]
+    id: Annotated[StrictInt, Field(ge=0, le=2**31 - 1)]
     scale: Annotated[StrictInt | StrictFloat, Field(ge=-MAX_SCALE, le=MAX_SCALE)]
 
 
-class LoraScales(RootModel[list[LoraScale]]):
+class LoraScales(RootModel[Annotated[list[LoraScale], Field(max_length=ADAPTERS.most)]]):
     """The body of `POST /lora-adapters`."""
 
 

@@ -18,14 +18,20 @@ OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
 def render_metrics(
-    metrics: ServerMetrics, engine: EngineSnapshot, accept: str = ""
+    metrics: ServerMetrics,
+    engine: EngineSnapshot,
+    accept: str = "",
+    *,
+    shows: Callable[[str], bool] = lambda key: True,
 ) -> tuple[bytes, str]:
     """Body and content type: OpenMetrics, which has exemplars, if `accept` names it, else text.
+
+    `shows` tells whether the counts of the key with a name are shown.
 
     Nothing is kept between two scrapes, so all scrapers see the same numbers.
     """
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Snapshot(metrics, engine))
+    registry.register(_Snapshot(metrics, engine, shows))
     ProcessCollector(registry=registry)
     pid = metrics.engine_pid()
     if pid is not None:
@@ -45,9 +51,12 @@ def _wants_openmetrics(accept: str) -> bool:
 class _Snapshot(Collector):
     """Hands the counts to prometheus_client."""
 
-    def __init__(self, metrics: ServerMetrics, engine: EngineSnapshot) -> None:
+    def __init__(
+        self, metrics: ServerMetrics, engine: EngineSnapshot, shows: Callable[[str], bool]
+    ) -> None:
         self._metrics = metrics
         self._engine = engine
+        self._shows = shows
 
     def collect(self) -> Iterator[Metric]:
-        return metric_families(self._metrics, self._engine)
+        return metric_families(self._metrics, self._engine, self._shows)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -21,14 +21,16 @@ from prometheus_client.core import (
 from config.version import version
 from server.observability.engine_snapshot import EngineSnapshot
 from server.observability.histogram import Histogram
-from server.observability.metrics import ServerMetrics
+from server.observability.metrics import KeyUse, ServerMetrics
 
 Labelled = Iterable[tuple[tuple[str, ...], float]]
 """Values of the labels besides the model, and the metric's value."""
 
 
-def metric_families(metrics: ServerMetrics, engine: EngineSnapshot) -> Iterator[Metric]:
-    """All metrics, for one scrape."""
+def metric_families(
+    metrics: ServerMetrics, engine: EngineSnapshot, shows: Callable[[str], bool]
+) -> Iterator[Metric]:
+    """All metrics, for one scrape; counts by key only of the keys that `shows` lets through."""
     yield from _llama_counters(metrics)
     yield from _llama_gauges(metrics)
     yield from _vllm_gauges(metrics, engine)
@@ -36,7 +38,7 @@ def metric_families(metrics: ServerMetrics, engine: EngineSnapshot) -> Iterator[
     yield from _vllm_histograms(metrics)
     yield from _engine_state(metrics, engine)
     yield from _engine_work(metrics)
-    yield from _traffic(metrics)
+    yield from _traffic(metrics, {key: u for key, u in metrics.keys.items() if shows(key)})
 
 
 def _llama_counters(m: ServerMetrics) -> Iterator[Metric]:
@@ -165,7 +167,7 @@ def _engine_work(m: ServerMetrics) -> Iterator[Metric]:
     phases = (((phase,), seconds) for phase, seconds in m.phase_seconds.items())
     text = "Seconds of steps by phase."
     yield _counters(m, "llamapack_step_seconds", text, ("phase",), phases)
-    text = "Seconds spent on masks of constraints, in parallel with decoding."
+    text = "Processor seconds spent on masks of constraints, in parallel with decoding."
     yield _counter(m, "llamapack_constraint_mask_seconds", text, m.mask_seconds)
     text = "Seconds spent on drafting tokens."
     yield _counter(m, "llamapack_draft_seconds", text, m.phase_seconds["draft"])
@@ -187,12 +189,12 @@ def _costs(m: ServerMetrics) -> Labelled:
             yield (str(slots), str(slots)), seconds
 
 
-def _traffic(m: ServerMetrics) -> Iterator[Metric]:
+def _traffic(m: ServerMetrics, keys: Mapping[str, KeyUse]) -> Iterator[Metric]:
     text = "Sequences admitted, by name of the API key."
-    requests = (((key,), use.requests) for key, use in m.keys.items())
+    requests = (((key,), use.requests) for key, use in keys.items())
     yield _counters(m, "llamapack_requests", text, ("key",), requests)
     text = "Tokens by name of the API key; prompts include what was cached."
-    yield _counters(m, "llamapack_tokens", text, ("key", "kind"), _tokens(m))
+    yield _counters(m, "llamapack_tokens", text, ("key", "kind"), _tokens(keys))
     text = "Requests refused, by reason."
     rejected = (((reason,), count) for reason, count in m.rejected.items())
     yield _counters(m, "llamapack_requests_rejected", text, ("reason",), rejected)
@@ -204,8 +206,8 @@ def _traffic(m: ServerMetrics) -> Iterator[Metric]:
     yield _counters(m, "llamapack_http_responses", text, ("status",), statuses)
 
 
-def _tokens(m: ServerMetrics) -> Labelled:
-    for key, use in m.keys.items():
+def _tokens(keys: Mapping[str, KeyUse]) -> Labelled:
+    for key, use in keys.items():
         yield (key, "prompt"), use.prompt_tokens
         yield (key, "cached"), use.cached_tokens
         yield (key, "generated"), use.generated_tokens

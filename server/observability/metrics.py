@@ -33,8 +33,9 @@ FINISHED_REASON = {
 REFUSALS = (
     *("invalid_request", "exceed_context_size", "authentication", "permission", "rate_limit"),
     *("queue_full", "queue_tokens", "queue_timeout", "unavailable", "server"),
+    *("bodies", "unread_answers"),
 )
-FAILURES = ("server", "timeout", "queue_timeout", "unavailable")
+FAILURES = ("server", "timeout", "queue_timeout", "unavailable", "unread_answers")
 
 PHASES = ("schedule", "draft", "decode", "sample", "update", "send")
 

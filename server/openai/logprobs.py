@@ -6,8 +6,11 @@ import codecs
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import msgspec
+
 from protocol.events import TokenLogprobs
 from server.generation.types import GeneratedToken
+from server.http.json_response import encode_json
 from server.model.tokenizer import Tokenizer
 
 LOWEST = -9999.0
@@ -84,28 +87,36 @@ class ScoredEcho:
         text = b"".join(pieces).decode(errors="replace")
         if text.endswith(echo):
             self._offset = len(echo) - len(text)
-        self._scores: list[TokenLogprobs] = []
+        self._logprobs = TextLogprobs(tokenizer, self._offset)
+        self._lists: dict[str, Any] = {name: [] for name in LISTS}
+        self.add([TokenLogprobs(0.0, [])])
+        self._lists["token_logprobs"][0] = self._lists["top_logprobs"][0] = None
 
     def add(self, scores: Iterable[TokenLogprobs]) -> None:
         """The log-probabilities of the next tokens."""
-        self._scores += scores
+        rest = self._prompt[len(self._lists["tokens"]) :]
+        tokens = [
+            GeneratedToken(token, self._tokenizer.piece(token, special=True), score)
+            for token, score in zip(rest, scores, strict=False)
+        ]
+        extend(self._lists, self._logprobs.entries(tokens))
 
     def entries(self) -> dict[str, Any]:
         """The lists for the whole prompt."""
-        scores = [TokenLogprobs(0.0, []), *self._scores]
-        tokens = [
-            GeneratedToken(token, self._tokenizer.piece(token, special=True), score)
-            for token, score in zip(self._prompt, scores, strict=False)
-        ]
-        lists = TextLogprobs(self._tokenizer, self._offset).entries(tokens)
-        lists["token_logprobs"][0] = lists["top_logprobs"][0] = None
-        lists["text_offset"] = [max(offset, 0) for offset in lists["text_offset"]]
-        return lists
+        offsets = [max(offset, 0) for offset in self._lists["text_offset"]]
+        return {**self._lists, "text_offset": offsets}
 
 
 def joined(first: dict[str, Any], second: dict[str, Any] | None) -> dict[str, Any]:
     """The lists of two parts of a text, one after the other."""
     return first if second is None else {name: first[name] + second[name] for name in LISTS}
+
+
+def extend(lists: dict[str, Any], more: dict[str, Any]) -> None:
+    """Append the lists of the next part. Alternatives are kept as JSON, which is far smaller."""
+    for name in LISTS:
+        tops = name == "top_logprobs"
+        lists[name] += [msgspec.Raw(encode_json(top)) for top in more[name]] if tops else more[name]
 
 
 def top_by_text(top: Iterable[tuple[int, float]], tokenizer: Tokenizer) -> dict[str, float]:

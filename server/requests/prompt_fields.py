@@ -9,6 +9,7 @@ from pydantic import BeforeValidator
 
 from server.context import ServerContext
 from server.generation.types import GenerationRequest
+from server.requests.kept_logprobs import with_room
 from server.requests.prompts import (
     Prompt,
     PromptInput,
@@ -33,6 +34,11 @@ class PromptFields(SamplingFields):
         """Alternatives to report with each token; -1 reports nothing."""
         return self.n_probs or -1
 
+    @property
+    def scores_prompt(self) -> bool:
+        """Whether the log-probabilities of the prompt are reported too."""
+        return False
+
     def sequences(self, context: ServerContext) -> list[GenerationRequest]:
         """`n` sequences for each prompt, in the order of the choices.
 
@@ -42,13 +48,16 @@ class PromptFields(SamplingFields):
         check_sequences(len(self.prompt), self.n)
         sampling = resolve_sampling(self, context, top_logprobs=self.num_logprobs)
         constraint = compile_request_format(self.output_format(), context.tokenizer)
-        return sequences_of(
+        sequences = sequences_of(
             self,
             self._prompts(context),
             context,
             sampling=sampling,
             constraint=constraint or context.default_constraint,
         )
+        if self.scores_prompt:
+            sequences = [sequence.with_spec(score_prompt=True) for sequence in sequences]
+        return with_room(self, sequences, context.engine.model.n_ctx_slot)
 
     def _prompts(self, context: ServerContext) -> Iterable[Sequence[int]]:
         """The tokens of each prompt."""

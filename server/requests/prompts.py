@@ -6,16 +6,11 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from server.bodies.bounds import PROMPTS, SEQUENCES
 from server.bodies.request_model import RequestModel
 from server.errors import InvalidRequest
 from server.model.tokenizer import Tokenizer
 from server.requests.prompt_size import check_parts
-
-MAX_PROMPTS = 2048
-"""Most prompts of one request. Each prompt is at least one sequence."""
-
-MAX_SEQUENCES = 1024
-"""Most answers of one request, to all its prompts together."""
 
 Prompt = tuple[str | int, ...]
 """Texts and token ids, in order."""
@@ -43,8 +38,8 @@ def parse_prompts(value: Any) -> tuple[Prompt, ...]:
         return (parse_prompt(value),)
     if not value:
         raise ValueError("must not be empty")
-    if len(value) > MAX_PROMPTS:
-        raise ValueError(f"must hold at most {MAX_PROMPTS} prompts")
+    if len(value) > PROMPTS.most:
+        raise ValueError(f"must hold at most {PROMPTS.most} prompts")
     return tuple(parse_prompt(part) for part in value)
 
 
@@ -94,10 +89,10 @@ def split_parts(
 
 def check_sequences(num_prompts: int, n: int) -> None:
     """Raise `InvalidRequest` if `n` answers to each prompt are too many."""
-    if num_prompts * n > MAX_SEQUENCES:
+    if num_prompts * n > SEQUENCES.most:
         raise InvalidRequest(
-            f"'n' must be at most {MAX_SEQUENCES // num_prompts} with {num_prompts} prompts: "
-            f"a request may ask for {MAX_SEQUENCES} answers (got {n})",
+            f"'n' must be at most {SEQUENCES.most // num_prompts} with {num_prompts} prompts: "
+            f"a request may ask for {SEQUENCES.most} answers (got {n})",
             param="n",
         )
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar
 
 from pydantic import (
+    AfterValidator,
     AliasChoices,
     ConfigDict,
     Field,
@@ -17,16 +18,23 @@ from pydantic import (
     model_validator,
 )
 
+from server.bodies.bounds import (
+    ADAPTERS,
+    ALL_BREAKER_CHARS,
+    BREAKER_CHARS,
+    BREAKERS,
+    CHOICES,
+    LOGPROBS,
+    TRIGGER_CHARS,
+    TRIGGERS,
+)
+from server.bodies.few import few
 from server.bodies.request_model import RequestModel, without_nulls
 from server.generation.types import MAX_PRIORITY
 from server.model.adapters import LoraScale
 from server.requests.field_names import check_names
 from server.requests.field_types import (
     INT32_MAX,
-    MAX_ADAPTERS,
-    MAX_CHOICES,
-    MAX_DRY_BREAKERS,
-    MAX_LOGPROBS,
     Count,
     DraftMethods,
     Flag,
@@ -54,8 +62,26 @@ from server.structured_output.output_format import (
     only_format,
     schema_format,
 )
-from server.structured_output.triggers import MAX_TRIGGERS, GrammarTrigger
+from server.structured_output.triggers import GrammarTrigger
 from server.structured_output.vllm_field import StructuredOutputs
+
+
+def _few_characters(breakers: tuple[str, ...]) -> tuple[str, ...]:
+    if sum(map(len, breakers)) > ALL_BREAKER_CHARS.most:
+        raise ValueError(f"must have at most {ALL_BREAKER_CHARS.most} characters in all strings")
+    return breakers
+
+
+_Breaker = Annotated[StrictStr, Field(max_length=BREAKER_CHARS.most)]
+_Breakers = Annotated[
+    tuple[_Breaker, ...],
+    Field(min_length=1, max_length=BREAKERS.most),
+    few(BREAKERS),
+    AfterValidator(_few_characters),
+]
+_Mark = Annotated[StrictStr, Field(max_length=TRIGGER_CHARS.most)]
+_Marks = Annotated[list[_Mark], Field(max_length=TRIGGERS.most), few(TRIGGERS)]
+_Triggers = Annotated[list[GrammarTrigger], Field(max_length=TRIGGERS.most), few(TRIGGERS)]
 
 
 class StreamOptions(RequestModel):
@@ -84,17 +110,17 @@ class SamplingFields(RequestModel):
     prompt."""
     n_discard: Count = 0
     """Tokens that a context shift discards at once. 0 is half of the tokens that it may discard."""
-    n: Annotated[Whole, Field(ge=1, le=MAX_CHOICES)] = Field(
+    n: Annotated[Whole, Field(ge=1, le=CHOICES.most)] = Field(
         1, validation_alias=AliasChoices("n_cmpl", "n")
     )
     stop: StopStrings = Field(default_factory=list)
     ignore_eos: Flag | None = None
-    id_slot: Annotated[Whole, Field(ge=-1)] = -1
+    id_slot: Annotated[Whole, Field(ge=-1, le=INT32_MAX)] = -1
     cache_prompt: Flag | None = None
     n_cache_reuse: ReusedChunk | None = None
     """Shortest chunk, in tokens, that is reused after an edit in the prompt. The chunk's cells move
     within the slot, so the result is an approximation. 0 reuses prefixes only."""
-    lora: Annotated[list[LoraScale], Field(max_length=MAX_ADAPTERS)] | None = None
+    lora: Annotated[list[LoraScale], Field(max_length=ADAPTERS.most), few(ADAPTERS)] | None = None
     """Scales of the adapters for this answer. Adapters that are not listed get 0."""
     cache_salt: Salt = ""
     """Only requests with the same salt share cached prefixes."""
@@ -129,7 +155,7 @@ class SamplingFields(RequestModel):
     verbose: Flag | None = None
     """Add the prompt's text and the settings in force to OpenAI's answers, as `__verbose`."""
     sse_ping_interval: Annotated[Whole, Field(ge=-1, le=INT32_MAX)] | None = None
-    n_probs: Annotated[Whole, Field(ge=0, le=MAX_LOGPROBS)] = 0
+    n_probs: Annotated[Whole, Field(ge=0, le=LOGPROBS.most)] = 0
     post_sampling_probs: Flag = False
     min_keep: Count | None = None
 
@@ -155,9 +181,7 @@ class SamplingFields(RequestModel):
     """Below 1 means the server's default."""
     dry_allowed_length: Count | None = None
     dry_penalty_last_n: LookBack | None = None
-    dry_sequence_breakers: (
-        Annotated[tuple[StrictStr, ...], Field(min_length=1, max_length=MAX_DRY_BREAKERS)] | None
-    ) = None
+    dry_sequence_breakers: _Breakers | None = None
     mirostat: Annotated[Whole, Field(ge=0, le=2)] | None = None
     mirostat_tau: Annotated[Real, Field(ge=0, le=1e6)] | None = None
     mirostat_eta: Annotated[Real, Field(ge=0, le=1e6)] | None = None
@@ -171,11 +195,11 @@ class SamplingFields(RequestModel):
     structured_outputs: StructuredOutputs | None = None
     grammar_lazy: Flag = False
     """The grammar or schema applies from a trigger on. Before the trigger the answer is free."""
-    grammar_triggers: Annotated[list[GrammarTrigger], Field(max_length=MAX_TRIGGERS)] = Field(
+    grammar_triggers: Annotated[list[GrammarTrigger], Field(max_length=TRIGGERS.most)] = Field(
         default_factory=list
     )
-    preserved_tokens: Annotated[list[StrictStr], Field(max_length=MAX_TRIGGERS)] = Field(
-        default_factory=list
+    preserved_tokens: Annotated[list[_Mark], Field(max_length=TRIGGERS.most), few(TRIGGERS)] = (
+        Field(default_factory=list)
     )
     """Control tokens, by their spelling, that are part of the answer's text."""
 

@@ -9,12 +9,14 @@ import msgspec
 
 from config import ServeSettings
 from protocol.sampling import SamplingParams
+from server.bodies.bounds import BIASES
 from server.errors import InvalidRequest
 from server.model.tokenizer import Tokenizer
+from server.requests.breakers import check_breakers
 from server.requests.sampling_defaults import sampling_defaults
 from server.requests.sampling_fields import SamplingFields
 
-MAX_INFILL_CANDIDATES = 1024
+MAX_INFILL_CANDIDATES = 256
 """Most candidates of the `infill` sampler, which compares each candidate with every other."""
 
 RANDOM_SEED = 2**32 - 1
@@ -74,6 +76,8 @@ def sampling_params(
         "seed": _seed(settings.seed if fields.seed is None else fields.seed),
         "logit_bias": _logit_bias(fields, settings, defaults, tokenizer),
     }
+    if fields.dry_sequence_breakers is not None:
+        check_breakers(fields.dry_sequence_breakers, tokenizer)
     if fields.dry_base is not None and fields.dry_base >= 1:
         given["dry_base"] = fields.dry_base
     sampling = msgspec.structs.replace(defaults, **given)
@@ -119,9 +123,12 @@ def _logit_bias(
 def _biased_tokens(
     pairs: Sequence[tuple[int | str, float]], tokenizer: Tokenizer
 ) -> Iterator[tuple[int, float]]:
+    count = 0
     for key, bias in pairs:
         if isinstance(key, str):
             tokens = tokenizer.tokenize(key, add_special=False, parse_special=False)
+            count += len(tokens)
+            _check_biases(count)
             yield from ((token, bias) for token in tokens)
         elif 0 <= key < tokenizer.n_vocab:
             yield key, bias
@@ -131,6 +138,14 @@ def _biased_tokens(
                 f"{tokenizer.n_vocab - 1}",
                 param="logit_bias",
             )
+
+
+def _check_biases(count: int) -> None:
+    """A text can be many tokens, each of which gets the bias."""
+    if count > BIASES.most:
+        raise InvalidRequest(
+            f"'logit_bias' must have at most {BIASES.most} tokens in its texts", param="logit_bias"
+        )
 
 
 def _check_infill(sampling: SamplingParams) -> None:

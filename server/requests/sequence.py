@@ -10,15 +10,20 @@ import msgspec
 
 from config import ServeSettings
 from grammars.constraint import Constraint, ThinkingConstraint
-from protocol.commands import UNLIMITED, ContextShift, SequenceSpec
+from protocol.commands import MOST_SHIFTS, UNLIMITED, ContextShift, SequenceSpec
 from protocol.sampling import SamplingParams
+from server.bodies.bounds import CHOICES
 from server.context import ServerContext
 from server.errors import InvalidRequest
 from server.generation.types import GenerationRequest
 from server.parsers.control_tokens import control_tokens
+from server.requests.carried import CarriedBytes, carried_by
 from server.requests.sampling_fields import SamplingFields
 from server.requests.sampling_params import sampling_params, with_nth_seed
 from server.requests.speculation import speculation_of
+
+CHOICES_PER_SLOT = 8
+"""Answers to one prompt for each slot, unless `--max-choices` says how many."""
 
 
 def resolve_sampling(
@@ -47,15 +52,18 @@ def sequences_of(
     """`n` sequences for each prompt, in the order of the choices.
 
     `visible_marks` are spellings of control tokens that the dialect wants in the text. Raises
-    what `generation_request` raises.
+    what `generation_request` raises, and `InvalidRequest` for too many or too large answers.
     """
+    check_choices(fields.n, context)
     marks = [*fields.preserved_tokens, *visible_marks]
     if context.settings.special:
         visible = _all_tokens(context.tokenizer.n_vocab)
     else:
         visible = control_tokens(marks, context.tokenizer)
+    carried = CarriedBytes(carried_by(fields, sampling, constraint), copies=fields.n)
     sequences = []
     for prompt in prompts:
+        carried.add_prompt(len(prompt))
         first = generation_request(fields, prompt, context, sampling, constraint)
         first = replace(first, visible_tokens=visible)
         sequences += [nth_choice(first, index) for index in range(fields.n)]
@@ -76,7 +84,9 @@ def generation_request(
     """
     settings, model = context.settings, context.engine.model
     max_tokens = settings.n_predict if fields.n_predict is None else fields.n_predict
-    shift = _context_shift(fields, settings, prompt, context.tokenizer.bos)
+    shift = _context_shift(
+        fields, settings, prompt, bos=context.tokenizer.bos, n_ctx=model.n_ctx_slot
+    )
     n_left = None if shift else model.n_ctx_slot - len(prompt)
     spec = SequenceSpec(
         prompt=tuple(prompt),
@@ -107,6 +117,22 @@ def generation_request(
     )
 
 
+def check_choices(n: int, context: ServerContext) -> None:
+    """Raise `InvalidRequest` if the server makes fewer answers to one prompt."""
+    most = most_choices(context)
+    if n > most:
+        raise InvalidRequest(
+            f"'n' must be at most {most} on this server, which --max-choices sets (got {n})",
+            param="n",
+        )
+
+
+def most_choices(context: ServerContext) -> int:
+    """The most answers to one prompt: `--max-choices`, by default a number for each slot."""
+    by_slots = CHOICES_PER_SLOT * context.engine.model.n_slots
+    return min(context.settings.max_choices or by_slots, CHOICES.most)
+
+
 @cache
 def _all_tokens(n_vocab: int) -> frozenset[int]:
     return frozenset(range(n_vocab))
@@ -133,7 +159,12 @@ def _with_room(
 
 
 def _context_shift(
-    fields: SamplingFields, settings: ServeSettings, prompt: Sequence[int], bos: int | None
+    fields: SamplingFields,
+    settings: ServeSettings,
+    prompt: Sequence[int],
+    *,
+    bos: int | None,
+    n_ctx: int,
 ) -> ContextShift | None:
     if not settings.context_shift:
         for name in ("n_keep", "n_discard"):
@@ -141,6 +172,10 @@ def _context_shift(
                 message = f"'{name}' needs a server that was started with --context-shift"
                 raise InvalidRequest(message, param=name)
         return None
+    least = n_ctx // MOST_SHIFTS
+    if 0 < fields.n_discard < least:
+        message = f"'n_discard' must be 0 or at least {least}, a {MOST_SHIFTS}th of the context"
+        raise InvalidRequest(f"{message} (got {fields.n_discard})", param="n_discard")
     keep = settings.keep if fields.n_keep is None else fields.n_keep
     has_bos = bool(prompt) and prompt[0] == bos
     return ContextShift(len(prompt) if keep < 0 else keep + has_bos, fields.n_discard)

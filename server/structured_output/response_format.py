@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, StrictStr, model_validator
 
+from server.bodies.label import Label
 from server.bodies.request_model import RequestModel
 from server.structured_output.output_format import (
     ANY_OBJECT,
@@ -32,7 +33,7 @@ class JsonObjectFormat(RequestModel):
 class SchemaWrapper(RequestModel):
     """OpenAI's named schema."""
 
-    name: StrictStr | None = None
+    name: Label | None = None
     description: StrictStr | None = None
     strict: StrictBool | None = None
     schema_: Any = Field(None, alias="schema")

@@ -9,6 +9,7 @@ from pydantic import Field, StrictStr, model_validator
 
 from grammars import compiler
 from grammars.constraint import Constraint
+from server.bodies.bounds import TRIGGER_CHARS
 from server.bodies.request_model import RequestModel
 from server.errors import InvalidRequest
 from server.model.tokenizer import Tokenizer
@@ -17,15 +18,13 @@ from server.structured_output.refusing import refusing
 TOKEN, WORD = 0, 1
 """llama.cpp's numbers for the kinds of triggers. 2 and 3 are patterns, which are refused."""
 
-MAX_TRIGGERS = 256
-
 
 class GrammarTrigger(RequestModel):
     """A word or a token at which the grammar begins. The grammar describes the trigger, too."""
 
     type: Literal[0, 1]
-    value: Annotated[StrictStr, Field(max_length=1024)] = ""
-    token: Annotated[int, Field(ge=0, strict=True)] | None = None
+    value: Annotated[StrictStr, Field(max_length=TRIGGER_CHARS.most)] = ""
+    token: Annotated[int, Field(ge=0, le=2**31 - 1, strict=True)] | None = None
 
     @model_validator(mode="after")
     def _is_whole(self) -> GrammarTrigger:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, StrictBool, StrictStr, model_validator
 
+from grammars.limits import MAX_CHOICES
 from server.bodies.request_model import RequestModel
 from server.structured_output.output_format import Kind, OutputFormat, any_object_format
 
@@ -24,7 +25,7 @@ class StructuredOutputs(RequestModel):
     json_: Any = Field(None, alias="json")
     json_object: StrictBool | None = None
     regex: StrictStr | None = None
-    choice: list[StrictStr] | None = None
+    choice: Annotated[list[StrictStr], Field(max_length=MAX_CHOICES)] | None = None
     grammar: StrictStr | None = None
     structural_tag: Any = None
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from server.bodies.json_bounds import MAX_VALUE_BYTES, is_too_deep, value_bytes
 from server.errors import InvalidRequest
 from server.parsers.fallback import describe_calls, describe_result
 from server.parsers.syntax import CallSyntax
@@ -34,6 +35,8 @@ def adapt(
     """
     adapted = [_cleaned(message, capabilities) for message in messages]
     # Errors name the client's message, so they are looked for before messages are put in or out.
+    if capabilities.json_arguments:
+        _check_arguments(adapted)
     adapted = [_checked(message, capabilities, index) for index, message in enumerate(adapted)]
     if instructions:
         adapted = _with_instructions(adapted, instructions)
@@ -92,6 +95,19 @@ def _checked(message: Message, capabilities: TemplateCapabilities, index: int) -
         arguments = _readable(function.get("arguments"), capabilities, param)
         calls.append(call | {"function": function | {"arguments": arguments}})
     return message | {"tool_calls": calls}
+
+
+def _check_arguments(messages: Sequence[Message]) -> None:
+    """Raise `InvalidRequest` if the values in the texts of all calls together take much memory."""
+    left = MAX_VALUE_BYTES
+    for index, message in enumerate(messages):
+        for call in message.get("tool_calls", ()):
+            arguments = call["function"].get("arguments")
+            if isinstance(arguments, str):
+                left -= value_bytes(arguments.encode(errors="replace"))
+        if left < 0:
+            param = f"messages.{index}.tool_calls"
+            raise InvalidRequest(f"{param}: the arguments have too many values", param=param)
 
 
 def _readable(arguments: object, capabilities: TemplateCapabilities, param: str) -> object:
@@ -265,10 +281,13 @@ def _as_object(arguments: object, param: str) -> object:
     """Arguments as an object. Raises `InvalidRequest` unless `arguments` is a JSON object or the
     text of one."""
     if isinstance(arguments, str):
+        data = arguments.encode(errors="replace")
         try:
             arguments = json.loads(arguments)
-        except ValueError:
+        except (ValueError, RecursionError):
             arguments = None
+        if is_too_deep(data, arguments):
+            raise InvalidRequest(f"{param} nests too many arrays and objects", param=param)
     if not isinstance(arguments, dict):
         message = f"{param} must be a JSON object, because the model's chat template reads its keys"
         raise InvalidRequest(message, param=param)

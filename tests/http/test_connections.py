@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import threading
@@ -82,6 +83,48 @@ def test_an_endless_head_is_refused(url: str) -> None:
         except OSError:
             return
         assert answer.startswith(b"HTTP/1.1 400") or answer == b""
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /health HTTP/1.1\r\nHost: a\r\n" + b"a:\r\n" * 5000 + b"\r\n",
+        b"GET /health HTTP/1.1\r\nHost: a\r\n" + b"X-A: 1\r\n" * 257 + b"\r\n",
+        b"GET /health HTTP/1.1\r\nHost: a\r\nX-A: " + b"a" * 70_000 + b"\r\n\r\n",
+        b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+    ],
+)
+def test_a_large_head_that_comes_at_once_is_refused(url: str, head: bytes) -> None:
+    with connect(url) as connection:
+        connection.sendall(head)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.parametrize(
+    ("request_", "count"),
+    [
+        (b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n", 1000),
+        (b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n", 5000),
+        (b"POST /completion HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}", 500),
+    ],
+)
+def test_few_requests_wait_on_a_connection(url: str, request_: bytes, count: int) -> None:
+    with connect(url) as connection:
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(request_ * count)
+        answers = b""
+        with contextlib.suppress(ConnectionError):
+            while part := connection.recv(65536):
+                answers += part
+        assert answers.count(b"HTTP/1.1") < 100
+
+
+def test_some_requests_may_wait_on_a_connection(url: str) -> None:
+    with connect(url) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n" * 20)
+        answers = b""
+        while answers.count(b"HTTP/1.1 200") < 20:
+            answers += connection.recv(65536)
 
 
 def test_slow_clients_do_not_hold_up_others(url: str) -> None:

@@ -9,8 +9,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from config import ServeSettings
+from protocol.commands import SequenceSpec
 from protocol.messages import StepStats
+from protocol.sampling import SamplingParams
 from server.app import create_app
+from server.llama_server.tokens import MAX_CHARS
 from tests.support.fake_server import BOS, EOS, MODEL_NAME, FakeServer, make_server
 
 pytestmark = pytest.mark.anyio
@@ -118,6 +121,7 @@ async def test_props(client: httpx.AsyncClient) -> None:
         "build_info",
         "is_sleeping",
         "cors_proxy_enabled",
+        "request_bounds",
     }
     assert props["total_slots"] == 4
     assert props["model_alias"] == MODEL_NAME
@@ -149,6 +153,7 @@ async def test_defaults_come_from_the_settings() -> None:
 
 async def test_slots(client: httpx.AsyncClient, server: FakeServer) -> None:
     server.engine.busy = 1
+    server.engine.specs[100] = SequenceSpec(prompt=(1,), sampling=SamplingParams(), max_tokens=5)
     first, second, *_ = (await client.get("/slots")).json()
     assert first["is_processing"] is True
     assert first["id_task"] == 100
@@ -262,6 +267,17 @@ async def test_pieces_are_texts_or_bytes(client: httpx.AsyncClient) -> None:
         {"id": 195, "piece": [195]},
         {"id": 169, "piece": [169]},
     ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["a" * (MAX_CHARS + 1), ["ab" * 1000] * 2000, [1, "\u4e2d" * MAX_CHARS, "a"]],
+    ids=["one", "many", "mixed"],
+)
+async def test_texts_to_tokenize_are_bounded(client: httpx.AsyncClient, content: Any) -> None:
+    response = await client.post("/tokenize", json={"content": content})
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == "content"
 
 
 async def test_detokenize(client: httpx.AsyncClient) -> None:

@@ -16,7 +16,10 @@ from config import ServeSettings
 from server.access.key_ring import KeyRing
 from server.app import create_app
 from server.errors import EngineFailed, Overloaded
-from server.observability.tracing.opentelemetry_tracing import OpenTelemetryTracing
+from server.observability.tracing.opentelemetry_tracing import (
+    MAX_ATTRIBUTE_CHARS,
+    OpenTelemetryTracing,
+)
 from tests.support.fake_server import MODEL_NAME, ScriptedGenerator, key_ring, make_server
 
 pytestmark = pytest.mark.anyio
@@ -165,3 +168,11 @@ async def test_neither_keys_nor_text_get_into_spans(generator: ScriptedGenerator
     told = "".join(span.to_json() for span in traced.spans)
     assert "secret" not in told
     assert "classified" not in told
+
+
+@pytest.mark.parametrize("length", [2000, 20_000, 60_000])
+async def test_what_clients_choose_is_short_in_spans(traced: Traced, length: int) -> None:
+    await traced.client.get("/" + "a" * length, headers={"User-Agent": "b" * length})
+    [span] = traced.spans
+    values = [value for value in (span.attributes or {}).values() if isinstance(value, str)]
+    assert max(len(value) for value in values) == MAX_ATTRIBUTE_CHARS

@@ -12,13 +12,19 @@ from llama_cpp import llama_cpp as lib
 
 from grammars.constraint import (
     Constraint,
+    GbnfGrammar,
     LazyConstraint,
     LLGuidanceGrammar,
     ThinkingConstraint,
 )
 from protocol.sampling import SamplingParams
+from scheduler.backends.base import SamplerError
 from scheduler.backends.llama.backend import LlamaBackend
-from scheduler.backends.llama.sampler import Logits, build_chain
+from scheduler.backends.llama.sampler import LlamaSampler, Logits, build_chain
+from scheduler.constraint import ConstraintFailed, vocabulary_of_llama
+from scheduler.constraint.llguidance_matcher import LLGuidanceMatcher
+from scheduler.core.results import Sample
+from scheduler.core.sampler import HELD
 from tests.support.backends import chunk, make_backend, softmax
 from tests.support.requests import add_request
 
@@ -58,6 +64,16 @@ def noise(backend: LlamaBackend) -> Logits:
     return row
 
 
+def sample_now(sampler: LlamaSampler, row: int = 0) -> Sample:
+    """Sample, and compute a mask before if that is needed."""
+    sample = sampler.sample(row)
+    if sample is None:
+        sampler.prepare()
+        sample = sampler.sample(row)
+    assert sample is not None
+    return sample
+
+
 def draw(
     backend: LlamaBackend,
     count: int,
@@ -74,7 +90,7 @@ def draw(
         sampling=SamplingParams(**fields),
     )
     sampler = backend.sampler(submit)
-    tokens = [sampler.sample(0).token for _ in range(count)]
+    tokens = [sample_now(sampler).token for _ in range(count)]
     sampler.close()
     return tokens
 
@@ -246,7 +262,7 @@ class TestLogprobs:
     def sample(self, backend: LlamaBackend, **fields: Any) -> tuple[int, float, dict[int, float]]:
         submit = add_request(request_id=1, prompt=[A], sampling=SamplingParams(**fields))
         sampler = backend.sampler(submit)
-        sample = sampler.sample(0)
+        sample = sample_now(sampler)
         sampler.close()
         assert sample.logprobs is not None
         top = sample.logprobs.top
@@ -345,10 +361,11 @@ def draw_runs(
     resumed: list[int],
     *,
     count: int = 1000,
+    is_held: bool = False,
     **fields: Any,
 ) -> list[list[int]]:
     """At most `count` sampled tokens, each with the tokens that it forces, to the end of the
-    answer."""
+    answer. With `is_held`, the row has changed by the time that a token is sampled."""
     submit = add_request(
         request_id=1,
         prompt=[A],
@@ -359,10 +376,59 @@ def draw_runs(
     sampler = backend.sampler(submit)
     runs: list[list[int]] = []
     while len(runs) < count and not (runs and runs[-1][-1] in backend.end_tokens):
-        sample = sampler.sample(0)
+        sample = sample_held(backend, sampler) if is_held else sample_now(sampler)
         runs.append([sample.token, *sample.forced])
     sampler.close()
     return runs
+
+
+def sample_held(backend: LlamaBackend, sampler: LlamaSampler) -> Sample:
+    """Sample from a row that is overwritten before the mask is computed."""
+    row = backend.context.row(0)
+    before = row.copy()
+    sampler.hold(0)
+    row[:] = 0.0
+    sample = sample_now(sampler, HELD)
+    row[:] = before
+    return sample
+
+
+HELD_GRAMMARS: dict[str, Constraint] = {
+    "letters": LLGuidanceGrammar("start: /[ab]{9}/"),
+    "forced": LLGuidanceGrammar('start: /[ab]{3}/ "the same words" /[ab]{6}/'),
+    "choice": LLGuidanceGrammar("start: /(one|two|three|four)+/"),
+    "lazy": LazyConstraint(
+        LLGuidanceGrammar("start: /[a-c]{9}/"), tokens=tuple(range(300, 900, 3)), keep_trigger=False
+    ),
+    "gbnf": GbnfGrammar("root ::= [ab] [cd] [e-z] [e-z] [e-z]"),
+}
+
+
+@everything
+@pytest.mark.parametrize("grammar", HELD_GRAMMARS.values(), ids=HELD_GRAMMARS)
+def test_what_is_sampled_from_a_held_row_is_the_same(
+    backend: LlamaBackend, noise: Logits, grammar: Constraint, fields: dict[str, Any]
+) -> None:
+    in_time = draw_runs(backend, grammar, [], count=20, **fields)
+    noise[:] = np.random.default_rng(1).normal(0.0, 2.5, len(noise))
+    assert draw_runs(backend, grammar, [], count=20, is_held=True, **fields) == in_time
+
+
+def test_a_mask_that_cannot_be_computed_is_an_error_of_the_sampler(
+    backend: LlamaBackend, noise: Logits
+) -> None:
+    class Broken(LLGuidanceMatcher):
+        def prepare(self) -> None:
+            raise ConstraintFailed("this constraint is broken")
+
+    submit = add_request(request_id=1, prompt=[A], sampling=SamplingParams(temperature=1.0))
+    sampler = backend.sampler(submit)
+    vocabulary = vocabulary_of_llama(backend.context.vocab)
+    sampler._matcher = Broken(LLGuidanceGrammar("start: /a/"), vocabulary)
+    assert sampler.sample(0) is None
+    sampler.prepare()
+    with pytest.raises(SamplerError, match="this constraint is broken"):
+        sampler.sample(0)
 
 
 @pytest.mark.parametrize("window", ["repeat_last_n", "dry_penalty_last_n"])
@@ -373,3 +439,47 @@ def test_a_sampler_does_not_look_back_beyond_the_context(
     """llama.cpp would allocate memory for all of it."""
     fields: dict[str, Any] = {"dry_multiplier": 1.0, "repeat_penalty": 1.1, window: last_n}
     assert len(draw(backend, 2, **fields)) == 2
+
+
+@pytest.mark.parametrize("count", [1, 300, 512])
+def test_many_biases_beside_a_mask(backend: LlamaBackend, peaks: SetLogits, count: int) -> None:
+    peaks({A: 5.0, B: 4.0, C: 3.0})
+    biases = (*((token, -9.0) for token in range(count)), (A, -9.0), (A, -9.0), (C, 9.0))
+    free = LLGuidanceGrammar("start: /(.|\\n)*/")
+    submit = add_request(
+        1, [A], sampling=SamplingParams(seed=1, temperature=0.1, logit_bias=biases), constraint=free
+    )
+    preparation = backend.prepare(submit)
+    if preparation is not None:
+        preparation.result(30)
+    sampler = backend.sampler(submit)
+    row = backend.context.row(0)
+    sampler.sample(0)
+    sampler.close()
+    assert row[A] == 5.0 - 18.0 - 9.0 * (count > A)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"dry_base": 3.0, "dry_allowed_length": 1},
+        {"dry_penalty_last_n": -1, "dry_sequence_breakers": ("x", "y")},
+    ],
+    ids=repr,
+)
+def test_a_copied_dry_sampler_is_like_a_new_one(
+    backend: LlamaBackend, noise: Logits, fields: dict[str, Any]
+) -> None:
+    kept = noise.copy()
+    prompt = (A, B, C, D) * 4
+    submit = add_request(1, list(prompt), sampling=SamplingParams(dry_multiplier=2.0, **fields))
+    preparation = backend.prepare(submit)
+    if preparation is not None:
+        preparation.result(30)
+    assert backend.prepare(submit) is None
+    answers = []
+    for _ in range(2):
+        noise[:] = kept
+        answers.append(draw(backend, 20, prompt=prompt, seed=3, dry_multiplier=2.0, **fields))
+    assert answers[0] == answers[1]

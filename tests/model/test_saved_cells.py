@@ -20,6 +20,7 @@ from protocol.sampling import SamplingParams
 from scheduler.backends.llama.backend import LlamaBackend
 from scheduler.core.cache_edits import Restore, Save
 from scheduler.core.cache_scope import NO_SCOPE
+from scheduler.core.host_memory import HostMemory
 from scheduler.engine.engine import Engine
 from scheduler.storage.disk_cache import DiskCache
 from scheduler.storage.prefix_file import PrefixFileError, SavedPrefix, read_prefix, write_prefix
@@ -144,7 +145,7 @@ def start(folder: Path, **fields: Any) -> Engine:
         backend,
         time.monotonic,
         itl_target=0.1,
-        cache_bytes=1 << 26,
+        host_memory=HostMemory(1 << 26),
         open_disk=lambda: DiskCache(folder / "cache", 1 << 26, backend.fingerprint),
     )
     assert engine.disk is not None

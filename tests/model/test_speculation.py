@@ -20,6 +20,7 @@ from protocol.sampling import SamplingParams
 from scheduler.backends.base import LoadError
 from scheduler.backends.llama.backend import LlamaBackend
 from scheduler.core.cache_edits import CopyPrefix, Drop, Restore, Save, Trim
+from scheduler.core.host_memory import HostMemory
 from scheduler.engine.engine import Engine
 from server.model.tokenizer import LlamaTokenizer
 from tests.support.backends import TARGET, make_backend, text_tokens
@@ -92,7 +93,9 @@ def answers(
     for slot in range(backend.info.n_slots):
         backend.edit(Trim(slot, 0))
     ngram = NgramConfig(simple_size=3, shared_size=3)
-    engine = Engine(backend, time.monotonic, itl_target=0.1, cache_bytes=cache_bytes, ngram=ngram)
+    engine = Engine(
+        backend, time.monotonic, itl_target=0.1, host_memory=HostMemory(cache_bytes), ngram=ngram
+    )
     found = {}
     for number, request in enumerate(requests):
         fields = {"sampling": GREEDY, "max_tokens": 100, **request}

@@ -10,6 +10,7 @@ from protocol.events import EmbeddedEvent, Event, Finished, FinishReason, Genera
 from protocol.sampling import SamplingParams
 from scheduler.backends.llama.backend import LlamaBackend
 from scheduler.core.cache_edits import Trim
+from scheduler.core.host_memory import HostMemory
 from scheduler.engine.engine import Engine
 from tests.support.requests import add_request
 
@@ -31,7 +32,9 @@ class Server:
     def __init__(self, backend: LlamaBackend, *, cache_bytes: int = 0) -> None:
         for slot in range(backend.info.n_slots):
             backend.edit(Trim(slot, 0))
-        self.engine = Engine(backend, time.monotonic, itl_target=0.1, cache_bytes=cache_bytes)
+        self.engine = Engine(
+            backend, time.monotonic, itl_target=0.1, host_memory=HostMemory(cache_bytes)
+        )
         self.num_requests = 0
 
     def answers(self, prompts: list[list[int]], length: int, **fields: Any) -> list[Answer]:

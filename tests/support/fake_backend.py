@@ -26,6 +26,7 @@ from scheduler.core.cache_edits import (
     Trim,
 )
 from scheduler.core.results import Sample
+from scheduler.core.sampler import HELD
 from scheduler.core.step import Chunk, PaddingRow
 from scheduler.spec_decode.draft_request import DraftRequest
 from scheduler.storage.fingerprint import Fingerprint
@@ -86,6 +87,8 @@ class FakeBackend:
     num_computed: int = 0
     """Rows computed so far, which is what prefix reuse saves."""
     num_padding_rows: int = 0
+    is_masked: Callable[[AddRequest], bool] = lambda request: False
+    """Whether the sequence of a request has a constraint; it needs a mask for each token."""
     fingerprint: Fingerprint = field(
         default_factory=lambda: Fingerprint(model="fake", build="fake", context="fake")
     )
@@ -301,15 +304,42 @@ class FakeBackend:
 
 @dataclass
 class FakeSampler:
-    """A greedy sampler over a distribution with one token."""
+    """A greedy sampler over a distribution with one token.
+
+    With a constraint, each token needs `prepare`. Half of the constraints tell that in advance.
+    """
 
     backend: FakeBackend
     request: AddRequest
+    is_prepared: bool = field(default=False, init=False)
+    held: list[int] = field(default_factory=list, init=False)
 
-    is_constrained = False
+    @property
+    def is_constrained(self) -> bool:
+        return self.backend.is_masked(self.request)
+
+    @property
+    def wants_mask(self) -> bool:
+        return self.is_constrained and not self.is_prepared and self.request.request_id % 2 == 0
 
     def prepare(self) -> None:
-        """Does nothing: the fake needs no preparation."""
+        """Let one token be sampled."""
+        assert self.is_constrained
+        assert not self.is_prepared
+        self.is_prepared = True
+
+    def hold(self, row: int) -> None:
+        """Keep the cells of the row."""
+        self.held = self.backend.rows[row]
+
+    def _lacks_mask(self) -> bool:
+        """Whether sampling has to wait; otherwise the mask is used up."""
+        lacks = self.is_constrained and not self.is_prepared
+        self.is_prepared = False
+        return lacks
+
+    def _cells(self, row: int) -> list[int]:
+        return self.held if row == HELD else self.backend.rows[row]
 
     def allowed(self, tokens: list[int]) -> int:
         """Nothing is forbidden."""
@@ -320,9 +350,11 @@ class FakeSampler:
         expected = self.backend.next_token(self.backend.rows[row])
         return TokenLogprobs(-float(abs(expected - token)), [(expected, 0.0)])
 
-    def sample(self, row: int) -> Sample:
-        """The fake model's token after the cells of the row."""
-        token = self.backend.next_token(self.backend.rows[row])
+    def sample(self, row: int) -> Sample | None:
+        """The fake model's token after the cells of the row; None without a mask."""
+        if self._lacks_mask():
+            return None
+        token = self.backend.next_token(self._cells(row))
         n_top = self.request.spec.sampling.top_logprobs
         if n_top < 0:
             return Sample(token)

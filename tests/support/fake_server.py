@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from config import ServeSettings
+from protocol.commands import SequenceSpec
 from protocol.events import TokenLogprobs
 from protocol.messages import (
     AdapterInfo,
@@ -226,6 +227,8 @@ class FakeEngine:
     """The salts that came with exports and restores."""
     slot_refusal: SlotRefusal | None = None
     adapters: tuple[AdapterInfo, ...] = ()
+    specs: dict[int, SequenceSpec] = field(default_factory=dict)
+    """What the sequences of busy slots compute, by id: 100 in the first slot, and so on."""
     embedding: EmbeddingInfo | None = None
 
     @property
@@ -248,6 +251,9 @@ class FakeEngine:
             adapters=self.adapters,
             embedding=self.embedding,
         )
+
+    def spec_of(self, request_id: int) -> SequenceSpec | None:
+        return self.specs.get(request_id)
 
     async def inspect(self) -> SlotReport:
         _ = self.model
@@ -285,7 +291,6 @@ class FakeEngine:
             num_prompt_tokens_computed=7,
             num_cached_tokens=3,
             num_generated_tokens=2,
-            max_tokens=5,
         )
 
 

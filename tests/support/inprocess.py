@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 
 from protocol.config import EngineConfig
 from protocol.messages import Ready, StepStats
+from scheduler.core.host_memory import HostMemory
 from scheduler.engine.channel import ChannelClosed, CommandChannel
 from scheduler.engine.engine import Engine
 from scheduler.engine.loop import first_config, run
@@ -51,7 +52,9 @@ class EngineThread:
         self.backend = backend
         self.socket, theirs = socket.socketpair()
         gated = _gated(backend, gate)
-        self.engine = Engine(gated, time.monotonic, itl_target=0.1, cache_bytes=cache_bytes)
+        self.engine = Engine(
+            gated, time.monotonic, itl_target=0.1, host_memory=HostMemory(cache_bytes)
+        )
         self._gate = gate
         self._channel = CommandChannel(theirs)
         self._thread = threading.Thread(target=self._run, daemon=True)

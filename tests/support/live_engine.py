@@ -68,6 +68,7 @@ def live_server(
     *,
     keys: Sequence[ApiKey] = (),
     cache_bytes: int = 0,
+    client_seconds: float = DEADLINE,
 ) -> Iterator[Live]:
     """A server whose engine has `cache_bytes` of host memory; it stops when the block ends."""
     started: list[tuple[Pair, asyncio.AbstractEventLoop]] = []
@@ -82,9 +83,13 @@ def live_server(
         finally:
             await pair.stop()
 
-    context = _context(pair, settings or ServeSettings())
+    settings = settings or ServeSettings()
+    context = _context(pair, settings)
     app = create_app(context, keys=KeyRing(keys), lifespan=lifespan)
-    with serving(app) as url, httpx.Client(base_url=url, timeout=DEADLINE) as client:
+    with (
+        serving(app, settings) as url,
+        httpx.Client(base_url=url, timeout=client_seconds) as client,
+    ):
         yield Live(client, *started[0])
 
 

@@ -18,11 +18,13 @@ from scheduler.core.cache_edits import CacheEdit, CopyPrefix, Restore, Save, Shi
 from scheduler.core.cache_scope import CacheScope
 from scheduler.core.context_limits import ContextLimits
 from scheduler.core.context_window import Window
+from scheduler.core.host_memory import HostMemory
 from scheduler.core.results import Sample, SampledRun
 from scheduler.core.sequence import Sequence, Slot
 from scheduler.core.step import Step
 from scheduler.engine.calibration import UNKNOWN_COSTS, Costs
 from scheduler.engine.engine import Engine
+from scheduler.engine.mask_threads import Masks
 from scheduler.kv_cache.cache_manager import KVCacheManager
 from scheduler.kv_cache.host_cache import Checkpoint
 from scheduler.kv_cache.placement import CacheHolder
@@ -169,10 +171,12 @@ class CountingBackend(FakeBackend):
 class CountedSampler(FakeSampler):
     """Tells its backend when it is closed, and presents some of the model's tokens as forced."""
 
-    def sample(self, row: int) -> Sample:
+    def sample(self, row: int) -> Sample | None:
         sample = super().sample(row)
+        if sample is None:
+            return None
         assert isinstance(self.backend, CountingBackend)
-        tokens = list(self.backend.rows[row])
+        tokens = list(self._cells(row))
         self._add(tokens, sample.token)
         forced: list[int] = []
         for _ in range(sample.token % (self.backend.max_forced + 1)):
@@ -203,6 +207,7 @@ def make_engine(
     disk: DiskCache | None = None,
     costs: Costs = UNKNOWN_COSTS,
     checkpoints: CheckpointConfig = CheckpointConfig(),  # noqa: B008 (frozen)
+    masks: Masks | None = None,
 ) -> Engine:
     """An engine whose clock advances by a millisecond each time it is read."""
     ticks = itertools.count()
@@ -210,10 +215,10 @@ def make_engine(
         backend,
         lambda: next(ticks) / 1000,
         itl_target=0.1,
-        cache_bytes=cache_bytes,
+        host_memory=HostMemory(cache_bytes, checkpoints),
         open_disk=None if disk is None else lambda: disk,
         costs=costs,
-        checkpoints=checkpoints,
+        masks=masks,
     )
 
 

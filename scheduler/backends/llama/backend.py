@@ -8,6 +8,7 @@ from collections import abc
 from concurrent.futures import Future
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import llama_cpp
 from llama_cpp import llama_cpp as lib
@@ -20,12 +21,13 @@ from scheduler.backends.llama.batch import BatchRows
 from scheduler.backends.llama.context import LlamaContext, Memory
 from scheduler.backends.llama.devices import load_backends
 from scheduler.backends.llama.draft_model import DraftModel
+from scheduler.backends.llama.dry import DrySamplers
 from scheduler.backends.llama.loading import ROPE_FIELDS, flash_attention
 from scheduler.backends.llama.sampler import Candidates, LlamaSampler, Vocabulary
 from scheduler.backends.llama.threads import set_priority, use_numa
 from scheduler.backends.llama.vocabulary import suppressed_tokens
 from scheduler.batching.micro_batches import Layout
-from scheduler.constraint import ConstraintCompiler, ConstraintFailed, Matcher
+from scheduler.constraint import ConstraintCompiler, ConstraintFailed
 from scheduler.core.abilities import CacheAbilities
 from scheduler.core.cache_edits import CacheEdit, Trim
 from scheduler.core.step import Chunk, PaddingRow
@@ -68,7 +70,11 @@ class LlamaBackend:
         self._cells = self._describe_cells()
         self._candidates = Candidates(self._info.n_vocab)
         self._vocabulary = Vocabulary(
-            vocab, self._info.n_vocab, self._info.n_ctx_slot, suppressed_tokens(vocab)
+            vocab,
+            self._info.n_vocab,
+            self._info.n_ctx_slot,
+            suppressed_tokens(vocab),
+            DrySamplers(vocab, self._info.n_ctx_slot),
         )
         self._constraints = ConstraintCompiler(vocab)
         self._constraints.start()
@@ -205,13 +211,16 @@ class LlamaBackend:
         if self._draft is not None:
             self._draft.forget()
 
-    def prepare(self, request: AddRequest) -> Future[Matcher] | None:
-        """Compile a constraint in a thread. A large one takes up to some seconds."""
-        return (
-            None
-            if request.spec.constraint is None
-            else self._constraints.prepare(request.spec.constraint)
-        )
+    def prepare(self, request: AddRequest) -> Future[Any] | None:
+        """Compile a constraint in a thread, and make a DRY sampler in another.
+
+        Large ones take up to some seconds.
+        """
+        spec = request.spec
+        dry = None if spec.embedding else self._vocabulary.dry.prepare(spec.sampling)
+        if spec.constraint is None:
+            return dry
+        return _both(self._constraints.prepare(spec.constraint), dry)
 
     def sampler(self, request: AddRequest) -> LlamaSampler:
         """The sampler of a sequence that starts. Raises `SamplerError`."""
@@ -226,6 +235,7 @@ class LlamaBackend:
     def close(self) -> None:
         """Free the context and the model."""
         self._constraints.close()
+        self._vocabulary.dry.close()
         if self._draft is not None:
             self._draft.close()
         self.context.close()
@@ -287,3 +297,23 @@ def _check_memory(config: EngineConfig, memory: Memory) -> None:
                 f"{flag}: cells of this model's memory can't be moved with --cache-type-k "
                 f"{config.cache_type_k}"
             )
+
+
+def _both(first: Future[Any] | None, second: Future[Any] | None) -> Future[Any] | None:
+    """A future that is done when both are, with the first one's outcome, if there is a first."""
+    if first is None or second is None:
+        return first or second
+    both: Future[Any] = Future()
+
+    def second_is_done(second: Future[Any]) -> None:
+        first.add_done_callback(finish)
+
+    def finish(first: Future[Any]) -> None:
+        error = first.exception()
+        if error is None:
+            both.set_result(None)
+        else:
+            both.set_exception(error)
+
+    second.add_done_callback(second_is_done)
+    return both

@@ -119,9 +119,12 @@ class DraftModel:
             return False
         try:
             sample = draft.sampler.sample(row)
+            if sample is None:
+                draft.sampler.prepare()
+                sample = draft.sampler.sample(row)
         except SamplerError:  # the sequence's own sampler will fail too, if it gets there
             return False
-        if sample.token in self._end_tokens:
+        if sample is None or sample.token in self._end_tokens:
             return False
         draft.fresh = [sample.token, *sample.forced][: request.n_max - len(draft.tokens)]
         draft.tokens += draft.fresh

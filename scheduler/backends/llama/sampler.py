@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,9 +14,11 @@ from llama_cpp import llama_cpp as lib
 from protocol.commands import AddRequest
 from protocol.events import TokenLogprobs
 from protocol.sampling import SamplingParams
-from scheduler.backends.base import SamplerError
-from scheduler.constraint import ConstraintFailed, Matcher
+from scheduler.backends.base import SamplerError, TooComplex
+from scheduler.backends.llama.dry import DrySamplers
+from scheduler.constraint import ConstraintFailed, ConstraintTooComplex, Matcher
 from scheduler.core.results import Sample
+from scheduler.core.sampler import HELD
 from scheduler.native.library import TOKEN_DATA, sampler_accept, sampler_apply, sampler_sample
 
 Logits = np.ndarray[Any, np.dtype[np.float32]]
@@ -28,6 +29,44 @@ Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 MIROSTAT_ESTIMATE_TOKENS = 100
 """Best tokens from which mirostat 1 estimates its exponent (`m` in the paper)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Biases:
+    """What is added to the logits of some tokens before anything else.
+
+    llama.cpp's own sampler looks for each biased token among all candidates once a mask has left
+    some out. With many biases that takes a second for every token.
+    """
+
+    tokens: np.ndarray[Any, np.dtype[np.intp]]
+    """No token occurs twice."""
+    values: Logits
+
+    @classmethod
+    def of(cls, params: SamplingParams, vocabulary: Vocabulary) -> Biases:
+        """The biases of a request, and those of tokens that must not be sampled. Several biases of
+        one token add up."""
+        pairs = [*params.logit_bias, *((token, -np.inf) for token in vocabulary.suppressed)]
+        given = np.fromiter((token for token, _ in pairs), np.intp, len(pairs))
+        values = np.fromiter((bias for _, bias in pairs), np.float64, len(pairs))
+        tokens, places = np.unique(given, return_inverse=True)
+        sums = np.zeros(len(tokens))
+        np.add.at(sums, places, values)
+        return cls(tokens, sums.astype(np.float32))
+
+    def add_to(self, logits: Logits) -> None:
+        """Add the biases to a row, shape (n_vocab,)."""
+        if len(self.tokens):
+            logits[self.tokens] += self.values
+
+    def sum_with(self, logits: Logits) -> Logits:
+        """The row with the biases. The row itself, which may be asked for again, stays as it is."""
+        if not len(self.tokens):
+            return logits
+        total = logits.copy()
+        self.add_to(total)
+        return total
 
 
 class LogitsRows(Protocol):
@@ -58,6 +97,7 @@ class Vocabulary:
     """Tokens of a slot; a penalty window of -1 means this many."""
     suppressed: tuple[int, ...]
     """Tokens that must never be sampled, by the author of the model."""
+    dry: DrySamplers
 
 
 class Candidates:
@@ -125,8 +165,12 @@ class LlamaSampler:
         self._rows = rows
         self._candidates = candidates
         self._matcher = matcher
+        self._held: Logits | None = None
+        self._failure: ConstraintFailed | None = None
+        """Why there is no mask."""
         self._chain: int | None = None
         self._is_greedy = _is_argmax(self._params, vocabulary)
+        self._biases = Biases.of(self._params, vocabulary)
         num_sampled = self._replay(request.resumed)
         if not self._is_greedy:
             self._chain = build_chain(self._params, vocabulary)
@@ -135,32 +179,70 @@ class LlamaSampler:
 
     @property
     def is_constrained(self) -> bool:
-        """Whether there is something to `prepare`."""
+        """Whether there is a matcher."""
         return self._matcher is not None
+
+    @property
+    def wants_mask(self) -> bool:
+        """Whether a mask is needed that is not there.
+
+        The likeliest token is allowed most of the time, and checking it costs less than a mask.
+        So greedy sampling asks for its mask in `sample`, after a refusal.
+        """
+        return not self._is_greedy and self._lacks_mask
+
+    @property
+    def _lacks_mask(self) -> bool:
+        matcher = self._matcher
+        return matcher is not None and matcher.refused is None and not matcher.is_prepared
 
     def prepare(self) -> None:
         """Compute the constraint's mask for the next token. May run while a batch is computed."""
-        if self._matcher is not None and not self._is_greedy:
-            with contextlib.suppress(ConstraintFailed):  # `sample` will raise it
-                self._matcher.prepare()
-
-    def sample(self, row: int) -> Sample:
-        """Sample a token from a row of the last batch, and accept it. Raises `SamplerError`."""
         try:
-            return self._sample(row)
+            if self._matcher is not None:
+                self._matcher.prepare()
+        except ConstraintFailed as error:  # `sample` will raise it
+            self._failure = error
+
+    def hold(self, row: int) -> None:
+        """Keep a copy of a row of the last batch."""
+        self._held = self._rows.row(row).copy()
+
+    def sample(self, row: int) -> Sample | None:
+        """Sample a token from a row of the last batch, or the held one, and accept it.
+
+        Returns None if the mask has to be computed first. Raises `SamplerError`.
+        """
+        try:
+            if self._failure is not None:
+                raise self._failure
+            sample = None if self.wants_mask else self._sample(row)
+        except ConstraintTooComplex as error:
+            raise TooComplex(str(error)) from error
         except ConstraintFailed as error:
             raise SamplerError(str(error)) from error
+        if sample is not None:
+            self._held = None
+        return sample
 
-    def _sample(self, row: int) -> Sample:
+    def _sample(self, row: int) -> Sample | None:
         n_top = self._params.top_logprobs
         if n_top < 0:
-            return Sample(self._pick(row), forced=self._forced())
+            token = self._pick(row)
+            return None if token is None else Sample(token, forced=self._forced())
         if self._params.post_sampling_probs:
+            self._biases.add_to(self._logits(row))
             token = self._pick_by_candidates(row)
             return Sample(token, _left_logprobs(self._candidates, token, n_top))
-        before = _Distribution.of(self._rows.row(row), n_top)
+        before = _Distribution.of(self._logits(row), n_top)
         token = self._pick(row)
-        return Sample(token, before.logprobs(token))
+        return None if token is None else Sample(token, before.logprobs(token))
+
+    def _logits(self, row: int) -> Logits:
+        if row != HELD:
+            return self._rows.row(row)
+        assert self._held is not None
+        return self._held
 
     def score(self, row: int, token: int) -> TokenLogprobs:
         """The model's own log-probability of `token` in a row of the last batch."""
@@ -182,9 +264,11 @@ class LlamaSampler:
             self._params, top_logprobs=-1, post_sampling_probs=False
         )
         copy._rows = rows
+        copy._held = copy._failure = None
         copy._candidates = self._candidates
         copy._matcher = None if self._matcher is None else self._matcher.clone()
         copy._is_greedy = self._is_greedy
+        copy._biases = self._biases
         copy._chain = None if self._chain is None else lib.llama_sampler_clone(self._chain)
         return copy
 
@@ -194,31 +278,37 @@ class LlamaSampler:
             lib.llama_sampler_free(self._chain)
             self._chain = None
 
-    def _pick(self, row: int) -> int:
+    def _pick(self, row: int) -> int | None:
         if self._chain is None:
-            return self._pick_largest(self._rows.row(row))
+            return self._pick_largest(self._biases.sum_with(self._logits(row)))
+        self._biases.add_to(self._logits(row))
         if self._matcher is None:
             return self._pick_by_chain(row)
         refused = self._matcher.refused
         if refused is None:
             return self._pick_by_candidates(row)
         if refused:
-            self._rows.row(row)[list(refused)] = -np.inf
+            self._logits(row)[list(refused)] = -np.inf
         token = self._pick_by_chain(row)
         self._matcher.accept(token)
         return token
 
     def _pick_by_chain(self, row: int) -> int:
-        return int(sampler_sample(self._chain, self._rows.context, self._rows.batch_index(row)))
+        if row != HELD:
+            index = self._rows.batch_index(row)
+            return int(sampler_sample(self._chain, self._rows.context, index))
+        assert self._chain is not None
+        token = self._candidates.choose(self._chain, self._logits(row))
+        sampler_accept(self._chain, token)
+        return token
 
-    def _pick_largest(self, logits: Logits) -> int:
-        """The token with the largest logit among the allowed ones.
-
-        The largest logit is likely allowed, and checking one token costs less than a mask.
-        """
+    def _pick_largest(self, logits: Logits) -> int | None:
+        """The token with the largest logit among the allowed ones; None if a mask is needed."""
         token = int(logits.argmax())
         if self._matcher is not None:
-            if not self._matcher.allows(token):
+            if self._matcher.is_prepared or not self._matcher.allows(token):
+                if self._lacks_mask:
+                    return None
                 self._matcher.apply_mask(logits)
                 token = int(logits.argmax())
             self._matcher.accept(token)
@@ -230,9 +320,8 @@ class LlamaSampler:
         Samplers that truncate must only see allowed tokens. Otherwise the answer's distribution
         is not that of the constrained model.
         """
-        logits = self._rows.row(row)
-        if self._chain is None:
-            return self._pick_largest(logits)
+        logits = self._logits(row)
+        assert self._chain is not None
         if self._matcher is None:
             token = self._candidates.choose(self._chain, logits)
         else:
@@ -383,8 +472,6 @@ def build_chain(params: SamplingParams, vocabulary: Vocabulary) -> int:
 def _makers(params: SamplingParams, vocabulary: Vocabulary) -> list[Callable[[], Any]]:
     """Constructors of the chain's samplers, in order."""
     makers: list[Callable[[], Any]] = []
-    if params.logit_bias or vocabulary.suppressed:
-        makers.append(lambda: _logit_bias(params, vocabulary))
     if params.mirostat:
         makers.append(lambda: lib.llama_sampler_init_temp(params.temperature))
         makers.append(lambda: _mirostat(params, vocabulary))
@@ -407,7 +494,7 @@ def _named_makers(p: SamplingParams, vocabulary: Vocabulary) -> dict[str, Callab
             p.frequency_penalty,
             p.presence_penalty,
         ),
-        "dry": lambda: _dry(p, vocabulary),
+        "dry": lambda: vocabulary.dry.copy(p),
         "top_n_sigma": lambda: lib.llama_sampler_init_top_n_sigma(p.top_n_sigma),
         "top_k": lambda: lib.llama_sampler_init_top_k(p.top_k),
         "typ_p": lambda: lib.llama_sampler_init_typical(p.typical_p, p.min_keep),
@@ -426,29 +513,10 @@ def _named_makers(p: SamplingParams, vocabulary: Vocabulary) -> dict[str, Callab
     }
 
 
-def _logit_bias(params: SamplingParams, vocabulary: Vocabulary) -> Any:
-    pairs = [*params.logit_bias, *((token, -np.inf) for token in vocabulary.suppressed)]
-    biases = (lib.llama_logit_bias * len(pairs))(*(lib.llama_logit_bias(t, b) for t, b in pairs))
-    return lib.llama_sampler_init_logit_bias(vocabulary.n_vocab, len(pairs), biases)
-
-
 def _mirostat(params: SamplingParams, vocabulary: Vocabulary) -> Any:
     seed, tau, eta = params.seed, params.mirostat_tau, params.mirostat_eta
     if params.mirostat == 2:
         return lib.llama_sampler_init_mirostat_v2(seed, tau, eta)
     return lib.llama_sampler_init_mirostat(
         vocabulary.n_vocab, seed, tau, eta, MIROSTAT_ESTIMATE_TOKENS
-    )
-
-
-def _dry(params: SamplingParams, vocabulary: Vocabulary) -> Any:
-    breakers = [text.encode() for text in params.dry_sequence_breakers]
-    return lib.llama_sampler_init_dry(
-        vocabulary.pointer,
-        params.dry_multiplier,
-        params.dry_base,
-        params.dry_allowed_length,
-        _window(params.dry_penalty_last_n, vocabulary),
-        (ctypes.c_char_p * len(breakers))(*breakers),
-        len(breakers),
     )

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from starlette.middleware import Middleware
 
@@ -19,6 +19,10 @@ from server.observability.tracing.traced_requests import TracedRequests
 CLOSE_SECONDS = 2.0
 """How long a collector that doesn't answer may hold up the server's end."""
 
+MAX_ATTRIBUTE_CHARS = 1024
+"""Characters of an attribute. Clients choose some, such as the path, and thousands of spans wait
+for the collector."""
+
 
 class OpenTelemetryTracing:
     """Implements `Tracing`."""
@@ -27,7 +31,8 @@ class OpenTelemetryTracing:
         """`exporter` gets the spans after their end, in batches, from a thread of its own."""
         self._exporter = exporter
         self._model_name = model_name
-        self._provider = TracerProvider(resource=_resource())
+        limits = SpanLimits(max_span_attribute_length=MAX_ATTRIBUTE_CHARS)
+        self._provider = TracerProvider(resource=_resource(), span_limits=limits)
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("llamapack", version("llamapack"))
 

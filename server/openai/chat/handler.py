@@ -56,6 +56,7 @@ async def create_chat_completion(request: Request) -> Response:
     response = await respond(request, body, plan.sequences, context, whole=whole, streamed=streamed)
     if plan.left_out:
         places = ascii(", ".join(plan.left_out))[1:-1][:MAX_WARNING_CHARS]
-        logger.warning("left to the model, because no grammar can express it: %s", places)
+        # The places themselves are the client's text, so the log tells their number only.
+        logger.warning("%d parts of tools are left to the model", len(plan.left_out))
         response.headers["Llamapack-Left-To-Model"] = places
     return response

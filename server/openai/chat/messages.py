@@ -14,12 +14,13 @@ from pydantic import (
     model_validator,
 )
 
+from server.bodies.bounds import CALLS, PARTS
+from server.bodies.few import few
+from server.bodies.label import Label
 from server.bodies.request_model import RequestModel
 from server.templates.messages import REASONING_FIELDS, text_of
 
 _OTHER = "other"
-MAX_PARTS = 4096
-"""Most parts of one message's content."""
 _PART_TYPES = frozenset({"text", "refusal"})
 
 
@@ -50,7 +51,7 @@ class OtherPart(RequestModel):
     def _refuse(cls, part: Any) -> Any:
         kind = part.get("type") if isinstance(part, dict) else None
         if isinstance(kind, str):
-            raise ValueError(f"has the type {kind!r}, but the model reads text only")
+            raise ValueError(f"has the type {kind[:100]!r}, but the model reads text only")
         raise ValueError("must be an object with the field type")
 
 
@@ -67,14 +68,7 @@ Part = Annotated[
 ]
 
 
-def _few(value: Any) -> Any:
-    """Refuse too many parts before each part is validated."""
-    if isinstance(value, list) and len(value) > MAX_PARTS:
-        raise ValueError(f"must have {MAX_PARTS} or fewer parts")
-    return value
-
-
-Content = StrictStr | Annotated[list[Part], BeforeValidator(_few)]
+Content = StrictStr | Annotated[list[Part], few(PARTS)]
 
 
 def _json_text(value: Any) -> Any:
@@ -85,7 +79,7 @@ def _json_text(value: Any) -> Any:
 class FunctionCall(RequestModel):
     """A function and its arguments as JSON text."""
 
-    name: StrictStr
+    name: Label
     arguments: Annotated[
         StrictStr,
         BeforeValidator(_json_text, json_schema_input_type=StrictStr | dict[str, Any]),
@@ -95,7 +89,7 @@ class FunctionCall(RequestModel):
 class ToolCall(RequestModel):
     """A call that the assistant made."""
 
-    id: StrictStr = ""
+    id: Label = ""
     type: Literal["function"] = "function"
     function: FunctionCall
 
@@ -105,7 +99,7 @@ class InstructionMessage(RequestModel):
 
     role: Literal["system", "developer"]
     content: Content
-    name: StrictStr | None = None
+    name: Label | None = None
 
 
 class UserMessage(RequestModel):
@@ -113,7 +107,7 @@ class UserMessage(RequestModel):
 
     role: Literal["user"]
     content: Content
-    name: StrictStr | None = None
+    name: Label | None = None
 
 
 class AssistantMessage(RequestModel):
@@ -121,9 +115,9 @@ class AssistantMessage(RequestModel):
 
     role: Literal["assistant"]
     content: Content | None = None
-    name: StrictStr | None = None
+    name: Label | None = None
     refusal: StrictStr | None = None
-    tool_calls: list[ToolCall] | None = None
+    tool_calls: Annotated[list[ToolCall], Field(max_length=CALLS.most), few(CALLS)] | None = None
     reasoning_content: StrictStr | None = None
     reasoning: StrictStr | None = None
     thinking: StrictStr | None = None
@@ -151,8 +145,8 @@ class ToolMessage(RequestModel):
 
     role: Literal["tool"]
     content: Content = ""
-    tool_call_id: StrictStr | None = None
-    name: StrictStr | None = None
+    tool_call_id: Label | None = None
+    name: Label | None = None
 
 
 Message = Annotated[

@@ -17,6 +17,7 @@ from server.openai.chat.request import ChatRequest
 from server.openai.chat.signatures import tool_signatures
 from server.parsers.events import AnswerParser, PlainText
 from server.parsers.reasoning import ReasoningSplitter
+from server.requests.kept_logprobs import with_room
 from server.requests.model_name import check_model
 from server.requests.prompt_size import check_messages, check_parts
 from server.requests.sequence import resolve_sampling, sequences_of
@@ -67,7 +68,7 @@ def plan_chat(body: ChatRequest, context: ServerContext) -> ChatPlan:
     return ChatPlan(
         sequences=[
             replace(sequence, make_parser=lambda: _make_parser(body, prompt, tools))
-            for sequence in sequences
+            for sequence in with_room(body, sequences, n_ctx)
         ],
         options=AnswerOptions(
             max_calls=1 if is_single else None,

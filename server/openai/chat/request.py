@@ -16,12 +16,23 @@ from pydantic import (
 )
 
 from protocol.commands import UNLIMITED
+from server.bodies.bounds import (
+    BUDGET_CHARS,
+    DOCUMENTS,
+    LOGPROBS,
+    MESSAGES,
+    METADATA,
+    TOOLS,
+    VARIABLES,
+)
+from server.bodies.few import few
+from server.bodies.label import Label
 from server.errors import InvalidRequest
 from server.openai.chat.messages import AssistantMessage, Message
-from server.openai.chat.tools import MAX_TOOLS, NamedChoice, Tool, ToolChoice
+from server.openai.chat.tools import NamedChoice, Tool, ToolChoice
 from server.openai.unsupported import CHAT_FIELDS
 from server.parsers.reasoning import effort_variables
-from server.requests.field_types import INT32_MAX, MAX_LOGPROBS, Flag, Whole
+from server.requests.field_types import INT32_MAX, Flag, Whole
 from server.requests.sampling_fields import SamplingFields
 from server.structured_output.output_format import ANY_OBJECT, OutputFormat, any_object_format
 from server.structured_output.response_format import ResponseFormat, response_output_format
@@ -37,18 +48,20 @@ class ChatRequest(SamplingFields):
 
     unsupported = CHAT_FIELDS
 
-    messages: Annotated[list[Message], FailFast(), Field(min_length=1)]
-    model: StrictStr | None = None
+    messages: Annotated[list[Message], FailFast(), Field(min_length=1, max_length=MESSAGES.most)]
+    model: Label | None = None
     logprobs: Flag = False
-    top_logprobs: Annotated[Whole, Field(ge=0, le=MAX_LOGPROBS)] | None = None
+    top_logprobs: Annotated[Whole, Field(ge=0, le=LOGPROBS.most)] | None = None
 
-    tools: Annotated[list[Tool], Field(max_length=MAX_TOOLS)] = Field(default_factory=list)
+    tools: Annotated[list[Tool], Field(max_length=TOOLS.most), few(TOOLS)] = Field(
+        default_factory=list
+    )
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: Flag | None = None
 
     response_format: ResponseFormat | None = None
 
-    reasoning_effort: StrictStr | None = None
+    reasoning_effort: Label | None = None
     """"none" turns thinking off. Other words go to the chat template. If the template doesn't read
     the effort, the word sets a budget."""
     reasoning_format: Literal["none", "auto", "deepseek"] | None = None
@@ -59,22 +72,30 @@ class ChatRequest(SamplingFields):
         ),
     )
     """Most tokens of thinking. -1 is the server's default."""
-    reasoning_budget_message: Annotated[StrictStr, Field(max_length=4096)] | None = None
+    reasoning_budget_message: Annotated[StrictStr, Field(max_length=BUDGET_CHARS.most)] | None = (
+        None
+    )
     """Text put at the end of thinking that has reached its budget."""
-    chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
-    documents: list[dict[str, Any]] | None = None
+    chat_template_kwargs: Annotated[
+        dict[Label, Any], Field(max_length=VARIABLES.most), few(VARIABLES)
+    ] = Field(default_factory=dict)
+    documents: (
+        Annotated[list[dict[str, Any]], Field(max_length=DOCUMENTS.most), few(DOCUMENTS)] | None
+    ) = None
     add_generation_prompt: Flag = True
     continue_final_message: Flag | ContinuedField | None = None
     """Whether the answer continues the last message. By default a last message of the assistant is
     continued. A field's name says which of its texts."""
 
-    user: StrictStr | None = None
-    metadata: dict[str, StrictStr | None] | None = None
+    user: Label | None = None
+    metadata: (
+        Annotated[dict[Label, Label | None], Field(max_length=METADATA.most), few(METADATA)] | None
+    ) = None
     store: StrictBool | None = None
-    service_tier: StrictStr | None = None
-    safety_identifier: StrictStr | None = None
-    prompt_cache_key: StrictStr | None = None
-    verbosity: StrictStr | StrictInt | None = None
+    service_tier: Label | None = None
+    safety_identifier: Label | None = None
+    prompt_cache_key: Label | None = None
+    verbosity: Label | Annotated[StrictInt, Field(ge=-INT32_MAX, le=INT32_MAX)] | None = None
 
     def check(self) -> None:
         """Raise `InvalidRequest` for fields that contradict each other."""

@@ -7,10 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StrictBool, StrictStr
 
+from server.bodies.bounds import TOOL_NAME_CHARS
+from server.bodies.label import Label
 from server.bodies.request_model import RequestModel
-
-MAX_TOOLS = 1024
-MAX_NAME_CHARS = 256
 
 
 def _name(name: str) -> str:
@@ -19,7 +18,7 @@ def _name(name: str) -> str:
     return name
 
 
-Name = Annotated[StrictStr, Field(max_length=MAX_NAME_CHARS), AfterValidator(_name)]
+Name = Annotated[StrictStr, Field(max_length=TOOL_NAME_CHARS.most), AfterValidator(_name)]
 
 
 class Function(RequestModel):
@@ -53,7 +52,7 @@ class Tool(RequestModel):
 class NamedFunction(RequestModel):
     """A function by its name."""
 
-    name: StrictStr
+    name: Label
 
 
 class NamedChoice(RequestModel):

@@ -8,7 +8,7 @@ from typing import Any
 from server.generation.types import Ended, GeneratedToken, PromptScores, TextDelta
 from server.model.tokenizer import Tokenizer
 from server.openai.finish import finish_reason
-from server.openai.logprobs import ScoredEcho, TextLogprobs, joined
+from server.openai.logprobs import LISTS, ScoredEcho, TextLogprobs, extend, joined
 
 
 class TextChoice:
@@ -34,14 +34,19 @@ class TextChoice:
         self._index = index
         self._texts = [echo] if echo else []
         self._echo = ScoredEcho(scored, echo, tokenizer) if scored else None
-        self._tokens: list[GeneratedToken] = []
+        self._token_ids: list[int] = []
+        self._kept: dict[str, Any] | None = None
+        """The log-probabilities of a whole choice."""
         self._with_tokens = with_tokens
         self._logprobs = TextLogprobs(tokenizer, len(echo)) if with_logprobs else None
 
     def add(self, delta: TextDelta) -> None:
         """More text of a whole choice."""
         self._texts.append(delta.text)
-        self._tokens += delta.tokens
+        self._token_ids += [token.id for token in delta.tokens]
+        if self._logprobs and delta.tokens:
+            self._kept = self._kept or {name: [] for name in LISTS}
+            extend(self._kept, self._logprobs.entries(delta.tokens))
 
     def scored(self, scores: PromptScores) -> None:
         """Log-probabilities of the prompt."""
@@ -50,7 +55,10 @@ class TextChoice:
 
     def choice(self, ended: Ended) -> dict[str, Any]:
         """The finished choice."""
-        choice = self._shape("".join(self._texts), tuple(self._tokens), finish_reason(ended))
+        choice = self._shape("".join(self._texts), (), finish_reason(ended))
+        choice["logprobs"] = self._kept
+        if self._with_tokens:
+            choice["tokens"] = self._token_ids
         if self._echo is None:
             return choice
         return choice | {"logprobs": joined(self._echo.entries(), choice["logprobs"])}

@@ -8,12 +8,14 @@ from typing import Annotated
 
 from pydantic import Field, StrictStr
 
+from server.bodies.bounds import CHOICES, LOGPROBS
+from server.bodies.label import Label
 from server.context import ServerContext
 from server.errors import InvalidRequest
 from server.generation.types import GenerationRequest
 from server.model.tokenizer import Tokenizer
 from server.openai.unsupported import COMPLETION_FIELDS
-from server.requests.field_types import MAX_LOGPROBS, Flag, Whole
+from server.requests.field_types import Flag, Whole
 from server.requests.infill import infill_prompt
 from server.requests.model_name import check_model
 from server.requests.prompt_fields import PromptFields
@@ -28,13 +30,13 @@ class TextCompletionRequest(PromptFields):
 
     unsupported = COMPLETION_FIELDS
 
-    model: StrictStr | None = None
-    logprobs: Annotated[Whole, Field(ge=0, le=MAX_LOGPROBS)] | None = None
+    model: Label | None = None
+    logprobs: Annotated[Whole, Field(ge=0, le=LOGPROBS.most)] | None = None
     echo: Flag = False
     suffix: StrictStr = ""
     """The text that follows the answer, for models that fill in the middle."""
-    best_of: Annotated[Whole, Field(ge=1)] | None = None
-    user: StrictStr | None = None
+    best_of: Annotated[Whole, Field(ge=1, le=CHOICES.most)] | None = None
+    user: Label | None = None
     response_format: ResponseFormat | None = None
     """Many servers have this field for completions; OpenAI doesn't."""
 
@@ -47,10 +49,7 @@ class TextCompletionRequest(PromptFields):
         """`n` sequences for each prompt. Raises `NotFound` for another model, too."""
         check_model(self.model, context)
         self._check()
-        sequences = super().sequences(context)
-        if not self.scores_prompt:
-            return sequences
-        return [sequence.with_spec(score_prompt=True) for sequence in sequences]
+        return super().sequences(context)
 
     @property
     def scores_prompt(self) -> bool:

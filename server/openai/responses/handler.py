@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from anyio import to_thread
 from pydantic import TypeAdapter
 from starlette.requests import Request
 from starlette.responses import Response
@@ -28,6 +27,7 @@ from server.openai.responses.store import ResponseStore
 from server.openai.responses.truncation import truncated
 from server.requests.body import read_body
 from server.requests.model_name import check_model
+from server.requests.threads import in_thread
 
 _ITEMS: TypeAdapter[list[Item]] = TypeAdapter(list[Item])
 _SEALED = "reasoning.encrypted_content"
@@ -39,7 +39,9 @@ async def create_response(request: Request) -> Response:
     owner = _owner(request)
     body = await read_body(request, ResponseRequest)
     store = _store(request)
-    chat, plan = await to_thread.run_sync(_plan, body, context, store, owner)
+    chat, plan = await in_thread(
+        request, _plan, body, context, store, owner, is_structured=body.is_structured
+    )
     options = OutputOptions(
         names=function_names(body),
         max_calls=plan.options.max_calls,
@@ -62,28 +64,28 @@ async def count_input_tokens(request: Request) -> Response:
     """Count the tokens of a response's prompt, and generate nothing."""
     context = context_of(request)
     body = await read_body(request, ResponseRequest)
-    count = await to_thread.run_sync(_count, body, context, _store(request), _owner(request))
+    count = await in_thread(request, _count, body, context, _store(request), _owner(request))
     return JsonResponse({"object": "response.input_tokens", "input_tokens": count})
 
 
 async def get_response(request: Request) -> Response:
     """A stored response."""
     store, id_ = _store(request), request.path_params["id"]
-    stored = await to_thread.run_sync(store.get, _owner(request), id_)
+    stored = await in_thread(request, store.get, _owner(request), id_)
     return JsonResponse(stored.response)
 
 
 async def delete_response(request: Request) -> Response:
     """Forget a stored response."""
     store, id_ = _store(request), request.path_params["id"]
-    await to_thread.run_sync(store.delete, _owner(request), id_)
+    await in_thread(request, store.delete, _owner(request), id_)
     return JsonResponse({"id": id_, "object": "response", "deleted": True})
 
 
 async def list_input_items(request: Request) -> Response:
     """The items that came with a stored response's request."""
     store, id_ = _store(request), request.path_params["id"]
-    items = (await to_thread.run_sync(store.get, _owner(request), id_)).input
+    items = (await in_thread(request, store.get, _owner(request), id_)).input
     page = {"first_id": None, "last_id": None, "has_more": False}
     return JsonResponse({"object": "list", "data": items, **page})
 

@@ -5,28 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, StrictStr, Tag, model_validator
+from pydantic import Discriminator, Field, StrictStr, Tag, model_validator
 
+from server.bodies.bounds import PARTS
+from server.bodies.few import few
+from server.bodies.label import Label
 from server.bodies.request_model import RequestModel
-from server.openai.chat.messages import MAX_PARTS
-
-MAX_ITEMS = 65_536
-"""Most items of one input."""
 
 _TEXT_PARTS = frozenset({"input_text", "output_text", "text", "summary_text", "reasoning_text"})
-
-
-def _few(value: Any) -> Any:
-    """Refuse too many parts before each part is validated."""
-    if isinstance(value, list) and len(value) > MAX_PARTS:
-        raise ValueError(f"must have {MAX_PARTS} or fewer parts")
-    return value
 
 
 class TextPart(RequestModel):
     """A piece of text, of the user or of an earlier answer."""
 
-    type: StrictStr
+    type: Label
     text: StrictStr
 
 
@@ -74,7 +66,7 @@ Part = Annotated[
     Discriminator(_part_tag),
 ]
 
-Parts = StrictStr | Annotated[list[Part], BeforeValidator(_few)]
+Parts = StrictStr | Annotated[list[Part], few(PARTS)]
 
 
 class MessageItem(RequestModel):
@@ -89,9 +81,9 @@ class CallItem(RequestModel):
     """A call that the model made."""
 
     type: Literal["function_call"]
-    call_id: StrictStr
-    name: StrictStr
-    namespace: StrictStr | None = None
+    call_id: Label
+    name: Label
+    namespace: Label | None = None
     arguments: StrictStr = ""
 
 
@@ -99,7 +91,7 @@ class CallOutputItem(RequestModel):
     """What a function answered."""
 
     type: Literal["function_call_output", "custom_tool_call_output"]
-    call_id: StrictStr
+    call_id: Label
     output: Parts = ""
 
 
@@ -107,8 +99,8 @@ class ReasoningItem(RequestModel):
     """Thinking of an earlier answer; clients send back what they have of it."""
 
     type: Literal["reasoning"]
-    summary: list[Part] = Field(default_factory=list)
-    content: list[Part] = Field(default_factory=list)
+    summary: Annotated[list[Part], few(PARTS)] = Field(default_factory=list)
+    content: Annotated[list[Part], few(PARTS)] = Field(default_factory=list)
     encrypted_content: StrictStr | None = None
 
 
@@ -116,13 +108,13 @@ class ReferenceItem(RequestModel):
     """An item of a stored response, by its id."""
 
     type: Literal["item_reference"]
-    id: StrictStr
+    id: Label
 
 
 class DroppedItem(RequestModel):
     """An item of a tool that this server doesn't have. It is left out."""
 
-    type: StrictStr
+    type: Label
 
 
 _KINDS = frozenset({"message", "function_call", "reasoning", "item_reference"})

@@ -6,11 +6,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, StrictBool, StrictStr, Tag
 
+from server.bodies.bounds import LOGPROBS, MESSAGES, METADATA, TOOLS
+from server.bodies.few import few
+from server.bodies.label import Label
 from server.bodies.request_model import RequestModel
 from server.errors import InvalidRequest
-from server.openai.chat.tools import MAX_TOOLS, Name
-from server.openai.responses.items import MAX_ITEMS, Item
-from server.requests.field_types import INT32_MAX, MAX_LOGPROBS, Flag, Probability, Real, Whole
+from server.openai.chat.tools import Name
+from server.openai.responses.items import Item
+from server.requests.field_types import INT32_MAX, Flag, Probability, Real, Whole
 from server.structured_output.response_format import JsonObjectFormat, TextFormat
 
 
@@ -27,7 +30,7 @@ class FunctionTool(RequestModel):
 class OtherTool(RequestModel):
     """A tool that this server doesn't have. It is left out."""
 
-    type: StrictStr
+    type: Label
 
 
 def _tool_tag(tool: Any) -> str:
@@ -46,7 +49,7 @@ class Namespace(RequestModel):
 
     type: Literal["namespace"]
     name: Name
-    tools: Annotated[list[NamespacedTool], Field(max_length=MAX_TOOLS)] = Field(
+    tools: Annotated[list[NamespacedTool], Field(max_length=TOOLS.most), few(TOOLS)] = Field(
         default_factory=list
     )
 
@@ -63,7 +66,7 @@ class NamedTool(RequestModel):
     """A function by its name."""
 
     type: Literal["function"]
-    name: StrictStr
+    name: Label
 
 
 class AllowedTools(RequestModel):
@@ -71,7 +74,7 @@ class AllowedTools(RequestModel):
 
     type: Literal["allowed_tools"]
     mode: Literal["auto", "required"] = "auto"
-    tools: list[NamedTool]
+    tools: Annotated[list[NamedTool], few(TOOLS)]
 
 
 ToolChoice = (
@@ -84,7 +87,7 @@ class SchemaFormat(RequestModel):
     """JSON of a schema."""
 
     type: Literal["json_schema"]
-    name: StrictStr = "answer"
+    name: Label = "answer"
     description: StrictStr | None = None
     schema_: dict[str, Any] = Field(alias="schema")
     strict: StrictBool | None = None
@@ -102,7 +105,7 @@ class TextConfig(RequestModel):
 class ReasoningConfig(RequestModel):
     """How much the model thinks, and whether its thinking is shown as a summary."""
 
-    effort: StrictStr | None = None
+    effort: Label | None = None
     summary: Literal["auto", "concise", "detailed"] | None = None
 
 
@@ -113,26 +116,28 @@ class ResponseRequest(RequestModel):
     effect: every prompt is cached, and the server has no tools of its own.
     """
 
-    model: StrictStr | None = None
-    input: StrictStr | Annotated[list[Item], Field(max_length=MAX_ITEMS)] = Field(
-        default_factory=list
+    model: Label | None = None
+    input: StrictStr | Annotated[list[Item], Field(max_length=MESSAGES.most), few(MESSAGES)] = (
+        Field(default_factory=list)
     )
     instructions: StrictStr | None = None
-    tools: Annotated[list[Tool], Field(max_length=MAX_TOOLS)] = Field(default_factory=list)
+    tools: Annotated[list[Tool], Field(max_length=TOOLS.most), few(TOOLS)] = Field(
+        default_factory=list
+    )
     tool_choice: ToolChoice = "auto"
     parallel_tool_calls: Flag = True
     stream: Flag = False
     store: Flag = True
-    previous_response_id: StrictStr | None = None
-    include: list[StrictStr] = Field(default_factory=list)
+    previous_response_id: Label | None = None
+    include: Annotated[list[Label], few(METADATA)] = Field(default_factory=list)
     reasoning: ReasoningConfig = ReasoningConfig()
     text: TextConfig = TextConfig()
     max_output_tokens: Annotated[Whole, Field(ge=1, le=INT32_MAX)] | None = None
     temperature: Annotated[Real, Field(ge=0, le=1e6)] | None = None
     top_p: Probability | None = None
-    top_logprobs: Annotated[Whole, Field(ge=0, le=MAX_LOGPROBS)] | None = None
+    top_logprobs: Annotated[Whole, Field(ge=0, le=LOGPROBS.most)] | None = None
     truncation: Literal["auto", "disabled"] = "disabled"
-    metadata: dict[str, StrictStr] = Field(default_factory=dict)
+    metadata: Annotated[dict[Label, Label], few(METADATA)] = Field(default_factory=dict)
     background: Flag = False
     conversation: Any = None
     prompt: Any = None
@@ -149,6 +154,11 @@ class ResponseRequest(RequestModel):
                 )
         if not self.input and self.previous_response_id is None:
             raise InvalidRequest("'input' is required", param="input")
+
+    @property
+    def is_structured(self) -> bool:
+        """Whether a constraint has to be built for the answer, or for its calls."""
+        return bool(self.tools) or not isinstance(self.text.format, TextFormat)
 
     @property
     def has_logprobs(self) -> bool:

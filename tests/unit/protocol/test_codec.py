@@ -110,9 +110,7 @@ def test_a_command_survives_the_wire(command: Command) -> None:
         StepOutputs(1.0, 2.0, EVENTS, STATS),
         StepOutputs(1.0, 2.0, [], None),
         SlotReport(3, [SlotState(slot=0, num_cache_tokens=4)], 5),
-        SlotReport(
-            4, [SlotState(slot=0, num_cache_tokens=4, request_id=1, sampling=SamplingParams())], 0
-        ),
+        SlotReport(4, [SlotState(slot=0, num_cache_tokens=4, request_id=1)], 0),
     ],
     ids=lambda message: type(message).__name__,
 )

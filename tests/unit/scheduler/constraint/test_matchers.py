@@ -21,6 +21,7 @@ from scheduler.constraint import (
     create_matcher,
     vocabulary_of_llama,
 )
+from scheduler.constraint.compiler import MAX_PROTOTYPE_BYTES, MAX_PROTOTYPES
 from tests.support.paths import DEMO_TARGET
 from tests.support.piece_vocabulary import vocabulary_of_pieces
 
@@ -275,6 +276,27 @@ def test_gbnf_by_llama(demo: TokenVocabulary) -> None:
 def test_gbnf_that_llama_refuses_fails(demo: TokenVocabulary) -> None:
     with pytest.raises(ConstraintFailed, match="refuses"):
         create_matcher(GbnfGrammar("root ::= x"), demo)
+
+
+@pytest.mark.parametrize(
+    ("size", "count", "kept"),
+    [
+        (10, 40, MAX_PROTOTYPES),
+        (MAX_PROTOTYPE_BYTES // 8, 12, 7),
+        (MAX_PROTOTYPE_BYTES // 3, 6, 2),
+        (MAX_PROTOTYPE_BYTES + 1, 3, 1),
+    ],
+)
+def test_known_constraints_are_bounded_by_number_and_size(
+    llama_vocab: int, size: int, count: int, kept: int
+) -> None:
+    constraints = ConstraintCompiler(llama_vocab)
+    known = [LLGuidanceGrammar(f'start: "a"\n// {i:05}{"x" * size}') for i in range(count)]
+    for constraint in known:
+        constraints.matcher(constraint)
+    futures = [constraints.prepare(constraint) for constraint in reversed(known)]
+    assert [future is None for future in futures] == [True] * kept + [False] * (count - kept)
+    constraints.close()
 
 
 def test_the_compiler_copies_matchers_of_known_constraints(llama_vocab: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.commands import ContextShift
+from protocol.commands import MOST_SHIFTS, ContextShift
 from protocol.events import FinishReason
 from scheduler.core.context_window import Window
 from tests.support.fake_backend import FakeBackend
@@ -80,3 +80,11 @@ def test_a_prompt_that_does_not_fit_is_refused_all_the_same() -> None:
         make_engine(backend), make_request(1, prompt(33), context_shift=ContextShift(0, 0))
     )
     assert outcome[1].answer == ([], FinishReason.FAILED)
+
+
+@given(shifts, st.sampled_from((64, 640, 4096, 131072)), st.integers(0, 2**31 - 1))
+def test_a_slots_worth_of_tokens_costs_few_shifts(
+    shift: ContextShift, n_ctx: int, keep: int
+) -> None:
+    window = Window.of(ContextShift(keep, shift.discard), n_ctx)
+    assert window.discard >= n_ctx // MOST_SHIFTS

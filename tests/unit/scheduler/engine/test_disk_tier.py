@@ -13,6 +13,7 @@ import pytest
 
 from protocol.commands import EraseSlot
 from scheduler.core.abilities import CacheAbilities
+from scheduler.core.host_memory import HostMemory
 from scheduler.engine.engine import Engine
 from scheduler.storage.disk_cache import DiskCache
 from scheduler.storage.fingerprint import Fingerprint
@@ -45,7 +46,7 @@ class Life:
             self.backend,
             lambda: next(ticks) * tick,
             itl_target=0.1,
-            cache_bytes=cache_bytes,
+            host_memory=HostMemory(cache_bytes),
             open_disk=lambda: DiskCache(folder, capacity, fingerprint),
         )
         assert self.engine.disk is not None
@@ -255,7 +256,9 @@ def test_what_takes_long_to_load_comes_while_requests_are_served(
         return DiskCache(folder, 1 << 20, HERE)
 
     backend = FakeBackend()
-    engine = Engine(backend, lambda: 0.0, itl_target=0.1, cache_bytes=10_000, open_disk=open_slowly)
+    engine = Engine(
+        backend, lambda: 0.0, itl_target=0.1, host_memory=HostMemory(10_000), open_disk=open_slowly
+    )
     assert engine.disk is not None
     engine.disk.start(0.0)
     assert engine.awaits_files

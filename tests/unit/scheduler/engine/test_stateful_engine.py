@@ -12,6 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from grammars.constraint import GbnfGrammar
 from protocol.commands import (
     Abort,
     AddRequest,
@@ -31,6 +32,7 @@ from scheduler.core.abilities import CacheAbilities
 from scheduler.engine.calibration import Costs
 from scheduler.storage.disk_cache import DiskCache
 from scheduler.storage.fingerprint import Fingerprint
+from tests.support.late_masks import LateMasks
 from tests.support.scheduling import (
     ALONE,
     LAST,
@@ -127,6 +129,7 @@ speculations = st.none() | st.builds(
     n_min=st.sampled_from([0, 0, 2]),
 )
 draft_tokens = st.sampled_from([always_right, often_wrong])
+mask_delays = st.none() | st.lists(st.sampled_from([0, 0, 1, 3, 10]), min_size=1, max_size=7)
 fields = st.fixed_dictionaries(
     {
         "max_tokens": st.sampled_from([-1, 0, 1, 3, 20]),
@@ -142,6 +145,7 @@ fields = st.fixed_dictionaries(
         "score_prompt": st.sampled_from([False, False, True]),
         "min_reused_chunk": st.sampled_from([0, 1, 5, 40]),
         "speculation": speculations,
+        "constraint": st.sampled_from([None, GbnfGrammar("a"), GbnfGrammar("b")]),
     }
 )
 
@@ -167,7 +171,7 @@ class EngineMachine(RuleBasedStateMachine):
         layout=layouts,
         memory=memories,
         host_memory=host_memories,
-        max_forced=st.sampled_from([0, 0, 5, 50]),
+        constraints=st.tuples(st.sampled_from([0, 0, 5, 50]), mask_delays),
         seldom_ends=st.booleans(),
         way=st.sampled_from([WHOLE, ALONE, LAST]),
         draft_token=draft_tokens,
@@ -178,13 +182,15 @@ class EngineMachine(RuleBasedStateMachine):
         layout: dict[str, Any],
         memory: dict[str, Any],
         host_memory: dict[str, Any],
-        max_forced: int,
+        constraints: tuple[int, list[int] | None],
         seldom_ends: bool,
         way: EmbeddingInfo,
         draft_token: DraftToken,
         table: dict[int, float] | None,
     ) -> None:
         self.fails = False
+        max_forced, delays = constraints
+        self.delays = delays
         self.table = table
         self.folder = tempfile.TemporaryDirectory()
         self.disk = DiskCache(Path(self.folder.name, "cache"), 4000, FINGERPRINT)
@@ -194,6 +200,7 @@ class EngineMachine(RuleBasedStateMachine):
             "max_forced": max_forced,
             "draft_token": draft_token,
             "embeds": fitting(way, layout["n_batch"]),
+            "is_masked": lambda request: delays is not None and request.request_id % 3 > 0,
             **layout,
         }
         self.host_memory = host_memory
@@ -353,6 +360,7 @@ class EngineMachine(RuleBasedStateMachine):
             disk=self.disk,
             costs=Costs(step, step and StepCost({1: 0.01}, {1: 0.01})),
             **self.host_memory,
+            masks=LateMasks(self.delays or [0]),
         )
         assert self.engine.disk is not None
         self.engine.disk.start(60)

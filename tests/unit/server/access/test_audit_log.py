@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,30 @@ def test_prompts_are_written_when_asked_for(tmp_path: Path) -> None:
     log.write(entry(AccessRecord(prompts=[(1, 2), (3,)])))
     log.close()
     assert json.loads(path.read_text())["prompts"] == ["1-2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("record", "path"),
+    [
+        (AccessRecord(prompts=[tuple(range(100_000))]), "/completion"),
+        (AccessRecord(prompts=[(1,) * 999] * 50), "/completion"),
+        (AccessRecord(), "/" + "a" * 100_000),
+        (AccessRecord(), "/" + "\N{PILE OF POO}" * 50_000),
+    ],
+)
+def test_lines_that_wait_for_a_slow_disk_are_bounded(
+    record: AccessRecord, path: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    disk = threading.Event()
+    log = AuditLog(tmp_path / "audit.jsonl", lambda prompt: str(disk.wait(10)))
+    log.write(entry(AccessRecord(prompts=[(1,)])))  # the thread waits for the disk from here on
+    for _ in range(2000):
+        log.write(entry(record, path))
+    disk.set()
+    log.close()
+    lines = (tmp_path / "audit.jsonl").read_text().splitlines()
+    assert 1 < len(lines) < 1000
+    assert "lost" in caplog.text
 
 
 def test_a_path_can_not_forge_a_line(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from server.embeddings.rerank import RerankRequest
 from server.errors import InvalidRequest
 from server.llama_server import routes as llama_routes
 from server.llama_server.completion_request import CompletionRequest
+from server.llama_server.infill import FileExcerpt, InfillRequest
 from server.llama_server.slot_actions import SlotFile
 from server.llama_server.tokens import DetokenizeRequest, TokenizeRequest
 from server.model.adapters import LoraScale
@@ -35,6 +36,8 @@ LEAST: dict[type[RequestModel], dict[str, Any]] = {
     ChatRequest: {"messages": [USER]},
     CompletionRequest: {"prompt": "a"},
     TextCompletionRequest: {"prompt": "a"},
+    InfillRequest: {"input_prefix": "a", "input_suffix": "b"},
+    FileExcerpt: {"text": "a"},
     EmbeddingRequest: {"content": "a"},
     RerankRequest: {"query": "a"},
     TokenizeRequest: {},

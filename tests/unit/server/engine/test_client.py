@@ -7,13 +7,15 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from protocol.commands import SequenceSpec
+from protocol.commands import AddRequest, SequenceSpec
 from protocol.events import Event, Finished, FinishReason, Generated, Prefilled, Started
 from protocol.sampling import SamplingParams
+from scheduler.backends.base import SamplerError, TooComplex
+from scheduler.core.results import Sample
 from server.engine.client import EngineClient
 from server.engine.sequence_stream import SequenceStream
-from server.errors import EngineFailed, Unavailable
-from tests.support.fake_backend import FakeBackend, hashed_token
+from server.errors import ApiError, EngineFailed, InvalidRequest, Unavailable
+from tests.support.fake_backend import FakeBackend, FakeSampler, hashed_token
 from tests.support.inprocess import Pair, engine_pair, wait_until
 
 pytestmark = pytest.mark.anyio
@@ -202,6 +204,25 @@ class TestRestart:
         with pytest.raises(Unavailable):
             await pair.client.inspect()
         await pair.start_engine()
+
+
+@pytest.mark.parametrize(
+    ("raised", "error"), [(TooComplex, InvalidRequest), (SamplerError, EngineFailed)]
+)
+async def test_a_sampler_that_breaks_fails_its_stream(
+    raised: type[SamplerError], error: type[ApiError]
+) -> None:
+    class Breaking(FakeSampler):
+        def sample(self, row: int) -> Sample:
+            raise raised("the grammar is too slow")
+
+    class Backend(FakeBackend):
+        def sampler(self, request: AddRequest) -> FakeSampler:
+            return Breaking(self, request)
+
+    async with engine_pair(Backend) as pair:
+        with pytest.raises(error, match="the grammar is too slow"):
+            await rest(pair.client.add_request(make_spec()))
 
 
 async def test_a_failed_batch_fails_its_streams_and_spares_the_next() -> None:

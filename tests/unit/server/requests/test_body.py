@@ -9,8 +9,10 @@ import msgspec
 import pytest
 from pydantic import BaseModel, Field
 
+from server.bodies.json_bounds import MAX_DEPTH
 from server.errors import InvalidRequest
-from server.requests.body import MAX_COMMAS, MAX_DEPTH, MAX_ERRORS, decode_json, parse_body
+from server.requests import body as body_module
+from server.requests.body import MAX_ERRORS, MAX_NAME, MAX_REPORTED, decode_json, parse_body
 
 
 class TextPart(BaseModel):
@@ -140,10 +142,36 @@ def test_unknown_fields_are_mentioned_once(caplog: pytest.LogCaptureFixture) -> 
     assert len([line for line in caplog.messages if "surely_unknown" in line]) == 1
 
 
+@pytest.mark.parametrize("length", [MAX_NAME, 10_000, 1_000_000])
+def test_names_of_unknown_fields_are_not_kept_whole(
+    length: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reported: set[str] = set()
+    monkeypatch.setattr(body_module, "_reported", reported)
+    with caplog.at_level(logging.DEBUG, logger="server.requests"):
+        parse_body(b'{"%b": 1}' % (b"a" * length), Body)
+        parse_body(msgspec.json.encode({f"name {i}": 1 for i in range(2 * MAX_REPORTED)}), Body)
+    assert len(reported) == len(caplog.messages) == MAX_REPORTED
+    assert max(len(name) for name in reported) == MAX_NAME
+
+
 class TestBodiesThatWouldTakeSeconds:
-    def test_too_many_values(self) -> None:
-        with pytest.raises(InvalidRequest, match="commas"):
-            decode_json(b"[" + b"5," * (MAX_COMMAS + 1) + b"5]")
+    @pytest.mark.parametrize(
+        "unit",
+        [b"5,", b"[[],[]],", b'{"a":{}},', b'"",', b'{"role":"user","content":"a, b"},', b"[" * 99],
+    )
+    def test_too_many_values(self, unit: bytes) -> None:
+        with pytest.raises(InvalidRequest, match="too many values"):
+            decode_json(b"[" + unit * (12_000_000 // len(unit)) + b"5]")
+
+    def test_large_bodies_that_are_needed(self) -> None:
+        """Arrays of token ids, long chats, and texts full of brackets, commas and quotes."""
+        arrays = [[70_000 + i for i in range(512)] for _ in range(2048)]
+        assert decode_json(msgspec.json.encode(arrays)) == arrays
+        chat = [{"role": "user", "content": f'{{"a": [{i}, 2]}}'} for i in range(10_000)]
+        assert decode_json(msgspec.json.encode(chat)) == chat
+        code = ["[{,:" * 500_000, '"{\\"' * 500_000, "\\" * 3_000_001, "[]" * 1_500_000]
+        assert decode_json(msgspec.json.encode(code)) == code
 
     def test_a_list_with_a_mistake_in_each_place(self) -> None:
         class Body(BaseModel):
@@ -152,3 +180,14 @@ class TestBodiesThatWouldTakeSeconds:
         data = b'{"numbers": [' + b'"x",' * MAX_ERRORS + b'"x"]}'
         with pytest.raises(InvalidRequest, match=f"{MAX_ERRORS + 1} errors"):
             parse_body(data, Body)
+
+
+@pytest.mark.parametrize("number", ["1e308", "-1.7976931348623157e308", "5e-324", "1e300", "0.1"])
+def test_numbers_of_every_size_are_read(number: str) -> None:
+    assert decode_json(f"[{number}]".encode()) == [float(number)]
+
+
+@pytest.mark.parametrize("number", ["1e309", "-1e999", "1" * 400 + ".0"])
+def test_infinite_numbers_are_refused(number: str) -> None:
+    with pytest.raises(InvalidRequest, match="out of range"):
+        decode_json(f"[{number}]".encode())

@@ -145,7 +145,7 @@ def test_values_with_a_meaning_of_their_own(body: dict[str, Any], name: str, val
         ({"n": 129}, "at most 128"),
         ({"n_cmpl": 0}, "at least 1"),
         ({"n_probs": -1}, "at least 0"),
-        ({"n_probs": 2000}, "at most 1024"),
+        ({"n_probs": 2000}, "at most 256"),
         ({"seed": "x"}, "must be a number"),
         ({"stop": 5}, "a string or a list"),
         ({"stream": 1}, "true or false"),

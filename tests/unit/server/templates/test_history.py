@@ -188,6 +188,22 @@ def test_a_broken_call_is_told_at_the_clients_message(
     assert caught.value.param == "messages.3.tool_calls.0.function.arguments"
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        '{"a": ' + "[" * 200 + "]" * 200 + "}",
+        '{"a":' * 5000 + "1" + "}" * 5000,
+        '{"a": ' + "1" * 5000 + "}",
+        '{"a": [' + "[]," * 700_000 + "[]]}",
+        "{" + '"a": {},' * 200_000 + '"a": 1}',
+    ],
+)
+def test_arguments_that_would_take_much_are_refused(arguments: str) -> None:
+    template = ChatTemplate(OBJECT)
+    with pytest.raises(InvalidRequest, match=r"messages\.1\.tool_calls"):
+        template.render([USER, calling(arguments), RESULT], tools=TOOLS)
+
+
 def test_a_broken_call_stays_where_calls_are_text() -> None:
     template = ChatTemplate(STRING)
     assert not template.capabilities.json_arguments
