@@ -17,9 +17,10 @@ from logs.formats import LineForm, formatter
 from protocol.config import EngineConfig
 from protocol.messages import LoadFailed, Ready
 from scheduler.backends.base import Backend
+from scheduler.core.host_memory import HostMemory
 from scheduler.engine.calibration import costs_of
 from scheduler.engine.channel import ChannelClosed, CommandChannel
-from scheduler.engine.engine import Engine, HostMemory
+from scheduler.engine.engine import Engine
 from scheduler.engine.loop import first_config, run
 from scheduler.storage.disk_cache import DiskCache
 

@@ -6,16 +6,16 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from typing import Any
 
 from protocol.commands import Abort, AddRequest, Inspect, SlotCommand
-from protocol.config import CheckpointConfig, NgramConfig
+from protocol.config import NgramConfig
 from protocol.events import Event, Finished, FinishReason
 from protocol.messages import SlotReport, StepOutputs
 from scheduler.backends.base import Backend, DecodeError, SamplerError
 from scheduler.core.cache_edits import CacheEdit
 from scheduler.core.context_limits import ContextLimits
+from scheduler.core.host_memory import HostMemory
 from scheduler.core.results import Result
 from scheduler.core.state_sizes import StateSizes
 from scheduler.core.step import Step
@@ -36,15 +36,6 @@ from scheduler.storage.disk_cache import DiskCache
 logger = logging.getLogger(__name__)
 
 OnStepStart = Callable[[StepOutputs], None]
-
-
-@dataclass(frozen=True, slots=True)
-class HostMemory:
-    """What is kept outside of slots."""
-
-    num_bytes: int = 0
-    """For prefixes and checkpoints together."""
-    checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
 
 
 class Engine:

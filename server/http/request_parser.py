@@ -12,6 +12,10 @@ from typing import Protocol
 
 import httptools
 
+MAX_SMALL_PIECES = 65_536
+"""Most pieces of a body, besides one for each 64 bytes. A chunk of one byte costs as much time as a
+large one."""
+
 OFFER_HEADERS = frozenset((b"upgrade", b"http2-settings"))
 
 
@@ -39,6 +43,7 @@ class RequestParser:
         self._headers: list[tuple[bytes, bytes]] = []
         self._has_offer = False
         self._is_in_head = True
+        self._pieces_left = 0.0
 
     def feed_data(self, data: bytes) -> None:
         """Parse the next bytes. Raises `httptools.HttpParserError`."""
@@ -72,6 +77,7 @@ class RequestParser:
     def on_message_begin(self) -> None:
         self._url, self._headers = b"", []
         self._has_offer, self._is_in_head = False, True
+        self._pieces_left = float(MAX_SMALL_PIECES)
         self._callbacks.on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -93,6 +99,9 @@ class RequestParser:
             self._callbacks.on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
+        self._pieces_left += len(body) / 64 - 1
+        if self._pieces_left < 0:
+            raise ValueError("the body comes in too many small chunks")
         self._callbacks.on_body(body)
 
     def on_message_complete(self) -> None:

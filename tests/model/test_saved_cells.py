@@ -20,7 +20,8 @@ from protocol.sampling import SamplingParams
 from scheduler.backends.llama.backend import LlamaBackend
 from scheduler.core.cache_edits import Restore, Save
 from scheduler.core.cache_scope import NO_SCOPE
-from scheduler.engine.engine import Engine, HostMemory
+from scheduler.core.host_memory import HostMemory
+from scheduler.engine.engine import Engine
 from scheduler.storage.disk_cache import DiskCache
 from scheduler.storage.prefix_file import PrefixFileError, SavedPrefix, read_prefix, write_prefix
 from tests.support.backends import TARGET, compute, make_backend, text_tokens

@@ -20,7 +20,8 @@ from protocol.sampling import SamplingParams
 from scheduler.backends.base import LoadError
 from scheduler.backends.llama.backend import LlamaBackend
 from scheduler.core.cache_edits import CopyPrefix, Drop, Restore, Save, Trim
-from scheduler.engine.engine import Engine, HostMemory
+from scheduler.core.host_memory import HostMemory
+from scheduler.engine.engine import Engine
 from server.model.tokenizer import LlamaTokenizer
 from tests.support.backends import TARGET, make_backend, text_tokens
 from tests.support.paths import DEMO_DRAFT

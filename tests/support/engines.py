@@ -10,7 +10,8 @@ from protocol.events import EmbeddedEvent, Event, Finished, FinishReason, Genera
 from protocol.sampling import SamplingParams
 from scheduler.backends.llama.backend import LlamaBackend
 from scheduler.core.cache_edits import Trim
-from scheduler.engine.engine import Engine, HostMemory
+from scheduler.core.host_memory import HostMemory
+from scheduler.engine.engine import Engine
 from tests.support.requests import add_request
 
 

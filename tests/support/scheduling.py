@@ -18,11 +18,12 @@ from scheduler.core.cache_edits import CacheEdit, CopyPrefix, Restore, Save, Shi
 from scheduler.core.cache_scope import CacheScope
 from scheduler.core.context_limits import ContextLimits
 from scheduler.core.context_window import Window
+from scheduler.core.host_memory import HostMemory
 from scheduler.core.results import Sample, SampledRun
 from scheduler.core.sequence import Sequence, Slot
 from scheduler.core.step import Step
 from scheduler.engine.calibration import UNKNOWN_COSTS, Costs
-from scheduler.engine.engine import Engine, HostMemory
+from scheduler.engine.engine import Engine
 from scheduler.engine.mask_threads import Masks
 from scheduler.kv_cache.cache_manager import KVCacheManager
 from scheduler.kv_cache.host_cache import Checkpoint

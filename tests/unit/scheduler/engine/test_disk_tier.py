@@ -13,7 +13,8 @@ import pytest
 
 from protocol.commands import EraseSlot
 from scheduler.core.abilities import CacheAbilities
-from scheduler.engine.engine import Engine, HostMemory
+from scheduler.core.host_memory import HostMemory
+from scheduler.engine.engine import Engine
 from scheduler.storage.disk_cache import DiskCache
 from scheduler.storage.fingerprint import Fingerprint
 from tests.support.fake_backend import FakeBackend

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import cast
 
+import httptools
 import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
+from server.http import request_parser
 from server.http.connection import MIN_READ_RATE, bounded_protocol
 from server.http.json_response import JsonResponse
 
@@ -116,3 +119,42 @@ async def test_a_refused_body_is_not_kept(size: int) -> None:
     await asyncio.gather(*connection.tasks)
     assert not connection.cycle.body
     connection.connection_lost(OSError())
+
+
+def chunks(*sizes: int) -> bytes:
+    """Chunks of these sizes, as they are on the wire."""
+    return b"".join(b"%x\r\n%b\r\n" % (size, b" " * size) for size in sizes)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "is_refused"),
+    [
+        ([1] * 90, False),
+        ([1] * 101, True),
+        ([2, 1] * 60, True),
+        ([64] * 1000, False),
+        ([10_000] + [1] * 200, False),
+        ([1000, 1] * 200, False),
+    ],
+)
+def test_small_chunks_are_bounded(
+    monkeypatch: pytest.MonkeyPatch, sizes: list[int], is_refused: bool
+) -> None:
+    monkeypatch.setattr(request_parser, "MAX_SMALL_PIECES", 100)
+    told: list[bytes] = []
+
+    class Callbacks:
+        def on_body(self, body: bytes) -> None:
+            told.append(body)
+
+        def __getattr__(self, name: str) -> Callable[..., None]:
+            return lambda *_: None
+
+    parser = request_parser.RequestParser(Callbacks())  # type: ignore[arg-type]
+    parser.feed_data(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+    if is_refused:
+        with pytest.raises(httptools.HttpParserError):
+            parser.feed_data(chunks(*sizes))
+    else:
+        parser.feed_data(chunks(*sizes))
+        assert sum(map(len, told)) == sum(sizes)

@@ -18,7 +18,9 @@ class Words(ByteTokenizer):
         return f"{token:04}x".encode()
 
 
-@pytest.mark.parametrize("breakers", [["\n", ":", '"', "*"], ["0001"], ["0012", "0077"], ["12", "34", "56"], [""]])
+@pytest.mark.parametrize(
+    "breakers", [["\n", ":", '"', "*"], ["0001"], ["0012", "0077"], ["12", "34", "56"], [""]]
+)
 def test_rare_breakers_are_fine(breakers: list[str]) -> None:
     check_breakers(breakers, Words())
 
