@@ -15,7 +15,7 @@ from protocol.messages import SlotReport, StepOutputs
 from scheduler.backends.base import Backend, DecodeError, SamplerError
 from scheduler.core.cache_edits import CacheEdit
 from scheduler.core.context_limits import ContextLimits
-from scheduler.core.host_memory import HostMemory
+from scheduler.core.host_memory import NO_HOST_MEMORY, HostMemory
 from scheduler.core.results import Result
 from scheduler.core.state_sizes import StateSizes
 from scheduler.core.step import Step
@@ -51,7 +51,7 @@ class Engine:
         clock: Callable[[], float],
         *,
         itl_target: float,
-        host_memory: HostMemory = HostMemory(),
+        host_memory: HostMemory = NO_HOST_MEMORY,
         open_disk: Callable[[], DiskCache] | None = None,
         costs: Costs = UNKNOWN_COSTS,
         ngram: NgramConfig = NgramConfig(),  # noqa: B008 (frozen)
