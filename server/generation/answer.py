@@ -19,6 +19,7 @@ from server.engine.sequence_stream import SequenceStream, TimedEvent
 from server.generation.content_places import ContentTokens
 from server.generation.content_reader import ContentReader
 from server.generation.detokenizer import Detokenizer, Released, Span
+from server.generation.indented_text import IndentedText
 from server.generation.types import (
     CacheInfo,
     EmbeddingItem,
@@ -171,6 +172,9 @@ class Answer:
             if released.stopping_word:
                 self._drop_stopping_tokens()
                 return [*self._delta(news), self._ended(StopCause.WORD, released.stopping_word)]
+            if released.is_outdented:
+                self._drop_stopping_tokens()
+                return [*self._delta(news), self._ended(StopCause.LIMIT)]
         if "\n" in news.text and self._is_out_of_time(now):
             return self._end(StopCause.LIMIT, news)
         return self._delta(news) if news.text else []
@@ -255,5 +259,7 @@ class Answer:
 def _reader(request: GenerationRequest) -> Detokenizer | ContentReader:
     """What makes the text of the answer."""
     if request.make_parser is None:
+        if request.min_indent:
+            return IndentedText(request.min_indent, request.stop)
         return Detokenizer(request.stop)
     return ContentReader(request.make_parser(), request.stop)

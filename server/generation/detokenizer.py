@@ -22,6 +22,8 @@ class Released(msgspec.Struct, frozen=True):
     """What the answer's parser made of the text, if there is a parser."""
     content: tuple[Span, ...] = ()
     """Where the content among the events lies in the text."""
+    is_outdented: bool = False
+    """Whether the text ended because a line has too few blanks at its beginning."""
 
 
 class Detokenizer:

@@ -32,6 +32,9 @@ class GenerationRequest:
     """Makes the parser that reads the answer, where its text is more than content."""
     max_seconds: float | None = None
     """The answer ends at the first line break that comes this long after its first token."""
+    min_indent: int = 0
+    """The answer ends at the first line with fewer blanks at its beginning, where no parser reads
+    it."""
     visible_tokens: frozenset[int] = frozenset()
     """Control tokens that are part of the text, because the dialect parses them."""
 

@@ -13,6 +13,7 @@ CHAT_FIELDS: Mapping[str, Unsupported] = {
     "web_search_options": Unsupported((), "there is no web search"),
     "functions": Unsupported(([],), "use 'tools' instead"),
     "function_call": Unsupported(("none",), "use 'tool_choice' instead"),
+    "n_indent": Unsupported((0,), "chats have no limit by indentation"),
     "reasoning_control": Unsupported((False,), "thinking can't be ended from outside"),
     **LLAMA_SERVER_FIELDS,
 }

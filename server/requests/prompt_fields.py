@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Annotated
 
 from pydantic import BeforeValidator
 
 from server.context import ServerContext
 from server.generation.types import GenerationRequest
+from server.requests.field_types import Count
 from server.requests.kept_logprobs import with_room
 from server.requests.prompts import (
     Prompt,
@@ -28,6 +30,9 @@ class PromptFields(SamplingFields):
     prompt: Annotated[
         tuple[Prompt, ...], BeforeValidator(parse_prompts, json_schema_input_type=PromptInput)
     ]
+
+    n_indent: Count = 0
+    """The answer ends at the first line with fewer spaces and tabs at its beginning."""
 
     @property
     def num_logprobs(self) -> int:
@@ -55,6 +60,8 @@ class PromptFields(SamplingFields):
             sampling=sampling,
             constraint=constraint or context.default_constraint,
         )
+        if self.n_indent:
+            sequences = [replace(sequence, min_indent=self.n_indent) for sequence in sequences]
         if self.scores_prompt:
             sequences = [sequence.with_spec(score_prompt=True) for sequence in sequences]
         return with_room(self, sequences, context.engine.model.n_ctx_slot)

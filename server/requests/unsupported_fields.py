@@ -18,7 +18,6 @@ class Unsupported:
 
 
 LLAMA_SERVER_FIELDS: Mapping[str, Unsupported] = {
-    "n_indent": Unsupported((0,), "there is no limit by indentation"),
     "multimodal_data": Unsupported(([],), "the model reads text only"),
     "backend_sampling": Unsupported((False,), "tokens are sampled on the CPU"),
 }

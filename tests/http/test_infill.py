@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -13,7 +13,8 @@ import pytest
 from config import ServeSettings
 from server.app import create_app
 from server.model.tokenizer import FimTokens
-from tests.support.fake_server import BOS, ByteTokenizer, FakeServer, make_server
+from tests.support.fake_server import BOS, EOS, ByteTokenizer, FakeServer, make_server
+from tests.support.live_engine import LetterBackend, live_server
 
 PRE, SUF, MID, REPOSITORY, FILE = range(250, 255)
 """Ids of bytes that UTF-8 doesn't have."""
@@ -171,3 +172,25 @@ async def test_several_answers_and_chosen_fields() -> None:
     async with filling() as (client, _):
         answers = (await client.post("/infill", json=SHORT | fields)).json()
     assert [set(answer) for answer in answers] == [{"content", "timings/prompt_n"}] * 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "content", "cause"),
+    [
+        ({"n_indent": 2}, "a\n  b\n", "limit"),
+        ({"n_indent": 0}, "a\n  b\nc", "eos"),
+        ({"n_indent": 2, "stop": ["b"]}, "a\n  ", "word"),
+    ],
+)
+async def test_an_indentation_ends_an_answer(
+    fields: dict[str, Any], content: str, cause: str
+) -> None:
+    backend = LetterBackend(n_ctx_slot=128, n_vocab=259, next_token=playing(b"a\n  b\nc"))
+    with live_server(lambda: backend) as live:
+        answer = live.complete("x", return_tokens=True, **fields).json()
+    assert (answer["content"], answer["stop_type"]) == (content, cause)
+
+
+def playing(text: bytes) -> Callable[[list[int]], int]:
+    """A model that writes this text after a prompt of BOS and one letter."""
+    return lambda tokens: ([*text, EOS] + [EOS] * 99)[len(tokens) - 2]
