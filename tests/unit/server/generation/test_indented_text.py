@@ -37,11 +37,11 @@ def test_where_it_ends(text: str, least: int, kept: str | None, size: int) -> No
 
 @pytest.mark.parametrize(
     ("stop", "shown", "word"),
-    [("b", "a\n  ", "b"), ("x", "a\n  b\n", ""), ("\nx", "a\n  b", "\nx")],
+    [("b", "a\n  ", "b"), ("x", "a\n  b\n", "x"), ("xy", "a\n  b\n", ""), ("\nx", "a\n  b", "\nx")],
 )
 def test_what_comes_first_ends_it(stop: str, shown: str, word: str) -> None:
     reader = IndentedText(2, (stop,))
-    released = reader.feed(b"a\n  b\nx")
+    released = reader.feed(b"a\n  b\nxz")
     rest = released if released.is_outdented or released.stopping_word else reader.finish()
     text = released.text if rest is released else released.text + rest.text
     assert (text, rest.stopping_word) == (shown, word)
