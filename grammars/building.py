@@ -127,14 +127,16 @@ def build_gbnf(
         names = named_tokens(grammar, order)
         if tokens is None or not names <= tokens.ids.keys():
             return UnknownTokens(sorted(names))
-    return build(LLMatcher.grammar_from_lark(to_lark(grammar, tokens)), is_written=True)
+    return _built(LLMatcher.grammar_from_lark(to_lark(grammar, tokens)), is_written=True)
 
 
-def build(definition: str, *, is_written: bool = False) -> LLGuidanceGrammar:
-    """The constraint of what llguidance takes, after llguidance has built it once.
+def build(definition: str) -> LLGuidanceGrammar:
+    """The constraint of what llguidance takes, after llguidance has built it once."""
+    return _built(definition, is_written=False)
 
-    `is_written` says that a client wrote the rules.
-    """
+
+def _built(definition: str, *, is_written: bool) -> LLGuidanceGrammar:
+    """`is_written` says that a client wrote the rules."""
     try:
         reason = _error_of(definition, is_written)
     except BaseException as error:  # llguidance's panics aren't of the class Exception

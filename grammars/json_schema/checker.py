@@ -52,6 +52,10 @@ _OPTIONS = frozenset(
 """
 
 
+MAX_INTEGER = 10**18
+"""The largest integer, and the negative of the smallest, where a schema sets no bound."""
+
+
 def check_schema(schema: object, *, is_open: bool = False) -> str:
     """Check a schema and return it as compact JSON text for llguidance.
 
@@ -169,6 +173,7 @@ class _Checker:
             raise GrammarError("only infinite JSON is valid here", str(endless))
         for schema in seen.values():
             _translate_patterns(schema)
+            _bound_integers(schema)
         if not self._is_open:
             close_objects(seen.values())
         return document
@@ -300,6 +305,25 @@ def _translate_patterns(schema: Schema) -> None:
     if "patternProperties" in schema:
         patterns = schema["patternProperties"].items()
         schema["patternProperties"] = {from_ecma(pattern): below for pattern, below in patterns}
+
+
+def _bound_integers(schema: Schema) -> None:
+    """Let integers have 19 digits, where the schema sets no bound: some models write digits for
+    ever."""
+    kinds = schema.get("type")
+    if kinds != "integer" and not (isinstance(kinds, list) and "integer" in kinds):
+        return
+    if isinstance(kinds, list) and "number" in kinds:
+        return
+    lower, upper = ("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")
+    if any(abs(schema.get(name, 0)) >= MAX_INTEGER for name in (*lower, *upper)):
+        return  # whoever writes such numbers wants them
+    if not schema.keys().isdisjoint(("enum", "const")):
+        return
+    if schema.keys().isdisjoint(upper):
+        schema["maximum"] = MAX_INTEGER
+    if schema.keys().isdisjoint(lower):
+        schema["minimum"] = -MAX_INTEGER
 
 
 def _names_itself(schema: Schema) -> bool:

@@ -267,3 +267,21 @@ def test_patterns_are_those_of_ecma_262(pattern: str, matched: Any, others: Any)
         for text in others:
             written = form.format(json.dumps(text, ensure_ascii=False))
             assert not verdict(schema, written).is_accepted
+
+
+@pytest.mark.parametrize(
+    ("schema", "accepted", "refused"),
+    [
+        ({"type": "integer"}, ["0", "-12", "1000000000000000000"], ["1" * 20, "-" + "1" * 20]),
+        ({"type": ["integer", "null"]}, ["null", "7"], ["1" * 20]),
+        ({"type": "integer", "minimum": 5}, ["5", "999"], ["4", "1" * 20]),
+        ({"type": "integer", "maximum": 5}, ["5", "-999"], ["6", "-" + "1" * 20]),
+        ({"type": "integer", "multipleOf": 7}, ["14", "-7"], ["15", "7" * 20]),
+        ({"type": "number"}, ["1" * 25, "1.5"], []),
+        ({"type": ["integer", "number"]}, ["1" * 25, "1.5"], []),
+        ({"type": "integer", "enum": [10**20]}, [str(10**20)], ["1"]),
+    ],
+)
+def test_integers_end(schema: Any, accepted: list[str], refused: list[str]) -> None:
+    assert [verdict(schema, text).is_accepted for text in accepted] == [True] * len(accepted)
+    assert [verdict(schema, text).is_accepted for text in refused] == [False] * len(refused)
