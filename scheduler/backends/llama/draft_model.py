@@ -171,6 +171,8 @@ class DraftModel:
                 if self._held[slot]:
                     self.context.edit(edit)
                     self._saved[prefix] = self._held[slot].copy()
+                else:  # whatever had this number before
+                    self._saved.pop(prefix, None)
             case Restore():
                 self._restore(edit)
             case Drop(prefix):
