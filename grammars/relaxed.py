@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from grammars import compiler
+from grammars import compiler, limits
 from grammars.errors import GrammarError, TooCostly, UnsupportedKeyword, WrongSchema
 from grammars.json_schema.checker import (
     check_size,
@@ -13,6 +13,7 @@ from grammars.json_schema.checker import (
     replace_property_names,
     subschemas,
 )
+from grammars.json_schema.expanded import expanded_bytes
 from grammars.json_schema.places import ROOT, Place
 
 Schema = dict[str, Any]
@@ -48,6 +49,8 @@ def relaxed(schema: Schema) -> tuple[Schema, list[str]]:
         return {"type": "object"}, [""]
     kept: Schema = copy.deepcopy(schema)
     places = _remove_unsupported(kept)
+    if expanded_bytes(kept) > limits.MAX_SCHEMA_BYTES:  # names share a schema, and it is large
+        return {"type": "object"}, [""]
     for _ in range(MAX_FAULTS):
         try:
             compiler.from_json_schema(kept)
