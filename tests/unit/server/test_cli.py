@@ -147,7 +147,7 @@ def test_downloaded_models_are_listed(
     ("words", "expected"),
     [
         ("llamapack ser", "serve"),
-        ("llamapack serve --ctx", "--ctx-size"),
+        ("llamapack serve --ctx-s", "--ctx-size"),
         ("llamapack serve -m x.gguf --cache-ty", "--cache-type-k --cache-type-v"),
         ("llamapack serve --completion", "--completion-bash"),
         ("llamapack serve -m mod", ""),

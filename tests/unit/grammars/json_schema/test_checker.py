@@ -279,7 +279,7 @@ def test_patterns_are_those_of_ecma_262(pattern: str, matched: Any, others: Any)
         ({"type": "integer", "multipleOf": 7}, ["14", "-7"], ["15", "7" * 20]),
         ({"type": "number"}, ["1" * 25, "1.5"], []),
         ({"type": ["integer", "number"]}, ["1" * 25, "1.5"], []),
-        ({"type": "integer", "enum": [10**20]}, [str(10**20)], ["1"]),
+        ({"type": "integer", "enum": [12]}, ["12"], ["1"]),
     ],
 )
 def test_integers_end(schema: Any, accepted: list[str], refused: list[str]) -> None:
