@@ -43,9 +43,9 @@ _ERROR_SCHEMA: Json = {
     "properties": {
         "error": {
             "type": "object",
-            "required": ["code", "message", "type", "param"],
+            "required": ["message", "type"],
             "properties": {
-                "code": {"type": "integer"},
+                "code": {"type": ["integer", "string"], "description": "The status, or a word."},
                 "message": {"type": "string"},
                 "type": {"type": "string"},
                 "param": {"type": ["string", "null"], "description": "The path to the field."},
