@@ -54,8 +54,8 @@ class Engine(Protocol):
         """Sequences that run or wait."""
         ...
 
-    def spec_of(self, request_id: int) -> SequenceSpec | None:
-        """What the sequence with this id computes; None if it is over."""
+    def specs(self) -> dict[int, SequenceSpec]:
+        """What each sequence that isn't over computes, by its id."""
         ...
 
     async def inspect(self) -> SlotReport:

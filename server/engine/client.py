@@ -147,10 +147,9 @@ class EngineClient:
         if not self._recovery.is_over:
             self._submit_due()
 
-    def spec_of(self, request_id: int) -> SequenceSpec | None:
-        """What the sequence with this id computes; None if it is over."""
-        stream = self.streams.get(request_id)
-        return None if stream is None else stream.request.spec
+    def specs(self) -> dict[int, SequenceSpec]:
+        """What each sequence that isn't over computes, by its id."""
+        return {request_id: stream.request.spec for request_id, stream in self.streams.items()}
 
     async def inspect(self) -> SlotReport:
         """The slots as they are between two steps. Raises `Unavailable`."""

@@ -7,7 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from protocol.commands import UNLIMITED
+from protocol.commands import UNLIMITED, SequenceSpec
 from protocol.messages import SlotState
 from server.access.sight import sees
 from server.context import ServerContext, context_of
@@ -22,16 +22,27 @@ async def get_slots(request: Request) -> Response:
     context = context_of(request)
     if not context.settings.slots:
         raise NotSupported("this server was started with --no-slots")
+    # An answer may end while the report is on its way, and another may begin.
+    specs = context.engine.specs()
     report = await context.engine.inspect()
+    specs |= context.engine.specs()
     must_have_idle = request.query_params.get("fail_on_no_slot") not in (None, "", "0")
     if must_have_idle and all(slot.request_id is not None for slot in report.slots):
         raise Unavailable("no slot available")
     speculates = bool(context.settings.spec_type)
-    return JsonResponse([_slot(state, request, context, speculates) for state in report.slots])
+    shown = [
+        _slot(state, specs.get(state.request_id or 0), request, context, speculates)
+        for state in report.slots
+    ]
+    return JsonResponse(shown)
 
 
 def _slot(
-    state: SlotState, request: Request, context: ServerContext, speculates: bool
+    state: SlotState,
+    spec: SequenceSpec | None,
+    request: Request,
+    context: ServerContext,
+    speculates: bool,
 ) -> dict[str, Any]:
     """One slot. Of another key's request, only that it runs and how many tokens it has."""
     slot: dict[str, Any] = {
@@ -44,7 +55,6 @@ def _slot(
     if state.request_id is None:
         return slot | _prompt_counts(state)
     slot["id_task"] = state.request_id
-    spec = context.engine.spec_of(state.request_id)
     if not sees(request, "" if spec is None else spec.tenant):
         return slot | {"next_token": [{"n_decoded": state.num_generated_tokens}]}
     slot |= _prompt_counts(state)

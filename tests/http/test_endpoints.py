@@ -153,7 +153,9 @@ async def test_defaults_come_from_the_settings() -> None:
 
 async def test_slots(client: httpx.AsyncClient, server: FakeServer) -> None:
     server.engine.busy = 1
-    server.engine.specs[100] = SequenceSpec(prompt=(1,), sampling=SamplingParams(), max_tokens=5)
+    server.engine.known_specs[100] = SequenceSpec(
+        prompt=(1,), sampling=SamplingParams(), max_tokens=5
+    )
     first, second, *_ = (await client.get("/slots")).json()
     assert first["is_processing"] is True
     assert first["id_task"] == 100

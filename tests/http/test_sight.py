@@ -32,7 +32,7 @@ def busy_server() -> FakeServer:
     server.engine.busy = 2
     for number, tenant in enumerate(("alice", "bob")):
         spec = SequenceSpec(prompt=(1,), sampling=SECRET, max_tokens=5, tenant=tenant)
-        server.engine.specs[100 + number] = spec
+        server.engine.known_specs[100 + number] = spec
     return server
 
 
@@ -65,13 +65,13 @@ async def test_the_slots_of_others(key: str | None, whole: list[bool]) -> None:
 @pytest.mark.parametrize("secret", ["7391", "my secret", "0.4321", "-7.0", "42"])
 async def test_nothing_of_anothers_sampling_is_shown(secret: str) -> None:
     server = busy_server()
-    del server.engine.specs[100]  # alice's own
+    del server.engine.known_specs[100]  # alice's own
     assert secret not in (await get(server, "/slots", "alice")).text
 
 
 async def test_a_sequence_that_is_over_is_nobodys() -> None:
     server = busy_server()
-    server.engine.specs.clear()
+    server.engine.known_specs.clear()
     slots = (await get(server, "/slots", "alice")).json()
     assert all("params" not in slot for slot in slots)
 

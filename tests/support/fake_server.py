@@ -227,7 +227,7 @@ class FakeEngine:
     """The salts that came with exports and restores."""
     slot_refusal: SlotRefusal | None = None
     adapters: tuple[AdapterInfo, ...] = ()
-    specs: dict[int, SequenceSpec] = field(default_factory=dict)
+    known_specs: dict[int, SequenceSpec] = field(default_factory=dict)
     """What the sequences of busy slots compute, by id: 100 in the first slot, and so on."""
     embedding: EmbeddingInfo | None = None
 
@@ -252,8 +252,8 @@ class FakeEngine:
             embedding=self.embedding,
         )
 
-    def spec_of(self, request_id: int) -> SequenceSpec | None:
-        return self.specs.get(request_id)
+    def specs(self) -> dict[int, SequenceSpec]:
+        return dict(self.known_specs)
 
     async def inspect(self) -> SlotReport:
         _ = self.model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 
 import numpy as np
@@ -13,7 +14,7 @@ from grammars.errors import GrammarError
 from grammars.gbnf.lark import check, to_lark
 from grammars.gbnf.llama import refuse_for_llama
 from grammars.gbnf.parser import parse
-from scheduler.constraint import TokenVocabulary, create_matcher
+from scheduler.constraint import ConstraintTooComplex, TokenVocabulary, create_matcher
 
 ATOMS = [
     '"a"', '"ab"', '"b"', '"abc"', '" "', '"é"', '"\\n"', '"{"', '"the"', '""',
@@ -77,7 +78,8 @@ def test_masks_are_those_of_llama(text: str, seed: int, demo_vocabulary: TokenVo
         refuse_for_llama(grammar)
     except GrammarError:
         assume(False)
-    assert_same_masks(text, to_lark(grammar, None), demo_vocabulary, random.Random(seed))
+    with contextlib.suppress(ConstraintTooComplex):  # a client would be told
+        assert_same_masks(text, to_lark(grammar, None), demo_vocabulary, random.Random(seed))
 
 
 def assert_same_masks(
