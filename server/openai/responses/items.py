@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, StrictStr, Tag, model_validator
+from pydantic import Discriminator, Field, StrictStr, Tag
 
 from server.bodies.bounds import PARTS
 from server.bodies.few import few
 from server.bodies.label import Label
 from server.bodies.request_model import RequestModel
+from server.openai.chat.messages import OtherPart, RefusalPart
 
 _TEXT_PARTS = frozenset({"input_text", "output_text", "text", "summary_text", "reasoning_text"})
 
@@ -20,35 +21,6 @@ class TextPart(RequestModel):
 
     type: Label
     text: StrictStr
-
-
-class RefusalPart(RequestModel):
-    """A refusal in an earlier answer."""
-
-    type: Literal["refusal"]
-    refusal: StrictStr
-
-    @property
-    def text(self) -> str:
-        """The refusal. The model reads it like any of its own texts."""
-        return self.refusal
-
-
-class OtherPart(RequestModel):
-    """Any other part. It is refused by name."""
-
-    @property
-    def text(self) -> str:
-        """There is no such object."""
-        raise NotImplementedError
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse(cls, part: Any) -> Any:
-        kind = part.get("type") if isinstance(part, dict) else None
-        if isinstance(kind, str):
-            raise ValueError(f"has the type {kind!r}, but the model reads text only")
-        raise ValueError("must be an object with the field type")
 
 
 def _type_of(value: Any) -> Any:
@@ -146,4 +118,6 @@ Item = Annotated[
 
 def text_of(parts: Parts | Sequence[Part]) -> str:
     """The text of all parts, one per line."""
-    return parts if isinstance(parts, str) else "\n".join(part.text for part in parts)
+    if isinstance(parts, str):
+        return parts
+    return "\n".join(part.text for part in parts)  # type: ignore[union-attr]  # no other parts
