@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from server.bodies.json_bounds import MAX_DEPTH
 from server.errors import InvalidRequest
 from server.requests import body as body_module
-from server.requests.body import MAX_ERRORS, MAX_NAME, MAX_REPORTED, decode_json, parse_body
+from server.requests.body import MAX_NAME, MAX_REPORTED, decode_json, parse_body
 
 
 class TextPart(BaseModel):
@@ -173,13 +173,34 @@ class TestBodiesThatWouldTakeSeconds:
         code = ["[{,:" * 500_000, '"{\\"' * 500_000, "\\" * 3_000_001, "[]" * 1_500_000]
         assert decode_json(msgspec.json.encode(code)) == code
 
-    def test_a_list_with_a_mistake_in_each_place(self) -> None:
-        class Body(BaseModel):
-            numbers: list[int]
+    @pytest.mark.parametrize(
+        ("body", "message"),
+        [
+            ({"numbers": ["x"] * 1001}, "'numbers.0' must be a whole number (got \"x\")"),
+            ({"name": "a", "numbers": [1] * 9 + [None] * 2000}, "'numbers.9' must be a whole num"),
+            ({"numbers": [1] * 2000 + [{}] * 9000}, "'numbers' has more than 1000 errors"),
+            ({"name": [], "numbers": ["x"] * 20_000}, "'name' must be a string"),
+            ({"numbers": [1] * 90, "parts": [{}] * 1500}, "'parts.0.kind' is required"),
+            ({"parts": [{"kind": "a", "below": [1] * 5000}]}, "'parts.0.below.0' must be a str"),
+            ({"table": {"a": [1, "x"], "b": ["y"] * 3000}}, "'table.a.1' must be a whole"),
+        ],
+    )
+    def test_the_first_of_many_mistakes_is_named(self, body: Any, message: str) -> None:
+        class Part(BaseModel):
+            kind: str
+            below: list[str] = []
 
-        data = b'{"numbers": [' + b'"x",' * MAX_ERRORS + b'"x"]}'
-        with pytest.raises(InvalidRequest, match=f"{MAX_ERRORS + 1} errors"):
-            parse_body(data, Body)
+        class Body(BaseModel):
+            name: str
+            numbers: list[int] = []
+            parts: list[Part] = []
+            table: dict[str, list[int]] = {}
+
+        with pytest.raises(InvalidRequest) as caught:
+            parse_body(msgspec.json.encode(body), Body)
+        assert message in caught.value.message
+        assert caught.value.param is not None
+        assert message.startswith(f"'{caught.value.param}'")
 
 
 @pytest.mark.parametrize("number", ["1e308", "-1.7976931348623157e308", "5e-324", "1e300", "0.1"])
