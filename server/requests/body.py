@@ -30,8 +30,10 @@ SMALL_BODY = 32 * 1024
 SMALL_VALUES = 1 << 19
 """Bytes of memory. So are bodies whose values take more."""
 
-MEDIUM_BODY = 2 << 20
-"""Bytes. Larger bodies are parsed one at a time, because each takes much memory."""
+MEDIUM_BODY = 256 * 1024
+LARGE_BODY = 2 << 20
+"""Bytes. Bodies up to each size wait for no larger ones. Those beyond are parsed one at a time,
+because each takes much memory."""
 
 MAX_NAME = 100
 """Characters of an unknown field's name that the log shows."""
@@ -40,6 +42,7 @@ MAX_REPORTED = 1000
 """Names of unknown fields that are remembered, so that the log has each once."""
 
 _medium_parses = anyio.CapacityLimiter(2)
+_large_parses = anyio.CapacityLimiter(2)
 _huge_parses = anyio.CapacityLimiter(1)
 """Large bodies have threads of their own: they must not take those that plain requests need."""
 
@@ -108,10 +111,16 @@ async def read_body(request: Request, model: type[ModelT]) -> ModelT:
         data += part
     if len(data) <= SMALL_BODY and value_bytes(data) <= SMALL_VALUES:
         return parse_body(data, model)
-    limiter = _medium_parses if len(data) <= MEDIUM_BODY else _huge_parses
-    held = [data]
+    held, limiter = [data], _limiter(len(data))
     del data
     return await anyio.to_thread.run_sync(_parse_held, held, model, limiter=limiter)
+
+
+def _limiter(num_bytes: int) -> anyio.CapacityLimiter:
+    """What a body of this size waits for."""
+    if num_bytes <= MEDIUM_BODY:
+        return _medium_parses
+    return _large_parses if num_bytes <= LARGE_BODY else _huge_parses
 
 
 def _parse_held(held: list[bytearray], model: type[ModelT]) -> ModelT:
