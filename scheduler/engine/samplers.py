@@ -111,7 +111,9 @@ class Samplers:
             constrained = self._constrained.get(request_id)
             if constrained is None or not chunk.wants_logits or constrained.mask is not None:
                 continue
-            if self._verdict(request_id):
+            # The first mask of all of them is the same, and may be a verdict.
+            group = constrained.group
+            if (group.is_busy or group.verdict) and self._is_at_begin(request_id):
                 continue
             if self.by_request[request_id].wants_mask:
                 self._start_mask(request_id)

@@ -321,6 +321,21 @@ def test_that_no_answer_can_begin_is_found_out_once(
     check_idle(engine, backend)
 
 
+@pytest.mark.parametrize("first", [1, 2])
+@pytest.mark.parametrize("num_requests", [1, 3, 4])
+def test_answers_that_begin_with_one_constraint_compute_one_mask_at_a_time(
+    num_requests: int, first: int
+) -> None:
+    masks = LateMasks([NEVER])
+    engine = make_engine(make_backend(is_masked=lambda request: True), masks=masks)
+    shared = GbnfGrammar("root ::= [a-z]*")
+    for number in range(num_requests):
+        engine.add_request(make_request(first + 2 * number, prompt(5, number), constraint=shared))
+    for _ in range(9):
+        engine.step()
+    assert len(masks.were_slow) == 1
+
+
 def resumed_after(count: int, **fields: Any) -> tuple[AddRequest, list[int]]:
     """A request with a constraint that goes on after `count` tokens, and the tokens to come."""
     backend = make_backend()
