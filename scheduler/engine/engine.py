@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any
 
-from protocol.commands import Abort, AddRequest, Inspect, SlotCommand
+from protocol.commands import Abort, AddRequest, EndThinking, Inspect, SlotCommand
 from protocol.config import NgramConfig
 from protocol.events import Event, Finished, FinishReason
-from protocol.messages import SlotReport, StepOutputs
+from protocol.messages import SlotReport, StepOutputs, ThinkingEnded
 from scheduler.backends.base import Backend, DecodeError, SamplerError
 from scheduler.core.cache_edits import CacheEdit
 from scheduler.core.context_limits import ContextLimits
@@ -131,6 +131,12 @@ class Engine:
             if self._preparing.pop(request_id, None) is not None:
                 self._events.append(Finished(request_id, FinishReason.ABORTED))
         self._events += self.scheduler.abort(command.request_ids)
+
+    def end_thinking(self, command: EndThinking) -> ThinkingEnded:
+        """Let an answer end its thinking. An unknown id is no error: it may have just ended."""
+        sampler = self.samplers.by_request.get(command.request_id)
+        num_tokens = None if sampler is None else sampler.end_thinking()
+        return ThinkingEnded(command.query_id, num_tokens)
 
     def inspect(self, query: Inspect) -> SlotReport:
         """Report every slot."""

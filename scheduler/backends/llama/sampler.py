@@ -17,6 +17,7 @@ from protocol.sampling import SamplingParams
 from scheduler.backends.base import SamplerError, TooComplex
 from scheduler.backends.llama.dry import DrySamplers
 from scheduler.constraint import ConstraintFailed, ConstraintTooComplex, Matcher
+from scheduler.constraint.thinking_matcher import ThinkingMatcher
 from scheduler.core.results import Sample
 from scheduler.core.sampler import HELD
 from scheduler.native.library import TOKEN_DATA, sampler_accept, sampler_apply, sampler_sample
@@ -171,7 +172,7 @@ class LlamaSampler:
         self._chain: int | None = None
         self._is_greedy = _is_argmax(self._params, vocabulary)
         self._biases = Biases.of(self._params, vocabulary)
-        num_sampled = self._replay(request.resumed)
+        num_sampled = self._replay(request.resumed, request.thinking_ended_at)
         if not self._is_greedy:
             self._chain = build_chain(self._params, vocabulary)
             self._remember([*request.spec.prompt, *request.resumed], vocabulary)
@@ -272,6 +273,11 @@ class LlamaSampler:
         copy._chain = None if self._chain is None else lib.llama_sampler_clone(self._chain)
         return copy
 
+    def end_thinking(self) -> int | None:
+        """Let the next tokens end the thinking; see `Sampler`."""
+        matcher = self._matcher
+        return matcher.end_thinking() if isinstance(matcher, ThinkingMatcher) else None
+
     def close(self) -> None:
         """Free the chain."""
         if self._chain is not None:
@@ -342,8 +348,8 @@ class LlamaSampler:
                 sampler_accept(self._chain, token)
         return forced
 
-    def _replay(self, tokens: list[int]) -> int:
-        """Let the constraint accept the answer so far.
+    def _replay(self, tokens: list[int], thinking_ended_at: int | None) -> int:
+        """Let the constraint accept the answer so far, and end its thinking where it was ended.
 
         Returns how many of its tokens were sampled rather than forced. Raises `SamplerError`.
         """
@@ -352,6 +358,8 @@ class LlamaSampler:
         num_sampled = done = 0
         try:
             while done < len(tokens):
+                if done == thinking_ended_at:
+                    self.end_thinking()
                 self._matcher.accept(tokens[done])
                 num_sampled += 1
                 done += 1
@@ -359,6 +367,8 @@ class LlamaSampler:
                 for token in forced[: len(tokens) - done]:
                     self._matcher.accept(token)
                     done += 1
+            if thinking_ended_at is not None and thinking_ended_at >= done:
+                self.end_thinking()
         except ConstraintFailed as error:
             raise SamplerError(f"the answer so far breaks its constraint: {error}") from error
         return num_sampled
