@@ -9,6 +9,76 @@ from typing import Any
 
 MESSAGES = [{"role": "user", "content": "What is the capital of France?"}]
 
+CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+
+ANTHROPIC: dict[str, Any] = {
+    "model": "m",
+    "max_tokens": 4,
+    "system": [
+        {"type": "text", "text": "Be kind", "cache_control": {"type": "ephemeral"}},
+    ],
+    "messages": [
+        {"role": "user", "content": [{"type": "text", "text": "Weather?"}]},
+        {
+            "role": "assistant",
+            "content": [
+                {"type": "thinking", "thinking": "hm", "signature": "x"},
+                {"type": "tool_use", "id": "t1", "name": "f", "input": {"city": "Rome"}},
+            ],
+        },
+        {
+            "role": "user",
+            "content": [
+                {
+                    "type": "tool_result",
+                    "tool_use_id": "t1",
+                    "is_error": False,
+                    "content": [{"type": "text", "text": "21"}],
+                },
+                {
+                    "type": "document",
+                    "title": "Notes",
+                    "source": {"type": "text", "media_type": "text/plain", "data": "Cold."},
+                },
+            ],
+        },
+    ],
+    "tools": [{"name": "f", "description": "d", "input_schema": CITY, "strict": True}],
+    "tool_choice": {"type": "auto", "disable_parallel_tool_use": True},
+    "thinking": {"type": "enabled", "budget_tokens": 1024, "display": "summarized"},
+    "output_config": {"effort": "low", "format": None},
+    "stop_sequences": ["###"],
+    "metadata": {"user_id": "u"},
+    "top_k": 5,
+}
+
+RESPONSE: dict[str, Any] = {
+    "model": "m",
+    "instructions": "Be kind",
+    "input": [
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hi"}]},
+        {"type": "reasoning", "summary": [], "encrypted_content": "llamapack:x"},
+        {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c1", "output": "21"},
+    ],
+    "tools": [
+        {"type": "function", "name": "f", "parameters": CITY, "strict": True},
+        {"type": "namespace", "name": "n", "tools": [{"type": "function", "name": "g"}]},
+        {"type": "web_search"},
+    ],
+    "tool_choice": "auto",
+    "reasoning": {"effort": "low", "summary": "auto"},
+    "text": {"format": {"type": "text"}, "verbosity": "low"},
+    "include": ["message.output_text.logprobs"],
+    "truncation": "auto",
+    "max_output_tokens": 4,
+    "background": False,
+    "store": True,
+    "previous_response_id": None,
+    "metadata": {"a": "b"},
+    "prompt_cache_key": "k",
+}
+
 VALID: dict[str, dict[str, Any]] = {
     "/chat/completions": {
         "messages": MESSAGES,
@@ -40,6 +110,23 @@ VALID: dict[str, dict[str, Any]] = {
         "cache_prompt": True,
         "id_slot": -1,
     },
+    "/messages": ANTHROPIC,
+    "/messages/count_tokens": ANTHROPIC,
+    "/responses": RESPONSE,
+    "/responses/input_tokens": RESPONSE,
+    "/infill": {
+        "input_prefix": "def f(x):\n",
+        "input_suffix": "\n",
+        "input_extra": [{"filename": "a.py", "text": "x = 1"}],
+        "prompt": "    return ",
+        "n_predict": 4,
+        "n_indent": 1,
+        "samplers": ["top_k", "infill"],
+    },
+    "/chat/completions/control": {"id": "chatcmpl-0", "action": "reasoning_end"},
+    "/chat/completions/render": {"messages": MESSAGES, "add_generation_prompt": True},
+    "/chat/completions/input_tokens": {"messages": MESSAGES},
+    "/completions/render": {"prompt": ["One two", "three"]},
     "/tokenize": {"content": "hello", "add_special": True, "with_pieces": True},
     "/detokenize": {"tokens": [5, 6, 7]},
     "/apply-template": {"messages": MESSAGES},
