@@ -12,6 +12,7 @@ import functools
 import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from server.openai.chat.request import ChatRequest
 from server.openai.responses.conversation import to_chat as chat_of_response
 from server.openai.responses.items import Item
 from server.openai.responses.request import ResponseRequest
+from server.templates import chat_template
 from server.templates.chat_template import ChatTemplate
 from tests.support.paths import DEMO_TARGET
 from tests.support.recorded_requests import recorded
@@ -104,6 +106,27 @@ def templates() -> Iterator[Any]:
         yield pytest.param(functools.partial(read_template, path), id=path.stem)
 
 
+def grows_at_its_end(template: ChatTemplate) -> bool:
+    """Whether a plain chat with a system message begins as the chat before did. Mistral's older
+    templates write the system message into the last message of the user."""
+    chat = [
+        {"role": role, "content": f"This is {role}."} for role in ("system", "user", "assistant")
+    ]
+    short, long = (
+        template.render(messages, add_generation_prompt=False)
+        for messages in (chat[:2], [*chat, chat[1]])
+    )
+    return shared([*short.encode()], [*long.encode()]) >= REUSED
+
+
+class Noon(datetime):
+    """A clock that stands still."""
+
+    @classmethod
+    def now(cls, tz: Any = None) -> Noon:
+        return cls(2026, 1, 1, 12)
+
+
 def shared(first: Sequence[int], second: Sequence[int]) -> float:
     """Share of the first tokens that the second ones begin with."""
     pairs = zip(first, second, strict=False)
@@ -115,11 +138,17 @@ def shared(first: Sequence[int], second: Sequence[int]) -> float:
 @pytest.mark.parametrize("session", SESSIONS)
 @pytest.mark.parametrize("template", list(templates()))
 def test_the_next_call_finds_its_beginning_in_the_cache(
-    path: Path, session: Callable[[], Session], template: Callable[[], ChatTemplate]
+    path: Path,
+    session: Callable[[], Session],
+    template: Callable[[], ChatTemplate],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(chat_template, "datetime", Noon)  # some templates tell the time
     found = template()
     if not found.for_tools(True).capabilities.tools:
         pytest.skip("the template shows no tools")
+    if not grows_at_its_end(found):
+        pytest.skip("the template moves the beginning of a conversation")
     to_chat, bodies = session()
     texts = [render_text(to_chat(body), found) for body in bodies]
     prompts = [
