@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 from collections.abc import Callable, Iterator
@@ -78,6 +79,38 @@ RESPONSE: dict[str, Any] = {
     "metadata": {"a": "b"},
     "prompt_cache_key": "k",
 }
+
+PDF = base64.b64encode(b"%PDF-1.4\n1 0 obj\n<</Type/Catalog>>\nendobj\n").decode()
+
+PIECES: tuple[dict[str, Any], ...] = (
+    {"type": "text", "text": "a"},
+    {"type": "input_text", "text": "a"},
+    {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}},
+    {
+        "type": "document",
+        "source": {"type": "base64", "media_type": "application/pdf", "data": PDF},
+    },
+    {"type": "document", "source": {"type": "url", "url": "file:///etc/passwd"}},
+    {"type": "file", "file": {"file_data": f"data:application/pdf;base64,{PDF}"}},
+    {"type": "input_file", "file_data": "data:text/plain;base64,YQ==", "filename": "a"},
+    {"type": "thinking", "thinking": "hm", "signature": ""},
+    {"type": "redacted_thinking", "data": "x"},
+    {"type": "tool_use", "id": "t2", "name": "g", "input": {"a": [1, {"b": None}]}},
+    {"type": "tool_result", "tool_use_id": "t9", "content": []},
+    {"type": "mid_conv_system", "content": "a"},
+    {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}},
+    {"type": "item_reference", "id": "msg_0"},
+    {"type": "reasoning", "summary": [], "encrypted_content": "llamapack:////"},
+    {"type": "custom_tool_call_output", "call_id": "c", "output": [{"type": "refusal"}]},
+    {"type": "function", "name": "f", "parameters": {"$ref": "#/$defs/a", "$defs": {"a": {}}}},
+    {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "f"}]},
+    {"type": "json_schema", "name": "s", "schema": {"type": "array", "minItems": 9}},
+    {"role": "system", "content": "a"},
+    {"role": "assistant", "content": None},
+    {"background": True, "store": False},
+    {"filename": "../a", "text": "\x00"},
+)
+"""Parts of conversations, right ones and wrong ones."""
 
 VALID: dict[str, dict[str, Any]] = {
     "/chat/completions": {

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from server.answers.respond import memory_of
 from server.engine.unread_output import UnreadBudget
 from server.errors import ApiError, EngineFailed, InvalidRequest, Overloaded, Unavailable
 from server.generation.choices import open_choices
@@ -47,22 +48,25 @@ class Keep(Protocol):
 
 
 class BackgroundResponse:
-    """One response, and all events that it has had. Event number n is the frame with index n."""
+    """One response, and the events that it has had, framed. Too many of them are dropped."""
 
     def __init__(
         self, owner: str, growing: Growing, keep: Keep, on_growth: Callable[[int], None]
     ) -> None:
         """`keep` stores the response. `on_growth` is told how many bytes more its events take."""
         self.owner = owner
-        self.num_bytes = 0
-        self.is_over = False
+        self.answer_bytes = self.event_bytes = 0
+        """Memory that the answer and its events take."""
+        self.is_over = self.is_finished = False
+        """Finished: its last event is there. Over: nothing happens any more."""
         self._growing = growing
         self._keep = keep
         self._on_growth = on_growth
         self._frames: list[bytes] = []
+        self._num_dropped = 0
+        """The number of the first event in `_frames`."""
         self._news = asyncio.Event()
         self._status = "queued"
-        self._is_finished = False
         self._is_stopping = False
         self._reason: ApiError | None = None
         """Why the response has to end; None if its owner wants that."""
@@ -73,9 +77,26 @@ class BackgroundResponse:
         """The response's id."""
         return self._growing.response.id
 
+    @property
+    def num_bytes(self) -> int:
+        """All memory that it takes."""
+        return self.answer_bytes + self.event_bytes
+
+    def check_events(self, start: int) -> None:
+        """Raise `InvalidRequest` if events from this number on are not known any more."""
+        if start < self._num_dropped:
+            message = f"the response is long: its events are known from {self._num_dropped} on"
+            raise InvalidRequest(message, param="starting_after")
+
+    def drop_events(self) -> None:
+        """Forget the events so far."""
+        self._num_dropped += len(self._frames)
+        self._frames.clear()
+        self.event_bytes = 0
+
     def now(self) -> dict[str, Any]:
         """The response as it is at this moment."""
-        if self._is_finished:
+        if self.is_finished:
             found: dict[str, Any] = msgspec.json.decode(data_of(self._frames[-1]))["response"]
             return found
         return self._growing.now(self._status)
@@ -106,13 +127,13 @@ class BackgroundResponse:
             self.task.cancel()
 
     async def follow(self, start: int) -> AsyncIterator[bytes]:
-        """The frames from this number on, as they come."""
+        """The frames from this number on, as they come. Ends early if some are dropped."""
         while True:
             news = self._news
-            while start < len(self._frames):
-                yield self._frames[start]
+            while self._num_dropped <= start < self._num_dropped + len(self._frames):
+                yield self._frames[start - self._num_dropped]
                 start += 1
-            if self.is_over:
+            if self.is_over or start < self._num_dropped:
                 return
             await news.wait()
 
@@ -161,6 +182,9 @@ class BackgroundResponse:
         if self._status == "queued":
             self._status = "in_progress"
             self._add(self._growing.start("in_progress", "response.in_progress"))
+        size = memory_of(item)
+        self.answer_bytes += size
+        self._on_growth(size)
         match item:
             case TextDelta():
                 self._add(self._growing.add(item))
@@ -175,9 +199,9 @@ class BackgroundResponse:
 
     def _finish(self, events: Sequence[Event]) -> None:
         """Add the last events, and store the response, which the last one has. Only once."""
-        if self._is_finished:
+        if self.is_finished:
             return
-        self._is_finished = True
+        self.is_finished = True
         self._add(events)
         try:
             self._keep(events[-1]["response"], is_running=False)
@@ -185,22 +209,23 @@ class BackgroundResponse:
             logger.exception("a response could not be stored")
 
     def _add(self, events: Iterable[Event]) -> None:
-        before = self.num_bytes
+        size = 0
         for event in events:
-            frame = framed(event, len(self._frames))
+            frame = framed(event, self._num_dropped + len(self._frames))
             self._frames.append(frame)
-            self.num_bytes += len(frame) + _FRAME_BYTES
+            size += len(frame) + _FRAME_BYTES
+        self.event_bytes += size
         news, self._news = self._news, asyncio.Event()
         news.set()
-        self._on_growth(self.num_bytes - before)
+        self._on_growth(size)
 
 
 class Backgrounds:
     """All responses of the background, in bounds. Belongs to one event loop."""
 
     def __init__(self, max_bytes: int = 32 * MIB) -> None:
-        """`max_bytes` is the most memory that one response's events may take; all together may
-        take twice as much."""
+        """`max_bytes` is the most memory that one answer may take, and that its events may take;
+        all responses together may take twice as much."""
         self._max_bytes = max_bytes
         self._num_bytes = 0
         self._running: dict[str, BackgroundResponse] = {}
@@ -276,9 +301,16 @@ class Backgrounds:
     def _grown(self, made: BackgroundResponse, num_bytes: int) -> None:
         """Keep within the bounds of memory."""
         self._num_bytes += num_bytes
-        if made.num_bytes > self._max_bytes:
+        if made.answer_bytes > self._max_bytes:
             made.stop(_too_large(self._max_bytes))
+        if made.event_bytes > self._max_bytes:
+            self._drop_events(made)
         self._make_room()
+
+    def _drop_events(self, made: BackgroundResponse) -> None:
+        if not made.is_finished:
+            self._num_bytes -= made.event_bytes
+            made.drop_events()
 
     def _make_room(self) -> None:
         """The owner that takes most gives way: its oldest finished response, or its largest one."""
@@ -288,9 +320,12 @@ class Backgrounds:
             if kept is None:
                 running = [one for one in self._running.values() if one.owner == owner]
                 largest = max(running, key=lambda one: one.num_bytes)
-                largest.stop(_too_much(2 * self._max_bytes))
-                return
-            self.forget(kept)
+                self._drop_events(largest)
+                if self._num_bytes > 2 * self._max_bytes:
+                    largest.stop(_too_much(2 * self._max_bytes))
+                    return
+            else:
+                self.forget(kept)
 
     def _heaviest(self) -> str:
         """The owner that takes most memory, of those that have finished responses if any has."""
@@ -301,7 +336,7 @@ class Backgrounds:
 
 
 def _too_large(limit: int) -> ApiError:
-    text = f"the events of the answer take more than {limit // MIB} MiB: ask for less"
+    text = f"the answer takes more than {limit // MIB} MiB: ask for fewer tokens or logprobs"
     return InvalidRequest(text)
 
 

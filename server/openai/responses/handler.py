@@ -102,6 +102,7 @@ async def get_response(request: Request) -> Response:
     start = first_event(request.query_params)
     made = _backgrounds(request).get(owner, id_)
     if start is not None and made is not None:
+        made.check_events(start)
         ping_seconds = context_of(request).settings.sse_ping_interval
         return _events(made, start, max(ping_seconds, 0))
     if made is not None and not made.is_over:

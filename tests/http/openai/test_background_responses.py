@@ -203,13 +203,26 @@ def test_each_owner_has_a_number_of_responses(
         live.client.responses.cancel(one.id)
 
 
-def test_a_response_with_too_many_events_fails(serve: Serve) -> None:
+def test_an_answer_that_is_too_large_fails(serve: Serve) -> None:
     live = serve(("x" * 1000,) * 3000, settings=ServeSettings(max_answer_size=1))
     made = begin(live)
     failed = wait_for(live, made.id)
     assert failed.status == "failed"
     assert "1 MiB" in failed.error.message
     assert failed.output_text.startswith("xxx")
+
+
+def test_a_long_answer_goes_on_without_its_first_events(serve: Serve) -> None:
+    live = serve(("x",) * 5000, settings=ServeSettings(max_answer_size=1))
+    made = begin(live)
+    done = wait_for(live, made.id)
+    assert (done.status, done.output_text) == ("completed", "x" * 5000)
+    with pytest.raises(openai.BadRequestError, match="known from") as refused:
+        live.client.responses.retrieve(made.id, stream=True)
+    known = int(str(refused.value.body["message"]).split()[-2])  # type: ignore[index]
+    events = list(live.client.responses.retrieve(made.id, stream=True, starting_after=known))
+    assert numbers(events) == list(range(known + 1, known + 1 + len(events)))
+    assert events[-1].type == "response.completed"
 
 
 Keyed = Callable[[str], openai.OpenAI]
