@@ -323,7 +323,8 @@ def test_thinking_is_ended_while_it_streams(client: openai.OpenAI, url: str) -> 
             "chat_template_kwargs": {"enable_thinking": True},
         },
     )
-    thought, said, replies = "", "", []
+    thought, said = "", ""
+    replies: list[Any] = []
     for chunk in stream:
         delta: Any = chunk.choices[0].delta
         thought += getattr(delta, "reasoning_content", None) or ""

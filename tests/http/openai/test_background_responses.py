@@ -33,9 +33,8 @@ DONE = ("completed", "failed", "incomplete", "cancelled")
 
 def begin(live: Live, **fields: Any) -> Any:
     """A response of the background, through the official client."""
-    return live.client.responses.create(
-        **{"model": "any", "input": "Hi", "background": True} | fields
-    )
+    asked: dict[str, Any] = {"model": "any", "input": "Hi", "background": True} | fields
+    return live.client.responses.create(**asked)
 
 
 def wait_for(live: Live, id_: str, *statuses: str) -> Any:

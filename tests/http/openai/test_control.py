@@ -19,7 +19,7 @@ HI = [{"role": "user", "content": "Hi"}]
 
 def test_the_id_of_a_stream_is_the_one_to_name(serve: Serve) -> None:
     live = serve()
-    stream = live.client.chat.completions.create(
+    stream: Any = live.client.chat.completions.create(
         model="m",
         messages=HI,  # type: ignore[arg-type]
         stream=True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -117,10 +117,20 @@ def test_too_many_pages_and_too_much_text(texts: PdfTexts) -> None:
     assert str(bounds.PDF_CHARS.most) in reason(texts, long)
 
 
+def answering(asked: list[bytes], text: str) -> Callable[[bytes], str]:
+    """A reader that notes its files."""
+
+    def read(data: bytes) -> str:
+        asked.append(data)
+        return text
+
+    return read
+
+
 def test_texts_are_remembered_for_their_owner(monkeypatch: pytest.MonkeyPatch) -> None:
     texts, data = PdfTexts(), pdf("Hello")
     asked: list[bytes] = []
-    monkeypatch.setattr(texts, "_read", lambda data: asked.append(data) or "Hello")
+    monkeypatch.setattr(texts, "_read", answering(asked, "Hello"))
     for owner in ("a", "a", "b", "a", "b"):
         with working_for(Work(owner)):
             assert texts.text(data) == "Hello"
@@ -131,7 +141,7 @@ def test_the_memory_of_texts_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(pdf_module, "REMEMBERED_CHARS", 25)
     texts = PdfTexts()
     asked: list[bytes] = []
-    monkeypatch.setattr(texts, "_read", lambda data: asked.append(data) or "ten chars.")
+    monkeypatch.setattr(texts, "_read", answering(asked, "ten chars."))
     for data in (b"1", b"2", b"1", b"3", b"1", b"2"):
         texts.text(data)
     # The third text drops the one that was used the longest time ago.
