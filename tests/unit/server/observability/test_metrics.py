@@ -162,7 +162,7 @@ def test_drafts() -> None:
 @pytest.mark.anyio
 async def test_counters_move_while_a_stream_runs() -> None:
     metrics = ServerMetrics("m")
-    ended = Ended(StopCause.LIMIT, "", None, False, 0, 7, Timings(3, 4, 100.0, 4, 80.0))
+    ended = Ended(StopCause.LIMIT, "", None, False, 0, 7, 7, Timings(3, 4, 100.0, 4, 80.0))
 
     class Inner:
         @asynccontextmanager
@@ -259,7 +259,7 @@ def test_an_error_is_no_refusal_once_the_answer_had_begun() -> None:
 
 def test_exemplars_name_the_request_in_openmetrics_alone() -> None:
     metrics = ServerMetrics("m")
-    ended = Ended(StopCause.EOS, "", None, False, 0, 7, Timings(3, 4, 100.0, 4, 80.0))
+    ended = Ended(StopCause.EOS, "", None, False, 0, 7, 7, Timings(3, 4, 100.0, 4, 80.0))
     metrics.observe_end(ended, 0.7, Source(request_id="request-7"))
     metrics.observe_end(ended, 9.0, Source(request_id="x" * 128))
     body, content_type = render_metrics(
