@@ -138,6 +138,8 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     """None if `EngineConfig.embeddings` is off."""
     can_generate: bool = True
     """Whether the model can generate tokens. Encoders can not."""
+    flash_attn: str = "auto"
+    """Whether the context uses flash attention: "on", "off", or "auto" if llama.cpp decides."""
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):

@@ -23,6 +23,7 @@ from protocol.messages import EmbeddingInfo
 from scheduler.backends.base import Bytes, DecodeError, LoadError
 from scheduler.backends.llama.batch import BatchRows, LlamaBatch, Run, pointer
 from scheduler.backends.llama.control_vectors import apply_control_vectors
+from scheduler.backends.llama.flash_attention import choose
 from scheduler.backends.llama.loading import check_layout, load_model, make_context
 from scheduler.backends.llama.lora import LoraAdapters
 from scheduler.backends.llama.pooling import embedding_info, read_vectors
@@ -87,7 +88,9 @@ class LlamaContext:
         self.adapters = LoraAdapters(self.model, config.adapter_paths)  # the context makes room
         if config.embeddings:  # every row may have an output; one too many ends the process
             n_outputs = max(n_outputs, config.n_ubatch)
-        self._context = make_context(self.model, config, n_outputs)
+        self.flash_attention = choose(self.model, config)
+        """ "on", "off", or "auto" if llama.cpp decides."""
+        self._context = make_context(self.model, config, n_outputs, self.flash_attention)
         apply_control_vectors(self._context, self.model, config)
         self._threads = ThreadPools(self._context, config)
         self._memory = lib.llama_get_memory(self._context)
