@@ -193,6 +193,10 @@ class LlamaBackend:
     def layout(self) -> Layout:
         return self.context.layout
 
+    @property
+    def num_reused_graphs(self) -> int:
+        return self.context.num_reused_graphs
+
     def time_rows(self, num_slots: int, num_rows: int) -> float:
         """Seconds for a batch of `num_rows` rows of `num_slots` slots."""
         return self.context.time_rows(num_slots, num_rows)

@@ -137,6 +137,12 @@ class LlamaContext:
         return Layout(lib.llama_n_ubatch(self._context), self._config.kv_unified)
 
     @property
+    def num_reused_graphs(self) -> int:
+        """Micro-batches for which llama.cpp had the graph: the one before had as many rows and
+        logits, of the same slots, and attention read as many cells, rounded up to 256."""
+        return int(lib.llama_perf_context(self._context).n_reused)
+
+    @property
     def context(self) -> int:
         """Address of the `llama_context`, for samplers that read its logits."""
         return int(self._context)
@@ -153,6 +159,8 @@ class LlamaContext:
         code = lib.llama_decode(self._context, self._batch.struct)
         if code != 0:
             raise self.failure(f"llama_decode returned {code}")
+        # A GPU computes on. Waiting here, not in `get_logits`, leaves the interpreter to others.
+        lib.llama_synchronize(self._context)
         if self._batch.output_indices and not kind.is_embedding:
             self._logits_address = get_logits(self._context)
 
