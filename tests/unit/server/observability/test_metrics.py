@@ -115,9 +115,10 @@ def test_names_are_vllms() -> None:
 def test_steps() -> None:
     metrics = ServerMetrics("m")
     metrics.observe_step(step(prefilled=10, running=3, waiting=4))
-    metrics.observe_step(step(decoded=0, running=1))
+    metrics.observe_step(msgspec.structs.replace(step(decoded=0, running=1), num_reused_graphs=3))
     found = samples(metrics)
     assert found["llamapack_steps_total"] == 2
+    assert found["llamapack_graphs_reused_total"] == 3
     assert found["llamapack_step_seconds_total{phase=decode}"] == pytest.approx(0.02)
     assert found["llamapack_step_seconds_total{phase=send}"] == pytest.approx(0.0002)
     assert found["llamacpp:prompt_tokens_total"] == 10
