@@ -61,7 +61,7 @@ class Engine:
         a thread. `masks` computes masks of constraints, by default in threads."""
         limits = _limits(backend, itl_target, host_memory)
         self.scheduler = Scheduler(limits, costs.step)
-        self.samplers = Samplers(backend, clock, masks)
+        self.samplers = Samplers(backend, clock, masks, backend.num_sampling_threads)
         self.costs = costs
         self._backend = backend
         self._clock = clock

@@ -88,8 +88,12 @@ class FakeBackend:
     """Rows computed so far, which is what prefix reuse saves."""
     num_padding_rows: int = 0
     num_reused_graphs: int = 0
+    num_surveys: int = 0
     is_masked: Callable[[AddRequest], bool] = lambda request: False
     """Whether the sequence of a request has a constraint; it needs a mask for each token."""
+    num_sampling_threads: int = 1
+    is_heavy: Callable[[AddRequest], bool] = lambda request: False
+    """Whether the sequence of a request is sampled in a thread, where there are any."""
     fingerprint: Fingerprint = field(
         default_factory=lambda: Fingerprint(model="fake", build="fake", context="fake")
     )
@@ -259,6 +263,13 @@ class FakeBackend:
         if self.embeds.is_alone and len(chunks) > 1:
             raise AssertionError("prompts are mixed")
 
+    def survey(self, parts: int) -> list[Callable[[], None]]:
+        """Count the survey."""
+        return [self._count_survey]
+
+    def _count_survey(self) -> None:
+        self.num_surveys += 1
+
     def embedding(self, chunk: Chunk) -> bytes:
         """A vector of which each element is the fake model's next token."""
         assert self.embeds is not None
@@ -325,6 +336,10 @@ class FakeSampler:
     @property
     def is_constrained(self) -> bool:
         return self.backend.is_masked(self.request)
+
+    @property
+    def is_heavy(self) -> bool:
+        return self.backend.is_heavy(self.request)
 
     @property
     def wants_mask(self) -> bool:

@@ -17,13 +17,15 @@ from protocol.commands import AddRequest
 from protocol.config import EngineConfig
 from protocol.messages import ModelInfo
 from scheduler.backends.base import Bytes, DecodeError, LoadError, SamplerError
+from scheduler.backends.cpus import sampling_threads, usable_cores
 from scheduler.backends.llama.batch import BatchRows
+from scheduler.backends.llama.candidates import Candidates
 from scheduler.backends.llama.context import LlamaContext, Memory
 from scheduler.backends.llama.devices import load_backends
 from scheduler.backends.llama.draft_model import DraftModel
 from scheduler.backends.llama.dry import DrySamplers
 from scheduler.backends.llama.loading import ROPE_FIELDS
-from scheduler.backends.llama.sampler import Candidates, LlamaSampler, Vocabulary
+from scheduler.backends.llama.sampler import LlamaSampler, Vocabulary
 from scheduler.backends.llama.threads import set_priority, use_numa
 from scheduler.backends.llama.vocabulary import suppressed_tokens
 from scheduler.batching.micro_batches import Layout
@@ -75,6 +77,7 @@ class LlamaBackend:
             self._info.n_ctx_slot,
             suppressed_tokens(vocab),
             DrySamplers(vocab, self._info.n_ctx_slot),
+            self.context.shortlists,
         )
         self._constraints = ConstraintCompiler(vocab)
         self._constraints.start()
@@ -184,6 +187,20 @@ class LlamaBackend:
         except DecodeError:
             self._forget_draft()
             raise
+
+    def survey(self, parts: int) -> list[abc.Callable[[], None]]:
+        """Tasks that find the largest logits in the parts of each row."""
+        return self.context.survey(parts) if self.context.shortlists.is_large else []
+
+    @property
+    def num_sampling_threads(self) -> int:
+        """Threads for the cores that the model does not compute with."""
+        return sampling_threads(
+            self._config.sampling_threads,
+            cores=usable_cores(),
+            busy=self.context.num_busy_cores,
+            n_slots=self._info.n_slots,
+        )
 
     def embedding(self, chunk: Chunk) -> bytes:
         """The embedding that the last batch computed for a chunk. Raises `DecodeError`."""
