@@ -194,7 +194,8 @@ class StepPlanner:
         if speculation is None or not chunk.wants_logits or not self._limits.abilities.can_trim:
             return 0
         bounds = [speculation.bounds(method).n_max for method in speculation.methods]
-        room = self._limits.n_ctx_slot - chunk.stop
+        size = self._limits.n_ctx_slot if sequence.window is None else sequence.window.size
+        room = max(size - chunk.stop, 0)
         return min(max(bounds, default=0), room, sequence.num_tokens_left - 1)
 
     def _with_draft_room(
