@@ -30,6 +30,18 @@ class Sampler(Protocol):
         ...
 
     @property
+    def is_replaying(self) -> bool:
+        """Whether the constraint has not read all of a resumed answer. `sample` needs that."""
+        ...
+
+    def replay(self) -> None:
+        """Let the constraint read the next token of a resumed answer, and those that it forces.
+
+        Raises `SamplerError`.
+        """
+        ...
+
+    @property
     def wants_mask(self) -> bool:
         """Whether the next `sample` will need a mask that is not computed yet."""
         ...

@@ -59,6 +59,7 @@ def run(engine: Engine, channel: CommandChannel) -> None:
             channel.keep(outputs)
             send_seconds = time.monotonic() - outputs.end
         elif not (engine.has_work or engine.is_preparing):
+            engine.rest()
             channel.send(Heartbeat(time.monotonic()))
 
 

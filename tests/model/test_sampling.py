@@ -66,7 +66,9 @@ def noise(backend: LlamaBackend) -> Logits:
 
 
 def sample_now(sampler: LlamaSampler, row: int = 0) -> Sample:
-    """Sample, and compute a mask before if that is needed."""
+    """Sample, after a replay and a mask if they are needed."""
+    while sampler.is_replaying:
+        sampler.replay()
     sample = sampler.sample(row)
     if sample is None:
         sampler.prepare()
@@ -455,9 +457,9 @@ def test_many_biases_beside_a_mask(backend: LlamaBackend, peaks: SetLogits, coun
         1, [A], sampling=SamplingParams(seed=1, temperature=0.1, logit_bias=biases), constraint=free
     )
     preparation = backend.prepare(submit)
-    if preparation is not None:
-        preparation.result(30)
-    sampler = backend.sampler(submit)
+    assert preparation is not None
+    preparation.result(30)
+    sampler = backend.sampler(submit, preparation)
     sample = sampler.sample(0)
     if sample is None:  # the mask is late
         sampler.hold(0)

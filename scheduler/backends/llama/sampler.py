@@ -131,11 +131,13 @@ class LlamaSampler:
         self._shortlists = vocabulary.shortlists
         self._reach = _listed(reach_of(self._params, vocabulary.n_ctx), vocabulary.shortlists)
         """Length of the shortlist that the chain needs; `ALL` runs it on the whole row."""
-        num_sampled = self._replay(request.resumed)
+        self._unread = [] if matcher is None else request.resumed[::-1]
+        """Tokens of a resumed answer that the constraint has not read; the last one comes first."""
         if not self._is_greedy:
             self._chain = build_chain(self._params, vocabulary)
             self._remember([*request.spec.prompt, *request.resumed], vocabulary)
-            self._skip_draws(num_sampled)
+            if matcher is None:
+                self._skip_draws(len(request.resumed))
 
     @property
     def is_constrained(self) -> bool:
@@ -155,13 +157,18 @@ class LlamaSampler:
         return self._n_vocab <= FEW
 
     @property
+    def is_replaying(self) -> bool:
+        """Whether the constraint has not read all of a resumed answer."""
+        return bool(self._unread)
+
+    @property
     def wants_mask(self) -> bool:
         """Whether a mask is needed that is not there.
 
         The likeliest token is allowed most of the time, and checking it costs less than a mask.
         So greedy sampling asks for its mask in `sample`, after a refusal.
         """
-        return not self._is_greedy and self._lacks_mask
+        return not (self._is_greedy or self._unread) and self._lacks_mask
 
     @property
     def _lacks_mask(self) -> bool:
@@ -175,6 +182,25 @@ class LlamaSampler:
                 self._matcher.prepare()
         except ConstraintFailed as error:  # `sample` will raise it
             self._failure = error
+
+    def replay(self) -> None:
+        """Let the constraint read the next token of a resumed answer, and those that it forces.
+
+        Raises `SamplerError`.
+        """
+        assert self._matcher is not None
+        try:
+            self._matcher.accept(self._unread.pop())
+            forced = self._matcher.forced_tokens() if self._params.top_logprobs < 0 else []
+            for token in forced[: len(self._unread)]:
+                self._matcher.accept(token)
+                self._unread.pop()
+        except ConstraintTooComplex as error:
+            raise TooComplex(str(error)) from error
+        except ConstraintFailed as error:
+            raise SamplerError(f"the answer so far breaks its constraint: {error}") from error
+        if self._chain is not None:
+            self._skip_draws(1)  # forced tokens were not drawn
 
     def hold(self, row: int) -> None:
         """Keep a copy of a row of the last batch."""
@@ -240,6 +266,7 @@ class LlamaSampler:
         )
         copy._rows = rows
         copy._held = copy._failure = None
+        copy._unread = []
         copy._candidates = self._candidates
         copy._matcher = None if self._matcher is None else self._matcher.clone()
         copy._is_greedy = self._is_greedy
@@ -338,27 +365,6 @@ class LlamaSampler:
             if self._chain is not None:
                 sampler_accept(self._chain, token)
         return forced
-
-    def _replay(self, tokens: list[int]) -> int:
-        """Let the constraint accept the answer so far.
-
-        Returns how many of its tokens were sampled rather than forced. Raises `SamplerError`.
-        """
-        if self._matcher is None:
-            return len(tokens)
-        num_sampled = done = 0
-        try:
-            while done < len(tokens):
-                self._matcher.accept(tokens[done])
-                num_sampled += 1
-                done += 1
-                forced = self._matcher.forced_tokens() if self._params.top_logprobs < 0 else []
-                for token in forced[: len(tokens) - done]:
-                    self._matcher.accept(token)
-                    done += 1
-        except ConstraintFailed as error:
-            raise SamplerError(f"the answer so far breaks its constraint: {error}") from error
-        return num_sampled
 
     def _remember(self, tokens: list[int], vocabulary: Vocabulary) -> None:
         """Let the penalties see earlier tokens, as many as their windows hold."""
