@@ -15,7 +15,7 @@ from protocol.sampling import SamplingParams
 from scheduler.backends.llama.backend import LlamaBackend
 from scheduler.backends.llama.candidates import Candidates, Logits
 from scheduler.backends.llama.sampler import LlamaSampler, Vocabulary, build_chain
-from scheduler.backends.llama.shortlist import Maxima, Shortlists
+from scheduler.backends.llama.shortlist import Maxima, Shortlist, Shortlists
 from scheduler.core.sampler import HELD
 from scheduler.engine.sampling_threads import SamplingThreads
 from tests.support.backends import make_backend
@@ -84,6 +84,9 @@ class Rows:
 
     def maxima(self, index: int) -> Maxima | None:
         return self.shortlists.maxima(self.row(index)) if self.knows_maxima else None
+
+    def left(self, index: int) -> Shortlist | None:
+        return None
 
 
 @pytest.fixture(scope="module")

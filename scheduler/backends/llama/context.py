@@ -26,13 +26,15 @@ from scheduler.backends.base import Bytes, DecodeError, LoadError
 from scheduler.backends.llama.batch import BatchRows, LlamaBatch, Run, pointer
 from scheduler.backends.llama.candidates import Logits
 from scheduler.backends.llama.control_vectors import apply_control_vectors
+from scheduler.backends.llama.device_samplers import DeviceSamplers
 from scheduler.backends.llama.devices import have_gpu
 from scheduler.backends.llama.loading import check_layout, load_model, make_context
 from scheduler.backends.llama.lora import LoraAdapters
 from scheduler.backends.llama.pooling import embedding_info, read_vectors
-from scheduler.backends.llama.shortlist import Maxima, Shortlists
+from scheduler.backends.llama.shortlist import Maxima, Shortlist, Shortlists
 from scheduler.backends.llama.tensors import NO_DEVICE
 from scheduler.backends.llama.threads import ThreadPools
+from scheduler.backends.llama.vocabulary import suppressed_tokens
 from scheduler.batching.micro_batches import Layout
 from scheduler.core.batch_kind import BatchKind
 from scheduler.core.cache_edits import (
@@ -114,6 +116,9 @@ class LlamaContext:
         self._rows: Logits = np.empty((0, self.n_vocab), dtype=np.float32)
         """Shape (n_outputs, n_vocab): the last batch's logits."""
         self.shortlists = Shortlists(self.n_vocab)
+        self.device_samplers = DeviceSamplers(
+            self._context, self.n_vocab, self.n_ctx_slot, len(suppressed_tokens(self.vocab))
+        )
         self._maxima = np.empty((n_outputs, self.shortlists.n_columns), dtype=np.float32)
         self._num_surveyed = 0
         self._saved: dict[int, State] = {}
@@ -201,6 +206,12 @@ class LlamaContext:
     def maxima(self, index: int) -> Maxima | None:
         """The maxima of a row, if it was surveyed."""
         return self._maxima[index] if index < self._num_surveyed else None
+
+    def left(self, index: int) -> Shortlist | None:
+        """What a sampler on the device left of a row of the last batch, if its slot has one."""
+        if not self.device_samplers or self._batch.slot(index) not in self.device_samplers:
+            return None
+        return self.device_samplers.read(self._batch.output_indices[index])
 
     def batch_index(self, index: int) -> int:
         """Index in the batch of the token that a row of logits belongs to."""
@@ -316,6 +327,7 @@ class LlamaContext:
         """Free the context and the model."""
         if self._config.perf:
             self._log_times()
+        self.device_samplers.close()
         lib.llama_free(self._context)
         self._threads.close()
         lib.llama_model_free(self.model)

@@ -57,6 +57,17 @@ class Biases:
         if self:
             logits[self.tokens] += self.values
 
+    def add_to_few(self, tokens: Shortlist) -> Shortlist:
+        """Some tokens, which rise, with the biases."""
+        if not self:
+            return tokens
+        logits = tokens.logits.copy()
+        places = np.searchsorted(self.tokens, tokens.ids)
+        places[places == len(self.tokens)] = 0
+        hits = self.tokens[places] == tokens.ids
+        logits[hits] += self.values[places[hits]]
+        return Shortlist(tokens.ids, logits)
+
     def __bool__(self) -> bool:
         """Whether there are any."""
         return len(self.tokens) > 0
@@ -88,6 +99,11 @@ class LogitsRows(Protocol):
 
     def maxima(self, index: int) -> Maxima | None:
         """The maxima of a row that nobody has changed, if they are known."""
+        ...
+
+    def left(self, index: int) -> Shortlist | None:
+        """What a sampler on the device left of a row, if there is one; tokens rise. Such a row
+        has no other logits."""
         ...
 
 
@@ -129,7 +145,8 @@ class LlamaSampler:
         self._biases = Biases.of(self._params, vocabulary)
         self._n_vocab = vocabulary.n_vocab
         self._shortlists = vocabulary.shortlists
-        self._reach = _listed(reach_of(self._params, vocabulary.n_ctx), vocabulary.shortlists)
+        self._full_reach = reach_of(self._params, vocabulary.n_ctx)
+        self._reach = _listed(self._full_reach, vocabulary.shortlists)
         """Length of the shortlist that the chain needs; `ALL` runs it on the whole row."""
         num_sampled = self._replay(request.resumed)
         if not self._is_greedy:
@@ -246,7 +263,7 @@ class LlamaSampler:
         copy._biases = self._biases
         copy._n_vocab = self._n_vocab
         copy._shortlists = self._shortlists
-        copy._reach = self._reach
+        copy._full_reach, copy._reach = self._full_reach, self._reach
         copy._chain = None if self._chain is None else lib.llama_sampler_clone(self._chain)
         return copy
 
@@ -257,6 +274,9 @@ class LlamaSampler:
             self._chain = None
 
     def _pick(self, row: int) -> int | None:
+        left = None if row == HELD else self._rows.left(row)
+        if left is not None:
+            return self._pick_of_few(left)
         if self._chain is None:
             return self._pick_largest(row)
         logits = self._logits(row)
@@ -271,6 +291,15 @@ class LlamaSampler:
             token = self._pick_by_chain(row, logits)
         self._matcher.accept(token)
         return token
+
+    def _pick_of_few(self, tokens: Shortlist) -> int:
+        """Choose from all tokens that the choice depends on. There is no constraint."""
+        tokens = self._biases.add_to_few(tokens)
+        if self._chain is None:
+            return int(tokens.ids[tokens.logits.argmax()])
+        if self._full_reach == ALL:  # llama.cpp ends the process over an empty list
+            raise SamplerError("the model's device was asked for too few tokens")
+        return self._choose(best_of(*tokens, self._full_reach), tokens.logits)
 
     def _pick_by_chain(self, row: int, logits: Logits) -> int:
         """Run the chain over a row, whose biases are added."""
