@@ -191,9 +191,9 @@ class LlamaBackend:
             self._forget_draft()
             raise
 
-    def survey(self, parts: int) -> list[abc.Callable[[], None]]:
-        """Tasks that find the largest logits in the parts of each row."""
-        return self.context.survey(parts) if self.context.shortlists.is_large else []
+    def survey(self, rows: abc.Sequence[int], size: int) -> list[abc.Callable[[], None]]:
+        """Tasks that find the likeliest tokens of rows."""
+        return self.context.survey(rows, size)
 
     @property
     def num_sampling_threads(self) -> int:

@@ -18,7 +18,7 @@ from scheduler.backends.base import SamplerError, TooComplex
 from scheduler.backends.llama.candidates import FEW, Candidates, Ids, Logits, Mask
 from scheduler.backends.llama.dry import DrySamplers
 from scheduler.backends.llama.reach import ALL, has_penalties, is_argmax, reach_of, window
-from scheduler.backends.llama.shortlist import SPARE, Maxima, Shortlist, Shortlists, best_of
+from scheduler.backends.llama.shortlist import SPARE, Shortlist, Shortlists, best_of
 from scheduler.constraint import ConstraintFailed, ConstraintTooComplex, Matcher
 from scheduler.core.results import Sample
 from scheduler.core.sampler import HELD
@@ -97,8 +97,9 @@ class LogitsRows(Protocol):
         """Index in the batch of the token that the row belongs to."""
         ...
 
-    def maxima(self, index: int) -> Maxima | None:
-        """The maxima of a row that nobody has changed, if they are known."""
+    def likeliest(self, index: int) -> Shortlist | None:
+        """The likeliest tokens of a row, at least as many as its sampler asked for, if the row was
+        surveyed and has not been changed."""
         ...
 
     def left(self, index: int) -> Shortlist | None:
@@ -166,6 +167,14 @@ class LlamaSampler:
         wants_all = self._params.top_logprobs >= 0 and not self._params.post_sampling_probs
         runs_all = self._chain is not None and not self._reach
         return not self._is_quick and (wants_all or runs_all)
+
+    @property
+    def num_candidates(self) -> int:
+        """How many of the likeliest tokens decide, if a survey may find them: a row that biases or
+        a constraint change has others."""
+        if self._biases or self._matcher is not None or self._is_quick:
+            return 0
+        return 1 if self._is_greedy else self._reach
 
     @property
     def _is_quick(self) -> bool:
@@ -299,18 +308,25 @@ class LlamaSampler:
             return int(tokens.ids[tokens.logits.argmax()])
         if self._full_reach == ALL:  # llama.cpp ends the process over an empty list
             raise SamplerError("the model's device was asked for too few tokens")
-        return self._choose(best_of(*tokens, self._full_reach), tokens.logits)
+        return self._choose(best_of(tokens, self._full_reach), tokens.logits)
 
     def _pick_by_chain(self, row: int, logits: Logits) -> int:
         """Run the chain over a row, whose biases are added."""
         assert self._chain is not None
-        found = None
-        if self._reach:
-            found = self._shortlists.of(logits, self._reach, self._maxima(row))
-        elif self._is_quick and row != HELD and not self._params.post_sampling_probs:
+        found = self._likeliest(row, logits, self._reach) if self._reach else None
+        if found is None and self._may_read(row):
             index = self._rows.batch_index(row)
             return int(sampler_sample(self._chain, self._rows.context, index))
         return self._choose(found, logits)
+
+    def _may_read(self, row: int) -> bool:
+        """Whether llama.cpp should read the row itself, which keeps other threads waiting."""
+        return self._is_quick and row != HELD and not self._params.post_sampling_probs
+
+    def _likeliest(self, row: int, logits: Logits, size: int) -> Shortlist | None:
+        """The likeliest tokens of a row with these logits."""
+        found = self._rows.likeliest(row) if self.num_candidates and row != HELD else None
+        return self._shortlists.of(logits, size) if found is None else found.head(size)
 
     def _pick_among(self, logits: Logits, allowed: Mask) -> int:
         """Mask first, then sample.
@@ -337,16 +353,10 @@ class LlamaSampler:
         sampler_accept(self._chain, token)
         return token
 
-    def _maxima(self, row: int) -> Maxima | None:
-        """The maxima of a row, if they are known and the row is as it was."""
-        is_changed = row == HELD or self._biases or self._matcher is not None
-        return None if is_changed else self._rows.maxima(row)
-
     def _pick_largest(self, row: int) -> int | None:
         """The token with the largest logit among the allowed ones; None if a mask is needed."""
         logits = self._biases.sum_with(self._logits(row))
-        maxima = self._maxima(row)
-        found = None if maxima is None else self._shortlists.of(logits, 1, maxima)
+        found = self._rows.likeliest(row) if self.num_candidates and row != HELD else None
         token = int(logits.argmax() if found is None else found.ids[0])
         if self._matcher is not None:
             if self._matcher.is_prepared or not self._matcher.allows(token):
@@ -430,7 +440,7 @@ class _Distribution:
             n_top = min(n_top, len(logits))
             ids = np.argpartition(logits, -n_top)[-n_top:] if n_top else np.arange(0)
             ids.sort()
-            best = best_of(ids, logits[ids], n_top)
+            best = best_of(Shortlist(ids, logits[ids]), n_top)
         logs = best.logits.astype(np.float64) - log_total
         return cls(logits, log_total, list(zip(best.ids.tolist(), logs.tolist(), strict=True)))
 
