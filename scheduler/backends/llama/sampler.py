@@ -144,7 +144,8 @@ class LlamaSampler:
         self._chain: int | None = None
         self._is_greedy = is_argmax(self._params)
         self._biases = Biases.of(self._params, vocabulary)
-        self._n_vocab = vocabulary.n_vocab
+        self._is_quick = vocabulary.n_vocab <= FEW
+        """Whether a pass over all tokens takes less than giving away the interpreter's lock."""
         self._shortlists = vocabulary.shortlists
         self._full_reach = reach_of(self._params, vocabulary.n_ctx)
         self._reach = _listed(self._full_reach, vocabulary.shortlists)
@@ -154,6 +155,8 @@ class LlamaSampler:
             self._chain = build_chain(self._params, vocabulary)
             self._remember([*request.spec.prompt, *request.resumed], vocabulary)
             self._skip_draws(num_sampled)
+        self.is_heavy = not self._is_quick and self._reads_all
+        self.num_candidates = 0 if self._is_quick or self._changes_rows else self._num_wanted
 
     @property
     def is_constrained(self) -> bool:
@@ -161,24 +164,19 @@ class LlamaSampler:
         return self._matcher is not None
 
     @property
-    def is_heavy(self) -> bool:
-        """Whether a sample takes a pass over the whole vocabulary, and more than the largest
-        logits of its parts."""
+    def _reads_all(self) -> bool:
+        """Whether a sample takes more than a look at the largest logits."""
         wants_all = self._params.top_logprobs >= 0 and not self._params.post_sampling_probs
-        runs_all = self._chain is not None and not self._reach
-        return not self._is_quick and (wants_all or runs_all)
+        return wants_all or (self._chain is not None and not self._reach)
 
     @property
-    def num_candidates(self) -> int:
-        """How many of the likeliest tokens decide, if a survey may find them: a row that biases or
-        a constraint change has others."""
-        if self._biases or self._matcher is not None or self._is_quick:
-            return 0
+    def _changes_rows(self) -> bool:
+        """Whether rows are not as the model has left them when a token is chosen."""
+        return bool(self._biases) or self._matcher is not None
+
+    @property
+    def _num_wanted(self) -> int:
         return 1 if self._is_greedy else self._reach
-
-    @property
-    def _is_quick(self) -> bool:
-        return self._n_vocab <= FEW
 
     @property
     def wants_mask(self) -> bool:
@@ -233,7 +231,7 @@ class LlamaSampler:
             assert token is not None
             return Sample(token, _left_logprobs(self._candidates, token, n_top))
         logits = self._logits(row)
-        before = self._distribution(logits.copy() if self._biases else logits)
+        before = self._distribution(logits.copy() if self._biases else logits, row)
         token = self._pick(row)
         return None if token is None else Sample(token, before.logprobs(token))
 
@@ -245,10 +243,14 @@ class LlamaSampler:
 
     def score(self, row: int, token: int) -> TokenLogprobs:
         """The model's own log-probability of `token` in a row of the last batch."""
-        return self._distribution(self._rows.row(row)).logprobs(token)
+        return self._distribution(self._rows.row(row), row).logprobs(token)
 
-    def _distribution(self, logits: Logits) -> _Distribution:
-        return _Distribution.of(logits, max(self._params.top_logprobs, 0), self._shortlists)
+    def _distribution(self, logits: Logits, row: int) -> _Distribution:
+        n_top = max(self._params.top_logprobs, 0)
+        best = self._found(row)
+        if best is None or len(best.ids) < n_top:
+            best = self._shortlists.of(logits, n_top) if self._shortlists.pay(n_top) else None
+        return _Distribution.of(logits, n_top, best)
 
     def allowed(self, tokens: list[int]) -> int:
         """How many of these tokens the constraint lets come next, one after the other."""
@@ -270,7 +272,8 @@ class LlamaSampler:
         copy._matcher = None if self._matcher is None else self._matcher.clone()
         copy._is_greedy = self._is_greedy
         copy._biases = self._biases
-        copy._n_vocab = self._n_vocab
+        copy._is_quick = self._is_quick
+        copy.is_heavy, copy.num_candidates = False, 0
         copy._shortlists = self._shortlists
         copy._full_reach, copy._reach = self._full_reach, self._reach
         copy._chain = None if self._chain is None else lib.llama_sampler_clone(self._chain)
@@ -325,8 +328,12 @@ class LlamaSampler:
 
     def _likeliest(self, row: int, logits: Logits, size: int) -> Shortlist | None:
         """The likeliest tokens of a row with these logits."""
-        found = self._rows.likeliest(row) if self.num_candidates and row != HELD else None
+        found = self._found(row)
         return self._shortlists.of(logits, size) if found is None else found.head(size)
+
+    def _found(self, row: int) -> Shortlist | None:
+        """The likeliest tokens of a row, if a survey has found them."""
+        return self._rows.likeliest(row) if self.num_candidates and row != HELD else None
 
     def _pick_among(self, logits: Logits, allowed: Mask) -> int:
         """Mask first, then sample.
@@ -356,7 +363,7 @@ class LlamaSampler:
     def _pick_largest(self, row: int) -> int | None:
         """The token with the largest logit among the allowed ones; None if a mask is needed."""
         logits = self._biases.sum_with(self._logits(row))
-        found = self._rows.likeliest(row) if self.num_candidates and row != HELD else None
+        found = self._found(row)
         token = int(logits.argmax() if found is None else found.ids[0])
         if self._matcher is not None:
             if self._matcher.is_prepared or not self._matcher.allows(token):
@@ -432,15 +439,16 @@ class _Distribution:
     top: list[tuple[int, float]]
 
     @classmethod
-    def of(cls, logits: Logits, n_top: int, shortlists: Shortlists) -> _Distribution:
+    def of(cls, logits: Logits, n_top: int, best: Shortlist | None) -> _Distribution:
+        """`best` are the likeliest tokens, at least `n_top`, if they are known."""
         peak = logits.max()
-        log_total = float(peak) + math.log(np.exp(logits - peak).sum(dtype=np.float64))
-        best = shortlists.of(logits, n_top) if shortlists.pay(n_top) else None
+        log_total = float(peak) + math.log(np.exp(logits - peak).sum())
         if best is None:
             n_top = min(n_top, len(logits))
             ids = np.argpartition(logits, -n_top)[-n_top:] if n_top else np.arange(0)
             ids.sort()
             best = best_of(Shortlist(ids, logits[ids]), n_top)
+        best = best.head(n_top)
         logs = best.logits.astype(np.float64) - log_total
         return cls(logits, log_total, list(zip(best.ids.tolist(), logs.tolist(), strict=True)))
 

@@ -8,16 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scheduler.backends.llama.candidates import Ids, Logits
+from scheduler.backends.llama.candidates import FEW, Ids, Logits
 
 HEIGHT = 32
 """Tokens of a column."""
 
 SPARE = 4
 """A shortlist must be so many times shorter than the number of columns."""
-
-LARGE_VOCABULARY = 8192
-"""With fewer tokens, llama.cpp's own sorting is as fast."""
 
 
 class Shortlist(NamedTuple):
@@ -46,11 +43,11 @@ class Shortlists:
         self._n_regular = self._n_columns * HEIGHT
         """Tokens of the matrix; the last tokens of the vocabulary are looked at one by one."""
         self._last_ids = np.arange(self._n_regular, n_vocab)
-        self.is_large = n_vocab >= LARGE_VOCABULARY
+        self._is_large = n_vocab > FEW  # otherwise, llama.cpp's own sorting is as fast
 
     def pay(self, size: int) -> bool:
         """Whether a shortlist of `size` tokens is found faster than by sorting."""
-        return self.is_large and 0 < size * SPARE <= self._n_columns
+        return self._is_large and 0 < size * SPARE <= self._n_columns
 
     def of(self, row: Logits, size: int) -> Shortlist | None:
         """The `size` likeliest tokens of a row, shape (n_vocab,); None if some logits are no
@@ -59,6 +56,9 @@ class Shortlists:
 
     def of_rows(self, rows: Logits, size: int) -> list[Shortlist | None]:
         """`of` for several rows, shape (n_rows, n_vocab), which is faster than one by one."""
+        if size == 1:
+            best = rows.argmax(axis=1)
+            return [Shortlist(best[i : i + 1], row[best[i : i + 1]]) for i, row in enumerate(rows)]
         owners, ids, logits = self._possible(rows, size)
         order = np.lexsort((ids, -logits, owners))
         ids, logits = ids[order], logits[order]
@@ -77,12 +77,15 @@ class Shortlists:
         for matrix, out in zip(matrices, maxima, strict=True):
             np.maximum.reduce(matrix, axis=0, out=out)
         bounds = np.partition(maxima, -size, axis=1)[:, -size]
-        owners, columns = (maxima >= bounds[:, np.newaxis]).nonzero()
+        # Flat arrays are searched much faster than those of two dimensions.
+        columns = (maxima >= bounds[:, np.newaxis]).reshape(-1).nonzero()[0]
+        owners, columns = np.divmod(columns, self._n_columns)
         values = matrices[owners, :, columns]
-        places, heights = (values >= bounds[owners, np.newaxis]).nonzero()
+        hits = (values >= bounds[owners, np.newaxis]).reshape(-1).nonzero()[0]
+        places, heights = np.divmod(hits, HEIGHT)
         owners = owners[places]
         ids = heights * self._n_columns + columns[places]
-        logits = values[places, heights]
+        logits = values.reshape(-1)[hits]
         if not len(self._last_ids):
             return owners, ids, logits
         count = len(self._last_ids)

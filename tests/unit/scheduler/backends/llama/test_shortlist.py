@@ -72,7 +72,7 @@ def test_rows_that_are_looked_at_together_give_the_same(n_vocab: int, size: int)
     for row, found_row in zip(rows, found_rows, strict=False):
         assert found_row is not None
         assert pairs(found_row) == sorted_row(row, size)
-    assert broken is None or size <= n_vocab % HEIGHT
+    assert broken is None or size == 1 or size <= n_vocab % HEIGHT
 
 
 @pytest.mark.parametrize(
