@@ -148,6 +148,11 @@ class Backend(Protocol):
         ...
 
     @property
+    def num_reused_graphs(self) -> int:
+        """Micro-batches so far whose graph was that of the one before, which saves time."""
+        ...
+
+    @property
     def n_outputs(self) -> int:
         """Most rows of a batch that may have logits."""
         ...

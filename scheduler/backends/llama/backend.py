@@ -24,7 +24,7 @@ from scheduler.backends.llama.context import LlamaContext, Memory
 from scheduler.backends.llama.devices import load_backends
 from scheduler.backends.llama.draft_model import DraftModel
 from scheduler.backends.llama.dry import DrySamplers
-from scheduler.backends.llama.loading import ROPE_FIELDS, flash_attention
+from scheduler.backends.llama.loading import ROPE_FIELDS
 from scheduler.backends.llama.sampler import LlamaSampler, Vocabulary
 from scheduler.backends.llama.threads import set_priority, use_numa
 from scheduler.backends.llama.vocabulary import suppressed_tokens
@@ -154,7 +154,7 @@ class LlamaBackend:
         return (
             f"{config.cache_type_k}/{config.cache_type_v} {layout}, {info.n_ctx_slot} tokens a "
             f"slot, {info.cell_bytes} and {info.window_cell_bytes} bytes a token, flash attention "
-            f"{flash_attention(self.context.model, config)}, swa-full {config.swa_full}, "
+            f"{self.context.flash_attention}, swa-full {config.swa_full}, "
             f"RoPE {rope}{overrides}"
         )
 
@@ -212,6 +212,10 @@ class LlamaBackend:
     @property
     def layout(self) -> Layout:
         return self.context.layout
+
+    @property
+    def num_reused_graphs(self) -> int:
+        return self.context.num_reused_graphs
 
     def time_rows(self, num_slots: int, num_rows: int) -> float:
         """Seconds for a batch of `num_rows` rows of `num_slots` slots."""
@@ -289,6 +293,7 @@ class LlamaBackend:
             adapters=context.adapters.infos,
             embedding=context.embedding,
             can_generate=context.can_generate,
+            flash_attn=context.flash_attention,
         )
 
 

@@ -27,6 +27,7 @@ from scheduler.backends.llama.candidates import Logits
 from scheduler.backends.llama.control_vectors import apply_control_vectors
 from scheduler.backends.llama.device_samplers import DeviceSamplers
 from scheduler.backends.llama.devices import have_gpu
+from scheduler.backends.llama.flash_attention import choose
 from scheduler.backends.llama.loading import check_layout, load_model, make_context
 from scheduler.backends.llama.lora import LoraAdapters
 from scheduler.backends.llama.pooling import embedding_info, read_vectors
@@ -96,7 +97,9 @@ class LlamaContext:
         self.adapters = LoraAdapters(self.model, config.adapter_paths)  # the context makes room
         if config.embeddings:  # every row may have an output; one too many ends the process
             n_outputs = max(n_outputs, config.n_ubatch)
-        self._context = make_context(self.model, config, n_outputs)
+        self.flash_attention = choose(self.model, config)
+        """ "on", "off", or "auto" if llama.cpp decides."""
+        self._context = make_context(self.model, config, n_outputs, self.flash_attention)
         apply_control_vectors(self._context, self.model, config)
         self._threads = ThreadPools(self._context, config)
         self._memory = lib.llama_get_memory(self._context)
@@ -150,6 +153,12 @@ class LlamaContext:
         return Layout(lib.llama_n_ubatch(self._context), self._config.kv_unified)
 
     @property
+    def num_reused_graphs(self) -> int:
+        """Micro-batches for which llama.cpp had the graph: the one before had as many rows and
+        logits, of the same slots, and attention read as many cells, rounded up to 256."""
+        return int(lib.llama_perf_context(self._context).n_reused)
+
+    @property
     def num_busy_cores(self) -> int:
         """Cores that compute when an answer's token is decoded: only one, which waits, if the
         whole model is on a GPU."""
@@ -176,6 +185,8 @@ class LlamaContext:
         code = lib.llama_decode(self._context, self._batch.struct)
         if code != 0:
             raise self.failure(f"llama_decode returned {code}")
+        # A GPU computes on. Waiting here, not in `get_logits`, leaves the interpreter to others.
+        lib.llama_synchronize(self._context)
         self._likeliest.clear()
         if self._batch.output_indices and not kind.is_embedding:
             self._rows = self._read_rows(len(self._batch.output_indices))

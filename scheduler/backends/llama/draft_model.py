@@ -277,6 +277,7 @@ def _config(config: EngineConfig, draft: DraftConfig) -> EngineConfig:
         rope_scaling="",
         rope_freq_base=0.0,
         rope_freq_scale=0.0,
+        cost_folder="",  # flash attention by the rule: no text depends on it
     )
 
 
