@@ -128,9 +128,12 @@ class Backend(Protocol):
         """
         ...
 
-    def survey(self, parts: int) -> list[abc.Callable[[], None]]:
-        """Tasks, at most `parts`, that look at the last batch's logits, so that sampling takes
-        less. They may run at the same time, in any threads, before the first row is sampled."""
+    def survey(self, rows: abc.Sequence[int], size: int) -> list[abc.Callable[[], None]]:
+        """Tasks that find the `size` likeliest tokens of rows of the last batch, which rise.
+
+        Sampling these rows then takes less. The tasks may run at the same time, in any threads,
+        before the first row is sampled.
+        """
         ...
 
     def embedding(self, chunk: Chunk) -> bytes:

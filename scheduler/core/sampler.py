@@ -25,6 +25,12 @@ class Sampler(Protocol):
         ...
 
     @property
+    def num_candidates(self) -> int:
+        """How many of a row's likeliest tokens `sample` looks at, if it helps to find them for
+        several rows together, else 0."""
+        ...
+
+    @property
     def is_constrained(self) -> bool:
         """Whether a constraint has a say in the answer."""
         ...

@@ -237,8 +237,7 @@ class Samplers:
     ) -> Iterable[tuple[SamplingRun, SampledRun | SampleFailed]]:
         """Sample where no mask is missing, and meanwhile let the others' masks come."""
         deadline = self._clock() + patience
-        if self._threads.count > 1 and len(runs) > 1:
-            self._threads.run(self._backend.survey(self._threads.count))
+        self._survey(runs)
         while runs:
             waiting: list[SamplingRun] = []
             for run, result in zip(runs, self._advance_all(runs), strict=True):
@@ -266,6 +265,13 @@ class Samplers:
         chunk = replace(run.chunk, draft=(), is_scored=False)
         self._late[run.request_id] = SamplingRun(chunk, HELD)
         return run.so_far(is_late=True)
+
+    def _survey(self, runs: list[SamplingRun]) -> None:
+        """Look at the rows of several runs together."""
+        sizes = [self.by_request[run.request_id].num_candidates for run in runs]
+        rows = [row for run, size in zip(runs, sizes, strict=True) if size for row in run.rows]
+        if len(rows) > 1:
+            self._threads.run(self._backend.survey(rows, max(sizes)))
 
     def _advance_all(self, runs: list[SamplingRun]) -> list[SampledRun | SampleFailed | None]:
         """`_advance` for each run. Runs that take long go to the threads, if there are several."""

@@ -88,7 +88,7 @@ class FakeBackend:
     """Rows computed so far, which is what prefix reuse saves."""
     num_padding_rows: int = 0
     num_reused_graphs: int = 0
-    num_surveys: int = 0
+    num_surveyed: int = 0
     is_masked: Callable[[AddRequest], bool] = lambda request: False
     """Whether the sequence of a request has a constraint; it needs a mask for each token."""
     num_sampling_threads: int = 1
@@ -263,12 +263,13 @@ class FakeBackend:
         if self.embeds.is_alone and len(chunks) > 1:
             raise AssertionError("prompts are mixed")
 
-    def survey(self, parts: int) -> list[Callable[[], None]]:
-        """Count the survey."""
-        return [self._count_survey]
-
-    def _count_survey(self) -> None:
-        self.num_surveys += 1
+    def survey(self, rows: abc.Sequence[int], size: int) -> list[Callable[[], None]]:
+        """Count the rows, which must be there."""
+        assert size > 0
+        assert sorted({*rows}) == list(rows)
+        assert len(rows) <= len(self.rows)
+        self.num_surveyed += len(rows)
+        return [lambda: None for _ in rows]
 
     def embedding(self, chunk: Chunk) -> bytes:
         """A vector of which each element is the fake model's next token."""
@@ -347,6 +348,10 @@ class FakeSampler:
     @property
     def is_heavy(self) -> bool:
         return self.backend.is_heavy(self.request)
+
+    @property
+    def num_candidates(self) -> int:
+        return 0 if self.is_heavy else 1 + self.request.request_id % 3
 
     @property
     def is_replaying(self) -> bool:

@@ -82,6 +82,8 @@ class LlamaBackend:
         self._constraints = ConstraintCompiler(vocab)
         self._constraints.start()
         self._end_tokens = end_tokens(vocab)
+        if config.backend_sampling:  # the costs that are measured include it
+            self.context.device_samplers.attach_all()
         if config.warmup:
             self.context.warm_up()
             if self._draft is not None:
@@ -180,6 +182,7 @@ class LlamaBackend:
         try:
             if any(chunk.sequence.kind != kind for chunk in chunks):
                 raise self.context.failure("a batch has sequences of several kinds")
+            self.context.device_samplers.place(chunks)
             runs: list[BatchRows] = [*chunks, *padding_rows]
             self.context.decode(sorted(runs, key=lambda run: run.slot), kind)
             for padding_row in padding_rows:
@@ -188,9 +191,9 @@ class LlamaBackend:
             self._forget_draft()
             raise
 
-    def survey(self, parts: int) -> list[abc.Callable[[], None]]:
-        """Tasks that find the largest logits in the parts of each row."""
-        return self.context.survey(parts) if self.context.shortlists.is_large else []
+    def survey(self, rows: abc.Sequence[int], size: int) -> list[abc.Callable[[], None]]:
+        """Tasks that find the likeliest tokens of rows."""
+        return self.context.survey(rows, size)
 
     @property
     def num_sampling_threads(self) -> int:

@@ -63,9 +63,12 @@ def test_an_error_is_raised_when_all_tasks_have_ended(threads: SamplingThreads) 
         raise ValueError("broken")
 
     with pytest.raises(ValueError, match="broken"):
-        threads.run([fail])
-    threads.run([partial(done.append, 1)] * 5)
-    assert done == [1] * 5
+        threads.run([fail, partial(done.append, 1), partial(done.append, 2)])
+    assert sorted(done) == [1, 2]
+    with pytest.raises(ValueError, match="broken"):
+        threads.run([partial(done.append, 3)], fail)
+    threads.run([partial(done.append, 4)])
+    assert sorted(done) == [1, 2, 3, 4]
 
 
 @dataclass
@@ -116,5 +119,5 @@ def test_threads_change_no_answer(num_threads: int, period: int) -> None:
             assert outcome.answer == alone(request, backend).answer
     check_integrity(engine, backend)
     assert backend.open_samplers == 0
-    assert (backend.num_surveys > 0) == (num_threads > 1)
+    assert (backend.num_surveyed > 0) == (period > 1)
     engine.samplers.close()
