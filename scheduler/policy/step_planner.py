@@ -114,6 +114,8 @@ class StepPlanner:
 
     def _share_prefill(self, prefilling: list[Sequence], plan: StepPlan) -> None:
         """Add the tokens of prompts to the plan; the prompt that waits longest is first."""
+        if not prefilling:
+            return
         budget = self._prefill_tokens(plan.shares, len(prefilling))
         most = self._limits.n_batch - sum(plan.shares.values())
         prefilling.sort(key=lambda s: (s.last_prefill_step, s.num_uncomputed_tokens))
