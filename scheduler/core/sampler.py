@@ -79,6 +79,14 @@ class Sampler(Protocol):
         """How many of these tokens, from the first on, the constraint allows to come next."""
         ...
 
+    def end_thinking(self) -> int | None:
+        """Let the next tokens end the thinking.
+
+        Returns the number of tokens so far; None if the answer is not thinking, or its thinking
+        has no constraint that could end it.
+        """
+        ...
+
     def close(self) -> None:
         """Free the sampler, which can't be used afterwards."""
         ...

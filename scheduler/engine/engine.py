@@ -6,10 +6,10 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable
 
-from protocol.commands import Abort, AddRequest, Inspect, SlotCommand
+from protocol.commands import Abort, AddRequest, EndThinking, Inspect, SlotCommand
 from protocol.config import NgramConfig
 from protocol.events import Event, Finished, FinishReason
-from protocol.messages import SlotReport, StepOutputs
+from protocol.messages import SlotReport, StepOutputs, ThinkingEnded
 from scheduler.backends.base import Backend, DecodeError, Preparation, SamplerError
 from scheduler.core.cache_edits import CacheEdit
 from scheduler.core.context_limits import ContextLimits
@@ -130,6 +130,12 @@ class Engine:
                 preparing[1].cancel()
                 self._events.append(Finished(request_id, FinishReason.ABORTED))
         self._events += self.scheduler.abort(command.request_ids)
+
+    def end_thinking(self, command: EndThinking) -> ThinkingEnded:
+        """Let an answer end its thinking. An unknown id is no error: it may have just ended."""
+        sampler = self.samplers.by_request.get(command.request_id)
+        num_tokens = None if sampler is None else sampler.end_thinking()
+        return ThinkingEnded(command.query_id, num_tokens)
 
     def inspect(self, query: Inspect) -> SlotReport:
         """Report every slot."""

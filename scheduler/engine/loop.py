@@ -8,6 +8,7 @@ from protocol.commands import (
     Abort,
     AddRequest,
     Command,
+    EndThinking,
     EraseSlot,
     Inspect,
     Load,
@@ -79,6 +80,8 @@ def _dispatch(engine: Engine, channel: CommandChannel, command: Command) -> None
             engine.add_request(command)
         case Abort():
             engine.abort(command)
+        case EndThinking():
+            channel.send(engine.end_thinking(command))
         case Inspect():
             channel.send(engine.inspect(command))
         case SaveSlot() | RestoreSlot() | EraseSlot():

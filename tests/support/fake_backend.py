@@ -94,6 +94,8 @@ class FakeBackend:
     num_sampling_threads: int = 1
     is_heavy: Callable[[AddRequest], bool] = lambda request: False
     """Whether the sequence of a request is sampled in a thread, where there are any."""
+    thought: int | None = None
+    """Tokens after which each answer's thinking is ended from outside; None if none is thinking."""
     fingerprint: Fingerprint = field(
         default_factory=lambda: Fingerprint(model="fake", build="fake", context="fake")
     )
@@ -405,6 +407,10 @@ class FakeSampler:
         if n_top < 0:
             return Sample(token)
         return Sample(token, TokenLogprobs(0.0, [(token, 0.0)][:n_top]))
+
+    def end_thinking(self) -> int | None:
+        """What the test says."""
+        return self.backend.thought
 
     def close(self) -> None:
         """Does nothing: the fake has no memory to free."""

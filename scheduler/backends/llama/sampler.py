@@ -20,6 +20,7 @@ from scheduler.backends.llama.dry import DrySamplers
 from scheduler.backends.llama.reach import ALL, has_penalties, is_argmax, reach_of, window
 from scheduler.backends.llama.shortlist import SPARE, Shortlist, Shortlists, best_of
 from scheduler.constraint import ConstraintFailed, ConstraintTooComplex, Matcher
+from scheduler.constraint.thinking_matcher import ThinkingMatcher
 from scheduler.core.results import Sample
 from scheduler.core.sampler import HELD
 from scheduler.native.library import sampler_accept, sampler_sample
@@ -150,8 +151,11 @@ class LlamaSampler:
         self._full_reach = reach_of(self._params, vocabulary.n_ctx)
         self._reach = _listed(self._full_reach, vocabulary.shortlists)
         """Length of the shortlist that the chain needs; `ALL` runs it on the whole row."""
+        self._num_resumed = len(request.resumed)
+        self._thinking_ended_at = request.thinking_ended_at
         self._unread = [] if matcher is None else request.resumed[::-1]
         """Tokens of a resumed answer that the constraint has not read; the last one comes first."""
+        self._end_thinking_again()
         if not self._is_greedy:
             self._chain = build_chain(self._params, vocabulary)
             self._remember([*request.spec.prompt, *request.resumed], vocabulary)
@@ -223,8 +227,18 @@ class LlamaSampler:
             raise TooComplex(str(error)) from error
         except ConstraintFailed as error:
             raise SamplerError(f"the answer so far breaks its constraint: {error}") from error
+        self._end_thinking_again()
         if self._chain is not None:
             self._skip_draws(1)  # forced tokens were not drawn
+
+    def _end_thinking_again(self) -> None:
+        """End the thinking after as many tokens as when the resumed answer was made."""
+        ended_at = self._thinking_ended_at
+        num_read = self._num_resumed - len(self._unread)
+        if ended_at is None or num_read > ended_at:
+            return
+        if num_read == ended_at or not self._unread:
+            self.end_thinking()
 
     def hold(self, row: int) -> None:
         """Keep a copy of a row of the last batch."""
@@ -305,6 +319,11 @@ class LlamaSampler:
         copy._full_reach, copy._reach = self._full_reach, self._reach
         copy._chain = None if self._chain is None else lib.llama_sampler_clone(self._chain)
         return copy
+
+    def end_thinking(self) -> int | None:
+        """Let the next tokens end the thinking; see `Sampler`."""
+        matcher = self._matcher
+        return matcher.end_thinking() if isinstance(matcher, ThinkingMatcher) else None
 
     def close(self) -> None:
         """Free the chain."""
