@@ -96,6 +96,15 @@ SLOW = (
         "Share of one engine's time. All but decode should be small.",
     ),
     Graph(
+        "Steps, and graphs that were reused",
+        "ops",
+        (
+            (rate("llamapack_steps_total"), "steps"),
+            (rate("llamapack_graphs_reused_total"), "reused graphs"),
+        ),
+        "Steps of equal shape reuse llama.cpp's graph. Prompts, drafts and ends change the shape.",
+    ),
+    Graph(
         "Tokens per batch",
         "short",
         (

@@ -124,14 +124,29 @@ class Backend(Protocol):
         """
         ...
 
+    def survey(self, parts: int) -> list[abc.Callable[[], None]]:
+        """Tasks, at most `parts`, that look at the last batch's logits, so that sampling takes
+        less. They may run at the same time, in any threads, before the first row is sampled."""
+        ...
+
     def embedding(self, chunk: Chunk) -> bytes:
         """The embedding that the last batch computed for one of its chunks: float32 values, one
         vector after the other. Raises `DecodeError`."""
         ...
 
     @property
+    def num_sampling_threads(self) -> int:
+        """How many threads should sample the rows of a batch, with the calling one."""
+        ...
+
+    @property
     def layout(self) -> Layout:
         """How batches are cut into micro-batches."""
+        ...
+
+    @property
+    def num_reused_graphs(self) -> int:
+        """Micro-batches so far whose graph was that of the one before, which saves time."""
         ...
 
     @property

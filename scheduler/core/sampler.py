@@ -15,7 +15,14 @@ class Sampler(Protocol):
     """The sampling state of one sequence: random numbers, penalties, grammar.
 
     While `prepare` runs in another thread, no other method but `hold` and `close` may be called.
+    Samplers of several sequences may `sample` at the same time, unless their constraints share an
+    automaton.
     """
+
+    @property
+    def is_heavy(self) -> bool:
+        """Whether `sample` takes long enough, without the interpreter's lock, for a thread."""
+        ...
 
     @property
     def is_constrained(self) -> bool:

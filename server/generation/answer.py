@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Iterable, Iterator
 
+from protocol.context_window import Window
 from protocol.events import (
     EmbeddedEvent,
     Finished,
@@ -248,8 +249,18 @@ class Answer:
             truncated=num_tokens >= self._n_ctx + can_shift,
             slot=self._slot,
             num_prompt_tokens=len(self._request.spec.prompt),
+            num_cells=self._num_cells(num_tokens),
             timings=self._timings(),
         )
+
+    def _num_cells(self, num_tokens: int) -> int:
+        """The cells that the sequence has used to the end. Its last token was sampled, but not
+        computed, and a context shift has discarded others."""
+        shift = self._request.spec.context_shift
+        num_computed = num_tokens - (self._num_generated > 0)
+        if shift is None:
+            return num_computed
+        return num_computed - Window.of(shift, self._n_ctx).num_discarded(num_computed)
 
     def _timings(self) -> Timings:
         return Timings(

@@ -166,6 +166,8 @@ def _cache(m: ServerMetrics) -> Labelled:
 
 def _engine_work(m: ServerMetrics) -> Iterator[Metric]:
     yield _counter(m, "llamapack_steps", "Steps of the engine.", m.steps)
+    text = "Micro-batches that ran on the graph of the one before."
+    yield _counter(m, "llamapack_graphs_reused", text, m.reused_graphs)
     phases = (((phase,), seconds) for phase, seconds in m.phase_seconds.items())
     text = "Seconds of steps by phase."
     yield _counters(m, "llamapack_step_seconds", text, ("phase",), phases)

@@ -83,6 +83,8 @@ class ServerMetrics:
         self.step_costs = StepCosts({}, {})
         """As the engine last reported them."""
         self.steps = 0
+        self.reused_graphs = 0
+        """Micro-batches that llama.cpp computed without building their graph again."""
         self.decodes = 0
         self.busy_slots = 0
         """Busy slots, summed over decodes."""
@@ -146,6 +148,7 @@ class ServerMetrics:
         seconds["send"] += stats.send_seconds
         self.mask_seconds += stats.mask_seconds
         self.steps += 1
+        self.reused_graphs += stats.num_reused_graphs
         self.preemptions += stats.num_preempted
         self.looked_up_tokens += stats.num_looked_up_tokens
         for tier, tokens in stats.saved_tokens.items():

@@ -87,8 +87,13 @@ class FakeBackend:
     num_computed: int = 0
     """Rows computed so far, which is what prefix reuse saves."""
     num_padding_rows: int = 0
+    num_reused_graphs: int = 0
+    num_surveys: int = 0
     is_masked: Callable[[AddRequest], bool] = lambda request: False
     """Whether the sequence of a request has a constraint; it needs a mask for each token."""
+    num_sampling_threads: int = 1
+    is_heavy: Callable[[AddRequest], bool] = lambda request: False
+    """Whether the sequence of a request is sampled in a thread, where there are any."""
     fingerprint: Fingerprint = field(
         default_factory=lambda: Fingerprint(model="fake", build="fake", context="fake")
     )
@@ -98,6 +103,7 @@ class FakeBackend:
         self.states: list[list[int]] = [[] for _ in range(self.n_slots)]
         """By slot, what the model has read."""
         self.rows: list[list[int]] = []
+        self._shape: list[tuple[int, int, int]] = []
         self.saved: dict[int, list[int]] = {}
 
     @property
@@ -209,6 +215,7 @@ class FakeBackend:
             raise AssertionError("the batch has more than one kind of sequences")
         if chunks[0].sequence.kind.is_embedding:
             self._check_embeddings(chunks)
+        self._count_reuse(chunks)
         self.rows = []
         for chunk in chunks:
             cells = self.cells[chunk.slot]
@@ -224,6 +231,11 @@ class FakeBackend:
                 self.rows.append(state[: len(state) - num_after])
         if sum(map(len, self.cells)) > self.info.n_ctx:
             raise AssertionError("more cells than the cache has")
+
+    def _count_reuse(self, chunks: abc.Sequence[Chunk]) -> None:
+        shape = [(chunk.slot, chunk.num_tokens, chunk.num_outputs) for chunk in chunks]
+        self.num_reused_graphs += shape == self._shape
+        self._shape = shape
 
     def _check_padding_rows(
         self, chunks: abc.Sequence[Chunk], padding_rows: abc.Sequence[PaddingRow]
@@ -250,6 +262,13 @@ class FakeBackend:
             raise AssertionError("prompts would be cut")
         if self.embeds.is_alone and len(chunks) > 1:
             raise AssertionError("prompts are mixed")
+
+    def survey(self, parts: int) -> list[Callable[[], None]]:
+        """Count the survey."""
+        return [self._count_survey]
+
+    def _count_survey(self) -> None:
+        self.num_surveys += 1
 
     def embedding(self, chunk: Chunk) -> bytes:
         """A vector of which each element is the fake model's next token."""
@@ -317,6 +336,10 @@ class FakeSampler:
     @property
     def is_constrained(self) -> bool:
         return self.backend.is_masked(self.request)
+
+    @property
+    def is_heavy(self) -> bool:
+        return self.backend.is_heavy(self.request)
 
     @property
     def wants_mask(self) -> bool:

@@ -17,13 +17,15 @@ from protocol.commands import AddRequest
 from protocol.config import EngineConfig
 from protocol.messages import ModelInfo
 from scheduler.backends.base import Bytes, DecodeError, LoadError, SamplerError
+from scheduler.backends.cpus import sampling_threads, usable_cores
 from scheduler.backends.llama.batch import BatchRows
+from scheduler.backends.llama.candidates import Candidates
 from scheduler.backends.llama.context import LlamaContext, Memory
 from scheduler.backends.llama.devices import load_backends
 from scheduler.backends.llama.draft_model import DraftModel
 from scheduler.backends.llama.dry import DrySamplers
-from scheduler.backends.llama.loading import ROPE_FIELDS, flash_attention
-from scheduler.backends.llama.sampler import Candidates, LlamaSampler, Vocabulary
+from scheduler.backends.llama.loading import ROPE_FIELDS
+from scheduler.backends.llama.sampler import LlamaSampler, Vocabulary
 from scheduler.backends.llama.threads import set_priority, use_numa
 from scheduler.backends.llama.vocabulary import suppressed_tokens
 from scheduler.batching.micro_batches import Layout
@@ -75,6 +77,7 @@ class LlamaBackend:
             self._info.n_ctx_slot,
             suppressed_tokens(vocab),
             DrySamplers(vocab, self._info.n_ctx_slot),
+            self.context.shortlists,
         )
         self._constraints = ConstraintCompiler(vocab)
         self._constraints.start()
@@ -149,7 +152,7 @@ class LlamaBackend:
         return (
             f"{config.cache_type_k}/{config.cache_type_v} {layout}, {info.n_ctx_slot} tokens a "
             f"slot, {info.cell_bytes} and {info.window_cell_bytes} bytes a token, flash attention "
-            f"{flash_attention(self.context.model, config)}, swa-full {config.swa_full}, "
+            f"{self.context.flash_attention}, swa-full {config.swa_full}, "
             f"RoPE {rope}{overrides}"
         )
 
@@ -185,6 +188,20 @@ class LlamaBackend:
             self._forget_draft()
             raise
 
+    def survey(self, parts: int) -> list[abc.Callable[[], None]]:
+        """Tasks that find the largest logits in the parts of each row."""
+        return self.context.survey(parts) if self.context.shortlists.is_large else []
+
+    @property
+    def num_sampling_threads(self) -> int:
+        """Threads for the cores that the model does not compute with."""
+        return sampling_threads(
+            self._config.sampling_threads,
+            cores=usable_cores(),
+            busy=self.context.num_busy_cores,
+            n_slots=self._info.n_slots,
+        )
+
     def embedding(self, chunk: Chunk) -> bytes:
         """The embedding that the last batch computed for a chunk. Raises `DecodeError`."""
         return self.context.vectors(chunk.slot, chunk.num_tokens)
@@ -192,6 +209,10 @@ class LlamaBackend:
     @property
     def layout(self) -> Layout:
         return self.context.layout
+
+    @property
+    def num_reused_graphs(self) -> int:
+        return self.context.num_reused_graphs
 
     def time_rows(self, num_slots: int, num_rows: int) -> float:
         """Seconds for a batch of `num_rows` rows of `num_slots` slots."""
@@ -269,6 +290,7 @@ class LlamaBackend:
             adapters=context.adapters.infos,
             embedding=context.embedding,
             can_generate=context.can_generate,
+            flash_attn=context.flash_attention,
         )
 
 

@@ -8,6 +8,8 @@ prefix is bookkeeping only, but attention reads every cell in use.
 from __future__ import annotations
 
 import ctypes
+import functools
+import itertools
 import logging
 import struct
 import time
@@ -22,11 +24,15 @@ from protocol.config import EngineConfig
 from protocol.messages import EmbeddingInfo
 from scheduler.backends.base import Bytes, DecodeError, LoadError
 from scheduler.backends.llama.batch import BatchRows, LlamaBatch, Run, pointer
+from scheduler.backends.llama.candidates import Logits
 from scheduler.backends.llama.control_vectors import apply_control_vectors
+from scheduler.backends.llama.devices import have_gpu
+from scheduler.backends.llama.flash_attention import choose
 from scheduler.backends.llama.loading import check_layout, load_model, make_context
 from scheduler.backends.llama.lora import LoraAdapters
 from scheduler.backends.llama.pooling import embedding_info, read_vectors
-from scheduler.backends.llama.sampler import Logits
+from scheduler.backends.llama.shortlist import Maxima, Shortlists
+from scheduler.backends.llama.tensors import NO_DEVICE
 from scheduler.backends.llama.threads import ThreadPools
 from scheduler.batching.micro_batches import Layout
 from scheduler.core.batch_kind import BatchKind
@@ -87,7 +93,9 @@ class LlamaContext:
         self.adapters = LoraAdapters(self.model, config.adapter_paths)  # the context makes room
         if config.embeddings:  # every row may have an output; one too many ends the process
             n_outputs = max(n_outputs, config.n_ubatch)
-        self._context = make_context(self.model, config, n_outputs)
+        self.flash_attention = choose(self.model, config)
+        """ "on", "off", or "auto" if llama.cpp decides."""
+        self._context = make_context(self.model, config, n_outputs, self.flash_attention)
         apply_control_vectors(self._context, self.model, config)
         self._threads = ThreadPools(self._context, config)
         self._memory = lib.llama_get_memory(self._context)
@@ -106,7 +114,11 @@ class LlamaContext:
         self._yields_embeddings = not self.can_generate
         lib.llama_set_embeddings(self._context, self._yields_embeddings)
         self._batch = LlamaBatch(lib.llama_n_batch(self._context))
-        self._logits_address = 0
+        self._rows: Logits = np.empty((0, self.n_vocab), dtype=np.float32)
+        """Shape (n_outputs, n_vocab): the last batch's logits."""
+        self.shortlists = Shortlists(self.n_vocab)
+        self._maxima = np.empty((n_outputs, self.shortlists.n_columns), dtype=np.float32)
+        self._num_surveyed = 0
         self._saved: dict[int, State] = {}
         self.memory = self._try_memory()
         self._try_adapters()
@@ -134,6 +146,22 @@ class LlamaContext:
         return Layout(lib.llama_n_ubatch(self._context), self._config.kv_unified)
 
     @property
+    def num_reused_graphs(self) -> int:
+        """Micro-batches for which llama.cpp had the graph: the one before had as many rows and
+        logits, of the same slots, and attention read as many cells, rounded up to 256."""
+        return int(lib.llama_perf_context(self._context).n_reused)
+
+    @property
+    def num_busy_cores(self) -> int:
+        """Cores that compute when an answer's token is decoded: only one, which waits, if the
+        whole model is on a GPU."""
+        config = self._config
+        may_use_gpu = config.devices != (NO_DEVICE,) and not config.tensor_buffers and have_gpu()
+        num_layers = lib.llama_model_n_layer(self.model) + 1  # the output's layer counts too
+        is_whole = config.n_gpu_layers < 0 or config.n_gpu_layers >= num_layers
+        return 1 if may_use_gpu and is_whole else int(lib.llama_n_threads(self._context))
+
+    @property
     def context(self) -> int:
         """Address of the `llama_context`, for samplers that read its logits."""
         return int(self._context)
@@ -150,14 +178,40 @@ class LlamaContext:
         code = lib.llama_decode(self._context, self._batch.struct)
         if code != 0:
             raise self.failure(f"llama_decode returned {code}")
+        # A GPU computes on. Waiting here, not in `get_logits`, leaves the interpreter to others.
+        lib.llama_synchronize(self._context)
+        self._num_surveyed = 0
         if self._batch.output_indices and not kind.is_embedding:
-            self._logits_address = get_logits(self._context)
+            self._rows = self._read_rows(len(self._batch.output_indices))
+
+    def _read_rows(self, count: int) -> Logits:
+        size = count * self.n_vocab
+        memory = (ctypes.c_float * size).from_address(get_logits(self._context))
+        rows: Logits = np.frombuffer(memoryview(memory), dtype=np.float32)
+        return rows.reshape(count, self.n_vocab)
 
     def row(self, index: int) -> Logits:
         """A writable view of a row of the last batch's logits, shape (n_vocab,)."""
-        address = self._logits_address + index * self.n_vocab * 4
-        memory = (ctypes.c_float * self.n_vocab).from_address(address)
-        return np.frombuffer(memoryview(memory), dtype=np.float32)
+        row: Logits = self._rows[index]
+        return row
+
+    def survey(self, parts: int) -> list[abc.Callable[[], None]]:
+        """Tasks, at most `parts`, that find the maxima of the last batch's rows.
+
+        They may run at the same time. Rows must not change before they are done.
+        """
+        count = len(self._rows)
+        cuts = np.linspace(0, count, min(parts, count) + 1, dtype=int).tolist()
+
+        def look(start: int, stop: int) -> None:
+            self.shortlists.maxima(self._rows[start:stop], out=self._maxima[start:stop])
+
+        self._num_surveyed = count
+        return [functools.partial(look, *cut) for cut in itertools.pairwise(cuts)]
+
+    def maxima(self, index: int) -> Maxima | None:
+        """The maxima of a row, if it was surveyed."""
+        return self._maxima[index] if index < self._num_surveyed else None
 
     def batch_index(self, index: int) -> int:
         """Index in the batch of the token that a row of logits belongs to."""

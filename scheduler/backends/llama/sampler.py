@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -15,17 +15,14 @@ from protocol.commands import AddRequest
 from protocol.events import TokenLogprobs
 from protocol.sampling import SamplingParams
 from scheduler.backends.base import SamplerError, TooComplex
+from scheduler.backends.llama.candidates import FEW, Candidates, Ids, Logits, Mask
 from scheduler.backends.llama.dry import DrySamplers
+from scheduler.backends.llama.reach import ALL, has_penalties, is_argmax, reach_of, window
+from scheduler.backends.llama.shortlist import SPARE, Maxima, Shortlist, Shortlists, best_of
 from scheduler.constraint import ConstraintFailed, ConstraintTooComplex, Matcher
 from scheduler.core.results import Sample
 from scheduler.core.sampler import HELD
-from scheduler.native.library import TOKEN_DATA, sampler_accept, sampler_apply, sampler_sample
-
-Logits = np.ndarray[Any, np.dtype[np.float32]]
-"""One row: shape (n_vocab,), unnormalised log-probabilities."""
-
-Mask = np.ndarray[Any, np.dtype[np.bool_]]
-"""Shape (n_vocab,): which tokens are allowed."""
+from scheduler.native.library import sampler_accept, sampler_sample
 
 MIROSTAT_ESTIMATE_TOKENS = 100
 """Best tokens from which mirostat 1 estimates its exponent (`m` in the paper)."""
@@ -57,12 +54,16 @@ class Biases:
 
     def add_to(self, logits: Logits) -> None:
         """Add the biases to a row, shape (n_vocab,)."""
-        if len(self.tokens):
+        if self:
             logits[self.tokens] += self.values
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return len(self.tokens) > 0
 
     def sum_with(self, logits: Logits) -> Logits:
         """The row with the biases. The row itself, which may be asked for again, stays as it is."""
-        if not len(self.tokens):
+        if not self:
             return logits
         total = logits.copy()
         self.add_to(total)
@@ -85,6 +86,10 @@ class LogitsRows(Protocol):
         """Index in the batch of the token that the row belongs to."""
         ...
 
+    def maxima(self, index: int) -> Maxima | None:
+        """The maxima of a row that nobody has changed, if they are known."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
@@ -98,56 +103,7 @@ class Vocabulary:
     suppressed: tuple[int, ...]
     """Tokens that must never be sampled, by the author of the model."""
     dry: DrySamplers
-
-
-class Candidates:
-    """A reusable `llama_token_data_array` over the whole vocabulary."""
-
-    def __init__(self, n_vocab: int) -> None:
-        self._ids = np.arange(n_vocab, dtype=np.int32)
-        self._data = np.empty(n_vocab, dtype=TOKEN_DATA)
-        """Shape (n_vocab,); a chain reorders and cuts it in place."""
-        self._start = ctypes.cast(self._data.ctypes.data, lib.llama_token_data_p)
-        self._array = lib.llama_token_data_array()
-
-    def choose(self, chain: int, logits: Logits) -> int:
-        """Run a chain over a row of logits, shape (n_vocab,); returns the selected token."""
-        self._data["id"] = self._ids
-        self._data["logit"] = logits
-        self._apply(chain, len(self._ids))
-        return int(self._array.data[self._array.selected].id)
-
-    def choose_among(self, chain: int, logits: Logits, allowed: Mask) -> int:
-        """`choose` as if the logits of all tokens that are not allowed were minus infinity."""
-        ids = np.flatnonzero(allowed)
-        self._data["id"][: len(ids)] = ids
-        self._data["logit"][: len(ids)] = logits[ids]
-        self._apply(chain, len(ids))
-        return int(self._array.data[self._array.selected].id)
-
-    def draw(self, sampler: int, count: int) -> None:
-        """Let a sampler choose `count` times among one candidate, to use up its random numbers."""
-        for _ in range(count):
-            self._apply(sampler, 1)
-
-    def remaining(self) -> np.ndarray[Any, Any]:
-        """The candidates that the last chain left, of dtype `TOKEN_DATA` and shape (n_left,).
-
-        Their `p` is set to their probabilities.
-        """
-        first = _address(self._array.data) - _address(self._start)
-        left = self._data[first // TOKEN_DATA.itemsize :][: self._array.size]
-        weights = np.exp(left["logit"] - left["logit"].max())
-        left["p"] = weights / weights.sum()
-        return left
-
-    def _apply(self, sampler: int, size: int) -> None:
-        """Run a sampler over the first `size` candidates."""
-        self._array.data = self._start  # a sampler may have moved the start, to drop candidates
-        self._array.size = size
-        self._array.selected = -1
-        self._array.sorted = False
-        sampler_apply(sampler, ctypes.byref(self._array))
+    shortlists: Shortlists
 
 
 class LlamaSampler:
@@ -169,8 +125,12 @@ class LlamaSampler:
         self._failure: ConstraintFailed | None = None
         """Why there is no mask."""
         self._chain: int | None = None
-        self._is_greedy = _is_argmax(self._params, vocabulary)
+        self._is_greedy = is_argmax(self._params)
         self._biases = Biases.of(self._params, vocabulary)
+        self._n_vocab = vocabulary.n_vocab
+        self._shortlists = vocabulary.shortlists
+        self._reach = _listed(reach_of(self._params, vocabulary.n_ctx), vocabulary.shortlists)
+        """Length of the shortlist that the chain needs; `ALL` runs it on the whole row."""
         num_sampled = self._replay(request.resumed)
         if not self._is_greedy:
             self._chain = build_chain(self._params, vocabulary)
@@ -181,6 +141,18 @@ class LlamaSampler:
     def is_constrained(self) -> bool:
         """Whether there is a matcher."""
         return self._matcher is not None
+
+    @property
+    def is_heavy(self) -> bool:
+        """Whether a sample takes a pass over the whole vocabulary, and more than the largest
+        logits of its parts."""
+        wants_all = self._params.top_logprobs >= 0 and not self._params.post_sampling_probs
+        runs_all = self._chain is not None and not self._reach
+        return not self._is_quick and (wants_all or runs_all)
+
+    @property
+    def _is_quick(self) -> bool:
+        return self._n_vocab <= FEW
 
     @property
     def wants_mask(self) -> bool:
@@ -231,10 +203,11 @@ class LlamaSampler:
             token = self._pick(row)
             return None if token is None else Sample(token, forced=self._forced())
         if self._params.post_sampling_probs:
-            self._biases.add_to(self._logits(row))
-            token = self._pick_by_candidates(row)
+            token = self._pick(row)
+            assert token is not None
             return Sample(token, _left_logprobs(self._candidates, token, n_top))
-        before = _Distribution.of(self._logits(row), n_top)
+        logits = self._logits(row)
+        before = self._distribution(logits.copy() if self._biases else logits)
         token = self._pick(row)
         return None if token is None else Sample(token, before.logprobs(token))
 
@@ -246,8 +219,10 @@ class LlamaSampler:
 
     def score(self, row: int, token: int) -> TokenLogprobs:
         """The model's own log-probability of `token` in a row of the last batch."""
-        n_top = max(self._params.top_logprobs, 0)
-        return _Distribution.of(self._rows.row(row), n_top).logprobs(token)
+        return self._distribution(self._rows.row(row)).logprobs(token)
+
+    def _distribution(self, logits: Logits) -> _Distribution:
+        return _Distribution.of(logits, max(self._params.top_logprobs, 0), self._shortlists)
 
     def allowed(self, tokens: list[int]) -> int:
         """How many of these tokens the constraint lets come next, one after the other."""
@@ -269,6 +244,9 @@ class LlamaSampler:
         copy._matcher = None if self._matcher is None else self._matcher.clone()
         copy._is_greedy = self._is_greedy
         copy._biases = self._biases
+        copy._n_vocab = self._n_vocab
+        copy._shortlists = self._shortlists
+        copy._reach = self._reach
         copy._chain = None if self._chain is None else lib.llama_sampler_clone(self._chain)
         return copy
 
@@ -280,31 +258,67 @@ class LlamaSampler:
 
     def _pick(self, row: int) -> int | None:
         if self._chain is None:
-            return self._pick_largest(self._biases.sum_with(self._logits(row)))
-        self._biases.add_to(self._logits(row))
+            return self._pick_largest(row)
+        logits = self._logits(row)
+        self._biases.add_to(logits)
         if self._matcher is None:
-            return self._pick_by_chain(row)
+            return self._pick_by_chain(row, logits)
         refused = self._matcher.refused
         if refused is None:
-            return self._pick_by_candidates(row)
-        if refused:
-            self._logits(row)[list(refused)] = -np.inf
-        token = self._pick_by_chain(row)
+            token = self._pick_among(logits, self._matcher.mask())
+        else:
+            logits[list(refused)] = -np.inf
+            token = self._pick_by_chain(row, logits)
         self._matcher.accept(token)
         return token
 
-    def _pick_by_chain(self, row: int) -> int:
-        if row != HELD:
+    def _pick_by_chain(self, row: int, logits: Logits) -> int:
+        """Run the chain over a row, whose biases are added."""
+        assert self._chain is not None
+        found = None
+        if self._reach:
+            found = self._shortlists.of(logits, self._reach, self._maxima(row))
+        elif self._is_quick and row != HELD and not self._params.post_sampling_probs:
             index = self._rows.batch_index(row)
             return int(sampler_sample(self._chain, self._rows.context, index))
+        return self._choose(found, logits)
+
+    def _pick_among(self, logits: Logits, allowed: Mask) -> int:
+        """Mask first, then sample.
+
+        Samplers that truncate must only see allowed tokens. Otherwise the answer's distribution
+        is not that of the constrained model.
+        """
+        ids = np.flatnonzero(allowed)
+        found = None
+        if 0 < self._reach * SPARE < len(ids):
+            masked = np.where(allowed, logits, np.float32(-np.inf))
+            found = self._shortlists.of(masked, self._reach)
+        return self._choose(found, logits, ids)
+
+    def _choose(self, found: Shortlist | None, logits: Logits, allowed: Ids | None = None) -> int:
+        """Run the chain over a shortlist, or over the allowed tokens of a row, or over all."""
         assert self._chain is not None
-        token = self._candidates.choose(self._chain, self._logits(row))
+        if found is not None:
+            token = self._candidates.choose_sorted(self._chain, *found)
+        elif allowed is not None:
+            token = self._candidates.choose_among(self._chain, logits, allowed)
+        else:
+            token = self._candidates.choose(self._chain, logits)
         sampler_accept(self._chain, token)
         return token
 
-    def _pick_largest(self, logits: Logits) -> int | None:
+    def _maxima(self, row: int) -> Maxima | None:
+        """The maxima of a row, if they are known and the row is as it was."""
+        is_changed = row == HELD or self._biases or self._matcher is not None
+        return None if is_changed else self._rows.maxima(row)
+
+    def _pick_largest(self, row: int) -> int | None:
         """The token with the largest logit among the allowed ones; None if a mask is needed."""
-        token = int(logits.argmax())
+        logits = self._biases.sum_with(self._logits(row))
+        maxima = self._maxima(row)
+        found = None if maxima is None else self._shortlists.of(logits, 1, maxima)
+        token = int(logits.argmax() if found is None else found.ids[0])
         if self._matcher is not None:
             if self._matcher.is_prepared or not self._matcher.allows(token):
                 if self._lacks_mask:
@@ -312,23 +326,6 @@ class LlamaSampler:
                 self._matcher.apply_mask(logits)
                 token = int(logits.argmax())
             self._matcher.accept(token)
-        return token
-
-    def _pick_by_candidates(self, row: int) -> int:
-        """Mask first, then sample.
-
-        Samplers that truncate must only see allowed tokens. Otherwise the answer's distribution
-        is not that of the constrained model.
-        """
-        logits = self._logits(row)
-        assert self._chain is not None
-        if self._matcher is None:
-            token = self._candidates.choose(self._chain, logits)
-        else:
-            allowed = self._matcher.mask()
-            token = self._candidates.choose_among(self._chain, logits, allowed)
-            self._matcher.accept(token)
-        sampler_accept(self._chain, token)
         return token
 
     def _forced(self) -> tuple[int, ...]:
@@ -367,10 +364,10 @@ class LlamaSampler:
         """Let the penalties see earlier tokens, as many as their windows hold."""
         params = self._params
         windows = [0]
-        if _has_penalties(params):
-            windows.append(_window(params.repeat_last_n, vocabulary))
+        if has_penalties(params):
+            windows.append(window(params.repeat_last_n, vocabulary.n_ctx))
         if params.dry_multiplier != 0.0:
-            windows.append(_window(params.dry_penalty_last_n, vocabulary))
+            windows.append(window(params.dry_penalty_last_n, vocabulary.n_ctx))
         for token in tokens[len(tokens) - min(max(windows), len(tokens)) :]:
             sampler_accept(self._chain, token)
 
@@ -389,22 +386,24 @@ class LlamaSampler:
 
 @dataclass(frozen=True, slots=True)
 class _Distribution:
-    """A row's probabilities, kept before a mask may change the row."""
+    """A row's probabilities, before biases or a mask change the row."""
 
     logits: Logits
     log_total: float
     top: list[tuple[int, float]]
 
     @classmethod
-    def of(cls, logits: Logits, n_top: int) -> _Distribution:
-        row = logits.astype(np.float64)
-        peak = row.max()
-        log_total = float(peak + np.log(np.exp(row - peak).sum()))
-        n_top = min(n_top, len(row))
-        best = np.argpartition(row, -n_top)[-n_top:] if n_top else np.arange(0)
-        best = best[np.argsort(-row[best], kind="stable")]
-        top = [(int(token), float(row[token]) - log_total) for token in best]
-        return cls(logits.copy(), log_total, top)
+    def of(cls, logits: Logits, n_top: int, shortlists: Shortlists) -> _Distribution:
+        peak = logits.max()
+        log_total = float(peak) + math.log(np.exp(logits - peak).sum(dtype=np.float64))
+        best = shortlists.of(logits, n_top) if shortlists.pay(n_top) else None
+        if best is None:
+            n_top = min(n_top, len(logits))
+            ids = np.argpartition(logits, -n_top)[-n_top:] if n_top else np.arange(0)
+            ids.sort()
+            best = best_of(ids, logits[ids], n_top)
+        logs = best.logits.astype(np.float64) - log_total
+        return cls(logits, log_total, list(zip(best.ids.tolist(), logs.tolist(), strict=True)))
 
     def logprobs(self, token: int) -> TokenLogprobs:
         return TokenLogprobs(float(self.logits[token]) - self.log_total, self.top)
@@ -420,35 +419,8 @@ def _left_logprobs(candidates: Candidates, token: int, n_top: int) -> TokenLogpr
     return TokenLogprobs(float(own[0]) if len(own) else float("-inf"), top)
 
 
-def _has_penalties(params: SamplingParams) -> bool:
-    neutral = params.repeat_penalty == 1.0 and params.frequency_penalty == 0.0
-    return not (neutral and params.presence_penalty == 0.0) and params.repeat_last_n != 0
-
-
-def _is_argmax(params: SamplingParams, vocabulary: Vocabulary) -> bool:
-    """Whether the chain always selects the token with the largest logit."""
-    reshaping = (
-        params.logit_bias
-        or vocabulary.suppressed
-        or params.mirostat
-        or _has_penalties(params)
-        or params.dry_multiplier != 0.0
-        or params.xtc_probability > 0.0
-        or params.dynatemp_range > 0.0
-        or params.typical_p < 1.0
-        or params.post_sampling_probs
-    )
-    unusual = {"adaptive_p", "infill"} & set(params.samplers)
-    is_cold = params.temperature <= 0.0 and "temperature" in params.samplers
-    return is_cold and not reshaping and not unusual
-
-
-def _address(pointer: Any) -> int:
-    return ctypes.cast(pointer, ctypes.c_void_p).value or 0
-
-
-def _window(last_n: int, vocabulary: Vocabulary) -> int:
-    return vocabulary.n_ctx if last_n < 0 else min(last_n, vocabulary.n_ctx)
+def _listed(reach: int, shortlists: Shortlists) -> int:
+    return reach if shortlists.pay(reach) else ALL
 
 
 def build_chain(params: SamplingParams, vocabulary: Vocabulary) -> int:
@@ -489,7 +461,7 @@ def _named_makers(p: SamplingParams, vocabulary: Vocabulary) -> dict[str, Callab
     return {
         "penalties": lambda: lib.llama_sampler_init_penalties(
             vocabulary.n_vocab,
-            _window(p.repeat_last_n, vocabulary),
+            window(p.repeat_last_n, vocabulary.n_ctx),
             p.repeat_penalty,
             p.frequency_penalty,
             p.presence_penalty,
