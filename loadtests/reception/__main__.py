@@ -15,6 +15,7 @@ import httpx
 
 from loadtests.machine import machine_facts
 from loadtests.prompts import ordinary_tokens
+from loadtests.reception.cores import check_system
 from loadtests.reception.peer import read_peer
 from loadtests.reception.reading import PACES, Row, Trial, read_rows
 from loadtests.reception.streams import KINDS
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    check_system()
     trial = Trial(
         options.model,
         token_pieces(options.model),

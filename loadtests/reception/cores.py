@@ -8,6 +8,12 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 
+def check_system() -> None:
+    """Raises `ValueError` where the system doesn't tell how long a process ran."""
+    if not Path("/proc/self/schedstat").exists():
+        raise ValueError("this benchmark needs Linux with /proc/PID/schedstat")
+
+
 def split_cores() -> tuple[set[int], set[int]]:
     """The core of the API process, and those of all others; the same one where there is one."""
     cores = sorted(os.sched_getaffinity(0))

@@ -40,7 +40,7 @@ def delta(number: int, events: Sequence[AnswerEvent] = (), num_tokens: int = 1) 
 
 
 def ended(number: int) -> Ended:
-    return Ended(StopCause.EOS, "", None, False, 3, 1, timings(number))
+    return Ended(StopCause.EOS, "", None, False, 3, 1, 1, timings(number))
 
 
 events: st.SearchStrategy[AnswerEvent] = st.one_of(
