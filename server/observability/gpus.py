@@ -7,8 +7,11 @@ nothing to see.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
+import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,6 +20,8 @@ READ_SECONDS = 1.0
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 """The variable that keeps CUDA programs, such as the engine, from some GPUs."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +61,29 @@ class NvmlGpus:
         """`nvml` is the module `pynvml`, initialized."""
         self._nvml = nvml
         self._visible = environ.get(VISIBLE)
-        self._reading: asyncio.Task[tuple[Gpu, ...]] | None = None
+        self._reading: asyncio.Future[tuple[Gpu, ...]] | None = None
 
     async def read(self) -> tuple[Gpu, ...]:
         """The GPUs that CUDA programs may use; none while the driver doesn't answer.
 
         The driver is asked once at a time.
         """
-        if self._reading is None or self._reading.done():
-            self._reading = asyncio.create_task(asyncio.to_thread(self._read))
-        done, _ = await asyncio.wait([self._reading], timeout=READ_SECONDS)
-        return self._reading.result() if done else ()
+        reading = self._reading
+        if reading is None or reading.done():
+            reading = self._reading = asyncio.get_running_loop().create_future()
+            # A daemon: if the driver never answers, the process can end all the same.
+            threading.Thread(target=self._answer, args=(reading,), daemon=True).start()
+        done, _ = await asyncio.wait([reading], timeout=READ_SECONDS)
+        return reading.result() if done else ()
+
+    def _answer(self, reading: asyncio.Future[tuple[Gpu, ...]]) -> None:
+        try:
+            found = self._read()
+        except Exception:
+            logger.exception("the GPUs' state can't be read")
+            found = ()
+        with suppress(RuntimeError):  # the loop may have ended meanwhile
+            reading.get_loop().call_soon_threadsafe(reading.set_result, found)
 
     def _read(self) -> tuple[Gpu, ...]:
         count = self._asked(self._nvml.nvmlDeviceGetCount) or 0

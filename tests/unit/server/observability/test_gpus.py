@@ -161,6 +161,13 @@ async def test_a_driver_that_hangs_hides_nothing_else(monkeypatch: pytest.Monkey
     assert len(await source.read()) == 1
 
 
+async def test_bindings_that_break_hide_nothing_else() -> None:
+    nvml = FakeNvml(Card(used="much"))  # type: ignore[arg-type]
+    assert await NvmlGpus(nvml, {}).read() == ()
+    nvml.cards = (Card(),)
+    assert len(await NvmlGpus(nvml, {}).read()) == 1
+
+
 @pytest.mark.parametrize("is_installed", [True, False])
 async def test_without_bindings_or_driver_there_is_nothing(
     is_installed: bool, monkeypatch: pytest.MonkeyPatch
