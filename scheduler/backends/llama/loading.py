@@ -12,7 +12,7 @@ from protocol.metadata import override_array
 from scheduler.backends.base import LoadError
 from scheduler.backends.cpus import usable_cores
 from scheduler.backends.llama.pooling import POOLINGS
-from scheduler.backends.llama.tensors import NO_DEVICE, buffer_array, device_array
+from scheduler.backends.llama.tensors import NO_DEVICE, buffer_array, device_array, share_array
 
 CACHE_TYPES = {
     "f32": lib.GGML_TYPE_F32,
@@ -61,8 +61,8 @@ def load_model(config: EngineConfig) -> Any:
     params.devices = ctypes.cast(devices, ctypes.c_void_p)
     params.tensor_buft_overrides = ctypes.cast(buffers, ctypes.c_void_p)
     params.kv_overrides = metadata
-    if config.tensor_split:
-        shares = (ctypes.c_float * lib.llama_max_devices())(*config.tensor_split)
+    shares = share_array(config.tensor_split)
+    if shares is not None:
         params.tensor_split = shares
     model = lib.llama_model_load_from_file(config.model_path.encode(), params)
     if not model:
