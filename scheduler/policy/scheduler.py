@@ -46,7 +46,7 @@ class Scheduler:
         """`cost` holds the measured time of steps, if there is one."""
         self.limits = limits
         self.waiting = WaitingQueue()
-        self.cache = KVCacheManager(limits)
+        self.cache = KVCacheManager(limits, None if cost is None else cost.prompt_seconds)
         self.planner = StepPlanner(self.cache, cost)
 
     @property

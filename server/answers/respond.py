@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 
 from starlette.requests import Request
@@ -52,7 +52,9 @@ async def respond(
     if body.stream:
         ping_seconds = body.ping_seconds(context.settings.sse_ping_interval)
         return await _stream(context.generator, sequences, streamed(), ping_seconds)
-    return await while_connected(request, _in_one_piece(context.generator, sequences, whole()))
+    return await while_connected(
+        request.receive, _in_one_piece(context.generator, sequences, whole())
+    )
 
 
 async def _in_one_piece(
@@ -105,7 +107,7 @@ async def _stream(
 
 async def _frames(
     items: AsyncIterator[IndexedItem], answer: StreamedAnswer
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     try:
         if frames := answer.start():
             yield frames

@@ -141,6 +141,8 @@ class Ended(msgspec.Struct, frozen=True):
     """Whether the context was full, so that the answer ended or its beginning was forgotten."""
     slot: int
     num_prompt_tokens: int
+    num_cells: int
+    """How many cells of the slot hold the sequence's tokens at the end."""
     timings: Timings
 
 

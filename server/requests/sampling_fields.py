@@ -189,6 +189,8 @@ class SamplingFields(RequestModel):
     """Negative is off."""
     adaptive_decay: Annotated[Real, Field(ge=0, le=0.99)] | None = None
     logit_bias: LogitBias | None = None
+    backend_sampling: Flag | None = None
+    """Let the model's device find the likeliest tokens, where that gives the same answer."""
 
     grammar: StrictStr | None = None
     json_schema: Any = None

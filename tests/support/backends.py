@@ -10,7 +10,7 @@ import numpy as np
 from protocol.config import EngineConfig
 from protocol.sampling import SamplingParams
 from scheduler.backends.llama.backend import LlamaBackend
-from scheduler.backends.llama.sampler import Logits
+from scheduler.backends.llama.candidates import Logits
 from scheduler.core.sequence import Sequence
 from scheduler.core.step import Chunk
 from tests.support.paths import DEMO_TARGET

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from protocol.commands import AddRequest, LoraSet
 from protocol.events import TokenLogprobs
 from protocol.messages import AdapterInfo, EmbeddingInfo, ModelInfo
-from scheduler.backends.base import Bytes, DecodeError
+from scheduler.backends.base import Bytes, DecodeError, Preparation
 from scheduler.batching.micro_batches import Layout
 from scheduler.core.abilities import CacheAbilities
 from scheduler.core.cache_edits import (
@@ -87,8 +87,13 @@ class FakeBackend:
     num_computed: int = 0
     """Rows computed so far, which is what prefix reuse saves."""
     num_padding_rows: int = 0
+    num_reused_graphs: int = 0
+    num_surveyed: int = 0
     is_masked: Callable[[AddRequest], bool] = lambda request: False
     """Whether the sequence of a request has a constraint; it needs a mask for each token."""
+    num_sampling_threads: int = 1
+    is_heavy: Callable[[AddRequest], bool] = lambda request: False
+    """Whether the sequence of a request is sampled in a thread, where there are any."""
     thought: int | None = None
     """Tokens after which each answer's thinking is ended from outside; None if none is thinking."""
     fingerprint: Fingerprint = field(
@@ -100,6 +105,7 @@ class FakeBackend:
         self.states: list[list[int]] = [[] for _ in range(self.n_slots)]
         """By slot, what the model has read."""
         self.rows: list[list[int]] = []
+        self._shape: list[tuple[int, int, int]] = []
         self.saved: dict[int, list[int]] = {}
 
     @property
@@ -211,6 +217,7 @@ class FakeBackend:
             raise AssertionError("the batch has more than one kind of sequences")
         if chunks[0].sequence.kind.is_embedding:
             self._check_embeddings(chunks)
+        self._count_reuse(chunks)
         self.rows = []
         for chunk in chunks:
             cells = self.cells[chunk.slot]
@@ -226,6 +233,11 @@ class FakeBackend:
                 self.rows.append(state[: len(state) - num_after])
         if sum(map(len, self.cells)) > self.info.n_ctx:
             raise AssertionError("more cells than the cache has")
+
+    def _count_reuse(self, chunks: abc.Sequence[Chunk]) -> None:
+        shape = [(chunk.slot, chunk.num_tokens, chunk.num_outputs) for chunk in chunks]
+        self.num_reused_graphs += shape == self._shape
+        self._shape = shape
 
     def _check_padding_rows(
         self, chunks: abc.Sequence[Chunk], padding_rows: abc.Sequence[PaddingRow]
@@ -252,6 +264,14 @@ class FakeBackend:
             raise AssertionError("prompts would be cut")
         if self.embeds.is_alone and len(chunks) > 1:
             raise AssertionError("prompts are mixed")
+
+    def survey(self, rows: abc.Sequence[int], size: int) -> list[Callable[[], None]]:
+        """Count the rows, which must be there."""
+        assert size > 0
+        assert sorted({*rows}) == list(rows)
+        assert len(rows) <= len(self.rows)
+        self.num_surveyed += len(rows)
+        return [lambda: None for _ in rows]
 
     def embedding(self, chunk: Chunk) -> bytes:
         """A vector of which each element is the fake model's next token."""
@@ -293,12 +313,16 @@ class FakeBackend:
             tokens.append(self.draft_token(tokens, self.next_token(tokens)))
         return tokens[len(want.tokens) :]
 
-    def prepare(self, request: AddRequest) -> None:
+    def prepare(self, request: AddRequest) -> Preparation | None:
         """Nothing takes long."""
+        return None
 
-    def sampler(self, request: AddRequest) -> FakeSampler:
+    def sampler(self, request: AddRequest, prepared: Preparation | None = None) -> FakeSampler:
         """A sampler that takes the fake model's one answer."""
         return FakeSampler(self, request)
+
+    def rest(self) -> None:
+        """Does nothing: the fake has no memory to give back."""
 
     def close(self) -> None:
         """Does nothing: the fake has no memory to free."""
@@ -309,20 +333,41 @@ class FakeSampler:
     """A greedy sampler over a distribution with one token.
 
     With a constraint, each token needs `prepare`. Half of the constraints tell that in advance.
+    And the constraint has to read a resumed answer, token by token.
     """
 
     backend: FakeBackend
     request: AddRequest
     is_prepared: bool = field(default=False, init=False)
     held: list[int] = field(default_factory=list, init=False)
+    num_read: int = field(default=0, init=False)
+    """Tokens of the resumed answer that the constraint has read."""
 
     @property
     def is_constrained(self) -> bool:
         return self.backend.is_masked(self.request)
 
     @property
+    def is_heavy(self) -> bool:
+        return self.backend.is_heavy(self.request)
+
+    @property
+    def num_candidates(self) -> int:
+        return 0 if self.is_heavy else 1 + self.request.request_id % 3
+
+    @property
+    def is_replaying(self) -> bool:
+        return self.is_constrained and self.num_read < len(self.request.resumed)
+
+    def replay(self) -> None:
+        """Read one token."""
+        assert self.is_replaying
+        self.num_read += 1
+
+    @property
     def wants_mask(self) -> bool:
-        return self.is_constrained and not self.is_prepared and self.request.request_id % 2 == 0
+        is_ready = self.is_prepared or self.is_replaying
+        return self.is_constrained and not is_ready and self.request.request_id % 2 == 0
 
     def prepare(self) -> None:
         """Let one token be sampled."""
@@ -354,6 +399,7 @@ class FakeSampler:
 
     def sample(self, row: int) -> Sample | None:
         """The fake model's token after the cells of the row; None without a mask."""
+        assert not self.is_replaying
         if self._lacks_mask():
             return None
         token = self.backend.next_token(self._cells(row))

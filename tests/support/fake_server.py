@@ -163,7 +163,9 @@ class ScriptedGenerator:
                 raise self.fail_after[1]
             yield self._embedding(request)
             finished.append(True)
-            yield Ended(StopCause.EOS, "", None, False, 1, n_prompt, self._timings(n_prompt, 0))
+            yield Ended(
+                StopCause.EOS, "", None, False, 1, n_prompt, n_prompt, self._timings(n_prompt, 0)
+            )
             return
         if request.spec.report_progress:
             yield Progress(n_prompt, self.cached, n_prompt // 2, 5.0)
@@ -187,7 +189,16 @@ class ScriptedGenerator:
         if last := reader.last(self._timings(n_prompt, count)):
             yield last
         finished.append(True)
-        yield Ended(cause, word, None, False, 1, n_prompt, self._timings(n_prompt, count))
+        yield Ended(
+            cause,
+            word,
+            None,
+            False,
+            1,
+            n_prompt,
+            n_prompt + max(count - 1, 0),
+            self._timings(n_prompt, count),
+        )
 
     def _embedding(self, request: GenerationRequest) -> EmbeddingItem:
         """One vector of four floats for each token, or the sum of all these vectors."""

@@ -8,6 +8,7 @@ prefix is bookkeeping only, but attention reads every cell in use.
 from __future__ import annotations
 
 import ctypes
+import functools
 import logging
 import struct
 import time
@@ -22,12 +23,18 @@ from protocol.config import EngineConfig
 from protocol.messages import EmbeddingInfo
 from scheduler.backends.base import Bytes, DecodeError, LoadError
 from scheduler.backends.llama.batch import BatchRows, LlamaBatch, Run, pointer
+from scheduler.backends.llama.candidates import Logits
 from scheduler.backends.llama.control_vectors import apply_control_vectors
+from scheduler.backends.llama.device_samplers import DeviceSamplers
+from scheduler.backends.llama.devices import have_gpu
+from scheduler.backends.llama.flash_attention import choose
 from scheduler.backends.llama.loading import check_layout, load_model, make_context
 from scheduler.backends.llama.lora import LoraAdapters
 from scheduler.backends.llama.pooling import embedding_info, read_vectors
-from scheduler.backends.llama.sampler import Logits
+from scheduler.backends.llama.shortlist import Shortlist, Shortlists, runs_of
+from scheduler.backends.llama.tensors import NO_DEVICE
 from scheduler.backends.llama.threads import ThreadPools
+from scheduler.backends.llama.vocabulary import suppressed_tokens
 from scheduler.batching.micro_batches import Layout
 from scheduler.core.batch_kind import BatchKind
 from scheduler.core.cache_edits import (
@@ -59,6 +66,9 @@ _STATE_START = struct.Struct("=Ii")
 
 _STATE_MAGIC = 0xAF143CD8
 
+SURVEYED_TOGETHER = 4
+"""Rows of which one task finds the likeliest tokens. They should stay in a core's cache."""
+
 PLAIN = BatchKind()
 """The kind of batches that yield logits, without adapters."""
 
@@ -87,7 +97,9 @@ class LlamaContext:
         self.adapters = LoraAdapters(self.model, config.adapter_paths)  # the context makes room
         if config.embeddings:  # every row may have an output; one too many ends the process
             n_outputs = max(n_outputs, config.n_ubatch)
-        self._context = make_context(self.model, config, n_outputs)
+        self.flash_attention = choose(self.model, config)
+        """ "on", "off", or "auto" if llama.cpp decides."""
+        self._context = make_context(self.model, config, n_outputs, self.flash_attention)
         apply_control_vectors(self._context, self.model, config)
         self._threads = ThreadPools(self._context, config)
         self._memory = lib.llama_get_memory(self._context)
@@ -106,7 +118,14 @@ class LlamaContext:
         self._yields_embeddings = not self.can_generate
         lib.llama_set_embeddings(self._context, self._yields_embeddings)
         self._batch = LlamaBatch(lib.llama_n_batch(self._context))
-        self._logits_address = 0
+        self._rows: Logits = np.empty((0, self.n_vocab), dtype=np.float32)
+        """Shape (n_outputs, n_vocab): the last batch's logits."""
+        self.shortlists = Shortlists(self.n_vocab)
+        self.device_samplers = DeviceSamplers(
+            self._context, self.n_vocab, self.n_ctx_slot, len(suppressed_tokens(self.vocab))
+        )
+        self._likeliest: dict[int, Shortlist | None] = {}
+        """By row, what the survey of the last batch has found."""
         self._saved: dict[int, State] = {}
         self.memory = self._try_memory()
         self._try_adapters()
@@ -134,6 +153,22 @@ class LlamaContext:
         return Layout(lib.llama_n_ubatch(self._context), self._config.kv_unified)
 
     @property
+    def num_reused_graphs(self) -> int:
+        """Micro-batches for which llama.cpp had the graph: the one before had as many rows and
+        logits, of the same slots, and attention read as many cells, rounded up to 256."""
+        return int(lib.llama_perf_context(self._context).n_reused)
+
+    @property
+    def num_busy_cores(self) -> int:
+        """Cores that compute when an answer's token is decoded: only one, which waits, if the
+        whole model is on a GPU."""
+        config = self._config
+        may_use_gpu = config.devices != (NO_DEVICE,) and not config.tensor_buffers and have_gpu()
+        num_layers = lib.llama_model_n_layer(self.model) + 1  # the output's layer counts too
+        is_whole = config.n_gpu_layers < 0 or config.n_gpu_layers >= num_layers
+        return 1 if may_use_gpu and is_whole else int(lib.llama_n_threads(self._context))
+
+    @property
     def context(self) -> int:
         """Address of the `llama_context`, for samplers that read its logits."""
         return int(self._context)
@@ -150,14 +185,48 @@ class LlamaContext:
         code = lib.llama_decode(self._context, self._batch.struct)
         if code != 0:
             raise self.failure(f"llama_decode returned {code}")
+        # A GPU computes on. Waiting here, not in `get_logits`, leaves the interpreter to others.
+        lib.llama_synchronize(self._context)
+        self._likeliest.clear()
         if self._batch.output_indices and not kind.is_embedding:
-            self._logits_address = get_logits(self._context)
+            self._rows = self._read_rows(len(self._batch.output_indices))
+
+    def _read_rows(self, count: int) -> Logits:
+        size = count * self.n_vocab
+        memory = (ctypes.c_float * size).from_address(get_logits(self._context))
+        rows: Logits = np.frombuffer(memoryview(memory), dtype=np.float32)
+        return rows.reshape(count, self.n_vocab)
 
     def row(self, index: int) -> Logits:
         """A writable view of a row of the last batch's logits, shape (n_vocab,)."""
-        address = self._logits_address + index * self.n_vocab * 4
-        memory = (ctypes.c_float * self.n_vocab).from_address(address)
-        return np.frombuffer(memoryview(memory), dtype=np.float32)
+        row: Logits = self._rows[index]
+        return row
+
+    def survey(self, rows: abc.Sequence[int], size: int) -> list[abc.Callable[[], None]]:
+        """Tasks that find the `size` likeliest tokens of rows of the last batch, which rise.
+
+        They may run at the same time. The rows must not change until they are sampled.
+        """
+
+        def look(start: int, stop: int) -> None:
+            found = self.shortlists.of_rows(self._rows[start:stop], size)
+            self._likeliest.update(zip(range(start, stop), found, strict=True))
+
+        with_logits = (row for row in rows if not self._is_left(row))
+        return [functools.partial(look, *run) for run in runs_of(with_logits, SURVEYED_TOGETHER)]
+
+    def likeliest(self, index: int) -> Shortlist | None:
+        """The likeliest tokens of a row, if it was surveyed."""
+        return self._likeliest.get(index)
+
+    def left(self, index: int) -> Shortlist | None:
+        """What a sampler on the device left of a row of the last batch, if its slot has one."""
+        if not self._is_left(index):
+            return None
+        return self.device_samplers.read(self._batch.output_indices[index])
+
+    def _is_left(self, index: int) -> bool:
+        return bool(self.device_samplers) and self._batch.slot(index) in self.device_samplers
 
     def batch_index(self, index: int) -> int:
         """Index in the batch of the token that a row of logits belongs to."""
@@ -273,6 +342,7 @@ class LlamaContext:
         """Free the context and the model."""
         if self._config.perf:
             self._log_times()
+        self.device_samplers.close()
         lib.llama_free(self._context)
         self._threads.close()
         lib.llama_model_free(self.model)

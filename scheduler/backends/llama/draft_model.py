@@ -12,8 +12,10 @@ import numpy as np
 from protocol.config import DraftConfig, EngineConfig
 from scheduler.backends.base import DecodeError, LoadError, SamplerError
 from scheduler.backends.llama.batch import Run
+from scheduler.backends.llama.candidates import Logits
 from scheduler.backends.llama.context import LlamaContext
-from scheduler.backends.llama.sampler import LlamaSampler, Logits
+from scheduler.backends.llama.sampler import LlamaSampler
+from scheduler.backends.llama.shortlist import Shortlist
 from scheduler.backends.llama.vocabulary import check_vocabularies
 from scheduler.core.cache_edits import CacheEdit, CopyPrefix, Drop, Restore, Save, Shift, Trim
 from scheduler.kv_cache.prefix_index import common_prefix_length
@@ -246,6 +248,14 @@ class _Rows:
         """Position in the batch of the token that a row belongs to."""
         return self._context.batch_index(index)
 
+    def likeliest(self, index: int) -> Shortlist | None:
+        """None: rows of drafts are looked at one by one."""
+        return None
+
+    def left(self, index: int) -> Shortlist | None:
+        """None: the draft model samples on the CPU."""
+        return None
+
 
 def _config(config: EngineConfig, draft: DraftConfig) -> EngineConfig:
     """The draft model's configuration: slots and cells are as in the large model's."""
@@ -267,6 +277,7 @@ def _config(config: EngineConfig, draft: DraftConfig) -> EngineConfig:
         rope_scaling="",
         rope_freq_base=0.0,
         rope_freq_scale=0.0,
+        cost_folder="",  # flash attention by the rule: no text depends on it
     )
 
 
