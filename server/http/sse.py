@@ -63,7 +63,7 @@ class EventStream(EventSourceResponse):
             await self._resources.aclose()
 
     async def _send_with_timeout(self, send: Send, message: Message) -> None:
-        """Send without a timer for each frame: the connection bounds what a client leaves unread."""
+        """Send without a timer for each frame: the connection bounds what nobody reads."""
         async with self._sending:
             await send(message)
         self._last_sent = time.monotonic()
