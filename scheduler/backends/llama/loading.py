@@ -96,6 +96,7 @@ def make_context(model: Any, config: EngineConfig, n_outputs: int, flash_attn: s
     params = context_params(config, n_outputs, flash_attn)
     if _overwrites_windows(model, config):
         params.n_batch = params.n_ubatch = max(params.n_ubatch, config.n_slots)
+    params.n_rs_seq = _num_snapshots(config, params.n_ubatch)
     context = lib.llama_init_from_model(model, params)
     if not context:
         n_ctx = config.n_ctx or lib.llama_model_n_ctx_train(model)
@@ -112,7 +113,6 @@ def context_params(config: EngineConfig, n_outputs: int, flash_attn: str) -> Any
     params.n_batch = max(config.n_batch, config.n_slots)
     params.n_ubatch = min(config.n_ubatch, params.n_batch)
     params.n_seq_max = config.n_slots
-    params.n_rs_seq = _num_snapshots(config, params.n_ubatch)
     params.n_outputs_max = n_outputs
     params.pooling_type = POOLINGS[config.pooling if config.embeddings else ""]
     params.n_threads = threads
