@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -39,7 +39,7 @@ class EventStream(EventSourceResponse):
 
     def __init__(
         self,
-        frames: AsyncGenerator[bytes, None],
+        frames: AsyncIterator[bytes],
         resources: AsyncExitStack,
         *,
         ping_seconds: int,

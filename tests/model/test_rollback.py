@@ -17,8 +17,8 @@ from protocol.config import DraftConfig, NgramConfig
 from protocol.sampling import SamplingParams
 from scheduler.backends.base import LoadError
 from scheduler.backends.llama.backend import LlamaBackend
+from scheduler.backends.llama.candidates import Logits
 from scheduler.backends.llama.loading import MAX_SNAPSHOTS
-from scheduler.backends.llama.sampler import Logits
 from scheduler.batching.grouping import Grouping
 from scheduler.core.cache_edits import (
     CopyPrefix,
