@@ -15,7 +15,7 @@ from protocol.sampling import SamplingParams
 from scheduler.backends.llama.backend import LlamaBackend
 from scheduler.backends.llama.candidates import Candidates, Logits
 from scheduler.backends.llama.sampler import LlamaSampler, Vocabulary, build_chain
-from scheduler.backends.llama.shortlist import Shortlist, Shortlists
+from scheduler.backends.llama.shortlist import Shortlist, shortlist
 from scheduler.core.sampler import HELD
 from scheduler.engine.sampling_threads import SamplingThreads
 from tests.support.backends import make_backend
@@ -72,7 +72,6 @@ class Rows:
     """Rows of random numbers, which peak at some tokens and repeat themselves."""
 
     seed: int
-    shortlists: Shortlists
     is_surveyed: bool = False
     context: int = 0
 
@@ -84,7 +83,7 @@ class Rows:
 
     def likeliest(self, index: int) -> Shortlist | None:
         """More tokens than a sampler asks for, as if another row of the batch needed them."""
-        return self.shortlists.of(self.row(index), 150) if self.is_surveyed else None
+        return shortlist(self.row(index), 150) if self.is_surveyed else None
 
     def left(self, index: int) -> Shortlist | None:
         return None
@@ -99,7 +98,7 @@ def backend() -> Iterator[LlamaBackend]:
 
 @pytest.fixture(scope="module")
 def vocabulary(backend: LlamaBackend) -> Vocabulary:
-    return replace(backend._vocabulary, n_vocab=N_VOCAB, shortlists=Shortlists(N_VOCAB))
+    return replace(backend._vocabulary, n_vocab=N_VOCAB)
 
 
 PROMPT = [3, 4, 5, 3, 4]
@@ -115,7 +114,7 @@ def make_sampler(
 ) -> LlamaSampler:
     params = SamplingParams(**{"seed": seed, **fields})
     request = add_request(request_id=1, prompt=PROMPT, sampling=params)
-    rows = Rows(seed, vocabulary.shortlists, is_surveyed)
+    rows = Rows(seed, is_surveyed)
     return LlamaSampler(request, rows, vocabulary, candidates or Candidates(N_VOCAB), None)
 
 
@@ -135,7 +134,7 @@ def draw_by_chain(vocabulary: Vocabulary, seed: int = 1, **fields: Any) -> list[
     chain = build_chain(params, vocabulary)
     for token in PROMPT:
         lib.llama_sampler_accept(chain, token)
-    candidates, rows = Candidates(N_VOCAB), Rows(seed, vocabulary.shortlists)
+    candidates, rows = Candidates(N_VOCAB), Rows(seed)
     tokens: list[int] = []
     for index in range(COUNT):
         row = rows.row(index)
