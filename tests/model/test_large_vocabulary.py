@@ -17,8 +17,10 @@ from scheduler.backends.llama.candidates import Candidates, Logits
 from scheduler.backends.llama.sampler import LlamaSampler, Vocabulary, build_chain
 from scheduler.backends.llama.shortlist import Shortlist, shortlist
 from scheduler.core.sampler import HELD
+from scheduler.core.sequence import Sequence
+from scheduler.core.step import Chunk
 from scheduler.engine.sampling_threads import SamplingThreads
-from tests.support.backends import make_backend
+from tests.support.backends import chunk, make_backend, text_tokens
 from tests.support.requests import add_request
 
 N_VOCAB = 40_009
@@ -249,3 +251,36 @@ def test_rows_of_a_small_vocabulary_are_not_heavy(backend: LlamaBackend) -> None
         sampler = backend.sampler(request)
         assert not sampler.is_heavy
         sampler.close()
+
+
+def test_a_survey_finds_the_likeliest_tokens_of_the_rows_that_are_named() -> None:
+    backend = make_backend(n_slots=8)
+    chunks = [chunk(text_tokens(5, slot), slot) for slot in range(8)]
+    backend.decode(chunks)
+    named = [0, 2, 3, 4, 5, 6]
+    threads = SamplingThreads(2)
+    threads.run(backend.survey(named, 30))
+    threads.close()
+    for row in range(8):
+        found, logits = backend.context.likeliest(row), backend.context.row(row)
+        expected = np.argsort(-logits, kind="stable")[:30].tolist()
+        assert (None if found is None else found.ids.tolist()) == (
+            expected if row in named else None
+        )
+    backend.decode([chunk(text_tokens(6, slot), slot, 5) for slot in range(8)])
+    assert backend.context.likeliest(0) is None
+    backend.close()
+
+
+def test_rows_that_the_device_has_cut_are_not_surveyed() -> None:
+    backend = make_backend(n_slots=2)
+    params = SamplingParams(backend_sampling=True)
+    for slot, sampling in enumerate((SamplingParams(), params)):
+        submit = add_request(request_id=slot, prompt=PROMPT, sampling=sampling)
+        parts = [Chunk(Sequence.of(submit), slot, 0, len(PROMPT), True)]
+        backend.decode(parts)
+        for task in backend.survey([0], 5):
+            task()
+        assert (backend.context.likeliest(0) is None) == (slot == 1)
+        assert (backend.context.left(0) is None) == (slot == 0)
+    backend.close()

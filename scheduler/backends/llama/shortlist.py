@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
+
 from scheduler.backends.llama.candidates import FEW, Ids, Logits
 
 STRIDE = 32
@@ -37,7 +39,7 @@ def shortlist(row: Logits, size: int) -> Shortlist | None:
     than `size` tokens very likely reach. If they don't, a lower bound is tried.
     """
     if size == 1:
-        best = row.argmax(keepdims=True)
+        best = np.array([row.argmax()])
         return Shortlist(best, row[best])
     few = row[::STRIDE].copy()
     rank = _rank(size)
