@@ -66,7 +66,7 @@ _STATE_START = struct.Struct("=Ii")
 
 _STATE_MAGIC = 0xAF143CD8
 
-SURVEYED_TOGETHER = 4
+SURVEYED_TOGETHER = 8
 """Rows of which one task finds the likeliest tokens. To wake a thread for fewer takes longer."""
 
 PLAIN = BatchKind()
