@@ -162,6 +162,26 @@ FULL = (
     ),
 )
 
+GPUS = (
+    Graph(
+        "GPU memory",
+        "percentunit",
+        (
+            (
+                f"llamapack_gpu_memory_used_bytes{{{M}}} / llamapack_gpu_memory_total_bytes{{{M}}}",
+                "{{gpu}}: {{name}}, {{instance}}",
+            ),
+        ),
+        "By all processes. Weights and KV cache are there from the start on.",
+    ),
+    Graph(
+        "GPU utilization",
+        "percentunit",
+        ((f"llamapack_gpu_utilization_ratio{{{M}}}", "{{gpu}}: {{name}}, {{instance}}"),),
+        "Share of the time in which the GPU computed anything, however little of the GPU it took.",
+    ),
+)
+
 USERS = (
     Graph(
         "Tokens by key",
@@ -257,6 +277,7 @@ ROWS = (
     ("Is it up?", UP),
     ("Is it slow?", SLOW),
     ("Is it full?", FULL),
+    ("What do the GPUs do?", GPUS),
     ("Who is using it?", USERS),
     ("What did the cache save?", SAVED),
     ("What does speculative decoding gain?", DRAFTED),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 
 from protocol.context_window import Window
 from protocol.events import (
@@ -21,6 +21,7 @@ from server.generation.content_places import ContentTokens
 from server.generation.content_reader import ContentReader
 from server.generation.detokenizer import Detokenizer, Released, Span
 from server.generation.indented_text import IndentedText
+from server.generation.joined_items import joined, joined_events
 from server.generation.types import (
     CacheInfo,
     EmbeddingItem,
@@ -87,13 +88,20 @@ class Answer:
         self._last = 0.0
 
     async def items(self, stream: SequenceStream) -> AsyncIterator[Item]:
-        """Items until the end; the last one is `Ended`."""
+        """Items until the end; the last one is `Ended`. What is there already comes at once."""
         while True:
-            for timed in await stream.events():
-                for item in self.take(timed):
-                    yield item
-                    if isinstance(item, Ended):
-                        return
+            for item in joined(self._taken(await stream.events())):
+                yield item
+                if isinstance(item, Ended):
+                    return
+
+    def _taken(self, events: Iterable[TimedEvent]) -> Iterator[Item]:
+        """The items of events, up to the last one that counts."""
+        for timed in events:
+            for item in self.take(timed):
+                yield item
+                if isinstance(item, Ended):
+                    return
 
     def take(self, timed: TimedEvent) -> list[Item]:
         """The items that an event leads to."""
@@ -213,8 +221,8 @@ class Answer:
         if not (news.text or news.events or tokens):
             return []
         content = tuple(self._content_tokens.take(news.content))
-        timings = self._timings()
-        return [TextDelta(news.text, tokens, self._slot, timings, tuple(news.events), content)]
+        events = joined_events(news.events)
+        return [TextDelta(news.text, tokens, self._slot, self._timings(), events, content)]
 
     def _finished(self, event: Finished, now: float) -> list[Item]:
         if self._start and not self._first:  # nothing was to be generated

@@ -15,6 +15,7 @@ from protocol.messages import StepCosts, StepStats
 from server.errors import ApiError
 from server.generation.types import Ended, StopCause, Timings
 from server.observability import buckets
+from server.observability.gpus import GpuSource, NoGpus
 from server.observability.histogram import Histogram
 from server.observability.rate import Rate
 
@@ -66,6 +67,8 @@ class ServerMetrics:
         self.queue_capacity = queue_capacity
         self.engine_pid: Callable[[], int | None] = lambda: None
         """Asked at each scrape, for the memory of the engine process."""
+        self.gpus: GpuSource = NoGpus()
+        """Asked at each scrape."""
         self.num_deaths = 0
         """Times that the engine process died."""
         self.latest: StepStats | None = None

@@ -233,6 +233,11 @@ class SamplingFields(RequestModel):
         if self.grammar:
             yield grammar_format(self.grammar, "grammar")
 
+    @property
+    def user_hint(self) -> str:
+        """Whom the request is for, in the words of the client; "" if it doesn't say."""
+        return ""
+
     def ping_seconds(self, settings_interval: int) -> int:
         """Seconds of silence before a ping is sent on the stream; 0 is never."""
         interval = self.sse_ping_interval

@@ -20,6 +20,7 @@ from scheduler.backends.llama.dry import DrySamplers
 from scheduler.backends.llama.reach import ALL, has_penalties, is_argmax, reach_of, window
 from scheduler.backends.llama.shortlist import SPARE, Shortlist, best_of, pays, shortlist
 from scheduler.constraint import ConstraintFailed, ConstraintTooComplex, Matcher
+from scheduler.constraint.thinking_matcher import ThinkingMatcher
 from scheduler.core.results import Sample
 from scheduler.core.sampler import HELD
 from scheduler.native.library import sampler_accept, sampler_sample
@@ -148,11 +149,16 @@ class LlamaSampler:
         self._full_reach = reach_of(self._params, vocabulary.n_ctx)
         self._reach = self._full_reach if pays(self._full_reach, vocabulary.n_vocab) else ALL
         """Length of the shortlist that the chain needs; `ALL` runs it on the whole row."""
-        num_sampled = self._replay(request.resumed)
+        self._num_resumed = len(request.resumed)
+        self._thinking_ended_at = request.thinking_ended_at
+        self._unread = [] if matcher is None else request.resumed[::-1]
+        """Tokens of a resumed answer that the constraint has not read; the last one comes first."""
+        self._end_thinking_again()
         if not self._is_greedy:
             self._chain = build_chain(self._params, vocabulary)
             self._remember([*request.spec.prompt, *request.resumed], vocabulary)
-            self._skip_draws(num_sampled)
+            if matcher is None:
+                self._skip_draws(len(request.resumed))
         self.is_heavy = not self._is_quick and self._reads_all
         self.num_candidates = 0 if self._is_quick or self._changes_rows else self._num_wanted
 
@@ -177,13 +183,18 @@ class LlamaSampler:
         return 1 if self._is_greedy else self._reach
 
     @property
+    def is_replaying(self) -> bool:
+        """Whether the constraint has not read all of a resumed answer."""
+        return bool(self._unread)
+
+    @property
     def wants_mask(self) -> bool:
         """Whether a mask is needed that is not there.
 
         The likeliest token is allowed most of the time, and checking it costs less than a mask.
         So greedy sampling asks for its mask in `sample`, after a refusal.
         """
-        return not self._is_greedy and self._lacks_mask
+        return not (self._is_greedy or self._unread) and self._lacks_mask
 
     @property
     def _lacks_mask(self) -> bool:
@@ -197,6 +208,35 @@ class LlamaSampler:
                 self._matcher.prepare()
         except ConstraintFailed as error:  # `sample` will raise it
             self._failure = error
+
+    def replay(self) -> None:
+        """Let the constraint read the next token of a resumed answer, and those that it forces.
+
+        Raises `SamplerError`.
+        """
+        assert self._matcher is not None
+        try:
+            self._matcher.accept(self._unread.pop())
+            forced = self._matcher.forced_tokens() if self._params.top_logprobs < 0 else []
+            for token in forced[: len(self._unread)]:
+                self._matcher.accept(token)
+                self._unread.pop()
+        except ConstraintTooComplex as error:
+            raise TooComplex(str(error)) from error
+        except ConstraintFailed as error:
+            raise SamplerError(f"the answer so far breaks its constraint: {error}") from error
+        self._end_thinking_again()
+        if self._chain is not None:
+            self._skip_draws(1)  # forced tokens were not drawn
+
+    def _end_thinking_again(self) -> None:
+        """End the thinking after as many tokens as when the resumed answer was made."""
+        ended_at = self._thinking_ended_at
+        num_read = self._num_resumed - len(self._unread)
+        if ended_at is None or num_read > ended_at:
+            return
+        if num_read == ended_at or not self._unread:
+            self.end_thinking()
 
     def hold(self, row: int) -> None:
         """Keep a copy of a row of the last batch."""
@@ -266,6 +306,7 @@ class LlamaSampler:
         )
         copy._rows = rows
         copy._held = copy._failure = None
+        copy._unread = []
         copy._candidates = self._candidates
         copy._matcher = None if self._matcher is None else self._matcher.clone()
         copy._is_greedy = self._is_greedy
@@ -275,6 +316,11 @@ class LlamaSampler:
         copy._full_reach, copy._reach = self._full_reach, self._reach
         copy._chain = None if self._chain is None else lib.llama_sampler_clone(self._chain)
         return copy
+
+    def end_thinking(self) -> int | None:
+        """Let the next tokens end the thinking; see `Sampler`."""
+        matcher = self._matcher
+        return matcher.end_thinking() if isinstance(matcher, ThinkingMatcher) else None
 
     def close(self) -> None:
         """Free the chain."""
@@ -381,27 +427,6 @@ class LlamaSampler:
             if self._chain is not None:
                 sampler_accept(self._chain, token)
         return forced
-
-    def _replay(self, tokens: list[int]) -> int:
-        """Let the constraint accept the answer so far.
-
-        Returns how many of its tokens were sampled rather than forced. Raises `SamplerError`.
-        """
-        if self._matcher is None:
-            return len(tokens)
-        num_sampled = done = 0
-        try:
-            while done < len(tokens):
-                self._matcher.accept(tokens[done])
-                num_sampled += 1
-                done += 1
-                forced = self._matcher.forced_tokens() if self._params.top_logprobs < 0 else []
-                for token in forced[: len(tokens) - done]:
-                    self._matcher.accept(token)
-                    done += 1
-        except ConstraintFailed as error:
-            raise SamplerError(f"the answer so far breaks its constraint: {error}") from error
-        return num_sampled
 
     def _remember(self, tokens: list[int], vocabulary: Vocabulary) -> None:
         """Let the penalties see earlier tokens, as many as their windows hold."""

@@ -11,7 +11,7 @@ import pytest
 
 from protocol.commands import AddRequest
 from protocol.events import FinishReason
-from scheduler.backends.base import SamplerError
+from scheduler.backends.base import Preparation, SamplerError
 from scheduler.core.results import Sample
 from scheduler.engine.sampling_threads import SamplingThreads
 from tests.support.fake_backend import FakeSampler
@@ -88,7 +88,7 @@ class BreakingSampler(CountedSampler):
 class BreakingBackend(CountingBackend):
     """Breaks the samplers of requests whose number is divisible by 4."""
 
-    def sampler(self, request: AddRequest) -> FakeSampler:
+    def sampler(self, request: AddRequest, prepared: Preparation | None = None) -> FakeSampler:
         if request.request_id % 4:
             return super().sampler(request)
         self.open_samplers += 1
