@@ -109,6 +109,8 @@ class LlamaContext:
         self._yields_embeddings = not self.can_generate
         lib.llama_set_embeddings(self._context, self._yields_embeddings)
         self._batch = LlamaBatch(lib.llama_n_batch(self._context))
+        self.layout = Layout(lib.llama_n_ubatch(self._context), config.kv_unified)
+        """How llama.cpp cuts batches into micro-batches."""
         self._logits_address = 0
         self._saved: dict[int, State] = {}
         self.memory = self._try_memory()
@@ -130,11 +132,6 @@ class LlamaContext:
     def n_batch(self) -> int:
         """Most rows of a batch."""
         return self._batch.size
-
-    @property
-    def layout(self) -> Layout:
-        """How llama.cpp cuts batches into micro-batches."""
-        return Layout(lib.llama_n_ubatch(self._context), self._config.kv_unified)
 
     @property
     def num_reused_graphs(self) -> int:
