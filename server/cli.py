@@ -70,8 +70,23 @@ def grammar(argv: Sequence[str]) -> int:
     return run(argv)
 
 
+def launch(argv: Sequence[str]) -> int:
+    """Start a client that uses a server. Returns the client's exit code."""
+    from config import ConfigError
+    from server.launch.command import run
+    from server.launch.errors import LaunchError
+
+    try:
+        return run(argv, os.environ)
+    except ConfigError as error:
+        return fail(str(error), EXIT_USAGE)
+    except LaunchError as error:
+        return fail(str(error), EXIT_FAILURE)
+
+
 COMMANDS = {
     "serve": Command("serve a GGUF model over HTTP (see `llamapack serve --help`)", serve),
+    "launch": Command("start Claude Code, Codex, opencode or aider on a server", launch),
     "grammar": Command("list the shipped grammars, or check one against a text", grammar),
 }
 

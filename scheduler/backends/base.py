@@ -128,14 +128,32 @@ class Backend(Protocol):
         """
         ...
 
+    def survey(self, rows: abc.Sequence[int], size: int) -> list[abc.Callable[[], None]]:
+        """Tasks that find the `size` likeliest tokens of rows of the last batch, which rise.
+
+        Sampling these rows then takes less. The tasks may run at the same time, in any threads,
+        before the first row is sampled.
+        """
+        ...
+
     def embedding(self, chunk: Chunk) -> bytes:
         """The embedding that the last batch computed for one of its chunks: float32 values, one
         vector after the other. Raises `DecodeError`."""
         ...
 
     @property
+    def num_sampling_threads(self) -> int:
+        """How many threads should sample the rows of a batch, with the calling one."""
+        ...
+
+    @property
     def layout(self) -> Layout:
         """How batches are cut into micro-batches."""
+        ...
+
+    @property
+    def num_reused_graphs(self) -> int:
+        """Micro-batches so far whose graph was that of the one before, which saves time."""
         ...
 
     @property

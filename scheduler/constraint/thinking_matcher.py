@@ -83,6 +83,7 @@ class ThinkingMatcher:
         self._ends = tuple(sorted(vocabulary.end_tokens)) if after else ()
         self._inner = None if after is None else after.start()
         self._limits = thinking_limits(constraint, shortest)
+        self._num_accepted = 0
         if not self._limits.may_begin:
             self._state = _State(_Phase.ANSWER)
         else:
@@ -160,6 +161,20 @@ class ThinkingMatcher:
     def accept(self, token: int) -> None:
         """Add `token` to the answer."""
         self._state = self._next(token)
+        self._num_accepted += 1
+
+    def end_thinking(self) -> int | None:
+        """End the thinking as if its limit were reached.
+
+        Returns the number of tokens accepted so far; None if the answer is not thinking now.
+        """
+        state = self._state
+        if state.phase is not _Phase.THINKING:
+            return None
+        self._limits = replace(self._limits, num_tokens=state.num_thought)
+        if not self._is_unfinished(state.text):
+            self._state = _State(_Phase.ENDING)
+        return self._num_accepted
 
     def forced_tokens(self) -> list[int]:
         """The tokens that must come next."""

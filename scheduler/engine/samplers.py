@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from threading import Lock
 
 from grammars.constraint import ThinkingConstraint
 from protocol.commands import AddRequest
@@ -15,6 +17,7 @@ from scheduler.engine.constraint_time import ConstraintTime
 from scheduler.engine.mask_group import MaskGroup
 from scheduler.engine.mask_threads import Mask, Masks, MaskThreads
 from scheduler.engine.sampling_run import SamplingRun
+from scheduler.engine.sampling_threads import SamplingThreads, Task
 
 LateResult = tuple[Chunk, SampledRun | SampleFailed]
 """A chunk of an earlier step, and what was sampled after it."""
@@ -48,13 +51,21 @@ class Samplers:
     """
 
     def __init__(
-        self, backend: Backend, clock: Callable[[], float], masks: Masks | None = None
+        self,
+        backend: Backend,
+        clock: Callable[[], float],
+        masks: Masks | None = None,
+        num_threads: int = 1,
     ) -> None:
-        """`clock` counts seconds. `masks` computes masks, by default in threads."""
+        """`clock` counts seconds. `masks` computes masks, by default in threads. `num_threads`
+        sample, with the calling one."""
         self._backend = backend
         self._clock = clock
         self._end_tokens = backend.end_tokens
         self._masks = MaskThreads() if masks is None else masks
+        self._threads = SamplingThreads(num_threads - 1)
+        self._lock = Lock()
+        """Held to change what the constraints of all sequences have taken together."""
         self._mask_seconds = 0.0
         self._constrained: dict[int, _Constrained] = {}
         self._groups: dict[object, MaskGroup] = {}
@@ -99,6 +110,7 @@ class Samplers:
     def close(self) -> None:
         """End the threads, and free all samplers."""
         self._masks.close()
+        self._threads.close()
         for request_id in list(self.by_request):
             self.remove(request_id)
 
@@ -154,7 +166,8 @@ class Samplers:
 
     def _add_mask(self, known: ConstraintTime, seconds: float) -> None:
         known.add_mask(seconds)
-        self._mask_seconds += seconds
+        with self._lock:
+            self._mask_seconds += seconds
 
     def _has_mask(self, request_id: int) -> bool:
         """Whether the sampler of a constrained sequence may be used: no mask is in the making.
@@ -228,10 +241,10 @@ class Samplers:
     ) -> Iterable[tuple[SamplingRun, SampledRun | SampleFailed]]:
         """Sample where no mask is missing, and meanwhile let the others' masks come."""
         deadline = self._clock() + patience
+        self._survey(runs)
         while runs:
             waiting: list[SamplingRun] = []
-            for run in runs:
-                result = self._advance(run)
+            for run, result in zip(runs, self._advance_all(runs), strict=True):
                 if result is None:
                     waiting.append(run)
                 else:
@@ -256,6 +269,41 @@ class Samplers:
         chunk = replace(run.chunk, draft=(), is_scored=False)
         self._late[run.request_id] = SamplingRun(chunk, HELD)
         return run.so_far(is_late=True)
+
+    def _survey(self, runs: list[SamplingRun]) -> None:
+        """Look at the rows of several runs together."""
+        sizes = [self.by_request[run.request_id].num_candidates for run in runs]
+        rows = [row for run, size in zip(runs, sizes, strict=True) if size for row in run.rows]
+        if len(rows) > 1:
+            self._threads.run(self._backend.survey(rows, max(sizes)))
+
+    def _advance_all(self, runs: list[SamplingRun]) -> list[SampledRun | SampleFailed | None]:
+        """`_advance` for each run. Runs that take long go to the threads, if there are several."""
+        if self._threads.count == 1:
+            return [self._advance(run) for run in runs]
+        results: list[SampledRun | SampleFailed | None] = [None] * len(runs)
+
+        def advance(indices: list[int]) -> None:
+            for index in indices:
+                results[index] = self._advance(runs[index])
+
+        turns: dict[object, list[int]] = {}
+        for index, run in enumerate(runs):
+            turns.setdefault(self._turn(run.request_id), []).append(index)
+        light: list[int] = []
+        tasks: list[Task] = []
+        for indices in turns.values():
+            if any(self.by_request[runs[index].request_id].is_heavy for index in indices):
+                tasks.append(partial(advance, indices))
+            else:
+                light += indices
+        self._threads.run(tasks, partial(advance, light))
+        return results
+
+    def _turn(self, request_id: int) -> object:
+        """What a sequence shares with others, so that one thread samples them in turn."""
+        constrained = self._constrained.get(request_id)
+        return request_id if constrained is None else constrained.group
 
     def _advance(self, run: SamplingRun) -> SampledRun | SampleFailed | None:
         """Sample after a chunk, and after each of its draft tokens up to the first wrong one.
@@ -331,4 +379,5 @@ class Samplers:
 
     def _rest(self, known: ConstraintTime, seconds: float) -> None:
         if known.has_slow_samples:
-            self._rest_until = self._clock() + REST * seconds
+            with self._lock:
+                self._rest_until = max(self._rest_until, self._clock() + REST * seconds)

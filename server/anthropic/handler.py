@@ -15,7 +15,7 @@ from server.http.json_response import JsonResponse
 from server.observability.request_id import current_request_id
 from server.openai.chat.plan import ChatPlan, plan_chat
 from server.openai.chat.prompt import render_chat
-from server.requests.body import read_body, read_body_and_find
+from server.requests.body import read_body
 from server.requests.model_name import check_model
 from server.requests.threads import in_thread
 
@@ -23,12 +23,12 @@ from server.requests.threads import in_thread
 async def create_message(request: Request) -> Response:
     """Answer a conversation, streamed or in one piece."""
     context = context_of(request)
-    body, marks_cache = await read_body_and_find(request, MessagesRequest, b'"cache_control"')
+    body = await read_body(request, MessagesRequest)
     chat, plan = await in_thread(request, _plan, body, context, is_structured=body.is_structured)
     options = MessageOptions(
         model=context.model_name,
         num_prompt=len(plan.sequences[0].spec.prompt),
-        marks_cache=marks_cache,
+        marks_cache=body.marks_cache,
         max_calls=plan.options.max_calls,
         shows_thinking=body.thinking is None or body.thinking.display != "omitted",
     )

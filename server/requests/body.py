@@ -105,31 +105,14 @@ async def read_body(request: Request, model: type[ModelT]) -> ModelT:
     Raises `InvalidRequest` naming the field, or the line and column of broken JSON, and
     `BodyTooLarge` (from the middleware, while reading).
     """
-    return await _parsed(await _received(request), model)
-
-
-async def read_body_and_find(
-    request: Request, model: type[ModelT], word: bytes
-) -> tuple[ModelT, bool]:
-    """`read_body`, and whether the bytes contain a word."""
-    held = await _received(request)
-    is_found = word in held[0]
-    return await _parsed(held, model), is_found
-
-
-async def _received(request: Request) -> list[bytearray]:
-    """The bytes of the body, in a list that lets go of them when they are taken."""
     # `request.body()` would need twice the memory, and keep the bytes until the request ends.
     data = bytearray()
     async for part in request.stream():
         data += part
-    return [data]
-
-
-async def _parsed(held: list[bytearray], model: type[ModelT]) -> ModelT:
-    if len(held[0]) <= SMALL_BODY and value_bytes(held[0]) <= SMALL_VALUES:
-        return _parse_held(held, model)
-    limiter = _limiter(len(held[0]))
+    if len(data) <= SMALL_BODY and value_bytes(data) <= SMALL_VALUES:
+        return parse_body(data, model)
+    held, limiter = [data], _limiter(len(data))
+    del data
     return await anyio.to_thread.run_sync(_parse_held, held, model, limiter=limiter)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from protocol.commands import AddRequest
 from protocol.config import CheckpointConfig
+from protocol.context_window import Window
 from protocol.events import EmbeddedEvent, Event, Finished, FinishReason, Generated, Scored, Started
 from protocol.messages import EmbeddingInfo, StepOutputs
 from protocol.sampling import SamplingParams
@@ -17,7 +18,6 @@ from scheduler.core.abilities import CacheAbilities
 from scheduler.core.cache_edits import CacheEdit, CopyPrefix, Restore, Save, Shift, Trim
 from scheduler.core.cache_scope import CacheScope
 from scheduler.core.context_limits import ContextLimits
-from scheduler.core.context_window import Window
 from scheduler.core.host_memory import HostMemory
 from scheduler.core.results import Sample, SampledRun
 from scheduler.core.sequence import Sequence, Slot

@@ -19,6 +19,7 @@ from scheduler.constraint import (
 )
 from scheduler.constraint.shortest import UNKNOWN, shortest_length
 from scheduler.constraint.thinking_limits import MAX_GAPS
+from scheduler.constraint.thinking_matcher import ThinkingMatcher
 from tests.support.piece_vocabulary import vocabulary_of_pieces
 
 WORDS = [b"<think>", b"</think>", b"\n\n", b"yes", b"no", b">\n\n", b"think"]
@@ -420,3 +421,45 @@ def test_the_estimate_has_a_bound_of_time(
 def test_the_estimate_gives_up_in_time(vocabulary: TokenVocabulary) -> None:
     endless = compiler.from_lark('start: /[a-z ]{5000}/ "."')
     assert shortest_length(create_matcher(endless, vocabulary), vocabulary) >= UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("before", "rest"),
+    [
+        ([*b"Hm"], []),
+        ([], []),
+        # Never inside a character, nor inside the closing itself.
+        ([*"Hé".encode()[:2]], ["é".encode()[-1]]),
+        ([*b"Hm</th"], [*b"ink>"]),
+    ],
+)
+@pytest.mark.parametrize("end", [(CLOSE,), (*b"Enough.", CLOSE)])
+def test_thinking_is_ended_from_outside(
+    vocabulary: TokenVocabulary, before: list[int], rest: list[int], end: tuple[int, ...]
+) -> None:
+    matcher = create_matcher(thinking(is_open=True, end=end, constraint=YES_NO), vocabulary)
+    assert isinstance(matcher, ThinkingMatcher)
+    for token in before:
+        matcher.accept(token)
+    copy = matcher.clone()
+    assert matcher.end_thinking() == len(before)
+    for token in rest:
+        assert matcher.allows(token)
+        matcher.accept(token)
+    if rest != [*b"ink>"]:
+        assert matcher.forced_tokens() == [*end]
+        for token in end:
+            matcher.accept(token)
+    assert matcher.allows(YES)
+    assert not matcher.allows(THINK)
+    assert matcher.end_thinking() is None
+    assert copy.allows(THINK)
+
+
+def test_only_thinking_can_be_ended(vocabulary: TokenVocabulary) -> None:
+    for constraint, tokens in [(None, [OPEN, CLOSE]), (YES_NO, [YES]), (YES_NO, []), (None, [NO])]:
+        matcher = create_matcher(thinking(constraint=constraint), vocabulary)
+        assert isinstance(matcher, ThinkingMatcher)
+        for token in tokens:
+            matcher.accept(token)
+        assert matcher.end_thinking() is None
