@@ -15,10 +15,12 @@ from protocol.sampling import SamplingParams
 from scheduler.backends.llama.backend import LlamaBackend
 from scheduler.backends.llama.candidates import Candidates, Logits
 from scheduler.backends.llama.sampler import LlamaSampler, Vocabulary, build_chain
-from scheduler.backends.llama.shortlist import Shortlist, Shortlists
+from scheduler.backends.llama.shortlist import Shortlist, shortlist
 from scheduler.core.sampler import HELD
+from scheduler.core.sequence import Sequence
+from scheduler.core.step import Chunk
 from scheduler.engine.sampling_threads import SamplingThreads
-from tests.support.backends import make_backend
+from tests.support.backends import chunk, make_backend, text_tokens
 from tests.support.requests import add_request
 
 N_VOCAB = 40_009
@@ -72,7 +74,6 @@ class Rows:
     """Rows of random numbers, which peak at some tokens and repeat themselves."""
 
     seed: int
-    shortlists: Shortlists
     is_surveyed: bool = False
     context: int = 0
 
@@ -84,7 +85,7 @@ class Rows:
 
     def likeliest(self, index: int) -> Shortlist | None:
         """More tokens than a sampler asks for, as if another row of the batch needed them."""
-        return self.shortlists.of(self.row(index), 150) if self.is_surveyed else None
+        return shortlist(self.row(index), 150) if self.is_surveyed else None
 
     def left(self, index: int) -> Shortlist | None:
         return None
@@ -99,7 +100,7 @@ def backend() -> Iterator[LlamaBackend]:
 
 @pytest.fixture(scope="module")
 def vocabulary(backend: LlamaBackend) -> Vocabulary:
-    return replace(backend._vocabulary, n_vocab=N_VOCAB, shortlists=Shortlists(N_VOCAB))
+    return replace(backend._vocabulary, n_vocab=N_VOCAB)
 
 
 PROMPT = [3, 4, 5, 3, 4]
@@ -115,7 +116,7 @@ def make_sampler(
 ) -> LlamaSampler:
     params = SamplingParams(**{"seed": seed, **fields})
     request = add_request(request_id=1, prompt=PROMPT, sampling=params)
-    rows = Rows(seed, vocabulary.shortlists, is_surveyed)
+    rows = Rows(seed, is_surveyed)
     return LlamaSampler(request, rows, vocabulary, candidates or Candidates(N_VOCAB), None)
 
 
@@ -135,7 +136,7 @@ def draw_by_chain(vocabulary: Vocabulary, seed: int = 1, **fields: Any) -> list[
     chain = build_chain(params, vocabulary)
     for token in PROMPT:
         lib.llama_sampler_accept(chain, token)
-    candidates, rows = Candidates(N_VOCAB), Rows(seed, vocabulary.shortlists)
+    candidates, rows = Candidates(N_VOCAB), Rows(seed)
     tokens: list[int] = []
     for index in range(COUNT):
         row = rows.row(index)
@@ -250,3 +251,36 @@ def test_rows_of_a_small_vocabulary_are_not_heavy(backend: LlamaBackend) -> None
         sampler = backend.sampler(request)
         assert not sampler.is_heavy
         sampler.close()
+
+
+def test_a_survey_finds_the_likeliest_tokens_of_the_rows_that_are_named() -> None:
+    backend = make_backend(n_slots=8)
+    chunks = [chunk(text_tokens(5, slot), slot) for slot in range(8)]
+    backend.decode(chunks)
+    named = [0, 2, 3, 4, 5, 6]
+    threads = SamplingThreads(2)
+    threads.run(backend.survey(named, 30))
+    threads.close()
+    for row in range(8):
+        found, logits = backend.context.likeliest(row), backend.context.row(row)
+        expected = np.argsort(-logits, kind="stable")[:30].tolist()
+        assert (None if found is None else found.ids.tolist()) == (
+            expected if row in named else None
+        )
+    backend.decode([chunk(text_tokens(6, slot), slot, 5) for slot in range(8)])
+    assert backend.context.likeliest(0) is None
+    backend.close()
+
+
+def test_rows_that_the_device_has_cut_are_not_surveyed() -> None:
+    backend = make_backend(n_slots=2)
+    params = SamplingParams(backend_sampling=True)
+    for slot, sampling in enumerate((SamplingParams(), params)):
+        submit = add_request(request_id=slot, prompt=PROMPT, sampling=sampling)
+        parts = [Chunk(Sequence.of(submit), slot, 0, len(PROMPT), True)]
+        backend.decode(parts)
+        for task in backend.survey([0], 5):
+            task()
+        assert (backend.context.likeliest(0) is None) == (slot == 1)
+        assert (backend.context.left(0) is None) == (slot == 0)
+    backend.close()

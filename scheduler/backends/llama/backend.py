@@ -80,7 +80,6 @@ class LlamaBackend:
             self._info.n_ctx_slot,
             suppressed_tokens(vocab),
             DrySamplers(vocab, self._info.n_ctx_slot),
-            self.context.shortlists,
         )
         self._constraints = ConstraintCompiler(vocab)
         self._constraints.start()

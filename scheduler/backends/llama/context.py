@@ -14,6 +14,7 @@ import struct
 import time
 from collections import abc
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from scheduler.backends.llama.flash_attention import choose
 from scheduler.backends.llama.loading import check_layout, load_model, make_context
 from scheduler.backends.llama.lora import LoraAdapters
 from scheduler.backends.llama.pooling import embedding_info, read_vectors
-from scheduler.backends.llama.shortlist import Shortlist, Shortlists, runs_of
+from scheduler.backends.llama.shortlist import Shortlist, shortlist
 from scheduler.backends.llama.tensors import NO_DEVICE
 from scheduler.backends.llama.threads import ThreadPools
 from scheduler.backends.llama.vocabulary import suppressed_tokens
@@ -67,8 +68,8 @@ _STATE_START = struct.Struct("=Ii")
 
 _STATE_MAGIC = 0xAF143CD8
 
-SURVEYED_TOGETHER = 4
-"""Rows of which one task finds the likeliest tokens. They should stay in a core's cache."""
+SURVEYED_TOGETHER = 8
+"""Rows of which one task finds the likeliest tokens. To wake a thread for fewer takes longer."""
 
 PLAIN = BatchKind()
 """The kind of batches that yield logits, without adapters."""
@@ -127,7 +128,6 @@ class LlamaContext:
         self._batch = LlamaBatch(lib.llama_n_batch(self._context))
         self._rows: Logits = np.empty((0, self.n_vocab), dtype=np.float32)
         """Shape (n_outputs, n_vocab): the last batch's logits."""
-        self.shortlists = Shortlists(self.n_vocab)
         self.device_samplers = DeviceSamplers(
             self._context, self.n_vocab, self.n_ctx_slot, len(suppressed_tokens(self.vocab))
         )
@@ -154,7 +154,7 @@ class LlamaContext:
         """Most rows of a batch."""
         return self._batch.size
 
-    @property
+    @cached_property
     def layout(self) -> Layout:
         """How llama.cpp cuts batches into micro-batches."""
         memory, snapshots = self.memory, self.memory.num_snapshots
@@ -222,12 +222,13 @@ class LlamaContext:
         They may run at the same time. The rows must not change until they are sampled.
         """
 
-        def look(start: int, stop: int) -> None:
-            found = self.shortlists.of_rows(self._rows[start:stop], size)
-            self._likeliest.update(zip(range(start, stop), found, strict=True))
+        def look(start: int) -> None:
+            for row in with_logits[start : start + SURVEYED_TOGETHER]:
+                self._likeliest[row] = shortlist(self._rows[row], size)
 
-        with_logits = (row for row in rows if not self._is_left(row))
-        return [functools.partial(look, *run) for run in runs_of(with_logits, SURVEYED_TOGETHER)]
+        with_logits = [row for row in rows if not self._is_left(row)]
+        starts = range(0, len(with_logits), SURVEYED_TOGETHER)
+        return [functools.partial(look, start) for start in starts]
 
     def likeliest(self, index: int) -> Shortlist | None:
         """The likeliest tokens of a row, if it was surveyed."""

@@ -18,7 +18,7 @@ from scheduler.backends.base import SamplerError, TooComplex
 from scheduler.backends.llama.candidates import FEW, Candidates, Ids, Logits, Mask
 from scheduler.backends.llama.dry import DrySamplers
 from scheduler.backends.llama.reach import ALL, has_penalties, is_argmax, reach_of, window
-from scheduler.backends.llama.shortlist import SPARE, Shortlist, Shortlists, best_of
+from scheduler.backends.llama.shortlist import SPARE, Shortlist, best_of, pays, shortlist
 from scheduler.constraint import ConstraintFailed, ConstraintTooComplex, Matcher
 from scheduler.constraint.thinking_matcher import ThinkingMatcher
 from scheduler.core.results import Sample
@@ -121,7 +121,6 @@ class Vocabulary:
     suppressed: tuple[int, ...]
     """Tokens that must never be sampled, by the author of the model."""
     dry: DrySamplers
-    shortlists: Shortlists
 
 
 class LlamaSampler:
@@ -147,9 +146,8 @@ class LlamaSampler:
         self._biases = Biases.of(self._params, vocabulary)
         self._is_quick = vocabulary.n_vocab <= FEW
         """Whether a pass over all tokens takes less than giving away the interpreter's lock."""
-        self._shortlists = vocabulary.shortlists
         self._full_reach = reach_of(self._params, vocabulary.n_ctx)
-        self._reach = _listed(self._full_reach, vocabulary.shortlists)
+        self._reach = self._full_reach if pays(self._full_reach, vocabulary.n_vocab) else ALL
         """Length of the shortlist that the chain needs; `ALL` runs it on the whole row."""
         self._num_resumed = len(request.resumed)
         self._thinking_ended_at = request.thinking_ended_at
@@ -289,7 +287,7 @@ class LlamaSampler:
         n_top = max(self._params.top_logprobs, 0)
         best = self._found(row)
         if best is None or len(best.ids) < n_top:
-            best = self._shortlists.of(logits, n_top) if self._shortlists.pay(n_top) else None
+            best = shortlist(logits, n_top) if pays(n_top, len(logits)) else None
         return _Distribution.of(logits, n_top, best)
 
     def allowed(self, tokens: list[int]) -> int:
@@ -315,7 +313,6 @@ class LlamaSampler:
         copy._biases = self._biases
         copy._is_quick = self._is_quick
         copy.is_heavy, copy.num_candidates = False, 0
-        copy._shortlists = self._shortlists
         copy._full_reach, copy._reach = self._full_reach, self._reach
         copy._chain = None if self._chain is None else lib.llama_sampler_clone(self._chain)
         return copy
@@ -384,7 +381,7 @@ class LlamaSampler:
     def _likeliest(self, row: int, logits: Logits, size: int) -> Shortlist | None:
         """The likeliest tokens of a row with these logits."""
         found = self._found(row)
-        return self._shortlists.of(logits, size) if found is None else found.head(size)
+        return shortlist(logits, size) if found is None else found.head(size)
 
     def _found(self, row: int) -> Shortlist | None:
         """The likeliest tokens of a row, if a survey has found them."""
@@ -400,7 +397,7 @@ class LlamaSampler:
         found = None
         if 0 < self._reach * SPARE < len(ids):
             masked = np.where(allowed, logits, np.float32(-np.inf))
-            found = self._shortlists.of(masked, self._reach)
+            found = shortlist(masked, self._reach)
         return self._choose(found, logits, ids)
 
     def _choose(self, found: Shortlist | None, logits: Logits, allowed: Ids | None = None) -> int:
@@ -498,10 +495,6 @@ def _left_logprobs(candidates: Candidates, token: int, n_top: int) -> TokenLogpr
     top = [(int(left["id"][i]), float(logs[i])) for i in order]
     own = logs[left["id"] == token]
     return TokenLogprobs(float(own[0]) if len(own) else float("-inf"), top)
-
-
-def _listed(reach: int, shortlists: Shortlists) -> int:
-    return reach if shortlists.pay(reach) else ALL
 
 
 def build_chain(params: SamplingParams, vocabulary: Vocabulary) -> int:
