@@ -317,8 +317,9 @@ def test_thinking_is_ended_while_it_streams(client: openai.OpenAI, url: str) -> 
         messages=[{"role": "user", "content": "What is 47 + 38?"}],
         stream=True,
         temperature=0,
-        logit_bias={str(closing): -100},  # so that the model does not end its thinking itself
+        logit_bias={str(closing): -100},  # so that the model does not end its thinking itself,
         extra_body={
+            "ignore_eos": True,  # nor its answer
             "reasoning_control": True,
             "chat_template_kwargs": {"enable_thinking": True},
         },
@@ -332,8 +333,11 @@ def test_thinking_is_ended_while_it_streams(client: openai.OpenAI, url: str) -> 
         if thought and not replies:
             control = {"id": chunk.id, "action": "reasoning_end"}
             replies.append(httpx.post(f"{url}/chat/completions/control", json=control).json())
+        if said.strip():
+            break
+    stream.close()
     assert replies == [{"success": True}]
     # What a thought that is cut leads to depends on when it is cut.
     assert said.strip()
-    late = httpx.post(f"{url}/chat/completions/control", json=control).json()
-    assert late["success"] is False
+    again = httpx.post(f"{url}/chat/completions/control", json=control).json()
+    assert again["success"] is False
