@@ -49,6 +49,9 @@ class Padding:
     def __init__(self, cost: StepCost, layout: Layout) -> None:
         self._cost = cost
         self._layout = layout
+        self._offer: tuple[Sequence[PaddingRow], int] = ((), 0)
+        """The padding rows of the last step, and up to which depth they were usable."""
+        self._usable: tuple[int, ...] = ()
         self._known: CostMemo[_Slots, PaddedBatch | None] = CostMemo(cost)
 
     def best(
@@ -63,8 +66,10 @@ class Padding:
             return None
         deepest = max([chunk.stop for chunk in batch])  # attention of all rows reads as deep
         cells = -(-deepest // CELLS_READ) * CELLS_READ
-        usable = tuple([row.slot for row in padding_rows if row.start < cells])
-        slots = _Slots(tuple(chunk.slot for chunk in batch), usable)
+        if (padding_rows, cells) != self._offer:  # most steps find what the step before found
+            self._offer = padding_rows, cells
+            self._usable = tuple([row.slot for row in padding_rows if row.start < cells])
+        slots = _Slots(tuple([chunk.slot for chunk in batch]), self._usable)
         return self._known.get(slots, lambda: self._best(slots))
 
     def _best(self, slots: _Slots) -> PaddedBatch | None:

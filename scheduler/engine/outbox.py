@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 from collections import deque
@@ -79,6 +80,21 @@ class Outbox:
 
     def _write(self) -> None:
         """The thread. A closed socket is noticed by the next `receive`."""
+        has_priority = False
         while self._occasions.get():
+            if not has_priority:
+                _take_priority_of_main_thread()
+                has_priority = True
             with contextlib.suppress(ChannelClosed):
                 self.send_all()
+
+
+def _take_priority_of_main_thread() -> None:
+    """A thread of lower priority would stop the engine's while it holds the interpreter's lock.
+
+    The thread starts before the priority is set, and before the main thread moves to a CPU of its
+    own, on which it must stay alone.
+    """
+    with contextlib.suppress(OSError):
+        nice = os.getpriority(os.PRIO_PROCESS, os.getpid())
+        os.setpriority(os.PRIO_PROCESS, 0, nice)

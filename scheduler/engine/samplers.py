@@ -123,6 +123,10 @@ class Samplers:
             constrained = self._constrained.get(request_id)
             if constrained is None or not chunk.wants_logits or constrained.mask is not None:
                 continue
+            # The first mask of all of them is the same, and may be a verdict.
+            group = constrained.group
+            if (group.is_busy or group.verdict) and self._is_at_begin(request_id):
+                continue
             if self.by_request[request_id].wants_mask:
                 self._start_mask(request_id)
 
@@ -308,13 +312,31 @@ class Samplers:
         the step.
         """
         try:
+            if verdict := self._verdict(run.request_id):
+                raise TooComplex(verdict)
             if run.request_id in self._constrained:
                 is_over = self._sample_constrained(run)
             else:
                 is_over = run.advance(self.by_request[run.request_id], self._end_tokens)
         except SamplerError as error:
-            return SampleFailed(str(error), is_refusal=isinstance(error, TooComplex))
+            is_refusal = isinstance(error, TooComplex)
+            constrained = self._constrained.get(run.request_id)
+            if constrained is not None and is_refusal and self._is_at_begin(run.request_id):
+                constrained.group.verdict = str(error)
+            return SampleFailed(str(error), is_refusal=is_refusal)
         return run.so_far() if is_over else None
+
+    def _verdict(self, request_id: int) -> str:
+        """Why the constraint of a sequence lets no answer begin, if somebody has found that out."""
+        constrained = self._constrained.get(request_id)
+        if constrained is None or not constrained.group.verdict:
+            return ""
+        return constrained.group.verdict if self._is_at_begin(request_id) else ""
+
+    def _is_at_begin(self, request_id: int) -> bool:
+        """Whether the constraint has read nothing of the answer, and has nothing to read."""
+        known = self._constrained[request_id].time
+        return not known.num_samples and not self.by_request[request_id].is_replaying
 
     def _sample_constrained(self, run: SamplingRun) -> bool:
         """Sample until the run is over, or until a mask is missing; returns whether it is over.

@@ -59,7 +59,8 @@ class StepExecutor:
         with timer(Phase.DECODE):
             self.edit(step.edits)
         with timer(Phase.DRAFT):
-            step = step.with_chunks(self._with_drafts(step.chunks))
+            if any(chunk.num_tokens > 1 or chunk.max_draft for chunk in step.chunks):
+                step = step.with_chunks(self._with_drafts(step.chunks))
         results: dict[int, Result] = {}
         for batch in self._grouping.batches(step.chunks, step.padding_rows):
             with timer(Phase.DECODE):

@@ -32,7 +32,14 @@ _DROPPED = frozenset(
 """What only Anthropic's own servers write or can read."""
 
 
-class TextBlock(RequestModel):
+class Cacheable(RequestModel):
+    """An object after which the client wants the prompt to be in the cache."""
+
+    cache_control: dict[str, Any] | None = None
+    """Every prompt is cached; only the counts of the answer depend on it."""
+
+
+class TextBlock(Cacheable):
     """A piece of text."""
 
     type: Literal["text"]
@@ -92,7 +99,7 @@ def _source_tag(source: Any) -> str:
     return kind if isinstance(kind, str) and kind in _SOURCES else "other"
 
 
-class DocumentBlock(RequestModel):
+class DocumentBlock(Cacheable):
     """A document that the user shows."""
 
     type: Literal["document"]
@@ -122,7 +129,7 @@ class DocumentBlock(RequestModel):
         return as_document(body, self.title, self.context)
 
 
-class SearchResultBlock(RequestModel):
+class SearchResultBlock(Cacheable):
     """A result that the application's own search found."""
 
     type: Literal["search_result"]
@@ -145,7 +152,7 @@ class ThinkingBlock(RequestModel):
     signature: StrictStr = ""
 
 
-class ToolUseBlock(RequestModel):
+class ToolUseBlock(Cacheable):
     """A call that the model made."""
 
     type: Literal["tool_use"]
@@ -203,7 +210,7 @@ def _part_tag(part: Any) -> str:
     return tag if tag in ("text", "document", "search_result", "dropped") else "other"
 
 
-class ToolResultBlock(RequestModel):
+class ToolResultBlock(Cacheable):
     """What a tool answered."""
 
     type: Literal["tool_result"]

@@ -59,10 +59,44 @@ def results(desk: Desk, *command: str | Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.startswith("{")]
 
 
-@pytest.mark.parametrize("title", ["LangChain", "OpenAI's SDK", "Anthropic's SDK"])
+@pytest.mark.parametrize("title", ["OpenAI's SDK", "Anthropic's SDK"])
 def test_python_of_the_page(title: str, desk: Desk, url: str) -> None:
     code = example(PAGE, title, "python", url)
     assert desk.run(sys.executable, "-c", code).stdout.strip() == ANSWER
+
+
+MORE_OF_LANGCHAIN = """
+from langchain_core.tools import tool
+from pydantic import BaseModel
+
+
+@tool
+def get_weather(city: str) -> str:
+    "Tell the weather in a city."
+    return "rain"
+
+
+class Person(BaseModel):
+    name: str
+    age: int
+
+
+for more in ({}, {"use_responses_api": True}):
+    model = ChatOpenAI(temperature=0, stream_usage=True, **more, **server)
+    chunks = list(model.stream("What is the capital of France?"))
+    print("".join(chunk.text for chunk in chunks))
+    print(any((chunk.usage_metadata or {}).get("total_tokens", 0) > 20 for chunk in chunks))
+    armed = model.bind_tools([get_weather], tool_choice="any", parallel_tool_calls=False)
+    print([call["args"] for call in armed.invoke("What is the weather in Oslo?").tool_calls])
+    print(model.with_structured_output(Person).invoke("Ana is 31 years old and lives in Oslo."))
+"""
+
+
+def test_langchain(desk: Desk, url: str) -> None:
+    code = example(PAGE, "LangChain", "python", url) + MORE_OF_LANGCHAIN
+    printed = desk.run(sys.executable, "-c", code).stdout.splitlines()
+    both = [ANSWER, "True", "[{'city': 'Oslo'}]", "name='Ana' age=31"]
+    assert printed == [ANSWER, str(N_EMBD), *both, *both]
 
 
 MORE_OF_LITELLM = """

@@ -395,12 +395,36 @@ def test_thinking_that_was_ended_from_outside_goes_on_in_the_next_engine(
             thinking_ended_at=3,
         )
     )
+    read_again(again)
     more = [token for _ in range(2) for token in taken(again)]
     again.close()
     if num_seen >= 3:
         assert [*resumed, *more][: len(tokens)] == tokens[: num_seen + len(more)]
     else:
         assert more[:3] == [A, B, C]
+
+
+def read_again(sampler: LlamaSampler) -> None:
+    """Let the constraint read the answer so far."""
+    while sampler.is_replaying:
+        sampler.replay()
+
+
+def test_thinking_is_ended_after_what_is_still_read(backend: LlamaBackend, noise: Logits) -> None:
+    thinking = ThinkingConstraint(opening=(), closing="</think>", end=(A, B), max_tokens=-1)
+    sampling = SamplingParams(temperature=0.0)
+    sampler = backend.sampler(
+        add_request(
+            request_id=1, prompt=[A], sampling=sampling, constraint=thinking, resumed=[C, D, C]
+        )
+    )
+    sampler.replay()
+    assert sampler.end_thinking() == 3
+    read_again(sampler)
+    sample = sampler.sample(0)
+    assert sample is not None
+    assert [sample.token, *sample.forced] == [A, B]
+    sampler.close()
 
 
 def draw_runs(

@@ -14,6 +14,7 @@ import struct
 import time
 from collections import abc
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -153,7 +154,7 @@ class LlamaContext:
         """Most rows of a batch."""
         return self._batch.size
 
-    @property
+    @cached_property
     def layout(self) -> Layout:
         """How llama.cpp cuts batches into micro-batches."""
         memory, snapshots = self.memory, self.memory.num_snapshots

@@ -236,7 +236,7 @@ class LlamaSampler:
         if ended_at is None or num_read > ended_at:
             return
         if num_read == ended_at or not self._unread:
-            self.end_thinking()
+            self._end_thinking_now()
 
     def hold(self, row: int) -> None:
         """Keep a copy of a row of the last batch."""
@@ -319,6 +319,15 @@ class LlamaSampler:
 
     def end_thinking(self) -> int | None:
         """Let the next tokens end the thinking; see `Sampler`."""
+        if not self._unread:
+            return self._end_thinking_now()
+        if not isinstance(self._matcher, ThinkingMatcher):
+            return None
+        # Whether the answer thinks at its end isn't known yet. If so, the thinking ends there.
+        self._thinking_ended_at = self._num_resumed
+        return self._num_resumed
+
+    def _end_thinking_now(self) -> int | None:
         matcher = self._matcher
         return matcher.end_thinking() if isinstance(matcher, ThinkingMatcher) else None
 

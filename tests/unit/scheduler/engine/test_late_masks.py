@@ -10,6 +10,8 @@ import pytest
 from grammars.constraint import GbnfGrammar
 from protocol.commands import Abort, AddRequest, ContextShift, DraftMethod, Speculation
 from protocol.events import FinishReason, Generated
+from scheduler.backends.base import Preparation, TooComplex
+from scheduler.core.results import Sample
 from scheduler.engine import constraint_time
 from scheduler.engine.engine import Engine
 from scheduler.engine.mask_group import MaskGroup
@@ -17,6 +19,7 @@ from scheduler.engine.mask_threads import Mask
 from tests.support.fake_backend import FakeSampler
 from tests.support.late_masks import LateMasks
 from tests.support.scheduling import (
+    CountedSampler,
     CountingBackend,
     Outcomes,
     alone,
@@ -269,6 +272,68 @@ def test_slow_constraints_get_no_drafts() -> None:
                 drafted[event.request_id] += event.num_draft_tokens
     assert drafted[1] == 0
     assert drafted[2] > 0
+
+
+class TooComplexAt(CountingBackend):
+    """Fails in the constraints of all sequences, after some tokens."""
+
+    length = 0
+    num_found_out = 0
+
+    def sampler(self, request: AddRequest, prepared: Preparation | None = None) -> FakeSampler:
+        super().sampler(request, prepared)
+        return Failing(self, request)
+
+
+class Failing(CountedSampler):
+    num_sampled = 0
+
+    def sample(self, row: int) -> Sample | None:
+        assert isinstance(self.backend, TooComplexAt)
+        if self.is_constrained and self.num_sampled == self.backend.length:
+            self.backend.num_found_out += 1
+            raise TooComplex("too complex")
+        sample = super().sample(row)
+        self.num_sampled += sample is not None
+        return sample
+
+
+@pytest.mark.parametrize("delays", [[0], [1, 0, 3]])
+@pytest.mark.parametrize(
+    ("length", "num_requests", "expected"), [(0, 2, 1), (0, 9, 1), (3, 5, 5), (1, 2, 2)]
+)
+def test_that_no_answer_can_begin_is_found_out_once(
+    length: int, num_requests: int, expected: int, delays: list[int]
+) -> None:
+    backend = TooComplexAt(next_token=seldom_ending, is_masked=lambda r: r.request_id % 2 == 1)
+    backend.length = length
+    engine = make_engine(backend, masks=LateMasks(delays))
+    shared = GbnfGrammar("root ::= [a-z]*")
+    ids = range(1, 2 * num_requests, 2)
+    requests = [make_request(id, prompt(5, id), constraint=shared) for id in ids]
+    outcomes = run(engine, *requests, make_request(2, max_tokens=5))
+    assert backend.num_found_out == expected
+    for id in ids:
+        assert outcomes[id].reasons == [FinishReason.REFUSED]
+        assert outcomes[id].message == "too complex"
+        assert len(outcomes[id].tokens) == length
+    assert outcomes[2].reasons == [FinishReason.MAX_TOKENS]
+    check_idle(engine, backend)
+
+
+@pytest.mark.parametrize("first", [1, 2])
+@pytest.mark.parametrize("num_requests", [1, 3, 4])
+def test_answers_that_begin_with_one_constraint_compute_one_mask_at_a_time(
+    num_requests: int, first: int
+) -> None:
+    masks = LateMasks([NEVER])
+    engine = make_engine(make_backend(is_masked=lambda request: True), masks=masks)
+    shared = GbnfGrammar("root ::= [a-z]*")
+    for number in range(num_requests):
+        engine.add_request(make_request(first + 2 * number, prompt(5, number), constraint=shared))
+    for _ in range(9):
+        engine.step()
+    assert len(masks.were_slow) == 1
 
 
 def resumed_after(count: int, **fields: Any) -> tuple[AddRequest, list[int]]:

@@ -75,6 +75,8 @@ LEAST: dict[type[RequestModel], dict[str, Any]] = {
     response_format.SchemaWrapper: {},
     response_format.JsonSchemaFormat: {"type": "json_schema", "schema": {}},
     blocks.DocumentBlock: {"type": "document", "source": {"type": "text", "data": "a"}},
+    blocks.TextBlock: {"type": "text", "text": "a"},
+    anthropic_request.ServerTool: {"type": "a"},
     blocks.PdfSource: {"type": "base64", "data": "a"},
     blocks.SearchResultBlock: {"type": "search_result", "source": "a", "content": "b"},
     blocks.ThinkingBlock: {"type": "thinking", "thinking": "a"},
