@@ -209,13 +209,21 @@ class SlotRefused(msgspec.Struct, frozen=True, tag=True):
     message: str
 
 
+class ThinkingEnded(msgspec.Struct, frozen=True, tag=True):
+    """The answer to `EndThinking`."""
+
+    query_id: int
+    num_tokens: int | None
+    """Tokens of the answer up to there; None if it was not thinking, or can't be made to end."""
+
+
 class Heartbeat(msgspec.Struct, frozen=True, tag=True):
     """A sign of life: the engine's loop made a turn at `time`, busy or idle."""
 
     time: float
 
 
-Reply = SlotReport | SlotChanged | SlotRefused
+Reply = SlotReport | SlotChanged | SlotRefused | ThinkingEnded
 """An answer to the command with the same `query_id`."""
 
 

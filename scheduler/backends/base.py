@@ -23,6 +23,10 @@ Bytes = bytes | bytearray | memoryview
 """Saved cells, in the backend's own format."""
 
 
+Preparation = Future[Any]
+"""The slow part of making a sampler, which `Backend.sampler` takes when it is done."""
+
+
 class BackendError(Exception):
     """The backend failed.
 
@@ -124,9 +128,12 @@ class Backend(Protocol):
         """
         ...
 
-    def survey(self, parts: int) -> list[abc.Callable[[], None]]:
-        """Tasks, at most `parts`, that look at the last batch's logits, so that sampling takes
-        less. They may run at the same time, in any threads, before the first row is sampled."""
+    def survey(self, rows: abc.Sequence[int], size: int) -> list[abc.Callable[[], None]]:
+        """Tasks that find the `size` likeliest tokens of rows of the last batch, which rise.
+
+        Sampling these rows then takes less. The tasks may run at the same time, in any threads,
+        before the first row is sampled.
+        """
         ...
 
     def embedding(self, chunk: Chunk) -> bytes:
@@ -173,15 +180,23 @@ class Backend(Protocol):
         """
         ...
 
-    def prepare(self, request: AddRequest) -> Future[Any] | None:
+    def prepare(self, request: AddRequest) -> Preparation | None:
         """Begin the slow part of making a sequence's sampler; None if there is no slow part.
 
-        The future's exception, if any, says why there can't be a sampler.
+        The preparation's exception, if any, says why there can't be a sampler. A preparation that
+        is cancelled before it has begun takes no time.
         """
         ...
 
-    def sampler(self, request: AddRequest) -> Sampler:
-        """The sampler of a sequence that starts. Raises `SamplerError`."""
+    def sampler(self, request: AddRequest, prepared: Preparation | None = None) -> Sampler:
+        """The sampler of a sequence that starts, out of what was prepared for it, if that is done.
+
+        Raises `SamplerError`.
+        """
+        ...
+
+    def rest(self) -> None:
+        """Do what is best done while there is nothing to do. Takes milliseconds."""
         ...
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from scheduler.core.trial_schedule import TrialSchedule
 
 MAX_CHUNKS = 16
 """Chunks up to which a better division is searched. With more chunks the cost curves are smooth,
-and the search costs more than it gains."""
+and the search costs more than it gains. Padding is searched in any case: a gap costs a pass."""
 
 MIN_GAIN = 0.05
 """Share of the time that dividing or padding must save. Both cost some work besides."""
@@ -95,8 +95,10 @@ class Grouping:
     def _batches(
         self, chunks: Sequence[Chunk], padding_rows: Sequence[PaddingRow]
     ) -> list[BatchPlan]:
-        if self._cost is None or self._padding is None or not 0 < len(chunks) <= MAX_CHUNKS:
-            return [BatchPlan(chunks)] if chunks else []
+        if not chunks:
+            return []
+        if self._cost is None or self._padding is None:
+            return [BatchPlan(chunks)]
         division = self._division(_pattern(chunks), self._cost)
         padded = self._padding.best(chunks, padding_rows)
         is_padded = padded and padded.seconds < (1 - MIN_GAIN) * division.seconds
@@ -112,6 +114,9 @@ class Grouping:
 
     def _divide(self, pattern: Pattern, cost: StepCost) -> _Division:
         """The fastest division, by dynamic programming over the ends of batches."""
+        whole = cost.seconds(split_into_micro_batches(pattern, self._layout))
+        if len(pattern) > MAX_CHUNKS:
+            return _Division([len(pattern)], whole)
         best = [0.0]
         last_start = [0]
         for end in range(1, len(pattern) + 1):
@@ -122,7 +127,6 @@ class Grouping:
             ]
             best.append(min(seconds))
             last_start.append(seconds.index(best[-1]))
-        whole = cost.seconds(split_into_micro_batches(pattern, self._layout))
         if best[-1] > (1 - MIN_GAIN) * whole:
             return _Division([len(pattern)], whole)
         ends = [len(pattern)]

@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
-from typing import Any
 
-from protocol.commands import Abort, AddRequest, Inspect, SlotCommand
+from protocol.commands import Abort, AddRequest, EndThinking, Inspect, SlotCommand
 from protocol.config import NgramConfig
 from protocol.events import Event, Finished, FinishReason
-from protocol.messages import SlotReport, StepOutputs
-from scheduler.backends.base import Backend, DecodeError, SamplerError
+from protocol.messages import SlotReport, StepOutputs, ThinkingEnded
+from scheduler.backends.base import Backend, DecodeError, Preparation, SamplerError
 from scheduler.core.cache_edits import CacheEdit
 from scheduler.core.context_limits import ContextLimits
 from scheduler.core.host_memory import NO_HOST_MEMORY, HostMemory
@@ -72,7 +70,7 @@ class Engine:
             self.scheduler.cache.observe_save,
         )
         self._reporter = StepReporter(backend, self.scheduler, self.samplers, costs.step)
-        self._preparing: dict[int, tuple[AddRequest, Future[Any]]] = {}
+        self._preparing: dict[int, tuple[AddRequest, Preparation]] = {}
         self._queued: list[int] = []
         self._events: list[Event] = []
         """Events for the outputs of the next step that ends."""
@@ -107,8 +105,8 @@ class Engine:
         more_follow = request.num_requests_being_read > 0 and has_slot_for_more
         self._window.request_arrived(more_follow=more_follow)
         preparation = self._backend.prepare(request)
-        if preparation is None:
-            self._enqueue(request)
+        if preparation is None or preparation.done():
+            self._admit(request, preparation)
         else:
             self._preparing[request.request_id] = (request, preparation)
 
@@ -117,11 +115,7 @@ class Engine:
         done = [entry for entry in self._preparing.values() if entry[1].done()]
         for request, preparation in done:
             del self._preparing[request.request_id]
-            error = preparation.exception()
-            if error is None:
-                self._enqueue(request)
-            else:
-                self._refuse(request, str(error))
+            self._admit(request, preparation)
 
     def take_queued(self) -> list[int]:
         """The requests that were added since the last call."""
@@ -131,9 +125,17 @@ class Engine:
     def abort(self, command: Abort) -> None:
         """End sequences before the next step; ids of sequences that already ended are ignored."""
         for request_id in command.request_ids:
-            if self._preparing.pop(request_id, None) is not None:
+            preparing = self._preparing.pop(request_id, None)
+            if preparing is not None:
+                preparing[1].cancel()
                 self._events.append(Finished(request_id, FinishReason.ABORTED))
         self._events += self.scheduler.abort(command.request_ids)
+
+    def end_thinking(self, command: EndThinking) -> ThinkingEnded:
+        """Let an answer end its thinking. An unknown id is no error: it may have just ended."""
+        sampler = self.samplers.by_request.get(command.request_id)
+        num_tokens = None if sampler is None else sampler.end_thinking()
+        return ThinkingEnded(command.query_id, num_tokens)
 
     def inspect(self, query: Inspect) -> SlotReport:
         """Report every slot."""
@@ -150,16 +152,28 @@ class Engine:
             self.disk.adopt_loaded()
         return self._slot_actions.take_replies()
 
+    def rest(self) -> None:
+        """Do what is best done while there is nothing to do."""
+        self._backend.rest()
+
     def close(self) -> None:
         """Free every sampler and the backend."""
         self.samplers.close()
         self._slot_actions.close()
         self._backend.close()
 
-    def _enqueue(self, request: AddRequest) -> None:
+    def _admit(self, request: AddRequest, preparation: Preparation | None) -> None:
+        """Queue a sequence whose sampler can be made now; refuse it if there can't be one."""
+        error = None if preparation is None else preparation.exception()
+        if error is None:
+            self._enqueue(request, preparation)
+        else:
+            self._refuse(request, str(error))
+
+    def _enqueue(self, request: AddRequest, preparation: Preparation | None) -> None:
         try:
             if not request.spec.embedding:
-                self.samplers.add(request)
+                self.samplers.add(request, preparation)
         except SamplerError as error:
             self._refuse(request, str(error))
         else:

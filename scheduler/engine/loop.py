@@ -8,6 +8,7 @@ from protocol.commands import (
     Abort,
     AddRequest,
     Command,
+    EndThinking,
     EraseSlot,
     Inspect,
     Load,
@@ -59,6 +60,7 @@ def run(engine: Engine, channel: CommandChannel) -> None:
             channel.keep(outputs)
             send_seconds = time.monotonic() - outputs.end
         elif not (engine.has_work or engine.is_preparing):
+            engine.rest()
             channel.send(Heartbeat(time.monotonic()))
 
 
@@ -78,6 +80,8 @@ def _dispatch(engine: Engine, channel: CommandChannel, command: Command) -> None
             engine.add_request(command)
         case Abort():
             engine.abort(command)
+        case EndThinking():
+            channel.send(engine.end_thinking(command))
         case Inspect():
             channel.send(engine.inspect(command))
         case SaveSlot() | RestoreSlot() | EraseSlot():

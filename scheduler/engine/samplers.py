@@ -9,7 +9,7 @@ from threading import Lock
 
 from grammars.constraint import ThinkingConstraint
 from protocol.commands import AddRequest
-from scheduler.backends.base import Backend, SamplerError, TooComplex
+from scheduler.backends.base import Backend, Preparation, SamplerError, TooComplex
 from scheduler.core.results import Result, SampledRun, SampleFailed, ScoredPrompt
 from scheduler.core.sampler import HELD, Sampler
 from scheduler.core.step import Chunk
@@ -24,6 +24,9 @@ LateResult = tuple[Chunk, SampledRun | SampleFailed]
 
 IDLE_SECONDS = 0.005
 """An engine that has nothing to do but to wait for masks looks this often for commands."""
+
+REPLAY_SECONDS = 0.01
+"""Processor time of one step in which constraints read the answers so far of resumed sequences."""
 
 REST = 3.0
 """After sampling with a slow constraint, the engine does other things for this many times as
@@ -70,11 +73,13 @@ class Samplers:
         self._late: dict[int, SamplingRun] = {}
         self._rest_until = 0.0
         """Until then no slow constraint keeps the engine's thread, if others need it."""
+        self._replay_left = REPLAY_SECONDS
+        """Seconds of this step that are left for replaying."""
         self.by_request: dict[int, Sampler] = {}
 
-    def add(self, request: AddRequest) -> None:
-        """Make the sampler of a sequence. Raises `SamplerError`."""
-        sampler = self._backend.sampler(request)
+    def add(self, request: AddRequest, prepared: Preparation | None = None) -> None:
+        """Make the sampler of a sequence, out of what was prepared. Raises `SamplerError`."""
+        sampler = self._backend.sampler(request, prepared)
         self.by_request[request.request_id] = sampler
         if sampler.is_constrained:
             self._constrained[request.request_id] = _Constrained(self._join_group(request))
@@ -127,6 +132,8 @@ class Samplers:
         constrained = self._constrained.get(chunk.sequence.request_id)
         if constrained is None:
             return True
+        if self.by_request[chunk.sequence.request_id].is_replaying:
+            return False
         known = constrained.time
         is_slow = known.has_slow_masks or known.has_slow_samples
         return not (is_slow or constrained.group.is_busy)
@@ -202,6 +209,7 @@ class Samplers:
 
         `is_alone` says that all sequences that run are late, so that waiting costs nobody.
         """
+        self._replay_left = REPLAY_SECONDS
         self._late = {id: run for id, run in self._late.items() if run.chunk.sequence.is_late}
         if is_alone and self._late:
             self._rest_until = 0.0
@@ -229,8 +237,7 @@ class Samplers:
     ) -> Iterable[tuple[SamplingRun, SampledRun | SampleFailed]]:
         """Sample where no mask is missing, and meanwhile let the others' masks come."""
         deadline = self._clock() + patience
-        if self._threads.count > 1 and len(runs) > 1:
-            self._threads.run(self._backend.survey(self._threads.count))
+        self._survey(runs)
         while runs:
             waiting: list[SamplingRun] = []
             for run, result in zip(runs, self._advance_all(runs), strict=True):
@@ -258,6 +265,13 @@ class Samplers:
         chunk = replace(run.chunk, draft=(), is_scored=False)
         self._late[run.request_id] = SamplingRun(chunk, HELD)
         return run.so_far(is_late=True)
+
+    def _survey(self, runs: list[SamplingRun]) -> None:
+        """Look at the rows of several runs together."""
+        sizes = [self.by_request[run.request_id].num_candidates for run in runs]
+        rows = [row for run, size in zip(runs, sizes, strict=True) if size for row in run.rows]
+        if len(rows) > 1:
+            self._threads.run(self._backend.survey(rows, max(sizes)))
 
     def _advance_all(self, runs: list[SamplingRun]) -> list[SampledRun | SampleFailed | None]:
         """`_advance` for each run. Runs that take long go to the threads, if there are several."""
@@ -305,7 +319,8 @@ class Samplers:
     def _sample_constrained(self, run: SamplingRun) -> bool:
         """Sample until the run is over, or until a mask is missing; returns whether it is over.
 
-        Raises `SamplerError`, also if the constraint is too slow.
+        A resumed answer is replayed first, in as many steps as that takes. Raises `SamplerError`,
+        also if the constraint is too slow.
         """
         request_id = run.request_id
         known = self._constrained[request_id].time
@@ -314,6 +329,11 @@ class Samplers:
                 raise TooComplex(known.complaint)
             if known.has_slow_samples and self._clock() < self._rest_until:
                 return False
+            if self.by_request[request_id].is_replaying:
+                if self._replay_left <= 0:
+                    return False
+                self._replay_one(request_id)
+                continue
             count, begin = len(run.samples), self._masks.clock()
             is_over = run.advance(self.by_request[request_id], self._end_tokens, most=1)
             seconds = self._masks.clock() - begin
@@ -325,6 +345,15 @@ class Samplers:
             if len(run.samples) == count:
                 self._make_mask(request_id)
         return False
+
+    def _replay_one(self, request_id: int) -> None:
+        """Let a constraint read one more token of a resumed answer."""
+        known, begin = self._constrained[request_id].time, self._masks.clock()
+        self.by_request[request_id].replay()
+        seconds = self._masks.clock() - begin
+        known.add_sample(seconds)
+        self._rest(known, seconds)
+        self._replay_left -= seconds
 
     def _rest(self, known: ConstraintTime, seconds: float) -> None:
         if known.has_slow_samples:

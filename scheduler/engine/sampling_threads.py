@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from queue import SimpleQueue
 
 Task = Callable[[], None]
@@ -13,36 +13,34 @@ Task = Callable[[], None]
 class _Job:
     """Tasks that several threads take, one after the other."""
 
-    def __init__(self, tasks: Iterable[Task], num_helpers: int) -> None:
+    def __init__(self, tasks: list[Task]) -> None:
+        self._count = len(tasks)
         self._tasks = deque(tasks)
-        self._num_helpers = num_helpers
-        self._helper_left = threading.Semaphore(0)
-        self._errors: list[BaseException] = []
-
-    def help(self) -> None:
-        """Work for somebody else; errors are raised there."""
-        try:
-            self.work()
-        except BaseException as error:
-            self._errors.append(error)
-        finally:
-            self._helper_left.release()
+        self._ended: SimpleQueue[BaseException | None] = SimpleQueue()
+        """Of each task that has ended, what it has raised."""
 
     def work(self) -> None:
-        """Carry out tasks until none is left to be begun."""
-        while self._tasks:
+        """Carry out tasks until none is left to be begun. Nothing is raised."""
+        while (task := self._take()) is not None:
             try:
-                task = self._tasks.popleft()
-            except IndexError:  # another thread was faster
-                return
-            task()
+                task()
+            except BaseException as error:
+                self._ended.put(error)
+            else:
+                self._ended.put(None)
 
     def wait(self) -> None:
-        """Wait for the helpers. Raises what a task has raised."""
-        for _ in range(self._num_helpers):
-            self._helper_left.acquire()
-        if self._errors:
-            raise self._errors[0]
+        """Wait for the ends of all tasks. Raises what a task has raised."""
+        ends = [self._ended.get() for _ in range(self._count)]
+        for error in ends:
+            if error is not None:
+                raise error
+
+    def _take(self) -> Task | None:
+        try:
+            return self._tasks.popleft()
+        except IndexError:
+            return None
 
 
 class SamplingThreads:
@@ -66,19 +64,20 @@ class SamplingThreads:
         """Threads that tasks run in, with the calling one."""
         return 1 + len(self._threads)
 
-    def run(self, tasks: list[Task], meanwhile: Task = lambda: None) -> None:
+    def run(self, tasks: list[Task], meanwhile: Task | None = None) -> None:
         """Carry out all tasks, in any order. The calling thread does `meanwhile` before it helps.
 
-        Raises what a task has raised.
+        Raises what a task has raised, once all have ended.
         """
-        num_helpers = min(len(self._threads), len(tasks))
-        job = _Job(tasks, num_helpers)
-        for _ in range(num_helpers):
+        job = _Job(tasks)
+        num_own = 1 if meanwhile is None else 0
+        for _ in range(min(len(self._threads), len(tasks) - num_own)):
             self._jobs.put(job)
         try:
-            meanwhile()
-            job.work()
+            if meanwhile is not None:
+                meanwhile()
         finally:
+            job.work()
             job.wait()
 
     def close(self) -> None:
@@ -90,4 +89,4 @@ class SamplingThreads:
 
     def _help(self) -> None:
         while (job := self._jobs.get()) is not None:
-            job.help()
+            job.work()

@@ -63,7 +63,7 @@ async def _in_one_piece(
     output = current_output()
     async with open_choices(generator, sequences) as items:
         async for index, item in items:
-            output.add(_memory(item))
+            output.add(memory_of(item))
             output.check()
             match item:
                 case TextDelta():
@@ -75,8 +75,8 @@ async def _in_one_piece(
     return JsonResponse(answer.body())
 
 
-def _memory(item: Item) -> int:
-    """Bytes of memory that an item takes in a whole answer, roughly."""
+def memory_of(item: Item) -> int:
+    """Bytes of memory that an item takes in an answer that is kept, roughly."""
     match item:
         case TextDelta():
             logprobs = [token.logprobs for token in item.tokens]

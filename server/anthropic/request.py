@@ -82,7 +82,7 @@ class OutputConfig(RequestModel):
 
 
 class Metadata(RequestModel):
-    """What the application says of the request."""
+    """What the application says of the request: whom it is for."""
 
     user_id: Label | None = None
 
@@ -128,7 +128,7 @@ class TokenCountRequest(RequestModel):
 class MessagesRequest(TokenCountRequest):
     """`POST /v1/messages`. `cache_control` isn't needed: every prompt is cached.
 
-    `metadata`, `service_tier` and `context_management` are accepted and have no effect.
+    `service_tier` and `context_management` are accepted and have no effect.
     """
 
     max_tokens: Annotated[Whole, Field(ge=0, le=INT32_MAX)]

@@ -48,6 +48,7 @@ def engine_config(
         priority=settings.prio,
         poll=settings.poll,
         sampling_threads=settings.sampling_threads,
+        backend_sampling=settings.backend_sampling,
         numa=settings.numa or "",
         metadata=settings.override_kv,
         check_tensors=settings.check_tensors,

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from starlette.types import ASGIApp
 
 from server.app import create_app
 from server.generation.types import GenerationRequest, Item
@@ -22,6 +23,7 @@ from tests.http.openai.conftest import TEMPLATE
 from tests.support import fake_server
 from tests.support.fake_server import ScriptedGenerator, make_server
 from tests.support.live import serving
+from tests.support.recorded_requests import recording
 
 AGENTS = Path(os.environ.get("LLAMAPACK_AGENTS", "missing"))
 CLAUDE = AGENTS / "node_modules/.bin/claude"
@@ -52,14 +54,19 @@ class Actor(ScriptedGenerator):
 
 
 @contextmanager
-def acting(monkeypatch: pytest.MonkeyPatch, lines: Sequence[str]) -> Iterator[tuple[str, Actor]]:
-    """The URL of a server with an actor."""
+def acting(
+    monkeypatch: pytest.MonkeyPatch, client: str, lines: Sequence[str]
+) -> Iterator[tuple[str, Actor]]:
+    """The URL of a server with an actor. What the client sends is recorded if a variable asks."""
     monkeypatch.setattr(fake_server, "N_CTX_SLOT", CONTEXT)
     actor = Actor(lines=lines)
     context = dataclasses.replace(
         make_server(generator=actor).context, chat_template=ChatTemplate(TEMPLATE)
     )
-    with serving(create_app(context)) as url:
+    app: ASGIApp = create_app(context)
+    if "LLAMAPACK_RECORD" in os.environ:
+        app = recording(app, Path(os.environ["LLAMAPACK_RECORD"]), client)
+    with serving(app) as url:
         yield url, actor
 
 
@@ -83,7 +90,7 @@ def test_claude_code_reads_and_edits_a_file(
         call("Edit", file_path=str(notes), old_string="heron", new_string="stork"),
         "Done: the word is stork now.",
     ]
-    with acting(monkeypatch, lines) as (url, actor):
+    with acting(monkeypatch, "claude", lines) as (url, actor):
         access = {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_AUTH_TOKEN": "none"}
         done = subprocess.run(
             [CLAUDE, "-p", "Make it a stork.", "--model", "any", "--allowedTools", "Read,Edit"],
@@ -109,7 +116,7 @@ def test_codex_runs_a_command_and_reports(tmp_path: Path, monkeypatch: pytest.Mo
     home.mkdir()
     work.mkdir()
     lines = [call("exec_command", cmd="echo heron > bird.txt; cat bird.txt"), "It wrote heron."]
-    with acting(monkeypatch, lines) as (url, actor):
+    with acting(monkeypatch, "codex", lines) as (url, actor):
         (home / "config.toml").write_text(
             'model = "any"\nmodel_provider = "local"\n[model_providers.local]\nname = "local"\n'
             f'base_url = "{url}/v1"\nwire_api = "responses"\nenv_key = "LOCAL_KEY"\n'

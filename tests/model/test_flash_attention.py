@@ -12,7 +12,7 @@ import pytest
 from protocol.config import EngineConfig
 from scheduler.backends.cost_file import CostFile
 from scheduler.backends.llama import flash_attention
-from scheduler.backends.llama.flash_attention import Times, faster
+from scheduler.backends.llama.flash_attention import Times, Ways, faster
 from scheduler.engine.calibration import costs_of
 from tests.support.backends import make_backend
 from tests.support.paths import DEMO_TARGET
@@ -50,7 +50,7 @@ def opposite(choice: str) -> str:
 
 
 def forbid(monkeypatch: pytest.MonkeyPatch) -> None:
-    def measured(model: Any, config: EngineConfig) -> str:
+    def measured(model: Any, config: EngineConfig, usual: str) -> str:
         raise AssertionError("both ways were measured again")
 
     monkeypatch.setattr(flash_attention, "_measured", measured)
@@ -140,7 +140,7 @@ def test_a_folder_that_can_not_be_written_leaves_the_rule(
     (tmp_path / "file").write_text("")
     by_rule = chosen({**fields, "cost_folder": ""})
     for measured in ("on", "off"):
-        monkeypatch.setattr(flash_attention, "_measured", lambda model, config, m=measured: m)
+        monkeypatch.setattr(flash_attention, "_measured", lambda *args, m=measured: m)
         assert chosen({**fields, "cost_folder": str(tmp_path / "file" / "x")}) == by_rule
 
 
@@ -154,13 +154,17 @@ def test_a_machine_that_is_too_slow_to_measure_keeps_the_rule(
 
 @pytest.mark.parametrize("n_ctx_slot", [1024, 4096, 131_072])
 def test_the_way_that_is_faster_at_all_depths_is_chosen(n_ctx_slot: int) -> None:
-    assert faster((QUICK, QUICK), (SLOW, SLOW), 512, n_ctx_slot) == "off"
-    assert faster((SLOW, SLOW), (QUICK, QUICK), 512, n_ctx_slot) == "on"
+    for usual in ("on", "off"):
+        slow_with_it = Ways((QUICK, QUICK), (SLOW, SLOW), 512)
+        assert faster(slow_with_it, n_ctx_slot, usual) == "off"
+        quick_with_it = Ways((SLOW, SLOW), (QUICK, QUICK), 512)
+        assert faster(quick_with_it, n_ctx_slot, usual) == "on"
+        assert faster(Ways((SLOW, SLOW), (SLOW, SLOW), 512), n_ctx_slot, usual) == usual
 
 
 def test_long_slots_weigh_the_depths() -> None:
     """With flash attention the begin is faster, and what comes late in a long slot is slower."""
     without = Times(0.0080, 0.0150, 0.060), Times(0.0090, 0.0170, 0.080)
     with_it = Times(0.0070, 0.0130, 0.055), Times(0.0090, 0.0180, 0.110)
-    assert faster(without, with_it, 1024, 1024) == "on"
-    assert faster(without, with_it, 1024, 16_384) == "off"
+    assert faster(Ways(without, with_it, 1024), 1024, "off") == "on"
+    assert faster(Ways(without, with_it, 1024), 16_384, "on") == "off"

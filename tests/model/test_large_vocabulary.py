@@ -15,7 +15,7 @@ from protocol.sampling import SamplingParams
 from scheduler.backends.llama.backend import LlamaBackend
 from scheduler.backends.llama.candidates import Candidates, Logits
 from scheduler.backends.llama.sampler import LlamaSampler, Vocabulary, build_chain
-from scheduler.backends.llama.shortlist import Maxima, Shortlists
+from scheduler.backends.llama.shortlist import Shortlist, Shortlists
 from scheduler.core.sampler import HELD
 from scheduler.engine.sampling_threads import SamplingThreads
 from tests.support.backends import make_backend
@@ -73,7 +73,7 @@ class Rows:
 
     seed: int
     shortlists: Shortlists
-    knows_maxima: bool = False
+    is_surveyed: bool = False
     context: int = 0
 
     def row(self, index: int) -> Logits:
@@ -82,8 +82,12 @@ class Rows:
     def batch_index(self, index: int) -> int:
         raise AssertionError("a large row goes through Python")
 
-    def maxima(self, index: int) -> Maxima | None:
-        return self.shortlists.maxima(self.row(index)) if self.knows_maxima else None
+    def likeliest(self, index: int) -> Shortlist | None:
+        """More tokens than a sampler asks for, as if another row of the batch needed them."""
+        return self.shortlists.of(self.row(index), 150) if self.is_surveyed else None
+
+    def left(self, index: int) -> Shortlist | None:
+        return None
 
 
 @pytest.fixture(scope="module")
@@ -105,13 +109,13 @@ def make_sampler(
     vocabulary: Vocabulary,
     *,
     seed: int = 1,
-    knows_maxima: bool = False,
+    is_surveyed: bool = False,
     candidates: Candidates | None = None,
     **fields: Any,
 ) -> LlamaSampler:
     params = SamplingParams(**{"seed": seed, **fields})
     request = add_request(request_id=1, prompt=PROMPT, sampling=params)
-    rows = Rows(seed, vocabulary.shortlists, knows_maxima)
+    rows = Rows(seed, vocabulary.shortlists, is_surveyed)
     return LlamaSampler(request, rows, vocabulary, candidates or Candidates(N_VOCAB), None)
 
 
@@ -145,13 +149,13 @@ def draw_by_chain(vocabulary: Vocabulary, seed: int = 1, **fields: Any) -> list[
 
 @everything
 @biased
-@pytest.mark.parametrize("knows_maxima", [False, True])
+@pytest.mark.parametrize("is_surveyed", [False, True])
 def test_tokens_are_those_of_the_chain_over_all_tokens(
-    vocabulary: Vocabulary, fields: dict[str, Any], bias: Any, knows_maxima: bool
+    vocabulary: Vocabulary, fields: dict[str, Any], bias: Any, is_surveyed: bool
 ) -> None:
     fields = {**fields, "logit_bias": bias}
     expected = draw_by_chain(vocabulary, **fields)
-    assert draw(make_sampler(vocabulary, knows_maxima=knows_maxima, **fields)) == expected
+    assert draw(make_sampler(vocabulary, is_surveyed=is_surveyed, **fields)) == expected
 
 
 @everything

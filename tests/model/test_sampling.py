@@ -66,7 +66,9 @@ def noise(backend: LlamaBackend) -> Logits:
 
 
 def sample_now(sampler: LlamaSampler, row: int = 0) -> Sample:
-    """Sample, and compute a mask before if that is needed."""
+    """Sample, after a replay and a mask if they are needed."""
+    while sampler.is_replaying:
+        sampler.replay()
     sample = sampler.sample(row)
     if sample is None:
         sampler.prepare()
@@ -360,6 +362,47 @@ def test_thinking_is_ended_by_tokens_that_are_not_sampled(
     assert sum(map(len, runs)) == 8 + 3
 
 
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("num_seen", [2, 3, 6])
+def test_thinking_that_was_ended_from_outside_goes_on_in_the_next_engine(
+    backend: LlamaBackend, noise: Logits, temperature: float, num_seen: int
+) -> None:
+    thinking = ThinkingConstraint(opening=(), closing="</think>", end=(A, B, C), max_tokens=-1)
+    sampling = SamplingParams(seed=4, temperature=temperature)
+    submit = add_request(request_id=1, prompt=[A], sampling=sampling, constraint=thinking)
+    sampler, row = backend.sampler(submit), noise.copy()
+
+    def taken(sampler: LlamaSampler) -> list[int]:
+        noise[:] = row
+        sample = sampler.sample(0)
+        assert sample is not None
+        return [sample.token, *sample.forced]
+
+    tokens = [token for _ in range(3) for token in taken(sampler)]
+    assert sampler.end_thinking() == 3
+    tokens += [token for _ in range(3) for token in taken(sampler)]
+    assert tokens[3:6] == [A, B, C]
+    sampler.close()
+    # The engine dies. If fewer tokens came through, the thinking ends a little earlier.
+    resumed = tokens[:num_seen]
+    again = backend.sampler(
+        add_request(
+            request_id=1,
+            prompt=[A],
+            sampling=sampling,
+            constraint=thinking,
+            resumed=resumed,
+            thinking_ended_at=3,
+        )
+    )
+    more = [token for _ in range(2) for token in taken(again)]
+    again.close()
+    if num_seen >= 3:
+        assert [*resumed, *more][: len(tokens)] == tokens[: num_seen + len(more)]
+    else:
+        assert more[:3] == [A, B, C]
+
+
 def draw_runs(
     backend: LlamaBackend,
     grammar: Constraint,
@@ -455,9 +498,9 @@ def test_many_biases_beside_a_mask(backend: LlamaBackend, peaks: SetLogits, coun
         1, [A], sampling=SamplingParams(seed=1, temperature=0.1, logit_bias=biases), constraint=free
     )
     preparation = backend.prepare(submit)
-    if preparation is not None:
-        preparation.result(30)
-    sampler = backend.sampler(submit)
+    assert preparation is not None
+    preparation.result(30)
+    sampler = backend.sampler(submit, preparation)
     sample = sampler.sample(0)
     if sample is None:  # the mask is late
         sampler.hold(0)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from protocol.commands import AddRequest, LoraSet
 from protocol.events import TokenLogprobs
 from protocol.messages import AdapterInfo, EmbeddingInfo, ModelInfo
-from scheduler.backends.base import Bytes, DecodeError
+from scheduler.backends.base import Bytes, DecodeError, Preparation
 from scheduler.batching.micro_batches import Layout
 from scheduler.core.abilities import CacheAbilities
 from scheduler.core.cache_edits import (
@@ -88,12 +88,14 @@ class FakeBackend:
     """Rows computed so far, which is what prefix reuse saves."""
     num_padding_rows: int = 0
     num_reused_graphs: int = 0
-    num_surveys: int = 0
+    num_surveyed: int = 0
     is_masked: Callable[[AddRequest], bool] = lambda request: False
     """Whether the sequence of a request has a constraint; it needs a mask for each token."""
     num_sampling_threads: int = 1
     is_heavy: Callable[[AddRequest], bool] = lambda request: False
     """Whether the sequence of a request is sampled in a thread, where there are any."""
+    thought: int | None = None
+    """Tokens after which each answer's thinking is ended from outside; None if none is thinking."""
     fingerprint: Fingerprint = field(
         default_factory=lambda: Fingerprint(model="fake", build="fake", context="fake")
     )
@@ -263,12 +265,13 @@ class FakeBackend:
         if self.embeds.is_alone and len(chunks) > 1:
             raise AssertionError("prompts are mixed")
 
-    def survey(self, parts: int) -> list[Callable[[], None]]:
-        """Count the survey."""
-        return [self._count_survey]
-
-    def _count_survey(self) -> None:
-        self.num_surveys += 1
+    def survey(self, rows: abc.Sequence[int], size: int) -> list[Callable[[], None]]:
+        """Count the rows, which must be there."""
+        assert size > 0
+        assert sorted({*rows}) == list(rows)
+        assert len(rows) <= len(self.rows)
+        self.num_surveyed += len(rows)
+        return [lambda: None for _ in rows]
 
     def embedding(self, chunk: Chunk) -> bytes:
         """A vector of which each element is the fake model's next token."""
@@ -310,12 +313,16 @@ class FakeBackend:
             tokens.append(self.draft_token(tokens, self.next_token(tokens)))
         return tokens[len(want.tokens) :]
 
-    def prepare(self, request: AddRequest) -> None:
+    def prepare(self, request: AddRequest) -> Preparation | None:
         """Nothing takes long."""
+        return None
 
-    def sampler(self, request: AddRequest) -> FakeSampler:
+    def sampler(self, request: AddRequest, prepared: Preparation | None = None) -> FakeSampler:
         """A sampler that takes the fake model's one answer."""
         return FakeSampler(self, request)
+
+    def rest(self) -> None:
+        """Does nothing: the fake has no memory to give back."""
 
     def close(self) -> None:
         """Does nothing: the fake has no memory to free."""
@@ -326,12 +333,15 @@ class FakeSampler:
     """A greedy sampler over a distribution with one token.
 
     With a constraint, each token needs `prepare`. Half of the constraints tell that in advance.
+    And the constraint has to read a resumed answer, token by token.
     """
 
     backend: FakeBackend
     request: AddRequest
     is_prepared: bool = field(default=False, init=False)
     held: list[int] = field(default_factory=list, init=False)
+    num_read: int = field(default=0, init=False)
+    """Tokens of the resumed answer that the constraint has read."""
 
     @property
     def is_constrained(self) -> bool:
@@ -342,8 +352,22 @@ class FakeSampler:
         return self.backend.is_heavy(self.request)
 
     @property
+    def num_candidates(self) -> int:
+        return 0 if self.is_heavy else 1 + self.request.request_id % 3
+
+    @property
+    def is_replaying(self) -> bool:
+        return self.is_constrained and self.num_read < len(self.request.resumed)
+
+    def replay(self) -> None:
+        """Read one token."""
+        assert self.is_replaying
+        self.num_read += 1
+
+    @property
     def wants_mask(self) -> bool:
-        return self.is_constrained and not self.is_prepared and self.request.request_id % 2 == 0
+        is_ready = self.is_prepared or self.is_replaying
+        return self.is_constrained and not is_ready and self.request.request_id % 2 == 0
 
     def prepare(self) -> None:
         """Let one token be sampled."""
@@ -375,6 +399,7 @@ class FakeSampler:
 
     def sample(self, row: int) -> Sample | None:
         """The fake model's token after the cells of the row; None without a mask."""
+        assert not self.is_replaying
         if self._lacks_mask():
             return None
         token = self.backend.next_token(self._cells(row))
@@ -382,6 +407,10 @@ class FakeSampler:
         if n_top < 0:
             return Sample(token)
         return Sample(token, TokenLogprobs(0.0, [(token, 0.0)][:n_top]))
+
+    def end_thinking(self) -> int | None:
+        """What the test says."""
+        return self.backend.thought
 
     def close(self) -> None:
         """Does nothing: the fake has no memory to free."""

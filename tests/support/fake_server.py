@@ -237,6 +237,9 @@ class FakeEngine:
     salts: list[str] = field(default_factory=list)
     """The salts that came with exports and restores."""
     slot_refusal: SlotRefusal | None = None
+    thinking_ended: list[tuple[str, str]] = field(default_factory=list)
+    """The names and tenants of the answers whose thinking was to end."""
+    control_refusal: str = ""
     adapters: tuple[AdapterInfo, ...] = ()
     known_specs: dict[int, SequenceSpec] = field(default_factory=dict)
     """What the sequences of busy slots compute, by id: 100 in the first slot, and so on."""
@@ -265,6 +268,10 @@ class FakeEngine:
 
     def specs(self) -> dict[int, SequenceSpec]:
         return dict(self.known_specs)
+
+    async def end_thinking(self, name: str, tenant: str) -> str:
+        self.thinking_ended.append((name, tenant))
+        return self.control_refusal
 
     async def inspect(self) -> SlotReport:
         _ = self.model

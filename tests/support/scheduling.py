@@ -13,7 +13,7 @@ from protocol.context_window import Window
 from protocol.events import EmbeddedEvent, Event, Finished, FinishReason, Generated, Scored, Started
 from protocol.messages import EmbeddingInfo, StepOutputs
 from protocol.sampling import SamplingParams
-from scheduler.backends.base import DecodeError
+from scheduler.backends.base import DecodeError, Preparation
 from scheduler.core.abilities import CacheAbilities
 from scheduler.core.cache_edits import CacheEdit, CopyPrefix, Restore, Save, Shift, Trim
 from scheduler.core.cache_scope import CacheScope
@@ -162,7 +162,7 @@ class CountingBackend(FakeBackend):
         self.in_place = [self.n_ctx_slot] * self.n_slots
         return super().failure()
 
-    def sampler(self, request: AddRequest) -> FakeSampler:
+    def sampler(self, request: AddRequest, prepared: Preparation | None = None) -> FakeSampler:
         self.open_samplers += 1
         return CountedSampler(self, request)
 

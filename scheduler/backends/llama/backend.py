@@ -16,7 +16,7 @@ from llama_cpp import llama_cpp as lib
 from protocol.commands import AddRequest
 from protocol.config import EngineConfig
 from protocol.messages import ModelInfo
-from scheduler.backends.base import Bytes, DecodeError, LoadError, SamplerError
+from scheduler.backends.base import Bytes, DecodeError, LoadError, Preparation, SamplerError
 from scheduler.backends.cpus import sampling_threads, usable_cores
 from scheduler.backends.llama.batch import BatchRows
 from scheduler.backends.llama.candidates import Candidates
@@ -82,6 +82,8 @@ class LlamaBackend:
         self._constraints = ConstraintCompiler(vocab)
         self._constraints.start()
         self._end_tokens = end_tokens(vocab)
+        if config.backend_sampling:  # the costs that are measured include it
+            self.context.device_samplers.attach_all()
         if config.warmup:
             self.context.warm_up()
             if self._draft is not None:
@@ -180,6 +182,7 @@ class LlamaBackend:
         try:
             if any(chunk.sequence.kind != kind for chunk in chunks):
                 raise self.context.failure("a batch has sequences of several kinds")
+            self.context.device_samplers.place(chunks)
             runs: list[BatchRows] = [*chunks, *padding_rows]
             self.context.decode(sorted(runs, key=lambda run: run.slot), kind)
             for padding_row in padding_rows:
@@ -188,9 +191,9 @@ class LlamaBackend:
             self._forget_draft()
             raise
 
-    def survey(self, parts: int) -> list[abc.Callable[[], None]]:
-        """Tasks that find the largest logits in the parts of each row."""
-        return self.context.survey(parts) if self.context.shortlists.is_large else []
+    def survey(self, rows: abc.Sequence[int], size: int) -> list[abc.Callable[[], None]]:
+        """Tasks that find the likeliest tokens of rows."""
+        return self.context.survey(rows, size)
 
     @property
     def num_sampling_threads(self) -> int:
@@ -232,26 +235,30 @@ class LlamaBackend:
         if self._draft is not None:
             self._draft.forget()
 
-    def prepare(self, request: AddRequest) -> Future[Any] | None:
+    def prepare(self, request: AddRequest) -> Preparation | None:
         """Compile a constraint in a thread, and make a DRY sampler in another.
 
-        Large ones take up to some seconds.
+        Large ones take up to some seconds. Tenants take turns.
         """
         spec = request.spec
-        dry = None if spec.embedding else self._vocabulary.dry.prepare(spec.sampling)
+        dry = None if spec.embedding else self._vocabulary.dry.prepare(spec.sampling, spec.tenant)
         if spec.constraint is None:
             return dry
-        return _both(self._constraints.prepare(spec.constraint), dry)
+        return _both(self._constraints.prepare(spec.constraint, spec.tenant), dry)
 
-    def sampler(self, request: AddRequest) -> LlamaSampler:
+    def sampler(self, request: AddRequest, prepared: Preparation | None = None) -> LlamaSampler:
         """The sampler of a sequence that starts. Raises `SamplerError`."""
-        matcher = None
-        if request.spec.constraint is not None:
+        matcher = None if prepared is None else prepared.result()
+        if matcher is None and request.spec.constraint is not None:
             try:
                 matcher = self._constraints.matcher(request.spec.constraint)
             except ConstraintFailed as error:
                 raise SamplerError(str(error)) from error
         return LlamaSampler(request, self.context, self._vocabulary, self._candidates, matcher)
+
+    def rest(self) -> None:
+        """Give memory that constraints took back to the system."""
+        self._constraints.give_memory_back()
 
     def close(self) -> None:
         """Free the context and the model."""
@@ -321,21 +328,29 @@ def _check_memory(config: EngineConfig, memory: Memory) -> None:
             )
 
 
-def _both(first: Future[Any] | None, second: Future[Any] | None) -> Future[Any] | None:
-    """A future that is done when both are, with the first one's outcome, if there is a first."""
-    if first is None or second is None:
-        return first or second
+def _both(first: Future[Any], second: Future[Any] | None) -> Future[Any]:
+    """A future that is done when both are, with the first one's outcome."""
+    if second is None:
+        return first
     both: Future[Any] = Future()
+
+    def cancel(both: Future[Any]) -> None:
+        if both.cancelled():
+            first.cancel()
+            second.cancel()
 
     def second_is_done(second: Future[Any]) -> None:
         first.add_done_callback(finish)
 
     def finish(first: Future[Any]) -> None:
+        if not both.set_running_or_notify_cancel():
+            return
         error = first.exception()
         if error is None:
-            both.set_result(None)
+            both.set_result(first.result())
         else:
             both.set_exception(error)
 
+    both.add_done_callback(cancel)
     second.add_done_callback(second_is_done)
     return both

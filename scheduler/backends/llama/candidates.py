@@ -20,7 +20,7 @@ Mask = np.ndarray[Any, np.dtype[np.bool_]]
 Ids = np.ndarray[Any, np.dtype[np.intp]]
 """Shape (n,): tokens."""
 
-FEW = 4096
+FEW = 8192
 """Up to so many candidates, a chain takes less time than giving away the interpreter's lock."""
 
 

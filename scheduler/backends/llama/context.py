@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import itertools
 import logging
 import struct
 import time
@@ -26,14 +25,16 @@ from scheduler.backends.base import Bytes, DecodeError, LoadError
 from scheduler.backends.llama.batch import BatchRows, LlamaBatch, Run, pointer
 from scheduler.backends.llama.candidates import Logits
 from scheduler.backends.llama.control_vectors import apply_control_vectors
+from scheduler.backends.llama.device_samplers import DeviceSamplers
 from scheduler.backends.llama.devices import have_gpu
 from scheduler.backends.llama.flash_attention import choose
 from scheduler.backends.llama.loading import check_layout, load_model, make_context
 from scheduler.backends.llama.lora import LoraAdapters
 from scheduler.backends.llama.pooling import embedding_info, read_vectors
-from scheduler.backends.llama.shortlist import Maxima, Shortlists
+from scheduler.backends.llama.shortlist import Shortlist, Shortlists, runs_of
 from scheduler.backends.llama.tensors import NO_DEVICE
 from scheduler.backends.llama.threads import ThreadPools
+from scheduler.backends.llama.vocabulary import suppressed_tokens
 from scheduler.batching.micro_batches import Layout
 from scheduler.core.batch_kind import BatchKind
 from scheduler.core.cache_edits import (
@@ -64,6 +65,9 @@ _STATE_START = struct.Struct("=Ii")
 """What comes before the cells in a state, but not in a file: a magic number and a slot."""
 
 _STATE_MAGIC = 0xAF143CD8
+
+SURVEYED_TOGETHER = 4
+"""Rows of which one task finds the likeliest tokens. They should stay in a core's cache."""
 
 PLAIN = BatchKind()
 """The kind of batches that yield logits, without adapters."""
@@ -117,8 +121,11 @@ class LlamaContext:
         self._rows: Logits = np.empty((0, self.n_vocab), dtype=np.float32)
         """Shape (n_outputs, n_vocab): the last batch's logits."""
         self.shortlists = Shortlists(self.n_vocab)
-        self._maxima = np.empty((n_outputs, self.shortlists.n_columns), dtype=np.float32)
-        self._num_surveyed = 0
+        self.device_samplers = DeviceSamplers(
+            self._context, self.n_vocab, self.n_ctx_slot, len(suppressed_tokens(self.vocab))
+        )
+        self._likeliest: dict[int, Shortlist | None] = {}
+        """By row, what the survey of the last batch has found."""
         self._saved: dict[int, State] = {}
         self.memory = self._try_memory()
         self._try_adapters()
@@ -180,7 +187,7 @@ class LlamaContext:
             raise self.failure(f"llama_decode returned {code}")
         # A GPU computes on. Waiting here, not in `get_logits`, leaves the interpreter to others.
         lib.llama_synchronize(self._context)
-        self._num_surveyed = 0
+        self._likeliest.clear()
         if self._batch.output_indices and not kind.is_embedding:
             self._rows = self._read_rows(len(self._batch.output_indices))
 
@@ -195,23 +202,31 @@ class LlamaContext:
         row: Logits = self._rows[index]
         return row
 
-    def survey(self, parts: int) -> list[abc.Callable[[], None]]:
-        """Tasks, at most `parts`, that find the maxima of the last batch's rows.
+    def survey(self, rows: abc.Sequence[int], size: int) -> list[abc.Callable[[], None]]:
+        """Tasks that find the `size` likeliest tokens of rows of the last batch, which rise.
 
-        They may run at the same time. Rows must not change before they are done.
+        They may run at the same time. The rows must not change until they are sampled.
         """
-        count = len(self._rows)
-        cuts = np.linspace(0, count, min(parts, count) + 1, dtype=int).tolist()
 
         def look(start: int, stop: int) -> None:
-            self.shortlists.maxima(self._rows[start:stop], out=self._maxima[start:stop])
+            found = self.shortlists.of_rows(self._rows[start:stop], size)
+            self._likeliest.update(zip(range(start, stop), found, strict=True))
 
-        self._num_surveyed = count
-        return [functools.partial(look, *cut) for cut in itertools.pairwise(cuts)]
+        with_logits = (row for row in rows if not self._is_left(row))
+        return [functools.partial(look, *run) for run in runs_of(with_logits, SURVEYED_TOGETHER)]
 
-    def maxima(self, index: int) -> Maxima | None:
-        """The maxima of a row, if it was surveyed."""
-        return self._maxima[index] if index < self._num_surveyed else None
+    def likeliest(self, index: int) -> Shortlist | None:
+        """The likeliest tokens of a row, if it was surveyed."""
+        return self._likeliest.get(index)
+
+    def left(self, index: int) -> Shortlist | None:
+        """What a sampler on the device left of a row of the last batch, if its slot has one."""
+        if not self._is_left(index):
+            return None
+        return self.device_samplers.read(self._batch.output_indices[index])
+
+    def _is_left(self, index: int) -> bool:
+        return bool(self.device_samplers) and self._batch.slot(index) in self.device_samplers
 
     def batch_index(self, index: int) -> int:
         """Index in the batch of the token that a row of logits belongs to."""
@@ -327,6 +342,7 @@ class LlamaContext:
         """Free the context and the model."""
         if self._config.perf:
             self._log_times()
+        self.device_samplers.close()
         lib.llama_free(self._context)
         self._threads.close()
         lib.llama_model_free(self.model)

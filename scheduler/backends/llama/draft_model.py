@@ -15,7 +15,7 @@ from scheduler.backends.llama.batch import Run
 from scheduler.backends.llama.candidates import Logits
 from scheduler.backends.llama.context import LlamaContext
 from scheduler.backends.llama.sampler import LlamaSampler
-from scheduler.backends.llama.shortlist import Maxima
+from scheduler.backends.llama.shortlist import Shortlist
 from scheduler.backends.llama.vocabulary import check_vocabularies
 from scheduler.core.cache_edits import CacheEdit, CopyPrefix, Drop, Restore, Save, Shift, Trim
 from scheduler.kv_cache.prefix_index import common_prefix_length
@@ -248,8 +248,12 @@ class _Rows:
         """Position in the batch of the token that a row belongs to."""
         return self._context.batch_index(index)
 
-    def maxima(self, index: int) -> Maxima | None:
+    def likeliest(self, index: int) -> Shortlist | None:
         """None: rows of drafts are looked at one by one."""
+        return None
+
+    def left(self, index: int) -> Shortlist | None:
+        """None: the draft model samples on the CPU."""
         return None
 
 

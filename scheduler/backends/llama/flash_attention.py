@@ -30,15 +30,24 @@ DEPTH = 1024
 """Tokens before those that are timed, for long contexts."""
 
 MIN_DEPTH = 256
-"""With fewer tokens before them, both ways look alike."""
+"""A machine that computes fewer tokens in `FILL_SECONDS` is too slow to measure, unless slots are
+shorter."""
 
-FILL_SECONDS = 3.0
+FILL_SECONDS = 2.5
 """How long computing the tokens before those that are timed may take."""
 
 CHUNK = 64
 """Rows of a prompt that are timed together."""
 
 ROUNDS = 3
+ROUND_SECONDS = 1.5
+"""Times are taken so often, at each of two depths, but not again after so many seconds."""
+
+MIN_GAIN = 0.02
+"""Share of the time that the faster way must save, to be taken instead of the usual one."""
+
+PAD = 256
+"""llama.cpp rounds the cells of a slot up to a multiple of this."""
 
 MAX_REACH = 4
 """Times of deeper contexts are estimated, up to this many times the depth that was measured."""
@@ -64,7 +73,7 @@ def choose(model: Any, config: EngineConfig) -> str:
     if kept:
         logger.info("flash attention is %s, as an earlier start found", kept)
         return kept
-    measured = _measured(model, config)
+    measured = _measured(model, config, "off" if by_rule == "off" else "on")
     choice = measured or by_rule
     if choice == "auto" or not file.keep_choice(choice):
         return by_rule  # the next start must choose alike
@@ -131,27 +140,39 @@ class Times:
 NEVER = Times(math.inf, math.inf, math.inf)
 
 
-def faster(
-    without: tuple[Times, Times], with_it: tuple[Times, Times], depth: int, n_ctx_slot: int
-) -> str:
-    """ "on" or "off", whichever takes less time in short contexts and half-full slots together.
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """What was measured; of each way, the times at the begin of a sequence and at `depth`."""
 
-    Of each way, the times are those at the begin of a sequence, and at `depth`.
-    """
-    reach = min(n_ctx_slot / 2 / depth, MAX_REACH)
+    without: tuple[Times, Times]
+    with_it: tuple[Times, Times]
+    depth: int
+
+
+def faster(ways: Ways, n_ctx_slot: int, usual: str) -> str:
+    """ "on" or "off", whichever takes less time in short contexts and half-full slots together;
+    `usual` if they differ by less than what disturbances do."""
+    reach = min(n_ctx_slot / 2 / ways.depth, MAX_REACH)
 
     def seconds(times: tuple[Times, Times]) -> float:
         short, deep = times[0].total, times[1].total
         return 2 * short + reach * (deep - short)
 
-    return "on" if seconds(with_it) < seconds(without) else "off"
+    ratio = seconds(ways.with_it) / seconds(ways.without)
+    if 1 - MIN_GAIN < ratio < 1 + MIN_GAIN:
+        return usual
+    return "on" if ratio < 1 else "off"
 
 
-def _measured(model: Any, config: EngineConfig) -> str:
-    """The faster way; "" if the machine is too slow to find that out, or can't do both."""
+def _measured(model: Any, config: EngineConfig, usual: str) -> str:
+    """The faster way, or the usual one if both are alike.
+
+    "" if the machine is too slow to find that out, or if the model can't be computed both ways.
+    """
     n_ctx_slot = _slot_size(model, config)
     depth = min(DEPTH, n_ctx_slot - CHUNK)
-    if depth < MIN_DEPTH or _scores_bytes(model, config) > MAX_SCORES_BYTES:
+    enough = min(MIN_DEPTH, depth)
+    if depth < CHUNK or _scores_bytes(model, config) > MAX_SCORES_BYTES:
         return ""
     trials: list[_Trial] = []
     try:
@@ -160,13 +181,13 @@ def _measured(model: Any, config: EngineConfig) -> str:
             if not trials[-1].is_usable:
                 return ""
             depth = trials[-1].fill(depth)
-            if depth < MIN_DEPTH:
+            if depth < enough:
                 return ""
         without, with_it = _times(trials)
     finally:
         for trial in trials:
             trial.close()
-    return faster(without, with_it, depth, n_ctx_slot)
+    return faster(Ways(without, with_it, depth), n_ctx_slot, usual)
 
 
 def _times(trials: list[_Trial]) -> list[tuple[Times, Times]]:
@@ -174,7 +195,10 @@ def _times(trials: list[_Trial]) -> list[tuple[Times, Times]]:
     disturbances last."""
     deep, short = ([NEVER] * len(trials) for _ in range(2))
     for best in (deep, short):
-        for _ in range(ROUNDS):
+        end = time.perf_counter() + ROUND_SECONDS
+        for number in range(ROUNDS):
+            if number and time.perf_counter() > end:
+                break
             best[:] = [_least(b, trial.times()) for b, trial in zip(best, trials, strict=True)]
         for trial in trials:
             trial.clear()
@@ -190,7 +214,7 @@ class _Trial:
 
     def __init__(self, model: Any, config: EngineConfig, flash_attn: str, depth: int) -> None:
         self._num_slots = min(config.n_slots, 4)
-        slot_size = depth + CHUNK
+        slot_size = -(-(depth + CHUNK) // PAD) * PAD
         small = msgspec.structs.replace(
             config,
             n_slots=self._num_slots,
@@ -230,11 +254,12 @@ class _Trial:
     def times(self) -> Times:
         """Times behind what the first slot holds; other slots are empty. Attention reads as many
         cells for them as for the first."""
-        one = self._seconds([Run(0, self._depth, [0], 1)])
-        several = [Run(slot, 0, [0], 1) for slot in range(1, self._num_slots)]
-        together = self._seconds([Run(0, self._depth, [0], 1), *several])
+        deep = Run(0, self._depth, [0], 1)
+        others = [Run(slot, 0, [0], 1) for slot in range(1, self._num_slots)]
+        one = min(self._seconds([deep]) for _ in range(DECODES))
+        several = min(self._seconds([deep, *others]) for _ in range(DECODES // 2))
         count = min(CHUNK, self._batch.size)
-        return Times(one, together, self._seconds([Run(0, self._depth, [0] * count, 1)]))
+        return Times(one, several, self._seconds([Run(0, self._depth, [0] * count, 1)]))
 
     def clear(self) -> None:
         """Drop all cells."""

@@ -106,6 +106,7 @@ def context_params(config: EngineConfig, n_outputs: int, flash_attn: str) -> Any
     params.n_ubatch = min(config.n_ubatch, params.n_batch)
     params.n_seq_max = config.n_slots
     params.n_outputs_max = n_outputs
+    params.n_outputs_max_per_seq = min(1 + config.max_draft_tokens, n_outputs)
     params.pooling_type = POOLINGS[config.pooling if config.embeddings else ""]
     params.n_threads = threads
     params.n_threads_batch = config.n_threads_batch or threads

@@ -18,8 +18,9 @@ from scheduler.backends.base import SamplerError, TooComplex
 from scheduler.backends.llama.candidates import FEW, Candidates, Ids, Logits, Mask
 from scheduler.backends.llama.dry import DrySamplers
 from scheduler.backends.llama.reach import ALL, has_penalties, is_argmax, reach_of, window
-from scheduler.backends.llama.shortlist import SPARE, Maxima, Shortlist, Shortlists, best_of
+from scheduler.backends.llama.shortlist import SPARE, Shortlist, Shortlists, best_of
 from scheduler.constraint import ConstraintFailed, ConstraintTooComplex, Matcher
+from scheduler.constraint.thinking_matcher import ThinkingMatcher
 from scheduler.core.results import Sample
 from scheduler.core.sampler import HELD
 from scheduler.native.library import sampler_accept, sampler_sample
@@ -57,6 +58,17 @@ class Biases:
         if self:
             logits[self.tokens] += self.values
 
+    def add_to_few(self, tokens: Shortlist) -> Shortlist:
+        """Some tokens, which rise, with the biases."""
+        if not self:
+            return tokens
+        logits = tokens.logits.copy()
+        places = np.searchsorted(self.tokens, tokens.ids)
+        places[places == len(self.tokens)] = 0
+        hits = self.tokens[places] == tokens.ids
+        logits[hits] += self.values[places[hits]]
+        return Shortlist(tokens.ids, logits)
+
     def __bool__(self) -> bool:
         """Whether there are any."""
         return len(self.tokens) > 0
@@ -86,8 +98,14 @@ class LogitsRows(Protocol):
         """Index in the batch of the token that the row belongs to."""
         ...
 
-    def maxima(self, index: int) -> Maxima | None:
-        """The maxima of a row that nobody has changed, if they are known."""
+    def likeliest(self, index: int) -> Shortlist | None:
+        """The likeliest tokens of a row, at least as many as its sampler asked for, if the row was
+        surveyed and has not been changed."""
+        ...
+
+    def left(self, index: int) -> Shortlist | None:
+        """What a sampler on the device left of a row, if there is one; tokens rise. Such a row
+        has no other logits."""
         ...
 
 
@@ -127,15 +145,24 @@ class LlamaSampler:
         self._chain: int | None = None
         self._is_greedy = is_argmax(self._params)
         self._biases = Biases.of(self._params, vocabulary)
-        self._n_vocab = vocabulary.n_vocab
+        self._is_quick = vocabulary.n_vocab <= FEW
+        """Whether a pass over all tokens takes less than giving away the interpreter's lock."""
         self._shortlists = vocabulary.shortlists
-        self._reach = _listed(reach_of(self._params, vocabulary.n_ctx), vocabulary.shortlists)
+        self._full_reach = reach_of(self._params, vocabulary.n_ctx)
+        self._reach = _listed(self._full_reach, vocabulary.shortlists)
         """Length of the shortlist that the chain needs; `ALL` runs it on the whole row."""
-        num_sampled = self._replay(request.resumed)
+        self._num_resumed = len(request.resumed)
+        self._thinking_ended_at = request.thinking_ended_at
+        self._unread = [] if matcher is None else request.resumed[::-1]
+        """Tokens of a resumed answer that the constraint has not read; the last one comes first."""
+        self._end_thinking_again()
         if not self._is_greedy:
             self._chain = build_chain(self._params, vocabulary)
             self._remember([*request.spec.prompt, *request.resumed], vocabulary)
-            self._skip_draws(num_sampled)
+            if matcher is None:
+                self._skip_draws(len(request.resumed))
+        self.is_heavy = not self._is_quick and self._reads_all
+        self.num_candidates = 0 if self._is_quick or self._changes_rows else self._num_wanted
 
     @property
     def is_constrained(self) -> bool:
@@ -143,16 +170,24 @@ class LlamaSampler:
         return self._matcher is not None
 
     @property
-    def is_heavy(self) -> bool:
-        """Whether a sample takes a pass over the whole vocabulary, and more than the largest
-        logits of its parts."""
+    def _reads_all(self) -> bool:
+        """Whether a sample takes more than a look at the largest logits."""
         wants_all = self._params.top_logprobs >= 0 and not self._params.post_sampling_probs
-        runs_all = self._chain is not None and not self._reach
-        return not self._is_quick and (wants_all or runs_all)
+        return wants_all or (self._chain is not None and not self._reach)
 
     @property
-    def _is_quick(self) -> bool:
-        return self._n_vocab <= FEW
+    def _changes_rows(self) -> bool:
+        """Whether rows are not as the model has left them when a token is chosen."""
+        return bool(self._biases) or self._matcher is not None
+
+    @property
+    def _num_wanted(self) -> int:
+        return 1 if self._is_greedy else self._reach
+
+    @property
+    def is_replaying(self) -> bool:
+        """Whether the constraint has not read all of a resumed answer."""
+        return bool(self._unread)
 
     @property
     def wants_mask(self) -> bool:
@@ -161,7 +196,7 @@ class LlamaSampler:
         The likeliest token is allowed most of the time, and checking it costs less than a mask.
         So greedy sampling asks for its mask in `sample`, after a refusal.
         """
-        return not self._is_greedy and self._lacks_mask
+        return not (self._is_greedy or self._unread) and self._lacks_mask
 
     @property
     def _lacks_mask(self) -> bool:
@@ -175,6 +210,35 @@ class LlamaSampler:
                 self._matcher.prepare()
         except ConstraintFailed as error:  # `sample` will raise it
             self._failure = error
+
+    def replay(self) -> None:
+        """Let the constraint read the next token of a resumed answer, and those that it forces.
+
+        Raises `SamplerError`.
+        """
+        assert self._matcher is not None
+        try:
+            self._matcher.accept(self._unread.pop())
+            forced = self._matcher.forced_tokens() if self._params.top_logprobs < 0 else []
+            for token in forced[: len(self._unread)]:
+                self._matcher.accept(token)
+                self._unread.pop()
+        except ConstraintTooComplex as error:
+            raise TooComplex(str(error)) from error
+        except ConstraintFailed as error:
+            raise SamplerError(f"the answer so far breaks its constraint: {error}") from error
+        self._end_thinking_again()
+        if self._chain is not None:
+            self._skip_draws(1)  # forced tokens were not drawn
+
+    def _end_thinking_again(self) -> None:
+        """End the thinking after as many tokens as when the resumed answer was made."""
+        ended_at = self._thinking_ended_at
+        num_read = self._num_resumed - len(self._unread)
+        if ended_at is None or num_read > ended_at:
+            return
+        if num_read == ended_at or not self._unread:
+            self.end_thinking()
 
     def hold(self, row: int) -> None:
         """Keep a copy of a row of the last batch."""
@@ -207,7 +271,7 @@ class LlamaSampler:
             assert token is not None
             return Sample(token, _left_logprobs(self._candidates, token, n_top))
         logits = self._logits(row)
-        before = self._distribution(logits.copy() if self._biases else logits)
+        before = self._distribution(logits.copy() if self._biases else logits, row)
         token = self._pick(row)
         return None if token is None else Sample(token, before.logprobs(token))
 
@@ -219,10 +283,14 @@ class LlamaSampler:
 
     def score(self, row: int, token: int) -> TokenLogprobs:
         """The model's own log-probability of `token` in a row of the last batch."""
-        return self._distribution(self._rows.row(row)).logprobs(token)
+        return self._distribution(self._rows.row(row), row).logprobs(token)
 
-    def _distribution(self, logits: Logits) -> _Distribution:
-        return _Distribution.of(logits, max(self._params.top_logprobs, 0), self._shortlists)
+    def _distribution(self, logits: Logits, row: int) -> _Distribution:
+        n_top = max(self._params.top_logprobs, 0)
+        best = self._found(row)
+        if best is None or len(best.ids) < n_top:
+            best = self._shortlists.of(logits, n_top) if self._shortlists.pay(n_top) else None
+        return _Distribution.of(logits, n_top, best)
 
     def allowed(self, tokens: list[int]) -> int:
         """How many of these tokens the constraint lets come next, one after the other."""
@@ -240,15 +308,22 @@ class LlamaSampler:
         )
         copy._rows = rows
         copy._held = copy._failure = None
+        copy._unread = []
         copy._candidates = self._candidates
         copy._matcher = None if self._matcher is None else self._matcher.clone()
         copy._is_greedy = self._is_greedy
         copy._biases = self._biases
-        copy._n_vocab = self._n_vocab
+        copy._is_quick = self._is_quick
+        copy.is_heavy, copy.num_candidates = False, 0
         copy._shortlists = self._shortlists
-        copy._reach = self._reach
+        copy._full_reach, copy._reach = self._full_reach, self._reach
         copy._chain = None if self._chain is None else lib.llama_sampler_clone(self._chain)
         return copy
+
+    def end_thinking(self) -> int | None:
+        """Let the next tokens end the thinking; see `Sampler`."""
+        matcher = self._matcher
+        return matcher.end_thinking() if isinstance(matcher, ThinkingMatcher) else None
 
     def close(self) -> None:
         """Free the chain."""
@@ -257,6 +332,9 @@ class LlamaSampler:
             self._chain = None
 
     def _pick(self, row: int) -> int | None:
+        left = None if row == HELD else self._rows.left(row)
+        if left is not None:
+            return self._pick_of_few(left)
         if self._chain is None:
             return self._pick_largest(row)
         logits = self._logits(row)
@@ -272,16 +350,36 @@ class LlamaSampler:
         self._matcher.accept(token)
         return token
 
+    def _pick_of_few(self, tokens: Shortlist) -> int:
+        """Choose from all tokens that the choice depends on. There is no constraint."""
+        tokens = self._biases.add_to_few(tokens)
+        if self._chain is None:
+            return int(tokens.ids[tokens.logits.argmax()])
+        if self._full_reach == ALL:  # llama.cpp ends the process over an empty list
+            raise SamplerError("the model's device was asked for too few tokens")
+        return self._choose(best_of(tokens, self._full_reach), tokens.logits)
+
     def _pick_by_chain(self, row: int, logits: Logits) -> int:
         """Run the chain over a row, whose biases are added."""
         assert self._chain is not None
-        found = None
-        if self._reach:
-            found = self._shortlists.of(logits, self._reach, self._maxima(row))
-        elif self._is_quick and row != HELD and not self._params.post_sampling_probs:
+        found = self._likeliest(row, logits, self._reach) if self._reach else None
+        if found is None and self._may_read(row):
             index = self._rows.batch_index(row)
             return int(sampler_sample(self._chain, self._rows.context, index))
         return self._choose(found, logits)
+
+    def _may_read(self, row: int) -> bool:
+        """Whether llama.cpp should read the row itself, which keeps other threads waiting."""
+        return self._is_quick and row != HELD and not self._params.post_sampling_probs
+
+    def _likeliest(self, row: int, logits: Logits, size: int) -> Shortlist | None:
+        """The likeliest tokens of a row with these logits."""
+        found = self._found(row)
+        return self._shortlists.of(logits, size) if found is None else found.head(size)
+
+    def _found(self, row: int) -> Shortlist | None:
+        """The likeliest tokens of a row, if a survey has found them."""
+        return self._rows.likeliest(row) if self.num_candidates and row != HELD else None
 
     def _pick_among(self, logits: Logits, allowed: Mask) -> int:
         """Mask first, then sample.
@@ -308,16 +406,10 @@ class LlamaSampler:
         sampler_accept(self._chain, token)
         return token
 
-    def _maxima(self, row: int) -> Maxima | None:
-        """The maxima of a row, if they are known and the row is as it was."""
-        is_changed = row == HELD or self._biases or self._matcher is not None
-        return None if is_changed else self._rows.maxima(row)
-
     def _pick_largest(self, row: int) -> int | None:
         """The token with the largest logit among the allowed ones; None if a mask is needed."""
         logits = self._biases.sum_with(self._logits(row))
-        maxima = self._maxima(row)
-        found = None if maxima is None else self._shortlists.of(logits, 1, maxima)
+        found = self._found(row)
         token = int(logits.argmax() if found is None else found.ids[0])
         if self._matcher is not None:
             if self._matcher.is_prepared or not self._matcher.allows(token):
@@ -338,27 +430,6 @@ class LlamaSampler:
             if self._chain is not None:
                 sampler_accept(self._chain, token)
         return forced
-
-    def _replay(self, tokens: list[int]) -> int:
-        """Let the constraint accept the answer so far.
-
-        Returns how many of its tokens were sampled rather than forced. Raises `SamplerError`.
-        """
-        if self._matcher is None:
-            return len(tokens)
-        num_sampled = done = 0
-        try:
-            while done < len(tokens):
-                self._matcher.accept(tokens[done])
-                num_sampled += 1
-                done += 1
-                forced = self._matcher.forced_tokens() if self._params.top_logprobs < 0 else []
-                for token in forced[: len(tokens) - done]:
-                    self._matcher.accept(token)
-                    done += 1
-        except ConstraintFailed as error:
-            raise SamplerError(f"the answer so far breaks its constraint: {error}") from error
-        return num_sampled
 
     def _remember(self, tokens: list[int], vocabulary: Vocabulary) -> None:
         """Let the penalties see earlier tokens, as many as their windows hold."""
@@ -393,15 +464,16 @@ class _Distribution:
     top: list[tuple[int, float]]
 
     @classmethod
-    def of(cls, logits: Logits, n_top: int, shortlists: Shortlists) -> _Distribution:
+    def of(cls, logits: Logits, n_top: int, best: Shortlist | None) -> _Distribution:
+        """`best` are the likeliest tokens, at least `n_top`, if they are known."""
         peak = logits.max()
-        log_total = float(peak) + math.log(np.exp(logits - peak).sum(dtype=np.float64))
-        best = shortlists.of(logits, n_top) if shortlists.pay(n_top) else None
+        log_total = float(peak) + math.log(np.exp(logits - peak).sum())
         if best is None:
             n_top = min(n_top, len(logits))
             ids = np.argpartition(logits, -n_top)[-n_top:] if n_top else np.arange(0)
             ids.sort()
-            best = best_of(ids, logits[ids], n_top)
+            best = best_of(Shortlist(ids, logits[ids]), n_top)
+        best = best.head(n_top)
         logs = best.logits.astype(np.float64) - log_total
         return cls(logits, log_total, list(zip(best.ids.tolist(), logs.tolist(), strict=True)))
 

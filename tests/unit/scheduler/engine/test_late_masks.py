@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from grammars.constraint import GbnfGrammar
-from protocol.commands import Abort, ContextShift, DraftMethod, Speculation
+from protocol.commands import Abort, AddRequest, ContextShift, DraftMethod, Speculation
 from protocol.events import FinishReason, Generated
 from scheduler.engine import constraint_time
 from scheduler.engine.engine import Engine
 from scheduler.engine.mask_group import MaskGroup
 from scheduler.engine.mask_threads import Mask
+from tests.support.fake_backend import FakeSampler
 from tests.support.late_masks import LateMasks
 from tests.support.scheduling import (
     CountingBackend,
@@ -267,3 +269,71 @@ def test_slow_constraints_get_no_drafts() -> None:
                 drafted[event.request_id] += event.num_draft_tokens
     assert drafted[1] == 0
     assert drafted[2] > 0
+
+
+def resumed_after(count: int, **fields: Any) -> tuple[AddRequest, list[int]]:
+    """A request with a constraint that goes on after `count` tokens, and the tokens to come."""
+    backend = make_backend()
+    whole = make_request(1, prompt(5), max_tokens=count + 20, **fields)
+    answer = alone(whole, backend).tokens
+    request = make_request(1, prompt(5), max_tokens=count + 20, resumed=answer[:count], **fields)
+    return request, answer[count:]
+
+
+@pytest.mark.parametrize("count", [1, 40, 200])
+@pytest.mark.parametrize("sample_seconds", [0.0001, 0.003, 0.02])
+def test_nobody_waits_for_a_resumed_answer_to_be_replayed(
+    count: int, sample_seconds: float
+) -> None:
+    request, rest = resumed_after(count)
+    engine = make_engine(make_backend(), masks=LateMasks([0], sample_seconds=sample_seconds))
+    engine.add_request(request)
+    engine.add_request(make_request(2, prompt(5, 2), max_tokens=30))
+    outcomes: Outcomes = {}
+    for _ in range(33):
+        collect(outcomes, engine.step())
+    assert len(outcomes[2].tokens) == 30
+    assert drain(engine, outcomes)[1].tokens == rest
+
+
+@pytest.mark.parametrize("delays", [[0], [2, 0, 5]])
+@pytest.mark.parametrize("max_forced", [0, 4])
+def test_a_replayed_answer_goes_on_as_it_would_have(delays: list[int], max_forced: int) -> None:
+    speculation = Speculation(methods=(DraftMethod.MODEL,), n_max=5)
+    request, rest = resumed_after(50, speculation=speculation)
+    backend = make_backend(max_forced=max_forced)
+    engine = make_engine(backend, masks=LateMasks(delays, sample_seconds=0.003))
+    outcomes = run(engine, request, make_request(2, prompt(5, 2), max_tokens=30))
+    assert outcomes[1].tokens == rest
+    check_idle(engine, backend)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "message"), [(0.2, "accepting one token took"), (0.14, "for 34 tokens")]
+)
+def test_a_replay_that_takes_too_long_ends_its_own_sequence(seconds: float, message: str) -> None:
+    request, _ = resumed_after(100)
+    engine = make_engine(make_backend(), masks=LateMasks([0], sample_seconds=seconds))
+    outcomes = run(engine, request, make_request(2, max_tokens=5))
+    assert outcomes[1].reasons == [FinishReason.REFUSED]
+    assert message in outcomes[1].message
+    assert outcomes[2].reasons == [FinishReason.MAX_TOKENS]
+
+
+@pytest.mark.parametrize("num_resumed", [1, 2, 5])
+def test_all_replays_share_the_time_of_a_step(num_resumed: int) -> None:
+    request, _ = resumed_after(100)
+    engine = make_engine(make_backend(n_slots=8), masks=LateMasks([0], sample_seconds=0.003))
+    for number in range(num_resumed):
+        engine.add_request(msgspec.structs.replace(request, request_id=1 + 2 * number))
+
+    def num_read() -> int:
+        samplers = engine.samplers.by_request.values()
+        return sum(sampler.num_read for sampler in samplers if isinstance(sampler, FakeSampler))
+
+    while not num_read():
+        engine.step()
+    for _ in range(10):
+        before = num_read()
+        engine.step()
+        assert 0 < num_read() - before <= 4

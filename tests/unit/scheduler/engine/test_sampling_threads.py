@@ -11,7 +11,7 @@ import pytest
 
 from protocol.commands import AddRequest
 from protocol.events import FinishReason
-from scheduler.backends.base import SamplerError
+from scheduler.backends.base import Preparation, SamplerError
 from scheduler.core.results import Sample
 from scheduler.engine.sampling_threads import SamplingThreads
 from tests.support.fake_backend import FakeSampler
@@ -63,9 +63,12 @@ def test_an_error_is_raised_when_all_tasks_have_ended(threads: SamplingThreads) 
         raise ValueError("broken")
 
     with pytest.raises(ValueError, match="broken"):
-        threads.run([fail])
-    threads.run([partial(done.append, 1)] * 5)
-    assert done == [1] * 5
+        threads.run([fail, partial(done.append, 1), partial(done.append, 2)])
+    assert sorted(done) == [1, 2]
+    with pytest.raises(ValueError, match="broken"):
+        threads.run([partial(done.append, 3)], fail)
+    threads.run([partial(done.append, 4)])
+    assert sorted(done) == [1, 2, 3, 4]
 
 
 @dataclass
@@ -85,7 +88,7 @@ class BreakingSampler(CountedSampler):
 class BreakingBackend(CountingBackend):
     """Breaks the samplers of requests whose number is divisible by 4."""
 
-    def sampler(self, request: AddRequest) -> FakeSampler:
+    def sampler(self, request: AddRequest, prepared: Preparation | None = None) -> FakeSampler:
         if request.request_id % 4:
             return super().sampler(request)
         self.open_samplers += 1
@@ -116,5 +119,5 @@ def test_threads_change_no_answer(num_threads: int, period: int) -> None:
             assert outcome.answer == alone(request, backend).answer
     check_integrity(engine, backend)
     assert backend.open_samplers == 0
-    assert (backend.num_surveys > 0) == (num_threads > 1)
+    assert (backend.num_surveyed > 0) == (period > 1)
     engine.samplers.close()

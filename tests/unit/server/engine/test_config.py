@@ -43,6 +43,8 @@ def config_for(*flags: str) -> EngineConfig:
         (("--no-op-offload",), "op_offload", False),
         (("--poll", "0"), "poll", 0),
         (("--sampling-threads", "3"), "sampling_threads", 3),
+        (("-bs",), "backend_sampling", True),
+        ((), "backend_sampling", False),
         (("--numa", "numactl"), "numa", "numactl"),
         (("-ctk", "q8_0"), "cache_type_k", "q8_0"),
         (("-ctv", "q4_0"), "cache_type_v", "q4_0"),

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
 
 from scheduler.backends.llama.candidates import Logits
-from scheduler.backends.llama.shortlist import HEIGHT, Shortlists
+from scheduler.backends.llama.shortlist import HEIGHT, Shortlist, Shortlists, runs_of
 
 SIZES = [64 * 128, 64 * 128 + 1, 32_000, 128_256, 131_071]
 
@@ -20,9 +19,7 @@ def sorted_row(row: Logits, size: int) -> list[tuple[int, float]]:
     return [(int(token), float(row[token])) for token in order]
 
 
-def found(shortlists: Shortlists, row: Logits, size: int, **known: Any) -> list[tuple[int, float]]:
-    shortlist = shortlists.of(row, size, **known)
-    assert shortlist is not None
+def pairs(shortlist: Shortlist) -> list[tuple[int, float]]:
     return list(zip(shortlist.ids.tolist(), shortlist.logits.tolist(), strict=True))
 
 
@@ -60,16 +57,36 @@ def test_a_shortlist_is_the_head_of_the_sorted_row(
     shortlists = Shortlists(n_vocab)
     for seed in range(3):
         row = make(n_vocab, seed)
-        assert found(shortlists, row, size) == sorted_row(row, size)
+        found = shortlists.of(row, size)
+        assert found is not None
+        assert pairs(found) == sorted_row(row, size)
 
 
 @pytest.mark.parametrize("n_vocab", SIZES)
-def test_known_maxima_of_many_rows_give_the_same(n_vocab: int) -> None:
-    shortlists = Shortlists(n_vocab)
-    rows = np.stack([noise(n_vocab, seed) for seed in range(4)])
-    maxima = shortlists.maxima(rows)
-    for row, known in zip(rows, maxima, strict=True):
-        assert found(shortlists, row, 20, maxima=known) == sorted_row(row, 20)
+@pytest.mark.parametrize("size", [1, 25])
+def test_rows_that_are_looked_at_together_give_the_same(n_vocab: int, size: int) -> None:
+    makes = (noise, coarse, banned, rising, noise)
+    rows = np.stack([make(n_vocab, seed) for seed, make in enumerate(makes)])
+    rows[4, :] = np.nan
+    *found_rows, broken = Shortlists(n_vocab).of_rows(rows, size)
+    for row, found_row in zip(rows, found_rows, strict=False):
+        assert found_row is not None
+        assert pairs(found_row) == sorted_row(row, size)
+    assert broken is None or size == 1 or size <= n_vocab % HEIGHT
+
+
+@pytest.mark.parametrize(
+    ("rows", "longest", "runs"),
+    [
+        ([], 4, []),
+        ([3], 4, [(3, 4)]),
+        ([0, 1, 2, 3, 4], 4, [(0, 4), (4, 5)]),
+        ([0, 2, 3, 7], 4, [(0, 1), (2, 4), (7, 8)]),
+        ([1, 2, 3], 1, [(1, 2), (2, 3), (3, 4)]),
+    ],
+)
+def test_rows_are_cut_into_runs(rows: list[int], longest: int, runs: list[tuple[int, int]]) -> None:
+    assert runs_of(rows, longest) == runs
 
 
 def test_a_row_without_numbers_has_no_shortlist() -> None:
