@@ -67,7 +67,10 @@ class Grouping:
 
         `padding_rows` are rows that could be added to any batch.
         """
-        groups = self._answers_and_prompts(chunks)
+        if self._layout.has_whole_drafts and any(chunk.draft for chunk in chunks):
+            groups = self._with_whole_drafts(chunks)
+        else:
+            groups = self._answers_and_prompts(chunks)
         return [batch for group in groups for batch in self._batches(group, padding_rows)]
 
     def _answers_and_prompts(self, chunks: Sequence[Chunk]) -> list[Sequence[Chunk]]:
@@ -91,6 +94,28 @@ class Grouping:
         else:
             is_worth_it = self._cost.seconds(apart) <= (1 + MAX_LOSS) * self._cost.seconds(together)
         return [answers, prompts] if is_worth_it else [chunks]
+
+    def _with_whole_drafts(self, chunks: Sequence[Chunk]) -> list[Sequence[Chunk]]:
+        """Batches of which those with drafts are one micro-batch: all chunks, or all answers, or
+        else drafts of neighbours."""
+        answers = [chunk for chunk in chunks if chunk.is_decode]
+        for group in (chunks, answers):
+            if self._is_one_micro_batch(group):
+                rest = [chunk for chunk in chunks if chunk not in group]
+                return [*self._answers_and_prompts(rest), group]
+        groups = self._answers_and_prompts([chunk for chunk in chunks if not chunk.draft])
+        drafts: list[Sequence[Chunk]] = []
+        for chunk in chunks:
+            if not chunk.draft:
+                continue
+            if drafts and self._is_one_micro_batch([*drafts[-1], chunk]):
+                drafts[-1] = [*drafts[-1], chunk]
+            else:
+                drafts.append([chunk])
+        return [*groups, *drafts]
+
+    def _is_one_micro_batch(self, chunks: Sequence[Chunk]) -> bool:
+        return len(split_into_micro_batches(_pattern(chunks), self._layout)) == 1
 
     def _batches(
         self, chunks: Sequence[Chunk], padding_rows: Sequence[PaddingRow]

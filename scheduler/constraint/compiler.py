@@ -18,7 +18,7 @@ from scheduler.constraint.gbnf_matcher import GbnfMatcher
 from scheduler.constraint.lazy_matcher import LazyMatcher
 from scheduler.constraint.llguidance_matcher import LLGuidanceMatcher
 from scheduler.constraint.matcher import Matcher
-from scheduler.constraint.prototypes import LARGE_CHARS, Prototype, Prototypes
+from scheduler.constraint.prototypes import LARGE_CHARS, MAX_CHARS, Prototype, Prototypes
 from scheduler.constraint.shortest import shortest_length
 from scheduler.constraint.thinking_matcher import ThinkingMatcher
 from scheduler.constraint.triggers import Triggers
@@ -105,9 +105,10 @@ class ConstraintCompiler:
         has_room = partial(self._prototypes.has_room, _shared(constraint))
         return self._large.submit(owner, build, has_room)
 
-    def give_memory_back(self) -> None:
-        """Return the memory of large constraints that were dropped to the system."""
-        if self._prototypes.take_freed():
+    def give_memory_back(self, least: int = 1) -> None:
+        """Return the memory of large constraints that were dropped to the system, if their
+        definitions have at least so many characters."""
+        if self._prototypes.take_freed(least):
             give_memory_back()
 
     def close(self) -> None:
@@ -156,7 +157,7 @@ class ConstraintCompiler:
 
     def _build(self, constraint: Constraint) -> Matcher:
         matcher = self.matcher(constraint)
-        self.give_memory_back()
+        self.give_memory_back(MAX_CHARS)
         return matcher
 
 

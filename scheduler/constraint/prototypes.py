@@ -47,7 +47,8 @@ class Prototypes:
         """Those used last are at the end."""
         self._lock = RLock()
         """A matcher may die whenever memory is allocated, so also while the lock is held."""
-        self._has_freed = False
+        self._num_freed = 0
+        """Characters of the definitions of large constraints that were dropped."""
 
     def has_room(self, constraint: Constraint) -> bool:
         """Whether the large constraints that are in use leave room for this one, or share it."""
@@ -59,10 +60,13 @@ class Prototypes:
             ]
         return sum(size for size in used if size > LARGE_CHARS) < MAX_CHARS
 
-    def take_freed(self) -> bool:
-        """Whether large prototypes were dropped since the last call."""
-        has_freed, self._has_freed = self._has_freed, False
-        return has_freed
+    def take_freed(self, least: int) -> bool:
+        """Whether large prototypes of at least so many characters were dropped since the last call
+        that said so."""
+        if self._num_freed < least:
+            return False
+        self._num_freed = 0
+        return True
 
     def get(self, constraint: Constraint) -> Prototype | None:
         """The prototype of a constraint, if it is kept."""
@@ -104,4 +108,5 @@ class Prototypes:
                 break
             self._kept.pop(key, None)
             num_chars -= prototype.num_chars
-            self._has_freed |= prototype.num_chars > LARGE_CHARS
+            if prototype.num_chars > LARGE_CHARS:
+                self._num_freed += prototype.num_chars

@@ -264,10 +264,10 @@ class Engine:
         return events
 
     def _record(self, step: Step, results: list[Result]) -> None:
-        """Lengthen answers, and drop the cells of rejected draft tokens."""
+        """Lengthen answers, and drop the cells of documents that were embedded."""
         self._events += self.scheduler.update(step, results)
         with contextlib.suppress(DecodeError):  # the events tell who ended because of it
-            self._edit(self.scheduler.cache.rejected_draft_edits(step))
+            self._edit(self.scheduler.cache.embedded_edits(step))
 
 
 def _limits(backend: Backend, itl_target: float, host_memory: HostMemory) -> ContextLimits:

@@ -220,13 +220,9 @@ class KVCacheManager:
         self.index.clear()
         self._saving.observe(0, 0.0)  # a save that was planned may not have been made
 
-    def rejected_draft_edits(self, step: Step) -> list[CacheEdit]:
-        """Edits that drop the cells of draft tokens that were rejected, after a step's update."""
-        return [
-            Trim(chunk.slot, self.slots[chunk.slot].num_tokens)
-            for chunk in step.chunks
-            if self.slots[chunk.slot].num_tokens < chunk.start + chunk.num_tokens
-        ]
+    def embedded_edits(self, step: Step) -> list[CacheEdit]:
+        """Edits that drop the cells of prompts that the step embedded as a whole."""
+        return [Trim(chunk.slot, 0) for chunk in step.chunks if chunk.sequence.is_whole]
 
     def observe_save(self, save: Save, seconds: float) -> None:
         """Learn how long a save of cells took."""

@@ -199,11 +199,11 @@ class StepPlanner:
     def _max_draft(self, chunk: Chunk) -> int:
         """Draft tokens that may follow a chunk, by the bounds of its own sequence."""
         sequence, speculation = chunk.sequence, chunk.sequence.spec.speculation
-        if speculation is None or not chunk.wants_logits or not self._limits.abilities.can_trim:
+        if speculation is None or not chunk.wants_logits:
             return 0
         bounds = [speculation.bounds(method).n_max for method in speculation.methods]
         size = self._limits.n_ctx_slot if sequence.window is None else sequence.window.size
-        room = max(size - chunk.stop, 0)
+        room = min(max(size - chunk.stop, 0), self._limits.abilities.max_draft)
         return min(max(bounds, default=0), room, sequence.num_tokens_left - 1)
 
     def _with_draft_room(

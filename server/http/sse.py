@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
-from starlette.requests import ClientDisconnect
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from sse_starlette import EventSourceResponse
+from sse_starlette.sse import AppStatus
+from starlette.types import Message, Receive, Scope, Send
 
-from server.http.disconnect import stop, while_connected
 from server.http.json_response import encode_json
 
 DONE = b"data: [DONE]\n\n"
@@ -21,8 +20,8 @@ DONE = b"data: [DONE]\n\n"
 PING = b":\n\n"
 """A comment, which clients skip; it keeps proxies from closing a silent connection."""
 
-HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-"""Nobody keeps the stream, and nginx passes on each part of it at once."""
+# Told to stop, the server lets running answers end; sse-starlette would cut them off.
+AppStatus.enable_automatic_graceful_drain = False
 
 
 def frame(payload: Any) -> bytes:
@@ -30,7 +29,7 @@ def frame(payload: Any) -> bytes:
     return b"data: " + encode_json(payload) + b"\n\n"
 
 
-class EventStream(Response):
+class EventStream(EventSourceResponse):
     """Sends frames as they are. Closes `resources` when the stream ends, for whatever reason.
 
     The handler enters the generation on `resources` before it makes this response, so that a
@@ -40,7 +39,7 @@ class EventStream(Response):
 
     def __init__(
         self,
-        frames: AsyncGenerator[bytes, None],
+        frames: AsyncIterator[bytes],
         resources: AsyncExitStack,
         *,
         ping_seconds: int,
@@ -48,55 +47,33 @@ class EventStream(Response):
         media_type: str = "text/event-stream",
     ) -> None:
         """A `ping` is sent after each `ping_seconds` of silence, if there are both."""
-        self.status_code = 200
-        self.media_type = media_type
-        self.background = None
-        self.init_headers(HEADERS)
-        self._frames = frames
+        super().__init__(frames, ping=ping_seconds if ping else 0, media_type=media_type)
+        # uvicorn says whether the connection stays; two headers could contradict each other.
+        del self.headers["connection"]
         self._resources = resources
-        self._ping_seconds = ping_seconds if ping else 0
-        self._ping = ping
-        self._last_sent = 0.0
+        self._ping_frame, self._ping_seconds = ping, ping_seconds
+        self._last_sent = time.monotonic()
         self._sending = asyncio.Lock()
         """A large frame is sent in pieces; a ping must not come between them."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            with suppress(ClientDisconnect):
-                await while_connected(receive, self._stream(send))
+            await super().__call__(scope, receive, send)
         finally:
             await self._resources.aclose()
 
-    async def _stream(self, send: Send) -> None:
-        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
-        await send(start)
-        self._last_sent = time.monotonic()
-        async with aclosing(self._frames) as frames, self._pings(send):
-            async for data in frames:
-                await self._send(send, data)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def _send(self, send: Send, data: bytes) -> None:
+    async def _send_with_timeout(self, send: Send, message: Message) -> None:
+        """Send without a timer for each frame: the connection bounds what nobody reads."""
         async with self._sending:
-            await send({"type": "http.response.body", "body": data, "more_body": True})
+            await send(message)
         self._last_sent = time.monotonic()
 
-    @asynccontextmanager
-    async def _pings(self, send: Send) -> AsyncGenerator[None, None]:
-        """Send pings while the block runs."""
-        if not self._ping_seconds:
-            yield
-            return
-        pinger = asyncio.create_task(self._send_pings(send), name="pings")
-        try:
-            yield
-        finally:
-            await stop(pinger)
-
-    async def _send_pings(self, send: Send) -> None:
-        while True:
+    async def _ping(self, send: Send) -> None:
+        """Send pings after silence; sse-starlette's come at fixed intervals."""
+        message = {"type": "http.response.body", "body": self._ping_frame, "more_body": True}
+        while self.active:
             silent = time.monotonic() - self._last_sent
             if silent >= self._ping_seconds:
-                await self._send(send, self._ping)
+                await self._send_with_timeout(send, message)
             else:
                 await asyncio.sleep(self._ping_seconds - silent)

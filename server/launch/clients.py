@@ -140,6 +140,7 @@ def _aider(target: Target) -> Setup:
             "AIDER_ANALYTICS": "false",
             "AIDER_CHECK_UPDATE": "false",
             "AIDER_SHOW_MODEL_WARNINGS": "false",
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # instead of a list on the internet
         },
         # As arguments, they win over the .env files that aider reads.
         arguments=(

@@ -1,108 +1,82 @@
-"""Agents do real work against the server, whose model plays given texts.
+"""Agents do real work against the server, set up by docs/clients.md and by `llamapack launch`.
 
-Skipped unless LLAMAPACK_AGENTS names a folder into which npm installed the agents.
+The server's model plays given texts. Skipped unless LLAMAPACK_AGENTS names a folder into which npm
+installed the agents, and LLAMAPACK_CLIENTS an environment with aider.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import json
 import os
-import subprocess
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+import signal
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
-from starlette.types import ASGIApp
 
-from server.app import create_app
-from server.generation.types import GenerationRequest, Item
-from server.templates.chat_template import ChatTemplate
-from tests.http.openai.conftest import TEMPLATE
-from tests.support import fake_server
-from tests.support.fake_server import ScriptedGenerator, make_server
-from tests.support.live import serving
-from tests.support.recorded_requests import recording
+from tests.support.acting import Actor, acting, call
+from tests.support.desk import Desk, has
+from tests.support.pages import example
+from tests.support.paths import ROOT
+from tests.support.processes import COMMAND, serving
 
-AGENTS = Path(os.environ.get("LLAMAPACK_AGENTS", "missing"))
-CLAUDE = AGENTS / "node_modules/.bin/claude"
-CODEX = AGENTS / "node_modules/.bin/codex"
-
-CONTEXT = 1_000_000
-"""Tokens, which are bytes here; an agent's instructions have some ten thousands."""
+PAGE = ROOT / "docs" / "clients.md"
+WORD = "Done: the word is heron."
+COMMAND_LINE = "echo heron > bird.txt; cat bird.txt"
 
 QUIET = {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "DISABLE_TELEMETRY": "1"}
 
 
-@dataclass
-class Actor(ScriptedGenerator):
-    """Plays one text after the other: the next one when one more tool has answered."""
+def needs(program: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(not has(program), reason=f"{program} is not installed for tests")
 
-    lines: Sequence[str] = ()
-    prompts: list[str] = field(default_factory=list)
 
-    @asynccontextmanager
-    async def open(self, request: GenerationRequest) -> AsyncIterator[AsyncIterator[Item]]:
-        tokens = (token for token in request.spec.prompt if token < 256)
-        prompt = bytes(tokens).decode(errors="replace")
-        self.prompts.append(prompt)
-        line = self.lines[min(prompt.count("<|tool|>"), len(self.lines) - 1)]
-        self.pieces = [line[at : at + 5] for at in range(0, len(line), 5)]
-        async with super().open(request) as items:
-            yield items
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    desk = Desk(tmp_path)
+    yield desk
+    _end_daemons(desk)
+
+
+def _end_daemons(desk: Desk) -> None:
+    """End what a client left running: Cline leaves a hub for its next sessions."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get("HOME") == str(desk.home):
+                process.send_signal(signal.SIGKILL)
 
 
 @contextmanager
-def acting(
-    monkeypatch: pytest.MonkeyPatch, client: str, lines: Sequence[str]
+def playing(
+    monkeypatch: pytest.MonkeyPatch, *calls: str, last: str = WORD, client: str = ""
 ) -> Iterator[tuple[str, Actor]]:
-    """The URL of a server with an actor. What the client sends is recorded if a variable asks."""
-    monkeypatch.setattr(fake_server, "N_CTX_SLOT", CONTEXT)
-    actor = Actor(lines=lines)
-    context = dataclasses.replace(
-        make_server(generator=actor).context, chat_template=ChatTemplate(TEMPLATE)
-    )
-    app: ASGIApp = create_app(context)
-    if "LLAMAPACK_RECORD" in os.environ:
-        app = recording(app, Path(os.environ["LLAMAPACK_RECORD"]), client)
-    with serving(app) as url:
+    with acting(monkeypatch, [*calls, last], client) as (url, actor):
         yield url, actor
 
 
-def call(name: str, **arguments: str) -> str:
-    """A call as the template's model writes it."""
-    fields = ", ".join(f'"{key}": "{value}"' for key, value in arguments.items())
-    return f'<tool_call>\n{{"name": "{name}", "arguments": {{{fields}}}}}\n</tool_call>'
+def assert_wrote(desk: Desk, actor: Actor) -> None:
+    """The command has run, and its output has come back."""
+    assert (desk.work / "bird.txt").read_text() == "heron\n"
+    assert "heron" in actor.prompts[-1].rpartition("<|tool|>")[2]
 
 
-@pytest.mark.skipif(not CLAUDE.exists(), reason="LLAMAPACK_AGENTS has no Claude Code")
-def test_claude_code_reads_and_edits_a_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    home, work = tmp_path / "home", tmp_path / "work"
-    home.mkdir()
-    work.mkdir()
-    notes = work / "notes.txt"
+@needs("claude")
+def test_claude_code_reads_and_edits_a_file(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    notes = desk.work / "notes.txt"
     notes.write_text("The word is heron.\n")
     lines = [
         call("Read", file_path=str(notes)),
         call("Edit", file_path=str(notes), old_string="heron", new_string="stork"),
-        "Done: the word is stork now.",
     ]
-    with acting(monkeypatch, "claude", lines) as (url, actor):
-        access = {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_AUTH_TOKEN": "none"}
-        done = subprocess.run(
-            [CLAUDE, "-p", "Make it a stork.", "--model", "any", "--allowedTools", "Read,Edit"],
-            cwd=work,
-            env={"PATH": os.environ["PATH"], "HOME": str(home)} | access | QUIET,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.strip() == lines[-1]
+    desk.variables |= QUIET
+    with playing(monkeypatch, *lines, client="claude") as (url, actor):
+        script = example(PAGE, "Claude Code", "sh", url)
+        done = desk.shell(script, "-p", "Make it a stork.", "--allowedTools", "Read,Edit")
+    assert done.stdout.strip() == WORD
     assert notes.read_text() == "The word is stork.\n"
     assert len(actor.prompts) == 3
     for earlier, later in zip(actor.prompts, actor.prompts[1:], strict=False):
@@ -110,36 +84,147 @@ def test_claude_code_reads_and_edits_a_file(
         assert later.startswith(earlier.removesuffix("<think></think>"))
 
 
-@pytest.mark.skipif(not CODEX.exists(), reason="LLAMAPACK_AGENTS has no Codex")
-def test_codex_runs_a_command_and_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    home, work = tmp_path / "home", tmp_path / "work"
-    home.mkdir()
-    work.mkdir()
-    lines = [call("exec_command", cmd="echo heron > bird.txt; cat bird.txt"), "It wrote heron."]
-    with acting(monkeypatch, "codex", lines) as (url, actor):
-        (home / "config.toml").write_text(
-            'model = "any"\nmodel_provider = "local"\n[model_providers.local]\nname = "local"\n'
-            f'base_url = "{url}/v1"\nwire_api = "responses"\nenv_key = "LOCAL_KEY"\n'
-        )
-        done = subprocess.run(
-            [
-                CODEX,
-                "exec",
-                "--skip-git-repo-check",
-                "--sandbox",
-                "danger-full-access",
-                "Write it.",
-            ],
-            cwd=work,
-            env={"PATH": os.environ["PATH"], "CODEX_HOME": str(home), "LOCAL_KEY": "none"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert lines[-1] in done.stdout
-    assert (work / "bird.txt").read_text() == "heron\n"
-    assert "<|tool|>" in actor.prompts[-1]
-    assert "heron" in actor.prompts[-1].rpartition("<|tool|>")[2]
+@needs("codex")
+def test_codex_runs_a_command_and_reports(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = call("exec_command", cmd=COMMAND_LINE)
+    with playing(monkeypatch, command, client="codex") as (url, actor):
+        config = desk.home / ".codex" / "config.toml"
+        config.parent.mkdir()
+        config.write_text(example(PAGE, "Codex", "toml", url))
+        desk.variables["LLAMAPACK_API_KEY"] = "none"
+        options = ("--skip-git-repo-check", "--sandbox", "danger-full-access")
+        done = desk.run("codex", "exec", *options, "Write it.")
+    assert WORD in done.stdout
+    assert_wrote(desk, actor)
+
+
+@needs("opencode")
+def test_opencode_runs_a_command_and_reports(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    with playing(monkeypatch, call("bash", command=COMMAND_LINE)) as (url, actor):
+        (desk.work / "opencode.json").write_text(example(PAGE, "opencode", "json", url))
+        desk.variables |= {f"OPENCODE_DISABLE_{name}": "1" for name in ("MODELS_FETCH", "SHARE")}
+        done = desk.run("opencode", "run", "Write it.")
+    assert WORD in done.stdout
+    assert_wrote(desk, actor)
+
+
+@needs("cn")
+def test_continue_runs_a_command_and_reports(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    with playing(monkeypatch, call("Bash", command=COMMAND_LINE)) as (url, actor):
+        config = desk.home / ".continue" / "config.yaml"
+        config.parent.mkdir()
+        config.write_text(example(PAGE, "Continue", "yaml", url))
+        desk.variables["CONTINUE_TELEMETRY_ENABLED"] = "0"
+        done = desk.run("cn", "-p", "Write it.", "--allow", "Bash", "--config", config)
+    assert WORD in done.stdout
+    assert_wrote(desk, actor)
+
+
+@needs("cline")
+def test_cline_runs_a_command_and_reports(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = json.dumps({"commands": [COMMAND_LINE]})
+    line = f'<tool_call>\n{{"name": "run_commands", "arguments": {arguments}}}\n</tool_call>'
+    with playing(monkeypatch, line) as (url, actor):
+        desk.shell(example(PAGE, "Cline", "sh", url))
+        done = desk.run("cline", "Write it, please.")
+    assert WORD in done.stdout
+    assert_wrote(desk, actor)
+
+
+@needs("aider")
+def test_aider_writes_a_file(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.variables |= {"AIDER_ANALYTICS": "false", "AIDER_CHECK_UPDATE": "false"}
+    with playing(monkeypatch, last="bird.txt\n```\nheron\n```\n") as (url, _):
+        script = example(PAGE, "aider", "sh", url)
+        desk.shell(script, "--no-git", "--yes-always", "--message", "Write it.", "bird.txt")
+    assert (desk.work / "bird.txt").read_text() == "heron\n"
+
+
+@contextmanager
+def recording_proxy() -> Iterator[tuple[str, list[str]]]:
+    """A proxy that lets nothing through, and the hosts that it is asked for."""
+    hosts: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                with connection, suppress(OSError):
+                    connection.settimeout(5)
+                    hosts.append(connection.recv(4096).split()[1].decode())
+                    connection.sendall(b"HTTP/1.1 502 Bad Gateway\r\n\r\n")
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}", hosts
+        server.shutdown(socket.SHUT_RDWR)
+
+
+LAUNCHED: list[tuple[str, Sequence[str], set[str]]] = [
+    ("claude", ("-p", "What is it?"), set()),
+    ("codex", ("exec", "--skip-git-repo-check", "What is it?"), set()),
+    # For its own plugins' package; it has no switch.
+    ("opencode", ("run", "What is it?"), {"registry.npmjs.org:443"}),
+    ("aider", ("--no-git", "--yes-always", "--show-model-warnings", "--message", "Hi."), set()),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "allowed"),
+    [pytest.param(*row, marks=needs(row[0]), id=row[0]) for row in LAUNCHED],
+)
+def test_a_launched_client_answers_and_talks_to_nobody_else(
+    name: str,
+    words: Sequence[str],
+    allowed: set[str],
+    desk: Desk,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with recording_proxy() as (proxy, hosts), playing(monkeypatch) as (url, actor):
+        desk.variables |= {"HTTPS_PROXY": proxy, "HTTP_PROXY": proxy}
+        done = desk.run(COMMAND, "launch", name, "--url", url, "--", *words)
+    assert WORD in done.stdout
+    assert actor.prompts
+    assert set(hosts) <= allowed
+    assert "Unknown context window" not in done.stdout
+
+
+SMOLLM2 = Path(os.environ.get("LLAMAPACK_SMOLLM2", "missing"))
+QUESTION = "What is 2+2?"
+
+
+@pytest.fixture(scope="module")
+def weak() -> Iterator[str]:
+    """The URL of a real and weak model, which answers without chance and not for long."""
+    with serving(
+        "-m", str(SMOLLM2), "-c", "4096", "-np", "1", "--temp", "0", "-n", "200"
+    ) as server:
+        yield server.url
+
+
+@needs("claude")
+@pytest.mark.skipif(not SMOLLM2.exists(), reason="LLAMAPACK_SMOLLM2 names no file")
+def test_claude_code_prints_what_a_weak_model_says(desk: Desk, weak: str) -> None:
+    # Its own instructions are longer than the model's context.
+    brief = ("--system-prompt", "Answer briefly.", "--tools", "", "--output-format", "json")
+    done = desk.run(COMMAND, "launch", "claude", "--url", weak, "--", "-p", QUESTION, *brief)
+    result = json.loads(done.stdout)
+    assert result["is_error"] is False
+    assert result["result"]
+    assert result["usage"]["output_tokens"] > 0
+
+
+@needs("codex")
+@pytest.mark.skipif(not SMOLLM2.exists(), reason="LLAMAPACK_SMOLLM2 names no file")
+def test_codex_prints_what_a_weak_model_says(desk: Desk, weak: str) -> None:
+    instructions = desk.work / "instructions.md"
+    instructions.write_text("Answer briefly.\n")
+    switches = [f"features.{name}=false" for name in ("shell_tool", "multi_agent", "goals")]
+    brief = [f"model_instructions_file={instructions}", *switches]
+    options = [word for switch in brief for word in ("-c", switch)]
+    words = ("exec", "--skip-git-repo-check", *options, QUESTION)
+    done = desk.run(COMMAND, "launch", "codex", "--url", weak, "--", *words)
+    assert done.stdout.strip()
+    assert "ERROR" not in done.stderr

@@ -12,7 +12,7 @@ from protocol.commands import AddRequest, LoraSet
 from protocol.events import TokenLogprobs
 from protocol.messages import AdapterInfo, EmbeddingInfo, ModelInfo
 from scheduler.backends.base import Bytes, DecodeError, Preparation
-from scheduler.batching.micro_batches import Layout
+from scheduler.batching.micro_batches import Layout, split_into_micro_batches
 from scheduler.core.abilities import CacheAbilities
 from scheduler.core.cache_edits import (
     CacheEdit,
@@ -62,7 +62,8 @@ class FakeBackend:
     """Keeps each slot's cells as a list of tokens, and refuses what would abort llama.cpp.
 
     If its memory can't trim, the model reads a second list: the state, which follows the cells but
-    can't be cut. A checkpoint is a copy of the state.
+    can't be cut. A checkpoint is a copy of the state. The last tokens may be dropped as far as the
+    abilities say: once, and before the next batch.
 
     `next_token` is the model: it maps the cells so far to the next token. With adapters, the cells
     differ from the tokens.
@@ -104,6 +105,8 @@ class FakeBackend:
         self.cells: list[list[int]] = [[] for _ in range(self.n_slots)]
         self.states: list[list[int]] = [[] for _ in range(self.n_slots)]
         """By slot, what the model has read."""
+        self.droppable = [0] * self.n_slots
+        """By slot, how many of the last tokens may be dropped though the memory can't trim."""
         self.rows: list[list[int]] = []
         self._shape: list[tuple[int, int, int]] = []
         self.saved: dict[int, list[int]] = {}
@@ -146,7 +149,8 @@ class FakeBackend:
                 self._fill(target, self.cells[source][:length])
             case Trim(slot, length):
                 self._check_length(edit, self.cells[slot], length)
-                self._check_cut(edit, self.cells[slot], length)
+                if len(self.cells[slot]) - length > self.droppable[slot]:
+                    self._check_cut(edit, self.cells[slot], length)
                 self._fill(slot, self.cells[slot][:length])
             case Shift(slot, start, stop):
                 assert 0 <= start < stop
@@ -165,13 +169,13 @@ class FakeBackend:
             case RestoreCheckpoint(checkpoint, slot, length):
                 self._check_length(edit, self.cells[slot], length)
                 assert len(self.saved[checkpoint]) == length
-                self.states[slot] = list(self.saved[checkpoint])
-                del self.cells[slot][length:]
+                self._fill(slot, self.saved[checkpoint])
             case Drop(prefix):
                 del self.saved[prefix]
 
     def _fill(self, slot: int, tokens: list[int]) -> None:
         self.cells[slot], self.states[slot] = list(tokens), list(tokens)
+        self.droppable[slot] = 0
 
     def _check_room(self, edit: CacheEdit, slot: int, length: int) -> None:
         others = sum(map(len, self.cells)) - len(self.cells[slot])
@@ -218,6 +222,7 @@ class FakeBackend:
         if chunks[0].sequence.kind.is_embedding:
             self._check_embeddings(chunks)
         self._count_reuse(chunks)
+        self._check_drafts(chunks)
         self.rows = []
         for chunk in chunks:
             cells = self.cells[chunk.slot]
@@ -238,6 +243,15 @@ class FakeBackend:
         shape = [(chunk.slot, chunk.num_tokens, chunk.num_outputs) for chunk in chunks]
         self.num_reused_graphs += shape == self._shape
         self._shape = shape
+
+    def _check_drafts(self, chunks: abc.Sequence[Chunk]) -> None:
+        self.droppable = [0] * self.n_slots
+        for chunk in chunks:
+            assert len(chunk.draft) <= self.abilities.max_draft
+            self.droppable[chunk.slot] = min(len(chunk.draft), self.abilities.max_rollback)
+        if self.layout.has_whole_drafts and any(chunk.draft for chunk in chunks):
+            runs = [(chunk.slot, chunk.num_tokens) for chunk in chunks]
+            assert len(chunks) == 1 or len(split_into_micro_batches(runs, self.layout)) == 1
 
     def _check_padding_rows(
         self, chunks: abc.Sequence[Chunk], padding_rows: abc.Sequence[PaddingRow]
@@ -283,12 +297,13 @@ class FakeBackend:
         """Drop all cells and everything saved, as a failed context does, and return the error."""
         self.cells = [[] for _ in range(self.n_slots)]
         self.states = [[] for _ in range(self.n_slots)]
+        self.droppable = [0] * self.n_slots
         self.saved.clear()
         return DecodeError("the fake was told to fail")
 
     @property
     def layout(self) -> Layout:
-        return Layout(self.n_batch)
+        return Layout(self.n_batch, has_whole_drafts=not self.abilities.can_trim)
 
     @property
     def n_outputs(self) -> int:

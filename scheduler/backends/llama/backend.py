@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 from collections import abc
 from concurrent.futures import Future
@@ -42,6 +43,8 @@ from scheduler.storage.fingerprint import (
     digest_of_model,
     stamp_of_model,
 )
+
+logger = logging.getLogger(__name__)
 
 ROTATION = "LLAMA_ATTN_ROT_DISABLE"
 """A variable that llama.cpp reads: it turns the rotation of quantized cells off."""
@@ -110,6 +113,7 @@ class LlamaBackend:
             can_copy=info.can_trim or can_checkpoint,
             can_shift=info.can_shift,
             can_checkpoint=can_checkpoint,
+            max_rollback=self.context.memory.max_rollback,
         )
 
     def edit(self, edit: CacheEdit) -> None:
@@ -313,10 +317,7 @@ def _max_draft_rows(config: EngineConfig) -> int:
 
 def _check_memory(config: EngineConfig, memory: Memory) -> None:
     if config.max_draft_tokens > 0 and not memory.can_trim:
-        raise LoadError(
-            "--spec-type: this model's memory can't drop rejected drafts (it is recurrent, or "
-            "has a sliding window: try --swa-full)"
-        )
+        _check_rollback(config, memory)
     for wanted, flag in (
         (config.context_shift, "--context-shift"),
         (config.cache_reuse, "--cache-reuse"),
@@ -326,6 +327,25 @@ def _check_memory(config: EngineConfig, memory: Memory) -> None:
                 f"{flag}: cells of this model's memory can't be moved with --cache-type-k "
                 f"{config.cache_type_k}"
             )
+
+
+def _check_rollback(config: EngineConfig, memory: Memory) -> None:
+    """Raises `LoadError` if no draft can be taken back; logs what drafts cost and how long they may
+    be."""
+    if memory.max_rollback == 0:
+        reason = (
+            "recurrent, and llama.cpp keeps no earlier states for this architecture"
+            if memory.is_recurrent and not memory.num_snapshots
+            else "--ubatch-size is too small"
+        )
+        raise LoadError(f"--spec-type: the model's memory can't drop rejected drafts: {reason}")
+    if memory.num_snapshots:
+        size = memory.num_snapshots * config.n_slots * memory.sizes.state_bytes
+        logger.info(
+            "drafts have at most %d tokens: snapshots of the recurrent states take %d MiB",
+            memory.num_snapshots,
+            size >> 20,
+        )
 
 
 def _both(first: Future[Any], second: Future[Any] | None) -> Future[Any]:

@@ -48,6 +48,7 @@ from scheduler.core.cache_edits import (
     Shift,
     Trim,
 )
+from scheduler.core.sequence import MAX_RUN
 from scheduler.core.state_sizes import StateSizes
 from scheduler.native.library import get_logits
 
@@ -81,6 +82,12 @@ class Memory:
     can_trim: bool
     can_shift: bool
     can_checkpoint: bool
+    is_recurrent: bool = False
+    """Whether some layers have a state instead of cells."""
+    num_snapshots: int = 0
+    """How many earlier states a slot keeps, one for each of its last tokens."""
+    max_rollback: int = 0
+    """As in `CacheAbilities`."""
 
 
 class LlamaContext:
@@ -150,7 +157,14 @@ class LlamaContext:
     @property
     def layout(self) -> Layout:
         """How llama.cpp cuts batches into micro-batches."""
-        return Layout(lib.llama_n_ubatch(self._context), self._config.kv_unified)
+        memory, snapshots = self.memory, self.memory.num_snapshots
+        return Layout(
+            lib.llama_n_ubatch(self._context),
+            # Recurrent layers compute equally many rows of each slot, wherever the cells are.
+            is_unified=self._config.kv_unified and not memory.is_recurrent,
+            whole_tail=snapshots and 1 + snapshots,
+            has_whole_drafts=not memory.can_trim,
+        )
 
     @property
     def num_reused_graphs(self) -> int:
@@ -273,6 +287,13 @@ class LlamaContext:
     def put_state(self, prefix: int, state: Bytes) -> None:
         """Take cells from `state`, as if they had just been saved. llama.cpp checks nothing."""
         self._saved[prefix] = np.frombuffer(state, dtype=np.uint8)
+
+    def has_window(self, slot: int, length: int) -> bool:
+        """Whether a slot that holds `length` tokens has all cells that the next token sees."""
+        if self.memory.can_trim:
+            return True
+        first: int = lib.llama_memory_seq_pos_min(self._memory, slot)
+        return 0 <= first <= max(length + 1 - self.memory.sizes.window, 0)
 
     def portable(self, state: Bytes) -> memoryview:
         """A state as llama.cpp's files hold it: without the words before the cells."""
@@ -463,7 +484,8 @@ class LlamaContext:
             if lib.llama_decode(self._context, self._batch.struct) != 0:
                 raise LoadError("the model can't compute a sequence of two tokens")
             states.append((self._read_state(0), self._read_state(0, PARTIAL)))
-        able = bool(lib.llama_memory_seq_rm(self._memory, 0, 1, -1))
+        snapshots: int = lib.llama_n_rs_seq(self._context)
+        able = not snapshots and bool(lib.llama_memory_seq_rm(self._memory, 0, 1, -1))
         window = 0 if self._config.swa_full else lib.llama_model_n_swa(self.model)
         # When the tail is dropped, cells that slid out of a window can't come back.
         can_trim = able and window <= 0
@@ -478,7 +500,28 @@ class LlamaContext:
             window = window_cell = 0
         rest = len(first) - cell
         sizes = StateSizes(cell - window_cell, rest, max(window, 0), window_cell)
-        return Memory(sizes, can_trim, can_shift, can_checkpoint)
+        is_recurrent = _is_recurrent(self.model)
+        return Memory(
+            sizes,
+            can_trim,
+            can_shift,
+            can_checkpoint,
+            is_recurrent,
+            snapshots,
+            self._max_rollback(is_recurrent, snapshots),
+        )
+
+    def _max_rollback(self, is_recurrent: bool, num_snapshots: int) -> int:
+        """How many tokens a memory that can't trim can take back after a batch.
+
+        A micro-batch overwrites cells that no token behind the micro-batch's first sees. So a
+        window loses nothing that is needed, if the tokens and the one before them are computed in
+        one micro-batch.
+        """
+        bounds = [num_snapshots] if is_recurrent else []
+        if lib.llama_model_n_swa(self.model) > 0:
+            bounds.append(max(lib.llama_n_ubatch(self._context) - MAX_RUN, 0))
+        return min(bounds, default=0)
 
     def _can_go_back(self, state: State) -> bool:
         """Whether slot 0 is a sequence of one token once it got the partial state after it."""
@@ -489,6 +532,10 @@ class LlamaContext:
             and bool(lib.llama_memory_seq_rm(self._memory, 0, 1, -1))
             and lib.llama_memory_seq_pos_max(self._memory, 0) == 0
         )
+
+
+def _is_recurrent(model: Any) -> bool:
+    return bool(lib.llama_model_is_recurrent(model) or lib.llama_model_is_hybrid(model))
 
 
 def _can_rotate_keys(model: Any, config: EngineConfig) -> bool:

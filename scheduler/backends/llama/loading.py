@@ -28,6 +28,10 @@ CACHE_TYPES = {
 UNQUANTIZED = ("f32", "f16", "bf16")
 """Types of cells that do without flash attention."""
 
+MAX_SNAPSHOTS = 8
+"""Most snapshots of a recurrent state that each slot keeps. Each is as large as the state, and
+takes time in every step."""
+
 FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
 LAZY_MODES = {"off": 0, "auto": 1, "on": 2}
 SPLIT_MODES = {"none": 0, "layer": 1, "row": 2, "tensor": 3}
@@ -89,7 +93,11 @@ def check_layout(model: Any, config: EngineConfig) -> None:
 
 def make_context(model: Any, config: EngineConfig, n_outputs: int, flash_attn: str) -> Any:
     """A context whose batches may have `n_outputs` rows with logits. Raises `LoadError`."""
-    context = lib.llama_init_from_model(model, context_params(config, n_outputs, flash_attn))
+    params = context_params(config, n_outputs, flash_attn)
+    if _overwrites_windows(model, config):
+        params.n_batch = params.n_ubatch = max(params.n_ubatch, config.n_slots)
+    params.n_rs_seq = _num_snapshots(config, params.n_ubatch)
+    context = lib.llama_init_from_model(model, params)
     if not context:
         n_ctx = config.n_ctx or lib.llama_model_n_ctx_train(model)
         lib.llama_model_free(model)
@@ -120,6 +128,23 @@ def context_params(config: EngineConfig, n_outputs: int, flash_attn: str) -> Any
     params.no_perf = not config.perf
     _set_rope(params, config)
     return params
+
+
+def _overwrites_windows(model: Any, config: EngineConfig) -> bool:
+    """Whether a batch of several micro-batches may be computed wrong.
+
+    Where slots share a stream, llama.cpp gives each micro-batch cells that have left their window.
+    It plans this for the whole batch beforehand, and then lacks cells of the first windows: what
+    the plan drops beside the cells that it takes is not put back.
+    """
+    return config.kv_unified and not config.swa_full and lib.llama_model_n_swa(model) > 0
+
+
+def _num_snapshots(config: EngineConfig, n_ubatch: int) -> int:
+    """Draft tokens that a recurrent memory should be able to take back. llama.cpp ignores the
+    number for other memories; it ends the process if a micro-batch has no room for a draft."""
+    room = min(n_ubatch, config.n_ctx or n_ubatch) - 2
+    return max(min(config.max_draft_tokens, MAX_SNAPSHOTS, room), 0)
 
 
 def offloads(config: EngineConfig) -> bool:

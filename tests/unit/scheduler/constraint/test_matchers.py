@@ -30,6 +30,7 @@ from scheduler.constraint import (
     vocabulary_of_llama,
 )
 from scheduler.constraint.prototypes import LARGE_CHARS, MAX_CHARS, MAX_PROTOTYPES
+from scheduler.native.free_memory import give_memory_back
 from tests.support.paths import DEMO_TARGET
 from tests.support.piece_vocabulary import vocabulary_of_pieces
 
@@ -494,3 +495,34 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
     weights = np.exp(logits.astype(np.float64) - logits.max())
     shares: np.ndarray = weights / weights.sum()
     return shares
+
+
+@pytest.mark.parametrize(
+    ("sizes", "busy", "idle"),
+    [
+        ([10] * 40, 0, 0),
+        ([MAX_CHARS // 2] * 2, 0, 1),
+        ([MAX_CHARS // 2] * 8, 3, 1),
+        ([MAX_CHARS] * 4, 3, 0),
+    ],
+)
+def test_the_memory_of_large_constraints_is_given_back(
+    llama_vocab: int, monkeypatch: pytest.MonkeyPatch, sizes: list[int], busy: int, idle: int
+) -> None:
+    """In a few goes while constraints are built, and when there is nothing to do."""
+    given_back: list[int] = []
+    monkeypatch.setattr(
+        "scheduler.constraint.compiler.give_memory_back", lambda: given_back.append(1)
+    )
+    constraints = ConstraintCompiler(llama_vocab)
+    for number, size in enumerate(sizes):
+        constraints.prepare(numbered(number, size)).result(30)
+    assert len(given_back) == busy
+    constraints.give_memory_back()
+    constraints.give_memory_back()
+    assert len(given_back) == busy + idle
+    constraints.close()
+
+
+def test_freed_memory_goes_back_to_the_system() -> None:
+    give_memory_back()
