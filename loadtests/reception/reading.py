@@ -15,8 +15,8 @@ from loadtests.client import Address, stream
 from loadtests.reception import cores, script
 from loadtests.reception.script import Orders
 from loadtests.reception.streams import problem, request
-from loadtests.scenarios.base import Record
-from loadtests.servers import Server, Side, running
+from loadtests.scenarios.base import Record, Request
+from loadtests.servers import Server, ServerError, Side, running
 from loadtests.stats import median
 
 PACES = {"as-taken": script.AS_TAKEN, "step-by-step": script.STEP_BY_STEP}
@@ -123,13 +123,13 @@ async def _read_rows(
 async def read(
     trial: Trial, kind: str, num_tokens: int, orders: Orders, address: Address, pid: int
 ) -> Reading:
-    """One round of all streams; `pid` is the process whose CPU time is taken."""
+    """One round of all streams; `pid` is the process whose CPU time is taken.
+
+    Raises `ServerError` if a request is refused: the engine would wait for it for ever.
+    """
     watch = _Watch(pid)
     numbers = range(trial.num_streams)
-    sent = [
-        stream(address, request(kind, number, num_tokens), on_first=watch.start)
-        for number in numbers
-    ]
+    sent = [_received(address, request(kind, n, num_tokens), watch) for n in numbers]
     records: list[Record] = await asyncio.gather(*sent)
     seconds, cpu = watch.stop()
     found = [problem(record, n, orders, trial.pieces) for n, record in enumerate(records)]
@@ -140,6 +140,13 @@ async def read(
         cpu_seconds=cpu,
         problems=tuple(f"{kind}, stream {n}: {what}" for n, what in enumerate(found) if what),
     )
+
+
+async def _received(address: Address, asked: Request, watch: _Watch) -> Record:
+    record = await stream(address, asked, on_first=watch.start)
+    if record.error and not record.arrivals:
+        raise ServerError(f"{asked.path}: {record.error}")
+    return record
 
 
 @dataclass

@@ -59,8 +59,13 @@ def test_every_dialect_streams_the_whole_text(pace: float) -> None:
     streams = [(kind, number) for number, kind in enumerate([*KINDS, *KINDS])]
 
     async def read_all(server: Server) -> list[Any]:
-        sent = [stream(server.address, request(kind, n, 600)) for kind, n in streams]
+        sent = [whole(server, kind, n) for kind, n in streams]
         return await asyncio.wait_for(asyncio.gather(*sent), DEADLINE)
+
+    async def whole(server: Server, kind: str, number: int) -> Any:
+        record = await stream(server.address, request(kind, number, 600))
+        assert not record.error, f"{kind}: {record.error}"  # or the others wait for ever
+        return record
 
     with serving(len(streams), pace) as (server, orders):
         records = asyncio.run(read_all(server))
@@ -179,6 +184,21 @@ def test_the_command_in_short(capsys: pytest.CaptureFixture[str]) -> None:
         assert "goal missed: chat, 2000" in capsys.readouterr().out
     finally:
         os.sched_setaffinity(0, before)
+
+
+def test_a_refused_request_ends_the_benchmark(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that the engine would wait for, so that the others never got an answer."""
+    path, dialect, limit, own = KINDS["chat"]
+    monkeypatch.setitem(KINDS, "chat", (path, dialect, limit, {**own, "messages": 5}))
+    before = os.sched_getaffinity(0)
+    short = ["--streams", "2", "--tokens", "5", "--rounds", "1", "--kind", "chat"]
+    try:
+        assert main([*short, "--pace", "as-taken", "--model", str(DEMO_TARGET)]) == 2
+    finally:
+        os.sched_setaffinity(0, before)
+    assert "/v1/chat/completions: HTTP 400" in capsys.readouterr().err
 
 
 def test_a_missing_model_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
