@@ -8,7 +8,10 @@
 #         v3      x86-64-v3 (AVX2: Intel from Haswell, AMD from Excavator): compiles in a third of
 #                 the time, but newer instructions stay unused
 #         native  the machine that builds, and no other
-# CMAKE_EXTRA   more options for llama.cpp, such as -DGGML_CUDA=ON with images that have CUDA
+# CUDA  kernels for NVIDIA's GPUs, with images that have CUDA 12.8 or later:
+#         all     compute capability 8.0 to 12.0: A100, L4, H100, B200, RTX 30 to 50
+#         90;120  these alone, in CMake's words; each takes its time and space
+# CMAKE_EXTRA   more options for llama.cpp
 ARG BUILD_IMAGE=python:3.11-slim-bookworm
 ARG RUNTIME_IMAGE=python:3.11-slim-bookworm
 
@@ -29,10 +32,12 @@ WORKDIR /src
 
 # First what takes minutes and seldom changes.
 ARG CPU=all
+ARG CUDA=""
 ARG CMAKE_EXTRA=""
 COPY deploy/amx_tile_config.h deploy/build_llama.sh deploy/install_llama.py deploy/
 COPY --from=pin /llama-requirement deploy/
-RUN CPU="$CPU" CMAKE_EXTRA="$CMAKE_EXTRA" sh deploy/build_llama.sh "$(cat deploy/llama-requirement)"
+RUN CPU="$CPU" CUDA="$CUDA" CMAKE_EXTRA="$CMAKE_EXTRA" \
+    sh deploy/build_llama.sh "$(cat deploy/llama-requirement)"
 
 # Then the libraries, and last our own code.
 COPY pyproject.toml constraints.txt deploy/image_requirements.py ./
@@ -41,7 +46,7 @@ RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \
     && pip install -c constraints.txt -r /tmp/requirements.txt
 COPY . .
 RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \
-    pip install -c constraints.txt '.[otel]' \
+    pip install -c constraints.txt '.[otel,gpu]' \
     && pip uninstall -y pip \
     && python3 -c "from scheduler.backends.llama.devices import load_backends; load_backends()"
 

@@ -17,7 +17,8 @@ TAG ?=
 
 # The versions to install; empty takes the newest that pyproject.toml allows.
 CONSTRAINTS ?= constraints.txt
-PIP_INSTALL = $(BIN)/python -m pip install --quiet $(addprefix -c ,$(CONSTRAINTS))
+# setuptools warns of every editable installation; ours is meant.
+PIP_INSTALL = PYTHONWARNINGS="ignore:Editable installation" $(BIN)/python -m pip install --quiet $(addprefix -c ,$(CONSTRAINTS))
 
 # See the header: without it llama.cpp built by an older GCC crashes on CPUs with AMX.
 AMX_FIX := -include $(CURDIR)/deploy/amx_tile_config.h

@@ -142,7 +142,7 @@ REFUSED: tuple[Refused, ...] = (
 
 _ONE_PRIORITY = "all threads of the engine have one priority; use --prio"
 _ONE_POLL = "all threads of the engine wait in the same way; use --poll"
-_DEVICE_SAMPLING = "tokens are sampled on the CPU, by the same rules"
+_DEVICE_SAMPLING = "drafts are sampled on the CPU, by the same rules"
 _NEEDS_MMPROJ = "it is about --mmproj, which is not supported"
 _NEEDS_MODELS = "it is about several models, and a server has one"
 _NEEDS_NGRAM_METHOD = "it is about a method that --spec-type doesn't have"
@@ -168,7 +168,6 @@ IGNORED: tuple[Ignored, ...] = (
     _ignored("-dt --defrag-thold", "llama.cpp no longer needs it; llama-server ignores it too",
              "DEFRAG_THOLD"),
     # Sampling
-    _ignored("-bs --backend-sampling", _DEVICE_SAMPLING, "BACKEND_SAMPLING", takes_value=False),
     _ignored("--spec-draft-backend-sampling", _DEVICE_SAMPLING, "SPEC_DRAFT_BACKEND_SAMPLING",
              "--no-spec-draft-backend-sampling", takes_value=False),
     # Several models

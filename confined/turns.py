@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
@@ -40,12 +40,28 @@ class FairQueue(Generic[_T]):
             self._items[owner] = items
         return item
 
+    def pop_where(self, may_come: Callable[[_T], bool]) -> _T | None:
+        """Take the first item that may come, in the order of turns; None if none may."""
+        for owner, items in self._items.items():
+            item = next(filter(may_come, items), None)
+            if item is not None:
+                self.remove(owner, item)
+                if owner in self._items:
+                    self._items[owner] = self._items.pop(owner)  # moves to the end
+                return item
+        return None
+
     def remove(self, owner: str, item: _T) -> None:
         """Take an item out of the queue; it must be there."""
         items = self._items[owner]
         items.remove(item)
         if not items:
             del self._items[owner]
+
+    def discard(self, owner: str, item: _T) -> None:
+        """Take an item out of the queue, if it is there."""
+        if item in self._items.get(owner, ()):
+            self.remove(owner, item)
 
 
 class _Ticket:

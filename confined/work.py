@@ -27,6 +27,8 @@ class Work:
         self.on_slow = on_slow
         self.num_slow = 0
         """Questions that weren't answered soon; the working thread counts them."""
+        self.num_files = 0
+        """Files that were read for it; whoever reads them counts and bounds them."""
         self._lock = threading.Lock()
         self._is_cancelled = False
         self._stop: Callable[[], None] | None = None

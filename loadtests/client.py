@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import httptools
 import msgspec
 
-from loadtests.reception import Reception
+from loadtests.received import Reception
 from loadtests.scenarios.base import Record, Request
 
 READ_BYTES = 1 << 16

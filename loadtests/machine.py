@@ -34,7 +34,8 @@ class Machine:
         )
 
 
-def machine_facts(peer: Path) -> Machine:
+def machine_facts(peer: Path | None) -> Machine:
+    """The facts of now; without a peer its version is `none`."""
     return Machine(
         cpu=_cpu_name(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _cores(),
@@ -43,7 +44,7 @@ def machine_facts(peer: Path) -> Machine:
         python=platform.python_version(),
         llamapack=_package("llamapack"),
         llama_cpp_python=_package("llama-cpp-python"),
-        peer=_peer_version(peer),
+        peer=_peer_version(peer) if peer else "none",
         load_average=os.getloadavg()[0],
     )
 

@@ -106,6 +106,9 @@ class Run:
     """CPU time of everything else on the machine as a share of one core."""
     computed_share: float
     """Share of the prompts' tokens that no cache had; NaN if the server doesn't report it."""
+    distinct_share: float
+    """Share of the prompts' tokens that no cache could have: each distinct token counts once. NaN
+    for prompts of text."""
     outside_decode: float
     steps: Steps | None
     drafts: Drafts | None = None
@@ -144,6 +147,7 @@ def measure(
         client_server_ratio=_share(cost.client_cpu_s, cost.server_cpu_s),
         others_cpu_share=cost.others_cpu_s / cost.wall_s,
         computed_share=_computed_share(records),
+        distinct_share=distinct_share(records),
         outside_decode=counters.steps.outside_decode if counters.steps else math.nan,
         steps=counters.steps,
         drafts=counters.drafts,
@@ -155,6 +159,30 @@ def _computed_share(records: Sequence[Record]) -> float:
     known = [record for record in records if record.computed is not None]
     computed = sum(record.computed or 0 for record in known)
     return _share(computed, sum(record.prompt for record in known))
+
+
+def distinct_share(records: Sequence[Record]) -> float:
+    """Tokens of the prompts that follow their own beginning for the first time, as a share of all.
+
+    The tokens of an answer, but for the last one, are known from generating them. A prompt that is
+    known as a whole still has its last token computed.
+    """
+    known: dict[tuple[int, int], int] = {}
+    """Numbers of the tokens' places by the number of the place before and the token."""
+    computed = 0
+    for record in sorted(records, key=lambda record: record.started):
+        before = len(known)
+        place = _walk(known, 0, record.sent)
+        computed += max(len(known) - before, min(1, len(record.sent)))
+        _walk(known, place, record.tokens[:-1])
+    return _share(computed, sum(len(record.sent) for record in records))
+
+
+def _walk(known: dict[tuple[int, int], int], place: int, tokens: Sequence[int]) -> int:
+    """Follow `tokens` from a place, add the places that are new; returns the last place."""
+    for token in tokens:
+        place = known.setdefault((place, token), len(known) + 1)
+    return place
 
 
 def stream_speed(records: Sequence[Record]) -> float:

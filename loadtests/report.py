@@ -53,6 +53,7 @@ COMPARED = (
 )
 SHOWN_ALONE = (
     Metric("computed_share", "computed", _percent),
+    Metric("distinct_share", "distinct", _percent),
     Metric("outside_decode", "Python", _percent),
     Metric("client_cpu_share", "client", _percent),
     Metric("others_cpu_share", "others", _percent),
@@ -62,10 +63,10 @@ LEGEND = """\
 out tok/s: output tokens a second; all tok/s: prompt tokens too; stream tok/s: of one stream after
 its first token. TTFT: time to first token, ITL: gap between the tokens of a stream, both in ms.
 PSS: peak memory, shared pages counted once; RSS: sum of the processes' peaks. CPU/tok: the server's
-CPU time in ms per output token. computed: share of the prompts' tokens that no cache had. Python:
-share of the engine's step time outside llama.cpp's decode, a draft model's included. client,
-others: CPU time of this client and of everything else on the machine, as a share of one core
-(others should be near nothing).
+CPU time in ms per output token. computed: share of the prompts' tokens that no cache had; distinct:
+what it would be if each distinct token were computed once. Python: share of the engine's step time
+outside llama.cpp's decode, a draft model's included. client, others: CPU time of this client and of
+everything else on the machine, as a share of one core (others should be near nothing).
 Each number is the median over the rounds. ratio: round by round, median and range;
 * marks what the scenario is about (tokens a second: more is better; all else: less is better)."""
 

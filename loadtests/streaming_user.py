@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 from locust import HttpUser
 
-from loadtests.reception import Reception
+from loadtests.received import Reception
 from loadtests.scenarios.base import Record, Request
 
 TOO_MANY = 429

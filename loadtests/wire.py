@@ -1,8 +1,8 @@
 """Decodes one streamed chunk: its part of the answer, and whether the answer ends with it.
 
-There are two dialects: `native` (llama-server's /completion) and `openai` (chat and legacy
-completions). Only the fields that the load needs are decoded. Skipping the rest keeps the client's
-own CPU use low.
+The dialects are `native` (llama-server's /completion), `openai` (chat and legacy completions),
+`anthropic` (messages) and `responses` (OpenAI's other API). Only the fields that the load needs are
+decoded. Skipping the rest keeps the client's own CPU use low.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal
 
 import msgspec
 
-Dialect = Literal["native", "openai"]
+Dialect = Literal["native", "openai", "anthropic", "responses"]
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,40 @@ class _OpenAI(msgspec.Struct):
     error: msgspec.Raw = msgspec.Raw()
 
 
+class _BlockDelta(msgspec.Struct):
+    text: str = ""
+    thinking: str = ""
+    stop_reason: str | None = None
+
+
+class _OutputUsage(msgspec.Struct):
+    output_tokens: int = 0
+    input_tokens: int = 0
+
+
+class _Anthropic(msgspec.Struct):
+    type: str
+    delta: _BlockDelta = msgspec.field(default_factory=_BlockDelta)
+    usage: _OutputUsage | None = None
+    error: msgspec.Raw = msgspec.Raw()
+
+
+class _Response(msgspec.Struct):
+    status: str = ""
+    usage: _OutputUsage | None = None
+    error: msgspec.Raw = msgspec.Raw()
+
+
+class _ResponseEvent(msgspec.Struct):
+    type: str
+    delta: str = ""
+    response: _Response = msgspec.field(default_factory=_Response)
+
+
 _native = msgspec.json.Decoder(_Native)
 _openai = msgspec.json.Decoder(_OpenAI)
+_anthropic = msgspec.json.Decoder(_Anthropic)
+_responses = msgspec.json.Decoder(_ResponseEvent)
 
 
 def decode_native(payload: bytes) -> Chunk:
@@ -115,6 +147,43 @@ def decode_openai(payload: bytes) -> Chunk:
     )
 
 
+def decode_anthropic(payload: bytes) -> Chunk:
+    """An event of /v1/messages."""
+    body = _anthropic.decode(payload)
+    match body.type:
+        case "content_block_delta":
+            return Chunk(text=body.delta.thinking + body.delta.text)
+        case "message_delta":
+            usage = body.usage or _OutputUsage()
+            reason = body.delta.stop_reason or ""
+            counts = (usage.output_tokens, usage.input_tokens)
+            return Chunk(predicted=counts[0], prompt=counts[1], reason=reason)
+        case "error":
+            return Chunk(error=bytes(body.error).decode())
+    return Chunk(final=body.type == "message_stop")
+
+
+def decode_responses(payload: bytes) -> Chunk:
+    """An event of /v1/responses."""
+    body = _responses.decode(payload)
+    match body.type:
+        case (
+            "response.output_text.delta"
+            | "response.reasoning_text.delta"
+            | "response.reasoning_summary_text.delta"
+        ):
+            return Chunk(text=body.delta)
+        case "response.completed" | "response.incomplete":
+            usage = body.response.usage or _OutputUsage()
+            counts = (usage.output_tokens, usage.input_tokens)
+            return Chunk(
+                final=True, predicted=counts[0], prompt=counts[1], reason=body.response.status
+            )
+        case "response.failed":
+            return Chunk(error=bytes(body.response.error).decode())
+    return Chunk()
+
+
 def _text(choice: _Choice) -> str:
     delta = choice.delta
     return (delta.reasoning_content or "") + (delta.content or "") + (choice.text or "")
@@ -123,4 +192,6 @@ def _text(choice: _Choice) -> str:
 DECODERS: dict[Dialect, Callable[[bytes], Chunk]] = {
     "native": decode_native,
     "openai": decode_openai,
+    "anthropic": decode_anthropic,
+    "responses": decode_responses,
 }

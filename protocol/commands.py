@@ -107,6 +107,8 @@ class SequenceSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """Run in this slot and no other."""
     tenant: str = ""
     """Whose sequence this is; tenants share the queue fairly."""
+    user: str = ""
+    """Whom of the tenant's users the sequence is for; they share the tenant's part of the queue."""
     weight: float = 1.0
     """A tenant of weight 2 gets twice the share of a tenant of weight 1; above 0."""
     priority: int = 0
@@ -128,6 +130,8 @@ class AddRequest(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defau
     spec: SequenceSpec
     resumed: list[int] = []
     """Tokens of the answer that an earlier engine produced; `max_tokens` counts them too."""
+    thinking_ended_at: int | None = None
+    """Tokens of the answer after which `EndThinking` ended its thinking, in an earlier engine."""
     num_requests_being_read: int = 0
     """Requests that the API process was reading when it sent this one; they may follow at once."""
 
@@ -136,6 +140,13 @@ class Abort(msgspec.Struct, frozen=True, tag=True):
     """Stop these sequences. An unknown id is no error, because its sequence may have just ended."""
 
     request_ids: list[int]
+
+
+class EndThinking(msgspec.Struct, frozen=True, tag=True):
+    """Let an answer end its thinking now. The engine answers with one `ThinkingEnded`."""
+
+    query_id: int
+    request_id: int
 
 
 class Inspect(msgspec.Struct, frozen=True, tag=True):
@@ -182,4 +193,4 @@ class Shutdown(msgspec.Struct, frozen=True, tag=True):
     """Stop the engine. It first saves prefixes to `EngineConfig.cache_disk`, if that is set."""
 
 
-Command = Load | AddRequest | Abort | Inspect | SlotCommand | Shutdown
+Command = Load | AddRequest | Abort | EndThinking | Inspect | SlotCommand | Shutdown

@@ -81,6 +81,10 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The engine process's priority, from -1 (low) to 3 (highest)."""
     poll: int = DEFAULT_POLL
     """How long threads spin before they sleep, from 0 (not at all) to 100."""
+    sampling_threads: int = 0
+    """Threads that sample rows at the same time; 0 takes cores that the model does not use."""
+    backend_sampling: bool = False
+    """Whether each slot has a sampler on the model's device from the start."""
     numa: str = ""
     """How threads use several memory nodes; "" does nothing for them."""
     metadata: tuple[tuple[str, bool | int | float | str], ...] = ()

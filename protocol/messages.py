@@ -27,7 +27,8 @@ class StepStats(msgspec.Struct, frozen=True, array_like=True):
     sample_seconds: float
     update_seconds: float
     send_seconds: float
-    """Of the step before this one: a message can't hold the time of its own sending."""
+    """Of the step before this one: a message can't hold the time of its own sending. What a thread
+    sends beside the next step does not count."""
     num_decode_tokens: int
     num_prefill_tokens: int
     num_running: int
@@ -57,6 +58,9 @@ class StepStats(msgspec.Struct, frozen=True, array_like=True):
     num_drafts: int = 0
     costs: StepCosts | None = None
     """Sent from time to time, else None."""
+    num_reused_graphs: int = 0
+    """Micro-batches for which llama.cpp had its graph ready, because the one before had the same
+    shape."""
 
 
 class StepOutputs(msgspec.Struct, frozen=True, tag=True):
@@ -138,6 +142,8 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     """None if `EngineConfig.embeddings` is off."""
     can_generate: bool = True
     """Whether the model can generate tokens. Encoders can not."""
+    flash_attn: str = "auto"
+    """Whether the context uses flash attention: "on", "off", or "auto" if llama.cpp decides."""
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
@@ -203,13 +209,21 @@ class SlotRefused(msgspec.Struct, frozen=True, tag=True):
     message: str
 
 
+class ThinkingEnded(msgspec.Struct, frozen=True, tag=True):
+    """The answer to `EndThinking`."""
+
+    query_id: int
+    num_tokens: int | None
+    """Tokens of the answer up to there; None if it was not thinking, or can't be made to end."""
+
+
 class Heartbeat(msgspec.Struct, frozen=True, tag=True):
     """A sign of life: the engine's loop made a turn at `time`, busy or idle."""
 
     time: float
 
 
-Reply = SlotReport | SlotChanged | SlotRefused
+Reply = SlotReport | SlotChanged | SlotRefused | ThinkingEnded
 """An answer to the command with the same `query_id`."""
 
 

@@ -52,3 +52,5 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     """Number of alternatives to report with each token. 0 reports the token alone, -1 nothing."""
     post_sampling_probs: bool = False
     """Whether the reported probabilities are those after the samplers, instead of the model's."""
+    backend_sampling: bool = False
+    """Whether the model's device finds the likeliest tokens, where that gives the same answer."""

@@ -19,9 +19,10 @@ from protocol.messages import LoadFailed, Ready
 from scheduler.backends.base import Backend
 from scheduler.core.host_memory import HostMemory
 from scheduler.engine.calibration import costs_of
-from scheduler.engine.channel import ChannelClosed, CommandChannel
+from scheduler.engine.channel import CommandChannel
 from scheduler.engine.engine import Engine
 from scheduler.engine.loop import first_config, run
+from scheduler.engine.outbox import ChannelClosed
 from scheduler.storage.disk_cache import DiskCache
 
 LOAD_SECONDS = 0.25

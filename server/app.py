@@ -27,7 +27,7 @@ from server.anthropic import errors as anthropic_errors
 from server.anthropic import routes as anthropic_routes
 from server.context import ServerContext
 from server.embeddings import routes as embedding_routes
-from server.endpoints import Endpoint, to_routes
+from server.endpoints import Endpoint, to_routes, uncounted
 from server.engine.unread_output import MIB, UnreadBudget
 from server.errors import ApiError, InvalidRequest, MethodNotAllowed, NotFound
 from server.http.body_budget import BodyBudget, BoundBodies
@@ -40,6 +40,7 @@ from server.observability.tracing.open_tracing import Tracing
 from server.openai import routes as openai_routes
 from server.openai.responses import errors as response_errors
 from server.openai.responses import routes as response_routes
+from server.openai.responses.background import Backgrounds
 from server.openai.responses.store import ResponseStore
 from server.openapi.endpoint import description_of
 
@@ -74,8 +75,9 @@ def create_app(
     prefix = settings.api_prefix
     public = [prefix + path for path in llama_routes.PUBLIC_PATHS]
     keys = KeyRing() if keys is None else keys
+    endpoints = _endpoints(settings, needs_key=not keys.is_empty)
     app = Starlette(
-        routes=to_routes(_endpoints(settings, needs_key=not keys.is_empty), prefix),
+        routes=to_routes(endpoints, prefix),
         middleware=[
             # First, so that everything below, refusals included, logs under the request's id.
             Middleware(RequestLog, on_end=context.metrics.observe_status),
@@ -105,7 +107,12 @@ def create_app(
             # Before keys: a server that ends answers 503 at once, without work for the request.
             Middleware(RefuseWhileDraining, drain=context.drain),
             # Before the body: without a key, or above the key's limits, no byte of it is read.
-            Middleware(Authenticate, keys=keys, public_paths=public),
+            Middleware(
+                Authenticate,
+                keys=keys,
+                public_paths=public,
+                uncounted=uncounted(endpoints, prefix),
+            ),
             # Below keys, and above decoding: counts the bytes that the client sends.
             Middleware(
                 LimitBody,
@@ -133,6 +140,7 @@ def create_app(
         app.router.default = _files(settings.path, prefix)
     app.state.context = context
     app.state.responses = ResponseStore(settings.responses_store)
+    app.state.backgrounds = Backgrounds(settings.max_answer_size * MIB)
     return app
 
 

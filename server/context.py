@@ -58,6 +58,13 @@ class Engine(Protocol):
         """What each sequence that isn't over computes, by its id."""
         ...
 
+    async def end_thinking(self, name: str, tenant: str) -> str:
+        """End the thinking of a tenant's answers that have this name.
+
+        Returns why nothing was ended; "" if something was. Raises `Unavailable`.
+        """
+        ...
+
     async def inspect(self) -> SlotReport:
         """The slots as they are between two steps. Raises `Unavailable`."""
         ...

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Route, compile_path
 
 from server.access.access_record import access_record
 
@@ -46,6 +47,8 @@ class Endpoint:
     query: tuple[Query, ...] = ()
     is_queued: bool = False
     """Whether requests wait for a slot; such requests are refused while the queue is full."""
+    is_counted: bool = True
+    """Whether a POST counts against its key's limits. What only acts on work of the key doesn't."""
 
 
 def get(handler: Handler, *paths: str, media: tuple[str, ...] = (JSON,)) -> Endpoint:
@@ -59,10 +62,18 @@ def post(
     body: type[BaseModel] | None = None,
     media: tuple[str, ...] = (JSON,),
     is_queued: bool = False,
+    is_counted: bool = True,
 ) -> Endpoint:
     """An endpoint for POST with a body that `body` describes."""
     bodies = {} if body is None else {"POST": body}
-    return Endpoint(paths, {"POST": handler}, bodies=bodies, media=media, is_queued=is_queued)
+    return Endpoint(
+        paths,
+        {"POST": handler},
+        bodies=bodies,
+        media=media,
+        is_queued=is_queued,
+        is_counted=is_counted,
+    )
 
 
 def to_routes(endpoints: Iterable[Endpoint], prefix: str) -> list[Route]:
@@ -72,6 +83,12 @@ def to_routes(endpoints: Iterable[Endpoint], prefix: str) -> list[Route]:
         for endpoint in endpoints
         for path in endpoint.paths
     ]
+
+
+def uncounted(endpoints: Iterable[Endpoint], prefix: str) -> list[re.Pattern[str]]:
+    """The paths whose requests don't count against a key's limits."""
+    free = [endpoint for endpoint in endpoints if not endpoint.is_counted]
+    return [compile_path(prefix + path)[0] for endpoint in free for path in endpoint.paths]
 
 
 def _dispatcher(endpoint: Endpoint) -> Handler:

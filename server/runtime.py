@@ -25,7 +25,13 @@ from server.http.sockets import bind_all, close_all, is_exposed, url_of
 from server.model.files import resolve_draft, resolve_model
 from server.model.inspection import inspector
 from server.observability.logs import configure_logging
+from server.openai.responses.background import Backgrounds
 from server.templates.rendering import renderers
+
+CUT_SHORT = "the server is stopping; this answer is cut short"
+
+POLL_SECONDS = 0.1
+"""Interval at which a second signal is noticed."""
 
 logger = logging.getLogger("llamapack")
 llama_log = LogBridge()
@@ -105,6 +111,8 @@ class Runtime:
             yield
         finally:
             announcer.cancel()
+            await self._end_backgrounds(app.state.backgrounds)
+            app.state.responses.close()
             sandbox.close()
             await self._parts.process.stop()
 
@@ -129,6 +137,12 @@ class Runtime:
             model.n_ctx_slot,
         )
 
+    async def _end_backgrounds(self, backgrounds: Backgrounds) -> None:
+        """Wait for responses that no client waits for. The deadline ends them as it ends others."""
+        while backgrounds.num_running and not self._http.force_exit:
+            await backgrounds.wait(POLL_SECONDS)
+        await backgrounds.end(Unavailable(CUT_SHORT))
+
     def _reload(self) -> None:
         """Read the keys again and reopen the audit log. Broken files leave the old keys."""
         keys, audit = self._parts.keys, self._parts.observation.audit
@@ -143,7 +157,7 @@ class Runtime:
     def _on_deadline(self) -> None:
         client = self._parts.client
         logger.warning("ending %d answers that are still running", len(client.streams))
-        client.end_streams(Unavailable("the server is stopping; this answer is cut short"))
+        client.end_streams(Unavailable(CUT_SHORT))
 
     def _on_stop(self) -> None:
         self._parts.context.drain.begin()

@@ -33,6 +33,15 @@ class SamplingSettings(SettingsGroup):
             ),
         ),
     ] = DEFAULT_ORDER
+    backend_sampling: Annotated[
+        Switch,
+        Option(
+            ("-bs", "--backend-sampling"),
+            Group.SAMPLING,
+            "let the model's device find the likeliest tokens, for requests where that gives the "
+            "same answer",
+        ),
+    ] = False
     seed: Annotated[
         Whole,
         Field(ge=-1, le=2**32 - 1),

@@ -127,6 +127,18 @@ class ThreadSettings(SettingsGroup):
             metavar="N",
         ),
     ] = 50
+    sampling_threads: Annotated[
+        Whole,
+        Field(ge=0, le=64),
+        Option(
+            ("--sampling-threads",),
+            Group.DEVICE,
+            "threads that sample the tokens of several answers at the same time; 0 takes one for "
+            "each core that the model does not compute with, at most 8",
+            env="LLAMAPACK_SAMPLING_THREADS",
+            metavar="N",
+        ),
+    ] = 0
     numa: Annotated[
         Literal["distribute", "isolate", "numactl"] | None,
         Option(

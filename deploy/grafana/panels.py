@@ -96,6 +96,15 @@ SLOW = (
         "Share of one engine's time. All but decode should be small.",
     ),
     Graph(
+        "Steps, and graphs that were reused",
+        "ops",
+        (
+            (rate("llamapack_steps_total"), "steps"),
+            (rate("llamapack_graphs_reused_total"), "reused graphs"),
+        ),
+        "Steps of equal shape reuse llama.cpp's graph. Prompts, drafts and ends change the shape.",
+    ),
+    Graph(
         "Tokens per batch",
         "short",
         (
@@ -150,6 +159,26 @@ FULL = (
             ),
             ('process_resident_memory_bytes{job=~".*llamapack.*"}', "API of {{instance}}"),
         ),
+    ),
+)
+
+GPUS = (
+    Graph(
+        "GPU memory",
+        "percentunit",
+        (
+            (
+                f"llamapack_gpu_memory_used_bytes{{{M}}} / llamapack_gpu_memory_total_bytes{{{M}}}",
+                "{{gpu}}: {{name}}, {{instance}}",
+            ),
+        ),
+        "By all processes. Weights and KV cache are there from the start on.",
+    ),
+    Graph(
+        "GPU utilization",
+        "percentunit",
+        ((f"llamapack_gpu_utilization_ratio{{{M}}}", "{{gpu}}: {{name}}, {{instance}}"),),
+        "Share of the time in which the GPU computed anything, however little of the GPU it took.",
     ),
 )
 
@@ -248,6 +277,7 @@ ROWS = (
     ("Is it up?", UP),
     ("Is it slow?", SLOW),
     ("Is it full?", FULL),
+    ("What do the GPUs do?", GPUS),
     ("Who is using it?", USERS),
     ("What did the cache save?", SAVED),
     ("What does speculative decoding gain?", DRAFTED),

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from loadtests.fuzz import corpus
+from loadtests.fuzz.agent_bodies import AgentBodies
 from loadtests.fuzz.bodies import Bodies
 from loadtests.fuzz.chat_templates import ChatTemplates
 from loadtests.fuzz.family import Family
@@ -25,6 +26,7 @@ from loadtests.trials.attacks.judge import NO_CLOCK, Bounds
 
 FAMILIES: tuple[Family, ...] = (
     Bodies(),
+    AgentBodies(),
     Gbnf(),
     Schemas(),
     ChatTemplates(),

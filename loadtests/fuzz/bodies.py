@@ -51,7 +51,7 @@ def _body(draw: DrawFn, place: Place) -> bytes:
             body[name] = draw(_value(place.openapi, schema, _DEPTH))
     for name in draw(st.lists(st.sampled_from(sorted(body)), max_size=2)):
         body[name] = draw(st.sampled_from(ODD))
-    payload = json.dumps(_short(body)).encode("utf-8", "surrogatepass")
+    payload = json.dumps(short(body)).encode("utf-8", "surrogatepass")
     return path.encode() + b"\n" + payload
 
 
@@ -62,7 +62,7 @@ def _fields(place: Place, path: str) -> dict[str, Any]:
     return fields
 
 
-def _short(body: dict[str, Any]) -> dict[str, Any]:
+def short(body: dict[str, Any]) -> dict[str, Any]:
     """The body with a limit of its answer, unless the limit is what was made wrong."""
     return {"n_predict": 4, "max_tokens": 4, **body}
 
@@ -111,12 +111,14 @@ class Bodies:
 
     def strategy(self, place: Place, seeds: Sequence[bytes]) -> SearchStrategy[bytes]:
         """Described bodies, and mutations of described and kept ones."""
-        fresh = _body(place)
+        return st.one_of(_body(place), self.mutations(paths(place), seeds))
+
+    def mutations(self, routes: Sequence[str], seeds: Sequence[bytes]) -> SearchStrategy[bytes]:
+        """Bytes that are mutated from valid bodies of routes, and from the seeds."""
         examples = [
-            path.encode() + b"\n" + json.dumps(_short(valid_body(path))).encode()
-            for path in paths(place)
+            path.encode() + b"\n" + json.dumps(short(valid_body(path))).encode() for path in routes
         ]
-        return st.one_of(fresh, mutated([*examples, *seeds], WORDS))
+        return mutated([*examples, *seeds], WORDS)
 
     async def attempt(self, data: bytes, place: Place) -> Outcome:
         """Send the body to its route, or to a completion if the route was mutated."""

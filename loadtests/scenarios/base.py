@@ -38,6 +38,8 @@ class Request:
     cost_tokens: float
     dialect: Dialect = "native"
     role: str = MAIN
+    prompt: tuple[int, ...] = ()
+    """The prompt's tokens; empty for a prompt of text."""
 
 
 @dataclass
@@ -47,6 +49,8 @@ class Record:
     role: str
     started: float
     exact_tokens: int | None = None
+    sent: tuple[int, ...] = ()
+    """The prompt's tokens; empty for a prompt of text."""
     arrivals: list[float] = field(default_factory=list)
     """Arrival time of each event that carried tokens."""
     pieces: list[int] = field(default_factory=list)
@@ -225,4 +229,5 @@ def completion(
         exact_tokens=n_predict if exact else None,
         cost_tokens=n_predict + 0.3 * len(prompt),
         role=role,
+        prompt=tuple(prompt),
     )

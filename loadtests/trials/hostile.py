@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import itertools
+import re
 import subprocess
 import sys
 import tempfile
@@ -27,9 +28,12 @@ from loadtests.servers import Server
 from loadtests.trials import raw
 from loadtests.trials.crowd import Crowd, greedy, longest_gap
 from loadtests.trials.hostile_bodies import bodies, extremes, huge
-from loadtests.trials.subject import api_process, busy_slots, metric, percentile, serving
+from loadtests.trials.subject import FILLS, api_process, busy_slots, metric, percentile, serving
 
-FLAGS = ("-n", "16", "--timeout", "30", "--slot-save-path", tempfile.gettempdir(), "--embeddings")
+FLAGS = (
+    *("-n", "16", "--timeout", "30", "--slot-save-path", tempfile.gettempdir(), "--embeddings"),
+    *FILLS,
+)
 AT_ONCE = 16
 SLOW_CONNECTIONS = 200
 MAX_BODY_MIB = 16
@@ -41,6 +45,7 @@ PING_SECONDS = 0.02
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options: how much of each attack."""
     parser.add_argument("--bodies", type=int, default=10_000, help="over all routes together")
+    parser.add_argument("--routes", default="", help="regular expression: broken bodies go there")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--slow-seconds", type=float, default=20.0)
     parser.add_argument("--examples", type=int, default=100, help="of schemathesis for a route")
@@ -79,7 +84,8 @@ async def run(options: argparse.Namespace) -> list[str]:
         await raw.send(server.address, "GET", "/props")
         descriptors = api_process(server).num_fds()
         async with _bystanders(server, "broken bodies", report):
-            report.judge("broken bodies", await _broken(server, paths, options))
+            chosen = [path for path in paths if re.search(options.routes, path)]
+            report.judge("broken bodies", await _broken(server, chosen, options))
         async with _bystanders(server, "known evils", report):
             report.judge("known evils", [await _one(server, *evil) for evil in extremes()])
         if not options.skip_huge:
@@ -100,7 +106,7 @@ async def _post_paths(server: Server) -> list[str]:
     _, body = await get(server.address, "/openapi.json")
     paths = msgspec.json.decode(body)["paths"]
     found = [path for path, methods in paths.items() if "post" in methods]
-    return [path.replace("{id}", "0") + "?action=erase" * ("{id}" in path) for path in found]
+    return [path.replace("{id}", "0") + "?action=erase" * ("/slots" in path) for path in found]
 
 
 async def _broken(

@@ -2,12 +2,115 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
 MESSAGES = [{"role": "user", "content": "What is the capital of France?"}]
+
+CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+
+ANTHROPIC: dict[str, Any] = {
+    "model": "m",
+    "max_tokens": 4,
+    "system": [
+        {"type": "text", "text": "Be kind", "cache_control": {"type": "ephemeral"}},
+    ],
+    "messages": [
+        {"role": "user", "content": [{"type": "text", "text": "Weather?"}]},
+        {
+            "role": "assistant",
+            "content": [
+                {"type": "thinking", "thinking": "hm", "signature": "x"},
+                {"type": "tool_use", "id": "t1", "name": "f", "input": {"city": "Rome"}},
+            ],
+        },
+        {
+            "role": "user",
+            "content": [
+                {
+                    "type": "tool_result",
+                    "tool_use_id": "t1",
+                    "is_error": False,
+                    "content": [{"type": "text", "text": "21"}],
+                },
+                {
+                    "type": "document",
+                    "title": "Notes",
+                    "source": {"type": "text", "media_type": "text/plain", "data": "Cold."},
+                },
+            ],
+        },
+    ],
+    "tools": [{"name": "f", "description": "d", "input_schema": CITY, "strict": True}],
+    "tool_choice": {"type": "auto", "disable_parallel_tool_use": True},
+    "thinking": {"type": "enabled", "budget_tokens": 1024, "display": "summarized"},
+    "output_config": {"effort": "low", "format": None},
+    "stop_sequences": ["###"],
+    "metadata": {"user_id": "u"},
+    "top_k": 5,
+}
+
+RESPONSE: dict[str, Any] = {
+    "model": "m",
+    "instructions": "Be kind",
+    "input": [
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hi"}]},
+        {"type": "reasoning", "summary": [], "encrypted_content": "llamapack:x"},
+        {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c1", "output": "21"},
+    ],
+    "tools": [
+        {"type": "function", "name": "f", "parameters": CITY, "strict": True},
+        {"type": "namespace", "name": "n", "tools": [{"type": "function", "name": "g"}]},
+        {"type": "web_search"},
+    ],
+    "tool_choice": "auto",
+    "reasoning": {"effort": "low", "summary": "auto"},
+    "text": {"format": {"type": "text"}, "verbosity": "low"},
+    "include": ["message.output_text.logprobs"],
+    "truncation": "auto",
+    "max_output_tokens": 4,
+    "background": False,
+    "store": True,
+    "previous_response_id": None,
+    "metadata": {"a": "b"},
+    "prompt_cache_key": "k",
+}
+
+PDF = base64.b64encode(b"%PDF-1.4\n1 0 obj\n<</Type/Catalog>>\nendobj\n").decode()
+
+PIECES: tuple[dict[str, Any], ...] = (
+    {"type": "text", "text": "a"},
+    {"type": "input_text", "text": "a"},
+    {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}},
+    {
+        "type": "document",
+        "source": {"type": "base64", "media_type": "application/pdf", "data": PDF},
+    },
+    {"type": "document", "source": {"type": "url", "url": "file:///etc/passwd"}},
+    {"type": "file", "file": {"file_data": f"data:application/pdf;base64,{PDF}"}},
+    {"type": "input_file", "file_data": "data:text/plain;base64,YQ==", "filename": "a"},
+    {"type": "thinking", "thinking": "hm", "signature": ""},
+    {"type": "redacted_thinking", "data": "x"},
+    {"type": "tool_use", "id": "t2", "name": "g", "input": {"a": [1, {"b": None}]}},
+    {"type": "tool_result", "tool_use_id": "t9", "content": []},
+    {"type": "mid_conv_system", "content": "a"},
+    {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}},
+    {"type": "item_reference", "id": "msg_0"},
+    {"type": "reasoning", "summary": [], "encrypted_content": "llamapack:////"},
+    {"type": "custom_tool_call_output", "call_id": "c", "output": [{"type": "refusal"}]},
+    {"type": "function", "name": "f", "parameters": {"$ref": "#/$defs/a", "$defs": {"a": {}}}},
+    {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "f"}]},
+    {"type": "json_schema", "name": "s", "schema": {"type": "array", "minItems": 9}},
+    {"role": "system", "content": "a"},
+    {"role": "assistant", "content": None},
+    {"background": True, "store": False},
+    {"filename": "../a", "text": "\x00"},
+)
+"""Parts of conversations, right ones and wrong ones."""
 
 VALID: dict[str, dict[str, Any]] = {
     "/chat/completions": {
@@ -40,6 +143,23 @@ VALID: dict[str, dict[str, Any]] = {
         "cache_prompt": True,
         "id_slot": -1,
     },
+    "/messages": ANTHROPIC,
+    "/messages/count_tokens": ANTHROPIC,
+    "/responses": RESPONSE,
+    "/responses/input_tokens": RESPONSE,
+    "/infill": {
+        "input_prefix": "def f(x):\n",
+        "input_suffix": "\n",
+        "input_extra": [{"filename": "a.py", "text": "x = 1"}],
+        "prompt": "    return ",
+        "n_predict": 4,
+        "n_indent": 1,
+        "samplers": ["top_k", "infill"],
+    },
+    "/chat/completions/control": {"id": "chatcmpl-0", "action": "reasoning_end"},
+    "/chat/completions/render": {"messages": MESSAGES, "add_generation_prompt": True},
+    "/chat/completions/input_tokens": {"messages": MESSAGES},
+    "/completions/render": {"prompt": ["One two", "three"]},
     "/tokenize": {"content": "hello", "add_special": True, "with_pieces": True},
     "/detokenize": {"tokens": [5, 6, 7]},
     "/apply-template": {"messages": MESSAGES},

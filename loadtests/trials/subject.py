@@ -24,6 +24,16 @@ another order than a decode's. Then a text that is computed again may differ at 
 """
 
 
+FILLS = (
+    "--override-kv",
+    ",".join(
+        f"tokenizer.ggml.fim_{part}_token_id=int:{token}"
+        for part, token in (("pre", 9), ("suf", 10), ("mid", 11))
+    ),
+)
+"""Flags that let the demo model fill in the middle, with tokens that mean something else to it."""
+
+
 @asynccontextmanager
 async def serving(*flags: str, wrapper: Sequence[str] = ()) -> AsyncIterator[Server]:
     """A ready server of the demo model, with metrics; later flags override earlier ones.

@@ -23,6 +23,10 @@ Bytes = bytes | bytearray | memoryview
 """Saved cells, in the backend's own format."""
 
 
+Preparation = Future[Any]
+"""The slow part of making a sampler, which `Backend.sampler` takes when it is done."""
+
+
 class BackendError(Exception):
     """The backend failed.
 
@@ -124,14 +128,32 @@ class Backend(Protocol):
         """
         ...
 
+    def survey(self, rows: abc.Sequence[int], size: int) -> list[abc.Callable[[], None]]:
+        """Tasks that find the `size` likeliest tokens of rows of the last batch, which rise.
+
+        Sampling these rows then takes less. The tasks may run at the same time, in any threads,
+        before the first row is sampled.
+        """
+        ...
+
     def embedding(self, chunk: Chunk) -> bytes:
         """The embedding that the last batch computed for one of its chunks: float32 values, one
         vector after the other. Raises `DecodeError`."""
         ...
 
     @property
+    def num_sampling_threads(self) -> int:
+        """How many threads should sample the rows of a batch, with the calling one."""
+        ...
+
+    @property
     def layout(self) -> Layout:
         """How batches are cut into micro-batches."""
+        ...
+
+    @property
+    def num_reused_graphs(self) -> int:
+        """Micro-batches so far whose graph was that of the one before, which saves time."""
         ...
 
     @property
@@ -158,15 +180,23 @@ class Backend(Protocol):
         """
         ...
 
-    def prepare(self, request: AddRequest) -> Future[Any] | None:
+    def prepare(self, request: AddRequest) -> Preparation | None:
         """Begin the slow part of making a sequence's sampler; None if there is no slow part.
 
-        The future's exception, if any, says why there can't be a sampler.
+        The preparation's exception, if any, says why there can't be a sampler. A preparation that
+        is cancelled before it has begun takes no time.
         """
         ...
 
-    def sampler(self, request: AddRequest) -> Sampler:
-        """The sampler of a sequence that starts. Raises `SamplerError`."""
+    def sampler(self, request: AddRequest, prepared: Preparation | None = None) -> Sampler:
+        """The sampler of a sequence that starts, out of what was prepared for it, if that is done.
+
+        Raises `SamplerError`.
+        """
+        ...
+
+    def rest(self) -> None:
+        """Do what is best done while there is nothing to do. Takes milliseconds."""
         ...
 
     def close(self) -> None:

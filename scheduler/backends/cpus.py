@@ -6,6 +6,9 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
+MAX_SAMPLING_THREADS = 8
+"""More threads wait for the interpreter's lock rather than sample."""
+
 
 def usable_cores(cpus: Collection[int] = ()) -> int:
     """Physical cores that this process may run on, within its cgroup's quota; at least 1.
@@ -18,6 +21,16 @@ def usable_cores(cpus: Collection[int] = ()) -> int:
     cores = {_siblings(cpu) for cpu in (allowed.intersection(cpus) if cpus else allowed)}
     quota = _cgroup_quota()
     return max(1, min(len(cores), quota) if quota else len(cores))
+
+
+def sampling_threads(wanted: int, *, cores: int, busy: int, n_slots: int) -> int:
+    """How many threads sample, with the engine's own one; at least 1.
+
+    0 wanted threads means one for each core that nothing else needs. The model computes on `busy`
+    cores, one of them by the engine's own thread. Another core is left to the API process.
+    """
+    most = wanted or min(cores - busy, MAX_SAMPLING_THREADS)
+    return max(1, min(most, n_slots))
 
 
 def _siblings(cpu: int) -> str:

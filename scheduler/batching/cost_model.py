@@ -30,6 +30,11 @@ class Curve:
         self._seconds = [points[rows] for rows in self._rows]
         self._num_seen = [0.0] * len(points)
 
+    @property
+    def last(self) -> int:
+        """The largest number of rows that is a point."""
+        return self._rows[-1]
+
     def __call__(self, rows: int) -> float:
         """Seconds for `rows` rows. Beyond the last point the slope is that before the point."""
         if rows > self._rows[-1]:
@@ -95,6 +100,12 @@ class StepCost:
     def micro_batch_seconds(self, num_slots: int, num_rows: int) -> float:
         """Seconds for `num_rows` rows of `num_slots` slots that are computed at once."""
         return self._slowdown * self._curve(num_slots, num_rows)(num_rows)
+
+    def prompt_seconds(self, num_rows: int) -> float:
+        """Seconds for rows of one prompt, in micro-batches of the largest size that was timed."""
+        whole, rest = divmod(num_rows, self._prefill.last)
+        seconds = self.micro_batch_seconds(1, rest) if rest else 0.0
+        return whole * self.micro_batch_seconds(1, self._prefill.last) + seconds
 
     def _curve(self, num_slots: int, num_rows: int) -> Curve:
         return self._decode if 1 < num_slots == num_rows else self._prefill

@@ -14,7 +14,7 @@ from scheduler.core.trial_schedule import TrialSchedule
 
 MAX_CHUNKS = 16
 """Chunks up to which a better division is searched. With more chunks the cost curves are smooth,
-and the search costs more than it gains."""
+and the search costs more than it gains. Padding is searched in any case: a gap costs a pass."""
 
 MIN_GAIN = 0.05
 """Share of the time that dividing or padding must save. Both cost some work besides."""
@@ -67,7 +67,10 @@ class Grouping:
 
         `padding_rows` are rows that could be added to any batch.
         """
-        groups = self._answers_and_prompts(chunks)
+        if self._layout.has_whole_drafts and any(chunk.draft for chunk in chunks):
+            groups = self._with_whole_drafts(chunks)
+        else:
+            groups = self._answers_and_prompts(chunks)
         return [batch for group in groups for batch in self._batches(group, padding_rows)]
 
     def _answers_and_prompts(self, chunks: Sequence[Chunk]) -> list[Sequence[Chunk]]:
@@ -92,11 +95,35 @@ class Grouping:
             is_worth_it = self._cost.seconds(apart) <= (1 + MAX_LOSS) * self._cost.seconds(together)
         return [answers, prompts] if is_worth_it else [chunks]
 
+    def _with_whole_drafts(self, chunks: Sequence[Chunk]) -> list[Sequence[Chunk]]:
+        """Batches of which those with drafts are one micro-batch: all chunks, or all answers, or
+        else drafts of neighbours."""
+        answers = [chunk for chunk in chunks if chunk.is_decode]
+        for group in (chunks, answers):
+            if self._is_one_micro_batch(group):
+                rest = [chunk for chunk in chunks if chunk not in group]
+                return [*self._answers_and_prompts(rest), group]
+        groups = self._answers_and_prompts([chunk for chunk in chunks if not chunk.draft])
+        drafts: list[Sequence[Chunk]] = []
+        for chunk in chunks:
+            if not chunk.draft:
+                continue
+            if drafts and self._is_one_micro_batch([*drafts[-1], chunk]):
+                drafts[-1] = [*drafts[-1], chunk]
+            else:
+                drafts.append([chunk])
+        return [*groups, *drafts]
+
+    def _is_one_micro_batch(self, chunks: Sequence[Chunk]) -> bool:
+        return len(split_into_micro_batches(_pattern(chunks), self._layout)) == 1
+
     def _batches(
         self, chunks: Sequence[Chunk], padding_rows: Sequence[PaddingRow]
     ) -> list[BatchPlan]:
-        if self._cost is None or self._padding is None or not 0 < len(chunks) <= MAX_CHUNKS:
-            return [BatchPlan(chunks)] if chunks else []
+        if not chunks:
+            return []
+        if self._cost is None or self._padding is None:
+            return [BatchPlan(chunks)]
         division = self._division(_pattern(chunks), self._cost)
         padded = self._padding.best(chunks, padding_rows)
         is_padded = padded and padded.seconds < (1 - MIN_GAIN) * division.seconds
@@ -112,6 +139,9 @@ class Grouping:
 
     def _divide(self, pattern: Pattern, cost: StepCost) -> _Division:
         """The fastest division, by dynamic programming over the ends of batches."""
+        whole = cost.seconds(split_into_micro_batches(pattern, self._layout))
+        if len(pattern) > MAX_CHUNKS:
+            return _Division([len(pattern)], whole)
         best = [0.0]
         last_start = [0]
         for end in range(1, len(pattern) + 1):
@@ -122,7 +152,6 @@ class Grouping:
             ]
             best.append(min(seconds))
             last_start.append(seconds.index(best[-1]))
-        whole = cost.seconds(split_into_micro_batches(pattern, self._layout))
         if best[-1] > (1 - MIN_GAIN) * whole:
             return _Division([len(pattern)], whole)
         ends = [len(pattern)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import takewhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +14,13 @@ class Layout:
     n_ubatch: int
     """Most rows of a micro-batch."""
     is_unified: bool = False
-    """Whether the slots share one stream of cells."""
+    """Whether rows are taken in their order, because the slots share one stream of cells."""
+    whole_tail: int = 0
+    """How many of a slot's last rows in a batch are not cut: a recurrent memory can be taken back
+    only within a micro-batch."""
+    has_whole_drafts: bool = False
+    """Whether a batch with drafts has to be one micro-batch. What is computed after a draft would
+    take the place of what a window or a recurrent memory needs if the draft is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +42,9 @@ def split_into_micro_batches(runs: Iterable[tuple[int, int]], layout: Layout) ->
         slot 2  c c            3rd  c
                                4th  a a     (after the gap, slot by slot)
 
+    If tails are not cut, slots whose tail would be wait for a later micro-batch. If that is all of
+    them, the first is computed alone.
+
     (split_simple and split_equal in llama.cpp's llama-batch.cpp)
     """
     if layout.is_unified:
@@ -44,6 +54,8 @@ def split_into_micro_batches(runs: Iterable[tuple[int, int]], layout: Layout) ->
     while left:
         slots = _first_neighbours(left, layout.n_ubatch)
         rows = min(min(left[slot] for slot in slots), max(layout.n_ubatch // len(slots), 1))
+        if layout.whole_tail:
+            slots, rows = _with_whole_tails(slots, rows, left, layout)
         micro_batches.append(MicroBatch(len(slots), len(slots) * rows))
         for slot in slots:
             left[slot] -= rows
@@ -60,6 +72,18 @@ def _first_neighbours(left: dict[int, int], max_slots: int) -> list[int]:
             break
         neighbours.append(slot)
     return neighbours
+
+
+def _with_whole_tails(
+    slots: list[int], rows: int, left: dict[int, int], layout: Layout
+) -> tuple[list[int], int]:
+    """The first of the slots whose tails are not cut after `rows` rows; or the first slot alone,
+    with as many rows as its tail allows."""
+    whole = list(takewhile(lambda slot: not 0 < left[slot] - rows < layout.whole_tail, slots))
+    if whole:
+        return whole, rows
+    first = left[slots[0]]
+    return slots[:1], first if first <= layout.n_ubatch else first - layout.whole_tail
 
 
 def _in_one_stream(runs: list[tuple[int, int]], n_ubatch: int) -> list[MicroBatch]:

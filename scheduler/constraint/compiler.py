@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from threading import Lock
+from concurrent.futures import Future
+from functools import partial
 
-import msgspec
-
+from confined.fair_thread import FairThread
 from grammars.constraint import (
     Constraint,
     GbnfGrammar,
@@ -20,6 +18,7 @@ from scheduler.constraint.gbnf_matcher import GbnfMatcher
 from scheduler.constraint.lazy_matcher import LazyMatcher
 from scheduler.constraint.llguidance_matcher import LLGuidanceMatcher
 from scheduler.constraint.matcher import Matcher
+from scheduler.constraint.prototypes import LARGE_CHARS, MAX_CHARS, Prototype, Prototypes
 from scheduler.constraint.shortest import shortest_length
 from scheduler.constraint.thinking_matcher import ThinkingMatcher
 from scheduler.constraint.triggers import Triggers
@@ -27,13 +26,7 @@ from scheduler.constraint.vocabulary import (
     TokenVocabulary,
     vocabulary_of_llama,
 )
-
-MAX_PROTOTYPES = 16
-"""Constraints whose matchers are kept. One usually takes about 100 kB; the worst take 50 MB."""
-
-MAX_PROTOTYPE_BYTES = 2 << 20
-"""Bytes of these constraints' definitions. A matcher takes up to 40 times the memory of its
-definition."""
+from scheduler.native.free_memory import give_memory_back
 
 
 def create_matcher(constraint: Constraint, vocabulary: TokenVocabulary) -> Matcher:
@@ -50,24 +43,29 @@ def create_matcher(constraint: Constraint, vocabulary: TokenVocabulary) -> Match
         case LazyConstraint(inner):
             # Built now: at its trigger, all sequences would wait for it, and it could fail.
             start = create_matcher(inner, vocabulary).clone
-            return LazyMatcher(vocabulary, Triggers(constraint, vocabulary, start))
+            triggers = Triggers(
+                vocabulary,
+                start,
+                words=constraint.words,
+                tokens=constraint.tokens,
+                keeps_trigger=constraint.keep_trigger,
+            )
+            return LazyMatcher(vocabulary, triggers)
         case ThinkingConstraint(constraint=after):
             if after is None:
                 return ThinkingMatcher(constraint, vocabulary, None)
             follower = create_matcher(after, vocabulary)
             shortest = shortest_length(follower.clone(), vocabulary) if constraint.room >= 0 else 0
-            return ThinkingMatcher(constraint, vocabulary, follower.clone, shortest)
+            end = _end_of_thinking(constraint, vocabulary, follower)
+            return ThinkingMatcher(constraint, vocabulary, end, shortest)
 
 
-@dataclass(slots=True)
-class _Prototype:
-    """A matcher that has accepted nothing."""
-
-    matcher: Matcher
-    num_bytes: int
-    """Of the constraint's definition."""
-    shortest: int | None = None
-    """Tokens of a short answer; None until a request asks."""
+def _end_of_thinking(
+    constraint: ThinkingConstraint, vocabulary: TokenVocabulary, follower: Matcher
+) -> Triggers:
+    """The closing of the thinking as a trigger. `follower` is the matcher of what comes after."""
+    words = (constraint.closing,)
+    return Triggers(vocabulary, follower.clone, words=words, drops_space=True)
 
 
 class ConstraintCompiler:
@@ -76,67 +74,91 @@ class ConstraintCompiler:
     The vocabulary's index is built on the first constrained request, or in a thread after
     `start`. A known constraint costs microseconds: its matcher is a copy of a kept one that has
     accepted nothing. All copies share one automaton, which grows as it is used.
+
+    Large constraints have a thread of their own, so that others never wait for them. They wait
+    there while those in use leave no memory for them.
     """
 
     def __init__(self, llama_vocab: int) -> None:
         self._vocabulary = DeferredVocabulary(lambda: vocabulary_of_llama(llama_vocab))
-        self._prototypes: dict[Constraint, _Prototype] = {}
-        self._lock = Lock()
-        self._builder = ThreadPoolExecutor(1, "constraints")
+        self._prototypes = Prototypes()
+        self._small = FairThread("constraints")
+        self._large = FairThread("large-constraints")
 
     def start(self) -> None:
         """Begin to index the vocabulary in a thread."""
         self._vocabulary.start()
 
-    def prepare(self, constraint: Constraint) -> Future[Matcher] | None:
-        """Make a matcher in a thread. The future's result or exception is that of `matcher`.
+    def prepare(self, constraint: Constraint, owner: str = "") -> Future[Matcher]:
+        """Make a matcher in a thread, in which owners take turns.
 
-        A large grammar takes up to some seconds, and no other sequence should wait for it.
-        Returns None if the constraint is known already.
+        The matcher of a known constraint is ready at once. The future's result or exception is that
+        of `matcher`. A future that is cancelled in time costs nothing.
         """
-        with self._lock:
-            known = self._prototypes.get(_shared(constraint))
-        if known is not None and not (_has_room(constraint) and known.shortest is None):
-            return None
-        return self._builder.submit(self.matcher, constraint)
+        if self._is_known(constraint):
+            known: Future[Matcher] = Future()
+            known.set_result(self.matcher(constraint))
+            return known
+        build = partial(self._build, constraint)
+        if len(_definition(constraint)) <= LARGE_CHARS:
+            return self._small.submit(owner, build)
+        has_room = partial(self._prototypes.has_room, _shared(constraint))
+        return self._large.submit(owner, build, has_room)
+
+    def give_memory_back(self, least: int = 1) -> None:
+        """Return the memory of large constraints that were dropped to the system, if their
+        definitions have at least so many characters."""
+        if self._prototypes.take_freed(least):
+            give_memory_back()
 
     def close(self) -> None:
         """Wait for the threads. They read the model's vocabulary, which may be freed afterwards."""
-        self._builder.shutdown(cancel_futures=True)
+        self._small.close()
+        self._large.close()
         self._vocabulary.finish()
 
     def matcher(self, constraint: Constraint) -> Matcher:
         """Return a matcher that has accepted nothing yet. Raises `ConstraintFailed`."""
         vocabulary = self._vocabulary.get()
-        prototype = self._prototype(_shared(constraint), vocabulary)
-        if not isinstance(constraint, ThinkingConstraint) or constraint.constraint is None:
-            return self._copy(prototype)
-        if _has_room(constraint) and prototype.shortest is None:
-            prototype.shortest = shortest_length(self._copy(prototype), vocabulary)
-        inner = self._copy(prototype)
-        return ThinkingMatcher(constraint, vocabulary, inner.clone, prototype.shortest or 0)
-
-    def _prototype(self, constraint: Constraint, vocabulary: TokenVocabulary) -> _Prototype:
-        with self._lock:
-            prototype = self._prototypes.pop(constraint, None)
+        shared = _shared(constraint)
+        prototype = self._prototypes.get(shared)
         if prototype is None:
-            num_bytes = len(msgspec.msgpack.encode(constraint))
-            prototype = _Prototype(create_matcher(constraint, vocabulary), num_bytes)
-        with self._lock:
-            self._prototypes[constraint] = prototype  # moves to the end, among the latest
-            self._drop_oldest()
-        return prototype
+            built = create_matcher(shared, vocabulary)
+            prototype = Prototype(built, len(_definition(shared)))
+            self._prototypes.add(shared, prototype)
+        matcher = self._matcher(constraint, prototype, vocabulary)
+        self._prototypes.use(shared, prototype, matcher)
+        return matcher
 
-    def _drop_oldest(self) -> None:
-        """Keep the latest prototypes within the bounds, and the very latest in any case."""
-        kept = self._prototypes
-        num_bytes = sum(prototype.num_bytes for prototype in kept.values())
-        while len(kept) > MAX_PROTOTYPES or (num_bytes > MAX_PROTOTYPE_BYTES and len(kept) > 1):
-            num_bytes -= kept.pop(next(iter(kept))).num_bytes
+    def _matcher(
+        self, constraint: Constraint, prototype: Prototype, vocabulary: TokenVocabulary
+    ) -> Matcher:
+        """A copy of the prototype, after the thinking if there is any."""
+        copy = self._prototypes.copy
+        if not isinstance(constraint, ThinkingConstraint) or constraint.constraint is None:
+            return copy(prototype)
+        if _has_room(constraint) and prototype.shortest is None:
+            prototype.shortest = shortest_length(copy(prototype), vocabulary)
+        if constraint.closing not in prototype.ends:
+            end = _end_of_thinking(constraint, vocabulary, copy(prototype))
+            prototype.ends[constraint.closing] = end
+        end = prototype.ends[constraint.closing]
+        return ThinkingMatcher(constraint, vocabulary, end, prototype.shortest or 0)
 
-    def _copy(self, prototype: _Prototype) -> Matcher:
-        with self._lock:
-            return prototype.matcher.clone()
+    def _is_known(self, constraint: Constraint) -> bool:
+        """Whether a matcher needs nothing but a copy."""
+        known = self._prototypes.get(_shared(constraint))
+        if known is None:
+            return False
+        if not isinstance(constraint, ThinkingConstraint) or constraint.constraint is None:
+            return True
+        is_measured = known.shortest is not None or not _has_room(constraint)
+        return is_measured and constraint.closing in known.ends
+
+    def _build(self, constraint: Constraint) -> Matcher:
+        matcher = self.matcher(constraint)
+        self.give_memory_back(MAX_CHARS)
+        return matcher
 
 
 def _shared(constraint: Constraint) -> Constraint:
@@ -144,6 +166,15 @@ def _shared(constraint: Constraint) -> Constraint:
     if isinstance(constraint, ThinkingConstraint) and constraint.constraint is not None:
         return constraint.constraint
     return constraint
+
+
+def _definition(constraint: Constraint) -> str:
+    """The text from which a constraint is built; "" if nothing is required."""
+    match constraint:
+        case LLGuidanceGrammar(definition=text) | GbnfGrammar(text=text):
+            return text
+        case LazyConstraint(inner) | ThinkingConstraint(constraint=inner):
+            return "" if inner is None else _definition(inner)
 
 
 def _has_room(constraint: Constraint) -> bool:

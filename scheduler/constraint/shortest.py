@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ UNKNOWN = 128
 
 MAX_CHOICES = 256
 """Most tokens that are chosen. Forced tokens don't count. A choice takes about 0.2 ms."""
+
+MAX_SECONDS = 0.5
+"""Processor time of the search. Only grammars that are slow to follow take so long."""
 
 _CLOSERS = frozenset(b"}])")
 _OPENERS = frozenset(b"{[")
@@ -35,12 +39,13 @@ def shortest_length(matcher: Matcher, vocabulary: TokenVocabulary) -> int:
 
 def _search(matcher: Matcher, vocabulary: TokenVocabulary) -> int:
     length, num_choices, in_string = 0, 0, False
+    end = time.thread_time() + MAX_SECONDS
     while not any(matcher.allows(token) for token in vocabulary.end_tokens):
         tokens = matcher.forced_tokens()
         if not tokens:
             num_choices += 1
             tokens = _choose(matcher.mask(), _ranks(vocabulary)[in_string])
-        if not tokens or num_choices > MAX_CHOICES:
+        if not tokens or num_choices > MAX_CHOICES or time.thread_time() > end:
             return max(length, UNKNOWN)
         for token in tokens:
             matcher.accept(token)

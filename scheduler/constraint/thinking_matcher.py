@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +13,7 @@ from grammars.constraint import ThinkingConstraint
 from scheduler.constraint.errors import ConstraintFailed
 from scheduler.constraint.matcher import Matcher
 from scheduler.constraint.thinking_limits import thinking_limits
+from scheduler.constraint.triggers import Begun, Triggers
 from scheduler.constraint.vocabulary import TokenVocabulary
 
 MAX_BYTES = 4
@@ -59,32 +60,34 @@ class ThinkingMatcher:
     """A `Matcher` that leaves thinking free, ends it in time, and then asks an inner matcher.
 
     The inner matcher starts at the answer's first token, in case the model does not think. It
-    starts again after the thinking.
+    starts again after the thinking. A token can end the thinking and go on: tokens that go on with
+    what the inner matcher refuses may not come.
     """
 
     def __init__(
         self,
         constraint: ThinkingConstraint,
         vocabulary: TokenVocabulary,
-        start: Callable[[], Matcher] | None,
+        after: Triggers | None,
         shortest: int = 0,
     ) -> None:
-        """`start` makes the inner matcher; None leaves the text after the thinking free.
+        """`after` makes the inner matcher; None leaves the text after the thinking free.
 
         `shortest` is the number of tokens that the inner matcher needs at least.
         """
         self._constraint = constraint
         self._vocabulary = vocabulary
-        self._start = start
+        self._after = after
         self._closing = constraint.closing.encode()
         self._opening = b"".join(vocabulary.pieces[token] for token in constraint.opening)
-        self._ends = tuple(sorted(vocabulary.end_tokens)) if start else ()
-        self._inner = start and start()
+        self._ends = tuple(sorted(vocabulary.end_tokens)) if after else ()
+        self._inner = None if after is None else after.start()
         self._limits = thinking_limits(constraint, shortest)
+        self._num_accepted = 0
         if not self._limits.may_begin:
             self._state = _State(_Phase.ANSWER)
         else:
-            self._state = _State(_Phase.START) if constraint.opening else self._begun()
+            self._state = _State(_Phase.START) if constraint.opening else self._thinking()
 
     def allows(self, token: int) -> bool:
         """Whether `token` may come next."""
@@ -92,7 +95,9 @@ class ThinkingMatcher:
         if state.phase is _Phase.ENDING:
             return token == self._constraint.end[state.num_ended]
         if state.phase is _Phase.THINKING:
-            return token not in self._ends
+            return token not in self._ends and self._may_follow_thought(token)
+        if not self._may_begin(token):
+            return False
         if self._inner is None or token in self._extras():
             return True
         return state.is_inner_alive and self._inner.allows(token)
@@ -110,6 +115,7 @@ class ThinkingMatcher:
         else:
             mask = np.zeros(self._vocabulary.n_tokens, dtype=np.bool_)
         mask[self._extras()] = True
+        mask[self._never_beginning()] = False
         return mask
 
     def apply_mask(self, logits: NDArray[np.float32]) -> None:
@@ -124,10 +130,12 @@ class ThinkingMatcher:
 
     @property
     def refused(self) -> tuple[int, ...] | None:
-        """During thinking, the end tokens, if a constraint follows."""
+        """During thinking, if a constraint follows, the end tokens, and those that end the thinking
+        and go on with what the constraint refuses."""
         phase = self._state.phase
         if phase is _Phase.THINKING:
-            return self._ends
+            after = self._after
+            return self._ends if after is None else (*self._ends, *after.refused(self._state.text))
         if phase is _Phase.ENDING:
             return None
         if self._inner is None:
@@ -152,7 +160,21 @@ class ThinkingMatcher:
 
     def accept(self, token: int) -> None:
         """Add `token` to the answer."""
-        self._state = self._after(token)
+        self._state = self._next(token)
+        self._num_accepted += 1
+
+    def end_thinking(self) -> int | None:
+        """End the thinking as if its limit were reached.
+
+        Returns the number of tokens accepted so far; None if the answer is not thinking now.
+        """
+        state = self._state
+        if state.phase is not _Phase.THINKING:
+            return None
+        self._limits = replace(self._limits, num_tokens=state.num_thought)
+        if not self._is_unfinished(state.text):
+            self._state = _State(_Phase.ENDING)
+        return self._num_accepted
 
     def forced_tokens(self) -> list[int]:
         """The tokens that must come next."""
@@ -197,7 +219,31 @@ class ThinkingMatcher:
         may_gap = may_gap and state.num_gaps < self._limits.num_gaps
         return list(constraint.gaps) if may_gap and state.phase is _Phase.ANSWER else []
 
-    def _after(self, token: int) -> _State:
+    def _may_follow_thought(self, token: int) -> bool:
+        """Whether the constraint allows what a token has behind the end of the thinking."""
+        return self._after is None or self._after.allows(token, self._state.text)
+
+    def _may_begin(self, token: int) -> bool:
+        """Whether a token doesn't open and end the thinking, and go on with what is refused."""
+        after, state = self._after, self._state
+        if after is None or state.phase is not _Phase.START or token not in after.whole:
+            return True
+        thought = self._thought_in(state.text + self._vocabulary.pieces[token])
+        return thought is None or after.fits(after.begun_in(thought))
+
+    def _never_beginning(self) -> list[int]:
+        """The tokens that `_may_begin` refuses."""
+        if self._after is None or self._state.phase is not _Phase.START:
+            return []
+        return [token for token in self._after.whole if not self._may_begin(token)]
+
+    def _thought_in(self, text: bytes) -> bytes | None:
+        """What follows the opening in the text of an answer; None if the answer doesn't think."""
+        begun = text.lstrip()
+        return begun[len(self._opening) :] if begun.startswith(self._opening) else None
+
+    def _next(self, token: int) -> _State:
+        """The state after a token. Raises `ConstraintFailed` if the token may not come."""
         state = self._state
         if state.phase is _Phase.START:
             return self._after_start(state, token)
@@ -214,10 +260,10 @@ class ThinkingMatcher:
 
     def _after_start(self, state: _State, token: int) -> _State:
         text = state.text + self._vocabulary.pieces[token]
-        begun = text.lstrip()
-        if begun.startswith(self._opening):
-            return self._begun()
-        is_opening = self._opening.startswith(begun)
+        thought = self._thought_in(text)
+        if thought is not None:
+            return self._thinking(thought)
+        is_opening = self._opening.startswith(text.lstrip())
         is_canonical = state.num_opening >= 0 and token in self._extras()
         is_inner_alive = state.is_inner_alive and (self._inner is None or self._inner.allows(token))
         if not (is_inner_alive or is_canonical):
@@ -231,22 +277,30 @@ class ThinkingMatcher:
             is_inner_alive=is_inner_alive,
         )
 
-    def _begun(self) -> _State:
-        """The state once the opening of the thinking is complete."""
-        return _State(_Phase.ENDING if self._limits.num_tokens == 0 else _Phase.THINKING)
+    def _thinking(self, thought: bytes = b"") -> _State:
+        """The state once the opening of the thinking is complete. `thought` is what the last token
+        has behind the opening."""
+        end = thought.find(self._closing)
+        if end >= 0:
+            return self._answer(thought[end + len(self._closing) :])
+        phase = _Phase.ENDING if self._limits.num_tokens == 0 else _Phase.THINKING
+        return _State(phase, text=self._tail(thought))
 
     def _after_thought(self, state: _State, token: int) -> _State:
         text = state.text + self._vocabulary.pieces[token]
         end = text.find(self._closing)
         if end >= 0:
-            return self._answer(text[end + len(self._closing) :].lstrip())
+            return self._answer(text[end + len(self._closing) :])
         num_thought = state.num_thought + 1
         late = num_thought - self._limits.num_tokens
         is_over = self._limits.num_tokens >= 0 and late >= 0
         if is_over and (late >= len(self._closing) or not self._is_unfinished(text)):
             return _State(_Phase.ENDING)
-        kept = max(len(self._closing), MAX_BYTES) - 1
-        return replace(state, text=text[-kept:], num_thought=num_thought)
+        return replace(state, text=self._tail(text), num_thought=num_thought)
+
+    def _tail(self, text: bytes) -> bytes:
+        """The last bytes of a text, which the closing or a character could begin with."""
+        return text[-(max(len(self._closing), MAX_BYTES) - 1) :]
 
     def _is_unfinished(self, text: bytes) -> bool:
         """Whether the thinking stops inside a character or inside its closing."""
@@ -260,14 +314,12 @@ class ThinkingMatcher:
         num_ended = state.num_ended + 1
         return self._answer(b"") if num_ended == len(end) else replace(state, num_ended=num_ended)
 
-    def _answer(self, text: bytes) -> _State:
-        """The state after the thinking. `text` is what the last token has behind the closing."""
-        tokens = self._vocabulary.tokenize(text) if text else []
-        if self._start is not None:
-            self._inner = self._start()
-            for token in tokens:
-                self._inner.accept(token)
-        return _State(_Phase.ANSWER, has_thought=True, has_begun=bool(tokens))
+    def _answer(self, rest: bytes) -> _State:
+        """The state after the thinking. `rest` is what the last token has behind the closing."""
+        rest = rest.lstrip()
+        if self._after is not None:
+            self._inner = self._after.matcher(Begun(rest=rest))
+        return _State(_Phase.ANSWER, has_thought=True, has_begun=bool(rest))
 
 
 def _ends_inside_character(text: bytes) -> bool:

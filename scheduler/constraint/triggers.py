@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from grammars.constraint import LazyConstraint
 from scheduler.constraint.errors import ConstraintFailed
 from scheduler.constraint.matcher import Matcher
 from scheduler.constraint.vocabulary import TokenVocabulary
@@ -43,51 +42,68 @@ class Triggers:
     """The triggers of one constraint. Copies of its matcher share them; for one thread at a time.
 
     A token can end a trigger and go on. The constraint must allow the rest, so other tokens may
-    not come.
+    not come. The end of thinking is such a trigger too.
     """
 
     def __init__(
-        self, constraint: LazyConstraint, vocabulary: TokenVocabulary, start: Callable[[], Matcher]
+        self,
+        vocabulary: TokenVocabulary,
+        start: Callable[[], Matcher],
+        *,
+        words: Sequence[str],
+        tokens: Sequence[int] = (),
+        keeps_trigger: bool = False,
+        drops_space: bool = False,
     ) -> None:
-        """`start` makes a matcher of the constraint itself."""
-        self._constraint = constraint
+        """`start` makes a matcher of the constraint itself.
+
+        `keeps_trigger` says that the constraint describes the trigger too. `drops_space` drops the
+        white space right after it.
+        """
+        self.start = start
         self._vocabulary = vocabulary
-        self._start = start
-        self._words = tuple(word.encode() for word in constraint.words)
+        self._tokens = frozenset(tokens)
+        self._keeps_trigger = keeps_trigger
+        self._drops_space = drops_space
+        self._words = tuple(word.encode() for word in words)
         self.tail_size = max(map(len, self._words), default=1) - 1
         """Bytes of the text so far that a trigger word could begin with, at most."""
-        self._after: dict[bytes, _After | None] = {}
-        """By trigger word: where the constraint stands; None if it refuses the word."""
         self._refused: dict[tuple[bytes, ...], tuple[int, ...]] = {}
         """By what would complete words whose begin has come: the tokens that may not come."""
         self._known: dict[tuple[bytes, bytes], bool] = {}
         self._num_checked = 0
         vocabulary.pieces_beginning_with(b" ")  # sorts them, which takes long the first time
-        whole = {t for word in self._words for t in vocabulary.pieces_with(word)}
-        self._whole = frozenset(t for t in whole | {*constraint.tokens} if not self.allows(t, b""))
+        self._after = {word: self._after_word(word) for word in self._words}
+        """By trigger word: where the constraint stands; None if it refuses the word."""
+        self.whole = frozenset(t for word in self._words for t in vocabulary.pieces_with(word))
+        """The tokens that contain a whole trigger word."""
+        found = self.whole | self._tokens
+        self._refused_whole = frozenset(t for t in found if not self.allows(t, b""))
         """The refused tokens among those that are or contain a whole trigger."""
 
     def begun(self, token: int, tail: bytes) -> Begun | None:
         """The trigger that a token completes after `tail`; the one that ends first counts."""
-        if token in self._constraint.tokens:
+        if token in self._tokens:
             return Begun(token)
-        text = tail + self._vocabulary.pieces[token]
+        return self.begun_in(tail + self._vocabulary.pieces[token])
+
+    def begun_in(self, text: bytes) -> Begun | None:
+        """The trigger word in a text, and the text behind it."""
         found = [(at + len(word), word) for word in self._words if (at := text.find(word)) >= 0]
         if not found:
             return None
         end, word = min(found)
-        return Begun(None, word, text[end:])
+        return Begun(None, word, text[end:].lstrip() if self._drops_space else text[end:])
 
     def matcher(self, begun: Begun) -> Matcher:
         """The constraint's matcher after a trigger. Raises `ConstraintFailed`."""
-        matcher = self._start()
-        keep = self._constraint.keep_trigger
-        if begun.token is not None and keep:
+        matcher = self.start()
+        if begun.token is not None and self._keeps_trigger:
             if matcher.allows(begun.token):
                 matcher.accept(begun.token)
             else:  # the grammar may spell the token's text
                 self._accept(matcher, self._vocabulary.pieces[begun.token])
-        elif keep:
+        elif self._keeps_trigger:
             self._accept(matcher, begun.word)
         self._accept(matcher, begun.rest)
         return matcher
@@ -110,12 +126,17 @@ class Triggers:
     def _refused_after(self, tail: bytes, ends: tuple[bytes, ...]) -> tuple[int, ...]:
         """The tokens that may not come after `tail`, where one of `ends` completes a word."""
         partly = {token for end in ends for token in self._vocabulary.pieces_beginning_with(end)}
-        return (*(self._whole - partly), *(t for t in partly if not self.allows(t, tail)))
+        return (*(self._refused_whole - partly), *(t for t in partly if not self.allows(t, tail)))
 
     def allows(self, token: int, tail: bytes) -> bool:
         """Whether a token may come after `tail`."""
-        begun = self.begun(token, tail)
+        return self.fits(self.begun(token, tail))
+
+    def fits(self, begun: Begun | None) -> bool:
+        """Whether the constraint allows a trigger, and what follows it; None is no trigger."""
         if begun is None:
+            return True
+        if not begun.rest and not self._keeps_trigger:
             return True
         if begun.token is not None:
             return self._can_begin(begun)
@@ -129,8 +150,6 @@ class Triggers:
 
     def _follows(self, begun: Begun) -> bool:
         """Whether the constraint allows a rest. Most rests are decided without a matcher."""
-        if begun.word not in self._after:
-            self._after[begun.word] = self._after_word(begun.word)
         after = self._after[begun.word]
         if after is None or not begun.rest:
             return after is not None
@@ -138,7 +157,7 @@ class Triggers:
             return False
         self._num_checked += 1
         tokens = self._vocabulary.tokenize(begun.rest)
-        if len(tokens) == 1:
+        if len(tokens) == 1 and self._vocabulary.pieces[tokens[0]] == begun.rest:
             return bool(after.mask[tokens[0]])
         return self._can_begin(begun)
 
@@ -160,5 +179,9 @@ class Triggers:
         return True
 
     def _accept(self, matcher: Matcher, text: bytes) -> None:
-        for token in self._vocabulary.tokenize(text) if text else []:
+        tokens = self._vocabulary.tokenize(text) if text else []
+        pieces = self._vocabulary.pieces
+        if b"".join(pieces[token] for token in tokens) != text:
+            raise ConstraintFailed("no tokens spell what follows a trigger")
+        for token in tokens:
             matcher.accept(token)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 
@@ -17,3 +18,11 @@ class CacheAbilities:
     """Move cells to other positions. It needs `can_trim`."""
     can_checkpoint: bool = False
     """Save what a tail leaves no trace of, and go back to it. For memories that can't trim."""
+    max_rollback: int = 0
+    """How many of the last tokens can be dropped once, before anything more is computed. For
+    memories that can't trim."""
+
+    @property
+    def max_draft(self) -> int:
+        """Most tokens of a draft, all of which may be wrong."""
+        return sys.maxsize if self.can_trim else self.max_rollback

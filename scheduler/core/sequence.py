@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import msgspec
 
 from protocol.commands import UNLIMITED, AddRequest, SequenceSpec
+from protocol.context_window import Window
 from scheduler.core.batch_kind import BatchKind
 from scheduler.core.cache_scope import NO_SCOPE, CacheScope
-from scheduler.core.context_window import Window
 
 MAX_RUN = 32
 """A run of at most this many uncomputed tokens continues an answer; more count as a prompt."""

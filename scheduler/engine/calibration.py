@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import math
-import os
-import platform
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
 
 from protocol.config import EngineConfig
 from protocol.messages import StepCosts
 from scheduler.backends.base import Backend
-from scheduler.backends.cpus import usable_cores
+from scheduler.backends.cost_file import CostFile, Measured
 from scheduler.batching.cost_model import StepCost
-from scheduler.storage.fingerprint import stamp_of_model
 
 logger = logging.getLogger(__name__)
 
@@ -34,33 +27,6 @@ MAX_SMALL = 32
 MIN_STEPS_TO_KEEP = 200
 """Steps that must run before the learned costs are worth keeping."""
 
-COUNTED_SETTINGS = (
-    "n_slots",
-    "n_ctx",
-    "n_batch",
-    "n_ubatch",
-    "n_threads",
-    "n_threads_batch",
-    "placement",
-    "placement_batch",
-    "numa",
-    "devices",
-    "tensor_buffers",
-    "host_buffers",
-    "op_offload",
-    "n_gpu_layers",
-    "split_mode",
-    "tensor_split",
-    "main_gpu",
-    "flash_attn",
-    "cache_type_k",
-    "cache_type_v",
-    "kv_unified",
-    "kv_offload",
-    "use_repack",
-)
-"""Fields of `EngineConfig` that a step's time depends on, besides the model."""
-
 Clock = Callable[[], float]
 TimeRows = Callable[[int, int], float]
 """Seconds for a number of slots that have a number of rows together; slots come first."""
@@ -75,14 +41,14 @@ class Costs:
 
     step: StepCost | None = None
     draft: StepCost | None = None
-    step_file: Path | None = None
-    draft_file: Path | None = None
+    step_file: CostFile | None = None
+    draft_file: CostFile | None = None
 
     def keep(self) -> None:
         """Write the costs, as learned so far, to the files that the next start reads."""
         for cost, file in ((self.step, self.step_file), (self.draft, self.draft_file)):
             if cost is not None and file is not None and cost.num_observed >= MIN_STEPS_TO_KEEP:
-                _write(file, cost.table())
+                _keep(file, cost.table())
 
 
 UNKNOWN_COSTS = Costs()
@@ -97,49 +63,32 @@ def costs_of(config: EngineConfig, backend: Backend, clock: Clock) -> Costs:
     if not (config.measure_costs and backend.info.can_generate):
         return UNKNOWN_COSTS
     sizes = (backend.info.n_slots, min(backend.layout.n_ubatch, backend.info.n_ctx_slot))
-    step_file = _file(config, config.model_path)
+    step_file = CostFile.of(config, config.model_path)
     step = _step_cost(backend.time_rows, *sizes, step_file, clock)
     if config.draft is None:
         return Costs(step, step_file=step_file)
-    draft_file = _file(config, config.draft.model_path)
+    draft_file = CostFile.of(config, config.draft.model_path)
     draft = _step_cost(backend.time_draft_rows, *sizes, draft_file, clock)
     return Costs(step, draft, step_file, draft_file)
 
 
 def _step_cost(
-    time_rows: TimeRows, n_slots: int, n_ubatch: int, file: Path | None, clock: Clock
+    time_rows: TimeRows, n_slots: int, n_ubatch: int, file: CostFile | None, clock: Clock
 ) -> StepCost:
-    known = _read(file) if file is not None else None
-    if known is not None:
-        return StepCost(*known)
+    known = Measured() if file is None else file.read()
+    if known.has_costs:
+        return StepCost(known.decode, known.prefill)
     begin = clock()
     cost = StepCost(*_measure(time_rows, n_slots, n_ubatch, clock))
     table = cost.table()
     logger.info("timed steps of 1 to %d rows in %.1f s", max(table.by_rows), clock() - begin)
     if file is not None:
-        _write(file, table)
+        _keep(file, table)
     return cost
 
 
-def _file(config: EngineConfig, model_path: str) -> Path | None:
-    """The file for the costs of this model, build, machine and configuration; None without a
-    folder for such files."""
-    if not config.cost_folder:
-        return None
-    library = version("llama-cpp-python")
-    facts = [stamp_of_model(Path(model_path)), library, _cpu(), usable_cores()]
-    settings = [getattr(config, name) for name in COUNTED_SETTINGS]
-    identity = repr((model_path, facts, settings, config.draft))
-    return Path(config.cost_folder) / f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}.json"
-
-
-def _cpu() -> str:
-    """The name of the processor, if the system tells the name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.machine()
-    return next((line for line in lines if line.startswith("model name")), platform.machine())
+def _keep(file: CostFile, table: StepCosts) -> None:
+    file.keep_costs(decode=table.by_slots, prefill=table.by_rows)
 
 
 def _measure(
@@ -173,30 +122,3 @@ def _points(rows: list[int], n_slots: int) -> list[Point]:
     """Each number of rows in one slot, and in as many slots as rows if there are enough slots."""
     several = [(count, count) for count in rows if 1 < count <= n_slots]
     return sorted([*((1, count) for count in rows), *several], key=lambda point: point[1])
-
-
-def _read(file: Path) -> tuple[dict[int, float], dict[int, float]] | None:
-    try:
-        content = json.loads(file.read_text())
-        decode, prefill = (
-            {int(rows): float(seconds) for rows, seconds in content[name].items()}
-            for name in ("decode", "prefill")
-        )
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
-        logger.warning("%s can't be read, so steps are timed again", file.name)
-        return None
-    usable = decode and prefill and min(*decode.values(), *prefill.values(), 1.0) > 0
-    return (decode, prefill) if usable else None
-
-
-def _write(file: Path, costs: StepCosts) -> None:
-    """Write costs for the next start. A folder that can't be written is no error."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(f".{os.getpid()}")
-        partial.write_text(json.dumps({"decode": costs.by_slots, "prefill": costs.by_rows}))
-        partial.replace(file)
-    except OSError as error:
-        logger.info("step costs are not kept: %s", error.strerror)

@@ -5,22 +5,18 @@ from __future__ import annotations
 import logging
 import select
 import socket
-from collections import deque
 
 import msgspec
 
 from protocol.codec import Codec, Frames
 from protocol.commands import Command
 from protocol.messages import Message
+from scheduler.engine.outbox import ChannelClosed, Outbox
 
 logger = logging.getLogger(__name__)
 
 READ_SIZE = 1 << 20
 """Bytes that one read of the socket may return."""
-
-
-class ChannelClosed(Exception):
-    """The API process is gone."""
 
 
 class CommandChannel:
@@ -34,16 +30,16 @@ class CommandChannel:
         self._socket = sock
         self._codec = Codec()
         self._frames = Frames()
-        self._outbox: deque[memoryview] = deque()
+        self._outbox = Outbox(sock)
 
     def receive(self, wait: float) -> list[Command]:
         """All commands that have arrived; waits up to `wait` seconds for the first.
 
-        Raises `ChannelClosed`.
+        Messages that are kept for the next step go out before a wait. Raises `ChannelClosed`.
         """
-        self._flush()
         if wait > 0:
-            writers = [self._socket] if self._outbox else []
+            is_sent = self._outbox.send_all()
+            writers = [] if is_sent else [self._socket]
             select.select([self._socket], writers, [], wait)
         commands: list[Command] = []
         while True:
@@ -59,17 +55,24 @@ class CommandChannel:
 
     def send(self, message: Message) -> None:
         """Write a message, now or as soon as the socket takes it. Raises `ChannelClosed`."""
-        self._outbox.append(memoryview(self._codec.frame(message)))
-        self._flush()
+        self._outbox.keep(message)
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what is kept, as `send` does. Raises `ChannelClosed`."""
+        self._outbox.send_all()
+
+    def keep(self, message: Message) -> None:
+        """Take a message that goes out with the next message, or beside the next computing."""
+        self._outbox.keep(message)
+
+    def send_kept(self) -> None:
+        """Let a thread write what is kept, while this one computes."""
+        self._outbox.send_beside()
 
     def close(self) -> None:
         """Write what is left, for up to a second a message, and close the socket."""
-        self._socket.settimeout(1.0)
-        try:
-            while self._outbox:
-                self._socket.sendall(self._outbox.popleft())
-        except OSError:
-            pass
+        self._outbox.close()
         self._socket.close()
 
     def _decoded(self, data: bytes) -> list[Command]:
@@ -80,16 +83,3 @@ class CommandChannel:
             except msgspec.MsgspecError as error:
                 logger.error("dropped a command that can't be read: %s", error)
         return commands
-
-    def _flush(self) -> None:
-        while self._outbox:
-            try:
-                sent = self._socket.send(self._outbox[0])
-            except BlockingIOError:
-                return
-            except ConnectionError:
-                raise ChannelClosed from None
-            if sent < len(self._outbox[0]):
-                self._outbox[0] = self._outbox[0][sent:]
-                return
-            self._outbox.popleft()

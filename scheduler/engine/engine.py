@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
-from typing import Any
 
-from protocol.commands import Abort, AddRequest, Inspect, SlotCommand
+from protocol.commands import Abort, AddRequest, EndThinking, Inspect, SlotCommand
 from protocol.config import NgramConfig
 from protocol.events import Event, Finished, FinishReason
-from protocol.messages import SlotReport, StepOutputs
-from scheduler.backends.base import Backend, DecodeError, SamplerError
+from protocol.messages import SlotReport, StepOutputs, ThinkingEnded
+from scheduler.backends.base import Backend, DecodeError, Preparation, SamplerError
 from scheduler.core.cache_edits import CacheEdit
 from scheduler.core.context_limits import ContextLimits
 from scheduler.core.host_memory import NO_HOST_MEMORY, HostMemory
@@ -61,15 +59,18 @@ class Engine:
         a thread. `masks` computes masks of constraints, by default in threads."""
         limits = _limits(backend, itl_target, host_memory)
         self.scheduler = Scheduler(limits, costs.step)
-        self.samplers = Samplers(backend, clock, masks)
+        self.samplers = Samplers(backend, clock, masks, backend.num_sampling_threads)
         self.costs = costs
         self._backend = backend
         self._clock = clock
         self._window = BatchWindow(clock)
         self._speculator = Speculator(ngram, costs.step, costs.draft, backend.layout)
-        self._executor = StepExecutor(backend, self.samplers, self._speculator, costs.step, clock)
-        self._reporter = StepReporter(self.scheduler, self.samplers, costs.step)
-        self._preparing: dict[int, tuple[AddRequest, Future[Any]]] = {}
+        self._executor = StepExecutor(
+            *(backend, self.samplers, self._speculator, costs.step, clock),
+            self.scheduler.cache.observe_save,
+        )
+        self._reporter = StepReporter(backend, self.scheduler, self.samplers, costs.step)
+        self._preparing: dict[int, tuple[AddRequest, Preparation]] = {}
         self._queued: list[int] = []
         self._events: list[Event] = []
         """Events for the outputs of the next step that ends."""
@@ -104,8 +105,8 @@ class Engine:
         more_follow = request.num_requests_being_read > 0 and has_slot_for_more
         self._window.request_arrived(more_follow=more_follow)
         preparation = self._backend.prepare(request)
-        if preparation is None:
-            self._enqueue(request)
+        if preparation is None or preparation.done():
+            self._admit(request, preparation)
         else:
             self._preparing[request.request_id] = (request, preparation)
 
@@ -114,11 +115,7 @@ class Engine:
         done = [entry for entry in self._preparing.values() if entry[1].done()]
         for request, preparation in done:
             del self._preparing[request.request_id]
-            error = preparation.exception()
-            if error is None:
-                self._enqueue(request)
-            else:
-                self._refuse(request, str(error))
+            self._admit(request, preparation)
 
     def take_queued(self) -> list[int]:
         """The requests that were added since the last call."""
@@ -128,9 +125,17 @@ class Engine:
     def abort(self, command: Abort) -> None:
         """End sequences before the next step; ids of sequences that already ended are ignored."""
         for request_id in command.request_ids:
-            if self._preparing.pop(request_id, None) is not None:
+            preparing = self._preparing.pop(request_id, None)
+            if preparing is not None:
+                preparing[1].cancel()
                 self._events.append(Finished(request_id, FinishReason.ABORTED))
         self._events += self.scheduler.abort(command.request_ids)
+
+    def end_thinking(self, command: EndThinking) -> ThinkingEnded:
+        """Let an answer end its thinking. An unknown id is no error: it may have just ended."""
+        sampler = self.samplers.by_request.get(command.request_id)
+        num_tokens = None if sampler is None else sampler.end_thinking()
+        return ThinkingEnded(command.query_id, num_tokens)
 
     def inspect(self, query: Inspect) -> SlotReport:
         """Report every slot."""
@@ -147,16 +152,28 @@ class Engine:
             self.disk.adopt_loaded()
         return self._slot_actions.take_replies()
 
+    def rest(self) -> None:
+        """Do what is best done while there is nothing to do."""
+        self._backend.rest()
+
     def close(self) -> None:
         """Free every sampler and the backend."""
         self.samplers.close()
         self._slot_actions.close()
         self._backend.close()
 
-    def _enqueue(self, request: AddRequest) -> None:
+    def _admit(self, request: AddRequest, preparation: Preparation | None) -> None:
+        """Queue a sequence whose sampler can be made now; refuse it if there can't be one."""
+        error = None if preparation is None else preparation.exception()
+        if error is None:
+            self._enqueue(request, preparation)
+        else:
+            self._refuse(request, str(error))
+
+    def _enqueue(self, request: AddRequest, preparation: Preparation | None) -> None:
         try:
             if not request.spec.embedding:
-                self.samplers.add(request)
+                self.samplers.add(request, preparation)
         except SamplerError as error:
             self._refuse(request, str(error))
         else:
@@ -170,8 +187,7 @@ class Engine:
         """Change the cache outside of a batch. Raises `DecodeError`, after ending what is
         running."""
         try:
-            for edit in edits:
-                self._backend.edit(edit)
+            self._executor.edit(edits)
         except DecodeError as error:
             self._fail_running("the cache could not be changed", error)
             raise
@@ -183,28 +199,34 @@ class Engine:
     # --- steps ---
 
     def step(
-        self, on_step_start: OnStepStart = lambda outputs: None, send_seconds: float = 0.0
+        self,
+        on_step_start: OnStepStart = lambda outputs: None,
+        send_seconds: float = 0.0,
+        on_wait: Callable[[], None] = lambda: None,
     ) -> StepOutputs:
         """Do one step for every sequence that can go on. An error of the backend ends sequences,
         and is not raised.
 
         If sequences start, `on_step_start` is called with them before anything is computed: should
         the step kill the process, it is known who ran. `send_seconds`, for the statistics, is the
-        time that sending the last outputs took.
+        time that sending the last outputs took. `on_wait` is called whenever this thread is about
+        to compute or to wait, and needs no interpreter meanwhile.
         """
         timer = StepTimer(self._clock)
         with timer(Phase.LATE):
-            self._sample_late()
+            self._sample_late(on_wait)
         step = self._schedule(on_step_start, timer)
-        step, results = self._execute(step, timer)
+        step, results = self._execute(step, timer, on_wait)
         events = self._update(step, results, timer)
         stats = self._reporter.stats(step, timer, send_seconds)
         return StepOutputs(timer.begin, timer.end, events, stats, self.take_queued())
 
-    def _sample_late(self) -> None:
+    def _sample_late(self, on_wait: Callable[[], None]) -> None:
         """Give late sequences whose masks have come their token, so that they join the step."""
         running = self.scheduler.running
         is_alone = all(sequence.is_late for sequence in running)
+        if is_alone:
+            on_wait()
         for chunk, result in self.samplers.take_late(is_alone=is_alone):
             self._events += self.scheduler.update_late(chunk.sequence, result)
 
@@ -218,10 +240,12 @@ class Engine:
             on_step_start(StepOutputs(timer.begin, timer.end, started, None, self.take_queued()))
         return step
 
-    def _execute(self, step: Step, timer: StepTimer) -> tuple[Step, list[Result] | None]:
+    def _execute(
+        self, step: Step, timer: StepTimer, on_wait: Callable[[], None]
+    ) -> tuple[Step, list[Result] | None]:
         """Compute the step. If that fails there are no results, and nothing runs any more."""
         try:
-            return self._executor.execute(step, timer)
+            return self._executor.execute(step, timer, on_wait)
         except DecodeError as error:
             self._fail_running("a step failed", error)
             return step, None
@@ -240,10 +264,10 @@ class Engine:
         return events
 
     def _record(self, step: Step, results: list[Result]) -> None:
-        """Lengthen answers, and drop the cells of rejected draft tokens."""
+        """Lengthen answers, and drop the cells of documents that were embedded."""
         self._events += self.scheduler.update(step, results)
         with contextlib.suppress(DecodeError):  # the events tell who ended because of it
-            self._edit(self.scheduler.cache.rejected_draft_edits(step))
+            self._edit(self.scheduler.cache.embedded_edits(step))
 
 
 def _limits(backend: Backend, itl_target: float, host_memory: HostMemory) -> ContextLimits:

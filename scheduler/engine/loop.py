@@ -8,6 +8,7 @@ from protocol.commands import (
     Abort,
     AddRequest,
     Command,
+    EndThinking,
     EraseSlot,
     Inspect,
     Load,
@@ -41,22 +42,25 @@ def first_config(channel: CommandChannel) -> EngineConfig:
 def run(engine: Engine, channel: CommandChannel) -> None:
     """Serve commands until `Shutdown`; sleeps in `receive` while there is nothing to do.
 
-    Raises `ChannelClosed`.
+    The outputs of a step go out while the next step computes, or at once if there is nothing more
+    to do. Raises `ChannelClosed`.
     """
     send_seconds = 0.0
     while True:
         for command in channel.receive(_patience(engine)):
             if isinstance(command, Shutdown):
+                channel.flush()
                 return
             _dispatch(engine, channel, command)
         engine.admit_prepared()
         for reply in engine.take_replies():
             channel.send(reply)
         if engine.has_work and engine.seconds_until_batch_starts == 0:
-            outputs = engine.step(channel.send, send_seconds)
-            channel.send(outputs)
+            outputs = engine.step(channel.send, send_seconds, channel.send_kept)
+            channel.keep(outputs)
             send_seconds = time.monotonic() - outputs.end
         elif not (engine.has_work or engine.is_preparing):
+            engine.rest()
             channel.send(Heartbeat(time.monotonic()))
 
 
@@ -76,6 +80,8 @@ def _dispatch(engine: Engine, channel: CommandChannel, command: Command) -> None
             engine.add_request(command)
         case Abort():
             engine.abort(command)
+        case EndThinking():
+            channel.send(engine.end_thinking(command))
         case Inspect():
             channel.send(engine.inspect(command))
         case SaveSlot() | RestoreSlot() | EraseSlot():

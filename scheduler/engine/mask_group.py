@@ -16,6 +16,8 @@ class MaskGroup:
 
     def __init__(self) -> None:
         self.num_members = 0
+        self.verdict = ""
+        """Why no answer can begin; as long as somebody asks, nobody finds that out again."""
         self._masks: deque[tuple[Mask, bool]] = deque()
         """In the order of their start, with whether each is likely slow."""
 

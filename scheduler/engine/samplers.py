@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from threading import Lock
 
 from grammars.constraint import ThinkingConstraint
 from protocol.commands import AddRequest
-from scheduler.backends.base import Backend, SamplerError, TooComplex
+from scheduler.backends.base import Backend, Preparation, SamplerError, TooComplex
 from scheduler.core.results import Result, SampledRun, SampleFailed, ScoredPrompt
 from scheduler.core.sampler import HELD, Sampler
 from scheduler.core.step import Chunk
@@ -15,12 +17,16 @@ from scheduler.engine.constraint_time import ConstraintTime
 from scheduler.engine.mask_group import MaskGroup
 from scheduler.engine.mask_threads import Mask, Masks, MaskThreads
 from scheduler.engine.sampling_run import SamplingRun
+from scheduler.engine.sampling_threads import SamplingThreads, Task
 
 LateResult = tuple[Chunk, SampledRun | SampleFailed]
 """A chunk of an earlier step, and what was sampled after it."""
 
 IDLE_SECONDS = 0.005
 """An engine that has nothing to do but to wait for masks looks this often for commands."""
+
+REPLAY_SECONDS = 0.01
+"""Processor time of one step in which constraints read the answers so far of resumed sequences."""
 
 REST = 3.0
 """After sampling with a slow constraint, the engine does other things for this many times as
@@ -45,13 +51,21 @@ class Samplers:
     """
 
     def __init__(
-        self, backend: Backend, clock: Callable[[], float], masks: Masks | None = None
+        self,
+        backend: Backend,
+        clock: Callable[[], float],
+        masks: Masks | None = None,
+        num_threads: int = 1,
     ) -> None:
-        """`clock` counts seconds. `masks` computes masks, by default in threads."""
+        """`clock` counts seconds. `masks` computes masks, by default in threads. `num_threads`
+        sample, with the calling one."""
         self._backend = backend
         self._clock = clock
         self._end_tokens = backend.end_tokens
         self._masks = MaskThreads() if masks is None else masks
+        self._threads = SamplingThreads(num_threads - 1)
+        self._lock = Lock()
+        """Held to change what the constraints of all sequences have taken together."""
         self._mask_seconds = 0.0
         self._constrained: dict[int, _Constrained] = {}
         self._groups: dict[object, MaskGroup] = {}
@@ -59,11 +73,13 @@ class Samplers:
         self._late: dict[int, SamplingRun] = {}
         self._rest_until = 0.0
         """Until then no slow constraint keeps the engine's thread, if others need it."""
+        self._replay_left = REPLAY_SECONDS
+        """Seconds of this step that are left for replaying."""
         self.by_request: dict[int, Sampler] = {}
 
-    def add(self, request: AddRequest) -> None:
-        """Make the sampler of a sequence. Raises `SamplerError`."""
-        sampler = self._backend.sampler(request)
+    def add(self, request: AddRequest, prepared: Preparation | None = None) -> None:
+        """Make the sampler of a sequence, out of what was prepared. Raises `SamplerError`."""
+        sampler = self._backend.sampler(request, prepared)
         self.by_request[request.request_id] = sampler
         if sampler.is_constrained:
             self._constrained[request.request_id] = _Constrained(self._join_group(request))
@@ -94,6 +110,7 @@ class Samplers:
     def close(self) -> None:
         """End the threads, and free all samplers."""
         self._masks.close()
+        self._threads.close()
         for request_id in list(self.by_request):
             self.remove(request_id)
 
@@ -106,6 +123,10 @@ class Samplers:
             constrained = self._constrained.get(request_id)
             if constrained is None or not chunk.wants_logits or constrained.mask is not None:
                 continue
+            # The first mask of all of them is the same, and may be a verdict.
+            group = constrained.group
+            if (group.is_busy or group.verdict) and self._is_at_begin(request_id):
+                continue
             if self.by_request[request_id].wants_mask:
                 self._start_mask(request_id)
 
@@ -115,6 +136,8 @@ class Samplers:
         constrained = self._constrained.get(chunk.sequence.request_id)
         if constrained is None:
             return True
+        if self.by_request[chunk.sequence.request_id].is_replaying:
+            return False
         known = constrained.time
         is_slow = known.has_slow_masks or known.has_slow_samples
         return not (is_slow or constrained.group.is_busy)
@@ -143,7 +166,8 @@ class Samplers:
 
     def _add_mask(self, known: ConstraintTime, seconds: float) -> None:
         known.add_mask(seconds)
-        self._mask_seconds += seconds
+        with self._lock:
+            self._mask_seconds += seconds
 
     def _has_mask(self, request_id: int) -> bool:
         """Whether the sampler of a constrained sequence may be used: no mask is in the making.
@@ -189,6 +213,7 @@ class Samplers:
 
         `is_alone` says that all sequences that run are late, so that waiting costs nobody.
         """
+        self._replay_left = REPLAY_SECONDS
         self._late = {id: run for id, run in self._late.items() if run.chunk.sequence.is_late}
         if is_alone and self._late:
             self._rest_until = 0.0
@@ -216,10 +241,10 @@ class Samplers:
     ) -> Iterable[tuple[SamplingRun, SampledRun | SampleFailed]]:
         """Sample where no mask is missing, and meanwhile let the others' masks come."""
         deadline = self._clock() + patience
+        self._survey(runs)
         while runs:
             waiting: list[SamplingRun] = []
-            for run in runs:
-                result = self._advance(run)
+            for run, result in zip(runs, self._advance_all(runs), strict=True):
                 if result is None:
                     waiting.append(run)
                 else:
@@ -245,6 +270,41 @@ class Samplers:
         self._late[run.request_id] = SamplingRun(chunk, HELD)
         return run.so_far(is_late=True)
 
+    def _survey(self, runs: list[SamplingRun]) -> None:
+        """Look at the rows of several runs together."""
+        sizes = [self.by_request[run.request_id].num_candidates for run in runs]
+        rows = [row for run, size in zip(runs, sizes, strict=True) if size for row in run.rows]
+        if len(rows) > 1:
+            self._threads.run(self._backend.survey(rows, max(sizes)))
+
+    def _advance_all(self, runs: list[SamplingRun]) -> list[SampledRun | SampleFailed | None]:
+        """`_advance` for each run. Runs that take long go to the threads, if there are several."""
+        if self._threads.count == 1:
+            return [self._advance(run) for run in runs]
+        results: list[SampledRun | SampleFailed | None] = [None] * len(runs)
+
+        def advance(indices: list[int]) -> None:
+            for index in indices:
+                results[index] = self._advance(runs[index])
+
+        turns: dict[object, list[int]] = {}
+        for index, run in enumerate(runs):
+            turns.setdefault(self._turn(run.request_id), []).append(index)
+        light: list[int] = []
+        tasks: list[Task] = []
+        for indices in turns.values():
+            if any(self.by_request[runs[index].request_id].is_heavy for index in indices):
+                tasks.append(partial(advance, indices))
+            else:
+                light += indices
+        self._threads.run(tasks, partial(advance, light))
+        return results
+
+    def _turn(self, request_id: int) -> object:
+        """What a sequence shares with others, so that one thread samples them in turn."""
+        constrained = self._constrained.get(request_id)
+        return request_id if constrained is None else constrained.group
+
     def _advance(self, run: SamplingRun) -> SampledRun | SampleFailed | None:
         """Sample after a chunk, and after each of its draft tokens up to the first wrong one.
 
@@ -252,18 +312,37 @@ class Samplers:
         the step.
         """
         try:
+            if verdict := self._verdict(run.request_id):
+                raise TooComplex(verdict)
             if run.request_id in self._constrained:
                 is_over = self._sample_constrained(run)
             else:
                 is_over = run.advance(self.by_request[run.request_id], self._end_tokens)
         except SamplerError as error:
-            return SampleFailed(str(error), is_refusal=isinstance(error, TooComplex))
+            is_refusal = isinstance(error, TooComplex)
+            constrained = self._constrained.get(run.request_id)
+            if constrained is not None and is_refusal and self._is_at_begin(run.request_id):
+                constrained.group.verdict = str(error)
+            return SampleFailed(str(error), is_refusal=is_refusal)
         return run.so_far() if is_over else None
+
+    def _verdict(self, request_id: int) -> str:
+        """Why the constraint of a sequence lets no answer begin, if somebody has found that out."""
+        constrained = self._constrained.get(request_id)
+        if constrained is None or not constrained.group.verdict:
+            return ""
+        return constrained.group.verdict if self._is_at_begin(request_id) else ""
+
+    def _is_at_begin(self, request_id: int) -> bool:
+        """Whether the constraint has read nothing of the answer, and has nothing to read."""
+        known = self._constrained[request_id].time
+        return not known.num_samples and not self.by_request[request_id].is_replaying
 
     def _sample_constrained(self, run: SamplingRun) -> bool:
         """Sample until the run is over, or until a mask is missing; returns whether it is over.
 
-        Raises `SamplerError`, also if the constraint is too slow.
+        A resumed answer is replayed first, in as many steps as that takes. Raises `SamplerError`,
+        also if the constraint is too slow.
         """
         request_id = run.request_id
         known = self._constrained[request_id].time
@@ -272,6 +351,11 @@ class Samplers:
                 raise TooComplex(known.complaint)
             if known.has_slow_samples and self._clock() < self._rest_until:
                 return False
+            if self.by_request[request_id].is_replaying:
+                if self._replay_left <= 0:
+                    return False
+                self._replay_one(request_id)
+                continue
             count, begin = len(run.samples), self._masks.clock()
             is_over = run.advance(self.by_request[request_id], self._end_tokens, most=1)
             seconds = self._masks.clock() - begin
@@ -284,6 +368,16 @@ class Samplers:
                 self._make_mask(request_id)
         return False
 
+    def _replay_one(self, request_id: int) -> None:
+        """Let a constraint read one more token of a resumed answer."""
+        known, begin = self._constrained[request_id].time, self._masks.clock()
+        self.by_request[request_id].replay()
+        seconds = self._masks.clock() - begin
+        known.add_sample(seconds)
+        self._rest(known, seconds)
+        self._replay_left -= seconds
+
     def _rest(self, known: ConstraintTime, seconds: float) -> None:
         if known.has_slow_samples:
-            self._rest_until = self._clock() + REST * seconds
+            with self._lock:
+                self._rest_until = max(self._rest_until, self._clock() + REST * seconds)

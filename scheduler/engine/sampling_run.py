@@ -30,6 +30,11 @@ class SamplingRun:
         """The row from which the next token is sampled."""
         return self.first_row + self.num_accepted
 
+    @property
+    def rows(self) -> range:
+        """The rows that tokens may be sampled from."""
+        return range(self.first_row, self.first_row + 1 + len(self.chunk.draft))
+
     def so_far(self, *, is_late: bool = False) -> SampledRun:
         """The run as a result."""
         return SampledRun(tuple(self.samples), self.num_accepted, is_late)

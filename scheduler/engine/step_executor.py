@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from scheduler.backends.base import Backend
@@ -10,6 +10,7 @@ from scheduler.batching.cost_model import StepCost
 from scheduler.batching.grouping import BatchPlan, Grouping
 from scheduler.batching.jump_forward import limit_jump_forward
 from scheduler.batching.micro_batches import split_into_micro_batches
+from scheduler.core.cache_edits import CacheEdit, Save, Trim
 from scheduler.core.results import EmbeddingResult, Result, SampledRun
 from scheduler.core.step import Chunk, Step
 from scheduler.engine.samplers import Samplers
@@ -32,36 +33,54 @@ class StepExecutor:
         speculator: Speculator,
         cost: StepCost | None,
         clock: Callable[[], float],
+        observe_save: Callable[[Save, float], None],
     ) -> None:
-        """`cost` holds the measured time of steps, if there is one; it is kept up to date."""
+        """`cost` holds the measured time of steps, if there is one; it is kept up to date.
+        `observe_save` is told how long saves took."""
         self._backend = backend
         self._samplers = samplers
         self._speculator = speculator
         self._cost = cost
         self._clock = clock
+        self._observe_save = observe_save
         self._grouping = Grouping(cost, backend.layout)
 
-    def execute(self, step: Step, timer: StepTimer) -> tuple[Step, list[Result]]:
-        """Edit the cache, draft, then compute and sample one batch after the other.
+    def execute(
+        self, step: Step, timer: StepTimer, on_wait: Callable[[], None] = lambda: None
+    ) -> tuple[Step, list[Result]]:
+        """Edit the cache, draft, then compute and sample one batch after the other. `on_wait` is
+        called before each of these that takes long without the interpreter.
 
         Returns the step with the chunks as they were computed, and the results of those that have
         one. Raises `DecodeError`.
         """
+        if step.edits or any(chunk.max_draft for chunk in step.chunks):
+            on_wait()
         with timer(Phase.DECODE):
-            for edit in step.edits:
-                self._backend.edit(edit)
+            self.edit(step.edits)
         with timer(Phase.DRAFT):
-            step = step.with_chunks(self._with_drafts(step.chunks))
+            if any(chunk.num_tokens > 1 or chunk.max_draft for chunk in step.chunks):
+                step = step.with_chunks(self._with_drafts(step.chunks))
         results: dict[int, Result] = {}
         for batch in self._grouping.batches(step.chunks, step.padding_rows):
             with timer(Phase.DECODE):
+                on_wait()
                 self._decode(batch)
             self._observe_cost(batch, timer.last_seconds)
             with timer(Phase.SAMPLE):
                 results |= self._results(batch.chunks, timer.last_seconds)
+                self._drop_rejected(batch.chunks, results)
         in_order = [results[chunk.slot] for chunk in step.sampled()]
         self._observe_drafts(step, in_order)
         return step, in_order
+
+    def edit(self, edits: Iterable[CacheEdit]) -> None:
+        """Change the cache, and learn what saving takes. Raises `DecodeError`."""
+        for edit in edits:
+            begin = self._clock()
+            self._backend.edit(edit)
+            if isinstance(edit, Save):
+                self._observe_save(edit, self._clock() - begin)
 
     def _with_drafts(self, chunks: tuple[Chunk, ...]) -> tuple[Chunk, ...]:
         """Cut runs of forced tokens where that is faster, and add drafts where that pays."""
@@ -104,6 +123,15 @@ class StepExecutor:
             for chunk in chunks
             if chunk.wants_logits
         }
+
+    def _drop_rejected(self, chunks: Sequence[Chunk], results: Mapping[int, Result]) -> None:
+        """Drop the cells of draft tokens that were wrong, before anything more is computed: some
+        memories can't do it later. Raises `DecodeError`."""
+        for chunk in chunks:
+            result = results.get(chunk.slot)
+            num_right = result.num_accepted if isinstance(result, SampledRun) else 0
+            if num_right < len(chunk.draft):
+                self._backend.edit(Trim(chunk.slot, chunk.stop + num_right))
 
     def _observe_drafts(self, step: Step, results: list[Result]) -> None:
         """Count and remember how many draft tokens were right."""

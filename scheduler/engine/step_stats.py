@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from protocol.messages import StepCosts, StepStats
+from scheduler.backends.base import Backend
 from scheduler.batching.cost_model import StepCost
 from scheduler.core.step import Step
 from scheduler.engine.samplers import Samplers
@@ -16,11 +17,19 @@ STEPS_BETWEEN_COSTS = 500
 class StepReporter:
     """Gathers what is known of a step from those who know it."""
 
-    def __init__(self, scheduler: Scheduler, samplers: Samplers, cost: StepCost | None) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        scheduler: Scheduler,
+        samplers: Samplers,
+        cost: StepCost | None,
+    ) -> None:
+        self._backend = backend
         self._scheduler = scheduler
         self._samplers = samplers
         self._cost = cost
         self._num_steps = 0
+        self._num_reused_graphs = backend.num_reused_graphs
 
     def stats(self, step: Step, timer: StepTimer, send_seconds: float) -> StepStats:
         """What a step did, and the state that it left; once for each step."""
@@ -49,7 +58,12 @@ class StepReporter:
             num_draft_tokens=counters.num_draft_tokens,
             accepted_by_position=counters.accepted_by_position,
             costs=self._due_costs(),
+            num_reused_graphs=self._take_reused_graphs(),
         )
+
+    def _take_reused_graphs(self) -> int:
+        before, self._num_reused_graphs = self._num_reused_graphs, self._backend.num_reused_graphs
+        return self._num_reused_graphs - before
 
     def _due_costs(self) -> StepCosts | None:
         """The cost of steps, with the first step and with every 500th after it."""

@@ -6,7 +6,7 @@ import enum
 from collections.abc import Callable
 
 
-class Phase(enum.Enum):
+class Phase(enum.IntEnum):
     """What a step does, in this order; DECODE and SAMPLE alternate from batch to batch."""
 
     LATE = enum.auto()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from protocol.commands import SequenceSpec
@@ -31,6 +31,7 @@ from scheduler.kv_cache.placement import (
     place,
 )
 from scheduler.kv_cache.prefix_index import PrefixIndex
+from scheduler.kv_cache.saving import Saving
 
 
 class KVCacheManager:
@@ -40,12 +41,16 @@ class KVCacheManager:
     their result at once, so the backend has to carry them out in the same order.
     """
 
-    def __init__(self, limits: ContextLimits) -> None:
+    def __init__(
+        self, limits: ContextLimits, compute_seconds: Callable[[int], float] | None = None
+    ) -> None:
+        """`compute_seconds`: what computing so many tokens of a prompt takes, if that is known."""
         self.limits = limits
         self.slots = [Slot(id) for id in range(limits.n_slots)]
         self.host_cache = HostCache(limits.cache_bytes, limits.sizes, limits.max_checkpoints)
         self.index: PrefixIndex[CacheHolder] = PrefixIndex()
         self.checkpoints = Checkpoints(limits, self.host_cache, self.index)
+        self._saving = Saving(compute_seconds)
         self._step_number = 0
 
     @property
@@ -90,7 +95,8 @@ class KVCacheManager:
             self.host_cache.touch(placement.checkpoint)
         slot, source = placement.slot, placement.source
         is_lost = slot.num_tokens > placement.length or source is not None
-        edits, drops = self._keep(slot) if is_lost else ([], [])
+        num_left = placement.length if source is None else 0
+        edits, drops = self._keep(slot, num_left) if is_lost else ([], [])
         if source is not None and self._writes_cells(source):
             self._empty_others(placement, source.num_tokens, edits, drops)
         moves, length = self._start_from(sequence, placement)
@@ -212,17 +218,21 @@ class KVCacheManager:
             self.forget(slot)
         self.host_cache.clear()
         self.index.clear()
+        self._saving.observe(0, 0.0)  # a save that was planned may not have been made
 
-    def rejected_draft_edits(self, step: Step) -> list[CacheEdit]:
-        """Edits that drop the cells of draft tokens that were rejected, after a step's update."""
-        return [
-            Trim(chunk.slot, self.slots[chunk.slot].num_tokens)
-            for chunk in step.chunks
-            if self.slots[chunk.slot].num_tokens < chunk.start + chunk.num_tokens
-        ]
+    def embedded_edits(self, step: Step) -> list[CacheEdit]:
+        """Edits that drop the cells of prompts that the step embedded as a whole."""
+        return [Trim(chunk.slot, 0) for chunk in step.chunks if chunk.sequence.is_whole]
 
-    def _keep(self, slot: Slot) -> tuple[list[CacheEdit], list[Drop]]:
-        """Save what a slot holds before it is lost, unless host memory has it already.
+    def observe_save(self, save: Save, seconds: float) -> None:
+        """Learn how long a save of cells took."""
+        prefix = self.host_cache.get(save.prefix)
+        num_tokens = prefix.num_tokens if isinstance(prefix, CachedPrefix) else 0
+        self._saving.observe(num_tokens, seconds)
+
+    def _keep(self, slot: Slot, num_left: int = 0) -> tuple[list[CacheEdit], list[Drop]]:
+        """Save what a slot holds before all but `num_left` tokens of it are lost, unless host
+        memory has it already, or computing it again would take less time.
 
         Returns the save, and drops of prefixes that give way or that the saved one contains.
         """
@@ -236,6 +246,10 @@ class KVCacheManager:
             return [], []
         if covers and self.checkpoints.are_kept:
             return self.checkpoints.save(slot)
+        others = [min(n, h.num_tokens) for h, n in shared.items() if self._has_cells(h, slot)]
+        num_lost = slot.num_tokens - max(num_left, *others, 0)
+        if not self._saving.is_worth_it(slot.num_tokens, num_lost):
+            return [], []
         contained = [
             prefix
             for prefix in kept
@@ -249,6 +263,11 @@ class KVCacheManager:
         for entry in gone:
             self.index.remove(entry)
         return [Save(slot.id, saved.id)], [Drop(entry.id) for entry in gone]
+
+    @staticmethod
+    def _has_cells(holder: CacheHolder, slot: Slot) -> bool:
+        """Whether a holder still has cells once those of a slot are gone."""
+        return holder is not slot and not isinstance(holder, Checkpoint)
 
     def _may_go(self, length: int, cover: PrefixHolder, shared: Mapping[CacheHolder, int]) -> bool:
         """Whether a prefix of `length` tokens is of no use beside `cover`, which contains it.

@@ -76,7 +76,7 @@ class Checkpoints:
 
         A step saves no more than one: others wait meanwhile, and streams too.
         """
-        for slot in slots:
+        for slot in slots if any(self._stops.values()) else ():
             if self.is_at_stop(slot):
                 self._stops[slot.id].remove(slot.num_tokens)
                 saves, drops = self.save(slot)

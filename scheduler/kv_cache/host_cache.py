@@ -109,6 +109,10 @@ class HostCache:
             size, wants = self._sizes.prefix(num_tokens), self.wants(num_tokens)
         return wants and self.size + size <= self._capacity
 
+    def get(self, id: int) -> HostEntry | None:
+        """The entry of this id, unless it is gone."""
+        return self._entries.get(id)
+
     def make_oldest(self, entry: HostEntry) -> None:
         """Make an entry the least recently used one."""
         self._entries.move_to_end(entry.id, last=False)

@@ -39,6 +39,16 @@ sampler_apply = _function(
     "llama_sampler_apply", None, ctypes.c_void_p, ctypes.POINTER(lib.llama_token_data_array)
 )
 
+get_sampled_logits = _function(
+    "llama_get_sampled_logits_ith", ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32
+)
+get_sampled_logits_count = _function(
+    "llama_get_sampled_logits_count_ith", ctypes.c_uint32, ctypes.c_void_p, ctypes.c_int32
+)
+get_sampled_candidates = _function(
+    "llama_get_sampled_candidates_ith", ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32
+)
+
 token_to_piece = _function(
     "llama_token_to_piece",
     ctypes.c_int32,

@@ -46,7 +46,7 @@ class Scheduler:
         """`cost` holds the measured time of steps, if there is one."""
         self.limits = limits
         self.waiting = WaitingQueue()
-        self.cache = KVCacheManager(limits)
+        self.cache = KVCacheManager(limits, None if cost is None else cost.prompt_seconds)
         self.planner = StepPlanner(self.cache, cost)
 
     @property
@@ -93,11 +93,8 @@ class Scheduler:
         return self.planner.step(plan)
 
     def update(self, step: Step, results: list[Result]) -> list[Event]:
-        """Record what the step computed; `results` are in the order of `step.sampled()`.
-
-        Afterwards cells of rejected draft tokens lie beyond their slot's `num_tokens`:
-        `KVCacheManager.rejected_draft_edits` drops them.
-        """
+        """Record what the step computed; `results` are in the order of `step.sampled()`. The cells
+        of draft tokens that were wrong are gone."""
         events: list[Event] = []
         remaining = iter(results)
         for chunk in step.chunks:
@@ -219,7 +216,7 @@ class Scheduler:
             reason = self._end(sequence)
             if reason is not None:
                 break
-        _slot(sequence).num_tokens = min(chunk.stop + run.num_accepted, len(sequence.tokens))
+        _slot(sequence).num_tokens = chunk.stop + run.num_accepted
         sequence.is_late = run.is_late
         added = sequence.tokens[length:]
         logprobs = [s.logprobs for s in run.samples if s.logprobs is not None][: len(added)]

@@ -16,6 +16,8 @@ from scheduler.policy.batch_kind_rotation import BatchKindRotation
 from scheduler.policy.prefill_budget import MIN_CHUNK, PrefillBudget
 from scheduler.policy.prefill_shares import share_out
 
+BUSY = -1
+
 
 @dataclass(slots=True)
 class StepPlan:
@@ -42,6 +44,10 @@ class StepPlanner:
         self._limits = limits = cache.limits
         self._budget = PrefillBudget(limits.itl_target, limits.n_batch, cost=cost)
         self._rotation = BatchKindRotation(limits.itl_target)
+        self._idle: list[int] = []
+        """By slot, the cells of idle slots, or `BUSY`."""
+        self._padding: tuple[PaddingRow, ...] = ()
+        """The padding rows that `_idle` allows."""
 
     def share_out(self, plan: StepPlan) -> None:
         """Decide how many tokens of each sequence are computed: decodes first, then prefill."""
@@ -108,6 +114,8 @@ class StepPlanner:
 
     def _share_prefill(self, prefilling: list[Sequence], plan: StepPlan) -> None:
         """Add the tokens of prompts to the plan; the prompt that waits longest is first."""
+        if not prefilling:
+            return
         budget = self._prefill_tokens(plan.shares, len(prefilling))
         most = self._limits.n_batch - sum(plan.shares.values())
         prefilling.sort(key=lambda s: (s.last_prefill_step, s.num_uncomputed_tokens))
@@ -191,10 +199,11 @@ class StepPlanner:
     def _max_draft(self, chunk: Chunk) -> int:
         """Draft tokens that may follow a chunk, by the bounds of its own sequence."""
         sequence, speculation = chunk.sequence, chunk.sequence.spec.speculation
-        if speculation is None or not chunk.wants_logits or not self._limits.abilities.can_trim:
+        if speculation is None or not chunk.wants_logits:
             return 0
         bounds = [speculation.bounds(method).n_max for method in speculation.methods]
-        room = self._limits.n_ctx_slot - chunk.stop
+        size = self._limits.n_ctx_slot if sequence.window is None else sequence.window.size
+        room = min(max(size - chunk.stop, 0), self._limits.abilities.max_draft)
         return min(max(bounds, default=0), room, sequence.num_tokens_left - 1)
 
     def _with_draft_room(
@@ -220,6 +229,10 @@ class StepPlanner:
         slots = self._cache.slots
         if not self._limits.abilities.can_trim or room < len(slots):
             return ()
-        most = self._limits.n_ctx_slot
-        idle = (slot for slot in slots if slot.is_idle and slot.num_tokens < most)
-        return tuple(PaddingRow(slot.id, slot.num_tokens) for slot in idle)
+        idle = [slot.num_tokens if slot.sequence is None else BUSY for slot in slots]
+        if idle != self._idle:  # most steps find the slots as the step before
+            self._idle, most = idle, self._limits.n_ctx_slot
+            self._padding = tuple(
+                PaddingRow(slot, count) for slot, count in enumerate(idle) if BUSY < count < most
+            )
+        return self._padding

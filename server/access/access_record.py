@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,10 @@ class AccessRecord:
     """When the first token of any answer came."""
     causes: list[str] = field(default_factory=list)
     """How each answer ended: a `StopCause` or the type of an error."""
+    num_users: int = 1
+    """The request itself, and work that goes on after its end."""
+    on_over: Callable[[], None] = lambda: None
+    """Called when nothing is left to record."""
 
     def prompt_cost(self, prompt: tuple[int, ...]) -> int:
         """Tokens to charge for a prompt; 0 if the prompt was charged already.
@@ -52,11 +56,19 @@ class AccessRecord:
             self.account.begin(now)
             self.holds_place = True
 
+    def stay(self) -> None:
+        """Go on when the request ends, for work that has one more `leave`."""
+        self.num_users += 1
+
     def leave(self) -> None:
-        """Free the key's place; a second call has no effect."""
+        """End the request, or work that has stayed. The last one frees the key's place."""
+        self.num_users -= 1
+        if self.num_users:
+            return
         if self.account is not None and self.holds_place:
             self.account.end()
             self.holds_place = False
+        self.on_over()
 
 
 def access_record(scope: MutableMapping[str, Any]) -> AccessRecord:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Collection
 
@@ -19,10 +20,19 @@ class Authenticate:
     Only POST requests count against a quota. Monitoring reads metrics, slots and models for free.
     """
 
-    def __init__(self, app: ASGIApp, *, keys: KeyRing, public_paths: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        keys: KeyRing,
+        public_paths: Collection[str] = (),
+        uncounted: Collection[re.Pattern[str]] = (),
+    ) -> None:
+        """A request for an `uncounted` path doesn't count: it acts on what counts already."""
         self._app = app
         self._keys = keys
         self._public_paths = frozenset(public_paths)
+        self._uncounted = tuple(uncounted)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_http = scope["type"] == "http"
@@ -42,7 +52,8 @@ class Authenticate:
             raise Unauthenticated("Invalid API Key")
         record = access_record(scope)
         record.key, record.account = found.key, found.account
-        if scope["method"] == "POST":
+        path = scope["path"]
+        if scope["method"] == "POST" and not any(one.match(path) for one in self._uncounted):
             record.enter(time.monotonic())
 
 

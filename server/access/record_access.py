@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
+from functools import partial
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -33,7 +34,8 @@ class RecordAccess:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         record = access_record(scope)
-        record.is_audited = self._audit is not None
+        audit = self._audit
+        record.is_audited = audit is not None
         status = CLIENT_GONE
 
         async def send_with_limits(message: Message) -> None:
@@ -48,17 +50,18 @@ class RecordAccess:
         try:
             await self._app(scope, receive, send_with_limits)
         finally:
+            if audit is not None and scope["path"] not in self._unrecorded:
+                entry = partial(_entry, scope, record, status, current_request_id.get())
+                record.on_over = lambda: audit.write(entry())
             record.leave()
-            if self._audit is not None and scope["path"] not in self._unrecorded:
-                self._audit.write(_entry(scope, record, status))
         return None
 
 
-def _entry(scope: Scope, record: AccessRecord, status: int) -> AuditEntry:
+def _entry(scope: Scope, record: AccessRecord, status: int, request_id: str) -> AuditEntry:
     client = scope.get("client")
     return AuditEntry(
         time=time.time(),
-        request_id=current_request_id.get(),
+        request_id=request_id,
         key=None if record.key is None else record.key.name,
         client=client[0] if client else "",
         method=scope["method"],

@@ -56,8 +56,7 @@ class NativeRecord:
             "truncated": ended.truncated,
             "stop_type": ended.cause.value,
             "stopping_word": ended.stopping_word,
-            # The last token of an answer is not in the cache: it was sampled, but not decoded.
-            "tokens_cached": ended.num_prompt_tokens + max(ended.timings.predicted_n - 1, 0),
+            "tokens_cached": ended.num_cells,
             "timings": timings_json(ended.timings),
         }
 

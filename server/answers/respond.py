@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 
 from starlette.requests import Request
@@ -52,7 +52,9 @@ async def respond(
     if body.stream:
         ping_seconds = body.ping_seconds(context.settings.sse_ping_interval)
         return await _stream(context.generator, sequences, streamed(), ping_seconds)
-    return await while_connected(request, _in_one_piece(context.generator, sequences, whole()))
+    return await while_connected(
+        request.receive, _in_one_piece(context.generator, sequences, whole())
+    )
 
 
 async def _in_one_piece(
@@ -61,7 +63,7 @@ async def _in_one_piece(
     output = current_output()
     async with open_choices(generator, sequences) as items:
         async for index, item in items:
-            output.add(_memory(item))
+            output.add(memory_of(item))
             output.check()
             match item:
                 case TextDelta():
@@ -73,8 +75,8 @@ async def _in_one_piece(
     return JsonResponse(answer.body())
 
 
-def _memory(item: Item) -> int:
-    """Bytes of memory that an item takes in a whole answer, roughly."""
+def memory_of(item: Item) -> int:
+    """Bytes of memory that an item takes in an answer that is kept, roughly."""
     match item:
         case TextDelta():
             logprobs = [token.logprobs for token in item.tokens]
@@ -105,7 +107,7 @@ async def _stream(
 
 async def _frames(
     items: AsyncIterator[IndexedItem], answer: StreamedAnswer
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     try:
         if frames := answer.start():
             yield frames

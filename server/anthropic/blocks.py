@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, StrictStr, Tag, model_validator
@@ -10,6 +11,7 @@ from server.bodies.bounds import PARTS
 from server.bodies.few import few
 from server.bodies.label import Label
 from server.bodies.request_model import RequestModel
+from server.documents.pdf import as_document, text_of_base64, within
 from server.requests.field_types import Flag
 
 _IMAGES = frozenset({"image", "container_upload"})
@@ -30,7 +32,14 @@ _DROPPED = frozenset(
 """What only Anthropic's own servers write or can read."""
 
 
-class TextBlock(RequestModel):
+class Cacheable(RequestModel):
+    """An object after which the client wants the prompt to be in the cache."""
+
+    cache_control: dict[str, Any] | None = None
+    """Every prompt is cached; only the counts of the answer depend on it."""
+
+
+class TextBlock(Cacheable):
     """A piece of text."""
 
     type: Literal["text"]
@@ -55,6 +64,14 @@ class ContentSource(RequestModel):
     content: Texts
 
 
+class PdfSource(RequestModel):
+    """A PDF file."""
+
+    type: Literal["base64"]
+    media_type: Literal["application/pdf"] = "application/pdf"
+    data: StrictStr
+
+
 class OtherSource(RequestModel):
     """Any other source of a document. It is refused by name."""
 
@@ -64,10 +81,10 @@ class OtherSource(RequestModel):
         kind = source.get("type") if isinstance(source, dict) else None
         if not isinstance(kind, str):
             raise ValueError("must be an object with the field type")
-        raise ValueError(f"has the type {kind!r}; a document can be given as 'text' or 'content'")
+        raise ValueError(f"has the type {kind!r}; a document can be 'text', 'content' or 'base64'")
 
 
-_SOURCES = {"text": TextSource, "content": ContentSource}
+_SOURCES = frozenset({"text", "content", "base64"})
 _BLOCKS = frozenset(
     {"text", "thinking", "tool_use", "tool_result", "document", "search_result", "mid_conv_system"}
 )
@@ -82,13 +99,14 @@ def _source_tag(source: Any) -> str:
     return kind if isinstance(kind, str) and kind in _SOURCES else "other"
 
 
-class DocumentBlock(RequestModel):
+class DocumentBlock(Cacheable):
     """A document that the user shows."""
 
     type: Literal["document"]
     source: Annotated[
         Annotated[TextSource, Tag("text")]
         | Annotated[ContentSource, Tag("content")]
+        | Annotated[PdfSource, Tag("base64")]
         | Annotated[OtherSource, Tag("other")],
         Discriminator(_source_tag),
     ]
@@ -97,16 +115,21 @@ class DocumentBlock(RequestModel):
 
     @property
     def text(self) -> str:
-        """The document as the model reads it."""
-        source = self.source
-        body = source.data if isinstance(source, TextSource) else ""
-        if isinstance(source, ContentSource):
-            body = joined(source.content)
-        head = "".join(f"{line}\n" for line in (self.title, self.context) if line)
-        return f"<document>\n{head}{body}\n</document>"
+        """The document as the model reads it. Raises `UnreadableDocument`."""
+        match self.source:
+            case TextSource(data=body):
+                pass
+            case ContentSource(content=content):
+                body = joined(content)
+            case PdfSource(data=data):
+                with within("source"):
+                    body = text_of_base64(data, "data")
+            case _:  # refused already
+                body = ""
+        return as_document(body, self.title, self.context)
 
 
-class SearchResultBlock(RequestModel):
+class SearchResultBlock(Cacheable):
     """A result that the application's own search found."""
 
     type: Literal["search_result"]
@@ -129,7 +152,7 @@ class ThinkingBlock(RequestModel):
     signature: StrictStr = ""
 
 
-class ToolUseBlock(RequestModel):
+class ToolUseBlock(Cacheable):
     """A call that the model made."""
 
     type: Literal["tool_use"]
@@ -187,7 +210,7 @@ def _part_tag(part: Any) -> str:
     return tag if tag in ("text", "document", "search_result", "dropped") else "other"
 
 
-class ToolResultBlock(RequestModel):
+class ToolResultBlock(Cacheable):
     """What a tool answered."""
 
     type: Literal["tool_result"]
@@ -197,11 +220,17 @@ class ToolResultBlock(RequestModel):
 
     @property
     def text(self) -> str:
-        """The result as the model reads it."""
+        """The result as the model reads it. Raises `UnreadableDocument`."""
         content = self.content
         if not isinstance(content, str):
-            content = "\n".join(part.text for part in content if hasattr(part, "text"))
+            content = "\n".join(self._texts(content))
         return f"Error: {content}" if self.is_error else content
+
+    def _texts(self, parts: list[ResultPart]) -> Iterator[str]:
+        for at, part in enumerate(parts):
+            if isinstance(part, TextBlock | DocumentBlock | SearchResultBlock):
+                with within("content", str(at)):
+                    yield part.text
 
 
 Block = Annotated[

@@ -29,6 +29,7 @@ from server.anthropic.request import (
     ServerTool,
     TokenCountRequest,
 )
+from server.documents.pdf import UnreadableDocument, within
 from server.errors import ApiError, InvalidRequest
 from server.openai.chat.messages import (
     AssistantMessage,
@@ -97,9 +98,11 @@ def to_chat(body: TokenCountRequest) -> Chat:
         blocks: list[Block] = (
             [TextBlock(type="text", text=content)] if isinstance(content, str) else content
         )
-        {"user": turns.user, "assistant": turns.assistant, "system": turns.system}[message.role](
-            blocks
-        )
+        add = {"user": turns.user, "assistant": turns.assistant, "system": turns.system}
+        try:
+            add[message.role](blocks)
+        except UnreadableDocument as error:
+            raise error.refusal() from error
     dropped = [tool.type for tool in body.tools if isinstance(tool, ServerTool)]
     if dropped:
         logger.info("tools that only Anthropic's servers run are left out: %s", ", ".join(dropped))
@@ -144,11 +147,13 @@ class _Turns:
         texts: list[str] = []
         for at, block in enumerate(blocks):
             if isinstance(block, TextBlock | DocumentBlock | SearchResultBlock):
-                texts.append(block.text)
+                with within("messages", str(self.origin), "content", str(at)):
+                    texts.append(block.text)
             elif isinstance(block, ToolResultBlock | SystemBlock):
                 self._end_user(texts)
                 texts = []
-                self._add_inserted(block)
+                with within("messages", str(self.origin), "content", str(at)):
+                    self._add_inserted(block)
             elif not isinstance(block, DroppedBlock):
                 raise self._misplaced(block, at)
         if texts or not blocks:
@@ -283,6 +288,7 @@ def _sampling(body: TokenCountRequest) -> dict[str, Any]:
         # The first report of progress tells how much was cached.
         "return_progress": body.stream,
         "stop": body.stop_sequences,
+        "user": body.metadata.user_id,
         **{name: value for name, value in own.items() if value is not None},
         **_response_format(body.output_format or format_),
     }

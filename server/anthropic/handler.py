@@ -28,7 +28,7 @@ async def create_message(request: Request) -> Response:
     options = MessageOptions(
         model=context.model_name,
         num_prompt=len(plan.sequences[0].spec.prompt),
-        marks_cache=b'"cache_control"' in await request.body(),
+        marks_cache=body.marks_cache,
         max_calls=plan.options.max_calls,
         shows_thinking=body.thinking is None or body.thinking.display != "omitted",
     )

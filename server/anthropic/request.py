@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, FailFast, Field, StrictStr, Tag
 
-from server.anthropic.blocks import Blocks, Texts
+from server.anthropic.blocks import Blocks, Cacheable, Texts
 from server.bodies.bounds import MESSAGES, TOOLS
 from server.bodies.few import few
 from server.bodies.label import Label
@@ -24,7 +25,7 @@ class Message(RequestModel):
     content: Blocks
 
 
-class OwnTool(RequestModel):
+class OwnTool(Cacheable):
     """A tool that the client runs."""
 
     type: Literal["custom"] = "custom"
@@ -34,7 +35,7 @@ class OwnTool(RequestModel):
     strict: Flag | None = None
 
 
-class ServerTool(RequestModel):
+class ServerTool(Cacheable):
     """A tool that Anthropic's servers run. It is left out."""
 
     type: Label
@@ -82,7 +83,7 @@ class OutputConfig(RequestModel):
 
 
 class Metadata(RequestModel):
-    """What the application says of the request."""
+    """What the application says of the request: whom it is for."""
 
     user_id: Label | None = None
 
@@ -125,10 +126,10 @@ class TokenCountRequest(RequestModel):
             raise InvalidRequest("'tool_choice' is any, but no 'tools'", param="tool_choice")
 
 
-class MessagesRequest(TokenCountRequest):
+class MessagesRequest(TokenCountRequest, Cacheable):
     """`POST /v1/messages`. `cache_control` isn't needed: every prompt is cached.
 
-    `metadata`, `service_tier` and `context_management` are accepted and have no effect.
+    `service_tier` and `context_management` are accepted and have no effect.
     """
 
     max_tokens: Annotated[Whole, Field(ge=0, le=INT32_MAX)]
@@ -141,6 +142,23 @@ class MessagesRequest(TokenCountRequest):
     metadata: Metadata = Metadata()
     output_format: JsonFormat | None = None
     """The older name of `output_config.format`."""
+
+    @property
+    def marks_cache(self) -> bool:
+        """Whether the client asks for the cache anywhere."""
+        return any(isinstance(one, Cacheable) and one.cache_control for one in self._objects())
+
+    def _objects(self) -> Iterator[object]:
+        """All that may ask for the cache."""
+        yield self
+        yield from self.tools
+        if not isinstance(self.system, str):
+            yield from self.system
+        for message in self.messages:
+            for block in () if isinstance(message.content, str) else message.content:
+                yield block
+                inner = getattr(block, "content", "")
+                yield from () if isinstance(inner, str) else inner
 
     @property
     def is_structured(self) -> bool:

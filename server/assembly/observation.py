@@ -12,6 +12,7 @@ from server.assembly.loaded_model import LoadedModel
 from server.generation.observed_generator import Observe
 from server.model.tokenizer import Tokenizer
 from server.observability.answer_metrics import AnswerMetrics
+from server.observability.gpus import find_gpus
 from server.observability.metrics import ServerMetrics
 from server.observability.tracing.open_tracing import Tracing, open_tracing
 
@@ -39,8 +40,11 @@ class Observation:
 
 def open_observation(settings: ServeSettings, model: LoadedModel) -> Observation:
     """Metrics, and the audit log and traces if asked for. Raises `StartupError`."""
+    metrics = ServerMetrics(model.name, settings.max_queue)
+    if settings.metrics and settings.device != ("none",):
+        metrics.gpus = find_gpus()
     return Observation(
-        ServerMetrics(model.name, settings.max_queue),
+        metrics,
         _open_audit_log(settings, model.tokenizer),
         open_tracing(settings, model.name),
     )

@@ -27,7 +27,7 @@ _BLOCK = 1 << 20
 _TEXT = re.compile(rb'"[^"]*+"')
 
 
-def value_bytes(data: bytes) -> int:
+def value_bytes(data: bytes | bytearray) -> int:
     """The bytes of memory that the values of `data` take at most, without their characters.
 
     Takes milliseconds. `data` may be broken: then this holds for what a parser reads of it.
@@ -44,7 +44,7 @@ def value_bytes(data: bytes) -> int:
     return total
 
 
-def _structure(data: bytes) -> Iterator[tuple[bytes, int]]:
+def _structure(data: bytes | bytearray) -> Iterator[tuple[bytes, int]]:
     """Block by block, the JSON without its texts, and the number of texts."""
     is_inside = False
     for block in _blocks(data):
@@ -58,7 +58,7 @@ def _structure(data: bytes) -> Iterator[tuple[bytes, int]]:
         yield _TEXT.sub(b"", plain), plain.count(b'"') // 2
 
 
-def _blocks(data: bytes) -> Iterator[bytes]:
+def _blocks(data: bytes | bytearray) -> Iterator[bytes | bytearray]:
     """The data in blocks that don't end within an escape."""
     start = 0
     while start < len(data):
@@ -70,7 +70,7 @@ def _blocks(data: bytes) -> Iterator[bytes]:
         start = end
 
 
-def is_too_deep(data: bytes, value: Any) -> bool:
+def is_too_deep(data: bytes | bytearray, value: Any) -> bool:
     """Whether the value of `data` nests more than `MAX_DEPTH` arrays and objects."""
     # Counting brackets is cheap and accepts nearly every body. Only the rest is walked.
     if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
@@ -83,7 +83,7 @@ def is_too_deep(data: bytes, value: Any) -> bool:
     return True
 
 
-def _count(data: bytes) -> int:
+def _count(data: bytes | bytearray) -> int:
     return sum(data.count(sign) * cost for sign, cost in _BYTES)
 
 

@@ -45,7 +45,7 @@ async def _embedded(
 ) -> tuple[EmbeddingRequest, list[EmbeddedPrompt]]:
     body = await read_body(request, EmbeddingRequest)
     sequences = await in_thread(request, body.sequences, context)
-    return body, await while_connected(request, embed_all(context, sequences))
+    return body, await while_connected(request.receive, embed_all(context, sequences))
 
 
 def _openai_answer(

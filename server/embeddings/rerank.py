@@ -111,7 +111,7 @@ async def rerank(request: Request) -> Response:
         raise NotSupported("this server was started without --reranking")
     body = await read_body(request, RerankRequest)
     sequences = await in_thread(request, body.sequences, context)
-    scored = await while_connected(request, embed_all(context, sequences))
+    scored = await while_connected(request.receive, embed_all(context, sequences))
     if body.texts is not None:
         return JsonResponse(_results(body, scored, "score", with_text=body.return_text))
     count = sum(one.num_tokens for one in scored)

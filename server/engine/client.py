@@ -17,6 +17,7 @@ from protocol.commands import (
     Abort,
     AddRequest,
     Command,
+    EndThinking,
     EraseSlot,
     Inspect,
     Load,
@@ -40,9 +41,10 @@ from protocol.messages import (
     SlotReport,
     StepOutputs,
     StepStats,
+    ThinkingEnded,
 )
 from server.engine.recovery import Recovery
-from server.engine.sequence_stream import SequenceStream, StreamListener
+from server.engine.sequence_stream import NO_HANDLE, Handle, SequenceStream, StreamListener
 from server.engine.slot_refusals import refused_slot
 from server.errors import ApiError, EngineFailed, InvalidRequest, Unavailable
 
@@ -121,6 +123,7 @@ class EngineClient:
         spec: SequenceSpec,
         num_requests_being_read: int = 0,
         listener: StreamListener | None = None,
+        handle: Handle = NO_HANDLE,
     ) -> SequenceStream:
         """Queue a sequence under a new id. Raises `Unavailable`."""
         _ = self.model
@@ -129,7 +132,7 @@ class EngineClient:
             spec=spec,
             num_requests_being_read=num_requests_being_read,
         )
-        stream = SequenceStream(request, listener)
+        stream = SequenceStream(request, listener, handle)
         self.streams[request.request_id] = stream
         if self._is_up and self._recovery.is_over:
             self._send_stream(stream)
@@ -146,6 +149,29 @@ class EngineClient:
             self._send(Abort([stream.request.request_id]))
         if not self._recovery.is_over:
             self._submit_due()
+
+    async def end_thinking(self, name: str, tenant: str) -> str:
+        """End the thinking of a tenant's answers that have this name.
+
+        Returns why nothing was ended; "" if something was. Raises `Unavailable`.
+        """
+        named = [s for s in self.streams.values() if s.handle.name == name and name]
+        streams = [stream for stream in named if stream.request.spec.tenant == tenant]
+        if not streams:
+            return "no active completion for this id"
+        if not streams[0].handle.can_end_thinking:
+            return "reasoning control not enabled for this completion"
+        ended = [await self._end_thinking(stream) for stream in streams]
+        return "" if any(ended) else "the completion is not reasoning now"
+
+    async def _end_thinking(self, stream: SequenceStream) -> bool:
+        request_id = stream.request.request_id
+        reply = await self._ask(lambda query_id: EndThinking(query_id, request_id))
+        assert isinstance(reply, ThinkingEnded)
+        if reply.num_tokens is None:
+            return False
+        stream.thinking_ended_at = reply.num_tokens
+        return True
 
     def specs(self) -> dict[int, SequenceSpec]:
         """What each sequence that isn't over computes, by its id."""
@@ -261,7 +287,7 @@ class EngineClient:
                     stream.is_being_added = True
             case Heartbeat():
                 self._heartbeat = message.time
-            case SlotReport() | SlotChanged() | SlotRefused():
+            case SlotReport() | SlotChanged() | SlotRefused() | ThinkingEnded():
                 answer = self._queries.get(message.query_id)
                 if answer is not None and not answer.done():
                     answer.set_result(message)

@@ -47,6 +47,8 @@ def engine_config(
         placement_batch=placement_batch,
         priority=settings.prio,
         poll=settings.poll,
+        sampling_threads=settings.sampling_threads,
+        backend_sampling=settings.backend_sampling,
         numa=settings.numa or "",
         metadata=settings.override_kv,
         check_tensors=settings.check_tensors,

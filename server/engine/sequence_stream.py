@@ -25,6 +25,18 @@ class TimedEvent(msgspec.Struct, frozen=True):
     end: float
 
 
+class Handle(msgspec.Struct, frozen=True):
+    """By what clients can act on a sequence while it runs."""
+
+    name: str = ""
+    """The id that its client knows; empty if it knows none."""
+    can_end_thinking: bool = False
+    """Whether the request allows that its thinking is ended from outside."""
+
+
+NO_HANDLE = Handle()
+
+
 class StreamListener(Protocol):
     """Told at once what the reader learns from events later."""
 
@@ -40,10 +52,18 @@ class StreamListener(Protocol):
 class SequenceStream:
     """The events of a sequence as they come; a restart of the engine doesn't show in them."""
 
-    def __init__(self, request: AddRequest, listener: StreamListener | None = None) -> None:
+    def __init__(
+        self,
+        request: AddRequest,
+        listener: StreamListener | None = None,
+        handle: Handle = NO_HANDLE,
+    ) -> None:
         self.request = request
+        self.handle = handle
         self._listener = listener
         self.tokens: list[int] = []
+        self.thinking_ended_at: int | None = None
+        """Tokens of the answer after which its thinking was ended from outside."""
         self.was_started = False
         self.is_submitted = False
         """Whether the current engine has the sequence."""
@@ -122,7 +142,9 @@ class SequenceStream:
 
     def resumption(self) -> AddRequest:
         """The request for the next engine, which continues where the one before died."""
-        return msgspec.structs.replace(self.request, resumed=list(self.tokens))
+        return msgspec.structs.replace(
+            self.request, resumed=list(self.tokens), thinking_ended_at=self.thinking_ended_at
+        )
 
 
 def _memory(event: Event) -> int:

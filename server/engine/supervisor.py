@@ -18,6 +18,9 @@ from server.engine.client import EngineClient
 
 logger = logging.getLogger(__name__)
 
+ENGINE_MODULE = "scheduler"
+"""What runs as the engine process."""
+
 RESTART_SECONDS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Waits before the first, second, ... restart in a row; the last one repeats."""
 
@@ -148,7 +151,7 @@ class EngineProcess:
                 sys.executable,
                 "-P",  # a scheduler.py in the working directory must not run
                 "-m",
-                "scheduler",
+                ENGINE_MODULE,
                 str(theirs.fileno()),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),

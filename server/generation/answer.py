@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 
+from protocol.context_window import Window
 from protocol.events import (
     EmbeddedEvent,
     Finished,
@@ -20,6 +21,7 @@ from server.generation.content_places import ContentTokens
 from server.generation.content_reader import ContentReader
 from server.generation.detokenizer import Detokenizer, Released, Span
 from server.generation.indented_text import IndentedText
+from server.generation.joined_items import joined, joined_events
 from server.generation.types import (
     CacheInfo,
     EmbeddingItem,
@@ -86,13 +88,20 @@ class Answer:
         self._last = 0.0
 
     async def items(self, stream: SequenceStream) -> AsyncIterator[Item]:
-        """Items until the end; the last one is `Ended`."""
+        """Items until the end; the last one is `Ended`. What is there already comes at once."""
         while True:
-            for timed in await stream.events():
-                for item in self.take(timed):
-                    yield item
-                    if isinstance(item, Ended):
-                        return
+            for item in joined(self._taken(await stream.events())):
+                yield item
+                if isinstance(item, Ended):
+                    return
+
+    def _taken(self, events: Iterable[TimedEvent]) -> Iterator[Item]:
+        """The items of events, up to the last one that counts."""
+        for timed in events:
+            for item in self.take(timed):
+                yield item
+                if isinstance(item, Ended):
+                    return
 
     def take(self, timed: TimedEvent) -> list[Item]:
         """The items that an event leads to."""
@@ -212,8 +221,8 @@ class Answer:
         if not (news.text or news.events or tokens):
             return []
         content = tuple(self._content_tokens.take(news.content))
-        timings = self._timings()
-        return [TextDelta(news.text, tokens, self._slot, timings, tuple(news.events), content)]
+        events = joined_events(news.events)
+        return [TextDelta(news.text, tokens, self._slot, self._timings(), events, content)]
 
     def _finished(self, event: Finished, now: float) -> list[Item]:
         if self._start and not self._first:  # nothing was to be generated
@@ -240,8 +249,18 @@ class Answer:
             truncated=num_tokens >= self._n_ctx + can_shift,
             slot=self._slot,
             num_prompt_tokens=len(self._request.spec.prompt),
+            num_cells=self._num_cells(num_tokens),
             timings=self._timings(),
         )
+
+    def _num_cells(self, num_tokens: int) -> int:
+        """The cells that the sequence has used to the end. Its last token was sampled, but not
+        computed, and a context shift has discarded others."""
+        shift = self._request.spec.context_shift
+        num_computed = num_tokens - (self._num_generated > 0)
+        if shift is None:
+            return num_computed
+        return num_computed - Window.of(shift, self._n_ctx).num_discarded(num_computed)
 
     def _timings(self) -> Timings:
         return Timings(

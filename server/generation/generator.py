@@ -37,7 +37,9 @@ class EngineGenerator:
         iterating raises `EngineFailed`, `Overloaded`, `TimedOut` and `Unavailable`.
         """
         with self._admit(request) as permit:
-            stream = self._client.add_request(request.spec, self._queue.num_reading, permit)
+            stream = self._client.add_request(
+                request.spec, self._queue.num_reading, permit, request.handle
+            )
             timers = self._deadlines.watch(stream, self._retry_after)
             try:
                 n_ctx = self._client.model.n_ctx_slot

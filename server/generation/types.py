@@ -13,6 +13,7 @@ import msgspec
 from protocol.cache_lookup import CacheLookup
 from protocol.commands import SequenceSpec
 from protocol.events import TokenLogprobs
+from server.engine.sequence_stream import NO_HANDLE, Handle
 from server.parsers.events import AnswerEvent, AnswerParser
 
 MAX_PRIORITY = 1000
@@ -35,6 +36,8 @@ class GenerationRequest:
     min_indent: int = 0
     """The answer ends at the first line with fewer blanks at its beginning, where no parser reads
     it."""
+    handle: Handle = NO_HANDLE
+    """By what its client can act on it while it runs."""
     visible_tokens: frozenset[int] = frozenset()
     """Control tokens that are part of the text, because the dialect parses them."""
 
@@ -138,6 +141,8 @@ class Ended(msgspec.Struct, frozen=True):
     """Whether the context was full, so that the answer ended or its beginning was forgotten."""
     slot: int
     num_prompt_tokens: int
+    num_cells: int
+    """How many cells of the slot hold the sequence's tokens at the end."""
     timings: Timings
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from typing import Any, cast
+from typing import Any
 
-from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette import EventSourceResponse
 from sse_starlette.sse import AppStatus
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from server.http.json_response import encode_json
 
@@ -44,19 +46,34 @@ class EventStream(EventSourceResponse):
         ping: bytes = PING,
         media_type: str = "text/event-stream",
     ) -> None:
-        # Bytes pass through sse-starlette as they are, though its annotation doesn't say so.
-        super().__init__(
-            frames,
-            ping=ping_seconds if ping else 0,
-            ping_message_factory=lambda: cast(ServerSentEvent, ping),
-            media_type=media_type,
-        )
+        """A `ping` is sent after each `ping_seconds` of silence, if there are both."""
+        super().__init__(frames, ping=ping_seconds if ping else 0, media_type=media_type)
         # uvicorn says whether the connection stays; two headers could contradict each other.
         del self.headers["connection"]
         self._resources = resources
+        self._ping_frame, self._ping_seconds = ping, ping_seconds
+        self._last_sent = time.monotonic()
+        self._sending = asyncio.Lock()
+        """A large frame is sent in pieces; a ping must not come between them."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:
             await self._resources.aclose()
+
+    async def _send_with_timeout(self, send: Send, message: Message) -> None:
+        """Send without a timer for each frame: the connection bounds what nobody reads."""
+        async with self._sending:
+            await send(message)
+        self._last_sent = time.monotonic()
+
+    async def _ping(self, send: Send) -> None:
+        """Send pings after silence; sse-starlette's come at fixed intervals."""
+        message = {"type": "http.response.body", "body": self._ping_frame, "more_body": True}
+        while self.active:
+            silent = time.monotonic() - self._last_sent
+            if silent >= self._ping_seconds:
+                await self._send_with_timeout(send, message)
+            else:
+                await asyncio.sleep(self._ping_seconds - silent)

@@ -10,6 +10,7 @@ from server.context import ServerContext, context_of
 from server.errors import NotSupported, Unavailable
 from server.observability.engine_snapshot import EngineSnapshot
 from server.observability.exposition import render_metrics
+from server.observability.gpus import Gpu
 
 
 async def get_metrics(request: Request) -> Response:
@@ -18,8 +19,9 @@ async def get_metrics(request: Request) -> Response:
     if not context.settings.metrics:
         raise NotSupported("this server was started without --metrics")
     accept = request.headers.get("accept", "")
+    engine = _engine_snapshot(context, await context.metrics.gpus.read())
     body, content_type = render_metrics(
-        context.metrics, _engine_snapshot(context), accept, shows=lambda key: sees(request, key)
+        context.metrics, engine, accept, shows=lambda key: sees(request, key)
     )
     headers = {
         "Process-Start-Time-Unix": str(context.created),
@@ -29,11 +31,11 @@ async def get_metrics(request: Request) -> Response:
     return Response(body, headers=headers)
 
 
-def _engine_snapshot(context: ServerContext) -> EngineSnapshot:
+def _engine_snapshot(context: ServerContext, gpus: tuple[Gpu, ...]) -> EngineSnapshot:
     engine = context.engine
     try:
         n_slots, n_ctx = engine.model.n_slots, engine.model.n_ctx
     except Unavailable:
         n_slots = n_ctx = 0
     draining = context.drain.has_begun
-    return EngineSnapshot(engine.is_ready, draining, n_slots, n_ctx, engine.heartbeat_age)
+    return EngineSnapshot(engine.is_ready, draining, n_slots, n_ctx, engine.heartbeat_age, gpus)

@@ -35,6 +35,7 @@ async def get_props(request: Request) -> Response:
         "default_generation_settings": _defaults(context),
         "total_slots": context.engine.model.n_slots,
         "model_alias": context.model_name,
+        "flash_attn": context.engine.model.flash_attn,
         "model_ftype": context.engine.model.file_type,
         "model_path": Path(context.model_path).name,
         "modalities": {"vision": False, "video": False, "audio": False},

@@ -15,7 +15,7 @@ from server.bodies.request_model import RequestModel
 from server.context import Engine, context_of
 from server.errors import InvalidRequest, NotFound, NotSupported
 from server.http.json_response import JsonResponse
-from server.requests.body import parse_body
+from server.requests.body import read_body
 
 MAX_NAME = 200
 """Bytes of a file's name."""
@@ -57,7 +57,7 @@ async def change_slot(request: Request) -> Response:
     if action == "erase":
         changed = await context.engine.erase_slot(slot)
         return JsonResponse({"id_slot": slot, "n_erased": changed.num_tokens})
-    file = parse_body(await request.body(), SlotFile)
+    file = await read_body(request, SlotFile)
     path = str(folder / file.filename)
     salt = access_record(request.scope).salt("")
     answer = {"id_slot": slot, "filename": file.filename}

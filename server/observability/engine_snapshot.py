@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from server.observability.gpus import Gpu
+
 
 @dataclass(frozen=True, slots=True)
 class EngineSnapshot:
@@ -15,3 +17,5 @@ class EngineSnapshot:
     n_ctx: int = 0
     heartbeat_age: float | None = None
     """Seconds since the engine's loop last ran; None before its first run."""
+    gpus: tuple[Gpu, ...] = ()
+    """The GPUs that the engine may use."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -20,6 +20,7 @@ from prometheus_client.core import (
 
 from config.version import version
 from server.observability.engine_snapshot import EngineSnapshot
+from server.observability.gpus import Gpu
 from server.observability.histogram import Histogram
 from server.observability.metrics import KeyUse, ServerMetrics
 
@@ -38,6 +39,7 @@ def metric_families(
     yield from _vllm_histograms(metrics)
     yield from _engine_state(metrics, engine)
     yield from _engine_work(metrics)
+    yield from _gpus(metrics, engine.gpus)
     yield from _traffic(metrics, {key: u for key, u in metrics.keys.items() if shows(key)})
 
 
@@ -164,6 +166,8 @@ def _cache(m: ServerMetrics) -> Labelled:
 
 def _engine_work(m: ServerMetrics) -> Iterator[Metric]:
     yield _counter(m, "llamapack_steps", "Steps of the engine.", m.steps)
+    text = "Micro-batches that ran on the graph of the one before."
+    yield _counter(m, "llamapack_graphs_reused", text, m.reused_graphs)
     phases = (((phase,), seconds) for phase, seconds in m.phase_seconds.items())
     text = "Seconds of steps by phase."
     yield _counters(m, "llamapack_step_seconds", text, ("phase",), phases)
@@ -187,6 +191,24 @@ def _costs(m: ServerMetrics) -> Labelled:
     for slots, seconds in sorted(m.step_costs.by_slots.items()):
         if slots > 1:
             yield (str(slots), str(slots)), seconds
+
+
+def _gpus(m: ServerMetrics, gpus: Sequence[Gpu]) -> Iterator[Metric]:
+    """Nothing, where there is no GPU; no value that the driver doesn't tell."""
+    text = "Memory of a GPU that is in use, by all processes."
+    yield from _gpu_gauge(m, "memory_used_bytes", text, ((g, g.memory_used) for g in gpus))
+    text = "Memory of a GPU."
+    yield from _gpu_gauge(m, "memory_total_bytes", text, ((g, g.memory_total) for g in gpus))
+    text = "Share of the last moments in which a GPU computed. 1 is all."
+    yield from _gpu_gauge(m, "utilization_ratio", text, ((g, g.utilization) for g in gpus))
+
+
+def _gpu_gauge(
+    m: ServerMetrics, name: str, text: str, values: Iterable[tuple[Gpu, float | None]]
+) -> Iterator[Metric]:
+    known = [((str(gpu.index), gpu.name), value) for gpu, value in values if value is not None]
+    if known:
+        yield _gauges(m, f"llamapack_gpu_{name}", text, ("gpu", "name"), known)
 
 
 def _traffic(m: ServerMetrics, keys: Mapping[str, KeyUse]) -> Iterator[Metric]:

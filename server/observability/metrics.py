@@ -15,6 +15,7 @@ from protocol.messages import StepCosts, StepStats
 from server.errors import ApiError
 from server.generation.types import Ended, StopCause, Timings
 from server.observability import buckets
+from server.observability.gpus import GpuSource, NoGpus
 from server.observability.histogram import Histogram
 from server.observability.rate import Rate
 
@@ -66,6 +67,8 @@ class ServerMetrics:
         self.queue_capacity = queue_capacity
         self.engine_pid: Callable[[], int | None] = lambda: None
         """Asked at each scrape, for the memory of the engine process."""
+        self.gpus: GpuSource = NoGpus()
+        """Asked at each scrape."""
         self.num_deaths = 0
         """Times that the engine process died."""
         self.latest: StepStats | None = None
@@ -80,6 +83,8 @@ class ServerMetrics:
         self.step_costs = StepCosts({}, {})
         """As the engine last reported them."""
         self.steps = 0
+        self.reused_graphs = 0
+        """Micro-batches that llama.cpp computed without building their graph again."""
         self.decodes = 0
         self.busy_slots = 0
         """Busy slots, summed over decodes."""
@@ -143,6 +148,7 @@ class ServerMetrics:
         seconds["send"] += stats.send_seconds
         self.mask_seconds += stats.mask_seconds
         self.steps += 1
+        self.reused_graphs += stats.num_reused_graphs
         self.preemptions += stats.num_preempted
         self.looked_up_tokens += stats.num_looked_up_tokens
         for tier, tokens in stats.saved_tokens.items():

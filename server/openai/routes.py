@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from server.endpoints import STREAMABLE, post
+from server.openai.chat.control import ControlRequest, control_completion
 from server.openai.chat.handler import create_chat_completion
 from server.openai.chat.input_tokens import count_input_tokens
 from server.openai.chat.request import ChatRequest
 from server.openai.chat.template import apply_template
 from server.openai.completions.handler import create_completion
 from server.openai.completions.request import TextCompletionRequest
+from server.openai.render import render_chat_completion, render_completion
 
 ENDPOINTS = (
     post(
@@ -32,5 +34,14 @@ ENDPOINTS = (
         media=STREAMABLE,
         is_queued=True,
     ),
+    post(
+        control_completion,
+        "/v1/chat/completions/control",
+        "/chat/completions/control",
+        body=ControlRequest,
+        is_counted=False,
+    ),
+    post(render_chat_completion, "/v1/chat/completions/render", body=ChatRequest),
+    post(render_completion, "/v1/completions/render", body=TextCompletionRequest),
     post(apply_template, "/apply-template", body=ChatRequest),
 )

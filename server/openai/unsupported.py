@@ -14,7 +14,6 @@ CHAT_FIELDS: Mapping[str, Unsupported] = {
     "functions": Unsupported(([],), "use 'tools' instead"),
     "function_call": Unsupported(("none",), "use 'tool_choice' instead"),
     "n_indent": Unsupported((0,), "chats have no limit by indentation"),
-    "reasoning_control": Unsupported((False,), "thinking can't be ended from outside"),
     **LLAMA_SERVER_FIELDS,
 }
 

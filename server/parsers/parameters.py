@@ -12,6 +12,7 @@ from server.parsers.arguments import declared_arguments
 from server.parsers.events import AnswerEvent, CallArguments, CallStarted, Content
 from server.parsers.json_text import JsonText
 from server.parsers.scanner import MarkerScanner, SpaceHolder
+from server.parsers.sorted_texts import SortedTexts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +60,8 @@ class ParameterCalls:
         self._held: list[str] = []
         self._key = ""
         self._arguments = declared_arguments({})
+        self._names = SortedTexts(())
+        """Of the parameters of the tool that is called."""
         self._writer = _ArgumentsWriter()
 
     def feed(self, text: str) -> list[AnswerEvent]:
@@ -112,7 +115,7 @@ class ParameterCalls:
         size = held.find(end)
         if size < 0:
             return ""
-        names = [name + end for name in self._arguments.names if name.startswith(held[:size] + end)]
+        names = [name + end for name in self._names.beginning_with(held[:size] + end)]
         found = max((name for name in names if held.startswith(name)), key=len, default=None)
         if any(name.startswith(held) and len(name) > len(held) for name in names):
             return ""  # more text tells which name it is
@@ -164,6 +167,7 @@ class ParameterCalls:
             name = "".join(self._held).strip()
             events.append(CallStarted(name))
             self._arguments = declared_arguments(self._schemas.get(name, {}))
+            self._names = SortedTexts(self._arguments.names)
             self._writer = _ArgumentsWriter()
         if marker == marks.key:
             self._state = _State.KEY

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 import anyio
@@ -17,17 +17,23 @@ from server.bodies.json_bounds import MAX_DEPTH, MAX_VALUE_BYTES, is_too_deep, v
 from server.errors import InvalidRequest
 from server.requests.field_names import known_names
 
-MAX_ERRORS = 10_000
-"""Most errors that are described. With more errors, the refusal tells their number only."""
+MAX_ERRORS = 1000
+"""Most errors that are described. With more errors, the refusal is about the first wrong field."""
+
+LONG_LIST = 64
+FIRST_ITEMS = (1, LONG_LIST)
+"""Of longer lists, so many items are looked at on their own, to find the first wrong one."""
 
 SMALL_BODY = 32 * 1024
 """Bytes. Larger bodies are parsed in a thread, because parsing would block the event loop."""
 
-SMALL_VALUES = 1 << 20
+SMALL_VALUES = 1 << 19
 """Bytes of memory. So are bodies whose values take more."""
 
-MEDIUM_BODY = 2 << 20
-"""Bytes. Larger bodies are parsed one at a time, because each takes much memory."""
+MEDIUM_BODY = 256 * 1024
+LARGE_BODY = 2 << 20
+"""Bytes. Bodies up to each size wait for no larger ones. Those beyond are parsed one at a time,
+because each takes much memory."""
 
 MAX_NAME = 100
 """Characters of an unknown field's name that the log shows."""
@@ -36,6 +42,7 @@ MAX_REPORTED = 1000
 """Names of unknown fields that are remembered, so that the log has each once."""
 
 _medium_parses = anyio.CapacityLimiter(2)
+_large_parses = anyio.CapacityLimiter(2)
 _huge_parses = anyio.CapacityLimiter(1)
 """Large bodies have threads of their own: they must not take those that plain requests need."""
 
@@ -98,17 +105,36 @@ async def read_body(request: Request, model: type[ModelT]) -> ModelT:
     Raises `InvalidRequest` naming the field, or the line and column of broken JSON, and
     `BodyTooLarge` (from the middleware, while reading).
     """
-    # `request.body()` would keep the parts of a refused body until the garbage is collected.
-    data = request._body = b"".join([part async for part in request.stream()])
+    # `request.body()` would need twice the memory, and keep the bytes until the request ends.
+    data = bytearray()
+    async for part in request.stream():
+        data += part
     if len(data) <= SMALL_BODY and value_bytes(data) <= SMALL_VALUES:
         return parse_body(data, model)
-    limiter = _medium_parses if len(data) <= MEDIUM_BODY else _huge_parses
-    return await anyio.to_thread.run_sync(parse_body, data, model, limiter=limiter)
+    held, limiter = [data], _limiter(len(data))
+    del data
+    return await anyio.to_thread.run_sync(_parse_held, held, model, limiter=limiter)
 
 
-def parse_body(data: bytes, model: type[ModelT]) -> ModelT:
+def _limiter(num_bytes: int) -> anyio.CapacityLimiter:
+    """What a body of this size waits for."""
+    if num_bytes <= MEDIUM_BODY:
+        return _medium_parses
+    return _large_parses if num_bytes <= LARGE_BODY else _huge_parses
+
+
+def _parse_held(held: list[bytearray], model: type[ModelT]) -> ModelT:
+    """Parse the bytes that a list holds, and let go of them as soon as their values are known."""
+    return validated(decode_json(held.pop()), model)
+
+
+def parse_body(data: bytes | bytearray, model: type[ModelT]) -> ModelT:
     """Parse bytes as `model`. Raises `InvalidRequest` as `read_body` does."""
-    body = decode_json(data)
+    return validated(decode_json(data), model)
+
+
+def validated(body: Any, model: type[ModelT]) -> ModelT:
+    """Parsed JSON as `model`. Raises `InvalidRequest`."""
     if not issubclass(model, RootModel):
         if not isinstance(body, dict):
             raise InvalidRequest("the body must be a JSON object")
@@ -118,13 +144,13 @@ def parse_body(data: bytes, model: type[ModelT]) -> ModelT:
     except ValidationError as error:
         # Describing each error would take seconds. Only an attack has so many errors.
         if error.error_count() > MAX_ERRORS:
-            raise InvalidRequest(f"the body has {error.error_count()} errors") from None
+            raise _of_many(error.error_count(), body, model) from None
         raise _plain_error(error.errors(include_url=False), body) from error
 
 
-def decode_json(data: bytes) -> Any:
+def decode_json(data: bytes | bytearray) -> Any:
     """Parse JSON. Raises `InvalidRequest` with the place of the error, or for too deep nesting."""
-    if not data.strip():
+    if not data or data.isspace():
         raise InvalidRequest("the body is empty; it must be a JSON object")
     if value_bytes(data) > MAX_VALUE_BYTES:
         raise InvalidRequest("the body has too many values: their memory is bounded")
@@ -156,16 +182,52 @@ def _too_deep() -> InvalidRequest:
     return InvalidRequest(f"the body nests more than {MAX_DEPTH} arrays and objects")
 
 
-def _located(error: msgspec.DecodeError, data: bytes) -> str:
+def _located(error: msgspec.DecodeError, data: bytes | bytearray) -> str:
     """The error with a line and a column. msgspec tells a byte offset."""
     text = str(error).removeprefix("JSON is malformed: ")
     reason, found, offset = text.rpartition(" (byte ")
     if not found:
         last_line = data.count(b"\n") + 1
         return f"it ends too early (line {last_line})" if "truncated" in text else text
-    before = data[: int(offset.rstrip(")"))]
-    line, column = before.count(b"\n") + 1, len(before) - before.rfind(b"\n")
+    end = int(offset.rstrip(")"))
+    line, column = data.count(b"\n", 0, end) + 1, end - data.rfind(b"\n", 0, end)
     return f"{reason} (line {line}, column {column})"
+
+
+def _of_many(count: int, body: Any, model: type[BaseModel]) -> InvalidRequest:
+    """The refusal for too many errors. Parts of the body tell which field is wrong first."""
+    for name, part in _parts(body):
+        try:
+            model.model_validate(part)
+        except ValidationError as error:
+            if error.error_count() > MAX_ERRORS:
+                return InvalidRequest(f"'{name}' has more than {MAX_ERRORS} errors", param=name)
+            errors = [e for e in error.errors(include_url=False) if _is_within(e)]
+            if errors:
+                return _plain_error(errors, part)
+    return InvalidRequest(f"the body has {count} errors")
+
+
+def _parts(body: Any) -> Iterator[tuple[str, Any]]:
+    """Bodies with one field each, and the field's name; first those with the beginnings of long
+    lists."""
+    for name, value in body.items() if isinstance(body, dict) else ():
+        yield from ((name, {name: _cut(value, size)}) for size in FIRST_ITEMS)
+        yield name, {name: value}
+
+
+def _cut(value: Any, size: int) -> Any:
+    """The value with at most `size` items of each long list."""
+    if isinstance(value, dict):
+        return {name: _cut(below, size) for name, below in value.items()}
+    if not isinstance(value, list):
+        return value
+    return [_cut(item, size) for item in (value[:size] if len(value) > LONG_LIST else value)]
+
+
+def _is_within(error: ErrorDetails) -> bool:
+    """Whether an error is about the one field of a part, and not about the fields left out."""
+    return len(error["loc"]) > 1 or (len(error["loc"]) == 1 and error["type"] != "missing")
 
 
 def _plain_error(errors: Sequence[ErrorDetails], body: Any) -> InvalidRequest:

@@ -18,9 +18,8 @@ _TEXT_SETTINGS: dict[str, Any] = {
     "reasoning_format": "none",
     "reasoning_in_content": False,
     "generation_prompt": "",
-    "backend_sampling": False,
 }
-"""What llama-server tells of text that is not parsed, and sampled on the CPU."""
+"""What llama-server tells of text that is not parsed."""
 
 
 def sampling_settings(sampling: SamplingParams) -> dict[str, Any]:

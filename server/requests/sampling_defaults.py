@@ -35,4 +35,5 @@ def sampling_defaults(settings: ServeSettings) -> SamplingParams:
         adaptive_target=settings.adaptive_target,
         adaptive_decay=settings.adaptive_decay,
         logit_bias=settings.logit_bias,
+        backend_sampling=settings.backend_sampling,
     )

@@ -189,6 +189,8 @@ class SamplingFields(RequestModel):
     """Negative is off."""
     adaptive_decay: Annotated[Real, Field(ge=0, le=0.99)] | None = None
     logit_bias: LogitBias | None = None
+    backend_sampling: Flag | None = None
+    """Let the model's device find the likeliest tokens, where that gives the same answer."""
 
     grammar: StrictStr | None = None
     json_schema: Any = None
@@ -230,6 +232,11 @@ class SamplingFields(RequestModel):
             yield schema_format(self.json_schema, "json_schema")
         if self.grammar:
             yield grammar_format(self.grammar, "grammar")
+
+    @property
+    def user_hint(self) -> str:
+        """Whom the request is for, in the words of the client; "" if it doesn't say."""
+        return ""
 
     def ping_seconds(self, settings_interval: int) -> int:
         """Seconds of silence before a ping is sent on the stream; 0 is never."""

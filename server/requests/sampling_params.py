@@ -47,6 +47,7 @@ _SAME_NAME = (
     "adaptive_target",
     "adaptive_decay",
     "post_sampling_probs",
+    "backend_sampling",
 )
 """Fields that are copied unchanged into the parameter of the same name."""
 

@@ -42,7 +42,7 @@ async def in_thread(
     places = context.structured_places if is_structured else context.plain_places
     key = access_record(request.scope).key
     call = partial(function, *arguments)
-    return await while_connected(request, _called(call, places, key.name if key else ""))
+    return await while_connected(request.receive, _called(call, places, key.name if key else ""))
 
 
 async def _called(call: Callable[[], ResultT], places: Places, tenant: str) -> ResultT:

@@ -19,7 +19,6 @@ class Unsupported:
 
 LLAMA_SERVER_FIELDS: Mapping[str, Unsupported] = {
     "multimodal_data": Unsupported(([],), "the model reads text only"),
-    "backend_sampling": Unsupported((False,), "tokens are sampled on the CPU"),
 }
 """Refused in every dialect."""
 

@@ -13,6 +13,7 @@ from grammars.json_schema.references import Detacher
 from grammars.json_schema.shapes import ObjectShape, OtherNames
 from server.parsers.arguments import Arguments
 from server.parsers.plain_texts import PLAIN_FORMATS, TextRules, text_rules
+from server.parsers.sorted_texts import SortedTexts
 from server.parsers.syntax import KEY, KIND, MARK, ParameterSyntax
 from server.structured_output.lark import escaped, regex, whole
 
@@ -46,6 +47,7 @@ class ParameterRules:
         self._writer = writer
         self._syntax = syntax
         self._arguments = arguments
+        self._names = SortedTexts(arguments.names)
         self._detacher = Detacher(arguments.root)
         self._separator = writer.literal(syntax.separator) if syntax.separator else ""
         self._written: dict[tuple[str, str], str | None] = {}
@@ -132,10 +134,13 @@ class ParameterRules:
         return text_rules(schema, self._arguments.references)
 
     def _longer_names(self, name: str, before: str) -> Sequence[str]:
-        """Beginnings of values that would be read as the rest of a longer parameter's name."""
+        """Beginnings of values that would be read as the rest of a longer parameter's name.
+
+        None begins with another one.
+        """
         tail = before.partition(KEY)[2]
         begin = name + tail
-        longer = [other for other in self._arguments.names if other.startswith(begin)]
+        longer = self._names.first_beginning_with(begin, tail[:1])
         return [other[len(begin) :] + tail[:1] for other in longer]
 
     def _value(
@@ -172,10 +177,11 @@ class ParameterRules:
     ) -> str | None:
         """One of the texts. A line break at a text's begin or end is doubled where it would be
         dropped."""
+        refused = SortedTexts(longer)
         texts = [
             f"{begin if choice[:1] == begin else ''}{choice}{end if choice[-1:] == end else ''}"
             for choice in choices
-            if after.strip() not in choice and not choice.startswith(tuple(longer))
+            if after.strip() not in choice and not refused.has_beginning_of(choice)
         ]
         listed = " | ".join(json.dumps(text, ensure_ascii=False) for text in texts)
         return f"({listed}) {self._writer.literal(after)}" if texts else None

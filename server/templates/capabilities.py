@@ -36,7 +36,9 @@ class TemplateCapabilities:
     """Content may be a list of parts."""
     system_role: bool = True
     several_systems: bool = True
-    """System messages may follow one another, and other messages."""
+    """System messages may follow one another, and other messages. Each is shown where it stands."""
+    user_runs: bool = True
+    """Messages of the user may follow one another."""
     empty_tools: bool = False
     """Without tools, the template wants an empty list instead of no variable."""
     tools: bool = False
@@ -73,6 +75,7 @@ def probe(render: Render) -> TemplateCapabilities:
         typed_content=typed_content,
         system_role=prober.shows([{"role": "system", "content": _WORD}, _user("a")], _WORD),
         several_systems=_shows_several_systems(prober),
+        user_runs=_shows_user_runs(prober),
         empty_tools=prober.empty_tools,
         tools=prober.shows([_user("a")], _NAME, tools=True),
         tool_calls=tool_calls,
@@ -184,11 +187,20 @@ def _parallel_history(style: _CallStyle) -> list[Message]:
 
 
 def _shows_several_systems(prober: _Prober) -> bool:
-    """Whether each system message is shown: two at the beginning, and one after an answer."""
-    words = [f"{_WORD}{number}" for number in range(3)]
-    first, second, later = ({"role": "system", "content": word} for word in words)
-    answered = [_user("a"), {"role": "assistant", "content": "b"}]
+    """Whether each system message is shown where it stands: two at the beginning, and one after an
+    answer."""
+    words = [f"{_WORD}{number}" for number in range(4)]
+    first, second, later = ({"role": "system", "content": words[at]} for at in (0, 1, 3))
+    answered = [_user("a"), {"role": "assistant", "content": words[2]}]
     text = prober.text([first, second, *answered, later, _user("c")])
+    places = [-1 if text is None else text.find(word) for word in words]
+    return places[0] >= 0 and places == sorted(places)
+
+
+def _shows_user_runs(prober: _Prober) -> bool:
+    """Whether two messages of the user in a row are both shown."""
+    words = [f"{_WORD}{number}" for number in range(2)]
+    text = prober.text([_user(word) for word in words])
     return text is not None and all(word in text for word in words)
 
 

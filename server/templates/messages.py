@@ -42,10 +42,11 @@ def adapt(
         adapted = _with_instructions(adapted, instructions)
     adapted = _adapt_calls(adapted, capabilities, syntax)
     adapted = [_with_content(message, capabilities) for message in adapted]
-    if not capabilities.system_role:
-        adapted = _merge_system(adapted)
-    elif not capabilities.several_systems:
-        adapted = _one_system(adapted)
+    if not (capabilities.system_role and capabilities.several_systems):
+        adapted = _in_place(adapted)
+        adapted = _one_system(adapted) if capabilities.system_role else _merge_system(adapted)
+    if not capabilities.user_runs:
+        adapted = _without_user_runs(adapted)
     if not capabilities.string_content:
         adapted = [_with_parts(message) for message in adapted]
     return adapted
@@ -152,8 +153,60 @@ def _with_instructions(messages: list[Message], text: str) -> list[Message]:
     return [{"role": "system", "content": text}, *messages]
 
 
+def _in_place(messages: list[Message]) -> list[Message]:
+    """Give the text of later system messages to a message beside them.
+
+    For templates that show none there. At the beginning of the prompt, the text would change all
+    that the cache holds of the conversation.
+    """
+    first = next((i for i, message in enumerate(messages) if message["role"] != "system"), None)
+    out, waiting = messages[:first], ""
+    for message in messages[len(out) :]:
+        last = out[-1] if out else message
+        if message["role"] == "system":
+            text = text_of(message["content"])
+            if last["role"] in ("user", "tool") and not waiting:
+                out[-1] = last | {"content": _followed(last["content"], text)}
+            else:
+                waiting = _followed(waiting, text)
+            continue
+        if waiting and message["role"] == "user":
+            message = message | {"content": _prefixed(waiting, message["content"])}
+        elif waiting:
+            out.append({"role": "user", "content": waiting})
+        waiting = ""
+        out.append(message)
+    return [*out, {"role": "user", "content": waiting}] if waiting else out
+
+
+def _without_user_runs(messages: list[Message]) -> list[Message]:
+    """Join messages of the user that follow one another, for templates that refuse them."""
+    out: list[Message] = []
+    for message in messages:
+        last = out[-1] if out else None
+        if last is not None and last["role"] == message["role"] == "user":
+            content = _joined(last["content"], message["content"])
+            out[-1] = last | {"content": content}
+        else:
+            out.append(message)
+    return out
+
+
+def _joined(first: Any, second: Any) -> Any:
+    """Two contents in one, each a text or a list of parts."""
+    if isinstance(second, str):
+        return _followed(first, second)
+    return [*first, *second] if isinstance(first, list) else _prefixed(first, second)
+
+
+def _followed(content: Any, text: str) -> Any:
+    if isinstance(content, list):
+        return [*content, {"type": "text", "text": text}]
+    return f"{content}\n\n{text}" if content and text else content or text
+
+
 def _one_system(messages: list[Message]) -> list[Message]:
-    """Join all system messages at the beginning, for templates that show no later ones."""
+    """Join all system messages at the beginning, for templates that show one alone."""
     texts, rest = _split_system(messages)
     joined = "\n\n".join(filter(None, texts))
     return [{"role": "system", "content": joined}, *rest] if texts else rest

@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from server.observability.engine_snapshot import EngineSnapshot
 from server.observability.exposition import render_metrics
+from server.observability.gpus import Gpu
 from server.observability.metrics import ServerMetrics
 from tests.support.paths import ROOT
 
@@ -47,7 +48,8 @@ def exposed() -> set[str]:
     metrics.engine_pid = os.getpid
     metrics.use("key")
     metrics.observe_status(200)
-    text = render_metrics(metrics, EngineSnapshot(heartbeat_age=1.0))[0].decode()
+    gpu = Gpu(0, "name", "GPU-0", memory_used=1, memory_total=2, utilization=0.5)
+    text = render_metrics(metrics, EngineSnapshot(heartbeat_age=1.0, gpus=(gpu,)))[0].decode()
     names = {"up"}
     for family in text_string_to_metric_families(text):
         names.update(sample.name for sample in family.samples)

@@ -55,9 +55,9 @@ def _end_daemons(desk: Desk) -> None:
 
 @contextmanager
 def playing(
-    monkeypatch: pytest.MonkeyPatch, *calls: str, last: str = WORD
+    monkeypatch: pytest.MonkeyPatch, *calls: str, last: str = WORD, client: str = ""
 ) -> Iterator[tuple[str, Actor]]:
-    with acting(monkeypatch, [*calls, last]) as (url, actor):
+    with acting(monkeypatch, [*calls, last], client) as (url, actor):
         yield url, actor
 
 
@@ -76,7 +76,7 @@ def test_claude_code_reads_and_edits_a_file(desk: Desk, monkeypatch: pytest.Monk
         call("Edit", file_path=str(notes), old_string="heron", new_string="stork"),
     ]
     desk.variables |= QUIET
-    with playing(monkeypatch, *lines) as (url, actor):
+    with playing(monkeypatch, *lines, client="claude") as (url, actor):
         script = example(PAGE, "Claude Code", "sh", url)
         done = desk.shell(script, "-p", "Make it a stork.", "--allowedTools", "Read,Edit")
     assert done.stdout.strip() == WORD
@@ -89,7 +89,8 @@ def test_claude_code_reads_and_edits_a_file(desk: Desk, monkeypatch: pytest.Monk
 
 @needs("codex")
 def test_codex_runs_a_command_and_reports(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    with playing(monkeypatch, call("exec_command", cmd=COMMAND_LINE)) as (url, actor):
+    command = call("exec_command", cmd=COMMAND_LINE)
+    with playing(monkeypatch, command, client="codex") as (url, actor):
         config = desk.home / ".codex" / "config.toml"
         config.parent.mkdir()
         config.write_text(example(PAGE, "Codex", "toml", url))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import AsyncIterator, Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import agents
 import anthropic
@@ -306,3 +306,38 @@ async def test_openais_agent_calls_a_tool(url: str) -> None:
         result = await agents.Runner.run(agent, "What is the weather in Oslo?")
     assert asked == ["Oslo"]
     assert "12" in result.final_output
+
+
+def test_thinking_is_ended_while_it_streams(client: openai.OpenAI, url: str) -> None:
+    [closing] = httpx.post(
+        f"{url.removesuffix('/v1')}/tokenize", json={"content": "</think>", "parse_special": True}
+    ).json()["tokens"]
+    stream = client.chat.completions.create(
+        model=MODEL,
+        messages=[{"role": "user", "content": "What is 47 + 38?"}],
+        stream=True,
+        temperature=0,
+        logit_bias={str(closing): -100},  # so that the model does not end its thinking itself,
+        extra_body={
+            "ignore_eos": True,  # nor its answer
+            "reasoning_control": True,
+            "chat_template_kwargs": {"enable_thinking": True},
+        },
+    )
+    thought, said = "", ""
+    replies: list[Any] = []
+    for chunk in stream:
+        delta: Any = chunk.choices[0].delta
+        thought += getattr(delta, "reasoning_content", None) or ""
+        said += delta.content or ""
+        if thought and not replies:
+            control = {"id": chunk.id, "action": "reasoning_end"}
+            replies.append(httpx.post(f"{url}/chat/completions/control", json=control).json())
+        if said.strip():
+            break
+    stream.close()
+    assert replies == [{"success": True}]
+    # What a thought that is cut leads to depends on when it is cut.
+    assert said.strip()
+    again = httpx.post(f"{url}/chat/completions/control", json=control).json()
+    assert again["success"] is False

@@ -19,6 +19,8 @@ speed."""
         "drain --rounds 1 --clients 10 --tokens 100 --seconds 1",
         "reload --seconds 2 --tokens 50",
         f"hostile --bodies 200 --examples 2 --slow-seconds 2 --skip-huge --stall {NO_CLOCK}",
+        f"hostile --bodies 300 --routes messages|responses|infill|control|render --examples 1 "
+        f"--slow-seconds 1 --skip-huge --stall {NO_CLOCK}",
         "attacks --short 1 --no-clock --only 1,2,4,5",
         "attacks --short 1 --no-clock --only 6,7,9,10",
         "attacks --short 1 --no-clock --only 3,8",

@@ -196,6 +196,15 @@ async def test_probabilities_after_the_samplers(client: httpx.AsyncClient) -> No
     assert "logprob" not in entry
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_settings_tell_whether_the_device_may_sample(
+    client: httpx.AsyncClient, server: FakeServer, *, wanted: bool
+) -> None:
+    answer = await complete(client, backend_sampling=wanted)
+    assert server.generator.opened[0].spec.sampling.backend_sampling is wanted
+    assert answer["generation_settings"]["backend_sampling"] is wanted
+
+
 async def test_response_fields(client: httpx.AsyncClient) -> None:
     fields = ["content", "generation_settings/n_predict", "nothing/there"]
     answer = await complete(client, response_fields=fields, n_predict=2)

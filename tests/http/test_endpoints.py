@@ -103,6 +103,7 @@ async def test_props(client: httpx.AsyncClient) -> None:
     props = (await client.get("/props")).json()
     assert set(props) == {
         "default_generation_settings",
+        "flash_attn",
         "total_slots",
         "model_alias",
         "model_ftype",

@@ -101,7 +101,8 @@ def test_a_slow_client_gets_everything() -> None:
             while b'"stop":true' not in data[-9000:]:
                 data += slow.recv(1 << 16)
                 time.sleep(0.001)
-        assert data.count(b"data: ") == 801
+        assert data.count(b'"logprob":') == 1600  # of each token, and of its one alternative
+        assert b'"tokens_predicted":800' in data[-9000:]
 
 
 @pytest.mark.parametrize("size", [8_000_000, 12_000_000, 20_000_000])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from scheduler.backends.base import LoadError
-from scheduler.backends.llama.sampler import Logits
+from scheduler.backends.llama.candidates import Logits
 from server.model.gguf_header import read_header
 from tests.support.backends import TARGET, compute, make_backend, text_tokens
 

@@ -160,6 +160,20 @@ def test_rows_are_in_the_order_of_the_chunks_that_want_them(backend: LlamaBacken
         assert same(backend.context.row(row), expected[slot], 0.3)
 
 
+@pytest.mark.parametrize("slots", [[0], [1, 2], [0, 1, 2, 3]])
+def test_decodes_of_the_same_slots_reuse_the_graph(backend: LlamaBackend, slots: list[int]) -> None:
+    tokens = text_tokens(30)
+    backend.decode([chunk(tokens, slot, 0, 20) for slot in slots])
+    backend.decode([chunk(tokens, slot, 20, 21) for slot in slots])
+    before = backend.num_reused_graphs
+    for start in range(21, 29):
+        backend.decode([chunk(tokens, slot, start, start + 1) for slot in slots])
+    assert backend.num_reused_graphs - before == 8
+    backend.decode([chunk(tokens, slot, 29, 30) for slot in slots[:1]])
+    is_other_shape = len(slots) > 1
+    assert backend.num_reused_graphs - before == 8 + (not is_other_shape)
+
+
 def greedy(backend: LlamaBackend, prompts: list[list[int]], length: int) -> list[list[int]]:
     """Answers at temperature 0, with all prompts running at the same time."""
     for slot in range(backend.info.n_slots):

@@ -12,7 +12,7 @@ from protocol.commands import LoraSet
 from protocol.sampling import SamplingParams
 from scheduler.backends.base import DecodeError, LoadError
 from scheduler.backends.llama.backend import LlamaBackend
-from scheduler.backends.llama.sampler import Logits
+from scheduler.backends.llama.candidates import Logits
 from scheduler.core.cache_edits import Trim
 from scheduler.core.sequence import Sequence
 from scheduler.core.step import Chunk

@@ -20,7 +20,8 @@ from grammars.constraint import (
 from protocol.sampling import SamplingParams
 from scheduler.backends.base import SamplerError
 from scheduler.backends.llama.backend import LlamaBackend
-from scheduler.backends.llama.sampler import LlamaSampler, Logits, build_chain
+from scheduler.backends.llama.candidates import Logits
+from scheduler.backends.llama.sampler import LlamaSampler, build_chain
 from scheduler.constraint import ConstraintFailed, vocabulary_of_llama
 from scheduler.constraint.llguidance_matcher import LLGuidanceMatcher
 from scheduler.core.results import Sample
@@ -65,7 +66,9 @@ def noise(backend: LlamaBackend) -> Logits:
 
 
 def sample_now(sampler: LlamaSampler, row: int = 0) -> Sample:
-    """Sample, and compute a mask before if that is needed."""
+    """Sample, after a replay and a mask if they are needed."""
+    while sampler.is_replaying:
+        sampler.replay()
     sample = sampler.sample(row)
     if sample is None:
         sampler.prepare()
@@ -187,10 +190,6 @@ def test_a_bias_raises_a_token(backend: LlamaBackend, peaks: SetLogits) -> None:
     assert draw(backend, 1, temperature=0.0, logit_bias=((B, 10.0),)) == [B]
 
 
-NEUTRAL_BIAS = ((7, 0.0),)
-"""This bias changes nothing, but the whole sampler chain has to run."""
-
-
 @pytest.mark.parametrize(
     "fields",
     [{}, {"top_k": 1}, {"top_p": 0.1}, {"samplers": ("temperature",)}, {"min_p": 0.9}],
@@ -203,8 +202,16 @@ def test_the_short_cut_for_temperature_zero_takes_what_the_chain_takes(
     for _ in range(20):
         noise[:] = rng.normal(0.0, 2.0, len(noise))
         (short,) = draw(backend, 1, temperature=0.0, **fields)
-        assert [short] == draw(backend, 1, temperature=0.0, logit_bias=NEUTRAL_BIAS, **fields)
+        assert [short] == draw_whole(backend, temperature=0.0, **fields)
         assert short == noise.argmax()
+
+
+def draw_whole(backend: LlamaBackend, **fields: Any) -> list[int]:
+    """A token that llama.cpp's own chain draws from the whole row."""
+    chain = build_chain(SamplingParams(**fields), backend._vocabulary)
+    token = lib.llama_sampler_sample(chain, backend.context.context, 0)
+    lib.llama_sampler_free(chain)
+    return [token]
 
 
 def test_a_temperature_range_around_zero_is_not_greedy(
@@ -355,6 +362,71 @@ def test_thinking_is_ended_by_tokens_that_are_not_sampled(
     assert sum(map(len, runs)) == 8 + 3
 
 
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("num_seen", [2, 3, 6])
+def test_thinking_that_was_ended_from_outside_goes_on_in_the_next_engine(
+    backend: LlamaBackend, noise: Logits, temperature: float, num_seen: int
+) -> None:
+    thinking = ThinkingConstraint(opening=(), closing="</think>", end=(A, B, C), max_tokens=-1)
+    sampling = SamplingParams(seed=4, temperature=temperature)
+    submit = add_request(request_id=1, prompt=[A], sampling=sampling, constraint=thinking)
+    sampler, row = backend.sampler(submit), noise.copy()
+
+    def taken(sampler: LlamaSampler) -> list[int]:
+        noise[:] = row
+        sample = sampler.sample(0)
+        assert sample is not None
+        return [sample.token, *sample.forced]
+
+    tokens = [token for _ in range(3) for token in taken(sampler)]
+    assert sampler.end_thinking() == 3
+    tokens += [token for _ in range(3) for token in taken(sampler)]
+    assert tokens[3:6] == [A, B, C]
+    sampler.close()
+    # The engine dies. If fewer tokens came through, the thinking ends a little earlier.
+    resumed = tokens[:num_seen]
+    again = backend.sampler(
+        add_request(
+            request_id=1,
+            prompt=[A],
+            sampling=sampling,
+            constraint=thinking,
+            resumed=resumed,
+            thinking_ended_at=3,
+        )
+    )
+    read_again(again)
+    more = [token for _ in range(2) for token in taken(again)]
+    again.close()
+    if num_seen >= 3:
+        assert [*resumed, *more][: len(tokens)] == tokens[: num_seen + len(more)]
+    else:
+        assert more[:3] == [A, B, C]
+
+
+def read_again(sampler: LlamaSampler) -> None:
+    """Let the constraint read the answer so far."""
+    while sampler.is_replaying:
+        sampler.replay()
+
+
+def test_thinking_is_ended_after_what_is_still_read(backend: LlamaBackend, noise: Logits) -> None:
+    thinking = ThinkingConstraint(opening=(), closing="</think>", end=(A, B), max_tokens=-1)
+    sampling = SamplingParams(temperature=0.0)
+    sampler = backend.sampler(
+        add_request(
+            request_id=1, prompt=[A], sampling=sampling, constraint=thinking, resumed=[C, D, C]
+        )
+    )
+    sampler.replay()
+    assert sampler.end_thinking() == 3
+    read_again(sampler)
+    sample = sampler.sample(0)
+    assert sample is not None
+    assert [sample.token, *sample.forced] == [A, B]
+    sampler.close()
+
+
 def draw_runs(
     backend: LlamaBackend,
     grammar: Constraint,
@@ -450,9 +522,9 @@ def test_many_biases_beside_a_mask(backend: LlamaBackend, peaks: SetLogits, coun
         1, [A], sampling=SamplingParams(seed=1, temperature=0.1, logit_bias=biases), constraint=free
     )
     preparation = backend.prepare(submit)
-    if preparation is not None:
-        preparation.result(30)
-    sampler = backend.sampler(submit)
+    assert preparation is not None
+    preparation.result(30)
+    sampler = backend.sampler(submit, preparation)
     sample = sampler.sample(0)
     if sample is None:  # the mask is late
         sampler.hold(0)

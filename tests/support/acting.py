@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
+from starlette.types import ASGIApp
 
 from server.app import create_app
 from server.generation.types import GenerationRequest, Item
@@ -16,6 +19,7 @@ from tests.http.openai.conftest import TEMPLATE
 from tests.support import fake_server
 from tests.support.fake_server import ScriptedGenerator, make_server
 from tests.support.live import serving
+from tests.support.recorded_requests import recording
 
 CONTEXT = 1_000_000
 """Tokens, which are bytes here; an agent's instructions have some ten thousands."""
@@ -40,14 +44,20 @@ class Actor(ScriptedGenerator):
 
 
 @contextmanager
-def acting(monkeypatch: pytest.MonkeyPatch, lines: Sequence[str]) -> Iterator[tuple[str, Actor]]:
-    """The URL of a server with an actor."""
+def acting(
+    monkeypatch: pytest.MonkeyPatch, lines: Sequence[str], client: str = ""
+) -> Iterator[tuple[str, Actor]]:
+    """The URL of a server with an actor. What a named client sends is recorded if a variable asks
+    for it (see `recorded_requests`)."""
     monkeypatch.setattr(fake_server, "N_CTX_SLOT", CONTEXT)
     actor = Actor(lines=lines)
     context = dataclasses.replace(
         make_server(generator=actor).context, chat_template=ChatTemplate(TEMPLATE)
     )
-    with serving(create_app(context)) as url:
+    app: ASGIApp = create_app(context)
+    if client and "LLAMAPACK_RECORD" in os.environ:
+        app = recording(app, Path(os.environ["LLAMAPACK_RECORD"]), client)
+    with serving(app) as url:
         yield url, actor
 
 

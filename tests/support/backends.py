@@ -10,7 +10,7 @@ import numpy as np
 from protocol.config import EngineConfig
 from protocol.sampling import SamplingParams
 from scheduler.backends.llama.backend import LlamaBackend
-from scheduler.backends.llama.sampler import Logits
+from scheduler.backends.llama.candidates import Logits
 from scheduler.core.sequence import Sequence
 from scheduler.core.step import Chunk
 from tests.support.paths import DEMO_TARGET
@@ -56,7 +56,11 @@ def compute(
     backend: LlamaBackend, tokens: list[int], slot: int, start: int = 0, stop: int | None = None
 ) -> Logits:
     """A copy of the logits after tokens[:stop]; tokens[:start] are in the slot already."""
-    backend.decode([chunk(tokens, slot, start, stop)])
+    end = len(tokens) if stop is None else stop
+    while end - start > backend.n_batch:
+        backend.decode([chunk(tokens, slot, start, start + backend.n_batch, logits=False)])
+        start += backend.n_batch
+    backend.decode([chunk(tokens, slot, start, end)])
     return backend.context.row(0).copy()
 
 

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from protocol.config import NgramConfig
 from protocol.events import EmbeddedEvent, Event, Finished, FinishReason, Generated, Started
 from protocol.sampling import SamplingParams
 from scheduler.backends.llama.backend import LlamaBackend
@@ -21,6 +22,8 @@ class Answer:
 
     tokens: list[int] = field(default_factory=list)
     num_cached: int = 0
+    num_drafted: int = 0
+    num_accepted: int = 0
     reason: FinishReason | None = None
     message: str = ""
     embedding: bytes = b""
@@ -29,11 +32,18 @@ class Answer:
 class Server:
     """An engine that answers lists of prompts, one list after the other."""
 
-    def __init__(self, backend: LlamaBackend, *, cache_bytes: int = 0) -> None:
+    def __init__(
+        self,
+        backend: LlamaBackend,
+        *,
+        cache_bytes: int = 0,
+        ngram: NgramConfig = NgramConfig(),  # noqa: B008 (frozen)
+    ) -> None:
         for slot in range(backend.info.n_slots):
             backend.edit(Trim(slot, 0))
+        memory = HostMemory(cache_bytes)
         self.engine = Engine(
-            backend, time.monotonic, itl_target=0.1, host_memory=HostMemory(cache_bytes)
+            backend, time.monotonic, itl_target=0.1, host_memory=memory, ngram=ngram
         )
         self.num_requests = 0
 
@@ -68,6 +78,8 @@ def _record(answer: Answer, event: Event) -> None:
             answer.num_cached = event.num_cached_tokens
         case Generated():
             answer.tokens += event.tokens
+            answer.num_drafted += event.num_draft_tokens
+            answer.num_accepted += event.num_accepted_tokens
         case EmbeddedEvent():
             answer.embedding = event.vectors
         case Finished():

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from protocol.commands import AddRequest, LoraSet
 from protocol.events import TokenLogprobs
 from protocol.messages import AdapterInfo, EmbeddingInfo, ModelInfo
-from scheduler.backends.base import Bytes, DecodeError
-from scheduler.batching.micro_batches import Layout
+from scheduler.backends.base import Bytes, DecodeError, Preparation
+from scheduler.batching.micro_batches import Layout, split_into_micro_batches
 from scheduler.core.abilities import CacheAbilities
 from scheduler.core.cache_edits import (
     CacheEdit,
@@ -62,7 +62,8 @@ class FakeBackend:
     """Keeps each slot's cells as a list of tokens, and refuses what would abort llama.cpp.
 
     If its memory can't trim, the model reads a second list: the state, which follows the cells but
-    can't be cut. A checkpoint is a copy of the state.
+    can't be cut. A checkpoint is a copy of the state. The last tokens may be dropped as far as the
+    abilities say: once, and before the next batch.
 
     `next_token` is the model: it maps the cells so far to the next token. With adapters, the cells
     differ from the tokens.
@@ -87,8 +88,15 @@ class FakeBackend:
     num_computed: int = 0
     """Rows computed so far, which is what prefix reuse saves."""
     num_padding_rows: int = 0
+    num_reused_graphs: int = 0
+    num_surveyed: int = 0
     is_masked: Callable[[AddRequest], bool] = lambda request: False
     """Whether the sequence of a request has a constraint; it needs a mask for each token."""
+    num_sampling_threads: int = 1
+    is_heavy: Callable[[AddRequest], bool] = lambda request: False
+    """Whether the sequence of a request is sampled in a thread, where there are any."""
+    thought: int | None = None
+    """Tokens after which each answer's thinking is ended from outside; None if none is thinking."""
     fingerprint: Fingerprint = field(
         default_factory=lambda: Fingerprint(model="fake", build="fake", context="fake")
     )
@@ -97,7 +105,10 @@ class FakeBackend:
         self.cells: list[list[int]] = [[] for _ in range(self.n_slots)]
         self.states: list[list[int]] = [[] for _ in range(self.n_slots)]
         """By slot, what the model has read."""
+        self.droppable = [0] * self.n_slots
+        """By slot, how many of the last tokens may be dropped though the memory can't trim."""
         self.rows: list[list[int]] = []
+        self._shape: list[tuple[int, int, int]] = []
         self.saved: dict[int, list[int]] = {}
 
     @property
@@ -138,7 +149,8 @@ class FakeBackend:
                 self._fill(target, self.cells[source][:length])
             case Trim(slot, length):
                 self._check_length(edit, self.cells[slot], length)
-                self._check_cut(edit, self.cells[slot], length)
+                if len(self.cells[slot]) - length > self.droppable[slot]:
+                    self._check_cut(edit, self.cells[slot], length)
                 self._fill(slot, self.cells[slot][:length])
             case Shift(slot, start, stop):
                 assert 0 <= start < stop
@@ -157,13 +169,13 @@ class FakeBackend:
             case RestoreCheckpoint(checkpoint, slot, length):
                 self._check_length(edit, self.cells[slot], length)
                 assert len(self.saved[checkpoint]) == length
-                self.states[slot] = list(self.saved[checkpoint])
-                del self.cells[slot][length:]
+                self._fill(slot, self.saved[checkpoint])
             case Drop(prefix):
                 del self.saved[prefix]
 
     def _fill(self, slot: int, tokens: list[int]) -> None:
         self.cells[slot], self.states[slot] = list(tokens), list(tokens)
+        self.droppable[slot] = 0
 
     def _check_room(self, edit: CacheEdit, slot: int, length: int) -> None:
         others = sum(map(len, self.cells)) - len(self.cells[slot])
@@ -209,6 +221,8 @@ class FakeBackend:
             raise AssertionError("the batch has more than one kind of sequences")
         if chunks[0].sequence.kind.is_embedding:
             self._check_embeddings(chunks)
+        self._count_reuse(chunks)
+        self._check_drafts(chunks)
         self.rows = []
         for chunk in chunks:
             cells = self.cells[chunk.slot]
@@ -224,6 +238,20 @@ class FakeBackend:
                 self.rows.append(state[: len(state) - num_after])
         if sum(map(len, self.cells)) > self.info.n_ctx:
             raise AssertionError("more cells than the cache has")
+
+    def _count_reuse(self, chunks: abc.Sequence[Chunk]) -> None:
+        shape = [(chunk.slot, chunk.num_tokens, chunk.num_outputs) for chunk in chunks]
+        self.num_reused_graphs += shape == self._shape
+        self._shape = shape
+
+    def _check_drafts(self, chunks: abc.Sequence[Chunk]) -> None:
+        self.droppable = [0] * self.n_slots
+        for chunk in chunks:
+            assert len(chunk.draft) <= self.abilities.max_draft
+            self.droppable[chunk.slot] = min(len(chunk.draft), self.abilities.max_rollback)
+        if self.layout.has_whole_drafts and any(chunk.draft for chunk in chunks):
+            runs = [(chunk.slot, chunk.num_tokens) for chunk in chunks]
+            assert len(chunks) == 1 or len(split_into_micro_batches(runs, self.layout)) == 1
 
     def _check_padding_rows(
         self, chunks: abc.Sequence[Chunk], padding_rows: abc.Sequence[PaddingRow]
@@ -251,6 +279,14 @@ class FakeBackend:
         if self.embeds.is_alone and len(chunks) > 1:
             raise AssertionError("prompts are mixed")
 
+    def survey(self, rows: abc.Sequence[int], size: int) -> list[Callable[[], None]]:
+        """Count the rows, which must be there."""
+        assert size > 0
+        assert sorted({*rows}) == list(rows)
+        assert len(rows) <= len(self.rows)
+        self.num_surveyed += len(rows)
+        return [lambda: None for _ in rows]
+
     def embedding(self, chunk: Chunk) -> bytes:
         """A vector of which each element is the fake model's next token."""
         assert self.embeds is not None
@@ -261,12 +297,13 @@ class FakeBackend:
         """Drop all cells and everything saved, as a failed context does, and return the error."""
         self.cells = [[] for _ in range(self.n_slots)]
         self.states = [[] for _ in range(self.n_slots)]
+        self.droppable = [0] * self.n_slots
         self.saved.clear()
         return DecodeError("the fake was told to fail")
 
     @property
     def layout(self) -> Layout:
-        return Layout(self.n_batch)
+        return Layout(self.n_batch, has_whole_drafts=not self.abilities.can_trim)
 
     @property
     def n_outputs(self) -> int:
@@ -291,12 +328,16 @@ class FakeBackend:
             tokens.append(self.draft_token(tokens, self.next_token(tokens)))
         return tokens[len(want.tokens) :]
 
-    def prepare(self, request: AddRequest) -> None:
+    def prepare(self, request: AddRequest) -> Preparation | None:
         """Nothing takes long."""
+        return None
 
-    def sampler(self, request: AddRequest) -> FakeSampler:
+    def sampler(self, request: AddRequest, prepared: Preparation | None = None) -> FakeSampler:
         """A sampler that takes the fake model's one answer."""
         return FakeSampler(self, request)
+
+    def rest(self) -> None:
+        """Does nothing: the fake has no memory to give back."""
 
     def close(self) -> None:
         """Does nothing: the fake has no memory to free."""
@@ -307,20 +348,41 @@ class FakeSampler:
     """A greedy sampler over a distribution with one token.
 
     With a constraint, each token needs `prepare`. Half of the constraints tell that in advance.
+    And the constraint has to read a resumed answer, token by token.
     """
 
     backend: FakeBackend
     request: AddRequest
     is_prepared: bool = field(default=False, init=False)
     held: list[int] = field(default_factory=list, init=False)
+    num_read: int = field(default=0, init=False)
+    """Tokens of the resumed answer that the constraint has read."""
 
     @property
     def is_constrained(self) -> bool:
         return self.backend.is_masked(self.request)
 
     @property
+    def is_heavy(self) -> bool:
+        return self.backend.is_heavy(self.request)
+
+    @property
+    def num_candidates(self) -> int:
+        return 0 if self.is_heavy else 1 + self.request.request_id % 3
+
+    @property
+    def is_replaying(self) -> bool:
+        return self.is_constrained and self.num_read < len(self.request.resumed)
+
+    def replay(self) -> None:
+        """Read one token."""
+        assert self.is_replaying
+        self.num_read += 1
+
+    @property
     def wants_mask(self) -> bool:
-        return self.is_constrained and not self.is_prepared and self.request.request_id % 2 == 0
+        is_ready = self.is_prepared or self.is_replaying
+        return self.is_constrained and not is_ready and self.request.request_id % 2 == 0
 
     def prepare(self) -> None:
         """Let one token be sampled."""
@@ -352,6 +414,7 @@ class FakeSampler:
 
     def sample(self, row: int) -> Sample | None:
         """The fake model's token after the cells of the row; None without a mask."""
+        assert not self.is_replaying
         if self._lacks_mask():
             return None
         token = self.backend.next_token(self._cells(row))
@@ -359,6 +422,10 @@ class FakeSampler:
         if n_top < 0:
             return Sample(token)
         return Sample(token, TokenLogprobs(0.0, [(token, 0.0)][:n_top]))
+
+    def end_thinking(self) -> int | None:
+        """What the test says."""
+        return self.backend.thought
 
     def close(self) -> None:
         """Does nothing: the fake has no memory to free."""

@@ -163,7 +163,9 @@ class ScriptedGenerator:
                 raise self.fail_after[1]
             yield self._embedding(request)
             finished.append(True)
-            yield Ended(StopCause.EOS, "", None, False, 1, n_prompt, self._timings(n_prompt, 0))
+            yield Ended(
+                StopCause.EOS, "", None, False, 1, n_prompt, n_prompt, self._timings(n_prompt, 0)
+            )
             return
         if request.spec.report_progress:
             yield Progress(n_prompt, self.cached, n_prompt // 2, 5.0)
@@ -187,7 +189,16 @@ class ScriptedGenerator:
         if last := reader.last(self._timings(n_prompt, count)):
             yield last
         finished.append(True)
-        yield Ended(cause, word, None, False, 1, n_prompt, self._timings(n_prompt, count))
+        yield Ended(
+            cause,
+            word,
+            None,
+            False,
+            1,
+            n_prompt,
+            n_prompt + max(count - 1, 0),
+            self._timings(n_prompt, count),
+        )
 
     def _embedding(self, request: GenerationRequest) -> EmbeddingItem:
         """One vector of four floats for each token, or the sum of all these vectors."""
@@ -226,6 +237,9 @@ class FakeEngine:
     salts: list[str] = field(default_factory=list)
     """The salts that came with exports and restores."""
     slot_refusal: SlotRefusal | None = None
+    thinking_ended: list[tuple[str, str]] = field(default_factory=list)
+    """The names and tenants of the answers whose thinking was to end."""
+    control_refusal: str = ""
     adapters: tuple[AdapterInfo, ...] = ()
     known_specs: dict[int, SequenceSpec] = field(default_factory=dict)
     """What the sequences of busy slots compute, by id: 100 in the first slot, and so on."""
@@ -254,6 +268,10 @@ class FakeEngine:
 
     def specs(self) -> dict[int, SequenceSpec]:
         return dict(self.known_specs)
+
+    async def end_thinking(self, name: str, tenant: str) -> str:
+        self.thinking_ended.append((name, tenant))
+        return self.control_refusal
 
     async def inspect(self) -> SlotReport:
         _ = self.model

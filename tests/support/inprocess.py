@@ -13,9 +13,10 @@ from contextlib import asynccontextmanager
 from protocol.config import EngineConfig
 from protocol.messages import Ready, StepStats
 from scheduler.core.host_memory import HostMemory
-from scheduler.engine.channel import ChannelClosed, CommandChannel
+from scheduler.engine.channel import CommandChannel
 from scheduler.engine.engine import Engine
 from scheduler.engine.loop import first_config, run
+from scheduler.engine.outbox import ChannelClosed
 from server.engine.client import EngineClient
 from tests.support.fake_backend import FakeBackend
 

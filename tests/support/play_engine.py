@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from protocol.commands import AddRequest
 from protocol.config import EngineConfig
 from protocol.messages import LoadFailed, Ready
+from scheduler.backends.base import Preparation
 from scheduler.core.step import Chunk
 from scheduler.engine.channel import CommandChannel
 from scheduler.engine.engine import Engine
@@ -43,7 +44,7 @@ def main() -> int:
 class PlayBackend(FakeBackend):
     """Dies or hangs while it makes the sampler of some requests."""
 
-    def sampler(self, request: AddRequest) -> FakeSampler:
+    def sampler(self, request: AddRequest, prepared: Preparation | None = None) -> FakeSampler:
         first = request.spec.prompt[0]
         if first == DEADLY_TO_ADD:
             os.kill(os.getpid(), signal.SIGKILL)

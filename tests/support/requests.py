@@ -14,6 +14,7 @@ def add_request(
     prompt: Sequence[int],
     *,
     resumed: Sequence[int] = (),
+    thinking_ended_at: int | None = None,
     num_requests_being_read: int = 0,
     **fields: Any,
 ) -> AddRequest:
@@ -23,5 +24,6 @@ def add_request(
         request_id=request_id,
         spec=SequenceSpec(prompt=tuple(prompt), **fields),
         resumed=list(resumed),
+        thinking_ended_at=thinking_ended_at,
         num_requests_being_read=num_requests_being_read,
     )

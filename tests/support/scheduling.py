@@ -9,15 +9,15 @@ from typing import Any
 
 from protocol.commands import AddRequest
 from protocol.config import CheckpointConfig
+from protocol.context_window import Window
 from protocol.events import EmbeddedEvent, Event, Finished, FinishReason, Generated, Scored, Started
 from protocol.messages import EmbeddingInfo, StepOutputs
 from protocol.sampling import SamplingParams
-from scheduler.backends.base import DecodeError
+from scheduler.backends.base import DecodeError, Preparation
 from scheduler.core.abilities import CacheAbilities
 from scheduler.core.cache_edits import CacheEdit, CopyPrefix, Restore, Save, Shift, Trim
 from scheduler.core.cache_scope import CacheScope
 from scheduler.core.context_limits import ContextLimits
-from scheduler.core.context_window import Window
 from scheduler.core.host_memory import HostMemory
 from scheduler.core.results import Sample, SampledRun
 from scheduler.core.sequence import Sequence, Slot
@@ -162,7 +162,7 @@ class CountingBackend(FakeBackend):
         self.in_place = [self.n_ctx_slot] * self.n_slots
         return super().failure()
 
-    def sampler(self, request: AddRequest) -> FakeSampler:
+    def sampler(self, request: AddRequest, prepared: Preparation | None = None) -> FakeSampler:
         self.open_samplers += 1
         return CountedSampler(self, request)
 

@@ -61,6 +61,12 @@ async def _different_schemas(target: Target) -> None:
     await asyncio.gather(*(target.post(CHAT, schema_chat(schema)) for schema in schemas))
 
 
+async def _different_enumerations(target: Target) -> None:
+    """Large constraints that wait in the engine at the same time."""
+    schemas = [{"enum": [f"value {n} of {number}" for n in range(12_000)]} for number in range(64)]
+    await asyncio.gather(*(target.post(CHAT, schema_chat(schema)) for schema in schemas))
+
+
 _PATTERN = {"type": "string", "pattern": "^(a|b)*a(a|b){2000}$"}
 _CHAIN = schema_chat(chain(2500))
 
@@ -104,6 +110,7 @@ ATTACKS = (
         "40 enumerations of 20,000 values",
         posts(CHAT, schema_chat({"enum": [f"value {n}" for n in range(20_000)]}), AT_ONCE),
     ),
+    Attack(NUMBER, "64 enumerations of 12,000 values, all different", _different_enumerations),
     Attack(
         NUMBER,
         "40 texts of 2 MB to tokenize, left",

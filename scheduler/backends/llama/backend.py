@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 from collections import abc
 from concurrent.futures import Future
@@ -16,14 +17,16 @@ from llama_cpp import llama_cpp as lib
 from protocol.commands import AddRequest
 from protocol.config import EngineConfig
 from protocol.messages import ModelInfo
-from scheduler.backends.base import Bytes, DecodeError, LoadError, SamplerError
+from scheduler.backends.base import Bytes, DecodeError, LoadError, Preparation, SamplerError
+from scheduler.backends.cpus import sampling_threads, usable_cores
 from scheduler.backends.llama.batch import BatchRows
+from scheduler.backends.llama.candidates import Candidates
 from scheduler.backends.llama.context import LlamaContext, Memory
 from scheduler.backends.llama.devices import load_backends
 from scheduler.backends.llama.draft_model import DraftModel
 from scheduler.backends.llama.dry import DrySamplers
-from scheduler.backends.llama.loading import ROPE_FIELDS, flash_attention
-from scheduler.backends.llama.sampler import Candidates, LlamaSampler, Vocabulary
+from scheduler.backends.llama.loading import ROPE_FIELDS
+from scheduler.backends.llama.sampler import LlamaSampler, Vocabulary
 from scheduler.backends.llama.threads import set_priority, use_numa
 from scheduler.backends.llama.vocabulary import suppressed_tokens
 from scheduler.batching.micro_batches import Layout
@@ -40,6 +43,8 @@ from scheduler.storage.fingerprint import (
     digest_of_model,
     stamp_of_model,
 )
+
+logger = logging.getLogger(__name__)
 
 ROTATION = "LLAMA_ATTN_ROT_DISABLE"
 """A variable that llama.cpp reads: it turns the rotation of quantized cells off."""
@@ -79,6 +84,8 @@ class LlamaBackend:
         self._constraints = ConstraintCompiler(vocab)
         self._constraints.start()
         self._end_tokens = end_tokens(vocab)
+        if config.backend_sampling:  # the costs that are measured include it
+            self.context.device_samplers.attach_all()
         if config.warmup:
             self.context.warm_up()
             if self._draft is not None:
@@ -105,6 +112,7 @@ class LlamaBackend:
             can_copy=info.can_trim or can_checkpoint,
             can_shift=info.can_shift,
             can_checkpoint=can_checkpoint,
+            max_rollback=self.context.memory.max_rollback,
         )
 
     def edit(self, edit: CacheEdit) -> None:
@@ -149,7 +157,7 @@ class LlamaBackend:
         return (
             f"{config.cache_type_k}/{config.cache_type_v} {layout}, {info.n_ctx_slot} tokens a "
             f"slot, {info.cell_bytes} and {info.window_cell_bytes} bytes a token, flash attention "
-            f"{flash_attention(self.context.model, config)}, swa-full {config.swa_full}, "
+            f"{self.context.flash_attention}, swa-full {config.swa_full}, "
             f"RoPE {rope}{overrides}"
         )
 
@@ -177,6 +185,7 @@ class LlamaBackend:
         try:
             if any(chunk.sequence.kind != kind for chunk in chunks):
                 raise self.context.failure("a batch has sequences of several kinds")
+            self.context.device_samplers.place(chunks)
             runs: list[BatchRows] = [*chunks, *padding_rows]
             self.context.decode(sorted(runs, key=lambda run: run.slot), kind)
             for padding_row in padding_rows:
@@ -185,6 +194,20 @@ class LlamaBackend:
             self._forget_draft()
             raise
 
+    def survey(self, rows: abc.Sequence[int], size: int) -> list[abc.Callable[[], None]]:
+        """Tasks that find the likeliest tokens of rows."""
+        return self.context.survey(rows, size)
+
+    @property
+    def num_sampling_threads(self) -> int:
+        """Threads for the cores that the model does not compute with."""
+        return sampling_threads(
+            self._config.sampling_threads,
+            cores=usable_cores(),
+            busy=self.context.num_busy_cores,
+            n_slots=self._info.n_slots,
+        )
+
     def embedding(self, chunk: Chunk) -> bytes:
         """The embedding that the last batch computed for a chunk. Raises `DecodeError`."""
         return self.context.vectors(chunk.slot, chunk.num_tokens)
@@ -192,6 +215,10 @@ class LlamaBackend:
     @property
     def layout(self) -> Layout:
         return self.context.layout
+
+    @property
+    def num_reused_graphs(self) -> int:
+        return self.context.num_reused_graphs
 
     def time_rows(self, num_slots: int, num_rows: int) -> float:
         """Seconds for a batch of `num_rows` rows of `num_slots` slots."""
@@ -211,26 +238,30 @@ class LlamaBackend:
         if self._draft is not None:
             self._draft.forget()
 
-    def prepare(self, request: AddRequest) -> Future[Any] | None:
+    def prepare(self, request: AddRequest) -> Preparation | None:
         """Compile a constraint in a thread, and make a DRY sampler in another.
 
-        Large ones take up to some seconds.
+        Large ones take up to some seconds. Tenants take turns.
         """
         spec = request.spec
-        dry = None if spec.embedding else self._vocabulary.dry.prepare(spec.sampling)
+        dry = None if spec.embedding else self._vocabulary.dry.prepare(spec.sampling, spec.tenant)
         if spec.constraint is None:
             return dry
-        return _both(self._constraints.prepare(spec.constraint), dry)
+        return _both(self._constraints.prepare(spec.constraint, spec.tenant), dry)
 
-    def sampler(self, request: AddRequest) -> LlamaSampler:
+    def sampler(self, request: AddRequest, prepared: Preparation | None = None) -> LlamaSampler:
         """The sampler of a sequence that starts. Raises `SamplerError`."""
-        matcher = None
-        if request.spec.constraint is not None:
+        matcher = None if prepared is None else prepared.result()
+        if matcher is None and request.spec.constraint is not None:
             try:
                 matcher = self._constraints.matcher(request.spec.constraint)
             except ConstraintFailed as error:
                 raise SamplerError(str(error)) from error
         return LlamaSampler(request, self.context, self._vocabulary, self._candidates, matcher)
+
+    def rest(self) -> None:
+        """Give memory that constraints took back to the system."""
+        self._constraints.give_memory_back()
 
     def close(self) -> None:
         """Free the context and the model."""
@@ -269,6 +300,7 @@ class LlamaBackend:
             adapters=context.adapters.infos,
             embedding=context.embedding,
             can_generate=context.can_generate,
+            flash_attn=context.flash_attention,
         )
 
 
@@ -284,10 +316,7 @@ def _max_draft_rows(config: EngineConfig) -> int:
 
 def _check_memory(config: EngineConfig, memory: Memory) -> None:
     if config.max_draft_tokens > 0 and not memory.can_trim:
-        raise LoadError(
-            "--spec-type: this model's memory can't drop rejected drafts (it is recurrent, or "
-            "has a sliding window: try --swa-full)"
-        )
+        _check_rollback(config, memory)
     for wanted, flag in (
         (config.context_shift, "--context-shift"),
         (config.cache_reuse, "--cache-reuse"),
@@ -299,21 +328,48 @@ def _check_memory(config: EngineConfig, memory: Memory) -> None:
             )
 
 
-def _both(first: Future[Any] | None, second: Future[Any] | None) -> Future[Any] | None:
-    """A future that is done when both are, with the first one's outcome, if there is a first."""
-    if first is None or second is None:
-        return first or second
+def _check_rollback(config: EngineConfig, memory: Memory) -> None:
+    """Raises `LoadError` if no draft can be taken back; logs what drafts cost and how long they may
+    be."""
+    if memory.max_rollback == 0:
+        reason = (
+            "recurrent, and llama.cpp keeps no earlier states for this architecture"
+            if memory.is_recurrent and not memory.num_snapshots
+            else "--ubatch-size is too small"
+        )
+        raise LoadError(f"--spec-type: the model's memory can't drop rejected drafts: {reason}")
+    if memory.num_snapshots:
+        size = memory.num_snapshots * config.n_slots * memory.sizes.state_bytes
+        logger.info(
+            "drafts have at most %d tokens: snapshots of the recurrent states take %d MiB",
+            memory.num_snapshots,
+            size >> 20,
+        )
+
+
+def _both(first: Future[Any], second: Future[Any] | None) -> Future[Any]:
+    """A future that is done when both are, with the first one's outcome."""
+    if second is None:
+        return first
     both: Future[Any] = Future()
+
+    def cancel(both: Future[Any]) -> None:
+        if both.cancelled():
+            first.cancel()
+            second.cancel()
 
     def second_is_done(second: Future[Any]) -> None:
         first.add_done_callback(finish)
 
     def finish(first: Future[Any]) -> None:
+        if not both.set_running_or_notify_cancel():
+            return
         error = first.exception()
         if error is None:
-            both.set_result(None)
+            both.set_result(first.result())
         else:
             both.set_exception(error)
 
+    both.add_done_callback(cancel)
     second.add_done_callback(second_is_done)
     return both

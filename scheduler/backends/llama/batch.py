@@ -85,6 +85,10 @@ class LlamaBatch:
         self.output_indices = outputs
         self._write(tokens, positions, slots)
 
+    def slot(self, index: int) -> int:
+        """The slot of a row with outputs."""
+        return int(self._slots[self.output_indices[index]])
+
     def _write(self, tokens: list[int], positions: list[int], slots: list[int]) -> None:
         count = len(tokens)
         self._tokens[:count] = tokens

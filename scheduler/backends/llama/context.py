@@ -8,11 +8,13 @@ prefix is bookkeeping only, but attention reads every cell in use.
 from __future__ import annotations
 
 import ctypes
+import functools
 import logging
 import struct
 import time
 from collections import abc
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,12 +24,18 @@ from protocol.config import EngineConfig
 from protocol.messages import EmbeddingInfo
 from scheduler.backends.base import Bytes, DecodeError, LoadError
 from scheduler.backends.llama.batch import BatchRows, LlamaBatch, Run, pointer
+from scheduler.backends.llama.candidates import Logits
 from scheduler.backends.llama.control_vectors import apply_control_vectors
+from scheduler.backends.llama.device_samplers import DeviceSamplers
+from scheduler.backends.llama.devices import have_gpu
+from scheduler.backends.llama.flash_attention import choose
 from scheduler.backends.llama.loading import check_layout, load_model, make_context
 from scheduler.backends.llama.lora import LoraAdapters
 from scheduler.backends.llama.pooling import embedding_info, read_vectors
-from scheduler.backends.llama.sampler import Logits
+from scheduler.backends.llama.shortlist import Shortlist, shortlist
+from scheduler.backends.llama.tensors import NO_DEVICE
 from scheduler.backends.llama.threads import ThreadPools
+from scheduler.backends.llama.vocabulary import suppressed_tokens
 from scheduler.batching.micro_batches import Layout
 from scheduler.core.batch_kind import BatchKind
 from scheduler.core.cache_edits import (
@@ -41,6 +49,7 @@ from scheduler.core.cache_edits import (
     Shift,
     Trim,
 )
+from scheduler.core.sequence import MAX_RUN
 from scheduler.core.state_sizes import StateSizes
 from scheduler.native.library import get_logits
 
@@ -59,6 +68,9 @@ _STATE_START = struct.Struct("=Ii")
 
 _STATE_MAGIC = 0xAF143CD8
 
+SURVEYED_TOGETHER = 8
+"""Rows of which one task finds the likeliest tokens. To wake a thread for fewer takes longer."""
+
 PLAIN = BatchKind()
 """The kind of batches that yield logits, without adapters."""
 
@@ -71,6 +83,12 @@ class Memory:
     can_trim: bool
     can_shift: bool
     can_checkpoint: bool
+    is_recurrent: bool = False
+    """Whether some layers have a state instead of cells."""
+    num_snapshots: int = 0
+    """How many earlier states a slot keeps, one for each of its last tokens."""
+    max_rollback: int = 0
+    """As in `CacheAbilities`."""
 
 
 class LlamaContext:
@@ -87,7 +105,9 @@ class LlamaContext:
         self.adapters = LoraAdapters(self.model, config.adapter_paths)  # the context makes room
         if config.embeddings:  # every row may have an output; one too many ends the process
             n_outputs = max(n_outputs, config.n_ubatch)
-        self._context = make_context(self.model, config, n_outputs)
+        self.flash_attention = choose(self.model, config)
+        """ "on", "off", or "auto" if llama.cpp decides."""
+        self._context = make_context(self.model, config, n_outputs, self.flash_attention)
         apply_control_vectors(self._context, self.model, config)
         self._threads = ThreadPools(self._context, config)
         self._memory = lib.llama_get_memory(self._context)
@@ -106,7 +126,13 @@ class LlamaContext:
         self._yields_embeddings = not self.can_generate
         lib.llama_set_embeddings(self._context, self._yields_embeddings)
         self._batch = LlamaBatch(lib.llama_n_batch(self._context))
-        self._logits_address = 0
+        self._rows: Logits = np.empty((0, self.n_vocab), dtype=np.float32)
+        """Shape (n_outputs, n_vocab): the last batch's logits."""
+        self.device_samplers = DeviceSamplers(
+            self._context, self.n_vocab, self.n_ctx_slot, len(suppressed_tokens(self.vocab))
+        )
+        self._likeliest: dict[int, Shortlist | None] = {}
+        """By row, what the survey of the last batch has found."""
         self._saved: dict[int, State] = {}
         self.memory = self._try_memory()
         self._try_adapters()
@@ -128,10 +154,33 @@ class LlamaContext:
         """Most rows of a batch."""
         return self._batch.size
 
-    @property
+    @cached_property
     def layout(self) -> Layout:
         """How llama.cpp cuts batches into micro-batches."""
-        return Layout(lib.llama_n_ubatch(self._context), self._config.kv_unified)
+        memory, snapshots = self.memory, self.memory.num_snapshots
+        return Layout(
+            lib.llama_n_ubatch(self._context),
+            # Recurrent layers compute equally many rows of each slot, wherever the cells are.
+            is_unified=self._config.kv_unified and not memory.is_recurrent,
+            whole_tail=snapshots and 1 + snapshots,
+            has_whole_drafts=not memory.can_trim,
+        )
+
+    @property
+    def num_reused_graphs(self) -> int:
+        """Micro-batches for which llama.cpp had the graph: the one before had as many rows and
+        logits, of the same slots, and attention read as many cells, rounded up to 256."""
+        return int(lib.llama_perf_context(self._context).n_reused)
+
+    @property
+    def num_busy_cores(self) -> int:
+        """Cores that compute when an answer's token is decoded: only one, which waits, if the
+        whole model is on a GPU."""
+        config = self._config
+        may_use_gpu = config.devices != (NO_DEVICE,) and not config.tensor_buffers and have_gpu()
+        num_layers = lib.llama_model_n_layer(self.model) + 1  # the output's layer counts too
+        is_whole = config.n_gpu_layers < 0 or config.n_gpu_layers >= num_layers
+        return 1 if may_use_gpu and is_whole else int(lib.llama_n_threads(self._context))
 
     @property
     def context(self) -> int:
@@ -150,14 +199,49 @@ class LlamaContext:
         code = lib.llama_decode(self._context, self._batch.struct)
         if code != 0:
             raise self.failure(f"llama_decode returned {code}")
+        # A GPU computes on. Waiting here, not in `get_logits`, leaves the interpreter to others.
+        lib.llama_synchronize(self._context)
+        self._likeliest.clear()
         if self._batch.output_indices and not kind.is_embedding:
-            self._logits_address = get_logits(self._context)
+            self._rows = self._read_rows(len(self._batch.output_indices))
+
+    def _read_rows(self, count: int) -> Logits:
+        size = count * self.n_vocab
+        memory = (ctypes.c_float * size).from_address(get_logits(self._context))
+        rows: Logits = np.frombuffer(memoryview(memory), dtype=np.float32)
+        return rows.reshape(count, self.n_vocab)
 
     def row(self, index: int) -> Logits:
         """A writable view of a row of the last batch's logits, shape (n_vocab,)."""
-        address = self._logits_address + index * self.n_vocab * 4
-        memory = (ctypes.c_float * self.n_vocab).from_address(address)
-        return np.frombuffer(memoryview(memory), dtype=np.float32)
+        row: Logits = self._rows[index]
+        return row
+
+    def survey(self, rows: abc.Sequence[int], size: int) -> list[abc.Callable[[], None]]:
+        """Tasks that find the `size` likeliest tokens of rows of the last batch, which rise.
+
+        They may run at the same time. The rows must not change until they are sampled.
+        """
+
+        def look(start: int) -> None:
+            for row in with_logits[start : start + SURVEYED_TOGETHER]:
+                self._likeliest[row] = shortlist(self._rows[row], size)
+
+        with_logits = [row for row in rows if not self._is_left(row)]
+        starts = range(0, len(with_logits), SURVEYED_TOGETHER)
+        return [functools.partial(look, start) for start in starts]
+
+    def likeliest(self, index: int) -> Shortlist | None:
+        """The likeliest tokens of a row, if it was surveyed."""
+        return self._likeliest.get(index)
+
+    def left(self, index: int) -> Shortlist | None:
+        """What a sampler on the device left of a row of the last batch, if its slot has one."""
+        if not self._is_left(index):
+            return None
+        return self.device_samplers.read(self._batch.output_indices[index])
+
+    def _is_left(self, index: int) -> bool:
+        return bool(self.device_samplers) and self._batch.slot(index) in self.device_samplers
 
     def batch_index(self, index: int) -> int:
         """Index in the batch of the token that a row of logits belongs to."""
@@ -204,6 +288,13 @@ class LlamaContext:
     def put_state(self, prefix: int, state: Bytes) -> None:
         """Take cells from `state`, as if they had just been saved. llama.cpp checks nothing."""
         self._saved[prefix] = np.frombuffer(state, dtype=np.uint8)
+
+    def has_window(self, slot: int, length: int) -> bool:
+        """Whether a slot that holds `length` tokens has all cells that the next token sees."""
+        if self.memory.can_trim:
+            return True
+        first: int = lib.llama_memory_seq_pos_min(self._memory, slot)
+        return 0 <= first <= max(length + 1 - self.memory.sizes.window, 0)
 
     def portable(self, state: Bytes) -> memoryview:
         """A state as llama.cpp's files hold it: without the words before the cells."""
@@ -273,6 +364,7 @@ class LlamaContext:
         """Free the context and the model."""
         if self._config.perf:
             self._log_times()
+        self.device_samplers.close()
         lib.llama_free(self._context)
         self._threads.close()
         lib.llama_model_free(self.model)
@@ -393,7 +485,8 @@ class LlamaContext:
             if lib.llama_decode(self._context, self._batch.struct) != 0:
                 raise LoadError("the model can't compute a sequence of two tokens")
             states.append((self._read_state(0), self._read_state(0, PARTIAL)))
-        able = bool(lib.llama_memory_seq_rm(self._memory, 0, 1, -1))
+        snapshots: int = lib.llama_n_rs_seq(self._context)
+        able = not snapshots and bool(lib.llama_memory_seq_rm(self._memory, 0, 1, -1))
         window = 0 if self._config.swa_full else lib.llama_model_n_swa(self.model)
         # When the tail is dropped, cells that slid out of a window can't come back.
         can_trim = able and window <= 0
@@ -408,7 +501,28 @@ class LlamaContext:
             window = window_cell = 0
         rest = len(first) - cell
         sizes = StateSizes(cell - window_cell, rest, max(window, 0), window_cell)
-        return Memory(sizes, can_trim, can_shift, can_checkpoint)
+        is_recurrent = _is_recurrent(self.model)
+        return Memory(
+            sizes,
+            can_trim,
+            can_shift,
+            can_checkpoint,
+            is_recurrent,
+            snapshots,
+            self._max_rollback(is_recurrent, snapshots),
+        )
+
+    def _max_rollback(self, is_recurrent: bool, num_snapshots: int) -> int:
+        """How many tokens a memory that can't trim can take back after a batch.
+
+        A micro-batch overwrites cells that no token behind the micro-batch's first sees. So a
+        window loses nothing that is needed, if the tokens and the one before them are computed in
+        one micro-batch.
+        """
+        bounds = [num_snapshots] if is_recurrent else []
+        if lib.llama_model_n_swa(self.model) > 0:
+            bounds.append(max(lib.llama_n_ubatch(self._context) - MAX_RUN, 0))
+        return min(bounds, default=0)
 
     def _can_go_back(self, state: State) -> bool:
         """Whether slot 0 is a sequence of one token once it got the partial state after it."""
@@ -419,6 +533,10 @@ class LlamaContext:
             and bool(lib.llama_memory_seq_rm(self._memory, 0, 1, -1))
             and lib.llama_memory_seq_pos_max(self._memory, 0) == 0
         )
+
+
+def _is_recurrent(model: Any) -> bool:
+    return bool(lib.llama_model_is_recurrent(model) or lib.llama_model_is_hybrid(model))
 
 
 def _can_rotate_keys(model: Any, config: EngineConfig) -> bool:

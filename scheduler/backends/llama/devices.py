@@ -18,6 +18,8 @@ from scheduler.backends.base import LoadError
 
 MIB = 1 << 20
 _CPU = 0
+_GPUS = (1, 2)
+"""GPUs with memory of their own, and those that share the CPU's memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,12 @@ def buffer_types() -> dict[str, int]:
     buffer_type = _function("ggml_backend_dev_buffer_type", ctypes.c_void_p, ctypes.c_void_p)
     found = (buffer_type(address) for address in _addresses())
     return {_text("ggml_backend_buft_name", address): address for address in found if address}
+
+
+def have_gpu() -> bool:
+    """Whether there is a device that computes without CPU cores. The backends must be loaded."""
+    kind = _function("ggml_backend_dev_type", ctypes.c_int, ctypes.c_void_p)
+    return any(kind(address) in _GPUS for address in _addresses())
 
 
 def listing() -> list[str]:

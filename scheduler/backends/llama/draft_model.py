@@ -12,10 +12,21 @@ import numpy as np
 from protocol.config import DraftConfig, EngineConfig
 from scheduler.backends.base import DecodeError, LoadError, SamplerError
 from scheduler.backends.llama.batch import Run
+from scheduler.backends.llama.candidates import Logits
 from scheduler.backends.llama.context import LlamaContext
-from scheduler.backends.llama.sampler import LlamaSampler, Logits
+from scheduler.backends.llama.sampler import LlamaSampler
+from scheduler.backends.llama.shortlist import Shortlist
 from scheduler.backends.llama.vocabulary import check_vocabularies
-from scheduler.core.cache_edits import CacheEdit, CopyPrefix, Drop, Restore, Save, Shift, Trim
+from scheduler.core.cache_edits import (
+    CacheEdit,
+    CopyPrefix,
+    Drop,
+    Restore,
+    RestoreCheckpoint,
+    Save,
+    Shift,
+    Trim,
+)
 from scheduler.kv_cache.prefix_index import common_prefix_length
 from scheduler.native.tokens import end_tokens
 from scheduler.spec_decode.draft_request import DraftRequest
@@ -47,10 +58,10 @@ class DraftModel:
         """`config` and `target` are the large model's. Raises `LoadError`."""
         self.context = LlamaContext(_config(config, draft), n_outputs=config.n_slots)
         check_vocabularies(target.vocab, self.context.vocab)
-        if not self.context.memory.can_trim:
+        memory = self.context.memory
+        if memory.is_recurrent or not (memory.can_trim or memory.sizes.window):
             raise LoadError(
-                "--model-draft: this model's memory can't drop rejected drafts (it is "
-                "recurrent, or has a sliding window)"
+                "--model-draft: this model's memory can't drop rejected drafts: it is recurrent"
             )
         self._rows = _Rows(self.context, target.n_vocab)
         self._end_tokens = end_tokens(target.vocab)
@@ -148,13 +159,17 @@ class DraftModel:
         held = self._held[slot]
         length = common_prefix_length(held, tokens, min(len(held), len(tokens) - 1))
         self._trim(slot, length)
-        return length
+        return len(held)
 
     def _trim(self, slot: int, length: int) -> None:
+        """Drop the tail of a slot; or all that the slot holds, where a window lacks cells then."""
         held = self._held[slot]
         if length < len(held):
             self.context.edit(Trim(slot, length))
             del held[length:]
+            if held and not self.context.has_window(slot, length):
+                self.context.edit(Trim(slot, 0))
+                held.clear()
 
     def _can_read(self, tokens: list[int]) -> bool:
         return max(tokens) < self.context.n_vocab
@@ -175,24 +190,30 @@ class DraftModel:
                     self._saved.pop(prefix, None)
             case Restore():
                 self._restore(edit)
+            case RestoreCheckpoint(_, slot, length):
+                self._trim(slot, length)
             case Drop(prefix):
                 if prefix in self._saved:
                     self.context.edit(edit)
                     del self._saved[prefix]
 
     def _copy(self, edit: CopyPrefix) -> None:
-        length = min(edit.length, len(self._held[edit.source]))
+        source = self._held[edit.source]
+        length = min(edit.length, len(source))
         if length > 0:
-            self.context.edit(CopyPrefix(edit.source, edit.target, length))
-            self._held[edit.target] = self._held[edit.source][:length]
+            count = length if self.context.memory.can_trim else len(source)
+            self.context.edit(CopyPrefix(edit.source, edit.target, count))
+            self._held[edit.target] = source[:count]
+            self._trim(edit.target, length)
         else:
             self._trim(edit.target, 0)  # what it held may be another cache scope's
 
     def _restore(self, edit: Restore) -> None:
         if edit.prefix in self._saved:
-            length = min(edit.length, len(self._saved[edit.prefix]))
-            self.context.edit(Restore(edit.prefix, edit.slot, length))
-            self._held[edit.slot] = self._saved[edit.prefix][:length]
+            saved = self._saved[edit.prefix]
+            self.context.edit(Restore(edit.prefix, edit.slot, len(saved)))
+            self._held[edit.slot] = saved.copy()
+            self._trim(edit.slot, edit.length)
         else:
             self._trim(edit.slot, 0)
 
@@ -246,6 +267,14 @@ class _Rows:
         """Position in the batch of the token that a row belongs to."""
         return self._context.batch_index(index)
 
+    def likeliest(self, index: int) -> Shortlist | None:
+        """None: rows of drafts are looked at one by one."""
+        return None
+
+    def left(self, index: int) -> Shortlist | None:
+        """None: the draft model samples on the CPU."""
+        return None
+
 
 def _config(config: EngineConfig, draft: DraftConfig) -> EngineConfig:
     """The draft model's configuration: slots and cells are as in the large model's."""
@@ -255,6 +284,7 @@ def _config(config: EngineConfig, draft: DraftConfig) -> EngineConfig:
         adapter_paths=(),
         control_vectors=(),
         embeddings=False,
+        max_draft_tokens=0,
         n_threads=draft.n_threads or config.n_threads,
         n_threads_batch=draft.n_threads_batch or config.n_threads_batch,
         placement=draft.placement,
@@ -267,6 +297,7 @@ def _config(config: EngineConfig, draft: DraftConfig) -> EngineConfig:
         rope_scaling="",
         rope_freq_base=0.0,
         rope_freq_scale=0.0,
+        cost_folder="",  # flash attention by the rule: no text depends on it
     )
 
 

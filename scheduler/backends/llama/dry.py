@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ctypes
 from collections import OrderedDict
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from functools import partial
 from threading import Lock
 
 from llama_cpp import llama_cpp as lib
 
+from confined.fair_thread import FairThread
 from protocol.sampling import SamplingParams
 
 KEPT = 16
@@ -27,16 +29,18 @@ class DrySamplers:
         """`vocab` is the address of the `llama_vocab`, `n_ctx` the tokens of a slot."""
         self._vocab = vocab
         self._n_ctx = n_ctx
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="dry")
+        self._thread = FairThread("dry")
         self._lock = Lock()
         self._kept: OrderedDict[_Key, int] = OrderedDict()
 
-    def prepare(self, params: SamplingParams) -> Future[None] | None:
-        """Begin to make the sampler that `copy` will copy; None if there is nothing to make."""
+    def prepare(self, params: SamplingParams, owner: str = "") -> Future[None] | None:
+        """Begin to make the sampler that `copy` will copy; None if there is nothing to make.
+
+        Owners take turns."""
         is_used = params.dry_multiplier != 0.0 and "dry" in params.samplers and not params.mirostat
         if not is_used or self._key(params) in self._kept:
             return None
-        return self._thread.submit(self._make, self._key(params))
+        return self._thread.submit(owner, partial(self._make, self._key(params)))
 
     def copy(self, params: SamplingParams) -> int | None:
         """The address of a new sampler, which the caller owns; None if llama.cpp refuses."""
@@ -51,7 +55,7 @@ class DrySamplers:
 
     def close(self) -> None:
         """Free the samplers that are kept."""
-        self._thread.shutdown()
+        self._thread.close()
         for sampler in self._kept.values():
             lib.llama_sampler_free(sampler)
         self._kept.clear()

@@ -12,7 +12,7 @@ from protocol.metadata import override_array
 from scheduler.backends.base import LoadError
 from scheduler.backends.cpus import usable_cores
 from scheduler.backends.llama.pooling import POOLINGS
-from scheduler.backends.llama.tensors import NO_DEVICE, buffer_array, device_array
+from scheduler.backends.llama.tensors import NO_DEVICE, buffer_array, device_array, share_array
 
 CACHE_TYPES = {
     "f32": lib.GGML_TYPE_F32,
@@ -28,11 +28,9 @@ CACHE_TYPES = {
 UNQUANTIZED = ("f32", "f16", "bf16")
 """Types of cells that do without flash attention."""
 
-MAX_SCORES_BYTES = 512 << 20
-"""Bytes of attention scores up to which a CPU computes without flash attention."""
-
-SHORT_CONTEXT = 768
-"""Tokens of a slot up to which a CPU without AMX is faster with flash attention."""
+MAX_SNAPSHOTS = 8
+"""Most snapshots of a recurrent state that each slot keeps. Each is as large as the state, and
+takes time in every step."""
 
 FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
 LAZY_MODES = {"off": 0, "auto": 1, "on": 2}
@@ -67,8 +65,8 @@ def load_model(config: EngineConfig) -> Any:
     params.devices = ctypes.cast(devices, ctypes.c_void_p)
     params.tensor_buft_overrides = ctypes.cast(buffers, ctypes.c_void_p)
     params.kv_overrides = metadata
-    if config.tensor_split:
-        shares = (ctypes.c_float * lib.llama_max_devices())(*config.tensor_split)
+    shares = share_array(config.tensor_split)
+    if shares is not None:
         params.tensor_split = shares
     model = lib.llama_model_load_from_file(config.model_path.encode(), params)
     if not model:
@@ -93,27 +91,12 @@ def check_layout(model: Any, config: EngineConfig) -> None:
         )
 
 
-def make_context(model: Any, config: EngineConfig, n_outputs: int) -> Any:
+def make_context(model: Any, config: EngineConfig, n_outputs: int, flash_attn: str) -> Any:
     """A context whose batches may have `n_outputs` rows with logits. Raises `LoadError`."""
-    threads = config.n_threads or usable_cores(config.placement.cpus)
-    params = lib.llama_context_default_params()
-    params.n_ctx = config.n_ctx
-    params.n_batch = max(config.n_batch, config.n_slots)
-    params.n_ubatch = min(config.n_ubatch, params.n_batch)
-    params.n_seq_max = config.n_slots
-    params.n_outputs_max = n_outputs
-    params.pooling_type = POOLINGS[config.pooling if config.embeddings else ""]
-    params.n_threads = threads
-    params.n_threads_batch = config.n_threads_batch or threads
-    params.flash_attn_type = FLASH_ATTENTION[flash_attention(model, config)]
-    params.type_k = CACHE_TYPES[config.cache_type_k]
-    params.type_v = CACHE_TYPES[config.cache_type_v]
-    params.kv_unified = config.kv_unified
-    params.offload_kqv = config.kv_offload
-    params.op_offload = config.op_offload
-    params.swa_full = config.swa_full
-    params.no_perf = not config.perf
-    _set_rope(params, config)
+    params = context_params(config, n_outputs, flash_attn)
+    if _overwrites_windows(model, config):
+        params.n_batch = params.n_ubatch = max(params.n_ubatch, config.n_slots)
+    params.n_rs_seq = _num_snapshots(config, params.n_ubatch)
     context = lib.llama_init_from_model(model, params)
     if not context:
         n_ctx = config.n_ctx or lib.llama_model_n_ctx_train(model)
@@ -122,39 +105,52 @@ def make_context(model: Any, config: EngineConfig, n_outputs: int) -> Any:
     return context
 
 
-def flash_attention(model: Any, config: EngineConfig) -> str:
-    """The setting for this model. On CPUs, `auto` means flash attention for short contexts only,
-    or where it is needed.
+def context_params(config: EngineConfig, n_outputs: int, flash_attn: str) -> Any:
+    """llama.cpp's parameters of a context; `flash_attn` is one of `FLASH_ATTENTION`."""
+    threads = config.n_threads or usable_cores(config.placement.cpus)
+    params = lib.llama_context_default_params()
+    params.n_ctx = config.n_ctx
+    params.n_batch = max(config.n_batch, config.n_slots)
+    params.n_ubatch = min(config.n_ubatch, params.n_batch)
+    params.n_seq_max = config.n_slots
+    params.n_outputs_max = n_outputs
+    params.n_outputs_max_per_seq = min(1 + config.max_draft_tokens, n_outputs)
+    params.pooling_type = POOLINGS[config.pooling if config.embeddings else ""]
+    params.n_threads = threads
+    params.n_threads_batch = config.n_threads_batch or threads
+    params.flash_attn_type = FLASH_ATTENTION[flash_attn]
+    params.type_k = CACHE_TYPES[config.cache_type_k]
+    params.type_v = CACHE_TYPES[config.cache_type_v]
+    params.kv_unified = config.kv_unified
+    params.offload_kqv = config.kv_offload
+    params.op_offload = config.op_offload
+    params.swa_full = config.swa_full
+    params.no_perf = not config.perf
+    _set_rope(params, config)
+    return params
 
-    llama.cpp's CPU kernel of flash attention computes fewer than 64 rows of a sequence one by
-    one. Milliseconds without and with flash attention, for a 100M model on two cores of a Zen 4:
 
-        tokens before      4 decodes       48 rows of a prompt   512 rows
-                    0      13.5, 11.1           47, 42           527, 457
-                  512      16.5, 15.1           59, 77           665, 592
-                1,000      17.3, 17.4           69, 110          811, 719
-                1,900      22.1, 25.0           96, 174
+def _overwrites_windows(model: Any, config: EngineConfig) -> bool:
+    """Whether a batch of several micro-batches may be computed wrong.
 
-    So in slots that may become long, conversations are faster without flash attention. With AMX
-    all are: 7 decodes at 1,000 tokens took 39 ms without and 100 ms with it. Without flash
-    attention, the scores of a whole micro-batch are kept. They must not take too much memory.
+    Where slots share a stream, llama.cpp gives each micro-batch cells that have left their window.
+    It plans this for the whole batch beforehand, and then lacks cells of the first windows: what
+    the plan drops beside the cells that it takes is not put back.
     """
-    offloads = config.n_gpu_layers != 0 and config.devices != (NO_DEVICE,)
-    on_gpu = lib.llama_supports_gpu_offload() and offloads
-    needs_it = config.cache_type_v not in UNQUANTIZED
-    if config.flash_attn != "auto" or on_gpu or needs_it:
-        return config.flash_attn
-    n_ctx = config.n_ctx or lib.llama_model_n_ctx_train(model)
-    n_ctx_slot = n_ctx if config.kv_unified else n_ctx // config.n_slots
-    if n_ctx_slot <= SHORT_CONTEXT and not _has_amx():
-        return "auto"
-    scores = 4 * n_ctx_slot * config.n_ubatch * lib.llama_model_n_head(model)
-    return "off" if scores <= MAX_SCORES_BYTES else "auto"
+    return config.kv_unified and not config.swa_full and lib.llama_model_n_swa(model) > 0
 
 
-def _has_amx() -> bool:
-    """Whether llama.cpp uses this CPU's matrix unit."""
-    return b"AMX_INT8 = 1" in lib.llama_print_system_info()
+def _num_snapshots(config: EngineConfig, n_ubatch: int) -> int:
+    """Draft tokens that a recurrent memory should be able to take back. llama.cpp ignores the
+    number for other memories; it ends the process if a micro-batch has no room for a draft."""
+    room = min(n_ubatch, config.n_ctx or n_ubatch) - 2
+    return max(min(config.max_draft_tokens, MAX_SNAPSHOTS, room), 0)
+
+
+def offloads(config: EngineConfig) -> bool:
+    """Whether a GPU computes, at least a part."""
+    wants = config.n_gpu_layers != 0 and config.devices != (NO_DEVICE,)
+    return bool(lib.llama_supports_gpu_offload()) and wants
 
 
 def _set_rope(params: Any, config: EngineConfig) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -15,17 +15,15 @@ from protocol.commands import AddRequest
 from protocol.events import TokenLogprobs
 from protocol.sampling import SamplingParams
 from scheduler.backends.base import SamplerError, TooComplex
+from scheduler.backends.llama.candidates import FEW, Candidates, Ids, Logits, Mask
 from scheduler.backends.llama.dry import DrySamplers
+from scheduler.backends.llama.reach import ALL, has_penalties, is_argmax, reach_of, window
+from scheduler.backends.llama.shortlist import SPARE, Shortlist, best_of, pays, shortlist
 from scheduler.constraint import ConstraintFailed, ConstraintTooComplex, Matcher
+from scheduler.constraint.thinking_matcher import ThinkingMatcher
 from scheduler.core.results import Sample
 from scheduler.core.sampler import HELD
-from scheduler.native.library import TOKEN_DATA, sampler_accept, sampler_apply, sampler_sample
-
-Logits = np.ndarray[Any, np.dtype[np.float32]]
-"""One row: shape (n_vocab,), unnormalised log-probabilities."""
-
-Mask = np.ndarray[Any, np.dtype[np.bool_]]
-"""Shape (n_vocab,): which tokens are allowed."""
+from scheduler.native.library import sampler_accept, sampler_sample
 
 MIROSTAT_ESTIMATE_TOKENS = 100
 """Best tokens from which mirostat 1 estimates its exponent (`m` in the paper)."""
@@ -57,12 +55,27 @@ class Biases:
 
     def add_to(self, logits: Logits) -> None:
         """Add the biases to a row, shape (n_vocab,)."""
-        if len(self.tokens):
+        if self:
             logits[self.tokens] += self.values
+
+    def add_to_few(self, tokens: Shortlist) -> Shortlist:
+        """Some tokens, which rise, with the biases."""
+        if not self:
+            return tokens
+        logits = tokens.logits.copy()
+        places = np.searchsorted(self.tokens, tokens.ids)
+        places[places == len(self.tokens)] = 0
+        hits = self.tokens[places] == tokens.ids
+        logits[hits] += self.values[places[hits]]
+        return Shortlist(tokens.ids, logits)
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return len(self.tokens) > 0
 
     def sum_with(self, logits: Logits) -> Logits:
         """The row with the biases. The row itself, which may be asked for again, stays as it is."""
-        if not len(self.tokens):
+        if not self:
             return logits
         total = logits.copy()
         self.add_to(total)
@@ -85,6 +98,16 @@ class LogitsRows(Protocol):
         """Index in the batch of the token that the row belongs to."""
         ...
 
+    def likeliest(self, index: int) -> Shortlist | None:
+        """The likeliest tokens of a row, at least as many as its sampler asked for, if the row was
+        surveyed and has not been changed."""
+        ...
+
+    def left(self, index: int) -> Shortlist | None:
+        """What a sampler on the device left of a row, if there is one; tokens rise. Such a row
+        has no other logits."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
@@ -98,56 +121,6 @@ class Vocabulary:
     suppressed: tuple[int, ...]
     """Tokens that must never be sampled, by the author of the model."""
     dry: DrySamplers
-
-
-class Candidates:
-    """A reusable `llama_token_data_array` over the whole vocabulary."""
-
-    def __init__(self, n_vocab: int) -> None:
-        self._ids = np.arange(n_vocab, dtype=np.int32)
-        self._data = np.empty(n_vocab, dtype=TOKEN_DATA)
-        """Shape (n_vocab,); a chain reorders and cuts it in place."""
-        self._start = ctypes.cast(self._data.ctypes.data, lib.llama_token_data_p)
-        self._array = lib.llama_token_data_array()
-
-    def choose(self, chain: int, logits: Logits) -> int:
-        """Run a chain over a row of logits, shape (n_vocab,); returns the selected token."""
-        self._data["id"] = self._ids
-        self._data["logit"] = logits
-        self._apply(chain, len(self._ids))
-        return int(self._array.data[self._array.selected].id)
-
-    def choose_among(self, chain: int, logits: Logits, allowed: Mask) -> int:
-        """`choose` as if the logits of all tokens that are not allowed were minus infinity."""
-        ids = np.flatnonzero(allowed)
-        self._data["id"][: len(ids)] = ids
-        self._data["logit"][: len(ids)] = logits[ids]
-        self._apply(chain, len(ids))
-        return int(self._array.data[self._array.selected].id)
-
-    def draw(self, sampler: int, count: int) -> None:
-        """Let a sampler choose `count` times among one candidate, to use up its random numbers."""
-        for _ in range(count):
-            self._apply(sampler, 1)
-
-    def remaining(self) -> np.ndarray[Any, Any]:
-        """The candidates that the last chain left, of dtype `TOKEN_DATA` and shape (n_left,).
-
-        Their `p` is set to their probabilities.
-        """
-        first = _address(self._array.data) - _address(self._start)
-        left = self._data[first // TOKEN_DATA.itemsize :][: self._array.size]
-        weights = np.exp(left["logit"] - left["logit"].max())
-        left["p"] = weights / weights.sum()
-        return left
-
-    def _apply(self, sampler: int, size: int) -> None:
-        """Run a sampler over the first `size` candidates."""
-        self._array.data = self._start  # a sampler may have moved the start, to drop candidates
-        self._array.size = size
-        self._array.selected = -1
-        self._array.sorted = False
-        sampler_apply(sampler, ctypes.byref(self._array))
 
 
 class LlamaSampler:
@@ -169,18 +142,50 @@ class LlamaSampler:
         self._failure: ConstraintFailed | None = None
         """Why there is no mask."""
         self._chain: int | None = None
-        self._is_greedy = _is_argmax(self._params, vocabulary)
+        self._is_greedy = is_argmax(self._params)
         self._biases = Biases.of(self._params, vocabulary)
-        num_sampled = self._replay(request.resumed)
+        self._is_quick = vocabulary.n_vocab <= FEW
+        """Whether a pass over all tokens takes less than giving away the interpreter's lock."""
+        self._full_reach = reach_of(self._params, vocabulary.n_ctx)
+        self._reach = self._full_reach if pays(self._full_reach, vocabulary.n_vocab) else ALL
+        """Length of the shortlist that the chain needs; `ALL` runs it on the whole row."""
+        self._num_resumed = len(request.resumed)
+        self._thinking_ended_at = request.thinking_ended_at
+        self._unread = [] if matcher is None else request.resumed[::-1]
+        """Tokens of a resumed answer that the constraint has not read; the last one comes first."""
+        self._end_thinking_again()
         if not self._is_greedy:
             self._chain = build_chain(self._params, vocabulary)
             self._remember([*request.spec.prompt, *request.resumed], vocabulary)
-            self._skip_draws(num_sampled)
+            if matcher is None:
+                self._skip_draws(len(request.resumed))
+        self.is_heavy = not self._is_quick and self._reads_all
+        self.num_candidates = 0 if self._is_quick or self._changes_rows else self._num_wanted
 
     @property
     def is_constrained(self) -> bool:
         """Whether there is a matcher."""
         return self._matcher is not None
+
+    @property
+    def _reads_all(self) -> bool:
+        """Whether a sample takes more than a look at the largest logits."""
+        wants_all = self._params.top_logprobs >= 0 and not self._params.post_sampling_probs
+        return wants_all or (self._chain is not None and not self._reach)
+
+    @property
+    def _changes_rows(self) -> bool:
+        """Whether rows are not as the model has left them when a token is chosen."""
+        return bool(self._biases) or self._matcher is not None
+
+    @property
+    def _num_wanted(self) -> int:
+        return 1 if self._is_greedy else self._reach
+
+    @property
+    def is_replaying(self) -> bool:
+        """Whether the constraint has not read all of a resumed answer."""
+        return bool(self._unread)
 
     @property
     def wants_mask(self) -> bool:
@@ -189,7 +194,7 @@ class LlamaSampler:
         The likeliest token is allowed most of the time, and checking it costs less than a mask.
         So greedy sampling asks for its mask in `sample`, after a refusal.
         """
-        return not self._is_greedy and self._lacks_mask
+        return not (self._is_greedy or self._unread) and self._lacks_mask
 
     @property
     def _lacks_mask(self) -> bool:
@@ -203,6 +208,35 @@ class LlamaSampler:
                 self._matcher.prepare()
         except ConstraintFailed as error:  # `sample` will raise it
             self._failure = error
+
+    def replay(self) -> None:
+        """Let the constraint read the next token of a resumed answer, and those that it forces.
+
+        Raises `SamplerError`.
+        """
+        assert self._matcher is not None
+        try:
+            self._matcher.accept(self._unread.pop())
+            forced = self._matcher.forced_tokens() if self._params.top_logprobs < 0 else []
+            for token in forced[: len(self._unread)]:
+                self._matcher.accept(token)
+                self._unread.pop()
+        except ConstraintTooComplex as error:
+            raise TooComplex(str(error)) from error
+        except ConstraintFailed as error:
+            raise SamplerError(f"the answer so far breaks its constraint: {error}") from error
+        self._end_thinking_again()
+        if self._chain is not None:
+            self._skip_draws(1)  # forced tokens were not drawn
+
+    def _end_thinking_again(self) -> None:
+        """End the thinking after as many tokens as when the resumed answer was made."""
+        ended_at = self._thinking_ended_at
+        num_read = self._num_resumed - len(self._unread)
+        if ended_at is None or num_read > ended_at:
+            return
+        if num_read == ended_at or not self._unread:
+            self._end_thinking_now()
 
     def hold(self, row: int) -> None:
         """Keep a copy of a row of the last batch."""
@@ -231,10 +265,11 @@ class LlamaSampler:
             token = self._pick(row)
             return None if token is None else Sample(token, forced=self._forced())
         if self._params.post_sampling_probs:
-            self._biases.add_to(self._logits(row))
-            token = self._pick_by_candidates(row)
+            token = self._pick(row)
+            assert token is not None
             return Sample(token, _left_logprobs(self._candidates, token, n_top))
-        before = _Distribution.of(self._logits(row), n_top)
+        logits = self._logits(row)
+        before = self._distribution(logits.copy() if self._biases else logits, row)
         token = self._pick(row)
         return None if token is None else Sample(token, before.logprobs(token))
 
@@ -246,8 +281,14 @@ class LlamaSampler:
 
     def score(self, row: int, token: int) -> TokenLogprobs:
         """The model's own log-probability of `token` in a row of the last batch."""
+        return self._distribution(self._rows.row(row), row).logprobs(token)
+
+    def _distribution(self, logits: Logits, row: int) -> _Distribution:
         n_top = max(self._params.top_logprobs, 0)
-        return _Distribution.of(self._rows.row(row), n_top).logprobs(token)
+        best = self._found(row)
+        if best is None or len(best.ids) < n_top:
+            best = shortlist(logits, n_top) if pays(n_top, len(logits)) else None
+        return _Distribution.of(logits, n_top, best)
 
     def allowed(self, tokens: list[int]) -> int:
         """How many of these tokens the constraint lets come next, one after the other."""
@@ -265,12 +306,30 @@ class LlamaSampler:
         )
         copy._rows = rows
         copy._held = copy._failure = None
+        copy._unread = []
         copy._candidates = self._candidates
         copy._matcher = None if self._matcher is None else self._matcher.clone()
         copy._is_greedy = self._is_greedy
         copy._biases = self._biases
+        copy._is_quick = self._is_quick
+        copy.is_heavy, copy.num_candidates = False, 0
+        copy._full_reach, copy._reach = self._full_reach, self._reach
         copy._chain = None if self._chain is None else lib.llama_sampler_clone(self._chain)
         return copy
+
+    def end_thinking(self) -> int | None:
+        """Let the next tokens end the thinking; see `Sampler`."""
+        if not self._unread:
+            return self._end_thinking_now()
+        if not isinstance(self._matcher, ThinkingMatcher):
+            return None
+        # Whether the answer thinks at its end isn't known yet. If so, the thinking ends there.
+        self._thinking_ended_at = self._num_resumed
+        return self._num_resumed
+
+    def _end_thinking_now(self) -> int | None:
+        matcher = self._matcher
+        return matcher.end_thinking() if isinstance(matcher, ThinkingMatcher) else None
 
     def close(self) -> None:
         """Free the chain."""
@@ -279,32 +338,85 @@ class LlamaSampler:
             self._chain = None
 
     def _pick(self, row: int) -> int | None:
+        left = None if row == HELD else self._rows.left(row)
+        if left is not None:
+            return self._pick_of_few(left)
         if self._chain is None:
-            return self._pick_largest(self._biases.sum_with(self._logits(row)))
-        self._biases.add_to(self._logits(row))
+            return self._pick_largest(row)
+        logits = self._logits(row)
+        self._biases.add_to(logits)
         if self._matcher is None:
-            return self._pick_by_chain(row)
+            return self._pick_by_chain(row, logits)
         refused = self._matcher.refused
         if refused is None:
-            return self._pick_by_candidates(row)
-        if refused:
-            self._logits(row)[list(refused)] = -np.inf
-        token = self._pick_by_chain(row)
+            token = self._pick_among(logits, self._matcher.mask())
+        else:
+            logits[list(refused)] = -np.inf
+            token = self._pick_by_chain(row, logits)
         self._matcher.accept(token)
         return token
 
-    def _pick_by_chain(self, row: int) -> int:
-        if row != HELD:
+    def _pick_of_few(self, tokens: Shortlist) -> int:
+        """Choose from all tokens that the choice depends on. There is no constraint."""
+        tokens = self._biases.add_to_few(tokens)
+        if self._chain is None:
+            return int(tokens.ids[tokens.logits.argmax()])
+        if self._full_reach == ALL:  # llama.cpp ends the process over an empty list
+            raise SamplerError("the model's device was asked for too few tokens")
+        return self._choose(best_of(tokens, self._full_reach), tokens.logits)
+
+    def _pick_by_chain(self, row: int, logits: Logits) -> int:
+        """Run the chain over a row, whose biases are added."""
+        assert self._chain is not None
+        found = self._likeliest(row, logits, self._reach) if self._reach else None
+        if found is None and self._may_read(row):
             index = self._rows.batch_index(row)
             return int(sampler_sample(self._chain, self._rows.context, index))
+        return self._choose(found, logits)
+
+    def _may_read(self, row: int) -> bool:
+        """Whether llama.cpp should read the row itself, which keeps other threads waiting."""
+        return self._is_quick and row != HELD and not self._params.post_sampling_probs
+
+    def _likeliest(self, row: int, logits: Logits, size: int) -> Shortlist | None:
+        """The likeliest tokens of a row with these logits."""
+        found = self._found(row)
+        return shortlist(logits, size) if found is None else found.head(size)
+
+    def _found(self, row: int) -> Shortlist | None:
+        """The likeliest tokens of a row, if a survey has found them."""
+        return self._rows.likeliest(row) if self.num_candidates and row != HELD else None
+
+    def _pick_among(self, logits: Logits, allowed: Mask) -> int:
+        """Mask first, then sample.
+
+        Samplers that truncate must only see allowed tokens. Otherwise the answer's distribution
+        is not that of the constrained model.
+        """
+        ids = np.flatnonzero(allowed)
+        found = None
+        if 0 < self._reach * SPARE < len(ids):
+            masked = np.where(allowed, logits, np.float32(-np.inf))
+            found = shortlist(masked, self._reach)
+        return self._choose(found, logits, ids)
+
+    def _choose(self, found: Shortlist | None, logits: Logits, allowed: Ids | None = None) -> int:
+        """Run the chain over a shortlist, or over the allowed tokens of a row, or over all."""
         assert self._chain is not None
-        token = self._candidates.choose(self._chain, self._logits(row))
+        if found is not None:
+            token = self._candidates.choose_sorted(self._chain, *found)
+        elif allowed is not None:
+            token = self._candidates.choose_among(self._chain, logits, allowed)
+        else:
+            token = self._candidates.choose(self._chain, logits)
         sampler_accept(self._chain, token)
         return token
 
-    def _pick_largest(self, logits: Logits) -> int | None:
+    def _pick_largest(self, row: int) -> int | None:
         """The token with the largest logit among the allowed ones; None if a mask is needed."""
-        token = int(logits.argmax())
+        logits = self._biases.sum_with(self._logits(row))
+        found = self._found(row)
+        token = int(logits.argmax() if found is None else found.ids[0])
         if self._matcher is not None:
             if self._matcher.is_prepared or not self._matcher.allows(token):
                 if self._lacks_mask:
@@ -312,23 +424,6 @@ class LlamaSampler:
                 self._matcher.apply_mask(logits)
                 token = int(logits.argmax())
             self._matcher.accept(token)
-        return token
-
-    def _pick_by_candidates(self, row: int) -> int:
-        """Mask first, then sample.
-
-        Samplers that truncate must only see allowed tokens. Otherwise the answer's distribution
-        is not that of the constrained model.
-        """
-        logits = self._logits(row)
-        assert self._chain is not None
-        if self._matcher is None:
-            token = self._candidates.choose(self._chain, logits)
-        else:
-            allowed = self._matcher.mask()
-            token = self._candidates.choose_among(self._chain, logits, allowed)
-            self._matcher.accept(token)
-        sampler_accept(self._chain, token)
         return token
 
     def _forced(self) -> tuple[int, ...]:
@@ -342,35 +437,14 @@ class LlamaSampler:
                 sampler_accept(self._chain, token)
         return forced
 
-    def _replay(self, tokens: list[int]) -> int:
-        """Let the constraint accept the answer so far.
-
-        Returns how many of its tokens were sampled rather than forced. Raises `SamplerError`.
-        """
-        if self._matcher is None:
-            return len(tokens)
-        num_sampled = done = 0
-        try:
-            while done < len(tokens):
-                self._matcher.accept(tokens[done])
-                num_sampled += 1
-                done += 1
-                forced = self._matcher.forced_tokens() if self._params.top_logprobs < 0 else []
-                for token in forced[: len(tokens) - done]:
-                    self._matcher.accept(token)
-                    done += 1
-        except ConstraintFailed as error:
-            raise SamplerError(f"the answer so far breaks its constraint: {error}") from error
-        return num_sampled
-
     def _remember(self, tokens: list[int], vocabulary: Vocabulary) -> None:
         """Let the penalties see earlier tokens, as many as their windows hold."""
         params = self._params
         windows = [0]
-        if _has_penalties(params):
-            windows.append(_window(params.repeat_last_n, vocabulary))
+        if has_penalties(params):
+            windows.append(window(params.repeat_last_n, vocabulary.n_ctx))
         if params.dry_multiplier != 0.0:
-            windows.append(_window(params.dry_penalty_last_n, vocabulary))
+            windows.append(window(params.dry_penalty_last_n, vocabulary.n_ctx))
         for token in tokens[len(tokens) - min(max(windows), len(tokens)) :]:
             sampler_accept(self._chain, token)
 
@@ -389,22 +463,25 @@ class LlamaSampler:
 
 @dataclass(frozen=True, slots=True)
 class _Distribution:
-    """A row's probabilities, kept before a mask may change the row."""
+    """A row's probabilities, before biases or a mask change the row."""
 
     logits: Logits
     log_total: float
     top: list[tuple[int, float]]
 
     @classmethod
-    def of(cls, logits: Logits, n_top: int) -> _Distribution:
-        row = logits.astype(np.float64)
-        peak = row.max()
-        log_total = float(peak + np.log(np.exp(row - peak).sum()))
-        n_top = min(n_top, len(row))
-        best = np.argpartition(row, -n_top)[-n_top:] if n_top else np.arange(0)
-        best = best[np.argsort(-row[best], kind="stable")]
-        top = [(int(token), float(row[token]) - log_total) for token in best]
-        return cls(logits.copy(), log_total, top)
+    def of(cls, logits: Logits, n_top: int, best: Shortlist | None) -> _Distribution:
+        """`best` are the likeliest tokens, at least `n_top`, if they are known."""
+        peak = logits.max()
+        log_total = float(peak) + math.log(np.exp(logits - peak).sum())
+        if best is None:
+            n_top = min(n_top, len(logits))
+            ids = np.argpartition(logits, -n_top)[-n_top:] if n_top else np.arange(0)
+            ids.sort()
+            best = best_of(Shortlist(ids, logits[ids]), n_top)
+        best = best.head(n_top)
+        logs = best.logits.astype(np.float64) - log_total
+        return cls(logits, log_total, list(zip(best.ids.tolist(), logs.tolist(), strict=True)))
 
     def logprobs(self, token: int) -> TokenLogprobs:
         return TokenLogprobs(float(self.logits[token]) - self.log_total, self.top)
@@ -418,37 +495,6 @@ def _left_logprobs(candidates: Candidates, token: int, n_top: int) -> TokenLogpr
     top = [(int(left["id"][i]), float(logs[i])) for i in order]
     own = logs[left["id"] == token]
     return TokenLogprobs(float(own[0]) if len(own) else float("-inf"), top)
-
-
-def _has_penalties(params: SamplingParams) -> bool:
-    neutral = params.repeat_penalty == 1.0 and params.frequency_penalty == 0.0
-    return not (neutral and params.presence_penalty == 0.0) and params.repeat_last_n != 0
-
-
-def _is_argmax(params: SamplingParams, vocabulary: Vocabulary) -> bool:
-    """Whether the chain always selects the token with the largest logit."""
-    reshaping = (
-        params.logit_bias
-        or vocabulary.suppressed
-        or params.mirostat
-        or _has_penalties(params)
-        or params.dry_multiplier != 0.0
-        or params.xtc_probability > 0.0
-        or params.dynatemp_range > 0.0
-        or params.typical_p < 1.0
-        or params.post_sampling_probs
-    )
-    unusual = {"adaptive_p", "infill"} & set(params.samplers)
-    is_cold = params.temperature <= 0.0 and "temperature" in params.samplers
-    return is_cold and not reshaping and not unusual
-
-
-def _address(pointer: Any) -> int:
-    return ctypes.cast(pointer, ctypes.c_void_p).value or 0
-
-
-def _window(last_n: int, vocabulary: Vocabulary) -> int:
-    return vocabulary.n_ctx if last_n < 0 else min(last_n, vocabulary.n_ctx)
 
 
 def build_chain(params: SamplingParams, vocabulary: Vocabulary) -> int:
@@ -489,7 +535,7 @@ def _named_makers(p: SamplingParams, vocabulary: Vocabulary) -> dict[str, Callab
     return {
         "penalties": lambda: lib.llama_sampler_init_penalties(
             vocabulary.n_vocab,
-            _window(p.repeat_last_n, vocabulary),
+            window(p.repeat_last_n, vocabulary.n_ctx),
             p.repeat_penalty,
             p.frequency_penalty,
             p.presence_penalty,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -10,11 +12,13 @@ from starlette.responses import Response
 from server.answers.respond import respond
 from server.answers.verbose import verbose_records
 from server.context import context_of
+from server.engine.sequence_stream import Handle
+from server.generation.types import GenerationRequest
 from server.openai.chat.answer import ChatMessage
 from server.openai.chat.plan import plan_chat
 from server.openai.chat.request import ChatRequest
 from server.openai.chat.stream import ChatStream, ChoiceStream, ChunkWriter
-from server.openai.identity import new_identity
+from server.openai.identity import Identity, new_identity
 from server.openai.whole_answer import WholeCompletion
 from server.requests.body import read_body
 from server.requests.threads import in_thread
@@ -31,7 +35,9 @@ async def create_chat_completion(request: Request) -> Response:
     body = await read_body(request, ChatRequest)
     plan = await in_thread(request, plan_chat, body, context, is_structured=body.is_structured)
 
-    records = verbose_records(body, plan.sequences, context)
+    identity = new_identity("chatcmpl", context.model_name)
+    sequences = _with_handle(plan.sequences, body, identity)
+    records = verbose_records(body, sequences, context)
 
     def whole() -> WholeCompletion:
         choices = [ChatMessage(index, context.tokenizer, plan.options) for index in range(body.n)]
@@ -46,17 +52,26 @@ async def create_chat_completion(request: Request) -> Response:
 
     def streamed() -> ChatStream:
         include_usage = body.stream_options.include_usage
-        identity = new_identity("chatcmpl", context.model_name)
         writer = ChunkWriter(identity, include_usage=include_usage)
         choices = [
             ChoiceStream(index, writer, context.tokenizer, plan.options) for index in range(body.n)
         ]
         return ChatStream(choices, writer, include_usage=include_usage, records=records)
 
-    response = await respond(request, body, plan.sequences, context, whole=whole, streamed=streamed)
+    response = await respond(request, body, sequences, context, whole=whole, streamed=streamed)
     if plan.left_out:
         places = ascii(", ".join(plan.left_out))[1:-1][:MAX_WARNING_CHARS]
         # The places themselves are the client's text, so the log tells their number only.
         logger.warning("%d parts of tools are left to the model", len(plan.left_out))
         response.headers["Llamapack-Left-To-Model"] = places
     return response
+
+
+def _with_handle(
+    sequences: Sequence[GenerationRequest], body: ChatRequest, identity: Identity
+) -> Sequence[GenerationRequest]:
+    """The sequences under the id that the client of a stream learns."""
+    if not body.stream:
+        return sequences
+    handle = Handle(identity.id, body.reasoning_control)
+    return [replace(sequence, handle=handle) for sequence in sequences]

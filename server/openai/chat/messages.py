@@ -18,10 +18,11 @@ from server.bodies.bounds import CALLS, PARTS
 from server.bodies.few import few
 from server.bodies.label import Label
 from server.bodies.request_model import RequestModel
+from server.documents.pdf import as_document, text_of_url, within
 from server.templates.messages import REASONING_FIELDS, text_of
 
 _OTHER = "other"
-_PART_TYPES = frozenset({"text", "refusal"})
+_PART_TYPES = frozenset({"text", "refusal", "file"})
 
 
 class TextPart(RequestModel):
@@ -41,6 +42,28 @@ class RefusalPart(RequestModel):
     def text(self) -> str:
         """The refusal. The model reads it like any of its own texts."""
         return self.refusal
+
+
+class FileData(RequestModel):
+    """A file's name and content."""
+
+    file_data: StrictStr
+    """A data URL of a PDF file or of text, or a PDF file in base64."""
+    filename: StrictStr = ""
+
+
+class FilePart(RequestModel):
+    """A file that the user shows."""
+
+    type: Literal["file"]
+    file: FileData
+
+    @property
+    def text(self) -> str:
+        """The file as the model reads it. Raises `UnreadableDocument`."""
+        with within("file"):
+            body = text_of_url(self.file.file_data, "file_data")
+        return as_document(body, self.file.filename)
 
 
 class OtherPart(RequestModel):
@@ -63,6 +86,7 @@ def _part_tag(part: Any) -> str:
 Part = Annotated[
     Annotated[TextPart, Tag("text")]
     | Annotated[RefusalPart, Tag("refusal")]
+    | Annotated[FilePart, Tag("file")]
     | Annotated[OtherPart, Tag(_OTHER)],
     Discriminator(_part_tag),
 ]
@@ -155,11 +179,19 @@ Message = Annotated[
 
 
 def to_template(message: Message) -> dict[str, Any]:
-    """The message in the form that chat templates read."""
+    """The message in the form that chat templates read. Raises `UnreadableDocument`."""
     plain = message.model_dump(exclude_none=True)
     content = message.content
     if isinstance(content, list):
-        plain["content"] = [{"type": "text", "text": part.text} for part in content]  # type: ignore[union-attr]
+        plain["content"] = [
+            {"type": "text", "text": _part_text(part, at)} for at, part in enumerate(content)
+        ]
     elif content is None:
         plain["content"] = plain.pop("refusal", None)
     return plain
+
+
+def _part_text(part: Part, at: int) -> str:
+    assert not isinstance(part, OtherPart)  # refused already
+    with within("content", str(at)):
+        return part.text

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from server.context import ServerContext
+from server.documents.pdf import UnreadableDocument, within
 from server.model.guarded_tokenizer import texts_of
 from server.model.tokenizer import Tokenizer
-from server.openai.chat.messages import AssistantMessage, to_template
+from server.openai.chat.messages import AssistantMessage, Message, to_template
 from server.openai.chat.request import ChatRequest
 from server.parsers.harmony import ANALYSIS, FINAL
 from server.templates.chat_template import ChatTemplate, JinjaTemplate
@@ -76,13 +77,21 @@ def render_chat(body: ChatRequest, context: ServerContext) -> ChatPrompt:
 def render_text(body: ChatRequest, template: ChatTemplate) -> str:
     """The text of a chat. Raises `InvalidRequest` when the template refuses the chat."""
     return template.render(
-        [to_template(message) for message in body.messages],
+        [_to_template(message, at) for at, message in enumerate(body.messages)],
         tools=[tool.to_template() for tool in body.offered_tools()] or None,
         documents=body.documents,
         add_generation_prompt=body.add_generation_prompt,
         continued=body.continued,
         variables=body.template_variables,
     )
+
+
+def _to_template(message: Message, at: int) -> dict[str, Any]:
+    try:
+        with within("messages", str(at)):
+            return to_template(message)
+    except UnreadableDocument as error:
+        raise error.refusal() from error
 
 
 def _continued_text(body: ChatRequest) -> str:

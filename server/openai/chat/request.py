@@ -42,8 +42,7 @@ from server.templates.continuation import ContinuedField
 class ChatRequest(SamplingFields):
     """`POST /v1/chat/completions`: OpenAI's fields and llama-server's.
 
-    `user`, `metadata`, `store`, `service_tier`, `safety_identifier`, `prompt_cache_key` and
-    `verbosity` are checked and have no effect.
+    `metadata`, `store`, `service_tier` and `verbosity` are checked and have no effect.
     """
 
     unsupported = CHAT_FIELDS
@@ -76,6 +75,8 @@ class ChatRequest(SamplingFields):
         None
     )
     """Text put at the end of thinking that has reached its budget."""
+    reasoning_control: Flag = False
+    """Whether `/v1/chat/completions/control` may end the thinking of a streamed answer."""
     chat_template_kwargs: Annotated[
         dict[Label, Any], Field(max_length=VARIABLES.most), few(VARIABLES)
     ] = Field(default_factory=dict)
@@ -104,6 +105,11 @@ class ChatRequest(SamplingFields):
         if self.continue_final_message and "add_generation_prompt" in self.model_fields_set:
             self._check_continuation()
         self._check_tools()
+
+    @property
+    def user_hint(self) -> str:
+        """Whom the request is for: the first of the fields that may tell."""
+        return self.safety_identifier or self.user or self.prompt_cache_key or ""
 
     @property
     def num_logprobs(self) -> int:

@@ -29,6 +29,13 @@ class ThinkingBudget:
     """`UNLIMITED` means no limit."""
     message: str
     """Text put at the end of thinking that has reached its budget."""
+    can_be_ended: bool = False
+    """Whether the thinking may be ended from outside too."""
+
+    @property
+    def is_needless(self) -> bool:
+        """Whether nothing will ever end the thinking but the model."""
+        return self.max_tokens == UNLIMITED and not self.can_be_ended
 
 
 def thinking_budget(
@@ -38,7 +45,7 @@ def thinking_budget(
     message = body.reasoning_budget_message
     if message is None:
         message = settings.reasoning_budget_message
-    return ThinkingBudget(_max_tokens(body, prompt, settings), message)
+    return ThinkingBudget(_max_tokens(body, prompt, settings), message, body.reasoning_control)
 
 
 def _max_tokens(body: ChatRequest, prompt: ChatPrompt, settings: ServeSettings) -> int:
@@ -56,7 +63,7 @@ def after_thinking(
     markers = _markers(prompt)
     if markers is None or isinstance(constraint, ThinkingConstraint):
         return constraint
-    if constraint is None and budget.max_tokens == UNLIMITED:
+    if constraint is None and budget.is_needless:
         return None
     if constraint and prompt.keeps_thinking and not prompt.is_thinking_open:
         # The thinking stays in the content here, and the content has to follow the constraint.

@@ -26,7 +26,7 @@ from server.structured_output.response_format import ResponseFormat, response_ou
 
 
 class TextCompletionRequest(PromptFields):
-    """`POST /v1/completions`: OpenAI's fields and llama-server's. `user` has no effect."""
+    """`POST /v1/completions`: OpenAI's fields and llama-server's."""
 
     unsupported = COMPLETION_FIELDS
 
@@ -41,6 +41,11 @@ class TextCompletionRequest(PromptFields):
     """Many servers have this field for completions; OpenAI doesn't."""
 
     @property
+    def user_hint(self) -> str:
+        """Whom the request is for."""
+        return self.user or ""
+
+    @property
     def num_logprobs(self) -> int:
         """Alternatives to report with each token; -1 reports nothing."""
         return self.logprobs if self.logprobs is not None else (self.n_probs or -1)
@@ -50,6 +55,12 @@ class TextCompletionRequest(PromptFields):
         check_model(self.model, context)
         self._check()
         return super().sequences(context)
+
+    def rendered(self, context: ServerContext) -> list[list[int]]:
+        """The tokens of each prompt. Raises what `sequences` raises for prompts."""
+        check_model(self.model, context)
+        self._check()
+        return [list(tokens) for tokens in self._prompts(context)]
 
     @property
     def scores_prompt(self) -> bool:

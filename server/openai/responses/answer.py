@@ -51,7 +51,7 @@ def _asked_fields(body: ResponseRequest, model: str) -> dict[str, Any]:
         "object": "response",
         "created_at": int(time.time()),
         "status": "in_progress",
-        "background": False,
+        "background": body.background,
         "error": None,
         "incomplete_details": None,
         "instructions": body.instructions,
@@ -89,7 +89,7 @@ def _usage(ended: Ended, num_reasoning: int) -> dict[str, Any]:
     }
 
 
-class _Growing:
+class Growing:
     """A response that grows: its events, without their numbers."""
 
     def __init__(
@@ -97,7 +97,7 @@ class _Growing:
         response: ResponseObject,
         options: OutputOptions,
         tokenizer: Tokenizer,
-        on_finish: Finish,
+        on_finish: Finish = lambda response: None,
     ) -> None:
         """`on_finish` is called with the finished response."""
         self.response = response
@@ -105,11 +105,22 @@ class _Growing:
         self._tokenizer = tokenizer
         self._on_finish = on_finish
 
+    def start(self, status: str, *kinds: str) -> Iterable[Event]:
+        """Events that tell of this status and nothing else."""
+        response = self.response.fields(status)
+        return [{"type": kind, "response": response} for kind in kinds]
+
+    def now(self, status: str) -> dict[str, Any]:
+        """The response while it grows."""
+        return self.response.fields(status, output=self._output.items)
+
     def add(self, delta: TextDelta) -> Iterable[Event]:
+        """The events for more of the answer."""
         logprobs = chat_logprobs(delta.content_tokens, self._tokenizer)
         return self._output.of(delta.events, len(delta.tokens), logprobs)
 
     def end(self, ended: Ended) -> Iterable[Event]:
+        """The events that end it; the last one has the finished response."""
         is_cut = ended.cause is StopCause.LIMIT
         status = "incomplete" if is_cut else "completed"
         yield from self._output.close(status)
@@ -125,16 +136,26 @@ class _Growing:
         yield {"type": f"response.{status}", "response": finished}
 
     def fail(self, error: ApiError) -> Event:
-        failure = {"code": error_code(error), "message": error.message}
-        finished = self.response.fields("failed", error=failure, output=self._output.items)
-        return {"type": "response.failed", "response": finished}
+        """The event that ends it with an error. The response keeps what there is of the answer."""
+        return self._cut("failed", error={"code": error_code(error), "message": error.message})
+
+    def cancel(self) -> Event:
+        """The event that ends it because its owner has called it off."""
+        return self._cut("cancelled")
+
+    def _cut(self, status: str, **fields: Any) -> Event:
+        # The open item is not announced as done: a client could run a call that is cut.
+        for _ in self._output.close("incomplete"):
+            pass
+        response = self.response.fields(status, output=self._output.items, **fields)
+        return {"type": f"response.{status}", "response": response}
 
 
 class WholeResponse(WholeAnswer):
     """Collects the response."""
 
     def __init__(self, *parts: Any) -> None:
-        self._growing = _Growing(*parts)
+        self._growing = Growing(*parts)
         self._body: dict[str, Any] = {}
 
     def add(self, index: int, delta: TextDelta) -> None:
@@ -153,13 +174,12 @@ class ResponseStream(StreamedAnswer):
     """Writes the events, numbered from 0."""
 
     def __init__(self, *parts: Any) -> None:
-        self._growing = _Growing(*parts)
+        self._growing = Growing(*parts)
         self._count = 0
 
     def start(self) -> bytes:
-        response = self._growing.response.fields("in_progress")
         kinds = ("response.created", "response.in_progress")
-        return self._frames({"type": kind, "response": response} for kind in kinds)
+        return self._frames(self._growing.start("in_progress", *kinds))
 
     def delta(self, index: int, delta: TextDelta) -> bytes:
         return self._frames(self._growing.add(delta))
@@ -171,9 +191,17 @@ class ResponseStream(StreamedAnswer):
         return self._frames([self._growing.fail(error)])
 
     def _frames(self, events: Iterable[Event]) -> bytes:
-        return b"".join(map(self._frame, events))
+        frames = [framed(event, number) for number, event in enumerate(events, self._count)]
+        self._count += len(frames)
+        return b"".join(frames)
 
-    def _frame(self, event: Event) -> bytes:
-        numbered = {"type": event["type"], "sequence_number": self._count, **event}
-        self._count += 1
-        return b"event: %s\ndata: %s\n\n" % (event["type"].encode(), encode_json(numbered))
+
+def framed(event: Event, number: int) -> bytes:
+    """An event with its number, ready to send."""
+    numbered = {"type": event["type"], "sequence_number": number, **event}
+    return b"event: %s\ndata: %s\n\n" % (event["type"].encode(), encode_json(numbered))
+
+
+def data_of(frame: bytes) -> bytes:
+    """The JSON of a framed event."""
+    return frame.partition(b"\ndata: ")[2]

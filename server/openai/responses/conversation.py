@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from server.documents.pdf import UnreadableDocument, within
 from server.errors import InvalidRequest
 from server.openai.chat.messages import (
     AssistantMessage,
@@ -84,8 +85,13 @@ def to_chat(body: ResponseRequest, items: Sequence[Item]) -> ChatRequest:
     turns = _Turns({(own.name, own.namespace): told for told, _, own in _functions(body)})
     if body.instructions:
         turns.add(InstructionMessage(role="system", content=body.instructions))
-    for item in items:
-        turns.take(item)
+    num_earlier = len(items) - _num_own(body)
+    for at, item in enumerate(items):
+        try:
+            with within("input", str(max(at - num_earlier, 0))):
+                turns.take(item)
+        except UnreadableDocument as error:
+            raise error.refusal() from error
     turns.finish()
     if not turns.messages:
         raise InvalidRequest("'input' holds no message", param="input")
@@ -101,6 +107,9 @@ def to_chat(body: ResponseRequest, items: Sequence[Item]) -> ChatRequest:
         "temperature": body.temperature,
         "top_p": body.top_p,
         "verbosity": body.text.verbosity,
+        "user": body.user,
+        "safety_identifier": body.safety_identifier,
+        "prompt_cache_key": body.prompt_cache_key,
         # OpenAI's agents end a conversation with an answer; it is no beginning of the next.
         "continue_final_message": False,
         **_format(body),
@@ -109,6 +118,10 @@ def to_chat(body: ResponseRequest, items: Sequence[Item]) -> ChatRequest:
         fields |= {"logprobs": True, "top_logprobs": body.top_logprobs or 0}
     given = {name: value for name, value in fields.items() if value is not None}
     return ChatRequest.model_validate(given)
+
+
+def _num_own(body: ResponseRequest) -> int:
+    return 1 if isinstance(body.input, str) else len(body.input)
 
 
 class _Turns:
@@ -137,15 +150,18 @@ class _Turns:
                     self.finish()
                 self._texts.append(text_of(item.content))
             case MessageItem(role="user"):
-                self.add(UserMessage(role="user", content=text_of(item.content)))
+                with within("content"):
+                    self.add(UserMessage(role="user", content=text_of(item.content)))
             case MessageItem():
                 role: Any = item.role
-                self.add(InstructionMessage(role=role, content=text_of(item.content)))
+                with within("content"):
+                    self.add(InstructionMessage(role=role, content=text_of(item.content)))
             case CallItem():
                 self._take_call(item)
             case CallOutputItem():
                 name = self._names.get(item.call_id)
-                content, call = text_of(item.output), item.call_id
+                with within("output"):
+                    content, call = text_of(item.output), item.call_id
                 self.add(ToolMessage(role="tool", content=content, tool_call_id=call, name=name))
             case ReasoningItem():
                 if self._texts or self._calls:

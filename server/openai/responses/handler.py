@@ -1,8 +1,9 @@
-"""`/v1/responses`: made, read again, deleted; and the size of a prompt."""
+"""`/v1/responses`: made, read again, ended, deleted; and the size of a prompt."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
@@ -13,17 +14,21 @@ from starlette.responses import Response
 from server.access.access_record import access_record
 from server.answers.respond import respond
 from server.context import ServerContext, context_of
-from server.errors import ContextExceeded
+from server.errors import ContextExceeded, InvalidRequest
+from server.generation.types import GenerationRequest
 from server.http.json_response import JsonResponse
+from server.http.sse import EventStream
 from server.openai.chat.plan import ChatPlan, plan_chat
 from server.openai.chat.prompt import render_chat
 from server.openai.chat.request import ChatRequest
-from server.openai.responses.answer import ResponseObject, ResponseStream, WholeResponse
+from server.openai.responses.answer import Growing, ResponseObject, ResponseStream, WholeResponse
+from server.openai.responses.background import BackgroundResponse, Backgrounds, Keep
 from server.openai.responses.conversation import function_names, to_chat
 from server.openai.responses.items import Item, ReferenceItem
 from server.openai.responses.output import OutputOptions
 from server.openai.responses.request import ResponseRequest
 from server.openai.responses.store import ResponseStore
+from server.openai.responses.stream_query import first_event
 from server.openai.responses.truncation import truncated
 from server.requests.body import read_body
 from server.requests.model_name import check_model
@@ -49,7 +54,11 @@ async def create_response(request: Request) -> Response:
         is_sealed=_SEALED in body.include,
     )
     made = ResponseObject(body, context.model_name)
-    parts = (made, options, context.tokenizer, partial(_keep, store, owner, body))
+    keep = partial(_keep, store, owner, body)
+    if body.background:
+        growing = Growing(made, options, context.tokenizer)
+        return await _in_background(request, chat, plan.sequences, growing, keep)
+    parts = (made, options, context.tokenizer, keep)
     return await respond(
         request,
         chat,
@@ -58,6 +67,25 @@ async def create_response(request: Request) -> Response:
         whole=lambda: WholeResponse(*parts),
         streamed=lambda: ResponseStream(*parts),
     )
+
+
+async def _in_background(
+    request: Request,
+    chat: ChatRequest,
+    sequences: Sequence[GenerationRequest],
+    growing: Growing,
+    keep: Keep,
+) -> Response:
+    """Begin a response that runs on without the client, and tell how it stands or stream it."""
+    context, backgrounds = context_of(request), _backgrounds(request)
+    owner, record = _owner(request), access_record(request.scope)
+    backgrounds.check_room(owner)
+    made = backgrounds.new(owner, growing, keep)
+    record.stay()
+    await backgrounds.begin(made, context.generator, sequences, on_end=record.leave)
+    if not chat.stream:
+        return JsonResponse(made.now())
+    return _events(made, 0, chat.ping_seconds(context.settings.sse_ping_interval))
 
 
 async def count_input_tokens(request: Request) -> Response:
@@ -69,16 +97,44 @@ async def count_input_tokens(request: Request) -> Response:
 
 
 async def get_response(request: Request) -> Response:
-    """A stored response."""
-    store, id_ = _store(request), request.path_params["id"]
-    stored = await in_thread(request, store.get, _owner(request), id_)
+    """A response that was stored or is being made; the events of one made in the background."""
+    store, owner, id_ = _store(request), _owner(request), request.path_params["id"]
+    start = first_event(request.query_params)
+    made = _backgrounds(request).get(owner, id_)
+    if start is not None and made is not None:
+        made.check_events(start)
+        ping_seconds = context_of(request).settings.sse_ping_interval
+        return _events(made, start, max(ping_seconds, 0))
+    if made is not None and not made.is_over:
+        return JsonResponse(made.now())
+    stored = await in_thread(request, store.get, owner, id_)
+    if start is not None:
+        message = "'stream' is for responses of the background, while their events are known"
+        raise InvalidRequest(message, param="stream")
+    return JsonResponse(stored.response)
+
+
+async def cancel_response(request: Request) -> Response:
+    """End a response of the background early. One that has ended stays as it is."""
+    store, owner, id_ = _store(request), _owner(request), request.path_params["id"]
+    made = _backgrounds(request).get(owner, id_)
+    if made is not None:
+        await made.end()
+    stored = await in_thread(request, store.get, owner, id_)
+    if not stored.response["background"]:
+        raise InvalidRequest("only a response of the background can be cancelled", param="id")
     return JsonResponse(stored.response)
 
 
 async def delete_response(request: Request) -> Response:
-    """Forget a stored response."""
-    store, id_ = _store(request), request.path_params["id"]
-    await in_thread(request, store.delete, _owner(request), id_)
+    """Forget a stored response. One that is being made is ended first."""
+    store, owner, id_ = _store(request), _owner(request), request.path_params["id"]
+    backgrounds = _backgrounds(request)
+    made = backgrounds.get(owner, id_)
+    if made is not None:
+        await made.end()
+        backgrounds.forget(made)
+    await in_thread(request, store.delete, owner, id_)
     return JsonResponse({"id": id_, "object": "response", "deleted": True})
 
 
@@ -93,6 +149,15 @@ async def list_input_items(request: Request) -> Response:
 def _store(request: Request) -> ResponseStore:
     store: ResponseStore = request.app.state.responses
     return store
+
+
+def _backgrounds(request: Request) -> Backgrounds:
+    backgrounds: Backgrounds = request.app.state.backgrounds
+    return backgrounds
+
+
+def _events(made: BackgroundResponse, start: int, ping_seconds: int) -> Response:
+    return EventStream(made.follow(start), AsyncExitStack(), ping_seconds=ping_seconds)
 
 
 def _owner(request: Request) -> str:
@@ -143,12 +208,17 @@ def _own_items(body: ResponseRequest) -> list[Any]:
 
 
 def _keep(
-    store: ResponseStore, owner: str, body: ResponseRequest, response: dict[str, Any]
+    store: ResponseStore,
+    owner: str,
+    body: ResponseRequest,
+    response: dict[str, Any],
+    *,
+    is_running: bool = False,
 ) -> None:
-    """Store a finished response."""
+    """Store a response."""
     if body.store:
         items = [
             item if isinstance(item, dict) else item.model_dump(mode="json", exclude_none=True)
             for item in _own_items(body)
         ]
-        store.put(owner, items, response)
+        store.put(owner, items, response, is_running=is_running)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, StrictStr, Tag
@@ -11,6 +11,7 @@ from server.bodies.bounds import PARTS
 from server.bodies.few import few
 from server.bodies.label import Label
 from server.bodies.request_model import RequestModel
+from server.documents.pdf import as_document, text_of_url, within
 from server.openai.chat.messages import OtherPart, RefusalPart
 
 _TEXT_PARTS = frozenset({"input_text", "output_text", "text", "summary_text", "reasoning_text"})
@@ -23,6 +24,20 @@ class TextPart(RequestModel):
     text: StrictStr
 
 
+class FilePart(RequestModel):
+    """A file that the user shows."""
+
+    type: Literal["input_file"]
+    file_data: StrictStr
+    """A data URL of a PDF file or of text, or a PDF file in base64."""
+    filename: StrictStr = ""
+
+    @property
+    def text(self) -> str:
+        """The file as the model reads it. Raises `UnreadableDocument`."""
+        return as_document(text_of_url(self.file_data, "file_data"), self.filename)
+
+
 def _type_of(value: Any) -> Any:
     return value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
 
@@ -31,12 +46,13 @@ def _part_tag(part: Any) -> str:
     kind = _type_of(part)
     if isinstance(kind, str) and kind in _TEXT_PARTS:
         return "text"
-    return "refusal" if kind == "refusal" else "other"
+    return kind if kind in ("refusal", "input_file") else "other"
 
 
 Part = Annotated[
     Annotated[TextPart, Tag("text")]
     | Annotated[RefusalPart, Tag("refusal")]
+    | Annotated[FilePart, Tag("input_file")]
     | Annotated[OtherPart, Tag("other")],
     Discriminator(_part_tag),
 ]
@@ -117,7 +133,12 @@ Item = Annotated[
 
 
 def text_of(parts: Parts | Sequence[Part]) -> str:
-    """The text of all parts, one per line."""
-    if isinstance(parts, str):
-        return parts
-    return "\n".join(part.text for part in parts)  # type: ignore[union-attr]  # no other parts
+    """The text of all parts, one per line. Raises `UnreadableDocument`."""
+    return parts if isinstance(parts, str) else "\n".join(_texts(parts))
+
+
+def _texts(parts: Sequence[Part]) -> Iterator[str]:
+    for at, part in enumerate(parts):
+        assert not isinstance(part, OtherPart)  # refused already
+        with within(str(at)):
+            yield part.text

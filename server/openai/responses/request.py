@@ -112,8 +112,7 @@ class ReasoningConfig(RequestModel):
 class ResponseRequest(RequestModel):
     """`POST /v1/responses`.
 
-    `prompt_cache_key`, `service_tier`, `user`, `safety_identifier` and `max_tool_calls` have no
-    effect: every prompt is cached, and the server has no tools of its own.
+    `service_tier` and `max_tool_calls` have no effect: the server has no tools of its own.
     """
 
     model: Label | None = None
@@ -138,14 +137,17 @@ class ResponseRequest(RequestModel):
     top_logprobs: Annotated[Whole, Field(ge=0, le=LOGPROBS.most)] | None = None
     truncation: Literal["auto", "disabled"] = "disabled"
     metadata: Annotated[dict[Label, Label], few(METADATA)] = Field(default_factory=dict)
+    user: Label | None = None
+    safety_identifier: Label | None = None
+    prompt_cache_key: Label | None = None
     background: Flag = False
     conversation: Any = None
     prompt: Any = None
 
     def check(self) -> None:
         """Raise `InvalidRequest` for what this server can't do."""
-        if self.background:
-            message = "'background' is not supported: responses are made while the client waits"
+        if self.background and not self.store:
+            message = "'background' needs 'store' to be true: the response is read later"
             raise InvalidRequest(message, param="background")
         for name in ("conversation", "prompt"):
             if getattr(self, name) is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from server.endpoints import STREAMABLE, Endpoint, get, post
 from server.openai.responses.handler import (
+    cancel_response,
     count_input_tokens,
     create_response,
     delete_response,
@@ -11,6 +12,7 @@ from server.openai.responses.handler import (
     list_input_items,
 )
 from server.openai.responses.request import ResponseRequest
+from server.openai.responses.stream_query import QUERY
 
 PREFIX = "/v1/responses"
 """All paths that begin so answer errors with the codes of OpenAI's responses."""
@@ -18,6 +20,12 @@ PREFIX = "/v1/responses"
 ENDPOINTS = (
     post(create_response, PREFIX, body=ResponseRequest, media=STREAMABLE, is_queued=True),
     post(count_input_tokens, f"{PREFIX}/input_tokens", body=ResponseRequest),
-    Endpoint((f"{PREFIX}/{{id}}",), {"GET": get_response, "DELETE": delete_response}),
+    Endpoint(
+        (f"{PREFIX}/{{id}}",),
+        {"GET": get_response, "DELETE": delete_response},
+        media=STREAMABLE,
+        query=QUERY,
+    ),
+    post(cancel_response, f"{PREFIX}/{{id}}/cancel", is_counted=False),
     get(list_input_items, f"{PREFIX}/{{id}}/input_items"),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
 import threading
 import time
@@ -28,11 +30,16 @@ CREATE TABLE IF NOT EXISTS responses (
     size INTEGER NOT NULL, input BLOB NOT NULL, response BLOB NOT NULL
 );
 CREATE INDEX IF NOT EXISTS by_age ON responses (created);
+CREATE TABLE IF NOT EXISTS running (
+    id TEXT PRIMARY KEY REFERENCES responses ON DELETE CASCADE
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS items (
     id TEXT NOT NULL, response TEXT NOT NULL REFERENCES responses ON DELETE CASCADE,
     PRIMARY KEY (id, response)
 ) WITHOUT ROWID;
 """
+
+_LOST = {"code": "server_error", "message": "the server ended while it made this response"}
 
 _encode = msgspec.json.encode
 _decode = msgspec.json.decode
@@ -58,18 +65,39 @@ class ResponseStore:
         self._database.execute("PRAGMA foreign_keys = ON")
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.executescript(_SCHEMA)
+        self._users = (
+            None if path is None else os.open(f"{path}-users", os.O_RDWR | os.O_CREAT, 0o600)
+        )
+        self._fail_lost()
 
-    def put(self, owner: str, items: Sequence[Any], response: dict[str, Any]) -> None:
-        """Keep a response, and make room for it."""
+    def put(
+        self,
+        owner: str,
+        items: Sequence[Any],
+        response: dict[str, Any],
+        *,
+        is_running: bool = False,
+    ) -> None:
+        """Keep a response as it is now, and make room for it.
+
+        A response that is running when the server ends is failed by the next one. Raises
+        `InvalidRequest` for such a response if it is too large; another one is not kept then.
+        """
         input_, body = _encode(list(items)), _encode(response)
         size, now = len(input_) + len(body), time.time()
         if size > MAX_BYTES:
+            if is_running:
+                raise InvalidRequest("the request is too large to be stored", param="input")
             return
-        row = (response["id"], owner, response["previous_response_id"], now, size, input_, body)
-        ids = [(item["id"], response["id"]) for item in response["output"]]
+        id_ = response["id"]
+        row = (id_, owner, response["previous_response_id"], now, size, input_, body)
+        ids = [(item["id"], id_) for item in response["output"]]
         with self._lock, self._database:
+            self._database.execute("DELETE FROM responses WHERE id = ?", (id_,))
             self._database.execute("INSERT INTO responses VALUES (?, ?, ?, ?, ?, ?, ?)", row)
             self._database.executemany("INSERT INTO items VALUES (?, ?)", ids)
+            if is_running:
+                self._database.execute("INSERT INTO running VALUES (?)", (id_,))
             self._make_room(now)
 
     def get(self, owner: str, id_: str) -> Stored:
@@ -100,6 +128,11 @@ class ResponseStore:
             except NotFound:
                 text = f"'previous_response_id' names no stored response (got {previous!r})"
                 raise InvalidRequest(text, param="previous_response_id") from None
+            if stored.response["status"] in ("queued", "in_progress"):
+                text = (
+                    f"'previous_response_id' names a response that isn't ready (got {previous!r})"
+                )
+                raise InvalidRequest(text, param="previous_response_id")
             parts.append([*stored.input, *stored.response["output"]])
             previous = stored.response["previous_response_id"]
         return [item for part in reversed(parts) for item in part]
@@ -123,6 +156,33 @@ class ResponseStore:
     def close(self) -> None:
         """Close the database."""
         self._database.close()
+        if self._users is not None:
+            os.close(self._users)
+
+    def _fail_lost(self) -> None:
+        """Fail the responses that no server makes any more.
+
+        Servers that share a file hold a common lock. A server that is alone knows that what is
+        marked as running isn't.
+        """
+        if self._users is None:
+            return
+        try:
+            fcntl.flock(self._users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            pass
+        else:
+            with self._lock, self._database:
+                self._fail_running()
+        fcntl.flock(self._users, fcntl.LOCK_SH)
+
+    def _fail_running(self) -> None:
+        query = "SELECT id, response FROM responses WHERE id IN (SELECT id FROM running)"
+        for id_, body in self._database.execute(query).fetchall():
+            failed = {**_decode(body), "status": "failed", "error": _LOST}
+            change = "UPDATE responses SET response = ? WHERE id = ?"
+            self._database.execute(change, (_encode(failed), id_))
+        self._database.execute("DELETE FROM running")
 
     def _make_room(self, now: float) -> None:
         """Remove responses by age, number and size, the oldest first."""
@@ -135,3 +195,8 @@ class ResponseStore:
             ).fetchone()
             execute("DELETE FROM responses WHERE id = ?", (oldest,))
             count, size = count - 1, size - bytes_
+
+
+def _open_lock(path: Path) -> int:
+    """A file to hold a lock on, for its owner alone."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

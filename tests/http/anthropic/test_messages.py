@@ -175,6 +175,27 @@ def test_marks_of_the_cache_change_nothing_that_the_model_reads(serve: Serve) ->
     assert [second[name] for name in counts] == [0, num - 2, 2]
 
 
+MARK = {"cache_control": {"type": "ephemeral"}}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        MARK,
+        {"system": [text("S") | MARK]},
+        {"messages": [{"role": "user", "content": [text("a"), text("b") | MARK]}]},
+        {"messages": [*CALLED, {"role": "user", "content": [result("x") | MARK]}]},
+        {"messages": [*CALLED, {"role": "user", "content": [result([text("x") | MARK])]}]},
+        {"messages": [*USER, {"role": "assistant", "content": [USE | MARK]}, *USER]},
+        {"tools": [TOOLS[0] | MARK]},
+        {"tools": [{"type": "web_search_20250305", "name": "web_search"} | MARK]},
+    ],
+)
+def test_the_cache_is_marked_anywhere(serve: Serve, fields: Any) -> None:
+    usage = ask(serve(), **fields)["usage"]
+    assert (usage["input_tokens"], usage["cache_creation_input_tokens"] > 0) == (0, True)
+
+
 @pytest.mark.parametrize(
     ("thinking", "is_on"),
     [

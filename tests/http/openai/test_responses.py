@@ -326,7 +326,6 @@ def test_keys_without_names_are_told_by_their_secrets() -> None:
         ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input.0.content.0"),
         ({"input": [{"type": "function_call", "name": "x"}]}, "input.0.call_id"),
         ({"input": [{"type": "item_reference", "id": "x"}]}, "input"),
-        ({"background": True}, "background"),
         ({"conversation": "c"}, "conversation"),
         ({"max_output_tokens": 0}, "max_output_tokens"),
         ({"tools": [{"type": "function", "name": "a b"}]}, "tools.0.name"),

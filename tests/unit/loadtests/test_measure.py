@@ -101,3 +101,29 @@ def test_failures_name_the_request_and_the_verdicts() -> None:
     bad.error = "HTTP 500"
     lines = failures([good, bad, wrong], {0: "", 2: "not JSON"})
     assert lines == ["request 2 (main): HTTP 500", "request 3 (main): not JSON"]
+
+
+def sent(started: float, prompt: list[int], tokens: list[int]) -> Record:
+    return dataclasses.replace(record(started, [started + 1]), sent=tuple(prompt), tokens=tokens)
+
+
+@pytest.mark.parametrize(
+    ("exchanges", "share"),
+    [
+        ([([1, 2, 3, 4], [5])], 1.0),
+        ([([1, 2, 3, 4], [5]), ([1, 2, 8, 9], [5])], 6 / 8),
+        ([([1, 2], [3, 4]), ([1, 2, 3, 4, 5], [6])], 4 / 7),
+        ([([1, 2, 3, 4], [5]), ([1, 2, 3, 4], [5])], 5 / 8),
+        ([([1, 2], []), ([2, 1], [])], 1.0),
+    ],
+    ids=["alone", "branch", "conversation without its last token", "again", "order"],
+)
+def test_the_share_that_no_cache_can_have(
+    exchanges: list[tuple[list[int], list[int]]], share: float
+) -> None:
+    records = [sent(float(n), prompt, tokens) for n, (prompt, tokens) in enumerate(exchanges)]
+    assert measure(Plan(()), records, COST).distinct_share == pytest.approx(share)
+
+
+def test_prompts_of_text_have_no_distinct_share() -> None:
+    assert math.isnan(measure(Plan(()), [record(0.0, [1.0])], COST).distinct_share)

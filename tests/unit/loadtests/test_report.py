@@ -116,7 +116,7 @@ def test_align() -> None:
 def test_unknown_numbers_are_dashes() -> None:
     cell = Cell("plain", 1)
     cell.add(OURS, dataclasses.replace(run(5.0), peak_pss_mib=math.nan))
-    assert side_row(to_text(report(cell))).split().count("-") == 3
+    assert side_row(to_text(report(cell))).split().count("-") == 4
 
 
 def test_a_scenario_may_compare_other_sides_and_by_other_columns() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import msgspec
@@ -106,3 +107,43 @@ def test_answers_to_quotes_stand_in_their_prompts(prompts: PromptSource) -> None
     texts = [body["prompt"] for client in range(2) for body in bodies(made, client)]
     assert len(set(texts)) == len(texts) == 6
     assert all(len(text) > 160 for text in texts)
+
+
+def agent_bodies(prompts: PromptSource, agent: int, round_: int = 0) -> list[list[int]]:
+    """The prompts of an agent whose answers are 48 times the number of the request."""
+    steps = plan("agents", prompts, round_=round_).clients[agent].steps
+    records: list[Record] = []
+    found = []
+    for number, step in enumerate(steps):
+        assert not isinstance(step, Request)
+        request = step(records)
+        found.append(list(request.prompt))
+        records.append(Record("main", float(number), tokens=[number] * 48))
+    return found
+
+
+def test_agents_share_their_system_prompt_and_nothing_else(prompts: PromptSource) -> None:
+    first, second = (agent_bodies(prompts, agent) for agent in (0, 1))
+    assert first[0][:2000] == second[0][:2000]
+    assert first[0][2000:2020] != second[0][2000:2020]
+
+
+def test_an_agent_sends_what_was_answered_and_a_new_tool_result(prompts: PromptSource) -> None:
+    turns = agent_bodies(prompts, 0)[:6]
+    for number, (before, after) in enumerate(itertools.pairwise(turns)):
+        answered = [*before, *[number] * 48]
+        assert after[: len(answered)] == answered
+        assert 200 <= len(after) - len(answered) <= 800
+
+
+def test_an_agent_retries_its_last_turn_as_it_was_and_otherwise(prompts: PromptSource) -> None:
+    *_, before, last, again, branch = agent_bodies(prompts, 3)
+    shared = len(before) + 48
+    assert again == last
+    assert branch[:shared] == last[:shared]
+    assert branch[shared : shared + 20] != last[shared : shared + 20]
+
+
+def test_a_slot_holds_an_agent(prompts: PromptSource) -> None:
+    longest = max(len(body) for agent in range(8) for body in agent_bodies(prompts, agent))
+    assert longest + 48 < SCENARIOS["agents"].needs.slot_tokens

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from loadtests.wire import decode_native, decode_openai
+import pytest
+
+from loadtests.wire import decode_anthropic, decode_native, decode_openai, decode_responses
 
 
 def test_native_chunk() -> None:
@@ -46,3 +48,38 @@ def test_legacy_completion_chunk() -> None:
 
 def test_openai_error() -> None:
     assert "boom" in decode_openai(b'{"error":{"message":"boom"}}').error
+
+
+def test_anthropic_events() -> None:
+    start = decode_anthropic(b'{"type":"message_start","message":{"id":"m"}}')
+    text = decode_anthropic(
+        b'{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"hi"}}'
+    )
+    thought = decode_anthropic(
+        b'{"type":"content_block_delta","delta":{"type":"thinking_delta","thinking":"hm"}}'
+    )
+    counts = decode_anthropic(
+        b'{"type":"message_delta","delta":{"stop_reason":"max_tokens"},'
+        b'"usage":{"input_tokens":4,"output_tokens":9}}'
+    )
+    stop = decode_anthropic(b'{"type":"message_stop"}')
+    assert [c.text for c in (start, text, thought, counts, stop)] == ["", "hi", "hm", "", ""]
+    assert (counts.predicted, counts.prompt, counts.reason) == (9, 4, "max_tokens")
+    assert (start.final, stop.final) == (False, True)
+    assert "boom" in decode_anthropic(b'{"type":"error","error":{"message":"boom"}}').error
+
+
+@pytest.mark.parametrize("status", ["completed", "incomplete"])
+def test_response_events(status: str) -> None:
+    created = decode_responses(b'{"type":"response.created","response":{"status":"in_progress"}}')
+    text = decode_responses(b'{"type":"response.output_text.delta","delta":"hi","logprobs":[]}')
+    thought = decode_responses(b'{"type":"response.reasoning_text.delta","delta":"hm"}')
+    end = decode_responses(
+        b'{"type":"response.%b","response":{"status":"%b","error":null,'
+        b'"usage":{"input_tokens":4,"output_tokens":9}}}' % (status.encode(), status.encode())
+    )
+    assert [c.text for c in (created, text, thought, end)] == ["", "hi", "hm", ""]
+    assert (end.predicted, end.prompt, end.reason, end.final) == (9, 4, status, True)
+    assert not created.final
+    failed = b'{"type":"response.failed","response":{"error":{"message":"boom"}}}'
+    assert "boom" in decode_responses(failed).error

@@ -88,3 +88,46 @@ def test_it_finds_out_that_the_costs_were_measured_wrong() -> None:
             rows = len(batch.chunks)
             cost.observe([MicroBatch(rows, rows)], 2.0 if rows == 1 else 2.5)
     assert len(grouping.batches(chunks(1, 1))) == 1
+
+
+def with_drafts(layout: Layout, *runs: tuple[int, int]) -> list[list[int]]:
+    """Slots of each batch, for chunks by their rows and draft tokens."""
+    sequence = make_sequence(range(10, 300))
+    chunks = [
+        Chunk(sequence, slot, 0, rows, True, is_decode=rows < 8, draft=(1,) * length)
+        for slot, (rows, length) in enumerate(runs)
+    ]
+    flat = StepCost({1: 5.0, 512: 5.0}, {1: 5.0, 512: 5.0})
+    found = [
+        [[chunk.slot for chunk in batch.chunks] for batch in Grouping(cost, layout).batches(chunks)]
+        for cost in (None, flat)
+    ]
+    assert found[0] == found[1]
+    return found[0]
+
+
+WHOLE_DRAFTS = Layout(64, has_whole_drafts=True)
+WHOLE_DRAFTS_IN_ONE_STREAM = Layout(64, is_unified=True, has_whole_drafts=True)
+
+
+def test_a_draft_that_may_not_be_cut_is_a_batch_of_one_micro_batch() -> None:
+    assert with_drafts(WHOLE_DRAFTS, (1, 4), (1, 4), (1, 4)) == [[0, 1, 2]]
+    assert with_drafts(WHOLE_DRAFTS, (1, 4), (1, 0), (1, 0)) == [[1, 2], [0]]
+    assert with_drafts(WHOLE_DRAFTS, (1, 4), (1, 4), (1, 3), (2, 2)) == [[0, 1], [2, 3]]
+    assert with_drafts(WHOLE_DRAFTS, (1, 4), (1, 0), (1, 4)) == [[1], [0], [2]]
+    assert with_drafts(WHOLE_DRAFTS, (1, 40), (1, 40)) == [[0], [1]]
+
+
+def test_prompts_come_before_drafts_that_may_not_be_cut() -> None:
+    assert with_drafts(WHOLE_DRAFTS, (1, 4), (30, 0)) == [[1], [0]]
+    assert with_drafts(WHOLE_DRAFTS_IN_ONE_STREAM, (1, 4), (60, 0)) == [[1], [0]]
+
+
+def test_in_one_stream_drafts_are_one_micro_batch_with_all_that_has_room() -> None:
+    assert with_drafts(WHOLE_DRAFTS_IN_ONE_STREAM, (1, 4), (1, 0), (30, 0)) == [[0, 1, 2]]
+    assert with_drafts(WHOLE_DRAFTS_IN_ONE_STREAM, (1, 4), (1, 0), (60, 0)) == [[2], [0, 1]]
+    assert with_drafts(WHOLE_DRAFTS_IN_ONE_STREAM, (1, 40), (1, 0), (1, 40)) == [[1], [0], [2]]
+
+
+def test_a_draft_that_may_be_cut_stays_with_the_others() -> None:
+    assert with_drafts(LAYOUT, (1, 4), (1, 0), (1, 3)) == [[0, 1, 2]]

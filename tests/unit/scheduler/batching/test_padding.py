@@ -21,7 +21,9 @@ from tests.support.scheduling import make_sequence
 BY_FOURS = {1: 5.0, 2: 9.0, 3: 9.5, 4: 6.0, 5: 12.0, 6: 12.0, 7: 12.0, 8: 9.0}
 RISING = {1: 1.0, 2: 2.0, 4: 4.0, 8: 8.0}
 ALWAYS_PADDED = {1: 1000.0, 2: 900.0, 3: 800.0, 4: 1.0}
-DEEP = 50
+DEEP = 600
+CELLS = 768
+"""What attention reads at this depth."""
 
 
 def decodes(*slots: int, stop: int = DEEP) -> list[Chunk]:
@@ -64,16 +66,41 @@ def test_a_gap_is_filled_where_micro_batches_are_dear() -> None:
     assert padding_rows(flat, [0, 2], [1, 5], unified=True) == []
 
 
+GPU = {1: 4.0, 8: 8.0, 32: 10.0, 64: 15.0}
+
+
+@pytest.mark.parametrize(
+    "busy",
+    [
+        list(range(0, 32, 2)),
+        [0, 1, 2, 5, 6, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 30, 31],
+        [3, 9],
+        [slot for slot in range(64) if slot % 3],
+    ],
+)
+def test_many_gaps_are_filled(busy: list[int]) -> None:
+    gaps = [slot for slot in range(busy[0], busy[-1]) if slot not in busy]
+    idle = [slot for slot in range(66) if slot not in busy]
+    assert padding_rows(GPU, busy, idle) == gaps
+
+
+def test_gaps_that_can_not_be_filled_stay_and_the_others_are_filled() -> None:
+    assert padding_rows(GPU, [0, 2, 4, 9, 11], [1, 3, 5, 6, 8, 10]) == [1, 3, 10]
+
+
+def test_large_gaps_stay_where_rows_are_dear() -> None:
+    dear = {1: 4.0, 2: 5.0, 40: 43.0}  # a row takes a second, a pass three
+    assert padding_rows(dear, [0, 2, 30], [1, *range(3, 30)]) == [1]
+
+
 def test_a_slot_that_is_deeper_than_the_busy_ones_is_left_alone() -> None:
     """Attention of every row would read as deep as that slot."""
     grouping = Grouping(StepCost(BY_FOURS, BY_FOURS), Layout(512))
     assert (
-        padded(
-            grouping, decodes(0, 1), [PaddingRow(2, DEEP + 1), PaddingRow(3, 7), PaddingRow(4, 7)]
-        )
+        padded(grouping, decodes(0, 1), [PaddingRow(2, CELLS), PaddingRow(3, 7), PaddingRow(4, 7)])
         == []
     )
-    assert padded(grouping, decodes(0, 1), [PaddingRow(2, 0), PaddingRow(3, DEEP - 1)]) == [2, 3]
+    assert padded(grouping, decodes(0, 1), [PaddingRow(2, 0), PaddingRow(3, CELLS - 1)]) == [2, 3]
 
 
 def test_prompts_and_drafts_are_not_padded() -> None:

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 
 import llama_cpp
 import numpy as np
 import pytest
 
+from confined.fair_thread import PAUSE_SECONDS
 from grammars import compiler
-from grammars.constraint import Constraint, GbnfGrammar, LazyConstraint, LLGuidanceGrammar
+from grammars.constraint import (
+    Constraint,
+    GbnfGrammar,
+    LazyConstraint,
+    LLGuidanceGrammar,
+    ThinkingConstraint,
+)
 from scheduler.constraint import (
     ConstraintCompiler,
     ConstraintFailed,
@@ -21,7 +29,8 @@ from scheduler.constraint import (
     create_matcher,
     vocabulary_of_llama,
 )
-from scheduler.constraint.compiler import MAX_PROTOTYPE_BYTES, MAX_PROTOTYPES
+from scheduler.constraint.prototypes import LARGE_CHARS, MAX_CHARS, MAX_PROTOTYPES
+from scheduler.native.free_memory import give_memory_back
 from tests.support.paths import DEMO_TARGET
 from tests.support.piece_vocabulary import vocabulary_of_pieces
 
@@ -282,20 +291,140 @@ def test_gbnf_that_llama_refuses_fails(demo: TokenVocabulary) -> None:
     ("size", "count", "kept"),
     [
         (10, 40, MAX_PROTOTYPES),
-        (MAX_PROTOTYPE_BYTES // 8, 12, 7),
-        (MAX_PROTOTYPE_BYTES // 3, 6, 2),
-        (MAX_PROTOTYPE_BYTES + 1, 3, 1),
+        (MAX_CHARS // 8, 12, 7),
+        (MAX_CHARS // 3, 6, 2),
+        (MAX_CHARS + 1, 3, 1),
     ],
 )
 def test_known_constraints_are_bounded_by_number_and_size(
-    llama_vocab: int, size: int, count: int, kept: int
+    llama_vocab: int, size: int, count: int, kept: int, built: list[Constraint]
 ) -> None:
     constraints = ConstraintCompiler(llama_vocab)
     known = [LLGuidanceGrammar(f'start: "a"\n// {i:05}{"x" * size}') for i in range(count)]
     for constraint in known:
         constraints.matcher(constraint)
-    futures = [constraints.prepare(constraint) for constraint in reversed(known)]
-    assert [future is None for future in futures] == [True] * kept + [False] * (count - kept)
+    assert built == known
+    for constraint in known[-kept:]:
+        assert constraints.prepare(constraint).done()
+    assert built == known
+    forgotten = known[-kept - 1]
+    constraints.prepare(forgotten).result()
+    assert built == [*known, forgotten]
+    constraints.close()
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> list[Constraint]:
+    """The constraints whose matchers are built."""
+    found: list[Constraint] = []
+
+    def create(constraint: Constraint, vocabulary: TokenVocabulary) -> Matcher:
+        found.append(constraint)
+        return create_matcher(constraint, vocabulary)
+
+    monkeypatch.setattr("scheduler.constraint.compiler.create_matcher", create)
+    return found
+
+
+class Stopped:
+    """Holds the building of constraints up until it is let go."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.order: list[Constraint] = []
+        self.begun = threading.Event()
+        self.go_on = threading.Event()
+        monkeypatch.setattr("scheduler.constraint.compiler.create_matcher", self._create)
+
+    def _create(self, constraint: Constraint, vocabulary: TokenVocabulary) -> Matcher:
+        self.begun.set()
+        self.go_on.wait(30)
+        self.order.append(constraint)
+        return create_matcher(constraint, vocabulary)
+
+
+def numbered(number: int, size: int = 10) -> LLGuidanceGrammar:
+    return LLGuidanceGrammar(f'start: "a"\n// {number:05}{"x" * size}')
+
+
+@pytest.mark.parametrize("size", [10, LARGE_CHARS, 2 * LARGE_CHARS])
+def test_owners_take_turns_in_building(
+    llama_vocab: int, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    stopped, constraints = Stopped(monkeypatch), ConstraintCompiler(llama_vocab)
+    flood = [numbered(number, size) for number in range(9)]
+    futures = [constraints.prepare(constraint, "flood") for constraint in flood]
+    other = numbered(100, size)
+    futures.append(constraints.prepare(other, "other"))
+    stopped.go_on.set()
+    for future in futures:
+        future.result(30)
+    assert other in stopped.order[:3]
+    constraints.close()
+
+
+@pytest.mark.parametrize("num_large", [1, 5, 40])
+def test_a_small_constraint_never_waits_for_large_ones(
+    llama_vocab: int, monkeypatch: pytest.MonkeyPatch, num_large: int
+) -> None:
+    stopped, constraints = Stopped(monkeypatch), ConstraintCompiler(llama_vocab)
+    large = [constraints.prepare(numbered(n, LARGE_CHARS)) for n in range(num_large)]
+    assert stopped.begun.wait(30)
+    monkeypatch.setattr("scheduler.constraint.compiler.create_matcher", create_matcher)
+    assert allowed(constraints.prepare(numbered(100)).result(30))
+    assert not any(future.done() for future in large)
+    stopped.go_on.set()
+    constraints.close()
+
+
+@pytest.mark.parametrize(
+    ("size", "most"), [(MAX_CHARS // 4, 4), (MAX_CHARS // 2, 2), (MAX_CHARS, 1)]
+)
+def test_large_constraints_in_use_are_bounded_together(
+    llama_vocab: int, built: list[Constraint], size: int, most: int
+) -> None:
+    constraints = ConstraintCompiler(llama_vocab)
+    left = [constraints.prepare(numbered(number, size)) for number in range(7)]
+    assert constraints.prepare(numbered(200)).result(30), "small ones need no room"
+    while left:
+        expected = min(most, len(left))
+        while sum(future.done() for future in left) < expected:
+            time.sleep(0.001)
+        time.sleep(5 * PAUSE_SECONDS)
+        assert sum(future.done() for future in left) == expected
+        left = [future for future in left if not future.done()]
+    assert len(built) == 8
+    constraints.close()
+
+
+@pytest.mark.parametrize("num_users", [1, 3])
+def test_all_users_of_a_large_constraint_share_its_memory(
+    llama_vocab: int, built: list[Constraint], num_users: int
+) -> None:
+    constraints = ConstraintCompiler(llama_vocab)
+    users = [constraints.prepare(numbered(1, MAX_CHARS)).result(30) for _ in range(num_users)]
+    thinking = ThinkingConstraint((1,), "</think>", (2,), constraint=numbered(1, MAX_CHARS))
+    users.append(constraints.prepare(thinking).result(30))
+    waiting = constraints.prepare(numbered(2, MAX_CHARS))
+    while users:
+        assert not waiting.done()
+        users.pop()
+    assert waiting.result(30)
+    assert built == [numbered(1, MAX_CHARS), numbered(2, MAX_CHARS)]
+    constraints.close()
+
+
+@pytest.mark.parametrize("cancelled", [[3], [1, 2, 3, 4], [2, 4]])
+def test_a_constraint_that_nobody_waits_for_is_not_built(
+    llama_vocab: int, monkeypatch: pytest.MonkeyPatch, cancelled: list[int]
+) -> None:
+    stopped, constraints = Stopped(monkeypatch), ConstraintCompiler(llama_vocab)
+    futures = [constraints.prepare(numbered(number)) for number in range(6)]
+    for number in cancelled:
+        assert futures[number].cancel()
+    stopped.go_on.set()
+    for number in set(range(6)) - set(cancelled):
+        futures[number].result(30)
+    assert stopped.order == [numbered(n) for n in range(6) if n not in cancelled]
     constraints.close()
 
 
@@ -306,12 +435,10 @@ def test_the_compiler_copies_matchers_of_known_constraints(llama_vocab: int) -> 
     first.accept(first.forced_tokens()[0] if first.forced_tokens() else min(allowed(first)))
     second = constraints.matcher(compiler.from_choices(["yes", "no"]))
     assert allowed(first) != allowed(second)
-    assert constraints.prepare(compiler.from_choices(["yes", "no"])) is None
+    assert constraints.prepare(compiler.from_choices(["yes", "no"])).done()
     other = constraints.prepare(compiler.from_choices(["maybe"]))
-    assert other is not None
     assert allowed(other.result()) != allowed(second)
     wrong = constraints.prepare(LLGuidanceGrammar("start: x"))
-    assert wrong is not None
     with pytest.raises(ConstraintFailed):
         wrong.result()
 
@@ -368,3 +495,34 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
     weights = np.exp(logits.astype(np.float64) - logits.max())
     shares: np.ndarray = weights / weights.sum()
     return shares
+
+
+@pytest.mark.parametrize(
+    ("sizes", "busy", "idle"),
+    [
+        ([10] * 40, 0, 0),
+        ([MAX_CHARS // 2] * 2, 0, 1),
+        ([MAX_CHARS // 2] * 8, 3, 1),
+        ([MAX_CHARS] * 4, 3, 0),
+    ],
+)
+def test_the_memory_of_large_constraints_is_given_back(
+    llama_vocab: int, monkeypatch: pytest.MonkeyPatch, sizes: list[int], busy: int, idle: int
+) -> None:
+    """In a few goes while constraints are built, and when there is nothing to do."""
+    given_back: list[int] = []
+    monkeypatch.setattr(
+        "scheduler.constraint.compiler.give_memory_back", lambda: given_back.append(1)
+    )
+    constraints = ConstraintCompiler(llama_vocab)
+    for number, size in enumerate(sizes):
+        constraints.prepare(numbered(number, size)).result(30)
+    assert len(given_back) == busy
+    constraints.give_memory_back()
+    constraints.give_memory_back()
+    assert len(given_back) == busy + idle
+    constraints.close()
+
+
+def test_freed_memory_goes_back_to_the_system() -> None:
+    give_memory_back()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -18,6 +19,7 @@ from scheduler.constraint import (
 )
 from scheduler.constraint.shortest import UNKNOWN, shortest_length
 from scheduler.constraint.thinking_limits import MAX_GAPS
+from scheduler.constraint.thinking_matcher import ThinkingMatcher
 from tests.support.piece_vocabulary import vocabulary_of_pieces
 
 WORDS = [b"<think>", b"</think>", b"\n\n", b"yes", b"no", b">\n\n", b"think"]
@@ -198,6 +200,113 @@ def test_all_ways_to_ask_agree(vocabulary: TokenVocabulary, seed: int) -> None:
         matcher.accept(chance.choice([*likely, *np.flatnonzero(mask).tolist()[:3]]))
 
 
+CROSSING = [
+    b"</think>yes",
+    b"</think>\n\nno",
+    b"</think>x",
+    b"</think>\n",
+    b"k>yes",
+    b"k>x",
+    b">no",
+    b">\nmaybe",
+    b">\n",
+    b"</think>\xe4",
+    b"</think>{",
+    b'</think>{"',
+    b'>\n{"na',
+    b"<think></think>yes",
+    b"<think></think>x",
+    b"<think>\n",
+    b"ink>\n</think>no",
+    b"ink>so</think>[",
+    b"</think><a>1",
+    b"</think><a>2",
+    b"></think><a>3",
+]
+"""Tokens that begin or end thinking, and go on."""
+
+
+@pytest.fixture(scope="module")
+def crossing() -> TokenVocabulary:
+    pieces = [*(bytes([byte]) for byte in range(256)), *WORDS, b"<end>", b"<turn_end>", *CROSSING]
+    return vocabulary_of_pieces(pieces, special={OPEN, CLOSE}, end_tokens={END, TURN_END})
+
+
+def crossing_token(piece: bytes) -> int:
+    return TURN_END + 1 + CROSSING.index(piece)
+
+
+WHOLE = [
+    b"</think>yes",
+    b"</think>\n\nno",
+    b"</think>\n",
+    b"<think></think>yes",
+    b"ink>\n</think>no",
+]
+"""Those that end thinking whatever stands before them, and go on with a part of yes or no."""
+
+
+@pytest.mark.parametrize(
+    ("before", "partly"),
+    [(b"Hm", []), (b"Hm</thin", [b"k>yes"]), (b"Hm</think", [b">no", b">\n"])],
+)
+def test_a_token_that_ends_the_thinking_goes_on_as_the_constraint_says(
+    crossing: TokenVocabulary, before: bytes, partly: list[bytes]
+) -> None:
+    matcher = create_matcher(thinking(constraint=YES_NO), crossing)
+    for token in (OPEN, *before):
+        matcher.accept(token)
+    ends = [piece for piece in CROSSING if b"</think>" in before + piece]
+    allowed = [piece for piece in ends if matcher.allows(crossing_token(piece))]
+    assert sorted(allowed) == sorted([*WHOLE, *partly])
+
+
+AFTER_THINKING: list[Any] = [
+    YES_NO,
+    compiler.from_json_schema(
+        {"type": "object", "properties": {"name": {"const": "a"}}, "required": ["name"]}
+    ),
+    compiler.lazy(choice("<a>1"), words=("<a>",)),
+]
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+@pytest.mark.parametrize("constraint", AFTER_THINKING)
+@pytest.mark.parametrize("seed", range(15))
+def test_what_is_allowed_is_accepted_wherever_tokens_cross(
+    crossing: TokenVocabulary,
+    seed: int,
+    constraint: LLGuidanceGrammar | LazyConstraint,
+    is_open: bool,
+) -> None:
+    chance = random.Random(seed)
+    matcher = create_matcher(thinking(6, is_open=is_open, constraint=constraint), crossing)
+    after = create_matcher(constraint, crossing)
+    text = b"<think>" if is_open else b""
+    for _ in range(14):
+        mask = matcher.mask()
+        tokens = np.flatnonzero(mask).tolist()
+        assert [matcher.allows(token) for token in range(len(mask))] == mask.tolist()
+        for token in tokens:
+            matcher.clone().accept(token)
+        longer = [token for token in tokens if token > TURN_END]
+        token = chance.choice(longer if longer and chance.random() < 0.4 else tokens)
+        matcher.accept(token)
+        if token in (END, TURN_END):
+            break
+        text += crossing.pieces[token]
+    thought, closing, answer = text.partition(b"</think>")
+    if closing and thought.lstrip().startswith(b"<think>"):
+        assert follows(after, crossing, answer.lstrip())
+
+
+def follows(matcher: Matcher, vocabulary: TokenVocabulary, text: bytes) -> bool:
+    """Whether a constraint allows a text, told byte by byte."""
+    for byte in text:
+        matcher.accept(byte)
+    return True
+
+
 def schema(value: object) -> LLGuidanceGrammar:
     constraint = compiler.from_json_schema(value)
     assert isinstance(constraint, LLGuidanceGrammar)
@@ -300,6 +409,57 @@ def test_the_estimate_of_a_short_answer(
     assert 0 < shortest_length(create_matcher(schema(value), vocabulary), vocabulary) <= longest
 
 
+@pytest.mark.parametrize("definition", ['"abc"', "/[a-z]{9}/", '/[a-z ]{300}/ "."'])
+def test_the_estimate_has_a_bound_of_time(
+    vocabulary: TokenVocabulary, definition: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scheduler.constraint.shortest.MAX_SECONDS", -1.0)
+    slow = compiler.from_lark(f"start: {definition}")
+    assert shortest_length(create_matcher(slow, vocabulary), vocabulary) == UNKNOWN
+
+
 def test_the_estimate_gives_up_in_time(vocabulary: TokenVocabulary) -> None:
     endless = compiler.from_lark('start: /[a-z ]{5000}/ "."')
     assert shortest_length(create_matcher(endless, vocabulary), vocabulary) >= UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("before", "rest"),
+    [
+        ([*b"Hm"], []),
+        ([], []),
+        # Never inside a character, nor inside the closing itself.
+        ([*"Hé".encode()[:2]], ["é".encode()[-1]]),
+        ([*b"Hm</th"], [*b"ink>"]),
+    ],
+)
+@pytest.mark.parametrize("end", [(CLOSE,), (*b"Enough.", CLOSE)])
+def test_thinking_is_ended_from_outside(
+    vocabulary: TokenVocabulary, before: list[int], rest: list[int], end: tuple[int, ...]
+) -> None:
+    matcher = create_matcher(thinking(is_open=True, end=end, constraint=YES_NO), vocabulary)
+    assert isinstance(matcher, ThinkingMatcher)
+    for token in before:
+        matcher.accept(token)
+    copy = matcher.clone()
+    assert matcher.end_thinking() == len(before)
+    for token in rest:
+        assert matcher.allows(token)
+        matcher.accept(token)
+    if rest != [*b"ink>"]:
+        assert matcher.forced_tokens() == [*end]
+        for token in end:
+            matcher.accept(token)
+    assert matcher.allows(YES)
+    assert not matcher.allows(THINK)
+    assert matcher.end_thinking() is None
+    assert copy.allows(THINK)
+
+
+def test_only_thinking_can_be_ended(vocabulary: TokenVocabulary) -> None:
+    for constraint, tokens in [(None, [OPEN, CLOSE]), (YES_NO, [YES]), (YES_NO, []), (None, [NO])]:
+        matcher = create_matcher(thinking(constraint=constraint), vocabulary)
+        assert isinstance(matcher, ThinkingMatcher)
+        for token in tokens:
+            matcher.accept(token)
+        assert matcher.end_thinking() is None

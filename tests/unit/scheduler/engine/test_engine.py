@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from protocol.commands import Abort, AddRequest, DraftMethod, Inspect, Speculation
 from protocol.events import FinishReason
 from protocol.sampling import SamplingParams
-from scheduler.backends.base import SamplerError
+from scheduler.backends.base import Preparation, SamplerError
 from scheduler.core.abilities import CacheAbilities
 from scheduler.core.results import Sample
 from scheduler.engine.batch_window import BATCH_WINDOW_SECONDS
@@ -126,7 +126,7 @@ def test_a_refused_request_is_told_by_the_next_step() -> None:
 class _Refusing(CountingBackend):
     """Makes no sampler for request 1, and one that fails for request 2."""
 
-    def sampler(self, request: AddRequest) -> FakeSampler:
+    def sampler(self, request: AddRequest, prepared: Preparation | None = None) -> FakeSampler:
         if request.request_id == 1:
             raise SamplerError("no such sampler")
         return _Breaking(self, request) if request.request_id == 2 else super().sampler(request)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from grammars.constraint import GbnfGrammar
-from protocol.commands import Abort, ContextShift, DraftMethod, Speculation
+from protocol.commands import Abort, AddRequest, ContextShift, DraftMethod, Speculation
 from protocol.events import FinishReason, Generated
+from scheduler.backends.base import Preparation, TooComplex
+from scheduler.core.results import Sample
 from scheduler.engine import constraint_time
 from scheduler.engine.engine import Engine
 from scheduler.engine.mask_group import MaskGroup
 from scheduler.engine.mask_threads import Mask
+from tests.support.fake_backend import FakeSampler
 from tests.support.late_masks import LateMasks
 from tests.support.scheduling import (
+    CountedSampler,
     CountingBackend,
     Outcomes,
     alone,
@@ -267,3 +272,133 @@ def test_slow_constraints_get_no_drafts() -> None:
                 drafted[event.request_id] += event.num_draft_tokens
     assert drafted[1] == 0
     assert drafted[2] > 0
+
+
+class TooComplexAt(CountingBackend):
+    """Fails in the constraints of all sequences, after some tokens."""
+
+    length = 0
+    num_found_out = 0
+
+    def sampler(self, request: AddRequest, prepared: Preparation | None = None) -> FakeSampler:
+        super().sampler(request, prepared)
+        return Failing(self, request)
+
+
+class Failing(CountedSampler):
+    num_sampled = 0
+
+    def sample(self, row: int) -> Sample | None:
+        assert isinstance(self.backend, TooComplexAt)
+        if self.is_constrained and self.num_sampled == self.backend.length:
+            self.backend.num_found_out += 1
+            raise TooComplex("too complex")
+        sample = super().sample(row)
+        self.num_sampled += sample is not None
+        return sample
+
+
+@pytest.mark.parametrize("delays", [[0], [1, 0, 3]])
+@pytest.mark.parametrize(
+    ("length", "num_requests", "expected"), [(0, 2, 1), (0, 9, 1), (3, 5, 5), (1, 2, 2)]
+)
+def test_that_no_answer_can_begin_is_found_out_once(
+    length: int, num_requests: int, expected: int, delays: list[int]
+) -> None:
+    backend = TooComplexAt(next_token=seldom_ending, is_masked=lambda r: r.request_id % 2 == 1)
+    backend.length = length
+    engine = make_engine(backend, masks=LateMasks(delays))
+    shared = GbnfGrammar("root ::= [a-z]*")
+    ids = range(1, 2 * num_requests, 2)
+    requests = [make_request(id, prompt(5, id), constraint=shared) for id in ids]
+    outcomes = run(engine, *requests, make_request(2, max_tokens=5))
+    assert backend.num_found_out == expected
+    for id in ids:
+        assert outcomes[id].reasons == [FinishReason.REFUSED]
+        assert outcomes[id].message == "too complex"
+        assert len(outcomes[id].tokens) == length
+    assert outcomes[2].reasons == [FinishReason.MAX_TOKENS]
+    check_idle(engine, backend)
+
+
+@pytest.mark.parametrize("first", [1, 2])
+@pytest.mark.parametrize("num_requests", [1, 3, 4])
+def test_answers_that_begin_with_one_constraint_compute_one_mask_at_a_time(
+    num_requests: int, first: int
+) -> None:
+    masks = LateMasks([NEVER])
+    engine = make_engine(make_backend(is_masked=lambda request: True), masks=masks)
+    shared = GbnfGrammar("root ::= [a-z]*")
+    for number in range(num_requests):
+        engine.add_request(make_request(first + 2 * number, prompt(5, number), constraint=shared))
+    for _ in range(9):
+        engine.step()
+    assert len(masks.were_slow) == 1
+
+
+def resumed_after(count: int, **fields: Any) -> tuple[AddRequest, list[int]]:
+    """A request with a constraint that goes on after `count` tokens, and the tokens to come."""
+    backend = make_backend()
+    whole = make_request(1, prompt(5), max_tokens=count + 20, **fields)
+    answer = alone(whole, backend).tokens
+    request = make_request(1, prompt(5), max_tokens=count + 20, resumed=answer[:count], **fields)
+    return request, answer[count:]
+
+
+@pytest.mark.parametrize("count", [1, 40, 200])
+@pytest.mark.parametrize("sample_seconds", [0.0001, 0.003, 0.02])
+def test_nobody_waits_for_a_resumed_answer_to_be_replayed(
+    count: int, sample_seconds: float
+) -> None:
+    request, rest = resumed_after(count)
+    engine = make_engine(make_backend(), masks=LateMasks([0], sample_seconds=sample_seconds))
+    engine.add_request(request)
+    engine.add_request(make_request(2, prompt(5, 2), max_tokens=30))
+    outcomes: Outcomes = {}
+    for _ in range(33):
+        collect(outcomes, engine.step())
+    assert len(outcomes[2].tokens) == 30
+    assert drain(engine, outcomes)[1].tokens == rest
+
+
+@pytest.mark.parametrize("delays", [[0], [2, 0, 5]])
+@pytest.mark.parametrize("max_forced", [0, 4])
+def test_a_replayed_answer_goes_on_as_it_would_have(delays: list[int], max_forced: int) -> None:
+    speculation = Speculation(methods=(DraftMethod.MODEL,), n_max=5)
+    request, rest = resumed_after(50, speculation=speculation)
+    backend = make_backend(max_forced=max_forced)
+    engine = make_engine(backend, masks=LateMasks(delays, sample_seconds=0.003))
+    outcomes = run(engine, request, make_request(2, prompt(5, 2), max_tokens=30))
+    assert outcomes[1].tokens == rest
+    check_idle(engine, backend)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "message"), [(0.2, "accepting one token took"), (0.14, "for 34 tokens")]
+)
+def test_a_replay_that_takes_too_long_ends_its_own_sequence(seconds: float, message: str) -> None:
+    request, _ = resumed_after(100)
+    engine = make_engine(make_backend(), masks=LateMasks([0], sample_seconds=seconds))
+    outcomes = run(engine, request, make_request(2, max_tokens=5))
+    assert outcomes[1].reasons == [FinishReason.REFUSED]
+    assert message in outcomes[1].message
+    assert outcomes[2].reasons == [FinishReason.MAX_TOKENS]
+
+
+@pytest.mark.parametrize("num_resumed", [1, 2, 5])
+def test_all_replays_share_the_time_of_a_step(num_resumed: int) -> None:
+    request, _ = resumed_after(100)
+    engine = make_engine(make_backend(n_slots=8), masks=LateMasks([0], sample_seconds=0.003))
+    for number in range(num_resumed):
+        engine.add_request(msgspec.structs.replace(request, request_id=1 + 2 * number))
+
+    def num_read() -> int:
+        samplers = engine.samplers.by_request.values()
+        return sum(sampler.num_read for sampler in samplers if isinstance(sampler, FakeSampler))
+
+    while not num_read():
+        engine.step()
+    for _ in range(10):
+        before = num_read()
+        engine.step()
+        assert 0 < num_read() - before <= 4

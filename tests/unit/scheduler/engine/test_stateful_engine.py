@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,8 +96,9 @@ memories = st.sampled_from(
         {"abilities": CacheAbilities(can_copy=False)},
         {"abilities": CacheAbilities(can_trim=False, can_copy=False)},
         {"abilities": CacheAbilities(can_trim=False)},
-        *[{"abilities": RIGID}] * 3,
-        {"abilities": RIGID, "has_no_cells": True},
+        {"abilities": RIGID},
+        *[{"abilities": replace(RIGID, max_rollback=count)} for count in (1, 4, 100)],
+        {"abilities": replace(RIGID, max_rollback=4), "has_no_cells": True},
     ]
 )
 host_memories = st.fixed_dictionaries(

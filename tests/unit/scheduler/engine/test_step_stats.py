@@ -21,6 +21,15 @@ def test_a_step_says_what_it_did() -> None:
     assert stats.send_seconds == 0.25
 
 
+def test_steps_of_equal_shape_reuse_the_graph() -> None:
+    engine = make_engine(FakeBackend(n_slots=2, next_token=lambda tokens: 9))
+    engine.add_request(make_request(1, prompt(5), max_tokens=8))
+    engine.add_request(make_request(2, prompt(5, family=1), max_tokens=6))
+    stats = [engine.step().stats for _ in range(8)]
+    # The prompts, then two answers, then one.
+    assert [one and one.num_reused_graphs for one in stats] == [0, 0, 1, 1, 1, 1, 0, 1]
+
+
 def test_costs_come_with_the_first_step_and_seldom_after_it() -> None:
     costs = Costs(StepCost({1: 1.0}, {1: 1.0}))
     engine = make_engine(FakeBackend(n_ctx_slot=1000, next_token=lambda tokens: 9), costs=costs)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scheduler.batching.cost_model import StepCost
 from scheduler.policy.prefill_budget import MIN_CHUNK, PrefillBudget
 
 
@@ -85,3 +87,25 @@ def test_many_prompts_need_not_wait_for_few_streams() -> None:
     budget = taught(target=0.1)
     assert budget.tokens(1, urgency=3.0) == 3 * budget.tokens(1)
     assert budget.tokens(8, urgency=0.1) == budget.tokens(8)
+
+
+GPU = {64: 0.0121, 128: 0.0197, 256: 0.0324, 512: 0.0517}
+"""Seconds for rows of a prompt: an 8B model on an H100, which decodes 8 streams in 9 ms."""
+
+
+def gpu_seconds(num_tokens: int) -> float:
+    whole, rest = divmod(num_tokens, 512)
+    return whole * GPU[512] + 0.004 * (rest > 0) + 0.0001 * rest
+
+
+@pytest.mark.parametrize("num_steps", [0, 1, 5, 100])
+def test_the_same_target_gives_a_gpu_large_chunks(num_steps: int) -> None:
+    """A prompt of 1,900 tokens takes two or three steps, not one for each 64 tokens."""
+    cost = StepCost({1: 0.0039, 8: 0.0083, 32: 0.01}, GPU)
+    budget = PrefillBudget(0.1, n_batch=2048, cost=cost)
+    budget.observe(8, 0, 0.009)
+    for _ in range(num_steps):
+        count = budget.tokens(8)
+        budget.observe(8, count, 0.009 + gpu_seconds(count))
+    assert 700 <= budget.tokens(8) <= 1000
+    assert 0.07 <= 0.009 + gpu_seconds(budget.tokens(8)) <= 0.11

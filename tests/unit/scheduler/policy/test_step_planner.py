@@ -106,6 +106,16 @@ def test_a_cache_that_cannot_drop_cells_gets_neither_drafts_nor_padding() -> Non
     assert step.padding_rows == ()
 
 
+def test_a_draft_has_no_more_tokens_than_the_memory_can_take_back() -> None:
+    abilities = CacheAbilities(can_trim=False, max_rollback=5)
+    scheduler = make_scheduler(n_outputs=32, abilities=abilities)
+    scheduler.add_request(make_request(1, speculation=DRAFTING))
+    run_step(scheduler)
+    step, _ = run_step(scheduler)
+    assert [chunk.max_draft for chunk in step.chunks] == [5]
+    assert step.padding_rows == ()
+
+
 def test_idle_slots_get_padding_rows_if_batch_and_cache_have_room() -> None:
     scheduler = make_scheduler(n_slots=3)
     submit_all(scheduler, 5)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler.core.sequence import Sequence
+from scheduler.policy import waiting_lane
 from scheduler.policy.waiting_queue import WaitingQueue
 from tests.support.scheduling import make_request, prompt
 
@@ -78,6 +80,103 @@ def test_an_idle_tenant_does_not_save_up_turns() -> None:
     served = order(waiting)
     assert served.index(101) > 0
     assert 5 in served[:3]
+
+
+def users(first: int, user: str, count: int, **fields: Any) -> list[Sequence]:
+    """Sequences of one user of a key."""
+    return [sequence(first + i, user=user, **{"tenant": "key"} | fields) for i in range(count)]
+
+
+def test_the_users_of_a_key_take_turns() -> None:
+    served = order(queue(*users(0, "flood", 10), *users(100, "light", 3)))
+    assert [served.index(request_id) for request_id in (100, 101, 102)] == [1, 3, 5]
+    assert [request_id for request_id in served if request_id < 100] == list(range(10))
+
+
+@pytest.mark.parametrize("num_users", [1, 2, 7, 20])
+@pytest.mark.parametrize("weight", [1.0, 2.0])
+def test_a_key_gains_nothing_by_naming_users(num_users: int, weight: float) -> None:
+    """Whatever users one key names, the other one is served at the same places."""
+
+    def places(num_users: int) -> list[int]:
+        named = [
+            sequence(i, user=str(i % num_users), tenant="many", weight=weight) for i in range(20)
+        ]
+        plain = [sequence(100 + i, tenant="plain") for i in range(10)]
+        served = order(queue(*named[:10], *plain, *named[10:]))
+        return [served.index(item.request_id) for item in plain]
+
+    assert places(num_users) == places(1)
+
+
+def test_a_user_who_comes_late_goes_before_the_floods_of_others_alone() -> None:
+    waiting = queue(*users(0, "flood", 6), *(sequence(50 + i, tenant="other") for i in range(6)))
+    for _ in range(4):
+        waiting.start(next(iter(waiting)))
+    for item in users(100, "late", 1):
+        waiting.append(item)
+    served = order(waiting)
+    # The key has no more turns by that: what one user gets, another user of the key waits for.
+    assert served[:5] == [2, 52, 100, 53, 3]
+
+
+def test_without_keys_nobody_is_told_apart_by_what_he_says() -> None:
+    invented = [sequence(100 + i, user=f"new {i}") for i in range(5)]
+    served = order(queue(*(sequence(i) for i in range(5)), *invented))
+    assert served == [*range(5), *range(100, 105)]
+
+
+def test_a_sequence_that_leaves_the_queue_costs_its_tenant_nothing() -> None:
+    flood = [sequence(i, tenant="a") for i in range(10)]
+    waiting = queue(*flood, *(sequence(100 + i, tenant="b") for i in range(10)))
+    for item in flood[:9]:
+        waiting.remove(item)
+    assert order(waiting).index(9) <= 1
+
+
+def test_users_who_are_invented_one_after_the_other_starve_nobody() -> None:
+    waiting = queue(*users(0, "steady", 5))
+    served = []
+    for i in range(20):
+        waiting.append(sequence(100 + i, user=f"new {i}", tenant="key"))
+        first = next(iter(waiting))
+        waiting.start(first)
+        served.append(first.request_id)
+    assert [served.index(i) for i in range(5)] <= [2 * i + 1 for i in range(5)]
+
+
+def test_users_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting_lane, "MAX_USERS", 4)
+    waiting = queue(*users(0, "flood", 3))
+    for i in range(50):
+        waiting.append(sequence(100 + i, user=str(i), tenant="key"))
+        waiting.start(next(iter(waiting)))
+    [lane] = waiting._lanes.values()
+    assert len(lane._user_ends) <= 10
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(["", "u", "v", "w"])), max_size=30),
+    st.data(),
+)
+def test_other_keys_never_notice_the_users_of_a_key(
+    arrivals: list[tuple[str, str]], data: st.DataObject
+) -> None:
+    """With sequences of one cost, the tenants' turns are the same with users and without."""
+    steps = data.draw(st.lists(st.booleans(), min_size=len(arrivals), max_size=len(arrivals)))
+
+    def turns(*, with_users: bool) -> list[str]:
+        waiting, turns = WaitingQueue(), []
+        for number, ((tenant, user), serves) in enumerate(zip(arrivals, steps, strict=True)):
+            user = user if with_users else ""
+            waiting.append(sequence(number, tenant=tenant, user=user))
+            if serves:
+                first = next(iter(waiting))
+                waiting.start(first)
+                turns.append(first.spec.tenant)
+        return [*turns, *(arrivals[number][0] for number in order(waiting))]
+
+    assert turns(with_users=True) == turns(with_users=False)
 
 
 @given(

@@ -98,7 +98,7 @@ def test_a_stream_is_the_same_message(
         deltas.append(TextDelta("t", (), 0, timings, tuple(events[at : at + size])))
         at += size
     word = "stop" if cause is StopCause.WORD else ""
-    ended = Ended(cause, word, None, False, 0, 10, Timings(2, 8, 1.0, count, 1.0))
+    ended = Ended(cause, word, None, False, 0, 10, 10, Timings(2, 8, 1.0, count, 1.0))
     chosen = options(max_calls, shows_thinking=shows_thinking)
     whole = WholeMessage(chosen)
     for delta in deltas:
@@ -111,6 +111,6 @@ def test_a_stream_is_the_same_message(
 @pytest.mark.parametrize("truncated", [False, True])
 def test_a_full_context_is_told_from_a_limit(truncated: bool) -> None:
     whole = WholeMessage(options())
-    whole.end(0, Ended(StopCause.LIMIT, "", None, truncated, 0, 10, Timings(2, 8, 1.0, 1, 1.0)))
+    whole.end(0, Ended(StopCause.LIMIT, "", None, truncated, 0, 10, 10, Timings(2, 8, 1.0, 1, 1.0)))
     expected = "model_context_window_exceeded" if truncated else "max_tokens"
     assert whole.body()["stop_reason"] == expected

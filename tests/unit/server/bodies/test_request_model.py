@@ -24,12 +24,15 @@ from server.llama_server.tokens import DetokenizeRequest, TokenizeRequest
 from server.model.adapters import LoraScale
 from server.openai import routes as openai_routes
 from server.openai.chat import messages
+from server.openai.chat.control import ControlRequest
+from server.openai.chat.messages import FileData
 from server.openai.chat.request import ChatRequest
 from server.openai.chat.tools import Function, NamedChoice, NamedFunction, Tool
 from server.openai.completions.request import TextCompletionRequest
 from server.openai.responses import items
 from server.openai.responses import request as response_request
 from server.openai.responses import routes as response_routes
+from server.openai.responses.items import FilePart
 from server.requests.body import parse_body
 from server.requests.field_names import known_names
 from server.requests.prompts import PromptObject
@@ -41,6 +44,9 @@ USER = {"role": "user", "content": "a"}
 LEAST: dict[type[RequestModel], dict[str, Any]] = {
     ChatRequest: {"messages": [USER]},
     CompletionRequest: {"prompt": "a"},
+    ControlRequest: {"id": "a", "action": "reasoning_end"},
+    FileData: {"file_data": "a"},
+    FilePart: {"type": "input_file", "file_data": "a"},
     TextCompletionRequest: {"prompt": "a"},
     InfillRequest: {"input_prefix": "a", "input_suffix": "b"},
     FileExcerpt: {"text": "a"},
@@ -69,6 +75,9 @@ LEAST: dict[type[RequestModel], dict[str, Any]] = {
     response_format.SchemaWrapper: {},
     response_format.JsonSchemaFormat: {"type": "json_schema", "schema": {}},
     blocks.DocumentBlock: {"type": "document", "source": {"type": "text", "data": "a"}},
+    blocks.TextBlock: {"type": "text", "text": "a"},
+    anthropic_request.ServerTool: {"type": "a"},
+    blocks.PdfSource: {"type": "base64", "data": "a"},
     blocks.SearchResultBlock: {"type": "search_result", "source": "a", "content": "b"},
     blocks.ThinkingBlock: {"type": "thinking", "thinking": "a"},
     blocks.ToolUseBlock: {"type": "tool_use", "id": "a", "name": "b"},

@@ -10,7 +10,7 @@ import pytest
 from protocol.commands import AddRequest, SequenceSpec
 from protocol.events import Event, Finished, FinishReason, Generated, Prefilled, Started
 from protocol.sampling import SamplingParams
-from scheduler.backends.base import SamplerError, TooComplex
+from scheduler.backends.base import Preparation, SamplerError, TooComplex
 from scheduler.core.results import Sample
 from server.engine.client import EngineClient
 from server.engine.sequence_stream import SequenceStream
@@ -217,7 +217,7 @@ async def test_a_sampler_that_breaks_fails_its_stream(
             raise raised("the grammar is too slow")
 
     class Backend(FakeBackend):
-        def sampler(self, request: AddRequest) -> FakeSampler:
+        def sampler(self, request: AddRequest, prepared: Preparation | None = None) -> FakeSampler:
             return Breaking(self, request)
 
     async with engine_pair(Backend) as pair:

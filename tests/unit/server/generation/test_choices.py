@@ -91,7 +91,7 @@ async def test_work_for_a_client_that_stays() -> None:
         await asyncio.sleep(0.01)
         return 5
 
-    assert await while_connected(request_of(asyncio.Event()), work()) == 5
+    assert await while_connected(request_of(asyncio.Event()).receive, work()) == 5
 
 
 async def test_work_for_a_client_that_leaves_is_cancelled() -> None:
@@ -105,7 +105,7 @@ async def test_work_for_a_client_that_leaves_is_cancelled() -> None:
             cleaned.append(True)
 
     with pytest.raises(ClientDisconnect):
-        await asyncio.wait_for(while_connected(request_of(gone), work()), 1)
+        await asyncio.wait_for(while_connected(request_of(gone).receive, work()), 1)
     assert cleaned == [True]
 
 
@@ -114,7 +114,7 @@ async def test_an_error_of_the_work_is_raised() -> None:
         raise EngineFailed("broken")
 
     with pytest.raises(EngineFailed, match="broken"):
-        await while_connected(request_of(asyncio.Event()), work())
+        await while_connected(request_of(asyncio.Event()).receive, work())
 
 
 async def test_being_cancelled_cancels_the_work() -> None:
@@ -126,7 +126,7 @@ async def test_being_cancelled_cancels_the_work() -> None:
         finally:
             cleaned.append(True)
 
-    task = asyncio.create_task(while_connected(request_of(asyncio.Event()), work()))
+    task = asyncio.create_task(while_connected(request_of(asyncio.Event()).receive, work()))
     await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

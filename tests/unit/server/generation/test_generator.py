@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -37,6 +37,7 @@ from server.generation.types import (
     TextDelta,
 )
 from server.model.tokenizer import Tokenizer
+from server.parsers.events import Content, PlainText
 from tests.support.fake_backend import END_TOKEN, FakeBackend
 from tests.support.inprocess import Pair, engine_pair, wait_until
 
@@ -226,8 +227,32 @@ async def test_a_character_across_tokens_comes_whole() -> None:
     async with speaking(euro[:1], euro[1:2], euro[2:], b"!") as (generator, _):
         items = await items_of(generator)
     texts = [item.text for item in items if isinstance(item, TextDelta)]
-    assert texts == ["€", "!"]
+    assert texts in (["€", "!"], ["€!"])  # joined, if the reader comes late
     assert ids_of(items) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("make_parser", [None, PlainText])
+@pytest.mark.parametrize("stop", [(), ("f",)])
+async def test_a_reader_who_comes_late_gets_the_text_at_once(
+    make_parser: Callable[[], PlainText] | None, stop: tuple[str, ...]
+) -> None:
+    pieces = [bytes([97 + n]) for n in range(12)]
+    end = 12 if not stop else 5
+    sampling = SamplingParams(temperature=0.0, top_logprobs=1)
+    async with speaking(*pieces) as (generator, pair):
+        request = make_request(make_parser=make_parser, stop=stop, sampling=sampling)
+        async with generator.open(request) as stream:
+            await wait_until(lambda: not pair.client.streams)
+            items = [item async for item in stream]
+    delta, *rest = [item for item in items if isinstance(item, TextDelta)]
+    assert len(rest) == bool(stop and make_parser)  # the parser's text ends with the stop string
+    assert delta.text[:end] == "abcdefghijkl"[:end]
+    assert [token.id - FIRST_PIECE for token in delta.tokens][:end] == list(range(end))
+    assert all(token.logprobs for token in delta.tokens)
+    assert end_of(items).timings.predicted_n == (6 if stop else 13)
+    if make_parser is not None:
+        assert delta.events == (Content("abcdefghijkl"[:end]),)
+        assert delta.content_tokens == delta.tokens[:end]
 
 
 async def test_logprobs_come_with_their_tokens() -> None:

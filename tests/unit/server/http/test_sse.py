@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from types import SimpleNamespace
 from typing import Any
@@ -54,12 +54,12 @@ class Released:
         self.times += 1
 
 
-async def some() -> AsyncIterator[bytes]:
+async def some() -> AsyncGenerator[bytes, None]:
     yield frame({"a": 1})
     yield frame({"b": "\n"})
 
 
-async def endless() -> AsyncIterator[bytes]:
+async def endless() -> AsyncGenerator[bytes, None]:
     yield frame(1)
     await asyncio.sleep(1000)
 
@@ -130,6 +130,22 @@ async def test_pings_are_comments() -> None:
     connection.gone.set()
     await asyncio.wait_for(task, 1)
     assert connection.body == b"data: 1\n\n:\n\n"
+
+
+async def test_a_ping_waits_for_a_frame_that_is_being_sent() -> None:
+    connection, released = Connection(), Released()
+
+    async def slow_send(message: Any) -> None:
+        if message.get("body"):
+            connection.sent.append({"body": message["body"][:3]})
+            await asyncio.sleep(1.1)
+            message = {"body": message["body"][3:]}
+        connection.sent.append(message)
+
+    stream = EventStream(some(), released.stack, ping_seconds=1)
+    await asyncio.wait_for(stream(connection.scope, connection.receive, slow_send), 10)
+    sent = [message.get("body", b"") for message in connection.sent]
+    assert [sent[at + 1][:3] for at, part in enumerate(sent) if part == b"dat"] == [b"a: "] * 2
 
 
 async def test_a_stream_of_another_media_type() -> None:

@@ -115,9 +115,10 @@ def test_names_are_vllms() -> None:
 def test_steps() -> None:
     metrics = ServerMetrics("m")
     metrics.observe_step(step(prefilled=10, running=3, waiting=4))
-    metrics.observe_step(step(decoded=0, running=1))
+    metrics.observe_step(msgspec.structs.replace(step(decoded=0, running=1), num_reused_graphs=3))
     found = samples(metrics)
     assert found["llamapack_steps_total"] == 2
+    assert found["llamapack_graphs_reused_total"] == 3
     assert found["llamapack_step_seconds_total{phase=decode}"] == pytest.approx(0.02)
     assert found["llamapack_step_seconds_total{phase=send}"] == pytest.approx(0.0002)
     assert found["llamacpp:prompt_tokens_total"] == 10
@@ -162,7 +163,7 @@ def test_drafts() -> None:
 @pytest.mark.anyio
 async def test_counters_move_while_a_stream_runs() -> None:
     metrics = ServerMetrics("m")
-    ended = Ended(StopCause.LIMIT, "", None, False, 0, 7, Timings(3, 4, 100.0, 4, 80.0))
+    ended = Ended(StopCause.LIMIT, "", None, False, 0, 7, 7, Timings(3, 4, 100.0, 4, 80.0))
 
     class Inner:
         @asynccontextmanager
@@ -259,7 +260,7 @@ def test_an_error_is_no_refusal_once_the_answer_had_begun() -> None:
 
 def test_exemplars_name_the_request_in_openmetrics_alone() -> None:
     metrics = ServerMetrics("m")
-    ended = Ended(StopCause.EOS, "", None, False, 0, 7, Timings(3, 4, 100.0, 4, 80.0))
+    ended = Ended(StopCause.EOS, "", None, False, 0, 7, 7, Timings(3, 4, 100.0, 4, 80.0))
     metrics.observe_end(ended, 0.7, Source(request_id="request-7"))
     metrics.observe_end(ended, 9.0, Source(request_id="x" * 128))
     body, content_type = render_metrics(

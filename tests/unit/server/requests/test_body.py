@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import logging
+import tracemalloc
 from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
+from starlette.requests import Request
 
 from server.bodies.json_bounds import MAX_DEPTH
 from server.errors import InvalidRequest
 from server.requests import body as body_module
-from server.requests.body import MAX_ERRORS, MAX_NAME, MAX_REPORTED, decode_json, parse_body
+from server.requests.body import (
+    LARGE_BODY,
+    MAX_NAME,
+    MAX_REPORTED,
+    MEDIUM_BODY,
+    SMALL_BODY,
+    decode_json,
+    parse_body,
+    read_body,
+)
 
 
 class TextPart(BaseModel):
@@ -173,13 +184,34 @@ class TestBodiesThatWouldTakeSeconds:
         code = ["[{,:" * 500_000, '"{\\"' * 500_000, "\\" * 3_000_001, "[]" * 1_500_000]
         assert decode_json(msgspec.json.encode(code)) == code
 
-    def test_a_list_with_a_mistake_in_each_place(self) -> None:
-        class Body(BaseModel):
-            numbers: list[int]
+    @pytest.mark.parametrize(
+        ("body", "message"),
+        [
+            ({"numbers": ["x"] * 1001}, "'numbers.0' must be a whole number (got \"x\")"),
+            ({"name": "a", "numbers": [1] * 9 + [None] * 2000}, "'numbers.9' must be a whole num"),
+            ({"numbers": [1] * 2000 + [{}] * 9000}, "'numbers' has more than 1000 errors"),
+            ({"name": [], "numbers": ["x"] * 20_000}, "'name' must be a string"),
+            ({"numbers": [1] * 90, "parts": [{}] * 1500}, "'parts.0.kind' is required"),
+            ({"parts": [{"kind": "a", "below": [1] * 5000}]}, "'parts.0.below.0' must be a str"),
+            ({"table": {"a": [1, "x"], "b": ["y"] * 3000}}, "'table.a.1' must be a whole"),
+        ],
+    )
+    def test_the_first_of_many_mistakes_is_named(self, body: Any, message: str) -> None:
+        class Part(BaseModel):
+            kind: str
+            below: list[str] = []
 
-        data = b'{"numbers": [' + b'"x",' * MAX_ERRORS + b'"x"]}'
-        with pytest.raises(InvalidRequest, match=f"{MAX_ERRORS + 1} errors"):
-            parse_body(data, Body)
+        class Body(BaseModel):
+            name: str
+            numbers: list[int] = []
+            parts: list[Part] = []
+            table: dict[str, list[int]] = {}
+
+        with pytest.raises(InvalidRequest) as caught:
+            parse_body(msgspec.json.encode(body), Body)
+        assert message in caught.value.message
+        assert caught.value.param is not None
+        assert message.startswith(f"'{caught.value.param}'")
 
 
 @pytest.mark.parametrize("number", ["1e308", "-1.7976931348623157e308", "5e-324", "1e300", "0.1"])
@@ -191,3 +223,35 @@ def test_numbers_of_every_size_are_read(number: str) -> None:
 def test_infinite_numbers_are_refused(number: str) -> None:
     with pytest.raises(InvalidRequest, match="out of range"):
         decode_json(f"[{number}]".encode())
+
+
+def in_parts(data: bytes, size: int) -> Request:
+    """A request whose body comes in parts."""
+    parts = [data[start : start + size] for start in range(0, len(data), size)]
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": parts.pop(0), "more_body": bool(parts)}
+
+    return Request({"type": "http", "method": "POST", "headers": []}, receive)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("num_bytes", [SMALL_BODY, MEDIUM_BODY, LARGE_BODY, 4 * LARGE_BODY])
+async def test_the_bytes_of_a_large_body_are_gone_once_its_values_are_known(num_bytes: int) -> None:
+    class Watching(BaseModel):
+        text: str
+
+        @model_validator(mode="before")
+        @classmethod
+        def look(cls, body: Any) -> Any:
+            taken.append(tracemalloc.get_traced_memory()[0])
+            return body
+
+    taken: list[int] = []
+    request = in_parts(msgspec.json.encode({"text": "x" * num_bytes}), 10_000)
+    tracemalloc.start()
+    try:
+        assert (await read_body(request, Watching)).text == "x" * num_bytes
+    finally:
+        tracemalloc.stop()
+    assert num_bytes < taken[0] < 1.5 * num_bytes + SMALL_BODY

@@ -85,6 +85,7 @@ def test_defaults_come_from_the_settings() -> None:
         ("adaptive_target", 0.5),
         ("adaptive_decay", 0.5),
         ("post_sampling_probs", True),
+        ("backend_sampling", True),
         ("seed", 123),
     ],
 )

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import random
 import re
+from collections.abc import Callable
 from typing import Any
 
 import jsonschema
@@ -21,6 +22,7 @@ from server.parsers.events import CallArguments, CallStarted
 from server.parsers.formats import GENERIC, HERMES, ToolFormat
 from server.structured_output.tool_grammar import AnswerGrammar, CallRules, ToolSignature
 from tests.support.byte_vocabulary import Bytes
+from tests.support.steps import count_steps
 from tests.support.walks import random_answer
 
 WEATHER = {
@@ -301,3 +303,45 @@ def test_control_tokens_of_a_vocabulary() -> None:
 def test_an_example_for_the_prompt() -> None:
     example = written(GENERIC, ("f", '{"a": 1}'))
     assert json.loads(example) == {"tool_calls": [{"name": "f", "arguments": {"a": 1}}]}
+
+
+def strangers(size: int) -> list[str]:
+    return [f"name_{number}" for number in range(size)]
+
+
+NAMES: dict[str, Callable[[int], list[str]]] = {
+    "strangers": strangers,
+    "siblings": lambda size: ["a", *(f'a">{number}' for number in range(size))],
+    "a chain": lambda size: ["a" + '">a' * number for number in range(size)],
+}
+
+
+def many_texts(names: list[str]) -> dict[str, Any]:
+    return {"type": "object", "properties": {name: {"type": "string"} for name in names}}
+
+
+def many_choices(names: list[str]) -> dict[str, Any]:
+    properties = {name: {"type": "string", "enum": ["a", "b"]} for name in names}
+    properties[names[0]] = {"type": "string", "enum": names}
+    return {"type": "object", "properties": properties, "required": names}
+
+
+@pytest.mark.parametrize("make", [many_texts, many_choices])
+@pytest.mark.parametrize("family", NAMES)
+@pytest.mark.parametrize("name", ["minimax-m2", "qwen-coder", "gemma"])
+def test_many_parameters_take_linear_time(
+    name: str,
+    family: str,
+    make: Callable[[list[str]], dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rules = "server.structured_output.parameter_rules"
+    monkeypatch.setattr(f"{rules}._is_possible", lambda schema: True)  # another process tells that
+    syntax = FAMILIES[name].syntax
+
+    def steps(size: int) -> int:
+        tool = ToolSignature("f", json.dumps(make(NAMES[family](size))))
+        calls = CallRules(syntax=syntax, tools=[tool], is_required=True)
+        return count_steps(lambda: AnswerGrammar(Bytes()).write(calls=calls))
+
+    assert steps(300) < 2.6 * steps(150)

@@ -19,6 +19,7 @@ from server.templates.chat_template import (
 from tests.support.templates import collected_templates, read_template
 
 USER = {"role": "user", "content": "Hello?"}
+ANSWER = {"role": "assistant", "content": "Hi."}
 SYSTEM = {"role": "system", "content": "Be brief."}
 TOOLS = [
     {
@@ -112,14 +113,14 @@ def test_system_is_merged_into_the_first_user_message(rule: str) -> None:
 def test_the_templates_own_message_reaches_the_client() -> None:
     rule = "{% if messages | length > 1 %}{{ raise_exception('one at a time') }}{% endif %}"
     with pytest.raises(InvalidRequest, match="one at a time") as caught:
-        ChatTemplate(rule + PLAIN).render([USER, USER])
+        ChatTemplate(rule + PLAIN).render([USER, ANSWER, USER])
     assert caught.value.param == "messages"
 
 
 def test_a_template_that_breaks_on_these_messages_is_the_requests_error() -> None:
     rule = "{% if messages | length > 1 %}{{ nowhere.field }}{% endif %}"
     with pytest.raises(InvalidRequest, match="nowhere"):
-        ChatTemplate(rule + PLAIN).render([USER, USER])
+        ChatTemplate(rule + PLAIN).render([USER, ANSWER, USER])
 
 
 @pytest.mark.parametrize("source", ["{% for %}", "{{", "{% unknown %}"])

@@ -118,19 +118,34 @@ OTHERS_REFUSED = FIRST + STRING.replace(
     "[{{ m.role }}]",
     "{% if m.role == 'system' %}{{ raise_exception('first only') }}{% endif %}[{{ m.role }}]",
 )
+GATHERED = (
+    "{% set ns = namespace(text='') %}{% for m in messages if m.role == 'system' %}"
+    "{% set ns.text = ns.text + ('\n\n' if ns.text else '') + m.content %}{% endfor %}"
+    "{% if ns.text %}[system]{{ ns.text }}{% endif %}"
+) + STRING.replace("{% for m in messages %}", "{% for m in messages if m.role != 'system' %}")
 NONE_SHOWN = STRING.replace(
     "{% for m in messages %}", "{% for m in messages if m.role != 'system' %}"
 )
 
 
-@pytest.mark.parametrize("source", [OTHERS_DROPPED, OTHERS_REFUSED], ids=["dropped", "refused"])
+@pytest.mark.parametrize(
+    "source",
+    [OTHERS_DROPPED, OTHERS_REFUSED, GATHERED],
+    ids=["dropped", "refused", "gathered at the beginning"],
+)
 @pytest.mark.parametrize(
     ("messages", "prompt"),
     [
         ([ONE, TWO, USER], "[system]RULE1\n\nRULE2[user]Q1"),
         ([said("developer", "RULE1"), TWO, USER], "[system]RULE1\n\nRULE2[user]Q1"),
-        ([ONE, USER, ANSWER, TWO, NEXT], "[system]RULE1\n\nRULE2[user]Q1[assistant]A1[user]Q2"),
-        ([USER, ONE], "[system]RULE1[user]Q1"),
+        # Later ones stay where they are: the prompt's beginning may be in the cache.
+        ([ONE, USER, ANSWER, TWO, NEXT], "[system]RULE1[user]Q1[assistant]A1[user]RULE2\n\nQ2"),
+        ([ONE, USER, TWO, ANSWER, NEXT], "[system]RULE1[user]Q1\n\nRULE2[assistant]A1[user]Q2"),
+        ([ONE, USER, TWO, TWO, ANSWER], "[system]RULE1[user]Q1\n\nRULE2\n\nRULE2[assistant]A1"),
+        ([USER, ANSWER, TWO, ANSWER], "[user]Q1[assistant]A1[user]RULE2[assistant]A1"),
+        ([USER, ANSWER, TWO], "[user]Q1[assistant]A1[user]RULE2"),
+        ([USER, ANSWER, said("system", ""), NEXT], "[user]Q1[assistant]A1[user]Q2"),
+        ([USER, ONE], "[user]Q1\n\nRULE1"),
         ([said("system", ""), TWO, USER], "[system]RULE2[user]Q1"),
         ([ONE, USER], "[system]RULE1[user]Q1"),
         ([USER], "[user]Q1"),
@@ -156,8 +171,30 @@ def test_system_messages_join_the_user_where_there_is_no_such_role() -> None:
     template = ChatTemplate(NONE_SHOWN)
     assert not template.capabilities.system_role
     text = template.render([ONE, USER, ANSWER, said("developer", "RULE2"), NEXT])
-    assert text == "[user]RULE1\n\nRULE2\n\nQ1[assistant]A1[user]Q2[assistant]"
+    assert text == "[user]RULE1\n\nQ1[assistant]A1[user]RULE2\n\nQ2[assistant]"
     assert template.render([said("system", ""), USER]) == "[user]Q1[assistant]"
+
+
+ALTERNATING = STRING.replace(
+    "[{{ m.role }}]",
+    "{% if loop.previtem and loop.previtem.role == 'user' == m.role %}"
+    "{{ raise_exception('roles must alternate') }}{% endif %}[{{ m.role }}]",
+)
+
+
+@pytest.mark.parametrize(
+    ("messages", "prompt"),
+    [
+        ([USER, NEXT], "[user]Q1\n\nQ2"),
+        ([USER, NEXT, ANSWER, USER, USER], "[user]Q1\n\nQ2[assistant]A1[user]Q1\n\nQ1"),
+        ([USER, ANSWER, NEXT], "[user]Q1[assistant]A1[user]Q2"),
+    ],
+)
+def test_messages_of_the_user_in_a_row(messages: list[Message], prompt: str) -> None:
+    template = ChatTemplate(ALTERNATING)
+    assert not template.capabilities.user_runs
+    assert template.render(messages) == prompt + "[assistant]"
+    assert ChatTemplate(STRING).capabilities.user_runs
 
 
 OBJECT = PLAIN.replace("ARGUMENTS", "{{ c.function.arguments | tojson }}")

@@ -106,7 +106,7 @@ def test_a_stream_is_the_same_response(
         TextDelta("t", (), 0, timings, tuple(events[at : at + size]))
         for at in range(0, len(events), size)
     ]
-    ended = Ended(cause, "", None, False, 0, 10, timings)
+    ended = Ended(cause, "", None, False, 0, 10, 10, timings)
     kept: list[dict[str, Any]] = []
     whole = WholeResponse(*parts(options, kept))
     for delta in deltas:

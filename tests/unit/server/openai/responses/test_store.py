@@ -14,7 +14,7 @@ from server.openai.responses.store import ResponseStore
 
 def response(id_: str, previous: str | None = None, text: str = "x") -> dict[str, Any]:
     item = {"id": f"msg_{id_}", "type": "message", "role": "assistant", "content": text}
-    return {"id": id_, "previous_response_id": previous, "output": [item]}
+    return {"id": id_, "status": "completed", "previous_response_id": previous, "output": [item]}
 
 
 def test_a_file_outlives_the_server(tmp_path: Path) -> None:
@@ -93,3 +93,37 @@ def test_a_conversation_goes_back_so_far(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(store.history("a", "r2")) == 3
     with pytest.raises(InvalidRequest, match="more than 3"):
         store.history("a", "r3")
+
+
+def test_what_ran_when_the_server_ended_has_failed(tmp_path: Path) -> None:
+    path = tmp_path / "responses.db"
+    first = ResponseStore(path)
+    for number, (before, after) in enumerate([("queued", ""), ("in_progress", "completed")]):
+        running = {**response(f"r{number}"), "status": before, "output": []}
+        first.put("a", [], running, is_running=True)
+        if after:
+            first.put("a", [], {**response(f"r{number}"), "status": after})
+    # A server that comes while the first one runs, as in a rollout, can't know.
+    second = ResponseStore(path)
+    assert second.get("a", "r0").response["status"] == "queued"
+    second.close()
+    first.close()
+    third = ResponseStore(path)
+    lost = third.get("a", "r0").response
+    assert (lost["status"], lost["error"]["code"]) == ("failed", "server_error")
+    assert third.get("a", "r1").response["status"] == "completed"
+    third.close()
+
+
+@pytest.mark.parametrize("status", ["queued", "in_progress"])
+def test_no_conversation_goes_on_from_what_is_not_ready(status: str) -> None:
+    store = ResponseStore()
+    store.put("a", [], {**response("r1"), "status": status}, is_running=True)
+    with pytest.raises(InvalidRequest, match="isn't ready"):
+        store.history("a", "r1")
+
+
+def test_what_is_too_large_is_refused_before_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "MAX_BYTES", 1000)
+    with pytest.raises(InvalidRequest, match="too large"):
+        ResponseStore().put("a", ["x" * 1000], response("r1"), is_running=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.commands import MOST_SHIFTS, ContextShift
+from protocol.context_window import Window
 from protocol.events import FinishReason
-from scheduler.core.context_window import Window
 from tests.support.fake_backend import FakeBackend
 from tests.support.scheduling import make_engine, make_request, make_sequence, prompt, run
 
@@ -37,8 +38,28 @@ def test_a_window_fits_its_slot_and_is_reached_in_steps_or_at_once(
         in_steps.tokens.append(token)
         in_steps.discard()
     assert at_once.tokens == in_steps.tokens
-    assert len(at_once.tokens) <= n_ctx
+    assert len(at_once.tokens) <= max(n_ctx - 1, 1)
     assert len(at_once.tokens) + at_once.num_discarded_tokens == length
+
+
+@pytest.mark.parametrize(
+    ("num_tokens", "keep", "discard", "left"),
+    [
+        (255, 0, 0, 255),
+        (256, 0, 0, 129),
+        (303, 0, 0, 176),
+        (403, 10, 0, 159),
+        (403, 0, 7, 249),
+        (703, 20, 50, 253),
+        (1003, 4, 0, 253),
+    ],
+)
+def test_as_many_cells_are_used_as_in_llama_server(
+    num_tokens: int, keep: int, discard: int, left: int
+) -> None:
+    """In a slot of 256 cells, after `num_tokens` computed tokens (`tokens_cached` there)."""
+    window = Window.of(ContextShift(keep, discard), 256)
+    assert num_tokens - window.num_discarded(num_tokens) == left
 
 
 def test_half_of_what_is_not_kept_goes() -> None:
@@ -46,8 +67,8 @@ def test_half_of_what_is_not_kept_goes() -> None:
     request = make_request(1, prompt(10), context_shift=ContextShift(4, 0), max_tokens=12)
     run(make_engine(backend), request)
     answer = run(make_engine(FakeBackend(n_slots=1)), make_request(1, prompt(10), max_tokens=11))[1]
-    tokens = [*prompt(10), *answer.tokens]  # 21 of them: one more than the slot has
-    assert backend.cells[0][:12] == [*tokens[:4], *tokens[12:20]]
+    tokens = [*prompt(10), *answer.tokens]  # the 20th is one more than the window has
+    assert backend.cells[0][:13] == [*tokens[:4], *tokens[11:20]]
 
 
 def test_an_answer_without_end_is_as_long_as_was_asked_for() -> None:

@@ -18,7 +18,7 @@ class Reception:
     def __init__(
         self, request: Request, started: float, on_first: Callable[[], None] | None = None
     ) -> None:
-        self.record = Record(request.role, started, exact_tokens=request.exact_tokens)
+        self.record = Record(request.role, started, request.exact_tokens, request.prompt)
         self._final = False
         self._events = SSEDecoder()
         self._decode = DECODERS[request.dialect]

@@ -3,8 +3,9 @@
     all tokens: | keep | discarded, in multiples of `discard` | the latest ........... |
     the window: | keep | the latest ........... |
 
-What is discarded depends only on the number of tokens. So an engine that takes over a request
-rebuilds the same window that another engine reached step by step.
+As in llama-server, a sequence with a window leaves one cell of its slot free. What is discarded
+depends only on the number of tokens. So an engine that takes over a request rebuilds the same
+window that another engine reached step by step.
 """
 
 from __future__ import annotations
@@ -19,24 +20,26 @@ MIN_MOVING = 4
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """How the tokens of one sequence move through a slot of `n_ctx` cells. Counts are tokens."""
+    """How the tokens of one sequence move through a slot. Counts are tokens."""
 
-    n_ctx: int
+    size: int
+    """The most tokens that stay."""
     keep: int
     """How many tokens at the beginning stay."""
     discard: int
-    """How many tokens leave at once: at least 1, and fewer than those that are not kept."""
+    """How many tokens leave at once: at least 1, and at most all that are not kept."""
 
     @classmethod
     def of(cls, shift: ContextShift, n_ctx: int) -> Window:
-        """The window that a request asks for, within the bounds of the slot."""
+        """The window that a request asks for, within the bounds of a slot of `n_ctx` cells."""
+        size = max(n_ctx - 1, 1)
         least = n_ctx // MOST_SHIFTS
         keep = max(min(shift.keep, n_ctx - max(MIN_MOVING, 2 * least)), 0)
-        moving = n_ctx + 1 - keep
+        moving = size - keep
         wanted = max(shift.discard or moving // 2, least)
-        return cls(n_ctx, keep, max(min(wanted, moving - 1), 1))
+        return cls(size, keep, max(min(wanted, moving), 1))
 
     def num_discarded(self, num_tokens: int) -> int:
         """How many of a sequence's `num_tokens` tokens have left the window."""
-        excess = max(num_tokens - self.n_ctx, 0)
+        excess = max(num_tokens - self.size, 0)
         return self.discard * -(-excess // self.discard)

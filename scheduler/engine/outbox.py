@@ -1,0 +1,100 @@
+"""Messages on their way to the API process: written at once, or by a thread beside a step."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+from collections import deque
+from queue import SimpleQueue
+
+from protocol.codec import Codec
+from protocol.messages import Message
+
+
+class ChannelClosed(Exception):
+    """The API process is gone."""
+
+
+class Outbox:
+    """Writes messages to a socket in their order.
+
+    Encoding a message, writing it, and what the system does for the process that it wakes take
+    half a millisecond where cores are scarce. So the events of a step are kept until the next
+    step computes, which needs no interpreter. Then a thread writes them.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        """`sock` does not block."""
+        self._socket = sock
+        self._codec = Codec()
+        self._kept: deque[Message] = deque()
+        self._unsent: deque[memoryview] = deque()
+        """Frames that the socket has not taken."""
+        self._lock = threading.Lock()
+        self._occasions: SimpleQueue[bool] = SimpleQueue()
+        """True for each time that the thread shall write, False at the end."""
+        self._thread = threading.Thread(target=self._write, name="outbox", daemon=True)
+        self._thread.start()
+
+    def keep(self, message: Message) -> None:
+        """Add a message, which is not written yet."""
+        self._kept.append(message)
+
+    def send_beside(self) -> None:
+        """Let the thread write what is kept, as soon as this thread leaves the interpreter."""
+        if self._kept:
+            self._occasions.put(True)
+
+    def send_all(self) -> bool:
+        """Write everything; returns whether the socket took it. Raises `ChannelClosed`."""
+        with self._lock:
+            self._encode()
+            while self._unsent:
+                try:
+                    sent = self._socket.send(self._unsent[0])
+                except BlockingIOError:
+                    return False
+                except OSError:
+                    raise ChannelClosed from None
+                if sent < len(self._unsent[0]):
+                    self._unsent[0] = self._unsent[0][sent:]
+                    return False
+                self._unsent.popleft()
+        return True
+
+    def close(self) -> None:
+        """Write what is left, for up to a second a message, and end the thread."""
+        self._occasions.put(False)
+        self._thread.join()
+        self._socket.settimeout(1.0)
+        self._encode()
+        with contextlib.suppress(OSError):
+            while self._unsent:
+                self._socket.sendall(self._unsent.popleft())
+
+    def _encode(self) -> None:
+        while self._kept:
+            self._unsent.append(memoryview(self._codec.frame(self._kept.popleft())))
+
+    def _write(self) -> None:
+        """The thread. A closed socket is noticed by the next `receive`."""
+        has_priority = False
+        while self._occasions.get():
+            if not has_priority:
+                _take_priority_of_main_thread()
+                has_priority = True
+            with contextlib.suppress(ChannelClosed):
+                self.send_all()
+
+
+def _take_priority_of_main_thread() -> None:
+    """A thread of lower priority would stop the engine's while it holds the interpreter's lock.
+
+    The thread starts before the priority is set, and before the main thread moves to a CPU of its
+    own, on which it must stay alone.
+    """
+    with contextlib.suppress(OSError):
+        nice = os.getpriority(os.PRIO_PROCESS, os.getpid())
+        os.setpriority(os.PRIO_PROCESS, 0, nice)

@@ -1,0 +1,1 @@
+"""The texts of documents that clients send in requests."""

@@ -1,0 +1,286 @@
+"""Rows of a large vocabulary: shortcuts give the tokens that llama.cpp's chain gives."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from llama_cpp import llama_cpp as lib
+
+from protocol.sampling import SamplingParams
+from scheduler.backends.llama.backend import LlamaBackend
+from scheduler.backends.llama.candidates import Candidates, Logits
+from scheduler.backends.llama.sampler import LlamaSampler, Vocabulary, build_chain
+from scheduler.backends.llama.shortlist import Shortlist, shortlist
+from scheduler.core.sampler import HELD
+from scheduler.core.sequence import Sequence
+from scheduler.core.step import Chunk
+from scheduler.engine.sampling_threads import SamplingThreads
+from tests.support.backends import chunk, make_backend, text_tokens
+from tests.support.requests import add_request
+
+N_VOCAB = 40_009
+COUNT = 25
+"""Tokens of each answer; each is drawn from a row of its own."""
+
+PENALISED = {"repeat_penalty": 1.3, "frequency_penalty": 0.2, "presence_penalty": 0.1}
+
+SAMPLERS: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "penalties": PENALISED,
+    "lifting penalties": {"repeat_penalty": 0.8, "presence_penalty": -0.5},
+    "penalties at zero": {**PENALISED, "temperature": 0.0},
+    "penalties of all tokens": {**PENALISED, "repeat_last_n": -1},
+    "dry": {"dry_multiplier": 0.8},
+    "dry of few tokens": {"dry_multiplier": 0.8, "dry_penalty_last_n": 16},
+    "greedy": {"temperature": 0.0},
+    "top_k": {"top_k": 5},
+    "top_k of one": {"top_k": 1},
+    "large top_k": {"top_k": 3000},
+    "no top_k": {"top_k": 0},
+    "top_n_sigma": {"top_n_sigma": 2.0},
+    "typ_p": {"typical_p": 0.8},
+    "top_p": {"top_p": 0.5},
+    "min_p": {"min_p": 0.3},
+    "xtc": {"xtc_probability": 0.7, "xtc_threshold": 0.05},
+    "temperature": {"temperature": 1.7},
+    "dynamic temperature": {"temperature": 1.0, "dynatemp_range": 0.8, "dynatemp_exponent": 1.2},
+    "mirostat": {"mirostat": 1},
+    "mirostat 2": {"mirostat": 2},
+    "adaptive_p": {"samplers": ("top_k", "adaptive_p"), "adaptive_target": 0.3},
+    "another order": {"samplers": ("temperature", "min_p", "top_k")},
+    "none": {"samplers": ()},
+    "min_keep": {"min_keep": 3, "top_p": 0.01},
+}
+everything = pytest.mark.parametrize("fields", SAMPLERS.values(), ids=SAMPLERS)
+BIASES = {"no bias": (), "biases": ((7, 4.0), (40_000, -3.0), (11, float("-inf")))}
+biased = pytest.mark.parametrize("bias", BIASES.values(), ids=BIASES)
+
+
+@functools.cache
+def _row(seed: int, index: int) -> Logits:
+    generator = np.random.default_rng([seed, index])
+    row = generator.normal(0.0, 3.0, N_VOCAB).astype(np.float32)
+    row[generator.integers(0, N_VOCAB, 30)] += 8.0
+    return row
+
+
+@dataclass
+class Rows:
+    """Rows of random numbers, which peak at some tokens and repeat themselves."""
+
+    seed: int
+    is_surveyed: bool = False
+    context: int = 0
+
+    def row(self, index: int) -> Logits:
+        return _row(self.seed, index % 9).copy()
+
+    def batch_index(self, index: int) -> int:
+        raise AssertionError("a large row goes through Python")
+
+    def likeliest(self, index: int) -> Shortlist | None:
+        """More tokens than a sampler asks for, as if another row of the batch needed them."""
+        return shortlist(self.row(index), 150) if self.is_surveyed else None
+
+    def left(self, index: int) -> Shortlist | None:
+        return None
+
+
+@pytest.fixture(scope="module")
+def backend() -> Iterator[LlamaBackend]:
+    backend = make_backend(n_slots=1)
+    yield backend
+    backend.close()
+
+
+@pytest.fixture(scope="module")
+def vocabulary(backend: LlamaBackend) -> Vocabulary:
+    return replace(backend._vocabulary, n_vocab=N_VOCAB)
+
+
+PROMPT = [3, 4, 5, 3, 4]
+
+
+def make_sampler(
+    vocabulary: Vocabulary,
+    *,
+    seed: int = 1,
+    is_surveyed: bool = False,
+    candidates: Candidates | None = None,
+    **fields: Any,
+) -> LlamaSampler:
+    params = SamplingParams(**{"seed": seed, **fields})
+    request = add_request(request_id=1, prompt=PROMPT, sampling=params)
+    rows = Rows(seed, is_surveyed)
+    return LlamaSampler(request, rows, vocabulary, candidates or Candidates(N_VOCAB), None)
+
+
+def draw(sampler: LlamaSampler, count: int = COUNT) -> list[int]:
+    tokens = []
+    for row in range(count):
+        sample = sampler.sample(row)
+        assert sample is not None
+        tokens.append(sample.token)
+    sampler.close()
+    return tokens
+
+
+def draw_by_chain(vocabulary: Vocabulary, seed: int = 1, **fields: Any) -> list[int]:
+    """What llama.cpp's chain draws from the whole rows."""
+    params = SamplingParams(**{"seed": seed, **fields})
+    chain = build_chain(params, vocabulary)
+    for token in PROMPT:
+        lib.llama_sampler_accept(chain, token)
+    candidates, rows = Candidates(N_VOCAB), Rows(seed)
+    tokens: list[int] = []
+    for index in range(COUNT):
+        row = rows.row(index)
+        for token, bias in params.logit_bias:
+            row[token] += bias
+        tokens.append(candidates.choose(chain, row))
+        lib.llama_sampler_accept(chain, tokens[-1])
+    lib.llama_sampler_free(chain)
+    return tokens
+
+
+@everything
+@biased
+@pytest.mark.parametrize("is_surveyed", [False, True])
+def test_tokens_are_those_of_the_chain_over_all_tokens(
+    vocabulary: Vocabulary, fields: dict[str, Any], bias: Any, is_surveyed: bool
+) -> None:
+    fields = {**fields, "logit_bias": bias}
+    expected = draw_by_chain(vocabulary, **fields)
+    assert draw(make_sampler(vocabulary, is_surveyed=is_surveyed, **fields)) == expected
+
+
+@everything
+def test_log_probabilities_change_no_token(vocabulary: Vocabulary, fields: dict[str, Any]) -> None:
+    expected = draw_by_chain(vocabulary, **fields)
+    assert draw(make_sampler(vocabulary, top_logprobs=5, **fields)) == expected
+    after = {**fields, "post_sampling_probs": True}
+    assert draw(make_sampler(vocabulary, top_logprobs=5, **after)) == expected
+
+
+@everything
+def test_a_held_row_gives_the_same_token(vocabulary: Vocabulary, fields: dict[str, Any]) -> None:
+    sampler = make_sampler(vocabulary, **fields)
+    tokens = []
+    for row in range(COUNT):
+        sampler.hold(row)
+        sample = sampler.sample(HELD)
+        assert sample is not None
+        tokens.append(sample.token)
+    sampler.close()
+    assert tokens == draw_by_chain(vocabulary, **fields)
+
+
+@everything
+def test_samplers_in_threads_give_the_same_tokens(
+    vocabulary: Vocabulary, fields: dict[str, Any]
+) -> None:
+    candidates = Candidates(N_VOCAB)
+    seeds = range(6)
+    found: dict[int, list[int]] = {}
+
+    def answer(seed: int) -> None:
+        found[seed] = draw(make_sampler(vocabulary, seed=seed, candidates=candidates, **fields))
+
+    threads = SamplingThreads(3)
+    threads.run([lambda seed=seed: answer(seed) for seed in seeds])  # type: ignore[misc]
+    threads.close()
+    assert found == {seed: draw_by_chain(vocabulary, seed, **fields) for seed in seeds}
+
+
+def test_of_equally_likely_tokens_the_lowest_is_taken(vocabulary: Vocabulary) -> None:
+    row = np.zeros(N_VOCAB, dtype=np.float32)
+    row[[39_999, 17, 20_000]] = 5.0
+    for fields in ({"temperature": 0.0}, {"top_k": 1}, {"top_k": 1, "top_p": 0.5}):
+        sampler = make_sampler(vocabulary, **fields)
+        sampler._held = row.copy()
+        sample = sampler.sample(HELD)
+        assert sample is not None
+        assert sample.token == 17
+        sampler.close()
+
+
+def test_log_probabilities_are_those_of_the_row(vocabulary: Vocabulary) -> None:
+    sampler = make_sampler(vocabulary, top_logprobs=20, logit_bias=((7, 50.0),))
+    row = sampler._rows.row(0).astype(np.float64)
+    expected = row - np.log(np.exp(row).sum())
+    sample = sampler.sample(0)
+    assert sample is not None
+    assert sample.logprobs is not None
+    assert sample.token == 7
+    assert sample.logprobs.logprob == pytest.approx(expected[7], abs=1e-5)
+    assert [t for t, _ in sample.logprobs.top] == np.argsort(-expected)[:20].tolist()
+    assert all(p == pytest.approx(expected[t], abs=1e-5) for t, p in sample.logprobs.top)
+    sampler.close()
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_heavy"),
+    [
+        ({}, False),
+        ({"temperature": 0.0}, False),
+        ({**PENALISED}, False),
+        ({"top_k": 0}, True),
+        ({"top_logprobs": 0}, True),
+        ({"top_logprobs": 3, "post_sampling_probs": True}, False),
+        ({"mirostat": 2}, True),
+    ],
+    ids=repr,
+)
+def test_only_rows_that_are_read_whole_are_heavy(
+    vocabulary: Vocabulary, fields: dict[str, Any], is_heavy: bool
+) -> None:
+    sampler = make_sampler(vocabulary, **fields)
+    assert sampler.is_heavy == is_heavy
+    sampler.close()
+
+
+def test_rows_of_a_small_vocabulary_are_not_heavy(backend: LlamaBackend) -> None:
+    cases: list[dict[str, Any]] = [{}, {"top_k": 0}, {"top_logprobs": 3}]
+    for fields in cases:
+        request = add_request(request_id=1, prompt=PROMPT, sampling=SamplingParams(**fields))
+        sampler = backend.sampler(request)
+        assert not sampler.is_heavy
+        sampler.close()
+
+
+def test_a_survey_finds_the_likeliest_tokens_of_the_rows_that_are_named() -> None:
+    backend = make_backend(n_slots=8)
+    chunks = [chunk(text_tokens(5, slot), slot) for slot in range(8)]
+    backend.decode(chunks)
+    named = [0, 2, 3, 4, 5, 6]
+    threads = SamplingThreads(2)
+    threads.run(backend.survey(named, 30))
+    threads.close()
+    for row in range(8):
+        found, logits = backend.context.likeliest(row), backend.context.row(row)
+        expected = np.argsort(-logits, kind="stable")[:30].tolist()
+        assert (None if found is None else found.ids.tolist()) == (
+            expected if row in named else None
+        )
+    backend.decode([chunk(text_tokens(6, slot), slot, 5) for slot in range(8)])
+    assert backend.context.likeliest(0) is None
+    backend.close()
+
+
+def test_rows_that_the_device_has_cut_are_not_surveyed() -> None:
+    backend = make_backend(n_slots=2)
+    params = SamplingParams(backend_sampling=True)
+    for slot, sampling in enumerate((SamplingParams(), params)):
+        submit = add_request(request_id=slot, prompt=PROMPT, sampling=sampling)
+        parts = [Chunk(Sequence.of(submit), slot, 0, len(PROMPT), True)]
+        backend.decode(parts)
+        for task in backend.survey([0], 5):
+            task()
+        assert (backend.context.likeliest(0) is None) == (slot == 1)
+        assert (backend.context.left(0) is None) == (slot == 0)
+    backend.close()
