@@ -18,8 +18,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from server.app import create_app
+from tests.support import live
 from tests.support.acting import Actor, acting, call
 from tests.support.desk import Desk, has
+from tests.support.fake_server import make_server
 from tests.support.pages import example
 from tests.support.paths import ROOT
 from tests.support.processes import COMMAND, serving
@@ -96,6 +99,41 @@ def test_codex_runs_a_command_and_reports(desk: Desk, monkeypatch: pytest.Monkey
         done = desk.run("codex", "exec", *options, "Write it.")
     assert WORD in done.stdout
     assert_wrote(desk, actor)
+
+
+@needs("codex")
+def test_codex_runs_two_commands_of_one_answer(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("one", "two")
+    calls = "\n".join(call("exec_command", cmd=f"echo {word} > {word}.txt") for word in words)
+    with playing(monkeypatch, calls, "nobody asks for this") as (url, actor):
+        options = ("--skip-git-repo-check", "--sandbox", "danger-full-access")
+        launch = (COMMAND, "launch", "codex", "--url", url, "--")
+        done = desk.run(*launch, "exec", *options, "Write them.")
+    assert WORD in done.stdout
+    assert [(desk.work / f"{word}.txt").read_text() for word in words] == ["one\n", "two\n"]
+    assert actor.prompts[-1].count("<|tool|>") == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "message"),
+    [
+        pytest.param("claude", ("-p", "Hi."), "Prompt is too long", marks=needs("claude")),
+        pytest.param(
+            "codex",
+            ("exec", "--skip-git-repo-check", "Hi."),
+            "ran out of room in the model's context window",
+            marks=needs("codex"),
+        ),
+    ],
+)
+def test_an_agent_knows_that_the_context_is_too_small(
+    name: str, words: Sequence[str], message: str, desk: Desk
+) -> None:
+    """The words of the server's error are those that the agent looks for."""
+    app = create_app(make_server().context)
+    with live.serving(app) as url, pytest.raises(AssertionError, match=message) as failure:
+        desk.run(COMMAND, "launch", name, "--url", url, "--", *words)
+    assert "larger -c" in str(failure.value)
 
 
 @needs("opencode")
