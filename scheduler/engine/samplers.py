@@ -279,7 +279,8 @@ class Samplers:
 
     def _advance_all(self, runs: list[SamplingRun]) -> list[SampledRun | SampleFailed | None]:
         """`_advance` for each run. Runs that take long go to the threads, if there are several."""
-        if self._threads.count == 1:
+        are_heavy = (self.by_request[run.request_id].is_heavy for run in runs)
+        if self._threads.count == 1 or len(runs) == 1 or not any(are_heavy):
             return [self._advance(run) for run in runs]
         results: list[SampledRun | SampleFailed | None] = [None] * len(runs)
 
@@ -375,7 +376,8 @@ class Samplers:
         seconds = self._masks.clock() - begin
         known.add_sample(seconds)
         self._rest(known, seconds)
-        self._replay_left -= seconds
+        with self._lock:
+            self._replay_left -= seconds
 
     def _rest(self, known: ConstraintTime, seconds: float) -> None:
         if known.has_slow_samples:
