@@ -14,7 +14,7 @@ from scheduler.kv_cache.cache_manager import KVCacheManager
 from scheduler.kv_cache.placement import MIN_COPY_GAIN
 from scheduler.policy.batch_kind_rotation import BatchKindRotation
 from scheduler.policy.prefill_budget import MIN_CHUNK, PrefillBudget
-from scheduler.policy.prefill_shares import share_out
+from scheduler.policy.prefill_shares import share_out, smallest_share
 
 BUSY = -1
 
@@ -43,6 +43,7 @@ class StepPlanner:
         self._cache = cache
         self._limits = limits = cache.limits
         self._budget = PrefillBudget(limits.itl_target, limits.n_batch, cost=cost)
+        self._smallest_share = smallest_share(cost)
         self._rotation = BatchKindRotation(limits.itl_target)
         self._idle: list[int] = []
         """By slot, the cells of idle slots, or `BUSY`."""
@@ -121,7 +122,7 @@ class StepPlanner:
         prefilling.sort(key=lambda s: (s.last_prefill_step, s.num_uncomputed_tokens))
         wanted = {sequence: self._wanted(sequence, plan) for sequence in prefilling}
         self._limit_scored(wanted)
-        for sequence, share in share_out(wanted, budget, most).items():
+        for sequence, share in share_out(wanted, budget, most, self._smallest_share).items():
             plan.shares[sequence] = share
             sequence.last_prefill_step = plan.number
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scheduler.batching.cost_model import StepCost
 from scheduler.policy.prefill_budget import MIN_CHUNK
-from scheduler.policy.prefill_shares import BUDGET_OVERRUN, share_out
+from scheduler.policy.prefill_shares import BUDGET_OVERRUN, share_out, smallest_share
 
 MUCH = 10_000
 
@@ -41,3 +43,39 @@ def test_shares_keep_the_budget(wanted: list[int], budget: int, more: int) -> No
     if wanted and budget:
         assert 0 in shares
         assert sum(shares.values()) >= min(sum(wanted), budget) - len(shares)
+
+
+H100 = {64: 0.0121, 128: 0.0197, 256: 0.0324, 512: 0.0517}
+"""Seconds for rows of an 8B model."""
+
+CPU = {1: 0.007, 8: 0.02, 64: 0.060, 128: 0.112, 256: 0.222, 512: 0.457}
+"""Seconds for rows of a 100M model."""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (H100, 256),
+        (CPU, 64),
+        ({64: 0.01, 128: 0.01, 256: 0.01, 512: 0.01}, 512),
+        ({1: 0.001, 64: 0.064}, 64),  # micro-batches are no larger
+    ],
+)
+def test_the_smallest_share_is_worth_a_pass(seconds: dict[int, float], expected: int) -> None:
+    assert smallest_share(StepCost(seconds, seconds)) == expected
+
+
+def test_without_costs_the_smallest_share_is_the_smallest_chunk() -> None:
+    assert smallest_share(None) == MIN_CHUNK
+
+
+@pytest.mark.parametrize(("budget", "count"), [(900, 4), (256, 1), (2048, 8)])
+def test_a_gpu_computes_large_pieces_of_few_prompts(budget: int, count: int) -> None:
+    shares = share_out(dict.fromkeys(range(8), 1900), budget, MUCH, smallest=256)
+    assert shares == dict.fromkeys(range(count), budget // count)
+
+
+def test_short_prompts_are_computed_whole_whatever_the_smallest_share_is() -> None:
+    assert share_out(dict.fromkeys(range(32), 30), 960, MUCH, smallest=256) == dict.fromkeys(
+        range(32), 30
+    )
