@@ -158,10 +158,8 @@ class DiskTier:
         chosen: set[CacheHolder] = set()
         for prefix in self._hottest_prefixes():
             yield prefix
-            shared = self._kv_cache.index.shared(*_content(prefix))
-            for entry in reversed(list(self._kv_cache.host_cache)):
-                is_new = isinstance(entry, Checkpoint) and entry not in chosen
-                if is_new and shared.get(entry) == entry.num_tokens:
+            for entry in reversed(self._kv_cache.checkpoints.within(*_content(prefix))):
+                if entry not in chosen:
                     chosen.add(entry)
                     yield entry
 

@@ -22,7 +22,7 @@ from scheduler.storage.prefix_file import PrefixFileError, SavedPrefix, read_pre
 logger = logging.getLogger(__name__)
 
 SLACK_BYTES = 64 << 20
-"""Bytes that a file may have beyond twice the size of a full slot's cells."""
+"""Bytes that a file may have beyond twice the size of a full slot's cells and checkpoints."""
 
 SlotReply = SlotChanged | SlotRefused
 
@@ -135,7 +135,11 @@ class SlotActions:
         self._change([Save(slot.id, TRANSFER)])
         state = self._backend.state(TRANSFER)
         self._change([Drop(TRANSFER)])
-        return SavedPrefix(tokens, slot.scope, state)
+        checkpoints = tuple(
+            (entry.num_tokens, self._backend.state(entry.id))
+            for entry in self._kv_cache.checkpoints.within(tokens, slot.scope)
+        )
+        return SavedPrefix(tokens, slot.scope, state, checkpoints=checkpoints)
 
     def _portable_content(self, slot: Slot, salt: str) -> SavedPrefix:
         """What a slot holds, for a file of llama.cpp, which has no place for a salt, adapters or
@@ -188,6 +192,10 @@ class SlotActions:
             self._change([Restore(TRANSFER, slot.id, count), Drop(TRANSFER)])
         scope = prefix.scope if prefix.scope.salt else prefix.scope._replace(salt=salt)
         self._kv_cache.fill(slot, prefix.tokens, scope)
+        for length, state in reversed(prefix.checkpoints):
+            entry = self._kv_cache.checkpoints.adopt(prefix.tokens[:length], scope)
+            if entry is not None:
+                self._backend.put_state(entry.id, bytearray(state))  # not all of the file
 
     def _check_tokens(self, slot: Slot, tokens: list[int]) -> None:
         n_vocab = self._backend.info.n_vocab
@@ -229,9 +237,11 @@ class SlotActions:
         return prefix, write_llama_file(path, prefix)
 
     def _read(self, path: Path) -> tuple[SavedPrefix, int]:
-        limits = self._kv_cache.limits
+        limits, sizes = self._kv_cache.limits, self._kv_cache.limits.sizes
         # A state is as large as its cells, plus some bytes that describe it.
-        room = 2 * limits.sizes.prefix(limits.n_ctx_slot) + SLACK_BYTES
+        checkpoints = limits.max_checkpoints * sizes.checkpoint(limits.n_ctx_slot)
+        content = sizes.prefix(limits.n_ctx_slot) + min(checkpoints, limits.cache_bytes)
+        room = 2 * content + SLACK_BYTES
         if is_llama_file(path):
             return read_llama_file(path, max_bytes=room)
         prefix, size = read_prefix(path, self._backend.fingerprint, max_bytes=room)

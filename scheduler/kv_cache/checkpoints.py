@@ -10,7 +10,7 @@ from scheduler.core.cache_scope import CacheScope
 from scheduler.core.context_limits import ContextLimits
 from scheduler.core.sequence import Sequence, Slot
 from scheduler.kv_cache.checkpoint_stops import TAIL, checkpoint_stops
-from scheduler.kv_cache.host_cache import HostCache, HostEntry
+from scheduler.kv_cache.host_cache import Checkpoint, HostCache, HostEntry
 from scheduler.kv_cache.placement import MIN_COPY_GAIN, CacheHolder
 from scheduler.kv_cache.prefix_index import PrefixIndex
 
@@ -104,6 +104,12 @@ class Checkpoints:
             self._index.remove(entry)
         edit = SaveCheckpoint(slot.id, saved.id) if has_cells else Save(slot.id, saved.id)
         return [edit], [Drop(entry.id) for entry in evicted]
+
+    def within(self, tokens: list[int], scope: CacheScope) -> list[Checkpoint]:
+        """The checkpoints that take the cells of `tokens` back, the least recently used first."""
+        shared = self._index.shared(tokens, scope)
+        saved = (entry for entry in self._host_cache if isinstance(entry, Checkpoint))
+        return [entry for entry in saved if shared.get(entry) == entry.num_tokens]
 
     def adopt(self, tokens: list[int], scope: CacheScope) -> HostEntry | None:
         """Add a checkpoint from disk to host memory; None if it is there already or has no room."""

@@ -1,6 +1,6 @@
 """The file format of a saved prefix. A file is used only if its digest is right.
 
-    | magic | version, length of header | header | tokens | state of the cells | digest |
+    | magic | version, length of header | header | tokens | state of cells | checkpoints | digest |
 
 Numbers are little-endian. A token takes four bytes. The header is msgpack. The digest is BLAKE2b
 over everything before the digest. A file gets its final name only when it is complete.
@@ -26,6 +26,9 @@ from scheduler.storage.fingerprint import Fingerprint
 
 MAGIC = b"lpprefix"
 VERSION = 3
+VERSION_WITH_CHECKPOINTS = 4
+"""Of files with checkpoints, which earlier servers can't read."""
+
 TOKEN_BYTES = 4
 DIGEST_BYTES = 32
 MAX_HEADER_BYTES = 1 << 20
@@ -48,6 +51,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     num_tokens: int
     state_bytes: int
     is_checkpoint: bool
+    checkpoints: tuple[tuple[int, int], ...] = ()
+    """Number of tokens, and bytes, of each checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,8 @@ class SavedPrefix:
     """Whether `state` is a checkpoint after `tokens`, without their cells."""
     is_portable: bool = False
     """Whether `state` is as a file of llama.cpp holds it. Then nobody has checked it."""
+    checkpoints: tuple[tuple[int, bytes | bytearray | memoryview], ...] = ()
+    """States that take the cells back, each after how many of the tokens; the oldest first."""
 
 
 def write_prefix(path: Path, prefix: SavedPrefix, fingerprint: Fingerprint) -> int:
@@ -74,13 +81,16 @@ def write_prefix(path: Path, prefix: SavedPrefix, fingerprint: Fingerprint) -> i
         num_tokens=len(prefix.tokens),
         state_bytes=memoryview(prefix.state).nbytes,
         is_checkpoint=prefix.is_checkpoint,
+        checkpoints=tuple((n, memoryview(state).nbytes) for n, state in prefix.checkpoints),
     )
     packed = msgspec.msgpack.encode(header)
+    version = VERSION_WITH_CHECKPOINTS if prefix.checkpoints else VERSION
     parts = (
-        _START.pack(MAGIC, VERSION, len(packed)),
+        _START.pack(MAGIC, version, len(packed)),
         packed,
         _little_endian(array("i", prefix.tokens)).tobytes(),
         prefix.state,
+        *(state for _, state in prefix.checkpoints),
     )
     with file_errors(), replacing(path) as file:
         digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
@@ -108,12 +118,20 @@ def read_prefix(path: Path, fingerprint: Fingerprint, *, max_bytes: int) -> tupl
             raise PrefixFileError(
                 f"it has {size} bytes, more than the {max_bytes} there is room for"
             )
-        rest = TOKEN_BYTES * header.num_tokens + header.state_bytes
-        if min(header.num_tokens, header.state_bytes) < 0 or (
-            size != file.tell() + rest + DIGEST_BYTES
-        ):
+        if size != file.tell() + _body_bytes(header) + DIGEST_BYTES:
             raise PrefixFileError("it is damaged: its length is wrong")
         return _read_rest(file, header, digest), size
+
+
+def _body_bytes(header: Header) -> int:
+    """Bytes between header and digest. Raises `PrefixFileError` for sizes that can't be."""
+    sizes = [size for _, size in header.checkpoints]
+    lengths = [length for length, _ in header.checkpoints]
+    if min(header.num_tokens, header.state_bytes, *sizes) < 0 or not all(
+        0 < length <= header.num_tokens for length in lengths
+    ):
+        raise PrefixFileError("it is damaged: its length is wrong")
+    return TOKEN_BYTES * header.num_tokens + header.state_bytes + sum(sizes)
 
 
 def _read_header(file: BinaryIO, digest: hashlib.blake2b) -> Header:
@@ -121,7 +139,7 @@ def _read_header(file: BinaryIO, digest: hashlib.blake2b) -> Header:
     if len(start) < _START.size or not start.startswith(MAGIC):
         raise PrefixFileError("it is not a file of a saved prefix")
     _, version, length = _START.unpack(start)
-    if version != VERSION:
+    if version not in (VERSION, VERSION_WITH_CHECKPOINTS):
         raise PrefixFileError(f"it has version {version} of the format; this is {VERSION}")
     if length > MAX_HEADER_BYTES:
         raise PrefixFileError("it is damaged: its header can't be read")
@@ -135,7 +153,7 @@ def _read_header(file: BinaryIO, digest: hashlib.blake2b) -> Header:
 
 
 def _read_rest(file: BinaryIO, header: Header, digest: hashlib.blake2b) -> SavedPrefix:
-    body = bytearray(TOKEN_BYTES * header.num_tokens + header.state_bytes)
+    body = bytearray(_body_bytes(header))
     view = memoryview(body)
     done = 0
     while done < len(body):
@@ -147,9 +165,18 @@ def _read_rest(file: BinaryIO, header: Header, digest: hashlib.blake2b) -> Saved
     if file.read(DIGEST_BYTES) != digest.digest():
         raise PrefixFileError("it is damaged: its digest is wrong")
     tokens = array("i", bytes(view[: TOKEN_BYTES * header.num_tokens]))
-    state = view[TOKEN_BYTES * header.num_tokens :]
+    view = view[TOKEN_BYTES * header.num_tokens :]
+    state, view = view[: header.state_bytes], view[header.state_bytes :]
+    checkpoints = []
+    for length, size in header.checkpoints:
+        checkpoints.append((length, view[:size]))
+        view = view[size:]
     return SavedPrefix(
-        list(_little_endian(tokens)), header.scope, state, is_checkpoint=header.is_checkpoint
+        list(_little_endian(tokens)),
+        header.scope,
+        state,
+        is_checkpoint=header.is_checkpoint,
+        checkpoints=tuple(checkpoints),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from protocol.commands import RestoreSlot, SaveSlot, SlotCommand
+from protocol.messages import SlotChanged
 from scheduler.backends.llama.backend import LlamaBackend
 from scheduler.core.cache_edits import (
     CopyPrefix,
@@ -145,6 +148,33 @@ def converse(backend: LlamaBackend, seed: int, rounds: int) -> float:
     alone = [Server(backend).answer(tokens, LENGTH).tokens for tokens in asked]
     assert [answer.tokens for answer in answers] == alone
     return sum(answer.num_cached for answer in answers) / sum(map(len, asked))
+
+
+def act(server: Server, command: SlotCommand) -> None:
+    """Save or restore a slot."""
+    server.engine.begin_slot_command(command)
+    while server.engine.awaits_files:
+        for reply in server.engine.take_replies():
+            assert isinstance(reply, SlotChanged), reply
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize("layout", ["partitioned", "unified"])
+def test_a_restored_slot_goes_back_to_a_checkpoint_of_its_file(
+    backend: LlamaBackend, tmp_path: Path
+) -> None:
+    if not backend.context.memory.sizes.has_cells:
+        pytest.skip("checkpoints of the model are prefixes, which files of slots don't hold")
+    file = str(tmp_path / "slot")
+    server = Server(backend, cache_bytes=50_000_000)
+    server.answer(TOKENS, LENGTH, slot=0, partings=(COMMON,))
+    act(server, SaveSlot(1, 0, file))
+    server = Server(backend, cache_bytes=50_000_000)
+    act(server, RestoreSlot(2, 1, file))
+    tokens = [*TOKENS[:COMMON], *prompt(60, 2)]
+    found = server.answer(tokens, LENGTH)
+    assert found.num_cached == COMMON
+    assert found.tokens == Server(backend).answer(tokens, LENGTH).tokens
 
 
 @pytest.mark.parametrize("layout", ["partitioned", "unified"])

@@ -11,6 +11,7 @@ import pytest
 from protocol.commands import AddRequest, EraseSlot, RestoreSlot, SaveSlot, SlotCommand
 from protocol.events import FinishReason
 from protocol.messages import SlotChanged, SlotRefusal, SlotRefused
+from scheduler.core.abilities import CacheAbilities
 from scheduler.core.cache_scope import NO_SCOPE
 from scheduler.engine.engine import Engine
 from scheduler.storage.fingerprint import Fingerprint
@@ -102,6 +103,27 @@ def test_what_was_saved_can_be_gone_on_with_in_any_slot_of_another_engine(path: 
     assert outcome.num_cached == 100
     assert outcome.answer == alone(request, backend).answer
     check_idle(engine, backend)
+
+
+@pytest.mark.parametrize("cache_bytes", [5000, 0])
+def test_a_file_holds_the_checkpoints_of_a_memory_that_needs_them(
+    path: str, cache_bytes: int
+) -> None:
+    abilities = CacheAbilities(can_trim=False, can_checkpoint=True)
+    engine = make_engine(FakeBackend(abilities=abilities), cache_bytes=5000)
+    run(engine, make_request(1, PROMPT, max_tokens=5, slot=0, partings=(40, 70)))
+    run(engine, make_request(2, prompt(90, 3), max_tokens=5, slot=1))
+    assert changed(engine, SaveSlot(9, 0, path)) == 104
+
+    backend = FakeBackend(abilities=abilities)
+    engine = make_engine(backend, cache_bytes=cache_bytes)
+    assert changed(engine, RestoreSlot(1, 2, path)) == 104
+    request = make_request(2, [*PROMPT[:75], 77], max_tokens=10)
+    outcome = run(engine, request)[2]
+    assert outcome.num_cached == (70 if cache_bytes else 0)
+    assert outcome.answer == alone(request, backend).answer
+    check_idle(engine, backend)
+    engine.close()
 
 
 @pytest.mark.parametrize("scope", [{"cache_salt": "a"}, {"lora": (("a", 0.5),)}])

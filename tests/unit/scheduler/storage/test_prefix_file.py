@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -35,6 +36,31 @@ def test_what_was_written_is_read(path: Path) -> None:
     assert size == path.stat().st_size
 
 
+def test_checkpoints_are_read_as_they_were_written(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    checkpoints = ((1, b"one"), (4, bytes(range(100))), (3, b""))
+    saved = replace(PREFIX, checkpoints=checkpoints)
+    size = write_prefix(path, saved, HERE)
+    prefix, found_size = read_prefix(path, HERE, max_bytes=ROOM)
+    assert found_size == size == path.stat().st_size
+    assert bytes(prefix.state) == PREFIX.state
+    assert tuple((length, bytes(state)) for length, state in prefix.checkpoints) == checkpoints
+
+
+@pytest.mark.parametrize("checkpoint", [(0, b"a"), (5, b"a"), (-1, b"a")])
+def test_a_checkpoint_outside_of_the_tokens_is_no_content(
+    tmp_path: Path, checkpoint: tuple[int, bytes]
+) -> None:
+    path = tmp_path / "a"
+    write_prefix(path, replace(PREFIX, checkpoints=(checkpoint,)), HERE)
+    with pytest.raises(PrefixFileError, match="damaged"):
+        read_prefix(path, HERE, max_bytes=ROOM)
+
+
+def test_a_file_without_checkpoints_is_one_that_earlier_servers_read(path: Path) -> None:
+    assert path.read_bytes()[8:12] == b"\3\0\0\0"
+
+
 def test_writing_says_how_many_bytes(tmp_path: Path) -> None:
     path = tmp_path / "a"
     assert write_prefix(path, PREFIX, HERE) == path.stat().st_size
@@ -57,7 +83,7 @@ def test_no_changed_byte_goes_unnoticed(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.mktemp("files") / "a.prefix"
-    write_prefix(path, PREFIX, HERE)
+    write_prefix(path, replace(PREFIX, checkpoints=((2, b"two"), (3, b"three"))), HERE)
     whole = bytearray(path.read_bytes())
     place = data.draw(st.integers(0, len(whole) - 1))
     whole[place] ^= data.draw(st.integers(1, 255))
