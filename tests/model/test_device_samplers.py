@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from protocol.sampling import SamplingParams
 from scheduler.backends.llama.backend import LlamaBackend
 from tests.support.backends import make_backend, text_tokens
 from tests.support.engines import Answer, Server
+from tests.support.tiny_models import MODELS, encoder
 
 LENGTH = 16
 N_SLOTS = 4
@@ -143,6 +145,38 @@ def test_prompts_are_scored_in_slots_that_had_a_sampler(backend: LlamaBackend) -
     first = Server(backend).answers_of([scored], 3)
     assert len(attached(backend)) == N_SLOTS - 1
     assert first[0].tokens == Server(backend).answers_of([request(1, False, {})], 3)[0].tokens
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_other_memories_give_the_same_text_too(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    MODELS[name](path)
+    backend = make_backend(model_path=str(path), n_slots=3, backend_sampling=True)
+    on, off = (
+        texts(
+            Server(backend).answers_of(
+                [
+                    {
+                        "prompt": [5 + number, 7, 9, 11 + number],
+                        "sampling": SamplingParams(seed=number, backend_sampling=is_on, top_k=9),
+                    }
+                    for number in range(5)
+                ],
+                LENGTH,
+            )
+        )
+        for is_on in (True, False)
+    )
+    assert on == off
+    backend.close()
+
+
+def test_an_encoder_has_no_samplers(tmp_path: Path) -> None:
+    path = tmp_path / "encoder.gguf"
+    encoder(path)
+    backend = make_backend(model_path=str(path), embeddings=True, backend_sampling=True)
+    assert attached(backend) == []
+    backend.close()
 
 
 def test_a_server_may_begin_with_a_sampler_in_each_slot() -> None:

@@ -84,7 +84,9 @@ class LlamaBackend:
         self._constraints = ConstraintCompiler(vocab)
         self._constraints.start()
         self._end_tokens = end_tokens(vocab)
-        if config.backend_sampling:  # the costs that are measured include it
+        if (
+            config.backend_sampling and self.context.can_generate
+        ):  # the costs that are measured include it
             self.context.device_samplers.attach_all()
         if config.warmup:
             self.context.warm_up()
