@@ -159,7 +159,7 @@ class DiskTier:
         for prefix in self._hottest_prefixes():
             yield prefix
             for entry in reversed(self._kv_cache.checkpoints.within(*_content(prefix))):
-                if entry not in chosen:
+                if isinstance(entry, Checkpoint) and entry not in chosen:
                     chosen.add(entry)
                     yield entry
 

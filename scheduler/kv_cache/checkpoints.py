@@ -10,7 +10,7 @@ from scheduler.core.cache_scope import CacheScope
 from scheduler.core.context_limits import ContextLimits
 from scheduler.core.sequence import Sequence, Slot
 from scheduler.kv_cache.checkpoint_stops import TAIL, checkpoint_stops
-from scheduler.kv_cache.host_cache import Checkpoint, HostCache, HostEntry
+from scheduler.kv_cache.host_cache import CachedPrefix, Checkpoint, HostCache, HostEntry
 from scheduler.kv_cache.placement import MIN_COPY_GAIN, CacheHolder
 from scheduler.kv_cache.prefix_index import PrefixIndex
 
@@ -97,29 +97,39 @@ class Checkpoints:
             self._host_cache.touch(same)
             return [], []
         has_cells = self._limits.sizes.has_cells
-        add = self._host_cache.add_checkpoint if has_cells else self._host_cache.add
-        saved, evicted = add(tokens, scope)
+        saved, evicted = self._add(tokens, scope)
         self._index.put(saved, tokens, scope)
         for entry in evicted:
             self._index.remove(entry)
         edit = SaveCheckpoint(slot.id, saved.id) if has_cells else Save(slot.id, saved.id)
         return [edit], [Drop(entry.id) for entry in evicted]
 
-    def within(self, tokens: list[int], scope: CacheScope) -> list[Checkpoint]:
-        """The checkpoints that take the cells of `tokens` back, the least recently used first."""
+    def within(self, tokens: list[int], scope: CacheScope) -> list[HostEntry]:
+        """The checkpoints of `tokens`, or what the model has instead, the least recently used
+        first."""
+        if not self.are_kept:
+            return []
+        kind = Checkpoint if self._limits.sizes.has_cells else CachedPrefix
         shared = self._index.shared(tokens, scope)
-        saved = (entry for entry in self._host_cache if isinstance(entry, Checkpoint))
+        saved = (entry for entry in self._host_cache if isinstance(entry, kind))
         return [entry for entry in saved if shared.get(entry) == entry.num_tokens]
 
     def adopt(self, tokens: list[int], scope: CacheScope) -> HostEntry | None:
         """Add a checkpoint from disk to host memory; None if it is there already or has no room."""
-        has_room = self._host_cache.has_room(len(tokens), is_checkpoint=True)
+        has_cells = self._limits.sizes.has_cells
+        has_room = self._host_cache.has_room(len(tokens), is_checkpoint=has_cells)
         if self._same(tokens, scope) is not None or not (self.are_kept and has_room):
             return None
-        checkpoint, _ = self._host_cache.add_checkpoint(tokens, scope)
+        checkpoint, _ = self._add(tokens, scope)
         self._host_cache.make_oldest(checkpoint)
         self._index.put(checkpoint, tokens, scope)
         return checkpoint
+
+    def _add(self, tokens: list[int], scope: CacheScope) -> tuple[HostEntry, list[HostEntry]]:
+        """Put a checkpoint, or what the model has instead, into host memory; with what gave way."""
+        has_cells = self._limits.sizes.has_cells
+        add = self._host_cache.add_checkpoint if has_cells else self._host_cache.add
+        return add(tokens, scope)
 
     def _same(self, tokens: list[int], scope: CacheScope) -> HostEntry | None:
         """What host memory has for exactly these tokens."""

@@ -140,7 +140,9 @@ def _read_header(file: BinaryIO, digest: hashlib.blake2b) -> Header:
         raise PrefixFileError("it is not a file of a saved prefix")
     _, version, length = _START.unpack(start)
     if version not in (VERSION, VERSION_WITH_CHECKPOINTS):
-        raise PrefixFileError(f"it has version {version} of the format; this is {VERSION}")
+        raise PrefixFileError(
+            f"it has version {version} of the format; this is {VERSION_WITH_CHECKPOINTS}"
+        )
     if length > MAX_HEADER_BYTES:
         raise PrefixFileError("it is damaged: its header can't be read")
     packed = file.read(length)

@@ -163,8 +163,6 @@ def act(server: Server, command: SlotCommand) -> None:
 def test_a_restored_slot_goes_back_to_a_checkpoint_of_its_file(
     backend: LlamaBackend, tmp_path: Path
 ) -> None:
-    if not backend.context.memory.sizes.has_cells:
-        pytest.skip("checkpoints of the model are prefixes, which files of slots don't hold")
     file = str(tmp_path / "slot")
     server = Server(backend, cache_bytes=50_000_000)
     server.answer(TOKENS, LENGTH, slot=0, partings=(COMMON,))

@@ -106,6 +106,18 @@ def test_a_restarted_server_goes_on(tmp_path: Path) -> None:
         assert cached >= 0.9 * shared
 
 
+def test_drafts_change_no_text(client: httpx.Client) -> None:
+    """The text is longer than the window, and goes on as it did before."""
+    body = {"prompt": f"{words(450)}\n\n{words(350)}", "temperature": 0, "n_predict": 120}
+    expected = client.post("/completion", json=body).json()
+    assert expected["tokens_evaluated"] > 2 * WINDOW
+    for flags in (("--kv-unified",), ()):
+        with served("--spec-type", "ngram-simple", *flags) as drafting:
+            found = drafting.post("/completion", json=body).json()
+        assert found["content"] == expected["content"]
+        assert found["timings"]["draft_n_accepted"] > 60
+
+
 @pytest.mark.parametrize(("cache_type", "kv_unified"), [("f16", False), ("q8_0", True)])
 def test_logits_after_a_checkpoint_are_those_of_a_full_computation(
     cache_type: str, kv_unified: bool
