@@ -116,14 +116,14 @@ class UnreadBudget:
             self._end(victim, _too_much(self._max_in_all))
 
     def _victim(self) -> UnreadOutput | None:
-        """The client that has been idle longest. If none is idle, the largest answer of which
-        nothing is sent yet."""
+        """The client that has been idle longest. If none is idle, that of the largest output: small
+        ones must not give way to those who read the least."""
         now = self.clock()
         idle = [o for o in self._outputs if o.num_bytes and now - o.last_progress >= IDLE_SECONDS]
         if idle:
             return min(idle, key=lambda output: output.last_progress)
-        unsent = [o for o in self._outputs if o.num_bytes and o.end_sending is None]
-        return max(unsent, key=lambda output: output.num_bytes, default=None)
+        used = [output for output in self._outputs if output.num_bytes]
+        return max(used, key=lambda output: output.num_bytes, default=None)
 
     def _end(self, output: UnreadOutput, error: ApiError) -> None:
         output.error = error

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from server.generation.types import Item, TextDelta
+from server.generation.types import GeneratedToken, Item, TextDelta
 from server.parsers.events import AnswerEvent, CallArguments, CallStarted, Content, Reasoning
 
-MAX_JOINED_TOKENS = 64
-"""A delta with this many tokens gets no more: events stay small, however long the client waits."""
+MAX_JOINED = 64
+"""A delta with this many tokens gets no more: events stay small, however long the client waits.
+Tokens that a log-probability names count too."""
 
 
 def joined(items: Iterable[Item]) -> Iterator[Item]:
@@ -19,14 +20,14 @@ def joined(items: Iterable[Item]) -> Iterator[Item]:
     delta has the slot and the timings of its last part. Takes no more items than it needs.
     """
     parts: list[TextDelta] = []
-    num_tokens = 0
+    num_named = 0
     for item in items:
-        if parts and (num_tokens >= MAX_JOINED_TOKENS or not _goes_on(parts[0], item)):
+        if parts and (num_named >= MAX_JOINED or not _goes_on(parts[0], item)):
             yield _one(parts)
-            parts, num_tokens = [], 0
+            parts, num_named = [], 0
         if isinstance(item, TextDelta):
             parts.append(item)
-            num_tokens += len(item.tokens)
+            num_named += sum(map(_num_named, item.tokens))
         else:
             yield item
     if parts:
@@ -46,6 +47,11 @@ def joined_events(events: Sequence[AnswerEvent]) -> tuple[AnswerEvent, ...]:
         else:
             result.append(event)
     return tuple(result)
+
+
+def _num_named(token: GeneratedToken) -> int:
+    """The tokens that an event names because of this one."""
+    return 1 + (len(token.logprobs.top) if token.logprobs is not None else 0)
 
 
 def _goes_on(part: TextDelta, item: Item) -> bool:

@@ -90,29 +90,33 @@ def test_the_client_that_reads_nothing_gives_way(budget: UnreadBudget, clock: Cl
         assert budget.num_bytes == slow.num_bytes + fresh.num_bytes == 899
 
 
-def test_without_idle_clients_the_largest_unsent_answer_is_refused(budget: UnreadBudget) -> None:
+@pytest.mark.parametrize("is_sending", [False, True])
+def test_without_idle_clients_the_largest_output_gives_way(
+    budget: UnreadBudget, is_sending: bool
+) -> None:
     ended: list[UnreadOutput] = []
     with ExitStack() as stack:
-        stream, small, large = (stack.enter_context(budget.open()) for _ in range(3))
-        sending(stream, ended).add(590)
+        small, large, medium = (stack.enter_context(budget.open()) for _ in range(3))
         small.add(100)
-        large.add(250)
-        small.add(100)
+        (sending(large, ended) if is_sending else large).add(590)
+        sending(medium, ended).add(400)
         with pytest.raises(Overloaded):
             large.check()
+        assert ended == ([large] if is_sending else [])
         small.check()
-        assert ended == []
+        medium.check()
 
 
-def test_active_readers_are_never_ended_for_others(budget: UnreadBudget) -> None:
+def test_memory_is_bounded_though_all_read(budget: UnreadBudget) -> None:
     ended: list[UnreadOutput] = []
     with ExitStack() as stack:
-        outputs = [sending(stack.enter_context(budget.open()), ended) for _ in range(4)]
-        for output in outputs:
-            output.add(500)
-        assert ended == []
-        assert budget.num_bytes == 2000
-    assert budget.num_bytes == 0
+        outputs = [sending(stack.enter_context(budget.open()), ended) for _ in range(40)]
+        for step in range(2000):
+            output = outputs[step * 7 % 40]
+            output.add(30)
+            output.remove(min(output.num_bytes, step % 25))
+            assert budget.num_bytes <= 1000
+        assert ended
 
 
 @pytest.mark.parametrize(

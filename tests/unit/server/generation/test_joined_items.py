@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.events import TokenLogprobs
-from server.generation.joined_items import MAX_JOINED_TOKENS, joined, joined_events
+from server.generation.joined_items import MAX_JOINED, joined, joined_events
 from server.generation.types import (
     Ended,
     GeneratedToken,
@@ -101,7 +101,7 @@ def test_a_joined_delta_is_of_one_kind_and_ends_with_its_last_part(items: list[I
         last = parts[one.timings.predicted_n]
         assert one.text.endswith(last.text)
         assert len(one.events) <= 1
-        assert len(one.tokens) < MAX_JOINED_TOKENS + 3
+        assert len(one.tokens) < MAX_JOINED + 3
         is_content = isinstance(one.events[0], Content) if one.events else False
         assert len(one.content_tokens) == (len(one.tokens) if is_content else 0)
 
@@ -115,7 +115,7 @@ def test_what_can_be_joined_is(items: list[Item]) -> None:
             is_one_text = (
                 kinds[0] == kinds[1] and len(kinds[0]) <= 1 and CallStarted not in kinds[0]
             )
-            assert not is_one_text or len(one.tokens) >= MAX_JOINED_TOKENS
+            assert not is_one_text or len(one.tokens) >= MAX_JOINED
 
 
 def test_items_are_taken_when_they_are_needed() -> None:
@@ -129,8 +129,16 @@ def test_items_are_taken_when_they_are_needed() -> None:
 
     first = next(iter(joined(items())))
     assert isinstance(first, TextDelta)
-    assert len(first.tokens) == MAX_JOINED_TOKENS
-    assert len(taken) == MAX_JOINED_TOKENS + 1
+    assert len(first.tokens) == MAX_JOINED
+    assert len(taken) == MAX_JOINED + 1
+
+
+@pytest.mark.parametrize(("num_top", "count"), [(0, 64), (5, 11), (20, 4), (256, 1)])
+def test_tokens_that_log_probabilities_name_count_too(num_top: int, count: int) -> None:
+    named = TokenLogprobs(-1.0, [(1, -1.0)] * num_top)
+    part = TextDelta("x", (GeneratedToken(1, b"x", named),), 3, timings(1))
+    sizes = [len(one.tokens) for one in joined([part] * 200) if isinstance(one, TextDelta)]
+    assert sizes[:-1] == [count] * (len(sizes) - 1)
 
 
 @pytest.mark.parametrize(
