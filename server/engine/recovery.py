@@ -5,6 +5,9 @@ its queue. The next engine gets one suspect at a time, and the next suspect once
 a new token. If that engine dies too, the suspect on trial is to blame. So a sequence that kills
 every engine is found out, and the others continue. If something else kills the engines, nobody is
 blamed as long as a token fits in between.
+
+A sequence may get some tokens each time before it kills the engine, in another one's trial. So
+trials last longer once one was blamed often: then it kills the engine in its own trial.
 """
 
 from __future__ import annotations
@@ -18,7 +21,14 @@ MAX_BLAMED = 2
 """A sequence is given up once it is blamed for this many deaths in a row."""
 
 MAX_DEATHS = 20
-"""A sequence is given up once it ran at this many deaths, even with new tokens in between."""
+"""A sequence is given up once it is blamed for this many deaths, even with new tokens in between.
+"""
+
+OFTEN = 4
+"""Once a sequence is blamed for so many deaths, trials last longer."""
+
+TOKENS_PER_DEATH = 16
+"""Tokens of such a trial for each of these deaths."""
 
 
 class Recovery:
@@ -46,7 +56,7 @@ class Recovery:
             stream.is_submitted = stream.is_running = stream.is_being_added = False
         guilty = [stream for stream in running if _is_guilty(stream)]
         # The least blamed come first: they get tokens before the likely culprit runs.
-        suspects = sorted(running, key=lambda stream: stream.num_blamed)
+        suspects = sorted(running, key=lambda stream: (stream.num_blamed, stream.num_deaths))
         suspects += [s for s in [*on_trial, *self._suspects] if s not in suspects]
         self._suspects = deque(stream for stream in suspects if stream not in guilty)
         self._on_trial = None
@@ -56,7 +66,7 @@ class Recovery:
         """The streams that are to be submitted now."""
         alive = list(streams)
         on_trial = self._on_trial
-        if on_trial is not None and on_trial in alive and not _has_advanced(on_trial):
+        if on_trial in alive and not _has_advanced(on_trial, _trial_tokens(alive)):
             return []
         self._on_trial = None
         while self._suspects:
@@ -71,13 +81,19 @@ def _note_death(stream: SequenceStream, *, is_blamed: bool) -> None:
     if _has_advanced(stream):
         stream.num_blamed = 0
     stream.num_blamed += is_blamed
-    stream.num_deaths += 1
+    stream.num_deaths += is_blamed
     stream.num_tokens_at_death = len(stream.tokens)
 
 
-def _has_advanced(stream: SequenceStream) -> bool:
+def _has_advanced(stream: SequenceStream, num_tokens: int = 1) -> bool:
     """Whether the stream has new tokens since the last death of an engine that ran it."""
-    return len(stream.tokens) > stream.num_tokens_at_death
+    return len(stream.tokens) >= stream.num_tokens_at_death + num_tokens
+
+
+def _trial_tokens(streams: Iterable[SequenceStream]) -> int:
+    """How many new tokens end a trial."""
+    most = max(stream.num_deaths for stream in streams)
+    return 1 if most < OFTEN else TOKENS_PER_DEATH * most
 
 
 def _is_guilty(stream: SequenceStream) -> bool:

@@ -72,7 +72,7 @@ class SequenceStream:
         self.is_running = False
         """Whether that engine has given it a slot."""
         self.num_deaths = 0
-        """Deaths of engines that ran the sequence."""
+        """Deaths that the sequence is blamed for, also with new tokens in between."""
         self.num_blamed = 0
         """Deaths in a row that the sequence is blamed for, without a new token in between."""
         self.num_tokens_at_death = 0

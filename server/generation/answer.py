@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 
 from protocol.context_window import Window
@@ -39,6 +41,9 @@ from server.model.tokenizer import Tokenizer
 from server.parsers.events import AnswerEvent
 
 logger = logging.getLogger(__name__)
+
+TURN_SECONDS = 0.01
+"""An answer whose text is there already lets other tasks run this often."""
 
 STOP_CAUSES = {
     FinishReason.STOP: StopCause.EOS,
@@ -90,10 +95,15 @@ class Answer:
     async def items(self, stream: SequenceStream) -> AsyncIterator[Item]:
         """Items until the end; the last one is `Ended`. What is there already comes at once."""
         while True:
-            for item in joined(self._taken(await stream.events())):
+            events = await stream.events()
+            begin = time.monotonic()
+            for item in joined(self._taken(events)):
                 yield item
                 if isinstance(item, Ended):
                     return
+                if time.monotonic() - begin > TURN_SECONDS:
+                    await asyncio.sleep(0)
+                    begin = time.monotonic()
 
     def _taken(self, events: Iterable[TimedEvent]) -> Iterator[Item]:
         """The items of events, up to the last one that counts."""

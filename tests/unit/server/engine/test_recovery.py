@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from protocol.events import Generated, Started
 from protocol.sampling import SamplingParams
 from server.engine.recovery import MAX_DEATHS, Recovery
@@ -119,3 +121,36 @@ def test_no_one_is_tried_for_ever() -> None:
     world.submit()
     world.run(0)
     assert world.die() == [0]
+
+
+@pytest.mark.parametrize("num_innocent", [1, 3, 7])
+@pytest.mark.parametrize("patience", [1, 3, 40, 150])
+@pytest.mark.parametrize("culprit", [0, 1])
+def test_one_that_kills_after_some_tokens_is_given_up_alone(
+    num_innocent: int, patience: int, culprit: int
+) -> None:
+    """All who run get a token in each step, and the culprit's engine dies at its `patience`th."""
+    world = World(num_innocent + 1)
+    given_up: list[int] = []
+    for _ in range(MAX_DEATHS * (num_innocent + 1)):
+        running: list[int] = []
+        num_steps = 0
+        while num_steps < patience:
+            running += world.submit()
+            world.run(*(number for number in running if number not in given_up))
+            num_steps += culprit in running
+        given_up += world.die()
+        if given_up:
+            break
+    assert given_up == [culprit]
+
+
+def test_what_kills_after_many_tokens_is_not_tried_for_ever() -> None:
+    world = World(3)
+    for _ in range(MAX_DEATHS):
+        while not world.recovery.is_over or not world.streams[0].is_submitted:
+            world.run(*world.submit(), tokens=1000)
+        given_up = world.die()
+        if given_up:
+            break
+    assert given_up
