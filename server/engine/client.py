@@ -165,6 +165,9 @@ class EngineClient:
         return "" if any(ended) else "the completion is not reasoning now"
 
     async def _end_thinking(self, stream: SequenceStream) -> bool:
+        if stream.tokens and not stream.is_submitted:  # the next engine ends it
+            stream.thinking_ended_at = len(stream.tokens)
+            return True
         request_id = stream.request.request_id
         reply = await self._ask(lambda query_id: EndThinking(query_id, request_id))
         assert isinstance(reply, ThinkingEnded)

@@ -10,7 +10,6 @@ import pytest
 from protocol.commands import SequenceSpec
 from protocol.sampling import SamplingParams
 from server.engine.sequence_stream import Handle
-from server.errors import Unavailable
 from tests.support.fake_backend import FakeBackend
 from tests.support.inprocess import Pair, engine_pair, wait_until
 
@@ -69,12 +68,12 @@ async def test_an_answer_that_does_not_think() -> None:
         assert "not reasoning" in await pair.client.end_thinking("chatcmpl-1", "a")
 
 
-async def test_a_restart_can_be_asked_again(pair: Pair) -> None:
+async def test_between_two_engines_the_next_one_is_told(pair: Pair) -> None:
     pair.gate.allow(2)
     stream = pair.client.add_request(spec(), handle=ARMED)
     await wait_until(lambda: len(stream.tokens) >= 1)
     await pair.kill_engine()
-    with pytest.raises(Unavailable):
-        await pair.client.end_thinking("chatcmpl-1", "a")
+    assert await pair.client.end_thinking("chatcmpl-1", "a") == ""
+    assert stream.resumption().thinking_ended_at == len(stream.tokens)
     await pair.start_engine()
     assert await pair.client.end_thinking("chatcmpl-1", "a") == ""
