@@ -75,5 +75,3 @@ async def test_between_two_engines_the_next_one_is_told(pair: Pair) -> None:
     await pair.kill_engine()
     assert await pair.client.end_thinking("chatcmpl-1", "a") == ""
     assert stream.resumption().thinking_ended_at == len(stream.tokens)
-    await pair.start_engine()
-    assert await pair.client.end_thinking("chatcmpl-1", "a") == ""
