@@ -75,3 +75,9 @@ async def test_between_two_engines_the_next_one_is_told(pair: Pair) -> None:
     await pair.kill_engine()
     assert await pair.client.end_thinking("chatcmpl-1", "a") == ""
     assert stream.resumption().thinking_ended_at == len(stream.tokens)
+    pair.gate.allow(0)  # otherwise the answer would be over before it is asked for
+    await pair.start_engine()
+    asked = asyncio.create_task(pair.client.end_thinking("chatcmpl-1", "a"))
+    await asyncio.sleep(0)
+    pair.gate.allow(None)
+    assert await asked == ""
