@@ -1,5 +1,5 @@
 // Formulas in Markdown: $a$, $$a$$, \(a\) and \[a\]. They are found here, and drawn by KaTeX later.
-import type MarkdownIt from 'markdown-it'
+import type { MarkdownIt } from 'markdown-it'
 
 interface Delimiters {
   readonly open: string
