@@ -87,8 +87,10 @@ function AnswerActions({ message, session }: Props) {
   const isLast = session.path.value.at(-1)?.id === message.id
   return (
     <>
-      <CopyButton text={message.content} />
-      <Action icon="edit" label={texts.message.edit} run={() => (session.editing.value = message.id)} />
+      {message.content && <CopyButton text={message.content} />}
+      {!message.calls.length && (
+        <Action icon="edit" label={texts.message.edit} run={() => (session.editing.value = message.id)} />
+      )}
       <Action icon="retry" label={texts.message.retry} run={() => void session.retry(message)} />
       {isLast && !message.calls.length && (
         <Action icon="forward" label={texts.message.continue} run={() => void session.continue(message)} />
