@@ -150,10 +150,10 @@ def _line(number: int) -> list[str]:
     if number % 40 == 0:
         return ["\n\n", "## ", f"Section {number}", "\n\n", *words]
     if number % 40 in range(10, 20):
-        return ["\n", "- ", "**item** ", "", *words]
+        return ["\n", "- ", "**item** ", " ", *words]
     if number % 40 == 25:
-        return ["\n\n```", "python\n", "x = 1\n", "", *words[:-1], "\n```\n"]
-    return ["\n\n", "*so* ", "`code` ", "", *words]
+        return ["\n\n```", "python\n", "x = 1\n", "\n", *words[:-1], "\n```\n"]
+    return ["\n\n", "*so* ", "`code` ", " ", *words]
 
 
 def test_markdown_code_and_formulas() -> None:

@@ -155,6 +155,7 @@ export const texts = {
   endings: {
     length: 'The answer reached its limit of tokens.',
     stopped: 'You stopped this answer.',
+    empty: 'The model said nothing.',
     interrupted: 'The page was closed during this answer.',
     failed: 'The answer is not complete.',
     continueHelp: 'What is there is kept. Continue from it, or answer again.',
