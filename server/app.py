@@ -36,6 +36,7 @@ from server.http.content_encoding import DecodeBody
 from server.http.drain import RefuseWhileDraining
 from server.http.middleware import CatchErrors, LimitBody, RequestLog, RequireHost, error_response
 from server.http.sse import frame
+from server.http.turns import StartInTurns
 from server.http.unread import BoundUnread
 from server.llama_server import routes as llama_routes
 from server.observability.tracing.open_tracing import Tracing
@@ -93,7 +94,9 @@ def create_app(
     app = Starlette(
         routes=to_routes(endpoints, prefix),
         middleware=[
-            # First, so that everything below, refusals included, logs under the request's id.
+            # Before any work for a request. Probes come at once.
+            Middleware(StartInTurns, at_once=public),
+            # So far up that everything below, refusals included, logs under the request's id.
             Middleware(RequestLog, on_end=context.metrics.observe_status),
             # Spans carry that id; they last as long as the whole rest of the request.
             *([] if tracing is None else [tracing.middleware(untraced=public)]),
