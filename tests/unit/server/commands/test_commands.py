@@ -81,7 +81,8 @@ def test_the_way_of_a_new_user(run: Run, tmp_path: Path) -> None:
 
     assert run("rm", "--yes", "demo", "repo") == (
         0,
-        "removed demo; its content stays elsewhere\nremoved user/repo:Q8_0; 1.3 MB are free again\n",
+        "removed demo; its content stays elsewhere\n"
+        "removed user/repo:Q8_0; 1.3 MB are free again\n",
         "",
     )
     assert run("list")[1] == ""
