@@ -109,7 +109,8 @@ class _Reader:
             self._tokens += [token.id for token in delta.tokens]
         if not self._form.is_parsed:
             return delta.text, "", []
-        content, thinking = [], []
+        content: list[str] = []
+        thinking: list[str] = []
         calls: list[Json] = []
         for event in delta.events:
             if not isinstance(event, CallArguments):

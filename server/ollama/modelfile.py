@@ -60,7 +60,7 @@ def _whole(text: str, lines: Iterator[str]) -> str:
         if line is None:
             raise _wrong("ends within three quotes")
         parts.append(line)
-    return f"{before}{_QUOTES}" + "\n".join(parts).strip()
+    return f"{before}{_QUOTES}" + "\n".join(parts).rstrip()
 
 
 def _take(found: Modelfile, name: str, value: str) -> None:

@@ -71,7 +71,7 @@ class Options(RequestModel):
     mirostat: Annotated[Whole, Field(ge=0, le=2)] | None = None
     mirostat_tau: Annotated[Real, Field(ge=0, le=1e6)] | None = None
     mirostat_eta: Annotated[Real, Field(ge=0, le=1e6)] | None = None
-    stop: StopStrings | None = None
+    stop: StopStrings = Field(default_factory=list)
 
     num_gpu: Any = None
     main_gpu: Any = None

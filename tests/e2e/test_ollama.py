@@ -46,9 +46,14 @@ def url() -> Iterator[str]:
         yield server.url
 
 
+UNKEPT = {"timeout": DEADLINE, "limits": httpx.Limits(max_keepalive_connections=0)}
+"""LangChain's objects can't be closed, so they must keep no connections."""
+
+
 @pytest.fixture
-def client(url: str) -> ollama.Client:
-    return ollama.Client(host=url, timeout=DEADLINE)
+def client(url: str) -> Iterator[ollama.Client]:
+    with ollama.Client(host=url, timeout=DEADLINE) as client:
+        yield client
 
 
 # --- Ollama's own client -------------------------------------------------------------------
@@ -135,7 +140,12 @@ def test_pulling_what_is_pushed_fails_with_words(client: ollama.Client) -> None:
 
 def test_langchain(url: str) -> None:
     model = ChatOllama(
-        model=NAME, base_url=url, temperature=0, num_ctx=2048, validate_model_on_init=True
+        model=NAME,
+        base_url=url,
+        temperature=0,
+        num_ctx=2048,
+        validate_model_on_init=True,
+        client_kwargs=UNKEPT,
     )
     answer = model.invoke(QUESTION)
     assert answer.content == ANSWER
@@ -150,7 +160,7 @@ def test_langchain(url: str) -> None:
 
 def test_langchains_tools(url: str) -> None:
     weather = tool(get_weather)
-    model = ChatOllama(model=NAME, base_url=url, temperature=0)
+    model = ChatOllama(model=NAME, base_url=url, temperature=0, client_kwargs=UNKEPT)
     armed = model.bind_tools([weather])
     asked = HumanMessage("What is the weather in Oslo?")
     calling = armed.invoke([asked])
@@ -162,8 +172,9 @@ def test_langchains_tools(url: str) -> None:
 
 
 def test_langchains_completions_and_vectors(url: str) -> None:
-    assert OllamaLLM(model=NAME, base_url=url, temperature=0).invoke(QUESTION) == ANSWER
-    embeddings = OllamaEmbeddings(model=NAME, base_url=url)
+    completer = OllamaLLM(model=NAME, base_url=url, temperature=0, client_kwargs=UNKEPT)
+    assert completer.invoke(QUESTION) == ANSWER
+    embeddings = OllamaEmbeddings(model=NAME, base_url=url, client_kwargs=UNKEPT)
     assert len(embeddings.embed_query("Paris is in France.")) == N_EMBD
     assert len(embeddings.embed_documents(["one", "two"])) == 2
 

@@ -101,7 +101,7 @@ def test_results_find_their_calls(serve: Serve) -> None:
         "{% if m.role == 'tool' %}{{ m.tool_call_id }}:{{ m.content }};{% endif %}{% endfor %}"
     )
     live = serve(template=template)
-    calls = [{"function": {"name": name, "arguments": {}}} for name in ("a", "b", "a")]
+    calls: Any = [{"function": {"name": name, "arguments": {}}} for name in ("a", "b", "a")]
     results = [
         {"role": "tool", "content": "1", "tool_name": "b"},
         {"role": "tool", "content": "2", "tool_name": "a"},
@@ -415,7 +415,6 @@ def test_open_webui_says_whom_a_chat_is_for(serve: Serve, headers: Any, other: A
 
 def test_the_official_client(serve: Serve) -> None:
     live = serve(CALL)
-    client = ollama.Client(host=live.url)
 
     def get_weather(city: str) -> str:
         """Tell the weather.
@@ -425,23 +424,27 @@ def test_the_official_client(serve: Serve) -> None:
         """
         return "rain"
 
-    answer = client.chat("mario", HI, tools=[get_weather], options={"seed": 1}, keep_alive="5m")
-    assert answer.message.content == "See:"
-    [call] = answer.message.tool_calls or []
-    assert (call.function.name, call.function.arguments) == ("get_weather", {"city": "Rome"})
-    history = [*HI, answer.message, {"role": "tool", "content": "rain", "tool_name": "get_weather"}]
-    client.chat("mario", history)
-    assert live.prompt().endswith('See:get_weather{"city":"Rome"}<|tool|>rain<|assistant|>')
+    with ollama.Client(host=live.url) as client:
+        options = {"seed": 1}
+        answer = client.chat("mario", HI, tools=[get_weather], options=options, keep_alive="5m")
+        assert answer.message.content == "See:"
+        [call] = answer.message.tool_calls or []
+        assert (call.function.name, call.function.arguments) == ("get_weather", {"city": "Rome"})
+        result = {"role": "tool", "content": "rain", "tool_name": "get_weather"}
+        client.chat("mario", [*HI, answer.message, result])
+    assert live.prompt().endswith('See:get_weather{"city": "Rome"}<|tool|>rain<|assistant|>')
 
 
 def test_the_official_client_streams(serve: Serve) -> None:
     live = serve(THOUGHT)
-    client = ollama.Client(host=live.url)
-    parts = list(client.chat("mario", HI, stream=True, think=True, logprobs=True, top_logprobs=1))
-    assert "".join(part.message.thinking or "" for part in parts) == "hm"
-    assert "".join(part.message.content or "" for part in parts) == "So"
-    assert parts[-1].done_reason == "stop"
-    assert parts[-1].prompt_eval_count
-    with pytest.raises(ollama.ResponseError, match="must be") as caught:
-        client.chat("mario", HI, options={"top_p": 9})
-    assert caught.value.status_code == 400
+    with ollama.Client(host=live.url) as client:
+        parts = list(
+            client.chat("mario", HI, stream=True, think=True, logprobs=True, top_logprobs=1)
+        )
+        assert "".join(part.message.thinking or "" for part in parts) == "hm"
+        assert "".join(part.message.content or "" for part in parts) == "So"
+        assert parts[-1].done_reason == "stop"
+        assert parts[-1].prompt_eval_count
+        with pytest.raises(ollama.ResponseError, match="must be") as caught:
+            client.chat("mario", HI, options={"top_p": 9})
+        assert caught.value.status_code == 400

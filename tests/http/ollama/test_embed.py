@@ -116,8 +116,7 @@ def test_the_older_route(client: TestClient) -> None:
 
 
 def test_the_official_client(server: FakeServer) -> None:
-    with serving(create_app(server.context)) as url:
-        client = ollama.Client(host=url)
+    with serving(create_app(server.context)) as url, ollama.Client(host=url) as client:
         found = client.embed("mario", ["Hi", "there"], dimensions=3, truncate=True)
         assert [len(vector) for vector in found.embeddings] == [3, 3]
         assert found.prompt_eval_count == 9

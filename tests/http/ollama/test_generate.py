@@ -150,11 +150,11 @@ def test_no_prompt_loads_the_model(serve: Serve) -> None:
 
 def test_the_official_client(serve: Serve) -> None:
     live = serve(tokenizer=FimTokenizer())
-    client = ollama.Client(host=live.url)
-    answer = client.generate("mario", "Hi", system="Be kind", options={"num_predict": 2})
-    assert (answer.response, answer.done_reason, answer.eval_count) == ("Hello,", "length", 2)
-    assert answer.context
-    again = client.generate("mario", "Hi", context=answer.context, stream=True)
-    assert "".join(part.response or "" for part in again) == "Hello, world"
-    assert client.generate("mario", "a", suffix="b").response == "Hello, world"
-    assert client.generate("mario", "").done_reason == "load"
+    with ollama.Client(host=live.url) as client:
+        answer = client.generate("mario", "Hi", system="Be kind", options={"num_predict": 2})
+        assert (answer.response, answer.done_reason, answer.eval_count) == ("Hello,", "length", 2)
+        assert answer.context
+        again = client.generate("mario", "Hi", context=answer.context, stream=True)
+        assert "".join(part.response or "" for part in again) == "Hello, world"
+        assert client.generate("mario", "a", suffix="b").response == "Hello, world"
+        assert client.generate("mario", "").done_reason == "load"

@@ -14,8 +14,7 @@ from starlette.testclient import TestClient
 
 from config import ServeSettings
 from server.app import create_app
-from tests.http.openai.conftest import Serve
-from tests.support import tiny_models
+from tests.support import fake_server, tiny_models
 from tests.support.fake_pool import FakePool, make_pool, pool_app
 from tests.support.fake_server import key_ring, make_server
 from tests.support.live import serving
@@ -192,7 +191,7 @@ MARIO = '''
 # A plumber.
 FROM bob
 PARAMETER temperature 0.25
-PARAMETER num_ctx 100
+PARAMETER num_ctx 500
 PARAMETER stop "Luigi:"
 PARAMETER stop world
 SYSTEM """You are Mario.
@@ -203,7 +202,7 @@ MESSAGE assistant "It's-a me!"
 '''
 FIELDS = {
     "from": "bob",
-    "parameters": {"temperature": 0.25, "num_ctx": 100, "stop": ["Luigi:", "world"]},
+    "parameters": {"temperature": 0.25, "num_ctx": 500, "stop": ["Luigi:", "world"]},
     "system": "You are Mario.\nAnswer short.",
     "template": "chatml",
     "messages": [
@@ -214,7 +213,10 @@ FIELDS = {
 
 
 @pytest.mark.parametrize("fields", [{"modelfile": MARIO}, FIELDS])
-def test_a_model_is_made(pool: FakePool, near: TestClient, fields: Any) -> None:
+def test_a_model_is_made(
+    pool: FakePool, near: TestClient, fields: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fake_server, "N_CTX_SLOT", 1000)
     made = near.post("/api/create", json={"model": "mario", **fields})
     assert [line["status"] for line in lines(made.text)][-1] == "success"
     names = {model["name"]: model for model in near.get("/api/tags").json()["models"]}
@@ -225,6 +227,7 @@ def test_a_model_is_made(pool: FakePool, near: TestClient, fields: Any) -> None:
     request = pool.servers["bob"].generator.opened[-1]
     assert request.spec.sampling.temperature == 0.25
     assert request.stop == ("Luigi:", "world")
+    assert request.spec.max_tokens == 500 - len(request.spec.prompt)
     assert bytes(t for t in request.spec.prompt if t < 256).decode() == (
         "<|im_start|>system\nYou are Mario.\nAnswer short.<|im_end|>\n"
         "<|im_start|>user\nWho are you?<|im_end|>\n"
@@ -352,9 +355,8 @@ def test_nothing_is_pushed_or_uploaded(near: TestClient) -> None:
 # --- the official client -------------------------------------------------------------------
 
 
-def test_the_official_client(serve: Serve) -> None:
-    with serving(pool_app(make_pool("ada", "bob"))) as url:
-        client = ollama.Client(host=url)
+def test_the_official_client() -> None:
+    with serving(pool_app(make_pool("ada", "bob"))) as url, ollama.Client(host=url) as client:
         assert sorted(model.model or "" for model in client.list().models) == [
             "ada:latest",
             "bob:latest",
