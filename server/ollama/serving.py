@@ -7,17 +7,18 @@ from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Message
 
 from server.access.access_record import access_record
 from server.context import ServerContext, context_of, model_context
 from server.errors import NotFound
-from server.http.json_response import JsonResponse
+from server.http.json_response import JsonResponse, encode_json
 from server.ollama.answer import empty_answer
 from server.ollama.names import not_found, untagged
 from server.ollama.recipes import Recipe, RecipeBook
 from server.ollama.request import AnswerRequest, ModelRequest
-from server.pool.interface import ServedModel
-from server.pool.routing import Handler, Wish, leased, pool_of
+from server.pool.interface import FOR_EVER, ServedModel
+from server.pool.routing import Handler, for_model, pool_of
 
 _MOST_USER = 4096
 """Characters of the name of a user."""
@@ -86,7 +87,20 @@ async def with_model(request: Request, body: ModelRequest, base: str, answer: An
         served_model(request, body.model)
     if pool.only is not None:
         return await answer(request, context_of(request))
-    return await leased(request, pool, Wish(untagged(base), body.keep_alive), queued)
+    return await for_model(queued)(_about(request, untagged(base), body.keep_alive))
+
+
+def _about(request: Request, model: str, keep_alive: float | None) -> Request:
+    """The request, with a body that says only which model answers, and how long it stays then."""
+    stay = -1 if keep_alive == FOR_EVER else keep_alive
+    held = [encode_json({"model": model, "keep_alive": stay})]
+
+    async def receive() -> Message:
+        if held:
+            return {"type": "http.request", "body": held.pop(), "more_body": False}
+        return await request.receive()
+
+    return Request(request.scope, receive)
 
 
 async def load_or_unload(

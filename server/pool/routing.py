@@ -58,7 +58,7 @@ def for_model(handler: Handler) -> Handler:
         data = bytearray() if request.method in ("GET", "HEAD") else await read_bytes(request)
         wish = await _wish(request, data)
         read = _already_read(request, data)
-        return await handler(read) if wish is None else await leased(read, pool, wish, handler)
+        return await handler(read) if wish is None else await _leased(read, pool, wish, handler)
 
     return with_model
 
@@ -76,7 +76,7 @@ def _check_query(request: Request, pool: ModelPool) -> None:
         pool.find(asked)
 
 
-async def leased(request: Request, pool: ModelPool, wish: Wish, handler: Handler) -> Response:
+async def _leased(request: Request, pool: ModelPool, wish: Wish, handler: Handler) -> Response:
     """The handler's answer; the model is let go once the answer was sent."""
     key = access_record(request.scope).key
     if key is not None:

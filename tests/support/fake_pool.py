@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from starlette.applications import Starlette
 
 from config import ServeSettings
+from server.access.key_ring import KeyRing
 from server.app import create_app
 from server.context import ServerContext, SharedContext
 from server.observability.metrics import ServerMetrics
@@ -86,7 +87,9 @@ def make_pool(*names: str) -> FakePool:
     return FakePool(servers)
 
 
-def pool_app(pool: FakePool, settings: ServeSettings | None = None) -> Starlette:
+def pool_app(
+    pool: FakePool, settings: ServeSettings | None = None, keys: KeyRing | None = None
+) -> Starlette:
     """The application for these models."""
     shared = SharedContext(settings=settings or ServeSettings(), metrics=ServerMetrics("models"))
-    return create_app(shared, pool)
+    return create_app(shared, pool, keys=keys)

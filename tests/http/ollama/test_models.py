@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,12 @@ import pytest
 from starlette.testclient import TestClient
 
 from config import ServeSettings
+from server.access.key import ApiKey, digest_of
+from server.access.key_ring import KeyRing
 from server.app import create_app
 from tests.support import fake_server, tiny_models
 from tests.support.fake_pool import FakePool, make_pool, pool_app
-from tests.support.fake_server import key_ring, make_server
+from tests.support.fake_server import make_server
 from tests.support.live import serving
 
 NEAR = ("127.0.0.1", 5000)
@@ -164,6 +168,9 @@ def test_the_name_chooses(pool: FakePool, near: TestClient, path: str, fields: A
     assert near.post(path, json=body).status_code == 200
     assert pool.asked == [("bob", 600.0)]
     assert len(pool.servers["bob"].generator.opened) == 1
+    near.post(path, json={**body, "keep_alive": -1})
+    near.post(path, json={**body, "keep_alive": None})
+    assert pool.asked[1:] == [("bob", math.inf), ("bob", None)]
     answer = near.post(path, json={**body, "model": "carl"})
     assert (answer.status_code, answer.json()) == (404, {"error": "model 'carl' not found"})
 
@@ -334,16 +341,35 @@ def test_strangers_change_nothing(pool: FakePool, method: str, path: str, body: 
     assert client_of(app).request(method, path, json=body).status_code != 403
 
 
-@pytest.mark.parametrize(("method", "path", "body"), CHANGES)
+UNLOADS = [
+    ("POST", "/api/chat", {"model": "bob", "keep_alive": 0}),
+    ("POST", "/api/generate", {"model": "bob", "keep_alive": 0}),
+    ("POST", "/api/v1/models/unload", {"instance_id": "bob"}),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), [*CHANGES, *UNLOADS])
 def test_with_keys_admins_may_change_models(
-    tmp_path: Path, method: str, path: str, body: Any
+    pool: FakePool, method: str, path: str, body: Any
 ) -> None:
-    keys = key_ring("secret")
-    app = create_app(make_server().context, keys=keys)
-    client = client_of(app, FAR)
-    assert client.request(method, path, json=body).status_code == 401
-    found = client.request(method, path, json=body, headers={"Authorization": "Bearer secret"})
-    assert found.status_code not in (401, 403)
+    digests = {name: digest_of(name.encode()) for name in ("alice", "root")}
+    keys = KeyRing(
+        [
+            ApiKey(name=name, digest=digest, is_admin=name == "root")
+            for name, digest in digests.items()
+        ],
+        time.monotonic(),
+    )
+    pool.loaded.add("bob")
+    client = client_of(pool_app(pool, keys=keys), FAR)
+
+    def status(**headers: str) -> int:
+        return client.request(method, path, json=body, headers=headers).status_code
+
+    assert status() == 401
+    assert status(Authorization="Bearer alice") == 403
+    assert pool.loaded == {"bob"}
+    assert status(Authorization="Bearer root") not in (401, 403)
 
 
 def test_nothing_is_pushed_or_uploaded(near: TestClient) -> None:
