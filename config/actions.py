@@ -40,7 +40,7 @@ def _script(words: str) -> Iterator[str]:
     yield '    local word="${COMP_WORDS[COMP_CWORD]}"'
     yield "    COMPREPLY=()"
     yield '    if [ "$COMP_CWORD" -eq 1 ]; then'
-    yield '        COMPREPLY=($(compgen -W "serve launch grammar" -- "$word"))'
+    yield '        COMPREPLY=($(compgen -W "serve launch pull import list show rm grammar" -- "$word"))'
     yield '    elif [ "${COMP_WORDS[1]}" = serve ] && [ "${word:0:1}" = - ]; then'
     yield f"        COMPREPLY=($(compgen -W '{words}' -- \"$word\"))"
     yield "    fi"

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from confined.loop import answer_all
 from protocol.metadata import MetadataOverride
+from server.model.gguf_contents import read_contents
 from server.model.gguf_header import GgufError, GgufHeader, read_header
 from server.model.tokenizer import LlamaTokenizer
 from server.startup import VocabularyError
@@ -42,6 +43,8 @@ def answer(question: bytes) -> bytes:
     path, overrides = Path(asked["path"]), tuple(map(tuple, asked["overrides"]))
     if asked["what"] == "header":
         return json.dumps(_header(path)).encode()
+    if asked["what"] == "contents":
+        return json.dumps(_contents(path)).encode()
     tokenizer = _tokenizer(path, overrides)
     if tokenizer is None:
         return json.dumps({}).encode()
@@ -57,6 +60,15 @@ def _header(path: Path) -> dict[str, object]:
     except OSError as error:
         return {"error": f"can't be read: {error.strerror or error}"}
     return dataclasses.asdict(dataclasses.replace(header, metadata=_short(header)))
+
+
+def _contents(path: Path) -> dict[str, object]:
+    try:
+        return dataclasses.asdict(read_contents(path))
+    except GgufError as error:
+        return {"error": str(error)}
+    except OSError as error:
+        return {"error": f"can't be read: {error.strerror or error}"}
 
 
 def _short(header: GgufHeader) -> dict[str, object]:
