@@ -10,8 +10,9 @@ from starlette.responses import Response
 from starlette.routing import Mount
 from starlette.types import Receive, Scope, Send
 
-from server.endpoints import JSON, PLAIN_TEXT, Endpoint, Handler, get
+from server.endpoints import JSON, PLAIN_TEXT, Endpoint, get
 from server.page.files import INDEX, PageFile, page_files
+from server.pool.routing import Handler
 from server.startup import StartupError
 
 ASSETS = "/assets"

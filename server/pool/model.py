@@ -142,7 +142,7 @@ class PooledModel:
         return ServedModel(
             name=self.name,
             aliases=self.entry.aliases,
-            path="" if self.entry.path is None else str(self.entry.path),
+            path=self._path(),
             state=self._state(),
             failure=self.failure,
             memory=self.need,
@@ -160,6 +160,11 @@ class PooledModel:
             source=self.entry.source.value,
             can_remove=self.entry.source is ModelSource.CACHE,
         )
+
+    def _path(self) -> str:
+        if self.entry.path is not None:
+            return str(self.entry.path)
+        return "" if self.engine is None else self.engine.context.model_path
 
     def _state(self) -> ModelState:
         match self.phase:
