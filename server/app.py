@@ -44,6 +44,7 @@ from server.openai.responses import routes as response_routes
 from server.openai.responses.background import Backgrounds
 from server.openai.responses.store import ResponseStore
 from server.openapi.endpoint import description_of
+from server.pool.downloads import server_downloads
 from server.pool.interface import ModelPool
 from server.pool.one import OneModel
 
@@ -146,7 +147,9 @@ def create_app(
     if settings.path is not None:
         app.router.default = _files(settings.path, prefix)
     app.state.context = context
-    app.state.pool = _only(context) if pool is None else pool
+    pool = _only(context) if pool is None else pool
+    app.state.pool = pool
+    app.state.downloads = server_downloads(settings, pool)
     app.state.responses = ResponseStore(settings.responses_store)
     app.state.backgrounds = Backgrounds(settings.max_answer_size * MIB)
     return app

@@ -5,6 +5,7 @@ from __future__ import annotations
 from server.endpoints import PLAIN_TEXT, STREAMABLE, Endpoint, Query, get, post
 from server.llama_server.completion_request import CompletionRequest
 from server.llama_server.completions import create_completion
+from server.llama_server.downloads import WantedModel, delete_model, download_model
 from server.llama_server.grammars import list_grammars
 from server.llama_server.health import health, livez, readyz
 from server.llama_server.infill import InfillRequest, create_infill
@@ -51,7 +52,14 @@ ENDPOINTS = (
         bodies={"POST": LoraScales},
         by_model=True,
     ),
-    get(list_models, "/models", "/v1/models"),
+    get(list_models, "/v1/models"),
+    Endpoint(
+        ("/models",),
+        {"GET": list_models, "POST": download_model, "DELETE": delete_model},
+        admin_methods=frozenset({"POST", "DELETE"}),
+        bodies={"POST": WantedModel},
+        query=(Query("model", "DELETE: the name of the model to remove."),),
+    ),
     get(retrieve_model, "/models/{model:path}", "/v1/models/{model:path}"),
     get(list_grammars, "/v1/grammars"),
     post(
