@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -34,6 +35,7 @@ from server.http.body_budget import BodyBudget, BoundBodies
 from server.http.content_encoding import DecodeBody
 from server.http.drain import RefuseWhileDraining
 from server.http.middleware import CatchErrors, LimitBody, RequestLog, RequireHost, error_response
+from server.http.sse import frame
 from server.http.turns import StartInTurns
 from server.http.unread import BoundUnread
 from server.llama_server import routes as llama_routes
@@ -56,6 +58,14 @@ _ERRORS: Mapping[str, Callable[[ApiError], Response]] = {
     response_routes.PREFIX: response_errors.error_response,
 }
 """By the beginning of a path: dialects with errors of their own shape."""
+
+_ERROR_FRAMES: Mapping[str, Callable[[ApiError], bytes]] = {
+    anthropic_routes.PREFIX: anthropic_errors.error_frame,
+    response_routes.PREFIX: response_errors.error_frame,
+}
+"""By the same: the event of an error in a stream that has no other event yet."""
+
+ShapeT = TypeVar("ShapeT")
 
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 
@@ -150,6 +160,7 @@ def create_app(
     pool = _only(context) if pool is None else pool
     app.state.pool = pool
     app.state.downloads = server_downloads(settings, pool)
+    app.state.error_frame = partial(_error_frame, prefix)
     app.state.responses = ResponseStore(settings.responses_store)
     app.state.backgrounds = Backgrounds(settings.max_answer_size * MIB)
     return app
@@ -188,9 +199,26 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 def _error_response(prefix: str, path: str, error: ApiError) -> Response:
     """The response for an error, in the shape of the dialect that has this path."""
+    return _of_dialect(_ERRORS, prefix, path, error_response)(error)
+
+
+def _error_frame(prefix: str, path: str, error: ApiError) -> bytes:
+    """The event for an error, in the shape of the dialect that has this path."""
+    return _of_dialect(_ERROR_FRAMES, prefix, path, _plain_frame)(error)
+
+
+def _plain_frame(error: ApiError) -> bytes:
+    return frame(error.body())
+
+
+def _of_dialect(
+    table: Mapping[str, Callable[[ApiError], ShapeT]],
+    prefix: str,
+    path: str,
+    default: Callable[[ApiError], ShapeT],
+) -> Callable[[ApiError], ShapeT]:
     own = f"{path.removeprefix(prefix)}/"
-    found = (respond for start, respond in _ERRORS.items() if own.startswith(f"{start}/"))
-    return next(found, error_response)(error)
+    return next((one for start, one in table.items() if own.startswith(f"{start}/")), default)
 
 
 def _api_error(request: Request, error: HTTPException) -> ApiError:

@@ -181,8 +181,8 @@ class HttpSettings(SettingsGroup):
             ("--pull-hosts",),
             Group.SERVER,
             "hosts from which clients may have the server download models, comma-separated, "
-            "besides that of HF_ENDPOINT; *.example.com is any name below example.com, * is any, none is "
-            "no host at all; see docs/models.md",
+            "besides that of HF_ENDPOINT; *.example.com is any name below example.com, * is any, "
+            "none is no host at all; see docs/models.md",
             env="LLAMAPACK_PULL_HOSTS",
             metavar="HOSTS",
             repeatable=True,

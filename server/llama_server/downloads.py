@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from anyio import to_thread
-from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from server.bodies.label import Label
-from server.bodies.request_model import RequestModel
 from server.catalog.changes import changes_models
 from server.errors import Forbidden, InvalidRequest, NotFound
 from server.http.json_response import JsonResponse
+from server.llama_server.router import ModelName
+from server.pool.downloads import downloads_of
 from server.pool.interface import ModelPool, ModelState, PoolEvent, PoolEventKind
 from server.pool.routing import pool_of
 from server.requests.body import read_body
-from server.store.background import Downloads
 from server.store.catalogue import stored_models
 from server.store.errors import AmbiguousName, HostNotAllowed, NotOurs, StoreError, UnknownModel
 from server.store.folders import Folders
@@ -26,16 +22,10 @@ from server.store.names import find
 from server.store.removal import check_ours, remove
 
 
-class WantedModel(RequestModel):
-    """`POST /models`."""
-
-    model: Annotated[Label, Field(min_length=1)]
-
-
 @changes_models
 async def download_model(request: Request) -> Response:
     """Download a model in the background; `/models/sse` tells how it goes."""
-    body = await read_body(request, WantedModel)
+    body = await read_body(request, ModelName)
     try:
         downloads_of(request).start(body.model)
     except HostNotAllowed as error:
@@ -61,12 +51,6 @@ async def delete_model(request: Request) -> Response:
     pool.publish(PoolEvent(PoolEventKind.REMOVE, model.name))
     await pool.refresh()
     return JsonResponse({"success": True})
-
-
-def downloads_of(request: Request) -> Downloads:
-    """The downloads of the server that handles this request."""
-    downloads: Downloads = request.app.state.downloads
-    return downloads
 
 
 def _removable(name: str, folders: Folders) -> StoredModel:

@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from starlette.requests import Request
+
 from config import ServeSettings
 from server.pool.interface import ModelPool, PoolEvent, PoolEventKind
 from server.store.background import Download, Downloads
@@ -33,6 +35,12 @@ def server_downloads(
 
 NO_HOST = ("none",)
 """The value of `--pull-hosts` that allows no host at all."""
+
+
+def downloads_of(request: Request) -> Downloads:
+    """The downloads of the server that handles this request."""
+    downloads: Downloads = request.app.state.downloads
+    return downloads
 
 
 async def _announce(pool: ModelPool, download: Download) -> None:

@@ -155,6 +155,14 @@ class Downloads:
         task.add_done_callback(self._tasks.discard)
         return download
 
+    def cancel(self, reference: str) -> bool:
+        """Call a pull off. Returns False if there is none."""
+        download = self._running.get(reference)
+        if download is None or download.is_ending:
+            return False
+        download.cancel()
+        return True
+
     async def close(self) -> None:
         """Call all pulls off, and wait until nobody waits for them any more."""
         for download in self.running():
