@@ -39,7 +39,11 @@ from server.http.sse import frame
 from server.http.turns import StartInTurns
 from server.http.unread import BoundUnread
 from server.llama_server import routes as llama_routes
+from server.lm_studio import routes as lm_studio_routes
 from server.observability.tracing.open_tracing import Tracing
+from server.ollama import errors as ollama_errors
+from server.ollama import routes as ollama_routes
+from server.ollama.recipes import RecipeBook
 from server.openai import routes as openai_routes
 from server.openai.responses import errors as response_errors
 from server.openai.responses import routes as response_routes
@@ -56,8 +60,10 @@ BODIES = 3
 _ERRORS: Mapping[str, Callable[[ApiError], Response]] = {
     anthropic_routes.PREFIX: anthropic_errors.error_response,
     response_routes.PREFIX: response_errors.error_response,
+    **dict.fromkeys(lm_studio_routes.PREFIXES, error_response),
+    ollama_routes.PREFIX: ollama_errors.error_response,
 }
-"""By the beginning of a path: dialects with errors of their own shape."""
+"""By the beginning of a path: dialects with errors of their own shape. The first match counts."""
 
 _ERROR_FRAMES: Mapping[str, Callable[[ApiError], bytes]] = {
     anthropic_routes.PREFIX: anthropic_errors.error_frame,
@@ -163,6 +169,7 @@ def create_app(
     app.state.error_frame = partial(_error_frame, prefix)
     app.state.responses = ResponseStore(settings.responses_store)
     app.state.backgrounds = Backgrounds(settings.max_answer_size * MIB)
+    app.state.recipes = RecipeBook(settings.made_models)
     return app
 
 
@@ -180,6 +187,8 @@ def _endpoints(settings: ServeSettings, *, needs_key: bool) -> list[Endpoint]:
         *openai_routes.ENDPOINTS,
         *response_routes.ENDPOINTS,
         *anthropic_routes.ENDPOINTS,
+        *ollama_routes.ENDPOINTS,
+        *lm_studio_routes.ENDPOINTS,
         *embedding_routes.ENDPOINTS,
     ]
     return [*described, description_of(described, settings.api_prefix, needs_key=needs_key)]

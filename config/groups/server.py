@@ -118,6 +118,17 @@ class HttpSettings(SettingsGroup):
             default_text="none: in memory",
         ),
     ] = None
+    made_models: Annotated[
+        Path | None,
+        Option(
+            ("--made-models",),
+            Group.SERVER,
+            "file that keeps the models which /api/create and /api/copy make, over restarts",
+            env="LLAMAPACK_MADE_MODELS",
+            metavar="FILE",
+            default_text="none: in memory",
+        ),
+    ] = None
     api_prefix: Annotated[
         str,
         AfterValidator(_prefix),

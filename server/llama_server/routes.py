@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from server.endpoints import EVENTS, PLAIN_TEXT, STREAMABLE, Endpoint, Query, get, post
+from server.endpoints import EVENTS, JSON, PLAIN_TEXT, STREAMABLE, Endpoint, Query, get, post
 from server.llama_server.completion_request import CompletionRequest
 from server.llama_server.completions import create_completion
 from server.llama_server.downloads import delete_model, download_model
@@ -23,7 +23,7 @@ from server.model.adapters import LoraScales
 PUBLIC_PATHS = ("/", "/health", "/v1/health", "/livez", "/readyz")
 """Paths that need no API key, because probes have none. Nothing there is secret."""
 
-ROOT = get(get_root, "/")
+ROOT = get(get_root, "/", media=(JSON, PLAIN_TEXT))
 """Answers at the root, unless the operator's own files do."""
 
 RELOAD = Query("reload", "Read folders and presets again.")
