@@ -140,6 +140,17 @@ class Runtime:
             logger.error("%s", error)
             self._exit_code = 1
             self._http.should_exit = True
+            return
+        if pages := self._pages():
+            logger.info("chat in a browser: %s", ", ".join(pages))
+
+    def _pages(self) -> list[str]:
+        """The addresses of the page, if it is served."""
+        if not self._settings.ui or self._settings.path is not None:
+            return []
+        tls = self._settings.ssl_key_file is not None
+        urls = [url_of(sock, tls=tls) for sock in self._sockets]
+        return [f"{url}{self._settings.api_prefix}/" for url in urls if url.startswith("http")]
 
     async def _end_backgrounds(self, backgrounds: Backgrounds) -> None:
         """Wait for responses that no client waits for. The deadline ends them as it ends others."""

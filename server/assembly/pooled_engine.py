@@ -18,7 +18,6 @@ from server.engine.client import EngineClient
 from server.engine.supervisor import EngineProcess
 from server.errors import ApiError
 from server.generation.observed_generator import ObservedGenerator
-from server.model.files import resolve_draft, resolve_model
 from server.model.guarded_tokenizer import GuardedTokenizer
 from server.model.inspection import inspector
 from server.observability.metrics import ServerMetrics
@@ -28,6 +27,7 @@ from server.pool.engines import LoadFailed
 from server.pool.estimate import estimated
 from server.pool.memory import NO_MEMORY, MemoryUse
 from server.startup import StartupError
+from server.store.serving import resolve_draft, resolve_model
 
 MOST_STARTS = 2
 """Starts of an engine whose model was never loaded: a crash may be due to repacked weights."""

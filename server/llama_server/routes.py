@@ -6,6 +6,7 @@ from server.endpoints import EVENTS, JSON, PLAIN_TEXT, STREAMABLE, Endpoint, Que
 from server.llama_server.completion_request import CompletionRequest
 from server.llama_server.completions import create_completion
 from server.llama_server.downloads import delete_model, download_model
+from server.llama_server.grammar_check import GrammarCheck, check_grammar
 from server.llama_server.grammars import list_grammars
 from server.llama_server.health import health, livez, readyz
 from server.llama_server.infill import InfillRequest, create_infill
@@ -81,6 +82,7 @@ ENDPOINTS = (
     get(follow_models, "/models/sse", media=(EVENTS,)),
     get(retrieve_model, "/models/{model:path}", "/v1/models/{model:path}"),
     get(list_grammars, "/v1/grammars"),
+    post(check_grammar, "/v1/grammars/check", body=GrammarCheck),
     post(
         create_completion,
         "/completion",
