@@ -52,6 +52,7 @@ from server.openai.responses.background import Backgrounds
 from server.openai.responses.store import ResponseStore
 from server.openapi.endpoint import description_of
 from server.page.serve import Page
+from server.pool.downloads import server_downloads
 from server.pool.interface import ModelPool
 from server.pool.one import OneModel
 
@@ -166,7 +167,9 @@ def create_app(
     if settings.path is not None:
         app.router.default = _files(settings.path, prefix)
     app.state.context = context
-    app.state.pool = _only(context) if pool is None else pool
+    pool = _only(context) if pool is None else pool
+    app.state.pool = pool
+    app.state.downloads = server_downloads(settings, pool)
     app.state.error_frame = partial(_error_frame, prefix)
     app.state.responses = ResponseStore(settings.responses_store)
     app.state.backgrounds = Backgrounds(settings.max_answer_size * MIB)

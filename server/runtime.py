@@ -123,6 +123,7 @@ class Runtime:
             yield
         finally:
             announcer.cancel()
+            await app.state.downloads.close()
             await self._end_backgrounds(app.state.backgrounds)
             app.state.responses.close()
             sandbox.close()

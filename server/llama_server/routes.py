@@ -5,6 +5,7 @@ from __future__ import annotations
 from server.endpoints import EVENTS, JSON, PLAIN_TEXT, STREAMABLE, Endpoint, Query, get, post
 from server.llama_server.completion_request import CompletionRequest
 from server.llama_server.completions import create_completion
+from server.llama_server.downloads import delete_model, download_model
 from server.llama_server.grammar_check import GrammarCheck, check_grammar
 from server.llama_server.grammars import list_grammars
 from server.llama_server.health import health, livez, readyz
@@ -56,7 +57,14 @@ ENDPOINTS = (
         bodies={"POST": LoraScales},
         by_model=True,
     ),
-    Endpoint(("/models", "/v1/models"), {"GET": list_models}, query=(RELOAD,)),
+    Endpoint(("/v1/models",), {"GET": list_models}, query=(RELOAD,)),
+    Endpoint(
+        ("/models",),
+        {"GET": list_models, "POST": download_model, "DELETE": delete_model},
+        admin_methods=frozenset({"POST", "DELETE"}),
+        bodies={"POST": ModelName},
+        query=(RELOAD, Query("model", "DELETE: the name of the model to remove.")),
+    ),
     Endpoint(
         ("/models/load",),
         {"POST": load_model},
