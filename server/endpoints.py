@@ -15,7 +15,8 @@ from server.access.access_record import access_record
 
 JSON = "application/json"
 PLAIN_TEXT = "text/plain"
-STREAMABLE = (JSON, "text/event-stream")
+EVENT_STREAM = "text/event-stream"
+STREAMABLE = (JSON, EVENT_STREAM)
 """Media types of an answer that is a stream of events if the body asks for one."""
 
 Handler = Callable[[Request], Awaitable[Response]]
