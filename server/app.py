@@ -16,6 +16,7 @@ from starlette.routing import Mount, Router
 from starlette.staticfiles import StaticFiles
 
 from config import ServeSettings
+from config.version import version
 from server.access.audit_log import AuditLog
 from server.access.authenticate import Authenticate
 from server.access.cors import cors_middleware
@@ -25,7 +26,7 @@ from server.access.record_access import RecordAccess
 from server.access.web_guard import WebGuard, checked_hosts
 from server.anthropic import errors as anthropic_errors
 from server.anthropic import routes as anthropic_routes
-from server.context import ServerContext
+from server.context import ServerContext, SharedContext
 from server.embeddings import routes as embedding_routes
 from server.endpoints import Endpoint, to_routes, uncounted
 from server.engine.unread_output import MIB, UnreadBudget
@@ -43,6 +44,11 @@ from server.openai.responses import routes as response_routes
 from server.openai.responses.background import Backgrounds
 from server.openai.responses.store import ResponseStore
 from server.openapi.endpoint import description_of
+from server.room import routes as room_routes
+from server.room.room import Room
+from server.room.schema import ServerView
+from server.pool.interface import ModelPool
+from server.pool.one import OneModel
 
 BODIES = 3
 """Bodies of the largest size that may be in memory at a time."""
@@ -57,7 +63,8 @@ Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 
 
 def create_app(
-    context: ServerContext,
+    context: SharedContext,
+    pool: ModelPool | None = None,
     *,
     keys: KeyRing | None = None,
     audit: AuditLog | None = None,
@@ -65,8 +72,9 @@ def create_app(
     lifespan: Lifespan | None = None,
     is_local: bool = False,
 ) -> Starlette:
-    """The application for one model; `keys` are all API keys that it accepts, if any.
+    """The application for the models of a pool; without one, for the model of the context.
 
+    `keys` are all API keys that it accepts, if any.
     `is_local` tells that it listens on loopback addresses only.
 
     The order of the middleware is a security decision: the first is the outermost.
@@ -139,9 +147,28 @@ def create_app(
     if settings.path is not None:
         app.router.default = _files(settings.path, prefix)
     app.state.context = context
+    app.state.pool = _only(context) if pool is None else pool
+    app.state.room = _room(app, keys, is_local=is_local)
     app.state.responses = ResponseStore(settings.responses_store)
     app.state.backgrounds = Backgrounds(settings.max_answer_size * MIB)
     return app
+
+
+def _room(app: Starlette, keys: KeyRing, *, is_local: bool) -> Room:
+    """What shows the server at work. Texts are shown to admins, and on this machine alone."""
+    context: SharedContext = app.state.context
+
+    def server() -> ServerView:
+        has_keys = not keys.is_empty
+        return ServerView(version(), float(context.created), has_keys, has_keys or is_local)
+
+    return Room(app.state.pool, server, is_over=lambda: context.drain.has_begun)
+
+
+def _only(context: SharedContext) -> ModelPool:
+    """The pool of the one model that the context is about."""
+    assert isinstance(context, ServerContext), "several models need a pool"
+    return OneModel(context)
 
 
 def _endpoints(settings: ServeSettings, *, needs_key: bool) -> list[Endpoint]:
@@ -153,6 +180,7 @@ def _endpoints(settings: ServeSettings, *, needs_key: bool) -> list[Endpoint]:
         *response_routes.ENDPOINTS,
         *anthropic_routes.ENDPOINTS,
         *embedding_routes.ENDPOINTS,
+        *room_routes.ENDPOINTS,
     ]
     return [*described, description_of(described, settings.api_prefix, needs_key=needs_key)]
 

@@ -16,8 +16,9 @@ def difference(before: RoomView, after: RoomView) -> dict[str, Any]:
     An engine that is gone is null.
     """
     changed: dict[str, Any] = {}
-    if before.server != after.server:
-        changed["server"] = after.server
+    for field in ("server", "models", "downloads"):
+        if getattr(before, field) != getattr(after, field):
+            changed[field] = getattr(after, field)
     engines: dict[str, Any] = {name: None for name in before.engines if name not in after.engines}
     for name, engine in after.engines.items():
         old = before.engines.get(name)

@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack
 from starlette.requests import Request
 from starlette.responses import Response
 
-from config import ServeSettings
 from server.access.access_record import access_record
+from server.context import shared_of
 from server.errors import Forbidden, NotSupported
 from server.http.sse import EventStream
 from server.room.room import Room
@@ -20,7 +20,7 @@ async def get_events(request: Request) -> Response:
     The stream begins with a snapshot; each update has what changed since.
     """
     _check_rights(request)
-    settings: ServeSettings = request.app.state.settings
+    settings = shared_of(request).settings
     if not settings.slots:
         raise NotSupported("this server was started with --no-slots")
     room: Room = request.app.state.room

@@ -7,11 +7,15 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 
+from msgspec.structs import asdict
+
 from server.context import ServerContext
 from server.errors import Overloaded
 from server.http.json_response import encode_json
 from server.room.difference import difference
+from server.pool.interface import ModelPool
 from server.room.engine_watch import EngineWatch
+from server.room.models_watch import ModelsWatch
 from server.room.schema import RoomView, ServerView
 
 PERIOD = 0.25
@@ -31,13 +35,13 @@ class Room:
 
     def __init__(
         self,
-        contexts: Callable[[], Mapping[str, ServerContext]],
+        pool: ModelPool,
         server: Callable[[], ServerView],
         is_over: Callable[[], bool] = lambda: False,
         period: float = PERIOD,
     ) -> None:
-        """`contexts` are the loaded models by name; streams end once `is_over`."""
-        self._contexts = contexts
+        """Streams end once `is_over`. `period` is in seconds."""
+        self._pool = pool
         self._server = server
         self._is_over = is_over
         self._period = period
@@ -45,6 +49,7 @@ class Room:
         self._num_readers = 0
         self._asker: asyncio.Task[None] | None = None
         self._watches: dict[str, EngineWatch] = {}
+        self._models: ModelsWatch | None = None
         self._view: RoomView | None = None
         self._version = 0
         self._update = b""
@@ -97,7 +102,9 @@ class Room:
             self._asker.cancel()
         for watch in self._watches.values():
             watch.close()
-        self._asker, self._view, self._watches = None, None, {}
+        if self._models is not None:
+            self._models.close()
+        self._asker, self._view, self._watches, self._models = None, None, {}, None
 
     async def _ask(self) -> None:
         while not self._is_over():
@@ -107,7 +114,9 @@ class Room:
             await asyncio.sleep(max(self._period - spent, self._period / 5))
 
     async def _look(self) -> RoomView:
-        contexts, server = self._contexts(), self._server()
+        contexts, server = _loaded(self._pool), self._server()
+        self._models = self._models or ModelsWatch(self._pool)
+        models = self._models.look()
         for name in [name for name in self._watches if self._is_stale(name, contexts)]:
             self._watches.pop(name).close()
         for name, context in contexts.items():
@@ -116,7 +125,8 @@ class Room:
                 self._watches[name] = watch
         watches = dict(self._watches)
         views = await asyncio.gather(*(watch.look() for watch in watches.values()))
-        return RoomView(server, dict(zip(watches, views, strict=True)))
+        engines = dict(zip(watches, views, strict=True))
+        return RoomView(server, models, self._models.downloads, engines)
 
     def _is_stale(self, name: str, contexts: Mapping[str, ServerContext]) -> bool:
         """Whether the model of a watch is gone, or was loaded anew."""
@@ -140,10 +150,14 @@ class Room:
         version, frame = self._snapshot
         if version != self._version:
             assert self._view is not None
-            shown = {"time": _now(), "server": self._view.server, "engines": self._view.engines}
-            frame = _frame("snapshot", shown)
+            frame = _frame("snapshot", {"time": _now(), **asdict(self._view)})
             self._snapshot = (self._version, frame)
         return frame
+
+
+def _loaded(pool: ModelPool) -> Mapping[str, ServerContext]:
+    """The models that have an engine, by name."""
+    return {} if pool.only is None else {pool.only.model_name: pool.only}
 
 
 def _now() -> float:

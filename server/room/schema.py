@@ -193,8 +193,44 @@ class ServerView(msgspec.Struct, frozen=True):
     shows_texts: bool
 
 
+class ModelView(msgspec.Struct, frozen=True):
+    """A model of the server, loaded or not. Times are Unix times."""
+
+    name: str
+    aliases: tuple[str, ...]
+    state: str
+    """A `ModelState`."""
+    failure: str
+    host_bytes: int | None
+    device_bytes: int | None
+    pinned: bool
+    keep_alive: float | None
+    """Seconds that the model stays without a request; null: for ever."""
+    expires: float | None
+    last_used: float | None
+    loaded: float | None
+    progress: float | None
+    """The share of the load that is done."""
+    users: int
+    tags: tuple[str, ...]
+
+
+class DownloadView(msgspec.Struct, frozen=True):
+    """A download of a model."""
+
+    model: str
+    state: str
+    """"running", "finished" or "failed"."""
+    completed: int
+    total: int
+    """Bytes; 0 while it is not known."""
+    message: str
+
+
 class RoomView(msgspec.Struct, frozen=True):
     """Everything that a snapshot tells."""
 
     server: ServerView
+    models: list[ModelView]
+    downloads: list[DownloadView]
     engines: dict[str, EngineView]
