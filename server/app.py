@@ -44,11 +44,11 @@ from server.openai.responses import routes as response_routes
 from server.openai.responses.background import Backgrounds
 from server.openai.responses.store import ResponseStore
 from server.openapi.endpoint import description_of
+from server.pool.interface import ModelPool
+from server.pool.one import OneModel
 from server.room import routes as room_routes
 from server.room.room import Room
 from server.room.schema import ServerView
-from server.pool.interface import ModelPool
-from server.pool.one import OneModel
 
 BODIES = 3
 """Bodies of the largest size that may be in memory at a time."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import msgspec
 
 from protocol.cache_lookup import CacheLookup
-from protocol.commands import SequenceSpec
 from server.engine.sequence_stream import SequenceStream
 
 REMEMBERED = 64

@@ -12,8 +12,8 @@ from msgspec.structs import asdict
 from server.context import ServerContext
 from server.errors import Overloaded
 from server.http.json_response import encode_json
-from server.room.difference import difference
 from server.pool.interface import ModelPool
+from server.room.difference import difference
 from server.room.engine_watch import EngineWatch
 from server.room.models_watch import ModelsWatch
 from server.room.schema import RoomView, ServerView
@@ -57,7 +57,7 @@ class Room:
         self._snapshot: tuple[int, bytes] = (0, b"")
         """The last snapshot that was encoded, and its version."""
         self._turn = asyncio.Event()
-        """Set when there is a new version or the end; each version has an event of its own."""
+        """Set when there is a new version, or the end; then another event takes its place."""
 
     @property
     def num_readers(self) -> int:
@@ -74,7 +74,7 @@ class Room:
         self._num_readers += 1
         if self._asker is None:
             self._asker = asyncio.create_task(self._ask(), name="watch the engines")
-            self._asker.add_done_callback(lambda _: self._turn.set())
+            self._asker.add_done_callback(lambda _: self._wake())
         try:
             yield
         finally:
@@ -105,6 +105,12 @@ class Room:
         if self._models is not None:
             self._models.close()
         self._asker, self._view, self._watches, self._models = None, None, {}, None
+        self._version, self._snapshot = 0, (0, b"")
+
+    def _wake(self) -> None:
+        """Let those who wait look whether there is something new."""
+        turn, self._turn = self._turn, asyncio.Event()
+        turn.set()
 
     async def _ask(self) -> None:
         while not self._is_over():
@@ -142,8 +148,7 @@ class Room:
             update = _frame("update", {"time": _now(), **changed})
         self._version += 1
         self._view, self._update = view, update
-        turn, self._turn = self._turn, asyncio.Event()
-        turn.set()
+        self._wake()
 
     def _encoded(self) -> bytes:
         """The snapshot of this version."""
