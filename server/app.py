@@ -37,6 +37,7 @@ from server.http.drain import RefuseWhileDraining
 from server.http.middleware import CatchErrors, LimitBody, RequestLog, RequireHost, error_response
 from server.http.unread import BoundUnread
 from server.llama_server import routes as llama_routes
+from server.llama_server.root import get_root
 from server.observability.tracing.open_tracing import Tracing
 from server.openai import routes as openai_routes
 from server.openai.responses import errors as response_errors
@@ -44,6 +45,7 @@ from server.openai.responses import routes as response_routes
 from server.openai.responses.background import Backgrounds
 from server.openai.responses.store import ResponseStore
 from server.openapi.endpoint import description_of
+from server.page.serve import Page
 from server.pool.interface import ModelPool
 from server.pool.one import OneModel
 from server.room import routes as room_routes
@@ -81,11 +83,13 @@ def create_app(
     """
     settings = context.settings
     prefix = settings.api_prefix
+    page = Page(prefix) if settings.ui and settings.path is None else None
     public = [prefix + path for path in llama_routes.PUBLIC_PATHS]
+    public += [] if page is None else page.public_paths
     keys = KeyRing() if keys is None else keys
-    endpoints = _endpoints(settings, needs_key=not keys.is_empty)
+    endpoints = _endpoints(settings, page, needs_key=not keys.is_empty)
     app = Starlette(
-        routes=to_routes(endpoints, prefix),
+        routes=[*to_routes(endpoints, prefix), *([] if page is None else [page.assets()])],
         middleware=[
             # First, so that everything below, refusals included, logs under the request's id.
             Middleware(RequestLog, on_end=context.metrics.observe_status),
@@ -171,10 +175,11 @@ def _only(context: SharedContext) -> ModelPool:
     return OneModel(context)
 
 
-def _endpoints(settings: ServeSettings, *, needs_key: bool) -> list[Endpoint]:
+def _endpoints(settings: ServeSettings, page: Page | None, *, needs_key: bool) -> list[Endpoint]:
     """All endpoints, and the endpoint that describes them; the operator's page replaces ours."""
+    root = llama_routes.ROOT if page is None else page.root(get_root)
     described = [
-        *([] if settings.path is not None else [llama_routes.ROOT]),
+        *([] if settings.path is not None else [root]),
         *llama_routes.ENDPOINTS,
         *openai_routes.ENDPOINTS,
         *response_routes.ENDPOINTS,

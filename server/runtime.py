@@ -136,6 +136,11 @@ class Runtime:
             model.n_slots,
             model.n_ctx_slot,
         )
+        if self._settings.ui and self._settings.path is None:
+            pages = [url_of(sock, tls=tls) for sock in self._sockets]
+            shown = [f"{url}{self._settings.api_prefix}/" for url in pages if url.startswith("http")]
+            if shown:
+                logger.info("chat in a browser: %s", ", ".join(shown))
 
     async def _end_backgrounds(self, backgrounds: Backgrounds) -> None:
         """Wait for responses that no client waits for. The deadline ends them as it ends others."""

@@ -95,6 +95,14 @@ class HttpSettings(SettingsGroup):
             default_text="none",
         ),
     ] = None
+    ui: Annotated[
+        Switch,
+        Option(
+            ("--ui", "--webui"),
+            Group.SERVER,
+            "serve the page for browsers at the root; --path replaces the page",
+        ),
+    ] = True
     responses_store: Annotated[
         Path | None,
         Option(

@@ -108,7 +108,7 @@ def _endpoints(context: ServerContext) -> dict[str, Any]:
         "endpoint_slots": settings.slots,
         "endpoint_props": settings.props,
         "endpoint_metrics": settings.metrics,
-        "ui": False,
+        "ui": settings.ui and settings.path is None,
         "ui_settings": {},
         "cors_proxy_enabled": False,
     }
