@@ -161,12 +161,18 @@ def create_app(
 def _room(app: Starlette, keys: KeyRing, *, is_local: bool) -> Room:
     """What shows the server at work. Texts are shown to admins, and on this machine alone."""
     context: SharedContext = app.state.context
+    pool: ModelPool = app.state.pool
 
     def server() -> ServerView:
-        has_keys = not keys.is_empty
-        return ServerView(version(), float(context.created), has_keys, has_keys or is_local)
+        return ServerView(
+            version=version(),
+            started=float(context.created),
+            has_keys=not keys.is_empty,
+            shows_texts=is_local or not keys.is_empty,
+            has_one_model=pool.only is not None,
+        )
 
-    return Room(app.state.pool, server, is_over=lambda: context.drain.has_begun)
+    return Room(pool, server, is_over=lambda: context.drain.has_begun)
 
 
 def _only(context: SharedContext) -> ModelPool:

@@ -138,7 +138,9 @@ class Runtime:
         )
         if self._settings.ui and self._settings.path is None:
             pages = [url_of(sock, tls=tls) for sock in self._sockets]
-            shown = [f"{url}{self._settings.api_prefix}/" for url in pages if url.startswith("http")]
+            shown = [
+                f"{url}{self._settings.api_prefix}/" for url in pages if url.startswith("http")
+            ]
             if shown:
                 logger.info("chat in a browser: %s", ", ".join(shown))
 

@@ -41,7 +41,9 @@ class PageFile:
     def coding_for(self, accepted: str) -> str:
         """The best content coding that a header `Accept-Encoding` allows; "" is none."""
         allowed = _allowed(accepted)
-        return next((coding for coding in CODINGS if coding in self.bodies and coding in allowed), "")
+        return next(
+            (coding for coding in CODINGS if coding in self.bodies and coding in allowed), ""
+        )
 
 
 def _allowed(accepted: str) -> frozenset[str]:

@@ -92,6 +92,8 @@ class EngineWatch:
     async def _ask(self) -> None:
         """Ask the engine, unless a question is open or nothing can have changed."""
         if self._asking is None:
+            if not self.context.engine.is_ready and self._report is not NO_REPORT:
+                self._take(NO_REPORT)
             if not self._is_due():
                 return
             wants_cache = self._turn % TURNS_BETWEEN_CACHE == 1
@@ -107,12 +109,14 @@ class EngineWatch:
 
     def _is_due(self) -> bool:
         engine, steps = self.context.engine, self.context.metrics.steps
+        if not engine.is_ready:
+            return False
         is_idle = not engine.num_sequences and steps == self._steps
         if is_idle and self._turn % TURNS_BETWEEN_IDLE != 1:
             return False
         if self._turn % TURNS_BETWEEN_CACHE == 1:
             self._steps = steps  # the cache is asked for once more after the last step
-        return engine.is_ready
+        return True
 
     def _take(self, report: SlotReport) -> None:
         self._report, self._asked = report, time.monotonic()

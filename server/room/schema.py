@@ -191,6 +191,8 @@ class ServerView(msgspec.Struct, frozen=True):
     started: float
     has_keys: bool
     shows_texts: bool
+    has_one_model: bool
+    """Whether the server was started for one model, which stays."""
 
 
 class ModelView(msgspec.Struct, frozen=True):
