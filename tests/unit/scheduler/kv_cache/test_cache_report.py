@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.messages import CacheNode, CacheReport
+from scheduler.core.abilities import CacheAbilities
 from scheduler.core.cache_scope import CacheScope
 from scheduler.core.context_limits import ContextLimits
 from scheduler.core.state_sizes import StateSizes
@@ -19,7 +20,14 @@ CELL = 10
 
 def manager(n_slots: int = 4) -> KVCacheManager:
     limits = ContextLimits(
-        n_slots=n_slots, n_ctx_slot=1000, n_ctx=4000, cache_bytes=10**9, sizes=StateSizes(CELL)
+        n_slots=n_slots,
+        n_ctx_slot=1000,
+        n_ctx=4000,
+        n_batch=64,
+        end_tokens=frozenset(),
+        abilities=CacheAbilities(),
+        cache_bytes=10**9,
+        sizes=StateSizes(CELL),
     )
     return KVCacheManager(limits)
 
