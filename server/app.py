@@ -35,6 +35,7 @@ from server.http.body_budget import BodyBudget, BoundBodies
 from server.http.content_encoding import DecodeBody
 from server.http.drain import RefuseWhileDraining
 from server.http.middleware import CatchErrors, LimitBody, RequestLog, RequireHost, error_response
+from server.http.turns import StartInTurns
 from server.http.unread import BoundUnread
 from server.llama_server import routes as llama_routes
 from server.llama_server.root import get_root
@@ -91,7 +92,9 @@ def create_app(
     app = Starlette(
         routes=[*to_routes(endpoints, prefix), *([] if page is None else [page.assets()])],
         middleware=[
-            # First, so that everything below, refusals included, logs under the request's id.
+            # Before any work for a request. Probes come at once.
+            Middleware(StartInTurns, at_once=public),
+            # So far up that everything below, refusals included, logs under the request's id.
             Middleware(RequestLog, on_end=context.metrics.observe_status),
             # Spans carry that id; they last as long as the whole rest of the request.
             *([] if tracing is None else [tracing.middleware(untraced=public)]),
