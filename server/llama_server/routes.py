@@ -5,6 +5,7 @@ from __future__ import annotations
 from server.endpoints import PLAIN_TEXT, STREAMABLE, Endpoint, Query, get, post
 from server.llama_server.completion_request import CompletionRequest
 from server.llama_server.completions import create_completion
+from server.llama_server.grammar_check import GrammarCheck, check_grammar
 from server.llama_server.grammars import list_grammars
 from server.llama_server.health import health, livez, readyz
 from server.llama_server.infill import InfillRequest, create_infill
@@ -54,6 +55,7 @@ ENDPOINTS = (
     get(list_models, "/models", "/v1/models"),
     get(retrieve_model, "/models/{model:path}", "/v1/models/{model:path}"),
     get(list_grammars, "/v1/grammars"),
+    post(check_grammar, "/v1/grammars/check", body=GrammarCheck),
     post(
         create_completion,
         "/completion",

@@ -239,7 +239,7 @@ export const texts = {
     thinkingOn: 'On',
     thinkingOff: 'Off',
     format: 'Form of the answer',
-    formats: { text: 'Free text', json_object: 'JSON', json_schema: 'JSON schema', grammar: 'Grammar', regex: 'Pattern' },
+    formats: { text: 'Text', json_object: 'JSON', json_schema: 'Schema', grammar: 'Grammar', regex: 'Pattern' },
     formatHelp: {
       text: '',
       json_object: 'Any JSON object.',

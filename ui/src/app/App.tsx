@@ -2,7 +2,7 @@
 import { lazy, Suspense } from './lazy'
 import { Rail } from './Rail'
 import { KeyDialog } from './KeyDialog'
-import { ShortcutsDialog } from './Shortcuts'
+import { ShortcutsDialog, useFrameKeys } from './Shortcuts'
 import { Toasts } from '../parts/Toasts'
 import { followTheme } from './theme'
 import { route, type View } from './router'
@@ -20,6 +20,7 @@ followTheme()
 
 export function App() {
   const view = route.value.view
+  useFrameKeys()
   useEffect(() => {
     document.title = view === 'chat' ? texts.brand : `${texts.views[view]} · ${texts.brand}`
   }, [view])

@@ -1,7 +1,9 @@
 // The keys of the page: what each does, and the dialog that lists them.
 import { signal } from '@preact/signals'
+import { useEffect } from 'preact/hooks'
 import { Dialog } from '../parts/Dialog'
 import { texts } from '../texts'
+import { VIEWS, go } from './router'
 
 export const isHelpOpen = signal(false)
 
@@ -39,4 +41,21 @@ export function ShortcutsDialog() {
       </dl>
     </Dialog>
   )
+}
+
+/** The keys that work in every view. */
+export function useFrameKeys(): void {
+  useEffect(() => {
+    const onKey = (event: KeyboardEvent): void => {
+      if (document.querySelector('dialog[open]') || event.ctrlKey || event.metaKey) return
+      const view = event.altKey ? VIEWS[Number(/^Digit(\d)$/.exec(event.code)?.[1]) - 1] : undefined
+      const isWriting = event.target instanceof HTMLElement && /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName)
+      if (view) go(view)
+      else if (event.key === '?' && !isWriting && !event.altKey) isHelpOpen.value = true
+      else return
+      event.preventDefault()
+    }
+    document.addEventListener('keydown', onKey)
+    return () => document.removeEventListener('keydown', onKey)
+  }, [])
 }
