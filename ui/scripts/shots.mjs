@@ -21,7 +21,7 @@ const VIEWS = {
     await pause(4000)
   },
   models: async (page) => {
-    await page.locator('.model').first().waitFor()
+    await page.locator('.model-card').first().waitFor()
     await pause(500)
   },
   settings: async () => pause(500),

@@ -348,7 +348,7 @@ export const texts = {
       prompt: 'Prompt tokens / s',
       running: 'Slots at work',
       waiting: 'Waiting',
-      cached: 'Prompt tokens from the cache',
+      cached: 'Prompts from the cache',
       of: (whole: string): string => `of ${whole}`,
     },
 
@@ -374,12 +374,12 @@ export const texts = {
     cache: {
       sources: {
         slot: 'in this slot',
-        copy: 'copied from another slot',
+        copy: 'from another slot',
         host: 'from host memory',
         disk: 'from disk',
       } as Readonly<Record<string, string>>,
       checkpoint: 'by a checkpoint',
-      reused: (reused: string, prompt: string, source: string): string => `${reused} of ${prompt} tokens ${source}`,
+      reused: (reused: string, prompt: string, source: string): string => `${reused} of ${prompt} ${source}`,
       why: {
         whole: 'The whole prompt was in the cache.',
         parted: 'Nothing in the cache goes on like the rest of the prompt.',
@@ -571,15 +571,8 @@ export const texts = {
     perSecond: (size: string): string => `${size}/s`,
     downloadStates: { running: 'Downloading', finished: 'Done', failed: 'Failed' },
 
-    fit: 'Does it fit?',
-    fitOf: (name: string): string => `Does ${name} fit?`,
-    fitTitle: (name: string): string => `Memory of ${name}`,
-    fitHelp: 'An estimate before the model is loaded.',
     weights: 'Weights',
     kv: 'KV cache',
-    compute: 'Buffers',
-    fits: 'It fits.',
-    fitsNot: 'It does not fit.',
     noRights: 'Loading, unloading and pulling need an admin’s key.',
   },
 }

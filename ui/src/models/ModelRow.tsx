@@ -17,7 +17,7 @@ interface Props {
 
 export function ModelRow({ model, engine, isOnly }: Props) {
   return (
-    <li class="model">
+    <li class="model-card">
       <div>
         <h2 class="model-name">{model.name}</h2>
         <p class="model-more">{moreOf(model, engine)}</p>

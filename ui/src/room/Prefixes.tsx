@@ -2,17 +2,17 @@
 import { useMemo, useState } from 'preact/hooks'
 import { texts } from '../texts'
 import { bytes, count, short } from './format'
-import { holderOf, layoutOf, ticksOf, type Box, type Layout } from './icicle'
+import { LABEL, holderOf, layoutOf, ticksOf, type Box, type Layout } from './icicle'
 import { Legend, Section } from './Section'
 import type { EngineView, NodeView } from './types'
 
 const words = texts.room.prefixes
 
-const TALLEST = 360
 /** Pixels of the whole picture; rows get lower where there are many. */
+const TALLEST = 360
 const ROW = { most: 26, least: 5 }
-const TEXT_ROW = 15
 /** Rows lower than this show no text. */
+const TEXT_ROW = 15
 
 export function Prefixes({ engine, showsTexts }: { engine: EngineView; showsTexts: boolean }) {
   const { nodes, hidden_scopes: hiddenScopes } = engine.prefixes
@@ -67,6 +67,12 @@ function Picture({ layout, busy }: { layout: Layout; busy: ReadonlySet<number> }
         onPointerLeave={() => setChosen(null)}
       >
         <div class="icicle-boxes" style={{ height: `${layout.rows * row}px` }}>
+          {layout.labels.map(({ root, top }) => (
+            <span key={root.id} class="icicle-scope" style={{ top: `${top * row}px`, height: `${LABEL * row}px` }}>
+              {words.scope(root.owner ?? texts.room.slots.anonymous)}
+              {root.adapters && ` ${words.adapters}`}
+            </span>
+          ))}
           {layout.boxes.map((one) => (
             <BoxView key={one.node.id} box={one} row={row} busy={busy} isChosen={one === box} choose={setChosen} />
           ))}
@@ -109,7 +115,9 @@ function BoxView({ box, row, busy, isChosen, choose }: BoxProps) {
 function Axis({ tokens }: { tokens: number }) {
   return (
     <div class="icicle-axis numbers">
-      {ticksOf(tokens).map((at) => (
+      {ticksOf(tokens)
+        .filter((at) => at < 0.96 * tokens)
+        .map((at) => (
         <span key={at} style={{ left: `${(100 * at) / tokens}%` }}>
           {short(at)}
         </span>

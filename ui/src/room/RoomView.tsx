@@ -4,6 +4,7 @@ import { useEffect, useRef, useState } from 'preact/hooks'
 import { hashOf } from '../app/router'
 import { texts } from '../texts'
 import { Figures } from './Figures'
+import type { Point } from './history'
 import { Keys } from './Keys'
 import { Memory } from './Memory'
 import { Prefixes } from './Prefixes'
@@ -16,10 +17,20 @@ import { Steps } from './Steps'
 import { connection, retry, room, stepHistory, useRoom, type Connection } from './stream'
 import type { EngineView, RoomState } from './types'
 
+/** What is shown: the state, and the steps up to then. */
+interface Moment {
+  readonly state: RoomState
+  readonly points: ReadonlyMap<string, readonly Point[]>
+}
+
+function momentOf(state: RoomState | null): Moment | null {
+  return state && { state, points: stepHistory.all }
+}
+
 export default function RoomView() {
   useRoom()
-  const [held, setHeld] = useState<RoomState | null>(null)
-  const state = held ?? room.value
+  const [held, setHeld] = useState<Moment | null>(null)
+  const shown = held ?? momentOf(room.value)
   const link = connection.value
   return (
     <main class="page-view room">
@@ -31,13 +42,13 @@ export default function RoomView() {
         <div class="room-state">
           <State link={link} isPaused={held !== null} />
           {(held || link.state === 'live') && (
-            <button class="button button-small" onClick={() => setHeld(held ? null : room.value)}>
+            <button class="button button-small" onClick={() => setHeld(held ? null : shown)}>
               {held ? texts.room.resume : texts.room.pause}
             </button>
           )}
         </div>
       </header>
-      {link.state === 'refused' ? <Refused status={link.status} message={link.message} /> : <Content state={state} link={link} isPaused={held !== null} />}
+      {link.state === 'refused' ? <Refused status={link.status} message={link.message} /> : <Content shown={shown} link={link} isPaused={held !== null} />}
     </main>
   )
 }
@@ -53,12 +64,12 @@ function State({ link, isPaused }: { link: Connection; isPaused: boolean }) {
 }
 
 interface ContentProps {
-  readonly state: RoomState | null
+  readonly shown: Moment | null
   readonly link: Connection
   readonly isPaused: boolean
 }
 
-function Content({ state, link, isPaused }: ContentProps) {
+function Content({ shown, link, isPaused }: ContentProps) {
   return (
     <>
       {link.state === 'lost' && (
@@ -69,19 +80,20 @@ function Content({ state, link, isPaused }: ContentProps) {
           </button>
         </p>
       )}
-      {!state && link.state === 'connecting' && <div class="loading" role="status" aria-label={texts.frame.loading} />}
-      {state && <Engines state={state} isStale={link.state === 'lost'} isPaused={isPaused} />}
+      {!shown && link.state === 'connecting' && <div class="loading" role="status" aria-label={texts.frame.loading} />}
+      {shown && <Engines moment={shown} isStale={link.state === 'lost'} isPaused={isPaused} />}
     </>
   )
 }
 
 interface EnginesProps {
-  readonly state: RoomState
+  readonly moment: Moment
   readonly isStale: boolean
   readonly isPaused: boolean
 }
 
-function Engines({ state, isStale, isPaused }: EnginesProps) {
+function Engines({ moment, isStale, isPaused }: EnginesProps) {
+  const { state, points } = moment
   const names = Object.keys(state.engines)
   const [chosen, setChosen] = useState('')
   const name = names.includes(chosen) ? chosen : names[0]
@@ -101,7 +113,7 @@ function Engines({ state, isStale, isPaused }: EnginesProps) {
         </fieldset>
       )}
       <Condition engine={engine} />
-      <Engine name={name} engine={engine} state={state} isHeld={isPaused || isStale} />
+      <Engine engine={engine} points={points.get(name) ?? []} state={state} isHeld={isPaused || isStale} />
     </div>
   )
 }
@@ -121,17 +133,16 @@ function Condition({ engine }: { engine: EngineView }) {
 }
 
 interface EngineProps {
-  readonly name: string
   readonly engine: EngineView
+  readonly points: readonly Point[]
   readonly state: RoomState
   /** Whether time stands still. */
   readonly isHeld: boolean
 }
 
-function Engine({ name, engine, state, isHeld }: EngineProps) {
+function Engine({ engine, points, state, isHeld }: EngineProps) {
   const serverNow = useNow(state)
   const now = isHeld ? state.time : serverNow
-  const points = stepHistory.of(name)
   return (
     <>
       <Figures engine={engine} points={points} now={now} />

@@ -26,7 +26,7 @@ interface Mark {
 
 export class StepHistory {
   private readonly marks = new Map<string, Mark>()
-  private readonly lines = new Map<string, Point[]>()
+  private readonly lines = new Map<string, readonly Point[]>()
 
   /** Note the totals of a state. */
   add(state: RoomState): void {
@@ -36,11 +36,11 @@ export class StepHistory {
       if (before && state.time - before.time < INTERVAL) continue
       this.marks.set(name, { time: state.time, steps: engine.steps })
       if (!before || engine.steps.steps < before.steps.steps || state.time - before.time > REST) continue
-      const points = this.lines.get(name) ?? []
-      points.push(pointOf(before, { time: state.time, steps: engine.steps }))
+      const point = pointOf(before, { time: state.time, steps: engine.steps })
+      const points = [...(this.lines.get(name) ?? []), point]
       this.lines.set(
         name,
-        points.filter((point) => point.time > state.time - WINDOW),
+        points.filter(({ time }) => time > state.time - WINDOW),
       )
     }
   }
@@ -48,6 +48,11 @@ export class StepHistory {
   /** The points of an engine, the oldest first. */
   of(engine: string): readonly Point[] {
     return this.lines.get(engine) ?? []
+  }
+
+  /** The points of all engines as they are now: what comes later does not change them. */
+  get all(): ReadonlyMap<string, readonly Point[]> {
+    return new Map(this.lines)
   }
 }
 

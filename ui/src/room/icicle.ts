@@ -11,15 +11,24 @@ export interface Box {
   readonly rows: number
 }
 
+/** Where the tree of a cache scope begins. */
+export interface ScopeLabel {
+  readonly root: NodeView
+  /** In rows. */
+  readonly top: number
+}
+
 export interface Layout {
   readonly boxes: readonly Box[]
+  /** Empty where there is one scope only. */
+  readonly labels: readonly ScopeLabel[]
   readonly rows: number
   /** Tokens of the whole width. */
   readonly tokens: number
 }
 
-/** Space between the trees of two scopes, in rows. */
-const GAP = 0.5
+/** Space for the label of a scope, in rows. */
+export const LABEL = 0.9
 
 /** Where each node lies. A node is as high as its branches together. */
 export function layoutOf(nodes: readonly NodeView[]): Layout {
@@ -37,11 +46,16 @@ export function layoutOf(nodes: readonly NodeView[]): Layout {
     return height
   }
   let rows = 0
-  for (const root of inOrder(children.get(null))) {
-    if (!children.has(root.id)) continue
-    rows += place(root, rows) + GAP
+  const labels: ScopeLabel[] = []
+  const roots = inOrder(children.get(null)).filter((root) => children.has(root.id))
+  for (const root of roots) {
+    if (roots.length > 1) {
+      labels.push({ root, top: rows })
+      rows += LABEL
+    }
+    rows += place(root, rows)
   }
-  return { boxes, rows: Math.max(rows - GAP, 0), tokens }
+  return { boxes, labels, rows, tokens }
 }
 
 /** Old nodes stay above new ones, so that the picture moves little. */

@@ -151,6 +151,12 @@ describe('the picture of prefixes', () => {
     expect(boxes.get(5)).toMatchObject({ left: 0, width: 0.2, top: 2, rows: 1 })
   })
 
+  it('labels scopes where there are several', () => {
+    const other = [{ ...node(10, null, 0, 0), owner: 'bob' }, node(11, 10, 0, 5)]
+    expect(layoutOf(tree).labels).toEqual([])
+    expect(layoutOf([...tree, ...other]).labels.map(({ root }) => root.owner)).toEqual([null, 'bob'])
+  })
+
   it('shows nothing of scopes without tokens', () => {
     expect(layoutOf([node(1, null, 0, 0)]).boxes).toEqual([])
     expect(layoutOf([]).rows).toBe(0)
@@ -196,7 +202,7 @@ describe('the cache in words', () => {
   })
 
   it('says where tokens came from', () => {
-    expect(sourceText(cache({}), 30)).toBe('20 of 30 tokens copied from another slot')
+    expect(sourceText(cache({}), 30)).toBe('20 of 30 from another slot')
     expect(sourceText(cache({ source: 'host', checkpoint: true }), 30)).toContain('by a checkpoint')
     expect(sourceText(cache({ source: null, reused: 0 }), 30)).toBe('')
   })
