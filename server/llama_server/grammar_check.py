@@ -44,7 +44,9 @@ class GrammarCheck(RequestModel):
         if self.regex is not None:
             given.append(OutputFormat(Kind.REGEX, self.regex, "regex"))
         if not given:
-            raise InvalidRequest("give one of 'json_schema', 'grammar' and 'regex'", param="grammar")
+            raise InvalidRequest(
+                "give one of 'json_schema', 'grammar' and 'regex'", param="grammar"
+            )
         return only_format(given)
 
 

@@ -10,11 +10,13 @@ from starlette.responses import Response
 from starlette.routing import Mount
 from starlette.types import Receive, Scope, Send
 
-from server.endpoints import Endpoint, Handler, get
+from server.endpoints import JSON, PLAIN_TEXT, Endpoint, get
 from server.page.files import INDEX, PageFile, page_files
+from server.pool.routing import Handler
 from server.startup import StartupError
 
 ASSETS = "/assets"
+HTML = "text/html"
 
 _POLICY = "; ".join(
     (
@@ -66,7 +68,7 @@ class Page:
             response.headers.add_vary_header("Accept")
             return response
 
-        return get(get_page, "/")
+        return get(get_page, "/", media=(JSON, PLAIN_TEXT, HTML))
 
     def assets(self) -> Mount:
         """The route of the page's other files."""

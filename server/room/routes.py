@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from server.endpoints import EVENT_STREAM, get
+from server.endpoints import EVENTS, get
 from server.room.events import get_events
 
-ENDPOINTS = (get(get_events, "/v1/events", media=(EVENT_STREAM,)),)
+ENDPOINTS = (get(get_events, "/v1/events", media=(EVENTS,)),)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
 from config.actions import ACTIONS, completion_script
 from config.catalogue import Setting, flags
-from server.model.download import cache_folder
-from server.model.hub import cached_models
+from server.store.catalogue import stored_models
+from server.store.folders import folders_of
 
 
 def print_devices() -> int:
@@ -26,10 +25,10 @@ def print_devices() -> int:
 
 def print_models(environ: Mapping[str, str] = os.environ) -> int:
     """The models that were downloaded before. Returns the exit code."""
-    found = list(_downloaded(environ))
+    found = [model for model in stored_models(folders_of(environ)) if model.owner.is_ours]
     print(f"number of models in cache: {len(found)}")
-    for number, name in enumerate(found, 1):
-        print(f"{number:4}. {name}")
+    for number, model in enumerate(found, 1):
+        print(f"{number:4}. {model.name}")
     return 0
 
 
@@ -38,10 +37,3 @@ def print_completion() -> int:
     settings = (flag for flag, meaning in flags().items() if isinstance(meaning.target, Setting))
     print(completion_script({*settings, *(flag for one in ACTIONS for flag in one.flags)}))
     return 0
-
-
-def _downloaded(environ: Mapping[str, str]) -> Iterator[str]:
-    yield from cached_models()
-    folder = cache_folder(environ)
-    files: list[Path] = sorted(folder.rglob("*.gguf"))
-    yield from map(str, files)
