@@ -5,6 +5,7 @@ import { notify } from '../parts/Toasts'
 import { bytes, seconds } from '../room/format'
 import type { EngineView, ModelView } from '../room/types'
 import { texts } from '../texts'
+import type { Fit } from './fit'
 import { memoryPartsOf } from './memory'
 
 const words = texts.models
@@ -13,9 +14,11 @@ interface Props {
   readonly model: ModelView
   readonly engine: EngineView | undefined
   readonly isOnly: boolean
+  /** Whether it would fit, while it is not loaded. */
+  readonly fit: Fit
 }
 
-export function ModelRow({ model, engine, isOnly }: Props) {
+export function ModelRow({ model, engine, isOnly, fit }: Props) {
   return (
     <li class="model-card">
       <div>
@@ -27,7 +30,10 @@ export function ModelRow({ model, engine, isOnly }: Props) {
         {model.users > 0 && <span class="quiet numbers">{words.users(model.users)}</span>}
       </div>
       <div class="model-more numbers">
-        <p>{memoryOf(model)}</p>
+        <p>
+          {memoryOf(model)}
+          {fit !== 'unknown' && <span class={fit === 'never' ? 'request-bad' : ''}> · {words.fits[fit]}</span>}
+        </p>
         <p>{staysOf(model, Date.now() / 1000)}</p>
       </div>
       {isOnly ? <span /> : <Actions model={model} />}
