@@ -35,9 +35,11 @@ ATTACKS = (
     "$\\href{javascript:hacked.push(9)}{x}$ $$\\includegraphics{https://attacker.example/x}$$",
     '$<img src=x onerror=hacked.push(10)>$ $a" onmouseover="hacked.push(11)$',
     "<a href='https://attacker.example' style='position:fixed;inset:0'>x</a>",
-    "<style>*{background:url(https://attacker.example/)}</style><link rel=prefetch href=//attacker.example>",
-    "<form action=https://attacker.example><button>x</button></form><base href=//attacker.example>",
-    "<math><mi xlink:href='javascript:hacked.push(12)'></mi></math><details ontoggle=hacked.push(13) open>",
+    "<style>*{background:url(https://attacker.example/)}</style>",
+    "<link rel=prefetch href=//attacker.example><base href=//attacker.example>",
+    "<form action=https://attacker.example><button>x</button></form>",
+    "<math><mi xlink:href='javascript:hacked.push(12)'></mi></math>",
+    "<details ontoggle=hacked.push(13) open>",
     '{"a": "</pre><img src=x onerror=hacked.push(14)>"}',
     "'\"><svg/onload=hacked.push(15)>",
     "](x)![<img src=x onerror=hacked.push(16)>](y) `<img src=x onerror=hacked.push(17)>`",
@@ -146,10 +148,10 @@ def _line(number: int) -> list[str]:
     if number % 40 == 0:
         return ["\n\n", "## ", f"Section {number}", "\n\n", *words]
     if number % 40 in range(10, 20):
-        return ["\n", "- ", "**item** ", "", *words]
+        return ["\n", "- ", "**item** ", " ", *words]
     if number % 40 == 25:
-        return ["\n\n```", "python\n", "x = 1\n", "", *words[:-1], "\n```\n"]
-    return ["\n\n", "*so* ", "`code` ", "", *words]
+        return ["\n\n```", "python\n", "x = 1\n", "\n", *words[:-1], "\n```\n"]
+    return ["\n\n", "*so* ", "`code` ", " ", *words]
 
 
 def test_markdown_code_and_formulas() -> None:

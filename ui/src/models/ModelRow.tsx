@@ -22,7 +22,7 @@ export function ModelRow({ model, engine, isOnly, fit }: Props) {
   return (
     <li class="model-card">
       <div>
-        <h2 class="model-name">{model.name}</h2>
+        <h2 class="model-title">{model.name}</h2>
         <p class="model-more">{moreOf(model, engine)}</p>
       </div>
       <div class="model-state">
@@ -111,5 +111,6 @@ function staysOf(model: ModelView, now: number): string {
     if (model.expires !== null) return words.expires(seconds(Math.max(model.expires - now, 0)))
   }
   if (model.state !== 'loaded' && model.last_used !== null) return words.used(seconds(Math.max(now - model.last_used, 0)))
-  return model.keep_alive === null ? words.forEver : words.keepAlive(seconds(model.keep_alive))
+  if (model.keep_alive !== null) return words.keepAlive(seconds(model.keep_alive))
+  return model.state === 'loaded' ? words.forEver : ''
 }
