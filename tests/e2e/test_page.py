@@ -100,6 +100,7 @@ def scripted(
         "side_by_side",
         "reload_keeps_all",
         "attachments",
+        "looks",
         "keyboard",
         "narrow",
     ],

@@ -1,6 +1,7 @@
 // What a user does and sees, scenario by scenario.
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
+import { serious } from '../scripts/axe.mjs'
 
 const NETWORK = [/console: Failed to load resource/]
 
@@ -432,6 +433,49 @@ export const scenarios = {
       links: [...document.querySelectorAll('.markdown a[href]')].map((link) => new URL(link.href).protocol).filter((one) => !/^(https?|mailto):$/.test(one)),
     }))
     assert.deepEqual(found, { hacked: [], scripts: 0, handlers: 0, styled: 0, links: [] })
+  },
+
+  async looks({ page, url }) {
+    const nothingSerious = async (where) => {
+      const findings = await serious(page)
+      assert.deepEqual(findings, [], `${where}: ${findings.join('\n')}`)
+    }
+    await open(page, url)
+    await configure(page, async (panel) => {
+      await panel.getByRole('button', { name: 'Insert an example' }).click()
+      await panel.getByText('The server can enforce this.').waitFor()
+    })
+    await ask(page, 'What is the capital of France?')
+    await ask(page, 'What is the weather in Paris?')
+    await answers(page).first().getByRole('button', { name: 'Answer again' }).click()
+    await page.locator('.message-assistant .branches').waitFor()
+    await settled(page)
+    await page.locator('.thinking summary').first().click()
+    for (const colorScheme of ['light', 'dark']) {
+      await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
+      await nothingSerious(`${colorScheme}: a chat`)
+      await page.getByRole('button', { name: 'Settings of this conversation' }).first().click()
+      const panel = page.getByRole('complementary', { name: 'Settings of this conversation' })
+      await panel.getByRole('radio', { name: 'Schema' }).check({ force: true })
+      await panel.locator('textarea[aria-label=Schema]').fill('{')
+      await panel.locator('.code-state-wrong').waitFor()
+      await nothingSerious(`${colorScheme}: the settings`)
+      await panel.getByRole('radio', { name: 'Text' }).check({ force: true })
+      await panel.getByRole('button', { name: 'Close' }).click()
+      await page.getByRole('button', { name: 'Show the request' }).first().click()
+      await page.locator('.request-text', { hasText: 'curl' }).waitFor()
+      await nothingSerious(`${colorScheme}: the request`)
+      await page.keyboard.press('Escape')
+      await answers(page).first().getByRole('button', { name: 'Edit' }).click()
+      await nothingSerious(`${colorScheme}: an edit`)
+      await page.keyboard.press('Escape')
+      await page.locator('.list-entry').first().hover()
+      await page.getByRole('button', { name: /^Actions for/ }).first().click()
+      await nothingSerious(`${colorScheme}: a menu`)
+      await page.keyboard.press('Escape')
+      await page.getByRole('button', { name: 'Compare side by side' }).or(page.getByRole('button', { name: 'End the comparison' })).click()
+      await nothingSerious(`${colorScheme}: side by side`)
+    }
   },
 
   async attachments({ page, url }) {
