@@ -239,6 +239,34 @@ export const scenarios = {
     assert.equal(await page.locator('.list-entry').count(), 2)
   },
 
+  async several_models({ page, url }) {
+    await open(page, url)
+    const picker = page.getByLabel('Model', { exact: true })
+    await picker.first().waitFor()
+    assert.deepEqual(await picker.locator('option').allInnerTexts(), ['alpha (loads when asked)', 'beta (loads when asked)'])
+    await picker.selectOption('beta')
+    const sending = page.waitForRequest((request) => request.url().endsWith('/v1/chat/completions'))
+    await page.fill('#composer', 'What is the capital of France?')
+    await page.press('#composer', 'Enter')
+    assert.equal((await sending).postDataJSON().model, 'beta')
+    await lastAnswer(page).waitFor()
+    await settled(page)
+    await picker.locator('option', { hasText: /^beta$/ }).waitFor({ state: 'attached' })
+    assert.match(await page.getByRole('button', { name: /Attach an image/ }).getAttribute('title'), /reads text only/)
+    // The other side asks the other model, on the same prompt.
+    await page.getByRole('button', { name: 'Compare side by side' }).click()
+    const right = page.getByRole('region', { name: 'Right side' })
+    await right.getByLabel('Model', { exact: true }).selectOption('alpha')
+    const both = []
+    page.on('request', (request) => request.url().endsWith('/v1/chat/completions') && both.push(request.postDataJSON().model))
+    await page.fill('#composer', 'What is 2 + 3?')
+    await page.press('#composer', 'Enter')
+    await right.locator('.message-assistant').nth(1).locator('> .markdown').waitFor()
+    await settled(page)
+    assert.deepEqual(both.sort(), ['alpha', 'beta'])
+    assert.equal(await right.locator('.bubble').last().innerText(), 'What is 2 + 3?')
+  },
+
   async reload_keeps_all({ page, url, context }) {
     await open(page, url)
     await configure(page, async (panel) => {
