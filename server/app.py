@@ -25,6 +25,7 @@ from server.access.record_access import RecordAccess
 from server.access.web_guard import WebGuard, checked_hosts
 from server.anthropic import errors as anthropic_errors
 from server.anthropic import routes as anthropic_routes
+from server.catalog.pulls import make_pulls
 from server.context import ServerContext, SharedContext
 from server.embeddings import routes as embedding_routes
 from server.endpoints import Endpoint, to_routes, uncounted
@@ -156,6 +157,7 @@ def create_app(
     app.state.responses = ResponseStore(settings.responses_store)
     app.state.backgrounds = Backgrounds(settings.max_answer_size * MIB)
     app.state.recipes = RecipeBook(settings.made_models)
+    app.state.pulls = make_pulls(settings, app.state.pool)
     return app
 
 

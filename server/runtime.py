@@ -117,6 +117,7 @@ class Runtime:
             announcer.cancel()
             await self._end_backgrounds(app.state.backgrounds)
             app.state.responses.close()
+            await app.state.pulls.close()
             sandbox.close()
             await self._parts.process.stop()
 

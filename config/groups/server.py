@@ -43,6 +43,25 @@ def _allowed_hosts(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+PULL_HOSTS = (
+    *("huggingface.co", "*.huggingface.co", "hf.co", "*.hf.co"),
+    *("registry.ollama.ai", "dd20bb891979d25aebc8bec07b2b3bbc.r2.cloudflarestorage.com"),
+    *("registry-1.docker.io", "auth.docker.io", "production.cloudflare.docker.com"),
+)
+"""The hubs that names of models can mean, and where they keep the files."""
+
+_PULL_HOST = re.compile(r"\*|(\*\.)?[a-z0-9_-][a-z0-9._-]*(:[0-9]{1,5})?", re.IGNORECASE)
+
+
+def _pull_hosts(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(map(_PULL_HOST.fullmatch, value)):
+        raise ValueError(
+            "must be names such as models.example.com or models.example.com:8080, without a "
+            "scheme, or *.example.com, or *"
+        )
+    return value
+
+
 def _hosts(value: tuple[str, ...]) -> tuple[str, ...]:
     if not value:
         raise ValueError("must name at least one address")
@@ -117,6 +136,20 @@ class HttpSettings(SettingsGroup):
             default_text="none: in memory",
         ),
     ] = None
+    pull_hosts: Annotated[
+        Words,
+        AfterValidator(_pull_hosts),
+        Option(
+            ("--pull-hosts",),
+            Group.SERVER,
+            "hosts from which clients with the right may pull models, separated by commas: NAME, "
+            "NAME:PORT, *.PARENT for all names below PARENT, or * for any",
+            env="LLAMAPACK_PULL_HOSTS",
+            metavar="HOSTS",
+            default_text="those of Hugging Face, and of Ollama's and Docker's registries",
+            repeatable=True,
+        ),
+    ] = PULL_HOSTS
     api_prefix: Annotated[
         str,
         AfterValidator(_prefix),

@@ -8,8 +8,7 @@ from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
-from server.catalog.facts import ModelFacts, facts_of
-from server.catalog.file_types import UNKNOWN
+from server.catalog.facts import UNKNOWN, ModelFacts, facts_of
 from server.context import ServerContext
 from server.http.json_response import JsonResponse
 from server.pool.interface import ModelState, ServedModel

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -30,6 +30,8 @@ class FakePool:
     asked: list[tuple[str, float | None]] = field(default_factory=list)
     """The leases: the names as they were given, and how long the models are to stay."""
     refreshed: int = 0
+    on_refresh: Callable[[], None] = lambda: None
+    """Reads what lies on the disk, for tests that change it."""
     events: EventBoard = field(default_factory=EventBoard)
     only: ServerContext | None = None
 
@@ -65,6 +67,7 @@ class FakePool:
 
     async def refresh(self) -> None:
         self.refreshed += 1
+        self.on_refresh()
 
     def _served(self, name: str) -> ServedModel:
         is_loaded = name in self.loaded
