@@ -322,7 +322,7 @@ def test_what_no_model_can_be_made_of(
 CHANGES = [
     ("POST", "/api/create", {"model": "mario", "from": "bob"}),
     ("POST", "/api/copy", {"source": "bob", "destination": "mario"}),
-    ("DELETE", "/api/delete", {"model": "bob"}),
+    ("DELETE", "/api/delete", {"model": "nobody"}),
     ("POST", "/api/push", {"model": "bob"}),
     ("POST", "/api/blobs/sha256:0", {}),
 ]
