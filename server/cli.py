@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def serve(argv: Sequence[str]) -> int:
     """Read the settings and serve until a signal stops the server. Returns the exit code."""
-    from config import ConfigError, load_settings
+    from config import ConfigError, ModelSources, load_settings
     from config.actions import asked_action
     from server.startup import StartupError
 
@@ -47,10 +47,13 @@ def serve(argv: Sequence[str]) -> int:
     try:
         notices: list[str] = []
         settings = load_settings(argv, os.environ, notices.append)
+        sources = ModelSources(argv, os.environ)
         _start_confined()
         from server.runtime import serve
 
-        return serve(settings, notices)
+        return (
+            serve(settings, notices, sources) if sources.are_several else serve(settings, notices)
+        )
     except ConfigError as error:
         return fail(str(error), EXIT_USAGE)
     except StartupError as error:

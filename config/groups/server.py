@@ -43,23 +43,16 @@ def _allowed_hosts(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
-PULL_HOSTS = (
-    *("huggingface.co", "*.huggingface.co", "hf.co", "*.hf.co"),
-    *("registry.ollama.ai", "dd20bb891979d25aebc8bec07b2b3bbc.r2.cloudflarestorage.com"),
-    *("registry-1.docker.io", "auth.docker.io", "production.cloudflare.docker.com"),
-)
-"""The hubs that names of models can mean, and where they keep the files."""
-
-_PULL_HOST = re.compile(r"\*|(\*\.)?[a-z0-9_-][a-z0-9._-]*(:[0-9]{1,5})?", re.IGNORECASE)
+_PULL_HOST = re.compile(r"\*|(\*\.)?[a-z0-9_-][a-z0-9._-]*(:[0-9]{1,5})?")
 
 
 def _pull_hosts(value: tuple[str, ...]) -> tuple[str, ...]:
-    if not all(map(_PULL_HOST.fullmatch, value)):
-        raise ValueError(
-            "must be names such as models.example.com or models.example.com:8080, without a "
-            "scheme, or *.example.com, or *"
-        )
-    return value
+    names = tuple(name.lower() for name in value)
+    if not all(map(_PULL_HOST.fullmatch, names)):
+        raise ValueError("must be hosts such as example.com or *.example.com, * or none")
+    if "none" in names and len(names) > 1:
+        raise ValueError("must be none alone, or hosts")
+    return names
 
 
 def _hosts(value: tuple[str, ...]) -> tuple[str, ...]:
@@ -114,6 +107,14 @@ class HttpSettings(SettingsGroup):
             default_text="none",
         ),
     ] = None
+    ui: Annotated[
+        Switch,
+        Option(
+            ("--ui", "--webui"),
+            Group.SERVER,
+            "serve the page for browsers at the root; --path replaces the page",
+        ),
+    ] = True
     responses_store: Annotated[
         Path | None,
         Option(
@@ -136,20 +137,6 @@ class HttpSettings(SettingsGroup):
             default_text="none: in memory",
         ),
     ] = None
-    pull_hosts: Annotated[
-        Words,
-        AfterValidator(_pull_hosts),
-        Option(
-            ("--pull-hosts",),
-            Group.SERVER,
-            "hosts from which clients with the right may pull models, separated by commas: NAME, "
-            "NAME:PORT, *.PARENT for all names below PARENT, or * for any",
-            env="LLAMAPACK_PULL_HOSTS",
-            metavar="HOSTS",
-            default_text="those of Hugging Face, and of Ollama's and Docker's registries",
-            repeatable=True,
-        ),
-    ] = PULL_HOSTS
     api_prefix: Annotated[
         str,
         AfterValidator(_prefix),
@@ -206,6 +193,24 @@ class HttpSettings(SettingsGroup):
             repeatable=True,
         ),
     ] = ()
+    pull_hosts: Annotated[
+        Words,
+        AfterValidator(_pull_hosts),
+        Option(
+            ("--pull-hosts",),
+            Group.SERVER,
+            "hosts from which clients may have the server download models, comma-separated, "
+            "besides that of HF_ENDPOINT; *.example.com is any name below example.com, * is any, "
+            "none is no host at all; see docs/models.md",
+            env="LLAMAPACK_PULL_HOSTS",
+            metavar="HOSTS",
+            repeatable=True,
+        ),
+    ] = (
+        *("huggingface.co", "*.huggingface.co", "hf.co", "*.hf.co"),
+        # Ollama's registry, and where it keeps the files.
+        *("registry.ollama.ai", "dd20bb891979d25aebc8bec07b2b3bbc.r2.cloudflarestorage.com"),
+    )
     cors_origins: Annotated[
         Words,
         AfterValidator(_origins),

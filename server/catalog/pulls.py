@@ -1,40 +1,27 @@
-"""Pulls that clients have asked for: told to all who wait for them, and remembered a while."""
+"""Downloads by the clients that asked for them: who listens, and what became of them."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
-from urllib.parse import urlsplit
 
-from anyio import to_thread
-
-from config import ServeSettings
 from server.errors import ApiError, Forbidden, InvalidRequest, NotFound, Unavailable
-from server.pool.interface import ModelPool, PoolEvent, PoolEventKind
+from server.pool.interface import ModelPool
 from server.store.background import Download, Downloads
-from server.store.catalogue import stored_models
-from server.store.errors import HostNotAllowed, NotOurs, StoreError, WebError
-from server.store.hosts import PullHosts
+from server.store.errors import HostNotAllowed, StoreError, WebError
 from server.store.model import StoredModel
 from server.store.progress import PullProgress
-from server.store.pull import PullOptions, pull_options
-from server.store.removal import remove
 
 MOST_REMEMBERED = 100
 """Pulls that are over, and can still be asked for."""
 
 REPORT_SECONDS = 0.1
 """Shortest time between two reports to one listener."""
-
-logger = logging.getLogger("llamapack")
 
 
 class PullState(StrEnum):
@@ -47,9 +34,8 @@ class PullState(StrEnum):
 
 @dataclass
 class Pull:
-    """One pull. Belongs to an event loop; times are Unix times."""
+    """One download. Belongs to an event loop; times are Unix times."""
 
-    reference: str
     download: Download
     keeps_on: bool
     """Whether it goes on when nobody listens."""
@@ -87,12 +73,10 @@ class Pull:
 
 
 class Pulls:
-    """All pulls of a server, and the removal of what was pulled."""
+    """The downloads that clients wait for, or may ask for later. Belongs to an event loop."""
 
-    def __init__(self, options: Callable[[], PullOptions], pool: ModelPool) -> None:
-        """`options` say from where, and to where. They may raise `StoreError`."""
-        self._options, self._pool = options, pool
-        self._downloads: Downloads | None = None
+    def __init__(self, downloads: Downloads, pool: ModelPool) -> None:
+        self._downloads, self._pool = downloads, pool
         self._all: dict[str, Pull] = {}
         self._ends: dict[str, asyncio.Task[None]] = {}
 
@@ -108,9 +92,8 @@ class Pulls:
 
     def start(self, reference: str, *, keeps_on: bool) -> Pull:
         """Begin a pull, or join the one that runs. Raises `ApiError` for what can't be pulled."""
+        running = self._downloads.running()
         try:
-            if self._downloads is None:
-                self._downloads = Downloads(self._options())
             download = self._downloads.start(reference)
         except StoreError as error:
             raise api_error(error) from None
@@ -118,7 +101,8 @@ class Pulls:
             if pull.download is download and pull.ended is None:
                 pull.keeps_on = pull.keeps_on or keeps_on
                 return pull
-        pull = Pull(reference, download, keeps_on)
+        # One that somebody else began is not ours to end.
+        pull = Pull(download, keeps_on or download in running)
         self._all[pull.id] = pull
         self._ends[pull.id] = asyncio.create_task(self._follow(pull), name=f"follow {pull.id}")
         self._forget()
@@ -147,50 +131,22 @@ class Pulls:
         """Wait until a pull is over, and what it brought is served."""
         await asyncio.shield(self._ends[pull.id])
 
-    async def remove(self, path: str) -> None:
-        """Remove the files of a model. Raises `ApiError`."""
-        try:
-            await to_thread.run_sync(self._remove, Path(path))
-        except StoreError as error:
-            raise api_error(error) from None
-        await self._pool.refresh()
-
     async def close(self) -> None:
-        """End all pulls."""
-        if self._downloads is not None:
-            await self._downloads.close()
+        """Follow no pull any more."""
         for task in self._ends.values():
             task.cancel()
         await asyncio.gather(*self._ends.values(), return_exceptions=True)
 
-    def _remove(self, path: Path) -> None:
-        folders = self._options().folders
-        found = next((model for model in stored_models(folders) if model.path == path), None)
-        if found is None:
-            raise NotOurs("the model's file lies in a folder of the operator's; remove it there")
-        remove(found, folders)
-
     async def _follow(self, pull: Pull) -> None:
-        kinds = PoolEventKind
         try:
             async for progress in pull.download.progress():
                 pull.note(progress)
-                self._publish(kinds.DOWNLOAD_PROGRESS, pull)
             pull.model = await pull.download.result()
             await self._pool.refresh()
         except StoreError as error:
-            logger.warning("%s was not pulled: %s", pull.reference[:200], error)
             pull.error = error
         finally:
             pull.ended = time.time()
-        is_done = pull.state is PullState.COMPLETED
-        self._publish(kinds.DOWNLOAD_FINISHED if is_done else kinds.DOWNLOAD_FAILED, pull)
-
-    def _publish(self, kind: PoolEventKind, pull: Pull) -> None:
-        data: dict[str, object] = {"total": pull.total, "completed": pull.completed}
-        if pull.error is not None:
-            data["error"] = str(pull.error)
-        self._pool.publish(PoolEvent(kind, pull.reference, data=data))
 
     def _forget(self) -> None:
         over = [pull.id for pull in self._all.values() if pull.ended is not None]
@@ -198,24 +154,10 @@ class Pulls:
             del self._all[name], self._ends[name]
 
 
-def make_pulls(settings: ServeSettings, pool: ModelPool) -> Pulls:
-    """The pulls of a server: from the hosts that it allows, and never from its own files."""
-
-    def options() -> PullOptions:
-        found = pull_options(os.environ, token=settings.hf_token, is_offline=settings.offline)
-        # The operator's own hub is named by a variable.
-        hub = urlsplit(found.hub.endpoint).netloc.rpartition("@")[2]
-        return replace(found, hosts=PullHosts((*settings.pull_hosts, hub)), takes_files=False)
-
-    return Pulls(options, pool)
-
-
 def api_error(error: StoreError) -> ApiError:
-    """What a client is told of a problem with models on disk."""
+    """What a client is told of a download that fails."""
     if isinstance(error, HostNotAllowed):
-        return Forbidden(f"{error}: add it to --pull-hosts")
-    if isinstance(error, NotOurs):
-        return Forbidden(str(error))
+        return Forbidden(f"{error}; the operator allows hosts with --pull-hosts")
     if isinstance(error, WebError):
         return Unavailable(str(error))
     return InvalidRequest(str(error), param="model")

@@ -42,7 +42,8 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     else:
         print("there are no models yet; `llamapack pull USER/REPO` gets one", file=sys.stderr)
     if others := len(every) - len(shown):
-        print(f"{others} more belong to other programs: llamapack list --all", file=sys.stderr)
+        more = "1 more model belongs" if others == 1 else f"{others} more models belong"
+        print(f"{more} to other programs: llamapack list --all", file=sys.stderr)
     return 0
 
 

@@ -57,5 +57,6 @@ def _remove(models: Sequence[StoredModel], folders: Folders, *, force: bool, is_
         print(json.dumps([{"name": name, "freed": size} for name, size in freed.items()], indent=2))
         return 0
     for name, size in freed.items():
-        print(f"removed {name}; {human_size(size)} are free again")
+        rest = f"{human_size(size)} are free again" if size else "its content stays elsewhere"
+        print(f"removed {name}; {rest}")
     return 0

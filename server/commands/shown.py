@@ -118,7 +118,7 @@ def _lines(described: Described, contents: GgufContents, abilities: Sequence[str
         ("quantization", _quantization(described, contents)),
         ("context", _number(contents, "context_length", " tokens")),
         ("shape", _shape(contents)),
-        ("template", ", ".join(abilities) or "none that can be used"),
+        ("template", ", ".join(abilities) or _no_template(contents)),
         ("title", contents.text("general.name")),
         ("licence", contents.text("general.license")),
     ):
@@ -135,6 +135,12 @@ def _values(contents: GgufContents) -> Iterator[str]:
     yield "  metadata"
     for name, value in sorted(contents.metadata.items()):
         yield f"    {name} = {value!r}"
+
+
+def _no_template(contents: GgufContents) -> str:
+    if contents.template is None:
+        return "none; chats are written as ChatML"
+    return "one that can't be used; `llamapack serve` says why"
 
 
 def _size(model: StoredModel) -> str:

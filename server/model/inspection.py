@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import json
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,11 @@ CHILD_ENVIRONMENT = {
 
 
 class Inspector:
-    """The process that opens files; it starts on first use."""
+    """The process that opens files; it starts on first use. Thread-safe."""
 
     def __init__(self) -> None:
         self._child = Child("server.model.inspector", CHILD_ENVIRONMENT)
+        self._lock = threading.Lock()
 
     def start(self) -> None:
         """Start the process, and don't wait for it."""
@@ -61,8 +63,9 @@ class Inspector:
             raise VocabularyError(f"the vocabulary of {path} can't be used: {doing} {reason}")
 
     def close(self) -> None:
-        """End the process."""
-        self._child.close()
+        """End the process, once it has answered."""
+        with self._lock:
+            self._child.close()
 
     def _head(self, path: Path, what: str) -> dict[str, Any]:
         try:
@@ -80,7 +83,8 @@ class Inspector:
     ) -> dict[str, Any]:
         asked = {"path": str(path), "what": what, "overrides": list(overrides)}
         question = json.dumps(asked).encode()
-        answer = self._child.ask(question, cpu_seconds=CPU_SECONDS, wall_seconds=WALL_SECONDS)
+        with self._lock:
+            answer = self._child.ask(question, cpu_seconds=CPU_SECONDS, wall_seconds=WALL_SECONDS)
         content: dict[str, Any] = json.loads(answer)
         return content
 

@@ -92,7 +92,8 @@ async def create_model(request: Request) -> Response:
     parent, served = recipe_of(request, base), served_model(request, base)
     template = body.template or file.template
     if template:
-        facts = await to_thread.run_sync(facts_of, served, pool_of(request).only)
+        context = pool_of(request).loaded(served.name)
+        facts = await to_thread.run_sync(facts_of, served, context)
         # The text that /api/show gives is the model's own template.
         template = "" if facts.template and template.endswith(facts.template) else template
         check_template(template)

@@ -14,16 +14,16 @@ from server.bodies.label import Label
 from server.bodies.request_model import RequestModel
 from server.catalog.changes import changes_models
 from server.catalog.pulls import Pull, Pulls, api_error
-from server.errors import ApiError, InvalidRequest, NotFound, NotSupported
+from server.errors import ApiError, Forbidden, InvalidRequest, NotFound, NotSupported
 from server.http.disconnect import while_connected
 from server.http.json_response import JsonResponse
 from server.http.sse import EventStream
+from server.llama_server.downloads import remove_model
 from server.ollama.answer import LINES, encoded_line
 from server.ollama.errors import error_body
 from server.ollama.names import untagged
 from server.ollama.recipes import Recipe
 from server.ollama.serving import recipes_of, served_model
-from server.pool.interface import ModelState
 from server.pool.routing import pool_of
 from server.requests.body import read_body
 from server.requests.field_types import Flag
@@ -97,9 +97,9 @@ async def delete_model(request: Request) -> Response:
     served, pool = served_model(request, body.model), pool_of(request)
     if pool.only is not None:
         raise NotSupported("this server was started for one model, which stays")
-    if served.state in (ModelState.LOADED, ModelState.LOADING):
-        await pool.unload(served.name)
-    await pulls_of(request).remove(served.path)
+    if not served.can_remove:
+        raise Forbidden("the model's file lies in a folder of the operator's; remove it there")
+    await remove_model(request, served.name)
     return Response()
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import TypeVar
 
 from server.startup import ModelFileError
 from server.store.errors import StoreError
+from server.store.folders import Folders
 from server.store.model import StoredModel
 from server.store.progress import PullProgress, PullStatus
-from server.store.pull import PullOptions, pull
-from server.store.reference import FileReference, Reference, parse_reference
+from server.store.pull import PullOptions, check_allowed, pull
+from server.store.reference import Reference, parse_reference
 
 _Value = TypeVar("_Value")
 
@@ -109,25 +110,41 @@ class Download:
         self._changed = asyncio.Event()
 
 
+Observe = Callable[[Download], Awaitable[None]]
+"""Follows one pull until it ends."""
+
+
+async def unobserved(download: Download) -> None:
+    """Follow a pull that nobody wants to hear of."""
+
+
 class Downloads:
     """All pulls in the background; two that ask for the same are one."""
 
-    def __init__(self, options: PullOptions) -> None:
+    def __init__(self, options: PullOptions, observe: Observe = unobserved) -> None:
         """`options` say which hosts may be asked."""
         self._options = options
+        self._observe = observe
         self._running: dict[str, Download] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._turns = asyncio.Semaphore(MOST_AT_ONCE)
+
+    @property
+    def folders(self) -> Folders:
+        """Where pulled models go."""
+        return self._options.folders
 
     def running(self) -> list[Download]:
         """The pulls that have not ended."""
         return [download for download in self._running.values() if not download.is_done]
 
     def start(self, reference: str) -> Download:
-        """Begin a pull, or join the one that runs. Raises `StoreError` for what can't be pulled."""
+        """Begin a pull, or join the one that runs.
+
+        Raises `StoreError` for what can't be pulled, and `HostNotAllowed`.
+        """
         asked = parse_reference(reference)
-        if isinstance(asked, FileReference) and not self._options.takes_files:
-            raise StoreError(f"{reference} is a file; a pull takes a repository or an address")
+        check_allowed(asked, self._options)
         known = self._running.get(str(asked))
         if known is not None and not known.is_ending:
             return known
@@ -137,6 +154,14 @@ class Downloads:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return download
+
+    def cancel(self, reference: str) -> bool:
+        """Call a pull off. Returns False if there is none."""
+        download = self._running.get(reference)
+        if download is None or download.is_ending:
+            return False
+        download.cancel()
+        return True
 
     async def close(self) -> None:
         """Call all pulls off, and wait until nobody waits for them any more."""
@@ -148,8 +173,11 @@ class Downloads:
 
     async def _run(self, download: Download) -> None:
         try:
-            async with self._turns:
-                await download.run(self._options)
+            await asyncio.gather(self._observe(download), self._in_turn(download))
         finally:
             if self._running.get(str(download.reference)) is download:
                 del self._running[str(download.reference)]
+
+    async def _in_turn(self, download: Download) -> None:
+        async with self._turns:
+            await download.run(self._options)

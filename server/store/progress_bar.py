@@ -16,7 +16,11 @@ _PLAIN_SECONDS = 10.0
 """Interval of plain lines about one file."""
 _SPEED_SECONDS = 5.0
 """The speed is that of about so many seconds."""
-_WIDTH = 24
+_WIDEST, _NARROWEST = 30, 10
+"""Characters of a bar."""
+_SHORTEST_NAME = 16
+_BESIDE_BAR = 9
+"""Characters of the share, and of the gaps beside the bar."""
 _CLEAR = "\r\x1b[K"
 _BRIEF = (PullStatus.RESOLVING, PullStatus.WAITING)
 
@@ -113,7 +117,7 @@ def _plain_line(progress: PullProgress) -> str:
 
 
 def _bar_line(progress: PullProgress, speed: float | None, width: int) -> str:
-    """The line of a terminal; the bar goes first where the terminal is narrow."""
+    """The line of a terminal; where it is narrow, the name is cut, then the bar goes."""
     if progress.status is PullStatus.DONE:
         return _cut(f"{progress.file}  {human_size(progress.completed)}", width)
     if progress.reason or progress.status is PullStatus.RESOLVING:
@@ -124,19 +128,18 @@ def _bar_line(progress: PullProgress, speed: float | None, width: int) -> str:
         amount = f"{amount}  checking what is there"
     elif speed is not None:
         amount = f"{amount}  {human_size(int(speed))}/s{_left(progress, speed)}"
-    bar = _drawn(progress)
-    room = width - len(bar) - len(amount) - 4
-    if room < len(progress.file):
-        bar, room = "", width - len(amount) - 2
-    return _cut("  ".join(filter(None, [_cut(progress.file, max(8, room)), bar, amount])), width)
+    room = width - len(amount) - _BESIDE_BAR
+    name = _cut(progress.file, max(_SHORTEST_NAME, room - _NARROWEST))
+    bar = _drawn(progress, min(_WIDEST, room - len(name)))
+    return _cut("  ".join(filter(None, [name, bar, amount])), width)
 
 
-def _drawn(progress: PullProgress) -> str:
-    if not progress.total:
+def _drawn(progress: PullProgress, width: int) -> str:
+    if not progress.total or width < _NARROWEST:
         return ""
     share = min(1.0, progress.completed / progress.total)
-    full = int(share * _WIDTH)
-    return f"{'█' * full}{'░' * (_WIDTH - full)} {share:4.0%}"
+    full = int(share * width)
+    return f"{'█' * full}{'░' * (width - full)} {share:4.0%}"
 
 
 def _amount(progress: PullProgress) -> str:

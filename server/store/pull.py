@@ -82,6 +82,7 @@ def pull(
     asked = parse_reference(reference) if isinstance(reference, str) else reference
     job = PullJob(on_progress, is_cancelled, options.sleep)
     web = Web(options.hosts)
+    check_allowed(asked, options)
     match asked:
         case HubReference():
             return _HubPull(asked, options, web, job).run()
@@ -91,9 +92,23 @@ def pull(
         case RegistryReference():
             return _pull_of_registry(asked, options, web, job)
         case FileReference():
+            return import_file(asked.path, options.folders)
+
+
+def check_allowed(asked: Reference, options: PullOptions) -> None:
+    """Raise `HostNotAllowed`, or `StoreError` for a file, if nobody may pull this."""
+    match asked:
+        case HubReference():
+            address = options.hub.endpoint
+        case UrlReference():
+            address = asked.url
+        case RegistryReference():
+            address = options.registries[asked.registry].address
+        case FileReference():
             if not options.takes_files:
                 raise StoreError(f"{asked} is a file; a pull takes a repository or an address")
-            return import_file(asked.path, options.folders)
+            return
+    Web(options.hosts).check(address)
 
 
 def _pull_of_registry(

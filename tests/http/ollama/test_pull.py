@@ -50,6 +50,7 @@ def pool(hub: LocalHub, tmp_path: Path) -> FakePool:
         kept = {"ada": pool.servers["ada"]}
         pool.servers = {**kept, **{model.name: pool.servers["ada"] for model in found}}
         pool.paths = {model.name: str(model.path) for model in found}
+        pool.downloads = set(pool.paths)
 
     pool.on_refresh = read
     return pool
@@ -128,7 +129,7 @@ def test_what_is_there_is_not_pulled(near: TestClient, hub: LocalHub) -> None:
         ("hf.co/user/nothing", "user/nothing"),
         ("hf.co/user/repo:Q8_0", "Q8_0"),
         ("file:///etc/passwd", "schemes"),
-        ("../../etc/passwd", "model of Ollama"),
+        ("../../etc/passwd", "--pull-hosts"),
     ],
 )
 def test_what_cannot_be_pulled(near: TestClient, stream: bool, name: str, text: str) -> None:
@@ -231,7 +232,7 @@ def test_a_download_goes_on_by_itself(near: TestClient, hub: LocalHub, pool: Fak
     assert done["completed_at"] >= done["started_at"]
     everything = near.get("/api/v1/models/download/status").json()
     assert [one["job_id"] for one in everything["completed"]] == [job["job_id"]]
-    assert pool.refreshed == 1
+    assert pool.refreshed >= 1
 
 
 def test_a_download_that_fails(near: TestClient) -> None:

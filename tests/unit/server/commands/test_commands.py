@@ -81,7 +81,8 @@ def test_the_way_of_a_new_user(run: Run, tmp_path: Path) -> None:
 
     assert run("rm", "--yes", "demo", "repo") == (
         0,
-        "removed demo; 0 B are free again\nremoved user/repo:Q8_0; 1.3 MB are free again\n",
+        "removed demo; its content stays elsewhere\n"
+        "removed user/repo:Q8_0; 1.3 MB are free again\n",
         "",
     )
     assert run("list")[1] == ""
@@ -127,7 +128,7 @@ def test_models_of_others_are_shown_on_request(run: Run, tmp_path: Path) -> None
     place = tmp_path / ".lmstudio" / "models" / "pub" / "model" / "m-Q6_K.gguf"
     place.parent.mkdir(parents=True)
     shutil.copyfile(DEMO_DRAFT, place)
-    assert run("list")[2].endswith("1 more belong to other programs: llamapack list --all\n")
+    assert run("list")[2].endswith("1 more model belongs to other programs: llamapack list --all\n")
     assert "pub/model:Q6_K" in run("list", "--all")[1]
     code, _, err = run("rm", "--yes", "pub/model")
     assert code == 1
