@@ -26,6 +26,7 @@ from server.access.record_access import RecordAccess
 from server.access.web_guard import WebGuard, checked_hosts
 from server.anthropic import errors as anthropic_errors
 from server.anthropic import routes as anthropic_routes
+from server.catalog.pulls import Pulls
 from server.context import ServerContext, SharedContext
 from server.embeddings import routes as embedding_routes
 from server.endpoints import Endpoint, to_routes, uncounted
@@ -174,6 +175,7 @@ def create_app(
     app.state.responses = ResponseStore(settings.responses_store)
     app.state.backgrounds = Backgrounds(settings.max_answer_size * MIB)
     app.state.recipes = RecipeBook(settings.made_models)
+    app.state.pulls = Pulls(app.state.downloads, pool)
     return app
 
 
