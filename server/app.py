@@ -43,6 +43,7 @@ from server.openai.responses import routes as response_routes
 from server.openai.responses.background import Backgrounds
 from server.openai.responses.store import ResponseStore
 from server.openapi.endpoint import description_of
+from server.replica import routes as replica_routes
 
 BODIES = 3
 """Bodies of the largest size that may be in memory at a time."""
@@ -153,6 +154,7 @@ def _endpoints(settings: ServeSettings, *, needs_key: bool) -> list[Endpoint]:
         *response_routes.ENDPOINTS,
         *anthropic_routes.ENDPOINTS,
         *embedding_routes.ENDPOINTS,
+        *replica_routes.ENDPOINTS,
     ]
     return [*described, description_of(described, settings.api_prefix, needs_key=needs_key)]
 

@@ -13,13 +13,14 @@ from starlette.requests import HTTPConnection
 
 from config import ServeSettings
 from grammars.constraint import Constraint
-from protocol.commands import SequenceSpec
-from protocol.messages import ModelInfo, SlotChanged, SlotReport
+from protocol.commands import LoraSet, SequenceSpec
+from protocol.messages import BlockReport, ModelInfo, SlotChanged, SlotReport
 from server.access.access_record import access_record
 from server.access.answer_accounting import AnswerAccounting
 from server.generation.observed_generator import ObservedGenerator
 from server.http.drain import Drain
 from server.http.places import Places
+from server.kv_events.events import KvEvents
 from server.model.adapters import AdapterScales
 from server.model.tokenizer import Tokenizer
 from server.observability.metrics import ServerMetrics
@@ -58,6 +59,10 @@ class Engine(Protocol):
         """What each sequence that isn't over computes, by its id."""
         ...
 
+    def lora_sets(self, *, are_running: bool) -> set[LoraSet]:
+        """The sets of adapters of the sequences that have a slot, or of those that have none."""
+        ...
+
     async def end_thinking(self, name: str, tenant: str) -> str:
         """End the thinking of a tenant's answers that have this name.
 
@@ -67,6 +72,10 @@ class Engine(Protocol):
 
     async def inspect(self) -> SlotReport:
         """The slots as they are between two steps. Raises `Unavailable`."""
+        ...
+
+    async def inspect_blocks(self) -> BlockReport:
+        """The cache's blocks as they are between two steps. Raises `Unavailable`."""
         ...
 
     async def save_slot(self, slot: int, path: str) -> SlotChanged:
@@ -106,6 +115,8 @@ class ServerContext:
     adapter_scales: AdapterScales = field(default_factory=AdapterScales)
     default_constraint: Constraint | None = None
     """The constraint of requests that bring none."""
+    kv_events: KvEvents | None = None
+    """Tells subscribers which prefixes the cache holds, if the operator wants that."""
     drain: Drain = field(default_factory=Drain)
     plain_places: Places = field(default_factory=lambda: Places(32))
     structured_places: Places = field(default_factory=lambda: Places(8))

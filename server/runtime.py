@@ -22,6 +22,7 @@ from server.assembly.large_blocks import return_large_blocks
 from server.errors import ApiError, Unavailable
 from server.http.server import HttpServer, http_config
 from server.http.sockets import bind_all, close_all, is_exposed, url_of
+from server.kv_events.topic import topic_of
 from server.model.files import resolve_draft, resolve_model
 from server.model.inspection import inspector
 from server.observability.logs import configure_logging
@@ -99,11 +100,14 @@ class Runtime:
             self._http.run(list(self._sockets))
         finally:
             self._parts.observation.close()
+            if self._parts.context.kv_events is not None:
+                self._parts.context.kv_events.close()
         return self._exit_code
 
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
+        self._start_kv_events()
         await self._parts.process.start()
         announcer = asyncio.create_task(self._announce(), name="announce the model")
         await asyncio.to_thread(sandbox.start)
@@ -136,6 +140,13 @@ class Runtime:
             model.n_slots,
             model.n_ctx_slot,
         )
+
+    def _start_kv_events(self) -> None:
+        context, settings = self._parts.context, self._settings
+        if context.kv_events is not None:
+            topic = topic_of(settings.kv_events_topic, self._sockets, context.model_name)
+            context.kv_events.start(topic)
+            logger.info("KV events go to %s as %s", settings.kv_events_endpoint, topic)
 
     async def _end_backgrounds(self, backgrounds: Backgrounds) -> None:
         """Wait for responses that no client waits for. The deadline ends them as it ends others."""

@@ -19,8 +19,10 @@ from server.generation.admission_queue import AdmissionQueue
 from server.generation.deadlines import Deadlines
 from server.generation.generator import EngineGenerator
 from server.generation.observed_generator import ObservedGenerator
+from server.kv_events.events import KvEvents, open_kv_events
 from server.model.adapters import AdapterScales
 from server.observability.logs import level_of, line_form
+from server.observability.metrics import ServerMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +42,38 @@ def assemble(settings: ServeSettings, model_path: Path, draft_path: Path | None 
     keys = KeyRing(read_keys(settings), time.monotonic())
     observation = open_observation(settings, model)
     metrics = observation.metrics
-    client = EngineClient(metrics.observe_step, metrics.observe_death)
+    kv_events = open_kv_events(
+        settings, lambda lora: context.adapter_scales.name_of(client.model.adapters, lora)
+    )
+    client = _client(metrics, kv_events)
     level = logging.getLevelName(level_of(settings.verbosity))
     colors = line_form(settings).colors
     config = engine_config(settings, model_path, level, draft_path, log_colors=colors)
     process = EngineProcess(config, client, settings.hang_timeout)
     metrics.engine_pid = lambda: process.pid
-    context = make_context(settings, model, client, observation)
+    context = make_context(settings, model, client, observation, kv_events)
+    if kv_events is not None:
+        context.adapter_scales.on_change = kv_events.adapters_changed
     return Assembly(context, keys, observation, client, process)
 
 
+def _client(metrics: ServerMetrics, kv_events: KvEvents | None) -> EngineClient:
+    if kv_events is None:
+        return EngineClient(metrics.observe_step, metrics.observe_death)
+
+    def on_death() -> None:
+        metrics.observe_death()
+        kv_events.engine_died()
+
+    return EngineClient(metrics.observe_step, on_death, kv_events.blocks_changed)
+
+
 def make_context(
-    settings: ServeSettings, model: LoadedModel, client: EngineClient, observation: Observation
+    settings: ServeSettings,
+    model: LoadedModel,
+    client: EngineClient,
+    observation: Observation,
+    kv_events: KvEvents | None = None,
 ) -> ServerContext:
     """What handlers work with: a queue before the engine, and observed answers."""
     sequences = EngineGenerator(
@@ -72,4 +94,5 @@ def make_context(
         chat_template=model.chat_template,
         adapter_scales=AdapterScales.of(settings),
         default_constraint=model.default_constraint,
+        kv_events=kv_events,
     )

@@ -1,8 +1,10 @@
-"""`/v1/models`: the served model, in OpenAI's, Anthropic's and Ollama's shape at once."""
+"""`/v1/models`: the served model, in OpenAI's, Anthropic's and Ollama's shape at once, and its
+adapters as vLLM lists them."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
@@ -11,6 +13,7 @@ from starlette.responses import Response
 from server.context import ServerContext, context_of
 from server.errors import NotFound
 from server.http.json_response import JsonResponse
+from server.requests.model_name import asked_adapter
 
 _VOCAB_TYPES = {"llama": 1, "gpt2": 2, "bert": 3, "t5": 4, "rwkv": 5, "plamo2": 6}
 """llama.cpp's numbers for `tokenizer.ggml.model`; 0 means that there is no vocabulary."""
@@ -19,22 +22,25 @@ _VOCAB_TYPES = {"llama": 1, "gpt2": 2, "bert": 3, "t5": 4, "rwkv": 5, "plamo2": 
 async def list_models(request: Request) -> Response:
     """All shapes in one object: clients of each API read their own keys."""
     context = context_of(request)
+    models = [_openai_model(context), *map(partial(_adapter, context), _adapter_names(context))]
     body = {
         "models": [_ollama_model(context)],
         "object": "list",
-        "data": [_openai_model(context)],
+        "data": models,
         # Anthropic's pages: there is one.
         "has_more": False,
-        "first_id": context.model_name,
-        "last_id": context.model_name,
+        "first_id": models[0]["id"],
+        "last_id": models[-1]["id"],
     }
     return JsonResponse(body)
 
 
 async def retrieve_model(request: Request) -> Response:
-    """The served model, by any of its names. Names may contain slashes."""
+    """The served model by any of its names, or an adapter. Names may contain slashes."""
     context = context_of(request)
     name = request.path_params["model"]
+    if name in _adapter_names(context):
+        return JsonResponse(_adapter(context, name))
     if name != context.model_name and name not in context.settings.alias:
         raise NotFound(
             f"there is no model {name!r} here; this server serves {context.model_name!r}",
@@ -54,6 +60,7 @@ def _openai_model(context: ServerContext) -> dict[str, Any]:
         "object": "model",
         "type": "model",
         "display_name": context.model_name,
+        "parent": None,
         "created": context.created,
         "created_at": datetime.fromtimestamp(context.created, UTC).isoformat(),
         "max_input_tokens": model.n_ctx_slot,
@@ -67,6 +74,18 @@ def _openai_model(context: ServerContext) -> dict[str, Any]:
             "size": model.size_bytes,
         },
     }
+
+
+def _adapter_names(context: ServerContext) -> list[str]:
+    """The adapters that requests can choose by `model`."""
+    return [name for name in context.adapter_scales.names if asked_adapter(name, context)]
+
+
+def _adapter(context: ServerContext, name: str) -> dict[str, Any]:
+    """An adapter, whose `parent` is the model that it changes."""
+    names = {"id": name, "root": name, "display_name": name}
+    own = {"aliases": [], "tags": [], "parent": context.model_name}
+    return {**_openai_model(context), **names, **own}
 
 
 def _ollama_model(context: ServerContext) -> dict[str, Any]:
