@@ -25,7 +25,7 @@ from server.access.record_access import RecordAccess
 from server.access.web_guard import WebGuard, checked_hosts
 from server.anthropic import errors as anthropic_errors
 from server.anthropic import routes as anthropic_routes
-from server.context import ServerContext
+from server.context import ServerContext, SharedContext
 from server.embeddings import routes as embedding_routes
 from server.endpoints import Endpoint, to_routes, uncounted
 from server.engine.unread_output import MIB, UnreadBudget
@@ -34,6 +34,7 @@ from server.http.body_budget import BodyBudget, BoundBodies
 from server.http.content_encoding import DecodeBody
 from server.http.drain import RefuseWhileDraining
 from server.http.middleware import CatchErrors, LimitBody, RequestLog, RequireHost, error_response
+from server.http.turns import StartInTurns
 from server.http.unread import BoundUnread
 from server.llama_server import routes as llama_routes
 from server.observability.tracing.open_tracing import Tracing
@@ -43,6 +44,8 @@ from server.openai.responses import routes as response_routes
 from server.openai.responses.background import Backgrounds
 from server.openai.responses.store import ResponseStore
 from server.openapi.endpoint import description_of
+from server.pool.interface import ModelPool
+from server.pool.one import OneModel
 from server.replica import routes as replica_routes
 
 BODIES = 3
@@ -58,7 +61,8 @@ Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 
 
 def create_app(
-    context: ServerContext,
+    context: SharedContext,
+    pool: ModelPool | None = None,
     *,
     keys: KeyRing | None = None,
     audit: AuditLog | None = None,
@@ -66,8 +70,9 @@ def create_app(
     lifespan: Lifespan | None = None,
     is_local: bool = False,
 ) -> Starlette:
-    """The application for one model; `keys` are all API keys that it accepts, if any.
+    """The application for the models of a pool; without one, for the model of the context.
 
+    `keys` are all API keys that it accepts, if any.
     `is_local` tells that it listens on loopback addresses only.
 
     The order of the middleware is a security decision: the first is the outermost.
@@ -80,7 +85,9 @@ def create_app(
     app = Starlette(
         routes=to_routes(endpoints, prefix),
         middleware=[
-            # First, so that everything below, refusals included, logs under the request's id.
+            # Before any work for a request. Probes come at once.
+            Middleware(StartInTurns, at_once=public),
+            # So far up that everything below, refusals included, logs under the request's id.
             Middleware(RequestLog, on_end=context.metrics.observe_status),
             # Spans carry that id; they last as long as the whole rest of the request.
             *([] if tracing is None else [tracing.middleware(untraced=public)]),
@@ -140,9 +147,16 @@ def create_app(
     if settings.path is not None:
         app.router.default = _files(settings.path, prefix)
     app.state.context = context
+    app.state.pool = _only(context) if pool is None else pool
     app.state.responses = ResponseStore(settings.responses_store)
     app.state.backgrounds = Backgrounds(settings.max_answer_size * MIB)
     return app
+
+
+def _only(context: SharedContext) -> ModelPool:
+    """The pool of the one model that the context is about."""
+    assert isinstance(context, ServerContext), "several models need a pool"
+    return OneModel(context)
 
 
 def _endpoints(settings: ServeSettings, *, needs_key: bool) -> list[Endpoint]:

@@ -1,4 +1,4 @@
-"""What handlers work with: made once at the start, kept in `app.state.context`."""
+"""What handlers work with: what all requests share, and what answers for one model."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from protocol.commands import LoraSet, SequenceSpec
 from protocol.messages import BlockReport, ModelInfo, SlotChanged, SlotReport
 from server.access.access_record import access_record
 from server.access.answer_accounting import AnswerAccounting
+from server.errors import InvalidRequest
 from server.generation.observed_generator import ObservedGenerator
 from server.http.drain import Drain
 from server.http.places import Places
@@ -25,6 +26,8 @@ from server.model.adapters import AdapterScales
 from server.model.tokenizer import Tokenizer
 from server.observability.metrics import ServerMetrics
 from server.templates.chat_template import ChatTemplate
+
+_STATE_KEY = "served_by"
 
 
 class Engine(Protocol):
@@ -96,10 +99,24 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServerContext:
-    """One served model and everything that handlers need to answer for it."""
+class SharedContext:
+    """What a server has once, however many models it has; kept in `app.state.context`."""
 
     settings: ServeSettings
+    metrics: ServerMetrics
+    """In a context of one model, the counts of that model."""
+    drain: Drain = field(default_factory=Drain)
+    plain_places: Places = field(default_factory=lambda: Places(32))
+    structured_places: Places = field(default_factory=lambda: Places(8))
+    """Requests that are prepared at the same time: without, and with a constraint on the answer."""
+    created: int = field(default_factory=lambda: int(time.time()))
+    """Unix time of the server's start, which `/v1/models` reports."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerContext(SharedContext):
+    """One served model and everything that handlers need to answer for it."""
+
     model_name: str
     """The alias that answers carry; `/v1/models` lists it."""
     model_path: str
@@ -107,7 +124,6 @@ class ServerContext:
     tokenizer: Tokenizer
     generator: ObservedGenerator
     engine: Engine
-    metrics: ServerMetrics
     chat_template: ChatTemplate
     enter_queue: Callable[[str], AbstractContextManager[None]] = lambda tenant: nullcontext()
     """Holds a place in the queue while a tenant's request is read. Entering raises `Overloaded`
@@ -117,20 +133,40 @@ class ServerContext:
     """The constraint of requests that bring none."""
     kv_events: KvEvents | None = None
     """Tells subscribers which prefixes the cache holds, if the operator wants that."""
-    drain: Drain = field(default_factory=Drain)
-    plain_places: Places = field(default_factory=lambda: Places(32))
-    structured_places: Places = field(default_factory=lambda: Places(8))
-    """Requests that are prepared at the same time: without, and with a constraint on the answer."""
-    created: int = field(default_factory=lambda: int(time.time()))
-    """Unix time of the server's start, which `/v1/models` reports."""
+
+
+def shared_of(connection: HTTPConnection) -> SharedContext:
+    """What all requests share, whatever their model."""
+    context: SharedContext = connection.app.state.context
+    return context
+
+
+def serve_by(connection: HTTPConnection, context: ServerContext) -> None:
+    """Say which model answers this request."""
+    connection.scope.setdefault("state", {})[_STATE_KEY] = context
+
+
+def served_by(connection: HTTPConnection) -> ServerContext | None:
+    """The context of the model that answers this request; None if the request named none."""
+    chosen: ServerContext | None = connection.scope.get("state", {}).get(_STATE_KEY)
+    shared = shared_of(connection)
+    return shared if chosen is None and isinstance(shared, ServerContext) else chosen
+
+
+def model_context(connection: HTTPConnection) -> ServerContext:
+    """The context of the model that answers this request. Raises `InvalidRequest` without one."""
+    context = served_by(connection)
+    if context is None:
+        raise InvalidRequest("'model' is required: this server has several", param="model")
+    return context
 
 
 def context_of(connection: HTTPConnection) -> ServerContext:
-    """The context of the application that handles this request.
+    """The context of the model that answers this request. Raises `InvalidRequest` without one.
 
     Its generator checks the rights of the request's key and counts what the request costs.
     """
-    context: ServerContext = connection.app.state.context
+    context = model_context(connection)
     record = access_record(connection.scope)
     if record.key is None and not record.is_audited:
         return context

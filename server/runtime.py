@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+import anyio.to_thread
 from starlette.applications import Starlette
 
 from config import ConfigError, ServeSettings
@@ -18,6 +19,7 @@ from logs.llama_log import LogBridge
 from server.access.key_ring import read_keys
 from server.app import create_app
 from server.assembly.assemble import Assembly, assemble
+from server.assembly.frozen_heap import freeze_heap
 from server.assembly.large_blocks import return_large_blocks
 from server.errors import ApiError, Unavailable
 from server.http.server import HttpServer, http_config
@@ -110,7 +112,9 @@ class Runtime:
         self._start_kv_events()
         await self._parts.process.start()
         announcer = asyncio.create_task(self._announce(), name="announce the model")
-        await asyncio.to_thread(sandbox.start)
+        # anyio loads what it needs for threads at the first use, so no request waits for that.
+        await anyio.to_thread.run_sync(sandbox.start)
+        freeze_heap()
         try:
             yield
         finally:

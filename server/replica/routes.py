@@ -9,5 +9,10 @@ from server.replica.load import get_is_sleeping, get_load
 ENDPOINTS = (
     get(get_load, "/load"),
     get(get_is_sleeping, "/is_sleeping"),
-    Endpoint(("/kv_events/blocks",), {"GET": get_blocks}, frozenset({"GET"})),
+    Endpoint(
+        ("/kv_events/blocks",),
+        {"GET": get_blocks},
+        admin_methods=frozenset({"GET"}),
+        by_model=True,
+    ),
 )
