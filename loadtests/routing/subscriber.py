@@ -81,10 +81,7 @@ class Subscriber:
     def catch_up(self) -> None:
         """Ask for all batches after the last one."""
         self.num_replays += 1
-        with self._context.socket(zmq.DEALER) as asking:
-            asking.linger = 0
-            assert self.replay_endpoint is not None
-            asking.connect(self.replay_endpoint)
+        with self.asking() as asking:
             asking.send_multipart((b"", (self.last + 1).to_bytes(8, "big")))
             deadline = time.monotonic() + REPLAY_SECONDS
             while asking.poll(int(1000 * max(deadline - time.monotonic(), 0))):
@@ -93,6 +90,14 @@ class Subscriber:
                     return
                 self._apply(int.from_bytes(number, "big"), payload)
         raise TimeoutError("no answer from the replay endpoint")
+
+    def asking(self) -> zmq.Socket[bytes]:
+        """A socket for questions to the replay endpoint."""
+        assert self.replay_endpoint is not None
+        sock = self._context.socket(zmq.DEALER)
+        sock.linger = 0
+        sock.connect(self.replay_endpoint)
+        return sock
 
     def close(self) -> None:
         """Leave."""

@@ -16,7 +16,8 @@ def topic_of(template: str, sockets: Sequence[socket.socket], model: str) -> str
     A server that listens on all addresses is known by the one that its packets leave from.
     """
     host, port = _address(sockets)
-    return template.replace("{host}", host).replace("{port}", str(port)).replace("{model}", model)
+    place = template.replace("{host}", host).replace("{port}", str(port))
+    return place.replace("{model}", model)  # last: a name may have braces
 
 
 def _address(sockets: Sequence[socket.socket]) -> tuple[str, int]:
