@@ -12,6 +12,7 @@ from config.groups.embeddings import EmbeddingSettings
 from config.groups.kv_events import KvEventSettings
 from config.groups.logging import LoggingSettings
 from config.groups.model import ModelSettings
+from config.groups.models import ModelsSettings
 from config.groups.sampling import SamplingSettings
 from config.groups.server import HttpSettings
 from config.groups.speculation import SpeculationSettings
@@ -31,6 +32,7 @@ class ServeSettings(
     HttpSettings,
     KvEventSettings,
     ChatSettings,
+    ModelsSettings,
     LoggingSettings,
 ):
     """The settings of one server, validated and frozen.

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from starlette.requests import HTTPConnection
@@ -170,6 +171,11 @@ def context_of(connection: HTTPConnection) -> ServerContext:
     record = access_record(connection.scope)
     if record.key is None and not record.is_audited:
         return context
-    accounting = AnswerAccounting(record, model=context.model_name, aliases=context.settings.alias)
+    accounting = AnswerAccounting(
+        record,
+        model=context.model_name,
+        aliases=context.settings.alias,
+        prompt_text=partial(context.tokenizer.text, special=True),
+    )
     generator = context.generator.observed_by(accounting.observe, accounting.prepare)
     return dataclasses.replace(context, generator=generator)

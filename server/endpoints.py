@@ -17,7 +17,8 @@ from server.pool.routing import Handler, for_model
 
 JSON = "application/json"
 PLAIN_TEXT = "text/plain"
-STREAMABLE = (JSON, "text/event-stream")
+EVENTS = "text/event-stream"
+STREAMABLE = (JSON, EVENTS)
 """Media types of an answer that is a stream of events if the body asks for one."""
 
 
@@ -103,7 +104,11 @@ def _dispatcher(endpoint: Endpoint) -> Handler:
     if endpoint.is_queued:
         handlers = {method: _unless_full(handler) for method, handler in handlers.items()}
     if endpoint.by_model:
-        handlers = {method: for_model(handler) for method, handler in handlers.items()}
+        may_stream = EVENTS in endpoint.media
+        handlers = {
+            method: for_model(handler, may_stream=may_stream)
+            for method, handler in handlers.items()
+        }
     for method in endpoint.admin_methods:
         handlers[method] = _for_admins(handlers[method])
     if len(handlers) == 1:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from config import ServeSettings
+from protocol.config import EngineConfig
 from server.access.key_ring import KeyRing, read_keys
 from server.assembly.loaded_model import LoadedModel, load_model
 from server.assembly.observation import Observation, open_observation
@@ -40,20 +42,19 @@ def assemble(settings: ServeSettings, model_path: Path, draft_path: Path | None 
     """A server for one model. Raises `StartupError` and `ConfigError`."""
     model = load_model(settings, model_path)
     keys = KeyRing(read_keys(settings), time.monotonic())
-    observation = open_observation(settings, model)
+    observation = open_observation(settings, model.name)
     metrics = observation.metrics
     kv_events = open_kv_events(
         settings, lambda lora: context.adapter_scales.name_of(client.model.adapters, lora)
     )
     client = _client(metrics, kv_events)
-    level = logging.getLevelName(level_of(settings.verbosity))
-    colors = line_form(settings).colors
-    config = engine_config(settings, model_path, level, draft_path, log_colors=colors)
+    config = config_of(settings, model_path, draft_path)
     process = EngineProcess(config, client, settings.hang_timeout)
     metrics.engine_pid = lambda: process.pid
-    context = make_context(settings, model, client, observation, kv_events)
+    context = make_context(settings, model, client, observation)
     if kv_events is not None:
         context.adapter_scales.on_change = kv_events.adapters_changed
+        context = dataclasses.replace(context, kv_events=kv_events)
     return Assembly(context, keys, observation, client, process)
 
 
@@ -68,14 +69,25 @@ def _client(metrics: ServerMetrics, kv_events: KvEvents | None) -> EngineClient:
     return EngineClient(metrics.observe_step, on_death, kv_events.blocks_changed)
 
 
+def config_of(settings: ServeSettings, model_path: Path, draft_path: Path | None) -> EngineConfig:
+    """The engine's configuration, with the form of its log."""
+    level = logging.getLevelName(level_of(settings.verbosity))
+    colors = line_form(settings).colors
+    return engine_config(settings, model_path, level, draft_path, log_colors=colors)
+
+
 def make_context(
     settings: ServeSettings,
     model: LoadedModel,
     client: EngineClient,
     observation: Observation,
-    kv_events: KvEvents | None = None,
+    metrics: ServerMetrics | None = None,
 ) -> ServerContext:
-    """What handlers work with: a queue before the engine, and observed answers."""
+    """What handlers work with: a queue before the engine, and observed answers.
+
+    `metrics` are the model's own, on a server with several models.
+    """
+    metrics = observation.metrics if metrics is None else metrics
     sequences = EngineGenerator(
         client,
         model.tokenizer,
@@ -87,12 +99,11 @@ def make_context(
         model_name=model.name,
         model_path=str(model.path),
         tokenizer=model.tokenizer,
-        generator=ObservedGenerator(sequences, observation.observers()),
+        generator=ObservedGenerator(sequences, observation.observers(metrics)),
         enter_queue=sequences.enter_queue,
         engine=client,
-        metrics=observation.metrics,
+        metrics=metrics,
         chat_template=model.chat_template,
         adapter_scales=AdapterScales.of(settings),
         default_constraint=model.default_constraint,
-        kv_events=kv_events,
     )

@@ -10,6 +10,8 @@ from enum import StrEnum
 from typing import Protocol
 
 from server.context import ServerContext
+from server.observability.metrics import ServerMetrics
+from server.pool.memory import MemoryUse as MemoryUse
 
 FOR_EVER = math.inf
 """The `keep_alive` of a model that no lack of requests unloads."""
@@ -31,14 +33,6 @@ class ModelState(StrEnum):
     """Unloaded because nobody asked for it for a while."""
     FAILED = "failed"
     """The last load failed; `ServedModel.failure` says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryUse:
-    """Bytes of memory, of the machine and of its devices."""
-
-    host: int = 0
-    device: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +65,12 @@ class ServedModel:
     """How the engine ended whose load failed, if it ended by itself."""
     num_users: int = 0
     """Requests that use the model now."""
+    arguments: tuple[str, ...] = ()
+    """The model's own settings as flags of the command; answers may show them to admins."""
+    source: str = "preset"
+    """Who names the model, in llama-server's words: preset, models_dir or cache."""
+    can_remove: bool = False
+    """Whether the file is a download, which clients with the right may remove."""
 
     @property
     def names(self) -> frozenset[str]:
@@ -107,6 +107,22 @@ class ModelPool(Protocol):
     @property
     def only(self) -> ServerContext | None:
         """What answers every request on a server with one model; None if requests choose."""
+        ...
+
+    @property
+    def autoloads(self) -> bool:
+        """Whether a request for a model loads it."""
+        ...
+
+    def loaded(self, name: str) -> ServerContext | None:
+        """The model of this name, without using it; None unless it is loaded.
+
+        Raises `NotFound`.
+        """
+        ...
+
+    def metrics(self) -> Sequence[tuple[ServerMetrics, ServerContext | None]]:
+        """The counts of each model, and its context while it is loaded."""
         ...
 
     def models(self) -> Sequence[ServedModel]:

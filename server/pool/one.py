@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from server.context import ServerContext
 from server.errors import NotSupported, Unavailable
+from server.observability.metrics import ServerMetrics
 from server.observability.process_memory import resident_bytes
 from server.pool.events import EventBoard
 from server.pool.interface import MemoryUse, ModelState, PoolEvent, PoolEventKind, ServedModel
@@ -25,6 +26,17 @@ class OneModel:
     @property
     def only(self) -> ServerContext | None:
         return self._context
+
+    @property
+    def autoloads(self) -> bool:
+        return True
+
+    def loaded(self, name: str) -> ServerContext | None:
+        self.find(name)
+        return self._context if self._context.engine.is_ready else None
+
+    def metrics(self) -> Sequence[tuple[ServerMetrics, ServerContext | None]]:
+        return [(self._context.metrics, self._context)]
 
     def models(self) -> Sequence[ServedModel]:
         return (self._served(),)

@@ -21,6 +21,13 @@ def block(name: int) -> BlockStored:
     return BlockStored([name], None, [1, 2], 2, None, "GPU", None, None)
 
 
+def tell(server: EventPublisher, *names: int) -> None:
+    """Publish a batch for each block."""
+    for name in names:
+        events: list[WireEvent] = [block(name)]
+        server.publish(lambda events=events: events)  # type: ignore[misc]
+
+
 @contextmanager
 def publishing(folder: Path) -> Iterator[tuple[EventPublisher, Subscriber]]:
     """A publisher whose snapshot is the block 99, and a subscriber that has heard of it."""
@@ -44,7 +51,7 @@ def test_batches_are_numbered_and_carry_the_topic(tmp_path: Path) -> None:
     with publishing(tmp_path) as (server, subscriber):
 
         def publish_until_heard() -> bool:
-            server.publish(lambda: [block(server.sequence + 2)])
+            tell(server, server.sequence + 2)
             return reaches(subscriber, 3)
 
         wait_until(publish_until_heard)
@@ -62,8 +69,7 @@ def test_nothing_is_sent_if_there_are_no_events(tmp_path: Path) -> None:
 def test_who_asks_gets_all_batches_from_a_number_on_and_then_the_end(tmp_path: Path) -> None:
     with publishing(tmp_path) as (server, subscriber):
         subscriber.catch_up()  # there is nothing yet
-        for name in range(1, 6):
-            server.publish(lambda name=name: [block(name)])  # type: ignore[misc]
+        tell(server, *range(1, 6))
         subscriber.last = 1
         subscriber.catch_up()
         assert subscriber.held["GPU"] == {3, 4, 5}
@@ -75,15 +81,14 @@ def test_who_asks_for_what_is_kept_no_more_gets_what_holds_now(
 ) -> None:
     monkeypatch.setattr(publisher, limit, 3)
     with publishing(tmp_path) as (server, subscriber):
-        for name in range(1, 6):
-            server.publish(lambda name=name: [block(name)])  # type: ignore[misc]
+        tell(server, *range(1, 6))
         subscriber.catch_up()
         assert (subscriber.held["GPU"], subscriber.last) == ({99}, 4)
 
 
 def test_garbage_at_the_replay_endpoint_changes_nothing(tmp_path: Path) -> None:
     with publishing(tmp_path) as (server, subscriber):
-        server.publish(lambda: [block(1)])
+        tell(server, 1)
         asking = subscriber.asking()
         for garbage in ((b"",), (b"", b"", b""), (b"", b"short"), (b"x" * 100_000, b"12345678")):
             asking.send_multipart(garbage)

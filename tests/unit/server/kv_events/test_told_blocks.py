@@ -86,10 +86,11 @@ def test_what_an_engine_had_is_taken_back_block_by_block_and_as_a_whole() -> Non
 def test_a_snapshot_tells_a_late_subscriber_what_the_others_know() -> None:
     blocks = told()
     early, late = Follower(), Follower()
-    for events in (
+    batches: list[list[BlockEvent]] = [
         [stored(7, 9, 11), stored(13, parent=7, salt="", lora=())],
         [BlocksRemoved(Medium.GPU, [11]), BlocksStored(Medium.CPU, [7, 9, 11], None, [0] * 6)],
-    ):
+    ]
+    for events in batches:
         early.take(blocks.apply(events))
     late.take(blocks.snapshot())
     assert late.held == early.held == {"GPU": {7, 9, 13}, "CPU": {7, 9, 11}}
