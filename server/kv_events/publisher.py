@@ -140,6 +140,7 @@ class EventPublisher:
 
 def _take(sock: zmq.Socket[bytes], endpoint: str) -> None:
     """Listen on an address of this machine; connect to one of another. Raises `StartupError`."""
+    sock.ipv6 = "[" in endpoint
     try:
         if _OWN_ADDRESS.fullmatch(endpoint) or endpoint.startswith("ipc://"):
             sock.bind(endpoint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -95,6 +96,22 @@ def test_garbage_at_the_replay_endpoint_changes_nothing(tmp_path: Path) -> None:
         asking.close(linger=100)
         subscriber.catch_up()
         assert subscriber.held["GPU"] == {1}
+
+
+@pytest.mark.parametrize("endpoint", ["tcp://*:{}", "tcp://[::1]:{}", "tcp://localhost:{}"])
+def test_it_listens_on_addresses_of_this_machine(endpoint: str) -> None:
+    with socket.socket() as probe:
+        listening = EventPublisher(endpoint.format(port := free_port()), None, list)
+        assert probe.connect_ex(("127.0.0.1", port)) == 0 or "[" in endpoint
+        listening.close()
+
+
+def test_it_connects_to_another_host_that_collects_events() -> None:
+    """Such a host need not be there yet."""
+    connecting = EventPublisher("tcp://collector.invalid:5557", None, list)
+    connecting.start("kv@here:1@model")
+    tell(connecting, 1)
+    connecting.close()
 
 
 def test_an_address_that_is_taken_stops_the_start() -> None:
