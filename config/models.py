@@ -95,6 +95,10 @@ class ModelSources:
                 f"{one.name} and {naming} can't both be given: a server has one model or several"
             )
 
+        events = last(self._given, "kv_events_endpoint")
+        if naming and events is not None:
+            raise ConfigError(f"{events.name} needs one model, and {naming} asks for several")
+
     def _naming(self) -> str:
         """What asks for several models, as the user wrote it; "" if nothing does."""
         for name in ("models_dir", "models_preset"):
