@@ -72,6 +72,11 @@ class ModelSources:
         """Whether the server was asked for several models, instead of one."""
         return bool(self._naming())
 
+    @property
+    def need_pool(self) -> bool:
+        """Whether models come and go: several, or one that sleeps."""
+        return self.are_several or self.settings.sleep_idle_seconds > 0
+
     def tables(self) -> dict[str, ModelTable]:
         """What is written about each model now; the table `*` is about all. Raises ConfigError."""
         found: dict[str, ModelTable] = {}

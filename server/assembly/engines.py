@@ -128,7 +128,11 @@ class ManyEngines:
         self._pool.start()
 
     async def wait_ready(self) -> str:
-        return "models are loaded when requests ask for them"
+        default = self._pool.default
+        if default is None:
+            return "models are loaded when requests ask for them"
+        await self._pool.load(default)
+        return default
 
     def end_answers(self, error: ApiError) -> None:
         self._pool.end_answers(error)

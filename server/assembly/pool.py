@@ -13,8 +13,8 @@ from server.assembly.pooled_engine import PooledEngines
 from server.context import SharedContext
 from server.engine.machine_memory import usable_memory
 from server.observability.process_memory import total_device_bytes
-from server.pool.catalogue import read_catalogue
-from server.pool.many import ManyModels
+from server.pool.catalogue import read_catalogue, read_one
+from server.pool.many import ManyModels, PoolRules
 from server.pool.memory import MemoryUse
 from server.pool.policy import Limits
 
@@ -40,15 +40,17 @@ def assemble_pool(sources: ModelSources) -> PoolAssembly:
     keys = KeyRing(read_keys(settings), time.monotonic())
     observation = open_observation(settings, "")
     shared = SharedContext(settings=settings, metrics=observation.metrics)
-    pool = ManyModels(
-        partial(read_catalogue, sources),
-        PooledEngines(shared, observation),
-        limits_of(settings),
+    read = read_catalogue if sources.are_several else read_one
+    rules = PoolRules(
         most_waiting=settings.max_queue,
         wait_seconds=settings.models_wait,
         autoloads=settings.models_autoload,
-        is_strict=any(settings.models_memory),
+        may_exceed=not any(settings.models_memory),
+        default=None if sources.are_several else next(iter(read_one(sources))),
+        is_strict=sources.are_several or settings.strict_model,
     )
+    read = partial(read_catalogue if sources.are_several else read_one, sources)
+    pool = ManyModels(read, PooledEngines(shared, observation), limits_of(settings), rules)
     return PoolAssembly(shared, keys, observation, pool)
 
 

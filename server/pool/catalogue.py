@@ -12,6 +12,7 @@ from config import ConfigError, ModelSources, ServeSettings
 from config.load import ORIGINS
 from config.models import ALL, ModelTable, arguments
 from config.sources import Given, Level
+from server.model.files import DEMO_MODEL
 from server.model.split_name import SplitName
 from server.pool.names import LATEST
 
@@ -78,6 +79,16 @@ def read_catalogue(sources: ModelSources) -> dict[str, ModelEntry]:
     }
     _check_names(entries)
     return entries
+
+
+def read_one(sources: ModelSources) -> dict[str, ModelEntry]:
+    """The one model of a server that lets it sleep, by its name."""
+    settings = sources.settings
+    origin = settings.hf_repo or settings.docker_repo or settings.model_url
+    path = settings.model if origin is None else settings.model or Path(origin)
+    name = settings.alias[0] if settings.alias else (path or DEMO_MODEL).stem
+    named = _named(settings, name)
+    return {name: ModelEntry(name=name, settings=named, file=_facts(settings.model or DEMO_MODEL))}
 
 
 def models_in(folder: Path) -> dict[str, Path]:

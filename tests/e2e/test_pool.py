@@ -216,3 +216,16 @@ def test_a_killed_server_leaves_no_engine(preset: Path) -> None:
         while any(engine.is_running() for engine in engines):
             assert time.monotonic() < deadline
             time.sleep(0.05)
+
+
+def test_the_one_model_of_a_server_sleeps_and_wakes_for_any_name() -> None:
+    with serving("--sleep-idle-seconds", "1") as server:
+        assert httpx.get(f"{server.url}/health").status_code == 200
+        assert complete(server, "gpt-4o")["content"]
+        assert httpx.get(f"{server.url}/props").json()["total_slots"] == 4
+        wait_until(lambda: not server.engines)
+        wait_until(lambda: httpx.get(f"{server.url}/props").json()["is_sleeping"])
+        assert httpx.get(f"{server.url}/health").status_code == 200
+        assert not server.engines
+        answer = post(server, "/completion", prompt="a", n_predict=4)
+        assert (answer.status_code, answer.json()["model"]) == (200, "demo-target")
