@@ -51,7 +51,7 @@ class ModelTable:
     """By alias: what it changes for its requests. A plain alias is an `alias` in `given`."""
     load_on_startup: bool = False
     stop_timeout: float = STOP_SECONDS
-    hides_cached: bool = False
+    hides: bool = False
     """Whether downloaded models with the same file are not listed."""
 
 
@@ -145,7 +145,7 @@ def _joined(first: ModelTable | None, second: ModelTable) -> ModelTable:
         variants={**first.variants, **second.variants},
         load_on_startup=first.load_on_startup or second.load_on_startup,
         stop_timeout=max(first.stop_timeout, second.stop_timeout),
-        hides_cached=first.hides_cached or second.hides_cached,
+        hides=first.hides or second.hides,
     )
 
 

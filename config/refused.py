@@ -139,7 +139,7 @@ _ONE_POLL = "all threads of the engine wait in the same way; use --poll"
 _DEVICE_SAMPLING = "drafts are sampled on the CPU, by the same rules"
 _NEEDS_MMPROJ = "it is about --mmproj, which is not supported"
 _NEEDS_NGRAM_METHOD = "it is about a method that --spec-type doesn't have"
-_UI = "there is no web interface"
+_UI = "the page keeps its settings in the browser"
 
 IGNORED: tuple[Ignored, ...] = (
     _ignored("--threads-http", "connections share one thread and wait without blocking it",
@@ -177,7 +177,6 @@ IGNORED: tuple[Ignored, ...] = (
     _ignored("--video-ffmpeg-dir", _NEEDS_MMPROJ, "VIDEO_FFMPEG_DIR"),
     _ignored("--media-path", _NEEDS_MMPROJ),
     # HTTP
-    _ignored("--ui --webui", _UI, "UI", "--no-ui --no-webui", takes_value=False),
     _ignored("--ui-config --webui-config", _UI, "UI_CONFIG"),
     _ignored("--ui-config-file --webui-config-file", _UI, "UI_CONFIG_FILE"),
     _ignored("--tools-runtime", "it is about --tools, and the server never runs tools",

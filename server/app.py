@@ -39,13 +39,20 @@ from server.http.sse import frame
 from server.http.turns import StartInTurns
 from server.http.unread import BoundUnread
 from server.llama_server import routes as llama_routes
+from server.llama_server.root import get_root
+from server.lm_studio import routes as lm_studio_routes
 from server.observability.tracing.open_tracing import Tracing
+from server.ollama import errors as ollama_errors
+from server.ollama import routes as ollama_routes
+from server.ollama.recipes import RecipeBook
 from server.openai import routes as openai_routes
 from server.openai.responses import errors as response_errors
 from server.openai.responses import routes as response_routes
 from server.openai.responses.background import Backgrounds
 from server.openai.responses.store import ResponseStore
 from server.openapi.endpoint import description_of
+from server.page.serve import Page
+from server.pool.downloads import server_downloads
 from server.pool.interface import ModelPool
 from server.pool.one import OneModel
 
@@ -55,8 +62,10 @@ BODIES = 3
 _ERRORS: Mapping[str, Callable[[ApiError], Response]] = {
     anthropic_routes.PREFIX: anthropic_errors.error_response,
     response_routes.PREFIX: response_errors.error_response,
+    **dict.fromkeys(lm_studio_routes.PREFIXES, error_response),
+    ollama_routes.PREFIX: ollama_errors.error_response,
 }
-"""By the beginning of a path: dialects with errors of their own shape."""
+"""By the beginning of a path: dialects with errors of their own shape. The first match counts."""
 
 _ERROR_FRAMES: Mapping[str, Callable[[ApiError], bytes]] = {
     anthropic_routes.PREFIX: anthropic_errors.error_frame,
@@ -88,14 +97,16 @@ def create_app(
     """
     settings = context.settings
     prefix = settings.api_prefix
-    public = [prefix + path for path in llama_routes.PUBLIC_PATHS]
+    page = Page(prefix) if settings.ui and settings.path is None else None
+    probes = [prefix + path for path in llama_routes.PUBLIC_PATHS]
+    public = [*probes, *(page.public_paths if page is not None else ())]
     keys = KeyRing() if keys is None else keys
-    endpoints = _endpoints(settings, needs_key=not keys.is_empty)
+    endpoints = _endpoints(settings, page, needs_key=not keys.is_empty)
     app = Starlette(
-        routes=to_routes(endpoints, prefix),
+        routes=[*to_routes(endpoints, prefix), *([] if page is None else [page.assets()])],
         middleware=[
             # Before any work for a request. Probes come at once.
-            Middleware(StartInTurns, at_once=public),
+            Middleware(StartInTurns, at_once=probes),
             # So far up that everything below, refusals included, logs under the request's id.
             Middleware(RequestLog, on_end=context.metrics.observe_status),
             # Spans carry that id; they last as long as the whole rest of the request.
@@ -156,10 +167,13 @@ def create_app(
     if settings.path is not None:
         app.router.default = _files(settings.path, prefix)
     app.state.context = context
-    app.state.pool = _only(context) if pool is None else pool
+    pool = _only(context) if pool is None else pool
+    app.state.pool = pool
+    app.state.downloads = server_downloads(settings, pool)
     app.state.error_frame = partial(_error_frame, prefix)
     app.state.responses = ResponseStore(settings.responses_store)
     app.state.backgrounds = Backgrounds(settings.max_answer_size * MIB)
+    app.state.recipes = RecipeBook(settings.made_models)
     return app
 
 
@@ -169,14 +183,17 @@ def _only(context: SharedContext) -> ModelPool:
     return OneModel(context)
 
 
-def _endpoints(settings: ServeSettings, *, needs_key: bool) -> list[Endpoint]:
+def _endpoints(settings: ServeSettings, page: Page | None, *, needs_key: bool) -> list[Endpoint]:
     """All endpoints, and the endpoint that describes them; the operator's page replaces ours."""
+    root = llama_routes.ROOT if page is None else page.root(get_root)
     described = [
-        *([] if settings.path is not None else [llama_routes.ROOT]),
+        *([] if settings.path is not None else [root]),
         *llama_routes.ENDPOINTS,
         *openai_routes.ENDPOINTS,
         *response_routes.ENDPOINTS,
         *anthropic_routes.ENDPOINTS,
+        *ollama_routes.ENDPOINTS,
+        *lm_studio_routes.ENDPOINTS,
         *embedding_routes.ENDPOINTS,
     ]
     return [*described, description_of(described, settings.api_prefix, needs_key=needs_key)]

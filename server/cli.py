@@ -7,7 +7,7 @@ are answered at once.
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 EXIT_FAILURE = 1
@@ -85,11 +85,62 @@ def launch(argv: Sequence[str]) -> int:
         return fail(str(error), EXIT_FAILURE)
 
 
+def pull(argv: Sequence[str]) -> int:
+    """Download a model. Returns the exit code."""
+    from server.commands.pull import run
+
+    return _about_models(run, argv)
+
+
+def import_file(argv: Sequence[str]) -> int:
+    """Take a file into the store. Returns the exit code."""
+    from server.commands.imported import run
+
+    return _about_models(run, argv)
+
+
+def list_models(argv: Sequence[str]) -> int:
+    """List the stored models. Returns the exit code."""
+    from server.commands.listed import run
+
+    return _about_models(run, argv)
+
+
+def show(argv: Sequence[str]) -> int:
+    """Describe a model. Returns the exit code."""
+    from server.commands.shown import run
+
+    return _about_models(run, argv)
+
+
+def remove(argv: Sequence[str]) -> int:
+    """Remove models. Returns the exit code."""
+    from server.commands.removed import run
+
+    return _about_models(run, argv)
+
+
 COMMANDS = {
     "serve": Command("serve a GGUF model over HTTP (see `llamapack serve --help`)", serve),
     "launch": Command("start Claude Code, Codex, opencode or aider on a server", launch),
+    "pull": Command("download a model: USER/REPO[:QUANT], an address or a file", pull),
+    "import": Command("take a GGUF file into the store, under a name", import_file),
+    "list": Command("list the models on this machine", list_models),
+    "show": Command("say what a model is: shape, template, sizes by part", show),
+    "rm": Command("remove models from this machine", remove),
     "grammar": Command("list the shipped grammars, or check one against a text", grammar),
 }
+
+
+def _about_models(
+    run: Callable[[Sequence[str], Mapping[str, str]], int], argv: Sequence[str]
+) -> int:
+    from server.startup import StartupError
+
+    try:
+        return run(argv, os.environ)
+    except StartupError as error:
+        return fail(str(error), EXIT_FAILURE)
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -135,7 +186,7 @@ def _act(action: str) -> int:
         return _print_serve_help()
     if action == "version":
         return _print_version()
-    from server.model.listings import print_completion, print_devices, print_models
+    from server.commands.listings import print_completion, print_devices, print_models
 
     printers = {"devices": print_devices, "models": print_models, "completion": print_completion}
     return printers[action]()

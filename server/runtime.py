@@ -25,10 +25,10 @@ from server.assembly.large_blocks import return_large_blocks
 from server.errors import ApiError, Unavailable
 from server.http.server import HttpServer, http_config
 from server.http.sockets import bind_all, close_all, is_exposed, url_of
-from server.model.files import resolve_draft, resolve_model
 from server.model.inspection import inspector
 from server.observability.logs import configure_logging
 from server.openai.responses.background import Backgrounds
+from server.store.serving import resolve_draft, resolve_model
 from server.templates.rendering import renderers
 
 CUT_SHORT = "the server is stopping; this answer is cut short"
@@ -123,6 +123,7 @@ class Runtime:
             yield
         finally:
             announcer.cancel()
+            await app.state.downloads.close()
             await self._end_backgrounds(app.state.backgrounds)
             app.state.responses.close()
             sandbox.close()
@@ -139,6 +140,17 @@ class Runtime:
             logger.error("%s", error)
             self._exit_code = 1
             self._http.should_exit = True
+            return
+        if pages := self._pages():
+            logger.info("chat in a browser: %s", ", ".join(pages))
+
+    def _pages(self) -> list[str]:
+        """The addresses of the page, if it is served."""
+        if not self._settings.ui or self._settings.path is not None:
+            return []
+        tls = self._settings.ssl_key_file is not None
+        urls = [url_of(sock, tls=tls) for sock in self._sockets]
+        return [f"{url}{self._settings.api_prefix}/" for url in urls if url.startswith("http")]
 
     async def _end_backgrounds(self, backgrounds: Backgrounds) -> None:
         """Wait for responses that no client waits for. The deadline ends them as it ends others."""

@@ -10,7 +10,7 @@ from scheduler.batching.cost_model import StepCost
 from scheduler.batching.grouping import BatchPlan, Grouping
 from scheduler.batching.jump_forward import limit_jump_forward
 from scheduler.batching.micro_batches import split_into_micro_batches
-from scheduler.core.cache_edits import CacheEdit, Save
+from scheduler.core.cache_edits import CacheEdit, Save, SaveCheckpoint
 from scheduler.core.results import EmbeddingResult, Result, SampledRun
 from scheduler.core.step import Chunk, Step
 from scheduler.engine.samplers import Samplers
@@ -33,7 +33,7 @@ class StepExecutor:
         speculator: Speculator,
         cost: StepCost | None,
         clock: Callable[[], float],
-        observe_save: Callable[[Save, float], None],
+        observe_save: Callable[[Save | SaveCheckpoint, float], None],
     ) -> None:
         """`cost` holds the measured time of steps, if there is one; it is kept up to date.
         `observe_save` is told how long saves took."""
@@ -80,7 +80,7 @@ class StepExecutor:
         for edit in edits:
             begin = self._clock()
             self._backend.edit(edit)
-            if isinstance(edit, Save):
+            if isinstance(edit, Save | SaveCheckpoint):
                 self._observe_save(edit, self._clock() - begin)
 
     def _with_drafts(self, chunks: tuple[Chunk, ...]) -> tuple[Chunk, ...]:

@@ -131,7 +131,7 @@ def _endpoints(settings: ServeSettings) -> dict[str, Any]:
         "endpoint_slots": settings.slots,
         "endpoint_props": settings.props,
         "endpoint_metrics": settings.metrics,
-        "ui": False,
+        "ui": settings.ui and settings.path is None,
         "ui_settings": {},
         "cors_proxy_enabled": False,
     }

@@ -18,13 +18,14 @@ from server.errors import InvalidRequest
 from server.http.json_response import JsonResponse
 from server.http.sse import EventStream, frame
 from server.llama_server.models import status_json
+from server.pool.downloads import downloads_of
 from server.pool.interface import ModelState, PoolEvent
 from server.pool.routing import pool_of
 from server.requests.body import read_body
 
 
 class ModelName(RequestModel):
-    """`POST /models/load` and `POST /models/unload`."""
+    """`POST /models`, `POST /models/load` and `POST /models/unload`."""
 
     model: Annotated[Label, Field(min_length=1)]
 
@@ -39,8 +40,13 @@ async def load_model(request: Request) -> Response:
 
 
 async def unload_model(request: Request) -> Response:
-    """Unload a model, and answer once its memory is free. Running answers end first."""
+    """Unload a model, and answer once its memory is free. Running answers end first.
+
+    A model that is being downloaded isn't any more.
+    """
     pool, body = pool_of(request), await read_body(request, ModelName)
+    if downloads_of(request).cancel(body.model):
+        return JsonResponse({"success": True})
     if pool.find(body.model).state in (ModelState.UNLOADED, ModelState.FAILED):
         raise InvalidRequest("model is not running", param="model")
     await pool.unload(body.model)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from server.endpoints import EVENTS, PLAIN_TEXT, STREAMABLE, Endpoint, Query, get, post
+from server.endpoints import EVENTS, JSON, PLAIN_TEXT, STREAMABLE, Endpoint, Query, get, post
 from server.llama_server.completion_request import CompletionRequest
 from server.llama_server.completions import create_completion
+from server.llama_server.downloads import delete_model, download_model
+from server.llama_server.grammar_check import GrammarCheck, check_grammar
 from server.llama_server.grammars import list_grammars
 from server.llama_server.health import health, livez, readyz
 from server.llama_server.infill import InfillRequest, create_infill
@@ -22,7 +24,7 @@ from server.model.adapters import LoraScales
 PUBLIC_PATHS = ("/", "/health", "/v1/health", "/livez", "/readyz")
 """Paths that need no API key, because probes have none. Nothing there is secret."""
 
-ROOT = get(get_root, "/")
+ROOT = get(get_root, "/", media=(JSON, PLAIN_TEXT))
 """Answers at the root, unless the operator's own files do."""
 
 RELOAD = Query("reload", "Read folders and presets again.")
@@ -55,7 +57,14 @@ ENDPOINTS = (
         bodies={"POST": LoraScales},
         by_model=True,
     ),
-    Endpoint(("/models", "/v1/models"), {"GET": list_models}, query=(RELOAD,)),
+    Endpoint(("/v1/models",), {"GET": list_models}, query=(RELOAD,)),
+    Endpoint(
+        ("/models",),
+        {"GET": list_models, "POST": download_model, "DELETE": delete_model},
+        admin_methods=frozenset({"POST", "DELETE"}),
+        bodies={"POST": ModelName},
+        query=(RELOAD, Query("model", "DELETE: the name of the model to remove.")),
+    ),
     Endpoint(
         ("/models/load",),
         {"POST": load_model},
@@ -73,6 +82,7 @@ ENDPOINTS = (
     get(follow_models, "/models/sse", media=(EVENTS,)),
     get(retrieve_model, "/models/{model:path}", "/v1/models/{model:path}"),
     get(list_grammars, "/v1/grammars"),
+    post(check_grammar, "/v1/grammars/check", body=GrammarCheck),
     post(
         create_completion,
         "/completion",

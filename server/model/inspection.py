@@ -11,6 +11,7 @@ from typing import Any
 
 from confined.child import Child, Died, TooSlow
 from protocol.metadata import MetadataOverride
+from server.model.gguf_contents import GgufContents
 from server.model.gguf_header import GgufError, GgufHeader
 from server.startup import VocabularyError
 
@@ -40,15 +41,11 @@ class Inspector:
 
     def header(self, path: Path) -> GgufHeader:
         """The file's header, without long texts. Raises `GgufError`."""
-        try:
-            answer = self._ask(path, "header")
-        except TooSlow:
-            raise GgufError(f"has a header that takes more than {CPU_SECONDS:g} s") from None
-        except Died:
-            raise GgufError("has a header that needs too much memory, or can't be read") from None
-        if "error" in answer:
-            raise GgufError(answer["error"])
-        return GgufHeader(**answer)
+        return GgufHeader(**self._head(path, "header"))
+
+    def contents(self, path: Path) -> GgufContents:
+        """What the file's head tells people about the model. Raises `GgufError`."""
+        return GgufContents(**self._head(path, "contents"))
 
     def check_vocabulary(self, path: Path, overrides: Sequence[MetadataOverride] = ()) -> None:
         """Raise `VocabularyError` if the vocabulary, or texts in it, break a limit or crash.
@@ -69,6 +66,17 @@ class Inspector:
         """End the process, once it has answered."""
         with self._lock:
             self._child.close()
+
+    def _head(self, path: Path, what: str) -> dict[str, Any]:
+        try:
+            answer = self._ask(path, what)
+        except TooSlow:
+            raise GgufError(f"has a header that takes more than {CPU_SECONDS:g} s") from None
+        except Died:
+            raise GgufError("has a header that needs too much memory, or can't be read") from None
+        if "error" in answer:
+            raise GgufError(answer["error"])
+        return answer
 
     def _ask(
         self, path: Path, what: str, overrides: Sequence[MetadataOverride] = ()

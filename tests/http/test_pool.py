@@ -63,7 +63,7 @@ async def serving(*keys: ApiKey, **settings: Any) -> AsyncIterator[Served]:
 
 
 async def test_each_dialect_is_answered_by_the_model_that_it_names() -> None:
-    bodies: dict[str, dict[str, Any]] = {
+    bodies = {
         CHAT: {},
         "/v1/completions": {"prompt": "a"},
         "/completion": {"prompt": "a"},
@@ -227,9 +227,8 @@ async def test_a_key_sees_and_uses_its_own_models_only() -> None:
         refused = await client.post(CHAT, json=chat("b"), headers=headers)
         assert refused.status_code == 403
         assert (await client.get("/v1/models/b", headers=headers)).status_code == 404
-        for who, status in (("mine", 403), ("boss", 200)):
-            asked = {"X-Api-Key": who}
-            answer = await client.post("/models/unload", json={"model": "a"}, headers=asked)
+        for sender, status in ((headers, 403), ({"X-Api-Key": "boss"}, 200)):
+            answer = await client.post("/models/unload", json={"model": "a"}, headers=sender)
             assert answer.status_code == status
         assert served.maker.num_loads == 1
 

@@ -26,7 +26,7 @@ from scheduler.backends.llama.devices import load_backends
 from scheduler.backends.llama.draft_model import DraftModel
 from scheduler.backends.llama.draft_states import DraftStates
 from scheduler.backends.llama.dry import DrySamplers
-from scheduler.backends.llama.loading import ROPE_FIELDS
+from scheduler.backends.llama.loading import ROPE_FIELDS, num_outputs
 from scheduler.backends.llama.sampler import LlamaSampler, Vocabulary
 from scheduler.backends.llama.threads import set_priority, use_numa
 from scheduler.backends.llama.vocabulary import suppressed_tokens
@@ -50,12 +50,6 @@ logger = logging.getLogger(__name__)
 ROTATION = "LLAMA_ATTN_ROT_DISABLE"
 """A variable that llama.cpp reads: it turns the rotation of quantized cells off."""
 
-MAX_DRAFT_ROWS = 64
-"""Rows of a batch that the drafts of all slots together may have."""
-
-SCORED_ROWS = 32
-"""Rows of a batch that may score tokens of prompts, where drafts don't have more."""
-
 
 class LlamaBackend:
     """A loaded model with a context of `config.n_slots` sequences. Raises `LoadError`."""
@@ -67,7 +61,7 @@ class LlamaBackend:
         load_backends()
         use_numa(config.numa)
         self._model_stamp = stamp_of_model(Path(config.model_path))
-        self.n_outputs = config.n_slots + max(_max_draft_rows(config), SCORED_ROWS)
+        self.n_outputs = num_outputs(config)
         self.context = LlamaContext(config, n_outputs=self.n_outputs)
         _check_memory(config, self.context.memory)
         self._draft_states = DraftStates(self.context)
@@ -327,16 +321,6 @@ class LlamaBackend:
             can_generate=context.can_generate,
             flash_attn=context.flash_attention,
         )
-
-
-def _max_draft_rows(config: EngineConfig) -> int:
-    """Rows of a batch that may be draft tokens.
-
-    Each such row has logits, which take a megabyte for some vocabularies. So many slots share
-    what one slot could use.
-    """
-    most = config.max_draft_tokens
-    return min(config.n_slots * most, max(most, MAX_DRAFT_ROWS))
 
 
 def _check_memory(config: EngineConfig, memory: Memory) -> None:

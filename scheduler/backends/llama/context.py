@@ -30,7 +30,12 @@ from scheduler.backends.llama.control_vectors import apply_control_vectors
 from scheduler.backends.llama.device_samplers import DeviceSamplers
 from scheduler.backends.llama.devices import have_gpu
 from scheduler.backends.llama.flash_attention import choose
-from scheduler.backends.llama.loading import check_layout, load_model, make_context
+from scheduler.backends.llama.loading import (
+    check_layout,
+    load_model,
+    make_context,
+    output_rows,
+)
 from scheduler.backends.llama.lora import LoraAdapters
 from scheduler.backends.llama.pooling import embedding_info, read_vectors
 from scheduler.backends.llama.shortlist import Shortlist, shortlist
@@ -105,8 +110,7 @@ class LlamaContext:
         self.model = load_model(config)
         check_layout(self.model, config)
         self.adapters = LoraAdapters(self.model, config.adapter_paths)  # the context makes room
-        if config.embeddings:  # every row may have an output; one too many ends the process
-            n_outputs = max(n_outputs, config.n_ubatch)
+        n_outputs = output_rows(config, n_outputs)
         self.flash_attention = choose(self.model, config)
         """ "on", "off", or "auto" if llama.cpp decides."""
         self._context = make_context(self.model, config, n_outputs, self.flash_attention)
