@@ -12,6 +12,7 @@ from server.assembly.observation import Observation, open_observation
 from server.assembly.pooled_engine import PooledEngines
 from server.context import SharedContext
 from server.engine.machine_memory import usable_memory
+from server.fit.estimate import Estimator
 from server.observability.process_memory import total_device_bytes
 from server.pool.catalogue import read_catalogue, read_one
 from server.pool.many import ManyModels, PoolRules
@@ -32,6 +33,8 @@ class PoolAssembly:
     keys: KeyRing
     observation: Observation
     pool: ManyModels
+    limits_devices: bool
+    """Whether the memory of devices is bounded, or there is none."""
 
 
 def assemble_pool(sources: ModelSources) -> PoolAssembly:
@@ -50,8 +53,16 @@ def assemble_pool(sources: ModelSources) -> PoolAssembly:
         is_strict=sources.are_several or settings.strict_model,
     )
     read = partial(read_catalogue if sources.are_several else read_one, sources)
-    pool = ManyModels(read, PooledEngines(shared, observation), limits_of(settings), rules)
-    return PoolAssembly(shared, keys, observation, pool)
+    limits = limits_of(settings)
+    pool = ManyModels(read, PooledEngines(shared, observation), limits, rules)
+    knows_devices = bool(limits.memory.device) or settings.device == ("none",)
+    return PoolAssembly(shared, keys, observation, pool, knows_devices)
+
+
+def device_memory() -> int:
+    """Bytes of the memory of all devices, as llama.cpp sees them. Blocks. Raises `FitError`."""
+    with Estimator() as estimator:
+        return sum(device.total for device in estimator.devices())
 
 
 def limits_of(settings: ServeSettings) -> Limits:

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from config import ConfigError
@@ -121,6 +121,13 @@ class ManyModels:
             elif model.phase is Phase.LOADED:
                 jobs.append(self._begin(model, self._unload(model), Phase.LEAVING))
         await asyncio.gather(*jobs, return_exceptions=True)
+
+    def limit_devices(self, num_bytes: int) -> None:
+        """From now on, models may take so many bytes of devices together; 0 is no limit."""
+        memory = replace(self._limits.memory, device=num_bytes)
+        self._limits = replace(self._limits, memory=memory)
+        if self._rules.may_exceed:
+            self._clamp = memory
 
     def end_answers(self, error: ApiError) -> None:
         """End all answers, and all waits for a model."""
@@ -414,7 +421,7 @@ class ManyModels:
         now = self._clock()
         model.phase, model.job, model.loaded_at, model.last_used = Phase.LOADED, None, now, now
         model.load_seconds = now - model.load_began
-        model.need, model.is_sleeping = measured, False
+        model.need, model.is_sleeping = _believed(measured, model.need), False
         model.failure, model.failures, model.exit_code = "", 0, None
         self._shares.add(tenants, model.load_seconds, now)
         model.metrics.observe_load(model.load_seconds)
@@ -491,6 +498,12 @@ def _keep(task: asyncio.Future[None]) -> None:
 
 def _new(entry: ModelEntry) -> PooledModel:
     return PooledModel(entry, ServerMetrics(entry.name, entry.settings.max_queue))
+
+
+def _believed(measured: MemoryUse, expected: MemoryUse | None) -> MemoryUse:
+    """What was measured. Of a device whose driver doesn't tell, as in containers, the plan."""
+    planned = 0 if expected is None else expected.device
+    return MemoryUse(measured.host, measured.device or planned)
 
 
 def _future() -> asyncio.Future[None]:

@@ -199,7 +199,7 @@ def _already_read(request: Request, data: bytearray) -> Request:
 
     async def receive() -> Message:
         if held:
-            return {"type": "http.request", "body": bytes(held.pop()), "more_body": False}
+            return {"type": "http.request", "body": held.pop(), "more_body": False}
         return await request.receive()
 
     return Request(request.scope, receive)
