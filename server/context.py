@@ -19,7 +19,7 @@ from protocol.messages import BlockReport, ModelInfo, SlotChanged, SlotReport
 from server.access.access_record import access_record
 from server.access.answer_accounting import AnswerAccounting
 from server.engine.history import SequenceHistory
-from server.errors import InvalidRequest
+from server.errors import InvalidRequest, Unavailable
 from server.generation.observed_generator import ObservedGenerator
 from server.http.drain import Drain
 from server.http.places import Places
@@ -163,15 +163,20 @@ def served_by(connection: HTTPConnection) -> ServerContext | None:
 
 
 def model_context(connection: HTTPConnection) -> ServerContext:
-    """The context of the model that answers this request. Raises `InvalidRequest` without one."""
+    """The context of the model that answers this request.
+
+    Raises `InvalidRequest` if the request had to name one, and `Unavailable` if the one sleeps.
+    """
     context = served_by(connection)
+    if context is None and connection.app.state.pool.default is not None:
+        raise Unavailable("the model isn't loaded now; a request for an answer loads it")
     if context is None:
         raise InvalidRequest("'model' is required: this server has several", param="model")
     return context
 
 
 def context_of(connection: HTTPConnection) -> ServerContext:
-    """The context of the model that answers this request. Raises `InvalidRequest` without one.
+    """The context of the model that answers this request. Raises as `model_context` does.
 
     Its generator checks the rights of the request's key and counts what the request costs.
     """
