@@ -27,6 +27,7 @@ from server.access.record_access import RecordAccess
 from server.access.web_guard import WebGuard, checked_hosts
 from server.anthropic import errors as anthropic_errors
 from server.anthropic import routes as anthropic_routes
+from server.catalog.pulls import Pulls
 from server.context import ServerContext, SharedContext
 from server.embeddings import routes as embedding_routes
 from server.endpoints import Endpoint, to_routes, uncounted
@@ -57,6 +58,7 @@ from server.page.serve import Page
 from server.pool.downloads import server_downloads
 from server.pool.interface import ModelPool
 from server.pool.one import OneModel
+from server.replica import routes as replica_routes
 from server.room import routes as room_routes
 from server.room.room import Room
 from server.room.schema import ServerView
@@ -180,6 +182,7 @@ def create_app(
     app.state.responses = ResponseStore(settings.responses_store)
     app.state.backgrounds = Backgrounds(settings.max_answer_size * MIB)
     app.state.recipes = RecipeBook(settings.made_models)
+    app.state.pulls = Pulls(app.state.downloads, pool)
     return app
 
 
@@ -221,6 +224,7 @@ def _endpoints(settings: ServeSettings, page: Page | None, *, needs_key: bool) -
         *lm_studio_routes.ENDPOINTS,
         *embedding_routes.ENDPOINTS,
         *room_routes.ENDPOINTS,
+        *replica_routes.ENDPOINTS,
     ]
     return [*described, description_of(described, settings.api_prefix, needs_key=needs_key)]
 
