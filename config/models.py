@@ -100,6 +100,8 @@ class ModelSources:
         for name in ("models_dir", "models_preset"):
             if found := last(self._given, name):
                 return found.name
+        if self.settings.models_cache:
+            return "--models-cache"
         return f"{MODELS} in {self._toml}" if self._toml and self._toml_tables() else ""
 
     def _toml_tables(self) -> Mapping[str, object]:

@@ -13,6 +13,7 @@ from config.load import ORIGINS
 from config.models import ALL, ModelTable, arguments
 from config.sources import Given, Level
 from server.model.split_name import SplitName
+from server.pool.cached import cached_models, hidden_models
 from server.pool.names import LATEST
 
 _COMPANIONS = ("mmproj", "imatrix", "mtp-", "eagle3-", "dspark-", "dflash-")
@@ -72,10 +73,20 @@ def read_catalogue(sources: ModelSources) -> dict[str, ModelEntry]:
     for_all = tables.pop(ALL, ModelTable(ALL))
     folder = sources.settings.models_dir
     files = {} if folder is None else models_in(folder)
+    cached = cached_models() if sources.settings.models_cache else {}
+    hiding = [one for one in tables.values() if one.hides_cached or for_all.hides_cached]
+    seen = cached.keys() - hidden_models(hiding, cached)
     entries = {
-        name: _entry(sources, for_all, tables.get(name) or ModelTable(name), files.get(name))
-        for name in sorted({*tables, *files})
+        name: _entry(
+            sources,
+            for_all,
+            tables.get(name) or ModelTable(name),
+            files.get(name, cached.get(name)),
+        )
+        for name in sorted({*tables, *files, *seen})
     }
+    for name in seen - tables.keys() - files.keys():
+        entries[name] = replace(entries[name], source=ModelSource.CACHE)
     _check_names(entries)
     return entries
 
