@@ -51,7 +51,7 @@ class ModelTable:
     """By alias: what it changes for its requests. A plain alias is an `alias` in `given`."""
     load_on_startup: bool = False
     stop_timeout: float = STOP_SECONDS
-    hides: bool = False
+    hides_cached: bool = False
     """Whether downloaded models with the same file are not listed."""
 
 
@@ -109,6 +109,8 @@ class ModelSources:
         for name in ("models_dir", "models_preset"):
             if found := last(self._given, name):
                 return found.name
+        if self.settings.models_cache:
+            return "--models-cache"
         return f"{MODELS} in {self._toml}" if self._toml and self._toml_tables() else ""
 
     def _toml_tables(self) -> Mapping[str, object]:
@@ -149,7 +151,7 @@ def _joined(first: ModelTable | None, second: ModelTable) -> ModelTable:
         variants={**first.variants, **second.variants},
         load_on_startup=first.load_on_startup or second.load_on_startup,
         stop_timeout=max(first.stop_timeout, second.stop_timeout),
-        hides=first.hides or second.hides,
+        hides_cached=first.hides_cached or second.hides_cached,
     )
 
 
