@@ -13,7 +13,7 @@ import mmap
 import os
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 MAGIC = b"GGUF"
@@ -22,6 +22,10 @@ _DEFAULT_ALIGNMENT = 32
 _MOST_DIMENSIONS = 4
 _MOST_PAIRS = 1 << 16
 _MOST_TENSORS = 1 << 20
+_MOST_NAMED = 1 << 15
+"""More tensors than any model has whose sizes are of interest."""
+_LONGEST_NAME = 64
+"""Bytes of a tensor's name, as llama.cpp allows them."""
 
 _MAX_HEAD_BYTES = 1 << 30
 """Maximum size of a head; the largest vocabularies take some tens of MB."""
@@ -96,6 +100,8 @@ class GgufHeader:
     metadata: Mapping[str, object]
     tensor_count: int
     needed_bytes: int
+    tensors: Mapping[str, int] = field(default_factory=dict)
+    """Bytes of each tensor of a known type, by name."""
 
     def text(self, key: str) -> str:
         """A metadata string, or an empty one."""
@@ -155,14 +161,15 @@ class _Reader:
             raise GgufError(f"has GGUF version {version}; supported are {known}")
         tensor_count, pair_count = self._scalar("Q"), self._scalar("Q")
         metadata = dict(self._pair() for _ in _counted(pair_count, _MOST_PAIRS, "metadata values"))
+        tensors: dict[str, int] = {}
         end_of_tensors = max(
-            (self._tensor_end() for _ in _counted(tensor_count, _MOST_TENSORS, "tensors")),
+            (self._tensor_end(tensors) for _ in _counted(tensor_count, _MOST_TENSORS, "tensors")),
             default=0,
         )
         needed = self._position
         if end_of_tensors:
             needed = self._data_start(metadata) + end_of_tensors
-        return GgufHeader(version, metadata, tensor_count, needed)
+        return GgufHeader(version, metadata, tensor_count, needed, tensors)
 
     def _pair(self) -> tuple[str, object]:
         key = self._string()
@@ -191,9 +198,12 @@ class _Reader:
             position += 8 + unpack(data, position)[0]
         self._position = position
 
-    def _tensor_end(self) -> int:
-        """The end of the next tensor's data, from the data start; 0 for an unknown type."""
-        self._string()
+    def _tensor_end(self, tensors: dict[str, int]) -> int:
+        """The end of the next tensor's data, from the data start; 0 for an unknown type.
+
+        Notes the tensor's size.
+        """
+        name = self._string()
         dimensions = self._scalar("I")
         if dimensions > _MOST_DIMENSIONS:
             raise GgufError(f"is damaged: a tensor has {dimensions} dimensions")
@@ -204,7 +214,10 @@ class _Reader:
         if kind not in BLOCKS:
             return 0
         block, size = BLOCKS[kind]
-        return offset + elements // block * size
+        num_bytes = elements // block * size
+        if len(tensors) < _MOST_NAMED and len(name) < _LONGEST_NAME:
+            tensors[name] = num_bytes
+        return offset + num_bytes
 
     def _data_start(self, metadata: Mapping[str, object]) -> int:
         alignment = metadata.get("general.alignment")

@@ -8,7 +8,8 @@ downloaded again.
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +23,9 @@ _COMPANIONS = ("mmproj", "imatrix", "mtp-", "eagle3-", "dflash-", "dspark-")
 _REVISION = "main"
 _MOST_LISTED = 8
 _SECONDS_TO_ANSWER = 10
+_FIRST_ERROR = 400
+_MOST_HEAD_BYTES = 1 << 28
+"""More than any file's header has."""
 
 _Result = TypeVar("_Result")
 
@@ -48,6 +52,44 @@ def fetch(
     chosen = _named(file, names, place) if file else _choose(names, quant, place)
     paths = [hub.download(part) for part in _parts(chosen, names, place)]
     return paths[0]
+
+
+@dataclass(frozen=True, slots=True)
+class HubFile:
+    """A file of a repository."""
+
+    name: str
+    num_bytes: int
+
+
+def models_of(
+    repo: str, *, token: str | None = None, endpoint: str | None = None
+) -> list[tuple[HubFile, ...]]:
+    """All models of a repository that the hub has; of each all files, the first one first.
+
+    `repo` is `user/repo[:quant]`; with a quantization, the model of that alone. Raises
+    ModelFileError.
+    """
+    name, quant = _parse(repo)
+    sizes = _Hub(name, _checked(token), endpoint, None, False).file_sizes()
+    names = list(sizes)
+    chosen = [_choose(names, quant, name)] if quant else [one for one in names if _is_model(one)]
+    if not chosen:
+        raise ModelFileError(f"{name} has no GGUF model")
+    return [
+        tuple(HubFile(part, sizes[part]) for part in _parts(one, names, name)) for one in chosen
+    ]
+
+
+def starts_of(
+    repo: str, file: str, *, token: str | None = None, endpoint: str | None = None
+) -> Iterator[bytes]:
+    """The bytes of a file from its beginning, as they come; whoever has enough stops.
+
+    `repo` is as for `models_of`. Raises ModelFileError.
+    """
+    name, _ = _parse(repo)
+    return _Hub(name, _checked(token), endpoint, None, False).beginning(file)
 
 
 def cached_models(cache: Path | None = None) -> list[str]:
@@ -179,6 +221,45 @@ class _Hub:
         api = HfApi(endpoint=self._endpoint, token=self._token, library_name="llamapack")
         info = api.model_info(self._repo, timeout=_SECONDS_TO_ANSWER)
         return [sibling.rfilename for sibling in info.siblings or ()]
+
+    def file_sizes(self) -> dict[str, int]:
+        """The sizes of the repository's files by name, in the hub's order."""
+        try:
+            return self._guarded(self._listed_sizes)
+        except _UnreachableError as error:
+            raise ModelFileError(str(error)) from None
+
+    def beginning(self, name: str) -> Iterator[bytes]:
+        """The bytes of a file, as they come."""
+        chunks = self._chunks(name)
+        while True:
+            try:
+                chunk = self._guarded(lambda: next(chunks, None))
+            except _UnreachableError as error:
+                raise ModelFileError(f"{error}, while reading {name} of {self._repo}") from None
+            if chunk is None:
+                return
+            yield chunk
+
+    def _listed_sizes(self) -> dict[str, int]:
+        from huggingface_hub import HfApi
+
+        api = HfApi(endpoint=self._endpoint, token=self._token, library_name="llamapack")
+        info = api.model_info(self._repo, timeout=_SECONDS_TO_ANSWER, files_metadata=True)
+        return {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or ()}
+
+    def _chunks(self, name: str) -> Iterator[bytes]:
+        from huggingface_hub import get_session, get_token, hf_hub_url
+
+        url = hf_hub_url(self._repo, name, revision=_REVISION, endpoint=self._endpoint)
+        # The range is a courtesy: a server that sends more is not read any further.
+        headers = {"Range": f"bytes=0-{_MOST_HEAD_BYTES - 1}"}
+        if token := self._token or get_token():
+            headers["Authorization"] = f"Bearer {token}"
+        with get_session().stream("GET", url, headers=headers, follow_redirects=True) as answer:
+            if answer.status_code >= _FIRST_ERROR:
+                raise self._refused(answer.status_code)
+            yield from answer.iter_bytes()
 
     def _downloaded(self, name: str) -> Path:
         from huggingface_hub import hf_hub_download
