@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def serve(argv: Sequence[str]) -> int:
     """Read the settings and serve until a signal stops the server. Returns the exit code."""
-    from config import ConfigError, load_settings
+    from config import ConfigError, ModelSources, load_settings
     from config.actions import asked_action
     from server.startup import StartupError
 
@@ -47,10 +47,13 @@ def serve(argv: Sequence[str]) -> int:
     try:
         notices: list[str] = []
         settings = load_settings(argv, os.environ, notices.append)
+        sources = ModelSources(argv, os.environ)
         _start_confined()
         from server.runtime import serve
 
-        return serve(settings, notices)
+        return (
+            serve(settings, notices, sources) if sources.are_several else serve(settings, notices)
+        )
     except ConfigError as error:
         return fail(str(error), EXIT_USAGE)
     except StartupError as error:
@@ -114,7 +117,7 @@ def unload(argv: Sequence[str]) -> int:
 
 def fit(argv: Sequence[str]) -> int:
     """Say what fits a machine's memory. Returns the exit code."""
-    from server.fit.command import run
+    from server.commands.fit import run
 
     return _talk(run, argv)
 
@@ -135,6 +138,41 @@ def _talk(command: Callable[[Sequence[str], Mapping[str, str]], int], argv: Sequ
         return fail(str(error), EXIT_FAILURE)
 
 
+def pull(argv: Sequence[str]) -> int:
+    """Download a model. Returns the exit code."""
+    from server.commands.pull import run
+
+    return _about_models(run, argv)
+
+
+def import_file(argv: Sequence[str]) -> int:
+    """Take a file into the store. Returns the exit code."""
+    from server.commands.imported import run
+
+    return _about_models(run, argv)
+
+
+def list_models(argv: Sequence[str]) -> int:
+    """List the stored models. Returns the exit code."""
+    from server.commands.listed import run
+
+    return _about_models(run, argv)
+
+
+def show(argv: Sequence[str]) -> int:
+    """Describe a model. Returns the exit code."""
+    from server.commands.shown import run
+
+    return _about_models(run, argv)
+
+
+def remove(argv: Sequence[str]) -> int:
+    """Remove models. Returns the exit code."""
+    from server.commands.removed import run
+
+    return _about_models(run, argv)
+
+
 COMMANDS = {
     "serve": Command("serve a GGUF model over HTTP (see `llamapack serve --help`)", serve),
     "run": Command("talk to a model in the terminal", run),
@@ -143,8 +181,24 @@ COMMANDS = {
     "unload": Command("have a running server unload a model", unload),
     "fit": Command("say what fits this machine's memory, or another's", fit),
     "launch": Command("start Claude Code, Codex, opencode or aider on a server", launch),
+    "pull": Command("download a model: USER/REPO[:QUANT], an address or a file", pull),
+    "import": Command("take a GGUF file into the store, under a name", import_file),
+    "list": Command("list the models on this machine", list_models),
+    "show": Command("say what a model is: shape, template, sizes by part", show),
+    "rm": Command("remove models from this machine", remove),
     "grammar": Command("list the shipped grammars, or check one against a text", grammar),
 }
+
+
+def _about_models(
+    run: Callable[[Sequence[str], Mapping[str, str]], int], argv: Sequence[str]
+) -> int:
+    from server.startup import StartupError
+
+    try:
+        return run(argv, os.environ)
+    except StartupError as error:
+        return fail(str(error), EXIT_FAILURE)
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -190,7 +244,7 @@ def _act(action: str) -> int:
         return _print_serve_help()
     if action == "version":
         return _print_version()
-    from server.model.listings import print_completion, print_devices, print_models
+    from server.commands.listings import print_completion, print_devices, print_models
 
     printers = {"devices": print_devices, "models": print_models, "completion": print_completion}
     return printers[action]()

@@ -13,7 +13,7 @@ from server.fit.candidates import Candidate
 from server.fit.choice import Choice, Chooser, Layout, Wishes
 from server.fit.layers import Layers, layers_of
 from server.fit.needs import Needs
-from server.tables import size
+from server.store.sizes import human_size
 
 DEPTH = 4096
 """Tokens of the slot whose keys and values one token is expected to read."""
@@ -46,7 +46,7 @@ class Advice:
     def verdict(self) -> str:
         """ "fits", "fits with ..." or "does not fit: ...", for people."""
         if not self.best.fits:
-            return f"does not fit: {size(self.best.lacking)} too large"
+            return f"does not fit: {human_size(self.best.lacking)} too large"
         changes = self.changes
         return f"fits with {', '.join(changes)}" if changes else "fits"
 
@@ -68,7 +68,7 @@ def advise(
     candidate: Candidate, needs: Needs, wishes: Wishes, budget: Budget, speeds: Bandwidths
 ) -> Advice:
     """What fits of a candidate. Raises `FitError`."""
-    layers = layers_of(candidate.headers).times(candidate.factor)
+    layers = layers_of(candidate.header, candidate.tensors).times(candidate.factor)
 
     def parts_of(layout: Layout) -> PartBytes:
         parts = needs.parts(layout)

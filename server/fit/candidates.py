@@ -1,4 +1,4 @@
-"""Finds the models that can be asked about: a file, the files of a folder, or of a repository.
+"""Finds the models that can be asked about: stored ones, files, folders, and those of a repository.
 
 Of a repository nothing is downloaded but the header of one model. The others of the repository
 differ from it in the sizes of their weights alone, which their files' sizes tell.
@@ -6,28 +6,34 @@ differ from it in the sizes of their weights alone, which their files' sizes tel
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from server.fit.errors import FitError
-from server.model import hub
 from server.model.gguf_header import GgufError, GgufHeader
-from server.model.hub import HubFile
 from server.model.inspection import Inspector
-from server.model.split_name import SplitName
+from server.store.catalogue import stored_models
+from server.store.errors import WebError
+from server.store.folders import folders_of
+from server.store.hub import Hub
+from server.store.hub_settings import HubSettings, hub_settings
+from server.store.names import find
+from server.store.progress import PullJob
+from server.store.quantization import all_parts, choose, is_model, parts, quant_of, stem_of
+from server.store.reference import FileReference, HubReference, parse_reference
+from server.store.transfer import RemoteFile
+from server.store.web import Web
 
-_QUANT = re.compile(
-    r"(?:^|[-._/])((?:UD-)?(?:I?Q\d+(?:_[0-9A-Z]+)*|TQ\d_\d|MXFP4(?:_MOE)?|NVFP4|BF16|F16|F32))"
-    r"(?=[-._/]|$)",
-    re.IGNORECASE,
-)
 _FIRST_TRY = 1 << 20
 """Bytes after which a header is looked at; later tries come after as many times four."""
+
+_MOST_HEAD_BYTES = 1 << 28
+"""More than any file's header has."""
+
+_CHUNK = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,31 +47,50 @@ class Candidate:
     """Bytes of all its files."""
     path: Path
     """A file with the model's header; what else the file has may be missing."""
-    headers: tuple[GgufHeader, ...]
-    """Of all files of `path`."""
+    header: GgufHeader
+    """Of the first file of `path`."""
+    tensors: Mapping[str, int]
+    """Bytes of each tensor in all files of `path`."""
     factor: float = 1.0
     """How much larger this model's weights are than those of `path`."""
 
 
 @contextmanager
 def candidates(
-    model: str, *, token: str | None = None, endpoint: str | None = None
+    model: str, environ: Mapping[str, str], token: str | None = None
 ) -> Iterator[list[Candidate]]:
-    """The models that are meant. Their paths are good until the block ends. Raises `FitError` and
-    `ModelFileError`."""
-    path = Path(model).expanduser()
+    """The models that are meant. Their paths are good until the block ends.
+
+    Raises `FitError` and `StoreError`.
+    """
     inspector = Inspector()
     try:
-        if path.is_dir():
-            yield _sorted([local_model(file, inspector) for file in _first_files(path)])
-        elif path.exists() or model.count("/") != 1:
-            yield [local_model(path, inspector)]
-        else:
-            with TemporaryDirectory(prefix="llamapack-") as folder:
-                reader = _RemoteReader(model, token, endpoint, Path(folder), inspector)
-                yield _sorted(reader.candidates())
+        yield from _found(model, environ, token, inspector)
     finally:
         inspector.close()
+
+
+def _found(
+    model: str, environ: Mapping[str, str], token: str | None, inspector: Inspector
+) -> Iterator[list[Candidate]]:
+    path = Path(model).expanduser()
+    if path.is_dir():
+        yield _sorted([local_model(file, inspector) for file in _first_files(path)])
+        return
+    if path.exists():
+        yield [local_model(path, inspector)]
+        return
+    reference = parse_reference(model) if "/" in model or model.endswith(".gguf") else None
+    if isinstance(reference, HubReference):
+        settings = hub_settings(environ, token=token)
+        with TemporaryDirectory(prefix="llamapack-") as folder:
+            yield _sorted(_Repository(reference, settings, Path(folder), inspector).candidates())
+    elif isinstance(reference, FileReference):
+        raise FitError(f"there is no file {path}")
+    elif reference is not None:
+        raise FitError(f"{model} has to be pulled first: llamapack pull {model}")
+    else:
+        yield [local_model(find(model, stored_models(folders_of(environ))).path, inspector)]
 
 
 def _sorted(found: list[Candidate]) -> list[Candidate]:
@@ -73,97 +98,98 @@ def _sorted(found: list[Candidate]) -> list[Candidate]:
 
 
 def _first_files(folder: Path) -> list[Path]:
-    files = [file for file in sorted(folder.rglob("*.gguf")) if _is_first(file.name)]
+    files = [file for file in sorted(folder.rglob("*.gguf")) if is_model(file.name)]
     if not files:
-        raise FitError(f"{folder} has no GGUF file")
+        raise FitError(f"{folder} has no GGUF model")
     return files
-
-
-def _is_first(name: str) -> bool:
-    split = SplitName.parse(name)
-    return split is None or split.number == 1
 
 
 def local_model(path: Path, inspector: Inspector) -> Candidate:
     """A model on the disk; of a split model, the first file is named. Raises `FitError`."""
-    split = SplitName.parse(path.name)
-    files = [path] if split is None else [path.with_name(name) for name in split.all_names()]
-    headers = tuple(_header(file, inspector) for file in files)
-    num_bytes = sum(file.stat().st_size for file in files)
-    return Candidate(path.name, quantization_of(path.name), num_bytes, path, headers)
-
-
-def _header(path: Path, inspector: Inspector) -> GgufHeader:
-    if not path.is_file():
-        raise FitError(f"there is no file {path}")
+    files = [path.with_name(name) for name in all_parts(path.name)]
+    if missing := [file for file in files if not file.is_file()]:
+        raise FitError(f"there is no file {missing[0]}")
     try:
-        return inspector.header(path)
+        header = inspector.header(path)
+        tensors = {name: size for file in files for name, size in inspector.tensors(file).items()}
     except GgufError as error:
         raise FitError(f"{path} {error}") from None
+    num_bytes = sum(file.stat().st_size for file in files)
+    return Candidate(path.name, quant_of(path.name), num_bytes, path, header, tensors)
 
 
-def quantization_of(name: str) -> str:
-    """The quantization in a file's name; "" if there is none."""
-    found = _QUANT.findall(name.removesuffix(".gguf"))
-    return found[-1].upper() if found else ""
-
-
-class _RemoteReader:
+class _Repository:
     """Reads headers of one repository into a folder."""
 
     def __init__(
-        self,
-        repo: str,
-        token: str | None,
-        endpoint: str | None,
-        folder: Path,
-        inspector: Inspector,
+        self, reference: HubReference, settings: HubSettings, folder: Path, inspector: Inspector
     ) -> None:
-        self._repo = repo
-        self._token = token
-        self._endpoint = endpoint
+        self._reference = reference
+        self._web = Web()
+        self._hub = Hub(reference.repo, settings, self._web, PullJob())
+        self._listing = self._hub.listing(is_patient=False)
         self._folder = folder
         self._inspector = inspector
 
     def candidates(self) -> list[Candidate]:
-        """One for each model of the repository."""
-        models = hub.models_of(self._repo, token=self._token, endpoint=self._endpoint)
-        families: dict[str, list[tuple[HubFile, ...]]] = {}
-        for model in sorted(models, key=_num_bytes):
-            families.setdefault(_family(model[0].name), []).append(model)
+        """One for each model of the repository. Raises `StoreError` and `FitError`."""
+        sizes, place = self._listing.sizes, self._reference.repo
+        if self._reference.quant:
+            chosen = [choose(sizes, self._reference.quant, place)]
+        else:
+            choose(sizes, None, place)  # raises if there is none
+            chosen = [name for name in sizes if is_model(name)]
+        families: dict[str, list[list[str]]] = {}
+        for name in sorted(chosen, key=lambda name: self._num_bytes(all_parts(name))):
+            families.setdefault(_family(name), []).append(parts(name, sizes, place))
         return [one for family in families.values() for one in self._family(family)]
 
-    def _family(self, models: Sequence[tuple[HubFile, ...]]) -> Iterator[Candidate]:
+    def _family(self, models: Sequence[Sequence[str]]) -> Iterator[Candidate]:
         """The quantizations of one model, the smallest first, whose header is read."""
-        known = self._read(models[0])
-        head = self._head_bytes(known)
-        for model in models:
-            name, num_bytes = model[0].name, _num_bytes(model)
+        for name in models[0]:
+            self._fetch(name)
+        known = local_model(self._place(models[0][0]), self._inspector)
+        head = max(known.num_bytes - sum(known.tensors.values()), 0)
+        for files in models:
+            num_bytes = self._num_bytes(files) or known.num_bytes
             factor = max(num_bytes - head, 0) / max(known.num_bytes - head, 1)
             yield Candidate(
-                name, quantization_of(name), num_bytes, known.path, known.headers, factor
+                name=files[0],
+                quantization=quant_of(files[0]),
+                num_bytes=num_bytes,
+                path=known.path,
+                header=known.header,
+                tensors=known.tensors,
+                factor=factor,
             )
 
-    def _read(self, model: tuple[HubFile, ...]) -> Candidate:
-        paths = [self._fetch(file) for file in model]
-        headers = tuple(_header(path, self._inspector) for path in paths)
-        return Candidate(model[0].name, "", _num_bytes(model), paths[0], headers)
-
-    def _fetch(self, file: HubFile) -> Path:
-        """A file as large as the hub's, of which only the beginning is on the disk."""
-        path = self._folder / file.name.replace("/", "_")
-        chunks = hub.starts_of(self._repo, file.name, token=self._token, endpoint=self._endpoint)
+    def _fetch(self, name: str) -> None:
+        """Make a file as large as the hub's, of which only the beginning is on the disk."""
+        remote = self._hub.file(self._listing.commit, name).remote
+        path, size = self._place(name), 0
         with path.open("wb") as target:
-            size, due = 0, _FIRST_TRY
-            for chunk in chunks:
+            due = _FIRST_TRY
+            for chunk in self._beginning(remote):
                 size += target.write(chunk)
                 if size >= due:
                     target.flush()
                     if self._is_whole(path):
                         break
                     due = size * 4
-            target.truncate(max(file.num_bytes, size))
-        return path
+            target.truncate(max(remote.size or self._listing.sizes.get(name) or 0, size))
+
+    def _beginning(self, remote: RemoteFile) -> Iterator[bytes]:
+        """The bytes of a file as they come; whoever has enough stops."""
+        # The range is a courtesy: a server that sends more is not read any further.
+        headers = {"Range": f"bytes=0-{_MOST_HEAD_BYTES - 1}", "Accept-Encoding": "identity"}
+        size = 0
+        try:
+            with self._web.open(remote.url, headers=headers, secrets=remote.secrets) as answer:
+                while size < _MOST_HEAD_BYTES and (chunk := answer.read(_CHUNK)):
+                    size += len(chunk)
+                    yield chunk
+        except (OSError, WebError) as error:
+            raise FitError(f"reading {remote.name} failed: {error}") from None
 
     def _is_whole(self, path: Path) -> bool:
         """Whether the file has its header. Raises `FitError` for what is none."""
@@ -175,19 +201,13 @@ class _RemoteReader:
             return False
         return True
 
-    def _head_bytes(self, known: Candidate) -> int:
-        """Bytes of all files that are no weights."""
-        weights = sum(sum(header.tensors.values()) for header in known.headers)
-        return max(known.num_bytes - weights, 0)
+    def _place(self, name: str) -> Path:
+        return self._folder / name.replace("/", "_")
 
-
-def _num_bytes(model: Sequence[HubFile]) -> int:
-    return sum(file.num_bytes for file in model)
+    def _num_bytes(self, files: Sequence[str]) -> int:
+        return sum(self._listing.sizes.get(name) or 0 for name in files)
 
 
 def _family(name: str) -> str:
     """The name without what tells quantizations apart."""
-    base = os.path.basename(name)
-    split = SplitName.parse(base)
-    stem = base.removesuffix(".gguf") if split is None else split.stem
-    return _QUANT.sub("", stem).lower()
+    return stem_of(name).lower().replace(quant_of(name).lower() or "\0", "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from server.model.gguf_header import GgufHeader
@@ -74,13 +74,11 @@ class Layers:
         return Layers(self.inputs.times(factor), blocks, self.output.times(factor))
 
 
-def layers_of(headers: Sequence[GgufHeader]) -> Layers:
-    """The layers of a model, out of the headers of all its files."""
-    first = headers[0]
-    architecture = first.text("general.architecture")
-    count = min(max(first.number(f"{architecture}.block_count"), 0), _MOST_LAYERS)
-    share = _share_of_experts(first, architecture)
-    sizes = {name: size for header in headers for name, size in header.tensors.items()}
+def layers_of(header: GgufHeader, sizes: Mapping[str, int]) -> Layers:
+    """The layers of a model with this header; `sizes` are bytes by the name of a tensor."""
+    architecture = header.text("general.architecture")
+    count = min(max(header.number(f"{architecture}.block_count"), 0), _MOST_LAYERS)
+    share = _share_of_experts(header, architecture)
     blocks = [LayerBytes()] * count
     inputs = output = LayerBytes()
     for name, size in sizes.items():

@@ -20,11 +20,11 @@ from server.fit.candidates import local_model
 from server.fit.choice import Choice, Chooser, Wishes
 from server.fit.errors import FitError
 from server.fit.estimate import Estimator, LoadOptions
-from server.fit.layers import layers_of
+from server.fit.layers import Layers, layers_of
 from server.fit.needs import NO_DEVICE, with_layout
 from server.fit.wishes import wishes_of
 from server.model.inspection import Inspector
-from server.tables import size
+from server.store.sizes import human_size
 
 _LAYER_STEPS = 16
 """Most plans that are made to find how many layers the devices have room for."""
@@ -54,7 +54,7 @@ class Fitting:
         options = engine_config(settings, model_path, "INFO", draft_path)
         devices = _used(self._estimator.devices(), settings)
         budget = _with_margins(devices, settings)
-        layers = layers_of(local_model(model_path, self._inspector).headers)
+        layers = _layers(model_path, self._inspector)
         needs, wishes = wishes_of(
             self._estimator, model_path, options, settings, has_devices=bool(devices)
         )
@@ -91,6 +91,11 @@ class Fitting:
             lacking = over + max(footprint.host.total - budget.host, 0)
             raise FitError(_lacks(lacking, budget))
         return n_layers, footprint
+
+
+def _layers(path: Path, inspector: Inspector) -> Layers:
+    model = local_model(path, inspector)
+    return layers_of(model.header, model.tensors)
 
 
 def _used(devices: tuple[DeviceMemory, ...], settings: ServeSettings) -> tuple[DeviceMemory, ...]:
@@ -146,7 +151,7 @@ def _lines(
     places = {"the host": footprint.host.total} | {
         name: parts.total for name, parts in footprint.devices.items()
     }
-    takes = ", ".join(f"{size(total)} of {name}" for name, total in places.items())
+    takes = ", ".join(f"{human_size(total)} of {name}" for name, total in places.items())
     lines = [f"--fit on: chose {flags or 'nothing: all was given'}; the model will take {takes}"]
     layout = choice.layout
     wanted = f"{_slots(wishes.n_slots)} of {wishes.n_ctx_slot:,} {wishes.cache_types[0]} tokens"
@@ -171,11 +176,11 @@ def _slots(count: int) -> str:
 
 def _lacks(lacking: int, budget: Budget) -> str:
     return (
-        f"{size(lacking)} more are needed than {_shown(budget)}; take a smaller quantization, free "
-        "memory, or start with --fit off"
+        f"{human_size(lacking)} more are needed than {_shown(budget)}; take a smaller "
+        "quantization, free memory, or start with --fit off"
     )
 
 
 def _shown(budget: Budget) -> str:
-    devices = "".join(f" and {size(free)} of a device" for free in budget.devices)
-    return f"{size(budget.host)} of the host{devices}"
+    devices = "".join(f" and {human_size(free)} of a device" for free in budget.devices)
+    return f"{human_size(budget.host)} of the host{devices}"

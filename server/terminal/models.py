@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from server.tables import size, table
+from server.commands.table import table
+from server.store.sizes import human_size
 from server.terminal.client import ServerClient
 from server.terminal.errors import TerminalError
 from server.terminal.found_server import add_flags, client_of
@@ -96,7 +97,7 @@ def _entry(client: ServerClient, model: str) -> _Entry:
 
 def _listing(entries: Sequence[_Entry], now: float) -> str:
     head = ("NAME", "STATE", "MEMORY", "DEVICE", "CONTEXT", "UNTIL")
-    return table(head, [_row(entry, now) for entry in entries])
+    return table(head, [_row(entry, now) for entry in entries], right=head[2:5])
 
 
 def _row(entry: _Entry, now: float) -> tuple[str, ...]:
@@ -133,7 +134,7 @@ def _reason(entry: _Entry) -> str:
 
 
 def _bytes(value: object) -> str:
-    return size(value) if isinstance(value, int) and value else "-"
+    return human_size(value) if isinstance(value, int) and value else "-"
 
 
 def _until(entry: _Entry, now: float) -> str:

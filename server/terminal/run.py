@@ -13,7 +13,7 @@ from typing import TextIO
 from config import load_settings
 from server.launch.own_server import own_server, placed
 from server.launch.remote import answers, wait_ready
-from server.model.files import resolve_model
+from server.store.serving import resolve_model
 from server.terminal.chat import ask, talk
 from server.terminal.client import ServerClient
 from server.terminal.conversation import Conversation

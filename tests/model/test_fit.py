@@ -12,13 +12,13 @@ import pytest
 
 from config import ServeSettings, load_settings
 from protocol.footprint import DeviceMemory
+from server.commands.fit import parsed_size, run
 from server.fit import serving
-from server.fit.command import parsed_size, run
 from server.fit.errors import FitError
 from server.fit.estimate import Estimator
 from server.fit.serving import Fitted, Fitting
 from server.model.inspection import Inspector
-from tests.support.local_hub import local_hub
+from tests.support.local_hub import environment, local_hub
 from tests.support.paths import DEMO_DRAFT, DEMO_TARGET
 from tests.support.shaped_models import mha, moe
 
@@ -98,17 +98,16 @@ def test_experts_that_are_not_asked_are_not_read(
 def test_the_table_is_for_people(large: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([str(large), "--memory", "4G", "--bandwidth", "20"], {}) == 0
     shown = capsys.readouterr().out.splitlines()
-    assert shown[0].startswith("Given: 4.00 GiB of the host. Wanted: 32,768 tokens")
+    assert shown[0].startswith("Given: 4.3 GB of the host. Wanted: 32,768 tokens")
     assert shown[2].split()[0] == "QUANT"
     assert shown[3].split()[0] == "F16"
     assert shown[3].endswith("fits")
 
 
 def test_a_repository_is_judged_by_one_header(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
     content = DEMO_TARGET.read_bytes()
     with local_hub() as hub:
         hub.repos["u/r"] = {
@@ -117,7 +116,7 @@ def test_a_repository_is_judged_by_one_header(
             "m-F32.gguf": content + bytes(160 * MIB),
         }
         words = ["u/r", "--memory", "200M", "--json", "--bandwidth", "10"]
-        assert run(words, {"HF_ENDPOINT": hub.url}) == 0
+        assert run(words, environment(hub, tmp_path)) == 0
     report = json.loads(capsys.readouterr().out)
     assert [one["quantization"] for one in report["models"]] == ["Q4_0", "F16", "F32"]
     hosts = [one["best"]["host"] for one in report["models"]]

@@ -24,6 +24,7 @@ from scheduler.backends.llama.candidates import Candidates
 from scheduler.backends.llama.context import LlamaContext, Memory
 from scheduler.backends.llama.devices import load_backends
 from scheduler.backends.llama.draft_model import DraftModel
+from scheduler.backends.llama.draft_states import DraftStates
 from scheduler.backends.llama.dry import DrySamplers
 from scheduler.backends.llama.loading import ROPE_FIELDS, num_outputs
 from scheduler.backends.llama.sampler import LlamaSampler, Vocabulary
@@ -63,6 +64,7 @@ class LlamaBackend:
         self.n_outputs = num_outputs(config)
         self.context = LlamaContext(config, n_outputs=self.n_outputs)
         _check_memory(config, self.context.memory)
+        self._draft_states = DraftStates(self.context)
         self._draft = DraftModel(config, config.draft, self.context) if config.draft else None
         vocab = self.context.vocab
         self._info = self._describe()
@@ -109,6 +111,7 @@ class LlamaBackend:
             can_shift=info.can_shift,
             can_checkpoint=can_checkpoint,
             max_rollback=self.context.memory.max_rollback,
+            recomputes_drafts=self.context.memory.recomputes_drafts,
         )
 
     def edit(self, edit: CacheEdit) -> None:
@@ -182,6 +185,8 @@ class LlamaBackend:
             if any(chunk.sequence.kind != kind for chunk in chunks):
                 raise self.context.failure("a batch has sequences of several kinds")
             self.context.device_samplers.place(chunks)
+            if self.context.memory.recomputes_drafts:
+                self._draft_states.keep(chunks)
             runs: list[BatchRows] = [*chunks, *padding_rows]
             self.context.decode(sorted(runs, key=lambda run: run.slot), kind)
             for padding_row in padding_rows:
@@ -189,6 +194,24 @@ class LlamaBackend:
         except DecodeError:
             self._forget_draft()
             raise
+
+    def keep_right(self, verified: abc.Sequence[tuple[Chunk, int]]) -> None:
+        """Drop what the last batch computed of wrong draft tokens. Raises `DecodeError`.
+
+        Of each chunk's draft, as many tokens were right as the number beside it says.
+        """
+        if not self.context.memory.recomputes_drafts:
+            for chunk, num_right in verified:
+                self.edit(Trim(chunk.slot, chunk.stop + num_right))
+            return
+        try:
+            self._draft_states.take_back(verified)
+        except DecodeError:
+            self._forget_draft()
+            raise
+        if self._draft is not None:
+            for chunk, num_right in verified:
+                self._draft.edit(Trim(chunk.slot, chunk.stop + num_right))
 
     def survey(self, rows: abc.Sequence[int], size: int) -> list[abc.Callable[[], None]]:
         """Tasks that find the likeliest tokens of rows."""
@@ -319,8 +342,8 @@ def _check_rollback(config: EngineConfig, memory: Memory) -> None:
     be."""
     if memory.max_rollback == 0:
         reason = (
-            "recurrent, and llama.cpp keeps no earlier states for this architecture"
-            if memory.is_recurrent and not memory.num_snapshots
+            "recurrent, and llama.cpp can't save its states"
+            if memory.is_recurrent and not (memory.num_snapshots or memory.recomputes_drafts)
             else "--ubatch-size is too small"
         )
         raise LoadError(f"--spec-type: the model's memory can't drop rejected drafts: {reason}")

@@ -82,7 +82,7 @@ def test_ps_shows_what_is_loaded(
     assert ps(["--url", router[1]], {}) == 0
     head, chat, pinned = rows(capsys)
     assert head == ["NAME", "STATE", "MEMORY", "DEVICE", "CONTEXT", "UNTIL"]
-    assert chat == ["chat", "loaded", "2.00", "GiB", "3.00", "GiB", "8,192", "5", "min"]
+    assert chat == ["chat", "loaded", "2.1", "GB", "3.2", "GB", "8,192", "5", "min"]
     assert pinned == ["pinned", "loaded", "-", "-", "-", "pinned"]
     assert ps(["--url", router[1], "--all"], {}) == 0
     assert [row[0] for row in rows(capsys)[1:]] == ["chat", "pinned", "idle", "asleep", "broken"]
