@@ -18,6 +18,7 @@ from protocol.commands import SequenceSpec
 from protocol.messages import ModelInfo, SlotChanged, SlotReport
 from server.access.access_record import access_record
 from server.access.answer_accounting import AnswerAccounting
+from server.engine.history import SequenceHistory
 from server.errors import InvalidRequest
 from server.generation.observed_generator import ObservedGenerator
 from server.http.drain import Drain
@@ -69,8 +70,15 @@ class Engine(Protocol):
         """
         ...
 
-    async def inspect(self) -> SlotReport:
-        """The slots as they are between two steps. Raises `Unavailable`."""
+    def histories(self) -> list[SequenceHistory]:
+        """The sequences that ended last, then those that wait or run."""
+        ...
+
+    async def inspect(self, max_nodes: int = 0) -> SlotReport:
+        """The slots as they are between two steps, and `max_nodes` nodes of the prefix index.
+
+        Raises `Unavailable`.
+        """
         ...
 
     async def save_slot(self, slot: int, path: str) -> SlotChanged:

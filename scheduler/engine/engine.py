@@ -27,6 +27,7 @@ from scheduler.engine.slot_report import slot_report
 from scheduler.engine.step_executor import StepExecutor
 from scheduler.engine.step_stats import StepReporter
 from scheduler.engine.step_timer import Phase, StepTimer
+from scheduler.kv_cache.cache_report import cache_report
 from scheduler.policy.scheduler import Scheduler
 from scheduler.spec_decode.speculator import Speculator
 from scheduler.storage.disk_cache import DiskCache
@@ -145,8 +146,9 @@ class Engine:
 
     def inspect(self, query: Inspect) -> SlotReport:
         """Report every slot."""
-        slots, num_waiting = self.scheduler.cache.slots, len(self.scheduler.waiting)
-        return slot_report(query.query_id, slots, num_waiting)
+        cache, num_waiting = self.scheduler.cache, len(self.scheduler.waiting)
+        report = cache_report(cache, query.max_nodes) if query.max_nodes > 0 else None
+        return slot_report(query.query_id, cache.slots, num_waiting, report)
 
     def begin_slot_command(self, command: SlotCommand) -> None:
         """Begin what a client wants done to a slot; `take_replies` tells how it went."""

@@ -9,10 +9,6 @@ from pathlib import Path
 from protocol.footprint import DeviceMemory
 from server.engine.machine_memory import usable_memory
 
-MIB = 1 << 20
-MARGIN_MIB = 1024
-"""What stays free on each device, as with llama-server's `--fit-target`."""
-
 _MEMINFO = Path("/proc/meminfo")
 _CGROUP_USED = Path("/sys/fs/cgroup/memory.current")
 _CGROUP_STAT = Path("/sys/fs/cgroup/memory.stat")
@@ -31,11 +27,12 @@ class Budget:
         """Of all devices together."""
         return sum(self.devices)
 
-    def without(self, margin: int) -> Budget:
-        """The budget with a margin that stays free on each device, or else on the host."""
-        if not self.devices:
-            return Budget(max(self.host - margin, 0))
-        return Budget(self.host, tuple(max(free - margin, 0) for free in self.devices))
+    def less(self, host: int, devices: Sequence[int]) -> Budget:
+        """The budget without these bytes in each place."""
+        pairs = zip(self.devices, devices, strict=True)
+        return Budget(
+            max(self.host - host, 0), tuple(max(free - taken, 0) for free, taken in pairs)
+        )
 
 
 def free_host_bytes() -> int:

@@ -1,7 +1,7 @@
 """`--fit` on `serve`: settings that fit the memory which is free, and a line that says why.
 
-What the operator gives stays. Where the machine has devices, llama.cpp has the last word: it plans
-the model on them, and layers go back to the host until every device has room.
+What the operator gives stays. llama.cpp has the last word: it plans the model as it was chosen, on
+the devices that there are. Where its plan takes more than there is, less is chosen.
 """
 
 from __future__ import annotations
@@ -10,24 +10,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
 from config import ServeSettings
-from protocol.footprint import DeviceMemory, Footprint
+from protocol.footprint import DeviceMemory, Footprint, PartBytes
 from server.engine.config import MIB, engine_config
 from server.fit.budget import Budget, this_machine
 from server.fit.candidates import local_model
 from server.fit.choice import Choice, Chooser, Wishes
 from server.fit.errors import FitError
-from server.fit.estimate import Estimator, LoadOptions
+from server.fit.estimate import Estimator
 from server.fit.layers import Layers, layers_of
-from server.fit.needs import NO_DEVICE, with_layout
+from server.fit.needs import NO_DEVICE
 from server.fit.wishes import wishes_of
 from server.model.inspection import Inspector
 from server.store.sizes import human_size
 
-_LAYER_STEPS = 16
-"""Most plans that are made to find how many layers the devices have room for."""
+_MOST_PLANS = 8
+"""Plans until llama.cpp and the layers agree; each is a second at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,44 +51,31 @@ class Fitting:
         """The settings with what was chosen. Raises `FitError` if nothing fits."""
         options = engine_config(settings, model_path, "INFO", draft_path)
         devices = _used(self._estimator.devices(), settings)
-        budget = _with_margins(devices, settings)
+        budget = tight = _with_margins(devices, settings)
         layers = _layers(model_path, self._inspector)
         needs, wishes = wishes_of(
             self._estimator, model_path, options, settings, has_devices=bool(devices)
         )
-        choice = Chooser(needs.parts, layers, budget).choose(wishes)
-        if not choice.fits:
-            raise FitError(_refusal(choice, budget))
-        layout = with_layout(options, choice.layout)
-        n_layers, footprint = self._planned(layout, choice, devices, budget, wishes)
-        changed = _changed(settings, choice, n_layers, has_devices=bool(devices))
-        chosen = settings.model_copy(update=changed)
-        return Fitted(chosen, tuple(_lines(changed, footprint, choice, budget, wishes)), footprint)
+        for _ in range(_MOST_PLANS):
+            choice = Chooser(needs.parts, layers, tight).choose(wishes)
+            if not choice.fits:
+                raise FitError(_refusal(choice, budget))
+            changed = _changed(settings, choice, has_devices=bool(devices))
+            chosen = settings.model_copy(update=changed)
+            footprint = self._planned(chosen, model_path, draft_path)
+            over = _over(footprint, budget, devices)
+            if not any((over.host, *over.devices)):
+                lines = _lines(changed, footprint, choice, budget, wishes)
+                return Fitted(chosen, tuple(lines), footprint)
+            tight = tight.less(over.host, over.devices)
+        raise FitError(_lacks(over.host + over.device, budget))
 
     def _planned(
-        self,
-        options: LoadOptions,
-        choice: Choice,
-        devices: tuple[DeviceMemory, ...],
-        budget: Budget,
-        wishes: Wishes,
-    ) -> tuple[int, Footprint]:
-        """The layers on the devices, and llama.cpp's plan with these. Raises `FitError`."""
-        n_layers = choice.need.n_gpu_layers
-        room = {one.name: free for one, free in zip(devices, budget.devices, strict=True)}
-        path = Path(options.model_path)
-        for _ in range(_LAYER_STEPS):
-            one = msgspec.structs.replace(options, n_gpu_layers=n_layers)
-            footprint = self._estimator.estimate(path, [one])[0]
-            over = _too_much(footprint, room)
-            if not over or wishes.n_gpu_layers is not None or not n_layers:
-                break
-            each = max(footprint.device_bytes // n_layers, 1)
-            n_layers = max(n_layers - max(-(-over // each), 1), 0)
-        if over or footprint.host.total > budget.host:
-            lacking = over + max(footprint.host.total - budget.host, 0)
-            raise FitError(_lacks(lacking, budget))
-        return n_layers, footprint
+        self, settings: ServeSettings, model_path: Path, draft_path: Path | None
+    ) -> Footprint:
+        """llama.cpp's plan of the model with these settings. Raises `FitError`."""
+        options = engine_config(settings, model_path, "INFO", draft_path)
+        return self._estimator.estimate(model_path, [options])[0]
 
 
 def _layers(path: Path, inspector: Inspector) -> Layers:
@@ -117,14 +102,17 @@ def _with_margins(devices: tuple[DeviceMemory, ...], settings: ServeSettings) ->
     return Budget(free.host, tuple(max(one - margin * MIB, 0) for one, margin in pairs))
 
 
-def _too_much(footprint: Footprint, room: Mapping[str, int]) -> int:
-    """Bytes that devices lack."""
-    return sum(max(parts.total - room.get(name, 0), 0) for name, parts in footprint.devices.items())
+def _over(footprint: Footprint, budget: Budget, devices: tuple[DeviceMemory, ...]) -> Budget:
+    """What the plan takes more than the budget in each place."""
+    sizes = (footprint.devices.get(one.name, PartBytes()).total for one in devices)
+    pairs = zip(sizes, budget.devices, strict=True)
+    return Budget(
+        max(footprint.host.total - budget.host, 0),
+        tuple(max(size - free, 0) for size, free in pairs),
+    )
 
 
-def _changed(
-    settings: ServeSettings, choice: Choice, n_layers: int, *, has_devices: bool
-) -> dict[str, object]:
+def _changed(settings: ServeSettings, choice: Choice, *, has_devices: bool) -> dict[str, object]:
     """The settings that were chosen: none that the operator gave."""
     layout = choice.layout
     type_k, _, type_v = layout.cache_type.partition("/")
@@ -135,7 +123,7 @@ def _changed(
         "cache_type_v": type_v or type_k,
     }
     if has_devices:
-        chosen["n_gpu_layers"] = n_layers
+        chosen["n_gpu_layers"] = choice.need.n_gpu_layers
     given = settings.model_fields_set
     return {name: value for name, value in chosen.items() if name not in given}
 

@@ -40,9 +40,6 @@ _MOST_NAMED = 1 << 15
 _LONGEST_NAME = 64
 """Length of a tensor's name from which llama.cpp takes none."""
 
-_MAX_TEMPLATE = 1 << 20
-"""Maximum length of a chat template."""
-
 
 def answer(question: bytes) -> bytes:
     """The answer to one question."""
@@ -95,12 +92,8 @@ def _short(header: GgufHeader) -> dict[str, object]:
     return {
         key: value
         for key, value in header.metadata.items()
-        if len(key) <= _MAX_TEXT and not (isinstance(value, str) and len(value) > _longest(key))
+        if len(key) <= _MAX_TEXT and not (isinstance(value, str) and len(value) > _MAX_TEXT)
     }
-
-
-def _longest(key: str) -> int:
-    return _MAX_TEMPLATE if key == "tokenizer.chat_template" else _MAX_TEXT
 
 
 def _vocabulary(tokenizer: LlamaTokenizer) -> dict[str, object]:

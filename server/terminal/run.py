@@ -13,6 +13,10 @@ from typing import TextIO
 from config import load_settings
 from server.launch.own_server import own_server, placed
 from server.launch.remote import answers, wait_ready
+from server.store.catalogue import stored_models
+from server.store.errors import UnknownModel
+from server.store.folders import folders_of
+from server.store.names import find
 from server.store.serving import resolve_model
 from server.terminal.chat import ask, talk
 from server.terminal.client import ServerClient
@@ -115,11 +119,12 @@ def _server(
         if name is not None:
             yield client, name
             return
-        if asked.url or _origin(asked.model) is None:
+        if asked.url or _origin(asked.model, environ) is None:
             raise TerminalError(_missing(client, asked.model))
-    elif asked.model and _origin(asked.model) is None:
+    elif asked.model and _origin(asked.model, environ) is None:
         raise TerminalError(
-            f"no server runs at {client.url}, and {asked.model} is no file, URL or repository"
+            f"no server runs at {client.url}, and {asked.model} is no file, URL, repository or "
+            "stored model (llamapack list --all)"
         )
     with _own(asked, options, environ) as own:
         yield own, str(own.models()[0]["id"])
@@ -131,22 +136,26 @@ def _own(
 ) -> Iterator[ServerClient]:
     """A server of our own, which ends with us."""
     keyed = with_key(asked, environ)
-    options = [*(_origin(asked.model) or ()), *options]
+    options = [*(_origin(asked.model, environ) or ()), *options]
     settings = load_settings(options, keyed)
     resolve_model(settings, keyed)  # a download shows its progress here, and not in a log
     with own_server(options, placed(settings), keyed) as url:
         yield ServerClient(url, settings.api_key[0] if settings.api_key else "")
 
 
-def _origin(model: str | None) -> tuple[str, str] | None:
-    """The option of `serve` for a model that can be opened or downloaded; None for a mere name."""
+def _origin(model: str | None, environ: Mapping[str, str]) -> tuple[str, str] | None:
+    """The option of `serve` for a model that can be opened or downloaded; None for another name."""
     if not model:
         return None
     if Path(model).expanduser().is_file():
         return "-m", str(Path(model).expanduser())
     if model.startswith(("http://", "https://")):
         return "--model-url", model
-    return ("-hf", model) if model.count("/") == 1 and not model.startswith((".", "/")) else None
+    try:
+        return "-m", str(find(model, stored_models(folders_of(environ))).path)
+    except UnknownModel:
+        is_repository = model.count("/") == 1 and not model.startswith((".", "/"))
+        return ("-hf", model) if is_repository else None
 
 
 def _name_there(client: ServerClient, model: str | None) -> str | None:
@@ -181,8 +190,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="llamapack run",
         usage="llamapack run [MODEL] [PROMPT] [flags] [-- OPTIONS]",
         description="Talk to a model in the terminal. MODEL is a name that a running server knows, "
-        "or a GGUF file, a URL or a repository of the Hugging Face hub, for which a server is "
-        "started that ends with the chat. With PROMPT or a piped text, print one answer.",
+        "or one of `llamapack list --all`, a GGUF file, a URL or a repository of the Hugging "
+        "Face hub, for which a server is started that ends with the chat. With PROMPT or a piped "
+        "text, print one answer.",
         epilog="OPTIONS are those of `llamapack serve`, such as -c 16384, for a server of its own.",
         allow_abbrev=False,
     )

@@ -226,7 +226,7 @@ def test_what_is_wrong_is_said_in_one_line(
 def test_no_server_and_no_file(tmp_path: Path) -> None:
     done = llamapack(tmp_path, "run", "nobody", "q", LLAMA_ARG_PORT="1")
     assert done.returncode == 1
-    assert "nobody is no file" in done.stderr
+    assert "nobody is no file, URL, repository or stored model" in done.stderr
     done = llamapack(tmp_path, "ps", "--url", "http://127.0.0.1:1")
     assert "no server answers at http://127.0.0.1:1" in done.stderr
 

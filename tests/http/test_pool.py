@@ -63,7 +63,7 @@ async def serving(*keys: ApiKey, **settings: Any) -> AsyncIterator[Served]:
 
 
 async def test_each_dialect_is_answered_by_the_model_that_it_names() -> None:
-    bodies = {
+    bodies: dict[str, dict[str, object]] = {
         CHAT: {},
         "/v1/completions": {"prompt": "a"},
         "/completion": {"prompt": "a"},
