@@ -38,7 +38,8 @@ class ModelsSettings(SettingsGroup):
         Option(
             ("--models-cache",),
             Group.MODELS,
-            "serve the downloaded and imported models of `llamapack list` by name",
+            "serve the downloaded and imported models of `llamapack list`, also without a folder, "
+            "a preset or tables",
             env="LLAMAPACK_MODELS_CACHE",
         ),
     ] = False
@@ -92,8 +93,8 @@ class ModelsSettings(SettingsGroup):
         Option(
             ("--sleep-idle-seconds",),
             Group.MODELS,
-            "unload a model after so long without a request; the next request loads it again; -1 "
-            "is never",
+            "unload a model, of several or the only one, after so long without a request; the next "
+            "request loads it again; -1 is never",
             env="LLAMAPACK_SLEEP_IDLE_SECONDS",
             metavar="S",
             spellings=(

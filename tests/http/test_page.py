@@ -75,7 +75,8 @@ async def test_the_page_runs_only_its_own_scripts_and_loads_only_from_here() -> 
     async with client_of() as client:
         page = await client.get("/", headers=BROWSER)
         policy = dict(
-            part.strip().split(" ", 1) for part in page.headers["content-security-policy"].split(";")
+            part.strip().split(" ", 1)
+            for part in page.headers["content-security-policy"].split(";")
         )
         assert policy["default-src"] == "'none'"
         assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
