@@ -38,8 +38,7 @@ class ModelsSettings(SettingsGroup):
         Option(
             ("--models-cache",),
             Group.MODELS,
-            "serve the downloaded and imported models of `llamapack list`, also without a folder, "
-            "a preset or tables",
+            "serve the downloaded and imported models of `llamapack list` by name",
             env="LLAMAPACK_MODELS_CACHE",
         ),
     ] = False

@@ -48,17 +48,8 @@ def test_stored_models_are_served_by_their_names(home: Path) -> None:
     assert path.name == "m-Q8_0.gguf"
 
 
-def test_they_are_served_beside_a_folder(home: Path) -> None:
-    assert sources_of("--models-dir", str(home / "models")) == {
-        "folder": ModelSource.FOLDER,
-        "mine": ModelSource.CACHE,
-        "u/r:Q4_K_M": ModelSource.CACHE,
-        "u/r:Q8_0": ModelSource.CACHE,
-    }
-
-
-def test_without_any_flag_there_is_one_model() -> None:
-    assert not ModelSources([], {}).are_several
+def test_without_the_flag_they_are_not(home: Path) -> None:
+    assert sources_of("--models-dir", str(home / "models")) == {"folder": ModelSource.FOLDER}
 
 
 @pytest.mark.parametrize(
