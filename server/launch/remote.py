@@ -73,7 +73,7 @@ def find(url: str, key: str, model: str | None) -> Target:
 
 def _models(url: str, key: str) -> list[dict[str, Any]]:
     try:
-        with _opener(url).open(_request(f"{url}/v1/models", key), timeout=TIMEOUT) as answer:
+        with opener(url).open(_request(f"{url}/v1/models", key), timeout=TIMEOUT) as answer:
             data: list[dict[str, Any]] = json.load(answer)["data"]
     except urllib.error.HTTPError as error:
         if error.code in _REFUSED:
@@ -87,7 +87,7 @@ def _models(url: str, key: str) -> list[dict[str, Any]]:
 def _status(url: str) -> int | None:
     """200 if the model is loaded, 503 if not yet, None if nobody listens."""
     try:
-        with _opener(url).open(_request(f"{url}/health", ""), timeout=TIMEOUT):
+        with opener(url).open(_request(f"{url}/health", ""), timeout=TIMEOUT):
             return 200
     except urllib.error.HTTPError as error:
         if error.code == _LOADING:
@@ -103,7 +103,7 @@ def _request(url: str, key: str) -> urllib.request.Request:
     return urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"} if key else {})
 
 
-def _opener(url: str) -> urllib.request.OpenerDirector:
+def opener(url: str) -> urllib.request.OpenerDirector:
     """Proxies are for other machines."""
     proxies: dict[str, str] | None = {} if is_loopback(url) else None
     return urllib.request.build_opener(urllib.request.ProxyHandler(proxies))
