@@ -43,8 +43,13 @@ def as_json(advices: Sequence[Advice], budget: Budget, bandwidth: float) -> dict
 
 
 def _budget(budget: Budget) -> str:
-    devices = "".join(f" and {human_size(free)} on a device" for free in budget.devices)
-    return f"{human_size(budget.host)} of the host{devices}"
+    devices = "".join(f" and {_memory(free)} on a device" for free in budget.devices)
+    return f"{_memory(budget.host)} of the host{devices}"
+
+
+def _memory(num_bytes: int) -> str:
+    """As memories are sold, and as `--memory` takes them."""
+    return f"{num_bytes / 2**30:,.2f} GiB"
 
 
 def _row(advice: Advice, *, has_devices: bool) -> list[str]:

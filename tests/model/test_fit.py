@@ -98,7 +98,7 @@ def test_experts_that_are_not_asked_are_not_read(
 def test_the_table_is_for_people(large: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([str(large), "--memory", "4G", "--bandwidth", "20"], {}) == 0
     shown = capsys.readouterr().out.splitlines()
-    assert shown[0].startswith("Given: 4.3 GB of the host. Wanted: 32,768 tokens")
+    assert shown[0].startswith("Given: 4.00 GiB of the host. Wanted: 32,768 tokens")
     assert shown[2].split()[0] == "QUANT"
     assert shown[3].split()[0] == "F16"
     assert shown[3].endswith("fits")
