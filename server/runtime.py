@@ -99,6 +99,7 @@ class Runtime:
         self._engines = engines
         self._sockets = sockets
         self._exit_code = 0
+        self._refreshing: asyncio.Future[None] | None = None
         app = create_app(
             engines.context,
             engines.pool,
@@ -186,7 +187,7 @@ class Runtime:
         await backgrounds.end(Unavailable(CUT_SHORT))
 
     def _reload(self) -> None:
-        """Read the keys again and reopen the audit log. Broken files leave the old keys."""
+        """Read keys and models again, and reopen the audit log. Broken files change nothing."""
         keys, audit = self._engines.keys, self._engines.observation.audit
         try:
             keys.replace(read_keys(self._settings), time.monotonic())
@@ -195,6 +196,13 @@ class Runtime:
             logger.error("the keys stay as they were: %s", error)
         if audit is not None:
             audit.reopen()
+        self._refreshing = asyncio.ensure_future(self._refresh())
+
+    async def _refresh(self) -> None:
+        try:
+            await self._engines.pool.refresh()
+        except ApiError as error:
+            logger.error("%s", error)
 
     def _on_deadline(self) -> None:
         engines = self._engines
