@@ -17,6 +17,7 @@ from starlette.routing import Mount, Router
 from starlette.staticfiles import StaticFiles
 
 from config import ServeSettings
+from config.version import version
 from server.access.audit_log import AuditLog
 from server.access.authenticate import Authenticate
 from server.access.cors import cors_middleware
@@ -56,6 +57,10 @@ from server.page.serve import Page
 from server.pool.downloads import server_downloads
 from server.pool.interface import ModelPool
 from server.pool.one import OneModel
+from server.replica import routes as replica_routes
+from server.room import routes as room_routes
+from server.room.room import Room
+from server.room.schema import ServerView
 
 BODIES = 3
 """Bodies of the largest size that may be in memory at a time."""
@@ -170,6 +175,7 @@ def create_app(
     app.state.context = context
     pool = _only(context) if pool is None else pool
     app.state.pool = pool
+    app.state.room = _room(app, keys, is_local=is_local)
     app.state.downloads = server_downloads(settings, pool)
     app.state.error_frame = partial(_error_frame, prefix)
     app.state.responses = ResponseStore(settings.responses_store)
@@ -177,6 +183,23 @@ def create_app(
     app.state.recipes = RecipeBook(settings.made_models)
     app.state.pulls = Pulls(app.state.downloads, pool)
     return app
+
+
+def _room(app: Starlette, keys: KeyRing, *, is_local: bool) -> Room:
+    """What shows the server at work. Texts are shown to admins, and on this machine alone."""
+    context: SharedContext = app.state.context
+    pool: ModelPool = app.state.pool
+
+    def server() -> ServerView:
+        return ServerView(
+            version=version(),
+            started=float(context.created),
+            has_keys=not keys.is_empty,
+            shows_texts=is_local or not keys.is_empty,
+            has_one_model=pool.only is not None,
+        )
+
+    return Room(pool, server, is_over=lambda: context.drain.has_begun)
 
 
 def _only(context: SharedContext) -> ModelPool:
@@ -197,6 +220,8 @@ def _endpoints(settings: ServeSettings, page: Page | None, *, needs_key: bool) -
         *ollama_routes.ENDPOINTS,
         *lm_studio_routes.ENDPOINTS,
         *embedding_routes.ENDPOINTS,
+        *room_routes.ENDPOINTS,
+        *replica_routes.ENDPOINTS,
     ]
     return [*described, description_of(described, settings.api_prefix, needs_key=needs_key)]
 

@@ -37,6 +37,7 @@ class FakePool:
     events: EventBoard = field(default_factory=EventBoard)
     only: ServerContext | None = None
     autoloads: bool = True
+    default: str | None = None
 
     def loaded(self, name: str) -> ServerContext | None:
         found = self.find(name).name
