@@ -99,7 +99,7 @@ async def create_model(request: Request) -> Response:
         check_template(template)
     recipe = _recipe(body, file, parent, template)
     recipe.parameters.check(shared_of(request).settings, "parameters")
-    recipes_of(request).put(recipe)
+    await to_thread.run_sync(recipes_of(request).put, recipe)
     return _statuses(body, "writing manifest", "success")
 
 
@@ -111,7 +111,8 @@ async def copy_model(request: Request) -> Response:
     _check_name(request, body.destination, "destination")
     source = recipe_of(request, body.source)
     copied = source.model_copy(update={"name": body.destination, "modified": time.time()})
-    recipes_of(request).put(Recipe.model_validate(copied.model_dump()))
+    recipe = Recipe.model_validate(copied.model_dump(exclude_unset=True))
+    await to_thread.run_sync(recipes_of(request).put, recipe)
     return Response()
 
 
