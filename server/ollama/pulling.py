@@ -7,12 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 from anyio import to_thread
-from pydantic import AliasChoices, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from server.bodies.label import Label
-from server.bodies.request_model import RequestModel
 from server.catalog.changes import changes_models
 from server.catalog.pulls import Pull, Pulls, api_error
 from server.errors import ApiError, Forbidden, InvalidRequest, NotFound, NotSupported
@@ -24,6 +21,7 @@ from server.ollama.answer import LINES, encoded_line
 from server.ollama.errors import error_body
 from server.ollama.names import untagged
 from server.ollama.recipes import Recipe
+from server.ollama.request import NamedModel
 from server.ollama.serving import recipes_of, served_model
 from server.pool.routing import pool_of
 from server.requests.body import read_body
@@ -36,18 +34,15 @@ _SHORT = 12
 """Digits of a digest that people see."""
 
 
-class PullRequest(RequestModel):
+class PullRequest(NamedModel):
     """`POST /api/pull`."""
 
-    model: Label = Field(min_length=1, validation_alias=AliasChoices("model", "name"))
     stream: Flag = True
     insecure: Flag = False
 
 
-class DeleteRequest(RequestModel):
+class DeleteRequest(NamedModel):
     """`DELETE /api/delete`."""
-
-    model: Label = Field(min_length=1, validation_alias=AliasChoices("model", "name"))
 
 
 def pulls_of(request: Request) -> Pulls:
