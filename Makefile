@@ -22,7 +22,9 @@ PIP_INSTALL = PYTHONWARNINGS="ignore:Editable installation" $(BIN)/python -m pip
 
 # See the header: without it llama.cpp built by an older GCC crashes on CPUs with AMX.
 AMX_FIX := -include $(CURDIR)/deploy/amx_tile_config.h
-BUILD_ENV := CFLAGS="$(CFLAGS) $(AMX_FIX)" CXXFLAGS="$(CXXFLAGS) $(AMX_FIX)"
+# RPC costs seconds to compile, and lets tests and users try devices of other machines.
+BUILD_ENV := CFLAGS="$(CFLAGS) $(AMX_FIX)" CXXFLAGS="$(CXXFLAGS) $(AMX_FIX)" \
+	CMAKE_ARGS="-DGGML_RPC=ON $(CMAKE_ARGS)"
 
 # OpenMP's threads would spin at barriers while another process needs the core.
 PYTEST := GOMP_SPINCOUNT=1000 $(BIN)/python -m pytest

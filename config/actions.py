@@ -30,6 +30,11 @@ def asked_action(argv: Sequence[str]) -> str | None:
     return next((known[argument] for argument in argv if argument in known), None)
 
 
+def flags_of(name: str) -> tuple[str, ...]:
+    """The flags that ask for an action."""
+    return next(action.flags for action in ACTIONS if action.name == name)
+
+
 def completion_script(flags: Iterable[str]) -> str:
     """A bash script that completes `llamapack serve` with flags, and values with file names."""
     return "\n".join(_script(" ".join(sorted(flags))))
@@ -40,7 +45,7 @@ def _script(words: str) -> Iterator[str]:
     yield '    local word="${COMP_WORDS[COMP_CWORD]}"'
     yield "    COMPREPLY=()"
     yield '    if [ "$COMP_CWORD" -eq 1 ]; then'
-    yield '        COMPREPLY=($(compgen -W "serve launch grammar" -- "$word"))'
+    yield '        COMPREPLY=($(compgen -W "serve launch grammar rpc-server" -- "$word"))'
     yield '    elif [ "${COMP_WORDS[1]}" = serve ] && [ "${word:0:1}" = - ]; then'
     yield f"        COMPREPLY=($(compgen -W '{words}' -- \"$word\"))"
     yield "    fi"

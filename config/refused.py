@@ -101,7 +101,6 @@ REFUSED: tuple[Refused, ...] = (
            "--kv-unified each slot gets an equal part of --ctx-size", "KV_UNIFIED_PER_SLOT",
            inert=(0,)),
     # Devices and weights
-    _value("--rpc", "remote devices are not supported; name local ones with --device", "RPC"),
     _value("-fit --fit", _FIT, "FIT", inert=("off",)),
     _value("-fitt --fit-target", _FIT, "FIT_TARGET"),
     _value("-fitc --fit-ctx", _FIT, "FIT_CTX"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from config.actions import ACTIONS, completion_script
@@ -14,11 +14,14 @@ from server.model.download import cache_folder
 from server.model.hub import cached_models
 
 
-def print_devices() -> int:
-    """The devices of llama.cpp, which a process of its own loads. Returns the exit code."""
+def print_devices(rpc: Sequence[str] = ()) -> int:
+    """The devices of llama.cpp, which a process of its own loads. Returns the exit code.
+
+    The devices of RPC servers are listed too.
+    """
     path = os.pathsep.join(filter(None, sys.path))
     return subprocess.run(
-        [sys.executable, "-P", "-m", "scheduler.backends.llama.list_devices"],
+        [sys.executable, "-P", "-m", "scheduler.backends.llama.list_devices", *rpc],
         env={**os.environ, "PYTHONPATH": path},
         check=False,
     ).returncode

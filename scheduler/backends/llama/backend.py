@@ -26,6 +26,7 @@ from scheduler.backends.llama.devices import load_backends
 from scheduler.backends.llama.draft_model import DraftModel
 from scheduler.backends.llama.dry import DrySamplers
 from scheduler.backends.llama.loading import ROPE_FIELDS
+from scheduler.backends.llama.remote import add_remote_devices
 from scheduler.backends.llama.sampler import LlamaSampler, Vocabulary
 from scheduler.backends.llama.threads import set_priority, use_numa
 from scheduler.backends.llama.vocabulary import suppressed_tokens
@@ -64,6 +65,7 @@ class LlamaBackend:
         set_priority(config.priority)
         lib.llama_backend_init()
         load_backends()
+        add_remote_devices(config.remote)
         use_numa(config.numa)
         self._model_stamp = stamp_of_model(Path(config.model_path))
         self.n_outputs = config.n_slots + max(_max_draft_rows(config), SCORED_ROWS)

@@ -62,7 +62,7 @@ def test_serve_prints_its_flags(flag: str, capsys: Captured) -> None:
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["srve"], "unknown command srve; there are: serve, launch, grammar"),
+        (["srve"], "unknown command srve; there are: serve, launch, rpc-server, grammar"),
         (["--port", "80"], "unknown command --port; did you mean llamapack serve --port?"),
         (["serve", "-c", "-5"], "-c must be at least 0, got -5"),
         (
