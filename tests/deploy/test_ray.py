@@ -53,6 +53,11 @@ def test_a_turn_begins_like_the_turn_before(first: bytes, second: bytes) -> None
     assert prompt_of(second).startswith(beginning)
 
 
+def test_chats_that_differ_share_nothing() -> None:
+    first, second = (prompt_of(body(messages=[{"role": "user", "content": c}])) for c in "ab")
+    assert (first, second) == ("a", "b")
+
+
 @pytest.mark.parametrize(
     "one",
     [b"", b"{", b"[]", b"7", b'"text"', b"{}", b"\xff\xfe", body(model="m"), b"[" * 100_000],

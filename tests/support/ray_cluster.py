@@ -22,14 +22,15 @@ from tests.support.processes import COMMAND
 FOLDER = Path(os.environ.get("LLAMAPACK_RAY", "missing"))
 """An environment with `ray[serve]`."""
 
-START_SECONDS = 120.0
-FLAGS = f"-m {DEMO_TARGET} -np 2 -c 4096 -t 1 --no-measure-costs --seed 7"
+START_SECONDS = 240.0
+FLAGS = f"-m {DEMO_TARGET} -np 4 -c 8192 -t 1 --no-measure-costs --seed 7"
 
 # A laptop's Ray: no telemetry, and metrics of replicas every second instead of every ten.
 VARIABLES = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "1",
     "RAY_DEDUP_LOGS": "0",
+    "RAY_raylet_start_wait_time_s": "300",  # a busy machine
 }
 
 

@@ -16,6 +16,9 @@ TEXT_FIELDS = (
 )
 """Fields of any dialect whose texts the prompt is made of, in the order of most templates."""
 
+NO_TEXT = frozenset({"role", "type", "id"})
+"""Fields whose values all prompts share, or none."""
+
 HOP_BY_HOP = frozenset(
     {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding"}
     | {"upgrade"}
@@ -73,14 +76,14 @@ def prompt_of(body: bytes) -> str:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """All strings in a value, in their order."""
+    """The strings in a value, in their order."""
     rest = [value]
     while rest:
         one = rest.pop()
         if isinstance(one, str):
             yield one
         elif isinstance(one, dict):
-            rest.extend(reversed(one.values()))
+            rest.extend(reversed([one[name] for name in one if name not in NO_TEXT]))
         elif isinstance(one, list):
             rest.extend(reversed(one))
 
