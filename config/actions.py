@@ -23,6 +23,9 @@ ACTIONS = (
     Action("completion", ("--completion-bash",), "print a script that completes flags in bash"),
 )
 
+_COMMANDS = "serve launch pull import list show rm rpc-server grammar"
+"""The words that bash completes after `llamapack`."""
+
 
 def asked_action(argv: Sequence[str]) -> str | None:
     """The name of the action that the flags ask for, if any; the first one counts."""
@@ -45,7 +48,7 @@ def _script(words: str) -> Iterator[str]:
     yield '    local word="${COMP_WORDS[COMP_CWORD]}"'
     yield "    COMPREPLY=()"
     yield '    if [ "$COMP_CWORD" -eq 1 ]; then'
-    yield '        COMPREPLY=($(compgen -W "serve launch grammar rpc-server" -- "$word"))'
+    yield f'        COMPREPLY=($(compgen -W "{_COMMANDS}" -- "$word"))'
     yield '    elif [ "${COMP_WORDS[1]}" = serve ] && [ "${word:0:1}" = - ]; then'
     yield f"        COMPREPLY=($(compgen -W '{words}' -- \"$word\"))"
     yield "    fi"

@@ -9,6 +9,8 @@ import json
 import re
 from collections.abc import Callable, Iterable
 
+from config.durations import seconds_of
+
 ON_WORDS = ("true", "1", "on", "enabled")
 OFF_WORDS = ("false", "0", "off", "disabled")
 
@@ -127,6 +129,24 @@ def to_sequence_breakers(value: object) -> object:
     for part in _parts(value):
         breakers = [] if part == "none" else [*breakers, part]
     return breakers
+
+
+def to_stay(value: object) -> object:
+    """Seconds that a model stays without a request; -1 is for ever."""
+    seconds = seconds_of(value)
+    if seconds is None or (seconds != -1 and seconds <= 0):
+        raise ValueError("must be more than 0 seconds, a duration such as 5m, or -1")
+    return seconds
+
+
+def to_memory_limits(value: object) -> object:
+    """MiB of host memory and of device memory, also as text with a comma; the second may lack."""
+    numbers = value.split(",") if isinstance(value, str) else value
+    if isinstance(numbers, int) and not isinstance(numbers, bool):
+        numbers = [numbers]
+    if not isinstance(numbers, list | tuple) or not 1 <= len(numbers) <= 2:
+        raise ValueError("must be MiB of host memory, and after a comma of device memory")
+    return (*numbers, 0)[:2]
 
 
 def to_pair(value: object) -> object:

@@ -40,7 +40,17 @@ def load_settings(
     for each option that has no effect. Raises ConfigError, one line that names the flag, the
     variable or the key at fault.
     """
-    merged = _merge(_collect(argv, environ))
+    return settings_of(collect(argv, environ), notice)
+
+
+def settings_of(
+    given: Sequence[Given], notice: Callable[[str], object] = lambda _: None
+) -> ServeSettings:
+    """The settings that these values add up to, those of the lowest level first.
+
+    Raises ConfigError as `load_settings` does.
+    """
+    merged = _merge(given)
     for option in IGNORED:
         if one := merged.pop(option.field, None):
             notice(f"{one.name} has no effect: {option.reason}")
@@ -70,21 +80,22 @@ def _unescaped(settings: ServeSettings, given: Mapping[str, Given]) -> dict[str,
     }
 
 
-def _collect(argv: Sequence[str], environ: Mapping[str, str]) -> list[Given]:
+def collect(argv: Sequence[str], environ: Mapping[str, str]) -> list[Given]:
     """All given values, those of the lowest level first."""
     given = read_environment(environ) + read_flags(argv)
-    if file := _last(given, "config"):
+    if file := last(given, "config"):
         given = read_toml(Path(str(file.value)).expanduser()) + given
-    if preset := _last(given, "preset"):
+    if preset := last(given, "preset"):
         given = read_toml(preset_path(str(preset.value), preset.name), Level.PRESET) + given
     return given
 
 
-def _last(given: list[Given], field: str) -> Given | None:
+def last(given: Sequence[Given], field: str) -> Given | None:
+    """The value that was given last for a field; None without one."""
     return next((one for one in reversed(given) if one.field == field), None)
 
 
-def _merge(given: list[Given]) -> dict[str, Given]:
+def _merge(given: Sequence[Given]) -> dict[str, Given]:
     """The value that wins for each field. Raises ConfigError if two of one level disagree."""
     merged: dict[str, Given] = {}
     for one in given:

@@ -16,6 +16,7 @@ class Group(StrEnum):
     EMBEDDING = "Embeddings"
     SERVER = "Server"
     CHAT = "Chat"
+    MODELS = "Several models"
     LOGGING = "Logging"
 
 

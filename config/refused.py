@@ -92,7 +92,6 @@ _MEDIA = "multimodal input is not supported; use llama-server for images, audio 
 _MCP = "the server never runs tools; let the client run the tool calls that it gets"
 _PARSE = "tool calls are always read; use --reasoning-format none to leave thinking in the content"
 _REMOVED = "llama-server has removed this option"
-_ROUTER = "a server has one model; start one server for each model, behind a proxy"
 _SYNTHETIC = "drafts come from the model or from text, never from chance; leave it out"
 
 REFUSED: tuple[Refused, ...] = (
@@ -104,11 +103,6 @@ REFUSED: tuple[Refused, ...] = (
     _value("-fit --fit", _FIT, "FIT", inert=("off",)),
     _value("-fitt --fit-target", _FIT, "FIT_TARGET"),
     _value("-fitc --fit-ctx", _FIT, "FIT_CTX"),
-    # Where the model comes from
-    _value("--models-dir", _ROUTER, "MODELS_DIR"),
-    _value("--models-preset", _ROUTER, "MODELS_PRESET"),
-    _value("--sleep-idle-seconds", "an idle model stays loaded; stop the server when it "
-           "is not needed", inert=(-1,)),
     # Multimodal
     _value("-mm --mmproj", _MEDIA, "MMPROJ"),
     _value("-mmu --mmproj-url", _MEDIA, "MMPROJ_URL"),
@@ -143,9 +137,8 @@ _ONE_PRIORITY = "all threads of the engine have one priority; use --prio"
 _ONE_POLL = "all threads of the engine wait in the same way; use --poll"
 _DEVICE_SAMPLING = "drafts are sampled on the CPU, by the same rules"
 _NEEDS_MMPROJ = "it is about --mmproj, which is not supported"
-_NEEDS_MODELS = "it is about several models, and a server has one"
 _NEEDS_NGRAM_METHOD = "it is about a method that --spec-type doesn't have"
-_UI = "there is no web interface"
+_UI = "the page keeps its settings in the browser"
 
 IGNORED: tuple[Ignored, ...] = (
     _ignored("--threads-http", "connections share one thread and wait without blocking it",
@@ -169,10 +162,6 @@ IGNORED: tuple[Ignored, ...] = (
     # Sampling
     _ignored("--spec-draft-backend-sampling", _DEVICE_SAMPLING, "SPEC_DRAFT_BACKEND_SAMPLING",
              "--no-spec-draft-backend-sampling", takes_value=False),
-    # Several models
-    _ignored("--models-max", _NEEDS_MODELS, "MODELS_MAX"),
-    _ignored("--models-autoload", _NEEDS_MODELS, "MODELS_AUTOLOAD", "--no-models-autoload",
-             takes_value=False),
     # Multimodal
     _ignored("--mmproj-auto", _NEEDS_MMPROJ, "MMPROJ_AUTO", "--no-mmproj --no-mmproj-auto",
              takes_value=False),
@@ -187,7 +176,6 @@ IGNORED: tuple[Ignored, ...] = (
     _ignored("--video-ffmpeg-dir", _NEEDS_MMPROJ, "VIDEO_FFMPEG_DIR"),
     _ignored("--media-path", _NEEDS_MMPROJ),
     # HTTP
-    _ignored("--ui --webui", _UI, "UI", "--no-ui --no-webui", takes_value=False),
     _ignored("--ui-config --webui-config", _UI, "UI_CONFIG"),
     _ignored("--ui-config-file --webui-config-file", _UI, "UI_CONFIG_FILE"),
     _ignored("--tools-runtime", "it is about --tools, and the server never runs tools",

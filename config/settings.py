@@ -11,6 +11,7 @@ from config.groups.device import DeviceSettings
 from config.groups.embeddings import EmbeddingSettings
 from config.groups.logging import LoggingSettings
 from config.groups.model import ModelSettings
+from config.groups.models import ModelsSettings
 from config.groups.sampling import SamplingSettings
 from config.groups.server import HttpSettings
 from config.groups.speculation import SpeculationSettings
@@ -29,6 +30,7 @@ class ServeSettings(
     EmbeddingSettings,
     HttpSettings,
     ChatSettings,
+    ModelsSettings,
     LoggingSettings,
 ):
     """The settings of one server, validated and frozen.

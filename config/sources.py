@@ -10,7 +10,13 @@ class Level(IntEnum):
     PRESET = 0
     FILE = 1
     VARIABLE = 2
-    FLAG = 3
+    MODELS = 3
+    """What a file says of all models of a server."""
+    MODEL = 4
+    """What a file says of one model."""
+    FLAG = 5
+    ALIAS = 6
+    """What an alias changes for its requests."""
 
 
 @dataclass(frozen=True)

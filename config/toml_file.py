@@ -8,6 +8,9 @@ from config.errors import ConfigError
 from config.refused import Refused
 from config.sources import Given, Level
 
+MODELS = "models"
+"""The key of the tables of models, each under its name."""
+
 
 def read_toml(path: Path, level: Level = Level.FILE) -> list[Given]:
     """The values that the keys of a TOML file give.
@@ -16,7 +19,9 @@ def read_toml(path: Path, level: Level = Level.FILE) -> list[Given]:
     or refused.
     """
     given = []
-    for key, value in _parse(path).items():
+    for key, value in parse_toml(path).items():
+        if key == MODELS and level is Level.FILE and isinstance(value, dict):
+            continue  # `config.models` reads it
         name = f"{key} in {path}"
         meaning = keys().get(key)
         if meaning is None:
@@ -27,7 +32,8 @@ def read_toml(path: Path, level: Level = Level.FILE) -> list[Given]:
     return given
 
 
-def _parse(path: Path) -> dict[str, object]:
+def parse_toml(path: Path) -> dict[str, object]:
+    """The content of a TOML file. Raises ConfigError."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -6,6 +6,7 @@ the engine process ends too.
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import socket
@@ -46,6 +47,7 @@ def main(argv: list[str]) -> int:
         engine = _load(first_config(channel), channel)
         if engine is None:
             return 1
+        gc.freeze()  # full collections would walk all that was loaded, and every stream would wait
         run(engine, channel)
         engine.costs.keep()
         if engine.disk is not None:

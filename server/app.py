@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -25,7 +26,7 @@ from server.access.record_access import RecordAccess
 from server.access.web_guard import WebGuard, checked_hosts
 from server.anthropic import errors as anthropic_errors
 from server.anthropic import routes as anthropic_routes
-from server.context import ServerContext
+from server.context import ServerContext, SharedContext
 from server.embeddings import routes as embedding_routes
 from server.endpoints import Endpoint, to_routes, uncounted
 from server.engine.unread_output import MIB, UnreadBudget
@@ -34,15 +35,26 @@ from server.http.body_budget import BodyBudget, BoundBodies
 from server.http.content_encoding import DecodeBody
 from server.http.drain import RefuseWhileDraining
 from server.http.middleware import CatchErrors, LimitBody, RequestLog, RequireHost, error_response
+from server.http.sse import frame
+from server.http.turns import StartInTurns
 from server.http.unread import BoundUnread
 from server.llama_server import routes as llama_routes
+from server.llama_server.root import get_root
+from server.lm_studio import routes as lm_studio_routes
 from server.observability.tracing.open_tracing import Tracing
+from server.ollama import errors as ollama_errors
+from server.ollama import routes as ollama_routes
+from server.ollama.recipes import RecipeBook
 from server.openai import routes as openai_routes
 from server.openai.responses import errors as response_errors
 from server.openai.responses import routes as response_routes
 from server.openai.responses.background import Backgrounds
 from server.openai.responses.store import ResponseStore
 from server.openapi.endpoint import description_of
+from server.page.serve import Page
+from server.pool.downloads import server_downloads
+from server.pool.interface import ModelPool
+from server.pool.one import OneModel
 
 BODIES = 3
 """Bodies of the largest size that may be in memory at a time."""
@@ -50,14 +62,25 @@ BODIES = 3
 _ERRORS: Mapping[str, Callable[[ApiError], Response]] = {
     anthropic_routes.PREFIX: anthropic_errors.error_response,
     response_routes.PREFIX: response_errors.error_response,
+    **dict.fromkeys(lm_studio_routes.PREFIXES, error_response),
+    ollama_routes.PREFIX: ollama_errors.error_response,
 }
-"""By the beginning of a path: dialects with errors of their own shape."""
+"""By the beginning of a path: dialects with errors of their own shape. The first match counts."""
+
+_ERROR_FRAMES: Mapping[str, Callable[[ApiError], bytes]] = {
+    anthropic_routes.PREFIX: anthropic_errors.error_frame,
+    response_routes.PREFIX: response_errors.error_frame,
+}
+"""By the same: the event of an error in a stream that has no other event yet."""
+
+ShapeT = TypeVar("ShapeT")
 
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 
 
 def create_app(
-    context: ServerContext,
+    context: SharedContext,
+    pool: ModelPool | None = None,
     *,
     keys: KeyRing | None = None,
     audit: AuditLog | None = None,
@@ -65,21 +88,26 @@ def create_app(
     lifespan: Lifespan | None = None,
     is_local: bool = False,
 ) -> Starlette:
-    """The application for one model; `keys` are all API keys that it accepts, if any.
+    """The application for the models of a pool; without one, for the model of the context.
 
+    `keys` are all API keys that it accepts, if any.
     `is_local` tells that it listens on loopback addresses only.
 
     The order of the middleware is a security decision: the first is the outermost.
     """
     settings = context.settings
     prefix = settings.api_prefix
-    public = [prefix + path for path in llama_routes.PUBLIC_PATHS]
+    page = Page(prefix) if settings.ui and settings.path is None else None
+    probes = [prefix + path for path in llama_routes.PUBLIC_PATHS]
+    public = [*probes, *(page.public_paths if page is not None else ())]
     keys = KeyRing() if keys is None else keys
-    endpoints = _endpoints(settings, needs_key=not keys.is_empty)
+    endpoints = _endpoints(settings, page, needs_key=not keys.is_empty)
     app = Starlette(
-        routes=to_routes(endpoints, prefix),
+        routes=[*to_routes(endpoints, prefix), *([] if page is None else [page.assets()])],
         middleware=[
-            # First, so that everything below, refusals included, logs under the request's id.
+            # Before any work for a request. Probes come at once.
+            Middleware(StartInTurns, at_once=probes),
+            # So far up that everything below, refusals included, logs under the request's id.
             Middleware(RequestLog, on_end=context.metrics.observe_status),
             # Spans carry that id; they last as long as the whole rest of the request.
             *([] if tracing is None else [tracing.middleware(untraced=public)]),
@@ -139,19 +167,33 @@ def create_app(
     if settings.path is not None:
         app.router.default = _files(settings.path, prefix)
     app.state.context = context
+    pool = _only(context) if pool is None else pool
+    app.state.pool = pool
+    app.state.downloads = server_downloads(settings, pool)
+    app.state.error_frame = partial(_error_frame, prefix)
     app.state.responses = ResponseStore(settings.responses_store)
     app.state.backgrounds = Backgrounds(settings.max_answer_size * MIB)
+    app.state.recipes = RecipeBook(settings.made_models)
     return app
 
 
-def _endpoints(settings: ServeSettings, *, needs_key: bool) -> list[Endpoint]:
+def _only(context: SharedContext) -> ModelPool:
+    """The pool of the one model that the context is about."""
+    assert isinstance(context, ServerContext), "several models need a pool"
+    return OneModel(context)
+
+
+def _endpoints(settings: ServeSettings, page: Page | None, *, needs_key: bool) -> list[Endpoint]:
     """All endpoints, and the endpoint that describes them; the operator's page replaces ours."""
+    root = llama_routes.ROOT if page is None else page.root(get_root)
     described = [
-        *([] if settings.path is not None else [llama_routes.ROOT]),
+        *([] if settings.path is not None else [root]),
         *llama_routes.ENDPOINTS,
         *openai_routes.ENDPOINTS,
         *response_routes.ENDPOINTS,
         *anthropic_routes.ENDPOINTS,
+        *ollama_routes.ENDPOINTS,
+        *lm_studio_routes.ENDPOINTS,
         *embedding_routes.ENDPOINTS,
     ]
     return [*described, description_of(described, settings.api_prefix, needs_key=needs_key)]
@@ -171,9 +213,26 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 def _error_response(prefix: str, path: str, error: ApiError) -> Response:
     """The response for an error, in the shape of the dialect that has this path."""
+    return _of_dialect(_ERRORS, prefix, path, error_response)(error)
+
+
+def _error_frame(prefix: str, path: str, error: ApiError) -> bytes:
+    """The event for an error, in the shape of the dialect that has this path."""
+    return _of_dialect(_ERROR_FRAMES, prefix, path, _plain_frame)(error)
+
+
+def _plain_frame(error: ApiError) -> bytes:
+    return frame(error.body())
+
+
+def _of_dialect(
+    table: Mapping[str, Callable[[ApiError], ShapeT]],
+    prefix: str,
+    path: str,
+    default: Callable[[ApiError], ShapeT],
+) -> Callable[[ApiError], ShapeT]:
     own = f"{path.removeprefix(prefix)}/"
-    found = (respond for start, respond in _ERRORS.items() if own.startswith(f"{start}/"))
-    return next(found, error_response)(error)
+    return next((one for start, one in table.items() if own.startswith(f"{start}/")), default)
 
 
 def _api_error(request: Request, error: HTTPException) -> ApiError:

@@ -7,7 +7,7 @@ are answered at once.
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 EXIT_FAILURE = 1
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def serve(argv: Sequence[str]) -> int:
     """Read the settings and serve until a signal stops the server. Returns the exit code."""
-    from config import ConfigError, load_settings
+    from config import ConfigError, ModelSources, load_settings
     from config.actions import asked_action
     from server.startup import StartupError
 
@@ -47,10 +47,13 @@ def serve(argv: Sequence[str]) -> int:
             return _act(action, argv)
         notices: list[str] = []
         settings = load_settings(argv, os.environ, notices.append)
+        sources = ModelSources(argv, os.environ)
         _start_confined()
         from server.runtime import serve
 
-        return serve(settings, notices)
+        return (
+            serve(settings, notices, sources) if sources.are_several else serve(settings, notices)
+        )
     except ConfigError as error:
         return fail(str(error), EXIT_USAGE)
     except StartupError as error:
@@ -84,6 +87,41 @@ def launch(argv: Sequence[str]) -> int:
         return fail(str(error), EXIT_FAILURE)
 
 
+def pull(argv: Sequence[str]) -> int:
+    """Download a model. Returns the exit code."""
+    from server.commands.pull import run
+
+    return _about_models(run, argv)
+
+
+def import_file(argv: Sequence[str]) -> int:
+    """Take a file into the store. Returns the exit code."""
+    from server.commands.imported import run
+
+    return _about_models(run, argv)
+
+
+def list_models(argv: Sequence[str]) -> int:
+    """List the stored models. Returns the exit code."""
+    from server.commands.listed import run
+
+    return _about_models(run, argv)
+
+
+def show(argv: Sequence[str]) -> int:
+    """Describe a model. Returns the exit code."""
+    from server.commands.shown import run
+
+    return _about_models(run, argv)
+
+
+def remove(argv: Sequence[str]) -> int:
+    """Remove models. Returns the exit code."""
+    from server.commands.removed import run
+
+    return _about_models(run, argv)
+
+
 def rpc_server(argv: Sequence[str]) -> int:
     """Become llama.cpp's RPC server."""
     path = os.pathsep.join(filter(None, sys.path))
@@ -94,9 +132,25 @@ def rpc_server(argv: Sequence[str]) -> int:
 COMMANDS = {
     "serve": Command("serve a GGUF model over HTTP (see `llamapack serve --help`)", serve),
     "launch": Command("start Claude Code, Codex, opencode or aider on a server", launch),
+    "pull": Command("download a model: USER/REPO[:QUANT], an address or a file", pull),
+    "import": Command("take a GGUF file into the store, under a name", import_file),
+    "list": Command("list the models on this machine", list_models),
+    "show": Command("say what a model is: shape, template, sizes by part", show),
+    "rm": Command("remove models from this machine", remove),
     "rpc-server": Command("lend this machine's devices to a server elsewhere", rpc_server),
     "grammar": Command("list the shipped grammars, or check one against a text", grammar),
 }
+
+
+def _about_models(
+    run: Callable[[Sequence[str], Mapping[str, str]], int], argv: Sequence[str]
+) -> int:
+    from server.startup import StartupError
+
+    try:
+        return run(argv, os.environ)
+    except StartupError as error:
+        return fail(str(error), EXIT_FAILURE)
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -145,7 +199,7 @@ def _act(action: str, argv: Sequence[str]) -> int:
         return _print_serve_help()
     if action == "version":
         return _print_version()
-    from server.model.listings import print_completion, print_devices, print_models
+    from server.commands.listings import print_completion, print_devices, print_models
 
     if action == "devices":
         return print_devices(_rpc_servers(argv))

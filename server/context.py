@@ -1,4 +1,4 @@
-"""What handlers work with: made once at the start, kept in `app.state.context`."""
+"""What handlers work with: what all requests share, and what answers for one model."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from starlette.requests import HTTPConnection
@@ -17,6 +18,7 @@ from protocol.commands import SequenceSpec
 from protocol.messages import ModelInfo, SlotChanged, SlotReport
 from server.access.access_record import access_record
 from server.access.answer_accounting import AnswerAccounting
+from server.errors import InvalidRequest
 from server.generation.observed_generator import ObservedGenerator
 from server.http.drain import Drain
 from server.http.places import Places
@@ -24,6 +26,8 @@ from server.model.adapters import AdapterScales
 from server.model.tokenizer import Tokenizer
 from server.observability.metrics import ServerMetrics
 from server.templates.chat_template import ChatTemplate
+
+_STATE_KEY = "served_by"
 
 
 class Engine(Protocol):
@@ -87,25 +91,12 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServerContext:
-    """One served model and everything that handlers need to answer for it."""
+class SharedContext:
+    """What a server has once, however many models it has; kept in `app.state.context`."""
 
     settings: ServeSettings
-    model_name: str
-    """The alias that answers carry; `/v1/models` lists it."""
-    model_path: str
-    """Where the file is; answers must not show it."""
-    tokenizer: Tokenizer
-    generator: ObservedGenerator
-    engine: Engine
     metrics: ServerMetrics
-    chat_template: ChatTemplate
-    enter_queue: Callable[[str], AbstractContextManager[None]] = lambda tenant: nullcontext()
-    """Holds a place in the queue while a tenant's request is read. Entering raises `Overloaded`
-    and `Unavailable`."""
-    adapter_scales: AdapterScales = field(default_factory=AdapterScales)
-    default_constraint: Constraint | None = None
-    """The constraint of requests that bring none."""
+    """In a context of one model, the counts of that model."""
     drain: Drain = field(default_factory=Drain)
     plain_places: Places = field(default_factory=lambda: Places(32))
     structured_places: Places = field(default_factory=lambda: Places(8))
@@ -114,15 +105,66 @@ class ServerContext:
     """Unix time of the server's start, which `/v1/models` reports."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ServerContext(SharedContext):
+    """One served model and everything that handlers need to answer for it."""
+
+    model_name: str
+    """The alias that answers carry; `/v1/models` lists it."""
+    model_path: str
+    """Where the file is; answers must not show it."""
+    tokenizer: Tokenizer
+    generator: ObservedGenerator
+    engine: Engine
+    chat_template: ChatTemplate
+    enter_queue: Callable[[str], AbstractContextManager[None]] = lambda tenant: nullcontext()
+    """Holds a place in the queue while a tenant's request is read. Entering raises `Overloaded`
+    and `Unavailable`."""
+    adapter_scales: AdapterScales = field(default_factory=AdapterScales)
+    default_constraint: Constraint | None = None
+    """The constraint of requests that bring none."""
+
+
+def shared_of(connection: HTTPConnection) -> SharedContext:
+    """What all requests share, whatever their model."""
+    context: SharedContext = connection.app.state.context
+    return context
+
+
+def serve_by(connection: HTTPConnection, context: ServerContext) -> None:
+    """Say which model answers this request."""
+    connection.scope.setdefault("state", {})[_STATE_KEY] = context
+
+
+def served_by(connection: HTTPConnection) -> ServerContext | None:
+    """The context of the model that answers this request; None if the request named none."""
+    chosen: ServerContext | None = connection.scope.get("state", {}).get(_STATE_KEY)
+    shared = shared_of(connection)
+    return shared if chosen is None and isinstance(shared, ServerContext) else chosen
+
+
+def model_context(connection: HTTPConnection) -> ServerContext:
+    """The context of the model that answers this request. Raises `InvalidRequest` without one."""
+    context = served_by(connection)
+    if context is None:
+        raise InvalidRequest("'model' is required: this server has several", param="model")
+    return context
+
+
 def context_of(connection: HTTPConnection) -> ServerContext:
-    """The context of the application that handles this request.
+    """The context of the model that answers this request. Raises `InvalidRequest` without one.
 
     Its generator checks the rights of the request's key and counts what the request costs.
     """
-    context: ServerContext = connection.app.state.context
+    context = model_context(connection)
     record = access_record(connection.scope)
     if record.key is None and not record.is_audited:
         return context
-    accounting = AnswerAccounting(record, model=context.model_name, aliases=context.settings.alias)
+    accounting = AnswerAccounting(
+        record,
+        model=context.model_name,
+        aliases=context.settings.alias,
+        prompt_text=partial(context.tokenizer.text, special=True),
+    )
     generator = context.generator.observed_by(accounting.observe, accounting.prepare)
     return dataclasses.replace(context, generator=generator)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pydantic import BaseModel
@@ -12,13 +12,14 @@ from starlette.responses import Response
 from starlette.routing import Route, compile_path
 
 from server.access.access_record import access_record
+from server.context import model_context
+from server.pool.routing import Handler, for_model
 
 JSON = "application/json"
 PLAIN_TEXT = "text/plain"
-STREAMABLE = (JSON, "text/event-stream")
+EVENTS = "text/event-stream"
+STREAMABLE = (JSON, EVENTS)
 """Media types of an answer that is a stream of events if the body asks for one."""
-
-Handler = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +50,15 @@ class Endpoint:
     """Whether requests wait for a slot; such requests are refused while the queue is full."""
     is_counted: bool = True
     """Whether a POST counts against its key's limits. What only acts on work of the key doesn't."""
+    by_model: bool = False
+    """Whether requests are about a model, which their body or query may name."""
 
 
-def get(handler: Handler, *paths: str, media: tuple[str, ...] = (JSON,)) -> Endpoint:
+def get(
+    handler: Handler, *paths: str, media: tuple[str, ...] = (JSON,), by_model: bool = False
+) -> Endpoint:
     """An endpoint for GET."""
-    return Endpoint(paths, {"GET": handler}, media=media)
+    return Endpoint(paths, {"GET": handler}, media=media, by_model=by_model)
 
 
 def post(
@@ -63,8 +68,9 @@ def post(
     media: tuple[str, ...] = (JSON,),
     is_queued: bool = False,
     is_counted: bool = True,
+    by_model: bool = False,
 ) -> Endpoint:
-    """An endpoint for POST with a body that `body` describes."""
+    """An endpoint for POST with a body that `body` describes. What is queued is about a model."""
     bodies = {} if body is None else {"POST": body}
     return Endpoint(
         paths,
@@ -73,6 +79,7 @@ def post(
         media=media,
         is_queued=is_queued,
         is_counted=is_counted,
+        by_model=by_model or is_queued,
     )
 
 
@@ -92,12 +99,18 @@ def uncounted(endpoints: Iterable[Endpoint], prefix: str) -> list[re.Pattern[str
 
 
 def _dispatcher(endpoint: Endpoint) -> Handler:
-    handlers = {
-        method: _for_admins(handler) if method in endpoint.admin_methods else handler
-        for method, handler in endpoint.handlers.items()
-    }
+    """The wrappers of a handler; the last one that is added here is the first that is called."""
+    handlers = dict(endpoint.handlers)
     if endpoint.is_queued:
         handlers = {method: _unless_full(handler) for method, handler in handlers.items()}
+    if endpoint.by_model:
+        may_stream = EVENTS in endpoint.media
+        handlers = {
+            method: for_model(handler, may_stream=may_stream)
+            for method, handler in handlers.items()
+        }
+    for method in endpoint.admin_methods:
+        handlers[method] = _for_admins(handlers[method])
     if len(handlers) == 1:
         return next(iter(handlers.values()))
 
@@ -123,7 +136,7 @@ def _unless_full(handler: Handler) -> Handler:
 
     async def checked(request: Request) -> Response:
         key = access_record(request.scope).key
-        with request.app.state.context.enter_queue("" if key is None else key.name):
+        with model_context(request).enter_queue("" if key is None else key.name):
             return await handler(request)
 
     return checked

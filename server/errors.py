@@ -13,6 +13,7 @@ ApiError
 ├── EngineFailed          500 server_error
 ├── NotSupported          501 not_supported_error
 ├── Unavailable           503 unavailable_error
+│   └── NotLoaded         503 unavailable_error (adds Retry-After)
 └── TimedOut              504 timeout_error
 """
 
@@ -194,6 +195,18 @@ class Unavailable(ApiError):
 
     status = 503
     kind = "unavailable_error"
+
+
+class NotLoaded(Unavailable):
+    """The model could not be loaded; `retry_after` whole seconds later another load is tried."""
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": str(self.retry_after)}
 
 
 class TimedOut(ApiError):

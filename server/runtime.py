@@ -10,22 +10,25 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+import anyio.to_thread
 from starlette.applications import Starlette
 
-from config import ConfigError, ServeSettings
+from config import ConfigError, ModelSources, ServeSettings
 from grammars.sandbox import sandbox
 from logs.llama_log import LogBridge
 from server.access.key_ring import read_keys
 from server.app import create_app
 from server.assembly.assemble import Assembly, assemble
+from server.assembly.engines import Engines, ManyEngines, OneEngine
+from server.assembly.frozen_heap import freeze_heap
 from server.assembly.large_blocks import return_large_blocks
 from server.errors import ApiError, Unavailable
 from server.http.server import HttpServer, http_config
 from server.http.sockets import bind_all, close_all, is_exposed, url_of
-from server.model.files import resolve_draft, resolve_model
 from server.model.inspection import inspector
 from server.observability.logs import configure_logging
 from server.openai.responses.background import Backgrounds
+from server.store.serving import resolve_draft, resolve_model
 from server.templates.rendering import renderers
 
 CUT_SHORT = "the server is stopping; this answer is cut short"
@@ -37,10 +40,12 @@ logger = logging.getLogger("llamapack")
 llama_log = LogBridge()
 
 
-def serve(settings: ServeSettings, notices: Sequence[str] = ()) -> int:
+def serve(
+    settings: ServeSettings, notices: Sequence[str] = (), sources: ModelSources | None = None
+) -> int:
     """Serve until told to stop; returns the exit code. Raises `StartupError` and `ConfigError`.
 
-    `notices` are lines about the settings, for the log.
+    `notices` are lines about the settings, for the log. With `sources`, these models are served.
     """
     configure_logging(settings)
     return_large_blocks()
@@ -49,7 +54,8 @@ def serve(settings: ServeSettings, notices: Sequence[str] = ()) -> int:
     llama_log.install()
     sockets = bind_all(settings.host, settings.port, reuse_port=settings.reuse_port)
     try:
-        return Runtime(settings, _assembled(settings), sockets).run()
+        engines = OneEngine(_assembled(settings)) if sources is None else ManyEngines(sources)
+        return Runtime(settings, engines, sockets).run()
     finally:
         renderers.close()
         close_all(sockets)
@@ -65,27 +71,31 @@ def _assembled(settings: ServeSettings) -> Assembly:
 
 
 class Runtime:
-    """One server: the application, the engine behind it, and how they start and stop."""
+    """One server: the application, the engines behind it, and how they start and stop."""
 
     def __init__(
-        self, settings: ServeSettings, parts: Assembly, sockets: Sequence[socket.socket]
+        self,
+        settings: ServeSettings,
+        engines: Engines,
+        sockets: Sequence[socket.socket],
     ) -> None:
         self._settings = settings
-        self._parts = parts
+        self._engines = engines
         self._sockets = sockets
         self._exit_code = 0
         app = create_app(
-            parts.context,
-            keys=parts.keys,
-            audit=parts.observation.audit,
-            tracing=parts.observation.tracing,
+            engines.context,
+            engines.pool,
+            keys=engines.keys,
+            audit=engines.observation.audit,
+            tracing=engines.observation.tracing,
             lifespan=self._lifespan,
             is_local=not any(is_exposed(sock) for sock in sockets),
         )
         self._http = HttpServer(
             http_config(app, settings),
             on_stop=self._on_stop,
-            on_close=parts.context.drain.close,
+            on_close=engines.context.drain.close,
             on_deadline=self._on_deadline,
             linger_seconds=settings.shutdown_delay,
             drain_seconds=settings.shutdown_timeout,
@@ -93,49 +103,54 @@ class Runtime:
 
     def run(self) -> int:
         """Serve until a signal, or until the engine can't be started; returns the exit code."""
-        if self._parts.keys.is_empty and any(is_exposed(sock) for sock in self._sockets):
+        if self._engines.keys.is_empty and any(is_exposed(sock) for sock in self._sockets):
             logger.warning("anybody who reaches this machine may use the server: set --api-key")
         try:
             self._http.run(list(self._sockets))
         finally:
-            self._parts.observation.close()
+            self._engines.observation.close()
         return self._exit_code
 
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
-        await self._parts.process.start()
+        await self._engines.start()
         announcer = asyncio.create_task(self._announce(), name="announce the model")
-        await asyncio.to_thread(sandbox.start)
+        # anyio loads what it needs for threads at the first use, so no request waits for that.
+        await anyio.to_thread.run_sync(sandbox.start)
+        freeze_heap()
         try:
             yield
         finally:
             announcer.cancel()
+            await app.state.downloads.close()
             await self._end_backgrounds(app.state.backgrounds)
             app.state.responses.close()
             sandbox.close()
-            await self._parts.process.stop()
+            await self._engines.stop()
 
     async def _announce(self) -> None:
-        """Say when the model is loaded; stop the server if loading fails."""
+        """Say when the server is ready; stop the server if its one model can't be loaded."""
         tls = self._settings.ssl_key_file is not None
         urls = ", ".join(url_of(sock, tls=tls) for sock in self._sockets)
-        logger.info("listening on %s, loading the model", urls)
+        logger.info("listening on %s, %s", urls, self._engines.first_words)
         try:
-            model = await self._parts.client.wait_loaded()
+            logger.info("ready: %s", await self._engines.wait_ready())
         except ApiError as error:
             logger.error("%s", error)
             self._exit_code = 1
             self._http.should_exit = True
             return
-        logger.info(
-            "ready: %s (%s), %.1f M parameters, %d slots of %d tokens",
-            self._parts.context.model_name,
-            model.file_type,
-            model.n_params / 1e6,
-            model.n_slots,
-            model.n_ctx_slot,
-        )
+        if pages := self._pages():
+            logger.info("chat in a browser: %s", ", ".join(pages))
+
+    def _pages(self) -> list[str]:
+        """The addresses of the page, if it is served."""
+        if not self._settings.ui or self._settings.path is not None:
+            return []
+        tls = self._settings.ssl_key_file is not None
+        urls = [url_of(sock, tls=tls) for sock in self._sockets]
+        return [f"{url}{self._settings.api_prefix}/" for url in urls if url.startswith("http")]
 
     async def _end_backgrounds(self, backgrounds: Backgrounds) -> None:
         """Wait for responses that no client waits for. The deadline ends them as it ends others."""
@@ -145,7 +160,7 @@ class Runtime:
 
     def _reload(self) -> None:
         """Read the keys again and reopen the audit log. Broken files leave the old keys."""
-        keys, audit = self._parts.keys, self._parts.observation.audit
+        keys, audit = self._engines.keys, self._engines.observation.audit
         try:
             keys.replace(read_keys(self._settings), time.monotonic())
             logger.info("reloaded: %d keys", len(keys))
@@ -155,10 +170,10 @@ class Runtime:
             audit.reopen()
 
     def _on_deadline(self) -> None:
-        client = self._parts.client
-        logger.warning("ending %d answers that are still running", len(client.streams))
-        client.end_streams(Unavailable(CUT_SHORT))
+        engines = self._engines
+        logger.warning("ending %d answers that are still running", engines.num_sequences)
+        engines.end_answers(Unavailable(CUT_SHORT))
 
     def _on_stop(self) -> None:
-        self._parts.context.drain.begin()
+        self._engines.context.drain.begin()
         logger.info("stopping: running requests are finished first")

@@ -2,6 +2,7 @@
 
 StartupError
 ├── ModelFileError       the model can't be found or used
+├── FitError             no settings make the model fit the memory (`server.fit`)
 ├── VocabularyError      llama.cpp can't read the model's vocabulary
 └── ChatTemplateError    the chat template can't be used with any conversation
 

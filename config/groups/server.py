@@ -43,6 +43,18 @@ def _allowed_hosts(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+_PULL_HOST = re.compile(r"\*|(\*\.)?[a-z0-9_-][a-z0-9._-]*(:[0-9]{1,5})?")
+
+
+def _pull_hosts(value: tuple[str, ...]) -> tuple[str, ...]:
+    names = tuple(name.lower() for name in value)
+    if not all(map(_PULL_HOST.fullmatch, names)):
+        raise ValueError("must be hosts such as example.com or *.example.com, * or none")
+    if "none" in names and len(names) > 1:
+        raise ValueError("must be none alone, or hosts")
+    return names
+
+
 def _hosts(value: tuple[str, ...]) -> tuple[str, ...]:
     if not value:
         raise ValueError("must name at least one address")
@@ -95,6 +107,14 @@ class HttpSettings(SettingsGroup):
             default_text="none",
         ),
     ] = None
+    ui: Annotated[
+        Switch,
+        Option(
+            ("--ui", "--webui"),
+            Group.SERVER,
+            "serve the page for browsers at the root; --path replaces the page",
+        ),
+    ] = True
     responses_store: Annotated[
         Path | None,
         Option(
@@ -102,6 +122,17 @@ class HttpSettings(SettingsGroup):
             Group.SERVER,
             "file that keeps the responses of /v1/responses over restarts",
             env="LLAMAPACK_RESPONSES_STORE",
+            metavar="FILE",
+            default_text="none: in memory",
+        ),
+    ] = None
+    made_models: Annotated[
+        Path | None,
+        Option(
+            ("--made-models",),
+            Group.SERVER,
+            "file that keeps the models which /api/create and /api/copy make, over restarts",
+            env="LLAMAPACK_MADE_MODELS",
             metavar="FILE",
             default_text="none: in memory",
         ),
@@ -162,6 +193,20 @@ class HttpSettings(SettingsGroup):
             repeatable=True,
         ),
     ] = ()
+    pull_hosts: Annotated[
+        Words,
+        AfterValidator(_pull_hosts),
+        Option(
+            ("--pull-hosts",),
+            Group.SERVER,
+            "hosts from which clients may have the server download models, comma-separated, "
+            "besides that of HF_ENDPOINT; *.example.com is any name below example.com, * is any, "
+            "none is no host at all; see docs/models.md",
+            env="LLAMAPACK_PULL_HOSTS",
+            metavar="HOSTS",
+            repeatable=True,
+        ),
+    ] = ("huggingface.co", "*.huggingface.co", "hf.co", "*.hf.co")
     cors_origins: Annotated[
         Words,
         AfterValidator(_origins),

@@ -80,6 +80,57 @@ RESPONSE: dict[str, Any] = {
     "prompt_cache_key": "k",
 }
 
+OLLAMA_CHAT: dict[str, Any] = {
+    "model": "m",
+    "messages": [
+        {"role": "system", "content": "Be kind"},
+        {"role": "user", "content": "Weather?", "images": []},
+        {
+            "role": "assistant",
+            "thinking": "hm",
+            "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": {"city": "Rome"}}}],
+        },
+        {"role": "tool", "content": "21", "tool_name": "f", "tool_call_id": "c"},
+    ],
+    "tools": [{"type": "function", "function": {"name": "f", "parameters": CITY}}],
+    "options": {"num_predict": 4, "num_ctx": 512, "stop": ["###"], "top_k": 5, "num_gpu": -1},
+    "format": "",
+    "think": False,
+    "stream": False,
+    "keep_alive": "5m",
+    "logprobs": True,
+    "top_logprobs": 2,
+    "truncate": True,
+    "shift": False,
+}
+
+OLLAMA_GENERATE: dict[str, Any] = {
+    "model": "m",
+    "prompt": "One two",
+    "system": "Be kind",
+    "template": "chatml",
+    "context": [5, 6, 7],
+    "suffix": "",
+    "raw": False,
+    "images": [],
+    "options": {"num_predict": 4, "temperature": 0.5},
+    "format": {"type": "object"},
+    "stream": True,
+    "keep_alive": 60,
+}
+
+OLLAMA_CREATE: dict[str, Any] = {
+    "model": "made",
+    "from": "demo-target",
+    "modelfile": "FROM demo-target\nPARAMETER seed 1\nSYSTEM hi",
+    "system": "Be kind",
+    "template": "chatml",
+    "license": ["MIT"],
+    "parameters": {"temperature": 0.5, "stop": ["a"]},
+    "messages": [{"role": "user", "content": "Hi"}],
+    "stream": False,
+}
+
 PDF = base64.b64encode(b"%PDF-1.4\n1 0 obj\n<</Type/Catalog>>\nendobj\n").decode()
 
 PIECES: tuple[dict[str, Any], ...] = (
@@ -164,6 +215,22 @@ VALID: dict[str, dict[str, Any]] = {
     "/detokenize": {"tokens": [5, 6, 7]},
     "/apply-template": {"messages": MESSAGES},
     "/embeddings": {"input": "hello"},
+    "/api/chat": OLLAMA_CHAT,
+    "/api/generate": OLLAMA_GENERATE,
+    "/api/embed": {
+        "model": "m",
+        "input": ["hello", "you"],
+        "truncate": True,
+        "dimensions": 4,
+        "options": {"num_ctx": 16},
+    },
+    "/api/embeddings": {"model": "m", "prompt": "hello"},
+    "/api/show": {"model": "demo-target", "verbose": False},
+    "/api/create": OLLAMA_CREATE,
+    "/api/copy": {"source": "demo-target", "destination": "copied"},
+    "/api/push": {"model": "demo-target"},
+    "/models/load": {"model": "demo-target", "context_length": 16, "echo_load_config": True},
+    "/models/unload": {"instance_id": "demo-target"},
     "/slots/0?action=erase": {},
     "/props": {},
 }

@@ -128,6 +128,13 @@ class Backend(Protocol):
         """
         ...
 
+    def keep_right(self, verified: abc.Sequence[tuple[Chunk, int]]) -> None:
+        """Drop what the last batch computed of wrong draft tokens. Raises `DecodeError`.
+
+        Of each chunk's draft, as many tokens were right as the number beside it says.
+        """
+        ...
+
     def survey(self, rows: abc.Sequence[int], size: int) -> list[abc.Callable[[], None]]:
         """Tasks that find the `size` likeliest tokens of rows of the last batch, which rise.
 

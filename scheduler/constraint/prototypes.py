@@ -13,8 +13,8 @@ from scheduler.constraint.triggers import Triggers
 MAX_PROTOTYPES = 16
 """Constraints without users that are kept. One takes about 100 kB; the worst take 50 MB."""
 
-MAX_CHARS = 640 << 10
-"""Characters of the definitions of all kept constraints. A character takes up to 113 bytes."""
+MAX_CHARS = 448 << 10
+"""Characters of the definitions of all kept constraints. A character takes up to 160 bytes."""
 
 LARGE_CHARS = 16 << 10
 """Constraints with longer definitions are large: building one takes up to seconds."""

@@ -21,6 +21,8 @@ class CacheAbilities:
     max_rollback: int = 0
     """How many of the last tokens can be dropped once, before anything more is computed. For
     memories that can't trim."""
+    recomputes_drafts: bool = False
+    """Whether dropping tokens of a draft means to compute the right ones again."""
 
     @property
     def max_draft(self) -> int:

@@ -64,7 +64,13 @@ class Engine:
         self._backend = backend
         self._clock = clock
         self._window = BatchWindow(clock)
-        self._speculator = Speculator(ngram, costs.step, costs.draft, backend.layout)
+        self._speculator = Speculator(
+            ngram,
+            costs.step,
+            costs.draft,
+            backend.layout,
+            recomputes=backend.abilities.recomputes_drafts,
+        )
         self._executor = StepExecutor(
             *(backend, self.samplers, self._speculator, costs.step, clock),
             self.scheduler.cache.observe_save,

@@ -10,7 +10,7 @@ from scheduler.batching.cost_model import StepCost
 from scheduler.batching.grouping import BatchPlan, Grouping
 from scheduler.batching.jump_forward import limit_jump_forward
 from scheduler.batching.micro_batches import split_into_micro_batches
-from scheduler.core.cache_edits import CacheEdit, Save, Trim
+from scheduler.core.cache_edits import CacheEdit, Save, SaveCheckpoint
 from scheduler.core.results import EmbeddingResult, Result, SampledRun
 from scheduler.core.step import Chunk, Step
 from scheduler.engine.samplers import Samplers
@@ -33,7 +33,7 @@ class StepExecutor:
         speculator: Speculator,
         cost: StepCost | None,
         clock: Callable[[], float],
-        observe_save: Callable[[Save, float], None],
+        observe_save: Callable[[Save | SaveCheckpoint, float], None],
     ) -> None:
         """`cost` holds the measured time of steps, if there is one; it is kept up to date.
         `observe_save` is told how long saves took."""
@@ -69,6 +69,7 @@ class StepExecutor:
             self._observe_cost(batch, timer.last_seconds)
             with timer(Phase.SAMPLE):
                 results |= self._results(batch.chunks, timer.last_seconds)
+            with timer(Phase.DECODE):
                 self._drop_rejected(batch.chunks, results)
         in_order = [results[chunk.slot] for chunk in step.sampled()]
         self._observe_drafts(step, in_order)
@@ -79,7 +80,7 @@ class StepExecutor:
         for edit in edits:
             begin = self._clock()
             self._backend.edit(edit)
-            if isinstance(edit, Save):
+            if isinstance(edit, Save | SaveCheckpoint):
                 self._observe_save(edit, self._clock() - begin)
 
     def _with_drafts(self, chunks: tuple[Chunk, ...]) -> tuple[Chunk, ...]:
@@ -127,11 +128,10 @@ class StepExecutor:
     def _drop_rejected(self, chunks: Sequence[Chunk], results: Mapping[int, Result]) -> None:
         """Drop the cells of draft tokens that were wrong, before anything more is computed: some
         memories can't do it later. Raises `DecodeError`."""
-        for chunk in chunks:
-            result = results.get(chunk.slot)
-            num_right = result.num_accepted if isinstance(result, SampledRun) else 0
-            if num_right < len(chunk.draft):
-                self._backend.edit(Trim(chunk.slot, chunk.stop + num_right))
+        verified = [(chunk, _num_right(results.get(chunk.slot))) for chunk in chunks]
+        wrong = [(chunk, count) for chunk, count in verified if count < len(chunk.draft)]
+        if wrong:
+            self._backend.keep_right(wrong)
 
     def _observe_drafts(self, step: Step, results: list[Result]) -> None:
         """Count and remember how many draft tokens were right."""
@@ -139,3 +139,8 @@ class StepExecutor:
             if chunk.draft and isinstance(result, SampledRun) and not result.is_late:
                 self._speculator.observe_verified(chunk, result.num_accepted)
                 step.counters.drafted(len(chunk.draft), result.num_accepted)
+
+
+def _num_right(result: Result | None) -> int:
+    """How many tokens of a draft were right."""
+    return result.num_accepted if isinstance(result, SampledRun) else 0

@@ -13,6 +13,7 @@ from scheduler.core.cache_edits import (
     Restore,
     RestoreCheckpoint,
     Save,
+    SaveCheckpoint,
     Shift,
     Trim,
 )
@@ -31,7 +32,7 @@ from scheduler.kv_cache.placement import (
     place,
 )
 from scheduler.kv_cache.prefix_index import PrefixIndex
-from scheduler.kv_cache.saving import Saving
+from scheduler.kv_cache.saving import CheckpointSaving, Saving
 
 
 class KVCacheManager:
@@ -49,7 +50,8 @@ class KVCacheManager:
         self.slots = [Slot(id) for id in range(limits.n_slots)]
         self.host_cache = HostCache(limits.cache_bytes, limits.sizes, limits.max_checkpoints)
         self.index: PrefixIndex[CacheHolder] = PrefixIndex()
-        self.checkpoints = Checkpoints(limits, self.host_cache, self.index)
+        self._checkpoint_saving = CheckpointSaving(compute_seconds)
+        self.checkpoints = Checkpoints(limits, self.host_cache, self.index, self._checkpoint_saving)
         self._saving = Saving(compute_seconds)
         self._step_number = 0
 
@@ -224,8 +226,12 @@ class KVCacheManager:
         """Edits that drop the cells of prompts that the step embedded as a whole."""
         return [Trim(chunk.slot, 0) for chunk in step.chunks if chunk.sequence.is_whole]
 
-    def observe_save(self, save: Save, seconds: float) -> None:
-        """Learn how long a save of cells took."""
+    def observe_save(self, save: Save | SaveCheckpoint, seconds: float) -> None:
+        """Learn how long a save of cells, or of a checkpoint, took."""
+        if isinstance(save, SaveCheckpoint) or not self.limits.sizes.has_cells:
+            self._checkpoint_saving.observe(seconds)
+        if isinstance(save, SaveCheckpoint):
+            return
         prefix = self.host_cache.get(save.prefix)
         num_tokens = prefix.num_tokens if isinstance(prefix, CachedPrefix) else 0
         self._saving.observe(num_tokens, seconds)

@@ -13,6 +13,7 @@ from scheduler.kv_cache.checkpoint_stops import TAIL, checkpoint_stops
 from scheduler.kv_cache.host_cache import CachedPrefix, Checkpoint, HostCache, HostEntry
 from scheduler.kv_cache.placement import MIN_COPY_GAIN, CacheHolder
 from scheduler.kv_cache.prefix_index import PrefixIndex
+from scheduler.kv_cache.saving import CheckpointSaving
 
 
 class Checkpoints:
@@ -23,11 +24,16 @@ class Checkpoints:
     """
 
     def __init__(
-        self, limits: ContextLimits, host_cache: HostCache, index: PrefixIndex[CacheHolder]
+        self,
+        limits: ContextLimits,
+        host_cache: HostCache,
+        index: PrefixIndex[CacheHolder],
+        saving: CheckpointSaving,
     ) -> None:
         self._limits = limits
         self._host_cache = host_cache
         self._index = index
+        self._saving = saving
         self._stops: dict[int, list[int]] = {}
         """By slot: the positions, in rising order, at which its sequence stops."""
 
@@ -47,7 +53,7 @@ class Checkpoints:
         have = {n for holder, n in shared.items() if _is_saved(holder) and n == holder.num_tokens}
         partings = {*shared.values(), *sequence.spec.partings} - have
         step = self._limits.checkpoint_step
-        stops = checkpoint_stops(len(sequence.tokens), start, partings, step)
+        stops = checkpoint_stops(len(sequence.tokens), start, partings, step, self._saving.spacing)
         # What the slot was given may be lost when the sequence goes on from there.
         self._stops[slot.id] = [start, *stops]
 

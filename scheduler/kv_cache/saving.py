@@ -1,4 +1,5 @@
-"""Whether cells are worth saving to host memory, or are computed again in less time."""
+"""Whether cells and checkpoints are worth saving to host memory, or what they save is computed in
+less time."""
 
 from __future__ import annotations
 
@@ -13,6 +14,12 @@ comes back: for each that does, two are saved and one is restored."""
 
 DECAY = 0.9999
 """Weight that older saves keep for each token of a new one: half after some 7,000 tokens."""
+
+CHECKPOINT_DECAY = 0.8
+"""Weight that older checkpoints keep with each new one."""
+
+MIN_SPACING, MAX_SPACING = 16, 4096
+"""Bounds of the distance in tokens between checkpoints that nobody asked for."""
 
 FIRST_TRIAL, LAST_TRIAL = 32, 2048
 """After this many saves that were not worth it, one is made to see whether they are now."""
@@ -51,3 +58,28 @@ class Saving:
         self._is_tried = False
         if num_tokens > 0:
             self._token_seconds.observe(seconds / num_tokens, num_tokens)
+
+
+class CheckpointSaving:
+    """How far apart checkpoints should lie, by what saving one takes, as observed."""
+
+    def __init__(self, compute_seconds: Callable[[int], float] | None = None) -> None:
+        """`compute_seconds`: what computing so many tokens of a prompt takes; None if unknown."""
+        self._compute_seconds = compute_seconds
+        self._seconds = RunningMean(CHECKPOINT_DECAY)
+
+    @property
+    def spacing(self) -> int:
+        """Tokens that take longer to compute than a checkpoint behind them takes to save, as many
+        times as `COPIES` says."""
+        spacing = MIN_SPACING
+        if self._compute_seconds is None or not self._seconds.weight:
+            return spacing
+        worth = COPIES * self._seconds.value
+        while spacing < MAX_SPACING and self._compute_seconds(spacing) < worth:
+            spacing *= 2
+        return spacing
+
+    def observe(self, seconds: float) -> None:
+        """Learn what one checkpoint took."""
+        self._seconds.observe(seconds)

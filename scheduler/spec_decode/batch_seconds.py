@@ -12,8 +12,14 @@ MAX_TOGETHER = 16
 class BatchSeconds:
     """What it takes to compute equally many rows of each sequence, and to draft one token each."""
 
-    def __init__(self, cost: StepCost, draft_cost: StepCost | None) -> None:
-        """The costs of the model and of the draft model."""
+    def __init__(
+        self, cost: StepCost, draft_cost: StepCost | None, *, recomputes: bool = False
+    ) -> None:
+        """The costs of the model and of the draft model.
+
+        `recomputes` tells that right tokens are computed again where others of a draft were wrong.
+        """
+        self._recomputes = recomputes
         self.costs = (cost, draft_cost)
         self._cost = cost
         self._draft_cost = draft_cost
@@ -39,6 +45,19 @@ class BatchSeconds:
         part = rows - low
         lower = self.batch(num_sequences, low)
         return lower if part == 0 else lower + part * (self.batch(num_sequences, low + 1) - lower)
+
+    def take_back(self, num_sequences: int, num_wrong: float, rows: float) -> float:
+        """Seconds for taking wrong draft tokens back.
+
+        Of `num_sequences` sequences, `num_wrong` are expected to have wrong ones. Each of these
+        keeps `rows` rows on average.
+        """
+        if not self._recomputes or num_wrong <= 0:
+            return 0.0
+        # At least one of the sequences is wrong about as often as the first of them is.
+        share = min(num_wrong, 1.0)
+        together = min(max(round(num_wrong / share), 1), num_sequences)
+        return share * self.batch_of_mean_rows(together, rows)
 
     def draft_token(self, num_sequences: int) -> float:
         """Seconds for one more draft token of each sequence; 0 without a draft model."""

@@ -53,7 +53,9 @@ class DraftLengths:
     With n sequences of which m are drafted for by d tokens each:
 
         tokens  = (n - m) + sum of 1 + a + ... + a^d over the m
-        seconds = batch(m, 1 + d) + batch(n - m, 1) + d · draft(m)
+        seconds = batch(m, 1 + d) + batch(n - m, 1) + d · draft(m) + take_back
+
+    take_back is what it costs to drop wrong tokens: nothing for most memories.
 
     batch(k, r) is the cheapest way to compute r rows of each of k sequences, together or in
     several batches. The m are the sequences with the highest acceptance rates a.
@@ -101,6 +103,7 @@ class DraftLengths:
             self._seconds.batch_of_mean_rows(count, 1 + stats.verified)
             + self._seconds.batch(total - count, 1)
             + stats.drafted * self._seconds.draft_token(count)
+            + self._seconds.take_back(count, count, 1 + stats.accepted)
         )
         rate = (total + count * stats.accepted) / seconds
         return Decision(lengths, rate) if rate > plain.rate * (1 + MIN_GAIN) else plain
@@ -134,7 +137,12 @@ class DraftLengths:
             drafted = (c.acceptance.expected_tokens(min(length, c.max_length)) for c in chosen)
             tokens = total - count + sum(drafted)
             seconds = self._seconds.batch(count, 1 + length) + plain_seconds
-            return tokens / (seconds + length * draft_seconds)
+            return tokens / (seconds + length * draft_seconds + take_back(length))
+
+        def take_back(length: int) -> float:
+            right = [c.acceptance.rate ** min(length, c.max_length) for c in chosen]
+            drafted = sum(c.acceptance.expected_tokens(min(length, c.max_length)) for c in chosen)
+            return self._seconds.take_back(count, count - sum(right), drafted / count)
 
         best = max(_lengths_up_to(max(c.max_length for c in chosen)), key=rate)
         return rate(best), best

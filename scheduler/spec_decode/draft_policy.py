@@ -38,9 +38,12 @@ ANSWER_DECAY = 0.9
 class DraftPolicy:
     """Decides the length of each plan, from step costs and from what drafts amounted to."""
 
-    def __init__(self, cost: StepCost, draft_cost: StepCost | None) -> None:
+    def __init__(
+        self, cost: StepCost, draft_cost: StepCost | None, *, recomputes: bool = False
+    ) -> None:
+        """The arguments are those of `BatchSeconds`."""
         self._draft_cost = draft_cost
-        self._seconds = BatchSeconds(cost, draft_cost)
+        self._seconds = BatchSeconds(cost, draft_cost, recomputes=recomputes)
         self._lengths = DraftLengths(self._seconds)
         self._break_evens = BreakEvens(self._seconds)
         self._rates: SharedRates[Source] = SharedRates(lambda source: PRIOR_ACCEPTANCE)

@@ -34,15 +34,20 @@ class Speculator:
         cost: StepCost | None,
         draft_cost: StepCost | None,
         layout: Layout = ONE_STREAM,
+        *,
+        recomputes: bool = False,
     ) -> None:
-        """The costs of the model and of the draft model, and how batches are cut.
+        """The costs of the model and of the draft model, how batches are cut, and whether right
+        tokens are computed again where others of a draft were wrong.
 
         Without `cost` all drafts are as long as they may be.
         """
         self._cost = cost
         self._layout = layout
         self._planner = DraftPlanner(ngram)
-        self._policy = None if cost is None else DraftPolicy(cost, draft_cost)
+        self._policy = (
+            None if cost is None else DraftPolicy(cost, draft_cost, recomputes=recomputes)
+        )
         self._model = ModelDrafter(cost, draft_cost)
 
     def draft(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,8 @@ class AccessRecord:
     holds_place: bool = False
     """Whether the request counts against the key's `max_concurrent`."""
     model: str = ""
+    prompt_text: Callable[[Sequence[int]], str] | None = None
+    """Makes text of the tokens of the prompts."""
     prompts: list[tuple[int, ...]] = field(default_factory=list)
     """The tokens of each prompt that was charged."""
     prompt_tokens: int = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from server.access.access_record import AccessRecord
 from server.errors import ApiError
@@ -13,9 +13,20 @@ from server.generation.types import Ended, GenerationRequest, TextDelta
 class AnswerAccounting:
     """Prepares and observes the answers of one HTTP request."""
 
-    def __init__(self, record: AccessRecord, *, model: str, aliases: Iterable[str] = ()) -> None:
-        """`model` and `aliases` are all names of the served model."""
+    def __init__(
+        self,
+        record: AccessRecord,
+        *,
+        model: str,
+        aliases: Iterable[str] = (),
+        prompt_text: Callable[[Sequence[int]], str] | None = None,
+    ) -> None:
+        """`model` and `aliases` are all names of the served model.
+
+        `prompt_text` makes text of a prompt's tokens.
+        """
         self._record = record
+        self._prompt_text = prompt_text
         self._model = model
         self._model_names = frozenset((model, *aliases))
 
@@ -35,7 +46,7 @@ class AnswerAccounting:
             )
         if record.account is not None:
             record.account.check_tokens(record.prompt_cost(request.spec.prompt), time.monotonic())
-        record.model = self._model
+        record.model, record.prompt_text = self._model, self._prompt_text
         return request
 
     def observe(self, request: GenerationRequest) -> AnswerCosts:

@@ -82,7 +82,7 @@ class AuditLog:
     """Hands lines to a thread, so that a slow disk delays no request."""
 
     def __init__(
-        self, path: Path, prompt_text: Callable[[Sequence[int]], str] | None = None
+        self, path: Path, prompt_text: Callable[[AccessRecord, Sequence[int]], str] | None = None
     ) -> None:
         """`prompt_text` makes text of a prompt's tokens; None leaves prompts out of the lines.
 
@@ -156,7 +156,7 @@ class AuditLog:
     def _write(self, entry: AuditEntry) -> None:
         line = entry.to_json()
         if self._prompt_text is not None:
-            line["prompts"] = [self._prompt_text(prompt) for prompt in entry.record.prompts]
+            line["prompts"] = [self._prompt_text(entry.record, one) for one in entry.record.prompts]
         self._file.write(msgspec.json.encode(line).decode() + "\n")
         if self._queue.empty():
             self._file.flush()

@@ -7,7 +7,7 @@ from typing import Any
 from starlette.responses import Response
 
 from server.errors import ApiError, ContextExceeded, Overloaded
-from server.http.json_response import JsonResponse
+from server.http.json_response import JsonResponse, encode_json
 from server.observability.request_id import current_request_id
 
 _KINDS = {
@@ -50,6 +50,11 @@ def error_response(error: ApiError) -> Response:
     """The response for an error."""
     headers = {**error.headers, "request-id": current_request_id.get()}
     return JsonResponse(error_body(error), status_code=status_of(error), headers=headers)
+
+
+def error_frame(error: ApiError) -> bytes:
+    """The event that ends a stream which failed before its first event."""
+    return b"event: error\ndata: %s\n\n" % encode_json(error_body(error))
 
 
 def _message(error: ApiError) -> str:

@@ -11,5 +11,5 @@ PREFIX = "/v1/messages"
 
 ENDPOINTS = (
     post(create_message, PREFIX, body=MessagesRequest, media=STREAMABLE, is_queued=True),
-    post(count_tokens, f"{PREFIX}/count_tokens", body=TokenCountRequest),
+    post(count_tokens, f"{PREFIX}/count_tokens", body=TokenCountRequest, by_model=True),
 )

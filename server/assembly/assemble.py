@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config import ServeSettings
+from protocol.config import EngineConfig
 from server.access.key_ring import KeyRing, read_keys
 from server.assembly.loaded_model import LoadedModel, load_model
 from server.assembly.observation import Observation, open_observation
@@ -21,6 +22,7 @@ from server.generation.generator import EngineGenerator
 from server.generation.observed_generator import ObservedGenerator
 from server.model.adapters import AdapterScales
 from server.observability.logs import level_of, line_form
+from server.observability.metrics import ServerMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +40,35 @@ def assemble(settings: ServeSettings, model_path: Path, draft_path: Path | None 
     """A server for one model. Raises `StartupError` and `ConfigError`."""
     model = load_model(settings, model_path)
     keys = KeyRing(read_keys(settings), time.monotonic())
-    observation = open_observation(settings, model)
+    observation = open_observation(settings, model.name)
     metrics = observation.metrics
     client = EngineClient(metrics.observe_step, metrics.observe_death)
-    level = logging.getLevelName(level_of(settings.verbosity))
-    colors = line_form(settings).colors
-    config = engine_config(settings, model_path, level, draft_path, log_colors=colors)
+    config = config_of(settings, model_path, draft_path)
     process = EngineProcess(config, client, settings.hang_timeout)
     metrics.engine_pid = lambda: process.pid
     context = make_context(settings, model, client, observation)
     return Assembly(context, keys, observation, client, process)
 
 
+def config_of(settings: ServeSettings, model_path: Path, draft_path: Path | None) -> EngineConfig:
+    """The engine's configuration, with the form of its log."""
+    level = logging.getLevelName(level_of(settings.verbosity))
+    colors = line_form(settings).colors
+    return engine_config(settings, model_path, level, draft_path, log_colors=colors)
+
+
 def make_context(
-    settings: ServeSettings, model: LoadedModel, client: EngineClient, observation: Observation
+    settings: ServeSettings,
+    model: LoadedModel,
+    client: EngineClient,
+    observation: Observation,
+    metrics: ServerMetrics | None = None,
 ) -> ServerContext:
-    """What handlers work with: a queue before the engine, and observed answers."""
+    """What handlers work with: a queue before the engine, and observed answers.
+
+    `metrics` are the model's own, on a server with several models.
+    """
+    metrics = observation.metrics if metrics is None else metrics
     sequences = EngineGenerator(
         client,
         model.tokenizer,
@@ -65,10 +80,10 @@ def make_context(
         model_name=model.name,
         model_path=str(model.path),
         tokenizer=model.tokenizer,
-        generator=ObservedGenerator(sequences, observation.observers()),
+        generator=ObservedGenerator(sequences, observation.observers(metrics)),
         enter_queue=sequences.enter_queue,
         engine=client,
-        metrics=observation.metrics,
+        metrics=metrics,
         chat_template=model.chat_template,
         adapter_scales=AdapterScales.of(settings),
         default_constraint=model.default_constraint,

@@ -43,9 +43,22 @@ def load_model(settings: ServeSettings, path: Path) -> LoadedModel:
 
     Raises `VocabularyError`, `ChatTemplateError`, `StartupError` and `ConfigError`.
     """
-    inspector.check_vocabulary(path, settings.override_kv)
-    tokenizer = GuardedTokenizer(path, settings.override_kv)
+    tokenizer = load_vocabulary(settings, path)
     tokenizer.start()
+    return model_with(settings, path, tokenizer)
+
+
+def load_vocabulary(settings: ServeSettings, path: Path) -> GuardedTokenizer:
+    """The vocabulary, once a confined process has read it. Raises `VocabularyError`."""
+    inspector.check_vocabulary(path, settings.override_kv)
+    return GuardedTokenizer(path, settings.override_kv)
+
+
+def model_with(settings: ServeSettings, path: Path, tokenizer: Tokenizer) -> LoadedModel:
+    """The model of a vocabulary, as these settings want it.
+
+    Raises `ChatTemplateError`, `StartupError` and `ConfigError`.
+    """
     template = load(
         tokenizer,
         override=_template_override(settings),

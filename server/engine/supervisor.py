@@ -58,9 +58,24 @@ ABORT_DEFAULTS = {"GGML_NO_BACKTRACE": "1"}
 class EngineProcess:
     """The engine, kept alive. Belongs to one event loop."""
 
-    def __init__(self, config: EngineConfig, client: EngineClient, hang_seconds: float = 0) -> None:
-        """An engine without a heartbeat for `hang_seconds` is killed; 0 never kills."""
+    def __init__(
+        self,
+        config: EngineConfig,
+        client: EngineClient,
+        hang_seconds: float = 0,
+        *,
+        most_first_starts: int | None = None,
+    ) -> None:
+        """An engine without a heartbeat for `hang_seconds` is killed; 0 never kills.
+
+        After `most_first_starts` starts without a loaded model, the model counts as one that can't
+        be loaded. Without that number, starts go on.
+        """
         self.num_restarts = 0
+        self.exit_code: int | None = None
+        """How the last engine ended; negative for a signal."""
+        self._most_first_starts = most_first_starts
+        self._has_loaded = False
         self._hang_seconds = hang_seconds
         self._config = config
         self._client = client
@@ -77,8 +92,8 @@ class EngineProcess:
         """Start the first engine, on the running event loop."""
         self._watch = asyncio.create_task(self._run(), name="engine process")
 
-    async def stop(self) -> None:
-        """Ask the engine to end, and kill it after `STOP_SECONDS`."""
+    async def stop(self, seconds: float = STOP_SECONDS) -> None:
+        """Ask the engine to end, and kill it after some seconds."""
         self._is_stopping = True
         process = self._process
         if process is not None and process.returncode is None:
@@ -87,7 +102,7 @@ class EngineProcess:
             else:
                 process.kill()  # it is still loading: there is nothing to finish
             try:
-                await asyncio.wait_for(process.wait(), STOP_SECONDS)
+                await asyncio.wait_for(process.wait(), seconds)
             except TimeoutError:
                 process.kill()
                 await process.wait()
@@ -102,7 +117,9 @@ class EngineProcess:
             code = await self._live_or_fail()
             if self._is_stopping:
                 return
+            self.exit_code = None if isinstance(code, OSError) else code
             was_ready = self._client.is_ready
+            self._has_loaded = self._has_loaded or was_ready
             lifetime = asyncio.get_running_loop().time() - started
             if lifetime > STABLE_SECONDS or self._client.has_generated:
                 failures = 0
@@ -134,6 +151,9 @@ class EngineProcess:
         matrix units may not happen without these kernels. An error that the engine reported
         would come back.
         """
+        most = self._most_first_starts
+        if not self._has_loaded and most is not None and self.num_restarts + 1 >= most:
+            return False
         if self.num_restarts > 0:
             return True
         if isinstance(code, OSError) or code >= 0 or not self._config.use_repack:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from server.context import context_of
+from server.context import ServerContext, shared_of
 from server.errors import Unavailable
 from server.http.json_response import JsonResponse
+from server.pool.routing import pool_of
 
 SILENCE_LIMIT = 120.0
 """Seconds without a heartbeat after which the engine counts as hung, if there is no watchdog.
@@ -18,16 +19,33 @@ The engine loop sends a heartbeat between two batches. On a slow CPU a batch tak
 WATCHDOG_SECONDS = 15.0
 """Seconds that the watchdog has to replace a hung engine. Then the whole server counts as hung."""
 
+OK = {"status": "ok"}
+
 
 async def health(request: Request) -> Response:
-    """llama-server's probe: is the model loaded?"""
-    _ = context_of(request).engine.model
-    return JsonResponse({"status": "ok"})
+    """llama-server's probe: is the model loaded? Of several, the one that the query names."""
+    pool = pool_of(request)
+    asked = request.query_params.get("model")
+    if pool.only is None and asked:
+        if pool.loaded(asked) is None:
+            raise Unavailable(f"the model is {pool.find(asked).state.value}")
+    elif pool.only is not None:
+        _ = pool.only.engine.model
+    return JsonResponse(OK)
 
 
 async def livez(request: Request) -> Response:
-    """Should the process keep running? No if the engine hangs or can't be started again."""
-    context = context_of(request)
+    """Should the process keep running? No if the engine hangs or can't be started again.
+
+    Of several engines, the server replaces each by itself.
+    """
+    context = pool_of(request).only
+    if context is not None:
+        _check_engine(context)
+    return JsonResponse(OK)
+
+
+def _check_engine(context: ServerContext) -> None:
     if context.engine.outage:
         raise Unavailable(context.engine.outage)
     watched = context.settings.hang_timeout
@@ -35,16 +53,25 @@ async def livez(request: Request) -> Response:
     age = context.engine.heartbeat_age
     if age is not None and age > limit:
         raise Unavailable(f"the engine has not moved for {age:.0f} seconds")
-    return JsonResponse({"status": "ok"})
 
 
 async def readyz(request: Request) -> Response:
-    """Should the server get new requests? Not while it loads or drains or its queue is full."""
-    context = context_of(request)
+    """Should the server get new requests? Not while it loads or drains or its queue is full.
+
+    A server with several models takes requests while none is loaded.
+    """
+    context = pool_of(request).only
+    if shared_of(request).drain.has_begun:
+        raise Unavailable("the server takes no new requests")
+    if context is not None:
+        _check_queue(context)
+    return JsonResponse(OK)
+
+
+def _check_queue(context: ServerContext) -> None:
     engine = context.engine
     num_waiting = engine.num_sequences - engine.model.n_slots
-    if context.drain.has_begun or not engine.is_ready:
+    if not engine.is_ready:
         raise Unavailable("the server takes no new requests")
     if num_waiting >= context.settings.max_queue:
         raise Unavailable("the queue is full")
-    return JsonResponse({"status": "ok"})

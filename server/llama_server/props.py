@@ -8,9 +8,10 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from config import ServeSettings
 from config.version import build_fingerprint, version
 from server.bodies.bounds import bounds_json
-from server.context import ServerContext, context_of
+from server.context import ServerContext, context_of, served_by, shared_of
 from server.errors import NotSupported
 from server.http.json_response import JsonResponse
 from server.model.adapters import lora_json
@@ -29,6 +30,8 @@ async def get_props(request: Request) -> Response:
 
     The answer has the name of the model's file, not its folder, which clients must not learn.
     """
+    if served_by(request) is None:
+        return JsonResponse(_of_several(request))
     context = context_of(request)
     template = context.chat_template
     props = {
@@ -40,7 +43,7 @@ async def get_props(request: Request) -> Response:
         "model_path": Path(context.model_path).name,
         "modalities": {"vision": False, "video": False, "audio": False},
         "media_marker": "",
-        **_endpoints(context),
+        **_endpoints(context.settings),
         "chat_template": template.source,
         "chat_template_caps": _capabilities(template.capabilities),
         "bos_token": _text(context.tokenizer.bos, context.tokenizer),
@@ -56,9 +59,24 @@ async def get_props(request: Request) -> Response:
 
 async def set_props(request: Request) -> Response:
     """Accept the request with `--props`, as llama-server does, and change nothing."""
-    if not context_of(request).settings.props:
+    if not shared_of(request).settings.props:
         raise NotSupported("this server was started without --props")
     return JsonResponse({"success": True})
+
+
+def _of_several(request: Request) -> dict[str, Any]:
+    """What llama-server's router says of itself."""
+    settings = shared_of(request).settings
+    return {
+        "role": "router",
+        "max_instances": settings.models_max,
+        "models_autoload": settings.models_autoload,
+        "model_alias": "llamapack",
+        "model_path": "none",
+        "default_generation_settings": {"params": {}, "n_ctx": 0},
+        **_endpoints(settings),
+        "build_info": build_info(),
+    }
 
 
 def build_info() -> str:
@@ -102,13 +120,12 @@ def _bounds(context: ServerContext) -> dict[str, Any]:
     }
 
 
-def _endpoints(context: ServerContext) -> dict[str, Any]:
-    settings = context.settings
+def _endpoints(settings: ServeSettings) -> dict[str, Any]:
     return {
         "endpoint_slots": settings.slots,
         "endpoint_props": settings.props,
         "endpoint_metrics": settings.metrics,
-        "ui": False,
+        "ui": settings.ui and settings.path is None,
         "ui_settings": {},
         "cors_proxy_enabled": False,
     }

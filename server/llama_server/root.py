@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
-from server.context import context_of
+from server.context import shared_of
 from server.http.json_response import JsonResponse
+
+_RUNNING = "Ollama is running"
+"""What Ollama's clients, and scripts that wait for it, look for."""
 
 
 async def get_root(request: Request) -> Response:
-    """The server's name, and the paths of its description and of its probe."""
-    prefix = context_of(request).settings.api_prefix
+    """The server's name, and the paths of its description and of its probe.
+
+    Programs that ask for no media type get Ollama's answer.
+    """
+    wanted = request.headers.get("accept", "")
+    if "text/html" not in wanted and "application/json" not in wanted:
+        return PlainTextResponse(_RUNNING)
+    prefix = shared_of(request).settings.api_prefix
     return JsonResponse(
         {"server": "llamapack", "api": f"{prefix}/openapi.json", "health": f"{prefix}/health"}
     )

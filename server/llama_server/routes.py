@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from server.endpoints import PLAIN_TEXT, STREAMABLE, Endpoint, Query, get, post
+from server.endpoints import EVENTS, JSON, PLAIN_TEXT, STREAMABLE, Endpoint, Query, get, post
 from server.llama_server.completion_request import CompletionRequest
 from server.llama_server.completions import create_completion
+from server.llama_server.downloads import delete_model, download_model
+from server.llama_server.grammar_check import GrammarCheck, check_grammar
 from server.llama_server.grammars import list_grammars
 from server.llama_server.health import health, livez, readyz
 from server.llama_server.infill import InfillRequest, create_infill
@@ -13,6 +15,7 @@ from server.llama_server.metrics import get_metrics
 from server.llama_server.models import list_models, retrieve_model
 from server.llama_server.props import get_props, set_props
 from server.llama_server.root import get_root
+from server.llama_server.router import ModelName, follow_models, load_model, unload_model
 from server.llama_server.slot_actions import ACTIONS, SlotFile, change_slot
 from server.llama_server.slots import get_slots
 from server.llama_server.tokens import DetokenizeRequest, TokenizeRequest, detokenize, tokenize
@@ -21,32 +24,65 @@ from server.model.adapters import LoraScales
 PUBLIC_PATHS = ("/", "/health", "/v1/health", "/livez", "/readyz")
 """Paths that need no API key, because probes have none. Nothing there is secret."""
 
-ROOT = get(get_root, "/")
+ROOT = get(get_root, "/", media=(JSON, PLAIN_TEXT))
 """Answers at the root, unless the operator's own files do."""
 
+RELOAD = Query("reload", "Read folders and presets again.")
+OF_MODEL = Query("model", "The model that is meant, on a server with several.")
+
 ENDPOINTS = (
-    get(health, "/health", "/v1/health"),
+    Endpoint(("/health", "/v1/health"), {"GET": health}, query=(OF_MODEL,)),
     get(livez, "/livez"),
     get(readyz, "/readyz"),
-    get(get_metrics, "/metrics", media=(PLAIN_TEXT,)),
-    Endpoint(("/props",), {"GET": get_props, "POST": set_props}, frozenset({"POST"})),
-    get(get_slots, "/slots"),
+    Endpoint(("/metrics",), {"GET": get_metrics}, media=(PLAIN_TEXT,), query=(OF_MODEL,)),
+    Endpoint(
+        ("/props",),
+        {"GET": get_props, "POST": set_props},
+        admin_methods=frozenset({"POST"}),
+        by_model=True,
+    ),
+    get(get_slots, "/slots", by_model=True),
     Endpoint(
         ("/slots/{id}",),
         {"POST": change_slot},
         admin_methods=frozenset({"POST"}),
         bodies={"POST": SlotFile},
         query=(Query("action", "What to do with the slot.", ACTIONS, is_required=True),),
+        by_model=True,
     ),
     Endpoint(
         ("/lora-adapters",),
         {"GET": list_adapters, "POST": set_adapters},
         admin_methods=frozenset({"POST"}),
         bodies={"POST": LoraScales},
+        by_model=True,
     ),
-    get(list_models, "/models", "/v1/models"),
+    Endpoint(("/v1/models",), {"GET": list_models}, query=(RELOAD,)),
+    Endpoint(
+        ("/models",),
+        {"GET": list_models, "POST": download_model, "DELETE": delete_model},
+        admin_methods=frozenset({"POST", "DELETE"}),
+        bodies={"POST": ModelName},
+        query=(RELOAD, Query("model", "DELETE: the name of the model to remove.")),
+    ),
+    Endpoint(
+        ("/models/load",),
+        {"POST": load_model},
+        admin_methods=frozenset({"POST"}),
+        bodies={"POST": ModelName},
+        is_counted=False,
+    ),
+    Endpoint(
+        ("/models/unload",),
+        {"POST": unload_model},
+        admin_methods=frozenset({"POST"}),
+        bodies={"POST": ModelName},
+        is_counted=False,
+    ),
+    get(follow_models, "/models/sse", media=(EVENTS,)),
     get(retrieve_model, "/models/{model:path}", "/v1/models/{model:path}"),
     get(list_grammars, "/v1/grammars"),
+    post(check_grammar, "/v1/grammars/check", body=GrammarCheck),
     post(
         create_completion,
         "/completion",
@@ -56,6 +92,6 @@ ENDPOINTS = (
         is_queued=True,
     ),
     post(create_infill, "/infill", body=InfillRequest, media=STREAMABLE, is_queued=True),
-    post(tokenize, "/tokenize", body=TokenizeRequest),
-    post(detokenize, "/detokenize", body=DetokenizeRequest),
+    post(tokenize, "/tokenize", body=TokenizeRequest, by_model=True),
+    post(detokenize, "/detokenize", body=DetokenizeRequest, by_model=True),
 )

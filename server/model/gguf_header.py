@@ -108,17 +108,35 @@ class GgufHeader:
         return value if isinstance(value, int) else 0
 
 
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A tensor as a head describes it. `size` is 0 bytes for an unknown type."""
+
+    name: str
+    elements: int
+    kind: int
+    """The number of its type in ggml."""
+    offset: int
+    """Bytes from the data start."""
+    size: int
+
+
 def read_header(path: Path) -> GgufHeader:
     """Read the head of the file.
 
     Raises GgufError if the file isn't GGUF, has an unknown version, or ends or breaks within its
     head. Raises OSError if the file can't be opened.
     """
+    return read_head(path)[0]
+
+
+def read_head(path: Path) -> tuple[GgufHeader, list[Tensor]]:
+    """Read the head of the file, with all tensors. Raises GgufError and OSError."""
     with path.open("rb") as file:
         _check_magic(file.read(8))
         size = min(os.fstat(file.fileno()).st_size, _MAX_HEAD_BYTES)
         with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as data:
-            return _Reader(data).header()
+            return _Reader(data).head()
 
 
 def _check_magic(start: bytes) -> None:
@@ -139,30 +157,26 @@ class _Reader:
         self._data = data
         self._position = len(MAGIC)
 
-    def header(self) -> GgufHeader:
+    def head(self) -> tuple[GgufHeader, list[Tensor]]:
         try:
-            return self._header()
+            return self._head()
         except (struct.error, OverflowError):
             # OverflowError: a damaged length points beyond every possible address.
             raise GgufError("is incomplete: it ends within its header") from None
         except UnicodeDecodeError:
             raise GgufError("is damaged: its metadata can't be read") from None
 
-    def _header(self) -> GgufHeader:
+    def _head(self) -> tuple[GgufHeader, list[Tensor]]:
         version = self._scalar("I")
         if version not in VERSIONS:
             known = " and ".join(map(str, VERSIONS))
             raise GgufError(f"has GGUF version {version}; supported are {known}")
         tensor_count, pair_count = self._scalar("Q"), self._scalar("Q")
         metadata = dict(self._pair() for _ in _counted(pair_count, _MOST_PAIRS, "metadata values"))
-        end_of_tensors = max(
-            (self._tensor_end() for _ in _counted(tensor_count, _MOST_TENSORS, "tensors")),
-            default=0,
-        )
-        needed = self._position
-        if end_of_tensors:
-            needed = self._data_start(metadata) + end_of_tensors
-        return GgufHeader(version, metadata, tensor_count, needed)
+        tensors = [self._tensor() for _ in _counted(tensor_count, _MOST_TENSORS, "tensors")]
+        ends = [tensor.offset + tensor.size for tensor in tensors if tensor.size]
+        needed = self._data_start(metadata) + max(ends) if ends else self._position
+        return GgufHeader(version, metadata, tensor_count, needed), tensors
 
     def _pair(self) -> tuple[str, object]:
         key = self._string()
@@ -191,9 +205,8 @@ class _Reader:
             position += 8 + unpack(data, position)[0]
         self._position = position
 
-    def _tensor_end(self) -> int:
-        """The end of the next tensor's data, from the data start; 0 for an unknown type."""
-        self._string()
+    def _tensor(self) -> Tensor:
+        name = self._string()
         dimensions = self._scalar("I")
         if dimensions > _MOST_DIMENSIONS:
             raise GgufError(f"is damaged: a tensor has {dimensions} dimensions")
@@ -201,10 +214,8 @@ class _Reader:
         for _ in range(dimensions):
             elements *= self._scalar("Q")
         kind, offset = self._scalar("I"), self._scalar("Q")
-        if kind not in BLOCKS:
-            return 0
-        block, size = BLOCKS[kind]
-        return offset + elements // block * size
+        block, size = BLOCKS.get(kind, (1, 0))
+        return Tensor(name, elements, kind, offset, elements // block * size)
 
     def _data_start(self, metadata: Mapping[str, object]) -> int:
         alignment = metadata.get("general.alignment")

@@ -85,6 +85,7 @@ class GuardedTokenizer(LlamaTokenizer):
     def close(self) -> None:
         """End the processes."""
         self.pool.close()
+        atexit.unregister(self.close)  # which would keep the vocabulary in memory
 
     def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
         size = 4 * len(text) if len(text) <= TINY_BYTES // 4 else len(text.encode(errors="replace"))

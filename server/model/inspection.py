@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import atexit
 import json
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from confined.child import Child, Died, TooSlow
 from protocol.metadata import MetadataOverride
+from server.model.gguf_contents import GgufContents
 from server.model.gguf_header import GgufError, GgufHeader
 from server.startup import VocabularyError
 
@@ -27,10 +29,11 @@ CHILD_ENVIRONMENT = {
 
 
 class Inspector:
-    """The process that opens files; it starts on first use."""
+    """The process that opens files; it starts on first use. Thread-safe."""
 
     def __init__(self) -> None:
         self._child = Child("server.model.inspector", CHILD_ENVIRONMENT)
+        self._lock = threading.Lock()
 
     def start(self) -> None:
         """Start the process, and don't wait for it."""
@@ -38,15 +41,11 @@ class Inspector:
 
     def header(self, path: Path) -> GgufHeader:
         """The file's header, without long texts. Raises `GgufError`."""
-        try:
-            answer = self._ask(path, "header")
-        except TooSlow:
-            raise GgufError(f"has a header that takes more than {CPU_SECONDS:g} s") from None
-        except Died:
-            raise GgufError("has a header that needs too much memory, or can't be read") from None
-        if "error" in answer:
-            raise GgufError(answer["error"])
-        return GgufHeader(**answer)
+        return GgufHeader(**self._head(path, "header"))
+
+    def contents(self, path: Path) -> GgufContents:
+        """What the file's head tells people about the model. Raises `GgufError`."""
+        return GgufContents(**self._head(path, "contents"))
 
     def check_vocabulary(self, path: Path, overrides: Sequence[MetadataOverride] = ()) -> None:
         """Raise `VocabularyError` if the vocabulary, or texts in it, break a limit or crash.
@@ -64,15 +63,28 @@ class Inspector:
             raise VocabularyError(f"the vocabulary of {path} can't be used: {doing} {reason}")
 
     def close(self) -> None:
-        """End the process."""
-        self._child.close()
+        """End the process, once it has answered."""
+        with self._lock:
+            self._child.close()
+
+    def _head(self, path: Path, what: str) -> dict[str, Any]:
+        try:
+            answer = self._ask(path, what)
+        except TooSlow:
+            raise GgufError(f"has a header that takes more than {CPU_SECONDS:g} s") from None
+        except Died:
+            raise GgufError("has a header that needs too much memory, or can't be read") from None
+        if "error" in answer:
+            raise GgufError(answer["error"])
+        return answer
 
     def _ask(
         self, path: Path, what: str, overrides: Sequence[MetadataOverride] = ()
     ) -> dict[str, Any]:
         asked = {"path": str(path), "what": what, "overrides": list(overrides)}
         question = json.dumps(asked).encode()
-        answer = self._child.ask(question, cpu_seconds=CPU_SECONDS, wall_seconds=WALL_SECONDS)
+        with self._lock:
+            answer = self._child.ask(question, cpu_seconds=CPU_SECONDS, wall_seconds=WALL_SECONDS)
         content: dict[str, Any] = json.loads(answer)
         return content
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from confined.loop import answer_all
 from protocol.metadata import MetadataOverride
+from server.model.gguf_contents import read_contents
 from server.model.gguf_header import GgufError, GgufHeader, read_header
 from server.model.tokenizer import LlamaTokenizer
 from server.startup import VocabularyError
@@ -32,6 +33,9 @@ _MAX_TOKENS = 1000
 _MAX_TEXT = 1000
 """Maximum length of the metadata texts that are answered; the loader decides by short words."""
 
+_MAX_TEMPLATE = 1 << 20
+"""Maximum length of a chat template."""
+
 
 def answer(question: bytes) -> bytes:
     """The answer to one question."""
@@ -39,6 +43,8 @@ def answer(question: bytes) -> bytes:
     path, overrides = Path(asked["path"]), tuple(map(tuple, asked["overrides"]))
     if asked["what"] == "header":
         return json.dumps(_header(path)).encode()
+    if asked["what"] == "contents":
+        return json.dumps(_contents(path)).encode()
     tokenizer = _tokenizer(path, overrides)
     if tokenizer is None:
         return json.dumps({}).encode()
@@ -56,12 +62,25 @@ def _header(path: Path) -> dict[str, object]:
     return dataclasses.asdict(dataclasses.replace(header, metadata=_short(header)))
 
 
+def _contents(path: Path) -> dict[str, object]:
+    try:
+        return dataclasses.asdict(read_contents(path))
+    except GgufError as error:
+        return {"error": str(error)}
+    except OSError as error:
+        return {"error": f"can't be read: {error.strerror or error}"}
+
+
 def _short(header: GgufHeader) -> dict[str, object]:
     return {
         key: value
         for key, value in header.metadata.items()
-        if len(key) <= _MAX_TEXT and not (isinstance(value, str) and len(value) > _MAX_TEXT)
+        if len(key) <= _MAX_TEXT and not (isinstance(value, str) and len(value) > _longest(key))
     }
+
+
+def _longest(key: str) -> int:
+    return _MAX_TEMPLATE if key == "tokenizer.chat_template" else _MAX_TEXT
 
 
 def _vocabulary(tokenizer: LlamaTokenizer) -> dict[str, object]:

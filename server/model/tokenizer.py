@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -112,6 +113,8 @@ class LlamaTokenizer(Tokenizer):
         self._model: Any = lib.llama_model_load_from_file(str(path).encode(), params)
         if not self._model:
             raise VocabularyError(f"llama.cpp can't read the vocabulary of {path}")
+        # Its memory is free once nobody, and no thread, uses the vocabulary any more.
+        weakref.finalize(self, lib.llama_model_free, self._model).atexit = False
         self._vocab: Any = lib.llama_model_get_vocab(self._model)
         self._n_vocab: int = lib.llama_vocab_n_tokens(self._vocab)
         self._pieces: dict[tuple[int, bool], bytes] = {}

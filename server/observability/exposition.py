@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, ProcessCollector, exposition
 from prometheus_client.core import Metric
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
 from server.observability.engine_snapshot import EngineSnapshot
-from server.observability.metric_families import metric_families
+from server.observability.metric_families import (
+    load_families,
+    metric_families,
+    server_families,
+)
 from server.observability.metrics import ServerMetrics
 
 TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -31,16 +37,67 @@ def render_metrics(
     Nothing is kept between two scrapes, so all scrapers see the same numbers.
     """
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Snapshot(metrics, engine, shows))
+    registry.register(_Snapshot(lambda: metric_families(metrics, engine, shows)))
     ProcessCollector(registry=registry)
     pid = metrics.engine_pid()
     if pid is not None:
         ProcessCollector("llamapack_engine", lambda: pid, registry=registry)
+    return _page(registry, accept)
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The counts of a model, or of the server, and how its engine stands."""
+
+    metrics: ServerMetrics
+    engine: EngineSnapshot
+
+
+def render_all(
+    server: Counted,
+    models: Sequence[Counted],
+    accept: str = "",
+    *,
+    shows: Callable[[str], bool] = lambda key: True,
+) -> tuple[bytes, str]:
+    """The same for a server with several models, each with its label.
+
+    What concerns none of them has an empty label.
+    """
+
+    def families() -> Iterator[Metric]:
+        yield from server_families(server.metrics, server.engine)
+        for one in models:
+            yield from metric_families(one.metrics, one.engine, shows)
+            yield from load_families(one.metrics, one.engine)
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Snapshot(lambda: _merged(families())))
+    ProcessCollector(registry=registry)
+    return _page(registry, accept)
+
+
+def _page(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
     if _wants_openmetrics(accept):
         # Other escaping schemes write a metric's colon as an underscore, although it is legal.
         write: Callable[[CollectorRegistry, str], bytes] = openmetrics.generate_latest
         return write(registry, openmetrics.ALLOWUTF8), OPENMETRICS_TYPE
     return exposition.generate_latest(registry), TEXT_TYPE
+
+
+def _merged(families: Iterable[Metric]) -> Iterator[Metric]:
+    """One family for each name, with the samples of all; of equal samples, the first."""
+    merged: dict[str, Metric] = {}
+    for family in families:
+        known = merged.setdefault(family.name, family)
+        if known is not family:
+            seen = {_key(sample) for sample in known.samples}
+            known.samples += [sample for sample in family.samples if _key(sample) not in seen]
+    yield from merged.values()
+
+
+def _key(sample: Sample) -> tuple[str, tuple[tuple[str, str], ...]]:
+    return sample.name, tuple(sorted(sample.labels.items()))
 
 
 def _wants_openmetrics(accept: str) -> bool:
@@ -51,12 +108,8 @@ def _wants_openmetrics(accept: str) -> bool:
 class _Snapshot(Collector):
     """Hands the counts to prometheus_client."""
 
-    def __init__(
-        self, metrics: ServerMetrics, engine: EngineSnapshot, shows: Callable[[str], bool]
-    ) -> None:
-        self._metrics = metrics
-        self._engine = engine
-        self._shows = shows
+    def __init__(self, families: Callable[[], Iterable[Metric]]) -> None:
+        self._families = families
 
-    def collect(self) -> Iterator[Metric]:
-        return metric_families(self._metrics, self._engine, self._shows)
+    def collect(self) -> Iterable[Metric]:
+        return self._families()

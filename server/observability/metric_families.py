@@ -23,6 +23,7 @@ from server.observability.engine_snapshot import EngineSnapshot
 from server.observability.gpus import Gpu
 from server.observability.histogram import Histogram
 from server.observability.metrics import KeyUse, ServerMetrics
+from server.observability.process_memory import resident_bytes
 
 Labelled = Iterable[tuple[tuple[str, ...], float]]
 """Values of the labels besides the model, and the metric's value."""
@@ -41,6 +42,28 @@ def metric_families(
     yield from _engine_work(metrics)
     yield from _gpus(metrics, engine.gpus)
     yield from _traffic(metrics, {key: u for key, u in metrics.keys.items() if shows(key)})
+
+
+def server_families(metrics: ServerMetrics, engine: EngineSnapshot) -> Iterator[Metric]:
+    """What concerns none of several models."""
+    yield _gauge(metrics, "llamapack_draining", "Whether the server ends.", engine.is_draining)
+    yield from _gpus(metrics, engine.gpus)
+    yield from _answered(metrics)
+
+
+def load_families(metrics: ServerMetrics, engine: EngineSnapshot) -> Iterator[Metric]:
+    """How one of several models comes and goes."""
+    m = metrics
+    yield _counter(m, "llamapack_model_loads", "Times that the model was loaded.", m.loads)
+    text = "Seconds in which the model was loaded."
+    yield _counter(m, "llamapack_model_load_seconds", text, m.load_seconds)
+    text = "Times that the model could not be loaded."
+    yield _counter(m, "llamapack_model_load_failures", text, m.load_failures)
+    yield _counter(m, "llamapack_model_unloads", "Times that the model was unloaded.", m.unloads)
+    pid = m.engine_pid() if engine.is_up else None
+    text = "Memory of the engine process."
+    memory = 0 if pid is None else resident_bytes(pid)
+    yield _gauge(m, "llamapack_engine_resident_memory_bytes", text, memory)
 
 
 def _llama_counters(m: ServerMetrics) -> Iterator[Metric]:
@@ -217,12 +240,16 @@ def _traffic(m: ServerMetrics, keys: Mapping[str, KeyUse]) -> Iterator[Metric]:
     yield _counters(m, "llamapack_requests", text, ("key",), requests)
     text = "Tokens by name of the API key; prompts include what was cached."
     yield _counters(m, "llamapack_tokens", text, ("key", "kind"), _tokens(keys))
-    text = "Requests refused, by reason."
-    rejected = (((reason,), count) for reason, count in m.rejected.items())
-    yield _counters(m, "llamapack_requests_rejected", text, ("reason",), rejected)
     text = "Sequences that failed after they were admitted, by reason."
     failed = (((reason,), count) for reason, count in m.failed.items())
     yield _counters(m, "llamapack_requests_failed", text, ("reason",), failed)
+    yield from _answered(m)
+
+
+def _answered(m: ServerMetrics) -> Iterator[Metric]:
+    text = "Requests refused, by reason."
+    rejected = (((reason,), count) for reason, count in m.rejected.items())
+    yield _counters(m, "llamapack_requests_rejected", text, ("reason",), rejected)
     text = "HTTP requests by status; 499 is a client that left."
     statuses = (((str(status),), count) for status, count in m.statuses.items())
     yield _counters(m, "llamapack_http_responses", text, ("status",), statuses)

@@ -33,7 +33,7 @@ FINISHED_REASON = {
 # Listed in advance: a counter that appears with its first event hides that event's rate.
 REFUSALS = (
     *("invalid_request", "exceed_context_size", "authentication", "permission", "rate_limit"),
-    *("queue_full", "queue_tokens", "queue_timeout", "unavailable", "server"),
+    *("queue_full", "queue_tokens", "queue_timeout", "model_wait", "unavailable", "server"),
     *("bodies", "unread_answers"),
 )
 FAILURES = ("server", "timeout", "queue_timeout", "unavailable", "unread_answers")
@@ -69,6 +69,10 @@ class ServerMetrics:
         """Asked at each scrape, for the memory of the engine process."""
         self.gpus: GpuSource = NoGpus()
         """Asked at each scrape."""
+        self.loads = 0
+        self.load_failures = 0
+        self.unloads = 0
+        self.load_seconds = 0.0
         self.num_deaths = 0
         """Times that the engine process died."""
         self.latest: StepStats | None = None
@@ -179,6 +183,20 @@ class ServerMetrics:
         self.step_tokens.observe(tokens)
         # Sequences that ended with this step are no longer running, but kept a slot busy.
         self.busy_slots += max(stats.num_running, self.num_running)
+
+    def observe_load(self, seconds: float) -> None:
+        """The model was loaded, in so many seconds."""
+        self.loads += 1
+        self.load_seconds += seconds
+
+    def observe_load_failure(self) -> None:
+        """The model could not be loaded."""
+        self.load_failures += 1
+
+    def observe_unload(self) -> None:
+        """The model was unloaded: nothing runs or waits."""
+        self.unloads += 1
+        self.latest = None
 
     def observe_death(self) -> None:
         """The engine died: nothing runs or waits until the next engine is up."""

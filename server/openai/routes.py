@@ -26,6 +26,7 @@ ENDPOINTS = (
         "/v1/chat/completions/input_tokens",
         "/chat/completions/input_tokens",
         body=ChatRequest,
+        by_model=True,
     ),
     post(
         create_completion,
@@ -39,9 +40,10 @@ ENDPOINTS = (
         "/v1/chat/completions/control",
         "/chat/completions/control",
         body=ControlRequest,
+        by_model=True,
         is_counted=False,
     ),
-    post(render_chat_completion, "/v1/chat/completions/render", body=ChatRequest),
-    post(render_completion, "/v1/completions/render", body=TextCompletionRequest),
-    post(apply_template, "/apply-template", body=ChatRequest),
+    post(render_chat_completion, "/v1/chat/completions/render", body=ChatRequest, by_model=True),
+    post(render_completion, "/v1/completions/render", body=TextCompletionRequest, by_model=True),
+    post(apply_template, "/apply-template", body=ChatRequest, by_model=True),
 )

@@ -42,7 +42,8 @@ _ERROR_SCHEMA: Json = {
     "required": ["error"],
     "properties": {
         "error": {
-            "type": "object",
+            "type": ["object", "string"],
+            "description": "In Ollama's API the message alone.",
             "required": ["message", "type"],
             "properties": {
                 "code": {"type": ["integer", "string"], "description": "The status, or a word."},

@@ -10,9 +10,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from config.version import version
-from server.endpoints import JSON, Endpoint, Handler, Query
+from server.endpoints import JSON, Endpoint, Query
 from server.openapi.answers import RATE_HEADERS, answers, error_answers
 from server.openapi.bodies import REF, schemas
+from server.pool.routing import Handler
 
 Json = dict[str, Any]
 

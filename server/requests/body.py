@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -13,8 +12,9 @@ from pydantic import BaseModel, RootModel, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.requests import Request
 
-from server.bodies.json_bounds import MAX_DEPTH, MAX_VALUE_BYTES, is_too_deep, value_bytes
+from server.bodies.json_bounds import value_bytes
 from server.errors import InvalidRequest
+from server.http.json_body import decode_json, read_bytes
 from server.requests.field_names import known_names
 
 MAX_ERRORS = 1000
@@ -88,27 +88,13 @@ _PLAIN_WORDS = {
 """Pydantic's kinds of errors, in words for a reader who doesn't know pydantic."""
 
 
-def _finite(text: str) -> float:
-    """The number. msgspec's own reader takes 38 microseconds for a number such as 1e308."""
-    number = float(text)
-    if math.isinf(number):
-        raise ValueError("Number out of range")
-    return number
-
-
-_decode = msgspec.json.Decoder(float_hook=_finite).decode
-
-
 async def read_body(request: Request, model: type[ModelT]) -> ModelT:
     """Read the body as `model`. The content type of the request doesn't matter.
 
     Raises `InvalidRequest` naming the field, or the line and column of broken JSON, and
     `BodyTooLarge` (from the middleware, while reading).
     """
-    # `request.body()` would need twice the memory, and keep the bytes until the request ends.
-    data = bytearray()
-    async for part in request.stream():
-        data += part
+    data = await read_bytes(request)
     if len(data) <= SMALL_BODY and value_bytes(data) <= SMALL_VALUES:
         return parse_body(data, model)
     held, limiter = [data], _limiter(len(data))
@@ -148,25 +134,6 @@ def validated(body: Any, model: type[ModelT]) -> ModelT:
         raise _plain_error(error.errors(include_url=False), body) from error
 
 
-def decode_json(data: bytes | bytearray) -> Any:
-    """Parse JSON. Raises `InvalidRequest` with the place of the error, or for too deep nesting."""
-    if not data or data.isspace():
-        raise InvalidRequest("the body is empty; it must be a JSON object")
-    if value_bytes(data) > MAX_VALUE_BYTES:
-        raise InvalidRequest("the body has too many values: their memory is bounded")
-    try:
-        value = _decode(data)
-    except msgspec.DecodeError as error:
-        raise InvalidRequest(f"the body is not valid JSON: {_located(error, data)}") from error
-    except UnicodeDecodeError as error:
-        raise InvalidRequest("the body is not valid JSON: it must be UTF-8") from error
-    except RecursionError as error:
-        raise _too_deep() from error
-    if is_too_deep(data, value):
-        raise _too_deep()
-    return value
-
-
 def _report_unknown(body: dict[str, Any], model: type[BaseModel]) -> None:
     """Log unknown fields. They are ignored, so that clients of other servers work unchanged."""
     if not logger.isEnabledFor(logging.DEBUG):
@@ -176,22 +143,6 @@ def _report_unknown(body: dict[str, Any], model: type[BaseModel]) -> None:
         if name not in known and len(_reported) < MAX_REPORTED and name[:MAX_NAME] not in _reported:
             _reported.add(name[:MAX_NAME])
             logger.debug("ignoring the unknown field %r of a request", name[:MAX_NAME])
-
-
-def _too_deep() -> InvalidRequest:
-    return InvalidRequest(f"the body nests more than {MAX_DEPTH} arrays and objects")
-
-
-def _located(error: msgspec.DecodeError, data: bytes | bytearray) -> str:
-    """The error with a line and a column. msgspec tells a byte offset."""
-    text = str(error).removeprefix("JSON is malformed: ")
-    reason, found, offset = text.rpartition(" (byte ")
-    if not found:
-        last_line = data.count(b"\n") + 1
-        return f"it ends too early (line {last_line})" if "truncated" in text else text
-    end = int(offset.rstrip(")"))
-    line, column = data.count(b"\n", 0, end) + 1, end - data.rfind(b"\n", 0, end)
-    return f"{reason} (line {line}, column {column})"
 
 
 def _of_many(count: int, body: Any, model: type[BaseModel]) -> InvalidRequest:

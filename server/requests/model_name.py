@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from server.context import ServerContext
-from server.errors import NotFound
+from server.pool.names import matching, names_of, no_such_model
 
 
 def check_model(name: str | None, context: ServerContext) -> None:
@@ -15,14 +13,8 @@ def check_model(name: str | None, context: ServerContext) -> None:
     model's names are its aliases, its path, its file name and the stem of its file name. A
     request without a name means the served model.
     """
-    if not context.settings.strict_model:
+    if not context.settings.strict_model or not name:
         return
-    if not name or name == context.model_name or name in _names(context):
-        return
-    message = f"there is no model {name!r} here; this server serves {context.model_name!r}"
-    raise NotFound(message, param="model")
-
-
-def _names(context: ServerContext) -> set[str]:
-    path = Path(context.model_path)
-    return {*context.settings.alias, str(path), path.name, path.stem}
+    known = names_of(context.model_name, context.settings.alias, context.model_path)
+    if matching(name, known) is None:
+        raise no_such_model(name, [context.model_name])

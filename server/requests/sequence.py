@@ -147,6 +147,12 @@ def nth_choice(request: GenerationRequest, index: int) -> GenerationRequest:
     return request.with_spec(sampling=with_nth_seed(request.spec.sampling, index))
 
 
+def limited(request: GenerationRequest, max_tokens: int) -> GenerationRequest:
+    """The request with this limit of its answer, which its constraint is told."""
+    constraint = _with_room(request.spec.constraint, max_tokens, None)
+    return request.with_spec(max_tokens=max_tokens, constraint=constraint)
+
+
 def _with_room(
     constraint: Constraint | None, max_tokens: int, n_left: int | None
 ) -> Constraint | None:

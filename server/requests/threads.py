@@ -13,7 +13,7 @@ from starlette.requests import Request
 from confined.turns import Crowded
 from confined.work import Work, working_for
 from server.access.access_record import access_record
-from server.context import context_of
+from server.context import shared_of
 from server.errors import Overloaded
 from server.http.disconnect import while_connected
 from server.http.places import Places
@@ -38,8 +38,8 @@ async def in_thread(
     for the request are ended. Raises `Overloaded` if too much slow work waits, `ClientDisconnect`,
     and what the function raises.
     """
-    context = context_of(request)
-    places = context.structured_places if is_structured else context.plain_places
+    shared = shared_of(request)
+    places = shared.structured_places if is_structured else shared.plain_places
     key = access_record(request.scope).key
     call = partial(function, *arguments)
     return await while_connected(request.receive, _called(call, places, key.name if key else ""))

@@ -59,7 +59,7 @@ def results(desk: Desk, *command: str | Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.startswith("{")]
 
 
-@pytest.mark.parametrize("title", ["OpenAI's SDK", "Anthropic's SDK"])
+@pytest.mark.parametrize("title", ["OpenAI's SDK", "Anthropic's SDK", "Ollama's clients"])
 def test_python_of_the_page(title: str, desk: Desk, url: str) -> None:
     code = example(PAGE, title, "python", url)
     assert desk.run(sys.executable, "-c", code).stdout.strip() == ANSWER
@@ -286,5 +286,5 @@ def test_what_open_webui_sends_for_documents(url: str) -> None:
 def test_every_client_of_the_table_has_its_paragraph() -> None:
     text = PAGE.read_text()
     names = re.findall(r"^\| \[([^\]]+)\]\(#[a-z0-9-]+\) \|", text, re.MULTILINE)
-    assert len(names) == 12
+    assert len(names) == 13
     assert all(f"\n## {name}\n" in text for name in names)

@@ -66,6 +66,7 @@ async def test_every_post_with_a_body_says_which(description: dict[str, Any]) ->
     assert {name for name in without if name.startswith("post")} == {
         "post /props",
         "post /v1/responses/{id}/cancel",
+        "post /api/blobs/{digest}",
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 
 import httpx
 import pytest
@@ -34,9 +35,9 @@ class Traced:
 
     def __init__(self, generator: ScriptedGenerator, keys: KeyRing | None = None) -> None:
         self._exporter = InMemorySpanExporter()
-        self._tracing = tracing = OpenTelemetryTracing(self._exporter, MODEL_NAME)
+        self._tracing = tracing = OpenTelemetryTracing(self._exporter)
         context = make_server(ServeSettings(), generator).context
-        generator_with_spans = context.generator.observed_by(tracing.observe)
+        generator_with_spans = context.generator.observed_by(partial(tracing.observe, MODEL_NAME))
         context = dataclasses.replace(context, generator=generator_with_spans)
         app = create_app(context, keys=keys, tracing=tracing)
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)

@@ -107,6 +107,8 @@ class FakeBackend:
         """By slot, what the model has read."""
         self.droppable = [0] * self.n_slots
         """By slot, how many of the last tokens may be dropped though the memory can't trim."""
+        self.before: dict[int, list[int]] = {}
+        """By slot, what the model had read before the draft of the last batch."""
         self.rows: list[list[int]] = []
         self._shape: list[tuple[int, int, int]] = []
         self.saved: dict[int, list[int]] = {}
@@ -239,6 +241,18 @@ class FakeBackend:
         if sum(map(len, self.cells)) > self.info.n_ctx:
             raise AssertionError("more cells than the cache has")
 
+    def keep_right(self, verified: abc.Sequence[tuple[Chunk, int]]) -> None:
+        """Drop the wrong tokens of drafts, or go back and compute the right ones again."""
+        for chunk, num_right in verified:
+            assert 0 <= num_right < len(chunk.draft)
+            if not self.abilities.recomputes_drafts:
+                self.edit(Trim(chunk.slot, chunk.stop + num_right))
+                continue
+            right = adapted(chunk.tokens, chunk.sequence.spec.lora)
+            right = right[: chunk.stop - chunk.start + num_right]
+            self._fill(chunk.slot, self.before.pop(chunk.slot) + right)
+            self.num_computed += len(right)
+
     def _count_reuse(self, chunks: abc.Sequence[Chunk]) -> None:
         shape = [(chunk.slot, chunk.num_tokens, chunk.num_outputs) for chunk in chunks]
         self.num_reused_graphs += shape == self._shape
@@ -246,9 +260,13 @@ class FakeBackend:
 
     def _check_drafts(self, chunks: abc.Sequence[Chunk]) -> None:
         self.droppable = [0] * self.n_slots
+        self.before.clear()
         for chunk in chunks:
             assert len(chunk.draft) <= self.abilities.max_draft
-            self.droppable[chunk.slot] = min(len(chunk.draft), self.abilities.max_rollback)
+            if not self.abilities.recomputes_drafts:
+                self.droppable[chunk.slot] = min(len(chunk.draft), self.abilities.max_rollback)
+            elif chunk.draft:
+                self.before[chunk.slot] = list(self.states[chunk.slot])
         if self.layout.has_whole_drafts and any(chunk.draft for chunk in chunks):
             runs = [(chunk.slot, chunk.num_tokens) for chunk in chunks]
             assert len(chunks) == 1 or len(split_into_micro_batches(runs, self.layout)) == 1

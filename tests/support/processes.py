@@ -57,8 +57,14 @@ class Server:
     The `executable` of another installation serves the model that is embedded there.
     """
 
-    def __init__(self, *flags: str, executable: Path = COMMAND, cwd: Path | None = None) -> None:
-        model = ("-m", str(TARGET)) if executable is COMMAND else ()
+    def __init__(
+        self,
+        *flags: str,
+        executable: Path = COMMAND,
+        cwd: Path | None = None,
+        has_one_model: bool = True,
+    ) -> None:
+        model = ("-m", str(TARGET)) if executable is COMMAND and has_one_model else ()
         self.process = subprocess.Popen(
             command(*model, *FLAGS, *flags, executable=executable),
             stderr=subprocess.PIPE,
@@ -100,9 +106,13 @@ class Server:
     @property
     def engine(self) -> psutil.Process | None:
         """The engine's process, or None while no engine lives."""
+        return next(iter(self.engines), None)
+
+    @property
+    def engines(self) -> list[psutil.Process]:
+        """The processes of all engines that live."""
         children = psutil.Process(self.process.pid).children()
-        engines = [child for child in children if _is_engine(child)]
-        return engines[0] if engines else None
+        return [child for child in children if _is_engine(child)]
 
     def kill_engine(self) -> None:
         """Kill the engine as an out-of-memory killer does; return when a new engine runs."""
@@ -127,9 +137,9 @@ class Server:
 
 
 @contextmanager
-def starting(*flags: str) -> Iterator[Server]:
+def starting(*flags: str, has_one_model: bool = True) -> Iterator[Server]:
     """A server that has begun to load. It is killed at the end if it still runs."""
-    server = Server(*flags)
+    server = Server(*flags, has_one_model=has_one_model)
     try:
         wait_until(lambda: "listening on" in server.text)
         yield server
@@ -138,9 +148,9 @@ def starting(*flags: str) -> Iterator[Server]:
 
 
 @contextmanager
-def serving(*flags: str) -> Iterator[Server]:
+def serving(*flags: str, has_one_model: bool = True) -> Iterator[Server]:
     """A server that is ready. It is killed at the end if it still runs."""
-    with starting(*flags) as server:
+    with starting(*flags, has_one_model=has_one_model) as server:
         server.wait_ready()
         yield server
 

@@ -6,8 +6,10 @@ import asyncio
 
 from loadtests.trials.attacks.attack import (
     CHAT,
+    KEYS,
     NATIVE,
     Attack,
+    Setting,
     Target,
     chat,
     completion,
@@ -18,6 +20,8 @@ from loadtests.trials.attacks.attack import (
 
 NUMBER = 2
 AT_ONCE = 40
+_KEYS = Setting(keys=KEYS)
+"""Honest answers wait in one queue with the innocent client's, unless there are keys."""
 
 
 def chain(length: int, link: str = "ref") -> dict[str, object]:
@@ -83,6 +87,7 @@ ATTACKS = (
             NUMBER,
             f"40 schemas of references within {link}",
             posts(CHAT, schema_chat(chain(1500, link)), AT_ONCE),
+            _KEYS,
         )
         for link in ("allOf", "anyOf", "items", "properties")
     ),

@@ -24,8 +24,9 @@ from scheduler.backends.llama.candidates import Candidates
 from scheduler.backends.llama.context import LlamaContext, Memory
 from scheduler.backends.llama.devices import load_backends
 from scheduler.backends.llama.draft_model import DraftModel
+from scheduler.backends.llama.draft_states import DraftStates
 from scheduler.backends.llama.dry import DrySamplers
-from scheduler.backends.llama.loading import ROPE_FIELDS
+from scheduler.backends.llama.loading import ROPE_FIELDS, num_outputs
 from scheduler.backends.llama.remote import add_remote_devices
 from scheduler.backends.llama.sampler import LlamaSampler, Vocabulary
 from scheduler.backends.llama.threads import set_priority, use_numa
@@ -50,12 +51,6 @@ logger = logging.getLogger(__name__)
 ROTATION = "LLAMA_ATTN_ROT_DISABLE"
 """A variable that llama.cpp reads: it turns the rotation of quantized cells off."""
 
-MAX_DRAFT_ROWS = 64
-"""Rows of a batch that the drafts of all slots together may have."""
-
-SCORED_ROWS = 32
-"""Rows of a batch that may score tokens of prompts, where drafts don't have more."""
-
 
 class LlamaBackend:
     """A loaded model with a context of `config.n_slots` sequences. Raises `LoadError`."""
@@ -68,9 +63,10 @@ class LlamaBackend:
         add_remote_devices(config.remote)
         use_numa(config.numa)
         self._model_stamp = stamp_of_model(Path(config.model_path))
-        self.n_outputs = config.n_slots + max(_max_draft_rows(config), SCORED_ROWS)
+        self.n_outputs = num_outputs(config)
         self.context = LlamaContext(config, n_outputs=self.n_outputs)
         _check_memory(config, self.context.memory)
+        self._draft_states = DraftStates(self.context)
         self._draft = DraftModel(config, config.draft, self.context) if config.draft else None
         vocab = self.context.vocab
         self._info = self._describe()
@@ -117,6 +113,7 @@ class LlamaBackend:
             can_shift=info.can_shift,
             can_checkpoint=can_checkpoint,
             max_rollback=self.context.memory.max_rollback,
+            recomputes_drafts=self.context.memory.recomputes_drafts,
         )
 
     def edit(self, edit: CacheEdit) -> None:
@@ -190,6 +187,8 @@ class LlamaBackend:
             if any(chunk.sequence.kind != kind for chunk in chunks):
                 raise self.context.failure("a batch has sequences of several kinds")
             self.context.device_samplers.place(chunks)
+            if self.context.memory.recomputes_drafts:
+                self._draft_states.keep(chunks)
             runs: list[BatchRows] = [*chunks, *padding_rows]
             self.context.decode(sorted(runs, key=lambda run: run.slot), kind)
             for padding_row in padding_rows:
@@ -197,6 +196,24 @@ class LlamaBackend:
         except DecodeError:
             self._forget_draft()
             raise
+
+    def keep_right(self, verified: abc.Sequence[tuple[Chunk, int]]) -> None:
+        """Drop what the last batch computed of wrong draft tokens. Raises `DecodeError`.
+
+        Of each chunk's draft, as many tokens were right as the number beside it says.
+        """
+        if not self.context.memory.recomputes_drafts:
+            for chunk, num_right in verified:
+                self.edit(Trim(chunk.slot, chunk.stop + num_right))
+            return
+        try:
+            self._draft_states.take_back(verified)
+        except DecodeError:
+            self._forget_draft()
+            raise
+        if self._draft is not None:
+            for chunk, num_right in verified:
+                self._draft.edit(Trim(chunk.slot, chunk.stop + num_right))
 
     def survey(self, rows: abc.Sequence[int], size: int) -> list[abc.Callable[[], None]]:
         """Tasks that find the likeliest tokens of rows."""
@@ -308,16 +325,6 @@ class LlamaBackend:
         )
 
 
-def _max_draft_rows(config: EngineConfig) -> int:
-    """Rows of a batch that may be draft tokens.
-
-    Each such row has logits, which take a megabyte for some vocabularies. So many slots share
-    what one slot could use.
-    """
-    most = config.max_draft_tokens
-    return min(config.n_slots * most, max(most, MAX_DRAFT_ROWS))
-
-
 def _check_memory(config: EngineConfig, memory: Memory) -> None:
     if config.max_draft_tokens > 0 and not memory.can_trim:
         _check_rollback(config, memory)
@@ -337,8 +344,8 @@ def _check_rollback(config: EngineConfig, memory: Memory) -> None:
     be."""
     if memory.max_rollback == 0:
         reason = (
-            "recurrent, and llama.cpp keeps no earlier states for this architecture"
-            if memory.is_recurrent and not memory.num_snapshots
+            "recurrent, and llama.cpp can't save its states"
+            if memory.is_recurrent and not (memory.num_snapshots or memory.recomputes_drafts)
             else "--ubatch-size is too small"
         )
         raise LoadError(f"--spec-type: the model's memory can't drop rejected drafts: {reason}")

@@ -11,6 +11,7 @@ import ctypes
 import functools
 import logging
 import struct
+import sys
 import time
 from collections import abc
 from dataclasses import dataclass
@@ -29,7 +30,12 @@ from scheduler.backends.llama.control_vectors import apply_control_vectors
 from scheduler.backends.llama.device_samplers import DeviceSamplers
 from scheduler.backends.llama.devices import have_gpu
 from scheduler.backends.llama.flash_attention import choose
-from scheduler.backends.llama.loading import check_layout, load_model, make_context
+from scheduler.backends.llama.loading import (
+    check_layout,
+    load_model,
+    make_context,
+    output_rows,
+)
 from scheduler.backends.llama.lora import LoraAdapters
 from scheduler.backends.llama.pooling import embedding_info, read_vectors
 from scheduler.backends.llama.shortlist import Shortlist, shortlist
@@ -88,7 +94,8 @@ class Memory:
     num_snapshots: int = 0
     """How many earlier states a slot keeps, one for each of its last tokens."""
     max_rollback: int = 0
-    """As in `CacheAbilities`."""
+    recomputes_drafts: bool = False
+    """Both as in `CacheAbilities`."""
 
 
 class LlamaContext:
@@ -103,8 +110,7 @@ class LlamaContext:
         self.model = load_model(config)
         check_layout(self.model, config)
         self.adapters = LoraAdapters(self.model, config.adapter_paths)  # the context makes room
-        if config.embeddings:  # every row may have an output; one too many ends the process
-            n_outputs = max(n_outputs, config.n_ubatch)
+        n_outputs = output_rows(config, n_outputs)
         self.flash_attention = choose(self.model, config)
         """ "on", "off", or "auto" if llama.cpp decides."""
         self._context = make_context(self.model, config, n_outputs, self.flash_attention)
@@ -269,14 +275,14 @@ class LlamaContext:
             case Shift():
                 self._shift(edit)
             case Save(slot, prefix):
-                self._saved[prefix] = self._read_state(slot)
+                self._saved[prefix] = self.read_state(slot)
             case Restore():
                 self._write_state(edit)
             case SaveCheckpoint(slot, checkpoint):
-                self._saved[checkpoint] = self._read_state(slot, PARTIAL)
+                self._saved[checkpoint] = self.read_state(slot, PARTIAL)
             case RestoreCheckpoint(checkpoint, slot, length):
                 # Its position must be right before the rest can be trimmed.
-                self._set_state(slot, self._saved[checkpoint], PARTIAL)
+                self.set_state(slot, self._saved[checkpoint], PARTIAL)
                 self._trim(slot, length)
             case Drop(prefix):
                 del self._saved[prefix]
@@ -423,9 +429,9 @@ class LlamaContext:
         if self._config.kv_unified:
             lib.llama_memory_seq_rm(self._memory, target, -1, -1)
             lib.llama_memory_seq_cp(self._memory, source, target, -1, -1)
-            self._set_state(target, self._read_state(source, PARTIAL), PARTIAL)
+            self.set_state(target, self.read_state(source, PARTIAL), PARTIAL)
         else:
-            self._set_state(target, self._read_state(source))
+            self.set_state(target, self.read_state(source))
 
     def _shift(self, edit: Shift) -> None:
         """Drop cells and move those behind them. The next decode rotates the keys accordingly."""
@@ -437,11 +443,12 @@ class LlamaContext:
 
     def _unshare(self, slot: int) -> None:
         """Give a slot cells of its own. A shared cell has one position for all its slots."""
-        state = self._read_state(slot)
+        state = self.read_state(slot)
         lib.llama_memory_seq_rm(self._memory, slot, -1, -1)
-        self._set_state(slot, state)
+        self.set_state(slot, state)
 
-    def _read_state(self, slot: int, part: int = WHOLE) -> State:
+    def read_state(self, slot: int, part: int = WHOLE) -> State:
+        """What a slot holds, or a part of it. Raises `DecodeError`."""
         size: int = lib.llama_state_seq_get_size_ext(self._context, slot, part)
         state: State = np.empty(size, dtype=np.uint8)
         address = pointer(state, ctypes.c_uint8)
@@ -451,10 +458,11 @@ class LlamaContext:
 
     def _write_state(self, edit: Restore) -> None:
         lib.llama_memory_seq_rm(self._memory, edit.slot, -1, -1)
-        self._set_state(edit.slot, self._saved[edit.prefix])
+        self.set_state(edit.slot, self._saved[edit.prefix])
         self._trim(edit.slot, edit.length)
 
-    def _set_state(self, slot: int, state: State, part: int = WHOLE) -> None:
+    def set_state(self, slot: int, state: State, part: int = WHOLE) -> None:
+        """Give a slot what was read, as the same part. Raises `DecodeError`."""
         address, size = pointer(state, ctypes.c_uint8), len(state)
         if lib.llama_state_seq_set_data_ext(self._context, address, size, slot, part) == 0:
             raise self.failure(f"saved cells could not be restored to slot {slot}")
@@ -484,7 +492,7 @@ class LlamaContext:
             self._batch.fill([Run(0, position, [0])])
             if lib.llama_decode(self._context, self._batch.struct) != 0:
                 raise LoadError("the model can't compute a sequence of two tokens")
-            states.append((self._read_state(0), self._read_state(0, PARTIAL)))
+            states.append((self.read_state(0), self.read_state(0, PARTIAL)))
         snapshots: int = lib.llama_n_rs_seq(self._context)
         able = not snapshots and bool(lib.llama_memory_seq_rm(self._memory, 0, 1, -1))
         window = 0 if self._config.swa_full else lib.llama_model_n_swa(self.model)
@@ -502,6 +510,8 @@ class LlamaContext:
         rest = len(first) - cell
         sizes = StateSizes(cell - window_cell, rest, max(window, 0), window_cell)
         is_recurrent = _is_recurrent(self.model)
+        recomputes = is_recurrent and can_checkpoint and not snapshots
+        max_rollback = sys.maxsize if recomputes else snapshots
         return Memory(
             sizes,
             can_trim,
@@ -509,18 +519,20 @@ class LlamaContext:
             can_checkpoint,
             is_recurrent,
             snapshots,
-            self._max_rollback(is_recurrent, snapshots),
+            self._max_rollback(max_rollback if is_recurrent else None),
+            recomputes,
         )
 
-    def _max_rollback(self, is_recurrent: bool, num_snapshots: int) -> int:
-        """How many tokens a memory that can't trim can take back after a batch.
+    def _max_rollback(self, of_states: int | None) -> int:
+        """How many tokens a memory that can't trim can take back after a batch. `of_states` says
+        how many its recurrent states can, if it has such states.
 
         A micro-batch overwrites cells that no token behind the micro-batch's first sees. So a
         window loses nothing that is needed, if the tokens and the one before them are computed in
         one micro-batch.
         """
-        bounds = [num_snapshots] if is_recurrent else []
-        if lib.llama_model_n_swa(self.model) > 0:
+        bounds = [] if of_states is None else [of_states]
+        if lib.llama_model_n_swa(self.model) > 0 or of_states == sys.maxsize:
             bounds.append(max(lib.llama_n_ubatch(self._context) - MAX_RUN, 0))
         return min(bounds, default=0)
 

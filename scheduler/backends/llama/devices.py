@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +63,23 @@ def buffer_types() -> dict[str, int]:
     buffer_type = ggml_function("ggml_backend_dev_buffer_type", ctypes.c_void_p, ctypes.c_void_p)
     found = (buffer_type(address) for address in _addresses())
     return {_text("ggml_backend_buft_name", address): address for address in found if address}
+
+
+def places_of_buffers(buffer_types: Sequence[int]) -> dict[int, tuple[str, str]]:
+    """By the address of a kind of memory: its name, and the device that has the memory.
+
+    The device is "" for the host's memory, also where a CPU has kinds of memory of its own.
+    """
+    is_host = ggml_function("ggml_backend_buft_is_host", ctypes.c_bool, ctypes.c_void_p)
+    device_of = ggml_function("ggml_backend_buft_get_device", ctypes.c_void_p, ctypes.c_void_p)
+    names = {device.address: device.name for device in devices() if not device.is_cpu}
+    return {
+        address: (
+            _text("ggml_backend_buft_name", address),
+            "" if is_host(address) else names.get(device_of(address), ""),
+        )
+        for address in buffer_types
+    }
 
 
 def have_gpu() -> bool:

@@ -56,7 +56,7 @@ class DraftModel:
 
     def __init__(self, config: EngineConfig, draft: DraftConfig, target: LlamaContext) -> None:
         """`config` and `target` are the large model's. Raises `LoadError`."""
-        self.context = LlamaContext(_config(config, draft), n_outputs=config.n_slots)
+        self.context = LlamaContext(draft_config(config, draft), n_outputs=config.n_slots)
         check_vocabularies(target.vocab, self.context.vocab)
         memory = self.context.memory
         if memory.is_recurrent or not (memory.can_trim or memory.sizes.window):
@@ -276,7 +276,7 @@ class _Rows:
         return None
 
 
-def _config(config: EngineConfig, draft: DraftConfig) -> EngineConfig:
+def draft_config(config: EngineConfig, draft: DraftConfig) -> EngineConfig:
     """The draft model's configuration: slots and cells are as in the large model's."""
     return msgspec.structs.replace(
         config,

@@ -64,9 +64,9 @@ def choose(model: Any, config: EngineConfig) -> str:
     the machine and the depth. The two ways differ in the last bits, so that texts can differ. So
     the choice is kept, with the costs of steps: later starts don't choose again.
     """
-    if config.flash_attn != "auto" or offloads(config) or config.cache_type_v not in UNQUANTIZED:
+    if _is_settled(config):
         return config.flash_attn
-    file = CostFile.of(config, config.model_path) if config.measure_costs else None
+    file = _file(config)
     by_rule = _by_rule(model, config)
     if file is None:
         return by_rule
@@ -81,6 +81,24 @@ def choose(model: Any, config: EngineConfig) -> str:
     how = "was measured as faster" if measured else "is the rule for this size"
     logger.info("flash attention is %s, which %s", choice, how)
     return choice
+
+
+def expected(model: Any, config: EngineConfig) -> str:
+    """What `choose` will find, as far as this is known without timing: kept times, or the rule."""
+    if _is_settled(config):
+        return config.flash_attn
+    file = _file(config)
+    return (file and file.read().flash_attn) or _by_rule(model, config)
+
+
+def _is_settled(config: EngineConfig) -> bool:
+    """Whether the operator, llama.cpp or the type of the cells decides."""
+    wants_choice = config.flash_attn == "auto" and config.cache_type_v in UNQUANTIZED
+    return not wants_choice or offloads(config)
+
+
+def _file(config: EngineConfig) -> CostFile | None:
+    return CostFile.of(config, config.model_path) if config.measure_costs else None
 
 
 def _by_rule(model: Any, config: EngineConfig) -> str:

@@ -49,8 +49,19 @@ ROPE_FIELDS = (
 ROPE_SCALINGS = {"": -1, "none": 0, "linear": 1, "yarn": 2}
 
 
-def load_model(config: EngineConfig) -> Any:
-    """Load the weights. Raises `LoadError`."""
+SCORED_ROWS = 32
+"""Rows of a batch that may score tokens of prompts, where drafts don't have more."""
+
+MAX_DRAFT_ROWS = 64
+"""Rows of a batch that the drafts of all slots together may have."""
+
+
+def load_model(config: EngineConfig, *, sizes_only: bool = False) -> Any:
+    """Load the weights. Raises `LoadError`.
+
+    With `sizes_only` nothing is read or reserved: the model and its contexts can only tell how much
+    memory they would take.
+    """
     params = lib.llama_model_default_params()
     params.n_gpu_layers = config.n_gpu_layers
     params.main_gpu = config.main_gpu
@@ -60,6 +71,9 @@ def load_model(config: EngineConfig) -> Any:
     params.use_extra_bufts = config.use_repack
     params.no_host = not config.host_buffers
     params.check_tensors = config.check_tensors
+    if sizes_only:
+        params.no_alloc, params.check_tensors = True, False
+        params.load_mode = lib.llama_load_mode_from_str(b"none")
     # The arrays must live until the model is loaded.
     devices, buffers = device_array(config.devices), buffer_array(config.tensor_buffers)
     metadata = override_array(config.metadata)
@@ -73,6 +87,29 @@ def load_model(config: EngineConfig) -> Any:
     if not model:
         raise LoadError(f"llama.cpp can't load {config.model_path}")
     return model
+
+
+def num_outputs(config: EngineConfig) -> int:
+    """Most rows of a batch that may have logits."""
+    return config.n_slots + max(max_draft_rows(config), SCORED_ROWS)
+
+
+def max_draft_rows(config: EngineConfig) -> int:
+    """Rows of a batch that may be draft tokens.
+
+    Each such row has logits, which take a megabyte for some vocabularies. So many slots share
+    what one slot could use.
+    """
+    most = config.max_draft_tokens
+    return min(config.n_slots * most, max(most, MAX_DRAFT_ROWS))
+
+
+def output_rows(config: EngineConfig, n_outputs: int) -> int:
+    """Rows of a batch that may have an output: a vector of every row, or `n_outputs` with logits.
+
+    One too many ends the process.
+    """
+    return max(n_outputs, config.n_ubatch) if config.embeddings else n_outputs
 
 
 def check_layout(model: Any, config: EngineConfig) -> None:
@@ -97,7 +134,7 @@ def make_context(model: Any, config: EngineConfig, n_outputs: int, flash_attn: s
     params = context_params(config, n_outputs, flash_attn)
     if _overwrites_windows(model, config):
         params.n_batch = params.n_ubatch = max(params.n_ubatch, config.n_slots)
-    params.n_rs_seq = _num_snapshots(config, params.n_ubatch)
+    params.n_rs_seq = num_snapshots(config, params.n_ubatch)
     context = lib.llama_init_from_model(model, params)
     if not context:
         n_ctx = config.n_ctx or lib.llama_model_n_ctx_train(model)
@@ -141,7 +178,7 @@ def _overwrites_windows(model: Any, config: EngineConfig) -> bool:
     return config.kv_unified and not config.swa_full and lib.llama_model_n_swa(model) > 0
 
 
-def _num_snapshots(config: EngineConfig, n_ubatch: int) -> int:
+def num_snapshots(config: EngineConfig, n_ubatch: int) -> int:
     """Draft tokens that a recurrent memory should be able to take back. llama.cpp ignores the
     number for other memories; it ends the process if a micro-batch has no room for a draft."""
     room = min(n_ubatch, config.n_ctx or n_ubatch) - 2

@@ -20,8 +20,8 @@ class Tracing(Protocol):
         """A span for each HTTP request, except for the `untraced` paths."""
         ...
 
-    def observe(self, request: GenerationRequest) -> AnswerObserver:
-        """A span for each answer."""
+    def observe(self, model_name: str, request: GenerationRequest) -> AnswerObserver:
+        """A span for each answer of a model."""
         ...
 
     def close(self) -> None:
@@ -29,7 +29,7 @@ class Tracing(Protocol):
         ...
 
 
-def open_tracing(settings: ServeSettings, model_name: str) -> Tracing | None:
+def open_tracing(settings: ServeSettings) -> Tracing | None:
     """None without an endpoint. Raises `StartupError` if OpenTelemetry is not installed."""
     if settings.otlp_traces_endpoint is None:
         return None
@@ -38,4 +38,4 @@ def open_tracing(settings: ServeSettings, model_name: str) -> Tracing | None:
     except ImportError as error:
         text = f"--otlp-traces-endpoint needs pip install 'llamapack[otel]': {error}"
         raise StartupError(text) from error
-    return to_collector(settings.otlp_traces_endpoint, model_name)
+    return to_collector(settings.otlp_traces_endpoint)

@@ -27,10 +27,9 @@ for the collector."""
 class OpenTelemetryTracing:
     """Implements `Tracing`."""
 
-    def __init__(self, exporter: SpanExporter, model_name: str) -> None:
+    def __init__(self, exporter: SpanExporter) -> None:
         """`exporter` gets the spans after their end, in batches, from a thread of its own."""
         self._exporter = exporter
-        self._model_name = model_name
         limits = SpanLimits(max_span_attribute_length=MAX_ATTRIBUTE_CHARS)
         self._provider = TracerProvider(resource=_resource(), span_limits=limits)
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
@@ -40,9 +39,9 @@ class OpenTelemetryTracing:
         """A span for each HTTP request, except for the `untraced` paths."""
         return Middleware(TracedRequests, tracer=self._tracer, untraced=untraced)
 
-    def observe(self, request: GenerationRequest) -> AnswerSpan:
-        """A span for each answer."""
-        return AnswerSpan(self._tracer, self._model_name, request)
+    def observe(self, model_name: str, request: GenerationRequest) -> AnswerSpan:
+        """A span for each answer of a model."""
+        return AnswerSpan(self._tracer, model_name, request)
 
     def close(self) -> None:
         """Send the spans that are left, for at most `CLOSE_SECONDS`."""
@@ -52,12 +51,12 @@ class OpenTelemetryTracing:
         in_time.cancel()
 
 
-def to_collector(endpoint: str, model_name: str) -> OpenTelemetryTracing:
+def to_collector(endpoint: str) -> OpenTelemetryTracing:
     """Spans go to a collector over OTLP and HTTP.
 
     Headers, time limits, sampling and the service's name come from OpenTelemetry's variables.
     """
-    return OpenTelemetryTracing(OTLPSpanExporter(endpoint=endpoint), model_name)
+    return OpenTelemetryTracing(OTLPSpanExporter(endpoint=endpoint))
 
 
 def _resource() -> Resource:

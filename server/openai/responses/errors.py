@@ -12,7 +12,7 @@ from server.errors import (
     Overloaded,
     Unavailable,
 )
-from server.http.json_response import JsonResponse
+from server.http.json_response import JsonResponse, encode_json
 
 _CODES: tuple[tuple[type[ApiError], str], ...] = (
     (ContextExceeded, "context_length_exceeded"),
@@ -33,3 +33,10 @@ def error_response(error: ApiError) -> Response:
     body = error.body()
     body["error"]["code"] = error_code(error)
     return JsonResponse(body, status_code=error.status, headers=error.headers)
+
+
+def error_frame(error: ApiError) -> bytes:
+    """The event that ends a stream which failed before its first event."""
+    described = {"code": error_code(error), "message": error.message, "param": error.param}
+    event = {"type": "error", "sequence_number": 0, **described}
+    return b"event: error\ndata: %s\n\n" % encode_json(event)

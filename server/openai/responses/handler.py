@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from server.access.access_record import access_record
 from server.answers.respond import respond
-from server.context import ServerContext, context_of
+from server.context import ServerContext, context_of, shared_of
 from server.errors import ContextExceeded, InvalidRequest
 from server.generation.types import GenerationRequest
 from server.http.json_response import JsonResponse
@@ -103,7 +103,7 @@ async def get_response(request: Request) -> Response:
     made = _backgrounds(request).get(owner, id_)
     if start is not None and made is not None:
         made.check_events(start)
-        ping_seconds = context_of(request).settings.sse_ping_interval
+        ping_seconds = shared_of(request).settings.sse_ping_interval
         return _events(made, start, max(ping_seconds, 0))
     if made is not None and not made.is_over:
         return JsonResponse(made.now())

@@ -19,7 +19,7 @@ PREFIX = "/v1/responses"
 
 ENDPOINTS = (
     post(create_response, PREFIX, body=ResponseRequest, media=STREAMABLE, is_queued=True),
-    post(count_input_tokens, f"{PREFIX}/input_tokens", body=ResponseRequest),
+    post(count_input_tokens, f"{PREFIX}/input_tokens", body=ResponseRequest, by_model=True),
     Endpoint(
         (f"{PREFIX}/{{id}}",),
         {"GET": get_response, "DELETE": delete_response},

@@ -31,7 +31,7 @@ async def test_a_server_answers_before_its_engine_has_loaded(tmp_path: Path) -> 
     audit = tmp_path / "audit.jsonl"
     settings = ServeSettings(alias=("a", "b"), metrics=True, audit_log=audit)
     model = load_model(settings, DEMO_TARGET)
-    observation = open_observation(settings, model)
+    observation = open_observation(settings, model.name)
     client = EngineClient(observation.metrics.observe_step)
     context = make_context(settings, model, client, observation)
     app = create_app(context, keys=KeyRing(), audit=observation.audit)

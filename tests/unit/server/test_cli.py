@@ -62,7 +62,11 @@ def test_serve_prints_its_flags(flag: str, capsys: Captured) -> None:
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["srve"], "unknown command srve; there are: serve, launch, rpc-server, grammar"),
+        (
+            ["srve"],
+            "unknown command srve; there are: serve, launch, pull, import, list, show, rm, "
+            "rpc-server, grammar",
+        ),
         (["--port", "80"], "unknown command --port; did you mean llamapack serve --port?"),
         (["serve", "-c", "-5"], "-c must be at least 0, got -5"),
         (
@@ -121,8 +125,6 @@ def test_the_devices_are_listed() -> None:
 def test_downloaded_models_are_listed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
-    from huggingface_hub import constants
-
     repo = tmp_path / "hub" / "models--user--repo--x"
     for name in ("m-Q4_K_M.gguf", "mmproj-m.gguf", "README.md"):
         file = repo / "snapshots" / "c0ffee" / name
@@ -130,16 +132,17 @@ def test_downloaded_models_are_listed(
         file.touch()
     (repo / "refs").mkdir()
     (repo / "refs" / "main").write_text("c0ffee")
-    own = tmp_path / "llamapack" / "models" / "x" / "by-url.gguf"
+    own = tmp_path / "llamapack" / "models" / "0123" / "by-url.gguf"
     own.parent.mkdir(parents=True)
     own.touch()
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert main(["serve", "-cl"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "number of models in cache: 2",
-        "   1. user/repo--x m-Q4_K_M.gguf",
-        f"   2. {own}",
+        "   1. by-url",
+        "   2. user/repo--x:Q4_K_M",
     ]
 
 
@@ -147,6 +150,7 @@ def test_downloaded_models_are_listed(
     ("words", "expected"),
     [
         ("llamapack ser", "serve"),
+        ("llamapack pu", "pull"),
         ("llamapack serve --ctx-s", "--ctx-size"),
         ("llamapack serve -m x.gguf --cache-ty", "--cache-type-k --cache-type-v"),
         ("llamapack serve --completion", "--completion-bash"),

@@ -99,6 +99,8 @@ memories = st.sampled_from(
         {"abilities": RIGID},
         *[{"abilities": replace(RIGID, max_rollback=count)} for count in (1, 4, 100)],
         {"abilities": replace(RIGID, max_rollback=4), "has_no_cells": True},
+        {"abilities": replace(RIGID, max_rollback=9, recomputes_drafts=True)},
+        {"abilities": replace(RIGID, max_rollback=9, recomputes_drafts=True), "has_no_cells": True},
     ]
 )
 host_memories = st.fixed_dictionaries(

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from scheduler.kv_cache.checkpoint_stops import MAX_PARTINGS, TAIL, checkpoint_stops
 from scheduler.kv_cache.host_cache import MIN_TOKENS
+from scheduler.kv_cache.saving import MIN_SPACING
 
 
 @pytest.mark.parametrize(
@@ -34,7 +35,7 @@ from scheduler.kv_cache.host_cache import MIN_TOKENS
 def test_prompts_stop_before_their_end_and_where_others_part(
     num_tokens: int, start: int, partings: list[int], step: int, expected: list[int]
 ) -> None:
-    assert checkpoint_stops(num_tokens, start, partings, step) == expected
+    assert checkpoint_stops(num_tokens, start, partings, step, MIN_SPACING) == expected
 
 
 @given(
@@ -46,10 +47,23 @@ def test_prompts_stop_before_their_end_and_where_others_part(
 def test_stops_lie_where_they_are_of_use(
     num_tokens: int, start: int, partings: list[int], step: int
 ) -> None:
-    stops = checkpoint_stops(num_tokens, start, partings, step)
+    stops = checkpoint_stops(num_tokens, start, partings, step, MIN_SPACING)
     assert stops == sorted(set(stops))
     assert all(max(MIN_TOKENS, start + 1) <= stop <= num_tokens - TAIL for stop in stops)
     assert len(stops) <= MAX_PARTINGS + 3 + (num_tokens // step if step else 0)
     useful = [p for p in partings if max(MIN_TOKENS, start + 1) <= p <= num_tokens - TAIL]
     if useful:
         assert max(useful) in stops
+
+
+@pytest.mark.parametrize("spacing", [16, 64, 200, 1000])
+@pytest.mark.parametrize(("start", "partings"), [(0, []), (0, [600]), (2900, []), (2900, [2950])])
+def test_stops_that_nobody_asked_for_keep_their_distance(
+    start: int, partings: list[int], spacing: int
+) -> None:
+    stops = checkpoint_stops(3200, start, partings, 250, spacing)
+    assert set(partings) <= set(stops)
+    unasked = [stop for stop in stops if stop not in partings]
+    places = sorted({start, *stops})
+    gaps = [abs(place - stop) for stop in unasked for place in places if place != stop]
+    assert min(gaps, default=spacing) >= spacing

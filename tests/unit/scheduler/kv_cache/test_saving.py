@@ -10,7 +10,7 @@ from scheduler.core.cache_scope import NO_SCOPE
 from scheduler.core.context_limits import ContextLimits
 from scheduler.kv_cache.cache_manager import KVCacheManager
 from scheduler.kv_cache.placement import Placement
-from scheduler.kv_cache.saving import FIRST_TRIAL, Saving
+from scheduler.kv_cache.saving import COPIES, FIRST_TRIAL, MIN_SPACING, CheckpointSaving, Saving
 from tests.support.scheduling import make_sequence, prompt
 
 COMPUTE = 0.001
@@ -104,3 +104,28 @@ def test_many_slots_that_are_emptied_at_once_wait_for_what_the_first_save_teache
     assert [saving.is_worth_it(100, 100) for _ in range(2)] == [True, False]
     saving.observe(100, 100 * 0.1 * COMPUTE)
     assert [saving.is_worth_it(100, 100) for _ in range(4)] == [True] * 4
+
+
+@pytest.mark.parametrize("tokens", [0.01, 1, 30, 400])
+def test_checkpoints_lie_as_far_apart_as_saving_them_takes(tokens: float) -> None:
+    """Computing what lies between two takes longer than saving one, and not much longer."""
+    saving = CheckpointSaving(compute_seconds)
+    assert saving.spacing == MIN_SPACING
+    for _ in range(3):
+        saving.observe(tokens * COMPUTE)
+    assert saving.spacing >= COPIES * tokens
+    assert saving.spacing <= max(2 * COPIES * tokens, MIN_SPACING)
+
+
+def test_a_slow_checkpoint_of_long_ago_is_forgotten() -> None:
+    saving = CheckpointSaving(compute_seconds)
+    saving.observe(100 * COMPUTE)
+    for _ in range(50):
+        saving.observe(COMPUTE)
+    assert saving.spacing == MIN_SPACING
+
+
+def test_without_costs_checkpoints_lie_close() -> None:
+    saving = CheckpointSaving(None)
+    saving.observe(100.0)
+    assert saving.spacing == MIN_SPACING

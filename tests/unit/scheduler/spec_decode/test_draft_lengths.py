@@ -25,10 +25,11 @@ def lengths(
     others: int = 0,
     draft_seconds: float = 0.1,
     is_free: bool = False,
+    recomputes: bool = False,
 ) -> list[int]:
     candidates = [Candidate(AcceptanceRate(rate), most, is_free) for rate in rates]
     draft = StepCost({1: draft_seconds}, {1: draft_seconds, 16: draft_seconds})
-    seconds = BatchSeconds(StepCost(table, table), draft)
+    seconds = BatchSeconds(StepCost(table, table), draft, recomputes=recomputes)
     decision = DraftLengths(seconds).choose(candidates, others)
     return [*decision.lengths]
 
@@ -45,6 +46,19 @@ def test_bad_drafts_go_less_far() -> None:
 def test_rows_that_cost_in_proportion_are_never_worth_it() -> None:
     assert lengths(STEEP, [0.99]) == [0]
     assert lengths(STEEP, [0.99], is_free=True) == [0]
+
+
+@pytest.mark.parametrize("count", [1, 2, 8])
+def test_where_right_tokens_are_computed_again_drafts_must_be_better(count: int) -> None:
+    """A wrong token costs another batch."""
+    table = {1: 10.0, 4: 10.5, 8: 11.0, 16: 12.0, 64: 16.0, 128: 20.0}
+    assert lengths(table, [0.45] * count) != [0] * count
+    assert lengths(table, [0.45] * count, recomputes=True) == [0] * count
+    assert lengths(table, [0.98] * count, recomputes=True) != [0] * count
+
+
+def test_what_is_right_costs_nothing_more() -> None:
+    assert lengths(FLAT, [1.0], recomputes=True) == lengths(FLAT, [1.0])
 
 
 def test_a_slow_draft_model_is_not_worth_it_either() -> None:

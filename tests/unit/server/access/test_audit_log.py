@@ -65,7 +65,7 @@ def test_a_line_has_everything_but_the_prompt(tmp_path: Path) -> None:
 
 def test_prompts_are_written_when_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
-    log = AuditLog(path, lambda prompt: "-".join(map(str, prompt)))
+    log = AuditLog(path, lambda record, prompt: "-".join(map(str, prompt)))
     log.write(entry(AccessRecord(prompts=[(1, 2), (3,)])))
     log.close()
     assert json.loads(path.read_text())["prompts"] == ["1-2", "3"]
@@ -84,7 +84,7 @@ def test_lines_that_wait_for_a_slow_disk_are_bounded(
     record: AccessRecord, path: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     disk = threading.Event()
-    log = AuditLog(tmp_path / "audit.jsonl", lambda prompt: str(disk.wait(10)))
+    log = AuditLog(tmp_path / "audit.jsonl", lambda record, prompt: str(disk.wait(10)))
     log.write(entry(AccessRecord(prompts=[(1,)])))  # the thread waits for the disk from here on
     for _ in range(2000):
         log.write(entry(record, path))

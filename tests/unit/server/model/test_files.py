@@ -8,9 +8,7 @@ import gguf
 import numpy as np
 import pytest
 
-from config import load_settings
-from server.model import files
-from server.model.files import check_model, resolve_draft, resolve_model
+from server.model.files import check_model
 from server.model.gguf_header import BLOCKS, read_header
 from server.startup import ModelFileError
 
@@ -44,12 +42,8 @@ def write(tmp_path: Path) -> Write:
     return run
 
 
-def resolve(path: Path) -> Path:
-    return resolve_model(load_settings(["-m", str(path)], {}), {})
-
-
 def test_a_whole_model_is_taken_as_it_is(write: Write) -> None:
-    assert resolve(write()) == write()
+    check_model(write())
 
 
 def test_the_size_that_a_file_needs_is_known_to_the_byte(write: Write) -> None:
@@ -74,7 +68,7 @@ def test_a_truncated_model_says_how_much_is_there(write: Write, kept: float) -> 
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * kept)])
     with pytest.raises(ModelFileError, match=r"m\.gguf is incomplete: it has [\d,]+ of [\d,]+ b"):
-        resolve(path)
+        check_model(path)
 
 
 @pytest.mark.parametrize("length", [4, 6, 8, 20, 40, 100, 250])
@@ -82,7 +76,7 @@ def test_a_model_that_ends_within_its_header_is_incomplete(write: Write, length:
     path = write()
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(ModelFileError, match="ends within its header"):
-        resolve(path)
+        check_model(path)
 
 
 @pytest.mark.parametrize(
@@ -132,21 +126,21 @@ def test_what_is_no_model_is_told_apart(tmp_path: Path, content: bytes, message:
     path = tmp_path / "m.gguf"
     path.write_bytes(content)
     with pytest.raises(ModelFileError, match=message) as caught:
-        resolve(path)
+        check_model(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match=r"there is no file .*nowhere\.gguf"):
-        resolve(tmp_path / "nowhere.gguf")
+        check_model(tmp_path / "nowhere.gguf")
 
 
 def test_a_folder_lists_its_models(write: Write, tmp_path: Path) -> None:
     write("b.gguf")
     write("a.gguf")
     with pytest.raises(ModelFileError, match=r"is a folder, not a GGUF file; it has a.gguf, b"):
-        resolve(tmp_path)
+        check_model(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +158,7 @@ def test_other_kinds_of_gguf_are_refused(
     write: Write, metadata: dict[str, object], message: str
 ) -> None:
     with pytest.raises(ModelFileError, match=message):
-        resolve(write(**metadata))
+        check_model(write(**metadata))
 
 
 def test_a_split_model_is_given_by_its_first_file(write: Write) -> None:
@@ -189,27 +183,3 @@ def test_a_truncated_part_of_a_split_model_is_named(write: Write) -> None:
     second.write_bytes(second.read_bytes()[:-5000])
     with pytest.raises(ModelFileError, match=r"m-00002-of-00002\.gguf is incomplete"):
         check_model(first)
-
-
-def test_without_a_model_the_demo_model_is_served(
-    write: Write, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    demo = write("demo.gguf")
-    monkeypatch.setattr(files, "DEMO_MODEL", demo)
-    assert resolve_model(load_settings([], {}), {}) == demo
-    demo.unlink()
-    with pytest.raises(ModelFileError, match=r"demo model .* is missing; name a model with"):
-        resolve_model(load_settings([], {}), {})
-
-
-def test_the_draft_model_is_checked_as_well(write: Write) -> None:
-    path = write("draft.gguf")
-    assert resolve_draft(load_settings(["-md", str(path)], {}), {}) == path
-    path.unlink()
-    with pytest.raises(ModelFileError, match=r"^draft model: there is no file .*draft\.gguf"):
-        resolve_draft(load_settings(["-md", str(path)], {}), {})
-
-
-@pytest.mark.parametrize("flags", [[], ["-md", "none.gguf", "--spec-type", "none"]])
-def test_a_draft_model_that_is_not_asked_is_not_looked_for(flags: list[str]) -> None:
-    assert resolve_draft(load_settings(flags, {}), {}) is None

@@ -14,7 +14,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from config import ServeSettings
 from server.app import create_app
-from server.assembly.loaded_model import LoadedModel
 from server.assembly.observation import open_observation
 from server.observability import gpus
 from server.observability.engine_snapshot import EngineSnapshot
@@ -192,14 +191,7 @@ def test_only_a_server_that_may_use_gpus_looks_for_them(
     settings: ServeSettings, shows: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(Card()))
-    server = make_server(settings)
-    model = LoadedModel(
-        name="m",
-        path=server.context.model_path,  # type: ignore[arg-type]
-        tokenizer=server.context.tokenizer,
-        chat_template=server.context.chat_template,
-    )
-    observation = open_observation(settings, model)
+    observation = open_observation(settings, "m")
     assert isinstance(observation.metrics.gpus, NvmlGpus) is shows
 
 

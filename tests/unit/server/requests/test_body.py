@@ -13,6 +13,7 @@ from starlette.requests import Request
 
 from server.bodies.json_bounds import MAX_DEPTH
 from server.errors import InvalidRequest
+from server.http.json_body import decode_json
 from server.requests import body as body_module
 from server.requests.body import (
     LARGE_BODY,
@@ -20,7 +21,6 @@ from server.requests.body import (
     MAX_REPORTED,
     MEDIUM_BODY,
     SMALL_BODY,
-    decode_json,
     parse_body,
     read_body,
 )

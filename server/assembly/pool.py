@@ -1,0 +1,62 @@
+"""Puts a server with several models together, out of what the user wrote about them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import partial
+
+from config import ModelSources, ServeSettings
+from server.access.key_ring import KeyRing, read_keys
+from server.assembly.observation import Observation, open_observation
+from server.assembly.pooled_engine import PooledEngines
+from server.context import SharedContext
+from server.engine.machine_memory import usable_memory
+from server.observability.process_memory import total_device_bytes
+from server.pool.catalogue import read_catalogue
+from server.pool.many import ManyModels
+from server.pool.memory import MemoryUse
+from server.pool.policy import Limits
+
+SHARE_OF_MEMORY = 0.9
+"""What models may take together of the machine's memory, and of its devices', unless told."""
+
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class PoolAssembly:
+    """All parts of a server with several models; nothing of it runs yet."""
+
+    context: SharedContext
+    keys: KeyRing
+    observation: Observation
+    pool: ManyModels
+
+
+def assemble_pool(sources: ModelSources) -> PoolAssembly:
+    """A server with several models. Raises `StartupError` and `ConfigError`."""
+    settings = sources.settings
+    keys = KeyRing(read_keys(settings), time.monotonic())
+    observation = open_observation(settings, "")
+    shared = SharedContext(settings=settings, metrics=observation.metrics)
+    pool = ManyModels(
+        partial(read_catalogue, sources),
+        PooledEngines(shared, observation),
+        limits_of(settings),
+        most_waiting=settings.max_queue,
+        wait_seconds=settings.models_wait,
+        autoloads=settings.models_autoload,
+        is_strict=any(settings.models_memory),
+    )
+    return PoolAssembly(shared, keys, observation, pool)
+
+
+def limits_of(settings: ServeSettings) -> Limits:
+    """What models may take together: what the user says, else most of what there is."""
+    host, device = settings.models_memory
+    memory = MemoryUse(
+        host * _MIB or int(SHARE_OF_MEMORY * usable_memory()),
+        device * _MIB or int(SHARE_OF_MEMORY * total_device_bytes()),
+    )
+    return Limits(settings.models_max, memory, settings.models_wait / 2)

@@ -1,0 +1,214 @@
+"""Engines of a server with several models: each is a process, and what reads its model here."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from config import ConfigError, ServeSettings
+from server.assembly.assemble import config_of, make_context
+from server.assembly.loaded_model import load_vocabulary, model_with
+from server.assembly.observation import Observation
+from server.context import ServerContext, SharedContext
+from server.engine.client import EngineClient
+from server.engine.supervisor import EngineProcess
+from server.errors import ApiError
+from server.generation.observed_generator import ObservedGenerator
+from server.model.guarded_tokenizer import GuardedTokenizer
+from server.model.inspection import inspector
+from server.observability.metrics import ServerMetrics
+from server.observability.process_memory import device_bytes, is_alive, resident_bytes
+from server.pool.catalogue import ModelEntry
+from server.pool.engines import LoadFailed
+from server.pool.estimate import estimated
+from server.pool.memory import NO_MEMORY, MemoryUse
+from server.startup import StartupError
+from server.store.serving import resolve_draft, resolve_model
+
+MOST_STARTS = 2
+"""Starts of an engine whose model was never loaded: a crash may be due to repacked weights."""
+
+FREE_SECONDS = 5.0
+"""How long a driver may take to free the memory of a process that has ended."""
+
+_POLL_SECONDS = 0.05
+
+logger = logging.getLogger("llamapack")
+
+
+class PooledEngine:
+    """Implements `ModelEngine` on an engine process."""
+
+    def __init__(
+        self,
+        context: ServerContext,
+        variants: Mapping[str, ServerContext],
+        client: EngineClient,
+        process: EngineProcess,
+        tokenizer: GuardedTokenizer,
+    ) -> None:
+        self.context = context
+        self.variants = variants
+        self._client = client
+        self._process = process
+        self._tokenizer = tokenizer
+
+    @property
+    def num_sequences(self) -> int:
+        return self._client.num_sequences
+
+    @property
+    def outage(self) -> str:
+        return self._client.outage
+
+    async def load(self) -> None:
+        await self._process.start()
+        self._tokenizer.start()
+        try:
+            await self._client.wait_loaded()
+        except ApiError as error:
+            text = without_folder(error.message, Path(self.context.model_path))
+            raise LoadFailed(text, self._process.exit_code) from None
+
+    async def memory(self) -> MemoryUse:
+        pid = self._process.pid
+        return NO_MEMORY if pid is None else await asyncio.to_thread(_memory_of, pid)
+
+    def end_answers(self, error: ApiError) -> None:
+        self._client.end_streams(error)
+
+    def close_vocabulary(self) -> None:
+        """End the processes that split long texts."""
+        self._tokenizer.close()
+
+    async def stop(self, seconds: float) -> None:
+        pid = self._process.pid
+        await self._process.stop(seconds)
+        await asyncio.to_thread(self.close_vocabulary)
+        if pid is not None:
+            await _gone(pid)
+
+
+class PooledEngines:
+    """Implements `EngineMaker`."""
+
+    def __init__(self, shared: SharedContext, observation: Observation) -> None:
+        self._shared = shared
+        self._observation = observation
+        self._lock = threading.Lock()
+        self._num_reading = 0
+
+    async def make(self, entry: ModelEntry, metrics: ServerMetrics) -> PooledEngine:
+        client = EngineClient(metrics.observe_step, metrics.observe_death)
+        reading = asyncio.ensure_future(asyncio.to_thread(self._read, entry, metrics, client))
+        try:
+            return await asyncio.shield(reading)
+        except asyncio.CancelledError:
+            reading.add_done_callback(_close_vocabulary)
+            raise
+        except (StartupError, ConfigError) as error:
+            path = entry.path
+            text = str(error) if path is None else without_folder(str(error), path)
+            raise LoadFailed(text) from None
+        except OSError as error:
+            raise LoadFailed(f"its files can't be read: {error.strerror or error}") from None
+
+    async def estimate(self, entry: ModelEntry) -> MemoryUse:
+        return await asyncio.to_thread(estimated, entry)
+
+    def _read(
+        self, entry: ModelEntry, metrics: ServerMetrics, client: EngineClient
+    ) -> PooledEngine:
+        """The engine, after its files were found. Raises `StartupError` and `ConfigError`."""
+        with self._lock:
+            self._num_reading += 1
+        try:
+            return self._made(entry, metrics, client)
+        finally:
+            with self._lock:
+                self._num_reading -= 1
+                if not self._num_reading:
+                    inspector.close()  # it keeps the last vocabulary in memory
+
+    def _made(
+        self, entry: ModelEntry, metrics: ServerMetrics, client: EngineClient
+    ) -> PooledEngine:
+        settings = entry.settings
+        path, draft = resolve_model(settings), resolve_draft(settings)
+        tokenizer = load_vocabulary(settings, path)
+        try:
+            context = self._context(settings, path, tokenizer, client, metrics)
+            variants = {
+                alias: _variant(self._context(own, path, tokenizer, client, metrics), context)
+                for alias, own in entry.variants.items()
+            }
+        except BaseException:
+            tokenizer.close()
+            raise
+        process = EngineProcess(
+            config_of(settings, path, draft),
+            client,
+            settings.hang_timeout,
+            most_first_starts=MOST_STARTS,
+        )
+        metrics.engine_pid = lambda: process.pid
+        return PooledEngine(context, variants, client, process, tokenizer)
+
+    def _context(
+        self,
+        settings: ServeSettings,
+        path: Path,
+        tokenizer: GuardedTokenizer,
+        client: EngineClient,
+        metrics: ServerMetrics,
+    ) -> ServerContext:
+        model = model_with(settings, path, tokenizer)
+        context = make_context(settings, model, client, self._observation, metrics)
+        shared = self._shared
+        return dataclasses.replace(
+            context,
+            drain=shared.drain,
+            plain_places=shared.plain_places,
+            structured_places=shared.structured_places,
+            created=shared.created,
+        )
+
+
+def _variant(context: ServerContext, base: ServerContext) -> ServerContext:
+    """The context of an alias: its own settings and template, and the one queue of the model."""
+    generator: ObservedGenerator = base.generator
+    return dataclasses.replace(
+        context,
+        generator=generator,
+        enter_queue=base.enter_queue,
+        adapter_scales=base.adapter_scales,
+    )
+
+
+def without_folder(text: str, path: Path) -> str:
+    """A message for clients, who must not learn where files are."""
+    return text.replace(f"{path.parent}/", "") if path.parent != Path() else text
+
+
+def _memory_of(pid: int) -> MemoryUse:
+    return MemoryUse(resident_bytes(pid), device_bytes(pid))
+
+
+async def _gone(pid: int) -> None:
+    """Wait until the system and the driver have taken a dead process's memory back."""
+    for _ in range(int(FREE_SECONDS / _POLL_SECONDS)):
+        if not is_alive(pid) and not await asyncio.to_thread(device_bytes, pid):
+            return
+        await asyncio.sleep(_POLL_SECONDS)
+    logger.warning("the memory of the engine process %d is not free after %g s", pid, FREE_SECONDS)
+
+
+def _close_vocabulary(reading: asyncio.Future[PooledEngine]) -> None:
+    """End what a load had begun that nobody waits for any more."""
+    if not reading.cancelled() and reading.exception() is None:
+        engine = reading.result()
+        asyncio.get_running_loop().run_in_executor(None, engine.close_vocabulary)

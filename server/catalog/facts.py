@@ -1,0 +1,199 @@
+"""What is known of a served model: what its file says, and what the loaded model adds."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+from server.catalog.file_types import UNKNOWN, file_type_name
+from server.context import ServerContext
+from server.errors import Unavailable
+from server.model.gguf_header import GgufError
+from server.model.inspection import Inspector
+from server.model.split_name import SplitName
+from server.parsers.reasoning import detect_markers
+from server.pool.interface import ModelState, ServedModel
+
+TEMPLATE_KEY = "tokenizer.chat_template"
+
+_FIM_KEYS = (
+    "tokenizer.ggml.fim_pre_token_id",
+    "tokenizer.ggml.prefix_token_id",
+)
+_ENCODERS = frozenset({"bert", "nomic-bert", "jina-bert-v2", "neo-bert", "modern-bert"})
+"""Architectures that only embed, also where the file names no pooling."""
+
+_DIGEST = re.compile(r"(?:sha256-)?([0-9a-f]{64})")
+"""The name of a file in the cache of Hugging Face, or of Ollama."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts:
+    """One model, loaded or not. Unknown texts are empty, unknown numbers 0."""
+
+    name: str
+    architecture: str = ""
+    file_type: str = UNKNOWN
+    num_parameters: int = 0
+    size_label: str = ""
+    """The number of parameters as the file says it, such as 135M."""
+    size_bytes: int = 0
+    """Of all files of the model."""
+    modified: float = 0.0
+    """Unix time."""
+    digest: str = ""
+    """64 hexadecimal digits: the SHA-256 of the file where its name tells it. Otherwise they only
+    tell files apart."""
+    context_length: int = 0
+    """Tokens that the model was trained with."""
+    embedding_length: int = 0
+    can_generate: bool = True
+    can_embed: bool = False
+    has_tools: bool = False
+    """Whether the chat template writes definitions of tools, or calls."""
+    can_think: bool = False
+    can_insert: bool = False
+    template: str = ""
+    license: str = ""
+    metadata: Mapping[str, object]
+    """Numbers and short texts of the file, without lists."""
+    n_ctx: int = 0
+    """Tokens of a slot, while the model is loaded."""
+
+    @property
+    def size_text(self) -> str:
+        """The number of parameters, for people."""
+        return human_number(self.num_parameters) if self.num_parameters else self.size_label
+
+
+def facts_of(served: ServedModel, context: ServerContext | None = None) -> ModelFacts:
+    """All that is known of a model. Reads its file, so it must not run on the event loop.
+
+    `context` is the model's, where it has one.
+    """
+    facts = _of_file(served.name, served.path)
+    if context is None or served.state is not ModelState.LOADED:
+        return facts
+    try:
+        return _of_loaded(facts, context)
+    except Unavailable:
+        return facts
+
+
+def human_number(number: int) -> str:
+    """A number as Ollama writes it: 135M, 1.5B."""
+    for unit, size, digits in (("B", 10**9, 1), ("M", 10**6, 2), ("K", 10**3, 0)):
+        if number >= size:
+            return f"{number / size:.{0 if number % size == 0 else digits}f}{unit}"
+    return str(number)
+
+
+def _of_loaded(facts: ModelFacts, context: ServerContext) -> ModelFacts:
+    """The facts with what only the loaded model knows. Raises `Unavailable`."""
+    model, template = context.engine.model, context.chat_template
+    tokenizer = context.tokenizer
+    architecture = facts.architecture or tokenizer.metadata("general.architecture") or ""
+    with_tools = template.for_tools(True)
+    return replace(
+        facts,
+        architecture=architecture,
+        file_type=model.file_type if facts.file_type == UNKNOWN else facts.file_type,
+        num_parameters=model.n_params,
+        size_bytes=facts.size_bytes or model.size_bytes,
+        modified=facts.modified or float(context.created),
+        context_length=facts.context_length
+        or _whole(tokenizer.metadata(f"{architecture}.context_length")),
+        embedding_length=facts.embedding_length
+        or _whole(tokenizer.metadata(f"{architecture}.embedding_length")),
+        can_generate=model.can_generate,
+        can_embed=model.embedding is not None,
+        has_tools=with_tools.capabilities.tools or with_tools.capabilities.tool_calls,
+        can_think=with_tools.thinking_markers is not None,
+        can_insert=tokenizer.fim is not None,
+        template=template.source,
+        metadata=facts.metadata or {"general.architecture": architecture},
+        n_ctx=model.n_ctx_slot,
+    )
+
+
+def _of_file(name: str, path: str) -> ModelFacts:
+    file = Path(path)
+    try:
+        stat = file.stat()
+        sizes = [part.stat().st_size for part in _parts(file)]
+    except OSError:
+        return ModelFacts(name=name, digest=_identity(path, 0), metadata={})
+    metadata = _metadata(path, stat.st_size, stat.st_mtime_ns)
+    architecture = _text(metadata, "general.architecture")
+    template = _text(metadata, TEMPLATE_KEY)
+    only_embeds = f"{architecture}.pooling_type" in metadata or architecture in _ENCODERS
+    return ModelFacts(
+        name=name,
+        architecture=architecture,
+        file_type=file_type_name(metadata.get("general.file_type")),
+        size_label=_text(metadata, "general.size_label"),
+        size_bytes=sum(sizes),
+        modified=stat.st_mtime,
+        digest=_digest(file) or _identity(path, stat.st_mtime_ns),
+        context_length=_number(metadata, f"{architecture}.context_length"),
+        embedding_length=_number(metadata, f"{architecture}.embedding_length"),
+        can_generate=not only_embeds,
+        can_embed=only_embeds,
+        has_tools="tools" in template,
+        can_think=detect_markers(template) is not None,
+        can_insert=any(key in metadata for key in _FIM_KEYS),
+        template=template,
+        license=_text(metadata, "general.license"),
+        metadata={key: value for key, value in metadata.items() if key != TEMPLATE_KEY},
+    )
+
+
+def _parts(file: Path) -> list[Path]:
+    split = SplitName.parse(file.name)
+    return [file] if split is None else [file.with_name(name) for name in split.all_names()]
+
+
+_reading = threading.Lock()
+
+
+@lru_cache(maxsize=1024)
+def _metadata(path: str, size: int, modified: int) -> Mapping[str, object]:
+    """The metadata of a file of this size and time, without lists; empty if it can't be read."""
+    with _reading:
+        inspector = Inspector()
+        try:
+            header = inspector.header(Path(path))
+        except GgufError:
+            return {}
+        finally:
+            inspector.close()
+    return {key: value for key, value in header.metadata.items() if value is not None}
+
+
+def _digest(file: Path) -> str:
+    """The checksum that the file's own name in a cache tells; "" for other names."""
+    found = _DIGEST.fullmatch(file.resolve().name)
+    return found[1] if found else ""
+
+
+def _identity(path: str, modified: int) -> str:
+    return hashlib.sha256(f"{path}\0{modified}".encode()).hexdigest()
+
+
+def _text(metadata: Mapping[str, object], key: str) -> str:
+    value = metadata.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _number(metadata: Mapping[str, object], key: str) -> int:
+    value = metadata.get(key)
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def _whole(text: str | None) -> int:
+    return int(text) if text and text.isdecimal() and len(text) < 20 else 0

@@ -1,0 +1,1 @@
+"""The subcommands about models on disk: pull, import, list, show, rm."""

@@ -1,0 +1,1 @@
+"""How much memory a model takes, what fits a machine, and settings that fit."""

@@ -1,0 +1,109 @@
+"""The models as LM Studio lists them, in both versions of its API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from anyio import to_thread
+from starlette.requests import Request
+from starlette.responses import Response
+
+from server.catalog.facts import ModelFacts, facts_of
+from server.catalog.file_types import UNKNOWN
+from server.context import ServerContext
+from server.http.json_response import JsonResponse
+from server.pool.interface import ModelState, ServedModel
+from server.pool.routing import pool_of
+
+Json = dict[str, Any]
+
+
+async def list_models_v0(request: Request) -> Response:
+    """All models, loaded or not."""
+    pool = pool_of(request)
+    data = await to_thread.run_sync(_all_v0, list(pool.models()), pool.only)
+    return JsonResponse({"object": "list", "data": data})
+
+
+async def get_model_v0(request: Request) -> Response:
+    """One model, by any of its names. Names may contain slashes."""
+    pool = pool_of(request)
+    served = pool.find(request.path_params["model"])
+    [found] = await to_thread.run_sync(_all_v0, [served], pool.only)
+    return JsonResponse(found)
+
+
+async def list_models_v1(request: Request) -> Response:
+    """All models, with their loaded instances: one, or none."""
+    pool = pool_of(request)
+    models = await to_thread.run_sync(_all_v1, list(pool.models()), pool.only)
+    return JsonResponse({"models": models})
+
+
+def kind_of(facts: ModelFacts) -> str:
+    """The type of a model in the newer API."""
+    return "llm" if facts.can_generate else "embedding"
+
+
+def _all_v0(models: list[ServedModel], only: ServerContext | None) -> list[Json]:
+    return [_v0(served, facts_of(served, only)) for served in models]
+
+
+def _all_v1(models: list[ServedModel], only: ServerContext | None) -> list[Json]:
+    return [_v1(served, facts_of(served, only)) for served in models]
+
+
+def _v0(served: ServedModel, facts: ModelFacts) -> Json:
+    is_loaded = served.state is ModelState.LOADED
+    entry: Json = {
+        "id": served.name,
+        "object": "model",
+        "type": "llm" if facts.can_generate else "embeddings",
+        "publisher": _publisher(served),
+        "arch": facts.architecture,
+        "compatibility_type": "gguf",
+        "quantization": facts.file_type,
+        "state": "loaded" if is_loaded else "not-loaded",
+        "max_context_length": facts.context_length,
+    }
+    if is_loaded and facts.n_ctx:
+        entry["loaded_context_length"] = facts.n_ctx
+    if facts.can_generate:
+        entry["capabilities"] = ["tool_use"] if facts.has_tools else []
+    return entry
+
+
+def _v1(served: ServedModel, facts: ModelFacts) -> Json:
+    is_loaded = served.state is ModelState.LOADED
+    config = {"context_length": facts.n_ctx or facts.context_length}
+    entry: Json = {
+        "type": kind_of(facts),
+        "publisher": _publisher(served),
+        "key": served.name,
+        "display_name": served.name,
+        "quantization": _quantization(facts),
+        "size_bytes": facts.size_bytes,
+        "params_string": facts.size_text or None,
+        "loaded_instances": [{"id": served.name, "config": config}] if is_loaded else [],
+        "max_context_length": facts.context_length,
+        "format": "gguf",
+    }
+    if facts.can_generate:
+        capabilities = {"vision": False, "trained_for_tool_use": facts.has_tools}
+        more = {"capabilities": capabilities, "description": None}
+        entry |= {"architecture": facts.architecture or None, **more}
+    return entry
+
+
+def _quantization(facts: ModelFacts) -> Json | None:
+    if facts.file_type == UNKNOWN:
+        return None
+    bits = None
+    if facts.num_parameters:
+        bits = round(8 * facts.size_bytes / facts.num_parameters, 2)
+    return {"name": facts.file_type, "bits_per_weight": bits}
+
+
+def _publisher(served: ServedModel) -> str:
+    """The user of a repository that the name begins with."""
+    return served.name.partition("/")[0] if "/" in served.name else ""

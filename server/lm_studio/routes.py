@@ -1,0 +1,23 @@
+"""The endpoints of LM Studio's dialect."""
+
+from __future__ import annotations
+
+from server.endpoints import Endpoint, get, post
+from server.lm_studio.listing import get_model_v0, list_models_v0, list_models_v1
+from server.lm_studio.loading import LoadRequest, UnloadRequest, load_model, unload_model
+
+PREFIXES = ("/api/v0", "/api/v1")
+"""Paths that begin so answer errors in OpenAI's shape, as LM Studio does."""
+
+ENDPOINTS = (
+    get(list_models_v0, "/api/v0/models"),
+    get(get_model_v0, "/api/v0/models/{model:path}"),
+    get(list_models_v1, "/api/v1/models"),
+    post(load_model, "/api/v1/models/load", body=LoadRequest),
+    Endpoint(
+        ("/api/v1/models/unload",),
+        {"POST": unload_model},
+        admin_methods=frozenset({"POST"}),
+        bodies={"POST": UnloadRequest},
+    ),
+)

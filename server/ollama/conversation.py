@@ -1,0 +1,156 @@
+"""From a body of Ollama's to the chat that every dialect shares."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from server.errors import ApiError, ContextExceeded
+from server.ollama.options import option_of
+from server.ollama.request import AnswerRequest, Call, Message, Tool
+from server.openai.chat.messages import (
+    AssistantMessage,
+    InstructionMessage,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+)
+from server.openai.chat.messages import Message as ChatMessage
+from server.openai.chat.tools import Tool as ChatTool
+
+_SHARE = 0.75
+"""Share of the context that a shortened prompt may fill; the answer needs room too."""
+
+PlanT = TypeVar("PlanT")
+
+
+def chat_messages(messages: Sequence[Message]) -> list[ChatMessage]:
+    """The messages, with results of tools tied to their calls."""
+    calls = _Calls()
+    return [_chat_message(message, calls) for message in messages]
+
+
+def chat_tools(tools: Sequence[Tool]) -> list[ChatTool]:
+    """The tools as chats have them."""
+    return [ChatTool(type="function", function=tool.function) for tool in tools]
+
+
+def thinking_fields(body: AnswerRequest) -> dict[str, Any]:
+    """The fields of a chat that say whether and how much the model thinks."""
+    if body.think is None:
+        return {}
+    if body.think is False:
+        return {"reasoning_effort": "none"}
+    fields: dict[str, Any] = {"chat_template_kwargs": {"enable_thinking": True}}
+    if isinstance(body.think, str):
+        # Templates know three efforts.
+        fields["reasoning_effort"] = "high" if body.think == "max" else body.think
+    return fields
+
+
+def format_fields(body: AnswerRequest) -> dict[str, Any]:
+    """The field that says what the answer follows."""
+    if body.format == "":
+        return {}
+    if body.format == "json":
+        return {"response_format": {"type": "json_object"}}
+    schema = {"name": "answer", "schema": body.format, "strict": True}
+    return {"response_format": {"type": "json_schema", "json_schema": schema}}
+
+
+def renamed(error: ApiError) -> ApiError:
+    """The error, with its field named as in Ollama's body."""
+    if error.param is not None:
+        param = _param(error.param)
+        error.message = error.message.replace(error.param, param)
+        error.args = (error.message,)
+        error.param = param
+    return error
+
+
+def _param(param: str) -> str:
+    if param.startswith("response_format"):
+        return re.sub(r"^response_format(\.json_schema)?(\.schema)?", "format", param)
+    option = option_of(param)
+    return param if option is None else f"options.{option}"
+
+
+def fitting(messages: Sequence[Message], plan: Callable[[Sequence[Message]], PlanT]) -> PlanT:
+    """The plan of the newest messages that fit, and of all instructions.
+
+    What is left begins with a message of the user's. Raises `ContextExceeded` if the last one is
+    too long by itself.
+    """
+    while True:
+        try:
+            return plan(messages)
+        except ContextExceeded as error:
+            shorter = _without_oldest(messages, _SHARE * error.n_ctx / error.n_prompt_tokens)
+            if not shorter:
+                raise
+            messages = shorter
+
+
+def _without_oldest(messages: Sequence[Message], share: float) -> Sequence[Message]:
+    """About this share of the messages' text, from their end, after the instructions before it."""
+    sizes = [len(message.model_dump_json()) for message in messages]
+    left, limit = sum(sizes), share * sum(sizes)
+    has_turns, start = False, 0
+    for index, (message, size) in enumerate(zip(messages, sizes, strict=True)):
+        if has_turns and message.role == "user":
+            start = index
+            if left <= limit:
+                break
+        has_turns = has_turns or message.role != "system"
+        left -= size
+    if not start:
+        return ()
+    return [*(one for one in messages[:start] if one.role == "system"), *messages[start:]]
+
+
+class _Calls:
+    """The calls that wait for their results. Ollama's clients often give no ids."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._waiting: dict[str, str] = {}
+        """The names of the functions, by the ids of the calls."""
+
+    def call(self, call: Call) -> ToolCall:
+        """A call with an id."""
+        self._count += 1
+        name = call.id or f"call_{self._count:05d}"
+        self._waiting[name] = call.function.name
+        return ToolCall(id=name, function=call.function)
+
+    def answered(self, message: Message) -> tuple[str | None, str | None]:
+        """The id and the function of the call that a result belongs to."""
+        found = message.tool_call_id
+        if found not in self._waiting:
+            fits = (
+                name
+                for name, function in self._waiting.items()
+                if not message.tool_name or function == message.tool_name
+            )
+            found = found or next(fits, "")
+        function = self._waiting.pop(found, "")
+        return found or None, message.tool_name or function or None
+
+
+def _chat_message(message: Message, calls: _Calls) -> ChatMessage:
+    match message.role:
+        case "system":
+            return InstructionMessage(role="system", content=message.content)
+        case "user":
+            return UserMessage(role="user", content=message.content)
+        case "assistant":
+            return AssistantMessage(
+                role="assistant",
+                content=message.content,
+                reasoning_content=message.thinking or None,
+                tool_calls=[calls.call(call) for call in message.tool_calls] or None,
+            )
+        case "tool":
+            call, name = calls.answered(message)
+            return ToolMessage(role="tool", content=message.content, tool_call_id=call, name=name)

@@ -1,0 +1,489 @@
+"""The pool of a server with several models: loads them on demand, and unloads them for others."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from config import ConfigError
+from server.context import ServerContext
+from server.errors import (
+    ApiError,
+    InvalidRequest,
+    NotLoaded,
+    Overloaded,
+    Unavailable,
+)
+from server.observability.metrics import ServerMetrics
+from server.pool.catalogue import ModelEntry
+from server.pool.engines import EngineMaker, LoadFailed
+from server.pool.events import EventBoard
+from server.pool.fairness import LoadShares, RecentPeak
+from server.pool.interface import FOR_EVER, PoolEvent, PoolEventKind, ServedModel
+from server.pool.memory import NO_MEMORY, MemoryUse
+from server.pool.model import URGENT, PooledModel, Waiter
+from server.pool.names import matching, no_such_model
+from server.pool.policy import Decision, Limits, Phase, decide
+
+logger = logging.getLogger("llamapack")
+
+MIB = 1 << 20
+
+ALONE_SECONDS = 1.0
+"""How often a model is looked at whose engine works on without a request, in the background."""
+
+
+class ManyModels:
+    """A `ModelPool`. Belongs to one event loop, on which `start` is called."""
+
+    def __init__(
+        self,
+        read: Callable[[], Mapping[str, ModelEntry]],
+        maker: EngineMaker,
+        limits: Limits,
+        *,
+        most_waiting: int = 1000,
+        wait_seconds: float = math.inf,
+        autoloads: bool = True,
+        is_strict: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`read` blocks, and raises `ConfigError`; it is called at once.
+
+        With limits that aren't strict, a model that needs more than there is may try it alone.
+        """
+        self._read = read
+        self._maker = maker
+        self._limits = limits
+        self._clamp = NO_MEMORY if is_strict else limits.memory
+        self._most_waiting = most_waiting
+        self._wait_seconds = wait_seconds
+        self._autoloads = autoloads
+        self._clock = clock
+        self._events = EventBoard()
+        self._models = {name: _new(entry) for name, entry in read().items()}
+        self._shares = LoadShares()
+        self._peak = RecentPeak()
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_deciding = False
+        self._is_closed = False
+
+    @property
+    def only(self) -> ServerContext | None:
+        return None
+
+    @property
+    def autoloads(self) -> bool:
+        return self._autoloads
+
+    def start(self) -> None:
+        """Load the models that are to be loaded at the start."""
+        for model in self._models.values():
+            if model.entry.load_on_startup:
+                task = asyncio.ensure_future(self._load_quietly(model))
+                task.set_name(f"load {model.name} at the start")
+                _keep(task)
+
+    async def close(self) -> None:
+        """End all engines. Those who wait for a model get an error."""
+        self._is_closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        await asyncio.sleep(0)  # a job that has not begun would not end its engine
+        stopping = Unavailable("the server is stopping")
+        jobs = []
+        for model in self._models.values():
+            model.fail_all(stopping)
+            if model.job is not None and model.phase is not Phase.LEAVING:
+                model.job.cancel()
+            if model.job is not None:
+                jobs.append(model.job)
+            elif model.phase is Phase.LOADED:
+                jobs.append(self._begin(model, self._unload(model), Phase.LEAVING))
+        await asyncio.gather(*jobs, return_exceptions=True)
+
+    def end_answers(self, error: ApiError) -> None:
+        """End all answers, and all waits for a model."""
+        for model in self._models.values():
+            model.fail_all(error)
+            if model.engine is not None:
+                model.engine.end_answers(error)
+
+    @property
+    def num_sequences(self) -> int:
+        """Sequences that run or wait in all engines."""
+        engines = (model.engine for model in self._models.values())
+        return sum(engine.num_sequences for engine in engines if engine is not None)
+
+    def metrics(self) -> Sequence[tuple[ServerMetrics, ServerContext | None]]:
+        return [(self._models[name].metrics, self.loaded(name)) for name in sorted(self._models)]
+
+    def models(self) -> Sequence[ServedModel]:
+        now = self._clock()
+        return [self._models[name].served(now) for name in sorted(self._models)]
+
+    def entry(self, name: str) -> ModelEntry:
+        """What the sources say of a model. Raises `NotFound`."""
+        return self._find(name)[0].entry
+
+    def find(self, name: str) -> ServedModel:
+        return self._find(name)[0].served(self._clock())
+
+    def loaded(self, name: str) -> ServerContext | None:
+        model, alias = self._find(name)
+        if model.phase is not Phase.LOADED or model.engine is None:
+            return None
+        return model.engine.variants.get(alias, model.engine.context)
+
+    @asynccontextmanager
+    async def lease(
+        self, name: str, tenant: str, keep_alive: float | None = None
+    ) -> AsyncIterator[ServerContext]:
+        model, alias = self._find(name)
+        await self._enter(model, tenant)
+        engine = model.engine
+        assert engine is not None
+        try:
+            yield engine.variants.get(alias, engine.context)
+        finally:
+            self._leave(model, keep_alive)
+
+    async def load(self, name: str) -> None:
+        model, _ = self._find(name)
+        model.retry_at = -math.inf
+        await self._enter(model, "", since=URGENT)
+        self._leave(model)
+
+    async def unload(self, name: str) -> None:
+        model, _ = self._find(name)
+        if model.phase is Phase.AWAY:
+            return
+        model.left.clear()
+        model.must_go = True
+        if model.phase is Phase.LOADING:
+            model.fail_all(Unavailable(f"{model.name} was unloaded while it was being loaded"))
+            await asyncio.sleep(0)  # a job that has not begun would never say that it ended
+            if model.job is not None:
+                model.job.cancel()
+        self._look()
+        try:
+            async with asyncio.timeout(model.entry.stop_timeout):
+                await model.left.wait()
+        except TimeoutError:
+            if model.engine is not None:
+                model.engine.end_answers(Unavailable(f"{model.name} was unloaded"))
+            await model.left.wait()
+
+    def subscribe(self) -> AsyncIterator[PoolEvent]:
+        return self._events.subscribe()
+
+    def publish(self, event: PoolEvent) -> None:
+        self._events.publish(event)
+
+    async def refresh(self) -> None:
+        """Raises `InvalidRequest` if the sources can't be read; then all stays as it was."""
+        try:
+            entries = await asyncio.to_thread(self._read)
+        except ConfigError as error:
+            raise InvalidRequest(f"the models stay as they were: {error}") from None
+        self.take_over(entries)
+
+    def take_over(self, entries: Mapping[str, ModelEntry]) -> None:
+        """Have these models. What changed or is gone goes as soon as nobody uses it."""
+        for name, entry in entries.items():
+            self._renew(name, entry)
+        for model in list(self._models.values()):
+            if model.name not in entries:
+                self._remove(model)
+        self._events.publish(PoolEvent(PoolEventKind.RELOAD, "*"))
+        self._look()
+
+    def _renew(self, name: str, entry: ModelEntry) -> None:
+        model = self._models.get(name)
+        if model is None:
+            self._models[name] = _new(entry)
+        elif model.phase is Phase.AWAY and (entry != model.entry or model.failure):
+            model.take_over(entry)
+        elif entry != model.entry:
+            model.next_entry, model.must_go = entry, True
+        if model is not None:
+            model.is_removed = False
+
+    def _remove(self, model: PooledModel) -> None:
+        model.is_removed = True
+        if model.phase is Phase.AWAY:
+            self._forget(model)
+        else:
+            model.must_go = True
+
+    def _forget(self, model: PooledModel) -> None:
+        model.fail_all(no_such_model(model.name, self._models.keys() - {model.name}))
+        self._models.pop(model.name, None)
+        self._events.publish(PoolEvent(PoolEventKind.REMOVE, model.name))
+
+    def _find(self, name: str) -> tuple[PooledModel, str]:
+        """The model of this name, and the name among its own that is meant."""
+        if not name:
+            raise InvalidRequest("'model' is required: this server has several", param="model")
+        if (own := matching(name, self._models)) is not None:
+            return self._models[own], own
+        for model in self._models.values():
+            if (alias := matching(name, model.entry.aliases)) is not None:
+                return model, alias
+        raise no_such_model(name, self._models)
+
+    async def _enter(self, model: PooledModel, tenant: str, since: float | None = None) -> None:
+        """Use the model, once it is loaded and not closed."""
+        now = self._clock()
+        if self._is_closed:
+            raise Unavailable("the server is stopping")
+        if model.phase is Phase.LOADED and not (model.is_closed or model.waiters or model.must_go):
+            model.num_users += 1
+            model.last_used = now
+            self._note_peak()
+            return
+        self._check_may_wait(model, tenant, now)
+        waiter = Waiter(tenant, now if since is None else since, _future())
+        model.waiters.append(waiter)
+        self._note_peak()
+        self._look()
+        await self._granted(model, waiter)
+
+    async def _granted(self, model: PooledModel, waiter: Waiter) -> None:
+        try:
+            async with asyncio.timeout(_finite(self._wait_seconds)):
+                await waiter.granted
+        except TimeoutError:
+            self._give_up(model, waiter)
+            raise Overloaded(
+                f"{model.name} could not be loaded within {self._wait_seconds:g} s",
+                retry_after=math.ceil(min(max(model.load_seconds, 1.0), 600.0)),
+                reason="model_wait",
+            ) from None
+        except BaseException:
+            self._give_up(model, waiter)
+            raise
+
+    def _give_up(self, model: PooledModel, waiter: Waiter) -> None:
+        """Whoever waited is gone, perhaps at the moment of its turn."""
+        if waiter in model.waiters:
+            model.waiters.remove(waiter)
+        granted = waiter.granted
+        if granted.done() and not granted.cancelled() and granted.exception() is None:
+            model.num_users -= 1
+        self._note_peak()
+        self._look()
+
+    def _check_may_wait(self, model: PooledModel, tenant: str, now: float) -> None:
+        if model.phase is Phase.AWAY and now < model.retry_at:
+            raise _not_loaded(model, now)
+        others = [one.tenant for other in self._models.values() for one in other.waiters]
+        is_first = bool(tenant) and tenant not in others
+        if len(others) >= self._most_waiting and not is_first:
+            raise Overloaded(
+                f"the server is at its limit: {len(others)} requests wait for their models",
+                retry_after=math.ceil(min(max(model.load_seconds, 1.0), 600.0)),
+                reason="queue_full",
+            )
+
+    def _leave(self, model: PooledModel, keep_alive: float | None = None) -> None:
+        model.num_users -= 1
+        model.last_used = self._clock()
+        if keep_alive is not None:
+            model.keep_alive = keep_alive
+            model.is_pinned = model.entry.is_pinned or keep_alive == FOR_EVER
+        self._note_peak()
+        self._look()
+
+    def _note_peak(self) -> None:
+        models = self._models.values()
+        count = sum(model.num_users + len(model.waiters) for model in models)
+        self._peak.change(count, self._clock())
+
+    def _look(self) -> None:
+        """Decide soon: requests that come or go together are one decision."""
+        if not (self._is_deciding or self._is_closed):
+            self._is_deciding = True
+            asyncio.get_running_loop().call_soon(self._decide)
+
+    def _decide(self) -> None:
+        self._is_deciding = False
+        if self._is_closed:
+            return
+        for model in self._models.values():
+            if model.waiters and model.need is None and model.job is None:
+                self._begin(model, self._estimate(model), model.phase)
+        now = self._clock()
+        models = [model.facts(self._clamp) for model in self._models.values()]
+        peak, spent = self._peak.at(now), self._shares.at(now)
+        self._follow(decide(models, self._limits, now, peak=peak, spent=spent), now)
+
+    def _follow(self, decision: Decision, now: float) -> None:
+        for name, reason in decision.refused.items():
+            self._failed(self._models[name], LoadFailed(reason))
+        for name in decision.unload:
+            model = self._models[name]
+            model.is_sleeping = name in decision.expired
+            self._begin(model, self._unload(model), Phase.LEAVING)
+        for name in decision.load:
+            model = self._models[name]
+            self._begin(model, self._load(model), Phase.LOADING)
+        for model in self._models.values():
+            model.is_closed = model.name in decision.closed or model.must_go
+            if model.phase is Phase.LOADED and not model.is_closed and model.waiters:
+                model.grant_all(now)
+        works_alone = any(model.busy > model.num_users for model in self._models.values())
+        again = now + ALONE_SECONDS if works_alone else math.inf
+        self._set_timer(min(decision.look_at, again), now)
+
+    def _set_timer(self, when: float, now: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+        if math.isfinite(when):
+            delay = max(when - now, 0.0) + 1e-3
+            self._timer = asyncio.get_running_loop().call_later(delay, self._look)
+
+    def _begin(
+        self, model: PooledModel, work: Coroutine[Any, Any, None], phase: Phase
+    ) -> asyncio.Task[None]:
+        model.job = asyncio.create_task(work, name=f"{phase.name.lower()} {model.name}")
+        if phase is not model.phase:
+            model.phase = phase
+            self._tell(model)
+        return model.job
+
+    async def _estimate(self, model: PooledModel) -> None:
+        try:
+            model.need = await self._maker.estimate(model.entry)
+        except Exception:
+            logger.exception("the memory of %s can't be estimated", model.name)
+            model.need = NO_MEMORY
+        finally:
+            model.job = None
+            self._look()
+
+    async def _load(self, model: PooledModel) -> None:
+        """Load the model. Whatever happens, it is loaded or away at the end."""
+        model.load_began = self._clock()
+        model.left.clear()
+        tenants = sorted({waiter.tenant for waiter in model.waiters})
+        try:
+            logger.info("loading %s", model.name)
+            model.engine = await self._maker.make(model.entry, model.metrics)
+            await model.engine.load()
+            measured = await model.engine.memory()
+        except LoadFailed as error:
+            await self._end_engine(model, 0.0)
+            self._failed(model, error)
+        except asyncio.CancelledError:
+            await self._end_engine(model, 0.0)
+            self._is_away(model)
+        except Exception:
+            logger.exception("%s can't be loaded", model.name)
+            await self._end_engine(model, 0.0)
+            self._failed(model, LoadFailed("the server failed while it loaded the model"))
+        else:
+            self._is_loaded(model, measured, tenants)
+        finally:
+            self._look()
+
+    def _is_loaded(self, model: PooledModel, measured: MemoryUse, tenants: list[str]) -> None:
+        now = self._clock()
+        model.phase, model.job, model.loaded_at, model.last_used = Phase.LOADED, None, now, now
+        model.load_seconds = now - model.load_began
+        model.need, model.is_sleeping = measured, False
+        model.failure, model.failures, model.exit_code = "", 0, None
+        self._shares.add(tenants, model.load_seconds, now)
+        model.metrics.observe_load(model.load_seconds)
+        logger.info(
+            "ready: %s, loaded in %.1f s, %.0f MiB of memory, %.0f MiB of the device's",
+            *(model.name, model.load_seconds, measured.host / MIB, measured.device / MIB),
+        )
+        self._tell(model)
+        if not model.must_go:
+            model.grant_all(now)
+
+    async def _unload(self, model: PooledModel) -> None:
+        """Unload the model. It counts as here until its memory is free."""
+        if model.engine is not None and model.need is not None:
+            model.need = model.need.most(await model.engine.memory())
+        await self._end_engine(model, model.entry.stop_timeout)
+        freed = model.need or NO_MEMORY
+        logger.info(
+            "%s %s: %.0f MiB of memory are free again",
+            *(model.name, "sleeps" if model.is_sleeping else "is unloaded", freed.host / MIB),
+        )
+        model.metrics.observe_unload()
+        self._is_away(model)
+        self._look()
+
+    async def _end_engine(self, model: PooledModel, seconds: float) -> None:
+        engine = model.engine
+        if engine is not None:
+            try:
+                await engine.stop(seconds)
+            except Exception:
+                logger.exception("the engine of %s did not end in order", model.name)
+        model.engine = None
+
+    def _is_away(self, model: PooledModel) -> None:
+        model.phase, model.job, model.must_go, model.is_closed = Phase.AWAY, None, False, False
+        if model.next_entry is not None:
+            model.take_over(model.next_entry)
+        model.keep_alive, model.is_pinned = model.entry.keep_alive, model.entry.is_pinned
+        self._tell(model)
+        model.left.set()
+        if model.is_removed:
+            self._forget(model)
+
+    def _failed(self, model: PooledModel, error: LoadFailed) -> None:
+        """Tell everybody who waits, once, and let nobody try again for a while."""
+        now = self._clock()
+        model.note_failure(str(error), error.exit_code, now)
+        model.metrics.observe_load_failure()
+        logger.error("%s can't be loaded: %s", model.name, error)
+        model.fail_all(_not_loaded(model, now))
+        self._is_away(model)
+
+    async def _load_quietly(self, model: PooledModel) -> None:
+        """Load a model that nobody waits for; the log tells of failures."""
+        try:
+            await self.load(model.name)
+        except ApiError as error:
+            logger.debug("%s is not loaded: %s", model.name, error)
+
+    def _tell(self, model: PooledModel) -> None:
+        served = model.served(self._clock())
+        self._events.publish(PoolEvent(PoolEventKind.STATUS, model.name, served))
+
+
+_background: set[asyncio.Future[None]] = set()
+
+
+def _keep(task: asyncio.Future[None]) -> None:
+    """Hold a task until it is done; the loop itself holds none."""
+    _background.add(task)
+    task.add_done_callback(_background.discard)
+
+
+def _new(entry: ModelEntry) -> PooledModel:
+    return PooledModel(entry, ServerMetrics(entry.name, entry.settings.max_queue))
+
+
+def _future() -> asyncio.Future[None]:
+    return asyncio.get_running_loop().create_future()
+
+
+def _finite(seconds: float) -> float | None:
+    return seconds if math.isfinite(seconds) else None
+
+
+def _not_loaded(model: PooledModel, now: float) -> NotLoaded:
+    seconds = math.ceil(max(model.retry_at - now, 1.0))
+    return NotLoaded(f"{model.name} can't be loaded: {model.failure}", retry_after=seconds)

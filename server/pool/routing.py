@@ -1,0 +1,207 @@
+"""Finds out which model a request is about, and keeps the model loaded until it is answered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import msgspec
+from anyio import to_thread
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from server.access.access_record import access_record
+from server.context import serve_by, shared_of
+from server.errors import InvalidRequest
+from server.http.disconnect import stop, while_connected
+from server.http.json_body import decode_json, read_bytes
+from server.pool.early_stream import EarlyStream
+from server.pool.interface import ModelPool, ModelState
+from server.pool.keep_alive import MOST_SECONDS, keep_alive_seconds
+
+SILENT_SECONDS = 2.0
+"""How long a client hears nothing while its model is loaded."""
+
+PING_SECONDS = 5.0
+"""The longest time between two pings then."""
+
+SMALL_BODY = 32 * 1024
+"""Bytes. The names in larger bodies are looked for in a thread."""
+
+Handler = Callable[[Request], Awaitable[Response]]
+Answer = Callable[[], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a request says about the model that is to answer."""
+
+    model: str
+    keep_alive: float | None = None
+    is_stream: bool = False
+
+
+class _Named(msgspec.Struct):
+    """The fields of any body that are about the model."""
+
+    model: Any = None
+    keep_alive: Any = None
+    ttl: Any = None
+    stream: Any = None
+
+
+def for_model(handler: Handler, *, may_stream: bool = False) -> Handler:
+    """The handler, with the model that its requests name loaded and set as what serves them.
+
+    If answers may be streams of events, those that are asked for begin while the model is loaded.
+
+    On a server with one model, the handler itself: its requests need not be read to know. A
+    request that names no model reaches the handler without one.
+    """
+
+    async def with_model(request: Request) -> Response:
+        pool = pool_of(request)
+        if pool.only is not None:
+            _check_query(request, pool)
+            return await handler(request)
+        data = bytearray() if request.method in ("GET", "HEAD") else await read_bytes(request)
+        wish = await _wish(request, data)
+        read = _already_read(request, data)
+        if wish is None:
+            return await handler(read)
+        answer = partial(handler, read)
+        if may_stream and wish.is_stream:
+            return await _streamed(request, pool, wish, answer)
+        return await _leased(request, pool, wish, answer)
+
+    return with_model
+
+
+def pool_of(request: Request) -> ModelPool:
+    """The models of the server that handles this request."""
+    pool: ModelPool = request.app.state.pool
+    return pool
+
+
+def _may_load(request: Request, pool: ModelPool) -> bool:
+    asked = request.query_params.get("autoload")
+    return pool.autoloads if not asked else asked in ("true", "1")
+
+
+def _check_query(request: Request, pool: ModelPool) -> None:
+    """Raise `NotFound` if the query of a strict server's request names another model."""
+    asked = request.query_params.get("model")
+    if asked and pool.only is not None and pool.only.settings.strict_model:
+        pool.find(asked)
+
+
+async def _streamed(request: Request, pool: ModelPool, wish: Wish, answer: Answer) -> Response:
+    """The handler's answer, or a stream that begins before it, if the model isn't there soon."""
+    shared, is_leased = shared_of(request), asyncio.Event()
+    ping_seconds = min(shared.settings.sse_ping_interval, PING_SECONDS)
+    if ping_seconds <= 0:
+        return await _leased(request, pool, wish, answer)
+    work = asyncio.ensure_future(_leased(request, pool, wish, answer, is_leased))
+    leased = asyncio.ensure_future(is_leased.wait())
+    try:
+        await asyncio.wait(
+            (work, leased), timeout=SILENT_SECONDS, return_when=asyncio.FIRST_COMPLETED
+        )
+        if work.done() or leased.done():
+            return await work
+    except BaseException:
+        await stop(work)
+        raise
+    finally:
+        leased.cancel()
+    error_frame = partial(request.app.state.error_frame, request.url.path)
+    return EarlyStream(work, ping_seconds, error_frame, shared.metrics.observe_rejection)
+
+
+async def _leased(
+    request: Request,
+    pool: ModelPool,
+    wish: Wish,
+    answer: Answer,
+    is_leased: asyncio.Event | None = None,
+) -> Response:
+    """The handler's answer; the model is let go once the answer was sent.
+
+    Only an admin's key may make a model stay for ever, or go earlier than it would.
+    """
+    key = access_record(request.scope).key
+    served = pool.find(wish.model)
+    if key is not None:
+        key.check_model(served.names)
+    if not _may_load(request, pool) and served.state not in (ModelState.LOADED, ModelState.LOADING):
+        raise InvalidRequest("model is not loaded", param="model")
+    stay = wish.keep_alive
+    if stay is not None and key is not None and not key.is_admin:
+        stay = min(max(stay, served.keep_alive), MOST_SECONDS)
+    lease = pool.lease(wish.model, "" if key is None else key.name, stay)
+    async with AsyncExitStack() as resources:
+        entering = resources.enter_async_context(lease)
+        serve_by(request, await while_connected(request.receive, entering))
+        if is_leased is not None:
+            is_leased.set()
+        return _Held(await answer(), resources.pop_all())
+
+
+async def _wish(request: Request, data: bytearray) -> Wish | None:
+    """What the query or the body say. Raises `InvalidRequest`."""
+    query = request.query_params
+    fields: Mapping[str, Any] = query
+    if "model" not in query and len(data) > SMALL_BODY:
+        fields = await to_thread.run_sync(_fields, data)
+    elif "model" not in query and data:
+        fields = _fields(data)
+    model = fields.get("model")
+    if model is None or model == "":
+        return None
+    if not isinstance(model, str):
+        raise InvalidRequest("'model' must be a string", param="model")
+    names = [name for name in ("keep_alive", "ttl") if fields.get(name) is not None]
+    stay = keep_alive_seconds(fields[names[0]], param=names[0]) if names else None
+    return Wish(model, stay, fields.get("stream") is True)
+
+
+def _fields(data: bytearray) -> dict[str, Any]:
+    """The fields that are about the model. Raises `InvalidRequest` as the body's reader does."""
+    try:
+        return msgspec.structs.asdict(msgspec.json.decode(data, type=_Named))
+    except msgspec.ValidationError:
+        raise InvalidRequest("the body must be a JSON object") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        decode_json(data)  # says where the error is
+        raise InvalidRequest("the body is not valid JSON") from None
+
+
+def _already_read(request: Request, data: bytearray) -> Request:
+    """The request with its body to be read once more."""
+    held = [data]
+
+    async def receive() -> Message:
+        if held:
+            return {"type": "http.request", "body": bytes(held.pop()), "more_body": False}
+        return await request.receive()
+
+    return Request(request.scope, receive)
+
+
+class _Held(Response):
+    """A response that frees `resources` once it was sent, however that ends."""
+
+    def __init__(self, response: Response, resources: AsyncExitStack) -> None:
+        self._response = response
+        self._resources = resources
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._response(scope, receive, send)
+        finally:
+            await self._resources.aclose()

@@ -1,0 +1,1 @@
+"""Model files on disk: pulled, imported, listed and removed."""

@@ -1,0 +1,1 @@
+"""How each program keeps its models."""

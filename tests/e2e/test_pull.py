@@ -1,0 +1,106 @@
+"""Pulls that are killed, and pulls of several processes: nothing half-made is ever served."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.local_hub import LocalHub, environment, local_hub
+from tests.support.paths import DEMO_DRAFT
+
+CONTENT = DEMO_DRAFT.read_bytes()
+LLAMAPACK = "import sys; from server.cli import main; raise SystemExit(main(sys.argv[1:]))"
+
+
+@pytest.fixture
+def hub() -> Iterator[LocalHub]:
+    with local_hub() as hub:
+        hub.repos["user/repo"] = {"m-Q8_0.gguf": CONTENT}
+        yield hub
+
+
+def start(hub: LocalHub, home: Path, *words: str) -> subprocess.Popen[str]:
+    """Start a command as a user whose home is empty."""
+    variables = {"NO_PROXY": "127.0.0.1,localhost", **environment(hub, home)}
+    dropped = ("HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME", "XDG_DATA_HOME")
+    inherited = {name: value for name, value in os.environ.items() if name not in dropped}
+    return subprocess.Popen(
+        [sys.executable, "-c", LLAMAPACK, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**inherited, **variables},
+    )
+
+
+def run(hub: LocalHub, home: Path, *words: str) -> tuple[int, str, str]:
+    with start(hub, home, *words) as process:
+        out, err = process.communicate(timeout=120)
+        return process.returncode, out, err
+
+
+def wait_for_content(process: subprocess.Popen[str]) -> None:
+    """Read the reports of a pull until some of the content has come."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        report = json.loads(line)
+        if report["status"] == "downloading" and report["completed"]:
+            return
+    raise AssertionError("the pull ended before any content came")
+
+
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
+def test_a_killed_pull_leaves_no_model_and_goes_on(
+    hub: LocalHub, tmp_path: Path, kind: signal.Signals
+) -> None:
+    hub.piece_seconds = 0.005
+    with start(hub, tmp_path, "pull", "user/repo", "--json") as process:
+        wait_for_content(process)
+        process.send_signal(kind)
+        process.wait(timeout=60)
+        assert process.returncode == (130 if kind is signal.SIGINT else -kind)
+    assert json.loads(run(hub, tmp_path, "list", "--json")[1]) == []
+    code, _, err = run(hub, tmp_path, "serve", "-hf", "user/repo", "--offline")
+    assert code == 1
+    assert "user/repo has not been downloaded before" in err
+    hub.piece_seconds = 0
+    assert run(hub, tmp_path, "pull", "user/repo")[0] == 0
+    assert hub.ranges()[-1] is not None
+    (model,) = json.loads(run(hub, tmp_path, "list", "--json")[1])
+    assert Path(model["path"]).read_bytes() == CONTENT
+
+
+def test_two_processes_share_one_download(hub: LocalHub, tmp_path: Path) -> None:
+    hub.piece_seconds = 0.003
+    with start(hub, tmp_path, "pull", "user/repo", "--json") as first:
+        wait_for_content(first)
+        with start(hub, tmp_path, "pull", "user/repo", "--json") as second:
+            reports = [json.loads(line) for line in second.communicate(timeout=120)[0].splitlines()]
+        first.communicate(timeout=120)
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert hub.downloads() == ["m-Q8_0.gguf"]
+    assert "another pull downloads it" in {report.get("reason") for report in reports}
+    assert reports[-1]["model"]["name"] == "user/repo:Q8_0"
+
+
+def test_the_next_process_goes_on_when_the_first_is_killed(hub: LocalHub, tmp_path: Path) -> None:
+    hub.piece_seconds = 0.003
+    with start(hub, tmp_path, "pull", "user/repo", "--json") as first:
+        wait_for_content(first)
+        with start(hub, tmp_path, "pull", "user/repo", "--json") as second:
+            assert second.stdout is not None
+            for line in second.stdout:
+                if json.loads(line)["status"] == "waiting":
+                    break
+            first.kill()
+            second.communicate(timeout=120)
+    assert second.returncode == 0
+    (model,) = json.loads(run(hub, tmp_path, "list", "--json")[1])
+    assert Path(model["path"]).read_bytes() == CONTENT

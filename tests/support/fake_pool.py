@@ -1,0 +1,95 @@
+"""A pool of several models on fakes: which are loaded, and what was asked of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from starlette.applications import Starlette
+
+from config import ServeSettings
+from server.access.key_ring import KeyRing
+from server.app import create_app
+from server.context import ServerContext, SharedContext
+from server.observability.metrics import ServerMetrics
+from server.pool.events import EventBoard
+from server.pool.interface import MemoryUse, ModelState, PoolEvent, ServedModel
+from server.pool.names import matching, no_such_model
+from tests.support.fake_server import FakeServer, make_server
+
+
+@dataclass
+class FakePool:
+    """A `ModelPool` whose models load at once and stay until they are unloaded."""
+
+    servers: dict[str, FakeServer]
+    paths: dict[str, str] = field(default_factory=dict)
+    loaded: set[str] = field(default_factory=set)
+    asked: list[tuple[str, float | None]] = field(default_factory=list)
+    """The leases: the names as they were given, and how long the models are to stay."""
+    refreshed: int = 0
+    events: EventBoard = field(default_factory=EventBoard)
+    only: ServerContext | None = None
+
+    def models(self) -> Sequence[ServedModel]:
+        return [self._served(name) for name in sorted(self.servers)]
+
+    def find(self, name: str) -> ServedModel:
+        found = matching(name, self.servers)
+        if found is None:
+            raise no_such_model(name, self.servers)
+        return self._served(found)
+
+    @asynccontextmanager
+    async def lease(
+        self, name: str, tenant: str, keep_alive: float | None = None
+    ) -> AsyncIterator[ServerContext]:
+        self.asked.append((name, keep_alive))
+        found = self.find(name).name
+        self.loaded.add(found)
+        yield self.servers[found].context
+
+    async def load(self, name: str) -> None:
+        self.loaded.add(self.find(name).name)
+
+    async def unload(self, name: str) -> None:
+        self.loaded.discard(self.find(name).name)
+
+    def subscribe(self) -> AsyncIterator[PoolEvent]:
+        return self.events.subscribe()
+
+    def publish(self, event: PoolEvent) -> None:
+        self.events.publish(event)
+
+    async def refresh(self) -> None:
+        self.refreshed += 1
+
+    def _served(self, name: str) -> ServedModel:
+        is_loaded = name in self.loaded
+        return ServedModel(
+            name=name,
+            path=self.paths.get(name, f"/models/{name}.gguf"),
+            state=ModelState.LOADED if is_loaded else ModelState.UNLOADED,
+            memory=MemoryUse(host=3000, device=1000) if is_loaded else None,
+            expires_at=2_000_000_000.5 if is_loaded else None,
+        )
+
+
+def make_pool(*names: str) -> FakePool:
+    """A pool of unloaded models of these names."""
+    servers = {}
+    for name in names:
+        server = make_server()
+        server.context = dataclasses.replace(server.context, model_name=name)
+        servers[name] = server
+    return FakePool(servers)
+
+
+def pool_app(
+    pool: FakePool, settings: ServeSettings | None = None, keys: KeyRing | None = None
+) -> Starlette:
+    """The application for these models."""
+    shared = SharedContext(settings=settings or ServeSettings(), metrics=ServerMetrics("models"))
+    return create_app(shared, pool, keys=keys)
