@@ -92,6 +92,7 @@ coverage: $(VENV)/.dev
 # A fresh environment, so that nothing gets in that pyproject.toml doesn't ask for.
 constraints:
 	$(MAKE) VENV=build/newest CONSTRAINTS= build/newest/.dev
+	build/newest/bin/python -m pip install --quiet '.[ray]'  # large, so it is no part of dev
 	{ grep '^#' constraints.txt; \
 	  build/newest/bin/python -m pip freeze --all --exclude pip --exclude llamapack; } >build/newest.txt
 	mv build/newest.txt constraints.txt
