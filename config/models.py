@@ -51,7 +51,7 @@ class ModelTable:
     """By alias: what it changes for its requests. A plain alias is an `alias` in `given`."""
     load_on_startup: bool = False
     stop_timeout: float = STOP_SECONDS
-    hides_cached: bool = False
+    hides: bool = False
     """Whether downloaded models with the same file are not listed."""
 
 
@@ -71,6 +71,11 @@ class ModelSources:
     def are_several(self) -> bool:
         """Whether the server was asked for several models, instead of one."""
         return bool(self._naming())
+
+    @property
+    def need_pool(self) -> bool:
+        """Whether models come and go: several, or one that sleeps."""
+        return self.are_several or self.settings.sleep_idle_seconds > 0
 
     def tables(self) -> dict[str, ModelTable]:
         """What is written about each model now; the table `*` is about all. Raises ConfigError."""
@@ -94,6 +99,10 @@ class ModelSources:
             raise ConfigError(
                 f"{one.name} and {naming} can't both be given: a server has one model or several"
             )
+
+        events = last(self._given, "kv_events_endpoint")
+        if naming and events is not None:
+            raise ConfigError(f"{events.name} needs one model, and {naming} asks for several")
 
     def _naming(self) -> str:
         """What asks for several models, as the user wrote it; "" if nothing does."""
@@ -140,7 +149,7 @@ def _joined(first: ModelTable | None, second: ModelTable) -> ModelTable:
         variants={**first.variants, **second.variants},
         load_on_startup=first.load_on_startup or second.load_on_startup,
         stop_timeout=max(first.stop_timeout, second.stop_timeout),
-        hides_cached=first.hides_cached or second.hides_cached,
+        hides=first.hides or second.hides,
     )
 
 

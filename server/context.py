@@ -14,14 +14,16 @@ from starlette.requests import HTTPConnection
 
 from config import ServeSettings
 from grammars.constraint import Constraint
-from protocol.commands import SequenceSpec
-from protocol.messages import ModelInfo, SlotChanged, SlotReport
+from protocol.commands import LoraSet, SequenceSpec
+from protocol.messages import BlockReport, ModelInfo, SlotChanged, SlotReport
 from server.access.access_record import access_record
 from server.access.answer_accounting import AnswerAccounting
-from server.errors import InvalidRequest
+from server.engine.history import SequenceHistory
+from server.errors import InvalidRequest, Unavailable
 from server.generation.observed_generator import ObservedGenerator
 from server.http.drain import Drain
 from server.http.places import Places
+from server.kv_events.events import KvEvents
 from server.model.adapters import AdapterScales
 from server.model.tokenizer import Tokenizer
 from server.observability.metrics import ServerMetrics
@@ -62,6 +64,10 @@ class Engine(Protocol):
         """What each sequence that isn't over computes, by its id."""
         ...
 
+    def lora_sets(self, *, are_running: bool) -> set[LoraSet]:
+        """The sets of adapters of the sequences that have a slot, or of those that have none."""
+        ...
+
     async def end_thinking(self, name: str, tenant: str) -> str:
         """End the thinking of a tenant's answers that have this name.
 
@@ -69,8 +75,19 @@ class Engine(Protocol):
         """
         ...
 
-    async def inspect(self) -> SlotReport:
-        """The slots as they are between two steps. Raises `Unavailable`."""
+    def histories(self) -> list[SequenceHistory]:
+        """The sequences that ended last, then those that wait or run."""
+        ...
+
+    async def inspect(self, max_nodes: int = 0) -> SlotReport:
+        """The slots as they are between two steps, and `max_nodes` nodes of the prefix index.
+
+        Raises `Unavailable`.
+        """
+        ...
+
+    async def inspect_blocks(self) -> BlockReport:
+        """The cache's blocks as they are between two steps. Raises `Unavailable`."""
         ...
 
     async def save_slot(self, slot: int, path: str) -> SlotChanged:
@@ -123,6 +140,8 @@ class ServerContext(SharedContext):
     adapter_scales: AdapterScales = field(default_factory=AdapterScales)
     default_constraint: Constraint | None = None
     """The constraint of requests that bring none."""
+    kv_events: KvEvents | None = None
+    """Tells subscribers which prefixes the cache holds, if the operator wants that."""
 
 
 def shared_of(connection: HTTPConnection) -> SharedContext:
@@ -144,15 +163,20 @@ def served_by(connection: HTTPConnection) -> ServerContext | None:
 
 
 def model_context(connection: HTTPConnection) -> ServerContext:
-    """The context of the model that answers this request. Raises `InvalidRequest` without one."""
+    """The context of the model that answers this request.
+
+    Raises `InvalidRequest` if the request had to name one, and `Unavailable` if the one sleeps.
+    """
     context = served_by(connection)
+    if context is None and connection.app.state.pool.default is not None:
+        raise Unavailable("the model isn't loaded now; a request for an answer loads it")
     if context is None:
         raise InvalidRequest("'model' is required: this server has several", param="model")
     return context
 
 
 def context_of(connection: HTTPConnection) -> ServerContext:
-    """The context of the model that answers this request. Raises `InvalidRequest` without one.
+    """The context of the model that answers this request. Raises as `model_context` does.
 
     Its generator checks the rights of the request's key and counts what the request costs.
     """

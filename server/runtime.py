@@ -25,6 +25,7 @@ from server.assembly.large_blocks import return_large_blocks
 from server.errors import ApiError, Unavailable
 from server.http.server import HttpServer, http_config
 from server.http.sockets import bind_all, close_all, is_exposed, url_of
+from server.kv_events.topic import topic_of
 from server.model.inspection import inspector
 from server.observability.logs import configure_logging
 from server.openai.responses.background import Backgrounds
@@ -109,11 +110,14 @@ class Runtime:
             self._http.run(list(self._sockets))
         finally:
             self._engines.observation.close()
+            if (only := self._engines.pool.only) is not None and only.kv_events is not None:
+                only.kv_events.close()
         return self._exit_code
 
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
+        self._start_kv_events()
         await self._engines.start()
         announcer = asyncio.create_task(self._announce(), name="announce the model")
         # anyio loads what it needs for threads at the first use, so no request waits for that.
@@ -126,6 +130,7 @@ class Runtime:
             await app.state.downloads.close()
             await self._end_backgrounds(app.state.backgrounds)
             app.state.responses.close()
+            await app.state.pulls.close()
             sandbox.close()
             await self._engines.stop()
 
@@ -151,6 +156,13 @@ class Runtime:
         tls = self._settings.ssl_key_file is not None
         urls = [url_of(sock, tls=tls) for sock in self._sockets]
         return [f"{url}{self._settings.api_prefix}/" for url in urls if url.startswith("http")]
+
+    def _start_kv_events(self) -> None:
+        only, settings = self._engines.pool.only, self._settings
+        if only is not None and only.kv_events is not None:
+            topic = topic_of(settings.kv_events_topic, self._sockets, only.model_name)
+            only.kv_events.start(topic)
+            logger.info("KV events go to %s as %s", settings.kv_events_endpoint, topic)
 
     async def _end_backgrounds(self, backgrounds: Backgrounds) -> None:
         """Wait for responses that no client waits for. The deadline ends them as it ends others."""

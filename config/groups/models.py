@@ -83,8 +83,8 @@ class ModelsSettings(SettingsGroup):
         Option(
             ("--sleep-idle-seconds",),
             Group.MODELS,
-            "unload a model after so long without a request; the next request loads it again; -1 "
-            "is never",
+            "unload a model, of several or the only one, after so long without a request; the next "
+            "request loads it again; -1 is never",
             env="LLAMAPACK_SLEEP_IDLE_SECONDS",
             metavar="S",
             spellings=(

@@ -24,6 +24,7 @@ class CachedPrefix:
     scope: CacheScope
     size: int
     """Bytes."""
+    is_from_disk: bool = False
 
     @property
     def num_tokens(self) -> int:
@@ -65,6 +66,8 @@ class HostCache:
         self._ids = itertools.count()
         self.size = 0
         self.num_checkpoints = 0
+        self.num_changes = 0
+        """How often an entry came or went."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -82,10 +85,17 @@ class HostCache:
         fits = self._sizes.checkpoint(num_tokens) <= self._capacity and self._max_checkpoints > 0
         return num_tokens >= MIN_TOKENS and fits
 
-    def add(self, tokens: list[int], scope: CacheScope) -> tuple[CachedPrefix, list[HostEntry]]:
+    @property
+    def capacity(self) -> int:
+        """Most bytes of all entries together."""
+        return self._capacity
+
+    def add(
+        self, tokens: list[int], scope: CacheScope, *, is_from_disk: bool = False
+    ) -> tuple[CachedPrefix, list[HostEntry]]:
         """Add a prefix that `wants` accepts; returns it, and the entries that gave way."""
         size = self._sizes.prefix(len(tokens))
-        prefix = CachedPrefix(next(self._ids), tokens, scope, size)
+        prefix = CachedPrefix(next(self._ids), tokens, scope, size, is_from_disk)
         return prefix, self._insert(prefix)
 
     def add_checkpoint(
@@ -123,11 +133,13 @@ class HostCache:
 
     def clear(self) -> None:
         """Remove everything."""
+        self.num_changes += 1
         self._entries.clear()
         self.size = self.num_checkpoints = 0
 
     def remove(self, entry: HostEntry) -> HostEntry:
         """Remove an entry, and return it."""
+        self.num_changes += 1
         del self._entries[entry.id]
         self.size -= entry.size
         self.num_checkpoints -= isinstance(entry, Checkpoint)
@@ -138,6 +150,7 @@ class HostCache:
         dropped: list[HostEntry] = []
         while self.size + entry.size > self._capacity:
             dropped.append(self.remove(next(iter(self._entries.values()))))
+        self.num_changes += 1
         self._entries[entry.id] = entry
         self.size += entry.size
         self.num_checkpoints += isinstance(entry, Checkpoint)

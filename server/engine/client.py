@@ -7,11 +7,13 @@ import itertools
 import logging
 import socket
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import cast
 
 import msgspec
 
+from protocol.blocks import BlockEvent
 from protocol.codec import Codec, Frames
 from protocol.commands import (
     Abort,
@@ -20,7 +22,9 @@ from protocol.commands import (
     EndThinking,
     EraseSlot,
     Inspect,
+    InspectBlocks,
     Load,
+    LoraSet,
     RestoreSlot,
     SaveSlot,
     SequenceSpec,
@@ -30,6 +34,8 @@ from protocol.config import EngineConfig
 from protocol.events import Finished, FinishReason, Generated
 from protocol.messages import (
     AddingRequest,
+    BlockReport,
+    BlocksChanged,
     Heartbeat,
     LoadFailed,
     Message,
@@ -43,6 +49,7 @@ from protocol.messages import (
     StepStats,
     ThinkingEnded,
 )
+from server.engine.history import REMEMBERED, SequenceHistory, history_of
 from server.engine.recovery import Recovery
 from server.engine.sequence_stream import NO_HANDLE, Handle, SequenceStream, StreamListener
 from server.engine.slot_refusals import refused_slot
@@ -61,13 +68,16 @@ class EngineClient:
         self,
         on_step: Callable[[StepStats], None],
         on_death: Callable[[], None] = lambda: None,
+        on_blocks: Callable[[list[BlockEvent]], None] = lambda events: None,
     ) -> None:
+        """`on_blocks` is told what becomes of the cache's blocks, if the engine tells it."""
         self.streams: dict[int, SequenceStream] = {}
         self.has_generated = False
         """Whether the current engine has generated anything."""
         self._recovery = Recovery()
         self._on_step = on_step
         self._on_death = on_death
+        self._on_blocks = on_blocks
         self._codec = Codec()
         self._link: _Link | None = None
         self._loaded: asyncio.Future[ModelInfo] | None = None
@@ -76,6 +86,8 @@ class EngineClient:
         self._model: ModelInfo | None = None
         self._is_up = False
         self._heartbeat: float | None = None
+        self._past: deque[SequenceHistory] = deque(maxlen=REMEMBERED)
+        """The sequences that ended last."""
         self.outage = ""
         """Why no engine can be started for now; "" while one runs or is expected."""
 
@@ -144,7 +156,7 @@ class EngineClient:
         """Forget a stream; the engine is told to stop if it hasn't finished."""
         if stream.request.request_id not in self.streams:
             return
-        self._remove(stream)
+        self._remove(stream, "enough" if stream.has_enough else "left")
         if stream.is_submitted:
             self._send(Abort([stream.request.request_id]))
         if not self._recovery.is_over:
@@ -180,10 +192,28 @@ class EngineClient:
         """What each sequence that isn't over computes, by its id."""
         return {request_id: stream.request.spec for request_id, stream in self.streams.items()}
 
-    async def inspect(self) -> SlotReport:
-        """The slots as they are between two steps. Raises `Unavailable`."""
-        reply = await self._ask(Inspect)
+    def lora_sets(self, *, are_running: bool) -> set[LoraSet]:
+        """The sets of adapters of the sequences that have a slot, or of those that have none."""
+        streams = self.streams.values()
+        return {s.request.spec.lora for s in streams if s.is_running == are_running}
+
+    def histories(self) -> list[SequenceHistory]:
+        """The sequences that ended last, then those that wait or run, in the order of their ids."""
+        return [*self._past, *map(history_of, self.streams.values())]
+
+    async def inspect(self, max_nodes: int = 0) -> SlotReport:
+        """The slots as they are between two steps, and `max_nodes` nodes of the prefix index.
+
+        Raises `Unavailable`.
+        """
+        reply = await self._ask(lambda query_id: Inspect(query_id, max_nodes))
         assert isinstance(reply, SlotReport)
+        return reply
+
+    async def inspect_blocks(self) -> BlockReport:
+        """The cache's blocks as they are between two steps. Raises `Unavailable`."""
+        reply = await self._ask(InspectBlocks)
+        assert isinstance(reply, BlockReport)
         return reply
 
     async def save_slot(self, slot: int, path: str) -> SlotChanged:
@@ -271,8 +301,9 @@ class EngineClient:
         """Ask the engine to end."""
         self._send(Shutdown())
 
-    def _remove(self, stream: SequenceStream) -> None:
+    def _remove(self, stream: SequenceStream, outcome: str = FinishReason.FAILED) -> None:
         del self.streams[stream.request.request_id]
+        self._past.append(history_of(stream, time.monotonic(), outcome))
         stream.end()
 
     def _send(self, command: Command) -> None:
@@ -290,7 +321,9 @@ class EngineClient:
                     stream.is_being_added = True
             case Heartbeat():
                 self._heartbeat = message.time
-            case SlotReport() | SlotChanged() | SlotRefused() | ThinkingEnded():
+            case BlocksChanged():
+                self._on_blocks(message.events)
+            case SlotReport() | BlockReport() | SlotChanged() | SlotRefused() | ThinkingEnded():
                 answer = self._queries.get(message.query_id)
                 if answer is not None and not answer.done():
                     answer.set_result(message)
@@ -338,7 +371,7 @@ class EngineClient:
             if isinstance(event, Generated):
                 self.has_generated = True
             elif isinstance(event, Finished):
-                self._remove(stream)
+                self._remove(stream, event.reason)
                 if error := _error_of(event):
                     stream.fail(error)
                     continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,10 @@ from config.models import ALL, ModelTable, arguments
 from config.sources import Given, Level
 from server.model.split_name import SplitName
 from server.pool.names import LATEST
+from server.store.catalogue import stored_models
+from server.store.errors import StoreError
+from server.store.folders import folders_of
+from server.store.serving import DEMO_MODEL
 
 _COMPANIONS = ("mmproj", "imatrix", "mtp-", "eagle3-", "dspark-", "dflash-")
 """In names of GGUF files that belong to a model and are none."""
@@ -66,18 +71,52 @@ class ModelEntry:
         return float("inf") if seconds < 0 else seconds
 
 
-def read_catalogue(sources: ModelSources) -> dict[str, ModelEntry]:
-    """All models by name. Raises `ConfigError`."""
+def read_catalogue(
+    sources: ModelSources, environ: Mapping[str, str] = os.environ
+) -> dict[str, ModelEntry]:
+    """All models by name: those that are named, those of the folder, those that were downloaded.
+
+    Raises `ConfigError`.
+    """
     tables = sources.tables()
     for_all = tables.pop(ALL, ModelTable(ALL))
     folder = sources.settings.models_dir
     files = {} if folder is None else models_in(folder)
+    downloaded = _downloaded(environ)
+    found = {**downloaded, **files}
     entries = {
-        name: _entry(sources, for_all, tables.get(name) or ModelTable(name), files.get(name))
-        for name in sorted({*tables, *files})
+        name: _entry(sources, for_all, tables.get(name) or ModelTable(name), found.get(name))
+        for name in sorted({*tables, *found})
+    }
+    for name in downloaded.keys() - files.keys() - tables.keys():
+        entries[name] = replace(entries[name], source=ModelSource.CACHE)
+    hidden = {entries[name].path for name, table in tables.items() if for_all.hides or table.hides}
+    entries = {
+        name: entry
+        for name, entry in entries.items()
+        if entry.source is not ModelSource.CACHE or entry.path not in hidden
     }
     _check_names(entries)
     return entries
+
+
+def _downloaded(environ: Mapping[str, str]) -> dict[str, Path]:
+    """The models that were downloaded or imported, by their names in the store."""
+    try:
+        models = stored_models(folders_of(environ))
+    except StoreError as error:
+        raise ConfigError(str(error)) from None
+    return {model.name: model.path for model in models if model.owner.is_ours}
+
+
+def read_one(sources: ModelSources) -> dict[str, ModelEntry]:
+    """The one model of a server that lets it sleep, by its name."""
+    settings = sources.settings
+    origin = settings.hf_repo or settings.docker_repo or settings.model_url
+    path = settings.model if origin is None else settings.model or Path(origin)
+    name = settings.alias[0] if settings.alias else (path or DEMO_MODEL).stem
+    named = _named(settings, name)
+    return {name: ModelEntry(name=name, settings=named, file=_facts(settings.model or DEMO_MODEL))}
 
 
 def models_in(folder: Path) -> dict[str, Path]:

@@ -19,6 +19,7 @@ from server.errors import InvalidRequest
 from server.generation.types import GenerationRequest
 from server.parsers.control_tokens import control_tokens
 from server.requests.carried import CarriedBytes, carried_by
+from server.requests.model_name import asked_adapter
 from server.requests.sampling_fields import SamplingFields
 from server.requests.sampling_params import sampling_params, with_nth_seed
 from server.requests.speculation import speculation_of
@@ -95,7 +96,9 @@ def generation_request(
         max_tokens=max_tokens,
         context_shift=shift,
         constraint=_with_room(constraint, max_tokens, n_left),
-        lora=context.adapter_scales.lora_set(model.adapters, fields.lora),
+        lora=context.adapter_scales.lora_set(
+            model.adapters, fields.lora, asked_adapter(fields.model, context)
+        ),
         cache_prompt=settings.cache_prompt if fields.cache_prompt is None else fields.cache_prompt,
         cache_salt=fields.cache_salt,
         min_reused_chunk=_min_reused_chunk(fields, settings.cache_reuse, model.can_shift),
@@ -103,7 +106,6 @@ def generation_request(
         priority=fields.priority,
         slot=_slot(fields.id_slot, model.n_slots),
         report_progress=fields.return_progress and fields.stream,
-        report_cache=fields.return_cache_info,
         speculation=speculation_of(
             settings,
             methods=fields.spec_type,
@@ -115,6 +117,7 @@ def generation_request(
     return GenerationRequest(
         spec=spec,
         stop=tuple(word for word in fields.stop if word) or settings.reverse_prompt,
+        report_cache=fields.return_cache_info,
         max_seconds=fields.t_max_predict_ms / 1000 if fields.t_max_predict_ms > 0 else None,
     )
 

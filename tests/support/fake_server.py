@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from config import ServeSettings
-from protocol.commands import SequenceSpec
+from protocol.blocks import Medium
+from protocol.commands import LoraSet, SequenceSpec
 from protocol.events import TokenLogprobs
 from protocol.messages import (
     AdapterInfo,
+    BlockReport,
     EmbeddingInfo,
     ModelInfo,
     SlotChanged,
@@ -25,6 +27,7 @@ from protocol.messages import (
 )
 from server.access.key_ring import KeyRing, read_keys
 from server.context import ServerContext
+from server.engine.history import SequenceHistory
 from server.engine.slot_refusals import refused_slot
 from server.errors import ApiError, ContextExceeded, Unavailable
 from server.generation.content_places import ContentTokens
@@ -244,6 +247,9 @@ class FakeEngine:
     known_specs: dict[int, SequenceSpec] = field(default_factory=dict)
     """What the sequences of busy slots compute, by id: 100 in the first slot, and so on."""
     embedding: EmbeddingInfo | None = None
+    past: list[SequenceHistory] = field(default_factory=list)
+    num_questions: int = 0
+    """How often the slots were asked for."""
 
     @property
     def model(self) -> ModelInfo:
@@ -273,8 +279,19 @@ class FakeEngine:
         self.thinking_ended.append((name, tenant))
         return self.control_refusal
 
-    async def inspect(self) -> SlotReport:
+    def lora_sets(self, *, are_running: bool) -> set[LoraSet]:
+        return {spec.lora for spec in self.known_specs.values()} if are_running else set()
+
+    async def inspect_blocks(self) -> BlockReport:
         _ = self.model
+        return BlockReport(query_id=1, held={Medium.GPU: [2**64 - 1, 5], Medium.CPU: []})
+
+    def histories(self) -> list[SequenceHistory]:
+        return list(self.past)
+
+    async def inspect(self, max_nodes: int = 0) -> SlotReport:
+        _ = self.model
+        self.num_questions += 1
         slots = [self._slot(number) for number in range(4)]
         return SlotReport(query_id=1, slots=slots, num_waiting=0)
 

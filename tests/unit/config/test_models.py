@@ -104,6 +104,12 @@ def test_one_model_and_several_exclude_each_other(preset: Path, origin: list[str
         ModelSources(["--models-preset", str(preset), *origin], {})
 
 
+def test_events_about_blocks_are_of_one_model(preset: Path) -> None:
+    flags = ["--models-preset", str(preset), "--kv-events-endpoint", "tcp://*:5557"]
+    with pytest.raises(ConfigError, match="--kv-events-endpoint needs one model"):
+        ModelSources(flags, {})
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
