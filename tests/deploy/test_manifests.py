@@ -227,6 +227,7 @@ def test_the_pickers_events_are_the_replicas() -> None:
     assert variables["LLAMAPACK_KV_EVENTS_ENDPOINT"] == f"tcp://*:{port}"
     size = producer["tokenProcessorConfig"]["blockSizeTokens"]
     assert variables["LLAMAPACK_KV_EVENTS_BLOCK_SIZE"] == str(size)
+    assert load_settings([], variables).kv_events_block_size == size
     (server,) = patch_of("gateway")["template"]["spec"]["containers"]
     (listed,) = server["ports"]
     assert listed["containerPort"] == port
