@@ -67,8 +67,9 @@ ui: ui/node_modules/.installed
 
 # Without Node.js the committed files are what is served, and nothing checks them.
 page:
-	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory page-check; \
-	  else echo "==> there is no npm: the page's source is not checked"; fi
+	@if command -v npm >/dev/null && $(MAKE) --no-print-directory ui/node_modules/.installed; \
+	  then $(MAKE) --no-print-directory page-check; \
+	  else echo "==> npm can't install the page's tools: the page's source is not checked"; fi
 
 page-check: ui/node_modules/.installed
 	cd ui && npm run --silent check

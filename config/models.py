@@ -72,6 +72,11 @@ class ModelSources:
         """Whether the server was asked for several models, instead of one."""
         return bool(self._naming())
 
+    @property
+    def need_pool(self) -> bool:
+        """Whether models come and go: several, or one that sleeps."""
+        return self.are_several or self.settings.sleep_idle_seconds > 0
+
     def tables(self) -> dict[str, ModelTable]:
         """What is written about each model now; the table `*` is about all. Raises ConfigError."""
         found: dict[str, ModelTable] = {}
@@ -104,6 +109,8 @@ class ModelSources:
         for name in ("models_dir", "models_preset"):
             if found := last(self._given, name):
                 return found.name
+        if self.settings.models_cache:
+            return "--models-cache"
         return f"{MODELS} in {self._toml}" if self._toml and self._toml_tables() else ""
 
     def _toml_tables(self) -> Mapping[str, object]:

@@ -16,6 +16,8 @@ class CacheTier(enum.StrEnum):
     """In another slot."""
     HOST = "host"
     """In host memory."""
+    DISK = "disk"
+    """In host memory, into which the engine had read it from disk."""
 
 
 class CacheResult(enum.StrEnum):

@@ -114,8 +114,6 @@ class SequenceSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     priority: int = 0
     """Higher ones go first, whoever waits."""
     report_progress: bool = False
-    report_cache: bool = False
-    """Report what the search of the cache came to, in `Started`."""
     score_prompt: bool = False
     """Report the log-probability of each prompt token after the first, in `Scored` events. Such a
     sequence reuses no tokens."""
@@ -153,6 +151,8 @@ class Inspect(msgspec.Struct, frozen=True, tag=True):
     """Ask for one `SlotReport`."""
 
     query_id: int
+    max_nodes: int = 0
+    """Most nodes of the prefix index in the report; 0 leaves the cache out of the report."""
 
 
 class InspectBlocks(msgspec.Struct, frozen=True, tag=True):

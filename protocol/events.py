@@ -39,7 +39,7 @@ class Started(msgspec.Struct, frozen=True, tag=True, array_like=True):
     slot: int
     num_cached_tokens: int
     lookup: CacheLookup | None = None
-    """Sent if `report_cache` is set."""
+    """What the search of the cache came to."""
 
 
 class Prefilled(msgspec.Struct, frozen=True, tag=True, array_like=True):

@@ -7,7 +7,7 @@ import enum
 import msgspec
 
 from protocol.blocks import BlockEvent, Medium
-from protocol.cache_lookup import CacheResult, CacheTier
+from protocol.cache_lookup import CacheLookup, CacheResult, CacheTier
 from protocol.events import Event
 
 
@@ -169,6 +169,55 @@ class SlotState(msgspec.Struct, frozen=True, kw_only=True):
     num_prompt_tokens_computed: int = 0
     num_cached_tokens: int = 0
     num_generated_tokens: int = 0
+    is_late: bool = False
+    """Whether the next token waits for the sequence's constraint."""
+    lookup: CacheLookup | None = None
+    """What the search of the cache came to; None while idle."""
+
+
+class CacheNode(msgspec.Struct, frozen=True, array_like=True):
+    """A node of the prefix index: tokens that all of its holders have in common."""
+
+    id: int
+    """The same in every report, for as long as the node exists."""
+    parent: int | None
+    """None for the root of a cache scope, which has no tokens."""
+    start: int
+    """Position of the node's first token."""
+    num_tokens: int
+    first: tuple[int, ...]
+    """The node's first tokens."""
+    slots: tuple[int, ...]
+    """The slots whose cells hold the node's tokens."""
+    num_saved: int
+    """Prefixes in host memory that hold them."""
+    num_from_disk: int
+    """Those of them that were read from disk."""
+    num_checkpoints: int
+    """Checkpoints at the node's end or below."""
+    num_bytes: int
+    """Bytes of the saved prefixes and checkpoints that end in this node."""
+    num_hidden: int = 0
+    """Children that the report leaves out."""
+    salt: str = ""
+    """The salt of the cache scope. Only roots have one."""
+    has_adapters: bool = False
+    """Whether the scope's sequences use adapters; only roots tell."""
+
+
+class CacheReport(msgspec.Struct, frozen=True):
+    """The prefix index and host memory between two steps."""
+
+    nodes: list[CacheNode]
+    """Parents come before their children. The nodes with most holders are there."""
+    num_hidden_scopes: int
+    num_saved: int
+    """Prefixes in host memory."""
+    num_checkpoints: int
+    num_bytes: int
+    """Of both."""
+    capacity: int
+    """Bytes that host memory may hold."""
 
 
 class SlotReport(msgspec.Struct, frozen=True, tag=True):
@@ -177,6 +226,8 @@ class SlotReport(msgspec.Struct, frozen=True, tag=True):
     query_id: int
     slots: list[SlotState]
     num_waiting: int
+    cache: CacheReport | None = None
+    """Only if the question asked for nodes."""
 
 
 class SlotChanged(msgspec.Struct, frozen=True, tag=True):

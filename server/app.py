@@ -17,6 +17,7 @@ from starlette.routing import Mount, Router
 from starlette.staticfiles import StaticFiles
 
 from config import ServeSettings
+from config.version import version
 from server.access.audit_log import AuditLog
 from server.access.authenticate import Authenticate
 from server.access.cors import cors_middleware
@@ -26,6 +27,7 @@ from server.access.record_access import RecordAccess
 from server.access.web_guard import WebGuard, checked_hosts
 from server.anthropic import errors as anthropic_errors
 from server.anthropic import routes as anthropic_routes
+from server.catalog.pulls import Pulls
 from server.context import ServerContext, SharedContext
 from server.embeddings import routes as embedding_routes
 from server.endpoints import Endpoint, to_routes, uncounted
@@ -56,6 +58,9 @@ from server.pool.downloads import server_downloads
 from server.pool.interface import ModelPool
 from server.pool.one import OneModel
 from server.replica import routes as replica_routes
+from server.room import routes as room_routes
+from server.room.room import Room
+from server.room.schema import ServerView
 
 BODIES = 3
 """Bodies of the largest size that may be in memory at a time."""
@@ -170,12 +175,31 @@ def create_app(
     app.state.context = context
     pool = _only(context) if pool is None else pool
     app.state.pool = pool
+    app.state.room = _room(app, keys, is_local=is_local)
     app.state.downloads = server_downloads(settings, pool)
     app.state.error_frame = partial(_error_frame, prefix)
     app.state.responses = ResponseStore(settings.responses_store)
     app.state.backgrounds = Backgrounds(settings.max_answer_size * MIB)
     app.state.recipes = RecipeBook(settings.made_models)
+    app.state.pulls = Pulls(app.state.downloads, pool)
     return app
+
+
+def _room(app: Starlette, keys: KeyRing, *, is_local: bool) -> Room:
+    """What shows the server at work. Texts are shown to admins, and on this machine alone."""
+    context: SharedContext = app.state.context
+    pool: ModelPool = app.state.pool
+
+    def server() -> ServerView:
+        return ServerView(
+            version=version(),
+            started=float(context.created),
+            has_keys=not keys.is_empty,
+            shows_texts=is_local or not keys.is_empty,
+            has_one_model=pool.only is not None,
+        )
+
+    return Room(pool, server, is_over=lambda: context.drain.has_begun)
 
 
 def _only(context: SharedContext) -> ModelPool:
@@ -196,6 +220,7 @@ def _endpoints(settings: ServeSettings, page: Page | None, *, needs_key: bool) -
         *ollama_routes.ENDPOINTS,
         *lm_studio_routes.ENDPOINTS,
         *embedding_routes.ENDPOINTS,
+        *room_routes.ENDPOINTS,
         *replica_routes.ENDPOINTS,
     ]
     return [*described, description_of(described, settings.api_prefix, needs_key=needs_key)]

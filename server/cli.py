@@ -51,9 +51,7 @@ def serve(argv: Sequence[str]) -> int:
         _start_confined()
         from server.runtime import serve
 
-        return (
-            serve(settings, notices, sources) if sources.are_several else serve(settings, notices)
-        )
+        return serve(settings, notices, sources) if sources.need_pool else serve(settings, notices)
     except ConfigError as error:
         return fail(str(error), EXIT_USAGE)
     except StartupError as error:

@@ -18,7 +18,8 @@ from protocol.commands import LoraSet, SequenceSpec
 from protocol.messages import BlockReport, ModelInfo, SlotChanged, SlotReport
 from server.access.access_record import access_record
 from server.access.answer_accounting import AnswerAccounting
-from server.errors import InvalidRequest
+from server.engine.history import SequenceHistory
+from server.errors import InvalidRequest, Unavailable
 from server.generation.observed_generator import ObservedGenerator
 from server.http.drain import Drain
 from server.http.places import Places
@@ -74,8 +75,15 @@ class Engine(Protocol):
         """
         ...
 
-    async def inspect(self) -> SlotReport:
-        """The slots as they are between two steps. Raises `Unavailable`."""
+    def histories(self) -> list[SequenceHistory]:
+        """The sequences that ended last, then those that wait or run."""
+        ...
+
+    async def inspect(self, max_nodes: int = 0) -> SlotReport:
+        """The slots as they are between two steps, and `max_nodes` nodes of the prefix index.
+
+        Raises `Unavailable`.
+        """
         ...
 
     async def inspect_blocks(self) -> BlockReport:
@@ -155,15 +163,20 @@ def served_by(connection: HTTPConnection) -> ServerContext | None:
 
 
 def model_context(connection: HTTPConnection) -> ServerContext:
-    """The context of the model that answers this request. Raises `InvalidRequest` without one."""
+    """The context of the model that answers this request.
+
+    Raises `InvalidRequest` if the request had to name one, and `Unavailable` if the one sleeps.
+    """
     context = served_by(connection)
+    if context is None and connection.app.state.pool.default is not None:
+        raise Unavailable("the model isn't loaded now; a request for an answer loads it")
     if context is None:
         raise InvalidRequest("'model' is required: this server has several", param="model")
     return context
 
 
 def context_of(connection: HTTPConnection) -> ServerContext:
-    """The context of the model that answers this request. Raises `InvalidRequest` without one.
+    """The context of the model that answers this request. Raises as `model_context` does.
 
     Its generator checks the rights of the request's key and counts what the request costs.
     """

@@ -130,6 +130,7 @@ class Runtime:
             await app.state.downloads.close()
             await self._end_backgrounds(app.state.backgrounds)
             app.state.responses.close()
+            await app.state.pulls.close()
             sandbox.close()
             await self._engines.stop()
 

@@ -33,6 +33,15 @@ class ModelsSettings(SettingsGroup):
             default_text="none",
         ),
     ] = None
+    models_cache: Annotated[
+        Switch,
+        Option(
+            ("--models-cache",),
+            Group.MODELS,
+            "serve the downloaded and imported models of `llamapack list` by name",
+            env="LLAMAPACK_MODELS_CACHE",
+        ),
+    ] = False
     models_max: Annotated[
         Whole,
         Field(ge=0),
@@ -83,8 +92,8 @@ class ModelsSettings(SettingsGroup):
         Option(
             ("--sleep-idle-seconds",),
             Group.MODELS,
-            "unload a model after so long without a request; the next request loads it again; -1 "
-            "is never",
+            "unload a model, of several or the only one, after so long without a request; the next "
+            "request loads it again; -1 is never",
             env="LLAMAPACK_SLEEP_IDLE_SECONDS",
             metavar="S",
             spellings=(

@@ -206,7 +206,11 @@ class HttpSettings(SettingsGroup):
             metavar="HOSTS",
             repeatable=True,
         ),
-    ] = ("huggingface.co", "*.huggingface.co", "hf.co", "*.hf.co")
+    ] = (
+        *("huggingface.co", "*.huggingface.co", "hf.co", "*.hf.co"),
+        # Ollama's registry, and where it keeps the files.
+        *("registry.ollama.ai", "dd20bb891979d25aebc8bec07b2b3bbc.r2.cloudflarestorage.com"),
+    )
     cors_origins: Annotated[
         Words,
         AfterValidator(_origins),

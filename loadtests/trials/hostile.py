@@ -173,7 +173,7 @@ async def _schemathesis(server: Server, options: argparse.Namespace, report: Rep
         *("--max-examples", str(options.examples), "--seed", str(options.seed)),
         *("--request-timeout", "60", "--workers", "2", "--no-color"),
         # Exclude routes that answer 501 without special flags, and routes that change the server.
-        *("--exclude-path-regex", "props|rerank|infill|api/push|api/blobs|models/unload"),
+        *("--exclude-path-regex", "props|rerank|infill|api/(pu|blobs|delete)|models/(un|down)load"),
         # The coverage phase fails on the schema of messages, inside a library of schemathesis.
         *("--phases", "examples,fuzzing,stateful"),
     ]

@@ -229,6 +229,8 @@ VALID: dict[str, dict[str, Any]] = {
     "/api/create": OLLAMA_CREATE,
     "/api/copy": {"source": "demo-target", "destination": "copied"},
     "/api/push": {"model": "demo-target"},
+    "/api/pull": {"model": "demo-target", "stream": False, "insecure": False},
+    "/models/download": {"model": "demo-target", "quantization": ""},
     "/models/load": {"model": "demo-target", "context_length": 16, "echo_load_config": True},
     "/models/unload": {"instance_id": "demo-target"},
     "/slots/0?action=erase": {},

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from protocol.cache_lookup import CacheLookup
 from protocol.commands import UNLIMITED, AddRequest, SequenceSpec
 from protocol.context_window import Window
 from scheduler.core.batch_kind import BatchKind
@@ -74,6 +75,8 @@ class Sequence:
     num_discarded_tokens: int = 0
     slot: Slot | None = None
     num_cached_tokens: int = 0
+    lookup: CacheLookup | None = None
+    """What the search of the cache came to when the sequence first got a slot."""
     was_started: bool = False
     last_prefill_step: int = 0
     """Number of the last step that computed some of the prompt. Until then: of the step before the

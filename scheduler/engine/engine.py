@@ -36,6 +36,7 @@ from scheduler.engine.step_executor import StepExecutor
 from scheduler.engine.step_stats import StepReporter
 from scheduler.engine.step_timer import Phase, StepTimer
 from scheduler.kv_cache.block_ledger import BlockLedger
+from scheduler.kv_cache.cache_report import cache_report
 from scheduler.policy.scheduler import Scheduler
 from scheduler.spec_decode.speculator import Speculator
 from scheduler.storage.disk_cache import DiskCache
@@ -159,8 +160,9 @@ class Engine:
 
     def inspect(self, query: Inspect) -> SlotReport:
         """Report every slot."""
-        slots, num_waiting = self.scheduler.cache.slots, len(self.scheduler.waiting)
-        return slot_report(query.query_id, slots, num_waiting)
+        cache, num_waiting = self.scheduler.cache, len(self.scheduler.waiting)
+        report = cache_report(cache, query.max_nodes) if query.max_nodes > 0 else None
+        return slot_report(query.query_id, cache.slots, num_waiting, report)
 
     def inspect_blocks(self, query: InspectBlocks) -> BlockReport:
         """Report the blocks that each medium holds; none if they are not watched."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from protocol.messages import SlotReport, SlotState
+from protocol.messages import CacheReport, SlotReport, SlotState
 from scheduler.core.sequence import Slot
 
 
-def slot_report(query_id: int, slots: Iterable[Slot], num_waiting: int) -> SlotReport:
+def slot_report(
+    query_id: int, slots: Iterable[Slot], num_waiting: int, cache: CacheReport | None = None
+) -> SlotReport:
     """The answer to the query; `num_waiting` sequences have no slot."""
-    return SlotReport(query_id, [_state(slot) for slot in slots], num_waiting)
+    return SlotReport(query_id, [_state(slot) for slot in slots], num_waiting, cache)
 
 
 def _state(slot: Slot) -> SlotState:
@@ -25,4 +27,6 @@ def _state(slot: Slot) -> SlotState:
         num_prompt_tokens_computed=min(slot.num_tokens, sequence.num_prompt_tokens),
         num_cached_tokens=sequence.num_cached_tokens,
         num_generated_tokens=sequence.num_generated_tokens,
+        is_late=sequence.is_late,
+        lookup=sequence.lookup,
     )

@@ -325,7 +325,7 @@ class KVCacheManager:
             return None
         if not self.host_cache.has_room(len(tokens)):
             return None
-        prefix, _ = self.host_cache.add(tokens, scope)
+        prefix, _ = self.host_cache.add(tokens, scope, is_from_disk=True)
         self.host_cache.make_oldest(prefix)
         self.index.put(prefix, tokens, scope)
         return prefix

@@ -24,6 +24,7 @@ class CachedPrefix:
     scope: CacheScope
     size: int
     """Bytes."""
+    is_from_disk: bool = False
 
     @property
     def num_tokens(self) -> int:
@@ -84,10 +85,17 @@ class HostCache:
         fits = self._sizes.checkpoint(num_tokens) <= self._capacity and self._max_checkpoints > 0
         return num_tokens >= MIN_TOKENS and fits
 
-    def add(self, tokens: list[int], scope: CacheScope) -> tuple[CachedPrefix, list[HostEntry]]:
+    @property
+    def capacity(self) -> int:
+        """Most bytes of all entries together."""
+        return self._capacity
+
+    def add(
+        self, tokens: list[int], scope: CacheScope, *, is_from_disk: bool = False
+    ) -> tuple[CachedPrefix, list[HostEntry]]:
         """Add a prefix that `wants` accepts; returns it, and the entries that gave way."""
         size = self._sizes.prefix(len(tokens))
-        prefix = CachedPrefix(next(self._ids), tokens, scope, size)
+        prefix = CachedPrefix(next(self._ids), tokens, scope, size, is_from_disk)
         return prefix, self._insert(prefix)
 
     def add_checkpoint(

@@ -47,7 +47,9 @@ class Placement:
         """Where the tokens are before the sequence starts."""
         if self.source is None:
             return CacheTier.SLOT
-        return CacheTier.HOST if isinstance(self.source, CachedPrefix) else CacheTier.COPY
+        if isinstance(self.source, CachedPrefix):
+            return CacheTier.DISK if self.source.is_from_disk else CacheTier.HOST
+        return CacheTier.COPY
 
 
 @dataclass(frozen=True, slots=True)

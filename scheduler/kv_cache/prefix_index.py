@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+import itertools
+from collections.abc import Hashable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 from scheduler.core.cache_scope import NO_SCOPE, CacheScope
@@ -24,16 +25,20 @@ def common_prefix_length(a: list[int], b: list[int], limit: int) -> int:
     return low
 
 
-class _Node(Generic[T]):
-    """The tokens from one branching to the next, and their holders."""
+_ids = itertools.count()
 
-    __slots__ = ("children", "edge", "holders", "parent")
 
-    def __init__(self, edge: list[int], holders: set[T], parent: _Node[T] | None) -> None:
+class Node(Generic[T]):
+    """The tokens from one branching to the next, and their holders. Read only for others."""
+
+    __slots__ = ("children", "edge", "holders", "id", "parent")
+
+    def __init__(self, edge: list[int], holders: set[T], parent: Node[T] | None) -> None:
+        self.id = next(_ids)
         self.edge = edge
         self.holders = holders
         self.parent = parent
-        self.children: dict[int, _Node[T]] = {}
+        self.children: dict[int, Node[T]] = {}
 
 
 class PrefixIndex(Generic[T]):
@@ -43,20 +48,20 @@ class PrefixIndex(Generic[T]):
     """
 
     def __init__(self) -> None:
-        self._roots: dict[CacheScope, _Node[T]] = {}
-        self._ends: dict[T, _Node[T]] = {}
+        self._roots: dict[CacheScope, Node[T]] = {}
+        self._ends: dict[T, Node[T]] = {}
         self._scopes: dict[T, CacheScope] = {}
         self._lengths: dict[T, int] = {}
 
     def put(self, holder: T, tokens: list[int], scope: CacheScope = NO_SCOPE) -> None:
         """Record the tokens of a holder; what it held before is forgotten."""
         self.remove(holder)
-        node = self._roots.setdefault(scope, _Node([], set(), None))
+        node = self._roots.setdefault(scope, Node([], set(), None))
         done = 0
         while done < len(tokens):
             child = node.children.get(tokens[done])
             if child is None:
-                child = _Node(tokens[done:], set(), node)
+                child = Node(tokens[done:], set(), node)
                 node.children[tokens[done]] = child
             rest = tokens[done:]
             shared = common_prefix_length(child.edge, rest, min(len(child.edge), len(rest)))
@@ -84,6 +89,15 @@ class PrefixIndex(Generic[T]):
         if scope not in self._scopes.values():
             del self._roots[scope]  # clients choose salts, so scopes must not pile up
 
+    @property
+    def roots(self) -> Mapping[CacheScope, Node[T]]:
+        """By scope, the node above all nodes; it has no tokens, and no holders of its own."""
+        return self._roots
+
+    def end_of(self, holder: T) -> Node[T] | None:
+        """The node in which the tokens of a holder end; None if the holder is unknown."""
+        return self._ends.get(holder)
+
     def clear(self) -> None:
         """Forget all holders."""
         self._roots.clear()
@@ -102,7 +116,7 @@ class PrefixIndex(Generic[T]):
             lengths.update(dict.fromkeys(node.holders, length))
         return lengths
 
-    def _path(self, tokens: list[int], scope: CacheScope) -> Iterator[tuple[_Node[T], int]]:
+    def _path(self, tokens: list[int], scope: CacheScope) -> Iterator[tuple[Node[T], int]]:
         """The nodes along the tokens, each with the number of tokens that match so far. In the last
         node the match may end within the edge."""
         node = self._roots.get(scope)
@@ -118,11 +132,11 @@ class PrefixIndex(Generic[T]):
             if matched < len(node.edge):
                 return
 
-    def _split(self, node: _Node[T], at: int) -> _Node[T]:
+    def _split(self, node: Node[T], at: int) -> Node[T]:
         """Put a new node before this one; it takes the first `at` tokens of the edge."""
         parent = node.parent
         assert parent is not None
-        front = _Node(node.edge[:at], set(node.holders), parent)
+        front = Node(node.edge[:at], set(node.holders), parent)
         parent.children[front.edge[0]] = front
         node.edge, node.parent = node.edge[at:], front
         front.children[node.edge[0]] = node

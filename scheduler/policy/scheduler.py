@@ -160,9 +160,9 @@ class Scheduler:
         sequence.was_started = True
         lookup = explain(sequence, placement, self.limits.abilities)
         plan.counters.looked_up(sequence.num_prompt_tokens, lookup)
-        shown = lookup if sequence.spec.report_cache else None
+        sequence.lookup = lookup
         assert sequence.slot is not None
-        started = Started(sequence.request_id, sequence.slot.id, lookup.num_reused, shown)
+        started = Started(sequence.request_id, sequence.slot.id, lookup.num_reused, lookup)
         plan.started.append(started)
 
     def _make_room(self, plan: StepPlan) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from typing import Protocol
 
 from config import ModelSources
 from server.access.key_ring import KeyRing
 from server.assembly.assemble import Assembly
 from server.assembly.observation import Observation
-from server.assembly.pool import assemble_pool
+from server.assembly.pool import SHARE_OF_MEMORY, assemble_pool, device_memory
 from server.context import SharedContext
 from server.errors import ApiError
+from server.fit.errors import FitError
 from server.pool.interface import ModelPool
 from server.pool.one import OneModel
+
+logger = logging.getLogger("llamapack")
 
 
 class Engines(Protocol):
@@ -110,6 +115,8 @@ class ManyEngines:
         self.context = parts.context
         self.keys = parts.keys
         self.observation = parts.observation
+        self._limits_devices = parts.limits_devices
+        self._asking: asyncio.Task[None] | None = None
 
     @property
     def pool(self) -> ModelPool:
@@ -126,12 +133,29 @@ class ManyEngines:
 
     async def start(self) -> None:
         self._pool.start()
+        if not self._limits_devices:
+            self._asking = asyncio.create_task(self._ask_for_devices(), name="ask for devices")
+
+    async def _ask_for_devices(self) -> None:
+        """Bound the memory of devices that the driver's own library doesn't know."""
+        try:
+            total = await asyncio.to_thread(device_memory)
+        except FitError as error:
+            logger.warning("the memory of devices is not bounded: %s", error)
+        else:
+            self._pool.limit_devices(int(SHARE_OF_MEMORY * total))
 
     async def wait_ready(self) -> str:
-        return "models are loaded when requests ask for them"
+        default = self._pool.default
+        if default is None:
+            return "models are loaded when requests ask for them"
+        await self._pool.load(default)
+        return default
 
     def end_answers(self, error: ApiError) -> None:
         self._pool.end_answers(error)
 
     async def stop(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
         await self._pool.close()

@@ -12,9 +12,10 @@ from server.assembly.observation import Observation, open_observation
 from server.assembly.pooled_engine import PooledEngines
 from server.context import SharedContext
 from server.engine.machine_memory import usable_memory
+from server.fit.estimate import Estimator
 from server.observability.process_memory import total_device_bytes
-from server.pool.catalogue import read_catalogue
-from server.pool.many import ManyModels
+from server.pool.catalogue import read_catalogue, read_one
+from server.pool.many import ManyModels, PoolRules
 from server.pool.memory import MemoryUse
 from server.pool.policy import Limits
 
@@ -32,6 +33,8 @@ class PoolAssembly:
     keys: KeyRing
     observation: Observation
     pool: ManyModels
+    limits_devices: bool
+    """Whether the memory of devices is bounded, or there is none."""
 
 
 def assemble_pool(sources: ModelSources) -> PoolAssembly:
@@ -40,16 +43,26 @@ def assemble_pool(sources: ModelSources) -> PoolAssembly:
     keys = KeyRing(read_keys(settings), time.monotonic())
     observation = open_observation(settings, "")
     shared = SharedContext(settings=settings, metrics=observation.metrics)
-    pool = ManyModels(
-        partial(read_catalogue, sources),
-        PooledEngines(shared, observation),
-        limits_of(settings),
+    read = read_catalogue if sources.are_several else read_one
+    rules = PoolRules(
         most_waiting=settings.max_queue,
         wait_seconds=settings.models_wait,
         autoloads=settings.models_autoload,
-        is_strict=any(settings.models_memory),
+        may_exceed=not any(settings.models_memory),
+        default=None if sources.are_several else next(iter(read_one(sources))),
+        is_strict=sources.are_several or settings.strict_model,
     )
-    return PoolAssembly(shared, keys, observation, pool)
+    read = partial(read_catalogue if sources.are_several else read_one, sources)
+    limits = limits_of(settings)
+    pool = ManyModels(read, PooledEngines(shared, observation), limits, rules)
+    knows_devices = bool(limits.memory.device) or settings.device == ("none",)
+    return PoolAssembly(shared, keys, observation, pool, knows_devices)
+
+
+def device_memory() -> int:
+    """Bytes of the memory of all devices, as llama.cpp sees them. Blocks. Raises `FitError`."""
+    with Estimator() as estimator:
+        return sum(device.total for device in estimator.devices())
 
 
 def limits_of(settings: ServeSettings) -> Limits:

@@ -17,6 +17,8 @@ from server.context import ServerContext, SharedContext
 from server.engine.client import EngineClient
 from server.engine.supervisor import EngineProcess
 from server.errors import ApiError
+from server.fit.errors import FitError
+from server.fit.estimate import estimate
 from server.generation.observed_generator import ObservedGenerator
 from server.model.guarded_tokenizer import GuardedTokenizer
 from server.model.inspection import inspector
@@ -24,7 +26,6 @@ from server.observability.metrics import ServerMetrics
 from server.observability.process_memory import device_bytes, is_alive, resident_bytes
 from server.pool.catalogue import ModelEntry
 from server.pool.engines import LoadFailed
-from server.pool.estimate import estimated
 from server.pool.memory import NO_MEMORY, MemoryUse
 from server.startup import StartupError
 from server.store.serving import resolve_draft, resolve_model
@@ -118,7 +119,7 @@ class PooledEngines:
             raise LoadFailed(f"its files can't be read: {error.strerror or error}") from None
 
     async def estimate(self, entry: ModelEntry) -> MemoryUse:
-        return await asyncio.to_thread(estimated, entry)
+        return await asyncio.to_thread(_estimated, entry)
 
     def _read(
         self, entry: ModelEntry, metrics: ServerMetrics, client: EngineClient
@@ -192,6 +193,19 @@ def _variant(context: ServerContext, base: ServerContext) -> ServerContext:
 def without_folder(text: str, path: Path) -> str:
     """A message for clients, who must not learn where files are."""
     return text.replace(f"{path.parent}/", "") if path.parent != Path() else text
+
+
+def _estimated(entry: ModelEntry) -> MemoryUse:
+    """The memory as llama.cpp plans it; of a file that it can't plan, the size of the file."""
+    settings, path = entry.settings, entry.path
+    if path is None or not path.is_file():
+        return NO_MEMORY
+    try:
+        footprint = estimate(path, config_of(settings, path, None))
+    except FitError as error:
+        logger.warning("the memory of %s is guessed by the file's size: %s", entry.name, error)
+        return MemoryUse(path.stat().st_size)
+    return MemoryUse(footprint.host.total, footprint.device_bytes)
 
 
 def _memory_of(pid: int) -> MemoryUse:

@@ -10,16 +10,17 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from server.catalog.file_types import UNKNOWN, file_type_name
 from server.context import ServerContext
 from server.errors import Unavailable
+from server.model.gguf_contents import GgufContents
 from server.model.gguf_header import GgufError
 from server.model.inspection import Inspector
 from server.model.split_name import SplitName
 from server.parsers.reasoning import detect_markers
 from server.pool.interface import ModelState, ServedModel
 
-TEMPLATE_KEY = "tokenizer.chat_template"
+UNKNOWN = "unknown"
+"""The file type of a model whose file names none."""
 
 _FIM_KEYS = (
     "tokenizer.ggml.fim_pre_token_id",
@@ -128,28 +129,39 @@ def _of_file(name: str, path: str) -> ModelFacts:
         sizes = [part.stat().st_size for part in _parts(file)]
     except OSError:
         return ModelFacts(name=name, digest=_identity(path, 0), metadata={})
-    metadata = _metadata(path, stat.st_size, stat.st_mtime_ns)
-    architecture = _text(metadata, "general.architecture")
-    template = _text(metadata, TEMPLATE_KEY)
-    only_embeds = f"{architecture}.pooling_type" in metadata or architecture in _ENCODERS
-    return ModelFacts(
+    contents = _contents(path, stat.st_size, stat.st_mtime_ns)
+    identity = _digest(file) or _identity(path, stat.st_mtime_ns)
+    facts = ModelFacts(
         name=name,
-        architecture=architecture,
-        file_type=file_type_name(metadata.get("general.file_type")),
-        size_label=_text(metadata, "general.size_label"),
         size_bytes=sum(sizes),
         modified=stat.st_mtime,
-        digest=_digest(file) or _identity(path, stat.st_mtime_ns),
-        context_length=_number(metadata, f"{architecture}.context_length"),
-        embedding_length=_number(metadata, f"{architecture}.embedding_length"),
+        digest=identity,
+        metadata={},
+    )
+    return facts if contents is None else _with_contents(facts, contents)
+
+
+def _with_contents(facts: ModelFacts, contents: GgufContents) -> ModelFacts:
+    architecture, template = contents.architecture, contents.template or ""
+    only_embeds = contents.number("pooling_type") is not None or architecture in _ENCODERS
+    is_split = contents.metadata.get("split.count") not in (None, 0, 1)
+    return replace(
+        facts,
+        architecture=architecture,
+        file_type=contents.file_type or UNKNOWN,
+        # Of a split model, the first file has some of the tensors.
+        num_parameters=0 if is_split else contents.parameters,
+        size_label=contents.text("general.size_label"),
+        context_length=contents.number("context_length") or 0,
+        embedding_length=contents.number("embedding_length") or 0,
         can_generate=not only_embeds,
         can_embed=only_embeds,
-        has_tools="tools" in template,
+        has_tools="tools" in template or contents.tool_template is not None,
         can_think=detect_markers(template) is not None,
-        can_insert=any(key in metadata for key in _FIM_KEYS),
+        can_insert=any(key in contents.metadata for key in _FIM_KEYS),
         template=template,
-        license=_text(metadata, "general.license"),
-        metadata={key: value for key, value in metadata.items() if key != TEMPLATE_KEY},
+        license=contents.text("general.license"),
+        metadata=contents.metadata,
     )
 
 
@@ -162,17 +174,16 @@ _reading = threading.Lock()
 
 
 @lru_cache(maxsize=1024)
-def _metadata(path: str, size: int, modified: int) -> Mapping[str, object]:
-    """The metadata of a file of this size and time, without lists; empty if it can't be read."""
+def _contents(path: str, size: int, modified: int) -> GgufContents | None:
+    """The contents of a file of this size and time; None if it can't be read."""
     with _reading:
         inspector = Inspector()
         try:
-            header = inspector.header(Path(path))
+            return inspector.contents(Path(path))
         except GgufError:
-            return {}
+            return None
         finally:
             inspector.close()
-    return {key: value for key, value in header.metadata.items() if value is not None}
 
 
 def _digest(file: Path) -> str:
@@ -183,16 +194,6 @@ def _digest(file: Path) -> str:
 
 def _identity(path: str, modified: int) -> str:
     return hashlib.sha256(f"{path}\0{modified}".encode()).hexdigest()
-
-
-def _text(metadata: Mapping[str, object], key: str) -> str:
-    value = metadata.get(key)
-    return value if isinstance(value, str) else ""
-
-
-def _number(metadata: Mapping[str, object], key: str) -> int:
-    value = metadata.get(key)
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
 def _whole(text: str | None) -> int:

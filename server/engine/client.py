@@ -7,6 +7,7 @@ import itertools
 import logging
 import socket
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import cast
 
@@ -48,6 +49,7 @@ from protocol.messages import (
     StepStats,
     ThinkingEnded,
 )
+from server.engine.history import REMEMBERED, SequenceHistory, history_of
 from server.engine.recovery import Recovery
 from server.engine.sequence_stream import NO_HANDLE, Handle, SequenceStream, StreamListener
 from server.engine.slot_refusals import refused_slot
@@ -84,6 +86,8 @@ class EngineClient:
         self._model: ModelInfo | None = None
         self._is_up = False
         self._heartbeat: float | None = None
+        self._past: deque[SequenceHistory] = deque(maxlen=REMEMBERED)
+        """The sequences that ended last."""
         self.outage = ""
         """Why no engine can be started for now; "" while one runs or is expected."""
 
@@ -152,7 +156,7 @@ class EngineClient:
         """Forget a stream; the engine is told to stop if it hasn't finished."""
         if stream.request.request_id not in self.streams:
             return
-        self._remove(stream)
+        self._remove(stream, "enough" if stream.has_enough else "left")
         if stream.is_submitted:
             self._send(Abort([stream.request.request_id]))
         if not self._recovery.is_over:
@@ -193,9 +197,16 @@ class EngineClient:
         streams = self.streams.values()
         return {s.request.spec.lora for s in streams if s.is_running == are_running}
 
-    async def inspect(self) -> SlotReport:
-        """The slots as they are between two steps. Raises `Unavailable`."""
-        reply = await self._ask(Inspect)
+    def histories(self) -> list[SequenceHistory]:
+        """The sequences that ended last, then those that wait or run, in the order of their ids."""
+        return [*self._past, *map(history_of, self.streams.values())]
+
+    async def inspect(self, max_nodes: int = 0) -> SlotReport:
+        """The slots as they are between two steps, and `max_nodes` nodes of the prefix index.
+
+        Raises `Unavailable`.
+        """
+        reply = await self._ask(lambda query_id: Inspect(query_id, max_nodes))
         assert isinstance(reply, SlotReport)
         return reply
 
@@ -290,8 +301,9 @@ class EngineClient:
         """Ask the engine to end."""
         self._send(Shutdown())
 
-    def _remove(self, stream: SequenceStream) -> None:
+    def _remove(self, stream: SequenceStream, outcome: str = FinishReason.FAILED) -> None:
         del self.streams[stream.request.request_id]
+        self._past.append(history_of(stream, time.monotonic(), outcome))
         stream.end()
 
     def _send(self, command: Command) -> None:
@@ -359,7 +371,7 @@ class EngineClient:
             if isinstance(event, Generated):
                 self.has_generated = True
             elif isinstance(event, Finished):
-                self._remove(stream)
+                self._remove(stream, event.reason)
                 if error := _error_of(event):
                     stream.fail(error)
                     continue

@@ -9,6 +9,7 @@ import msgspec
 
 from protocol.commands import AddRequest
 from protocol.events import EmbeddedEvent, Event, Generated, Prefilled, Scored, Started
+from server.engine.sequence_times import SequenceTimes
 from server.engine.unread_output import current_output
 
 _EVENT_BYTES = 300
@@ -61,10 +62,13 @@ class SequenceStream:
         self.request = request
         self.handle = handle
         self._listener = listener
+        self.times = SequenceTimes()
         self.tokens: list[int] = []
         self.thinking_ended_at: int | None = None
         """Tokens of the answer after which its thinking was ended from outside."""
         self.was_started = False
+        self.has_enough = False
+        """Whether the reader has the end of the answer, which the engine may not know."""
         self.is_submitted = False
         """Whether the current engine has the sequence."""
         self.is_being_added = False
@@ -88,11 +92,13 @@ class SequenceStream:
         """Take an event from the engine. Events that a restarted engine repeats are dropped."""
         if isinstance(event, Generated):
             self.tokens += event.tokens
+            self.times.note_tokens(event, end)
         elif isinstance(event, Started):
             self.is_running = True
             if self.was_started:
                 return
             self.was_started = True
+            self.times.note_start(event, begin)
             if self._listener is not None:
                 self._listener.started()
         elif isinstance(event, Prefilled) and self.tokens:

@@ -98,9 +98,11 @@ class Answer:
             events = await stream.events()
             begin = time.monotonic()
             for item in joined(self._taken(events)):
-                yield item
                 if isinstance(item, Ended):
+                    stream.has_enough = True
+                    yield item
                     return
+                yield item
                 if time.monotonic() - begin > TURN_SECONDS:
                     await asyncio.sleep(0)
                     begin = time.monotonic()
@@ -135,7 +137,7 @@ class Answer:
     def _note_lookup(self, event: Started) -> None:
         """Keep and log what the search of the cache came to, if the request asks for that."""
         lookup, prompt = event.lookup, self._request.spec.prompt
-        if lookup is None:
+        if lookup is None or not self._request.report_cache:
             return
         parting = None
         if lookup.num_shared < len(prompt):

@@ -38,6 +38,8 @@ class GenerationRequest:
     it."""
     handle: Handle = NO_HANDLE
     """By what its client can act on it while it runs."""
+    report_cache: bool = False
+    """Whether timings tell what the search of the cache came to, and the log too."""
     visible_tokens: frozenset[int] = frozenset()
     """Control tokens that are part of the text, because the dialect parses them."""
 

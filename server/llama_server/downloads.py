@@ -38,10 +38,16 @@ async def download_model(request: Request) -> Response:
 @changes_models
 async def delete_model(request: Request) -> Response:
     """Remove a model that was downloaded or imported, after unloading it."""
-    pool, folders = pool_of(request), downloads_of(request).folders
     name = request.query_params.get("model")
     if not name:
         raise InvalidRequest("'model' must name the model to remove, as ?model=", param="model")
+    await remove_model(request, name)
+    return JsonResponse({"success": True})
+
+
+async def remove_model(request: Request, name: str) -> None:
+    """Remove the files of a stored model, after unloading it. Raises `ApiError`."""
+    pool, folders = pool_of(request), downloads_of(request).folders
     model = await to_thread.run_sync(_removable, name, folders)
     await _let_go(pool, model)
     try:
@@ -50,7 +56,6 @@ async def delete_model(request: Request) -> Response:
         raise InvalidRequest(str(error), param="model") from None
     pool.publish(PoolEvent(PoolEventKind.REMOVE, model.name))
     await pool.refresh()
-    return JsonResponse({"success": True})
 
 
 def _removable(name: str, folders: Folders) -> StoredModel:

@@ -8,6 +8,7 @@ from starlette.responses import Response
 from server.context import ServerContext, shared_of
 from server.errors import Unavailable
 from server.http.json_response import JsonResponse
+from server.pool.interface import ModelPool, ModelState
 from server.pool.routing import pool_of
 
 SILENCE_LIMIT = 120.0
@@ -26,12 +27,21 @@ async def health(request: Request) -> Response:
     """llama-server's probe: is the model loaded? Of several, the one that the query names."""
     pool = pool_of(request)
     asked = request.query_params.get("model")
-    if pool.only is None and asked:
-        if pool.loaded(asked) is None:
-            raise Unavailable(f"the model is {pool.find(asked).state.value}")
-    elif pool.only is not None:
+    if pool.only is not None:
         _ = pool.only.engine.model
+    elif asked and pool.loaded(asked) is None:
+        raise Unavailable(f"the model is {pool.find(asked).state.value}")
+    else:
+        _check_first_load(pool)
     return JsonResponse(OK)
+
+
+def _check_first_load(pool: ModelPool) -> None:
+    """Raise `Unavailable` while the one model of a server was never loaded."""
+    if pool.default is not None:
+        served = pool.find(pool.default)
+        if served.state in (ModelState.LOADING, ModelState.FAILED) and served.last_used is None:
+            raise Unavailable(served.failure or "Loading model")
 
 
 async def livez(request: Request) -> Response:
@@ -65,6 +75,8 @@ async def readyz(request: Request) -> Response:
         raise Unavailable("the server takes no new requests")
     if context is not None:
         _check_queue(context)
+    else:
+        _check_first_load(pool_of(request))
     return JsonResponse(OK)
 
 

@@ -16,6 +16,8 @@ from server.errors import NotSupported
 from server.http.json_response import JsonResponse
 from server.model.adapters import lora_json
 from server.model.tokenizer import Tokenizer
+from server.pool.interface import ModelState
+from server.pool.routing import pool_of
 from server.requests.generation_settings import default_settings
 from server.requests.number_bounds import number_bounds
 from server.requests.sampling_defaults import sampling_defaults
@@ -31,7 +33,7 @@ async def get_props(request: Request) -> Response:
     The answer has the name of the model's file, not its folder, which clients must not learn.
     """
     if served_by(request) is None:
-        return JsonResponse(_of_several(request))
+        return JsonResponse(_without_model(request))
     context = context_of(request)
     template = context.chat_template
     props = {
@@ -64,9 +66,13 @@ async def set_props(request: Request) -> Response:
     return JsonResponse({"success": True})
 
 
-def _of_several(request: Request) -> dict[str, Any]:
-    """What llama-server's router says of itself."""
-    settings = shared_of(request).settings
+def _without_model(request: Request) -> dict[str, Any]:
+    """What llama-server's router says of itself, or a server whose one model sleeps."""
+    settings, pool = shared_of(request).settings, pool_of(request)
+    if pool.default is not None:
+        sleeping = pool.find(pool.default).state is ModelState.SLEEPING
+        facts = {"model_alias": pool.default, "is_sleeping": sleeping}
+        return {**facts, **_endpoints(settings), "build_info": build_info()}
     return {
         "role": "router",
         "max_instances": settings.models_max,

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from server.endpoints import Endpoint, get, post
+from server.lm_studio.downloads import (
+    DownloadRequest,
+    download_model,
+    get_download,
+    list_downloads,
+)
 from server.lm_studio.listing import get_model_v0, list_models_v0, list_models_v1
 from server.lm_studio.loading import LoadRequest, UnloadRequest, load_model, unload_model
 
@@ -13,6 +19,14 @@ ENDPOINTS = (
     get(list_models_v0, "/api/v0/models"),
     get(get_model_v0, "/api/v0/models/{model:path}"),
     get(list_models_v1, "/api/v1/models"),
+    Endpoint(
+        ("/api/v1/models/download",),
+        {"POST": download_model},
+        admin_methods=frozenset({"POST"}),
+        bodies={"POST": DownloadRequest},
+    ),
+    get(list_downloads, "/api/v1/models/download/status"),
+    get(get_download, "/api/v1/models/download/status/{job_id}"),
     post(load_model, "/api/v1/models/load", body=LoadRequest),
     Endpoint(
         ("/api/v1/models/unload",),

@@ -33,9 +33,6 @@ _MAX_TOKENS = 1000
 _MAX_TEXT = 1000
 """Maximum length of the metadata texts that are answered; the loader decides by short words."""
 
-_MAX_TEMPLATE = 1 << 20
-"""Maximum length of a chat template."""
-
 
 def answer(question: bytes) -> bytes:
     """The answer to one question."""
@@ -75,12 +72,8 @@ def _short(header: GgufHeader) -> dict[str, object]:
     return {
         key: value
         for key, value in header.metadata.items()
-        if len(key) <= _MAX_TEXT and not (isinstance(value, str) and len(value) > _longest(key))
+        if len(key) <= _MAX_TEXT and not (isinstance(value, str) and len(value) > _MAX_TEXT)
     }
-
-
-def _longest(key: str) -> int:
-    return _MAX_TEMPLATE if key == "tokenizer.chat_template" else _MAX_TEXT
 
 
 def _vocabulary(tokenizer: LlamaTokenizer) -> dict[str, object]:

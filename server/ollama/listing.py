@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -58,16 +58,21 @@ async def list_models(request: Request) -> Response:
     for recipe in recipes_of(request).all():
         with suppress(NotFound):
             made.append((recipe, served_model(request, recipe.name)))
-    listed = await to_thread.run_sync(_all_models, pool.models(), made, pool.only)
+    contexts = {served.name: pool.loaded(served.name) for served in pool.models()}
+    listed = await to_thread.run_sync(_all_models, pool.models(), made, contexts)
     return JsonResponse({"models": listed})
 
 
 async def list_loaded(request: Request) -> Response:
     """The models that are loaded, with the memory that they take."""
     pool = pool_of(request)
-    loaded = [served for served in pool.models() if served.state is ModelState.LOADED]
+    loaded = [
+        (served, pool.loaded(served.name))
+        for served in pool.models()
+        if served.state is ModelState.LOADED
+    ]
     running = await to_thread.run_sync(
-        lambda: [_running(served, facts_of(served, pool.only)) for served in loaded]
+        lambda: [_running(served, facts_of(served, context)) for served, context in loaded]
     )
     return JsonResponse({"models": running})
 
@@ -80,20 +85,21 @@ async def show_model(request: Request) -> Response:
             "'verbose' is not supported: vocabularies and tensors are not shown", param="verbose"
         )
     recipe, served = recipe_of(request, body.model), served_model(request, body.model)
-    facts = await to_thread.run_sync(facts_of, served, pool_of(request).only)
+    context = pool_of(request).loaded(served.name)
+    facts = await to_thread.run_sync(facts_of, served, context)
     return JsonResponse(_shown(body.model, recipe, facts))
 
 
 def _all_models(
     models: Sequence[ServedModel],
     made: Sequence[tuple[Recipe, ServedModel]],
-    only: ServerContext | None,
+    contexts: Mapping[str, ServerContext | None],
 ) -> list[Json]:
     """The entries of the models, and of those that were made of them."""
-    found = {served.name: facts_of(served, only) for served in models}
+    found = {served.name: facts_of(served, contexts[served.name]) for served in models}
     listed = [_listed(name, facts, facts.modified) for name, facts in found.items()]
     for recipe, served in made:
-        entry = _listed(recipe.name, facts_of(served, only), recipe.modified)
+        entry = _listed(recipe.name, found[served.name], recipe.modified)
         entry["details"]["parent_model"] = tagged(served.name)
         listed.append(entry)
     return sorted(listed, key=lambda entry: str(entry["modified_at"]), reverse=True)

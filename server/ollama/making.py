@@ -1,4 +1,4 @@
-"""Makes models of other models, copies and deletes them: `/api/create`, `/api/copy`, ..."""
+"""Makes models of other models: `/api/create` and `/api/copy`; refuses what can't be done here."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from server.errors import InvalidRequest, NotFound, NotSupported
 from server.http.json_response import JsonResponse
 from server.ollama.answer import LINES, encoded_line
 from server.ollama.modelfile import Modelfile, read_modelfile
-from server.ollama.names import not_found, untagged
+from server.ollama.names import untagged
 from server.ollama.options import Options
 from server.ollama.plan import check_template
 from server.ollama.recipes import Recipe
@@ -73,12 +73,6 @@ class CopyRequest(RequestModel):
     destination: Annotated[Label, Field(min_length=1)]
 
 
-class DeleteRequest(RequestModel):
-    """`DELETE /api/delete`."""
-
-    model: Label = Field(min_length=1, validation_alias=AliasChoices("model", "name"))
-
-
 class PushRequest(RequestModel):
     """`POST /api/push`."""
 
@@ -98,7 +92,8 @@ async def create_model(request: Request) -> Response:
     parent, served = recipe_of(request, base), served_model(request, base)
     template = body.template or file.template
     if template:
-        facts = await to_thread.run_sync(facts_of, served, pool_of(request).only)
+        context = pool_of(request).loaded(served.name)
+        facts = await to_thread.run_sync(facts_of, served, context)
         # The text that /api/show gives is the model's own template.
         template = "" if facts.template and template.endswith(facts.template) else template
         check_template(template)
@@ -172,12 +167,3 @@ def _statuses(body: CreateRequest, *statuses: str) -> Response:
         return JsonResponse({"status": statuses[-1]})
     lines = b"".join(encoded_line({"status": status}) for status in statuses)
     return Response(lines, media_type=LINES)
-
-
-@changes_models
-async def delete_model(request: Request) -> Response:
-    """Delete a made model."""
-    body = await read_body(request, DeleteRequest)
-    if recipes_of(request).remove(body.model):
-        return Response()
-    raise not_found(body.model)

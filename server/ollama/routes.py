@@ -10,15 +10,14 @@ from server.ollama.listing import ShowRequest, get_version, list_loaded, list_mo
 from server.ollama.making import (
     CopyRequest,
     CreateRequest,
-    DeleteRequest,
     PushRequest,
     copy_model,
     create_blob,
     create_model,
-    delete_model,
     has_blob,
     push_model,
 )
+from server.ollama.pulling import DeleteRequest, PullRequest, delete_model, pull_model
 from server.ollama.request import (
     OllamaChatRequest,
     OllamaEmbeddingsRequest,
@@ -53,6 +52,13 @@ ENDPOINTS = (
         {"POST": copy_model},
         admin_methods=_POST,
         bodies={"POST": CopyRequest},
+    ),
+    Endpoint(
+        (f"{PREFIX}/pull",),
+        {"POST": pull_model},
+        admin_methods=_POST,
+        bodies={"POST": PullRequest},
+        media=_STREAMABLE,
     ),
     Endpoint(
         (f"{PREFIX}/delete",),

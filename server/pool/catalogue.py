@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,9 @@ from config.load import ORIGINS
 from config.models import ALL, ModelTable, arguments
 from config.sources import Given, Level
 from server.model.split_name import SplitName
+from server.pool.cached import cached_models, hidden_models
 from server.pool.names import LATEST
+from server.store.serving import DEMO_MODEL
 
 _COMPANIONS = ("mmproj", "imatrix", "mtp-", "eagle3-", "dspark-", "dflash-")
 """In names of GGUF files that belong to a model and are none."""
@@ -66,18 +69,43 @@ class ModelEntry:
         return float("inf") if seconds < 0 else seconds
 
 
-def read_catalogue(sources: ModelSources) -> dict[str, ModelEntry]:
-    """All models by name. Raises `ConfigError`."""
+def read_catalogue(
+    sources: ModelSources, environ: Mapping[str, str] = os.environ
+) -> dict[str, ModelEntry]:
+    """All models by name: those that are named, those of the folder, those that were downloaded.
+
+    Raises `ConfigError`.
+    """
     tables = sources.tables()
     for_all = tables.pop(ALL, ModelTable(ALL))
     folder = sources.settings.models_dir
     files = {} if folder is None else models_in(folder)
+    cached = cached_models(environ) if sources.settings.models_cache else {}
+    hiding = [one for one in tables.values() if one.hides_cached or for_all.hides_cached]
+    seen = cached.keys() - hidden_models(hiding, cached)
     entries = {
-        name: _entry(sources, for_all, tables.get(name) or ModelTable(name), files.get(name))
-        for name in sorted({*tables, *files})
+        name: _entry(
+            sources,
+            for_all,
+            tables.get(name) or ModelTable(name),
+            files.get(name, cached.get(name)),
+        )
+        for name in sorted({*tables, *files, *seen})
     }
+    for name in seen - tables.keys() - files.keys():
+        entries[name] = replace(entries[name], source=ModelSource.CACHE)
     _check_names(entries)
     return entries
+
+
+def read_one(sources: ModelSources) -> dict[str, ModelEntry]:
+    """The one model of a server that lets it sleep, by its name."""
+    settings = sources.settings
+    origin = settings.hf_repo or settings.docker_repo or settings.model_url
+    path = settings.model if origin is None else settings.model or Path(origin)
+    name = settings.alias[0] if settings.alias else (path or DEMO_MODEL).stem
+    named = _named(settings, name)
+    return {name: ModelEntry(name=name, settings=named, file=_facts(settings.model or DEMO_MODEL))}
 
 
 def models_in(folder: Path) -> dict[str, Path]:

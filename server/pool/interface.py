@@ -110,6 +110,14 @@ class ModelPool(Protocol):
         ...
 
     @property
+    def default(self) -> str | None:
+        """The model of requests that name none of the models; None if there is no such model.
+
+        It is the name of a single model that sleeps when nobody asks for it.
+        """
+        ...
+
+    @property
     def autoloads(self) -> bool:
         """Whether a request for a model loads it."""
         ...

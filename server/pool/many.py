@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 from config import ConfigError
@@ -38,6 +39,25 @@ ALONE_SECONDS = 1.0
 """How often a model is looked at whose engine works on without a request, in the background."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolRules:
+    """How a pool treats its requests."""
+
+    most_waiting: int = 1000
+    """Requests that may wait for their models."""
+    wait_seconds: float = math.inf
+    autoloads: bool = True
+    may_exceed: bool = False
+    """Whether a model that needs more memory than there is may try, alone."""
+    default: str | None = None
+    """The model of requests that name none."""
+    is_strict: bool = True
+    """Whether unknown names are refused, instead of meaning the default."""
+
+
+DEFAULT_RULES = PoolRules()
+
+
 class ManyModels:
     """A `ModelPool`. Belongs to one event loop, on which `start` is called."""
 
@@ -46,24 +66,15 @@ class ManyModels:
         read: Callable[[], Mapping[str, ModelEntry]],
         maker: EngineMaker,
         limits: Limits,
-        *,
-        most_waiting: int = 1000,
-        wait_seconds: float = math.inf,
-        autoloads: bool = True,
-        is_strict: bool = True,
+        rules: PoolRules = DEFAULT_RULES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`read` blocks, and raises `ConfigError`; it is called at once.
-
-        With limits that aren't strict, a model that needs more than there is may try it alone.
-        """
+        """`read` blocks, and raises `ConfigError`; it is called at once."""
         self._read = read
         self._maker = maker
         self._limits = limits
-        self._clamp = NO_MEMORY if is_strict else limits.memory
-        self._most_waiting = most_waiting
-        self._wait_seconds = wait_seconds
-        self._autoloads = autoloads
+        self._clamp = limits.memory if rules.may_exceed else NO_MEMORY
+        self._rules = rules
         self._clock = clock
         self._events = EventBoard()
         self._models = {name: _new(entry) for name, entry in read().items()}
@@ -78,8 +89,12 @@ class ManyModels:
         return None
 
     @property
+    def default(self) -> str | None:
+        return self._rules.default
+
+    @property
     def autoloads(self) -> bool:
-        return self._autoloads
+        return self._rules.autoloads
 
     def start(self) -> None:
         """Load the models that are to be loaded at the start."""
@@ -106,6 +121,13 @@ class ManyModels:
             elif model.phase is Phase.LOADED:
                 jobs.append(self._begin(model, self._unload(model), Phase.LEAVING))
         await asyncio.gather(*jobs, return_exceptions=True)
+
+    def limit_devices(self, num_bytes: int) -> None:
+        """From now on, models may take so many bytes of devices together; 0 is no limit."""
+        memory = replace(self._limits.memory, device=num_bytes)
+        self._limits = replace(self._limits, memory=memory)
+        if self._rules.may_exceed:
+            self._clamp = memory
 
     def end_answers(self, error: ApiError) -> None:
         """End all answers, and all waits for a model."""
@@ -228,13 +250,15 @@ class ManyModels:
 
     def _find(self, name: str) -> tuple[PooledModel, str]:
         """The model of this name, and the name among its own that is meant."""
-        if not name:
+        if not name and self._rules.default is None:
             raise InvalidRequest("'model' is required: this server has several", param="model")
         if (own := matching(name, self._models)) is not None:
             return self._models[own], own
         for model in self._models.values():
             if (alias := matching(name, model.entry.aliases)) is not None:
                 return model, alias
+        if self._rules.default is not None and (not name or not self._rules.is_strict):
+            return self._models[self._rules.default], self._rules.default
         raise no_such_model(name, self._models)
 
     async def _enter(self, model: PooledModel, tenant: str, since: float | None = None) -> None:
@@ -256,12 +280,12 @@ class ManyModels:
 
     async def _granted(self, model: PooledModel, waiter: Waiter) -> None:
         try:
-            async with asyncio.timeout(_finite(self._wait_seconds)):
+            async with asyncio.timeout(_finite(self._rules.wait_seconds)):
                 await waiter.granted
         except TimeoutError:
             self._give_up(model, waiter)
             raise Overloaded(
-                f"{model.name} could not be loaded within {self._wait_seconds:g} s",
+                f"{model.name} could not be loaded within {self._rules.wait_seconds:g} s",
                 retry_after=math.ceil(min(max(model.load_seconds, 1.0), 600.0)),
                 reason="model_wait",
             ) from None
@@ -284,7 +308,7 @@ class ManyModels:
             raise _not_loaded(model, now)
         others = [one.tenant for other in self._models.values() for one in other.waiters]
         is_first = bool(tenant) and tenant not in others
-        if len(others) >= self._most_waiting and not is_first:
+        if len(others) >= self._rules.most_waiting and not is_first:
             raise Overloaded(
                 f"the server is at its limit: {len(others)} requests wait for their models",
                 retry_after=math.ceil(min(max(model.load_seconds, 1.0), 600.0)),
@@ -397,7 +421,7 @@ class ManyModels:
         now = self._clock()
         model.phase, model.job, model.loaded_at, model.last_used = Phase.LOADED, None, now, now
         model.load_seconds = now - model.load_began
-        model.need, model.is_sleeping = measured, False
+        model.need, model.is_sleeping = _believed(measured, model.need), False
         model.failure, model.failures, model.exit_code = "", 0, None
         self._shares.add(tenants, model.load_seconds, now)
         model.metrics.observe_load(model.load_seconds)
@@ -474,6 +498,12 @@ def _keep(task: asyncio.Future[None]) -> None:
 
 def _new(entry: ModelEntry) -> PooledModel:
     return PooledModel(entry, ServerMetrics(entry.name, entry.settings.max_queue))
+
+
+def _believed(measured: MemoryUse, expected: MemoryUse | None) -> MemoryUse:
+    """What was measured. Of a device whose driver doesn't tell, as in containers, the plan."""
+    planned = 0 if expected is None else expected.device
+    return MemoryUse(measured.host, measured.device or planned)
 
 
 def _future() -> asyncio.Future[None]:

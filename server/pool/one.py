@@ -28,6 +28,10 @@ class OneModel:
         return self._context
 
     @property
+    def default(self) -> str | None:
+        return self._context.model_name
+
+    @property
     def autoloads(self) -> bool:
         return True
 

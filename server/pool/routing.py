@@ -72,6 +72,10 @@ def for_model(handler: Handler, *, may_stream: bool = False) -> Handler:
         data = bytearray() if request.method in ("GET", "HEAD") else await read_bytes(request)
         wish = await _wish(request, data)
         read = _already_read(request, data)
+        if wish is None and pool.default is not None:
+            if request.method in ("GET", "HEAD"):
+                return await _without_waking(read, pool.default, handler)
+            wish = Wish("")
         if wish is None:
             return await handler(read)
         answer = partial(handler, read)
@@ -98,6 +102,14 @@ def _check_query(request: Request, pool: ModelPool) -> None:
     asked = request.query_params.get("model")
     if asked and pool.only is not None and pool.only.settings.strict_model:
         pool.find(asked)
+
+
+async def _without_waking(request: Request, name: str, handler: Handler) -> Response:
+    """The handler's answer. A model that sleeps stays asleep, and the handler has none."""
+    context = pool_of(request).loaded(name)
+    if context is not None:
+        serve_by(request, context)
+    return await handler(request)
 
 
 async def _streamed(request: Request, pool: ModelPool, wish: Wish, answer: Answer) -> Response:
@@ -187,7 +199,7 @@ def _already_read(request: Request, data: bytearray) -> Request:
 
     async def receive() -> Message:
         if held:
-            return {"type": "http.request", "body": bytes(held.pop()), "more_body": False}
+            return {"type": "http.request", "body": held.pop(), "more_body": False}
         return await request.receive()
 
     return Request(request.scope, receive)

@@ -106,7 +106,6 @@ def generation_request(
         priority=fields.priority,
         slot=_slot(fields.id_slot, model.n_slots),
         report_progress=fields.return_progress and fields.stream,
-        report_cache=fields.return_cache_info,
         speculation=speculation_of(
             settings,
             methods=fields.spec_type,
@@ -118,6 +117,7 @@ def generation_request(
     return GenerationRequest(
         spec=spec,
         stop=tuple(word for word in fields.stop if word) or settings.reverse_prompt,
+        report_cache=fields.return_cache_info,
         max_seconds=fields.t_max_predict_ms / 1000 if fields.t_max_predict_ms > 0 else None,
     )
 

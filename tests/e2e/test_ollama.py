@@ -16,6 +16,7 @@ from langchain_core.tools import tool
 from langchain_ollama import ChatOllama, OllamaEmbeddings, OllamaLLM
 from pydantic import BaseModel
 
+from server.store.serving import DEMO_MODEL
 from tests.support.processes import DEADLINE, serving
 
 NAME = "demo-target"
@@ -255,3 +256,41 @@ def test_what_continue_sends(url: str) -> None:
         del completion["messages"]
         text = http.post("/api/generate", json=completion).text
         assert json.loads(text.splitlines()[-1])["done"]
+
+
+# --- several models ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pool_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("models")
+    for name in ("one", "two"):
+        (folder / f"{name}.gguf").symlink_to(DEMO_MODEL)
+    flags = ("--models-dir", str(folder), "-c", "2048", "-np", "1")
+    with serving(*flags, has_one_model=False) as server:
+        yield server.url
+
+
+def test_the_name_chooses_and_unloads(pool_url: str) -> None:
+    with ollama.Client(host=pool_url, timeout=DEADLINE) as client:
+
+        def loaded() -> list[str | None]:
+            return [model.name for model in client.ps().models]
+
+        assert sorted(model.model or "" for model in client.list().models) == [
+            "one:latest",
+            "two:latest",
+        ]
+        shown = client.show("two")
+        assert shown.details is not None
+        assert shown.details.parameter_size == "5.25M"
+        assert loaded() == []
+        answer = client.chat("two", ASKED, options=GREEDY, keep_alive="5m")
+        assert (answer.message.content, loaded()) == (ANSWER, ["two:latest"])
+        assert (answer.load_duration or 0) > 0
+        assert client.generate("one").done_reason == "load"
+        assert sorted(name or "" for name in loaded()) == ["one:latest", "two:latest"]
+        assert client.generate("two", keep_alive=0).done_reason == "unload"
+        assert loaded() == ["one:latest"]
+        with pytest.raises(ollama.ResponseError, match="model 'three' not found"):
+            client.chat("three", ASKED)

@@ -7,14 +7,10 @@ Content-Security-Policy, and on any request to another host.
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 
 from config import ServeSettings
@@ -22,8 +18,8 @@ from server.app import create_app
 from tests.support.browser import needs_browser, play
 from tests.support.fake_server import ScriptedGenerator, key_ring, make_server
 from tests.support.live import serving as live
-from tests.support.paths import ROOT
-from tests.support.processes import serving, wait_until
+from tests.support.processes import serving
+from tests.support.scripted_servers import KillableServer
 
 pytestmark = needs_browser
 
@@ -39,9 +35,11 @@ ATTACKS = (
     "$\\href{javascript:hacked.push(9)}{x}$ $$\\includegraphics{https://attacker.example/x}$$",
     '$<img src=x onerror=hacked.push(10)>$ $a" onmouseover="hacked.push(11)$',
     "<a href='https://attacker.example' style='position:fixed;inset:0'>x</a>",
-    "<style>*{background:url(https://attacker.example/)}</style><link rel=prefetch href=//attacker.example>",
-    "<form action=https://attacker.example><button>x</button></form><base href=//attacker.example>",
-    "<math><mi xlink:href='javascript:hacked.push(12)'></mi></math><details ontoggle=hacked.push(13) open>",
+    "<style>*{background:url(https://attacker.example/)}</style>",
+    "<link rel=prefetch href=//attacker.example><base href=//attacker.example>",
+    "<form action=https://attacker.example><button>x</button></form>",
+    "<math><mi xlink:href='javascript:hacked.push(12)'></mi></math>",
+    "<details ontoggle=hacked.push(13) open>",
     '{"a": "</pre><img src=x onerror=hacked.push(14)>"}',
     "'\"><svg/onload=hacked.push(15)>",
     "](x)![<img src=x onerror=hacked.push(16)>](y) `<img src=x onerror=hacked.push(17)>`",
@@ -128,7 +126,7 @@ def test_keys_are_asked_for(prefix: str) -> None:
 
 
 def test_an_answer_goes_on_after_the_server_was_killed() -> None:
-    with _KillableServer() as server:
+    with KillableServer() as server:
         play("server_restart", server.url, outside=server.do)
 
 
@@ -150,10 +148,10 @@ def _line(number: int) -> list[str]:
     if number % 40 == 0:
         return ["\n\n", "## ", f"Section {number}", "\n\n", *words]
     if number % 40 in range(10, 20):
-        return ["\n", "- ", "**item** ", "", *words]
+        return ["\n", "- ", "**item** ", " ", *words]
     if number % 40 == 25:
-        return ["\n\n```", "python\n", "x = 1\n", "", *words[:-1], "\n```\n"]
-    return ["\n\n", "*so* ", "`code` ", "", *words]
+        return ["\n\n```", "python\n", "x = 1\n", "\n", *words[:-1], "\n```\n"]
+    return ["\n\n", "*so* ", "`code` ", " ", *words]
 
 
 def test_markdown_code_and_formulas() -> None:
@@ -166,44 +164,3 @@ def test_nothing_that_a_model_or_a_file_says_becomes_part_of_the_page() -> None:
     text = "\n\n".join(ATTACKS)
     with scripted([text[start : start + 5] for start in range(0, len(text), 5)]) as url:
         play("attacks", url, options={"attacks": ATTACKS})
-
-
-class _KillableServer:
-    """A scripted server that is killed, and started again on the same port."""
-
-    def __init__(self) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self._port}"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> _KillableServer:
-        self._start(words=100_000, delay=0.02)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._kill()
-
-    def do(self, word: str) -> None:
-        if word == "stop":
-            self._kill()
-        else:
-            self._start(words=20, delay=0.001)
-
-    def _start(self, *, words: int, delay: float) -> None:
-        module = "tests.support.scripted_server"
-        arguments = [str(self._port), str(words), str(delay)]
-        self._process = subprocess.Popen([sys.executable, "-m", module, *arguments], cwd=ROOT)
-        wait_until(self._answers)
-
-    def _kill(self) -> None:
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
-
-    def _answers(self) -> bool:
-        try:
-            return httpx.get(f"{self.url}/livez").status_code == 200
-        except httpx.ConnectError:
-            return False

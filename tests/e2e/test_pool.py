@@ -62,8 +62,9 @@ def complete(server: Server, model: str, prompt: str = PROMPT) -> dict[str, Any]
 
 
 def states(server: Server) -> dict[str, str]:
+    """By name, without models that happen to be in this user's caches."""
     data = httpx.get(f"{server.url}/models").json()["data"]
-    return {one["id"]: one["status"]["value"] for one in data}
+    return {one["id"]: one["status"]["value"] for one in data if one["source"] != "cache"}
 
 
 def resident(server: Server) -> int:
@@ -190,7 +191,7 @@ def test_a_folder_is_read_again_when_a_client_asks(tmp_path: Path) -> None:
         (tmp_path / "two").mkdir()
         shutil.copy(DEMO_TARGET, tmp_path / "two" / "model.gguf")
         data = httpx.get(f"{server.url}/models?reload=1").json()["data"]
-        assert [one["id"] for one in data] == ["one", "two"]
+        assert [one["id"] for one in data if one["source"] != "cache"] == ["one", "two"]
 
 
 def test_the_server_ends_in_order_while_a_model_loads(preset: Path) -> None:
@@ -216,3 +217,16 @@ def test_a_killed_server_leaves_no_engine(preset: Path) -> None:
         while any(engine.is_running() for engine in engines):
             assert time.monotonic() < deadline
             time.sleep(0.05)
+
+
+def test_the_one_model_of_a_server_sleeps_and_wakes_for_any_name() -> None:
+    with serving("--sleep-idle-seconds", "1") as server:
+        assert httpx.get(f"{server.url}/health").status_code == 200
+        assert complete(server, "gpt-4o")["content"]
+        assert httpx.get(f"{server.url}/props").json()["total_slots"] == 4
+        wait_until(lambda: not server.engines)
+        wait_until(lambda: httpx.get(f"{server.url}/props").json()["is_sleeping"])
+        assert httpx.get(f"{server.url}/health").status_code == 200
+        assert not server.engines
+        answer = post(server, "/completion", prompt="a", n_predict=4)
+        assert (answer.status_code, answer.json()["model"]) == (200, "demo-target")

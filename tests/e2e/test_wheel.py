@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -108,7 +109,9 @@ def test_the_wheel_holds_the_product_alone(wheel: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("suffix", [".py", ".gbnf", ".toml"])
+@pytest.mark.parametrize(
+    "suffix", [".py", ".gbnf", ".toml", ".html", ".js", ".css", ".svg", ".woff2", ".br", ".gz"]
+)
 def test_nothing_of_a_package_is_missing(wheel: Path, suffix: str) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     for package in PACKAGES - {"models"}:
@@ -142,6 +145,13 @@ def test_the_embedded_model_answers(url: str) -> None:
     body = {"messages": QUESTION, "temperature": 0}
     answer = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60).json()
     assert "Paris" in answer["choices"][0]["message"]["content"]
+
+
+def test_the_page_is_there(url: str) -> None:
+    page = httpx.get(f"{url}/", headers={"Accept": "text/html"})
+    assert '<div id="page">' in page.text
+    files = re.findall(r'(?:src|href)="\./([^"]+)"', page.text)
+    assert [httpx.get(f"{url}/{name}").status_code for name in files] == [200] * len(files)
 
 
 def test_the_checker_of_grammars_starts(url: str) -> None:

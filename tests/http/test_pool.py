@@ -16,8 +16,10 @@ from server.access.key import ApiKey, digest_of
 from server.access.key_ring import KeyRing
 from server.app import create_app
 from server.context import SharedContext
+from server.llama_server.router import event_json
 from server.observability.metrics import ServerMetrics
 from server.pool import routing
+from server.pool.interface import PoolEvent
 from server.pool.many import ManyModels
 from tests.support.fake_engines import FakeEngines, entry, pool_of
 
@@ -63,7 +65,7 @@ async def serving(*keys: ApiKey, **settings: Any) -> AsyncIterator[Served]:
 
 
 async def test_each_dialect_is_answered_by_the_model_that_it_names() -> None:
-    bodies = {
+    bodies: dict[str, dict[str, object]] = {
         CHAT: {},
         "/v1/completions": {"prompt": "a"},
         "/completion": {"prompt": "a"},
@@ -316,3 +318,50 @@ async def test_a_response_of_the_background_keeps_its_model() -> None:
                 break
             await asyncio.sleep(0.01)
         assert (now["status"], now["model"]) == ("completed", "a")
+
+
+async def test_ollama_s_clients_choose_load_and_unload_models() -> None:
+    async with serving() as served:
+        client = served.client
+        body = chat("a:latest", stream=False)
+        answer = await client.post("/api/chat", json=body)
+        assert (answer.status_code, answer.json()["message"]["content"]) == (
+            200,
+            "Hello, world\n",
+        )
+        running = (await client.get("/api/ps")).json()["models"]
+        assert [one["name"] for one in running] == ["a:latest"]
+        names = [one["name"] for one in (await client.get("/api/tags")).json()["models"]]
+        assert sorted(names) == ["a:latest", "b:latest", "c:latest"]
+        unknown = await client.post("/api/chat", json=chat("z", stream=False))
+        assert (unknown.status_code, "z" in unknown.json()["error"]) == (404, True)
+        await client.post("/api/generate", json={"model": "a", "keep_alive": 0})
+        await asyncio.sleep(0.1)
+        assert served.maker.events == ["load a", "stop a"]
+
+
+async def test_lm_studio_s_clients_load_and_unload_models() -> None:
+    async with serving() as served:
+        client = served.client
+        loaded = await client.post("/api/v1/models/load", json={"model": "a"})
+        assert loaded.status_code == 200, loaded.text
+        unloaded = await client.post("/api/v1/models/unload", json={"instance_id": "a"})
+        assert unloaded.status_code == 200, unloaded.text
+        assert served.maker.events == ["load a", "stop a"]
+
+
+async def test_events_are_written_as_llama_server_writes_them() -> None:
+    async with serving() as served:
+        events = served.pool.subscribe()
+        heard = asyncio.ensure_future(_first(events, 2))
+        await asyncio.sleep(0)
+        await served.client.post("/models/load", json={"model": "a"})
+        first, second = (event_json(event) for event in await heard)
+        assert (first["model"], first["event"]) == ("a", "model_status")
+        assert first["data"]["status"] == "loading"
+        assert first["data"]["progress"]["stages"] == ["text_model"]
+        assert second["data"]["status"] == "loaded"
+
+
+async def _first(events: AsyncIterator[PoolEvent], count: int) -> list[PoolEvent]:
+    return [await anext(events) for _ in range(count)]

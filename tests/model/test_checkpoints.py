@@ -38,7 +38,7 @@ LAYOUTS: dict[str, dict[str, Any]] = {
         "flash_attn": "on",
     },
 }
-TOLERANCE = {"partitioned": 2e-5, "unified": 2e-5, "f16": 0.02, "unified q8_0": 0.05}
+TOLERANCE = {"partitioned": 2e-4, "unified": 2e-4, "f16": 0.02, "unified q8_0": 0.05}
 """Largest difference of logits, which lie around 2. Cells in another order round otherwise."""
 
 COMMON = 150

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from protocol.events import FinishReason
@@ -13,10 +14,11 @@ from protocol.sampling import SamplingParams
 from scheduler.backends.base import LoadError
 from scheduler.backends.llama.backend import LlamaBackend
 from scheduler.core.abilities import CacheAbilities
+from scheduler.core.cache_edits import CopyPrefix, Restore, Save, Trim
 from scheduler.core.sequence import Sequence
-from tests.support.backends import make_backend
+from tests.support.backends import compute, make_backend
 from tests.support.engines import Server
-from tests.support.tiny_models import MODELS, N_VOCAB, WINDOW
+from tests.support.tiny_models import MODELS, N_VOCAB, WINDOW, deepseek2
 
 LENGTH = 16
 ENDLESS = SamplingParams(temperature=0.0, logit_bias=((2, float("-inf")),))
@@ -203,3 +205,39 @@ def test_a_full_cache_under_a_window_is_shared(full_window: LlamaBackend) -> Non
     found = Server(full_window).answers(prompts, LENGTH)
     assert [answer.tokens for answer in found] == expected
     assert [answer.num_cached for answer in found] == [0, 120, 120, 120]
+
+
+@pytest.fixture(scope="module")
+def compressed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("models") / "deepseek2.gguf"
+    deepseek2(path)
+    return path
+
+
+@pytest.mark.parametrize("kv_unified", [False, True])
+@pytest.mark.parametrize(("cache_type", "atol"), [("f32", 2e-3), ("f16", 0.01), ("q8_0", 0.06)])
+def test_cells_that_all_heads_share_are_cut_copied_and_saved(
+    compressed: Path, cache_type: str, atol: float, kv_unified: bool
+) -> None:
+    """A compressed vector a token (MLA): logits are those of a full computation."""
+    types = {"cache_type_k": cache_type, "cache_type_v": cache_type, "flash_attn": "on"}
+    backend, full = (open_model(compressed, kv_unified=kv_unified, **types) for _ in range(2))
+
+    def check(slot: int, tokens: list[int], start: int) -> None:
+        found = compute(backend, tokens, slot, start)
+        full.edit(Trim(0, 0))
+        np.testing.assert_allclose(found, compute(full, tokens, 0), atol=atol, rtol=0)
+
+    text = prompt(200)
+    check(0, text, 0)
+    backend.edit(CopyPrefix(0, 1, 120))
+    check(1, [*text[:120], *prompt(40, 5)], 120)
+    backend.edit(Trim(0, 150))
+    check(0, [*text[:150], *prompt(30, 6)], 150)
+    backend.edit(Save(1, 7))
+    backend.edit(Trim(1, 0))
+    check(1, prompt(50, 8), 0)
+    backend.edit(Restore(7, 2, 130))
+    check(2, [*text[:120], *prompt(40, 5)[:10], *prompt(20, 9)], 130)
+    backend.close()
+    full.close()

@@ -35,7 +35,7 @@ from tests.support.backends import chunk, compute, make_backend
 from tests.support.engines import Answer, Server
 from tests.support.tiny_models import ARCHITECTURES, WINDOW, single_layer
 
-WINDOWED = ("gemma2", "gemma3", "gpt-oss")
+WINDOWED = ("gemma2", "gemma3", "gemma3n", "gpt-oss")
 RECURRENT = ("qwen35", "lfm2")
 """Those of which llama.cpp keeps earlier states."""
 RECOMPUTED = ("mamba", "mamba2", "jamba", "granite")

@@ -16,7 +16,7 @@ from server.observability.answer_metrics import AnswerMetrics
 from server.observability.metrics import ServerMetrics
 from server.pool.catalogue import ModelEntry
 from server.pool.engines import LoadFailed
-from server.pool.many import ManyModels
+from server.pool.many import ManyModels, PoolRules
 from server.pool.memory import MemoryUse
 from server.pool.policy import Limits
 from tests.support.fake_server import make_server
@@ -126,7 +126,6 @@ def pool_of(
         lambda: {one.name: one for one in entries},
         maker,
         limits or Limits(count=2, patience=wait_seconds / 2),
-        wait_seconds=wait_seconds,
-        most_waiting=most_waiting,
-        clock=clock or asyncio.get_running_loop().time,
+        PoolRules(wait_seconds=wait_seconds, most_waiting=most_waiting),
+        clock or asyncio.get_running_loop().time,
     )

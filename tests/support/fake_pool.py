@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -26,12 +26,25 @@ class FakePool:
 
     servers: dict[str, FakeServer]
     paths: dict[str, str] = field(default_factory=dict)
-    loaded: set[str] = field(default_factory=set)
+    in_memory: set[str] = field(default_factory=set)
     asked: list[tuple[str, float | None]] = field(default_factory=list)
     """The leases: the names as they were given, and how long the models are to stay."""
+    downloads: set[str] = field(default_factory=set)
+    """The models whose files clients may remove."""
     refreshed: int = 0
+    on_refresh: Callable[[], None] = lambda: None
+    """Reads what lies on the disk, for tests that change it."""
     events: EventBoard = field(default_factory=EventBoard)
     only: ServerContext | None = None
+    autoloads: bool = True
+    default: str | None = None
+
+    def loaded(self, name: str) -> ServerContext | None:
+        found = self.find(name).name
+        return self.servers[found].context if found in self.in_memory else None
+
+    def metrics(self) -> Sequence[tuple[ServerMetrics, ServerContext | None]]:
+        return [(server.context.metrics, server.context) for server in self.servers.values()]
 
     def models(self) -> Sequence[ServedModel]:
         return [self._served(name) for name in sorted(self.servers)]
@@ -48,14 +61,14 @@ class FakePool:
     ) -> AsyncIterator[ServerContext]:
         self.asked.append((name, keep_alive))
         found = self.find(name).name
-        self.loaded.add(found)
+        self.in_memory.add(found)
         yield self.servers[found].context
 
     async def load(self, name: str) -> None:
-        self.loaded.add(self.find(name).name)
+        self.in_memory.add(self.find(name).name)
 
     async def unload(self, name: str) -> None:
-        self.loaded.discard(self.find(name).name)
+        self.in_memory.discard(self.find(name).name)
 
     def subscribe(self) -> AsyncIterator[PoolEvent]:
         return self.events.subscribe()
@@ -65,15 +78,17 @@ class FakePool:
 
     async def refresh(self) -> None:
         self.refreshed += 1
+        self.on_refresh()
 
     def _served(self, name: str) -> ServedModel:
-        is_loaded = name in self.loaded
+        is_loaded = name in self.in_memory
         return ServedModel(
             name=name,
             path=self.paths.get(name, f"/models/{name}.gguf"),
             state=ModelState.LOADED if is_loaded else ModelState.UNLOADED,
             memory=MemoryUse(host=3000, device=1000) if is_loaded else None,
             expires_at=2_000_000_000.5 if is_loaded else None,
+            can_remove=name in self.downloads,
         )
 
 

@@ -27,6 +27,7 @@ from protocol.messages import (
 )
 from server.access.key_ring import KeyRing, read_keys
 from server.context import ServerContext
+from server.engine.history import SequenceHistory
 from server.engine.slot_refusals import refused_slot
 from server.errors import ApiError, ContextExceeded, Unavailable
 from server.generation.content_places import ContentTokens
@@ -246,6 +247,9 @@ class FakeEngine:
     known_specs: dict[int, SequenceSpec] = field(default_factory=dict)
     """What the sequences of busy slots compute, by id: 100 in the first slot, and so on."""
     embedding: EmbeddingInfo | None = None
+    past: list[SequenceHistory] = field(default_factory=list)
+    num_questions: int = 0
+    """How often the slots were asked for."""
 
     @property
     def model(self) -> ModelInfo:
@@ -282,8 +286,12 @@ class FakeEngine:
         _ = self.model
         return BlockReport(query_id=1, held={Medium.GPU: [2**64 - 1, 5], Medium.CPU: []})
 
-    async def inspect(self) -> SlotReport:
+    def histories(self) -> list[SequenceHistory]:
+        return list(self.past)
+
+    async def inspect(self, max_nodes: int = 0) -> SlotReport:
         _ = self.model
+        self.num_questions += 1
         slots = [self._slot(number) for number in range(4)]
         return SlotReport(query_id=1, slots=slots, num_waiting=0)
 

@@ -56,6 +56,8 @@ class LocalHub:
     tampered: bool = False
     """Whether the content is changed on the way."""
     ignores_ranges: bool = False
+    refuses_ranges: bool = False
+    """Whether the rest of a file is a 403, as behind an address that has expired."""
     names_sizes: bool = True
     is_plain: bool = False
     """Whether the hub has the content itself, and no server beside it."""
@@ -119,6 +121,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.send(status, b"", extra)
             return
         asked = self.headers.get("Range")
+        if asked and self.hub.refuses_ranges:
+            self.send(403)
+            return
         start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
         if start > len(content):
             self.send(416)

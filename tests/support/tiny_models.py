@@ -213,6 +213,76 @@ def gemma3(path: Path) -> None:
     writer.finish()
 
 
+def gemma3n(path: Path) -> None:
+    """Write a Gemma 3n model: four layers of five see only the latest tokens, several streams of
+    activations, and embeddings of their own for each layer."""
+    n_layers = 6
+    streams, rank, narrow = 4, 64, 256  # llama.cpp knows no others
+    writer = _Writer(path, "gemma3n", n_layers=n_layers)
+    writer.gguf.add_head_count(N_EMBD // WIDE_HEAD)
+    writer.gguf.add_head_count_kv(N_EMBD // WIDE_HEAD)
+    writer.gguf.add_key_length(WIDE_HEAD)
+    writer.gguf.add_value_length(WIDE_HEAD)
+    writer.gguf.add_sliding_window(WINDOW)
+    writer.weight("altup_proj.weight", N_EMBD, N_EMBD, streams - 1)
+    writer.weight("altup_unembd_proj.weight", N_EMBD, N_EMBD, streams - 1)
+    writer.weight("per_layer_token_embd.weight", narrow * n_layers, N_VOCAB, scale=4.0)
+    writer.weight("per_layer_model_proj.weight", N_EMBD, narrow * n_layers)
+    writer.ones("per_layer_proj_norm.weight", narrow)
+    for layer in range(n_layers):
+        prefix = f"blk.{layer}"
+        _attention(writer, layer)
+        _feed_forward(writer, layer)
+        norms = ("attn", "post_attention", "post_ffw", "post", "laurel_post", "altup_router")
+        for name in norms:
+            writer.ones(f"{prefix}.{name}_norm.weight", N_EMBD)
+        for name in ("attn_q_norm", "attn_k_norm"):
+            writer.ones(f"{prefix}.{name}.weight", WIDE_HEAD)
+        writer.weight(f"{prefix}.inp_gate.weight", N_EMBD, narrow)
+        writer.weight(f"{prefix}.proj.weight", narrow, N_EMBD)
+        writer.weight(f"{prefix}.altup_correct_coef.weight", streams, streams)
+        writer.ones(f"{prefix}.altup_correct_scale.weight", N_EMBD)
+        writer.weight(f"{prefix}.altup_predict_coef.weight", streams, streams * streams)
+        writer.weight(f"{prefix}.altup_router.weight", N_EMBD, streams)
+        writer.weight(f"{prefix}.laurel_l.weight", N_EMBD, rank)
+        writer.weight(f"{prefix}.laurel_r.weight", rank, N_EMBD)
+    writer.finish()
+
+
+def deepseek2(path: Path) -> None:
+    """Write a DeepSeek 2 model: all heads share one compressed vector a token (MLA)."""
+    rank_q, rank_kv, rope, nope, heads = 32, 64, 32, 32, 2
+    writer = _Writer(path, "deepseek2")
+    writer.gguf.add_head_count(heads)
+    writer.gguf.add_head_count_kv(1)
+    writer.gguf.add_q_lora_rank(rank_q)
+    writer.gguf.add_kv_lora_rank(rank_kv)
+    writer.gguf.add_key_length(rank_kv + rope)
+    writer.gguf.add_value_length(rank_kv)
+    writer.gguf.add_key_length_mla(nope + rope)
+    writer.gguf.add_value_length_mla(WIDE_HEAD)
+    writer.gguf.add_rope_dimension_count(rope)
+    writer.gguf.add_leading_dense_block_count(N_LAYERS)
+    writer.gguf.add_expert_count(2)
+    writer.gguf.add_expert_used_count(1)
+    writer.gguf.add_expert_feed_forward_length(N_FF)
+    writer.gguf.add_expert_shared_count(1)
+    for layer in range(N_LAYERS):
+        prefix = f"blk.{layer}"
+        writer.ones(f"{prefix}.attn_norm.weight", N_EMBD)
+        writer.ones(f"{prefix}.attn_q_a_norm.weight", rank_q)
+        writer.ones(f"{prefix}.attn_kv_a_norm.weight", rank_kv)
+        writer.weight(f"{prefix}.attn_q_a.weight", N_EMBD, rank_q)
+        writer.weight(f"{prefix}.attn_q_b.weight", rank_q, heads * (nope + rope), scale=2.0)
+        writer.weight(f"{prefix}.attn_kv_a_mqa.weight", N_EMBD, rank_kv + rope, scale=2.0)
+        writer.weight(f"{prefix}.attn_k_b.weight", nope, rank_kv, heads)
+        writer.weight(f"{prefix}.attn_v_b.weight", rank_kv, WIDE_HEAD, heads)
+        writer.weight(f"{prefix}.attn_output.weight", heads * WIDE_HEAD, N_EMBD, scale=2.0)
+        _feed_forward(writer, layer)
+    writer.weight("output.weight", N_EMBD, N_VOCAB)
+    writer.finish()
+
+
 def _state_heads(writer: _Writer, layer: int) -> None:
     prefix, width = f"blk.{layer}", D_INNER + 2 * D_STATE
     writer.weight(f"{prefix}.ssm_in.weight", N_EMBD, D_INNER + width + DT_RANK)
@@ -387,6 +457,7 @@ MODELS: dict[str, Callable[[Path], Any]] = {
 ARCHITECTURES: dict[str, Callable[[Path], Any]] = {
     "gemma2": sliding,
     "gemma3": gemma3,
+    "gemma3n": gemma3n,
     "gpt-oss": gpt_oss,
     "mamba": recurrent,
     "mamba2": mamba2,

@@ -6,7 +6,10 @@
 import { createInterface } from 'node:readline'
 import { existsSync } from 'node:fs'
 import { chromium } from 'playwright-core'
-import { scenarios } from './scenarios.mjs'
+import { roomScenarios } from './room.mjs'
+import { scenarios as chatScenarios } from './scenarios.mjs'
+
+const scenarios = { ...chatScenarios, ...roomScenarios }
 
 const [name, url, options = '{}'] = process.argv.slice(2)
 const run = scenarios[name]

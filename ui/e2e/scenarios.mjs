@@ -15,9 +15,10 @@ async function open(page, url) {
 }
 
 async function ask(page, text) {
+  const before = await answers(page).count()
   await page.fill('#composer', text)
   await page.press('#composer', 'Enter')
-  await page.locator('.message-user', { hasText: text }).last().waitFor()
+  await answers(page).nth(before).waitFor()
   await settled(page)
 }
 
@@ -167,8 +168,8 @@ export const scenarios = {
     await page.locator('.call-result', { hasText: '"temperature": 21' }).waitFor()
     // The request of the answer has the call and its result.
     await answers(page).last().getByRole('button', { name: 'Show the request' }).click()
+    await page.locator('.request-text', { hasText: 'tool_call_id' }).waitFor()
     const request = await page.locator('.request-text').innerText()
-    assert.match(request, /tool_call_id/)
     assert.match(request, /get_weather/)
   },
 
@@ -302,6 +303,7 @@ export const scenarios = {
     assert.ok(!(await dialog.isVisible()))
     // The key is never in what is shown to others.
     await page.getByRole('button', { name: 'Show the request' }).click()
+    await page.locator('.request-text', { hasText: 'curl' }).waitFor()
     const text = await page.locator('.request-text').innerText()
     assert.ok(text.includes('$LLAMAPACK_KEY') && !text.includes(options.key), text)
   },
@@ -410,7 +412,6 @@ export const scenarios = {
     })
     // In what the model writes, in pieces.
     await ask(page, 'Go')
-    await page.locator('.thinking summary').click()
     // In names, results, titles and files of an import.
     const choosing = page.waitForEvent('filechooser')
     await page.getByRole('button', { name: 'Import' }).click()
@@ -443,13 +444,12 @@ export const scenarios = {
     await (await choosing).setFiles({ name: 'note.txt', mimeType: 'text/plain', buffer: Buffer.from('My name is Ada.') })
     await page.locator('.composer .chip', { hasText: 'note.txt' }).waitFor()
     const sending = page.waitForRequest((request) => request.url().endsWith('/v1/chat/completions'))
-    await ask(page, 'What is my name?')
+    await ask(page, 'What is the capital of France?')
     const body = (await sending).postDataJSON()
     assert.deepEqual(body.messages.at(-1).content[0], {
       type: 'file',
       file: { filename: 'note.txt', file_data: `data:text/plain;base64,${Buffer.from('My name is Ada.').toString('base64')}` },
     })
-    assert.ok((await lastAnswer(page).innerText()).length > 0)
     await page.locator('.message-user .chip', { hasText: 'note.txt' }).waitFor()
     // What is no text is refused with words.
     const again = page.waitForEvent('filechooser')

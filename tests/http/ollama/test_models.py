@@ -84,7 +84,7 @@ def test_loaded_models_of_a_pool(pool: FakePool, near: TestClient) -> None:
     names = [model["name"] for model in near.get("/api/tags").json()["models"]]
     assert sorted(names) == ["ada:latest", "bob:latest"]
     assert near.get("/api/ps").json() == {"models": []}
-    pool.loaded.add("bob")
+    pool.in_memory.add("bob")
     [model] = near.get("/api/ps").json()["models"]
     assert (model["name"], model["size"], model["size_vram"]) == ("bob:latest", 4000, 1000)
     assert model["expires_at"] == "2033-05-18T03:33:20.500000+00:00"
@@ -112,7 +112,7 @@ def test_what_a_file_says_is_shown(tmp_path: Path, pool: FakePool, near: TestCli
     assert shown["capabilities"][0] == "completion"
     [found] = [m for m in near.get("/api/tags").json()["models"] if m["name"] == "bob:latest"]
     assert found["size"] == path.stat().st_size
-    assert pool.loaded == set()
+    assert pool.in_memory == set()
     assert str(tmp_path) not in json.dumps(shown)
 
 
@@ -184,10 +184,10 @@ def test_models_are_loaded_and_unloaded(
 ) -> None:
     body = {"model": "bob", **fields}
     assert near.post(path, json=body).json()["done_reason"] == "load"
-    assert pool.loaded == {"bob"}
+    assert pool.in_memory == {"bob"}
     asked = len(pool.asked)
     assert near.post(path, json={**body, "keep_alive": 0}).json()["done_reason"] == "unload"
-    assert pool.loaded == set()
+    assert pool.in_memory == set()
     assert len(pool.asked) == asked  # nothing is loaded to be unloaded
     assert near.post(path, json={**body, "model": "carl", "keep_alive": 0}).status_code == 404
 
@@ -322,7 +322,7 @@ def test_what_no_model_can_be_made_of(
 CHANGES = [
     ("POST", "/api/create", {"model": "mario", "from": "bob"}),
     ("POST", "/api/copy", {"source": "bob", "destination": "mario"}),
-    ("DELETE", "/api/delete", {"model": "bob"}),
+    ("DELETE", "/api/delete", {"model": "nobody"}),
     ("POST", "/api/push", {"model": "bob"}),
     ("POST", "/api/blobs/sha256:0", {}),
 ]
@@ -360,7 +360,7 @@ def test_with_keys_admins_may_change_models(
         ],
         time.monotonic(),
     )
-    pool.loaded.add("bob")
+    pool.in_memory.add("bob")
     client = client_of(pool_app(pool, keys=keys), FAR)
 
     def status(**headers: str) -> int:
@@ -368,7 +368,7 @@ def test_with_keys_admins_may_change_models(
 
     assert status() == 401
     assert status(Authorization="Bearer alice") == 403
-    assert pool.loaded == {"bob"}
+    assert pool.in_memory == {"bob"}
     assert status(Authorization="Bearer root") not in (401, 403)
 
 

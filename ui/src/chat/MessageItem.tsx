@@ -1,5 +1,5 @@
 // One message of the branch: its text, what belongs to it, and what can be done with it.
-import { useEffect, useRef, useState } from 'preact/hooks'
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { isReachable, untilBack } from '../api/server'
 import { Markdown } from '../markdown/Markdown'
 import { copyText } from '../parts/copy'
@@ -234,7 +234,8 @@ function EndNotice({ message, session }: Props) {
   }, [ending, isLast])
   if (ending === 'stopped') return <p class="end-note">{texts.endings.stopped}</p>
   if (ending === 'length') return <p class="end-note">{texts.endings.length}</p>
-  if (!isBroken) return null
+  const isEmpty = !message.content && !message.calls.length
+  if (!isBroken) return isEmpty ? <p class="end-note">{texts.endings.empty}</p> : null
   return (
     <div class={`notice ${ending === 'failed' ? 'notice-error' : 'notice-warn'} broken`} role="alert">
       <div>
@@ -261,7 +262,7 @@ function Editor({ message, session }: Props) {
   const [text, setText] = useState(message.content)
   const area = useRef<HTMLTextAreaElement>(null)
   const isQuestion = message.role === 'user'
-  useEffect(() => {
+  useLayoutEffect(() => {
     area.current?.focus()
     area.current?.setSelectionRange(message.content.length, message.content.length)
   }, [])
@@ -271,7 +272,8 @@ function Editor({ message, session }: Props) {
   const save = (): void => {
     if (!text.trim() && !message.attachments.length) return
     close()
-    void (isQuestion ? session.edit(message, text) : session.editAnswer(message, text))
+    if (isQuestion) void session.edit(message, text)
+    else session.editAnswer(message, text)
   }
   const onKey = (event: KeyboardEvent): void => {
     if (event.key === 'Escape') {

@@ -1,8 +1,9 @@
 // Numbers and times as people read them.
 
-/** "0.12 s", "3.4 s", "2 min 5 s". */
+/** "< 0.01 s", "0.12 s", "3.4 s", "2 min 5 s". */
 export function seconds(milliseconds: number): string {
   const value = milliseconds / 1000
+  if (value < 0.01) return '< 0.01 s'
   if (value < 1) return `${value.toFixed(2)} s`
   if (value < 60) return `${value.toFixed(1)} s`
   return `${Math.floor(value / 60)} min ${Math.round(value % 60)} s`

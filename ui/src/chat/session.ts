@@ -97,7 +97,7 @@ export class ChatSession {
       content,
       attachments: attachments.map(({ url: _, ...attachment }) => attachment),
     })
-    await this.add(message)
+    this.add(message)
     await this.answer(message.id)
   }
 
@@ -105,14 +105,14 @@ export class ChatSession {
   async edit(message: Message, content: string): Promise<void> {
     this.stop()
     const version = newMessage({ ...fieldsOf(message), role: 'user', content, attachments: message.attachments })
-    await this.add(version)
+    this.add(version)
     await this.answer(version.id)
   }
 
   /** A new version of an answer, in the user's words. */
-  async editAnswer(message: Message, content: string): Promise<void> {
+  editAnswer(message: Message, content: string): void {
     this.stop()
-    await this.add(
+    this.add(
       newMessage({ ...fieldsOf(message), role: 'assistant', content, thinking: message.thinking, thinkingMs: message.thinkingMs, model: message.model, ending: 'stop' }),
     )
   }
@@ -141,7 +141,7 @@ export class ChatSession {
         content: results[index] ?? '',
         callId: call.id,
       })
-      await this.add(result)
+      this.add(result)
       parent = result
     }
     await this.answer(parent?.id ?? null)
@@ -187,14 +187,15 @@ export class ChatSession {
     await this.keep()
   }
 
-  private async add(message: Message): Promise<void> {
+  /** Show a message at once. The browser keeps it meanwhile. */
+  private add(message: Message): void {
     const conversation = this.conversation.value
     this.messages.value = [...this.messages.value, message]
     const isFirst = message.role === 'user' && !conversation.title && !conversation.isNamed
     const title = isFirst ? titleOf(message.content || (message.attachments[0]?.name ?? '')) : conversation.title
     this.conversation.value = { ...conversation, leaf: message.id, updated: Date.now(), title }
-    await this.keeper.keepMessages(message)
-    await this.keep()
+    void this.keeper.keepMessages(message)
+    void this.keep()
   }
 
   private async keep(): Promise<void> {
@@ -221,7 +222,7 @@ export class ChatSession {
     const message =
       begun ?? newMessage({ conversation: this.conversation.value.id, parent, role: 'assistant', model: settings.model, settings })
     if (begun) this.replace({ ...begun, ending: '', error: '' })
-    else await this.add(message)
+    else this.add(message)
     await this.run(message, body)
   }
 

@@ -15,18 +15,26 @@ interface Props {
 export function Dialog({ title, isOpen, onClose, children, width = 'narrow' }: Props) {
   const ref = useRef<HTMLDialogElement>(null)
   const id = useId()
+  /** The event of a closing comes late: perhaps when the dialog is open for its next question. */
+  const isOwnClosing = useRef(false)
   useEffect(() => {
     const dialog = ref.current
     if (!dialog) return
     if (isOpen && !dialog.open) dialog.showModal()
-    if (!isOpen && dialog.open) dialog.close()
+    if (!isOpen && dialog.open) {
+      isOwnClosing.current = true
+      dialog.close()
+    }
   }, [isOpen])
   return (
     <dialog
       ref={ref}
       class={`dialog dialog-${width}`}
       aria-labelledby={id}
-      onClose={onClose}
+      onClose={() => {
+        if (!isOwnClosing.current) onClose()
+        isOwnClosing.current = false
+      }}
       onClick={(event) => event.target === ref.current && onClose()}
     >
       {isOpen && (

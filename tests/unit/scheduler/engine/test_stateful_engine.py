@@ -147,7 +147,6 @@ fields = st.fixed_dictionaries(
         "tenant": st.sampled_from(["a", "b"]),
         "priority": st.sampled_from([0, 0, 1]),
         "report_progress": st.booleans(),
-        "report_cache": st.booleans(),
         "partings": st.sampled_from([(), (), (70,), (40, 64, 150, 500)]),
         "score_prompt": st.sampled_from([False, False, True]),
         "min_reused_chunk": st.sampled_from([0, 1, 5, 40]),

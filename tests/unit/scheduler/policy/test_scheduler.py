@@ -55,7 +55,7 @@ class TestBatch:
         scheduler = make_scheduler()
         submit_all(scheduler, 5)
         step, events = run_step(scheduler)
-        assert step.started == (Started(1, 0, 0),)
+        assert [(s.request_id, s.slot, s.num_cached_tokens) for s in step.started] == [(1, 0, 0)]
         assert events == [Generated(1, [100], [])]
 
     def test_a_long_prompt_takes_several_steps_and_yields_nothing_before_the_last(self) -> None:

@@ -1,0 +1,121 @@
+// The machine room and the models view, scenario by scenario.
+import assert from 'node:assert/strict'
+import { serious } from '../scripts/axe.mjs'
+import { NARROW, WIDE } from '../scripts/browser.mjs'
+
+const REFUSED = [/console: Failed to load resource/]
+
+/** The key is in the browser before the page is there. */
+async function withKey(context, key) {
+  await context.addInitScript((value) => localStorage.setItem('llamapack.key', value), key)
+}
+
+async function nothingSerious(page) {
+  const findings = await serious(page)
+  assert.deepEqual(findings, [], findings.join('\n'))
+}
+
+const room = (url) => `${url}#/room`
+
+export const roomScenarios = {
+  async room_at_work({ page, context, url, options }) {
+    await withKey(context, options.key)
+    await page.goto(room(url))
+    await page.locator('.lane-answer, .lane-prompt').first().waitFor()
+    const names = await page.locator('.lane-who strong').allTextContents()
+    assert.ok(names.length > 0 && names.every((name) => options.names.includes(name)), names.join())
+    await page.locator('.icicle-box', { hasText: options.text }).first().waitFor()
+    await page.locator('.request-cache', { hasText: 'cache' }).first().waitFor()
+    await page.getByText('ms a step').waitFor()
+    const shown = await page.locator('.room-figures').textContent()
+    await page.waitForFunction((text) => document.querySelector('.room-figures')?.textContent !== text, shown)
+  },
+
+  async room_looks({ page, context, url, options, allowed }) {
+    allowed.errors.push(/Failed to load resource/)
+    await withKey(context, options.key)
+    for (const theme of ['light', 'dark']) {
+      for (const viewport of [WIDE, NARROW]) {
+        await page.emulateMedia({ colorScheme: theme, reducedMotion: 'reduce' })
+        await page.setViewportSize(viewport)
+        await page.goto(room(url))
+        await page.locator('.request').first().waitFor()
+        await page.locator('.icicle-box').first().waitFor()
+        await nothingSerious(page)
+        const isWider = await page.evaluate(() => document.querySelector('.room').scrollWidth > innerWidth)
+        assert.equal(isWider, false, 'the view is wider than the window')
+        await page.getByRole('button', { name: 'As a list' }).click()
+        await nothingSerious(page)
+        for (const [view, sign] of [['models', '.model-card'], ['settings', 'h1'], ['chat', '#composer']]) {
+          await page.goto(`${url}#/${view}`)
+          await page.locator(sign).first().waitFor()
+          await nothingSerious(page)
+        }
+      }
+    }
+  },
+
+  async room_pause({ page, context, url, options }) {
+    await withKey(context, options.key)
+    await page.goto(room(url))
+    await page.locator('.lane-answer').first().waitFor()
+    await page.keyboard.press('Tab')
+    await page.getByRole('button', { name: 'Pause' }).focus()
+    await page.keyboard.press('Enter')
+    const held = await page.locator('.room-content').textContent()
+    await page.waitForTimeout(1200)
+    assert.equal(await page.locator('.room-content').textContent(), held)
+    await page.getByRole('button', { name: 'Go on' }).click()
+    await page.waitForFunction((text) => document.querySelector('.room-content')?.textContent !== text, held)
+  },
+
+  async room_closes_its_stream({ page, context, url, options }) {
+    await withKey(context, options.key)
+    await page.goto(room(url))
+    await page.locator('.lane').first().waitFor()
+    const closed = page.waitForEvent('requestfailed', (request) => request.url().endsWith('/v1/events'))
+    await page.evaluate(() => (location.hash = '#/settings'))
+    await closed
+  },
+
+  async room_wants_rights({ page, url, options, allowed }) {
+    allowed.errors.push(...REFUSED)
+    await page.goto(room(url))
+    await page.getByLabel('API key').fill(options.weak)
+    await page.getByRole('button', { name: 'Use this key' }).click()
+    await page.getByText('This key may not watch the server').waitFor()
+    await nothingSerious(page)
+    await page.getByRole('button', { name: 'Use another key' }).click()
+    await page.getByLabel('API key').fill(options.key)
+    await page.getByRole('button', { name: 'Use this key' }).click()
+    await page.locator('.lane').first().waitFor()
+  },
+
+  async room_is_off({ page, url, allowed }) {
+    allowed.errors.push(...REFUSED)
+    await page.goto(room(url))
+    await page.getByText('The machine room is turned off').waitFor()
+    await nothingSerious(page)
+  },
+
+  async room_lost({ page, url, outside, allowed }) {
+    allowed.errors.push(/console: Failed to load resource/, /net::ERR/)
+    await page.goto(room(url))
+    await page.getByText('Nothing has been asked yet.').waitFor()
+    await nothingSerious(page)
+    await outside('stop')
+    await page.getByText('The connection is lost').waitFor()
+    await nothingSerious(page)
+    await outside('start')
+    await page.getByText('Live').waitFor()
+  },
+
+  async models_of_one({ page, context, url, options }) {
+    await withKey(context, options.key)
+    await page.goto(`${url}#/models`)
+    const model = page.locator('.model-card', { hasText: options.model })
+    await model.getByText('Loaded').waitFor()
+    await page.getByText('started for one model').waitFor()
+    assert.equal(await page.getByRole('button', { name: 'Pull' }).count(), 0)
+  },
+}

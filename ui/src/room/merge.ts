@@ -1,0 +1,45 @@
+// A state after an update.
+import type { Change, EngineView, RequestView, RoomState, SlotView } from './types'
+
+/** Requests that the page remembers: the server remembers about as many. */
+export const MOST_REQUESTS = 64
+
+/** The state after an update. What the update doesn't tell is as it was. */
+export function merged(state: RoomState, change: Change): RoomState {
+  const { engines: news, ...rest } = change
+  const engines: Record<string, EngineView> = { ...state.engines }
+  for (const [name, engine] of Object.entries(news ?? {})) {
+    if (engine === null) delete engines[name]
+    else engines[name] = mergedEngine(engines[name], engine)
+  }
+  return { ...state, ...rest, engines }
+}
+
+function mergedEngine(before: EngineView | undefined, news: Partial<EngineView>): EngineView {
+  if (!before) return news as EngineView
+  const { slots, requests, ...rest } = news
+  return {
+    ...before,
+    ...rest,
+    slots: slots ? mergedSlots(before.slots, slots) : before.slots,
+    requests: requests ? mergedRequests(before.requests, requests) : before.requests,
+  }
+}
+
+function mergedSlots(before: readonly SlotView[], news: readonly SlotView[]): readonly SlotView[] {
+  if (news.length === 0) return []
+  return byId(before, news).sort((a, b) => a.id - b.id)
+}
+
+function mergedRequests(before: readonly RequestView[], news: readonly RequestView[]): readonly RequestView[] {
+  const all = byId(before, news).sort((a, b) => a.queued - b.queued || a.id - b.id)
+  const over = all.filter((one) => one.ended !== null)
+  const forgotten = new Set(over.slice(0, Math.max(over.length - MOST_REQUESTS, 0)).map((one) => one.id))
+  return all.filter((one) => !forgotten.has(one.id))
+}
+
+function byId<T extends { readonly id: number }>(before: readonly T[], news: readonly T[]): T[] {
+  const all = new Map(before.map((one) => [one.id, one]))
+  for (const one of news) all.set(one.id, one)
+  return [...all.values()]
+}
