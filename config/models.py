@@ -11,7 +11,7 @@ from config.durations import seconds_of
 from config.errors import ConfigError
 from config.load import ORIGINS, collect, last, settings_of
 from config.option import Group
-from config.refused import Refused
+from config.refused import Refused, canonical
 from config.settings import ServeSettings
 from config.sources import Given, Level
 from config.toml_file import MODELS, parse_toml
@@ -100,6 +100,8 @@ class ModelSources:
                 f"{one.name} and {naming} can't both be given: a server has one model or several"
             )
         self._check_kv_events(naming)
+        if naming:
+            _check_fit(self._given)
 
     def _check_kv_events(self, naming: str) -> None:
         """Events about blocks are of one model that stays."""
@@ -196,6 +198,15 @@ def _preset_keys() -> dict[str, Meaning]:
     return {flag.lstrip("-"): meaning for flag, meaning in flags().items()} | variables()
 
 
+def _check_fit(given: Sequence[Given]) -> None:
+    """Several models are laid out as the settings say, so that what they take is known before."""
+    if (fit := last(given, "fit")) and canonical(fit.value) == "on":
+        raise ConfigError(
+            f"{fit.name} is for a server with one model; give each model its --ctx-size, "
+            "--parallel and --n-gpu-layers, which `llamapack fit` tells"
+        )
+
+
 def _table(
     name: str, content: Mapping[str, object], place: str, known: Mapping[str, Meaning]
 ) -> ModelTable:
@@ -203,6 +214,7 @@ def _table(
     rest = {key.replace("-", "_"): value for key, value in content.items() if _is_own(key)}
     level = Level.MODELS if name == ALL else Level.MODEL
     given = _given({k: v for k, v in content.items() if not _is_own(k)}, place, known, level)
+    _check_fit(given)
     for one in given:
         if one.field in _OF_THE_SERVER or (name == ALL and one.field in _OF_ONE_MODEL):
             scope = "each model" if one.field in _OF_ONE_MODEL else "the whole server"

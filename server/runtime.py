@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import anyio.to_thread
 from starlette.applications import Starlette
@@ -23,6 +24,8 @@ from server.assembly.engines import Engines, ManyEngines, OneEngine
 from server.assembly.frozen_heap import freeze_heap
 from server.assembly.large_blocks import return_large_blocks
 from server.errors import ApiError, Unavailable
+from server.fit.estimate import Estimator
+from server.fit.serving import Fitting
 from server.http.server import HttpServer, http_config
 from server.http.sockets import bind_all, close_all, is_exposed, url_of
 from server.kv_events.topic import topic_of
@@ -66,9 +69,21 @@ def _assembled(settings: ServeSettings) -> Assembly:
     """The parts of the server, made from files that confined processes have opened first."""
     try:
         model_path, draft_path = resolve_model(settings), resolve_draft(settings)
+        settings = _fitted(settings, model_path, draft_path)
         return assemble(settings, model_path, draft_path)
     finally:
         inspector.close()
+
+
+def _fitted(settings: ServeSettings, model_path: Path, draft_path: Path | None) -> ServeSettings:
+    """The settings; with `--fit on` those that fit the memory. The log says what was chosen."""
+    if settings.fit == "off":
+        return settings
+    with Estimator() as estimator:
+        fitted = Fitting(estimator, inspector).fitted(settings, model_path, draft_path)
+    for line in fitted.lines:
+        logger.info("%s", line)
+    return fitted.settings
 
 
 class Runtime:
@@ -84,6 +99,7 @@ class Runtime:
         self._engines = engines
         self._sockets = sockets
         self._exit_code = 0
+        self._refreshing: asyncio.Future[None] | None = None
         app = create_app(
             engines.context,
             engines.pool,
@@ -171,7 +187,7 @@ class Runtime:
         await backgrounds.end(Unavailable(CUT_SHORT))
 
     def _reload(self) -> None:
-        """Read the keys again and reopen the audit log. Broken files leave the old keys."""
+        """Read keys and models again, and reopen the audit log. Broken files change nothing."""
         keys, audit = self._engines.keys, self._engines.observation.audit
         try:
             keys.replace(read_keys(self._settings), time.monotonic())
@@ -180,6 +196,13 @@ class Runtime:
             logger.error("the keys stay as they were: %s", error)
         if audit is not None:
             audit.reopen()
+        self._refreshing = asyncio.ensure_future(self._refresh())
+
+    async def _refresh(self) -> None:
+        try:
+            await self._engines.pool.refresh()
+        except ApiError as error:
+            logger.error("%s", error)
 
     def _on_deadline(self) -> None:
         engines = self._engines

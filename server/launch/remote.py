@@ -10,13 +10,15 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from server.launch.clients import Target
 from server.launch.errors import LaunchError
 
 TIMEOUT = 10.0
 """Seconds that one question may take."""
+LOAD_TIMEOUT = 600.0
+"""Seconds that a question may take for which a model is loaded."""
 _POLL = 0.1
 _LOADING = 503
 _REFUSED = (401, 403)
@@ -59,35 +61,58 @@ def wait_ready(url: str, check: Callable[[], None] = lambda: None) -> None:
 
 
 def find(url: str, key: str, model: str | None) -> Target:
-    """The model of that name, or the first one. Raises `LaunchError`."""
+    """The model of that name, else one that is loaded, else the first one. Raises `LaunchError`.
+
+    A model of several that isn't loaded is loaded, because only then its context is known.
+    """
     entries = _models(url, key)
     names = [str(entry.get("id")) for entry in entries]
-    for name, entry in zip(names, entries, strict=True):
-        if model is None or model == name or model in entry.get("aliases", ()):
-            context = entry.get("max_input_tokens")
-            if not isinstance(context, int):
-                raise LaunchError(f"the server at {url} doesn't tell its context: no llamapack?")
-            return Target(url, key, model or name, context)
-    raise LaunchError(f"the server at {url} has no model {model}; it has: {', '.join(names)}")
+    found = [entry for entry in entries if model is None or model in _names(entry)]
+    if not found:
+        raise LaunchError(f"the server at {url} has no model {model}; it has: {', '.join(names)}")
+    entry = next((one for one in found if "max_input_tokens" in one), found[0])
+    name = model or str(entry.get("id"))
+    context = entry.get("max_input_tokens")
+    if "status" in entry and context is None:
+        context = _context_of(url, key, name)
+    if not isinstance(context, int):
+        raise LaunchError(f"the server at {url} doesn't tell its context: no llamapack?")
+    return Target(url, key, name, context)
+
+
+def _names(entry: dict[str, Any]) -> tuple[str, ...]:
+    return (str(entry.get("id")), *entry.get("aliases", ()))
 
 
 def _models(url: str, key: str) -> list[dict[str, Any]]:
+    data: list[dict[str, Any]] = _read(url, "/v1/models", key, TIMEOUT, "data")
+    return data
+
+
+def _context_of(url: str, key: str, model: str) -> Any:
+    """The context of a model, which is loaded for this answer."""
+    path = f"/props?model={quote(model, safe='')}"
+    settings: dict[str, Any] = _read(url, path, key, LOAD_TIMEOUT, "default_generation_settings")
+    return settings.get("n_ctx")
+
+
+def _read(url: str, path: str, key: str, seconds: float, name: str) -> Any:
+    """A value of the JSON at this path. Raises `LaunchError`."""
     try:
-        with _opener(url).open(_request(f"{url}/v1/models", key), timeout=TIMEOUT) as answer:
-            data: list[dict[str, Any]] = json.load(answer)["data"]
+        with opener(url).open(_request(f"{url}{path}", key), timeout=seconds) as answer:
+            return json.load(answer)[name]
     except urllib.error.HTTPError as error:
         if error.code in _REFUSED:
             raise LaunchError(f"the server at {url} wants another key: see --api-key") from None
-        raise LaunchError(f"{url}/v1/models answers {error.code}") from None
+        raise LaunchError(f"{url}{path} answers {error.code}") from None
     except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError) as error:
-        raise LaunchError(f"{url}/v1/models can't be read: {error}") from None
-    return data
+        raise LaunchError(f"{url}{path} can't be read: {error}") from None
 
 
 def _status(url: str) -> int | None:
     """200 if the model is loaded, 503 if not yet, None if nobody listens."""
     try:
-        with _opener(url).open(_request(f"{url}/health", ""), timeout=TIMEOUT):
+        with opener(url).open(_request(f"{url}/health", ""), timeout=TIMEOUT):
             return 200
     except urllib.error.HTTPError as error:
         if error.code == _LOADING:
@@ -103,7 +128,7 @@ def _request(url: str, key: str) -> urllib.request.Request:
     return urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"} if key else {})
 
 
-def _opener(url: str) -> urllib.request.OpenerDirector:
+def opener(url: str) -> urllib.request.OpenerDirector:
     """Proxies are for other machines."""
     proxies: dict[str, str] | None = {} if is_loopback(url) else None
     return urllib.request.build_opener(urllib.request.ProxyHandler(proxies))

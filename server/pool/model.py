@@ -144,7 +144,7 @@ class PooledModel:
             aliases=self.entry.aliases,
             path=self._path(),
             state=self._state(),
-            failure=self.failure,
+            failure=self.failure or self._outage(),
             memory=self.need,
             is_pinned=self.is_pinned,
             keep_alive=FOR_EVER if self.is_pinned else self.keep_alive,
@@ -161,6 +161,9 @@ class PooledModel:
             can_remove=self.entry.source is ModelSource.CACHE,
         )
 
+    def _outage(self) -> str:
+        return "" if self.engine is None else self.engine.outage
+
     def _path(self) -> str:
         if self.entry.path is not None:
             return str(self.entry.path)
@@ -173,8 +176,7 @@ class PooledModel:
             case Phase.LEAVING:
                 return ModelState.UNLOADING
             case Phase.LOADED:
-                outage = self.engine is not None and self.engine.outage
-                return ModelState.FAILED if outage else ModelState.LOADED
+                return ModelState.FAILED if self._outage() else ModelState.LOADED
         if self.failure:
             return ModelState.FAILED
         return ModelState.SLEEPING if self.is_sleeping else ModelState.UNLOADED

@@ -45,8 +45,9 @@ def remove_unfinished(one: Unfinished) -> int:
 
 
 def _all(folders: Folders) -> Iterator[Unfinished]:
-    for path in _incomplete(folders.downloads):
-        yield from _unfinished(path, path)
+    for folder in (folders.downloads, folders.imports):
+        for path in _incomplete(folder):
+            yield from _unfinished(path, path)
     for repo in cached_repos(folders.hugging_face):
         for path in _incomplete(repo.folder / "blobs"):
             etag = path.name.removesuffix(INCOMPLETE).partition(".")[0]

@@ -124,16 +124,18 @@ class _Handler(BaseHTTPRequestHandler):
         if asked and self.hub.refuses_ranges:
             self.send(403)
             return
-        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
+        first, _, last = (asked or "0-").removeprefix("bytes=").partition("-")
+        start, end = int(first), int(last) + 1 if last else len(content)
         if start > len(content):
             self.send(416)
             return
         if self.headers.get("If-Range", headers.get("ETag")) != headers.get("ETag"):
             start = 0
-        is_part = asked is not None and start and not self.hub.ignores_ranges
+        end = min(end, len(content))
+        is_part = asked is not None and (start or last) and not self.hub.ignores_ranges
         if is_part:
-            headers |= {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"}
-        body = content[start:] if is_part else content
+            headers |= {"Content-Range": f"bytes {start}-{end - 1}/{len(content)}"}
+        body = content[start:end] if is_part else content
         if self.hub.tampered:
             body = body[:-1] + bytes([body[-1] ^ 1])
         self.send_response(206 if is_part else 200)
