@@ -32,8 +32,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options: how many conversations, and what is good enough."""
     parser.add_argument("--url", help="a router with replicas of its own, which is asked instead")
     parser.add_argument("--conversations", type=int, default=200)
-    parser.add_argument("--groups", type=int, default=10, help="of equal instructions")
+    parser.add_argument("--groups", type=int, default=4, help="of equal instructions")
     parser.add_argument("--turns", type=int, default=4)
+    parser.add_argument(
+        "--clients", type=int, default=4, help="requests at a time; replicas have two slots each"
+    )
     parser.add_argument("--cache-mib", type=int, default=CACHE_MIB, help="of a replica")
     parser.add_argument(
         "--margin", type=float, default=0.03, help="share that routing may lose to one replica"
@@ -42,7 +45,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 async def run(options: argparse.Namespace) -> list[str]:
     """Run the trial and return what went wrong."""
-    shape = Shape(options.conversations, options.groups, options.turns)
+    shape = Shape(
+        num_conversations=options.conversations,
+        num_groups=options.groups,
+        num_turns=options.turns,
+        num_clients=options.clients,
+    )
     if options.url:
         other = await _elsewhere(shape, options.url)
         print(
