@@ -46,7 +46,7 @@ RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \
     && pip install -c constraints.txt -r /tmp/requirements.txt
 COPY . .
 RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \
-    pip install -c constraints.txt '.[otel,gpu]' \
+    pip install -c constraints.txt '.[otel,kv-events,gpu]' \
     && pip uninstall -y pip \
     && python3 -c "from scheduler.backends.llama.devices import load_backends; load_backends()"
 

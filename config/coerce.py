@@ -47,6 +47,11 @@ def to_on_off_auto(value: object) -> object:
     raise ValueError("must be on, off or auto")
 
 
+def to_on_off(value: object) -> object:
+    """`on` or `off` from any of the words that mean them."""
+    return "on" if to_switch(value) else "off"
+
+
 def not_a_switch(value: object) -> object:
     """The value unchanged. Raises ValueError for TOML's true and false, which pydantic reads as 1
     and 0."""
@@ -108,6 +113,11 @@ def to_proportions(value: object) -> object:
     if isinstance(value, str):
         return [item for item in value.replace("/", ",").split(",") if item.strip()]
     return value
+
+
+def to_numbers(value: object) -> object:
+    """A number or several, also as text with commas, as a list."""
+    return to_proportions([value] if isinstance(value, int) else value)
 
 
 def to_sequence_breakers(value: object) -> object:

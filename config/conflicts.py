@@ -49,6 +49,7 @@ def _check_pairs(settings: ServeSettings, given: Mapping[str, Given]) -> None:
         ("hf_file", "hf_repo"),
         ("ssl_key_file", "ssl_cert_file"),
         ("ssl_cert_file", "ssl_key_file"),
+        ("kv_events_replay_endpoint", "kv_events_endpoint"),
     ):
         if getattr(settings, field) is not None and getattr(settings, needed) is None:
             raise ConfigError(f"{given[field].name} needs --{needed.replace('_', '-')} as well")

@@ -11,7 +11,7 @@ from config.durations import seconds_of
 from config.errors import ConfigError
 from config.load import ORIGINS, collect, last, settings_of
 from config.option import Group
-from config.refused import Refused
+from config.refused import Refused, canonical
 from config.settings import ServeSettings
 from config.sources import Given, Level
 from config.toml_file import MODELS, parse_toml
@@ -51,7 +51,7 @@ class ModelTable:
     """By alias: what it changes for its requests. A plain alias is an `alias` in `given`."""
     load_on_startup: bool = False
     stop_timeout: float = STOP_SECONDS
-    hides: bool = False
+    hides_cached: bool = False
     """Whether downloaded models with the same file are not listed."""
 
 
@@ -99,12 +99,20 @@ class ModelSources:
             raise ConfigError(
                 f"{one.name} and {naming} can't both be given: a server has one model or several"
             )
+        if naming:
+            _check_fit(self._given)
+
+        events = last(self._given, "kv_events_endpoint")
+        if naming and events is not None:
+            raise ConfigError(f"{events.name} needs one model, and {naming} asks for several")
 
     def _naming(self) -> str:
         """What asks for several models, as the user wrote it; "" if nothing does."""
         for name in ("models_dir", "models_preset"):
             if found := last(self._given, name):
                 return found.name
+        if self.settings.models_cache:
+            return "--models-cache"
         return f"{MODELS} in {self._toml}" if self._toml and self._toml_tables() else ""
 
     def _toml_tables(self) -> Mapping[str, object]:
@@ -145,7 +153,7 @@ def _joined(first: ModelTable | None, second: ModelTable) -> ModelTable:
         variants={**first.variants, **second.variants},
         load_on_startup=first.load_on_startup or second.load_on_startup,
         stop_timeout=max(first.stop_timeout, second.stop_timeout),
-        hides=first.hides or second.hides,
+        hides_cached=first.hides_cached or second.hides_cached,
     )
 
 
@@ -183,6 +191,15 @@ def _preset_keys() -> dict[str, Meaning]:
     return {flag.lstrip("-"): meaning for flag, meaning in flags().items()} | variables()
 
 
+def _check_fit(given: Sequence[Given]) -> None:
+    """Several models are laid out as the settings say, so that what they take is known before."""
+    if (fit := last(given, "fit")) and canonical(fit.value) == "on":
+        raise ConfigError(
+            f"{fit.name} is for a server with one model; give each model its --ctx-size, "
+            "--parallel and --n-gpu-layers, which `llamapack fit` tells"
+        )
+
+
 def _table(
     name: str, content: Mapping[str, object], place: str, known: Mapping[str, Meaning]
 ) -> ModelTable:
@@ -190,6 +207,7 @@ def _table(
     rest = {key.replace("-", "_"): value for key, value in content.items() if _is_own(key)}
     level = Level.MODELS if name == ALL else Level.MODEL
     given = _given({k: v for k, v in content.items() if not _is_own(k)}, place, known, level)
+    _check_fit(given)
     for one in given:
         if one.field in _OF_THE_SERVER or (name == ALL and one.field in _OF_ONE_MODEL):
             scope = "each model" if one.field in _OF_ONE_MODEL else "the whole server"

@@ -86,7 +86,6 @@ def _ignored(
     return Ignored(tuple(flags.split()), reason, variable, tuple(negative.split()), takes_value)
 
 
-_FIT = "settings are never changed to fit the device's memory; give --ctx-size and --n-gpu-layers"
 _JINJA = "chats are always rendered with a Jinja template, the model's own or one of llama.cpp's"
 _MEDIA = "multimodal input is not supported; use llama-server for images, audio and video"
 _MCP = "the server never runs tools; let the client run the tool calls that it gets"
@@ -101,9 +100,6 @@ REFUSED: tuple[Refused, ...] = (
            inert=(0,)),
     # Devices and weights
     _value("--rpc", "remote devices are not supported; name local ones with --device", "RPC"),
-    _value("-fit --fit", _FIT, "FIT", inert=("off",)),
-    _value("-fitt --fit-target", _FIT, "FIT_TARGET"),
-    _value("-fitc --fit-ctx", _FIT, "FIT_CTX"),
     # Multimodal
     _value("-mm --mmproj", _MEDIA, "MMPROJ"),
     _value("-mmu --mmproj-url", _MEDIA, "MMPROJ_URL"),

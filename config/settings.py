@@ -9,6 +9,7 @@ from config.groups.chat import ChatSettings
 from config.groups.context import ContextSettings
 from config.groups.device import DeviceSettings
 from config.groups.embeddings import EmbeddingSettings
+from config.groups.kv_events import KvEventSettings
 from config.groups.logging import LoggingSettings
 from config.groups.model import ModelSettings
 from config.groups.models import ModelsSettings
@@ -29,6 +30,7 @@ class ServeSettings(
     SamplingSettings,
     EmbeddingSettings,
     HttpSettings,
+    KvEventSettings,
     ChatSettings,
     ModelsSettings,
     LoggingSettings,

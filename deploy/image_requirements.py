@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
-EXTRAS = ("otel", "gpu")
+EXTRAS = ("otel", "kv-events", "gpu")
 
 project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
 print(*project["dependencies"], sep="\n")

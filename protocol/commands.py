@@ -155,6 +155,12 @@ class Inspect(msgspec.Struct, frozen=True, tag=True):
     """Most nodes of the prefix index in the report; 0 leaves the cache out of the report."""
 
 
+class InspectBlocks(msgspec.Struct, frozen=True, tag=True):
+    """Ask for one `BlockReport`. Events that tell of the same state are sent before it."""
+
+    query_id: int
+
+
 class SaveSlot(msgspec.Struct, frozen=True, tag=True):
     """Write the content of an idle slot to a file. The engine answers each command about a slot
     with one `SlotChanged` or `SlotRefused`."""
@@ -193,4 +199,6 @@ class Shutdown(msgspec.Struct, frozen=True, tag=True):
     """Stop the engine. It first saves prefixes to `EngineConfig.cache_disk`, if that is set."""
 
 
-Command = Load | AddRequest | Abort | EndThinking | Inspect | SlotCommand | Shutdown
+Query = Inspect | InspectBlocks
+
+Command = Load | AddRequest | Abort | EndThinking | Query | SlotCommand | Shutdown

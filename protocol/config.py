@@ -135,6 +135,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     cache_disk: str = ""
     """A folder for the most used prefixes, written at the end and read at the start; "" is none."""
     cache_disk_bytes: int = 0
+    event_block_size: int = 0
+    """Tokens of a block in the events about what the cache holds; 0 sends no events."""
     itl_target_ms: float = 100.0
     """Wished time between two tokens of a stream while other sequences prefill, in milliseconds."""
     draft: DraftConfig | None = None

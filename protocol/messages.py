@@ -6,6 +6,7 @@ import enum
 
 import msgspec
 
+from protocol.blocks import BlockEvent, Medium
 from protocol.cache_lookup import CacheLookup, CacheResult, CacheTier
 from protocol.events import Event
 
@@ -260,6 +261,21 @@ class SlotRefused(msgspec.Struct, frozen=True, tag=True):
     message: str
 
 
+class BlocksChanged(msgspec.Struct, frozen=True, tag=True):
+    """Blocks came into the cache or left it since the last such message. Sent only if
+    `EngineConfig.event_block_size` is set."""
+
+    events: list[BlockEvent]
+
+
+class BlockReport(msgspec.Struct, frozen=True, tag=True):
+    """The answer to `InspectBlocks`."""
+
+    query_id: int
+    held: dict[Medium, list[int]]
+    """Names of the blocks that each medium holds; no name is twice in a list."""
+
+
 class ThinkingEnded(msgspec.Struct, frozen=True, tag=True):
     """The answer to `EndThinking`."""
 
@@ -274,8 +290,8 @@ class Heartbeat(msgspec.Struct, frozen=True, tag=True):
     time: float
 
 
-Reply = SlotReport | SlotChanged | SlotRefused | ThinkingEnded
+Reply = SlotReport | BlockReport | SlotChanged | SlotRefused | ThinkingEnded
 """An answer to the command with the same `query_id`."""
 
 
-Message = Ready | LoadFailed | AddingRequest | StepOutputs | Reply | Heartbeat
+Message = Ready | LoadFailed | AddingRequest | StepOutputs | BlocksChanged | Reply | Heartbeat

@@ -95,6 +95,8 @@ def _engine(config: EngineConfig, backend: Backend) -> Engine:
         costs=costs_of(config, backend, time.monotonic),
         ngram=config.ngram,
     )
+    if config.event_block_size:
+        engine.watch_blocks(config.event_block_size)
     if engine.disk is not None:
         engine.disk.start(LOAD_SECONDS)
     return engine

@@ -57,6 +57,7 @@ from server.page.serve import Page
 from server.pool.downloads import server_downloads
 from server.pool.interface import ModelPool
 from server.pool.one import OneModel
+from server.replica import routes as replica_routes
 from server.room import routes as room_routes
 from server.room.room import Room
 from server.room.schema import ServerView
@@ -220,6 +221,7 @@ def _endpoints(settings: ServeSettings, page: Page | None, *, needs_key: bool) -
         *lm_studio_routes.ENDPOINTS,
         *embedding_routes.ENDPOINTS,
         *room_routes.ENDPOINTS,
+        *replica_routes.ENDPOINTS,
     ]
     return [*described, description_of(described, settings.api_prefix, needs_key=needs_key)]
 

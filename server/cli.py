@@ -85,6 +85,57 @@ def launch(argv: Sequence[str]) -> int:
         return fail(str(error), EXIT_FAILURE)
 
 
+def run(argv: Sequence[str]) -> int:
+    """Talk to a model in the terminal. Returns the exit code."""
+    from server.terminal.run import run
+
+    return _talk(run, argv)
+
+
+def ps(argv: Sequence[str]) -> int:
+    """Show what a running server has loaded. Returns the exit code."""
+    from server.terminal.models import ps
+
+    return _talk(ps, argv)
+
+
+def load(argv: Sequence[str]) -> int:
+    """Have a running server load a model. Returns the exit code."""
+    from server.terminal.models import load
+
+    return _talk(load, argv)
+
+
+def unload(argv: Sequence[str]) -> int:
+    """Have a running server unload a model. Returns the exit code."""
+    from server.terminal.models import unload
+
+    return _talk(unload, argv)
+
+
+def fit(argv: Sequence[str]) -> int:
+    """Say what fits a machine's memory. Returns the exit code."""
+    from server.commands.fit import run
+
+    return _talk(run, argv)
+
+
+def _talk(command: Callable[[Sequence[str], Mapping[str, str]], int], argv: Sequence[str]) -> int:
+    """Run a command whose errors are one line each."""
+    from config import ConfigError
+    from server.fit.errors import FitError
+    from server.launch.errors import LaunchError
+    from server.startup import StartupError
+    from server.terminal.errors import TerminalError
+
+    try:
+        return command(argv, os.environ)
+    except ConfigError as error:
+        return fail(str(error), EXIT_USAGE)
+    except (FitError, LaunchError, StartupError, TerminalError) as error:
+        return fail(str(error), EXIT_FAILURE)
+
+
 def pull(argv: Sequence[str]) -> int:
     """Download a model. Returns the exit code."""
     from server.commands.pull import run
@@ -122,6 +173,11 @@ def remove(argv: Sequence[str]) -> int:
 
 COMMANDS = {
     "serve": Command("serve a GGUF model over HTTP (see `llamapack serve --help`)", serve),
+    "run": Command("talk to a model in the terminal", run),
+    "ps": Command("show the models that a running server has loaded", ps),
+    "load": Command("have a running server load a model", load),
+    "unload": Command("have a running server unload a model", unload),
+    "fit": Command("say what fits this machine's memory, or another's", fit),
     "launch": Command("start Claude Code, Codex, opencode or aider on a server", launch),
     "pull": Command("download a model: USER/REPO[:QUANT], an address or a file", pull),
     "import": Command("take a GGUF file into the store, under a name", import_file),

@@ -14,8 +14,8 @@ from starlette.requests import HTTPConnection
 
 from config import ServeSettings
 from grammars.constraint import Constraint
-from protocol.commands import SequenceSpec
-from protocol.messages import ModelInfo, SlotChanged, SlotReport
+from protocol.commands import LoraSet, SequenceSpec
+from protocol.messages import BlockReport, ModelInfo, SlotChanged, SlotReport
 from server.access.access_record import access_record
 from server.access.answer_accounting import AnswerAccounting
 from server.engine.history import SequenceHistory
@@ -23,6 +23,7 @@ from server.errors import InvalidRequest, Unavailable
 from server.generation.observed_generator import ObservedGenerator
 from server.http.drain import Drain
 from server.http.places import Places
+from server.kv_events.events import KvEvents
 from server.model.adapters import AdapterScales
 from server.model.tokenizer import Tokenizer
 from server.observability.metrics import ServerMetrics
@@ -63,6 +64,10 @@ class Engine(Protocol):
         """What each sequence that isn't over computes, by its id."""
         ...
 
+    def lora_sets(self, *, are_running: bool) -> set[LoraSet]:
+        """The sets of adapters of the sequences that have a slot, or of those that have none."""
+        ...
+
     async def end_thinking(self, name: str, tenant: str) -> str:
         """End the thinking of a tenant's answers that have this name.
 
@@ -79,6 +84,10 @@ class Engine(Protocol):
 
         Raises `Unavailable`.
         """
+        ...
+
+    async def inspect_blocks(self) -> BlockReport:
+        """The cache's blocks as they are between two steps. Raises `Unavailable`."""
         ...
 
     async def save_slot(self, slot: int, path: str) -> SlotChanged:
@@ -131,6 +140,8 @@ class ServerContext(SharedContext):
     adapter_scales: AdapterScales = field(default_factory=AdapterScales)
     default_constraint: Constraint | None = None
     """The constraint of requests that bring none."""
+    kv_events: KvEvents | None = None
+    """Tells subscribers which prefixes the cache holds, if the operator wants that."""
 
 
 def shared_of(connection: HTTPConnection) -> SharedContext:

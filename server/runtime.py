@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import anyio.to_thread
 from starlette.applications import Starlette
@@ -23,8 +24,11 @@ from server.assembly.engines import Engines, ManyEngines, OneEngine
 from server.assembly.frozen_heap import freeze_heap
 from server.assembly.large_blocks import return_large_blocks
 from server.errors import ApiError, Unavailable
+from server.fit.estimate import Estimator
+from server.fit.serving import Fitting
 from server.http.server import HttpServer, http_config
 from server.http.sockets import bind_all, close_all, is_exposed, url_of
+from server.kv_events.topic import topic_of
 from server.model.inspection import inspector
 from server.observability.logs import configure_logging
 from server.openai.responses.background import Backgrounds
@@ -65,9 +69,21 @@ def _assembled(settings: ServeSettings) -> Assembly:
     """The parts of the server, made from files that confined processes have opened first."""
     try:
         model_path, draft_path = resolve_model(settings), resolve_draft(settings)
+        settings = _fitted(settings, model_path, draft_path)
         return assemble(settings, model_path, draft_path)
     finally:
         inspector.close()
+
+
+def _fitted(settings: ServeSettings, model_path: Path, draft_path: Path | None) -> ServeSettings:
+    """The settings; with `--fit on` those that fit the memory. The log says what was chosen."""
+    if settings.fit == "off":
+        return settings
+    with Estimator() as estimator:
+        fitted = Fitting(estimator, inspector).fitted(settings, model_path, draft_path)
+    for line in fitted.lines:
+        logger.info("%s", line)
+    return fitted.settings
 
 
 class Runtime:
@@ -110,11 +126,14 @@ class Runtime:
             self._http.run(list(self._sockets))
         finally:
             self._engines.observation.close()
+            if (only := self._engines.pool.only) is not None and only.kv_events is not None:
+                only.kv_events.close()
         return self._exit_code
 
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
+        self._start_kv_events()
         await self._engines.start()
         announcer = asyncio.create_task(self._announce(), name="announce the model")
         # anyio loads what it needs for threads at the first use, so no request waits for that.
@@ -153,6 +172,13 @@ class Runtime:
         tls = self._settings.ssl_key_file is not None
         urls = [url_of(sock, tls=tls) for sock in self._sockets]
         return [f"{url}{self._settings.api_prefix}/" for url in urls if url.startswith("http")]
+
+    def _start_kv_events(self) -> None:
+        only, settings = self._engines.pool.only, self._settings
+        if only is not None and only.kv_events is not None:
+            topic = topic_of(settings.kv_events_topic, self._sockets, only.model_name)
+            only.kv_events.start(topic)
+            logger.info("KV events go to %s as %s", settings.kv_events_endpoint, topic)
 
     async def _end_backgrounds(self, backgrounds: Backgrounds) -> None:
         """Wait for responses that no client waits for. The deadline ends them as it ends others."""

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from config import coerce
-from config.groups.field_types import OnOffAuto, SettingsGroup, Switch, Whole
+from config.groups.field_types import OnOff, OnOffAuto, SettingsGroup, Switch, Whole
 from config.option import Group, Option
 
 
@@ -86,3 +86,37 @@ class DeviceSettings(SettingsGroup):
             metavar="INDEX",
         ),
     ] = 0
+    fit: Annotated[
+        OnOff,
+        Option(
+            ("-fit", "--fit"),
+            Group.DEVICE,
+            "choose --ctx-size, --parallel, the types of the cache and --n-gpu-layers, as far as "
+            "they are not given, so that the model fits the memory that is free; the log says "
+            "what was chosen",
+            metavar="on|off",
+        ),
+    ] = "off"
+    fit_target: Annotated[
+        tuple[Annotated[Whole, Field(ge=0)], ...],
+        BeforeValidator(coerce.to_numbers),
+        Field(min_length=1),
+        Option(
+            ("-fitt", "--fit-target"),
+            Group.DEVICE,
+            "with --fit, MiB that stay free on each GPU, or without GPUs in the host's memory; one "
+            "value is for all",
+            metavar="MIB,...",
+            default_text="1024",
+        ),
+    ] = (1024,)
+    fit_ctx: Annotated[
+        Whole,
+        Field(ge=1),
+        Option(
+            ("-fitc", "--fit-ctx"),
+            Group.DEVICE,
+            "with --fit, the least tokens of a slot that may be chosen",
+            metavar="N",
+        ),
+    ] = 4096

@@ -16,6 +16,7 @@ class SettingsGroup(BaseModel):
 
 Switch = Annotated[bool, BeforeValidator(coerce.to_switch)]
 OnOffAuto = Annotated[Literal["auto", "on", "off"], BeforeValidator(coerce.to_on_off_auto)]
+OnOff = Annotated[Literal["on", "off"], BeforeValidator(coerce.to_on_off)]
 Whole = Annotated[int, BeforeValidator(coerce.not_a_switch)]
 Number = Annotated[float, BeforeValidator(coerce.not_a_switch)]
 Words = Annotated[tuple[str, ...], BeforeValidator(coerce.to_list)]

@@ -33,6 +33,15 @@ class ModelsSettings(SettingsGroup):
             default_text="none",
         ),
     ] = None
+    models_cache: Annotated[
+        Switch,
+        Option(
+            ("--models-cache",),
+            Group.MODELS,
+            "serve the downloaded and imported models of `llamapack list` by name",
+            env="LLAMAPACK_MODELS_CACHE",
+        ),
+    ] = False
     models_max: Annotated[
         Whole,
         Field(ge=0),

@@ -8,7 +8,10 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-NAMES = ("deaths", "drain", "reload", "soak", "hostile", "attacks", "scrape", "rollout")
+NAMES = (
+    *("deaths", "drain", "reload", "soak", "hostile", "attacks", "scrape", "rollout"),
+    "routing",
+)
 
 
 def main(argv: Sequence[str]) -> int:

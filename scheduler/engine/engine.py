@@ -6,10 +6,18 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable
 
-from protocol.commands import Abort, AddRequest, EndThinking, Inspect, SlotCommand
+from protocol.blocks import BlockEvent
+from protocol.commands import (
+    Abort,
+    AddRequest,
+    EndThinking,
+    Inspect,
+    InspectBlocks,
+    SlotCommand,
+)
 from protocol.config import NgramConfig
 from protocol.events import Event, Finished, FinishReason
-from protocol.messages import SlotReport, StepOutputs, ThinkingEnded
+from protocol.messages import BlockReport, SlotReport, StepOutputs, ThinkingEnded
 from scheduler.backends.base import Backend, DecodeError, Preparation, SamplerError
 from scheduler.core.cache_edits import CacheEdit
 from scheduler.core.context_limits import ContextLimits
@@ -27,6 +35,7 @@ from scheduler.engine.slot_report import slot_report
 from scheduler.engine.step_executor import StepExecutor
 from scheduler.engine.step_stats import StepReporter
 from scheduler.engine.step_timer import Phase, StepTimer
+from scheduler.kv_cache.block_ledger import BlockLedger
 from scheduler.kv_cache.cache_report import cache_report
 from scheduler.policy.scheduler import Scheduler
 from scheduler.spec_decode.speculator import Speculator
@@ -82,7 +91,12 @@ class Engine:
         self._events: list[Event] = []
         """Events for the outputs of the next step that ends."""
         self._slot_actions = SlotActions(self.scheduler.cache, backend, self._edit, clock)
+        self._blocks: BlockLedger | None = None
         self.disk = open_disk and DiskTier(open_disk, self.scheduler.cache, backend, clock)
+
+    def watch_blocks(self, block_size: int) -> None:
+        """Keep account of blocks of so many tokens, for `take_block_events`."""
+        self._blocks = BlockLedger(self.scheduler.cache, block_size)
 
     @property
     def has_work(self) -> bool:
@@ -149,6 +163,14 @@ class Engine:
         cache, num_waiting = self.scheduler.cache, len(self.scheduler.waiting)
         report = cache_report(cache, query.max_nodes) if query.max_nodes > 0 else None
         return slot_report(query.query_id, cache.slots, num_waiting, report)
+
+    def inspect_blocks(self, query: InspectBlocks) -> BlockReport:
+        """Report the blocks that each medium holds; none if they are not watched."""
+        return BlockReport(query.query_id, {} if self._blocks is None else self._blocks.held())
+
+    def take_block_events(self) -> list[BlockEvent]:
+        """What became of the cache's blocks since the last call, as the cache is between steps."""
+        return [] if self._blocks is None else self._blocks.changes()
 
     def begin_slot_command(self, command: SlotCommand) -> None:
         """Begin what a client wants done to a slot; `take_replies` tells how it went."""

@@ -11,13 +11,14 @@ from protocol.commands import (
     EndThinking,
     EraseSlot,
     Inspect,
+    InspectBlocks,
     Load,
     RestoreSlot,
     SaveSlot,
     Shutdown,
 )
 from protocol.config import EngineConfig
-from protocol.messages import AddingRequest, Heartbeat
+from protocol.messages import AddingRequest, BlocksChanged, Heartbeat
 from scheduler.engine.channel import CommandChannel
 from scheduler.engine.engine import Engine
 
@@ -57,11 +58,21 @@ def run(engine: Engine, channel: CommandChannel) -> None:
             channel.send(reply)
         if engine.has_work and engine.seconds_until_batch_starts == 0:
             outputs = engine.step(channel.send, send_seconds, channel.send_kept)
+            _tell_blocks(engine, channel)  # before an answer's end, after which more may be asked
             channel.keep(outputs)
             send_seconds = time.monotonic() - outputs.end
-        elif not (engine.has_work or engine.is_preparing):
-            engine.rest()
-            channel.send(Heartbeat(time.monotonic()))
+        else:
+            _tell_blocks(engine, channel)  # slot commands and files change them too
+            if not (engine.has_work or engine.is_preparing):
+                engine.rest()
+                channel.send(Heartbeat(time.monotonic()))
+
+
+def _tell_blocks(engine: Engine, channel: CommandChannel) -> None:
+    """Send what became of the cache's blocks with the next message."""
+    events = engine.take_block_events()
+    if events:
+        channel.keep(BlocksChanged(events))
 
 
 def _patience(engine: Engine) -> float:
@@ -84,5 +95,8 @@ def _dispatch(engine: Engine, channel: CommandChannel, command: Command) -> None
             channel.send(engine.end_thinking(command))
         case Inspect():
             channel.send(engine.inspect(command))
+        case InspectBlocks():
+            _tell_blocks(engine, channel)
+            channel.send(engine.inspect_blocks(command))
         case SaveSlot() | RestoreSlot() | EraseSlot():
             engine.begin_slot_command(command)

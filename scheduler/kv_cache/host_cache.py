@@ -66,6 +66,8 @@ class HostCache:
         self._ids = itertools.count()
         self.size = 0
         self.num_checkpoints = 0
+        self.num_changes = 0
+        """How often an entry came or went."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -131,11 +133,13 @@ class HostCache:
 
     def clear(self) -> None:
         """Remove everything."""
+        self.num_changes += 1
         self._entries.clear()
         self.size = self.num_checkpoints = 0
 
     def remove(self, entry: HostEntry) -> HostEntry:
         """Remove an entry, and return it."""
+        self.num_changes += 1
         del self._entries[entry.id]
         self.size -= entry.size
         self.num_checkpoints -= isinstance(entry, Checkpoint)
@@ -146,6 +150,7 @@ class HostCache:
         dropped: list[HostEntry] = []
         while self.size + entry.size > self._capacity:
             dropped.append(self.remove(next(iter(self._entries.values()))))
+        self.num_changes += 1
         self._entries[entry.id] = entry
         self.size += entry.size
         self.num_checkpoints += isinstance(entry, Checkpoint)

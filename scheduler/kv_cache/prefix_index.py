@@ -51,6 +51,7 @@ class PrefixIndex(Generic[T]):
         self._roots: dict[CacheScope, Node[T]] = {}
         self._ends: dict[T, Node[T]] = {}
         self._scopes: dict[T, CacheScope] = {}
+        self._lengths: dict[T, int] = {}
 
     def put(self, holder: T, tokens: list[int], scope: CacheScope = NO_SCOPE) -> None:
         """Record the tokens of a holder; what it held before is forgotten."""
@@ -71,6 +72,7 @@ class PrefixIndex(Generic[T]):
             done += shared
         self._ends[holder] = node
         self._scopes[holder] = scope
+        self._lengths[holder] = len(tokens)
 
     def remove(self, holder: T) -> None:
         """Forget a holder, which may be unknown."""
@@ -82,6 +84,7 @@ class PrefixIndex(Generic[T]):
             if not node.holders:
                 del node.parent.children[node.edge[0]]
             node = node.parent
+        del self._lengths[holder]
         scope = self._scopes.pop(holder)
         if scope not in self._scopes.values():
             del self._roots[scope]  # clients choose salts, so scopes must not pile up
@@ -100,6 +103,11 @@ class PrefixIndex(Generic[T]):
         self._roots.clear()
         self._ends.clear()
         self._scopes.clear()
+        self._lengths.clear()
+
+    def length(self, holder: T) -> int:
+        """How many tokens are recorded of a holder; 0 if it is unknown."""
+        return self._lengths.get(holder, 0)
 
     def shared(self, tokens: list[int], scope: CacheScope = NO_SCOPE) -> dict[T, int]:
         """By holder, the length of the common prefix; holders without one are missing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from server.generation.admission_queue import AdmissionQueue
 from server.generation.deadlines import Deadlines
 from server.generation.generator import EngineGenerator
 from server.generation.observed_generator import ObservedGenerator
+from server.kv_events.events import KvEvents, open_kv_events
 from server.model.adapters import AdapterScales
 from server.observability.logs import level_of, line_form
 from server.observability.metrics import ServerMetrics
@@ -42,12 +44,29 @@ def assemble(settings: ServeSettings, model_path: Path, draft_path: Path | None 
     keys = KeyRing(read_keys(settings), time.monotonic())
     observation = open_observation(settings, model.name)
     metrics = observation.metrics
-    client = EngineClient(metrics.observe_step, metrics.observe_death)
+    kv_events = open_kv_events(
+        settings, lambda lora: context.adapter_scales.name_of(client.model.adapters, lora)
+    )
+    client = _client(metrics, kv_events)
     config = config_of(settings, model_path, draft_path)
     process = EngineProcess(config, client, settings.hang_timeout)
     metrics.engine_pid = lambda: process.pid
     context = make_context(settings, model, client, observation)
+    if kv_events is not None:
+        context.adapter_scales.on_change = kv_events.adapters_changed
+        context = dataclasses.replace(context, kv_events=kv_events)
     return Assembly(context, keys, observation, client, process)
+
+
+def _client(metrics: ServerMetrics, kv_events: KvEvents | None) -> EngineClient:
+    if kv_events is None:
+        return EngineClient(metrics.observe_step, metrics.observe_death)
+
+    def on_death() -> None:
+        metrics.observe_death()
+        kv_events.engine_died()
+
+    return EngineClient(metrics.observe_step, on_death, kv_events.blocks_changed)
 
 
 def config_of(settings: ServeSettings, model_path: Path, draft_path: Path | None) -> EngineConfig:

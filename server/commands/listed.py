@@ -13,6 +13,7 @@ from server.commands.table import table
 from server.store.catalogue import stored_models
 from server.store.folders import folders_of
 from server.store.sizes import human_size
+from server.store.unfinished import unfinished_downloads
 
 _HEADS = ("NAME", "SIZE", "QUANT", "ARCH", "MODIFIED", "OWNER")
 
@@ -29,7 +30,8 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         help="also the models of llama.cpp, LM Studio and Ollama, which are read where they lie",
     )
     asked = flags.parse_args(argv)
-    every = stored_models(folders_of(environ))
+    folders = folders_of(environ)
+    every = stored_models(folders)
     shown = [model for model in every if asked.all or model.owner.is_ours]
     with describing() as describer:
         described = describer.all(shown)
@@ -44,6 +46,12 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     if others := len(every) - len(shown):
         more = "1 more model belongs" if others == 1 else f"{others} more models belong"
         print(f"{more} to other programs: llamapack list --all", file=sys.stderr)
+    if left := unfinished_downloads(folders):
+        size = human_size(sum(one.size for one in left))
+        print(
+            f"unfinished downloads take {size}: pull again, or llamapack rm --unfinished",
+            file=sys.stderr,
+        )
     return 0
 
 

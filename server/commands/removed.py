@@ -13,6 +13,7 @@ from server.store.model import StoredModel
 from server.store.names import find
 from server.store.removal import check_ours, remove
 from server.store.sizes import human_size
+from server.store.unfinished import remove_unfinished, unfinished_downloads
 
 
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -20,7 +21,7 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     flags = parser(
         "rm", "Remove models: our own, and those of the Hugging Face cache. It asks before."
     )
-    flags.add_argument("names", metavar="NAME", nargs="+", help="a name of `llamapack list`")
+    flags.add_argument("names", metavar="NAME", nargs="*", help="a name of `llamapack list`")
     flags.add_argument("-y", "--yes", action="store_true", help="don't ask")
     flags.add_argument(
         "-f",
@@ -28,27 +29,57 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         action="store_true",
         help="also models that belong to llama.cpp, LM Studio or Ollama",
     )
+    flags.add_argument(
+        "--unfinished", action="store_true", help="what pulls have left that were stopped"
+    )
     asked = flags.parse_args(argv)
+    if bool(asked.names) == asked.unfinished:
+        flags.error("name models, or give --unfinished")
     folders = folders_of(environ)
+    if asked.unfinished:
+        return _remove_unfinished(folders, is_sure=asked.yes, is_json=asked.json)
     every = stored_models(folders)
     models = list(dict.fromkeys(find(name, every) for name in asked.names))
     if not asked.force:
         for model in models:
             check_ours(model)
-    if not asked.yes and not sys.stdin.isatty():
-        print("llamapack: error: nobody can be asked here; add --yes", file=sys.stderr)
-        return EXIT_USAGE
-    if not asked.yes and not _is_wanted(models):
-        print("nothing was removed", file=sys.stderr)
-        return 1
+    code = _confirmed([_line(model) for model in models], is_sure=asked.yes)
+    if code:
+        return code
     return _remove(models, folders, force=asked.force, is_json=asked.json)
 
 
-def _is_wanted(models: Sequence[StoredModel]) -> bool:
-    for model in models:
-        print(f"{model.name}  {human_size(model.size)}  {model.path}", file=sys.stderr)
+def _line(model: StoredModel) -> str:
+    return f"{model.name}  {human_size(model.size)}  {model.path}"
+
+
+def _confirmed(lines: Sequence[str], *, is_sure: bool) -> int:
+    """Ask whether to remove what the lines tell. Returns the exit code; 0 is a yes."""
+    if is_sure:
+        return 0
+    if not sys.stdin.isatty():
+        print("llamapack: error: nobody can be asked here; add --yes", file=sys.stderr)
+        return EXIT_USAGE
+    print(*lines, sep="\n", file=sys.stderr)
     print("remove? [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    if sys.stdin.readline().strip().lower() in ("y", "yes"):
+        return 0
+    print("nothing was removed", file=sys.stderr)
+    return 1
+
+
+def _remove_unfinished(folders: Folders, *, is_sure: bool, is_json: bool) -> int:
+    found = unfinished_downloads(folders)
+    lines = [f"{human_size(one.size)}  {one.path}" for one in found]
+    code = _confirmed(lines, is_sure=is_sure or not found)
+    if code:
+        return code
+    freed = {str(one.path): remove_unfinished(one) for one in found}
+    if is_json:
+        print(json.dumps([{"path": path, "freed": size} for path, size in freed.items()], indent=2))
+    else:
+        print(f"removed {len(freed)} unfinished; {human_size(sum(freed.values()))} are free again")
+    return 0
 
 
 def _remove(models: Sequence[StoredModel], folders: Folders, *, force: bool, is_json: bool) -> int:

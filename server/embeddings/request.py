@@ -20,7 +20,7 @@ from server.generation.types import MAX_PRIORITY, GenerationRequest
 from server.model.adapters import LoraScale
 from server.requests.carried import CarriedBytes
 from server.requests.field_types import Count, Salt, Whole
-from server.requests.model_name import check_model
+from server.requests.model_name import asked_adapter, check_model
 from server.requests.prompts import Prompt, PromptInput, parse_prompts, prompt_tokens
 
 
@@ -97,6 +97,7 @@ class EmbeddingRequest(RequestModel):
                     context,
                     tokens,
                     lora=self.lora,
+                    adapter=asked_adapter(self.model, context),
                     cache_salt=self.cache_salt,
                     priority=self.priority,
                 )
@@ -109,6 +110,7 @@ def embedding_sequence(
     tokens: tuple[int, ...],
     *,
     lora: list[LoraScale] | None = None,
+    adapter: str | None = None,
     cache_salt: str = "",
     priority: int = 0,
 ) -> GenerationRequest:
@@ -118,7 +120,7 @@ def embedding_sequence(
         sampling=SamplingParams(),
         embedding=True,
         max_tokens=0,
-        lora=context.adapter_scales.lora_set(context.engine.model.adapters, lora),
+        lora=context.adapter_scales.lora_set(context.engine.model.adapters, lora, adapter),
         cache_prompt=context.settings.cache_prompt,
         cache_salt=cache_salt,
         priority=priority,

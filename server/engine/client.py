@@ -13,6 +13,7 @@ from typing import cast
 
 import msgspec
 
+from protocol.blocks import BlockEvent
 from protocol.codec import Codec, Frames
 from protocol.commands import (
     Abort,
@@ -21,7 +22,9 @@ from protocol.commands import (
     EndThinking,
     EraseSlot,
     Inspect,
+    InspectBlocks,
     Load,
+    LoraSet,
     RestoreSlot,
     SaveSlot,
     SequenceSpec,
@@ -31,6 +34,8 @@ from protocol.config import EngineConfig
 from protocol.events import Finished, FinishReason, Generated
 from protocol.messages import (
     AddingRequest,
+    BlockReport,
+    BlocksChanged,
     Heartbeat,
     LoadFailed,
     Message,
@@ -63,13 +68,16 @@ class EngineClient:
         self,
         on_step: Callable[[StepStats], None],
         on_death: Callable[[], None] = lambda: None,
+        on_blocks: Callable[[list[BlockEvent]], None] = lambda events: None,
     ) -> None:
+        """`on_blocks` is told what becomes of the cache's blocks, if the engine tells it."""
         self.streams: dict[int, SequenceStream] = {}
         self.has_generated = False
         """Whether the current engine has generated anything."""
         self._recovery = Recovery()
         self._on_step = on_step
         self._on_death = on_death
+        self._on_blocks = on_blocks
         self._codec = Codec()
         self._link: _Link | None = None
         self._loaded: asyncio.Future[ModelInfo] | None = None
@@ -184,6 +192,11 @@ class EngineClient:
         """What each sequence that isn't over computes, by its id."""
         return {request_id: stream.request.spec for request_id, stream in self.streams.items()}
 
+    def lora_sets(self, *, are_running: bool) -> set[LoraSet]:
+        """The sets of adapters of the sequences that have a slot, or of those that have none."""
+        streams = self.streams.values()
+        return {s.request.spec.lora for s in streams if s.is_running == are_running}
+
     def histories(self) -> list[SequenceHistory]:
         """The sequences that ended last, then those that wait or run, in the order of their ids."""
         return [*self._past, *map(history_of, self.streams.values())]
@@ -195,6 +208,12 @@ class EngineClient:
         """
         reply = await self._ask(lambda query_id: Inspect(query_id, max_nodes))
         assert isinstance(reply, SlotReport)
+        return reply
+
+    async def inspect_blocks(self) -> BlockReport:
+        """The cache's blocks as they are between two steps. Raises `Unavailable`."""
+        reply = await self._ask(InspectBlocks)
+        assert isinstance(reply, BlockReport)
         return reply
 
     async def save_slot(self, slot: int, path: str) -> SlotChanged:
@@ -302,7 +321,9 @@ class EngineClient:
                     stream.is_being_added = True
             case Heartbeat():
                 self._heartbeat = message.time
-            case SlotReport() | SlotChanged() | SlotRefused() | ThinkingEnded():
+            case BlocksChanged():
+                self._on_blocks(message.events)
+            case SlotReport() | BlockReport() | SlotChanged() | SlotRefused() | ThinkingEnded():
                 answer = self._queries.get(message.query_id)
                 if answer is not None and not answer.done():
                     answer.set_result(message)

@@ -71,7 +71,7 @@ def engine_config(
         cache_reuse=settings.cache_reuse > 0,
         load_mode=settings.load_mode,
         use_repack=settings.repack,
-        cache_ram_bytes=_cache_bytes(settings.cache_ram, usable_memory()),
+        cache_ram_bytes=host_cache_bytes(settings),
         checkpoints=CheckpointConfig(
             per_slot=settings.ctx_checkpoints, step=settings.checkpoint_min_step
         ),
@@ -87,6 +87,7 @@ def engine_config(
         yarn_beta_fast=settings.yarn_beta_fast,
         warmup=settings.warmup,
         perf=settings.perf,
+        event_block_size=settings.kv_events_block_size if settings.kv_events_endpoint else 0,
         itl_target_ms=settings.itl_target_ms,
         draft=None if draft_path is None else _draft(settings, draft_path),
         ngram=NgramConfig(
@@ -104,6 +105,11 @@ def engine_config(
         log_colors=log_colors,
         log_file="" if settings.log_file is None else str(settings.log_file.absolute()),
     )
+
+
+def host_cache_bytes(settings: ServeSettings) -> int:
+    """Bytes of host memory that prefixes may take which have left their slot."""
+    return _cache_bytes(settings.cache_ram, usable_memory())
 
 
 def _draft(settings: ServeSettings, path: Path) -> DraftConfig:

@@ -99,7 +99,7 @@ def _context_of(url: str, key: str, model: str) -> Any:
 def _read(url: str, path: str, key: str, seconds: float, name: str) -> Any:
     """A value of the JSON at this path. Raises `LaunchError`."""
     try:
-        with _opener(url).open(_request(f"{url}{path}", key), timeout=seconds) as answer:
+        with opener(url).open(_request(f"{url}{path}", key), timeout=seconds) as answer:
             return json.load(answer)[name]
     except urllib.error.HTTPError as error:
         if error.code in _REFUSED:
@@ -112,7 +112,7 @@ def _read(url: str, path: str, key: str, seconds: float, name: str) -> Any:
 def _status(url: str) -> int | None:
     """200 if the model is loaded, 503 if not yet, None if nobody listens."""
     try:
-        with _opener(url).open(_request(f"{url}/health", ""), timeout=TIMEOUT):
+        with opener(url).open(_request(f"{url}/health", ""), timeout=TIMEOUT):
             return 200
     except urllib.error.HTTPError as error:
         if error.code == _LOADING:
@@ -128,7 +128,7 @@ def _request(url: str, key: str) -> urllib.request.Request:
     return urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"} if key else {})
 
 
-def _opener(url: str) -> urllib.request.OpenerDirector:
+def opener(url: str) -> urllib.request.OpenerDirector:
     """Proxies are for other machines."""
     proxies: dict[str, str] | None = {} if is_loopback(url) else None
     return urllib.request.build_opener(urllib.request.ProxyHandler(proxies))

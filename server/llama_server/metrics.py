@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from starlette.requests import Request
 from starlette.responses import Response
 
+from protocol.commands import LoraSet
+from protocol.messages import ModelInfo
 from server.access.sight import sees
 from server.context import ServerContext, SharedContext, shared_of
+from server.engine.config import host_cache_bytes
 from server.errors import NotSupported, Unavailable
-from server.observability.engine_snapshot import EngineSnapshot
+from server.observability.engine_snapshot import AdapterUse, BlockSizes, EngineSnapshot
 from server.observability.exposition import Counted, render_all, render_metrics
 from server.observability.gpus import Gpu
 from server.pool.routing import pool_of
@@ -62,7 +67,37 @@ def _engine_snapshot(
         return EngineSnapshot(False, draining, 0, 0, None, gpus)
     engine = context.engine
     try:
-        n_slots, n_ctx = engine.model.n_slots, engine.model.n_ctx
+        model = engine.model
     except Unavailable:
-        n_slots = n_ctx = 0
-    return EngineSnapshot(engine.is_ready, draining, n_slots, n_ctx, engine.heartbeat_age, gpus)
+        return EngineSnapshot(engine.is_ready, draining, 0, 0, engine.heartbeat_age, gpus)
+    return EngineSnapshot(
+        is_up=engine.is_ready,
+        is_draining=draining,
+        n_slots=model.n_slots,
+        n_ctx=model.n_ctx,
+        heartbeat_age=engine.heartbeat_age,
+        gpus=gpus,
+        blocks=BlockSizes(
+            size=context.settings.kv_events_block_size,
+            cache_type=context.settings.cache_type_k,
+            num_host_bytes=host_cache_bytes(context.settings),
+            cell_bytes=model.cell_bytes,
+        ),
+        adapters=_adapter_use(context, model),
+    )
+
+
+def _adapter_use(context: ServerContext, model: ModelInfo) -> AdapterUse | None:
+    if not model.adapters:
+        return None
+    scales = context.adapter_scales
+
+    def names(lora_sets: Iterable[LoraSet]) -> tuple[str, ...]:
+        found = (scales.name_of(model.adapters, lora) for lora in lora_sets)
+        return tuple(sorted(name for name in found if name is not None))
+
+    return AdapterUse(
+        num_loaded=len(model.adapters),
+        running=names(context.engine.lora_sets(are_running=True)),
+        waiting=names(context.engine.lora_sets(are_running=False)),
+    )

@@ -1,4 +1,7 @@
-"""`/v1/models`: the models, in OpenAI's, Anthropic's, Ollama's and llama-server's shape at once."""
+"""`/v1/models`: the models, in OpenAI's, Anthropic's, Ollama's and llama-server's shape at once.
+
+The adapters of a server with one model are listed as vLLM lists them.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from server.http.json_response import JsonResponse
 from server.pool.interface import ModelPool, ModelState, ServedModel
 from server.pool.names import no_such_model
 from server.pool.routing import pool_of
+from server.requests.model_name import asked_adapter
 
 _VOCAB_TYPES = {"llama": 1, "gpt2": 2, "bert": 3, "t5": 4, "rwkv": 5, "plamo2": 6}
 """llama.cpp's numbers for `tokenizer.ggml.model`; 0 means that there is no vocabulary."""
@@ -31,7 +35,9 @@ async def list_models(request: Request) -> Response:
     """
     pool = pool_of(request)
     if pool.only is not None:
-        return JsonResponse(_page([_openai_model(pool.only)], [_ollama_model(pool.only)]))
+        own = _openai_model(pool.only)
+        adapters = [_adapter(own, name) for name in _adapter_names(pool.only)]
+        return JsonResponse(_page([own, *adapters], [_ollama_model(pool.only)]))
     if request.query_params.get("reload"):
         await pool.refresh()
     served = _visible(request, pool)
@@ -47,6 +53,8 @@ async def retrieve_model(request: Request) -> Response:
     name = request.path_params["model"]
     context = pool.only
     if context is not None:
+        if name in _adapter_names(context):
+            return JsonResponse(_adapter(_openai_model(context), name))
         if name != context.model_name and name not in context.settings.alias:
             raise NotFound(
                 f"there is no model {name!r} here; this server serves {context.model_name!r}",
@@ -57,6 +65,17 @@ async def retrieve_model(request: Request) -> Response:
     if served.name not in visible:
         raise no_such_model(name, visible)
     return JsonResponse(pooled_model(pool, served, shared_of(request).created))
+
+
+def _adapter_names(context: ServerContext) -> list[str]:
+    """The adapters that requests can choose by `model`."""
+    return [name for name in context.adapter_scales.names if asked_adapter(name, context)]
+
+
+def _adapter(model: dict[str, Any], name: str) -> dict[str, Any]:
+    """An adapter, whose `parent` is the model that it changes."""
+    names = {"id": name, "root": name, "display_name": name}
+    return {**model, **names, "aliases": [], "tags": [], "parent": model["id"]}
 
 
 def pooled_model(pool: ModelPool, served: ServedModel, created: int) -> dict[str, Any]:
@@ -130,6 +149,7 @@ def _openai_model(context: ServerContext) -> dict[str, Any]:
         "object": "model",
         "type": "model",
         "display_name": context.model_name,
+        "parent": None,
         "created": context.created,
         "created_at": datetime.fromtimestamp(context.created, UTC).isoformat(),
         "max_input_tokens": model.n_ctx_slot,

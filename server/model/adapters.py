@@ -1,8 +1,10 @@
-"""LoRA adapters as clients see them: numbered in the order of the flags, each with a scale."""
+"""LoRA adapters as clients see them: numbered in the order of the flags, each with a scale and a
+name."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, RootModel, StrictFloat, StrictInt
@@ -34,30 +36,64 @@ class AdapterScales:
     Only the API process knows these scales, so a restart of the engine doesn't change them.
     """
 
-    def __init__(self, scales: Sequence[float] = ()) -> None:
+    def __init__(
+        self,
+        scales: Sequence[float] = (),
+        names: Sequence[str] = (),
+        own_scales: Sequence[float] = (),
+    ) -> None:
+        """All have one entry for each adapter. A request that chooses an adapter by its name gets
+        it with its own scale."""
         self.scales = tuple(scales)
+        self.names = tuple(names)
+        self._own_scales = tuple(own_scales)
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when the scales are others."""
 
     @classmethod
     def of(cls, settings: ServeSettings) -> AdapterScales:
         """The scales that the flags set."""
-        scales = [1.0] * len(settings.lora) + [scale for _, scale in settings.lora_scaled]
-        return cls([0.0] * len(scales) if settings.lora_init_without_apply else scales)
+        paths = [*settings.lora, *(path for path, _ in settings.lora_scaled)]
+        own = [1.0] * len(settings.lora) + [scale for _, scale in settings.lora_scaled]
+        scales = [0.0] * len(own) if settings.lora_init_without_apply else own
+        return cls(scales, _names(paths), own)
 
     def replace(self, scales: Sequence[LoraScale]) -> None:
         """Replace all scales. Raises `InvalidRequest` for an adapter that doesn't exist."""
         by_number = self._by_number(scales, "")
         self.scales = tuple(by_number.get(number, 0.0) for number in range(len(self.scales)))
+        self.on_change()
 
     def lora_set(
-        self, adapters: Sequence[AdapterInfo], scales: Sequence[LoraScale] | None
+        self,
+        adapters: Sequence[AdapterInfo],
+        scales: Sequence[LoraScale] | None,
+        name: str | None = None,
     ) -> LoraSet:
-        """The adapters of a request whose field `lora` is `scales`; None means the defaults.
+        """The adapters of a request whose field `lora` is `scales`. Without it, an adapter that
+        `name` names is alone; else the defaults hold.
 
         Raises `InvalidRequest`.
         """
-        if scales is None:
-            return _lora_set(adapters, dict(enumerate(self.scales)))
-        return _lora_set(adapters, self._by_number(scales, "lora."))
+        if scales is not None:
+            return _lora_set(adapters, self._by_number(scales, "lora."))
+        if name in self.names:
+            number = self.names.index(name)
+            return _lora_set(adapters, {number: self._own_scales[number]})
+        return _lora_set(adapters, dict(enumerate(self.scales)))
+
+    def name_of(self, adapters: Sequence[AdapterInfo], lora: LoraSet) -> str | None:
+        """The name by which requests get this set; None if they get it without a name.
+
+        A set that no name stands for is described by its adapters and scales.
+        """
+        if lora == self.lora_set(adapters, None):
+            return None
+        for name in self.names:
+            if lora == self.lora_set(adapters, None, name):
+                return name
+        entries = lora_json(adapters, lora)
+        return "+".join(f"{self.names[e['id']]}:{e['scale']:g}" for e in entries) or "no adapter"
 
     def _by_number(self, scales: Sequence[LoraScale], prefix: str) -> dict[int, float]:
         found: dict[int, float] = {}
@@ -78,6 +114,17 @@ def lora_json(adapters: Sequence[AdapterInfo], lora: LoraSet) -> list[dict[str, 
     digests = [adapter.digest for adapter in adapters]
     entries = [{"id": digests.index(d), "scale": scale} for d, scale in lora if d in digests]
     return sorted(entries, key=lambda entry: entry["id"])
+
+
+def _names(paths: Iterable[Path]) -> list[str]:
+    """The stems of the files. A stem that is taken gets a number."""
+    names: list[str] = []
+    for path in paths:
+        name, count = path.stem, 2
+        while name in names:
+            name, count = f"{path.stem}-{count}", count + 1
+        names.append(name)
+    return names
 
 
 def _lora_set(adapters: Sequence[AdapterInfo], scales: Mapping[int, float]) -> LoraSet:

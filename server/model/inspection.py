@@ -47,6 +47,11 @@ class Inspector:
         """What the file's head tells people about the model. Raises `GgufError`."""
         return GgufContents(**self._head(path, "contents"))
 
+    def tensors(self, path: Path) -> dict[str, int]:
+        """The bytes of each of the file's tensors, by name. Raises `GgufError`."""
+        sizes: dict[str, int] = self._head(path, "tensors")["sizes"]
+        return sizes
+
     def check_vocabulary(self, path: Path, overrides: Sequence[MetadataOverride] = ()) -> None:
         """Raise `VocabularyError` if the vocabulary, or texts in it, break a limit or crash.
 

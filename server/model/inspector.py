@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import json
 from pathlib import Path
 
 from confined.loop import answer_all
 from protocol.metadata import MetadataOverride
 from server.model.gguf_contents import read_contents
-from server.model.gguf_header import GgufError, GgufHeader, read_header
+from server.model.gguf_header import GgufError, GgufHeader, read_head, read_header
 from server.model.tokenizer import LlamaTokenizer
 from server.startup import VocabularyError
 
@@ -33,6 +34,12 @@ _MAX_TOKENS = 1000
 _MAX_TEXT = 1000
 """Maximum length of the metadata texts that are answered; the loader decides by short words."""
 
+_MOST_NAMED = 1 << 15
+"""Maximum number of tensors whose sizes are answered; no model has so many."""
+
+_LONGEST_NAME = 64
+"""Length of a tensor's name from which llama.cpp takes none."""
+
 
 def answer(question: bytes) -> bytes:
     """The answer to one question."""
@@ -42,6 +49,8 @@ def answer(question: bytes) -> bytes:
         return json.dumps(_header(path)).encode()
     if asked["what"] == "contents":
         return json.dumps(_contents(path)).encode()
+    if asked["what"] == "tensors":
+        return json.dumps(_tensors(path)).encode()
     tokenizer = _tokenizer(path, overrides)
     if tokenizer is None:
         return json.dumps({}).encode()
@@ -66,6 +75,17 @@ def _contents(path: Path) -> dict[str, object]:
         return {"error": str(error)}
     except OSError as error:
         return {"error": f"can't be read: {error.strerror or error}"}
+
+
+def _tensors(path: Path) -> dict[str, object]:
+    try:
+        tensors = read_head(path)[1]
+    except GgufError as error:
+        return {"error": str(error)}
+    except OSError as error:
+        return {"error": f"can't be read: {error.strerror or error}"}
+    named = (tensor for tensor in tensors if len(tensor.name) < _LONGEST_NAME)
+    return {"sizes": {tensor.name: tensor.size for tensor in itertools.islice(named, _MOST_NAMED)}}
 
 
 def _short(header: GgufHeader) -> dict[str, object]:

@@ -36,6 +36,7 @@ def metric_families(
     yield from _llama_counters(metrics)
     yield from _llama_gauges(metrics)
     yield from _vllm_gauges(metrics, engine)
+    yield from _for_routers(metrics, engine)
     yield from _vllm_counters(metrics)
     yield from _vllm_histograms(metrics)
     yield from _engine_state(metrics, engine)
@@ -98,10 +99,49 @@ def _llama_gauges(m: ServerMetrics) -> Iterator[Metric]:
 def _vllm_gauges(m: ServerMetrics, engine: EngineSnapshot) -> Iterator[Metric]:
     yield _gauge(m, "vllm:num_requests_running", "Sequences in a slot.", m.num_running)
     yield _gauge(m, "vllm:num_requests_waiting", "Sequences without a slot.", m.num_waiting)
-    used = 0 if m.latest is None else m.latest.num_running_cache_tokens
     text = "Share of the KV cache that running sequences hold; idle prefixes give way. 1 is all."
-    share = used / engine.n_ctx if engine.n_ctx else 0.0
-    yield _gauge(m, "vllm:kv_cache_usage_perc", text, share)
+    yield _gauge(m, "vllm:kv_cache_usage_perc", text, _usage(m, engine))
+
+
+def _usage(m: ServerMetrics, engine: EngineSnapshot) -> float:
+    used = 0 if m.latest is None else m.latest.num_running_cache_tokens
+    return used / engine.n_ctx if engine.n_ctx else 0.0
+
+
+def _for_routers(m: ServerMetrics, engine: EngineSnapshot) -> Iterator[Metric]:
+    """What llm-d's router reads, and the older names that vLLM's production stack still reads."""
+    queries, hits = m.looked_up_tokens, sum(m.saved_tokens.values())
+    text = "As vllm:kv_cache_usage_perc, under its older name."
+    yield _gauge(m, "vllm:gpu_cache_usage_perc", text, _usage(m, engine))
+    text = "As vllm:prefix_cache_queries_total, under its older name."
+    yield _counter(m, "vllm:gpu_prefix_cache_queries", text, queries)
+    text = "As vllm:prefix_cache_hits_total, under its older name."
+    yield _counter(m, "vllm:gpu_prefix_cache_hits", text, hits)
+    text = "Share of the looked up tokens that the prefix cache had. 1 is all."
+    yield _gauge(m, "vllm:gpu_prefix_cache_hit_rate", text, hits / queries if queries else 0.0)
+    if engine.blocks.size:
+        blocks = {
+            "block_size": engine.blocks.size,
+            "num_gpu_blocks": engine.blocks.in_slots(engine.n_ctx),
+            "num_cpu_blocks": engine.blocks.in_host_memory,
+            "cache_dtype": engine.blocks.cache_type,
+        }
+        text = "The KV cache in blocks of tokens: in slots, and in host memory."
+        yield _info(m, "vllm:cache_config_info", text, blocks, 1)
+    if engine.adapters is not None:
+        use = {
+            "max_lora": engine.adapters.num_loaded,
+            "running_lora_adapters": ",".join(engine.adapters.running),
+            "waiting_lora_adapters": ",".join(engine.adapters.waiting),
+        }
+        text = "Adapters of running and of waiting sequences; the value is the Unix time."
+        yield _info(m, "vllm:lora_requests_info", text, use, time.time())
+
+
+def _info(
+    m: ServerMetrics, name: str, text: str, labels: Mapping[str, object], value: float
+) -> Metric:
+    return _gauges(m, name, text, tuple(labels), [(tuple(map(str, labels.values())), value)])
 
 
 def _vllm_counters(m: ServerMetrics) -> Iterator[Metric]:

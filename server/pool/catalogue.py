@@ -14,10 +14,8 @@ from config.load import ORIGINS
 from config.models import ALL, ModelTable, arguments
 from config.sources import Given, Level
 from server.model.split_name import SplitName
+from server.pool.cached import cached_models, hidden_models
 from server.pool.names import LATEST
-from server.store.catalogue import stored_models
-from server.store.errors import StoreError
-from server.store.folders import folders_of
 from server.store.serving import DEMO_MODEL
 
 _COMPANIONS = ("mmproj", "imatrix", "mtp-", "eagle3-", "dspark-", "dflash-")
@@ -82,31 +80,22 @@ def read_catalogue(
     for_all = tables.pop(ALL, ModelTable(ALL))
     folder = sources.settings.models_dir
     files = {} if folder is None else models_in(folder)
-    downloaded = _downloaded(environ)
-    found = {**downloaded, **files}
+    cached = cached_models(environ) if sources.settings.models_cache else {}
+    hiding = [one for one in tables.values() if one.hides_cached or for_all.hides_cached]
+    seen = cached.keys() - hidden_models(hiding, cached)
     entries = {
-        name: _entry(sources, for_all, tables.get(name) or ModelTable(name), found.get(name))
-        for name in sorted({*tables, *found})
+        name: _entry(
+            sources,
+            for_all,
+            tables.get(name) or ModelTable(name),
+            files.get(name, cached.get(name)),
+        )
+        for name in sorted({*tables, *files, *seen})
     }
-    for name in downloaded.keys() - files.keys() - tables.keys():
+    for name in seen - tables.keys() - files.keys():
         entries[name] = replace(entries[name], source=ModelSource.CACHE)
-    hidden = {entries[name].path for name, table in tables.items() if for_all.hides or table.hides}
-    entries = {
-        name: entry
-        for name, entry in entries.items()
-        if entry.source is not ModelSource.CACHE or entry.path not in hidden
-    }
     _check_names(entries)
     return entries
-
-
-def _downloaded(environ: Mapping[str, str]) -> dict[str, Path]:
-    """The models that were downloaded or imported, by their names in the store."""
-    try:
-        models = stored_models(folders_of(environ))
-    except StoreError as error:
-        raise ConfigError(str(error)) from None
-    return {model.name: model.path for model in models if model.owner.is_ours}
 
 
 def read_one(sources: ModelSources) -> dict[str, ModelEntry]:

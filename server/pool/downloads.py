@@ -47,7 +47,7 @@ async def _announce(pool: ModelPool, download: Download) -> None:
     """Tell the pool's subscribers how a download goes, and have the pool find the model."""
     name = str(download.reference)
     async for progress in download.progress():
-        if progress.file:
+        if progress.total is not None:  # clients add the totals up
             amount = {"done": progress.completed, "total": progress.total}
             told = {**amount, "status": progress.status.value, "reason": progress.reason}
             pool.publish(_event(PoolEventKind.DOWNLOAD_PROGRESS, name, {progress.file: told}))

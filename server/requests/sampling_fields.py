@@ -29,6 +29,7 @@ from server.bodies.bounds import (
     TRIGGERS,
 )
 from server.bodies.few import few
+from server.bodies.label import Label
 from server.bodies.request_model import RequestModel, without_nulls
 from server.generation.types import MAX_PRIORITY
 from server.model.adapters import LoraScale
@@ -98,6 +99,8 @@ class SamplingFields(RequestModel):
     unsupported: ClassVar[Mapping[str, Unsupported]] = LLAMA_SERVER_FIELDS
     """Fields that are refused; dialects add theirs."""
 
+    model: Label | None = None
+    """The model's name, or that of an adapter, which the answer then has alone."""
     n_predict: Annotated[Whole, Field(ge=-1, le=INT32_MAX)] | None = Field(
         None, validation_alias=AliasChoices("n_predict", "max_completion_tokens", "max_tokens")
     )

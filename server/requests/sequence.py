@@ -19,6 +19,7 @@ from server.errors import InvalidRequest
 from server.generation.types import GenerationRequest
 from server.parsers.control_tokens import control_tokens
 from server.requests.carried import CarriedBytes, carried_by
+from server.requests.model_name import asked_adapter
 from server.requests.sampling_fields import SamplingFields
 from server.requests.sampling_params import sampling_params, with_nth_seed
 from server.requests.speculation import speculation_of
@@ -95,7 +96,9 @@ def generation_request(
         max_tokens=max_tokens,
         context_shift=shift,
         constraint=_with_room(constraint, max_tokens, n_left),
-        lora=context.adapter_scales.lora_set(model.adapters, fields.lora),
+        lora=context.adapter_scales.lora_set(
+            model.adapters, fields.lora, asked_adapter(fields.model, context)
+        ),
         cache_prompt=settings.cache_prompt if fields.cache_prompt is None else fields.cache_prompt,
         cache_salt=fields.cache_salt,
         min_reused_chunk=_min_reused_chunk(fields, settings.cache_reuse, model.can_shift),

@@ -31,6 +31,20 @@ def locked(path: Path, job: PullJob, on_wait: Callable[[], None]) -> Iterator[No
         os.close(descriptor)
 
 
+@contextmanager
+def lock_if_free(path: Path) -> Iterator[bool]:
+    """Hold the lock of this file, unless somebody has it. Gives whether it is held.
+
+    Raises OSError.
+    """
+    descriptor = _taken(path)
+    try:
+        yield descriptor is not None
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
 def _taken(path: Path) -> int | None:
     """A descriptor that holds the lock; None if another one has it, or the file was replaced."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o664)

@@ -15,6 +15,7 @@ from server.model.files import check_model
 from server.model.split_name import SplitName
 from server.store.errors import StoreError
 from server.store.folders import Folders, Owner
+from server.store.locks import lock_if_free
 from server.store.model import StoredModel, stored
 from server.store.progress import PullJob
 from server.store.quantization import stem_of
@@ -128,11 +129,14 @@ def _put(file: Path, place: Path, how: How) -> None:
             return
     check_space(place.parent, file.stat().st_size)
     partial = partial_of(place)
-    try:
-        shutil.copyfile(file, partial)
-        partial.replace(place)
-    finally:
-        partial.unlink(missing_ok=True)
+    with lock_if_free(partial) as is_ours:
+        if not is_ours:
+            raise StoreError(f"{place} is being written by another process")
+        try:
+            shutil.copyfile(file, partial)
+            partial.replace(place)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def _parts(file: Path) -> list[Path]:

@@ -26,6 +26,9 @@ from server.store.progress import PullJob, PullStatus
 from server.store.sizes import human_size
 from server.store.web import Web, patiently, reason
 
+INCOMPLETE = ".incomplete"
+"""The end of a file's name until the file is complete."""
+
 _PIECE = 1 << 20
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
@@ -69,7 +72,7 @@ def fetch(
             else:
                 _Download(remote, partial, web, job).run()
                 partial.replace(place)
-            _validator_of(partial).unlink(missing_ok=True)
+            version_of(partial).unlink(missing_ok=True)
     except OSError as error:
         raise _failed(remote, place, error) from None
     size = place.stat().st_size
@@ -78,7 +81,7 @@ def fetch(
 
 def partial_of(place: Path) -> Path:
     """Where a file lies until it is complete."""
-    return place.with_name(f"{place.name}.incomplete")
+    return place.with_name(f"{place.name}{INCOMPLETE}")
 
 
 def check_space(folder: Path, needed: int) -> None:
@@ -102,7 +105,7 @@ def _failed(remote: RemoteFile, place: Path, error: OSError) -> StoreError:
     )
 
 
-def _validator_of(partial: Path) -> Path:
+def version_of(partial: Path) -> Path:
     """Where the version of a partial file is kept, as its server named it."""
     return partial.with_name(f"{partial.name}.version")
 
@@ -162,7 +165,7 @@ class _Download:
 
     def _validator(self) -> str:
         with suppress(OSError, ValueError):
-            return _validator_of(self._partial).read_text("ascii")
+            return version_of(self._partial).read_text("ascii")
         return ""
 
     def _go_on(self, file: BinaryIO) -> None:
@@ -229,7 +232,7 @@ class _Download:
         etag = answer.headers.get("ETag") or ""
         strong = etag if etag.startswith('"') else answer.headers.get("Last-Modified") or ""
         if not self._remote.digest and len(strong) <= _LONGEST_VALIDATOR and strong.isascii():
-            _validator_of(self._partial).write_text(strong, "ascii")
+            version_of(self._partial).write_text(strong, "ascii")
 
     def _check_start(self, piece: bytes) -> None:
         """Refuse pages that stand where a model should, before gigabytes are written."""
@@ -277,7 +280,7 @@ class _Download:
 
     def _discard(self) -> None:
         self._partial.unlink(missing_ok=True)
-        _validator_of(self._partial).unlink(missing_ok=True)
+        version_of(self._partial).unlink(missing_ok=True)
 
     def _report(self, status: PullStatus) -> None:
         remote = self._remote

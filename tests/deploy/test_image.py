@@ -139,7 +139,7 @@ def test_what_is_built_with_cuda_runs_on_the_same_cuda() -> None:
 
 
 def test_the_layer_of_libraries_has_the_images_extras() -> None:
-    found = re.search(r"pip install -c constraints.txt '\.\[([\w,]+)\]'", DOCKERFILE)
+    found = re.search(r"pip install -c constraints.txt '\.\[([\w,-]+)\]'", DOCKERFILE)
     assert found is not None
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
         "optional-dependencies"

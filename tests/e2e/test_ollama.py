@@ -272,10 +272,11 @@ def pool_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def test_the_name_chooses_and_unloads(pool_url: str) -> None:
-    def loaded() -> list[str | None]:
-        return [model.name for model in client.ps().models]
-
     with ollama.Client(host=pool_url, timeout=DEADLINE) as client:
+
+        def loaded() -> list[str | None]:
+            return [model.name for model in client.ps().models]
+
         assert sorted(model.model or "" for model in client.list().models) == [
             "one:latest",
             "two:latest",

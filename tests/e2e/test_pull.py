@@ -10,10 +10,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.support.local_hub import LocalHub, environment, local_hub
 from tests.support.paths import DEMO_DRAFT
+from tests.support.processes import Server, serving, wait_until
 
 CONTENT = DEMO_DRAFT.read_bytes()
 LLAMAPACK = "import sys; from server.cli import main; raise SystemExit(main(sys.argv[1:]))"
@@ -104,3 +106,39 @@ def test_the_next_process_goes_on_when_the_first_is_killed(hub: LocalHub, tmp_pa
     assert second.returncode == 0
     (model,) = json.loads(run(hub, tmp_path, "list", "--json")[1])
     assert Path(model["path"]).read_bytes() == CONTENT
+
+
+def test_a_server_downloads_and_serves_and_ends_in_the_middle(
+    hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {
+        **environment(hub, tmp_path),
+        "HF_HUB_CACHE": str(tmp_path / "hub"),
+        "XDG_DATA_HOME": str(tmp_path / "data"),
+        "NO_PROXY": "127.0.0.1,localhost",
+    }.items():
+        if name != "HOME":  # the costs of steps are measured once for all tests
+            monkeypatch.setenv(name, value)
+    hub.repos["user/repo"]["m-Q4_0.gguf"] = CONTENT + bytes(4_000_000)
+    hosts = hub.content_url.removeprefix("http://")
+    with serving("--models-cache", "--pull-hosts", hosts, has_one_model=False) as server:
+        body = {"model": "user/repo:Q8_0"}
+        assert httpx.post(f"{server.url}/models", json=body, timeout=60).json() == {"success": True}
+        wait_until(lambda: "user/repo:Q8_0" in names(server))
+        chat = {**body, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 4}
+        answer = httpx.post(f"{server.url}/v1/chat/completions", json=chat, timeout=120).json()
+        assert answer["model"] == "user/repo:Q8_0"
+        hub.piece_seconds = 0.1
+        httpx.post(f"{server.url}/models", json={"model": "user/repo:Q4_0"}, timeout=60)
+        wait_until(lambda: "m-Q4_0.gguf" in hub.downloads())
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(60) == 0
+    assert len(list((tmp_path / "hub").rglob("*.incomplete"))) == 1
+    found = [path.name for path in (tmp_path / "hub").rglob("*.gguf")]
+    assert found == ["m-Q8_0.gguf"]
+
+
+def names(server: Server) -> list[str]:
+    """The models of a server, by name."""
+    answer = httpx.get(f"{server.url}/v1/models", timeout=60).json()
+    return [model["id"] for model in answer["data"]]

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from config import ServeSettings
-from protocol.commands import SequenceSpec
+from protocol.blocks import Medium
+from protocol.commands import LoraSet, SequenceSpec
 from protocol.events import TokenLogprobs
 from protocol.messages import (
     AdapterInfo,
+    BlockReport,
     EmbeddingInfo,
     ModelInfo,
     SlotChanged,
@@ -276,6 +278,13 @@ class FakeEngine:
     async def end_thinking(self, name: str, tenant: str) -> str:
         self.thinking_ended.append((name, tenant))
         return self.control_refusal
+
+    def lora_sets(self, *, are_running: bool) -> set[LoraSet]:
+        return {spec.lora for spec in self.known_specs.values()} if are_running else set()
+
+    async def inspect_blocks(self) -> BlockReport:
+        _ = self.model
+        return BlockReport(query_id=1, held={Medium.GPU: [2**64 - 1, 5], Medium.CPU: []})
 
     def histories(self) -> list[SequenceHistory]:
         return list(self.past)

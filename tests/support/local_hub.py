@@ -56,6 +56,8 @@ class LocalHub:
     tampered: bool = False
     """Whether the content is changed on the way."""
     ignores_ranges: bool = False
+    refuses_ranges: bool = False
+    """Whether the rest of a file is a 403, as behind an address that has expired."""
     names_sizes: bool = True
     is_plain: bool = False
     """Whether the hub has the content itself, and no server beside it."""
@@ -119,16 +121,21 @@ class _Handler(BaseHTTPRequestHandler):
             self.send(status, b"", extra)
             return
         asked = self.headers.get("Range")
-        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
+        if asked and self.hub.refuses_ranges:
+            self.send(403)
+            return
+        first, _, last = (asked or "0-").removeprefix("bytes=").partition("-")
+        start, end = int(first), int(last) + 1 if last else len(content)
         if start > len(content):
             self.send(416)
             return
         if self.headers.get("If-Range", headers.get("ETag")) != headers.get("ETag"):
             start = 0
-        is_part = asked is not None and start and not self.hub.ignores_ranges
+        end = min(end, len(content))
+        is_part = asked is not None and (start or last) and not self.hub.ignores_ranges
         if is_part:
-            headers |= {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"}
-        body = content[start:] if is_part else content
+            headers |= {"Content-Range": f"bytes {start}-{end - 1}/{len(content)}"}
+        body = content[start:end] if is_part else content
         if self.hub.tampered:
             body = body[:-1] + bytes([body[-1] ^ 1])
         self.send_response(206 if is_part else 200)

@@ -48,7 +48,6 @@ class ChatRequest(SamplingFields):
     unsupported = CHAT_FIELDS
 
     messages: Annotated[list[Message], FailFast(), Field(min_length=1, max_length=MESSAGES.most)]
-    model: Label | None = None
     logprobs: Flag = False
     top_logprobs: Annotated[Whole, Field(ge=0, le=LOGPROBS.most)] | None = None
 

@@ -30,7 +30,6 @@ class TextCompletionRequest(PromptFields):
 
     unsupported = COMPLETION_FIELDS
 
-    model: Label | None = None
     logprobs: Annotated[Whole, Field(ge=0, le=LOGPROBS.most)] | None = None
     echo: Flag = False
     suffix: StrictStr = ""

@@ -318,6 +318,12 @@ OVERRIDE_KV = (
         ("--rope-scale 2 --rope-freq-scale 1",
          "--rope-freq-scale and --rope-scale can't both be given"),
         ("-hff m.gguf", "-hff needs --hf-repo as well"),
+        ("--kv-events-replay-endpoint tcp://*:1",
+         "--kv-events-replay-endpoint needs --kv-events-endpoint as well"),
+        ("--kv-events-endpoint 5557", "--kv-events-endpoint must be an address such as "
+                                      "tcp://*:5557, or a path such as ipc:///run/kv, got 5557"),
+        ("--kv-events-topic kv@{pod}", "--kv-events-topic may have no other places than {host}, "
+                                       "{port}, {model}, got kv@{pod}"),
         ("--ssl-key-file /dev/null", "--ssl-key-file needs --ssl-cert-file as well"),
         ("-b 256 -ub 512", "-ub must be at most -b (256), got 512"),
         ("--cors-origins app.example/chat",

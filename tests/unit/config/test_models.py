@@ -104,6 +104,12 @@ def test_one_model_and_several_exclude_each_other(preset: Path, origin: list[str
         ModelSources(["--models-preset", str(preset), *origin], {})
 
 
+def test_events_about_blocks_are_of_one_model(preset: Path) -> None:
+    flags = ["--models-preset", str(preset), "--kv-events-endpoint", "tcp://*:5557"]
+    with pytest.raises(ConfigError, match="--kv-events-endpoint needs one model"):
+        ModelSources(flags, {})
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -156,3 +162,12 @@ def test_flags_of_several_models_are_read(flag: str, value: str, expected: objec
     argv = [flag, value] if value else [flag]
     found = getattr(ModelSources(argv, {}).settings, fields.get(flag, "sleep_idle_seconds"))
     assert found == expected
+
+
+def test_what_fits_is_chosen_for_one_model_alone(preset: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--fit is for a server with one model"):
+        ModelSources(["--models-preset", str(preset), "--fit", "on"], {})
+    text = "[m]\nmodel = m.gguf\nfit = {}\n"
+    assert "one model" in error(tmp_path / "on.ini", text.format("on"))
+    (tmp_path / "off.ini").write_text(text.format("off"))
+    assert ModelSources(["--models-preset", str(tmp_path / "off.ini")], {}).tables()

@@ -20,6 +20,7 @@ from protocol.commands import (
     ContextShift,
     DraftMethod,
     EraseSlot,
+    InspectBlocks,
     RestoreSlot,
     SaveSlot,
     SlotCommand,
@@ -33,6 +34,7 @@ from scheduler.core.abilities import CacheAbilities
 from scheduler.engine.calibration import Costs
 from scheduler.storage.disk_cache import DiskCache
 from scheduler.storage.fingerprint import Fingerprint
+from tests.support.block_view import BlockView
 from tests.support.late_masks import LateMasks
 from tests.support.scheduling import (
     ALONE,
@@ -103,6 +105,7 @@ memories = st.sampled_from(
         {"abilities": replace(RIGID, max_rollback=9, recomputes_drafts=True), "has_no_cells": True},
     ]
 )
+block_sizes = st.sampled_from([3, 16, 64])
 host_memories = st.fixed_dictionaries(
     {
         "cache_bytes": st.sampled_from([0, 200, 2000]),
@@ -178,7 +181,7 @@ class EngineMachine(RuleBasedStateMachine):
         seldom_ends=st.booleans(),
         way=st.sampled_from([WHOLE, ALONE, LAST]),
         draft_token=draft_tokens,
-        table=st.sampled_from([None, *COSTS]),
+        table_and_block_size=st.tuples(st.sampled_from([None, *COSTS]), block_sizes),
     )
     def start(
         self,
@@ -189,12 +192,12 @@ class EngineMachine(RuleBasedStateMachine):
         seldom_ends: bool,
         way: EmbeddingInfo,
         draft_token: DraftToken,
-        table: dict[int, float] | None,
+        table_and_block_size: tuple[dict[int, float] | None, int],
     ) -> None:
         self.fails = False
         max_forced, delays = constraints
         self.delays = delays
-        self.table = table
+        self.table, self.block_size = table_and_block_size
         self.folder = tempfile.TemporaryDirectory()
         self.disk = DiskCache(Path(self.folder.name, "cache"), 4000, FINGERPRINT)
         self.backend_fields = {
@@ -294,6 +297,7 @@ class EngineMachine(RuleBasedStateMachine):
         for _ in range(count):
             collect(self.outcomes, self.engine.step())
             check_integrity(self.engine, self.backend)
+            self.view.apply(self.engine.take_block_events())
 
     @rule()
     def step_whose_batch_fails(self) -> None:
@@ -365,12 +369,20 @@ class EngineMachine(RuleBasedStateMachine):
             **self.host_memory,
             masks=LateMasks(self.delays or [0]),
         )
+        self.view = BlockView(self.block_size)
+        self.engine.watch_blocks(self.block_size)
         assert self.engine.disk is not None
         self.engine.disk.start(60)
 
     @invariant()
     def engine_and_backend_agree(self) -> None:
         check_integrity(self.engine, self.backend)
+
+    @invariant()
+    def a_subscriber_knows_the_blocks_that_are_held(self) -> None:
+        self.view.apply(self.engine.take_block_events())
+        held = self.engine.inspect_blocks(InspectBlocks(1)).held
+        assert self.view.names() == {medium: set(names) for medium, names in held.items()}
 
     @invariant()
     def every_ended_request_ended_rightly(self) -> None:

@@ -173,6 +173,22 @@ def test_rm_asks_before(run: Run, monkeypatch: pytest.MonkeyPatch, answer: str, 
     assert bool(run("list")[1]) == bool(code)
 
 
+def test_what_a_stopped_pull_has_left_is_told_and_removed(
+    run: Run, hub: LocalHub, tmp_path: Path
+) -> None:
+    hub.repos["user/repo"] = {"m-Q8_0.gguf": DRAFT}
+    url = f"{hub.content_url}/content/user/repo/m-Q8_0.gguf"
+    for reference in ("user/repo", url):
+        hub.cuts, hub.refuses_ranges = [300_000], True
+        assert run("pull", reference)[0] == 1
+    hub.refuses_ranges = False
+    assert "unfinished downloads take 600 kB: pull again, or" in run("list")[2]
+    assert json.loads(run("rm", "--unfinished", "--yes", "--json")[1])
+    assert not list(tmp_path.rglob("*.incomplete*"))
+    assert run("rm", "--unfinished")[1] == "removed 0 unfinished; 0 B are free again\n"
+    assert "unfinished" not in run("list")[2]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "line"),
     [
@@ -216,7 +232,10 @@ def test_each_command_has_help(command: str, run: Run, capsys: Captured) -> None
     assert "--json" in out
 
 
-@pytest.mark.parametrize("words", [["pull"], ["show"], ["rm"], ["import"], ["list", "--nothing"]])
+@pytest.mark.parametrize(
+    "words",
+    [["pull"], ["show"], ["rm"], ["import"], ["list", "--nothing"], ["rm", "x", "--unfinished"]],
+)
 def test_wrong_usage_is_exit_code_2(words: list[str], run: Run) -> None:
     with pytest.raises(SystemExit) as ended:
         run(*words)

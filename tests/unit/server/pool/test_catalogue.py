@@ -76,13 +76,14 @@ def test_downloaded_models_are_served_unless_a_preset_hides_them(
 ) -> None:
     store = Path(environ["XDG_DATA_HOME"]) / "llamapack" / "models"
     touch(store, "mine.gguf")
-    found = catalogue(environ, "--models-dir", str(folder))
+    found = catalogue(environ, "--models-dir", str(folder), "--models-cache")
     assert [(name, one.source.value) for name, one in found.items()] == [("mine", "cache")]
     preset = tmp_path / "p.ini"
     preset.write_text(f"[same]\nmodel = {store}/mine.gguf\n")
-    assert set(catalogue(environ, "--models-preset", str(preset))) == {"mine", "same"}
+    flags = ("--models-cache", "--models-preset", str(preset))
+    assert set(catalogue(environ, *flags)) == {"mine", "same"}
     preset.write_text(f"[*]\ndedup-cache-models = true\n[same]\nmodel = {store}/mine.gguf\n")
-    assert set(catalogue(environ, "--models-preset", str(preset))) == {"same"}
+    assert set(catalogue(environ, *flags)) == {"same"}
 
 
 def test_a_name_without_a_file_is_a_repository_or_an_error(

@@ -16,6 +16,7 @@ from server.store.model import StoredModel
 from server.store.names import find
 from server.store.own_files import import_file
 from server.store.removal import remove
+from server.store.unfinished import remove_unfinished, unfinished_downloads
 from tests.support.paths import DEMO_DRAFT
 
 COMMIT = "c0ffee" * 6 + "abcd"
@@ -322,3 +323,31 @@ def test_a_failed_import_leaves_nothing(
     with pytest.raises(StoreError, match="No space left"):
         import_file(file, folders, how="copy")
     assert not list(folders.imports.iterdir())
+
+
+def test_two_imports_of_one_name(
+    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "m.gguf"
+    file.write_bytes(DEMO_DRAFT.read_bytes())
+    tried: list[str] = []
+
+    def copy(source: Path, place: Path) -> None:
+        place.write_bytes(source.read_bytes())
+        if not tried:
+            tried.append("")
+            assert unfinished_downloads(folders) == []
+            with pytest.raises(StoreError, match="is being written by another process"):
+                import_file(file, folders, how="copy")
+
+    monkeypatch.setattr("server.store.own_files.shutil.copyfile", copy)
+    import_file(file, folders, how="copy")
+    assert tried
+    assert one(folders, "m").path.read_bytes() == file.read_bytes()
+
+
+def test_what_a_killed_import_has_left_is_unfinished(folders: Folders) -> None:
+    write(folders.imports / "m.gguf.incomplete")
+    (left,) = unfinished_downloads(folders)
+    assert remove_unfinished(left) == 4
+    assert listed(folders) == {}

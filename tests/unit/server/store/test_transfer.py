@@ -13,9 +13,11 @@ import pytest
 
 from server.store.errors import DiskFull, PullCancelled, Refused, StoreError, WrongContent
 from server.store.hosts import PullHosts
+from server.store.locks import lock_if_free
 from server.store.model import StoredModel
 from server.store.progress import PullProgress, PullStatus
 from server.store.pull import PullOptions, pull
+from server.store.unfinished import Unfinished, remove_unfinished, unfinished_downloads
 from server.store.web import reason
 from tests.support.local_hub import LocalHub, gguf_bytes
 
@@ -257,3 +259,36 @@ def test_errors_of_certificates_say_what_helps() -> None:
 
 def test_a_status_tells_its_number() -> None:
     assert str(Refused(418, {})) == "status 418"
+
+
+def test_a_download_that_runs_is_not_unfinished(
+    hub: LocalHub, options: PullOptions, tmp_path: Path
+) -> None:
+    hub.piece_seconds = 0.01
+    url = f"{hub.content_url}/content/u/r/m.gguf"
+    for reference in ("u/r", url):
+        found: list[Unfinished] = []
+
+        def look(progress: PullProgress, found: list[Unfinished] = found) -> None:
+            if progress.status is PullStatus.DOWNLOADING:
+                assert list(tmp_path.rglob("*.incomplete"))
+                found += unfinished_downloads(options.folders)
+
+        pull(reference, look, options=options)
+        assert found == []
+
+
+def test_a_download_that_begins_meanwhile_is_not_removed(
+    pulled: Pull, hub: LocalHub, options: PullOptions
+) -> None:
+    hub.cuts = [40_000, 0, 0, 0, 0, 0]
+    with pytest.raises(StoreError):
+        pulled("u/r")
+    (left,) = unfinished_downloads(options.folders)
+    assert left.size == 40_000
+    with lock_if_free(left.lock) as is_held:
+        assert is_held
+        assert remove_unfinished(left) == 0
+    assert left.path.exists()
+    assert remove_unfinished(left) == 40_000
+    assert unfinished_downloads(options.folders) == []

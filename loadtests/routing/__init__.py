@@ -1,0 +1,1 @@
+"""A router in front of several replicas that knows what each of them has cached."""

@@ -1,0 +1,85 @@
+"""Four replicas behind a router that follows their KV events: what share of the prompts is cached.
+
+The same conversations are held three times: with one replica that has the memory of all four, with
+llm-d's scoring rules over four replicas, and with round robin over four replicas.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+
+import httpx
+
+from loadtests.routing.conversations import Shape, Usage, hold
+from loadtests.routing.replicas import Precise, Replica, RoundRobin, replicas
+
+NUM_REPLICAS = 4
+SLOTS = 2
+CONTEXT = 1024
+"""Tokens of a slot."""
+
+CACHE_MIB = 8
+"""Host memory of a replica."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options: how many conversations, and what is good enough."""
+    parser.add_argument("--conversations", type=int, default=200)
+    parser.add_argument("--groups", type=int, default=10, help="of equal instructions")
+    parser.add_argument("--turns", type=int, default=4)
+    parser.add_argument("--cache-mib", type=int, default=CACHE_MIB, help="of a replica")
+    parser.add_argument(
+        "--margin", type=float, default=0.03, help="share that routing may lose to one replica"
+    )
+
+
+async def run(options: argparse.Namespace) -> list[str]:
+    """Run the trial and return what went wrong."""
+    shape = Shape(options.conversations, options.groups, options.turns)
+    whole = await _one(shape, options.cache_mib)
+    precise = await _several(shape, options.cache_mib, is_precise=True)
+    turns = await _several(shape, options.cache_mib, is_precise=False)
+    named = {"one replica with all memory": whole, "precise router": precise, "round robin": turns}
+    for name, usage in named.items():
+        print(f"{name}: {usage.share:.1%} of {usage.prompt_tokens} prompt tokens were cached")
+    problems = [f"{name}: {error}" for name, usage in named.items() for error in usage.errors]
+    if precise.share < whole.share - options.margin:
+        problems.append("the precise router reaches less than one replica with all memory")
+    if precise.share <= turns.share:
+        problems.append("the precise router reaches no more than round robin")
+    return problems
+
+
+def _flags(num_shares: int, cache_mib: int) -> tuple[str, ...]:
+    """Flags of a replica with this many replicas' memory."""
+    slots = SLOTS * num_shares
+    sizes = {"-np": slots, "-c": slots * CONTEXT, "--cache-ram": cache_mib * num_shares, "-t": 1}
+    return tuple(str(word) for pair in sizes.items() for word in pair)
+
+
+async def _one(shape: Shape, cache_mib: int) -> Usage:
+    flags = _flags(NUM_REPLICAS, cache_mib)
+    async with replicas(1, *flags) as started, httpx.AsyncClient() as client:
+        return await hold(shape, RoundRobin(started, client).ask)
+
+
+async def _several(shape: Shape, cache_mib: int, *, is_precise: bool) -> Usage:
+    flags = _flags(1, cache_mib)
+    async with replicas(NUM_REPLICAS, *flags) as started, httpx.AsyncClient() as client:
+        if not is_precise:
+            return await hold(shape, RoundRobin(started, client).ask)
+        return await _precise(shape, started, client)
+
+
+async def _precise(shape: Shape, started: list[Replica], client: httpx.AsyncClient) -> Usage:
+    router = Precise(started, client)
+    watching = asyncio.create_task(router.watch())
+    try:
+        return await hold(shape, router.ask)
+    finally:
+        watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
+        router.close()

@@ -1,0 +1,1 @@
+"""Tells routers which blocks of tokens the cache holds, in vLLM's form over ZeroMQ."""

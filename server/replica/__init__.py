@@ -1,0 +1,1 @@
+"""What a router asks of a replica, besides its metrics, its models and its health."""
