@@ -1,4 +1,4 @@
-"""Puts the application together: `serve run --app-dir deploy/ray llamapack_ray.app:build`.
+"""Puts the application together: `PYTHONPATH=deploy/ray serve run llamapack_ray.app:build`.
 
 Serve looks at the annotations of `build`, so they are no strings here.
 """
