@@ -31,7 +31,7 @@ class Shape:
     answer_tokens: int = 16
     num_open: int = 16
     """Conversations that are under way at a time."""
-    num_clients: int = 4
+    num_clients: int = 3
     """Requests that are under way at a time."""
     seed: int = 1
 

@@ -21,7 +21,7 @@ SLOTS = 2
 CONTEXT = 1024
 """Tokens of a slot."""
 
-CACHE_MIB = 8
+CACHE_MIB = 32
 """Host memory of a replica."""
 
 ANSWER_SECONDS = 60.0
@@ -35,7 +35,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--groups", type=int, default=4, help="of equal instructions")
     parser.add_argument("--turns", type=int, default=4)
     parser.add_argument(
-        "--clients", type=int, default=4, help="requests at a time; replicas have two slots each"
+        "--clients", type=int, default=3, help="requests at a time; replicas have two slots each"
     )
     parser.add_argument("--cache-mib", type=int, default=CACHE_MIB, help="of a replica")
     parser.add_argument(
