@@ -23,7 +23,7 @@ class Shape:
     """How large the load is."""
 
     num_conversations: int = 200
-    num_groups: int = 10
+    num_groups: int = 4
     """Conversations of a group have the same instructions."""
     num_turns: int = 4
     instruction_words: int = 120
@@ -31,7 +31,7 @@ class Shape:
     answer_tokens: int = 16
     num_open: int = 16
     """Conversations that are under way at a time."""
-    num_clients: int = 8
+    num_clients: int = 3
     """Requests that are under way at a time."""
     seed: int = 1
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+from typing import Any
 
 import httpx
 
@@ -20,15 +21,22 @@ SLOTS = 2
 CONTEXT = 1024
 """Tokens of a slot."""
 
-CACHE_MIB = 8
+CACHE_MIB = 32
 """Host memory of a replica."""
+
+ANSWER_SECONDS = 60.0
+"""How long another router's answer may take."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options: how many conversations, and what is good enough."""
+    parser.add_argument("--url", help="a router with replicas of its own, which is asked instead")
     parser.add_argument("--conversations", type=int, default=200)
-    parser.add_argument("--groups", type=int, default=10, help="of equal instructions")
+    parser.add_argument("--groups", type=int, default=4, help="of equal instructions")
     parser.add_argument("--turns", type=int, default=4)
+    parser.add_argument(
+        "--clients", type=int, default=3, help="requests at a time; replicas have two slots each"
+    )
     parser.add_argument("--cache-mib", type=int, default=CACHE_MIB, help="of a replica")
     parser.add_argument(
         "--margin", type=float, default=0.03, help="share that routing may lose to one replica"
@@ -37,19 +45,34 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 async def run(options: argparse.Namespace) -> list[str]:
     """Run the trial and return what went wrong."""
-    shape = Shape(options.conversations, options.groups, options.turns)
+    shape = Shape(
+        num_conversations=options.conversations,
+        num_groups=options.groups,
+        num_turns=options.turns,
+        num_clients=options.clients,
+    )
+    if options.url:
+        other = await _elsewhere(shape, options.url)
+        print(
+            f"{options.url}: {other.share:.1%} of {other.prompt_tokens} prompt tokens were cached"
+        )
+        return other.errors
     whole = await _one(shape, options.cache_mib)
     precise = await _several(shape, options.cache_mib, is_precise=True)
     turns = await _several(shape, options.cache_mib, is_precise=False)
     named = {"one replica with all memory": whole, "precise router": precise, "round robin": turns}
     for name, usage in named.items():
-        print(f"{name}: {usage.share:.1%} of {usage.prompt_tokens} prompt tokens were cached")
+        _report(name, usage)
     problems = [f"{name}: {error}" for name, usage in named.items() for error in usage.errors]
     if precise.share < whole.share - options.margin:
         problems.append("the precise router reaches less than one replica with all memory")
     if precise.share <= turns.share:
         problems.append("the precise router reaches no more than round robin")
     return problems
+
+
+def _report(name: str, usage: Usage) -> None:
+    print(f"{name}: {usage.share:.1%} of {usage.prompt_tokens} prompt tokens were cached")
 
 
 def _flags(num_shares: int, cache_mib: int) -> tuple[str, ...]:
@@ -63,6 +86,16 @@ async def _one(shape: Shape, cache_mib: int) -> Usage:
     flags = _flags(NUM_REPLICAS, cache_mib)
     async with replicas(1, *flags) as started, httpx.AsyncClient() as client:
         return await hold(shape, RoundRobin(started, client).ask)
+
+
+async def _elsewhere(shape: Shape, host: str) -> Usage:
+    async with httpx.AsyncClient(base_url=host, timeout=ANSWER_SECONDS) as client:
+
+        async def ask(body: dict[str, Any]) -> dict[str, Any]:
+            answer: dict[str, Any] = (await client.post("/v1/chat/completions", json=body)).json()
+            return answer
+
+        return await hold(shape, ask)
 
 
 async def _several(shape: Shape, cache_mib: int, *, is_precise: bool) -> Usage:

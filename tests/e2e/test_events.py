@@ -54,6 +54,11 @@ class Watcher:
         return [slot for slots in self.seen("slots") for slot in slots]
 
     @property
+    def texts(self) -> list[str]:
+        """How the nodes of the prefix index begin."""
+        return [node["text"] for told in self.seen("prefixes") for node in told["nodes"]]
+
+    @property
     def requests(self) -> dict[int, dict[str, Any]]:
         """The requests by id, as the latest frames told of them."""
         return {one["id"]: one for requests in self.seen("requests") for one in requests}
@@ -68,6 +73,7 @@ def test_chats_are_seen_and_the_stream_ends_with_the_server() -> None:
         wait_until(lambda: len(watcher.requests) == 2)
         while not any(slot["tokens_per_second"] for slot in watcher.slots):
             Stream(server, "Once upon a time", n_predict=400, ignore_eos=True).join()
+        wait_until(lambda: any("Answer in one" in text for text in watcher.texts))
         server.process.send_signal(signal.SIGTERM)
         watcher.join()
         assert server.process.wait(DEADLINE) == 0
@@ -79,8 +85,6 @@ def test_chats_are_seen_and_the_stream_ends_with_the_server() -> None:
     assert second["cache"]["reused"] > 20
     for one in (first, second):
         assert one["queued"] <= one["started"] <= one["first_token"]
-    texts = [n["text"] for prefixes in watcher.seen("prefixes") for n in prefixes["nodes"]]
-    assert any("Answer in one" in text for text in texts)
     steps = watcher.seen("steps")
     assert steps[-1]["steps"] > steps[0]["steps"]
     assert steps[-1]["seconds"]["decode"] > 0

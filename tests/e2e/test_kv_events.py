@@ -55,12 +55,6 @@ def held_after(subscriber: Subscriber) -> dict[str, set[int]]:
     return subscriber.held
 
 
-def complete(server: Server, **fields: Any) -> int:
-    body = {"n_predict": 8, "temperature": 0, "ignore_eos": True, **fields}
-    response = httpx.post(f"{server.url}/completion", json=body, timeout=DEADLINE)
-    return response.status_code
-
-
 def random_load(server: Server, count: int, seed: int) -> list[int]:
     """The status codes of requests that share beginnings, have salts, end early or are long."""
     dice = random.Random(seed)
@@ -75,12 +69,16 @@ def random_load(server: Server, count: int, seed: int) -> list[int]:
             "cache_salt": dice.choice(["", "", "", "mine"]),
             "cache_prompt": dice.random() > 0.05,
             "id_slot": dice.choice([-1, -1, -1, 1]),
+            "temperature": 0,
+            "ignore_eos": True,
         }
 
-    with ThreadPoolExecutor(6) as pool:
-        return list(
-            pool.map(lambda fields: complete(server, **fields), [body() for _ in range(count)])
-        )
+    bodies = [body() for _ in range(count)]
+    with (
+        ThreadPoolExecutor(6) as pool,
+        httpx.Client(base_url=server.url, timeout=DEADLINE) as client,
+    ):
+        return list(pool.map(lambda one: client.post("/completion", json=one).status_code, bodies))
 
 
 @pytest.mark.parametrize(("layout", "count"), [("--no-kv-unified", 500), ("--kv-unified", 100)])

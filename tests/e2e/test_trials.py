@@ -25,6 +25,7 @@ speed."""
         "attacks --short 1 --no-clock --only 6,7,9,10",
         "attacks --short 1 --no-clock --only 3,8",
         "attacks --short 1 --no-clock --only 11,12,13",
+        "routing --conversations 24 --groups 2 --turns 3 --clients 3 --margin 0.15",
     ],
 )
 def test_a_short_trial(command: str) -> None:

@@ -108,6 +108,9 @@ def test_events_about_blocks_are_of_one_model(preset: Path) -> None:
     flags = ["--models-preset", str(preset), "--kv-events-endpoint", "tcp://*:5557"]
     with pytest.raises(ConfigError, match="--kv-events-endpoint needs one model"):
         ModelSources(flags, {})
+    flags = ["-m", "m.gguf", "--sleep-idle-seconds", "60", "--kv-events-endpoint", "tcp://*:5557"]
+    with pytest.raises(ConfigError, match="needs a model that stays, which --sleep-idle-seconds"):
+        ModelSources(flags, {})
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grammars.constraint import Constraint, GbnfGrammar, LazyConstraint, LLGuidanceGrammar
+from protocol.blocks import BlocksCleared, BlocksRemoved, BlocksStored, Medium
 from protocol.codec import Codec, Frames
 from protocol.commands import Abort, Command, Inspect, Load, Shutdown
 from protocol.config import EngineConfig
@@ -22,6 +23,8 @@ from protocol.events import (
     TokenLogprobs,
 )
 from protocol.messages import (
+    BlockReport,
+    BlocksChanged,
     Heartbeat,
     LoadFailed,
     Message,
@@ -109,6 +112,14 @@ def test_a_command_survives_the_wire(command: Command) -> None:
         Heartbeat(1.5),
         StepOutputs(1.0, 2.0, EVENTS, STATS),
         StepOutputs(1.0, 2.0, [], None),
+        BlocksChanged(
+            [
+                BlocksCleared(),
+                BlocksStored(Medium.GPU, [2**64 - 1], None, [1, 2], "salt", (("a", 0.5),)),
+                BlocksRemoved(Medium.CPU, [7]),
+            ]
+        ),
+        BlockReport(3, {Medium.GPU: [1], Medium.CPU: []}),
         SlotReport(3, [SlotState(slot=0, num_cache_tokens=4)], 5),
         SlotReport(4, [SlotState(slot=0, num_cache_tokens=4, request_id=1)], 0),
     ],
