@@ -7,9 +7,10 @@ from collections import abc
 import pytest
 
 from protocol.commands import UNLIMITED
-from protocol.events import Event, Finished, FinishReason, Generated, Prefilled, Started
+from protocol.events import Event, Finished, FinishReason, Generated, Prefilled
 from scheduler.core.cache_edits import CopyPrefix, Trim
 from scheduler.core.results import Sample, SampledRun, SampleFailed
+from scheduler.core.step import Step
 from tests.support.fake_backend import END_TOKEN
 from tests.support.scheduling import (
     make_request,
@@ -50,12 +51,17 @@ class TestAddRequest:
         assert not make_scheduler().add_request(make_request(1, prompt(64)))
 
 
+def starts(step: Step) -> list[tuple[int, int, int]]:
+    """The sequences that a step starts: request, slot, cached tokens."""
+    return [(one.request_id, one.slot, one.num_cached_tokens) for one in step.started]
+
+
 class TestBatch:
     def test_a_short_prompt_is_computed_and_sampled_in_one_step(self) -> None:
         scheduler = make_scheduler()
         submit_all(scheduler, 5)
         step, events = run_step(scheduler)
-        assert [(s.request_id, s.slot, s.num_cached_tokens) for s in step.started] == [(1, 0, 0)]
+        assert starts(step) == [(1, 0, 0)]
         assert events == [Generated(1, [100], [])]
 
     def test_a_long_prompt_takes_several_steps_and_yields_nothing_before_the_last(self) -> None:
@@ -88,7 +94,7 @@ class TestBatch:
         scheduler.add_request(make_request(2, prompt(3, 2), slot=0))
         scheduler.add_request(make_request(3, prompt(3, 3)))
         step, _ = run_step(scheduler)
-        assert step.started == (Started(3, 1, 0),)
+        assert starts(step) == [(3, 1, 0)]
 
     def test_identical_prompts_are_computed_once(self) -> None:
         scheduler = make_scheduler(n_batch=64)
@@ -98,7 +104,7 @@ class TestBatch:
         assert rows(first) == {1: 50}
         second, _ = run_step(scheduler)
         assert second.edits == (CopyPrefix(0, 1, 49),)
-        assert second.started == (Started(2, 1, 49),)
+        assert starts(second) == [(2, 1, 49)]
         assert rows(second) == {1: 1, 2: 1}
 
     def test_a_waiter_goes_on_alone_when_the_one_it_waits_for_is_aborted(self) -> None:
@@ -108,7 +114,7 @@ class TestBatch:
         run_step(scheduler)
         scheduler.abort([1])
         step, _ = run_step(scheduler)
-        assert step.started == (Started(2, 0, 40),)
+        assert starts(step) == [(2, 0, 40)]
 
     def test_what_a_slot_holds_beyond_the_shared_prefix_is_dropped(self) -> None:
         scheduler = make_scheduler(n_slots=1)
@@ -117,7 +123,7 @@ class TestBatch:
         scheduler.add_request(make_request(2, [*prompt(10), 7]))
         step, _ = run_step(scheduler)
         assert step.edits == (Trim(0, 10),)
-        assert step.started == (Started(2, 0, 10),)
+        assert starts(step) == [(2, 0, 10)]
 
 
 class TestEnd:
@@ -199,7 +205,7 @@ class TestAbort:
         submit_all(scheduler, 3, 3)
         run_step(scheduler)
         scheduler.abort([1])
-        assert run_step(scheduler)[0].started == (Started(2, 0, 0),)
+        assert starts(run_step(scheduler)[0]) == [(2, 0, 0)]
 
 
 class TestProgress:
@@ -228,7 +234,7 @@ class TestResumed:
         scheduler.add_request(make_request(1, [*prompt(5), 101, 102], max_tokens=1))
         run_step(scheduler)
         scheduler.add_request(make_request(2, prompt(5), resumed=[101, 102], slot=0))
-        assert run_step(scheduler)[0].started == (Started(2, 0, 5),)
+        assert starts(run_step(scheduler)[0]) == [(2, 0, 5)]
 
 
 class TestUnified:
