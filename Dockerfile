@@ -11,6 +11,7 @@
 # CUDA  kernels for NVIDIA's GPUs, with images that have CUDA 12.8 or later:
 #         all     compute capability 8.0 to 12.0: A100, L4, H100, B200, RTX 30 to 50
 #         90;120  these alone, in CMake's words; each takes its time and space
+# GGML_RPC      ON: devices of other machines can be used (--rpc), and lent (llamapack rpc-server)
 # CMAKE_EXTRA   more options for llama.cpp
 ARG BUILD_IMAGE=python:3.11-slim-bookworm
 ARG RUNTIME_IMAGE=python:3.11-slim-bookworm
@@ -33,10 +34,11 @@ WORKDIR /src
 # First what takes minutes and seldom changes.
 ARG CPU=all
 ARG CUDA=""
+ARG GGML_RPC=OFF
 ARG CMAKE_EXTRA=""
 COPY deploy/amx_tile_config.h deploy/build_llama.sh deploy/install_llama.py deploy/
 COPY --from=pin /llama-requirement deploy/
-RUN CPU="$CPU" CUDA="$CUDA" CMAKE_EXTRA="$CMAKE_EXTRA" \
+RUN CPU="$CPU" CUDA="$CUDA" GGML_RPC="$GGML_RPC" CMAKE_EXTRA="$CMAKE_EXTRA" \
     sh deploy/build_llama.sh "$(cat deploy/llama-requirement)"
 
 # Then the libraries, and last our own code.

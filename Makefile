@@ -23,7 +23,9 @@ PIP_INSTALL = PYTHONWARNINGS="ignore:Editable installation" $(BIN)/python -m pip
 
 # See the header: without it llama.cpp built by an older GCC crashes on CPUs with AMX.
 AMX_FIX := -include $(CURDIR)/deploy/amx_tile_config.h
-BUILD_ENV := CFLAGS="$(CFLAGS) $(AMX_FIX)" CXXFLAGS="$(CXXFLAGS) $(AMX_FIX)"
+# RPC costs seconds to compile, and lets tests and users try devices of other machines.
+BUILD_ENV := CFLAGS="$(CFLAGS) $(AMX_FIX)" CXXFLAGS="$(CXXFLAGS) $(AMX_FIX)" \
+	CMAKE_ARGS="-DGGML_RPC=ON $(CMAKE_ARGS)"
 
 # OpenMP's threads would spin at barriers while another process needs the core.
 PYTEST := GOMP_SPINCOUNT=1000 $(BIN)/python -m pytest
@@ -91,6 +93,7 @@ coverage: $(VENV)/.dev
 # A fresh environment, so that nothing gets in that pyproject.toml doesn't ask for.
 constraints:
 	$(MAKE) VENV=build/newest CONSTRAINTS= build/newest/.dev
+	build/newest/bin/python -m pip install --quiet '.[ray]'  # large, so it is no part of dev
 	{ grep '^#' constraints.txt; \
 	  build/newest/bin/python -m pip freeze --all --exclude pip --exclude llamapack; } >build/newest.txt
 	mv build/newest.txt constraints.txt

@@ -23,7 +23,7 @@ ACTIONS = (
     Action("completion", ("--completion-bash",), "print a script that completes flags in bash"),
 )
 
-_COMMANDS = "serve launch pull import list show rm grammar"
+_COMMANDS = "serve launch pull import list show rm rpc-server grammar"
 """The words that bash completes after `llamapack`."""
 
 
@@ -31,6 +31,11 @@ def asked_action(argv: Sequence[str]) -> str | None:
     """The name of the action that the flags ask for, if any; the first one counts."""
     known = {flag: action.name for action in ACTIONS for flag in action.flags}
     return next((known[argument] for argument in argv if argument in known), None)
+
+
+def flags_of(name: str) -> tuple[str, ...]:
+    """The flags that ask for an action."""
+    return next(action.flags for action in ACTIONS if action.name == name)
 
 
 def completion_script(flags: Iterable[str]) -> str:

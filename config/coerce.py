@@ -20,6 +20,8 @@ MAX_METADATA_BYTES = 127
 MAX_CPUS = 512
 """CPUs that llama.cpp can tell apart."""
 
+_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252})")
+
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "'": "'"}
 
 
@@ -106,6 +108,17 @@ def to_tensor_buffers(value: object) -> object:
     """(regular expression, memory) pairs from comma-separated `REGEX=MEMORY`."""
     items = [item for part in _parts(value) for item in part.split(",") if item.strip()]
     return [_tensor_buffer(item.strip()) for item in items]
+
+
+def to_endpoints(value: object) -> object:
+    """Comma-separated `HOST:PORT`, each once."""
+    items = to_list(value)
+    assert isinstance(items, list)
+    for item in items:
+        _check_endpoint(item)
+    if len(set(items)) < len(items):
+        raise ValueError("must name each server once")
+    return items
 
 
 def to_proportions(value: object) -> object:
@@ -251,6 +264,14 @@ def _tensor_buffer(text: str) -> tuple[str, str]:
     except re.error as error:
         raise ValueError(f"must have a regular expression before = ({error})") from None
     return pattern, memory
+
+
+def _check_endpoint(text: object) -> None:
+    """llama.cpp reads the port after the first colon, so IPv6 addresses can't be written."""
+    host, _, port = str(text).partition(":")
+    is_port = port.isascii() and port.isdigit() and 0 < int(port) < 1 << 16
+    if not (_HOST.fullmatch(host) and is_port):
+        raise ValueError("must look like 192.168.1.7:50052 (a host or IPv4 address, and a port)")
 
 
 def _scaled(text: str) -> tuple[str, float]:

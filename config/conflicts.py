@@ -30,6 +30,7 @@ def check(settings: ServeSettings, given: Mapping[str, Given]) -> None:
     _check_folders(settings, given)
     _check_infill(settings, given)
     _check_speculation(settings, given)
+    _check_remote(settings, given)
     if settings.reranking and settings.pooling not in (None, "rank"):
         raise ConfigError(f"{given['reranking'].name} needs {given['pooling'].name} rank")
     for field in _FILES:
@@ -76,6 +77,17 @@ def _check_sizes(settings: ServeSettings, given: Mapping[str, Given]) -> None:
                 f"{given[field].name} {kind} needs flash attention, "
                 f"which {given['flash_attn'].name} turns off"
             )
+
+
+def _check_remote(settings: ServeSettings, given: Mapping[str, Given]) -> None:
+    """Tensor parallelism over RPC hangs in llama.cpp; without a device there is no use for it."""
+    if not settings.rpc:
+        return
+    if settings.split_mode == "tensor":
+        name = given["split_mode"].name
+        raise ConfigError(f"{given['rpc'].name} can't be used with {name} tensor; take layer")
+    if settings.device == ("none",):
+        raise ConfigError(f"{given['rpc'].name} can't be used with {given['device'].name} none")
 
 
 def _check_folders(settings: ServeSettings, given: Mapping[str, Given]) -> None:

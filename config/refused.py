@@ -99,7 +99,6 @@ REFUSED: tuple[Refused, ...] = (
            "--kv-unified each slot gets an equal part of --ctx-size", "KV_UNIFIED_PER_SLOT",
            inert=(0,)),
     # Devices and weights
-    _value("--rpc", "remote devices are not supported; name local ones with --device", "RPC"),
     # Multimodal
     _value("-mm --mmproj", _MEDIA, "MMPROJ"),
     _value("-mmu --mmproj-url", _MEDIA, "MMPROJ_URL"),

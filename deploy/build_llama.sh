@@ -1,7 +1,7 @@
 #!/bin/sh
 # build_llama.sh REQUIREMENT: compiles llama-cpp-python and installs it in the active virtual
-# environment of an image. $CPU and $CUDA name what it is compiled for (see Dockerfile),
-# $CMAKE_EXTRA further options.
+# environment of an image. $CPU and $CUDA name what it is compiled for, $GGML_RPC whether devices of other
+# machines can be used (see Dockerfile), $CMAKE_EXTRA further options.
 set -eu
 
 case "${CPU:-all}" in
@@ -44,6 +44,15 @@ if [ -n "$architectures" ]; then
              -DCMAKE_EXE_LINKER_FLAGS=-Wl,--allow-shlib-undefined"
 fi
 
+case "${GGML_RPC:-OFF}" in
+ON) options="$options -DGGML_RPC=ON" ;;
+OFF) ;;
+*)
+    echo "GGML_RPC must be ON or OFF, not $GGML_RPC" >&2
+    exit 1
+    ;;
+esac
+
 header="$(pwd)/deploy/amx_tile_config.h"
 CFLAGS="${CFLAGS:-} -include $header"
 CXXFLAGS="${CXXFLAGS:-} -include $header"
@@ -57,6 +66,10 @@ python3 deploy/install_llama.py "$1"
 cd "$(python3 -c 'import sysconfig; print(sysconfig.get_path("platlib"))')/llama_cpp/lib"
 if [ -n "$architectures" ] && [ ! -e libggml-cuda.so ]; then
     echo "llama.cpp was built without CUDA" >&2
+    exit 1
+fi
+if [ "${GGML_RPC:-OFF}" = ON ] && [ ! -e libggml-rpc.so ]; then
+    echo "llama.cpp was built without RPC" >&2
     exit 1
 fi
 strip --strip-unneeded ./*.so*

@@ -93,6 +93,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a model with values that are no numbers is refused."""
     lazy_mode: str = "auto"
     """Whether rows of certain large tensors are read when they are needed."""
+    remote: tuple[str, ...] = ()
+    """Addresses of RPC servers, as HOST:PORT; their devices are named RPC0, RPC1, ..."""
     devices: tuple[str, ...] = ()
     """Names of the devices that compute the model; none means all, and ("none",) the CPU alone."""
     tensor_buffers: tuple[tuple[str, str], ...] = ()

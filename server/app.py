@@ -31,6 +31,7 @@ from server.catalog.pulls import Pulls
 from server.context import ServerContext, SharedContext
 from server.embeddings import routes as embedding_routes
 from server.endpoints import Endpoint, to_routes, uncounted
+from server.engine.machine_memory import usable_memory
 from server.engine.unread_output import MIB, UnreadBudget
 from server.errors import ApiError, InvalidRequest, MethodNotAllowed, NotFound
 from server.http.body_budget import BodyBudget, BoundBodies
@@ -189,6 +190,7 @@ def _room(app: Starlette, keys: KeyRing, *, is_local: bool) -> Room:
     """What shows the server at work. Texts are shown to admins, and on this machine alone."""
     context: SharedContext = app.state.context
     pool: ModelPool = app.state.pool
+    memory = usable_memory()
 
     def server() -> ServerView:
         return ServerView(
@@ -197,6 +199,7 @@ def _room(app: Starlette, keys: KeyRing, *, is_local: bool) -> Room:
             has_keys=not keys.is_empty,
             shows_texts=is_local or not keys.is_empty,
             has_one_model=pool.only is not None,
+            memory_bytes=memory,
         )
 
     return Room(pool, server, is_over=lambda: context.drain.has_begun)

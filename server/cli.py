@@ -42,9 +42,9 @@ def serve(argv: Sequence[str]) -> int:
     from config.actions import asked_action
     from server.startup import StartupError
 
-    if (action := asked_action(argv)) is not None:
-        return _act(action)
     try:
+        if (action := asked_action(argv)) is not None:
+            return _act(action, argv)
         notices: list[str] = []
         settings = load_settings(argv, os.environ, notices.append)
         sources = ModelSources(argv, os.environ)
@@ -171,6 +171,13 @@ def remove(argv: Sequence[str]) -> int:
     return _about_models(run, argv)
 
 
+def rpc_server(argv: Sequence[str]) -> int:
+    """Become llama.cpp's RPC server."""
+    path = os.pathsep.join(filter(None, sys.path))
+    command = [sys.executable, "-P", "-m", "scheduler.backends.llama.rpc_server", *argv]
+    os.execve(command[0], command, {**os.environ, "PYTHONPATH": path})
+
+
 COMMANDS = {
     "serve": Command("serve a GGUF model over HTTP (see `llamapack serve --help`)", serve),
     "run": Command("talk to a model in the terminal", run),
@@ -184,6 +191,7 @@ COMMANDS = {
     "list": Command("list the models on this machine", list_models),
     "show": Command("say what a model is: shape, template, sizes by part", show),
     "rm": Command("remove models from this machine", remove),
+    "rpc-server": Command("lend this machine's devices to a server elsewhere", rpc_server),
     "grammar": Command("list the shipped grammars, or check one against a text", grammar),
 }
 
@@ -236,16 +244,29 @@ def _hint(word: str) -> str:
     return f"; there are: {', '.join(COMMANDS)}"
 
 
-def _act(action: str) -> int:
-    """Print what a flag asks for instead of serving. Returns the exit code."""
+def _act(action: str, argv: Sequence[str]) -> int:
+    """Print what a flag asks for instead of serving. Returns the exit code.
+
+    Raises `ConfigError` if the list of devices is asked for with flags that are wrong.
+    """
     if action == "help":
         return _print_serve_help()
     if action == "version":
         return _print_version()
     from server.commands.listings import print_completion, print_devices, print_models
 
-    printers = {"devices": print_devices, "models": print_models, "completion": print_completion}
-    return printers[action]()
+    if action == "devices":
+        return print_devices(_rpc_servers(argv))
+    return {"models": print_models, "completion": print_completion}[action]()
+
+
+def _rpc_servers(argv: Sequence[str]) -> Sequence[str]:
+    """The RPC servers whose devices are listed."""
+    from config import load_settings
+    from config.actions import flags_of
+
+    others = [argument for argument in argv if argument not in flags_of("devices")]
+    return load_settings(others, os.environ).rpc
 
 
 def _print_version() -> int:

@@ -8,9 +8,12 @@ from config import coerce
 from config.groups.field_types import OnOff, OnOffAuto, SettingsGroup, Switch, Whole
 from config.option import Group, Option
 
+MAX_RPC_SERVERS = 16
+"""RPC servers that llama.cpp can use at once."""
+
 
 class DeviceSettings(SettingsGroup):
-    """The threads and the GPUs on which the model is computed."""
+    """The threads and the devices on which the model is computed."""
 
     threads: Annotated[
         Whole,
@@ -120,3 +123,15 @@ class DeviceSettings(SettingsGroup):
             metavar="N",
         ),
     ] = 4096
+    rpc: Annotated[
+        tuple[str, ...],
+        BeforeValidator(coerce.to_endpoints),
+        Field(max_length=MAX_RPC_SERVERS),
+        Option(
+            ("--rpc",),
+            Group.DEVICE,
+            "RPC servers whose devices compute a part of the model, comma-separated; a trusted "
+            "network only",
+            metavar="HOST:PORT,...",
+        ),
+    ] = ()

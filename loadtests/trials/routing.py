@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+from typing import Any
 
 import httpx
 
@@ -23,9 +24,13 @@ CONTEXT = 1024
 CACHE_MIB = 32
 """Host memory of a replica."""
 
+ANSWER_SECONDS = 60.0
+"""How long another router's answer may take."""
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options: how many conversations, and what is good enough."""
+    parser.add_argument("--url", help="a router with replicas of its own, which is asked instead")
     parser.add_argument("--conversations", type=int, default=200)
     parser.add_argument("--groups", type=int, default=4, help="of equal instructions")
     parser.add_argument("--turns", type=int, default=4)
@@ -46,18 +51,28 @@ async def run(options: argparse.Namespace) -> list[str]:
         num_turns=options.turns,
         num_clients=options.clients,
     )
+    if options.url:
+        other = await _elsewhere(shape, options.url)
+        print(
+            f"{options.url}: {other.share:.1%} of {other.prompt_tokens} prompt tokens were cached"
+        )
+        return other.errors
     whole = await _one(shape, options.cache_mib)
     precise = await _several(shape, options.cache_mib, is_precise=True)
     turns = await _several(shape, options.cache_mib, is_precise=False)
     named = {"one replica with all memory": whole, "precise router": precise, "round robin": turns}
     for name, usage in named.items():
-        print(f"{name}: {usage.share:.1%} of {usage.prompt_tokens} prompt tokens were cached")
+        _report(name, usage)
     problems = [f"{name}: {error}" for name, usage in named.items() for error in usage.errors]
     if precise.share < whole.share - options.margin:
         problems.append("the precise router reaches less than one replica with all memory")
     if precise.share <= turns.share:
         problems.append("the precise router reaches no more than round robin")
     return problems
+
+
+def _report(name: str, usage: Usage) -> None:
+    print(f"{name}: {usage.share:.1%} of {usage.prompt_tokens} prompt tokens were cached")
 
 
 def _flags(num_shares: int, cache_mib: int) -> tuple[str, ...]:
@@ -71,6 +86,16 @@ async def _one(shape: Shape, cache_mib: int) -> Usage:
     flags = _flags(NUM_REPLICAS, cache_mib)
     async with replicas(1, *flags) as started, httpx.AsyncClient() as client:
         return await hold(shape, RoundRobin(started, client).ask)
+
+
+async def _elsewhere(shape: Shape, host: str) -> Usage:
+    async with httpx.AsyncClient(base_url=host, timeout=ANSWER_SECONDS) as client:
+
+        async def ask(body: dict[str, Any]) -> dict[str, Any]:
+            answer: dict[str, Any] = (await client.post("/v1/chat/completions", json=body)).json()
+            return answer
+
+        return await hold(shape, ask)
 
 
 async def _several(shape: Shape, cache_mib: int, *, is_precise: bool) -> Usage:

@@ -29,6 +29,7 @@ COUNTED_SETTINGS = (
     "placement",
     "placement_batch",
     "numa",
+    "remote",
     "devices",
     "tensor_buffers",
     "host_buffers",

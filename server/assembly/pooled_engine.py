@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
 import logging
 import threading
 from collections.abc import Mapping
@@ -35,6 +36,9 @@ MOST_STARTS = 2
 
 FREE_SECONDS = 5.0
 """How long a driver may take to free the memory of a process that has ended."""
+
+COLLECT_SECONDS = 0.5
+"""After this time nobody uses what read an unloaded model."""
 
 _POLL_SECONDS = 0.05
 
@@ -92,6 +96,8 @@ class PooledEngine:
         await asyncio.to_thread(self.close_vocabulary)
         if pid is not None:
             await _gone(pid)
+        # What read the model refers to itself in circles, and would stay in memory for long.
+        asyncio.get_running_loop().call_later(COLLECT_SECONDS, gc.collect)
 
 
 class PooledEngines:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import re
 import threading
@@ -28,6 +29,8 @@ _FIM_KEYS = (
 )
 _ENCODERS = frozenset({"bert", "nomic-bert", "jina-bert-v2", "neo-bert", "modern-bert"})
 """Architectures that only embed, also where the file names no pooling."""
+
+_IDLE_SECONDS = 10.0
 
 _DIGEST = re.compile(r"(?:sha256-)?([0-9a-f]{64})")
 """The name of a file in the cache of Hugging Face, or of Ollama."""
@@ -170,20 +173,42 @@ def _parts(file: Path) -> list[Path]:
     return [file] if split is None else [file.with_name(name) for name in split.all_names()]
 
 
-_reading = threading.Lock()
+class _Reader:
+    """Reads files in a confined process, which ends when nobody has asked for a while."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inspector = Inspector()
+        self._end: threading.Timer | None = None
+
+    def contents(self, path: Path) -> GgufContents | None:
+        """The contents of a file; None if it can't be read."""
+        with self._lock:
+            if self._end is not None:
+                self._end.cancel()
+            try:
+                return self._inspector.contents(path)
+            except GgufError:
+                return None
+            finally:
+                self._end = threading.Timer(_IDLE_SECONDS, self.close)
+                self._end.daemon = True
+                self._end.start()
+
+    def close(self) -> None:
+        """End the process."""
+        with self._lock:
+            self._inspector.close()
 
 
-@lru_cache(maxsize=1024)
+_reader = _Reader()
+atexit.register(_reader.close)
+
+
+@lru_cache(maxsize=4096)
 def _contents(path: str, size: int, modified: int) -> GgufContents | None:
     """The contents of a file of this size and time; None if it can't be read."""
-    with _reading:
-        inspector = Inspector()
-        try:
-            return inspector.contents(Path(path))
-        except GgufError:
-            return None
-        finally:
-            inspector.close()
+    return _reader.contents(Path(path))
 
 
 def _digest(file: Path) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from config import ServeSettings, load_settings
+from config.speculation import DRAFT_MODEL
 from server.commands.fit_report import as_json, as_text
 from server.engine.config import engine_config
 from server.fit.advice import Advice, Bandwidths, advise
@@ -59,11 +60,17 @@ def _advices(
     known: dict[Path, tuple[Needs, Wishes]] = {}
     for one in found:
         if one.path not in known:
-            options = engine_config(settings, one.path, "INFO")
+            options = engine_config(settings, one.path, "INFO", _draft(settings))
             known[one.path] = wishes_of(
                 estimator, one.path, options, settings, has_devices=bool(budget.devices)
             )
     return [advise(one, *known[one.path], budget, speeds) for one in found]
+
+
+def _draft(settings: ServeSettings) -> Path | None:
+    """The draft model's file, if there is one; none is downloaded for a question."""
+    path = settings.spec_draft_model
+    return path if DRAFT_MODEL in settings.spec_type and path and path.is_file() else None
 
 
 def _budget(asked: argparse.Namespace, estimator: Estimator) -> tuple[Budget, str]:

@@ -12,8 +12,8 @@ from server.fit.choice import Choice
 from server.store.sizes import human_size
 
 _LEGEND = (
-    "Slots x tokens of each slot that fit, by the type of the KV cache; what one token reads, and "
-    "what the bandwidth then allows one stream at most."
+    "Columns of types: slots x tokens of each slot that fit with this type of the KV cache.",
+    "READ/TOKEN: what one token reads. TOKENS/S: what the bandwidth then allows one stream.",
 )
 
 
@@ -21,16 +21,13 @@ def as_text(advices: Sequence[Advice], budget: Budget, source: str) -> str:
     """The table, under a line that says for which memory it holds."""
     first = advices[0]
     context = f"{first.wishes.n_ctx_slot:,} tokens of context"
-    lines = [f"{source}: {_budget(budget)}. Wanted: {context} for each slot.", ""]
-    types = first.wishes.cache_types
-    head = ["QUANT", "FILES", *(f"{name}" for name in types)]
-    if budget.devices:
-        head.append("LAYERS")
-    head += ["READ/TOKEN", "TOKENS/S", "VERDICT"]
-    lines.append(
-        table(head, [_row(advice, has_devices=bool(budget.devices)) for advice in advices])
-    )
-    return "\n".join(lines)
+    intro = f"{source}: {_budget(budget)}. Wanted: {context} for each slot."
+    has_devices = bool(budget.devices)
+    layers = ["LAYERS"] if has_devices else []
+    heads = ["QUANT", "FILES", *first.wishes.cache_types, *layers, "READ/TOKEN", "TOKENS/S"]
+    rows = [_row(advice, has_devices=has_devices) for advice in advices]
+    shown = table([*heads, "VERDICT"], rows, right=heads[1:])
+    return "\n".join([intro, "", shown, "", *_LEGEND])
 
 
 def as_json(advices: Sequence[Advice], budget: Budget, bandwidth: float) -> dict[str, Any]:
@@ -43,8 +40,13 @@ def as_json(advices: Sequence[Advice], budget: Budget, bandwidth: float) -> dict
 
 
 def _budget(budget: Budget) -> str:
-    devices = "".join(f" and {human_size(free)} on a device" for free in budget.devices)
-    return f"{human_size(budget.host)} of the host{devices}"
+    devices = "".join(f" and {_memory(free)} on a device" for free in budget.devices)
+    return f"{_memory(budget.host)} of the host{devices}"
+
+
+def _memory(num_bytes: int) -> str:
+    """As memories are sold, and as `--memory` takes them."""
+    return f"{num_bytes / 2**30:,.2f} GiB"
 
 
 def _row(advice: Advice, *, has_devices: bool) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from config.actions import ACTIONS, completion_script
 from config.catalogue import Setting, flags
@@ -13,11 +13,14 @@ from server.store.catalogue import stored_models
 from server.store.folders import folders_of
 
 
-def print_devices() -> int:
-    """The devices of llama.cpp, which a process of its own loads. Returns the exit code."""
+def print_devices(rpc: Sequence[str] = ()) -> int:
+    """The devices of llama.cpp, which a process of its own loads. Returns the exit code.
+
+    The devices of RPC servers are listed too.
+    """
     path = os.pathsep.join(filter(None, sys.path))
     return subprocess.run(
-        [sys.executable, "-P", "-m", "scheduler.backends.llama.list_devices"],
+        [sys.executable, "-P", "-m", "scheduler.backends.llama.list_devices", *rpc],
         env={**os.environ, "PYTHONPATH": path},
         check=False,
     ).returncode

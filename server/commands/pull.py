@@ -81,4 +81,5 @@ def _print(model: StoredModel, *, is_json: bool) -> None:
     beside = "" if model.projector is None else f", with {model.projector.name}"
     print(f"{model.name}  {human_size(model.size)}{beside}")
     flag = f"-hf {model.name}" if model.owner is Owner.HUGGING_FACE else f"-m {model.path}"
-    print(f"serve it: llamapack serve {flag}")
+    print(f"talk to it: llamapack run {model.name}")
+    print(f"serve it:   llamapack serve {flag}")

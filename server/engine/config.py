@@ -53,6 +53,7 @@ def engine_config(
         metadata=settings.override_kv,
         check_tensors=settings.check_tensors,
         lazy_mode=settings.lazy_mode,
+        remote=settings.rpc,
         devices=settings.device,
         tensor_buffers=tensor_buffers(settings),
         host_buffers=not settings.no_host,

@@ -9,19 +9,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from anyio import to_thread
-from pydantic import AliasChoices, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from config.version import version
-from server.bodies.label import Label
-from server.bodies.request_model import RequestModel
 from server.catalog.facts import ModelFacts, facts_of
 from server.context import ServerContext
 from server.errors import InvalidRequest, NotFound
 from server.http.json_response import JsonResponse
 from server.ollama.names import tagged
 from server.ollama.recipes import Recipe
+from server.ollama.request import NamedModel
 from server.ollama.serving import recipe_of, recipes_of, served_model
 from server.pool.interface import ModelState, ServedModel
 from server.pool.routing import pool_of
@@ -39,10 +37,9 @@ _WIDTH = 30
 Json = dict[str, Any]
 
 
-class ShowRequest(RequestModel):
+class ShowRequest(NamedModel):
     """`POST /api/show`."""
 
-    model: Label = Field(min_length=1, validation_alias=AliasChoices("model", "name"))
     verbose: Flag = False
 
 

@@ -26,7 +26,7 @@ from server.ollama.names import untagged
 from server.ollama.options import Options
 from server.ollama.plan import check_template
 from server.ollama.recipes import Recipe
-from server.ollama.request import Message
+from server.ollama.request import Message, NamedModel
 from server.ollama.serving import recipe_of, recipes_of, served_model
 from server.pool.routing import pool_of
 from server.requests.body import read_body, validated
@@ -36,10 +36,9 @@ _NAME = re.compile(r"[A-Za-z0-9_][\w.\-]*(/[\w.\-]+){0,3}(:[\w.\-]+)?")
 _MAX_NAME = 256
 
 
-class CreateRequest(RequestModel):
+class CreateRequest(NamedModel):
     """`POST /api/create`: the fields of a Modelfile, or its text."""
 
-    model: Label = Field(min_length=1, validation_alias=AliasChoices("model", "name"))
     from_: Label = Field("", validation_alias="from")
     modelfile: StrictStr = ""
     system: StrictStr = ""
@@ -73,10 +72,8 @@ class CopyRequest(RequestModel):
     destination: Annotated[Label, Field(min_length=1)]
 
 
-class PushRequest(RequestModel):
+class PushRequest(NamedModel):
     """`POST /api/push`."""
-
-    model: Label = Field(min_length=1, validation_alias=AliasChoices("model", "name"))
 
 
 @changes_models
@@ -99,7 +96,7 @@ async def create_model(request: Request) -> Response:
         check_template(template)
     recipe = _recipe(body, file, parent, template)
     recipe.parameters.check(shared_of(request).settings, "parameters")
-    recipes_of(request).put(recipe)
+    await to_thread.run_sync(recipes_of(request).put, recipe)
     return _statuses(body, "writing manifest", "success")
 
 
@@ -111,7 +108,8 @@ async def copy_model(request: Request) -> Response:
     _check_name(request, body.destination, "destination")
     source = recipe_of(request, body.source)
     copied = source.model_copy(update={"name": body.destination, "modified": time.time()})
-    recipes_of(request).put(Recipe.model_validate(copied.model_dump()))
+    recipe = Recipe.model_validate(copied.model_dump(exclude_unset=True))
+    await to_thread.run_sync(recipes_of(request).put, recipe)
     return Response()
 
 

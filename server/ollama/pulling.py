@@ -6,12 +6,10 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
-from pydantic import AliasChoices, Field
+from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
-from server.bodies.label import Label
-from server.bodies.request_model import RequestModel
 from server.catalog.changes import changes_models
 from server.catalog.pulls import Pull, Pulls, api_error
 from server.errors import ApiError, Forbidden, InvalidRequest, NotFound, NotSupported
@@ -23,6 +21,7 @@ from server.ollama.answer import LINES, encoded_line
 from server.ollama.errors import error_body
 from server.ollama.names import untagged
 from server.ollama.recipes import Recipe
+from server.ollama.request import NamedModel
 from server.ollama.serving import recipes_of, served_model
 from server.pool.routing import pool_of
 from server.requests.body import read_body
@@ -35,18 +34,15 @@ _SHORT = 12
 """Digits of a digest that people see."""
 
 
-class PullRequest(RequestModel):
+class PullRequest(NamedModel):
     """`POST /api/pull`."""
 
-    model: Label = Field(min_length=1, validation_alias=AliasChoices("model", "name"))
     stream: Flag = True
     insecure: Flag = False
 
 
-class DeleteRequest(RequestModel):
+class DeleteRequest(NamedModel):
     """`DELETE /api/delete`."""
-
-    model: Label = Field(min_length=1, validation_alias=AliasChoices("model", "name"))
 
 
 def pulls_of(request: Request) -> Pulls:
@@ -84,7 +80,7 @@ async def pull_model(request: Request) -> Response:
         return EventStream(lines, resources, ping_seconds=0, ping=b"", media_type=LINES)
     with pulls.listening(pull):
         await while_connected(request.receive, pulls.wait(pull))
-    _serve_as(request, body.model, pull)
+    await _serve_as(request, body.model, pull)
     return _done(body)
 
 
@@ -92,7 +88,7 @@ async def pull_model(request: Request) -> Response:
 async def delete_model(request: Request) -> Response:
     """Forget a made model, or remove a model's files."""
     body = await read_body(request, DeleteRequest)
-    if recipes_of(request).remove(body.model):
+    if await to_thread.run_sync(recipes_of(request).remove, body.model):
         return Response()
     served, pool = served_model(request, body.model), pool_of(request)
     if pool.only is not None:
@@ -108,7 +104,7 @@ async def _lines(request: Request, name: str, pull: Pull) -> AsyncIterator[bytes
     async for progress in pulls_of(request).reports(pull):
         yield encoded_line(_report(progress))
     try:
-        _serve_as(request, name, pull)
+        await _serve_as(request, name, pull)
     except ApiError as error:
         yield encoded_line(error_body(error))
         return
@@ -131,7 +127,7 @@ def _report(progress: PullProgress) -> dict[str, object]:
     return line
 
 
-def _serve_as(request: Request, name: str, pull: Pull) -> None:
+async def _serve_as(request: Request, name: str, pull: Pull) -> None:
     """Let the model be known by the name that it was asked for. Raises what the pull failed by."""
     if pull.error is not None:
         raise api_error(pull.error)
@@ -141,7 +137,7 @@ def _serve_as(request: Request, name: str, pull: Pull) -> None:
     served = next((one for one in pool_of(request).models() if one.path == path), None)
     if served is not None:
         recipe = Recipe(name=untagged(name), base=served.name, modified=time.time())
-        recipes_of(request).put(recipe)
+        await to_thread.run_sync(recipes_of(request).put, recipe)
 
 
 def _is_there(request: Request, name: str) -> bool:

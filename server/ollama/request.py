@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, FailFast, Field, StrictStr
+from pydantic import (
+    AliasChoices,
+    BeforeValidator,
+    FailFast,
+    Field,
+    StrictStr,
+    model_validator,
+)
 
 from server.bodies.bounds import CALLS, LOGPROBS, MESSAGES, PROMPTS, TOOLS
 from server.bodies.few import few
@@ -69,6 +76,20 @@ class Tool(RequestModel):
 
     type: Literal["function"] = "function"
     function: Function
+
+
+class NamedModel(RequestModel):
+    """A model by its name. Older clients call the field `name`; some send both, one of them
+    empty."""
+
+    model: Label = Field(min_length=1, validation_alias=AliasChoices("model", "name"))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_empty(cls, body: Any) -> Any:
+        if not isinstance(body, dict) or body.get("model") != "" or not body.get("name"):
+            return body
+        return {name: value for name, value in body.items() if name != "model"}
 
 
 class ModelRequest(RequestModel):

@@ -169,7 +169,7 @@ class ModelPool(Protocol):
         ...
 
     def subscribe(self) -> AsyncIterator[PoolEvent]:
-        """What happens from the first iteration on. A reader that is too slow misses events."""
+        """What happens from this call on. A reader that is too slow misses events."""
         ...
 
     def publish(self, event: PoolEvent) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 from server.pool.interface import ModelPool, PoolEvent, PoolEventKind, ServedModel
 from server.room.schema import DownloadView, ModelView
@@ -14,6 +13,7 @@ TURNS_BETWEEN = 8
 """Without an event, the pool is asked at every eighth look: for memory and for users."""
 
 MAX_DOWNLOADS = 32
+MAX_MESSAGE = 200
 
 MEMORY_STEP = 1 << 20
 """Memory is shown in whole MiB, so that a byte more is no news."""
@@ -33,7 +33,7 @@ class ModelsWatch:
         self._turn = 0
         self._is_due = True
         self._models: list[ModelView] = []
-        self._downloads: dict[str, DownloadView] = {}
+        self._downloads: dict[str, _Download] = {}
         self._listener = asyncio.create_task(self._listen(), name="watch the models")
 
     def look(self) -> list[ModelView]:
@@ -47,7 +47,7 @@ class ModelsWatch:
     @property
     def downloads(self) -> list[DownloadView]:
         """What is downloaded, and what was since the watch began, the latest last."""
-        return list(self._downloads.values())
+        return [download.view for download in self._downloads.values()]
 
     def close(self) -> None:
         """Listen no more."""
@@ -57,10 +57,17 @@ class ModelsWatch:
         async for event in self._pool.subscribe():
             self._is_due = True
             if event.kind in _STATES:
-                self._downloads.pop(event.model, None)
-                self._downloads[event.model] = download_view(event)
-                while len(self._downloads) > MAX_DOWNLOADS:
-                    del self._downloads[next(iter(self._downloads))]
+                self._note_download(event)
+
+    def _note_download(self, event: PoolEvent) -> None:
+        """Note an event of a download; one that is over begins anew."""
+        known = self._downloads.pop(event.model, None)
+        is_new = known is None or known.view.state != "running"
+        download = _Download(event.model) if known is None or is_new else known
+        download.take(event)
+        self._downloads[event.model] = download
+        while len(self._downloads) > MAX_DOWNLOADS:
+            del self._downloads[next(iter(self._downloads))]
 
 
 def model_view(model: ServedModel) -> ModelView:
@@ -84,24 +91,31 @@ def model_view(model: ServedModel) -> ModelView:
     )
 
 
-def download_view(event: PoolEvent) -> DownloadView:
-    """A download as an event tells of it."""
-    data = event.data
-    return DownloadView(
-        model=event.model,
-        state=_STATES[event.kind],
-        completed=_total(data, "completed"),
-        total=_total(data, "total"),
-        message=str(data.get("error") or data.get("status") or "")[:200],
-    )
+class _Download:
+    """A download, as its events tell of it: each one of a file."""
 
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._files: dict[str, tuple[int, int]] = {}
+        self._state = "running"
+        self._message = ""
 
-def _total(data: Mapping[str, object], name: str) -> int:
-    """The bytes of one file or of several: events tell one number, or one for each file."""
-    value: Any = data.get(name, 0)
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return sum(int(one) for one in value if isinstance(one, int | float))
-    return int(value) if isinstance(value, int | float) else 0
+    def take(self, event: PoolEvent) -> None:
+        """Learn what an event tells."""
+        self._state = _STATES[event.kind]
+        if event.kind is not PoolEventKind.DOWNLOAD_PROGRESS:
+            self._message = str(event.data.get("reason", ""))[:MAX_MESSAGE]
+            return
+        for file, told in event.data.items():
+            if isinstance(told, Mapping):
+                self._files[file] = (told.get("done") or 0, told.get("total") or 0)
+
+    @property
+    def view(self) -> DownloadView:
+        """All files together."""
+        done = sum(done for done, _ in self._files.values())
+        total = sum(total for _, total in self._files.values())
+        return DownloadView(self._name, self._state, done, total, self._message)
 
 
 def _in_steps(size: int) -> int:

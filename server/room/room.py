@@ -162,7 +162,10 @@ class Room:
 
 def _loaded(pool: ModelPool) -> Mapping[str, ServerContext]:
     """The models that have an engine, by name."""
-    return {} if pool.only is None else {pool.only.model_name: pool.only}
+    if pool.only is not None:
+        return {pool.only.model_name: pool.only}  # also while it loads or restarts
+    contexts = ((model.name, pool.loaded(model.name)) for model in pool.models())
+    return {name: context for name, context in contexts if context is not None}
 
 
 def _now() -> float:

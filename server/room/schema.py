@@ -193,6 +193,8 @@ class ServerView(msgspec.Struct, frozen=True):
     shows_texts: bool
     has_one_model: bool
     """Whether the server was started for one model, which stays."""
+    memory_bytes: int
+    """Memory of the machine, or of the container."""
 
 
 class ModelView(msgspec.Struct, frozen=True):

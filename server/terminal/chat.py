@@ -31,6 +31,8 @@ def talk(client: ServerClient, chat: Chat, lines: TypedLines, screen: Screen) ->
             _take(client, chat, screen, text)
         except TerminalError as error:
             screen.note(f"error: {error}")
+        except KeyboardInterrupt:  # between two pieces of work of ours
+            screen.note("stopped")
 
 
 def _take(client: ServerClient, chat: Chat, screen: Screen, text: str) -> None:

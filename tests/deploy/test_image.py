@@ -79,7 +79,7 @@ def test_all_is_8_0_to_12_0_and_code_for_later_ones(tmp_path: Path) -> None:
 def test_without_cuda_nothing_of_it_is_asked_for(tmp_path: Path) -> None:
     build = Build(tmp_path)
     assert build.done.returncode == 0, build.done.stderr
-    assert not any("CUDA" in option for option in build.options)
+    assert not any("CUDA" in option or "RPC" in option for option in build.options)
     assert build.option("GGML_CPU_ALL_VARIANTS") == "ON"
 
 
@@ -91,6 +91,7 @@ def test_without_cuda_nothing_of_it_is_asked_for(tmp_path: Path) -> None:
         ({"CUDA": "$(id)"}, "CUDA must be all or a list"),
         ({"CUDA": "all", "CPU": "v3"}, "CUDA needs CPU=all"),
         ({"CUDA": "90", "CPU": "native"}, "CUDA needs CPU=all"),
+        ({"GGML_RPC": "yes"}, "GGML_RPC must be ON or OFF"),
         ({"CPU": "v4"}, "CPU must be all, v3 or native"),
     ],
 )
@@ -107,6 +108,19 @@ def test_a_build_that_left_cuda_out_ends(tmp_path: Path) -> None:
     build = Build(tmp_path, "libllama.so", CUDA="all")
     assert build.done.returncode == 1
     assert "without CUDA" in build.done.stderr
+
+
+@pytest.mark.parametrize("cpu", ["all", "v3", "native"])
+def test_rpc_is_built_where_it_is_asked_for(cpu: str, tmp_path: Path) -> None:
+    build = Build(tmp_path, "libllama.so libggml-rpc.so", CPU=cpu, GGML_RPC="ON")
+    assert build.done.returncode == 0, build.done.stderr
+    assert build.option("GGML_RPC") == "ON"
+
+
+def test_a_build_that_left_rpc_out_ends(tmp_path: Path) -> None:
+    build = Build(tmp_path, "libllama.so", GGML_RPC="ON")
+    assert build.done.returncode == 1
+    assert "without RPC" in build.done.stderr
 
 
 def test_further_options_come_last(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +14,22 @@ from config import load_settings
 from server.access.key_ring import KeyRing, read_keys
 from server.engine.supervisor import STOP_SECONDS
 from server.http.server import STREAM_END_SECONDS
+from server.observability.engine_snapshot import EngineSnapshot
+from server.observability.exposition import render_metrics
+from server.observability.metrics import ServerMetrics
+from tests.support.manifests import (
+    COMPONENTS,
+    KNOWN,
+    KUBERNETES,
+    VERSION,
+    documents,
+    environment,
+    manifests,
+    patch_of,
+)
 from tests.support.paths import ROOT
 
 yaml = pytest.importorskip("yaml")
-
-KUBERNETES = ROOT / "deploy" / "kubernetes"
-VERSION = "1.32"
-KNOWN = ("v1", "apps/v1", "policy/v1", "autoscaling/v2", "rbac.authorization.k8s.io/v1")
-
-
-def manifests() -> list[dict[str, Any]]:
-    """Everything that kubectl would apply, including the gateway."""
-    return [*_resources(KUBERNETES), *_resources(KUBERNETES / "gateway")]
-
-
-def _resources(folder: Path) -> Iterator[dict[str, Any]]:
-    for name in yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]:
-        yield from yaml.safe_load_all((folder / name).read_text())
 
 
 def one(kind: str, name: str = "llamapack") -> dict[str, Any]:
@@ -51,16 +49,27 @@ def settings() -> dict[str, str]:
 
 
 def test_every_file_is_in_the_kustomization() -> None:
-    for folder in (KUBERNETES, KUBERNETES / "gateway"):
-        listed = set(yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"])
-        others = {"kustomization.yaml", "prometheus-adapter-values.yaml"}
+    others = {"kustomization.yaml", "prometheus-adapter-values.yaml", "from-zero.yaml"}
+    for folder in (KUBERNETES, *(KUBERNETES / name for name in COMPONENTS)):
+        kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
+        patches = {one["path"] for one in kustomization.get("patches", ()) if "path" in one}
+        listed = patches | set(kustomization["resources"])
         assert {path.name for path in folder.glob("*.yaml")} - others == listed
+
+
+def test_the_components_are_offered() -> None:
+    text = (KUBERNETES / "kustomization.yaml").read_text()
+    offered = text.partition("# components:")[2]
+    assert re.findall(r"^# - (\w+)", offered, re.MULTILINE) == list(COMPONENTS)
+    folders = {path.name for path in KUBERNETES.iterdir() if path.is_dir()}
+    assert folders == set(COMPONENTS)
 
 
 def test_manifests_have_valid_schemas() -> None:
     validate = pytest.importorskip("kubernetes_validate")
-    checked = [m for m in manifests() if m["apiVersion"] in KNOWN]
-    assert len(checked) > 10
+    everything = [*manifests(), *documents(KUBERNETES / "keda" / "from-zero.yaml")]
+    checked = [m for m in everything if m["apiVersion"] in KNOWN]
+    assert len(checked) > 15
     for manifest in checked:
         validate.validate(manifest, VERSION, strict=True)
 
@@ -141,8 +150,136 @@ def test_the_autoscaler_asks_for_what_the_adapter_hands_out() -> None:
     assert not any("running" in name for name in asked)
 
 
+def test_keda_and_the_autoscaler_have_the_same_measures() -> None:
+    keda = one("ScaledObject")["spec"]
+    autoscaler = one("HorizontalPodAutoscaler")["spec"]
+    queries = {trigger["metadata"]["query"]: trigger for trigger in keda["triggers"]}
+    for metric in autoscaler["metrics"]:
+        name = metric["pods"]["metric"]["name"].replace("vllm_", "vllm:")
+        trigger = queries.pop(f'sum({name}{{namespace="llamapack"}})')
+        target = metric["pods"]["target"]["averageValue"]
+        milli = target.endswith("m")
+        assert float(trigger["metadata"]["threshold"]) == float(target.rstrip("m")) / (
+            1000 if milli else 1
+        )
+        assert trigger["metricType"] == "AverageValue"
+    assert not queries
+    assert keda["minReplicaCount"] == autoscaler["minReplicas"]
+    assert keda["maxReplicaCount"] == autoscaler["maxReplicas"]
+    behavior = keda["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+    assert behavior == autoscaler["behavior"]
+
+
+def test_from_zero_something_holds_the_requests() -> None:
+    by_kind = {m["kind"]: m for m in documents(KUBERNETES / "keda" / "from-zero.yaml")}
+    scaled, route = by_kind["ScaledObject"]["spec"], by_kind["InterceptorRoute"]
+    assert scaled["minReplicaCount"] == 0
+    (held,) = [one for one in scaled["triggers"] if one["type"] == "external-push"]
+    assert held["metadata"]["interceptorRoute"] == route["metadata"]["name"]
+    service = one("Service")
+    assert route["spec"]["target"]["service"] == service["metadata"]["name"]
+    assert route["spec"]["target"]["port"] == service["spec"]["ports"][0]["port"]
+    probe = pod()["containers"][0]["startupProbe"]
+    startup = probe["periodSeconds"] * probe["failureThreshold"]
+    assert route["spec"]["timeouts"]["readiness"] == f"{startup}s"
+
+
+def picker() -> dict[str, Any]:
+    text = one("ConfigMap", "llamapack-picker")["data"]["plugins.yaml"]
+    config: dict[str, Any] = yaml.safe_load(text)
+    return config
+
+
+def plugin(kind: str) -> dict[str, Any]:
+    (found,) = [one for one in picker()["plugins"] if one["type"] == kind]
+    parameters: dict[str, Any] = found.get("parameters", {})
+    return parameters
+
+
+def test_the_picker_names_what_it_has() -> None:
+    config = picker()
+    assert config["apiVersion"] == "llm-d.ai/v1alpha1"
+    plugins = {one["type"] for one in config["plugins"]}
+    (profile,) = config["schedulingProfiles"]
+    used = {one["pluginRef"] for one in profile["plugins"]}
+    for source in config["dataLayer"]["sources"]:
+        used |= {source["pluginRef"], *(one["pluginRef"] for one in source["extractors"])}
+    used.add(plugin("prefix-cache-scorer")["prefixMatchInfoProducerName"])
+    assert used <= plugins
+    # Producers of data are not scheduled.
+    assert plugins - used == {"token-producer"}
+
+
+def test_the_picker_reads_metrics_that_are_there() -> None:
+    (engine,) = plugin("core-metrics-extractor")["engineConfigs"]
+    replica = patch_of("gateway")["template"]["metadata"]["labels"]
+    assert replica == {"llm-d.ai/engine-type": engine["name"]}
+    page = render_metrics(ServerMetrics("m"), EngineSnapshot(heartbeat_age=1.0))[0].decode()
+    for name, metric in engine.items():
+        if name in ("queuedRequestsSpec", "runningRequestsSpec", "kvUsageSpec"):
+            assert f"\n# TYPE {metric} gauge" in page
+
+
+def test_the_pickers_events_are_the_replicas() -> None:
+    producer = plugin("precise-prefix-cache-producer")
+    variables = environment(patch_of("gateway"))
+    port = producer["kvEventsConfig"]["podDiscoveryConfig"]["socketPort"]
+    assert variables["LLAMAPACK_KV_EVENTS_ENDPOINT"] == f"tcp://*:{port}"
+    size = producer["tokenProcessorConfig"]["blockSizeTokens"]
+    assert variables["LLAMAPACK_KV_EVENTS_BLOCK_SIZE"] == str(size)
+    assert load_settings([], variables).kv_events_block_size == size
+    (server,) = patch_of("gateway")["template"]["spec"]["containers"]
+    (listed,) = server["ports"]
+    assert listed["containerPort"] == port
+    let_in = [
+        rule["ports"][0]["port"]
+        for rule in one("NetworkPolicy", "llamapack-gateway")["spec"]["ingress"]
+    ]
+    assert let_in == ["http", listed["name"]]
+
+
+def test_the_replica_knows_each_worker() -> None:
+    workers = one("StatefulSet", "llamapack-rpc")
+    name, service = workers["metadata"]["name"], workers["spec"]["serviceName"]
+    (container,) = workers["spec"]["template"]["spec"]["containers"]
+    port = container["ports"][0]["containerPort"]
+    expected = tuple(
+        f"{name}-{number}.{service}:{port}" for number in range(workers["spec"]["replicas"])
+    )
+    variables = environment(patch_of("rpc"))
+    assert load_settings([], variables).rpc == expected
+    assert patch_of("rpc")["replicas"] == 1
+    assert str(port) in container["args"]
+    headless = one("Service", service)["spec"]
+    assert headless["clusterIP"] == "None"
+    assert headless["publishNotReadyAddresses"]
+
+
+def test_only_the_replica_reaches_a_worker_and_a_worker_nobody() -> None:
+    policy = one("NetworkPolicy", "llamapack-rpc")["spec"]
+    labels = one("StatefulSet", "llamapack-rpc")["spec"]["template"]["metadata"]["labels"]
+    assert policy["podSelector"]["matchLabels"] == labels
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert policy["egress"] == []
+    (rule,) = policy["ingress"]
+    (source,) = rule["from"]
+    replica = one("Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert source == {"podSelector": {"matchLabels": replica}}
+    # The replica's own policy lists where it may go, so the way to workers has to be added.
+    (way,) = one("NetworkPolicy", "llamapack-to-rpc")["spec"]["egress"]
+    assert way["to"] == [{"podSelector": {"matchLabels": labels}}]
+
+
+def test_nothing_asks_a_worker_for_its_health() -> None:
+    """A worker talks to one client at a time."""
+    (container,) = one("StatefulSet", "llamapack-rpc")["spec"]["template"]["spec"]["containers"]
+    assert not any("Probe" in name for name in container)
+
+
 def test_nothing_runs_as_root_or_writes_to_its_image() -> None:
-    for container in (*pod()["initContainers"], *pod()["containers"]):
+    workers = one("StatefulSet", "llamapack-rpc")["spec"]["template"]["spec"]
+    assert workers["securityContext"] == pod()["securityContext"]
+    for container in (*pod()["initContainers"], *pod()["containers"], *workers["containers"]):
         locked = container["securityContext"]
         assert locked["readOnlyRootFilesystem"]
         assert not locked["allowPrivilegeEscalation"]

@@ -158,6 +158,22 @@ def test_continue_runs_a_command_and_reports(desk: Desk, monkeypatch: pytest.Mon
     assert_wrote(desk, actor)
 
 
+@needs("cn")
+def test_continue_takes_the_server_for_ollama(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its command line asks an Ollama's `/v1`; what its editors ask is in test_ollama.py."""
+    with playing(monkeypatch, call("Bash", command=COMMAND_LINE)) as (url, actor):
+        config = desk.home / ".continue" / "config.yaml"
+        config.parent.mkdir()
+        openai = example(PAGE, "Continue", "yaml", url)
+        config.write_text(
+            openai.replace("provider: openai", "provider: ollama").replace(f"{url}/v1", url)
+        )
+        desk.variables["CONTINUE_TELEMETRY_ENABLED"] = "0"
+        done = desk.run("cn", "-p", "Write it.", "--allow", "Bash", "--config", config)
+    assert WORD in done.stdout
+    assert_wrote(desk, actor)
+
+
 @needs("cline")
 def test_cline_runs_a_command_and_reports(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = json.dumps({"commands": [COMMAND_LINE]})

@@ -18,7 +18,7 @@ from server.app import create_app
 from tests.support.browser import needs_browser, play
 from tests.support.fake_server import ScriptedGenerator, key_ring, make_server
 from tests.support.live import serving as live
-from tests.support.processes import serving
+from tests.support.processes import TARGET, serving
 from tests.support.scripted_servers import KillableServer
 
 pytestmark = needs_browser
@@ -100,6 +100,7 @@ def scripted(
         "side_by_side",
         "reload_keeps_all",
         "attachments",
+        "looks",
         "keyboard",
         "narrow",
     ],
@@ -112,6 +113,13 @@ def test_with_the_demo_model(demo: str, scenario: str) -> None:
 def test_a_chat_with_smollm2() -> None:
     with serving("-m", str(SMOLLM2), "--predict", "80") as server:
         play("stream", server.url)
+
+
+def test_several_models(tmp_path: Path) -> None:
+    for name in ("alpha", "beta"):
+        (tmp_path / f"{name}.gguf").symlink_to(TARGET)
+    with serving("--models-dir", str(tmp_path), has_one_model=False) as server:
+        play("several_models", server.url)
 
 
 def test_stop() -> None:

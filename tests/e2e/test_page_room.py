@@ -107,6 +107,13 @@ def test_a_server_without_the_room_says_so() -> None:
         play("room_is_off", server.url)
 
 
+def test_models_are_loaded_and_unloaded() -> None:
+    folder = str(TARGET.parent)
+    flags = ("--models-dir", folder, "--pull-hosts", "none")
+    with serving(*flags, has_one_model=False) as server:
+        play("models_of_many", server.url, options={"model": TARGET.stem})
+
+
 def test_a_lost_connection_comes_back() -> None:
     with KillableServer() as server:
         play("room_lost", server.url, outside=server.do)

@@ -261,6 +261,17 @@ def test_a_server_of_its_own(tmp_path: Path) -> None:
     assert "starting a server" in done.stderr
 
 
+def test_a_stored_model_is_known_by_its_name(tmp_path: Path) -> None:
+    stored = llamapack(tmp_path, "import", str(TARGET), "--name", "stored")
+    assert stored.returncode == 0, stored.stderr
+    done = llamapack(
+        tmp_path,
+        *("run", "stored", "What is the capital of France?", "--set", "temperature", "0"),
+        *("--", "-c", "1024", "-t", "1"),
+    )
+    assert "Paris" in done.stdout, done.stderr
+
+
 def test_a_terminal_that_goes_away_ends_the_chat(url: str, tmp_path: Path) -> None:
     terminal = Terminal(tmp_path, "run", "--url", url)
     terminal.see(">>> ")

@@ -95,10 +95,24 @@ def test_experts_that_are_not_asked_are_not_read(
     assert model["bytes_per_token"] < model["size"] * 0.7
 
 
+def test_drafts_and_adapters_take_memory_too(
+    large: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    adapter = tmp_path / "adapter.gguf"
+    adapter.write_bytes(bytes(8 * MIB))
+    flags = (str(large), "--memory", "8G", "-c", "4096", "-np", "1")
+    plain, drafting, adapted = (
+        fit(capsys, *flags, *more)["models"][0]["best"]["host"]
+        for more in ((), ("-md", str(DEMO_DRAFT)), ("--lora", str(adapter)))
+    )
+    assert drafting > plain + DEMO_DRAFT.stat().st_size // 2
+    assert adapted == pytest.approx(plain + 8 * MIB, abs=MIB)
+
+
 def test_the_table_is_for_people(large: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([str(large), "--memory", "4G", "--bandwidth", "20"], {}) == 0
     shown = capsys.readouterr().out.splitlines()
-    assert shown[0].startswith("Given: 4.3 GB of the host. Wanted: 32,768 tokens")
+    assert shown[0].startswith("Given: 4.00 GiB of the host. Wanted: 32,768 tokens")
     assert shown[2].split()[0] == "QUANT"
     assert shown[3].split()[0] == "F16"
     assert shown[3].endswith("fits")

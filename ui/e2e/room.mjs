@@ -110,11 +110,34 @@ export const roomScenarios = {
     await page.getByText('Live').waitFor()
   },
 
+  async models_of_many({ page, url, options, allowed }) {
+    allowed.errors.push(...REFUSED)
+    await page.goto(`${url}#/models`)
+    const model = page.locator('.model-card', { hasText: options.model })
+    await model.getByText('Not loaded').waitFor()
+    await page.goto(room(url))
+    await page.getByText('No model is loaded').waitFor()
+    await nothingSerious(page)
+    await page.getByRole('link', { name: 'To the models' }).click()
+    await page.getByRole('button', { name: `Load ${options.model}` }).click()
+    await model.getByText('Loaded', { exact: true }).waitFor({ timeout: 90_000 })
+    await model.getByText('RAM').waitFor()
+    await page.goto(room(url))
+    await page.locator('.lane').first().waitFor()
+    await page.goto(`${url}#/models`)
+    await page.getByLabel('Name').fill('somebody/something')
+    await page.getByRole('button', { name: 'Pull' }).click()
+    await page.getByText('--pull-hosts').waitFor()
+    await nothingSerious(page)
+    await page.getByRole('button', { name: `Unload ${options.model}` }).click()
+    await model.getByText('Not loaded').waitFor({ timeout: 60_000 })
+  },
+
   async models_of_one({ page, context, url, options }) {
     await withKey(context, options.key)
     await page.goto(`${url}#/models`)
     const model = page.locator('.model-card', { hasText: options.model })
-    await model.getByText('Loaded').waitFor()
+    await model.getByText('Loaded', { exact: true }).waitFor()
     await page.getByText('started for one model').waitFor()
     assert.equal(await page.getByRole('button', { name: 'Pull' }).count(), 0)
   },

@@ -1,6 +1,7 @@
 // What a user does and sees, scenario by scenario.
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
+import { serious } from '../scripts/axe.mjs'
 
 const NETWORK = [/console: Failed to load resource/]
 
@@ -120,6 +121,7 @@ export const scenarios = {
     await page.getByLabel('Edit the message').fill('The capital of France')
     await page.getByRole('button', { name: 'Save version' }).click()
     await page.getByRole('button', { name: 'Continue' }).click()
+    await answers(page).filter({ hasText: 'is Paris.' }).waitFor()
     await settled(page)
     assert.match(await lastAnswer(page).innerText(), /^The capital of France is Paris\./)
     assert.equal(await page.locator('.message-assistant .branches').innerText(), '3/3')
@@ -238,6 +240,34 @@ export const scenarios = {
     assert.equal(await page.locator('.list-entry').count(), 2)
   },
 
+  async several_models({ page, url }) {
+    await open(page, url)
+    const picker = page.getByLabel('Model', { exact: true })
+    await picker.first().waitFor()
+    assert.deepEqual(await picker.locator('option').allInnerTexts(), ['alpha (loads when asked)', 'beta (loads when asked)'])
+    await picker.selectOption('beta')
+    const sending = page.waitForRequest((request) => request.url().endsWith('/v1/chat/completions'))
+    await page.fill('#composer', 'What is the capital of France?')
+    await page.press('#composer', 'Enter')
+    assert.equal((await sending).postDataJSON().model, 'beta')
+    await lastAnswer(page).waitFor()
+    await settled(page)
+    await picker.locator('option', { hasText: /^beta$/ }).waitFor({ state: 'attached' })
+    assert.match(await page.getByRole('button', { name: /Attach an image/ }).getAttribute('title'), /reads text only/)
+    // The other side asks the other model, on the same prompt.
+    await page.getByRole('button', { name: 'Compare side by side' }).click()
+    const right = page.getByRole('region', { name: 'Right side' })
+    await right.getByLabel('Model', { exact: true }).selectOption('alpha')
+    const both = []
+    page.on('request', (request) => request.url().endsWith('/v1/chat/completions') && both.push(request.postDataJSON().model))
+    await page.fill('#composer', 'What is 2 + 3?')
+    await page.press('#composer', 'Enter')
+    await right.locator('.message-assistant').nth(1).locator('> .markdown').waitFor()
+    await settled(page)
+    assert.deepEqual(both.sort(), ['alpha', 'beta'])
+    assert.equal(await right.locator('.bubble').last().innerText(), 'What is 2 + 3?')
+  },
+
   async reload_keeps_all({ page, url, context }) {
     await open(page, url)
     await configure(page, async (panel) => {
@@ -322,6 +352,7 @@ export const scenarios = {
     await outside('start')
     const again = page.getByRole('alert').getByRole('button', { name: 'Continue' })
     await again.click()
+    await answers(page).filter({ hasText: 'the end' }).waitFor()
     await settled(page)
     const after = await lastAnswer(page).innerText()
     assert.ok(after.startsWith(before.trim()) && after.length > before.length, `${before} | ${after}`)
@@ -432,6 +463,49 @@ export const scenarios = {
       links: [...document.querySelectorAll('.markdown a[href]')].map((link) => new URL(link.href).protocol).filter((one) => !/^(https?|mailto):$/.test(one)),
     }))
     assert.deepEqual(found, { hacked: [], scripts: 0, handlers: 0, styled: 0, links: [] })
+  },
+
+  async looks({ page, url }) {
+    const nothingSerious = async (where) => {
+      const findings = await serious(page)
+      assert.deepEqual(findings, [], `${where}: ${findings.join('\n')}`)
+    }
+    await open(page, url)
+    await configure(page, async (panel) => {
+      await panel.getByRole('button', { name: 'Insert an example' }).click()
+      await panel.getByText('The server can enforce this.').waitFor()
+    })
+    await ask(page, 'What is the capital of France?')
+    await ask(page, 'What is the weather in Paris?')
+    await answers(page).first().getByRole('button', { name: 'Answer again' }).click()
+    await page.locator('.message-assistant .branches').waitFor()
+    await settled(page)
+    await page.locator('.thinking summary').first().click()
+    for (const colorScheme of ['light', 'dark']) {
+      await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
+      await nothingSerious(`${colorScheme}: a chat`)
+      await page.getByRole('button', { name: 'Settings of this conversation' }).first().click()
+      const panel = page.getByRole('complementary', { name: 'Settings of this conversation' })
+      await panel.getByRole('radio', { name: 'Schema' }).check({ force: true })
+      await panel.locator('textarea[aria-label=Schema]').fill('{')
+      await panel.locator('.code-state-wrong').waitFor()
+      await nothingSerious(`${colorScheme}: the settings`)
+      await panel.getByRole('radio', { name: 'Text' }).check({ force: true })
+      await panel.getByRole('button', { name: 'Close' }).click()
+      await page.getByRole('button', { name: 'Show the request' }).first().click()
+      await page.locator('.request-text', { hasText: 'curl' }).waitFor()
+      await nothingSerious(`${colorScheme}: the request`)
+      await page.keyboard.press('Escape')
+      await answers(page).first().getByRole('button', { name: 'Edit' }).click()
+      await nothingSerious(`${colorScheme}: an edit`)
+      await page.keyboard.press('Escape')
+      await page.locator('.list-entry').first().hover()
+      await page.getByRole('button', { name: /^Actions for/ }).first().click()
+      await nothingSerious(`${colorScheme}: a menu`)
+      await page.keyboard.press('Escape')
+      await page.getByRole('button', { name: 'Compare side by side' }).or(page.getByRole('button', { name: 'End the comparison' })).click()
+      await nothingSerious(`${colorScheme}: side by side`)
+    }
   },
 
   async attachments({ page, url }) {

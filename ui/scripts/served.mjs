@@ -50,7 +50,7 @@ export async function serve(...flags) {
     await pause(100)
   }
   const url = /listening on (http:\/\/[^\s,]+)/.exec(log)?.[1]
-  return { url: `${url}/`, stop }
+  return { url: `${url}/`, pid: child.pid, stop }
 }
 
 const SYSTEMS = [

@@ -7,15 +7,23 @@ import { KEYS, busy, pause, serve } from './served.mjs'
 const FOLDER = process.env.SHOTS ?? new URL('../../docs/page', import.meta.url).pathname
 const only = process.argv.slice(2)
 
+/** The machine room is long: its pictures are higher than a window. */
+const HEIGHTS = { room: { wide: 1540, narrow: 1500 } }
+
+/** Views that are shown while others use the server. */
+const BUSY = new Set(['room', 'models'])
+
 /** How each view is brought into the state that the picture shows. */
 const VIEWS = {
   chat: async (page) => {
-    const box = page.getByRole('textbox', { name: 'Message' })
-    if (!(await box.count())) return
-    await box.fill('What is the capital of France?')
-    await box.press('Enter')
-    await page.getByText('tok/s').first().waitFor({ timeout: 30_000 }).catch(() => undefined)
+    for (const text of ['What is the capital of France?', 'Tell me a short story.']) {
+      await page.fill('#composer', text)
+      await page.press('#composer', 'Enter')
+      await page.locator('.message-user', { hasText: text }).last().waitFor()
+      await page.getByRole('button', { name: 'Stop the answer' }).waitFor({ state: 'detached', timeout: 60_000 })
+    }
   },
+  settings: async () => pause(500),
   room: async (page) => {
     await page.locator('.lane').first().waitFor()
     await pause(4000)
@@ -24,7 +32,6 @@ const VIEWS = {
     await page.locator('.model-card').first().waitFor()
     await pause(500)
   },
-  settings: async () => pause(500),
 }
 
 const VARIANTS = [
@@ -37,13 +44,20 @@ const VARIANTS = [
 mkdirSync(FOLDER, { recursive: true })
 const server = await serve('-np', '8', '-c', '4096', '--alias', 'demo')
 const browser = await launch()
-const stop = busy(server.url, 10, 260)
+let stop
 try {
-  await pause(3000)
   for (const [view, prepare] of Object.entries(VIEWS)) {
     if (only.length && !only.includes(view)) continue
+    if (BUSY.has(view) && !stop) {
+      stop = busy(server.url, 10, 260)
+      await pause(20_000)
+    }
     for (const [theme, size, viewport] of VARIANTS) {
-      const page = await open(browser, `${server.url}#/${view}`, { theme, viewport, key: KEYS.ops })
+      const page = await open(browser, `${server.url}#/${view}`, {
+        theme,
+        viewport: { ...viewport, height: HEIGHTS[view]?.[size] ?? viewport.height },
+        key: KEYS.ops,
+      })
       await prepare(page)
       const path = `${FOLDER}/${view}-${theme}-${size}.png`
       await page.screenshot({ path })
@@ -53,7 +67,7 @@ try {
     }
   }
 } finally {
-  await stop()
+  await stop?.()
   await browser.close()
   await server.stop()
 }

@@ -27,6 +27,7 @@ from scheduler.backends.llama.draft_model import DraftModel
 from scheduler.backends.llama.draft_states import DraftStates
 from scheduler.backends.llama.dry import DrySamplers
 from scheduler.backends.llama.loading import ROPE_FIELDS, num_outputs
+from scheduler.backends.llama.remote import add_remote_devices
 from scheduler.backends.llama.sampler import LlamaSampler, Vocabulary
 from scheduler.backends.llama.threads import set_priority, use_numa
 from scheduler.backends.llama.vocabulary import suppressed_tokens
@@ -59,6 +60,7 @@ class LlamaBackend:
         set_priority(config.priority)
         lib.llama_backend_init()
         load_backends()
+        add_remote_devices(config.remote)
         use_numa(config.numa)
         self._model_stamp = stamp_of_model(Path(config.model_path))
         self.n_outputs = num_outputs(config)

@@ -12,9 +12,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from llama_cpp._ggml import libggml, libggml_base_path
+from llama_cpp import llama_cpp as lib
+from llama_cpp._ggml import libggml_base_path
 
 from scheduler.backends.base import LoadError
+
+libggml = lib._lib
+"""ggml, as libllama.so sees it. A wheel has a copy of ggml under each of its names. The bindings
+load another one than libllama.so, and each has a list of devices of its own."""
 
 MIB = 1 << 20
 _CPU = 0
@@ -30,6 +35,7 @@ class Device:
     name: str
     description: str
     is_cpu: bool
+    is_gpu: bool
     free_bytes: int
     total_bytes: int
 
@@ -38,13 +44,15 @@ def devices() -> Iterator[Device]:
     """All devices. The backends must be loaded."""
     for address in _addresses():
         free, total = ctypes.c_size_t(), ctypes.c_size_t()
-        memory = _function("ggml_backend_dev_memory", None, *[ctypes.c_void_p] * 3)
+        memory = ggml_function("ggml_backend_dev_memory", None, *[ctypes.c_void_p] * 3)
         memory(address, ctypes.byref(free), ctypes.byref(total))
+        kind = ggml_function("ggml_backend_dev_type", ctypes.c_int, ctypes.c_void_p)(address)
         yield Device(
             address,
             _text("ggml_backend_dev_name", address),
             _text("ggml_backend_dev_description", address),
-            _function("ggml_backend_dev_type", ctypes.c_int, ctypes.c_void_p)(address) == _CPU,
+            kind == _CPU,
+            kind in _GPUS,
             free.value,
             total.value,
         )
@@ -52,7 +60,7 @@ def devices() -> Iterator[Device]:
 
 def buffer_types() -> dict[str, int]:
     """The kinds of memory by their names: the address of each. The backends must be loaded."""
-    buffer_type = _function("ggml_backend_dev_buffer_type", ctypes.c_void_p, ctypes.c_void_p)
+    buffer_type = ggml_function("ggml_backend_dev_buffer_type", ctypes.c_void_p, ctypes.c_void_p)
     found = (buffer_type(address) for address in _addresses())
     return {_text("ggml_backend_buft_name", address): address for address in found if address}
 
@@ -62,8 +70,8 @@ def places_of_buffers(buffer_types: Sequence[int]) -> dict[int, tuple[str, str]]
 
     The device is "" for the host's memory, also where a CPU has kinds of memory of its own.
     """
-    is_host = _function("ggml_backend_buft_is_host", ctypes.c_bool, ctypes.c_void_p)
-    device_of = _function("ggml_backend_buft_get_device", ctypes.c_void_p, ctypes.c_void_p)
+    is_host = ggml_function("ggml_backend_buft_is_host", ctypes.c_bool, ctypes.c_void_p)
+    device_of = ggml_function("ggml_backend_buft_get_device", ctypes.c_void_p, ctypes.c_void_p)
     names = {device.address: device.name for device in devices() if not device.is_cpu}
     return {
         address: (
@@ -76,7 +84,7 @@ def places_of_buffers(buffer_types: Sequence[int]) -> dict[int, tuple[str, str]]
 
 def have_gpu() -> bool:
     """Whether there is a device that computes without CPU cores. The backends must be loaded."""
-    kind = _function("ggml_backend_dev_type", ctypes.c_int, ctypes.c_void_p)
+    kind = ggml_function("ggml_backend_dev_type", ctypes.c_int, ctypes.c_void_p)
     return any(kind(address) in _GPUS for address in _addresses())
 
 
@@ -92,16 +100,19 @@ def listing() -> list[str]:
 
 
 def _addresses() -> list[int]:
-    count = _function("ggml_backend_dev_count", ctypes.c_size_t)()
-    get = _function("ggml_backend_dev_get", ctypes.c_void_p, ctypes.c_size_t)
+    count = ggml_function("ggml_backend_dev_count", ctypes.c_size_t)()
+    get = ggml_function("ggml_backend_dev_get", ctypes.c_void_p, ctypes.c_size_t)
     return [get(index) for index in range(count)]
 
 
 def _text(name: str, address: int) -> str:
-    return str(_function(name, ctypes.c_char_p, ctypes.c_void_p)(address).decode(errors="replace"))
+    return str(
+        ggml_function(name, ctypes.c_char_p, ctypes.c_void_p)(address).decode(errors="replace")
+    )
 
 
-def _function(name: str, returns: Any, *arguments: Any) -> Any:
+def ggml_function(name: str, returns: Any, *arguments: Any) -> Any:
+    """A function of ggml, with the types of its result and of its arguments."""
     function = getattr(libggml, name)
     function.restype, function.argtypes = returns, list(arguments)
     return function

@@ -36,6 +36,10 @@ from scheduler.native.memory_breakdown import memory_breakdown
 MAX_STATE_BYTES = 256 << 20
 """Most bytes of recurrent states that are reserved for counting."""
 
+ENGINE_BYTES = 10 << 20
+"""What an engine has besides what this process has: its queues, its caches, the compiler of
+constraints."""
+
 HOST = ""
 """The place that is no device."""
 
@@ -126,7 +130,7 @@ class Counter:
         except LoadError as error:
             raise self._log.explained(error) from None
         self._loaded = wanted
-        self._process = _resident_bytes()
+        self._process = _resident_bytes() + ENGINE_BYTES
 
     def _sizes(self, config: EngineConfig, rows: int) -> _Sizes:
         if not _has_states(self._model):

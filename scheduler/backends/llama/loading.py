@@ -11,6 +11,7 @@ from protocol.config import EngineConfig
 from protocol.metadata import override_array
 from scheduler.backends.base import LoadError
 from scheduler.backends.cpus import usable_cores
+from scheduler.backends.llama.devices import have_gpu
 from scheduler.backends.llama.pooling import POOLINGS
 from scheduler.backends.llama.tensors import NO_DEVICE, buffer_array, device_array, share_array
 
@@ -187,7 +188,8 @@ def num_snapshots(config: EngineConfig, n_ubatch: int) -> int:
 def offloads(config: EngineConfig) -> bool:
     """Whether a GPU computes, at least a part."""
     wants = config.n_gpu_layers != 0 and config.devices != (NO_DEVICE,)
-    return bool(lib.llama_supports_gpu_offload()) and wants
+    # llama_supports_gpu_offload would count a build with RPC, whether or not there is a server.
+    return have_gpu() and wants
 
 
 def _set_rope(params: Any, config: EngineConfig) -> None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
 import ollama
 import pytest
+from starlette.testclient import TestClient
 
 from config import ServeSettings
+from server.app import create_app
 from server.errors import EngineFailed, Overloaded, Unavailable
 from server.generation.types import StopCause
 from tests.http.openai.conftest import Live, Serve
+from tests.support.fake_server import make_server
 
 HI: Any = [{"role": "user", "content": "Hi"}]
 WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -372,6 +378,20 @@ def test_one_model_stays_loaded(serve: Serve) -> None:
 def test_refusals(serve: Serve, error: Exception, status: int, text: str, stream: bool) -> None:
     live = serve(fail_on_open=error)
     assert refusal(live, status, stream=stream) == text
+
+
+@pytest.mark.parametrize("path", ["/api/chat", "/api/generate", "/api/embed", "/api/embeddings"])
+def test_a_full_queue_is_told_before_the_body_is_read(path: str) -> None:
+    @contextmanager
+    def full(tenant: str) -> Iterator[None]:
+        raise Overloaded("full", retry_after=3, reason="queue_full")
+        yield
+
+    context = dataclasses.replace(make_server().context, enter_queue=full)
+    answer = TestClient(create_app(context)).post(path, content=b"no JSON")
+    assert answer.status_code == 503
+    assert "maximum pending requests exceeded" in answer.json()["error"]
+    assert answer.headers["Retry-After"] == "3"
 
 
 def test_an_error_in_a_stream_is_a_line(serve: Serve) -> None:

@@ -91,9 +91,10 @@ def test_loaded_models_of_a_pool(pool: FakePool, near: TestClient) -> None:
 
 
 @pytest.mark.parametrize("name", ["fake-model", "fake-model:latest"])
-@pytest.mark.parametrize("field", ["model", "name"])
-def test_a_model_is_shown(name: str, field: str) -> None:
-    shown = one().post("/api/show", json={field: name}).json()
+@pytest.mark.parametrize("fields", ["model", "name", "model and name"])
+def test_a_model_is_shown(name: str, fields: str) -> None:
+    bodies = {"model and name": {"model": "", "name": name}}
+    shown = one().post("/api/show", json=bodies.get(fields, {fields: name})).json()
     assert shown["model_info"]["general.architecture"] == "llama"
     assert shown["parameters"].split() == ["num_ctx", "128"]
     assert shown["details"]["family"] == "llama"
@@ -120,6 +121,14 @@ def test_what_a_file_says_is_shown(tmp_path: Path, pool: FakePool, near: TestCli
 def test_an_unknown_model_is_not_shown(name: str) -> None:
     answer = one().post("/api/show", json={"model": name})
     assert (answer.status_code, answer.json()) == (404, {"error": f"model '{name}' not found"})
+
+
+@pytest.mark.parametrize("body", [{}, {"model": ""}, {"model": "", "name": ""}, {"name": 5}])
+def test_a_model_must_be_named(body: Any) -> None:
+    for path in ("/api/show", "/api/create", "/api/pull", "/api/push"):
+        answer = one().post(path, json=body)
+        assert answer.status_code == 400
+        assert answer.json()["error"].startswith(("'model' ", "'name' "))
 
 
 def test_a_version_that_clients_can_compare() -> None:

@@ -448,3 +448,42 @@ def test_a_key_that_is_empty_does_not_open_the_server(value: str) -> None:
     for argv, environ in ((["--api-key", value], {}), ([], {"LLAMA_API_KEY": value})):
         with pytest.raises(ConfigError, match="holds no key"):
             load_settings(argv, environ)
+
+
+# --- devices of other machines -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "servers"),
+    [
+        ("worker:50052", ("worker:50052",)),
+        ("10.0.0.7:1,10.0.0.8:65535", ("10.0.0.7:1", "10.0.0.8:65535")),
+        ("rpc-0.rpc.default.svc:50052,", ("rpc-0.rpc.default.svc:50052",)),
+    ],
+)
+def test_rpc_servers_are_hosts_with_ports(text: str, servers: tuple[str, ...]) -> None:
+    assert flags(f"--rpc {text}").rpc == servers
+    assert load_settings([], {"LLAMA_ARG_RPC": text}).rpc == servers
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("worker", "worker:", ":50052", "worker:0", "worker:65536", "worker:x", "a b:1"),
+        *("[::1]:50052", "::1:50052", "http://worker:50052", "worker:50052/x", "-x:1", "w:\uff11"),
+    ],
+)
+def test_what_is_no_address_of_an_rpc_server_is_refused(text: str) -> None:
+    assert error(["--rpc", text]).startswith("--rpc must look like 192.168.1.7:50052")
+
+
+def test_rpc_servers_are_few_and_named_once() -> None:
+    many = ",".join(f"w{number}:1" for number in range(17))
+    assert "16" in error(["--rpc", many])
+    assert "must name each server once" in error(["--rpc", "w:1,v:1,w:1"])
+
+
+def test_rpc_goes_with_layers_and_devices_only() -> None:
+    assert flags("--rpc w:1 -sm layer -dev RPC0").rpc == ("w:1",)
+    assert "can't be used with -sm tensor" in error(["--rpc", "w:1", "-sm", "tensor"])
+    assert "can't be used with -dev none" in error(["--rpc", "w:1", "-dev", "none"])

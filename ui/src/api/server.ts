@@ -8,6 +8,8 @@ export interface ModelEntry {
   readonly aliases: readonly string[]
   /** loaded, unloaded, loading, failed, ...; "loaded" where the server doesn't say. */
   readonly state: string
+  /** What the model can take, where the list says it. */
+  readonly modalities: Modalities | null
 }
 
 export interface Modalities {
@@ -38,10 +40,27 @@ export const facts = signal<ReadonlyMap<string, ModelFacts>>(new Map())
 /** Whether the server answered last. */
 export const isReachable = signal(true)
 
-export const firstModel = computed(() => models.value[0]?.id ?? '')
+/** The model of conversations that name none: one that is loaded, or the first. */
+export const firstModel = computed(() => (models.value.find((one) => one.state === 'loaded') ?? models.value[0])?.id ?? '')
+
+export function entryOf(model: string): ModelEntry | undefined {
+  return models.value.find((one) => one.id === model || one.aliases.includes(model))
+}
+
+/** The model that a request names. A server with one model needs no name. */
+export function requestedModel(model: string): string {
+  return model || (models.value.length > 1 ? firstModel.value : '')
+}
+
+/** What the model of a conversation can take; undefined while nobody knows. */
+export function modalitiesOf(model: string): Modalities | undefined {
+  const asked = requestedModel(model)
+  return factsOf(asked)?.modalities ?? entryOf(asked)?.modalities ?? undefined
+}
 
 /** The facts of the model that a conversation uses; undefined while they are not known. */
 export function factsOf(model: string): ModelFacts | undefined {
+  if (model === '' && models.value.length > 1) return facts.value.get(firstModel.value)
   return facts.value.get(model) ?? (model === '' || models.value.length < 2 ? facts.value.get('') : undefined)
 }
 
@@ -59,13 +78,12 @@ export async function refreshServer(): Promise<void> {
 
 /** Ask for the facts of a model, unless that would load the model. */
 export async function learn(model: string): Promise<void> {
-  const entry = models.value.find((one) => one.id === model || one.aliases.includes(model))
-  const isSafe = model === '' ? models.value.length < 2 : entry?.state === 'loaded'
-  if (!isSafe) return
+  const asked = requestedModel(model)
+  if (asked !== '' && entryOf(asked)?.state !== 'loaded') return
   try {
-    const query = model ? `?model=${encodeURIComponent(model)}` : ''
+    const query = asked ? `?model=${encodeURIComponent(asked)}` : ''
     const props = await getJson<unknown>(`props${query}`)
-    if (isRecord(props)) facts.value = new Map(facts.value).set(model, factsFrom(props))
+    if (isRecord(props)) facts.value = new Map(facts.value).set(asked, factsFrom(props))
   } catch {
     // A model that still loads: the next refresh asks again.
   }
@@ -92,7 +110,14 @@ export function modelEntries(list: unknown): ModelEntry[] {
     id: String(model.id),
     aliases: Array.isArray(model.aliases) ? model.aliases.map(String) : [],
     state: isRecord(model.status) ? String(model.status.value) : 'loaded',
+    modalities: modalitiesFrom(model.architecture),
   }))
+}
+
+function modalitiesFrom(architecture: unknown): Modalities | null {
+  if (!isRecord(architecture) || !Array.isArray(architecture.input_modalities)) return null
+  const inputs: unknown[] = architecture.input_modalities
+  return { vision: inputs.includes('image'), audio: inputs.includes('audio') }
 }
 
 export function factsFrom(props: Record<string, unknown>): ModelFacts {

@@ -1,6 +1,6 @@
 // One conversation: who answers, the messages of the branch, and the way back to the newest one.
 import { useEffect, useRef, useState } from 'preact/hooks'
-import { factsOf, firstModel, learn, models } from '../api/server'
+import { entryOf, factsOf, firstModel, learn, models, refreshServer, requestedModel } from '../api/server'
 import { Icon } from '../parts/Icon'
 import { texts } from '../texts'
 import { CallAnswers } from './CallAnswers'
@@ -24,6 +24,12 @@ export function ChatPane({ session, side, onConfigure }: Props) {
   const { scroller, content, isAway, toEnd } = useStickyEnd(session)
   const model = session.conversation.value.settings.model
   useEffect(() => void learn(model), [model, models.value])
+  // The first answer of a model loads it.
+  const isRunning = session.isRunning.value
+  useEffect(() => {
+    const entry = entryOf(requestedModel(model))
+    if (!isRunning && entry && entry.state !== 'loaded') void refreshServer()
+  }, [isRunning])
   return (
     <section class="pane" aria-label={side === 'only' ? texts.chat.log : texts.compare.pane(texts.compare[side])}>
       <div class="pane-head">

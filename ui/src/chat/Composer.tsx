@@ -1,6 +1,6 @@
 // Where the user writes: the message, its attachments, and what is set for the answer.
 import { useEffect, useRef, useState } from 'preact/hooks'
-import { factsOf, firstModel } from '../api/server'
+import { factsOf, firstModel, modalitiesOf } from '../api/server'
 import { chooseFiles } from '../parts/files'
 import { Icon } from '../parts/Icon'
 import { notify } from '../parts/Toasts'
@@ -21,7 +21,7 @@ export function Composer({ left, right }: Props) {
   const [isOver, setOver] = useState(false)
   const sessions = right ? [left, right] : [left]
   const settings = left.conversation.value.settings
-  const facts = factsOf(settings.model)
+  const modalities = modalitiesOf(settings.model)
   const isRunning = sessions.some((session) => session.isRunning.value)
   const text = left.draft.value
   const canSend = !isRunning && (text.trim() !== '' || left.attachments.value.length > 0)
@@ -41,7 +41,7 @@ export function Composer({ left, right }: Props) {
   const attach = async (files: readonly File[]): Promise<void> => {
     for (const file of files) {
       try {
-        const attachment = await attachmentOf(file, facts)
+        const attachment = await attachmentOf(file, modalities, factsOf(settings.model)?.bodyMib)
         left.attachments.value = [...left.attachments.value, attachment]
       } catch (error) {
         notify(error instanceof Error ? error.message : String(error), 'error')
@@ -96,7 +96,7 @@ export function Composer({ left, right }: Props) {
         />
         <div class="composer-foot">
           {(['document', 'image', 'audio'] as const).map((kind) => (
-            <AttachButton key={kind} kind={kind} refusal={refusalOf(kind, facts)} onFiles={(files) => void attach(files)} />
+            <AttachButton key={kind} kind={kind} refusal={refusalOf(kind, modalities)} onFiles={(files) => void attach(files)} />
           ))}
           <Active sessions={sessions} />
           {isRunning ? (

@@ -1,6 +1,6 @@
 // One message of the branch: its text, what belongs to it, and what can be done with it.
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
-import { isReachable, untilBack } from '../api/server'
+import { entryOf, isReachable, untilBack } from '../api/server'
 import { Markdown } from '../markdown/Markdown'
 import { copyText } from '../parts/copy'
 import { Icon, type IconName } from '../parts/Icon'
@@ -71,7 +71,7 @@ function Answer({ message, session }: Props) {
       {shown.calls.map((call, index) => (
         <Call key={index} call={call} />
       ))}
-      {live && !live.hasBegun && <Waiting live={live} />}
+      {live && !live.hasBegun && <Waiting live={live} model={message.model} />}
       {!live && <EndNotice message={message} session={session} />}
       <footer class={`message-foot ${live ? 'message-foot-live' : ''}`}>
         <Branches message={message} session={session} />
@@ -165,9 +165,11 @@ function Thinking({ text, milliseconds, isLive }: { text: string; milliseconds: 
   )
 }
 
-function Waiting({ live }: { live: Live }) {
+function Waiting({ live, model }: { live: Live; model: string }) {
   const percent = Math.floor(live.progress * 100)
   const isReading = percent > 0 && percent < 100
+  const isLoading = !isReading && (entryOf(model)?.state ?? 'loaded') !== 'loaded'
+  const words = isReading ? texts.message.reading(percent) : isLoading ? texts.message.loading : texts.message.waiting
   return (
     <p class="waiting">
       <span class="dots" aria-hidden="true">
@@ -175,7 +177,7 @@ function Waiting({ live }: { live: Live }) {
         <i />
         <i />
       </span>
-      <span class={isReading ? '' : 'visually-hidden'}>{isReading ? texts.message.reading(percent) : texts.message.waiting}</span>
+      <span class={isReading || isLoading ? '' : 'visually-hidden'}>{words}</span>
     </p>
   )
 }

@@ -1,5 +1,5 @@
 // The model of a conversation, chosen out of what the server serves.
-import { firstModel, models, refreshServer } from '../api/server'
+import { firstModel, models, refreshServer, type ModelEntry } from '../api/server'
 import { texts } from '../texts'
 import type { ChatSession } from './session'
 
@@ -22,9 +22,14 @@ export function ModelPicker({ session }: { session: ChatSession }) {
       {isUnknown && <option value={chosen}>{chosen}</option>}
       {models.value.map((model) => (
         <option key={model.id} value={model.id}>
-          {model.state === 'loaded' ? model.id : `${model.id} (${model.state})`}
+          {labelOf(model)}
         </option>
       ))}
     </select>
   )
+}
+
+function labelOf(model: ModelEntry): string {
+  const states: Readonly<Record<string, string>> = texts.chat.states
+  return model.state === 'loaded' ? model.id : `${model.id} (${states[model.state] ?? model.state})`
 }

@@ -1,5 +1,5 @@
 // What can be attached to a message, and how a file becomes an attachment.
-import type { ModelFacts } from '../api/server'
+import type { Modalities } from '../api/server'
 import { dataUrlOf } from '../parts/files'
 import { texts } from '../texts'
 import { newId, type AttachmentKind } from './model'
@@ -13,11 +13,11 @@ export const ACCEPT: Readonly<Record<AttachmentKind, string>> = {
 }
 
 /** Why a kind can't be attached; "" if it can. */
-export function refusalOf(kind: AttachmentKind, facts: ModelFacts | undefined): string {
+export function refusalOf(kind: AttachmentKind, modalities: Modalities | undefined): string {
   if (kind === 'document') return ''
-  if (!facts) return texts.composer.unknownAbilities
-  if (kind === 'image') return facts.modalities.vision ? '' : texts.composer.noImages
-  return facts.modalities.audio ? '' : texts.composer.noAudio
+  if (!modalities) return texts.composer.unknownAbilities
+  if (kind === 'image') return modalities.vision ? '' : texts.composer.noImages
+  return modalities.audio ? '' : texts.composer.noAudio
 }
 
 /** The kind of a file, by its type and name. */
@@ -26,12 +26,11 @@ export function kindOf(file: Pick<File, 'type'>): AttachmentKind {
   return file.type.startsWith('audio/') ? 'audio' : 'document'
 }
 
-/** A file as an attachment. Raises an `Error` with the user's words for a file that can't be sent. */
-export async function attachmentOf(file: File, facts: ModelFacts | undefined): Promise<NewAttachment> {
+/** A file as an attachment; `mib` is the most that a request may have. Raises an `Error` with the user's words for a file that can't be sent. */
+export async function attachmentOf(file: File, modalities: Modalities | undefined, mib = 16): Promise<NewAttachment> {
   const kind = kindOf(file)
-  const refusal = refusalOf(kind, facts)
+  const refusal = refusalOf(kind, modalities)
   if (refusal) throw new Error(refusal)
-  const mib = facts?.bodyMib ?? 16
   // Base64 takes four bytes for three; the rest of the request needs room too.
   if (file.size * 1.37 > mib * 1024 * 1024 * 0.95) throw new Error(texts.composer.tooLarge(file.name, mib))
   const isPdf = file.type === 'application/pdf' || /\.pdf$/i.test(file.name)

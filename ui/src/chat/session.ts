@@ -1,6 +1,7 @@
 // One conversation at work: its messages, its branches, and the answer that is being written.
 import { computed, signal } from '@preact/signals'
 import { ApiError, Unreachable } from '../api/errors'
+import { requestedModel } from '../api/server'
 import {
   newId,
   newMessage,
@@ -209,7 +210,8 @@ export class ChatSession {
   }
 
   private async answer(parent: string | null, begun?: Message): Promise<void> {
-    const settings = this.conversation.value.settings
+    const chosen = this.conversation.value.settings
+    const settings = { ...chosen, model: requestedModel(chosen.model) }
     const path = parent === null ? [] : this.tree.value.path(parent)
     let body: Body
     try {

@@ -5,6 +5,7 @@ import { notify } from '../parts/Toasts'
 import { bytes, seconds } from '../room/format'
 import type { EngineView, ModelView } from '../room/types'
 import { texts } from '../texts'
+import type { Fit } from './fit'
 import { memoryPartsOf } from './memory'
 
 const words = texts.models
@@ -13,13 +14,15 @@ interface Props {
   readonly model: ModelView
   readonly engine: EngineView | undefined
   readonly isOnly: boolean
+  /** Whether it would fit, while it is not loaded. */
+  readonly fit: Fit
 }
 
-export function ModelRow({ model, engine, isOnly }: Props) {
+export function ModelRow({ model, engine, isOnly, fit }: Props) {
   return (
     <li class="model-card">
       <div>
-        <h2 class="model-name">{model.name}</h2>
+        <h2 class="model-title">{model.name}</h2>
         <p class="model-more">{moreOf(model, engine)}</p>
       </div>
       <div class="model-state">
@@ -27,7 +30,10 @@ export function ModelRow({ model, engine, isOnly }: Props) {
         {model.users > 0 && <span class="quiet numbers">{words.users(model.users)}</span>}
       </div>
       <div class="model-more numbers">
-        <p>{memoryOf(model)}</p>
+        <p>
+          {memoryOf(model)}
+          {fit !== 'unknown' && <span class={fit === 'never' ? 'request-bad' : ''}> · {words.fits[fit]}</span>}
+        </p>
         <p>{staysOf(model, Date.now() / 1000)}</p>
       </div>
       {isOnly ? <span /> : <Actions model={model} />}
@@ -105,5 +111,6 @@ function staysOf(model: ModelView, now: number): string {
     if (model.expires !== null) return words.expires(seconds(Math.max(model.expires - now, 0)))
   }
   if (model.state !== 'loaded' && model.last_used !== null) return words.used(seconds(Math.max(now - model.last_used, 0)))
-  return model.keep_alive === null ? words.forEver : words.keepAlive(seconds(model.keep_alive))
+  if (model.keep_alive !== null) return words.keepAlive(seconds(model.keep_alive))
+  return model.state === 'loaded' ? words.forEver : ''
 }

@@ -4,7 +4,9 @@ import { texts } from '../texts'
 import { connection, retry, room, useRoom } from '../room/stream'
 import { Refused } from '../room/Refused'
 import type { RoomState } from '../room/types'
+import { bytes } from '../room/format'
 import { Downloads } from './Downloads'
+import { fitOf, isIn, takenBy } from './fit'
 import { ModelRow } from './ModelRow'
 import { Pull } from './Pull'
 
@@ -49,9 +51,18 @@ function Models({ state }: { state: RoomState }) {
       ) : (
         <ul class="models-list">
           {models.map((model) => (
-            <ModelRow key={model.name} model={model} engine={state.engines[model.name]} isOnly={server.has_one_model} />
+            <ModelRow
+              key={model.name}
+              model={model}
+              engine={state.engines[model.name]}
+              isOnly={server.has_one_model}
+              fit={isIn(model) ? 'unknown' : fitOf(model, models, server.memory_bytes)}
+            />
           ))}
         </ul>
+      )}
+      {!server.has_one_model && models.length > 0 && (
+        <p class="quiet numbers">{words.taken(bytes(takenBy(models)), bytes(server.memory_bytes))}</p>
       )}
       {server.has_one_model && <p class="quiet">{words.one}</p>}
       <Downloads downloads={downloads} />

@@ -1,59 +1,12 @@
-// What the models view makes of pulls and of facts.
-import { afterEach, describe, expect, it, vi } from 'vitest'
-import { ApiError, Unreachable } from '../api/errors'
+// What the models view makes of facts.
+import { describe, expect, it } from 'vitest'
+import type { ModelView } from '../room/types'
+import { fitOf, takenBy } from './fit'
 import { memoryPartsOf } from './memory'
-import { FileTotals, pulled, type PullProgress } from './pulling'
 
-function answer(lines: readonly string[], pieces = 7): void {
-  const text = new TextEncoder().encode(lines.join('\n') + '\n')
-  const body = new ReadableStream({
-    start(controller) {
-      for (let at = 0; at < text.length; at += pieces) controller.enqueue(text.slice(at, at + pieces))
-      controller.close()
-    },
-  })
-  vi.stubGlobal('document', { baseURI: 'http://here/' })
-  vi.stubGlobal('fetch', () => Promise.resolve(new Response(body)))
+function model(state: ModelView['state'], bytes: number | null): ModelView {
+  return { name: state, state, host_bytes: bytes } as ModelView
 }
-
-async function all(model = 'a/b'): Promise<PullProgress[]> {
-  const steps = []
-  for await (const step of pulled(model, new AbortController().signal)) steps.push(step)
-  return steps
-}
-
-afterEach(() => vi.unstubAllGlobals())
-
-describe('a pull', () => {
-  it('adds up its files, in whatever pieces the lines come', async () => {
-    answer([
-      '{"status":"pulling manifest"}',
-      '{"status":"pulling a","digest":"a","total":100,"completed":40}',
-      '{"status":"pulling b","digest":"b","total":50,"completed":50}',
-      '{"status":"success"}',
-    ])
-    expect((await all()).map(({ completed, total }) => [completed, total])).toEqual([
-      [0, 0],
-      [40, 100],
-      [90, 150],
-      [90, 150],
-    ])
-  })
-
-  it('fails with the words of the server', async () => {
-    answer(['{"status":"pulling manifest"}', '{"error":"no such model"}'])
-    await expect(all()).rejects.toThrow(new ApiError(500, 'no such model'))
-  })
-
-  it('is not complete when the connection breaks', async () => {
-    answer(['{"status":"pulling a","digest":"a","total":100,"completed":40}'])
-    await expect(all()).rejects.toThrow(Unreachable)
-  })
-
-  it('takes steps without numbers', () => {
-    expect(new FileTotals().after({ status: 'x', digest: 'a' })).toEqual({ status: 'x', completed: 0, total: 0 })
-  })
-})
 
 describe('the memory of a loaded model', () => {
   const facts = { model_bytes: 1000, cell_bytes: 10, context: 50 } as Parameters<typeof memoryPartsOf>[0]
@@ -64,5 +17,24 @@ describe('the memory of a loaded model', () => {
 
   it('has no cells where a model has none', () => {
     expect(memoryPartsOf({ ...facts, cell_bytes: 0 })).toHaveLength(1)
+  })
+})
+
+describe('a model that is not loaded', () => {
+  const models = [model('loaded', 60), model('sleeping', 500), model('failed', null), model('unloading', 10)]
+
+  it.each([
+    [30, 'beside'],
+    [31, 'instead'],
+    [100, 'instead'],
+    [101, 'never'],
+    [null, 'unknown'],
+  ] as const)('of %s bytes: %s', (bytes, fit) => {
+    expect(takenBy(models)).toBe(70)
+    expect(fitOf(model('unloaded', bytes), models, 100)).toBe(fit)
+  })
+
+  it('is not judged without the memory of the machine', () => {
+    expect(fitOf(model('unloaded', 10), models, 0)).toBe('unknown')
   })
 })

@@ -54,7 +54,7 @@ function state(time: number, fields: Partial<EngineView> = {}): RoomState {
   const engine = { slots: [], requests: [], steps: steps(0), ...fields } as unknown as EngineView
   return {
     time,
-    server: { version: '1', started: 0, has_keys: false, shows_texts: true, has_one_model: true },
+    server: { version: '1', started: 0, has_keys: false, shows_texts: true, has_one_model: true, memory_bytes: 0 },
     models: [],
     downloads: [],
     engines: { demo: engine },

@@ -155,6 +155,7 @@ export interface RoomState {
     readonly has_keys: boolean
     readonly shows_texts: boolean
     readonly has_one_model: boolean
+    readonly memory_bytes: number
   }
   readonly models: readonly ModelView[]
   readonly downloads: readonly DownloadView[]

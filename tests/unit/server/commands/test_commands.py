@@ -55,7 +55,8 @@ def test_the_way_of_a_new_user(run: Run, tmp_path: Path) -> None:
     assert code == 0
     assert out.splitlines() == [
         "user/repo:Q8_0  658 kB, with mmproj-F16.gguf",
-        "serve it: llamapack serve -hf user/repo:Q8_0",
+        "talk to it: llamapack run user/repo:Q8_0",
+        "serve it:   llamapack serve -hf user/repo:Q8_0",
     ]
     assert err.splitlines()[-1] == "done mmproj-F16.gguf 658 kB"
 
@@ -119,7 +120,7 @@ def test_the_projector_can_be_left_out(run: Run, hub: LocalHub) -> None:
 def test_a_file_and_an_address_are_pulled(run: Run, hub: LocalHub, tmp_path: Path) -> None:
     file = tmp_path / "mine.gguf"
     shutil.copyfile(DEMO_DRAFT, file)
-    assert run("pull", str(file))[1].startswith("mine  658 kB\nserve it: llamapack serve -m ")
+    assert run("pull", str(file))[1].startswith("mine  658 kB\ntalk to it: llamapack run mine\n")
     url = f"{hub.content_url}/content/user/repo/m-Q8_0.gguf"
     assert run("pull", url)[1].startswith("m-Q8_0  658 kB\n")
 

@@ -45,7 +45,7 @@ class Watched:
         self.is_over = False
         self.room = Room(
             self.pool,
-            lambda: ServerView("1", 0.0, False, True, True),
+            lambda: ServerView("1", 0.0, False, True, True, 0),
             is_over=lambda: self.is_over,
             period=PERIOD,
         )
@@ -234,25 +234,23 @@ async def test_a_download_is_told(watched: Watched) -> None:
     with watched.room.enter():
         frames = watched.room.frames()
         await following(frames)
+        seen: list[dict[str, Any]] = []
         for kind, data in (
-            (PoolEventKind.DOWNLOAD_PROGRESS, {"completed": 5, "total": 10}),
-            (PoolEventKind.DOWNLOAD_FAILED, {"error": "no room"}),
+            (PoolEventKind.DOWNLOAD_PROGRESS, {"a.gguf": {"done": 5, "total": 10}}),
+            (PoolEventKind.DOWNLOAD_PROGRESS, {"b.gguf": {"done": 1, "total": 90}}),
+            (PoolEventKind.DOWNLOAD_FAILED, {"reason": "no room"}),
         ):
             watched.pool.publish(PoolEvent(kind, "a/b", data=data))
-            while True:
-                _, changed = await following(frames)
-                if downloads := changed.get("downloads"):
-                    break
-            (download,) = downloads
-            assert download["model"] == "a/b"
-            if kind is PoolEventKind.DOWNLOAD_PROGRESS:
-                assert (download["state"], download["completed"], download["total"]) == (
-                    "running",
-                    5,
-                    10,
-                )
-            else:
-                assert (download["state"], download["message"]) == ("failed", "no room")
+            while not (downloads := (await following(frames))[1].get("downloads")):
+                pass
+            seen += downloads
+    assert {download["model"] for download in seen} == {"a/b"}
+    shown = [(one["state"], one["completed"], one["total"], one["message"]) for one in seen]
+    assert shown == [
+        ("running", 5, 10, ""),
+        ("running", 6, 100, ""),
+        ("failed", 6, 100, "no room"),
+    ]
 
 
 @pytest.mark.parametrize("shows", [True, False])
@@ -268,7 +266,7 @@ async def test_texts_are_shown_only_where_they_may_be(server: FakeServer, shows:
 
     server.engine.inspect = inspect  # type: ignore[method-assign]
     room = Room(
-        OneModel(server.context), lambda: ServerView("1", 0.0, False, shows, True), period=PERIOD
+        OneModel(server.context), lambda: ServerView("1", 0.0, False, shows, True, 0), period=PERIOD
     )
     with room.enter():
         _, first = await following(room.frames())

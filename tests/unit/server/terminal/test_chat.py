@@ -123,6 +123,16 @@ def test_ctrl_c_drops_the_line_that_is_typed() -> None:
     assert "/bye" in desk.said[0]
 
 
+def test_ctrl_c_in_a_command_does_not_end_the_chat(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(self: Conversation, path: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Conversation, "save", interrupted)
+    desk = Desk(["/save x", "Hello"], [["Hi"]])
+    desk.chat()
+    assert len(desk.asked) == 1
+
+
 def test_an_error_leaves_the_chat_as_it_was() -> None:
     desk = Desk(["too long", "short"], [[AnswerError("the context is full")], ["ok"]])
     chat = desk.chat()

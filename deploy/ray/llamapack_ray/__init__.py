@@ -1,0 +1,1 @@
+"""llamapack on Ray Serve: replicas with an engine each, behind a router that knows prefixes."""

@@ -1,0 +1,74 @@
+"""What kustomize makes of the manifests, with each component as a user takes it in.
+
+Skipped without `kustomize` on PATH. The machines of GitHub's CI have it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.manifests import KNOWN, KUBERNETES, VERSION, environment, patch_of
+
+yaml = pytest.importorskip("yaml")
+
+pytestmark = pytest.mark.skipif(shutil.which("kustomize") is None, reason="no kustomize on PATH")
+
+
+def built(folder: Path, component: str = "") -> list[dict[str, Any]]:
+    """The manifests after the edit that the comments in the kustomization ask for."""
+    copy = folder / "kubernetes"
+    shutil.copytree(KUBERNETES, copy)
+    file = copy / "kustomization.yaml"
+    text = file.read_text()
+    if component:
+        text = text.replace("# components:", "components:")
+        text = text.replace(f"# - {component} ", f"- {component} ")
+    if component == "keda":
+        lines = text.splitlines(keepends=True)
+        text = "".join(line for line in lines if not line.startswith("  - autoscaling.yaml"))
+    file.write_text(text)
+    done = subprocess.run(
+        ["kustomize", "build", str(copy)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return list(yaml.safe_load_all(done.stdout))
+
+
+def deployment(manifests: list[dict[str, Any]]) -> dict[str, Any]:
+    (found,) = [
+        one
+        for one in manifests
+        if (one["kind"], one["metadata"]["name"]) == ("Deployment", "llamapack")
+    ]
+    spec: dict[str, Any] = found["spec"]
+    return spec
+
+
+@pytest.mark.parametrize("component", ["", "gateway", "keda", "rpc"])
+def test_the_output_has_valid_schemas(component: str, tmp_path: Path) -> None:
+    validate = pytest.importorskip("kubernetes_validate")
+    for manifest in built(tmp_path, component):
+        if manifest["apiVersion"] in KNOWN:
+            validate.validate(manifest, VERSION, strict=True)
+
+
+@pytest.mark.parametrize("component", ["gateway", "rpc"])
+def test_a_component_changes_the_deployment(component: str, tmp_path: Path) -> None:
+    spec = deployment(built(tmp_path, component))
+    added = environment(patch_of(component))
+    assert added.items() <= environment(spec).items()
+    assert "LLAMAPACK_API_KEYS_TOML" in environment(spec)
+    if component == "rpc":
+        assert spec["strategy"] == {"type": "Recreate"}
+        assert spec["replicas"] == 1
+
+
+@pytest.mark.parametrize(("component", "kinds"), [("keda", {"ScaledObject"}), ("rpc", set())])
+def test_there_is_one_autoscaler_at_most(component: str, kinds: set[str], tmp_path: Path) -> None:
+    found = {one["kind"] for one in built(tmp_path, component)}
+    assert found & {"ScaledObject", "HorizontalPodAutoscaler"} == kinds
