@@ -10,6 +10,7 @@ models--USER--REPO/
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -63,7 +64,7 @@ class RepoCache:
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
             if not place.exists():
-                partial = place.with_name(f"{place.name}.{os.getpid()}.link")
+                partial = _beside(place)
                 partial.symlink_to(target)
                 partial.replace(place)
         except OSError as error:
@@ -77,7 +78,7 @@ class RepoCache:
             return
         with suppress(OSError):
             place.parent.mkdir(parents=True, exist_ok=True)
-            partial = place.with_name(f"{place.name}.{os.getpid()}.tmp")
+            partial = _beside(place)
             partial.write_text(commit, "ascii")
             partial.replace(place)
 
@@ -94,6 +95,11 @@ def etag_of(path: Path) -> str:
     """The etag of a file in a snapshot; empty for a file that is no link to a blob."""
     target = path.resolve()
     return target.name if target.parent.name == "blobs" else ""
+
+
+def _beside(place: Path) -> Path:
+    """A name of nobody else, under which a file is made before it gets its place."""
+    return place.with_name(f"{place.name}.{secrets.token_hex(8)}.tmp")
 
 
 def _children(folder: Path) -> Iterator[Path]:

@@ -18,6 +18,7 @@ from server.embeddings.rerank import RerankRequest
 from server.errors import InvalidRequest
 from server.llama_server import routes as llama_routes
 from server.llama_server.completion_request import CompletionRequest
+from server.llama_server.grammar_check import GrammarCheck
 from server.llama_server.infill import FileExcerpt, InfillRequest
 from server.llama_server.slot_actions import SlotFile
 from server.llama_server.tokens import DetokenizeRequest, TokenizeRequest
@@ -55,6 +56,7 @@ LEAST: dict[type[RequestModel], dict[str, Any]] = {
     TokenizeRequest: {},
     DetokenizeRequest: {},
     SlotFile: {"filename": "a"},
+    GrammarCheck: {"regex": "a"},
     StreamOptions: {},
     LoraScale: {"id": 0, "scale": 1},
     PromptObject: {"prompt_string": "a"},
