@@ -2,7 +2,7 @@
 import { useState } from 'preact/hooks'
 import { postJson } from '../api/client'
 import { notify } from '../parts/Toasts'
-import { bytes, seconds } from '../room/format'
+import { bytes, seconds, short } from '../room/format'
 import type { EngineView, ModelView } from '../room/types'
 import { texts } from '../texts'
 import type { Fit } from './fit'
@@ -92,7 +92,10 @@ function MemoryParts({ engine }: { engine: EngineView }) {
 
 function moreOf(model: ModelView, engine: EngineView | undefined): string {
   const parts = []
-  if (engine?.facts.description) parts.push(engine.facts.description)
+  if (engine?.facts.description) {
+    // llama.cpp has names for the usual sizes only.
+    parts.push(engine.facts.description.replace('?B', short(engine.facts.parameters)))
+  }
   if (model.aliases.length) parts.push(words.alsoKnownAs(model.aliases.filter((name) => name !== model.name).join(', ')))
   parts.push(...model.tags)
   return parts.filter((part) => part !== words.alsoKnownAs('')).join(' · ')

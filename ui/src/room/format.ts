@@ -22,7 +22,8 @@ export function short(value: number): string {
   if (value < 1000) return String(Math.round(value))
   if (value < 10_000) return `${(value / 1000).toFixed(1)}k`
   if (value < 1e6) return `${Math.round(value / 1000)}k`
-  return `${(value / 1e6).toFixed(value < 1e7 ? 1 : 0)}M`
+  if (value < 1e9) return `${(value / 1e6).toFixed(value < 1e7 ? 1 : 0)}M`
+  return `${(value / 1e9).toFixed(value < 1e10 ? 1 : 0)}B`
 }
 
 export function seconds(value: number): string {

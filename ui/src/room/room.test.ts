@@ -219,7 +219,7 @@ describe('the cache in words', () => {
 describe('numbers', () => {
   it('are short', () => {
     expect([bytes(0), bytes(1536), bytes(3 * 2 ** 30)]).toEqual(['0 B', '1.5 KiB', '3.0 GiB'])
-    expect([short(7), short(1234), short(56_789), short(1_250_000)]).toEqual(['7', '1.2k', '57k', '1.3M'])
+    expect([short(7), short(1234), short(56_789), short(1_250_000), short(8_030_000_000)]).toEqual(['7', '1.2k', '57k', '1.3M', '8.0B'])
     expect([seconds(0.012), seconds(1.5), seconds(90), seconds(600)]).toEqual(['12 ms', '1.50 s', '90 s', '10 min'])
     expect([percent(1, 3), percent(1, 0)]).toEqual([33, 0])
     expect([roundedUp(7), roundedUp(11), roundedUp(0.3)]).toEqual([10, 20, 0.5])
