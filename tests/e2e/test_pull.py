@@ -28,6 +28,11 @@ def hub() -> Iterator[LocalHub]:
         yield hub
 
 
+def heed_interrupts() -> None:
+    """Let SIGINT do what it does in a terminal: a shell's background jobs ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def start(hub: LocalHub, home: Path, *words: str) -> subprocess.Popen[str]:
     """Start a command as a user whose home is empty."""
     variables = {"NO_PROXY": "127.0.0.1,localhost", **environment(hub, home)}
@@ -39,6 +44,7 @@ def start(hub: LocalHub, home: Path, *words: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         env={**inherited, **variables},
+        preexec_fn=heed_interrupts,
     )
 
 

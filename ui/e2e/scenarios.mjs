@@ -322,7 +322,8 @@ export const scenarios = {
     await dialog.getByText('The server does not know this key.').waitFor()
     await dialog.getByLabel('API key').fill(options.key)
     await page.keyboard.press('Enter')
-    await dialog.waitFor({ state: 'hidden' })
+    // Until the dialog is closed, what lies under it takes no keys.
+    await page.locator('dialog[open]').waitFor({ state: 'detached' })
     await ask(page, 'Hi')
     assert.match(await lastAnswer(page).innerText(), /Hello, world/)
     const stored = await page.evaluate(() => ({ cookies: document.cookie, key: localStorage.getItem('llamapack.key') }))

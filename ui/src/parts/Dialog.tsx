@@ -1,6 +1,6 @@
 // A dialog above the page: the browser's own, which keeps the focus inside and closes on Escape.
 import type { ComponentChildren } from 'preact'
-import { useEffect, useId, useRef } from 'preact/hooks'
+import { useId, useLayoutEffect, useRef } from 'preact/hooks'
 import { Icon } from './Icon'
 import { texts } from '../texts'
 
@@ -17,7 +17,7 @@ export function Dialog({ title, isOpen, onClose, children, width = 'narrow' }: P
   const id = useId()
   /** The event of a closing comes late: perhaps when the dialog is open for its next question. */
   const isOwnClosing = useRef(false)
-  useEffect(() => {
+  useLayoutEffect(() => {
     const dialog = ref.current
     if (!dialog) return
     if (isOpen && !dialog.open) dialog.showModal()
