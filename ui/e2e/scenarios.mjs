@@ -237,6 +237,7 @@ export const scenarios = {
     await right.locator('.message-assistant', { hasText: 'Lyon' }).waitFor()
     await page.getByRole('button', { name: 'End the comparison' }).click()
     await right.waitFor({ state: 'detached' })
+    await page.locator('.list-entry').nth(1).waitFor()
     assert.equal(await page.locator('.list-entry').count(), 2)
   },
 
