@@ -16,6 +16,7 @@ import pytest
 from tests.support.local_hub import LocalHub, environment, local_hub
 from tests.support.paths import DEMO_DRAFT
 from tests.support.processes import Server, serving, wait_until
+from tests.support.signals import heed_signals
 
 CONTENT = DEMO_DRAFT.read_bytes()
 LLAMAPACK = "import sys; from server.cli import main; raise SystemExit(main(sys.argv[1:]))"
@@ -26,11 +27,6 @@ def hub() -> Iterator[LocalHub]:
     with local_hub() as hub:
         hub.repos["user/repo"] = {"m-Q8_0.gguf": CONTENT}
         yield hub
-
-
-def heed_interrupts() -> None:
-    """Let SIGINT do what it does in a terminal: a shell's background jobs ignore it."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def start(hub: LocalHub, home: Path, *words: str) -> subprocess.Popen[str]:
@@ -44,7 +40,7 @@ def start(hub: LocalHub, home: Path, *words: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         env={**inherited, **variables},
-        preexec_fn=heed_interrupts,
+        preexec_fn=heed_signals,
     )
 
 

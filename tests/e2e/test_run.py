@@ -21,6 +21,7 @@ from server.app import create_app
 from tests.support.fake_server import MODEL_NAME, FakeServer, key_ring, make_server
 from tests.support.live import serving
 from tests.support.processes import COMMAND, DEADLINE, TARGET, wait_until
+from tests.support.signals import heed_signals
 
 
 @pytest.fixture
@@ -110,6 +111,7 @@ def _take_terminal(terminal: int) -> None:
     import fcntl
     import termios
 
+    heed_signals()
     fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
 
 

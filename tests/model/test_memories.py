@@ -67,7 +67,9 @@ def alone(
 
 def test_what_it_can_do_is_found_out_at_start(backend: LlamaBackend, kind: str) -> None:
     info = backend.info
-    assert backend.abilities == CacheAbilities(False, can_shift=False, can_checkpoint=True)
+    assert backend.abilities == CacheAbilities(
+        False, can_shift=False, can_checkpoint=True, recomputes_drafts=kind != "sliding"
+    )
     assert not info.can_trim
     assert info.n_vocab == N_VOCAB
     assert (info.cell_bytes > 100) == (kind != "recurrent")
