@@ -33,8 +33,8 @@ class StartInTurns:
     async def _turn(self) -> None:
         loop = asyncio.get_running_loop()
         if not self._is_turn_counted:
-            self._is_turn_counted = True
             loop.call_soon(self._next_turn)
+            self._is_turn_counted = True  # not if memory was short for the call
         if self._num_started < STARTS_PER_TURN and not self._waiting:
             self._num_started += 1
             return
@@ -45,11 +45,12 @@ class StartInTurns:
     def _next_turn(self) -> None:
         """Let the next requests start, and come again while there is anything to count."""
         self._num_started = 0
+        self._is_turn_counted = False
         while self._waiting and self._num_started < STARTS_PER_TURN:
             start = self._waiting.popleft()
             if not start.done():  # it was cancelled
                 start.set_result(None)
                 self._num_started += 1
-        self._is_turn_counted = self._num_started > 0
-        if self._is_turn_counted:
+        if self._num_started > 0:
             asyncio.get_running_loop().call_soon(self._next_turn)
+            self._is_turn_counted = True
