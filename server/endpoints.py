@@ -123,9 +123,7 @@ def _dispatcher(endpoint: Endpoint) -> Handler:
 
 def _for_admins(handler: Handler) -> Handler:
     async def checked(request: Request) -> Response:
-        key = access_record(request.scope).key
-        if key is not None:
-            key.check_admin()
+        access_record(request.scope).check_admin()
         return await handler(request)
 
     return checked
@@ -135,8 +133,7 @@ def _unless_full(handler: Handler) -> Handler:
     """Refuse before the body is read and its prompt tokenized, so that a flood costs little."""
 
     async def checked(request: Request) -> Response:
-        key = access_record(request.scope).key
-        with model_context(request).enter_queue("" if key is None else key.name):
+        with model_context(request).enter_queue(access_record(request.scope).tenant):
             return await handler(request)
 
     return checked

@@ -10,12 +10,12 @@ from server.llama_server.grammar_check import GrammarCheck, check_grammar
 from server.llama_server.grammars import list_grammars
 from server.llama_server.health import health, livez, readyz
 from server.llama_server.infill import InfillRequest, create_infill
+from server.llama_server.listing import list_models, retrieve_model
+from server.llama_server.loading import ModelName, follow_models, load_model, unload_model
 from server.llama_server.lora_adapters import list_adapters, set_adapters
 from server.llama_server.metrics import get_metrics
-from server.llama_server.models import list_models, retrieve_model
 from server.llama_server.props import get_props, set_props
 from server.llama_server.root import get_root
-from server.llama_server.router import ModelName, follow_models, load_model, unload_model
 from server.llama_server.slot_actions import ACTIONS, SlotFile, change_slot
 from server.llama_server.slots import get_slots
 from server.llama_server.tokens import DetokenizeRequest, TokenizeRequest, detokenize, tokenize

@@ -63,13 +63,12 @@ class UnloadRequest(RequestModel):
 async def load_model(request: Request) -> Response:
     """Load a model, and wait until it is loaded."""
     body = await read_body(request, LoadRequest)
-    pool, key = pool_of(request), access_record(request.scope).key
+    pool, access = pool_of(request), access_record(request.scope)
     served = pool.find(body.model)
-    if key is not None:
-        key.check_model(served.names)
+    access.check_model(served.names)
     body.check({} if pool.only is None else _config(pool.only))
     started = time.monotonic()
-    async with pool.lease(served.name, "" if key is None else key.name) as context:
+    async with pool.lease(served.name, access.tenant) as context:
         facts = await to_thread.run_sync(facts_of, pool.find(served.name), context)
         answer = {
             "type": kind_of(facts),

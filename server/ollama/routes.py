@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from server.endpoints import JSON, Endpoint, get, post
 from server.ollama.answer import LINES
+from server.ollama.downloads import DeleteRequest, PullRequest, delete_model, pull_model
 from server.ollama.embed import create_embedding, create_embeddings
 from server.ollama.handlers import create_chat, create_completion
 from server.ollama.listing import ShowRequest, get_version, list_loaded, list_models, show_model
@@ -17,7 +18,6 @@ from server.ollama.making import (
     has_blob,
     push_model,
 )
-from server.ollama.pulling import DeleteRequest, PullRequest, delete_model, pull_model
 from server.ollama.request import (
     OllamaChatRequest,
     OllamaEmbeddingsRequest,

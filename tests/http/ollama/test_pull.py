@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 from config import ServeSettings
 from server.app import create_app
-from server.ollama.pulling import reference_of
+from server.ollama.downloads import reference_of
 from server.store.catalogue import stored_models
 from server.store.folders import folders_of
 from tests.support.fake_pool import FakePool, make_pool, pool_app

@@ -121,9 +121,8 @@ def status_json(served: ServedModel) -> dict[str, Any]:
 
 def _visible(request: Request, pool: ModelPool) -> Sequence[ServedModel]:
     """The models that the request's key may use."""
-    key = access_record(request.scope).key
-    allowed = None if key is None else key.models
-    return [one for one in pool.models() if allowed is None or allowed & one.names]
+    access = access_record(request.scope)
+    return [one for one in pool.models() if access.may_use(one.names)]
 
 
 def _page(data: list[dict[str, Any]], ollama: list[dict[str, Any]]) -> dict[str, Any]:
