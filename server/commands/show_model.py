@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from server.commands.arguments import parser
-from server.commands.described import Described, as_json, describing
+from server.commands.description import Described, as_json, describing
 from server.model.files import check_model
 from server.model.gguf_contents import PARTS, GgufContents
 from server.startup import ChatTemplateError

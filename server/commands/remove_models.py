@@ -6,7 +6,8 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 
-from server.commands.arguments import EXIT_USAGE, parser
+from server.commands.arguments import parser
+from server.startup import EXIT_USAGE
 from server.store.catalogue import stored_models
 from server.store.folders import Folders, folders_of
 from server.store.model import StoredModel

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from server.commands.arguments import parser
-from server.commands.described import Described, ago, as_json, describing
+from server.commands.description import Described, ago, as_json, describing
 from server.commands.table import table
 from server.store.catalogue import stored_models
 from server.store.folders import folders_of
