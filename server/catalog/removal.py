@@ -9,12 +9,12 @@ from server.errors import Forbidden, InvalidRequest, NotFound
 from server.pool.downloads import downloads_of
 from server.pool.interface import ModelPool, ModelState, PoolEvent, PoolEventKind
 from server.pool.routing import pool_of
-from server.store.catalogue import stored_models
 from server.store.errors import AmbiguousName, NotOurs, StoreError, UnknownModel
 from server.store.folders import Folders
 from server.store.model import StoredModel
 from server.store.names import find
 from server.store.removal import check_ours, remove
+from server.store.stored_models import stored_models
 
 
 async def remove_model(request: Request, name: str) -> None:

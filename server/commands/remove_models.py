@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 
 from server.commands.arguments import parser
 from server.startup import EXIT_USAGE
-from server.store.catalogue import stored_models
 from server.store.folders import Folders, folders_of
 from server.store.model import StoredModel
 from server.store.names import find
 from server.store.removal import check_ours, remove
 from server.store.sizes import human_size
+from server.store.stored_models import stored_models
 from server.store.unfinished import remove_unfinished, unfinished_downloads
 
 

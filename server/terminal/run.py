@@ -15,11 +15,11 @@ from server.client.found_server import add_flags, client_of, running_server, wit
 from server.client.own_server import own_server
 from server.client.server_client import ServerClient
 from server.startup import EXIT_INTERRUPTED, CommandError
-from server.store.catalogue import stored_models
 from server.store.errors import UnknownModel
 from server.store.folders import folders_of
 from server.store.names import find
-from server.store.serving import resolve_model
+from server.store.resolve import resolve_model
+from server.store.stored_models import stored_models
 from server.terminal.chat import ask, talk
 from server.terminal.conversation import Conversation
 from server.terminal.screen import Screen
