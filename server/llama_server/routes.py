@@ -31,10 +31,10 @@ RELOAD = Query("reload", "Read folders and presets again.")
 OF_MODEL = Query("model", "The model that is meant, on a server with several.")
 
 ENDPOINTS = (
-    Endpoint(("/health", "/v1/health"), {"GET": health}, query=(OF_MODEL,)),
+    get(health, "/health", "/v1/health", query=(OF_MODEL,)),
     get(livez, "/livez"),
     get(readyz, "/readyz"),
-    Endpoint(("/metrics",), {"GET": get_metrics}, media=(PLAIN_TEXT,), query=(OF_MODEL,)),
+    get(get_metrics, "/metrics", media=(PLAIN_TEXT,), query=(OF_MODEL,)),
     Endpoint(
         ("/props",),
         {"GET": get_props, "POST": set_props},
@@ -42,13 +42,13 @@ ENDPOINTS = (
         by_model=True,
     ),
     get(get_slots, "/slots", by_model=True),
-    Endpoint(
-        ("/slots/{id}",),
-        {"POST": change_slot},
-        admin_methods=frozenset({"POST"}),
-        bodies={"POST": SlotFile},
+    post(
+        change_slot,
+        "/slots/{id}",
+        body=SlotFile,
         query=(Query("action", "What to do with the slot.", ACTIONS, is_required=True),),
         by_model=True,
+        for_admins=True,
     ),
     Endpoint(
         ("/lora-adapters",),
@@ -57,7 +57,7 @@ ENDPOINTS = (
         bodies={"POST": LoraScales},
         by_model=True,
     ),
-    Endpoint(("/v1/models",), {"GET": list_models}, query=(RELOAD,)),
+    get(list_models, "/v1/models", query=(RELOAD,)),
     Endpoint(
         ("/models",),
         {"GET": list_models, "POST": download_model, "DELETE": delete_model},
@@ -65,20 +65,8 @@ ENDPOINTS = (
         bodies={"POST": ModelName},
         query=(RELOAD, Query("model", "DELETE: the name of the model to remove.")),
     ),
-    Endpoint(
-        ("/models/load",),
-        {"POST": load_model},
-        admin_methods=frozenset({"POST"}),
-        bodies={"POST": ModelName},
-        is_counted=False,
-    ),
-    Endpoint(
-        ("/models/unload",),
-        {"POST": unload_model},
-        admin_methods=frozenset({"POST"}),
-        bodies={"POST": ModelName},
-        is_counted=False,
-    ),
+    post(load_model, "/models/load", body=ModelName, is_counted=False, for_admins=True),
+    post(unload_model, "/models/unload", body=ModelName, is_counted=False, for_admins=True),
     get(follow_models, "/models/sse", media=(EVENTS,)),
     get(retrieve_model, "/models/{model:path}", "/v1/models/{model:path}"),
     get(list_grammars, "/v1/grammars"),
