@@ -133,6 +133,18 @@ export const roomScenarios = {
     await model.getByText('Not loaded').waitFor({ timeout: 60_000 })
   },
 
+  async cancel_a_download({ page, url, options }) {
+    await page.goto(`${url}#/models`)
+    await page.getByLabel('Name').fill(options.model)
+    await page.getByRole('button', { name: 'Pull' }).click()
+    const download = page.locator('.download', { hasText: options.model })
+    await download.getByRole('progressbar').waitFor()
+    await nothingSerious(page)
+    await page.getByRole('button', { name: `Cancel the download of ${options.model}` }).click()
+    await download.getByText('Cancelled', { exact: true }).waitFor()
+    assert.equal(await download.getByRole('button').count(), 0)
+  },
+
   async models_of_one({ page, context, url, options }) {
     await withKey(context, options.key)
     await page.goto(`${url}#/models`)

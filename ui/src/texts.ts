@@ -559,7 +559,9 @@ export const texts = {
     pulling: (name: string): string => `The server downloads ${name}.`,
     downloads: 'Downloads',
     of: (done: string, all: string): string => `${done} of ${all}`,
-    downloadStates: { running: 'Downloading', finished: 'Done', failed: 'Failed' },
+    downloadStates: { running: 'Downloading', finished: 'Done', failed: 'Failed', cancelled: 'Cancelled' },
+    cancelOf: (name: string): string => `Cancel the download of ${name}`,
+    cancelHelp: 'What has come is kept: the next pull goes on from there.',
 
     fits: {
       beside: 'fits beside the loaded ones',
