@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from config import ModelSources, ServeSettings
+from config.units import MIB
 from server.access.key_ring import KeyRing, read_keys
 from server.assembly.observation import Observation, open_observation
 from server.assembly.pooled_engine import PooledEngines
@@ -21,8 +22,6 @@ from server.pool.policy import Limits
 
 SHARE_OF_MEMORY = 0.9
 """What models may take together of the machine's memory, and of its devices', unless told."""
-
-_MIB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,6 @@ def assemble_pool(sources: ModelSources) -> PoolAssembly:
     keys = KeyRing(read_keys(settings), time.monotonic())
     observation = open_observation(settings, "")
     shared = SharedContext(settings=settings, metrics=observation.metrics)
-    read = read_entries if sources.are_several else read_one
     rules = PoolRules(
         most_waiting=settings.max_queue,
         wait_seconds=settings.models_wait,
@@ -69,7 +67,7 @@ def limits_of(settings: ServeSettings) -> Limits:
     """What models may take together: what the user says, else most of what there is."""
     host, device = settings.models_memory
     memory = MemoryUse(
-        host * _MIB or int(SHARE_OF_MEMORY * usable_memory()),
-        device * _MIB or int(SHARE_OF_MEMORY * total_device_bytes()),
+        host * MIB or int(SHARE_OF_MEMORY * usable_memory()),
+        device * MIB or int(SHARE_OF_MEMORY * total_device_bytes()),
     )
     return Limits(settings.models_max, memory, settings.models_wait / 2)
