@@ -12,6 +12,7 @@ from server.llama_server.health import health, livez, readyz
 from server.llama_server.infill import InfillRequest, create_infill
 from server.llama_server.lora_adapters import list_adapters, set_adapters
 from server.llama_server.metrics import get_metrics
+from server.llama_server.model_fit import get_fit
 from server.llama_server.models import list_models, retrieve_model
 from server.llama_server.props import get_props, set_props
 from server.llama_server.root import get_root
@@ -80,6 +81,16 @@ ENDPOINTS = (
         is_counted=False,
     ),
     get(follow_models, "/models/sse", media=(EVENTS,)),
+    Endpoint(
+        ("/models/fit",),
+        {"GET": get_fit},
+        admin_methods=frozenset({"GET"}),
+        query=(
+            Query("model", "The model that is meant."),
+            Query("ctx_size", "Tokens of all slots together; 0 is what the model was trained for."),
+            Query("parallel", "The number of slots."),
+        ),
+    ),
     get(retrieve_model, "/models/{model:path}", "/v1/models/{model:path}"),
     get(list_grammars, "/v1/grammars"),
     post(check_grammar, "/v1/grammars/check", body=GrammarCheck),
