@@ -14,7 +14,7 @@ from server.context import SharedContext
 from server.engine.machine_memory import usable_memory
 from server.fit.estimate import Estimator
 from server.observability.process_memory import total_device_bytes
-from server.pool.catalogue import read_catalogue, read_one
+from server.pool.entries import read_entries, read_one
 from server.pool.many import ManyModels, PoolRules
 from server.pool.memory import MemoryUse
 from server.pool.policy import Limits
@@ -43,7 +43,7 @@ def assemble_pool(sources: ModelSources) -> PoolAssembly:
     keys = KeyRing(read_keys(settings), time.monotonic())
     observation = open_observation(settings, "")
     shared = SharedContext(settings=settings, metrics=observation.metrics)
-    read = read_catalogue if sources.are_several else read_one
+    read = read_entries if sources.are_several else read_one
     rules = PoolRules(
         most_waiting=settings.max_queue,
         wait_seconds=settings.models_wait,
@@ -52,7 +52,7 @@ def assemble_pool(sources: ModelSources) -> PoolAssembly:
         default=None if sources.are_several else next(iter(read_one(sources))),
         is_strict=sources.are_several or settings.strict_model,
     )
-    read = partial(read_catalogue if sources.are_several else read_one, sources)
+    read = partial(read_entries if sources.are_several else read_one, sources)
     limits = limits_of(settings)
     pool = ManyModels(read, PooledEngines(shared, observation), limits, rules)
     knows_devices = bool(limits.memory.device) or settings.device == ("none",)

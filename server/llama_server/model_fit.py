@@ -31,14 +31,15 @@ async def get_fit(request: Request) -> Response:
     if name is None:
         raise InvalidRequest("'model' must name a model, as ?model=", param="model")
     served = pool.find(name)
+    record = access_record(request.scope)
+    record.check_model(served.names)
     if not served.path:
         raise InvalidRequest(f"{served.name} is not downloaded yet", param="model")
     settings = _asked(request, pool.settings_of(name))
     path = Path(served.path)
     options = engine_config(settings, path, "INFO", _draft(settings))
-    key = access_record(request.scope).key
     desk: FitDesk = request.app.state.fit_desk
-    planning = desk.plan(path, options, key.name if key else "")
+    planning = desk.plan(path, options, record.tenant)
     footprint, devices = await while_connected(request.receive, planning)
     fit = ModelFit(footprint, room_for(served, pool.models(), devices))
     return JsonResponse({"model": served.name, "state": served.state.value, **fit_json(fit)})

@@ -110,7 +110,7 @@ class AnswerRequest(ModelRequest):
     logprobs: Flag = False
     top_logprobs: Annotated[Whole, Field(ge=0, le=LOGPROBS.most)] = 0
     truncate: Flag = True
-    """Whether the oldest messages are left out of a chat that is too long."""
+    """Whether the oldest part is left out of a chat or a prompt that is too long."""
     shift: Flag | None = None
     """Whether the oldest tokens make room for an answer that fills the context."""
 

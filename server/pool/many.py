@@ -21,8 +21,8 @@ from server.errors import (
     Unavailable,
 )
 from server.observability.metrics import ServerMetrics
-from server.pool.catalogue import ModelEntry
 from server.pool.engines import EngineMaker, LoadFailed
+from server.pool.entries import ModelEntry
 from server.pool.events import EventBoard
 from server.pool.fairness import LoadShares, RecentPeak
 from server.pool.interface import FOR_EVER, PoolEvent, PoolEventKind, ServedModel

@@ -17,10 +17,10 @@ from server.catalog.model_fit import FitDesk
 from server.commands.fit import parsed_size, run
 from server.engine.config import engine_config
 from server.errors import InvalidRequest
-from server.fit import serving
+from server.fit import fitting
 from server.fit.errors import FitError
 from server.fit.estimate import Estimator
-from server.fit.serving import Fitted, Fitting
+from server.fit.fitting import Fitted, Fitting
 from server.model.inspection import Inspector
 from tests.support.local_hub import environment, local_hub
 from tests.support.paths import DEMO_DRAFT, DEMO_TARGET
@@ -167,7 +167,7 @@ class PlannedDevices(Estimator):
 def fitted(model: Path, host: int, flags: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> Fitted:
     from server.fit.budget import Budget
 
-    monkeypatch.setattr(serving, "this_machine", lambda devices: Budget(host, ()))
+    monkeypatch.setattr(fitting, "this_machine", lambda devices: Budget(host, ()))
     settings = load_settings(["--fit", "on", "-m", str(model), *flags], {})
     inspector = Inspector()
     try:

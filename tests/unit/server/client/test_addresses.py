@@ -1,13 +1,12 @@
-"""Where a launched client finds its server."""
+"""Where clients find a server."""
 
 from __future__ import annotations
 
 import pytest
 
 from config import load_settings
-from server.launch.errors import LaunchError
-from server.launch.own_server import placed, url_of
-from server.launch.remote import base_url, is_loopback
+from server.client.addresses import base_url, is_loopback, placed, url_of
+from server.startup import CommandError
 
 
 @pytest.mark.parametrize(
@@ -26,7 +25,7 @@ def test_an_address_may_end_as_people_write_it(given: str, url: str) -> None:
 
 @pytest.mark.parametrize("given", ["", "127.0.0.1:8080", "ftp://here", "http://", "localhost"])
 def test_what_is_no_address_is_refused(given: str) -> None:
-    with pytest.raises(LaunchError, match="--url must be an address"):
+    with pytest.raises(CommandError, match="--url must be an address"):
         base_url(given)
 
 
@@ -60,7 +59,7 @@ def test_the_options_of_a_server_say_where_it_is(options: list[str], url: str) -
 
 
 def test_a_socket_alone_is_refused() -> None:
-    with pytest.raises(LaunchError, match="UNIX socket"):
+    with pytest.raises(CommandError, match="UNIX socket"):
         url_of(load_settings(["--host", "/tmp/a.sock"], {}))
 
 
@@ -74,5 +73,5 @@ def test_else_a_free_one_is_taken() -> None:
 
 
 def test_nothing_can_be_found_on_port_0() -> None:
-    with pytest.raises(LaunchError, match="leave out --port"):
+    with pytest.raises(CommandError, match="leave out --port"):
         placed(load_settings(["--port", "0"], {}))

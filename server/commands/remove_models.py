@@ -6,13 +6,14 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 
-from server.commands.arguments import EXIT_USAGE, parser
-from server.store.catalogue import stored_models
+from server.commands.arguments import parser
+from server.startup import EXIT_USAGE
 from server.store.folders import Folders, folders_of
 from server.store.model import StoredModel
 from server.store.names import find
 from server.store.removal import check_ours, remove
 from server.store.sizes import human_size
+from server.store.stored_models import stored_models
 from server.store.unfinished import remove_unfinished, unfinished_downloads
 
 

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from config.actions import ACTIONS, completion_script
-from config.catalogue import Setting, flags
-from server.store.catalogue import stored_models
+from config.names import Setting, flags
 from server.store.folders import folders_of
+from server.store.stored_models import stored_models
 
 
 def print_devices(rpc: Sequence[str] = ()) -> int:

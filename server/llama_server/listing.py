@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.access.access_record import access_record
+from server.catalog.facts import whole_metadata
 from server.context import ServerContext, shared_of
 from server.errors import NotFound
 from server.http.json_response import JsonResponse
@@ -121,9 +122,8 @@ def status_json(served: ServedModel) -> dict[str, Any]:
 
 def _visible(request: Request, pool: ModelPool) -> Sequence[ServedModel]:
     """The models that the request's key may use."""
-    key = access_record(request.scope).key
-    allowed = None if key is None else key.models
-    return [one for one in pool.models() if allowed is None or allowed & one.names]
+    access = access_record(request.scope)
+    return [one for one in pool.models() if access.may_use(one.names)]
 
 
 def _page(data: list[dict[str, Any]], ollama: list[dict[str, Any]]) -> dict[str, Any]:
@@ -139,9 +139,9 @@ def _page(data: list[dict[str, Any]], ollama: list[dict[str, Any]]) -> dict[str,
 
 
 def _openai_model(context: ServerContext) -> dict[str, Any]:
-    model = context.engine.model
-    architecture = context.tokenizer.metadata("general.architecture") or ""
-    vocabulary = context.tokenizer.metadata("tokenizer.ggml.model") or ""
+    model, tokenizer = context.engine.model, context.tokenizer
+    architecture = tokenizer.metadata("general.architecture") or ""
+    vocabulary = tokenizer.metadata("tokenizer.ggml.model") or ""
     return {
         "id": context.model_name,
         "aliases": list(context.settings.alias),
@@ -157,8 +157,8 @@ def _openai_model(context: ServerContext) -> dict[str, Any]:
         "meta": {
             "vocab_type": _VOCAB_TYPES.get(vocabulary, 0),
             "n_vocab": model.n_vocab,
-            "n_ctx_train": _whole(context, f"{architecture}.context_length"),
-            "n_embd": _whole(context, f"{architecture}.embedding_length"),
+            "n_ctx_train": whole_metadata(tokenizer, f"{architecture}.context_length"),
+            "n_embd": whole_metadata(tokenizer, f"{architecture}.embedding_length"),
             "n_params": model.n_params,
             "size": model.size_bytes,
         },
@@ -188,8 +188,3 @@ def _ollama_model(context: ServerContext) -> dict[str, Any]:
             "quantization_level": model.file_type,
         },
     }
-
-
-def _whole(context: ServerContext, key: str) -> int:
-    text = context.tokenizer.metadata(key) or ""
-    return int(text) if text.isdecimal() and len(text) < 20 else 0

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from server.terminal.errors import TerminalError
-from server.terminal.models import load, ps, unload
+from server.commands.loaded import load, ps, unload
+from server.startup import CommandError
 
 GIB = 1 << 30
 
@@ -117,10 +117,10 @@ def test_unload(router: tuple[type[Router], str], capsys: pytest.CaptureFixture[
 
 
 def test_a_model_that_does_not_load_says_why(router: tuple[type[Router], str]) -> None:
-    with pytest.raises(TerminalError, match="broken can't be loaded: no memory"):
+    with pytest.raises(CommandError, match="broken can't be loaded: no memory"):
         load(["broken", "--url", router[1]], {})
 
 
 def test_a_model_that_is_unknown(router: tuple[type[Router], str]) -> None:
-    with pytest.raises(TerminalError, match="no model x; it has: chat, pinned"):
+    with pytest.raises(CommandError, match="no model x; it has: chat, pinned"):
         load(["x", "--url", router[1]], {})

@@ -16,7 +16,7 @@ from config.sources import Given, Level
 from server.model.split_name import SplitName
 from server.pool.cached import cached_models, hidden_models
 from server.pool.names import LATEST
-from server.store.serving import DEMO_MODEL
+from server.store.resolve import DEMO_MODEL
 
 _COMPANIONS = ("mmproj", "imatrix", "mtp-", "eagle3-", "dspark-", "dflash-")
 """In names of GGUF files that belong to a model and are none."""
@@ -69,7 +69,7 @@ class ModelEntry:
         return float("inf") if seconds < 0 else seconds
 
 
-def read_catalogue(
+def read_entries(
     sources: ModelSources, environ: Mapping[str, str] = os.environ
 ) -> dict[str, ModelEntry]:
     """All models by name: those that are named, those of the folder, those that were downloaded.

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from server.commands.arguments import parser
-from server.commands.described import as_json, describing
+from server.commands.description import as_json, describing
 from server.store.folders import folders_of
 from server.store.own_files import How, import_file
 from server.store.sizes import human_size

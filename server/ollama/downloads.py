@@ -11,12 +11,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.catalog.changes import changes_models
-from server.catalog.pulls import Pull, Pulls, api_error
+from server.catalog.pulls import Pull, api_error, pulls_of
+from server.catalog.removal import remove_model
 from server.errors import ApiError, Forbidden, InvalidRequest, NotFound, NotSupported
 from server.http.disconnect import while_connected
 from server.http.json_response import JsonResponse
 from server.http.sse import EventStream
-from server.llama_server.downloads import remove_model
 from server.ollama.answer import LINES, encoded_line
 from server.ollama.errors import error_body
 from server.ollama.names import untagged
@@ -45,12 +45,6 @@ class DeleteRequest(NamedModel):
     """`DELETE /api/delete`."""
 
 
-def pulls_of(request: Request) -> Pulls:
-    """The pulls of the server."""
-    pulls: Pulls = request.app.state.pulls
-    return pulls
-
-
 def reference_of(name: str) -> str:
     """What a name of Ollama's stands for: a repository of Hugging Face, an address, or a model of
     Ollama's registry."""
@@ -69,8 +63,6 @@ async def pull_model(request: Request) -> Response:
         )
     if _is_there(request, body.model):
         return _done(body)
-    if pool_of(request).only is not None:
-        raise NotSupported("this server was started for one model, which stays the only one")
     pulls = pulls_of(request)
     pull = pulls.start(reference_of(body.model), keeps_on=False)
     if body.stream:

@@ -1,4 +1,4 @@
-"""Ends a launched server with its launcher, however that ends."""
+"""Ends a server with the command that has started it, however that ends."""
 
 from __future__ import annotations
 

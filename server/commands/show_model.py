@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from server.commands.arguments import parser
-from server.commands.described import Described, as_json, describing
+from server.commands.description import Described, as_json, describing
 from server.model.files import check_model
 from server.model.gguf_contents import PARTS, GgufContents
 from server.startup import ChatTemplateError
-from server.store.catalogue import stored_models
 from server.store.errors import StoreError
 from server.store.folders import Folders, Owner, folders_of
 from server.store.model import StoredModel, stored
 from server.store.names import find
 from server.store.quantization import all_parts, stem_of
 from server.store.sizes import human_size
+from server.store.stored_models import stored_models
 from server.templates.chat_template import JinjaTemplate, SpecialTokens
 from server.templates.rendering import renderers
 

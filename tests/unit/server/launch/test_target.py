@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from server.launch.errors import LaunchError
-from server.launch.remote import find
+from server.client.server_client import ServerClient
+from server.launch.target import find_target
+from server.startup import CommandError
 
 ONE = {"data": [{"id": "only", "aliases": ["it"], "max_input_tokens": 512}]}
 SEVERAL = {
@@ -59,19 +60,19 @@ def test_the_named_model_or_a_loaded_one_is_taken(
 ) -> None:
     props = {"default_generation_settings": {"n_ctx": 256}}
     with serving({"/v1/models": listed, "/props?model=a%2Fb%3AQ8": props}) as url:
-        target = find(url, "", asked)
+        target = find_target(ServerClient(url), asked)
     assert (target.model, target.context) == (name, context)
 
 
 def test_an_unknown_name_is_told_with_the_known_ones() -> None:
     with (
         serving({"/v1/models": SEVERAL}) as url,
-        pytest.raises(LaunchError, match="no model z; it has: a/b:Q8, here"),
+        pytest.raises(CommandError, match="no model z; it has: a/b:Q8, here"),
     ):
-        find(url, "", "z")
+        find_target(ServerClient(url), "z")
 
 
 def test_another_server_is_told_apart() -> None:
     listed = {"data": [{"id": "x"}]}
-    with serving({"/v1/models": listed}) as url, pytest.raises(LaunchError, match="no llamapack"):
-        find(url, "", None)
+    with serving({"/v1/models": listed}) as url, pytest.raises(CommandError, match="no llamapack"):
+        find_target(ServerClient(url), None)

@@ -9,8 +9,8 @@ import pytest
 
 from config import load_settings
 from server.startup import ModelFileError
-from server.store import serving
-from server.store.serving import resolve_draft, resolve_model
+from server.store import resolve
+from server.store.resolve import resolve_draft, resolve_model
 from tests.support.paths import DEMO_DRAFT
 
 
@@ -31,7 +31,7 @@ def test_without_a_model_the_demo_model_is_served(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     demo = write(tmp_path / "demo.gguf")
-    monkeypatch.setattr(serving, "DEMO_MODEL", demo)
+    monkeypatch.setattr(resolve, "DEMO_MODEL", demo)
     assert resolve_model(load_settings([], {}), {}) == demo
     demo.unlink()
     with pytest.raises(ModelFileError, match=r"demo model .* is missing; name a model with"):

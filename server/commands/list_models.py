@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from server.commands.arguments import parser
-from server.commands.described import Described, ago, as_json, describing
+from server.commands.description import Described, ago, as_json, describing
 from server.commands.table import table
-from server.store.catalogue import stored_models
 from server.store.folders import folders_of
 from server.store.sizes import human_size
+from server.store.stored_models import stored_models
 from server.store.unfinished import unfinished_downloads
 
 _HEADS = ("NAME", "SIZE", "QUANT", "ARCH", "MODIFIED", "OWNER")

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from server.store.catalogue import stored_models
 from server.store.errors import AmbiguousName, NotOurs, StoreError, UnknownModel
 from server.store.folders import Folders, Owner, folders_of
 from server.store.model import StoredModel
 from server.store.names import find
 from server.store.own_files import import_file
 from server.store.removal import remove
+from server.store.stored_models import stored_models
 from server.store.unfinished import remove_unfinished, unfinished_downloads
 from tests.support.paths import DEMO_DRAFT
 

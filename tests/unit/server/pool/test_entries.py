@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from config import ConfigError, ModelSources
-from server.pool.catalogue import ModelEntry, models_in, read_catalogue, read_one
+from server.pool.entries import ModelEntry, models_in, read_entries, read_one
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -31,8 +31,8 @@ def folder(tmp_path: Path) -> Path:
     return path
 
 
-def catalogue(environ: dict[str, str], *argv: str) -> dict[str, ModelEntry]:
-    return read_catalogue(ModelSources(argv, {}), environ)
+def entries(environ: dict[str, str], *argv: str) -> dict[str, ModelEntry]:
+    return read_entries(ModelSources(argv, {}), environ)
 
 
 def test_a_folder_has_files_and_folders_with_one_model(folder: Path) -> None:
@@ -60,7 +60,7 @@ def test_a_section_changes_a_model_of_the_folder(
     touch(folder, "one.gguf", "two.gguf")
     preset = tmp_path / "p.ini"
     preset.write_text("[*]\nc = 512\n[one]\nc = 1024\nkeep-alive = -1\nalias = first,uno\n")
-    found = catalogue(environ, "--models-dir", str(folder), "--models-preset", str(preset))
+    found = entries(environ, "--models-dir", str(folder), "--models-preset", str(preset))
     one, two = found["one"], found["two"]
     assert (one.settings.ctx_size, two.settings.ctx_size) == (1024, 512)
     assert one.path == folder / "one.gguf"
@@ -76,14 +76,14 @@ def test_downloaded_models_are_served_unless_a_preset_hides_them(
 ) -> None:
     store = Path(environ["XDG_DATA_HOME"]) / "llamapack" / "models"
     touch(store, "mine.gguf")
-    found = catalogue(environ, "--models-dir", str(folder), "--models-cache")
+    found = entries(environ, "--models-dir", str(folder), "--models-cache")
     assert [(name, one.source.value) for name, one in found.items()] == [("mine", "cache")]
     preset = tmp_path / "p.ini"
     preset.write_text(f"[same]\nmodel = {store}/mine.gguf\n")
     flags = ("--models-cache", "--models-preset", str(preset))
-    assert set(catalogue(environ, *flags)) == {"mine", "same"}
+    assert set(entries(environ, *flags)) == {"mine", "same"}
     preset.write_text(f"[*]\ndedup-cache-models = true\n[same]\nmodel = {store}/mine.gguf\n")
-    assert set(catalogue(environ, *flags)) == {"same"}
+    assert set(entries(environ, *flags)) == {"same"}
 
 
 def test_a_name_without_a_file_is_a_repository_or_an_error(
@@ -91,18 +91,18 @@ def test_a_name_without_a_file_is_a_repository_or_an_error(
 ) -> None:
     preset = tmp_path / "p.ini"
     preset.write_text("[user/repo:Q4_K_M]\nc = 64\n")
-    (entry,) = catalogue(environ, "--models-preset", str(preset)).values()
+    (entry,) = entries(environ, "--models-preset", str(preset)).values()
     assert (entry.settings.hf_repo, entry.path) == ("user/repo:Q4_K_M", None)
     preset.write_text("[nothing]\nc = 64\n")
     with pytest.raises(ConfigError, match="nothing has no file"):
-        catalogue(environ, "--models-preset", str(preset))
+        entries(environ, "--models-preset", str(preset))
 
 
 def test_two_models_can_not_have_one_name(tmp_path: Path, environ: dict[str, str]) -> None:
     preset = tmp_path / "p.ini"
     preset.write_text("[a]\nmodel = a.gguf\nalias = x\n[b]\nmodel = b.gguf\nalias = x\n")
     with pytest.raises(ConfigError, match="x is a name of a and of b"):
-        catalogue(environ, "--models-preset", str(preset))
+        entries(environ, "--models-preset", str(preset))
 
 
 def test_an_alias_keeps_the_names_of_its_model(tmp_path: Path, environ: dict[str, str]) -> None:
@@ -110,7 +110,7 @@ def test_an_alias_keeps_the_names_of_its_model(tmp_path: Path, environ: dict[str
     path.write_text(
         '[models.m]\nmodel = "m.gguf"\n[models.m.aliases."m:high"]\nreasoning_effort = "high"\n'
     )
-    entry = catalogue(environ, "--config", str(path))["m"]
+    entry = entries(environ, "--config", str(path))["m"]
     assert entry.aliases == ("m:high",)
     variant = entry.variants["m:high"]
     assert (variant.reasoning_effort, variant.alias) == ("high", ("m:high", "m"))

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
+from server.client.found_server import add_flags, client_of
+from server.client.server_client import Entry, ServerClient
+from server.commands.arguments import parser
 from server.commands.table import table
+from server.startup import CommandError
 from server.store.sizes import human_size
-from server.terminal.client import ServerClient
-from server.terminal.errors import TerminalError
-from server.terminal.found_server import add_flags, client_of
 
 POLL_SECONDS = 0.2
 _BUSY = ("loading", "downloading", "unloading")
 _RESTING = ("unloaded", "sleeping")
-_Entry = Mapping[str, Any]
 
 
 def ps(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Show the models that are loaded. Returns the exit code. Raises `TerminalError`."""
-    parser = _parser("ps", "Show the models that a running server has loaded.")
-    parser.add_argument("--all", action="store_true", help="unloaded models too")
-    asked = parser.parse_args(argv)
-    entries = client_of(asked, environ).models()
+    """Show the models that are loaded. Returns the exit code. Raises `CommandError`."""
+    flags = parser("ps", "Show the models that a running server has loaded.")
+    add_flags(flags)
+    flags.add_argument("--all", action="store_true", help="unloaded models too")
+    asked = flags.parse_args(argv)
+    entries = client_of(asked.url, asked.api_key, environ).models()
     shown = [one for one in entries if asked.all or _state(one) not in _RESTING]
     if asked.json:
         print(json.dumps(shown, indent=2))
@@ -36,12 +35,12 @@ def ps(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 
 
 def load(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Load a model, and wait until it is loaded. Returns the exit code. Raises `TerminalError`."""
+    """Load a model, and wait until it is loaded. Returns the exit code. Raises `CommandError`."""
     return _change("load", "loaded", ServerClient.load, argv, environ)
 
 
 def unload(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Unload a model, and wait until it is gone. Returns the exit code. Raises `TerminalError`."""
+    """Unload a model, and wait until it is gone. Returns the exit code. Raises `CommandError`."""
     return _change("unload", "unloaded", ServerClient.unload, argv, environ)
 
 
@@ -52,19 +51,20 @@ def _change(
     argv: Sequence[str],
     environ: Mapping[str, str],
 ) -> int:
-    parser = _parser(verb, f"Ask a running server to {verb} a model.")
-    parser.add_argument("model", metavar="MODEL", help="its name there: see `llamapack ps --all`")
-    asked = parser.parse_args(argv)
-    client = client_of(asked, environ)
-    entry = _entry(client, asked.model)
+    flags = parser(verb, f"Ask a running server to {verb} a model.")
+    add_flags(flags)
+    flags.add_argument("model", metavar="MODEL", help="its name there: see `llamapack ps --all`")
+    asked = flags.parse_args(argv)
+    client = client_of(asked.url, asked.api_key, environ)
+    entry = client.get(asked.model)
     if _state(entry) != done:
         change(client, entry["id"])
-        entry = _entry(client, asked.model)
+        entry = client.get(asked.model)
     while _state(entry) in _BUSY:
         time.sleep(POLL_SECONDS)
-        entry = _entry(client, asked.model)
+        entry = client.get(asked.model)
     if _has_failed(entry):
-        raise TerminalError(f"{asked.model} can't be {done}: {_reason(entry)}")
+        raise CommandError(f"{asked.model} can't be {done}: {_reason(entry)}")
     if asked.json:
         print(json.dumps(entry, indent=2))
     else:
@@ -72,35 +72,15 @@ def _change(
     return 0
 
 
-def _parser(verb: str, description: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=f"llamapack {verb}", description=description, allow_abbrev=False
-    )
-    parser.add_argument("--json", action="store_true", help="for scripts: what the server tells")
-    add_flags(parser)
-    return parser
-
-
-def _entry(client: ServerClient, model: str) -> _Entry:
-    """The model of this name. Raises `TerminalError`."""
-    entries = client.models()
-    for name in (model, model.removesuffix(":latest"), f"{model}:latest"):
-        for entry in entries:
-            if name == entry["id"] or name in entry.get("aliases", ()):
-                return entry
-    names = ", ".join(entry["id"] for entry in entries)
-    raise TerminalError(f"the server has no model {model}; it has: {names or 'none'}")
-
-
 # --- what an entry tells ---
 
 
-def _listing(entries: Sequence[_Entry], now: float) -> str:
+def _listing(entries: Sequence[Entry], now: float) -> str:
     head = ("NAME", "STATE", "MEMORY", "DEVICE", "CONTEXT", "UNTIL")
     return table(head, [_row(entry, now) for entry in entries], right=head[2:5])
 
 
-def _row(entry: _Entry, now: float) -> tuple[str, ...]:
+def _row(entry: Entry, now: float) -> tuple[str, ...]:
     memory = _status(entry).get("memory") or {}
     context = entry.get("max_input_tokens")
     return (
@@ -113,22 +93,22 @@ def _row(entry: _Entry, now: float) -> tuple[str, ...]:
     )
 
 
-def _status(entry: _Entry) -> _Entry:
+def _status(entry: Entry) -> Entry:
     status = entry.get("status")
     return status if isinstance(status, dict) else {}
 
 
-def _state(entry: _Entry) -> str:
+def _state(entry: Entry) -> str:
     """The state; a server that tells none has loaded its only model."""
     status = _status(entry)
     return "failed" if status.get("failed") else str(status.get("value", "loaded"))
 
 
-def _has_failed(entry: _Entry) -> bool:
+def _has_failed(entry: Entry) -> bool:
     return _state(entry) == "failed"
 
 
-def _reason(entry: _Entry) -> str:
+def _reason(entry: Entry) -> str:
     status = _status(entry)
     return str(status.get("reason") or f"its engine ended with {status.get('exit_code')}")
 
@@ -137,7 +117,7 @@ def _bytes(value: object) -> str:
     return human_size(value) if isinstance(value, int) and value else "-"
 
 
-def _until(entry: _Entry, now: float) -> str:
+def _until(entry: Entry, now: float) -> str:
     """When the model goes if nobody asks for it."""
     status = _status(entry)
     if status.get("pinned"):

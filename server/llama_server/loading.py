@@ -10,14 +10,14 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from server.access.access_record import access_record
+from server.access.access_record import AccessRecord, access_record
 from server.bodies.label import Label
 from server.bodies.request_model import RequestModel
 from server.context import shared_of
 from server.errors import InvalidRequest
 from server.http.json_response import JsonResponse
 from server.http.sse import EventStream, frame
-from server.llama_server.models import status_json
+from server.llama_server.listing import status_json
 from server.pool.downloads import downloads_of
 from server.pool.interface import ModelState, PoolEvent
 from server.pool.routing import pool_of
@@ -57,18 +57,14 @@ async def follow_models(request: Request) -> Response:
     """What happens to models, as server-sent events, until the client leaves."""
     seconds = shared_of(request).settings.sse_ping_interval
     events = pool_of(request).subscribe()
-    key = access_record(request.scope).key
-    allowed = None if key is None else key.models
-    frames = _frames(events, allowed)
+    frames = _frames(events, access_record(request.scope))
     return EventStream(frames, AsyncExitStack(), ping_seconds=max(seconds, 0))
 
 
-async def _frames(
-    events: AsyncIterator[PoolEvent], allowed: frozenset[str] | None
-) -> AsyncIterator[bytes]:
+async def _frames(events: AsyncIterator[PoolEvent], access: AccessRecord) -> AsyncIterator[bytes]:
     async for event in events:
-        names = {event.model} if event.served is None else event.served.names
-        if allowed is None or event.model == "*" or allowed & names:
+        names = frozenset({event.model}) if event.served is None else event.served.names
+        if event.model == "*" or access.may_use(names):
             yield frame(event_json(event))
 
 

@@ -9,12 +9,12 @@ import pytest
 
 from config import load_settings
 from protocol.footprint import DeviceMemory, Footprint, PartBytes
-from server.fit import serving
+from server.fit import fitting
 from server.fit.budget import Budget
 from server.fit.candidates import Candidate
 from server.fit.errors import FitError
 from server.fit.estimate import Estimator, LoadOptions
-from server.fit.serving import Fitted, Fitting
+from server.fit.fitting import Fitted, Fitting
 from server.model.gguf_header import GgufHeader
 from server.model.inspection import Inspector
 
@@ -84,9 +84,9 @@ def model(monkeypatch: pytest.MonkeyPatch) -> None:
     tensors = {f"blk.{index}.attn_q.weight": BLOCK for index in range(NUM_BLOCKS)}
     tensors |= {"token_embd.weight": EMBEDDING, "output.weight": OUTPUT}
     found = Candidate("m", "", sum(tensors.values()), Path("m"), header, tensors)
-    monkeypatch.setattr(serving, "local_model", lambda path, inspector: found)
+    monkeypatch.setattr(fitting, "local_model", lambda path, inspector: found)
     monkeypatch.setattr(
-        serving,
+        fitting,
         "this_machine",
         lambda devices: Budget(8 << 30, tuple(one.free for one in devices)),
     )

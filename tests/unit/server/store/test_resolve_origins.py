@@ -18,7 +18,7 @@ from server.store.errors import StoreError, WrongContent
 from server.store.model import StoredModel
 from server.store.own_files import place_at
 from server.store.registry import REGISTRIES, Registry
-from server.store.serving import resolve_model
+from server.store.resolve import resolve_model
 from tests.support.local_hub import LocalHub, gguf_bytes, running
 from tests.support.paths import DEMO_DRAFT, DEMO_TARGET
 
