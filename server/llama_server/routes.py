@@ -14,6 +14,7 @@ from server.llama_server.listing import list_models, retrieve_model
 from server.llama_server.loading import ModelName, follow_models, load_model, unload_model
 from server.llama_server.lora_adapters import list_adapters, set_adapters
 from server.llama_server.metrics import get_metrics
+from server.llama_server.model_fit import get_fit
 from server.llama_server.props import get_props, set_props
 from server.llama_server.root import get_root
 from server.llama_server.slot_actions import ACTIONS, SlotFile, change_slot
@@ -68,6 +69,16 @@ ENDPOINTS = (
     post(load_model, "/models/load", body=ModelName, is_counted=False, for_admins=True),
     post(unload_model, "/models/unload", body=ModelName, is_counted=False, for_admins=True),
     get(follow_models, "/models/sse", media=(EVENTS,)),
+    get(
+        get_fit,
+        "/models/fit",
+        query=(
+            Query("model", "The model that is meant."),
+            Query("ctx_size", "Tokens of all slots together; 0 is what the model was trained for."),
+            Query("parallel", "The number of slots."),
+        ),
+        for_admins=True,
+    ),
     get(retrieve_model, "/models/{model:path}", "/v1/models/{model:path}"),
     get(list_grammars, "/v1/grammars"),
     post(check_grammar, "/v1/grammars/check", body=GrammarCheck),
