@@ -86,9 +86,9 @@ def plan_ollama_chat(
             logger.info("%d of %d messages don't fit", len(body.messages), len(messages))
         return _chat_plan({**fields, "messages": chat_messages(messages)}, body, options, context)
 
-    messages = [*recipe.messages, *body.messages]
+    messages: Sequence[Message] = [*recipe.messages, *body.messages]
     if recipe.system and messages[0].role != "system":
-        messages.insert(0, Message(role="system", content=recipe.system))
+        messages = [Message(role="system", content=recipe.system), *messages]
     return fitting(messages, plan, without_oldest) if body.truncate else plan(messages)
 
 

@@ -13,6 +13,5 @@ ENDPOINTS = (
         ("/kv_events/blocks",),
         {"GET": get_blocks},
         admin_methods=frozenset({"GET"}),
-        by_model=True,
     ),
 )

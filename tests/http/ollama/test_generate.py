@@ -107,7 +107,7 @@ def test_of_a_long_prompt_the_end_stays(
 
 def test_of_a_long_gap_the_text_around_it_stays(serve: Serve) -> None:
     live = serve(tokenizer=FimTokenizer())
-    gap = {"prompt": "x" * 400 + "def f(", "suffix": "return" + "y" * 400}
+    gap: Any = {"prompt": "x" * 400 + "def f(", "suffix": "return" + "y" * 400}
     ask(live, options={"num_ctx": 100}, **gap)
     tokens = bytes(live.generator.opened[-1].spec.prompt[1:])
     assert len(tokens) < 99
