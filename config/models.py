@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from config.catalogue import Meaning, closest, flags, keys, settings, variables
 from config.coerce import to_switch
 from config.durations import seconds_of
 from config.errors import ConfigError
 from config.load import ORIGINS, collect, last, settings_of
+from config.names import Meaning, closest, flags, keys, settings, variables
 from config.option import Group
 from config.refused import Refused, canonical
 from config.settings import ServeSettings

@@ -27,6 +27,7 @@ from server.access.record_access import RecordAccess
 from server.access.web_guard import WebGuard, checked_hosts
 from server.anthropic import errors as anthropic_errors
 from server.anthropic import routes as anthropic_routes
+from server.catalog.model_fit import FitDesk
 from server.catalog.pulls import Pulls
 from server.context import ServerContext, SharedContext
 from server.embeddings import routes as embedding_routes
@@ -183,6 +184,7 @@ def create_app(
     app.state.backgrounds = Backgrounds(settings.max_answer_size * MIB)
     app.state.recipes = RecipeBook(settings.made_models)
     app.state.pulls = Pulls(app.state.downloads, pool)
+    app.state.fit_desk = FitDesk()
     return app
 
 

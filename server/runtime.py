@@ -26,14 +26,14 @@ from server.assembly.frozen_heap import freeze_heap
 from server.assembly.large_blocks import return_large_blocks
 from server.errors import ApiError, Unavailable
 from server.fit.estimate import Estimator
-from server.fit.serving import Fitting
+from server.fit.fitting import Fitting
 from server.http.server import HttpServer, http_config
 from server.http.sockets import bind_all, close_all, is_exposed, url_of
 from server.kv_events.topic import place_of, topic_of
 from server.model.inspection import inspector
 from server.observability.logs import configure_logging
 from server.openai.responses.background import Backgrounds
-from server.store.serving import resolve_draft, resolve_model
+from server.store.resolve import resolve_draft, resolve_model
 from server.templates.rendering import renderers
 
 CUT_SHORT = "the server is stopping; this answer is cut short"

@@ -15,7 +15,7 @@ from server.engine.machine_memory import usable_memory
 from server.fit.estimate import Estimator
 from server.kv_events.events import KvEvents, open_kv_events
 from server.observability.process_memory import total_device_bytes
-from server.pool.catalogue import read_catalogue, read_one
+from server.pool.entries import read_entries, read_one
 from server.pool.many import ManyModels, PoolRules
 from server.pool.memory import MemoryUse
 from server.pool.policy import Limits
@@ -46,7 +46,6 @@ def assemble_pool(sources: ModelSources) -> PoolAssembly:
     observation = open_observation(settings, "")
     kv_events = open_kv_events(settings, has_several=sources.are_several)
     shared = SharedContext(settings=settings, metrics=observation.metrics, kv_events=kv_events)
-    read = read_catalogue if sources.are_several else read_one
     rules = PoolRules(
         most_waiting=settings.max_queue,
         wait_seconds=settings.models_wait,
@@ -55,7 +54,7 @@ def assemble_pool(sources: ModelSources) -> PoolAssembly:
         default=None if sources.are_several else next(iter(read_one(sources))),
         is_strict=sources.are_several or settings.strict_model,
     )
-    read = partial(read_catalogue if sources.are_several else read_one, sources)
+    read = partial(read_entries if sources.are_several else read_one, sources)
     limits = limits_of(settings)
     maker = PooledEngines(shared, observation, are_several=sources.are_several)
     pool = ManyModels(read, maker, limits, rules)

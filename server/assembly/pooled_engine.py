@@ -28,11 +28,11 @@ from server.model.guarded_tokenizer import GuardedTokenizer
 from server.model.inspection import inspector
 from server.observability.metrics import ServerMetrics
 from server.observability.process_memory import device_bytes, is_alive, resident_bytes
-from server.pool.catalogue import ModelEntry
 from server.pool.engines import LoadFailed
+from server.pool.entries import ModelEntry
 from server.pool.memory import NO_MEMORY, MemoryUse
 from server.startup import StartupError
-from server.store.serving import resolve_draft, resolve_model
+from server.store.resolve import resolve_draft, resolve_model
 
 MOST_STARTS = 2
 """Starts of an engine whose model was never loaded: a crash may be due to repacked weights."""

@@ -6,10 +6,12 @@ import atexit
 import hashlib
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+
+from anyio import to_thread
 
 from server.context import ServerContext
 from server.errors import Unavailable
@@ -17,8 +19,9 @@ from server.model.gguf_contents import GgufContents
 from server.model.gguf_header import GgufError
 from server.model.inspection import Inspector
 from server.model.split_name import SplitName
+from server.model.tokenizer import Tokenizer
 from server.parsers.reasoning import detect_markers
-from server.pool.interface import ModelState, ServedModel
+from server.pool.interface import ModelPool, ModelState, ServedModel
 
 UNKNOWN = "unknown"
 """The file type of a model whose file names none."""
@@ -75,11 +78,23 @@ class ModelFacts:
         return human_number(self.num_parameters) if self.num_parameters else self.size_label
 
 
-def facts_of(served: ServedModel, context: ServerContext | None = None) -> ModelFacts:
-    """All that is known of a model. Reads its file, so it must not run on the event loop.
+async def facts_of(
+    pool: ModelPool, models: Sequence[ServedModel]
+) -> list[tuple[ServedModel, ModelFacts]]:
+    """The models with all that is known of each."""
+    contexts = [pool.loaded(served.name) for served in models]
+    facts = await to_thread.run_sync(lambda: [*map(_facts, models, contexts)])
+    return [*zip(models, facts, strict=True)]
 
-    `context` is the model's, where it has one.
-    """
+
+async def facts_of_one(pool: ModelPool, served: ServedModel) -> ModelFacts:
+    """All that is known of a model."""
+    [(_, facts)] = await facts_of(pool, [served])
+    return facts
+
+
+def _facts(served: ServedModel, context: ServerContext | None) -> ModelFacts:
+    """Reads the model's file, so it must not run on the event loop."""
     facts = _of_file(served.name, served.path)
     if context is None or served.state is not ModelState.LOADED:
         return facts
@@ -111,9 +126,9 @@ def _of_loaded(facts: ModelFacts, context: ServerContext) -> ModelFacts:
         size_bytes=facts.size_bytes or model.size_bytes,
         modified=facts.modified or float(context.created),
         context_length=facts.context_length
-        or _whole(tokenizer.metadata(f"{architecture}.context_length")),
+        or whole_metadata(tokenizer, f"{architecture}.context_length"),
         embedding_length=facts.embedding_length
-        or _whole(tokenizer.metadata(f"{architecture}.embedding_length")),
+        or whole_metadata(tokenizer, f"{architecture}.embedding_length"),
         can_generate=model.can_generate,
         can_embed=model.embedding is not None,
         has_tools=with_tools.capabilities.tools or with_tools.capabilities.tool_calls,
@@ -221,5 +236,7 @@ def _identity(path: str, modified: int) -> str:
     return hashlib.sha256(f"{path}\0{modified}".encode()).hexdigest()
 
 
-def _whole(text: str | None) -> int:
-    return int(text) if text and text.isdecimal() and len(text) < 20 else 0
+def whole_metadata(tokenizer: Tokenizer, key: str) -> int:
+    """A whole number of the model's metadata; 0 if there is none."""
+    text = tokenizer.metadata(key) or ""
+    return int(text) if text.isdecimal() and len(text) < 20 else 0

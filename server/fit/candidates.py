@@ -15,7 +15,6 @@ from tempfile import TemporaryDirectory
 from server.fit.errors import FitError
 from server.model.gguf_header import GgufError, GgufHeader
 from server.model.inspection import Inspector
-from server.store.catalogue import stored_models
 from server.store.errors import WebError
 from server.store.folders import folders_of
 from server.store.hub import Hub
@@ -24,6 +23,7 @@ from server.store.names import find
 from server.store.progress import PullJob
 from server.store.quantization import all_parts, choose, is_model, parts, quant_of, stem_of
 from server.store.reference import FileReference, HubReference, parse_reference
+from server.store.stored_models import stored_models
 from server.store.transfer import RemoteFile
 from server.store.web import Web
 

@@ -146,16 +146,15 @@ async def _leased(
 
     Only an admin's key may make a model stay for ever, or go earlier than it would.
     """
-    key = access_record(request.scope).key
+    access = access_record(request.scope)
     served = pool.find(wish.model)
-    if key is not None:
-        key.check_model(served.names)
+    access.check_model(served.names)
     if not _may_load(request, pool) and served.state not in (ModelState.LOADED, ModelState.LOADING):
         raise InvalidRequest("model is not loaded", param="model")
     stay = wish.keep_alive
-    if stay is not None and key is not None and not key.is_admin:
+    if stay is not None and not access.is_admin:
         stay = min(max(stay, served.keep_alive), MOST_SECONDS)
-    lease = pool.lease(wish.model, "" if key is None else key.name, stay)
+    lease = pool.lease(wish.model, access.tenant, stay)
     async with AsyncExitStack() as resources:
         entering = resources.enter_async_context(lease)
         serve_by(request, await while_connected(request.receive, entering))

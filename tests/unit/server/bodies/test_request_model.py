@@ -28,7 +28,7 @@ from server.llama_server.tokens import DetokenizeRequest, TokenizeRequest
 from server.lm_studio.downloads import DownloadRequest
 from server.lm_studio.loading import LoadRequest
 from server.model.adapters import LoraScale
-from server.ollama import listing, making, pulling, recipes
+from server.ollama import downloads, listing, making, recipes
 from server.ollama import request as ollama_request
 from server.ollama.options import Options
 from server.openai import routes as openai_routes
@@ -120,7 +120,7 @@ LEAST: dict[type[RequestModel], dict[str, Any]] = {
     LoadRequest: MODEL,
     listing.ShowRequest: MODEL,
     making.CreateRequest: {**MODEL, "from": "b"},
-    pulling.PullRequest: MODEL,
+    downloads.PullRequest: MODEL,
     recipes.Recipe: {"name": "a", "base": "b", "modified": 0.0},
     Options: {},
     ollama_request.Call: CALL,
