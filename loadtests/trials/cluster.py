@@ -1,6 +1,6 @@
 """Replicas on a real Kubernetes: their caches, rolling restarts, and what autoscalers ask.
 
-`kubectl apply -k loadtests/kubernetes` comes first, with the images that loadtests/README.md builds.
+`kubectl apply -k loadtests/kubernetes` comes first; loadtests/README.md builds the images.
 The trial has three parts:
 
 - cache: conversations through the plain Service, and through the precise router
