@@ -505,20 +505,10 @@ class LlamaContext:
 
     def _try_memory(self) -> Memory:
         """Measure the memory, and try what it can do, with a sequence of two tokens."""
-        states: list[tuple[State, State]] = []
-        for position in (0, 1):
-            self._batch.fill([Run(0, position, [0])])
-            if lib.llama_decode(self._context, self._batch.struct) != 0:
-                raise LoadError("the model can't compute a sequence of two tokens")
-            states.append((self.read_state(0), self.read_state(0, PARTIAL)))
-        snapshots: int = lib.llama_n_rs_seq(self._context)
-        able = not snapshots and bool(lib.llama_memory_seq_rm(self._memory, 0, 1, -1))
+        (first, first_part), (second, second_part) = map(self._states_after, (0, 1))
         window = 0 if self._config.swa_full else lib.llama_model_n_swa(self.model)
         # When the tail is dropped, cells that slid out of a window can't come back.
-        can_trim = able and window <= 0
-        can_shift = can_trim and bool(lib.llama_memory_can_shift(self._memory))
-        can_shift = can_shift and _can_rotate_keys(self.model, self._config)
-        (first, first_part), (second, second_part) = states
+        can_trim = self._can_drop_tail() and window <= 0
         cell, window_cell = len(second) - len(first), len(second_part) - len(first_part)
         can_checkpoint = not can_trim and (window > 0 or window_cell == 0)
         can_checkpoint = can_checkpoint and self._can_go_back(first_part)
@@ -527,17 +517,35 @@ class LlamaContext:
             window = window_cell = 0
         rest = len(first) - cell
         sizes = StateSizes(cell - window_cell, rest, max(window, 0), window_cell)
+        return self._described(sizes, can_trim=can_trim, can_checkpoint=can_checkpoint)
+
+    def _states_after(self, position: int) -> tuple[State, State]:
+        """Compute a token of slot 0; returns what the slot holds then, and what can't be trimmed
+        of it."""
+        self._batch.fill([Run(0, position, [0])])
+        if lib.llama_decode(self._context, self._batch.struct) != 0:
+            raise LoadError("the model can't compute a sequence of two tokens")
+        return self.read_state(0), self.read_state(0, PARTIAL)
+
+    def _can_drop_tail(self) -> bool:
+        """Whether the last of two tokens of slot 0 was dropped."""
+        snapshots: int = lib.llama_n_rs_seq(self._context)
+        return not snapshots and bool(lib.llama_memory_seq_rm(self._memory, 0, 1, -1))
+
+    def _described(self, sizes: StateSizes, *, can_trim: bool, can_checkpoint: bool) -> Memory:
+        can_shift = can_trim and bool(lib.llama_memory_can_shift(self._memory))
         is_recurrent = _is_recurrent(self.model)
+        snapshots: int = lib.llama_n_rs_seq(self._context)
         recomputes = is_recurrent and can_checkpoint and not snapshots
-        max_rollback = sys.maxsize if recomputes else snapshots
+        of_states = sys.maxsize if recomputes else snapshots
         return Memory(
             sizes,
             can_trim,
-            can_shift,
+            can_shift and _can_rotate_keys(self.model, self._config),
             can_checkpoint,
             is_recurrent,
             snapshots,
-            self._max_rollback(max_rollback if is_recurrent else None),
+            self._max_rollback(of_states if is_recurrent else None),
             recomputes,
         )
 
