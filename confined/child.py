@@ -6,11 +6,11 @@ import contextlib
 import os
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from confined import python_module
 from confined.frames import HEAD, frame
 from confined.work import current_work
 
@@ -94,12 +94,12 @@ class Child:
             with theirs:
                 # A Ctrl-C must reach the server alone, which still has to drain.
                 self._process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", self._module],
+                    python_module.command(self._module),
                     stdin=theirs.fileno(),
                     stdout=theirs.fileno(),
                     stderr=subprocess.DEVNULL,
                     start_new_session=True,
-                    env=_environment() | self._environment,
+                    env=python_module.environment() | self._environment,
                 )
             _stand_back(self._process.pid, self._niceness)
             self._socket, self._is_ready = ours, False
@@ -182,8 +182,3 @@ def _stand_back(pid: int, niceness: int) -> None:
     if niceness and hasattr(os, "setpriority"):
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, pid, niceness)
-
-
-def _environment() -> dict[str, str]:
-    """Our own environment; the child finds its packages where this process found them."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
