@@ -19,8 +19,8 @@ from loadtests.machine import machine_facts
 
 WORKER = Path(__file__).with_name("worker.py")
 HERE = Path(__file__).parents[2]
-COLUMNS = ("between", "beside", "schedule", "draft", "decode", "sample", "update")
-HEAD = f"{'slots':>5} {'packages':14} {'a row':>7} " + " ".join(f"{name:>8}" for name in COLUMNS)
+COLUMNS = ("llama.cpp", "between", "beside", "schedule", "draft", "decode", "sample", "update")
+HEAD = f"{'slots':>5} {'packages':14} {'a row':>7} " + " ".join(f"{name:>9}" for name in COLUMNS)
 
 Seconds = Mapping[str, float]
 
@@ -54,7 +54,7 @@ def _compared(options: argparse.Namespace, num_slots: int) -> Iterator[str]:
             column: 1e6 * statistics.median(one.get(column, 0.0) for one in readings)
             for column in COLUMNS
         }
-        numbers = " ".join(f"{per_step[column]:8.0f}" for column in COLUMNS)
+        numbers = " ".join(f"{per_step[column]:9.0f}" for column in COLUMNS)
         yield f"{num_slots:5} {name:14} {per_step['between'] / num_slots:7.1f} {numbers}"
 
 
@@ -64,6 +64,7 @@ def _read(options: argparse.Namespace, num_slots: int, checkout: Path) -> Second
         "model": str(options.model.resolve()),
         "num_slots": num_slots,
         "num_steps": options.steps,
+        "num_threads": options.threads,
         "temperature": options.temperature,
     }
     done = subprocess.run(
@@ -85,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--slots", type=_counts, default=(1, 8, 32, 64), help="default: 1,8,32,64")
     add("--steps", type=int, default=300, help="of each run (default: 300)")
     add("--rounds", type=int, default=3, help="default: 3")
+    add("--threads", type=int, default=1, help="that compute (default: 1)")
     add("--temperature", type=float, default=0.8, help="default: 0.8")
     add("--beside", type=Path, help="another checkout, whose packages are measured in turn")
     return parser

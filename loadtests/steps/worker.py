@@ -36,6 +36,9 @@ READ_BYTES = 1 << 20
 IDLE = "between"
 """The time in which a GPU is idle: from the end of waiting for a batch to the next batch."""
 
+COMPUTING = "llama.cpp"
+"""Beginning batches, and waiting for them; sampling is in `IDLE`."""
+
 BESIDE = "beside"
 """The time in which a GPU computes: from the begin of a batch to waiting for its end."""
 
@@ -49,6 +52,7 @@ class Orders:
     model: str
     num_slots: int
     num_steps: int
+    num_threads: int
     temperature: float
 
     @property
@@ -71,7 +75,7 @@ class Stopwatch:
     def __init__(self, orders: Orders, on_end: Callable[[], None]) -> None:
         """`on_end` is called when there were enough steps."""
         self.num_steps = -WARM_UP_STEPS
-        self.seconds: dict[str, float] = dict.fromkeys([IDLE, BESIDE, *PHASES], 0.0)
+        self.seconds: dict[str, float] = dict.fromkeys([COMPUTING, IDLE, BESIDE, *PHASES], 0.0)
         self._orders = orders
         self._on_end = on_end
         self._step = {IDLE: 0.0, BESIDE: 0.0}
@@ -103,6 +107,7 @@ class Stopwatch:
             self._on_end()
         if 0 < self.num_steps <= self._orders.num_steps:
             step |= {phase: getattr(stats, f"{phase}_seconds") for phase in PHASES}
+            step[COMPUTING] = computing
             step["decode"] -= computing
             for name, seconds in step.items():
                 self.seconds[name] += seconds
@@ -137,8 +142,8 @@ def _run(orders: Orders, engine_end: socket.socket, watch: Stopwatch) -> None:
         model_path=orders.model,
         n_slots=orders.num_slots,
         n_ctx=orders.num_slots * orders.num_tokens,
-        n_threads=1,
-        n_threads_batch=1,
+        n_threads=orders.num_threads,
+        n_threads_batch=orders.num_threads,
         flash_attn="off",
     )
     backend = EndlessBackend(config)
