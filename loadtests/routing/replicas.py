@@ -14,10 +14,10 @@ from typing import Any
 
 import httpx
 
+from loadtests.harness.servers import Server, free_port
+from loadtests.harness.subject import serving
 from loadtests.routing.precise import BlockIndex, Load, choose
 from loadtests.routing.subscriber import Subscriber
-from loadtests.servers import Server, free_port
-from loadtests.trials.subject import serving
 
 SCRAPE_SECONDS = 0.05
 TIMEOUT = 120.0

@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
+from loadtests.harness.servers import free_port
 from loadtests.routing.subscriber import Subscriber
-from loadtests.servers import free_port
 from tests.support.processes import DEADLINE, Server, serving, wait_until
 
 BLOCK = 16
