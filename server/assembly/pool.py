@@ -14,6 +14,7 @@ from server.assembly.pooled_engine import PooledEngines
 from server.context import SharedContext
 from server.engine.machine_memory import usable_memory
 from server.fit.estimate import Estimator
+from server.kv_events.events import KvEvents, open_kv_events
 from server.observability.process_memory import total_device_bytes
 from server.pool.entries import read_entries, read_one
 from server.pool.many import ManyModels, PoolRules
@@ -32,6 +33,7 @@ class PoolAssembly:
     keys: KeyRing
     observation: Observation
     pool: ManyModels
+    kv_events: KvEvents | None
     limits_devices: bool
     """Whether the memory of devices is bounded, or there is none."""
 
@@ -41,7 +43,8 @@ def assemble_pool(sources: ModelSources) -> PoolAssembly:
     settings = sources.settings
     keys = KeyRing(read_keys(settings), time.monotonic())
     observation = open_observation(settings, "")
-    shared = SharedContext(settings=settings, metrics=observation.metrics)
+    kv_events = open_kv_events(settings, has_several=sources.are_several)
+    shared = SharedContext(settings=settings, metrics=observation.metrics, kv_events=kv_events)
     rules = PoolRules(
         most_waiting=settings.max_queue,
         wait_seconds=settings.models_wait,
@@ -52,9 +55,10 @@ def assemble_pool(sources: ModelSources) -> PoolAssembly:
     )
     read = partial(read_entries if sources.are_several else read_one, sources)
     limits = limits_of(settings)
-    pool = ManyModels(read, PooledEngines(shared, observation), limits, rules)
+    maker = PooledEngines(shared, observation, are_several=sources.are_several)
+    pool = ManyModels(read, maker, limits, rules)
     knows_devices = bool(limits.memory.device) or settings.device == ("none",)
-    return PoolAssembly(shared, keys, observation, pool, knows_devices)
+    return PoolAssembly(shared, keys, observation, pool, kv_events, knows_devices)
 
 
 def device_memory() -> int:
