@@ -7,19 +7,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadtests.machine import Machine
-from loadtests.measure import Cost, Counters, Drafts, Run, Steps, measure
-from loadtests.report import Cell, Group, Report, align, to_json, to_text
-from loadtests.scenarios.base import OURS, PEER, Plan, Record
+from loadtests.harness.machine import Machine
+from loadtests.harness.measure import Drafts, Steps
+from loadtests.harness.report import Cell, Group, Report, align, to_json, to_text
+from loadtests.harness.scenario import OURS, PEER
+from tests.support.measured_runs import run
 
 MACHINE = Machine("Fast CPU", 2, 24.0, "Linux 6", "3.12.1", "0.1.0", "0.3.36", "version: 1", 0.1)
-
-
-def run(output_tok_s: float, others: float = 0.01, steps: Steps | None = None) -> Run:
-    cost = Cost(1.0, 0.5, 0.01, others, 100.0, 120.0)
-    answer = Record("main", 0.0, arrivals=[0.5, 1.0], pieces=[1, 1], finished=1.0, predicted=2)
-    made = measure(Plan(()), [answer], cost, Counters(steps))
-    return dataclasses.replace(made, output_tok_s=output_tok_s)
 
 
 def report(cell: Cell) -> Report:

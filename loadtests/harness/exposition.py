@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from loadtests.measure import Counters, Drafts, StepCosts, Steps
+from loadtests.harness.measure import Counters, Drafts, StepCosts, Steps
 
 _SAMPLE = re.compile(r"^([\w:]+)(?:\{(.*)\})?\s+(\S+)")
 _LABEL = re.compile(r'(\w+)="([^"]*)"')

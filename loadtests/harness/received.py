@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from loadtests.scenarios.base import Record, Request
-from loadtests.sse import SSEDecoder
-from loadtests.wire import DECODERS, Chunk
+from loadtests.harness.scenario import Record, Request
+from loadtests.harness.sse import SSEDecoder
+from loadtests.harness.wire import DECODERS, Chunk
 
 
 class Reception:

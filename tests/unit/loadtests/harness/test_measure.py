@@ -5,8 +5,8 @@ import math
 
 import pytest
 
-from loadtests.measure import Cost, Steps, failures, measure, token_gaps
-from loadtests.scenarios.base import Plan, Record
+from loadtests.harness.measure import Cost, Steps, failures, measure, token_gaps
+from loadtests.harness.scenario import Plan, Record
 
 COST = Cost(
     wall_s=10.0,

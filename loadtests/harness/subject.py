@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from loadtests.client import get
-from loadtests.servers import Server, Side, running
+from loadtests.harness.client import get
+from loadtests.harness.servers import Server, Side, running
 
 COMMAND = (str(Path(sys.executable).with_name("llamapack")), "serve")
 MODEL = str(Path(__file__).parents[2] / "models" / "demo" / "demo-target.gguf")
@@ -76,9 +76,3 @@ async def busy_slots(server: Server, key: str = "") -> int:
     """The number of slots that are busy."""
     _, body = await get(server.address, "/slots", key=key)
     return sum(slot["is_processing"] for slot in msgspec.json.decode(body))
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which the share `share` of the values lies; 0 without values."""
-    ordered = sorted(values)
-    return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else 0.0

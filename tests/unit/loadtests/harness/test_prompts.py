@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from loadtests.prompts import NORMAL, PromptSource, ordinary_tokens, seed_of
+from loadtests.harness.prompts import NORMAL, PromptSource, ordinary_tokens, seed_of
 
 CONTROL, BYTE, STRIPPED = 1 << 3, 1 << 5, 1 << 8
 

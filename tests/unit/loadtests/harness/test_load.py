@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from loadtests.load import run_plan
-from loadtests.scenarios.base import Client, Plan, Record, Request, completion
+from loadtests.harness.load import run_plan
+from loadtests.harness.scenario import Client, Plan, Record, Request, completion
 from tests.support.fake_load_target import Script, StartServer, chunked
 
 EVENTS = [

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from loadtests.stats import median, percentile, ratio, spread
+from loadtests.harness.stats import median, percentile, ratio, spread
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import psutil
 
-from loadtests.client import Address, get
-from loadtests.exposition import parse_counters
-from loadtests.measure import Cost, Counters
-from loadtests.processes import (
+from loadtests.harness.client import Address, get
+from loadtests.harness.exposition import parse_counters
+from loadtests.harness.measure import Cost, Counters
+from loadtests.harness.processes import (
     MIB,
     ProcessTree,
     cpu_s,

@@ -15,8 +15,8 @@ from typing import Protocol
 
 import msgspec
 
-from loadtests.prompts import PromptSource, seed_of
-from loadtests.wire import Dialect
+from loadtests.harness.prompts import PromptSource, seed_of
+from loadtests.harness.wire import Dialect
 
 OURS, PEER = "llamapack", "llama-server"
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from loadtests.machine import Machine
-from loadtests.measure import Run
-from loadtests.scenarios.base import AS_THEY_ARE, OURS, PEER
-from loadtests.stats import Spread, ratio, spread
+from loadtests.harness.machine import Machine
+from loadtests.harness.measure import Run
+from loadtests.harness.scenario import AS_THEY_ARE, OURS, PEER
+from loadtests.harness.stats import Spread, ratio, spread
 
 DISTURBED = 0.15
 """A run counts as disturbed if other processes use this share of a core."""

@@ -7,8 +7,8 @@ import functools
 import itertools
 from collections.abc import Callable, Sequence
 
-from loadtests.client import Address, stream
-from loadtests.scenarios.base import Client, Plan, Record, Request
+from loadtests.harness.client import Address, stream
+from loadtests.harness.scenario import Client, Plan, Record, Request
 
 
 class _FirstTokens:

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 import httptools
 import msgspec
 
-from loadtests.received import Reception
-from loadtests.scenarios.base import Record, Request
+from loadtests.harness.received import Reception
+from loadtests.harness.scenario import Record, Request
 
 READ_BYTES = 1 << 16
 Clock = Callable[[], float]

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from loadtests.progress import Progress, duration
+from loadtests.harness.progress import Progress, duration
 
 
 def test_lines_and_time_left() -> None:

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from loadtests.exposition import counters_between, parse_counters
-from loadtests.measure import Counters, Drafts, StepCosts, Steps
+from loadtests.harness.exposition import counters_between, parse_counters
+from loadtests.harness.measure import Counters, Drafts, StepCosts, Steps
 
 PAGE = """\
 # HELP llamapack_step_seconds_total Time in each phase of a step

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from loadtests.client import Address, KeptConnection, get, stream
-from loadtests.scenarios.base import Record, Request, completion
+from loadtests.harness.client import Address, KeptConnection, get, stream
+from loadtests.harness.scenario import Record, Request, completion
 from tests.support.fake_load_target import Script, StartServer, chunked
 
 TOKENS = 5

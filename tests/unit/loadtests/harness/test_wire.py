@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from loadtests.wire import decode_anthropic, decode_native, decode_openai, decode_responses
+from loadtests.harness.wire import decode_anthropic, decode_native, decode_openai, decode_responses
 
 
 def test_native_chunk() -> None:

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from loadtests.scenarios.base import Plan, Record
-from loadtests.stats import percentile
+from loadtests.harness.scenario import Plan, Record
+from loadtests.harness.stats import percentile
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import sys
 import psutil
 import pytest
 
-from loadtests.servers import Server, ServerError, Side, running
+from loadtests.harness.servers import Server, ServerError, Side, running
 
 SERVER = """
 import http.server, subprocess, sys

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from loadtests.sse import SSEDecoder
+from loadtests.harness.sse import SSEDecoder
 
 STREAM = (
     b": ping\n\n"
