@@ -80,8 +80,9 @@ ui/node_modules/.installed: ui/package.json ui/package-lock.json
 	cd ui && npm ci --silent --no-fund --no-audit
 	@touch $@
 
+# A file's tests share what is slow to start, so a process takes whole files.
 tests: $(VENV)/.dev
-	$(PYTEST)
+	$(PYTEST) -n auto --maxprocesses 4 --dist loadfile
 
 unit: $(VENV)/.dev
 	$(PYTEST) tests/unit

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from config.catalogue import Meaning, Setting, closest, flags
 from config.errors import ConfigError
+from config.names import Meaning, Setting, closest, flags
 from config.refused import Refused
 from config.sources import Given, Level
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from config.catalogue import by_flag_key, closest, hint, variables
 from config.errors import ConfigError
+from config.names import by_flag_key, closest, hint, variables
 from config.refused import Refused
 from config.sources import Given, Level
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Literal, get_args, get_origin
 
 from config.actions import ACTIONS
-from config.catalogue import Setting, settings
+from config.names import Setting, settings
 from config.option import Group, Option, Spelling
 from config.presets import preset_names
 from config.refused import IGNORED

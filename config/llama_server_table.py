@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from config.actions import ACTIONS
-from config.catalogue import Meaning, Setting, flags
+from config.names import Meaning, Setting, flags
 from config.refused import Ignored, Refused
 
 _NAMES = Path(__file__).with_name("llama_server_names.txt")

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from config.catalogue import Setting, settings
 from config.help import choices_text, default_text, description
 from config.llama_server_table import render_options
+from config.names import Setting, settings
 from config.option import Group
 
 BEGIN = "<!-- flags:begin -->"

@@ -3,8 +3,8 @@
 import tomllib
 from pathlib import Path
 
-from config.catalogue import by_flag_key, closest, hint, keys
 from config.errors import ConfigError
+from config.names import by_flag_key, closest, hint, keys
 from config.refused import Refused
 from config.sources import Given, Level
 

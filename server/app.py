@@ -17,6 +17,7 @@ from starlette.routing import Mount, Router
 from starlette.staticfiles import StaticFiles
 
 from config import ServeSettings
+from config.units import MIB
 from config.version import version
 from server.access.audit_log import AuditLog
 from server.access.authenticate import Authenticate
@@ -27,12 +28,13 @@ from server.access.record_access import RecordAccess
 from server.access.web_guard import WebGuard, checked_hosts
 from server.anthropic import errors as anthropic_errors
 from server.anthropic import routes as anthropic_routes
+from server.catalog.model_fit import FitDesk
 from server.catalog.pulls import Pulls
 from server.context import ServerContext, SharedContext
 from server.embeddings import routes as embedding_routes
 from server.endpoints import Endpoint, to_routes, uncounted
 from server.engine.machine_memory import usable_memory
-from server.engine.unread_output import MIB, UnreadBudget
+from server.engine.unread_output import UnreadBudget
 from server.errors import ApiError, InvalidRequest, MethodNotAllowed, NotFound
 from server.http.body_budget import BodyBudget, BoundBodies
 from server.http.content_encoding import DecodeBody
@@ -183,6 +185,7 @@ def create_app(
     app.state.backgrounds = Backgrounds(settings.max_answer_size * MIB)
     app.state.recipes = RecipeBook(settings.made_models)
     app.state.pulls = Pulls(app.state.downloads, pool)
+    app.state.fit_desk = FitDesk()
     return app
 
 

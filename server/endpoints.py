@@ -55,10 +55,22 @@ class Endpoint:
 
 
 def get(
-    handler: Handler, *paths: str, media: tuple[str, ...] = (JSON,), by_model: bool = False
+    handler: Handler,
+    *paths: str,
+    media: tuple[str, ...] = (JSON,),
+    query: tuple[Query, ...] = (),
+    by_model: bool = False,
+    for_admins: bool = False,
 ) -> Endpoint:
     """An endpoint for GET."""
-    return Endpoint(paths, {"GET": handler}, media=media, by_model=by_model)
+    return Endpoint(
+        paths,
+        {"GET": handler},
+        admin_methods=frozenset({"GET"}) if for_admins else frozenset(),
+        media=media,
+        query=query,
+        by_model=by_model,
+    )
 
 
 def post(
@@ -66,17 +78,20 @@ def post(
     *paths: str,
     body: type[BaseModel] | None = None,
     media: tuple[str, ...] = (JSON,),
+    query: tuple[Query, ...] = (),
     is_queued: bool = False,
     is_counted: bool = True,
     by_model: bool = False,
+    for_admins: bool = False,
 ) -> Endpoint:
     """An endpoint for POST with a body that `body` describes. What is queued is about a model."""
-    bodies = {} if body is None else {"POST": body}
     return Endpoint(
         paths,
         {"POST": handler},
-        bodies=bodies,
+        admin_methods=frozenset({"POST"}) if for_admins else frozenset(),
+        bodies={} if body is None else {"POST": body},
         media=media,
+        query=query,
         is_queued=is_queued,
         is_counted=is_counted,
         by_model=by_model or is_queued,
@@ -123,9 +138,7 @@ def _dispatcher(endpoint: Endpoint) -> Handler:
 
 def _for_admins(handler: Handler) -> Handler:
     async def checked(request: Request) -> Response:
-        key = access_record(request.scope).key
-        if key is not None:
-            key.check_admin()
+        access_record(request.scope).check_admin()
         return await handler(request)
 
     return checked
@@ -135,8 +148,7 @@ def _unless_full(handler: Handler) -> Handler:
     """Refuse before the body is read and its prompt tokenized, so that a flood costs little."""
 
     async def checked(request: Request) -> Response:
-        key = access_record(request.scope).key
-        with model_context(request).enter_queue("" if key is None else key.name):
+        with model_context(request).enter_queue(access_record(request.scope).tenant):
             return await handler(request)
 
     return checked

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from server.cli import serve
+from server.cli import main
 from server.engine import supervisor
 
 if __name__ == "__main__":
     supervisor.ENGINE_MODULE = "loadtests.reception.engine"
-    sys.exit(serve(sys.argv[1:]))
+    sys.exit(main(["serve", *sys.argv[1:]]))

@@ -10,8 +10,8 @@ from typing import Any
 
 import httpx
 
-from loadtests.servers import free_port
-from loadtests.trials.subject import serving
+from loadtests.harness.servers import free_port
+from loadtests.harness.subject import serving
 
 TIMEOUT = 120.0
 BLOCK_SIZE = 64

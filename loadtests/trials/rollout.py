@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from loadtests.client import Address, KeptConnection, stream
-from loadtests.scenarios.base import Record, Request
+from loadtests.harness.client import Address, KeptConnection, stream
+from loadtests.harness.scenario import Record, Request
 from loadtests.trials.crowd import QUESTIONS, longest_gap
 
 

@@ -41,6 +41,30 @@ class AccessRecord:
     on_over: Callable[[], None] = lambda: None
     """Called when nothing is left to record."""
 
+    @property
+    def tenant(self) -> str:
+        """Whose request it is, in queues: the key's name, or "" without a key."""
+        return "" if self.key is None else self.key.name
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether the request may change the server. Without keys, all may."""
+        return self.key is None or self.key.is_admin
+
+    def check_admin(self) -> None:
+        """Raise `Forbidden` unless the request may change the server."""
+        if self.key is not None:
+            self.key.check_admin()
+
+    def check_model(self, names: frozenset[str]) -> None:
+        """Raise `Forbidden` unless the request may use the model with these names."""
+        if self.key is not None:
+            self.key.check_model(names)
+
+    def may_use(self, names: frozenset[str]) -> bool:
+        """Whether the request may use the model with these names."""
+        return self.key is None or self.key.may_use(names)
+
     def prompt_cost(self, prompt: tuple[int, ...]) -> int:
         """Tokens to charge for a prompt; 0 if the prompt was charged already.
 

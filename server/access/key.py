@@ -54,9 +54,13 @@ class ApiKey:
                 param="priority",
             )
 
+    def may_use(self, names: frozenset[str]) -> bool:
+        """Whether one of the names of a model is allowed."""
+        return self.models is None or bool(self.models & names)
+
     def check_model(self, names: frozenset[str]) -> None:
         """Raise `Forbidden` unless one of the names of the served model is allowed."""
-        if self.models is not None and not self.models & names:
+        if not self.may_use(names):
             raise Forbidden(f"the key {self.name!r} may not use this model", param="model")
 
     @property

@@ -13,5 +13,5 @@ def sees(connection: HTTPConnection, owner: str) -> bool:
     On a server without keys everybody may look into everything. With keys, an admin's key may, and
     each key sees its own requests.
     """
-    key = access_record(connection.scope).key
-    return key is None or key.is_admin or key.name == owner
+    access = access_record(connection.scope)
+    return access.is_admin or access.tenant == owner

@@ -6,19 +6,22 @@ import atexit
 import hashlib
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+
+from anyio import to_thread
 
 from server.context import ServerContext
 from server.errors import Unavailable
 from server.model.gguf_contents import GgufContents
 from server.model.gguf_header import GgufError
 from server.model.inspection import Inspector
-from server.model.split_name import SplitName
+from server.model.split_name import files_of
+from server.model.tokenizer import Tokenizer
 from server.parsers.reasoning import detect_markers
-from server.pool.interface import ModelState, ServedModel
+from server.pool.interface import ModelPool, ModelState, ServedModel
 
 UNKNOWN = "unknown"
 """The file type of a model whose file names none."""
@@ -75,11 +78,23 @@ class ModelFacts:
         return human_number(self.num_parameters) if self.num_parameters else self.size_label
 
 
-def facts_of(served: ServedModel, context: ServerContext | None = None) -> ModelFacts:
-    """All that is known of a model. Reads its file, so it must not run on the event loop.
+async def facts_of(
+    pool: ModelPool, models: Sequence[ServedModel]
+) -> list[tuple[ServedModel, ModelFacts]]:
+    """The models with all that is known of each."""
+    contexts = [pool.loaded(served.name) for served in models]
+    facts = await to_thread.run_sync(lambda: [*map(_facts, models, contexts)])
+    return [*zip(models, facts, strict=True)]
 
-    `context` is the model's, where it has one.
-    """
+
+async def facts_of_one(pool: ModelPool, served: ServedModel) -> ModelFacts:
+    """All that is known of a model."""
+    [(_, facts)] = await facts_of(pool, [served])
+    return facts
+
+
+def _facts(served: ServedModel, context: ServerContext | None) -> ModelFacts:
+    """Reads the model's file, so it must not run on the event loop."""
     facts = _of_file(served.name, served.path)
     if context is None or served.state is not ModelState.LOADED:
         return facts
@@ -111,9 +126,9 @@ def _of_loaded(facts: ModelFacts, context: ServerContext) -> ModelFacts:
         size_bytes=facts.size_bytes or model.size_bytes,
         modified=facts.modified or float(context.created),
         context_length=facts.context_length
-        or _whole(tokenizer.metadata(f"{architecture}.context_length")),
+        or whole_metadata(tokenizer, f"{architecture}.context_length"),
         embedding_length=facts.embedding_length
-        or _whole(tokenizer.metadata(f"{architecture}.embedding_length")),
+        or whole_metadata(tokenizer, f"{architecture}.embedding_length"),
         can_generate=model.can_generate,
         can_embed=model.embedding is not None,
         has_tools=with_tools.capabilities.tools or with_tools.capabilities.tool_calls,
@@ -129,7 +144,7 @@ def _of_file(name: str, path: str) -> ModelFacts:
     file = Path(path)
     try:
         stat = file.stat()
-        sizes = [part.stat().st_size for part in _parts(file)]
+        sizes = [part.stat().st_size for part in files_of(file)]
     except OSError:
         return ModelFacts(name=name, digest=_identity(path, 0), metadata={})
     contents = _contents(path, stat.st_size, stat.st_mtime_ns)
@@ -166,11 +181,6 @@ def _with_contents(facts: ModelFacts, contents: GgufContents) -> ModelFacts:
         license=contents.text("general.license"),
         metadata=contents.metadata,
     )
-
-
-def _parts(file: Path) -> list[Path]:
-    split = SplitName.parse(file.name)
-    return [file] if split is None else [file.with_name(name) for name in split.all_names()]
 
 
 class _Reader:
@@ -221,5 +231,7 @@ def _identity(path: str, modified: int) -> str:
     return hashlib.sha256(f"{path}\0{modified}".encode()).hexdigest()
 
 
-def _whole(text: str | None) -> int:
-    return int(text) if text and text.isdecimal() and len(text) < 20 else 0
+def whole_metadata(tokenizer: Tokenizer, key: str) -> int:
+    """A whole number of the model's metadata; 0 if there is none."""
+    text = tokenizer.metadata(key) or ""
+    return int(text) if text.isdecimal() and len(text) < 20 else 0

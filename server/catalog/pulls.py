@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from server.errors import ApiError, Forbidden, InvalidRequest, NotFound, Unavailable
+from starlette.requests import Request
+
+from server.errors import ApiError, Forbidden, InvalidRequest, NotFound, NotSupported, Unavailable
 from server.pool.interface import ModelPool
 from server.store.background import Download, Downloads
 from server.store.errors import HostNotAllowed, StoreError, WebError
@@ -92,6 +94,8 @@ class Pulls:
 
     def start(self, reference: str, *, keeps_on: bool) -> Pull:
         """Begin a pull, or join the one that runs. Raises `ApiError` for what can't be pulled."""
+        if self._pool.only is not None:
+            raise NotSupported("this server was started for one model, which stays the only one")
         running = self._downloads.running()
         try:
             download = self._downloads.start(reference)
@@ -152,6 +156,12 @@ class Pulls:
         over = [pull.id for pull in self._all.values() if pull.ended is not None]
         for name in over[: max(len(over) - MOST_REMEMBERED, 0)]:
             del self._all[name], self._ends[name]
+
+
+def pulls_of(request: Request) -> Pulls:
+    """The pulls of the server that handles this request."""
+    pulls: Pulls = request.app.state.pulls
+    return pulls
 
 
 def api_error(error: StoreError) -> ApiError:

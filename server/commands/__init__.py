@@ -1,1 +1,1 @@
-"""The subcommands about models on disk: pull, import, list, show, rm."""
+"""The subcommands of `llamapack`: each has a function that runs it."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-EXIT_USAGE = 2
-
 
 def parser(name: str, description: str, epilog: str = "") -> argparse.ArgumentParser:
     """A parser for `llamapack NAME`, with `--json`."""

@@ -20,7 +20,7 @@ from server.fit.choice import Wishes
 from server.fit.estimate import Estimator
 from server.fit.needs import Needs
 from server.fit.wishes import wishes_of
-from server.store.serving import DEMO_MODEL
+from server.store.resolve import DEMO_MODEL
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?b)?", re.IGNORECASE)
 _UNITS = {"": 1 << 20, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}

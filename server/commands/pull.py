@@ -9,15 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from server.commands.arguments import parser
-from server.commands.described import as_json, describing
+from server.commands.description import as_json, describing
+from server.startup import EXIT_INTERRUPTED
 from server.store.folders import Owner
 from server.store.model import StoredModel
 from server.store.progress import OnProgress, PullProgress
 from server.store.progress_bar import progress_bar
 from server.store.pull import pull, pull_options
 from server.store.sizes import human_size
-
-_INTERRUPTED = 130
 
 _EPILOG = """\
 MODEL is one of
@@ -54,7 +53,7 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
             model = pull(asked.model, report, options=options)
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
-        return _INTERRUPTED
+        return EXIT_INTERRUPTED
     _print(model, is_json=asked.json)
     return 0
 

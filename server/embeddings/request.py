@@ -22,6 +22,7 @@ from server.requests.carried import CarriedBytes
 from server.requests.field_types import Count, Salt, Whole
 from server.requests.model_name import asked_adapter, check_model
 from server.requests.prompts import Prompt, PromptInput, parse_prompts, prompt_tokens
+from server.requests.sequence import user_digest
 
 
 def _inputs(value: Any) -> tuple[Prompt, ...]:
@@ -50,7 +51,7 @@ def _is_text(part: Any) -> bool:
 
 
 class EmbeddingRequest(RequestModel):
-    """`POST /v1/embeddings` and `/embedding`. `user` has no effect."""
+    """`POST /v1/embeddings` and `/embedding`."""
 
     input: Annotated[
         tuple[Prompt, ...], BeforeValidator(_inputs, json_schema_input_type=PromptInput)
@@ -65,6 +66,7 @@ class EmbeddingRequest(RequestModel):
     cache_salt: Salt = ""
     priority: Annotated[Whole, Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY)] = 0
     user: Label | None = None
+    """Whom the request is for: users take turns within their key."""
 
     def sequences(self, context: ServerContext) -> list[GenerationRequest]:
         """One request for each input. Tokenizes, so it must not run on the event loop.
@@ -100,6 +102,7 @@ class EmbeddingRequest(RequestModel):
                     adapter=asked_adapter(self.model, context),
                     cache_salt=self.cache_salt,
                     priority=self.priority,
+                    user=self.user or "",
                 )
             )
         return sequences
@@ -113,6 +116,7 @@ def embedding_sequence(
     adapter: str | None = None,
     cache_salt: str = "",
     priority: int = 0,
+    user: str = "",
 ) -> GenerationRequest:
     """A request to embed one prompt. Raises `InvalidRequest` for an unknown adapter."""
     spec = SequenceSpec(
@@ -124,5 +128,6 @@ def embedding_sequence(
         cache_prompt=context.settings.cache_prompt,
         cache_salt=cache_salt,
         priority=priority,
+        user=user_digest(user),
     )
     return GenerationRequest(spec=spec)

@@ -58,6 +58,15 @@ class Estimator:
         named = (msgspec.structs.replace(one, model_path=str(path)) for one in options)
         return list(self._ask(FootprintQuestion(tuple(named)), f"planning {path}").footprints)
 
+    def plan(self, path: Path, options: LoadOptions) -> tuple[Footprint, tuple[DeviceMemory, ...]]:
+        """The memory of the model, and this machine's devices besides the CPU. Raises `FitError`.
+
+        The devices are as they were without the model.
+        """
+        named = msgspec.structs.replace(options, model_path=str(path))
+        answer = self._ask(FootprintQuestion((named,)), f"planning {path}")
+        return answer.footprints[0], answer.devices
+
     def devices(self) -> tuple[DeviceMemory, ...]:
         """This machine's devices besides the CPU. Raises `FitError`."""
         return self._ask(FootprintQuestion(()), "looking for devices").devices

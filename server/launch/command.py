@@ -11,17 +11,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from config import load_settings
+from server.client.addresses import base_url, url_of
+from server.client.found_server import add_flags, running_server, with_key
+from server.client.own_server import own_server
+from server.client.server_client import ServerClient
 from server.launch import client_process
 from server.launch.clients import CLIENTS, Client, Setup, Target
 from server.launch.environment import completed, variables
-from server.launch.errors import LaunchError
-from server.launch.own_server import own_server, placed, url_of
-from server.launch.remote import answers, base_url, find, wait_ready
+from server.launch.target import find_target
+from server.startup import CommandError
 
 NOT_FOUND = 127
 """Exit code for a client that is not installed, as shells have it."""
-NO_KEY = "none"
-"""What clients send that insist on a key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class _Asked:
 
 
 def run(argv: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run the subcommand. Returns the client's exit code. Raises `LaunchError`, `ConfigError`."""
+    """Run the subcommand. Returns the client's exit code. Raises `CommandError`, `ConfigError`."""
     asked = _asked(argv, environment)
     program = shutil.which(asked.client.program, path=environment.get("PATH"))
     if program is None and not asked.shows:
@@ -50,8 +51,8 @@ def run(argv: Sequence[str], environment: Mapping[str, str]) -> int:
             file=sys.stderr,
         )
         return NOT_FOUND
-    with _server(asked, environment) as (url, key):
-        target = find(url, key, asked.model)
+    with _server(asked, environment) as client:
+        target = find_target(client, asked.model)
         _warn(asked.client, target)
         setup = completed(asked.client, target, environment)
         if asked.shows:
@@ -101,8 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--help", action="help", help="print this help")
     parser.add_argument("client", metavar="CLIENT", choices=CLIENTS, help=", ".join(CLIENTS))
-    parser.add_argument("--url", help="a server that runs, such as http://127.0.0.1:8080")
-    parser.add_argument("--api-key", metavar="KEY", help="a key of the server [LLAMA_API_KEY]")
+    add_flags(parser)
     parser.add_argument(
         "--print", action="store_true", help="print the variables and the command for a shell"
     )
@@ -110,25 +110,18 @@ def _parser() -> argparse.ArgumentParser:
 
 
 @contextmanager
-def _server(asked: _Asked, environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """URL and key of a server that is ready: the named one, the running one, or a new one."""
-    keyed = {**environment, **({"LLAMA_API_KEY": asked.key} if asked.key else {})}
+def _server(asked: _Asked, environment: Mapping[str, str]) -> Iterator[ServerClient]:
+    """A server that is ready: the named one, the running one, or a new one."""
+    running = running_server(asked.url, asked.key, asked.options, environment)
+    if running is not None:
+        yield running
+        return
+    keyed = with_key(asked.key, environment)
     settings = load_settings(asked.options, keyed)
-    key = settings.api_key[0] if settings.api_key else NO_KEY
-    url = asked.url or url_of(settings)
-    if asked.url or (not asked.options and answers(url)):
-        wait_ready(url, lambda: _check_answers(url))
-        yield url, key
-    elif asked.shows:
-        raise LaunchError(f"no server runs at {url}; start one, or give --url")
-    else:
-        with own_server(asked.options, placed(settings), keyed) as started:
-            yield started, key
-
-
-def _check_answers(url: str) -> None:
-    if not answers(url):
-        raise LaunchError(f"no server answers at {url}")
+    if asked.shows:
+        raise CommandError(f"no server runs at {url_of(settings)}; start one, or give --url")
+    with own_server(asked.options, settings, keyed) as started:
+        yield started
 
 
 def _warn(client: Client, target: Target) -> None:

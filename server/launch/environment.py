@@ -7,9 +7,9 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from server.client.addresses import is_loopback
 from server.launch.clients import Client, Setup, Target
-from server.launch.errors import LaunchError
-from server.launch.remote import is_loopback
+from server.startup import CommandError
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 _DIRECT = ("NO_PROXY", "no_proxy")
@@ -19,7 +19,7 @@ _OWN_NAMES = "127.0.0.1,localhost,::1"
 def completed(client: Client, target: Target, environment: Mapping[str, str]) -> Setup:
     """The client's setup with its files written, and no proxy before this machine.
 
-    Raises `LaunchError` if a file can't be written.
+    Raises `CommandError` if a file can't be written.
     """
     setup = client.setup(target)
     files = _written(client, setup.files, environment)
@@ -47,7 +47,7 @@ def _written(
             folder.mkdir(parents=True, exist_ok=True)
             file.write_text(text, "utf-8")
         except OSError as error:
-            raise LaunchError(f"can't write {file}: {error.strerror}") from None
+            raise CommandError(f"can't write {file}: {error.strerror}") from None
         names[variable] = str(file)
     return names
 

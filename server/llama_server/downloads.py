@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
 from server.catalog.changes import changes_models
-from server.errors import Forbidden, InvalidRequest, NotFound
+from server.catalog.pulls import api_error
+from server.catalog.removal import remove_model
+from server.errors import InvalidRequest
 from server.http.json_response import JsonResponse
-from server.llama_server.router import ModelName
+from server.llama_server.loading import ModelName
 from server.pool.downloads import downloads_of
-from server.pool.interface import ModelPool, ModelState, PoolEvent, PoolEventKind
-from server.pool.routing import pool_of
 from server.requests.body import read_body
-from server.store.catalogue import stored_models
-from server.store.errors import AmbiguousName, HostNotAllowed, NotOurs, StoreError, UnknownModel
-from server.store.folders import Folders
-from server.store.model import StoredModel
-from server.store.names import find
-from server.store.removal import check_ours, remove
+from server.store.errors import StoreError
 
 
 @changes_models
@@ -28,10 +22,8 @@ async def download_model(request: Request) -> Response:
     body = await read_body(request, ModelName)
     try:
         downloads_of(request).start(body.model)
-    except HostNotAllowed as error:
-        raise Forbidden(f"{error}; the operator allows hosts with --pull-hosts") from None
     except StoreError as error:
-        raise InvalidRequest(str(error), param="model") from None
+        raise api_error(error) from None
     return JsonResponse({"success": True})
 
 
@@ -43,39 +35,3 @@ async def delete_model(request: Request) -> Response:
         raise InvalidRequest("'model' must name the model to remove, as ?model=", param="model")
     await remove_model(request, name)
     return JsonResponse({"success": True})
-
-
-async def remove_model(request: Request, name: str) -> None:
-    """Remove the files of a stored model, after unloading it. Raises `ApiError`."""
-    pool, folders = pool_of(request), downloads_of(request).folders
-    model = await to_thread.run_sync(_removable, name, folders)
-    await _let_go(pool, model)
-    try:
-        await to_thread.run_sync(remove, model, folders)
-    except StoreError as error:
-        raise InvalidRequest(str(error), param="model") from None
-    pool.publish(PoolEvent(PoolEventKind.REMOVE, model.name))
-    await pool.refresh()
-
-
-def _removable(name: str, folders: Folders) -> StoredModel:
-    """The model of this name. Raises `NotFound`, `Forbidden` and `InvalidRequest`."""
-    try:
-        model = find(name, stored_models(folders))
-        check_ours(model)
-    except UnknownModel:
-        raise NotFound(f"there is no stored model {name!r}", param="model") from None
-    except NotOurs:
-        raise Forbidden(f"{name!r} belongs to another program", param="model") from None
-    except AmbiguousName as error:
-        raise InvalidRequest(str(error), param="model") from None
-    return model
-
-
-async def _let_go(pool: ModelPool, model: StoredModel) -> None:
-    """Unload what is served out of the model's files. Raises `NotSupported` if that must stay."""
-    files = {str(file.resolve()) for file in model.files}
-    for served in pool.models():
-        is_here = served.path in {str(model.path), *files}
-        if is_here and served.state not in (ModelState.UNLOADED, ModelState.FAILED):
-            await pool.unload(served.name)

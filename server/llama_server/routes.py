@@ -10,12 +10,13 @@ from server.llama_server.grammar_check import GrammarCheck, check_grammar
 from server.llama_server.grammars import list_grammars
 from server.llama_server.health import health, livez, readyz
 from server.llama_server.infill import InfillRequest, create_infill
+from server.llama_server.listing import list_models, retrieve_model
+from server.llama_server.loading import ModelName, follow_models, load_model, unload_model
 from server.llama_server.lora_adapters import list_adapters, set_adapters
 from server.llama_server.metrics import get_metrics
-from server.llama_server.models import list_models, retrieve_model
+from server.llama_server.model_fit import get_fit
 from server.llama_server.props import get_props, set_props
 from server.llama_server.root import get_root
-from server.llama_server.router import ModelName, follow_models, load_model, unload_model
 from server.llama_server.slot_actions import ACTIONS, SlotFile, change_slot
 from server.llama_server.slots import get_slots
 from server.llama_server.tokens import DetokenizeRequest, TokenizeRequest, detokenize, tokenize
@@ -31,10 +32,10 @@ RELOAD = Query("reload", "Read folders and presets again.")
 OF_MODEL = Query("model", "The model that is meant, on a server with several.")
 
 ENDPOINTS = (
-    Endpoint(("/health", "/v1/health"), {"GET": health}, query=(OF_MODEL,)),
+    get(health, "/health", "/v1/health", query=(OF_MODEL,)),
     get(livez, "/livez"),
     get(readyz, "/readyz"),
-    Endpoint(("/metrics",), {"GET": get_metrics}, media=(PLAIN_TEXT,), query=(OF_MODEL,)),
+    get(get_metrics, "/metrics", media=(PLAIN_TEXT,), query=(OF_MODEL,)),
     Endpoint(
         ("/props",),
         {"GET": get_props, "POST": set_props},
@@ -42,13 +43,13 @@ ENDPOINTS = (
         by_model=True,
     ),
     get(get_slots, "/slots", by_model=True),
-    Endpoint(
-        ("/slots/{id}",),
-        {"POST": change_slot},
-        admin_methods=frozenset({"POST"}),
-        bodies={"POST": SlotFile},
+    post(
+        change_slot,
+        "/slots/{id}",
+        body=SlotFile,
         query=(Query("action", "What to do with the slot.", ACTIONS, is_required=True),),
         by_model=True,
+        for_admins=True,
     ),
     Endpoint(
         ("/lora-adapters",),
@@ -57,7 +58,7 @@ ENDPOINTS = (
         bodies={"POST": LoraScales},
         by_model=True,
     ),
-    Endpoint(("/v1/models",), {"GET": list_models}, query=(RELOAD,)),
+    get(list_models, "/v1/models", query=(RELOAD,)),
     Endpoint(
         ("/models",),
         {"GET": list_models, "POST": download_model, "DELETE": delete_model},
@@ -65,21 +66,19 @@ ENDPOINTS = (
         bodies={"POST": ModelName},
         query=(RELOAD, Query("model", "DELETE: the name of the model to remove.")),
     ),
-    Endpoint(
-        ("/models/load",),
-        {"POST": load_model},
-        admin_methods=frozenset({"POST"}),
-        bodies={"POST": ModelName},
-        is_counted=False,
-    ),
-    Endpoint(
-        ("/models/unload",),
-        {"POST": unload_model},
-        admin_methods=frozenset({"POST"}),
-        bodies={"POST": ModelName},
-        is_counted=False,
-    ),
+    post(load_model, "/models/load", body=ModelName, is_counted=False, for_admins=True),
+    post(unload_model, "/models/unload", body=ModelName, is_counted=False, for_admins=True),
     get(follow_models, "/models/sse", media=(EVENTS,)),
+    get(
+        get_fit,
+        "/models/fit",
+        query=(
+            Query("model", "The model that is meant."),
+            Query("ctx_size", "Tokens of all slots together; 0 is what the model was trained for."),
+            Query("parallel", "The number of slots."),
+        ),
+        for_admins=True,
+    ),
     get(retrieve_model, "/models/{model:path}", "/v1/models/{model:path}"),
     get(list_grammars, "/v1/grammars"),
     post(check_grammar, "/v1/grammars/check", body=GrammarCheck),

@@ -12,8 +12,8 @@ from starlette.responses import Response
 from server.bodies.label import Label
 from server.bodies.request_model import RequestModel
 from server.catalog.changes import changes_models
-from server.catalog.pulls import Pull, Pulls, PullState
-from server.errors import InvalidRequest, NotFound, NotSupported
+from server.catalog.pulls import Pull, PullState, pulls_of
+from server.errors import InvalidRequest, NotFound
 from server.http.json_response import JsonResponse
 from server.pool.routing import pool_of
 from server.requests.body import read_body
@@ -50,27 +50,20 @@ async def download_model(request: Request) -> Response:
         return JsonResponse({"status": "already_downloaded"})
     except NotFound:
         pass
-    if pool_of(request).only is not None:
-        raise NotSupported("this server was started for one model, which stays the only one")
-    return JsonResponse(_job(_pulls(request).start(body.reference, keeps_on=True)))
+    return JsonResponse(_job(pulls_of(request).start(body.reference, keeps_on=True)))
 
 
 async def list_downloads(request: Request) -> Response:
     """All downloads by how they stand. None is ever paused."""
     found: dict[str, list[Json]] = {"downloading": [], "completed": [], "failed": [], "paused": []}
-    for pull in _pulls(request).all():
+    for pull in pulls_of(request).all():
         found[pull.state.value].append(_job(pull))
     return JsonResponse(found)
 
 
 async def get_download(request: Request) -> Response:
     """One download."""
-    return JsonResponse(_job(_pulls(request).get(request.path_params["job_id"])))
-
-
-def _pulls(request: Request) -> Pulls:
-    pulls: Pulls = request.app.state.pulls
-    return pulls
+    return JsonResponse(_job(pulls_of(request).get(request.path_params["job_id"])))
 
 
 def _job(pull: Pull) -> Json:

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
-from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
-from server.catalog.facts import UNKNOWN, ModelFacts, facts_of
-from server.context import ServerContext
+from server.catalog.facts import UNKNOWN, ModelFacts, facts_of, facts_of_one
 from server.http.json_response import JsonResponse
-from server.pool.interface import ModelPool, ModelState, ServedModel
+from server.pool.interface import ModelState, ServedModel
 from server.pool.routing import pool_of
 
 Json = dict[str, Any]
-_Found = tuple[ServedModel, ServerContext | None]
 
 
 async def list_models_v0(request: Request) -> Response:
     """All models, loaded or not."""
     pool = pool_of(request)
-    data = await to_thread.run_sync(_all, _v0, _with_contexts(pool, pool.models()))
+    data = [_v0(served, facts) for served, facts in await facts_of(pool, pool.models())]
     return JsonResponse({"object": "list", "data": data})
 
 
@@ -30,28 +26,19 @@ async def get_model_v0(request: Request) -> Response:
     """One model, by any of its names. Names may contain slashes."""
     pool = pool_of(request)
     served = pool.find(request.path_params["model"])
-    [found] = await to_thread.run_sync(_all, _v0, _with_contexts(pool, [served]))
-    return JsonResponse(found)
+    return JsonResponse(_v0(served, await facts_of_one(pool, served)))
 
 
 async def list_models_v1(request: Request) -> Response:
     """All models, with their loaded instances: one, or none."""
     pool = pool_of(request)
-    models = await to_thread.run_sync(_all, _v1, _with_contexts(pool, pool.models()))
+    models = [_v1(served, facts) for served, facts in await facts_of(pool, pool.models())]
     return JsonResponse({"models": models})
 
 
 def kind_of(facts: ModelFacts) -> str:
     """The type of a model in the newer API."""
     return "llm" if facts.can_generate else "embedding"
-
-
-def _with_contexts(pool: ModelPool, models: Sequence[ServedModel]) -> list[_Found]:
-    return [(served, pool.loaded(served.name)) for served in models]
-
-
-def _all(write: Callable[[ServedModel, ModelFacts], Json], found: Sequence[_Found]) -> list[Json]:
-    return [write(served, facts_of(served, context)) for served, context in found]
 
 
 def _v0(served: ServedModel, facts: ModelFacts) -> Json:

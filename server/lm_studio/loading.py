@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import Annotated, Any
 
-from anyio import to_thread
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,7 +12,7 @@ from starlette.responses import Response
 from server.access.access_record import access_record
 from server.bodies.label import Label
 from server.bodies.request_model import RequestModel
-from server.catalog.facts import facts_of
+from server.catalog.facts import facts_of_one
 from server.context import ServerContext
 from server.errors import InvalidRequest
 from server.http.disconnect import while_connected
@@ -63,14 +62,13 @@ class UnloadRequest(RequestModel):
 async def load_model(request: Request) -> Response:
     """Load a model, and wait until it is loaded."""
     body = await read_body(request, LoadRequest)
-    pool, key = pool_of(request), access_record(request.scope).key
+    pool, access = pool_of(request), access_record(request.scope)
     served = pool.find(body.model)
-    if key is not None:
-        key.check_model(served.names)
+    access.check_model(served.names)
     body.check({} if pool.only is None else _config(pool.only))
     started = time.monotonic()
-    async with pool.lease(served.name, "" if key is None else key.name) as context:
-        facts = await to_thread.run_sync(facts_of, pool.find(served.name), context)
+    async with pool.lease(served.name, access.tenant) as context:
+        facts = await facts_of_one(pool, pool.find(served.name))
         answer = {
             "type": kind_of(facts),
             "instance_id": served.name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from server.endpoints import Endpoint, get, post
+from server.endpoints import get, post
 from server.lm_studio.downloads import (
     DownloadRequest,
     download_model,
@@ -19,19 +19,9 @@ ENDPOINTS = (
     get(list_models_v0, "/api/v0/models"),
     get(get_model_v0, "/api/v0/models/{model:path}"),
     get(list_models_v1, "/api/v1/models"),
-    Endpoint(
-        ("/api/v1/models/download",),
-        {"POST": download_model},
-        admin_methods=frozenset({"POST"}),
-        bodies={"POST": DownloadRequest},
-    ),
+    post(download_model, "/api/v1/models/download", body=DownloadRequest, for_admins=True),
     get(list_downloads, "/api/v1/models/download/status"),
     get(get_download, "/api/v1/models/download/status/{job_id}"),
     post(load_model, "/api/v1/models/load", body=LoadRequest),
-    Endpoint(
-        ("/api/v1/models/unload",),
-        {"POST": unload_model},
-        admin_methods=frozenset({"POST"}),
-        bodies={"POST": UnloadRequest},
-    ),
+    post(unload_model, "/api/v1/models/unload", body=UnloadRequest, for_admins=True),
 )

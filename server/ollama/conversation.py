@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
-from server.errors import ApiError, ContextExceeded
+from server.errors import ApiError
 from server.ollama.options import option_of
 from server.ollama.request import AnswerRequest, Call, Message, Tool
 from server.openai.chat.messages import (
@@ -18,11 +18,6 @@ from server.openai.chat.messages import (
 )
 from server.openai.chat.messages import Message as ChatMessage
 from server.openai.chat.tools import Tool as ChatTool
-
-_SHARE = 0.75
-"""Share of the context that a shortened prompt may fill; the answer needs room too."""
-
-PlanT = TypeVar("PlanT")
 
 
 def chat_messages(messages: Sequence[Message]) -> list[ChatMessage]:
@@ -74,39 +69,6 @@ def _param(param: str) -> str:
         return re.sub(r"^response_format(\.json_schema)?(\.schema)?", "format", param)
     option = option_of(param)
     return param if option is None else f"options.{option}"
-
-
-def fitting(messages: Sequence[Message], plan: Callable[[Sequence[Message]], PlanT]) -> PlanT:
-    """The plan of the newest messages that fit, and of all instructions.
-
-    What is left begins with a message of the user's. Raises `ContextExceeded` if the last one is
-    too long by itself.
-    """
-    while True:
-        try:
-            return plan(messages)
-        except ContextExceeded as error:
-            shorter = _without_oldest(messages, _SHARE * error.n_ctx / error.n_prompt_tokens)
-            if not shorter:
-                raise
-            messages = shorter
-
-
-def _without_oldest(messages: Sequence[Message], share: float) -> Sequence[Message]:
-    """About this share of the messages' text, from their end, after the instructions before it."""
-    sizes = [len(message.model_dump_json()) for message in messages]
-    left, limit = sum(sizes), share * sum(sizes)
-    has_turns, start = False, 0
-    for index, (message, size) in enumerate(zip(messages, sizes, strict=True)):
-        if has_turns and message.role == "user":
-            start = index
-            if left <= limit:
-                break
-        has_turns = has_turns or message.role != "system"
-        left -= size
-    if not start:
-        return ()
-    return [*(one for one in messages[:start] if one.role == "system"), *messages[start:]]
 
 
 class _Calls:

@@ -27,7 +27,7 @@ from server.http.disconnect import while_connected
 from server.http.json_response import JsonResponse, encode_json
 from server.ollama.options import Options
 from server.ollama.request import OllamaEmbeddingsRequest, OllamaEmbedRequest
-from server.ollama.serving import in_queue, recipe_of, with_model
+from server.ollama.serving import in_queue, recipe_of, user_of, with_model
 from server.requests.body import read_body
 from server.requests.carried import CarriedBytes
 from server.requests.prompt_size import USUAL_PIECE
@@ -45,7 +45,7 @@ async def create_embeddings(request: Request) -> Response:
 
     async def answer(request: Request, context: ServerContext) -> Response:
         loaded = time.monotonic_ns()
-        sequences = await in_thread(request, _sequences, body, context)
+        sequences = await in_thread(request, _sequences, body, context, user_of(request) or "")
         embedded = await while_connected(request.receive, embed_all(context, sequences))
         vectors = await to_thread.run_sync(_vectors, embedded, body.dimensions)
         return JsonResponse(
@@ -71,7 +71,7 @@ async def create_embedding(request: Request) -> Response:
             _check_pooling(embedding_info(context))
             return JsonResponse({"embedding": []})
         many = OllamaEmbedRequest(model=body.model, input=[body.prompt], options=body.options)
-        sequences = await in_thread(request, _sequences, many, context)
+        sequences = await in_thread(request, _sequences, many, context, user_of(request) or "")
         [one] = await while_connected(request.receive, embed_all(context, sequences))
         [vector] = normalized(one.vectors, context.settings.embd_normalize).tolist()
         return JsonResponse({"embedding": vector})
@@ -79,7 +79,9 @@ async def create_embedding(request: Request) -> Response:
     return await with_model(request, body, recipe_of(request, body.model).base, answer)
 
 
-def _sequences(body: OllamaEmbedRequest, context: ServerContext) -> list[GenerationRequest]:
+def _sequences(
+    body: OllamaEmbedRequest, context: ServerContext, user: str
+) -> list[GenerationRequest]:
     """One request for each text. Raises `NotSupported`, `InvalidRequest` and `Unavailable`."""
     info = embedding_info(context)
     _check_pooling(info)
@@ -98,7 +100,7 @@ def _sequences(body: OllamaEmbedRequest, context: ServerContext) -> list[Generat
         tokens = _tokens(text, context, most, param=param, cut=body.truncate)
         _check_fits(tokens, most, info, body.options, param=param)
         carried.add_prompt(len(tokens), param="input")
-        sequences.append(embedding_sequence(context, tokens))
+        sequences.append(embedding_sequence(context, tokens, user=user))
     return sequences
 
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
 from config.version import version
-from server.catalog.facts import ModelFacts, facts_of
-from server.context import ServerContext
+from server.catalog.facts import ModelFacts, facts_of, facts_of_one
 from server.errors import InvalidRequest, NotFound
 from server.http.json_response import JsonResponse
 from server.ollama.names import tagged
@@ -55,23 +53,16 @@ async def list_models(request: Request) -> Response:
     for recipe in recipes_of(request).all():
         with suppress(NotFound):
             made.append((recipe, served_model(request, recipe.name)))
-    contexts = {served.name: pool.loaded(served.name) for served in pool.models()}
-    listed = await to_thread.run_sync(_all_models, pool.models(), made, contexts)
-    return JsonResponse({"models": listed})
+    found = await facts_of(pool, pool.models())
+    return JsonResponse({"models": _all_models(found, made)})
 
 
 async def list_loaded(request: Request) -> Response:
     """The models that are loaded, with the memory that they take."""
     pool = pool_of(request)
-    loaded = [
-        (served, pool.loaded(served.name))
-        for served in pool.models()
-        if served.state is ModelState.LOADED
-    ]
-    running = await to_thread.run_sync(
-        lambda: [_running(served, facts_of(served, context)) for served, context in loaded]
-    )
-    return JsonResponse({"models": running})
+    loaded = [served for served in pool.models() if served.state is ModelState.LOADED]
+    found = await facts_of(pool, loaded)
+    return JsonResponse({"models": [_running(served, facts) for served, facts in found]})
 
 
 async def show_model(request: Request) -> Response:
@@ -82,18 +73,16 @@ async def show_model(request: Request) -> Response:
             "'verbose' is not supported: vocabularies and tensors are not shown", param="verbose"
         )
     recipe, served = recipe_of(request, body.model), served_model(request, body.model)
-    context = pool_of(request).loaded(served.name)
-    facts = await to_thread.run_sync(facts_of, served, context)
+    facts = await facts_of_one(pool_of(request), served)
     return JsonResponse(_shown(body.model, recipe, facts))
 
 
 def _all_models(
-    models: Sequence[ServedModel],
+    models: Sequence[tuple[ServedModel, ModelFacts]],
     made: Sequence[tuple[Recipe, ServedModel]],
-    contexts: Mapping[str, ServerContext | None],
 ) -> list[Json]:
     """The entries of the models, and of those that were made of them."""
-    found = {served.name: facts_of(served, contexts[served.name]) for served in models}
+    found = {served.name: facts for served, facts in models}
     listed = [_listed(name, facts, facts.modified) for name, facts in found.items()]
     for recipe, served in made:
         entry = _listed(recipe.name, found[served.name], recipe.modified)

@@ -16,7 +16,7 @@ from server.bodies.few import few
 from server.bodies.label import Label
 from server.bodies.request_model import RequestModel
 from server.catalog.changes import changes_models
-from server.catalog.facts import facts_of
+from server.catalog.facts import facts_of_one
 from server.context import shared_of
 from server.errors import InvalidRequest, NotFound, NotSupported
 from server.http.json_response import JsonResponse
@@ -89,8 +89,7 @@ async def create_model(request: Request) -> Response:
     parent, served = recipe_of(request, base), served_model(request, base)
     template = body.template or file.template
     if template:
-        context = pool_of(request).loaded(served.name)
-        facts = await to_thread.run_sync(facts_of, served, context)
+        facts = await facts_of_one(pool_of(request), served)
         # The text that /api/show gives is the model's own template.
         template = "" if facts.template and template.endswith(facts.template) else template
         check_template(template)

@@ -16,7 +16,6 @@ from server.generation.types import GenerationRequest
 from server.ollama.conversation import (
     chat_messages,
     chat_tools,
-    fitting,
     format_fields,
     renamed,
     thinking_fields,
@@ -29,9 +28,17 @@ from server.ollama.request import (
     OllamaChatRequest,
     OllamaGenerateRequest,
 )
+from server.ollama.shortening import (
+    Conversation,
+    Gap,
+    shorter_conversation,
+    shorter_gap,
+    without_oldest,
+)
 from server.openai.chat.plan import plan_chat
 from server.openai.chat.request import ChatRequest
 from server.openai.completions.request import TextCompletionRequest
+from server.requests.fitting import fitting
 from server.requests.prompts import check_tokens
 from server.requests.sampling_fields import SamplingFields
 from server.requests.sequence import limited
@@ -79,10 +86,10 @@ def plan_ollama_chat(
             logger.info("%d of %d messages don't fit", len(body.messages), len(messages))
         return _chat_plan({**fields, "messages": chat_messages(messages)}, body, options, context)
 
-    messages = [*recipe.messages, *body.messages]
+    messages: Sequence[Message] = [*recipe.messages, *body.messages]
     if recipe.system and messages[0].role != "system":
-        messages.insert(0, Message(role="system", content=recipe.system))
-    return fitting(messages, plan) if body.truncate else plan(messages)
+        messages = [Message(role="system", content=recipe.system), *messages]
+    return fitting(messages, plan, without_oldest) if body.truncate else plan(messages)
 
 
 def plan_ollama_completion(
@@ -104,8 +111,14 @@ def plan_ollama_completion(
         messages[:0] = recipe.messages
     if system := body.system or recipe.system:
         messages.insert(0, Message(role="system", content=system))
-    fields = {**_answer_fields(body, options, context, user), "messages": chat_messages(messages)}
-    return _chat_plan(fields, body, options, context, before=body.context)
+    fields = _answer_fields(body, options, context, user)
+
+    def plan(asked: Conversation) -> OllamaPlan:
+        said = {**fields, "messages": chat_messages(asked.messages)}
+        return _chat_plan(said, body, options, context, before=asked.before)
+
+    asked = Conversation(messages, body.context)
+    return fitting(asked, plan, shorter_conversation) if body.truncate else plan(asked)
 
 
 def with_template(context: ServerContext, name: str, param: str) -> ServerContext:
@@ -199,26 +212,31 @@ def _text_plan(
         raise InvalidRequest(f'"{body.model}" does not support insert', param="suffix")
     fields = {
         **_answer_fields(body, options, context, user),
-        "prompt": body.prompt,
-        "suffix": body.suffix,
         "logprobs": body.top_logprobs if body.logprobs else None,
     }
-    text = TextCompletionRequest.model_validate(fields)
-    try:
-        sequence = text.sequences(context)[0]
-    except ApiError as error:
-        raise renamed(error) from error
-    return OllamaPlan(text, _within(sequence, body, options, context), is_parsed=False)
+
+    def plan(asked: Gap) -> OllamaPlan:
+        gap = {"prompt": asked.prompt, "suffix": asked.suffix}
+        text = TextCompletionRequest.model_validate({**fields, **gap})
+        try:
+            sequence = text.sequences(context)[0]
+        except ApiError as error:
+            raise renamed(error) from error
+        return OllamaPlan(text, _within(sequence, body, options, context), is_parsed=False)
+
+    asked = Gap(body.prompt, body.suffix)
+    return fitting(asked, plan, shorter_gap) if body.truncate else plan(asked)
 
 
 def _continued(
     sequence: GenerationRequest, before: Sequence[int], context: ServerContext
 ) -> GenerationRequest:
-    """The sequence with more tokens before its prompt, which needs no BOS any more."""
+    """The sequence with more tokens before its prompt, whose BOS stands before all of them."""
     check_tokens(list(before), context.tokenizer, param="context")
-    prompt = sequence.spec.prompt
-    if prompt and prompt[0] == context.tokenizer.bos:
+    prompt, bos = sequence.spec.prompt, context.tokenizer.bos
+    if prompt and prompt[0] == bos:
         prompt = prompt[1:]
+        before = before if before[0] == bos else (bos, *before)
     # Where turns part is told by their places, which are others now.
     return sequence.with_spec(prompt=(*before, *prompt), partings=())
 

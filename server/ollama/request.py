@@ -110,7 +110,7 @@ class AnswerRequest(ModelRequest):
     logprobs: Flag = False
     top_logprobs: Annotated[Whole, Field(ge=0, le=LOGPROBS.most)] = 0
     truncate: Flag = True
-    """Whether the oldest messages are left out of a chat that is too long."""
+    """Whether the oldest part is left out of a chat or a prompt that is too long."""
     shift: Flag | None = None
     """Whether the oldest tokens make room for an answer that fills the context."""
 
@@ -118,6 +118,11 @@ class AnswerRequest(ModelRequest):
     def is_empty(self) -> bool:
         """Whether there is nothing to answer: the model is to be loaded or unloaded."""
         raise NotImplementedError
+
+    @property
+    def is_structured(self) -> bool:
+        """Whether the answer has a form that slow work may prepare."""
+        return self.format != ""
 
     @property
     def unloads(self) -> bool:
@@ -138,6 +143,10 @@ class OllamaChatRequest(AnswerRequest):
     @property
     def is_empty(self) -> bool:
         return not self.messages
+
+    @property
+    def is_structured(self) -> bool:
+        return bool(self.tools) or super().is_structured
 
 
 class OllamaGenerateRequest(AnswerRequest):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from server.endpoints import JSON, Endpoint, get, post
 from server.ollama.answer import LINES
+from server.ollama.downloads import DeleteRequest, PullRequest, delete_model, pull_model
 from server.ollama.embed import create_embedding, create_embeddings
 from server.ollama.handlers import create_chat, create_completion
 from server.ollama.listing import ShowRequest, get_version, list_loaded, list_models, show_model
@@ -17,7 +18,6 @@ from server.ollama.making import (
     has_blob,
     push_model,
 )
-from server.ollama.pulling import DeleteRequest, PullRequest, delete_model, pull_model
 from server.ollama.request import (
     OllamaChatRequest,
     OllamaEmbeddingsRequest,
@@ -29,7 +29,6 @@ PREFIX = "/api"
 """All paths that begin so answer errors in Ollama's shape."""
 
 _STREAMABLE = (JSON, LINES)
-_POST = frozenset({"POST"})
 
 ENDPOINTS = (
     post(create_chat, f"{PREFIX}/chat", body=OllamaChatRequest, media=_STREAMABLE),
@@ -40,41 +39,25 @@ ENDPOINTS = (
     get(list_models, f"{PREFIX}/tags"),
     get(list_loaded, f"{PREFIX}/ps"),
     post(show_model, f"{PREFIX}/show", body=ShowRequest, is_counted=False),
-    Endpoint(
-        (f"{PREFIX}/create",),
-        {"POST": create_model},
-        admin_methods=_POST,
-        bodies={"POST": CreateRequest},
+    post(
+        create_model,
+        f"{PREFIX}/create",
+        body=CreateRequest,
         media=_STREAMABLE,
+        for_admins=True,
     ),
-    Endpoint(
-        (f"{PREFIX}/copy",),
-        {"POST": copy_model},
-        admin_methods=_POST,
-        bodies={"POST": CopyRequest},
-    ),
-    Endpoint(
-        (f"{PREFIX}/pull",),
-        {"POST": pull_model},
-        admin_methods=_POST,
-        bodies={"POST": PullRequest},
-        media=_STREAMABLE,
-    ),
+    post(copy_model, f"{PREFIX}/copy", body=CopyRequest, for_admins=True),
+    post(pull_model, f"{PREFIX}/pull", body=PullRequest, media=_STREAMABLE, for_admins=True),
     Endpoint(
         (f"{PREFIX}/delete",),
         {"DELETE": delete_model},
         admin_methods=frozenset({"DELETE"}),
         bodies={"DELETE": DeleteRequest},
     ),
-    Endpoint(
-        (f"{PREFIX}/push",),
-        {"POST": push_model},
-        admin_methods=_POST,
-        bodies={"POST": PushRequest},
-    ),
+    post(push_model, f"{PREFIX}/push", body=PushRequest, for_admins=True),
     Endpoint(
         (f"{PREFIX}/blobs/{{digest}}",),
         {"GET": has_blob, "POST": create_blob},
-        admin_methods=_POST,
+        admin_methods=frozenset({"POST"}),
     ),
 )

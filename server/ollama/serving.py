@@ -40,16 +40,10 @@ def in_queue(handler: Handler) -> Handler:
         only = pool_of(request).only
         if only is None:
             return await handler(request)
-        with only.enter_queue(tenant_of(request)):
+        with only.enter_queue(access_record(request.scope).tenant):
             return await handler(request)
 
     return queued
-
-
-def tenant_of(request: Request) -> str:
-    """Whose request it is, in queues."""
-    key = access_record(request.scope).key
-    return "" if key is None else key.name
 
 
 def recipes_of(request: Request) -> RecipeBook:
@@ -80,7 +74,7 @@ async def with_model(request: Request, body: ModelRequest, base: str, answer: An
     pool = pool_of(request)
 
     async def queued(request: Request) -> Response:
-        with model_context(request).enter_queue(tenant_of(request)):
+        with model_context(request).enter_queue(access_record(request.scope).tenant):
             return await answer(request, context_of(request))
 
     if pool.only is None or pool.only.settings.strict_model:
@@ -114,9 +108,7 @@ async def load_or_unload(
 
     if not body.unloads:
         return await with_model(request, body, base, loaded)
-    key = access_record(request.scope).key
-    if key is not None:
-        key.check_admin()
+    access_record(request.scope).check_admin()
     served_model(request, body.model)
     await pool_of(request).unload(untagged(base))
     return JsonResponse(empty_answer(body.model, "unload", is_chat=is_chat))

@@ -9,11 +9,11 @@ from pathlib import Path
 from config import ConfigError
 from config.models import ModelTable
 from server.startup import StartupError
-from server.store.catalogue import stored_models
 from server.store.errors import StoreError
 from server.store.folders import folders_of
 from server.store.quantization import choose
 from server.store.reference import HubReference, parse_repo
+from server.store.stored_models import stored_models
 
 
 def cached_models(environ: Mapping[str, str] = os.environ) -> dict[str, Path]:

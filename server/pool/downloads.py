@@ -11,10 +11,11 @@ from starlette.requests import Request
 from config import ServeSettings
 from server.pool.interface import ModelPool, PoolEvent, PoolEventKind
 from server.store.background import Download, Downloads
-from server.store.errors import StoreError
+from server.store.errors import PullCancelled, StoreError
 from server.store.folders import folders_of
 from server.store.hosts import PullHosts
 from server.store.hub_settings import hub_settings
+from server.store.progress import PullStatus
 from server.store.pull import PullOptions
 
 
@@ -37,6 +38,10 @@ NO_HOST = ("none",)
 """The value of `--pull-hosts` that allows no host at all."""
 
 
+NOTHING_YET = {"done": 0, "total": 0, "status": PullStatus.WAITING.value, "reason": ""}
+"""What is told of a download at its beginning, before its files are known."""
+
+
 def downloads_of(request: Request) -> Downloads:
     """The downloads of the server that handles this request."""
     downloads: Downloads = request.app.state.downloads
@@ -46,6 +51,7 @@ def downloads_of(request: Request) -> Downloads:
 async def _announce(pool: ModelPool, download: Download) -> None:
     """Tell the pool's subscribers how a download goes, and have the pool find the model."""
     name = str(download.reference)
+    pool.publish(_event(PoolEventKind.DOWNLOAD_PROGRESS, name, {name: NOTHING_YET}))
     async for progress in download.progress():
         if progress.total is not None:  # clients add the totals up
             amount = {"done": progress.completed, "total": progress.total}
@@ -54,7 +60,8 @@ async def _announce(pool: ModelPool, download: Download) -> None:
     try:
         model = await download.result()
     except StoreError as error:
-        pool.publish(_event(PoolEventKind.DOWNLOAD_FAILED, name, {"reason": str(error)}))
+        told = {"reason": str(error), "cancelled": isinstance(error, PullCancelled)}
+        pool.publish(_event(PoolEventKind.DOWNLOAD_FAILED, name, told))
         return
     pool.publish(_event(PoolEventKind.DOWNLOAD_FINISHED, name, {"name": model.name}))
     await pool.refresh()

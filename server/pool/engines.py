@@ -8,7 +8,7 @@ from typing import Protocol
 from server.context import ServerContext
 from server.errors import ApiError
 from server.observability.metrics import ServerMetrics
-from server.pool.catalogue import ModelEntry
+from server.pool.entries import ModelEntry
 from server.pool.memory import MemoryUse
 
 

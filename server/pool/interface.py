@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from config import ServeSettings
 from server.context import ServerContext
 from server.observability.metrics import ServerMetrics
 from server.pool.memory import MemoryUse as MemoryUse
@@ -142,6 +143,10 @@ class ModelPool(Protocol):
 
         Aliases are names too, and `:latest` at the end of a name may be left out or added.
         """
+        ...
+
+    def settings_of(self, name: str) -> ServeSettings:
+        """The settings with which the model of this name is loaded. Raises `NotFound`."""
         ...
 
     def lease(

@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from config import ConfigError
+from config import ConfigError, ServeSettings
+from config.units import MIB
 from server.context import ServerContext
 from server.errors import (
     ApiError,
@@ -21,8 +22,8 @@ from server.errors import (
     Unavailable,
 )
 from server.observability.metrics import ServerMetrics
-from server.pool.catalogue import ModelEntry
 from server.pool.engines import EngineMaker, LoadFailed
+from server.pool.entries import ModelEntry
 from server.pool.events import EventBoard
 from server.pool.fairness import LoadShares, RecentPeak
 from server.pool.interface import FOR_EVER, PoolEvent, PoolEventKind, ServedModel
@@ -33,7 +34,6 @@ from server.pool.policy import Decision, Limits, Phase, decide
 
 logger = logging.getLogger("llamapack")
 
-MIB = 1 << 20
 
 ALONE_SECONDS = 1.0
 """How often a model is looked at whose engine works on without a request, in the background."""
@@ -152,6 +152,9 @@ class ManyModels:
     def entry(self, name: str) -> ModelEntry:
         """What the sources say of a model. Raises `NotFound`."""
         return self._find(name)[0].entry
+
+    def settings_of(self, name: str) -> ServeSettings:
+        return self.entry(name).settings
 
     def find(self, name: str) -> ServedModel:
         return self._find(name)[0].served(self._clock())

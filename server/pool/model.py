@@ -8,8 +8,8 @@ import time
 from dataclasses import dataclass, field
 
 from server.observability.metrics import ServerMetrics
-from server.pool.catalogue import ModelEntry, ModelSource
 from server.pool.engines import ModelEngine
+from server.pool.entries import ModelEntry, ModelSource
 from server.pool.interface import FOR_EVER, ModelState, ServedModel
 from server.pool.memory import NO_MEMORY, MemoryUse
 from server.pool.policy import ModelFacts, Phase, Waiting

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from config import ServeSettings
 from server.context import ServerContext
 from server.errors import NotSupported, Unavailable
 from server.observability.metrics import ServerMetrics
@@ -51,6 +52,10 @@ class OneModel:
         if matching(name, known) is None:
             raise no_such_model(name, [context.model_name])
         return self._served()
+
+    def settings_of(self, name: str) -> ServeSettings:
+        self.find(name)
+        return self._context.settings
 
     @asynccontextmanager
     async def lease(

@@ -102,7 +102,7 @@ def generation_request(
         cache_prompt=settings.cache_prompt if fields.cache_prompt is None else fields.cache_prompt,
         cache_salt=fields.cache_salt,
         min_reused_chunk=_min_reused_chunk(fields, settings.cache_reuse, model.can_shift),
-        user=_digest(fields.user_hint),
+        user=user_digest(fields.user_hint),
         priority=fields.priority,
         slot=_slot(fields.id_slot, model.n_slots),
         report_progress=fields.return_progress and fields.stream,
@@ -210,6 +210,6 @@ def _slot(id_slot: int, n_slots: int) -> int | None:
     return id_slot
 
 
-def _digest(user: str) -> str:
+def user_digest(user: str) -> str:
     """A short name for a user; "" is nobody."""
     return hashlib.blake2b(user.encode(), digest_size=8).hexdigest() if user else ""

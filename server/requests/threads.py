@@ -40,9 +40,9 @@ async def in_thread(
     """
     shared = shared_of(request)
     places = shared.structured_places if is_structured else shared.plain_places
-    key = access_record(request.scope).key
+    tenant = access_record(request.scope).tenant
     call = partial(function, *arguments)
-    return await while_connected(request.receive, _called(call, places, key.name if key else ""))
+    return await while_connected(request.receive, _called(call, places, tenant))
 
 
 async def _called(call: Callable[[], ResultT], places: Places, tenant: str) -> ResultT:

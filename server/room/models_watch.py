@@ -104,6 +104,8 @@ class _Download:
         """Learn what an event tells."""
         self._state = _STATES[event.kind]
         if event.kind is not PoolEventKind.DOWNLOAD_PROGRESS:
+            if event.data.get("cancelled"):
+                self._state = "cancelled"
             self._message = str(event.data.get("reason", ""))[:MAX_MESSAGE]
             return
         for file, told in event.data.items():

@@ -224,7 +224,7 @@ class DownloadView(msgspec.Struct, frozen=True):
 
     model: str
     state: str
-    """"running", "finished" or "failed"."""
+    """"running", "finished", "failed" or "cancelled"."""
     completed: int
     total: int
     """Bytes; 0 while it is not known."""

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from server.startup import ModelFileError
-from server.store.errors import StoreError
+from server.store.errors import PullCancelled, StoreError
 from server.store.folders import Folders
 from server.store.model import StoredModel
 from server.store.progress import PullProgress, PullStatus
@@ -29,6 +29,7 @@ class Download:
         self.reference = reference
         self.latest = PullProgress(PullStatus.WAITING, str(reference), reason="it waits its turn")
         self._is_cancelled = threading.Event()
+        self._has_begun = False
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
         self._version = 0
@@ -46,8 +47,13 @@ class Download:
         return self.is_done or self._is_cancelled.is_set()
 
     def cancel(self) -> None:
-        """Call the pull off. What has come stays for the next pull."""
+        """Call the pull off. What has come stays for the next pull.
+
+        One that waits for its turn ends at once.
+        """
         self._is_cancelled.set()
+        if not self._has_begun and not self.is_done:
+            self._fail(PullCancelled("the pull was cancelled before it began"))
 
     async def progress(self) -> AsyncIterator[PullProgress]:
         """Reports until the pull ends. A slow reader gets the latest report, not each one."""
@@ -67,6 +73,9 @@ class Download:
 
     async def run(self, options: PullOptions) -> None:
         """Pull in a thread of its own, which doesn't keep the process from ending."""
+        if self.is_done:
+            return
+        self._has_begun = True
         threading.Thread(target=self._pull, args=(options,), name="pull", daemon=True).start()
         with suppress(StoreError):
             await self.result()

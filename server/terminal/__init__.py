@@ -1,1 +1,1 @@
-"""Commands that ask a running server: a chat in the terminal, and the models that are loaded."""
+"""`llamapack run`: a chat in the terminal."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from server.terminal.client import ServerClient
-from server.terminal.errors import TerminalError
+from server.client.server_client import ServerClient
+from server.startup import CommandError
 from server.terminal.screen import Screen
 from server.terminal.slash import Chat, obey
 from server.terminal.stats import stats_of
@@ -29,14 +29,14 @@ def talk(client: ServerClient, chat: Chat, lines: TypedLines, screen: Screen) ->
             continue
         try:
             _take(client, chat, screen, text)
-        except TerminalError as error:
+        except CommandError as error:
             screen.note(f"error: {error}")
         except KeyboardInterrupt:  # between two pieces of work of ours
             screen.note("stopped")
 
 
 def _take(client: ServerClient, chat: Chat, screen: Screen, text: str) -> None:
-    """Obey a command, or ask. Raises `TerminalError`."""
+    """Obey a command, or ask. Raises `CommandError`."""
     if text.startswith("/"):
         obey(chat, text)
         if not chat.asks_again:
@@ -49,7 +49,7 @@ def _take(client: ServerClient, chat: Chat, screen: Screen, text: str) -> None:
     try:
         if not ask(client, chat, screen):
             screen.note("stopped")
-    except TerminalError:
+    except CommandError:
         chat.conversation.take_back()  # it can be typed again, differently
         raise
 
@@ -57,7 +57,7 @@ def _take(client: ServerClient, chat: Chat, screen: Screen, text: str) -> None:
 def ask(client: ServerClient, chat: Chat, screen: Screen) -> bool:
     """Show the answer to the conversation's last question, and add it to the conversation.
 
-    Returns whether the answer came to its end; Ctrl-C stops it. Raises `TerminalError`.
+    Returns whether the answer came to its end; Ctrl-C stops it. Raises `CommandError`.
     """
     content: list[str] = []
     watch = _Watch(time.monotonic)

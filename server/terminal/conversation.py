@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from server.terminal.errors import TerminalError
+from server.startup import CommandError
 
 _RESERVED = ("model", "messages", "stream", "stream_options", "n")
 """Fields that belong to the conversation itself."""
@@ -50,10 +50,10 @@ class Conversation:
     def set_field(self, name: str, text: str) -> None:
         """Set a field to a value in JSON, or to the text itself.
 
-        The text "default" leaves the field to the server. Raises `TerminalError`.
+        The text "default" leaves the field to the server. Raises `CommandError`.
         """
         if name in _RESERVED or not _NAME.fullmatch(name):
-            raise TerminalError(f"{name} can't be set; try temperature, top_p, seed or max_tokens")
+            raise CommandError(f"{name} can't be set; try temperature, top_p, seed or max_tokens")
         if text == "default":
             self.fields.pop(name, None)
             return
@@ -63,7 +63,7 @@ class Conversation:
             self.fields[name] = text
 
     def save(self, path: Path) -> None:
-        """Write the conversation. Raises `TerminalError`."""
+        """Write the conversation. Raises `CommandError`."""
         content = {
             "model": self.model,
             "system": self.system,
@@ -73,18 +73,18 @@ class Conversation:
         try:
             path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
         except OSError as error:
-            raise TerminalError(f"can't write {path}: {error.strerror}") from None
+            raise CommandError(f"can't write {path}: {error.strerror}") from None
 
     def load(self, path: Path) -> None:
-        """Replace all but the model by a saved conversation. Raises `TerminalError`."""
+        """Replace all but the model by a saved conversation. Raises `CommandError`."""
         try:
             content = json.loads(path.read_text("utf-8"))
         except OSError as error:
-            raise TerminalError(f"can't read {path}: {error.strerror}") from None
+            raise CommandError(f"can't read {path}: {error.strerror}") from None
         except ValueError:
-            raise TerminalError(f"{path} is no conversation") from None
+            raise CommandError(f"{path} is no conversation") from None
         if not _is_conversation(content):
-            raise TerminalError(f"{path} is no conversation")
+            raise CommandError(f"{path} is no conversation")
         self.system = content["system"]
         self.fields = content["fields"]
         self.messages = content["messages"]

@@ -11,23 +11,20 @@ from pathlib import Path
 from typing import TextIO
 
 from config import load_settings
-from server.launch.own_server import own_server, placed
-from server.launch.remote import answers, wait_ready
-from server.store.catalogue import stored_models
+from server.client.found_server import add_flags, client_of, running_server, with_key
+from server.client.own_server import own_server
+from server.client.server_client import ServerClient
+from server.startup import EXIT_INTERRUPTED, CommandError
 from server.store.errors import UnknownModel
 from server.store.folders import folders_of
 from server.store.names import find
-from server.store.serving import resolve_model
+from server.store.resolve import resolve_model
+from server.store.stored_models import stored_models
 from server.terminal.chat import ask, talk
-from server.terminal.client import ServerClient
 from server.terminal.conversation import Conversation
-from server.terminal.errors import TerminalError
-from server.terminal.found_server import add_flags, client_of, with_key
 from server.terminal.screen import Screen
 from server.terminal.slash import Chat, words
 from server.terminal.typed_lines import TypedLines, history_file, set_up_readline
-
-EXIT_INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +42,7 @@ class _Streams:
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Talk to a model. Returns the exit code.
 
-    Raises `TerminalError`, `LaunchError`, `ConfigError` and `StartupError`.
+    Raises `CommandError` and `ConfigError`.
     """
     own, options = _split(argv)
     asked = _parser().parse_intermixed_args(own)
@@ -99,7 +96,7 @@ def _prompt(given: Sequence[str], streams: _Streams) -> str | None:
         texts.append(streams.source.read().rstrip("\n"))
     prompt = "\n\n".join(text for text in texts if text)
     if not prompt.strip():
-        raise TerminalError("there is nothing to ask: give a PROMPT, or pipe one in")
+        raise CommandError("there is nothing to ask: give a PROMPT, or pipe one in")
     return prompt
 
 
@@ -111,21 +108,13 @@ def _server(
     asked: argparse.Namespace, options: Sequence[str], environ: Mapping[str, str]
 ) -> Iterator[tuple[ServerClient, str]]:
     """A server that has the model, and the model's name there: one that runs, or our own."""
-    client = client_of(asked, environ)
-    is_running = bool(asked.url) or (not options and answers(client.url))
-    if is_running:
-        wait_ready(client.url, lambda: _check_answers(client.url))
-        name = _name_there(client, asked.model)
-        if name is not None:
-            yield client, name
-            return
-        if asked.url or _origin(asked.model, environ) is None:
-            raise TerminalError(_missing(client, asked.model))
-    elif asked.model and _origin(asked.model, environ) is None:
-        raise TerminalError(
-            f"no server runs at {client.url}, and {asked.model} is no file, URL, repository or "
-            "stored model (llamapack list --all)"
-        )
+    running = running_server(asked.url, asked.api_key, options, environ)
+    if running is not None and (name := _name_there(running, asked.model)) is not None:
+        yield running, name
+        return
+    is_named = bool(asked.model) or running is not None
+    if asked.url or (is_named and _origin(asked.model, environ) is None):
+        raise _unknown(running, asked, environ)
     with _own(asked, options, environ) as own:
         yield own, str(own.models()[0]["id"])
 
@@ -135,12 +124,12 @@ def _own(
     asked: argparse.Namespace, options: Sequence[str], environ: Mapping[str, str]
 ) -> Iterator[ServerClient]:
     """A server of our own, which ends with us."""
-    keyed = with_key(asked, environ)
+    keyed = with_key(asked.api_key, environ)
     options = [*(_origin(asked.model, environ) or ()), *options]
     settings = load_settings(options, keyed)
     resolve_model(settings, keyed)  # a download shows its progress here, and not in a log
-    with own_server(options, placed(settings), keyed) as url:
-        yield ServerClient(url, settings.api_key[0] if settings.api_key else "")
+    with own_server(options, settings, keyed) as client:
+        yield client
 
 
 def _origin(model: str | None, environ: Mapping[str, str]) -> tuple[str, str] | None:
@@ -161,22 +150,22 @@ def _origin(model: str | None, environ: Mapping[str, str]) -> tuple[str, str] | 
 def _name_there(client: ServerClient, model: str | None) -> str | None:
     """The model's name on the server; the first model if none was named; None if it has not got
     the model."""
-    entries = client.models()
-    for entry in entries:
-        names = (entry["id"], *entry.get("aliases", ()))
-        if model is None or model.removesuffix(":latest") in names or model in names:
-            return str(entry["id"] if model is None else model)
-    return None
+    if model is None:
+        return next((str(entry["id"]) for entry in client.models()), None)
+    return None if client.find(model) is None else model
 
 
-def _missing(client: ServerClient, model: str | None) -> str:
-    names = ", ".join(str(entry["id"]) for entry in client.models())
-    return f"the server at {client.url} has no model {model}; it has: {names or 'none'}"
-
-
-def _check_answers(url: str) -> None:
-    if not answers(url):
-        raise TerminalError(f"no server answers at {url}")
+def _unknown(
+    running: ServerClient | None, asked: argparse.Namespace, environ: Mapping[str, str]
+) -> CommandError:
+    """The error of a model that neither a server has nor this machine."""
+    if running is not None:
+        return running.unknown(asked.model)
+    url = client_of(asked.url, asked.api_key, environ).url
+    return CommandError(
+        f"no server runs at {url}, and {asked.model} is no file, URL, repository or "
+        "stored model (llamapack list --all)"
+    )
 
 
 def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:

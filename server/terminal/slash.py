@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from server.startup import CommandError
 from server.terminal.conversation import Conversation
-from server.terminal.errors import TerminalError
 from server.terminal.stats import Stats
 
 _DEFAULT = "is the server's default"
@@ -36,11 +36,11 @@ class _Slash:
 
 
 def obey(chat: Chat, line: str) -> None:
-    """Carry out a line that begins with a slash. Raises `TerminalError`."""
+    """Carry out a line that begins with a slash. Raises `CommandError`."""
     word, _, rest = line.strip().partition(" ")
     command = _COMMANDS.get(_SAME.get(word, word))
     if command is None:
-        raise TerminalError(f"there is no {word}; /help lists what there is")
+        raise CommandError(f"there is no {word}; /help lists what there is")
     command.run(chat, rest.strip())
 
 
@@ -90,7 +90,7 @@ def _clear(chat: Chat, _: str) -> None:
 
 def _file(text: str) -> Path:
     if not text:
-        raise TerminalError("name a file")
+        raise CommandError("name a file")
     return Path(text).expanduser()
 
 
@@ -114,7 +114,7 @@ def _stats(chat: Chat, _: str) -> None:
 def _retry(chat: Chat, _: str) -> None:
     question = chat.conversation.take_back()
     if not question:
-        raise TerminalError("there is no question to ask again")
+        raise CommandError("there is no question to ask again")
     chat.conversation.ask(question)
     chat.asks_again = True
 

@@ -31,6 +31,9 @@ PAGE = ROOT / "docs" / "clients.md"
 WORD = "Done: the word is heron."
 COMMAND_LINE = "echo heron > bird.txt; cat bird.txt"
 
+BRIEF = "root ::= [ -~\\n]{1,200}"
+"""So that an answer ends, whichever words a client's version puts before the question."""
+
 QUIET = {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "DISABLE_TELEMETRY": "1"}
 
 
@@ -253,7 +256,7 @@ QUESTION = "What is 2+2?"
 def weak() -> Iterator[str]:
     """The URL of a real and weak model, which answers without chance and not for long."""
     with serving(
-        "-m", str(SMOLLM2), "-c", "4096", "-np", "1", "--temp", "0", "-n", "200"
+        "-m", str(SMOLLM2), "-c", "4096", "-np", "1", "--temp", "0", "--grammar", BRIEF
     ) as server:
         yield server.url
 

@@ -65,14 +65,14 @@ class Watcher:
 
 
 def test_chats_are_seen_and_the_stream_ends_with_the_server() -> None:
-    with serving() as server:
+    with serving("--context-shift") as server:
         watcher = Watcher(server.url)
         assert watcher.has_snapshot.wait(DEADLINE)
         for end in ("Who are you?", "What is the capital of France?"):
             Stream(server, BEGINNING + end, n_predict=150, ignore_eos=True).join()
         wait_until(lambda: len(watcher.requests) == 2)
         while not any(slot["tokens_per_second"] for slot in watcher.slots):
-            Stream(server, "Once upon a time", n_predict=900, ignore_eos=True).join()
+            Stream(server, "Once upon a time", n_predict=4_000, ignore_eos=True).join()
         wait_until(lambda: any("Answer in one" in text for text in watcher.texts))
         server.process.send_signal(signal.SIGTERM)
         watcher.join()

@@ -16,7 +16,7 @@ from langchain_core.tools import tool
 from langchain_ollama import ChatOllama, OllamaEmbeddings, OllamaLLM
 from pydantic import BaseModel
 
-from server.store.serving import DEMO_MODEL
+from server.store.resolve import DEMO_MODEL
 from tests.support.processes import DEADLINE, serving
 
 NAME = "demo-target"

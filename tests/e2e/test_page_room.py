@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from tests.support.browser import needs_browser, play
+from tests.support.local_hub import environment, gguf_bytes, local_hub
 from tests.support.processes import DEADLINE, TARGET, Server, serving
 from tests.support.scripted_servers import KillableServer
 
@@ -112,6 +113,21 @@ def test_models_are_loaded_and_unloaded() -> None:
     flags = ("--models-dir", folder, "--pull-hosts", "none")
     with serving(*flags, has_one_model=False) as server:
         play("models_of_many", server.url, options={"model": TARGET.stem})
+
+
+def test_a_download_is_cancelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME", "XDG_DATA_HOME", "HF_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    with local_hub() as hub:
+        hub.repos["user/repo"] = {"m-Q8_0.gguf": gguf_bytes(50_000_000)}
+        hub.piece_seconds = 0.2
+        for name, value in environment(hub, tmp_path).items():
+            monkeypatch.setenv(name, value)
+        flags = ("--models-dir", str(TARGET.parent))
+        hosts = ("--pull-hosts", hub.content_url.removeprefix("http://"))
+        with serving(*flags, *hosts, has_one_model=False) as server:
+            play("cancel_a_download", server.url, options={"model": "user/repo:Q8_0"})
+        assert not [path for path in tmp_path.rglob("*.gguf") if path.is_file()]
 
 
 def test_a_lost_connection_comes_back() -> None:

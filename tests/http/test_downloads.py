@@ -99,6 +99,7 @@ async def test_a_download_that_fails_says_why(app: Starlette) -> None:
     events = await downloaded(app, "user/repo:Q2_K")
     assert events[-1].kind is PoolEventKind.DOWNLOAD_FAILED
     assert "no model with quantization Q2_K; there are Q8_0" in str(events[-1].data["reason"])
+    assert events[-1].data["cancelled"] is False
 
 
 @pytest.mark.parametrize(
@@ -190,6 +191,7 @@ async def test_unloading_calls_a_download_off(
     assert gone.json() == {"success": True}
     assert events[-1].kind is PoolEventKind.DOWNLOAD_FAILED
     assert "cancelled" in str(events[-1].data["reason"])
+    assert events[-1].data["cancelled"] is True
     assert stored(tmp_path) == []
 
 

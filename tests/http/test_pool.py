@@ -16,7 +16,7 @@ from server.access.key import ApiKey, digest_of
 from server.access.key_ring import KeyRing
 from server.app import create_app
 from server.context import SharedContext
-from server.llama_server.router import event_json
+from server.llama_server.loading import event_json
 from server.observability.metrics import ServerMetrics
 from server.pool import routing
 from server.pool.interface import PoolEvent

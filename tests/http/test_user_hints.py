@@ -5,8 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 
+from protocol.messages import EmbeddingInfo
+from server.app import create_app
+from server.requests.sequence import user_digest
 from tests.http.openai.conftest import Live, Serve, serve
+from tests.support.fake_server import make_server
 
 __all__ = ["serve"]
 
@@ -42,6 +47,27 @@ def test_the_same_user_in_all_dialects(serve: Serve, path: str, body: Any, field
     assert user(live, path, body, **fields) == ann != ""
     assert "ann" not in ann
     assert user(live, path, body) == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "fields", "headers"),
+    [
+        ("/v1/embeddings", {"input": "Hi"}, {"user": "ann"}, {}),
+        ("/embedding", {"content": "Hi"}, {"user": "ann"}, {}),
+        ("/api/embed", {"model": "m", "input": "Hi"}, {}, {"X-OpenWebUI-User-Id": "ann"}),
+        ("/api/embeddings", {"model": "m", "prompt": "Hi"}, {}, {"X-OpenWebUI-User-Id": "ann"}),
+    ],
+)
+def test_the_user_of_vectors(path: str, body: Any, fields: Any, headers: Any) -> None:
+    server = make_server()
+    server.engine.embedding = EmbeddingInfo(
+        pooling="mean", size=4, max_tokens=20, is_whole=True, max_rows=64
+    )
+    with TestClient(create_app(server.context)) as client:
+        assert client.post(path, json={**body, **fields}, headers=headers).status_code == 200
+        assert client.post(path, json=body).status_code == 200
+    users = [request.spec.user for request in server.generator.opened]
+    assert users == [user_digest("ann"), ""]
 
 
 def test_a_long_name_is_short_in_the_engine(serve: Serve) -> None:

@@ -8,15 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from config import ServeSettings, load_settings
 from protocol.footprint import DeviceMemory
+from server.catalog.model_fit import FitDesk
 from server.commands.fit import parsed_size, run
-from server.fit import serving
+from server.engine.config import engine_config
+from server.errors import InvalidRequest
+from server.fit import fitting
 from server.fit.errors import FitError
 from server.fit.estimate import Estimator
-from server.fit.serving import Fitted, Fitting
+from server.fit.fitting import Fitted, Fitting
 from server.model.inspection import Inspector
 from tests.support.local_hub import environment, local_hub
 from tests.support.paths import DEMO_DRAFT, DEMO_TARGET
@@ -163,7 +167,7 @@ class PlannedDevices(Estimator):
 def fitted(model: Path, host: int, flags: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> Fitted:
     from server.fit.budget import Budget
 
-    monkeypatch.setattr(serving, "this_machine", lambda devices: Budget(host, ()))
+    monkeypatch.setattr(fitting, "this_machine", lambda devices: Budget(host, ()))
     settings = load_settings(["--fit", "on", "-m", str(model), *flags], {})
     inspector = Inspector()
     try:
@@ -214,3 +218,24 @@ def test_draft_models_count(monkeypatch: pytest.MonkeyPatch) -> None:
         alone = engine_config(options, DEMO_TARGET, "INFO")
         one, two = estimator.estimate(DEMO_TARGET, [alone, both])
     assert two.host.weights > one.host.weights
+
+
+@pytest.fixture
+def broken(large: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "broken.gguf"
+    path.write_bytes(large.read_bytes()[:5000])
+    return path
+
+
+@pytest.mark.anyio
+async def test_a_server_plans_a_model(large: Path, broken: Path, tmp_path: Path) -> None:
+    desk, options = FitDesk(), engine_config(ServeSettings(ctx_size=512), large, "INFO")
+    small, _ = await desk.plan(large, options)
+    more, _ = await desk.plan(large, msgspec.structs.replace(options, n_ctx=4096))
+    assert small.host.weights == more.host.weights > 0
+    assert more.host.kv > small.host.kv > 0
+    for path in (broken, tmp_path / "missing.gguf"):
+        with pytest.raises(InvalidRequest) as refused:
+            await desk.plan(path, engine_config(ServeSettings(), path, "INFO"))
+        assert path.name in refused.value.message
+        assert str(tmp_path) not in refused.value.message

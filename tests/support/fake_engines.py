@@ -14,8 +14,8 @@ from server.errors import ApiError
 from server.generation.observed_generator import ObservedGenerator
 from server.observability.answer_metrics import AnswerMetrics
 from server.observability.metrics import ServerMetrics
-from server.pool.catalogue import ModelEntry
 from server.pool.engines import LoadFailed
+from server.pool.entries import ModelEntry
 from server.pool.many import ManyModels, PoolRules
 from server.pool.memory import MemoryUse
 from server.pool.policy import Limits

@@ -55,6 +55,9 @@ class FakePool:
             raise no_such_model(name, self.servers)
         return self._served(found)
 
+    def settings_of(self, name: str) -> ServeSettings:
+        return self.servers[self.find(name).name].context.settings
+
     @asynccontextmanager
     async def lease(
         self, name: str, tenant: str, keep_alive: float | None = None

@@ -29,6 +29,17 @@ export const roomScenarios = {
     await page.getByText('ms a step').waitFor()
     const shown = await page.locator('.room-figures').textContent()
     await page.waitForFunction((text) => document.querySelector('.room-figures')?.textContent !== text, shown)
+    // Between two drawings the browser rests: an animation would take the server's CPU.
+    const moving = await page.evaluate(async () => {
+      const found = []
+      for (let turn = 0; turn < 30; turn++) {
+        await new Promise((resolve) => setTimeout(resolve, 50))
+        const targets = document.getAnimations().map((one) => one.effect.target)
+        found.push(...targets.filter((target) => !target.closest('.icicle-moves')).map((target) => target.className))
+      }
+      return [...new Set(found)]
+    })
+    assert.deepEqual(moving, [])
   },
 
   async room_looks({ page, context, url, options, allowed }) {
@@ -129,8 +140,34 @@ export const roomScenarios = {
     await page.getByRole('button', { name: 'Pull' }).click()
     await page.getByText('--pull-hosts').waitFor()
     await nothingSerious(page)
+    await page.getByRole('button', { name: `What ${options.model} takes of memory` }).click()
+    const plan = page.getByRole('group', { name: `Memory of ${options.model}` })
+    await plan.getByText('fits beside the loaded models.').waitFor()
+    await plan.getByText('KV cache').waitFor()
+    const cells = plan.locator('.fit-parts div', { hasText: 'KV cache' }).locator('dd')
+    const size = await cells.textContent()
+    await plan.getByLabel('Tokens of all slots').fill('8192')
+    await plan.getByRole('button', { name: 'Ask again' }).click()
+    await plan.getByText('of 8,192 tokens').or(plan.getByText('of 2,048 tokens')).waitFor()
+    assert.notEqual(await cells.textContent(), size)
+    await nothingSerious(page)
+    await plan.getByLabel('Tokens of all slots').fill('many')
+    await plan.getByRole('button', { name: 'Ask again' }).click()
+    await plan.getByText('must be a whole number').waitFor()
     await page.getByRole('button', { name: `Unload ${options.model}` }).click()
     await model.getByText('Not loaded').waitFor({ timeout: 60_000 })
+  },
+
+  async cancel_a_download({ page, url, options }) {
+    await page.goto(`${url}#/models`)
+    await page.getByLabel('Name').fill(options.model)
+    await page.getByRole('button', { name: 'Pull' }).click()
+    const download = page.locator('.download', { hasText: options.model })
+    await download.getByRole('progressbar').waitFor()
+    await nothingSerious(page)
+    await page.getByRole('button', { name: `Cancel the download of ${options.model}` }).click()
+    await download.getByText('Cancelled', { exact: true }).waitFor()
+    assert.equal(await download.getByRole('button').count(), 0)
   },
 
   async models_of_one({ page, context, url, options }) {

@@ -31,8 +31,8 @@ async def control_completion(request: Request) -> Response:
     context = context_of(request)
     body = await read_body(request, ControlRequest)
     check_model(body.model, context)
-    key = access_record(request.scope).key
-    complaint = await context.engine.end_thinking(body.id, "" if key is None else key.name)
+    tenant = access_record(request.scope).tenant
+    complaint = await context.engine.end_thinking(body.id, tenant)
     if complaint:
         return JsonResponse({"success": False, "message": complaint})
     return JsonResponse({"success": True})

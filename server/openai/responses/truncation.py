@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from server.errors import ContextExceeded
 from server.openai.responses.items import Item, MessageItem
-
-_SHARE = 0.75
-"""Share of the context that a shortened prompt may fill; the answer needs room too."""
+from server.requests.fitting import fitting
 
 PlanT = TypeVar("PlanT")
 
@@ -20,18 +17,11 @@ def truncated(items: Sequence[Item], plan: Callable[[Sequence[Item]], PlanT]) ->
     Such an end begins with a message of the user's. Raises `ContextExceeded` if the last one is
     too long by itself.
     """
-    while True:
-        try:
-            return plan(items)
-        except ContextExceeded as error:
-            shorter = _without_oldest(items, _SHARE * error.n_ctx / error.n_prompt_tokens)
-            if not shorter:
-                raise
-            items = shorter
+    return fitting(items, plan, _without_oldest)
 
 
-def _without_oldest(items: Sequence[Item], share: float) -> Sequence[Item]:
-    """About this share of the items' text, from their end; nothing if no message may begin it."""
+def _without_oldest(items: Sequence[Item], share: float) -> Sequence[Item] | None:
+    """About this share of the items' text, from their end; None if no message may begin it."""
     sizes = [len(item.model_dump_json()) for item in items]
     left, limit = sum(sizes), share * sum(sizes)
     for index, (item, size) in enumerate(zip(items, sizes, strict=True)):
@@ -42,4 +32,4 @@ def _without_oldest(items: Sequence[Item], share: float) -> Sequence[Item]:
     starts = [
         i for i, item in enumerate(items) if isinstance(item, MessageItem) and item.role == "user"
     ]
-    return items[starts[-1] :] if starts and starts[-1] > 0 else ()
+    return items[starts[-1] :] if starts and starts[-1] > 0 else None

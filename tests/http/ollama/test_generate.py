@@ -81,8 +81,54 @@ def test_tokens_must_be_in_the_vocabulary(serve: Serve, token: Any) -> None:
     assert "'context" in refusal(serve(), context=[72, token])
 
 
-def test_a_conversation_that_is_too_long(serve: Serve) -> None:
-    assert "exceeds the available context" in refusal(serve(), context=[72] * 10_000)
+@pytest.mark.parametrize(
+    ("fields", "first", "last"),
+    [
+        ({}, "<|user|>", "end<|assistant|>"),
+        ({"system": "Be kind"}, "<|system|>Be kind<|user|>", "end<|assistant|>"),
+        ({"raw": True}, "", "end"),
+        ({"template": "chatml"}, "<|im_start|>user\n", "end<|im_end|>\n<|im_start|>assistant\n"),
+    ],
+)
+@pytest.mark.parametrize("length", [90, 1000, 200_000])
+def test_of_a_long_prompt_the_end_stays(
+    serve: Serve, fields: Any, first: str, last: str, length: int
+) -> None:
+    live = serve()
+    prompt = "x" * length + "end"
+    ask(live, prompt=prompt, options={"num_ctx": 90}, **fields)
+    assert len(live.generator.opened[-1].spec.prompt) < 90
+    assert live.prompt().startswith(first)
+    assert live.prompt().endswith(last)
+    assert "xend" in live.prompt()
+    error = refusal(live, prompt=prompt, options={"num_ctx": 90}, truncate=False, **fields)
+    assert "exceeds the available context size (90 tokens)" in error or "at least" in error
+
+
+def test_of_a_long_gap_the_text_around_it_stays(serve: Serve) -> None:
+    live = serve(tokenizer=FimTokenizer())
+    gap: Any = {"prompt": "x" * 400 + "def f(", "suffix": "return" + "y" * 400}
+    ask(live, options={"num_ctx": 100}, **gap)
+    tokens = bytes(live.generator.opened[-1].spec.prompt[1:])
+    assert len(tokens) < 99
+    assert b"def f(\x02return" in tokens
+    assert "exceeds" in refusal(live, options={"num_ctx": 100}, truncate=False, **gap)
+
+
+def test_of_a_long_conversation_the_end_stays(serve: Serve) -> None:
+    live = serve()
+    ask(live, context=[BOS, *[72] * 10_000, 73], system="Be kind", options={"num_ctx": 200})
+    prompt = live.generator.opened[-1].spec.prompt
+    assert len(prompt) < 200
+    assert prompt[0] == BOS
+    assert bytes(prompt[1:]).endswith(b"HHI<|system|>Be kind<|user|>Hi<|assistant|>")
+    error = refusal(live, context=[72] * 10_000, truncate=False)
+    assert "exceeds the available context" in error
+
+
+def test_instructions_are_never_cut(serve: Serve) -> None:
+    error = refusal(serve(), system="s" * 200, options={"num_ctx": 100})
+    assert "exceeds the available context" in error
 
 
 @pytest.mark.parametrize("stream", [True, False])

@@ -14,9 +14,9 @@ from starlette.testclient import TestClient
 
 from config import ServeSettings
 from server.app import create_app
-from server.ollama.pulling import reference_of
-from server.store.catalogue import stored_models
+from server.ollama.downloads import reference_of
 from server.store.folders import folders_of
+from server.store.stored_models import stored_models
 from tests.support.fake_pool import FakePool, make_pool, pool_app
 from tests.support.fake_server import make_server
 from tests.support.live import serving

@@ -4,9 +4,9 @@ import pytest
 
 from config import ConfigError, load_settings
 from config.actions import ACTIONS
-from config.catalogue import flags, keys, settings, variables
 from config.help import render_help
 from config.llama_server_table import names
+from config.names import flags, keys, settings, variables
 from config.option import key_of
 from config.presets import preset_names, shortcut_names
 from config.refused import IGNORED, REFUSED, Ignored, Refused

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from config.catalogue import settings
 from config.help import render_help
 from config.llama_server_table import names, render_options
+from config.names import settings
 from config.refused import REFUSED
 from config.table import (
     BEGIN,

@@ -165,3 +165,13 @@ def test_bash_completes_commands_and_flags(words: str, expected: str, capsys: Ca
     done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=True)
     assert " ".join(sorted(done.stdout.split())) == expected
     assert not done.stderr
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {"rpc-server"}))
+def test_every_command_has_a_help(name: str, capsys: Captured) -> None:
+    try:
+        code = main([name, "--help"])
+    except SystemExit as ended:  # argparse ends by itself
+        code = int(ended.code or 0)
+    assert code == 0
+    assert "llamapack" in capsys.readouterr().out

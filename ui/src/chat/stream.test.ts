@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { GrowingAnswer, stepsOf } from './stream'
+import { GrowingAnswer, stepsOf, stepsOfBatch } from './stream'
 
 const chunk = (fields: object) => ({ name: 'message', id: '', data: JSON.stringify({ model: 'm', ...fields }) })
 const delta = (fields: object, finish: string | null = null) => chunk({ choices: [{ index: 0, delta: fields, finish_reason: finish }] })
@@ -53,5 +53,15 @@ describe('a streamed answer', () => {
     const answer = new GrowingAnswer(() => 5, { content: 'The capital', thinking: 'Hm.', thinkingMs: 7 })
     for (const step of stepsOf(delta({ content: ' is' }))) answer.take(step)
     expect([answer.content, answer.thinking, answer.thinkingMs]).toEqual(['The capital is', 'Hm.', 7])
+  })
+
+  it('keeps what came together with an error, and knows the end', () => {
+    const broken = { name: 'error', id: '', data: JSON.stringify({ error: { message: 'away', code: 503 } }) }
+    const batch = stepsOfBatch([delta({ content: 'Par' }), broken, delta({ content: 'is' })])
+    expect(batch.steps).toContainEqual({ kind: 'content', text: 'Par' })
+    expect(batch.steps).not.toContainEqual({ kind: 'content', text: 'is' })
+    expect(batch.failure).toMatchObject({ status: 503 })
+    const last = stepsOfBatch([delta({}, 'stop'), { name: 'message', id: '', data: '[DONE]' }])
+    expect([last.failure, last.isOver]).toEqual([null, true])
   })
 })

@@ -1,6 +1,6 @@
 // A streamed answer: the chunks of the API become steps of an answer.
 import { ApiError, Unreachable, isRecord } from '../api/errors'
-import { eventJson, events, type ServerEvent } from '../api/sse'
+import { eventBatches, eventJson, type ServerEvent } from '../api/sse'
 import { texts } from '../texts'
 import { STREAM_FIELDS, type Body } from './request'
 import type { Ending, Stats, ToolCall } from './model'
@@ -15,17 +15,35 @@ export type Step =
   | { readonly kind: 'ending'; readonly ending: Ending }
   | { readonly kind: 'stats'; readonly stats: Omit<Stats, 'firstTokenMs'> }
 
-/** The steps of the answer to a body. Raises `ApiError` and `Unreachable`. */
-export async function* answerSteps(body: Body, signal: AbortSignal): AsyncGenerator<Step[]> {
+/** The steps of the answer to a body, those together that came together. Raises `ApiError` and `Unreachable`. */
+export async function* answerSteps(body: Body, signal: AbortSignal): AsyncGenerator<readonly Step[]> {
   let isWhole = false
-  for await (const event of events('v1/chat/completions', { method: 'POST', body: { ...body, ...STREAM_FIELDS }, signal })) {
-    if (event.data === '[DONE]') {
-      isWhole = true
-      continue
-    }
-    yield stepsOf(event)
+  const options = { method: 'POST' as const, body: { ...body, ...STREAM_FIELDS }, signal }
+  for await (const batch of eventBatches('v1/chat/completions', options)) {
+    const { steps, failure, isOver } = stepsOfBatch(batch)
+    isWhole ||= isOver
+    yield steps
+    if (failure !== null) throw failure
   }
   if (!isWhole) throw new Unreachable(texts.errors.broken)
+}
+
+/** The steps of events. Those before an error count: `failure` is null without one. */
+export function stepsOfBatch(batch: readonly ServerEvent[]): { steps: Step[]; failure: unknown; isOver: boolean } {
+  const steps: Step[] = []
+  let isOver = false
+  for (const event of batch) {
+    if (event.data === '[DONE]') {
+      isOver = true
+      continue
+    }
+    try {
+      steps.push(...stepsOf(event))
+    } catch (failure) {
+      return { steps, failure, isOver }
+    }
+  }
+  return { steps, failure: null, isOver }
 }
 
 /** The steps of one event. Raises `ApiError` if the event is an error. */

@@ -1,5 +1,5 @@
 // Markdown as a component; its buttons copy code.
-import { useLayoutEffect, useRef } from 'preact/hooks'
+import { useEffect, useLayoutEffect, useRef } from 'preact/hooks'
 import { copyText } from '../parts/copy'
 import { texts } from '../texts'
 import { MarkdownView } from './view'
@@ -12,6 +12,7 @@ export function Markdown({ text, isLive = false }: { text: string; isLive?: bool
     view.current ??= new MarkdownView(ref.current)
     view.current.show(text, isLive)
   }, [text, isLive])
+  useEffect(() => () => view.current?.close(), [])
   return <div ref={ref} class="markdown" dir="auto" onClick={(event) => void copyCode(event)} />
 }
 

@@ -1,16 +1,19 @@
 import { describe, expect, it } from 'vitest'
 import { BlockSplitter, LONG } from './blocks'
 
+const withTail = (blocks: string[], splitter: BlockSplitter): string[] =>
+  splitter.tail.text.trim() ? [...blocks, splitter.tail.text] : blocks
+
 const whole = (text: string): string[] => {
   const splitter = new BlockSplitter()
-  return [...splitter.append(text), ...splitter.finish()]
+  return withTail(splitter.append(text), splitter)
 }
 
 const pieces = (text: string, size: number): string[] => {
   const splitter = new BlockSplitter()
   const blocks: string[] = []
   for (let at = 0; at < text.length; at += size) blocks.push(...splitter.append(text.slice(at, at + size)))
-  return [...blocks, ...splitter.finish()]
+  return withTail(blocks, splitter)
 }
 
 const trimmed = (blocks: string[]): string[] => blocks.map((block) => block.trim())

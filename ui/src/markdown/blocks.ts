@@ -46,13 +46,6 @@ export class BlockSplitter {
     return blocks
   }
 
-  /** No more text comes. Returns the last block, if there is one. */
-  finish(): Block[] {
-    const rest = this.text
-    this.begin('')
-    return rest.trim() ? [rest] : []
-  }
-
   /** One whole line, which ends at `next`. */
   private line(line: string, next: number, blocks: Block[]): void {
     if (this.fence) return this.lineOfCode(line, next, blocks)

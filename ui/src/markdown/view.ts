@@ -1,67 +1,127 @@
 // A growing Markdown text on the screen. Blocks that have ended are drawn once.
-import { BlockSplitter, type Tail } from './blocks'
+import { BlockSplitter, type Block, type Tail } from './blocks'
 import { clean } from './clean'
+import { finish, unfinishedOf } from './finish'
+import { frameQueue, type Drawer, type Outcome } from './frames'
 import { codeFigure, renderMarkdown } from './render'
 
 /** Blocks in one part of the text; parts out of sight are not laid out. */
 const PART_BLOCKS = 24
-const MOST_HIGHLIGHTED_CHARS = 20_000
-const MOST_FORMULA_CHARS = 4_000
-const MOST_DRAWN = 400
 
-export class MarkdownView {
+/** The open block may take this share of the time: one that is slow to draw is drawn less often. */
+const TAIL_SHARE = 0.25
+
+export class MarkdownView implements Drawer {
   private text = ''
+  private isLive = true
   private splitter = new BlockSplitter()
   private part: HTMLElement | null = null
   private tail: HTMLElement | null = null
   /** The text node of an open fence, and how much of the tail it shows. */
   private code: { node: Text; shown: number } | null = null
+  /** Blocks that have ended and are not drawn yet, the next one last. */
+  private blocks: Block[] = []
+  /** Elements that lack colours or formulas. */
+  private unfinished: HTMLElement[] = []
+  /** Whether the open block has changed since it was drawn. */
+  private isTailDue = false
+  /** The open block is not drawn before. */
+  private nextTail = 0
+  /** Whether a library is loaded that the next unfinished element wants. */
+  private isLoading = false
+  private isClosed = false
 
   constructor(private readonly root: HTMLElement) {}
 
-  /** Show the text. `isLive` says that more may follow. */
+  /** Show the text, in this frame and the next ones. `isLive` says that more may follow. */
   show(text: string, isLive: boolean): void {
     if (!text.startsWith(this.text)) this.reset()
-    const piece = text.slice(this.text.length)
+    const ended = this.splitter.append(text.slice(this.text.length))
     this.text = text
-    for (const block of this.splitter.append(piece)) this.settle(block)
-    if (isLive) {
-      this.drawTail(this.splitter.tail)
-    } else {
-      for (const block of this.splitter.finish()) this.settle(block)
-      this.tail?.remove()
-      this.tail = null
-      // A text that grows after its end, by a continuation, is split anew.
-      this.text = '\0'
+    this.isLive = isLive
+    this.isTailDue = true
+    this.blocks = [...ended.reverse(), ...this.blocks]
+    frameQueue.add(this)
+  }
+
+  /** Draw nothing any more. */
+  close(): void {
+    this.isClosed = true
+    frameQueue.remove(this)
+  }
+
+  drawPiece(): Outcome {
+    const block = this.blocks.pop()
+    if (block !== undefined) {
+      this.settle(block)
+      return 'more'
     }
+    const isTailLate = this.isLive && performance.now() < this.nextTail
+    if (this.isTailDue && !isTailLate) {
+      const begin = performance.now()
+      this.isTailDue = false
+      this.drawTail(this.splitter.tail)
+      this.nextTail = begin + (performance.now() - begin) / TAIL_SHARE
+      return 'more'
+    }
+    if (this.finishOne()) return 'more'
+    return this.isTailDue ? 'later' : 'done'
+  }
+
+  /** Finish one element of a drawn block. Returns whether there was one that could be. */
+  private finishOne(): boolean {
+    const element = this.unfinished[0]
+    if (!element || this.isLoading) return false
+    const loading = element.isConnected ? finish(element) : null
+    if (!loading) {
+      this.unfinished.shift()
+      return true
+    }
+    this.isLoading = true
+    void loading.then(() => {
+      this.isLoading = false
+      if (!this.isClosed) frameQueue.add(this)
+    })
+    return false
   }
 
   private reset(): void {
     this.text = ''
     this.splitter = new BlockSplitter()
     this.part = this.tail = this.code = null
+    this.blocks = []
+    this.unfinished = []
     this.root.replaceChildren()
   }
 
   private settle(source: string): void {
-    const element = this.tail ?? this.newBlock()
-    element.replaceChildren(clean(renderMarkdown(source)))
-    this.tail = this.code = null
-    finishBlock(element)
+    this.tail ??= this.newBlock()
+    this.drawWhole(this.tail, source)
+    this.tail = null
   }
 
   private drawTail(tail: Tail): void {
-    if (!tail.text.trim()) return
+    if (!tail.text.trim()) {
+      this.tail?.remove()
+      this.tail = this.code = null
+      return
+    }
     this.tail ??= this.newBlock()
-    if (tail.codeAt < 0) {
-      this.code = null
-      this.tail.replaceChildren(clean(renderMarkdown(tail.text)))
-      drawFormulas(this.tail)
+    if (tail.codeAt < 0 || !this.isLive) {
+      this.drawWhole(this.tail, tail.text)
+      // Code gets its colours once, when it is whole.
+      if (this.isLive) this.unfinished = this.unfinished.filter((one) => one.matches('.formula') || !this.tail?.contains(one))
       return
     }
     this.code ??= this.beginCode(this.tail, tail)
     this.code.node.appendData(tail.text.slice(this.code.shown))
     this.code.shown = tail.text.length
+  }
+
+  private drawWhole(element: HTMLElement, source: string): void {
+    this.code = null
+    element.replaceChildren(clean(renderMarkdown(source)))
+    this.unfinished.push(...unfinishedOf(element))
   }
 
   private beginCode(element: HTMLElement, tail: Tail): { node: Text; shown: number } {
@@ -83,58 +143,4 @@ export class MarkdownView {
     this.part.append(element)
     return element
   }
-}
-
-function finishBlock(element: HTMLElement): void {
-  drawFormulas(element)
-  for (const code of element.querySelectorAll<HTMLElement>('code[data-language]')) void highlight(code)
-}
-
-async function highlight(code: HTMLElement): Promise<void> {
-  const language = code.dataset.language ?? ''
-  const text = code.textContent ?? ''
-  if (!language || text.length > MOST_HIGHLIGHTED_CHARS) return
-  try {
-    const { highlighted } = await import('./highlight')
-    const html = highlighted(text, language)
-    if (html !== null) code.replaceChildren(clean(html))
-  } catch {
-    // Code without colours is still code: the server may be away.
-  }
-}
-
-type Draw = typeof import('./formulas').drawFormula
-let drawFormula: Draw | null = null
-/** Drawn formulas, because a paragraph that grows is drawn again and again. */
-const drawn = new Map<string, Element[]>()
-
-function drawFormulas(element: HTMLElement): void {
-  const formulas = element.querySelectorAll<HTMLElement>('.formula[data-tex]')
-  if (!formulas.length) return
-  if (drawFormula) {
-    for (const formula of formulas) drawOne(formula, drawFormula)
-    return
-  }
-  void import('./formulas').then(
-    (module) => {
-      drawFormula = module.drawFormula
-      for (const formula of formulas) drawOne(formula, drawFormula)
-    },
-    () => undefined, // TeX is readable too
-  )
-}
-
-function drawOne(formula: HTMLElement, draw: Draw): void {
-  const tex = formula.dataset.tex ?? ''
-  if (tex.length > MOST_FORMULA_CHARS) return
-  const isBlock = formula.classList.contains('formula-block')
-  const name = `${isBlock ? 'b' : 'i'}${tex}`
-  const known = drawn.get(name)
-  if (known) {
-    formula.replaceChildren(...known.map((node) => node.cloneNode(true)))
-    return
-  }
-  draw(tex, isBlock, formula)
-  if (drawn.size >= MOST_DRAWN) drawn.clear()
-  drawn.set(name, [...formula.children].map((node) => node.cloneNode(true) as Element))
 }

@@ -6,6 +6,7 @@ import { bytes, seconds, short } from '../room/format'
 import type { EngineView, ModelView } from '../room/types'
 import { texts } from '../texts'
 import type { Fit } from './fit'
+import { FitPanel } from './FitPanel'
 import { memoryPartsOf } from './memory'
 
 const words = texts.models
@@ -19,6 +20,7 @@ interface Props {
 }
 
 export function ModelRow({ model, engine, isOnly, fit }: Props) {
+  const [isPlanned, setIsPlanned] = useState(false)
   return (
     <li class="model-card">
       <div>
@@ -36,15 +38,26 @@ export function ModelRow({ model, engine, isOnly, fit }: Props) {
         </p>
         <p>{staysOf(model, Date.now() / 1000)}</p>
       </div>
-      {isOnly ? <span /> : <Actions model={model} />}
+      <div class="model-actions">
+        <button
+          class="button"
+          aria-expanded={isPlanned}
+          aria-label={words.plan.showOf(model.name)}
+          onClick={() => setIsPlanned(!isPlanned)}
+        >
+          {words.plan.show}
+        </button>
+        {!isOnly && <LoadButton model={model} />}
+      </div>
       {model.state === 'loading' && model.progress !== null && <Progress model={model} share={model.progress} />}
       {model.state === 'failed' && model.failure && <p class="notice notice-error model-wide">{model.failure}</p>}
-      {engine && engine.facts.state === 'ready' && <MemoryParts engine={engine} />}
+      {isPlanned && <FitPanel model={model.name} />}
+      {!isPlanned && engine && engine.facts.state === 'ready' && <MemoryParts engine={engine} />}
     </li>
   )
 }
 
-function Actions({ model }: { model: ModelView }) {
+function LoadButton({ model }: { model: ModelView }) {
   const [isAsking, setIsAsking] = useState(false)
   const isIn = model.state === 'loaded' || model.state === 'loading'
   const isBusy = isAsking || model.state === 'unloading'
@@ -59,16 +72,14 @@ function Actions({ model }: { model: ModelView }) {
     }
   }
   return (
-    <div class="model-actions">
-      <button
-        class={isIn ? 'button' : 'button button-main'}
-        disabled={isBusy}
-        aria-label={isIn ? words.unloadOf(model.name) : words.loadOf(model.name)}
-        onClick={() => void act()}
-      >
-        {isIn ? words.unload : words.load}
-      </button>
-    </div>
+    <button
+      class={isIn ? 'button' : 'button button-main'}
+      disabled={isBusy}
+      aria-label={isIn ? words.unloadOf(model.name) : words.loadOf(model.name)}
+      onClick={() => void act()}
+    >
+      {isIn ? words.unload : words.load}
+    </button>
   )
 }
 

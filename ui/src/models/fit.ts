@@ -1,5 +1,7 @@
 // Whether a model that is not loaded fits into the machine's memory, beside the models that are.
+import { bytes } from '../room/format'
 import type { ModelView } from '../room/types'
+import { texts } from '../texts'
 
 export type Fit = 'beside' | 'instead' | 'never' | 'unknown'
 
@@ -17,4 +19,38 @@ export function fitOf(model: ModelView, models: readonly ModelView[], memory: nu
 
 export function isIn(model: ModelView): boolean {
   return model.state === 'loaded' || model.state === 'loading' || model.state === 'unloading'
+}
+
+interface Bytes {
+  readonly host: number
+  readonly device: number
+}
+
+/** What `GET /models/fit` tells; docs/fit.md explains every field. */
+export interface FitAnswer {
+  readonly fits: 'beside' | 'instead' | 'no'
+  readonly slots: number
+  readonly ctx_size: number
+  readonly tokens_per_slot: number
+  readonly tokens_trained: number
+  readonly memory: Bytes & { readonly parts: Readonly<Record<string, number>>; readonly saved_prefixes: number }
+  readonly lacking: Bytes
+  readonly free: Bytes
+}
+
+/** What a model takes, where, and whether it fits. */
+export function sentenceOf({ fits, memory, lacking }: FitAnswer): string {
+  const words = texts.models
+  const places = [
+    ...(memory.host ? [words.host(bytes(memory.host))] : []),
+    ...(memory.device ? [words.device(bytes(memory.device))] : []),
+  ]
+  const verdict = fits === 'beside' ? words.plan.beside : fits === 'instead' ? words.plan.instead : words.plan.no(bytes(lacking.host + lacking.device))
+  return `${places.join(', ')}: ${verdict}`
+}
+
+/** The parts that take something, the largest first. */
+export function partsOf({ memory }: FitAnswer): ReadonlyArray<readonly [name: string, bytes: number]> {
+  const named = Object.entries(memory.parts).map(([part, size]) => [texts.models.plan.parts[part] ?? part, size] as const)
+  return named.filter(([, size]) => size > 0).sort(([, one], [, other]) => other - one)
 }

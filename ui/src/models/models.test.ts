@@ -1,7 +1,7 @@
 // What the models view makes of facts.
 import { describe, expect, it } from 'vitest'
 import type { ModelView } from '../room/types'
-import { fitOf, takenBy } from './fit'
+import { fitOf, partsOf, sentenceOf, takenBy, type FitAnswer } from './fit'
 import { memoryPartsOf } from './memory'
 
 function model(state: ModelView['state'], bytes: number | null): ModelView {
@@ -36,5 +36,34 @@ describe('a model that is not loaded', () => {
 
   it('is not judged without the memory of the machine', () => {
     expect(fitOf(model('unloaded', 10), models, 0)).toBe('unknown')
+  })
+})
+
+describe('the plan of a model', () => {
+  const mib = 1024 * 1024
+  const answer: FitAnswer = {
+    fits: 'beside',
+    slots: 2,
+    ctx_size: 512,
+    tokens_per_slot: 256,
+    tokens_trained: 2048,
+    memory: { host: 300 * mib, device: 0, parts: { kv: 10, weights: 20, state: 0, other: 5 }, saved_prefixes: 0 },
+    lacking: { host: 0, device: 0 },
+    free: { host: 0, device: 0 },
+  }
+
+  it('says what it takes and where, and whether that fits', () => {
+    expect(sentenceOf(answer)).toBe('300 MiB RAM: fits beside the loaded models.')
+    const both = { ...answer, memory: { ...answer.memory, device: 100 * mib } }
+    expect(sentenceOf({ ...both, fits: 'instead' })).toBe('300 MiB RAM, 100 MiB GPU: fits once other models are unloaded.')
+    expect(sentenceOf({ ...answer, fits: 'no', lacking: { host: 7 * mib, device: 3 * mib } })).toContain('10.0 MiB too large')
+  })
+
+  it('names the parts that take something, the largest first', () => {
+    expect(partsOf(answer)).toEqual([
+      ['Weights', 20],
+      ['KV cache', 10],
+      ['other', 5],
+    ])
   })
 })

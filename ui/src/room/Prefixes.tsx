@@ -11,6 +11,8 @@ const words = texts.room.prefixes
 /** Pixels of the whole picture; rows get lower where there are many. */
 const TALLEST = 360
 const ROW = { most: 26, least: 5 }
+/** More boxes than this don't glide to their places: each frame of that is laid out. */
+const MOST_MOVING = 16
 /** Rows lower than this show no text. */
 const TEXT_ROW = 15
 
@@ -66,7 +68,7 @@ function Picture({ layout, busy }: { layout: Layout; busy: ReadonlySet<number> }
         aria-label={words.picture(layout.boxes.length, count(layout.tokens))}
         onPointerLeave={() => setChosen(null)}
       >
-        <div class="icicle-boxes" style={{ height: `${layout.rows * row}px` }}>
+        <div class={layout.boxes.length > MOST_MOVING ? 'icicle-boxes' : 'icicle-boxes icicle-moves'} style={{ height: `${layout.rows * row}px` }}>
           {layout.labels.map(({ root, top }) => (
             <span key={root.id} class="icicle-scope" style={{ top: `${top * row}px`, height: `${LABEL * row}px` }}>
               {words.scope(root.owner ?? texts.room.slots.anonymous)}

@@ -141,7 +141,7 @@ export interface ModelView {
 
 export interface DownloadView {
   readonly model: string
-  readonly state: 'running' | 'finished' | 'failed'
+  readonly state: 'running' | 'finished' | 'failed' | 'cancelled'
   readonly completed: number
   readonly total: number
   readonly message: string

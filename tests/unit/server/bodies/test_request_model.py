@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from pydantic import BaseModel, RootModel
 
+import server
 from server.anthropic import blocks
 from server.anthropic import request as anthropic_request
 from server.anthropic import routes as anthropic_routes
@@ -22,7 +25,12 @@ from server.llama_server.grammar_check import GrammarCheck
 from server.llama_server.infill import FileExcerpt, InfillRequest
 from server.llama_server.slot_actions import SlotFile
 from server.llama_server.tokens import DetokenizeRequest, TokenizeRequest
+from server.lm_studio.downloads import DownloadRequest
+from server.lm_studio.loading import LoadRequest
 from server.model.adapters import LoraScale
+from server.ollama import downloads, listing, making, recipes
+from server.ollama import request as ollama_request
+from server.ollama.options import Options
 from server.openai import routes as openai_routes
 from server.openai.chat import messages
 from server.openai.chat.control import ControlRequest
@@ -40,6 +48,11 @@ from server.requests.prompts import PromptObject
 from server.requests.sampling_fields import StreamOptions
 from server.structured_output import response_format, triggers, vllm_field
 
+for module in pkgutil.walk_packages(server.__path__, "server."):
+    importlib.import_module(module.name)  # so that every body is known, whichever tests ran before
+
+CALL = {"function": {"name": "a"}}
+MODEL = {"model": "a"}
 USER = {"role": "user", "content": "a"}
 
 LEAST: dict[type[RequestModel], dict[str, Any]] = {
@@ -103,6 +116,20 @@ LEAST: dict[type[RequestModel], dict[str, Any]] = {
     response_request.ResponseRequest: {},
     triggers.GrammarTrigger: {"type": 1, "value": "a"},
     vllm_field.StructuredOutputs: {"regex": "a"},
+    DownloadRequest: MODEL,
+    LoadRequest: MODEL,
+    listing.ShowRequest: MODEL,
+    making.CreateRequest: {**MODEL, "from": "b"},
+    downloads.PullRequest: MODEL,
+    recipes.Recipe: {"name": "a", "base": "b", "modified": 0.0},
+    Options: {},
+    ollama_request.Call: CALL,
+    ollama_request.Message: {"role": "assistant"},
+    ollama_request.Tool: CALL,
+    ollama_request.OllamaChatRequest: MODEL,
+    ollama_request.OllamaEmbedRequest: MODEL,
+    ollama_request.OllamaEmbeddingsRequest: MODEL,
+    ollama_request.OllamaGenerateRequest: MODEL,
 }
 """The least that each kind of object may hold."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from server.cli import main
-from server.commands.described import ago
+from server.commands.description import ago
 from tests.support.local_hub import LocalHub, environment, local_hub
 from tests.support.paths import DEMO_DRAFT, DEMO_TARGET
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from config import ConfigError, ModelSources
-from server.pool.catalogue import ModelSource, read_catalogue
+from server.pool.entries import ModelSource, read_entries
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +31,7 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def sources_of(*argv: str) -> dict[str, ModelSource]:
-    found = read_catalogue(ModelSources(argv, {}))
+    found = read_entries(ModelSources(argv, {}))
     return {name: entry.source for name, entry in found.items()}
 
 
@@ -43,7 +43,7 @@ def test_stored_models_are_served_by_their_names(home: Path) -> None:
         "u/r:Q4_K_M": ModelSource.CACHE,
         "u/r:Q8_0": ModelSource.CACHE,
     }
-    path = read_catalogue(ModelSources(argv, {}))["u/r:Q8_0"].path
+    path = read_entries(ModelSources(argv, {}))["u/r:Q8_0"].path
     assert path is not None
     assert path.name == "m-Q8_0.gguf"
 

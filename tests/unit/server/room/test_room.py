@@ -238,7 +238,9 @@ async def test_a_download_is_told(watched: Watched) -> None:
         for kind, data in (
             (PoolEventKind.DOWNLOAD_PROGRESS, {"a.gguf": {"done": 5, "total": 10}}),
             (PoolEventKind.DOWNLOAD_PROGRESS, {"b.gguf": {"done": 1, "total": 90}}),
-            (PoolEventKind.DOWNLOAD_FAILED, {"reason": "no room"}),
+            (PoolEventKind.DOWNLOAD_FAILED, {"reason": "no room", "cancelled": False}),
+            (PoolEventKind.DOWNLOAD_PROGRESS, {"a/b": {"done": 0, "total": 0}}),
+            (PoolEventKind.DOWNLOAD_FAILED, {"reason": "called off", "cancelled": True}),
         ):
             watched.pool.publish(PoolEvent(kind, "a/b", data=data))
             while not (downloads := (await following(frames))[1].get("downloads")):
@@ -250,6 +252,8 @@ async def test_a_download_is_told(watched: Watched) -> None:
         ("running", 5, 10, ""),
         ("running", 6, 100, ""),
         ("failed", 6, 100, "no room"),
+        ("running", 0, 0, ""),
+        ("cancelled", 0, 0, "called off"),
     ]
 
 

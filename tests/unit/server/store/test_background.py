@@ -88,6 +88,22 @@ async def test_a_cancelled_pull_ends_and_can_be_started_again(
     assert hub.ranges()[-1] != "bytes=0-"
 
 
+async def test_a_pull_that_waits_is_cancelled_at_once(served: PullOptions, hub: LocalHub) -> None:
+    downloads = Downloads(served)
+    hub.piece_seconds = 0.02
+    started = [downloads.start(f"u/r{number}") for number in range(MOST_AT_ONCE + 1)]
+    await asyncio.sleep(0)
+    assert downloads.cancel("u/r2")
+    with pytest.raises(PullCancelled):
+        await started[-1].result()
+    assert not downloads.cancel("u/r2")
+    hub.piece_seconds = 0
+    again = downloads.start("u/r2")
+    assert again is not started[-1]
+    assert (await again.result()).path.exists()
+    assert all([(await one.result()).path.exists() for one in started[:-1]])
+
+
 async def test_the_end_of_the_server_ends_all_pulls(served: PullOptions, hub: LocalHub) -> None:
     downloads = Downloads(served)
     hub.piece_seconds = 0.02

@@ -14,7 +14,7 @@ from server.startup import ModelFileError
 from server.store.errors import StoreError
 from server.store.model import StoredModel
 from server.store.progress import PullProgress, PullStatus
-from server.store.serving import resolve_draft, resolve_model
+from server.store.resolve import resolve_draft, resolve_model
 from tests.support.local_hub import COMMIT, TOKEN, LocalHub, gguf_bytes
 
 Pull = Callable[..., StoredModel]

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from server.client.errors import AnswerError
+from server.client.server_client import ServerClient
+from server.startup import CommandError
 from server.terminal.chat import talk
-from server.terminal.client import ServerClient
 from server.terminal.conversation import Conversation
-from server.terminal.errors import AnswerError, TerminalError
 from server.terminal.screen import Screen
 from server.terminal.slash import Chat, words
 from server.terminal.typed_lines import TypedLines
@@ -179,7 +180,7 @@ def test_fields_are_set_shown_and_left_to_the_server() -> None:
 
 @pytest.mark.parametrize("name", ["messages", "stream", "model", "Temperature", "a-b"])
 def test_fields_of_the_conversation_cannot_be_set(name: str) -> None:
-    with pytest.raises(TerminalError, match="can't be set"):
+    with pytest.raises(CommandError, match="can't be set"):
         Conversation("m").set_field(name, "1")
 
 
@@ -208,7 +209,7 @@ def test_other_files_are_not_loaded(content: str, tmp_path: Path) -> None:
     file = tmp_path / "f"
     file.write_text(content)
     conversation = Conversation("m", messages=[{"role": "user", "content": "kept"}])
-    with pytest.raises(TerminalError, match="no conversation"):
+    with pytest.raises(CommandError, match="no conversation"):
         conversation.load(file)
     assert conversation.messages[0]["content"] == "kept"
 
