@@ -2,8 +2,8 @@
 
 Run by make in the project's virtual environment, with the file of constraints. The image's build
 names the requirement, because it has no pyproject.toml at that point. Compiler flags come from the
-environment. pip's cache knows a wheel by its version alone, so a wheel that was built with other flags is
-built again.
+environment. pip's cache knows a wheel by its version alone, so one that was built with other flags
+is built again.
 """
 
 from __future__ import annotations

@@ -1,13 +1,22 @@
-"""make's installation of llama-cpp-python: a cached build without what is asked for is not taken."""
+"""make's installation of llama-cpp-python: a cached build without RPC is not taken."""
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from deploy import install_llama
+from tests.support.paths import ROOT
+
+_SPEC = importlib.util.spec_from_file_location(
+    "install_llama", ROOT / "deploy" / "install_llama.py"
+)
+assert _SPEC is not None
+assert _SPEC.loader is not None
+install_llama = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(install_llama)
 
 RPC = "libggml-rpc.so"
 OLD = "libggml-base.so"

@@ -142,7 +142,7 @@ export const roomScenarios = {
     await nothingSerious(page)
     await page.getByRole('button', { name: `What ${options.model} takes of memory` }).click()
     const plan = page.getByRole('group', { name: `Memory of ${options.model}` })
-    await plan.getByText('fits beside the loaded models.').waitFor()
+    await plan.getByText('RAM: fits.').waitFor()
     await plan.getByText('KV cache').waitFor()
     const cells = plan.locator('.fit-parts div', { hasText: 'KV cache' }).locator('dd')
     const size = await cells.textContent()
