@@ -30,15 +30,15 @@ class Kubectl:
     async def run(self, *words: str) -> str:
         """What a command prints. Raises `KubectlError`."""
         process = await self._start(*words, stderr=PIPE)
-        output, errors = await process.communicate()
+        output, errors = await process.communicate(b"")
         if process.returncode:
             raise KubectlError(f"kubectl {' '.join(words)}: {errors.decode().strip()}")
         return output.decode()
 
     async def start_trial(self, *words: str) -> Process:
-        """A trial that runs in the cluster. Its output has its errors too."""
+        """A trial that runs in the cluster. Its output has its errors too; its input is a pipe."""
         module = ("python3", "-m", "loadtests.trials")
-        return await self._start("exec", ASKER, "--", *module, *words, stderr=STDOUT)
+        return await self._start("exec", "-i", ASKER, "--", *module, *words, stderr=STDOUT)
 
     async def address(self, service: str) -> tuple[str, str]:
         """The host and the first port of a Service, as pods reach it."""
@@ -51,10 +51,11 @@ class Kubectl:
         await self.run("rollout", "status", REPLICAS, f"--timeout={ROLL_SECONDS}s")
 
     async def replica_names(self) -> list[str]:
-        """The names of the pods with a replica."""
+        """The names of the pods with a replica, but those that end."""
         selector = "app.kubernetes.io/name=llamapack"
         pods = json.loads(await self.run("get", "pods", "-l", selector, "-o", "json"))["items"]
-        return [pod["metadata"]["name"] for pod in pods]
+        found = [pod["metadata"] for pod in pods]
+        return [one["name"] for one in found if "deletionTimestamp" not in one]
 
     async def ask_prometheus(self, path: str, **parameters: str) -> Any:
         """An answer of the Prometheus beside the router. The API server passes the question on."""
@@ -65,4 +66,6 @@ class Kubectl:
 
     async def _start(self, *words: str, stderr: int) -> Process:
         command = (*self.command, "--namespace", self.namespace, *words)
-        return await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=stderr)
+        return await asyncio.create_subprocess_exec(
+            *command, stdin=PIPE, stdout=PIPE, stderr=stderr
+        )

@@ -1,7 +1,7 @@
 """Replicas on a real Kubernetes: their caches, rolling restarts, and what autoscalers ask.
 
-`kubectl apply -k loadtests/kubernetes` comes first, with the images of loadtests/README.md.
-The trial has three parts:
+`kubectl apply -k loadtests/kubernetes` comes first, with the images of loadtests/README.md. The
+trial has three parts:
 
 - cache: conversations through the plain Service, and through the precise router
 - rollout: rolling restarts under streams, through both
@@ -45,7 +45,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--conversations", type=int, default=200)
     parser.add_argument("--clients", type=int, default=3, help="who hold the conversations")
     parser.add_argument("--rolls", type=int, default=2, help="restarts through each door")
-    parser.add_argument("--roll-seconds", type=int, default=120, help="of streams for the rolls")
+    parser.add_argument("--roll-seconds", type=int, default=600, help="for all of them, at most")
     parser.add_argument("--roll-clients", type=int, default=8)
     parser.add_argument("--queue-clients", type=int, default=32)
     parser.add_argument("--queue-seconds", type=int, default=30)
@@ -89,7 +89,7 @@ async def _rollout(kubectl: Kubectl, options: argparse.Namespace) -> list[str]:
         host, port = await kubectl.address(service)
         flags = {"--host": host, "--port": port, "--clients": options.roll_clients}
         flags |= {"--seconds": options.roll_seconds, "--tokens": 50}
-        streams = await _started(kubectl, "rollout", flags)
+        streams = await _started(kubectl, "rollout", flags, "--until-eof")
         before = set(await kubectl.replica_names())
         begun = time.monotonic()
         for _ in range(options.rolls):
@@ -98,6 +98,7 @@ async def _rollout(kubectl: Kubectl, options: argparse.Namespace) -> list[str]:
         took = time.monotonic() - begun
         if streams.returncode is not None:
             problems.append(f"{service}: the streams ended before the rolls, after {took:.0f} s")
+        await asyncio.sleep(SETTLE_SECONDS)
         output, failed = await _finished(streams)
         after = set(await kubectl.replica_names())
         print(f"{service}: {options.rolls} rolls in {took:.0f} s\n{output.strip()}")
@@ -108,7 +109,6 @@ async def _rollout(kubectl: Kubectl, options: argparse.Namespace) -> list[str]:
 
 
 async def _queue(kubectl: Kubectl, options: argparse.Namespace) -> list[str]:
-    # Terminating pods would be asked too.
     await kubectl.restart_replicas()
     asked = {"HPA": await hpa_measures(kubectl), "KEDA": keda_measures(keda_manifest())}
     for name, measures in asked.items():
@@ -153,14 +153,14 @@ async def _wanted(kubectl: Kubectl, asked: dict[str, list[Measure]]) -> list[int
     return wanted
 
 
-async def _started(kubectl: Kubectl, name: str, flags: dict[str, object]) -> Process:
+async def _started(kubectl: Kubectl, name: str, flags: dict[str, object], *more: str) -> Process:
     words = [str(word) for pair in flags.items() for word in pair]
-    return await kubectl.start_trial(name, *words)
+    return await kubectl.start_trial(name, *words, *more)
 
 
 async def _finished(process: Process) -> tuple[str, list[str]]:
-    """The output of a trial, and what went wrong."""
-    output = (await process.communicate())[0].decode()
+    """The output of a trial, whose input ends now, and what went wrong."""
+    output = (await process.communicate(b""))[0].decode()
     failed = re.findall(r"^FAILED: (.*)$", output, re.MULTILINE)
     if process.returncode and not failed:
         failed = [output[-1000:]]
