@@ -13,15 +13,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadtests import loops
 from loadtests.compare import default_ours
-from loadtests.load import run_plan
-from loadtests.machine import machine_facts
-from loadtests.measure import Run, failures, measure
-from loadtests.prompts import PromptSource
-from loadtests.scenarios.base import OURS, PEER, Client, Load, Plan, Request, completion
+from loadtests.harness import loops
+from loadtests.harness.load import run_plan
+from loadtests.harness.machine import machine_facts
+from loadtests.harness.measure import Run, failures, measure
+from loadtests.harness.prompts import PromptSource
+from loadtests.harness.scenario import OURS, PEER, Client, Load, Plan, Request, completion
+from loadtests.harness.servers import Server, ServerError, Side, running
 from loadtests.scenarios.json_schema import SCHEMA
-from loadtests.servers import Server, ServerError, Side, running
 from loadtests.vocabulary import prompt_source
 
 REQUESTS = 2

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from loadtests.machine import machine_facts
+from loadtests.harness.machine import machine_facts
 
 WORKER = Path(__file__).with_name("worker.py")
 HERE = Path(__file__).parents[2]

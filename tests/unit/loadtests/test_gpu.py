@@ -7,9 +7,9 @@ import dataclasses
 import pytest
 
 from loadtests.gpu import NEARLY, STREAM, TRIALS, Results, Trial, table
-from loadtests.measure import Cost, Run, measure
-from loadtests.prompts import PromptSource
-from loadtests.scenarios.base import OURS, PEER, Load, Plan, Record, Request
+from loadtests.harness.measure import Cost, Run, measure
+from loadtests.harness.prompts import PromptSource
+from loadtests.harness.scenario import OURS, PEER, Load, Plan, Record, Request
 
 COST = Cost(1.0, 0.5, 0.01, 0.0, 100.0, 120.0)
 
