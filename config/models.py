@@ -99,19 +99,15 @@ class ModelSources:
             raise ConfigError(
                 f"{one.name} and {naming} can't both be given: a server has one model or several"
             )
-        self._check_kv_events(naming)
         if naming:
             _check_fit(self._given)
+            self._check_topic(naming)
 
-    def _check_kv_events(self, naming: str) -> None:
-        """Events about blocks are of one model that stays."""
-        events = last(self._given, "kv_events_endpoint")
-        if events is not None and naming:
-            raise ConfigError(f"{events.name} needs one model, and {naming} asks for several")
-        if events is not None and self.settings.sleep_idle_seconds > 0:
-            given = last(self._given, "sleep_idle_seconds")
-            name = "" if given is None else f", which {given.name} unloads"
-            raise ConfigError(f"{events.name} needs a model that stays{name}")
+    def _check_topic(self, naming: str) -> None:
+        """The topic says whose blocks an event is about."""
+        topic = last(self._given, "kv_events_topic")
+        if topic is not None and "{model}" not in self.settings.kv_events_topic:
+            raise ConfigError(f"{topic.name} needs the place {{model}}: {naming} asks for several")
 
     def _naming(self) -> str:
         """What asks for several models, as the user wrote it; "" if nothing does."""

@@ -139,6 +139,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     cache_disk_bytes: int = 0
     event_block_size: int = 0
     """Tokens of a block in the events about what the cache holds; 0 sends no events."""
+    block_names: str = ""
+    """What the names of blocks depend on besides their content, such as the model's name."""
     itl_target_ms: float = 100.0
     """Wished time between two tokens of a stream while other sequences prefill, in milliseconds."""
     draft: DraftConfig | None = None

@@ -96,7 +96,7 @@ def _engine(config: EngineConfig, backend: Backend) -> Engine:
         ngram=config.ngram,
     )
     if config.event_block_size:
-        engine.watch_blocks(config.event_block_size)
+        engine.watch_blocks(config.event_block_size, config.block_names)
     if engine.disk is not None:
         engine.disk.start(LOAD_SECONDS)
     return engine

@@ -120,6 +120,8 @@ class SharedContext:
     """Requests that are prepared at the same time: without, and with a constraint on the answer."""
     created: int = field(default_factory=lambda: int(time.time()))
     """Unix time of the server's start, which `/v1/models` reports."""
+    kv_events: KvEvents | None = None
+    """Tells subscribers which prefixes the caches hold, if the operator wants that."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,8 +142,6 @@ class ServerContext(SharedContext):
     adapter_scales: AdapterScales = field(default_factory=AdapterScales)
     default_constraint: Constraint | None = None
     """The constraint of requests that bring none."""
-    kv_events: KvEvents | None = None
-    """Tells subscribers which prefixes the cache holds, if the operator wants that."""
 
 
 def shared_of(connection: HTTPConnection) -> SharedContext:

@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio.to_thread
@@ -28,7 +29,7 @@ from server.fit.estimate import Estimator
 from server.fit.fitting import Fitting
 from server.http.server import HttpServer, http_config
 from server.http.sockets import bind_all, close_all, is_exposed, url_of
-from server.kv_events.topic import topic_of
+from server.kv_events.topic import place_of, topic_of
 from server.model.inspection import inspector
 from server.observability.logs import configure_logging
 from server.openai.responses.background import Backgrounds
@@ -126,8 +127,8 @@ class Runtime:
             self._http.run(list(self._sockets))
         finally:
             self._engines.observation.close()
-            if (only := self._engines.pool.only) is not None and only.kv_events is not None:
-                only.kv_events.close()
+            if self._engines.kv_events is not None:
+                self._engines.kv_events.close()
         return self._exit_code
 
     @asynccontextmanager
@@ -174,11 +175,12 @@ class Runtime:
         return [f"{url}{self._settings.api_prefix}/" for url in urls if url.startswith("http")]
 
     def _start_kv_events(self) -> None:
-        only, settings = self._engines.pool.only, self._settings
-        if only is not None and only.kv_events is not None:
-            topic = topic_of(settings.kv_events_topic, self._sockets, only.model_name)
-            only.kv_events.start(topic)
-            logger.info("KV events go to %s as %s", settings.kv_events_endpoint, topic)
+        events, settings = self._engines.kv_events, self._settings
+        if events is None:
+            return
+        place = place_of(settings.kv_events_topic, self._sockets)
+        events.start(partial(topic_of, place))
+        logger.info("KV events go to %s as %s", settings.kv_events_endpoint, place)
 
     async def _end_backgrounds(self, backgrounds: Backgrounds) -> None:
         """Wait for responses that no client waits for. The deadline ends them as it ends others."""

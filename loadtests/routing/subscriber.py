@@ -55,15 +55,19 @@ class Subscriber:
         endpoint: str,
         replay_endpoint: str | None = None,
         on_event: Callable[[KVCacheEvent], None] = lambda event: None,
+        *,
+        has_topics: bool = False,
     ) -> None:
+        """`has_topics`: the replica has several models, and its answers name the topics."""
         self.endpoint, self.replay_endpoint = endpoint, replay_endpoint
-        self.held: dict[str, set[int]] = {}
-        """By medium, the names of its blocks."""
+        self.by_topic: dict[str, dict[str, set[int]]] = {}
+        """By topic and medium, the names of the blocks. A replica with one model names no topic."""
         self.topic = ""
         self.last = -1
         """The number of the last batch."""
         self.num_replays = 0
         self._on_event = on_event
+        self._has_topics = has_topics
         self._decoder = msgspec.msgpack.Decoder(KVEventBatch)
         self._context = zmq.Context()
         self._sub = self._context.socket(zmq.SUB)
@@ -71,12 +75,17 @@ class Subscriber:
         self._sub.subscribe(b"kv@")
         self._sub.connect(endpoint)
 
+    @property
+    def held(self) -> dict[str, set[int]]:
+        """By medium, the names of the blocks of a replica with one model."""
+        return self.by_topic.setdefault("", {})
+
     def drain(self) -> None:
         """Take in all that has come."""
         while self._sub.poll(0):
             topic, number, payload = self._sub.recv_multipart()
             self.topic = topic.decode()
-            self._take(int.from_bytes(number, "big"), payload)
+            self._take(topic, int.from_bytes(number, "big"), payload)
 
     def catch_up(self) -> None:
         """Ask for all batches after the last one."""
@@ -85,10 +94,10 @@ class Subscriber:
             asking.send_multipart((b"", (self.last + 1).to_bytes(8, "big")))
             deadline = time.monotonic() + REPLAY_SECONDS
             while asking.poll(int(1000 * max(deadline - time.monotonic(), 0))):
-                _, number, payload = asking.recv_multipart()
+                _, *topic, number, payload = asking.recv_multipart()
                 if not payload:
                     return
-                self._apply(int.from_bytes(number, "big"), payload)
+                self._apply(b"".join(topic), int.from_bytes(number, "big"), payload)
         raise TimeoutError("no answer from the replay endpoint")
 
     def asking(self) -> zmq.Socket[bytes]:
@@ -104,26 +113,27 @@ class Subscriber:
         self._sub.close(linger=0)
         self._context.term()
 
-    def _take(self, number: int, payload: bytes) -> None:
+    def _take(self, topic: bytes, number: int, payload: bytes) -> None:
         if number > self.last + 1 and self.replay_endpoint is not None:
             self.catch_up()
         if number > self.last:
-            self._apply(number, payload)
+            self._apply(topic, number, payload)
 
-    def _apply(self, number: int, payload: bytes) -> None:
+    def _apply(self, topic: bytes, number: int, payload: bytes) -> None:
         if number <= self.last:
             return
         self.last = number
+        held = self.by_topic.setdefault(topic.decode() if self._has_topics else "", {})
         for event in self._decoder.decode(payload).events:
-            self._change(event)
+            self._change(held, event)
             self._on_event(event)
 
-    def _change(self, event: KVCacheEvent) -> None:
+    def _change(self, held: dict[str, set[int]], event: KVCacheEvent) -> None:
         match event:
             case BlockStored():
-                self.held.setdefault(event.medium or "GPU", set()).update(event.block_hashes)
+                held.setdefault(event.medium or "GPU", set()).update(event.block_hashes)
             case BlockRemoved():
-                self.held[event.medium or "GPU"].difference_update(event.block_hashes)
+                held[event.medium or "GPU"].difference_update(event.block_hashes)
             case AllBlocksCleared():
-                for names in self.held.values():
+                for names in held.values():
                     names.clear()

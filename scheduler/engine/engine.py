@@ -94,9 +94,12 @@ class Engine:
         self._blocks: BlockLedger | None = None
         self.disk = open_disk and DiskTier(open_disk, self.scheduler.cache, backend, clock)
 
-    def watch_blocks(self, block_size: int) -> None:
-        """Keep account of blocks of so many tokens, for `take_block_events`."""
-        self._blocks = BlockLedger(self.scheduler.cache, block_size)
+    def watch_blocks(self, block_size: int, kind: str = "") -> None:
+        """Keep account of blocks of so many tokens, for `take_block_events`.
+
+        Blocks of another `kind` have other names.
+        """
+        self._blocks = BlockLedger(self.scheduler.cache, block_size, kind)
 
     @property
     def has_work(self) -> bool:

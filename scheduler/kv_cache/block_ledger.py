@@ -48,9 +48,10 @@ class BlockLedger:
     slots hold between two steps. So nothing is computed where there is no ledger.
     """
 
-    def __init__(self, cache: KVCacheManager, block_size: int) -> None:
-        """`block_size` is in tokens."""
+    def __init__(self, cache: KVCacheManager, block_size: int, kind: str = "") -> None:
+        """`block_size` is in tokens. Blocks of another `kind` have other names."""
         self._cache = cache
+        self._kind = kind
         self._size = block_size
         self._contents: dict[Holder, _Content] = {}
         self._counts: dict[Medium, Counter[int]] = {medium: Counter() for medium in Medium}
@@ -129,7 +130,8 @@ class BlockLedger:
     def _names(
         self, tokens: list[int], scope: CacheScope, num_tokens: int, known: list[int] | None = None
     ) -> list[int]:
-        return block_names(tokens, scope, self._size, known or [], num_tokens // self._size)
+        count = num_tokens // self._size
+        return block_names(tokens, scope, self._size, known or [], count, self._kind)
 
     def _count(self, medium: Medium, content: _Content, before: list[int]) -> None:
         """Count what a holder has now, instead of the blocks that it had before."""

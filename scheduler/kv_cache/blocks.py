@@ -15,15 +15,20 @@ _NAME = struct.Struct("<Q")
 
 
 def block_names(
-    tokens: list[int], scope: CacheScope, size: int, known: list[int], count: int
+    tokens: list[int],
+    scope: CacheScope,
+    size: int,
+    known: list[int],
+    count: int,
+    kind: str = "",
 ) -> list[int]:
     """The names of the first `count` blocks of `size` tokens. Those in `known` are right already.
 
-    A name depends on the scope and on all tokens up to the block's end, and on nothing else: it is
-    the same in every engine and on every machine.
+    A name depends on the kind, the scope and all tokens up to the block's end, and on nothing
+    else: it is the same in every engine and on every machine.
     """
     names = known[:count]
-    parent = names[-1] if names else _root(scope)
+    parent = names[-1] if names else _root(scope, kind)
     for start in range(len(names) * size, count * size, size):
         content = struct.pack(f"<Q{size}i", parent, *tokens[start : start + size])
         parent = _name(content)
@@ -55,9 +60,9 @@ def checkpoint_stops(slot: Slot, cache: KVCacheManager) -> list[int]:
     return [entry.num_tokens for entry in entries if isinstance(entry, Checkpoint)]
 
 
-def _root(scope: CacheScope) -> int:
+def _root(scope: CacheScope, kind: str) -> int:
     """Takes the place of a name before the first block."""
-    return _name(repr((scope.salt, scope.lora)).encode())
+    return _name(repr((scope.salt, scope.lora, *filter(None, (kind,)))).encode())
 
 
 def _name(content: bytes) -> int:

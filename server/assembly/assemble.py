@@ -21,7 +21,7 @@ from server.generation.admission_queue import AdmissionQueue
 from server.generation.deadlines import Deadlines
 from server.generation.generator import EngineGenerator
 from server.generation.observed_generator import ObservedGenerator
-from server.kv_events.events import KvEvents, open_kv_events
+from server.kv_events.events import KvEvents, LoraName, ModelBlocks, open_kv_events
 from server.model.adapters import AdapterScales
 from server.observability.logs import level_of, line_form
 from server.observability.metrics import ServerMetrics
@@ -36,6 +36,7 @@ class Assembly:
     observation: Observation
     client: EngineClient
     process: EngineProcess
+    kv_events: KvEvents | None
 
 
 def assemble(settings: ServeSettings, model_path: Path, draft_path: Path | None = None) -> Assembly:
@@ -44,29 +45,40 @@ def assemble(settings: ServeSettings, model_path: Path, draft_path: Path | None 
     keys = KeyRing(read_keys(settings), time.monotonic())
     observation = open_observation(settings, model.name)
     metrics = observation.metrics
-    kv_events = open_kv_events(
-        settings, lambda lora: context.adapter_scales.name_of(client.model.adapters, lora)
+    kv_events = open_kv_events(settings)
+    blocks = watched_blocks(
+        kv_events,
+        model.name,
+        lambda lora: context.adapter_scales.name_of(client.model.adapters, lora),
     )
-    client = _client(metrics, kv_events)
+    client = make_client(metrics, blocks)
     config = config_of(settings, model_path, draft_path)
     process = EngineProcess(config, client, settings.hang_timeout)
     metrics.engine_pid = lambda: process.pid
     context = make_context(settings, model, client, observation)
-    if kv_events is not None:
-        context.adapter_scales.on_change = kv_events.adapters_changed
+    if blocks is not None:
+        context.adapter_scales.on_change = blocks.adapters_changed
         context = dataclasses.replace(context, kv_events=kv_events)
-    return Assembly(context, keys, observation, client, process)
+    return Assembly(context, keys, observation, client, process, kv_events)
 
 
-def _client(metrics: ServerMetrics, kv_events: KvEvents | None) -> EngineClient:
-    if kv_events is None:
+def watched_blocks(
+    kv_events: KvEvents | None, name: str, lora_name: LoraName
+) -> ModelBlocks | None:
+    """Whom the engine of a model tells of its blocks; None if nobody wants to know."""
+    return None if kv_events is None else kv_events.of_model(name, lora_name)
+
+
+def make_client(metrics: ServerMetrics, blocks: ModelBlocks | None) -> EngineClient:
+    """A client whose engine tells of its steps and of its blocks."""
+    if blocks is None:
         return EngineClient(metrics.observe_step, metrics.observe_death)
 
     def on_death() -> None:
         metrics.observe_death()
-        kv_events.engine_died()
+        blocks.engine_ended()
 
-    return EngineClient(metrics.observe_step, on_death, kv_events.blocks_changed)
+    return EngineClient(metrics.observe_step, on_death, blocks.changed)
 
 
 def config_of(settings: ServeSettings, model_path: Path, draft_path: Path | None) -> EngineConfig:

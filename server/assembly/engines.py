@@ -14,6 +14,7 @@ from server.assembly.pool import SHARE_OF_MEMORY, assemble_pool, device_memory
 from server.context import SharedContext
 from server.errors import ApiError
 from server.fit.errors import FitError
+from server.kv_events.events import KvEvents
 from server.pool.interface import ModelPool
 from server.pool.one import OneModel
 
@@ -41,6 +42,11 @@ class Engines(Protocol):
     @property
     def observation(self) -> Observation:
         """What is written down of requests."""
+        ...
+
+    @property
+    def kv_events(self) -> KvEvents | None:
+        """What tells routers which blocks the caches hold, if the operator wants that."""
         ...
 
     @property
@@ -84,6 +90,7 @@ class OneEngine:
         self.pool: ModelPool = OneModel(parts.context)
         self.keys = parts.keys
         self.observation = parts.observation
+        self.kv_events = parts.kv_events
 
     @property
     def num_sequences(self) -> int:
@@ -115,6 +122,7 @@ class ManyEngines:
         self.context = parts.context
         self.keys = parts.keys
         self.observation = parts.observation
+        self.kv_events = parts.kv_events
         self._limits_devices = parts.limits_devices
         self._asking: asyncio.Task[None] | None = None
 

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from config import ModelSources, ServeSettings
+from config.units import MIB
 from server.access.key_ring import KeyRing, read_keys
 from server.assembly.observation import Observation, open_observation
 from server.assembly.pooled_engine import PooledEngines
 from server.context import SharedContext
 from server.engine.machine_memory import usable_memory
 from server.fit.estimate import Estimator
+from server.kv_events.events import KvEvents, open_kv_events
 from server.observability.process_memory import total_device_bytes
 from server.pool.entries import read_entries, read_one
 from server.pool.many import ManyModels, PoolRules
@@ -21,8 +23,6 @@ from server.pool.policy import Limits
 
 SHARE_OF_MEMORY = 0.9
 """What models may take together of the machine's memory, and of its devices', unless told."""
-
-_MIB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ class PoolAssembly:
     keys: KeyRing
     observation: Observation
     pool: ManyModels
+    kv_events: KvEvents | None
     limits_devices: bool
     """Whether the memory of devices is bounded, or there is none."""
 
@@ -42,8 +43,8 @@ def assemble_pool(sources: ModelSources) -> PoolAssembly:
     settings = sources.settings
     keys = KeyRing(read_keys(settings), time.monotonic())
     observation = open_observation(settings, "")
-    shared = SharedContext(settings=settings, metrics=observation.metrics)
-    read = read_entries if sources.are_several else read_one
+    kv_events = open_kv_events(settings, has_several=sources.are_several)
+    shared = SharedContext(settings=settings, metrics=observation.metrics, kv_events=kv_events)
     rules = PoolRules(
         most_waiting=settings.max_queue,
         wait_seconds=settings.models_wait,
@@ -54,9 +55,10 @@ def assemble_pool(sources: ModelSources) -> PoolAssembly:
     )
     read = partial(read_entries if sources.are_several else read_one, sources)
     limits = limits_of(settings)
-    pool = ManyModels(read, PooledEngines(shared, observation), limits, rules)
+    maker = PooledEngines(shared, observation, are_several=sources.are_several)
+    pool = ManyModels(read, maker, limits, rules)
     knows_devices = bool(limits.memory.device) or settings.device == ("none",)
-    return PoolAssembly(shared, keys, observation, pool, knows_devices)
+    return PoolAssembly(shared, keys, observation, pool, kv_events, knows_devices)
 
 
 def device_memory() -> int:
@@ -69,7 +71,7 @@ def limits_of(settings: ServeSettings) -> Limits:
     """What models may take together: what the user says, else most of what there is."""
     host, device = settings.models_memory
     memory = MemoryUse(
-        host * _MIB or int(SHARE_OF_MEMORY * usable_memory()),
-        device * _MIB or int(SHARE_OF_MEMORY * total_device_bytes()),
+        host * MIB or int(SHARE_OF_MEMORY * usable_memory()),
+        device * MIB or int(SHARE_OF_MEMORY * total_device_bytes()),
     )
     return Limits(settings.models_max, memory, settings.models_wait / 2)

@@ -10,8 +10,10 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
+
 from config import ConfigError, ServeSettings
-from server.assembly.assemble import config_of, make_context
+from server.assembly.assemble import config_of, make_client, make_context, watched_blocks
 from server.assembly.loaded_model import load_vocabulary, model_with
 from server.assembly.observation import Observation
 from server.context import ServerContext, SharedContext
@@ -21,6 +23,7 @@ from server.errors import ApiError
 from server.fit.errors import FitError
 from server.fit.estimate import estimate
 from server.generation.observed_generator import ObservedGenerator
+from server.kv_events.events import ModelBlocks
 from server.model.guarded_tokenizer import GuardedTokenizer
 from server.model.inspection import inspector
 from server.observability.metrics import ServerMetrics
@@ -55,12 +58,14 @@ class PooledEngine:
         client: EngineClient,
         process: EngineProcess,
         tokenizer: GuardedTokenizer,
+        blocks: ModelBlocks | None,
     ) -> None:
         self.context = context
         self.variants = variants
         self._client = client
         self._process = process
         self._tokenizer = tokenizer
+        self._blocks = blocks
 
     @property
     def num_sequences(self) -> int:
@@ -93,6 +98,8 @@ class PooledEngine:
     async def stop(self, seconds: float) -> None:
         pid = self._process.pid
         await self._process.stop(seconds)
+        if self._blocks is not None:
+            self._blocks.engine_ended()
         await asyncio.to_thread(self.close_vocabulary)
         if pid is not None:
             await _gone(pid)
@@ -103,15 +110,18 @@ class PooledEngine:
 class PooledEngines:
     """Implements `EngineMaker`."""
 
-    def __init__(self, shared: SharedContext, observation: Observation) -> None:
+    def __init__(
+        self, shared: SharedContext, observation: Observation, *, are_several: bool
+    ) -> None:
+        """`are_several`: blocks of equal tokens must have other names in each model."""
         self._shared = shared
+        self._are_several = are_several
         self._observation = observation
         self._lock = threading.Lock()
         self._num_reading = 0
 
     async def make(self, entry: ModelEntry, metrics: ServerMetrics) -> PooledEngine:
-        client = EngineClient(metrics.observe_step, metrics.observe_death)
-        reading = asyncio.ensure_future(asyncio.to_thread(self._read, entry, metrics, client))
+        reading = asyncio.ensure_future(asyncio.to_thread(self._read, entry, metrics))
         try:
             return await asyncio.shield(reading)
         except asyncio.CancelledError:
@@ -127,26 +137,28 @@ class PooledEngines:
     async def estimate(self, entry: ModelEntry) -> MemoryUse:
         return await asyncio.to_thread(_estimated, entry)
 
-    def _read(
-        self, entry: ModelEntry, metrics: ServerMetrics, client: EngineClient
-    ) -> PooledEngine:
+    def _read(self, entry: ModelEntry, metrics: ServerMetrics) -> PooledEngine:
         """The engine, after its files were found. Raises `StartupError` and `ConfigError`."""
         with self._lock:
             self._num_reading += 1
         try:
-            return self._made(entry, metrics, client)
+            return self._made(entry, metrics)
         finally:
             with self._lock:
                 self._num_reading -= 1
                 if not self._num_reading:
                     inspector.close()  # it keeps the last vocabulary in memory
 
-    def _made(
-        self, entry: ModelEntry, metrics: ServerMetrics, client: EngineClient
-    ) -> PooledEngine:
+    def _made(self, entry: ModelEntry, metrics: ServerMetrics) -> PooledEngine:
         settings = entry.settings
         path, draft = resolve_model(settings), resolve_draft(settings)
         tokenizer = load_vocabulary(settings, path)
+        blocks = watched_blocks(
+            self._shared.kv_events,
+            entry.name,
+            lambda lora: context.adapter_scales.name_of(client.model.adapters, lora),
+        )
+        client = make_client(metrics, blocks)
         try:
             context = self._context(settings, path, tokenizer, client, metrics)
             variants = {
@@ -156,14 +168,17 @@ class PooledEngines:
         except BaseException:
             tokenizer.close()
             raise
+        if blocks is not None:
+            context.adapter_scales.on_change = blocks.adapters_changed
+        config = config_of(settings, path, draft)
         process = EngineProcess(
-            config_of(settings, path, draft),
+            msgspec.structs.replace(config, block_names=entry.name if self._are_several else ""),
             client,
             settings.hang_timeout,
             most_first_starts=MOST_STARTS,
         )
         metrics.engine_pid = lambda: process.pid
-        return PooledEngine(context, variants, client, process, tokenizer)
+        return PooledEngine(context, variants, client, process, tokenizer, blocks)
 
     def _context(
         self,
@@ -182,6 +197,7 @@ class PooledEngines:
             plain_places=shared.plain_places,
             structured_places=shared.structured_places,
             created=shared.created,
+            kv_events=shared.kv_events,
         )
 
 

@@ -7,13 +7,13 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import msgspec
 import zmq
 
-from server.kv_events.wire import EventBatch, WireEvent
+from server.kv_events.wire import EventBatch, TopicEvents
 from server.startup import StartupError
 
 HIGH_WATER = 100_000
@@ -36,30 +36,43 @@ _OWN_ADDRESS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
+    topic: bytes
     sequence: int
     payload: bytes
+
+    @property
+    def number(self) -> bytes:
+        return self.sequence.to_bytes(8, "big")
 
 
 class EventPublisher:
     """A PUB socket with messages of three frames: topic, sequence number, batch.
 
     A ROUTER socket answers who sends a sequence number with all batches from there on. It answers
-    with what holds now where batches of that age are kept no more.
+    with what holds now where batches of that age are kept no more. All topics are numbered
+    together.
     """
 
     def __init__(
-        self, endpoint: str, replay_endpoint: str | None, snapshot: Callable[[], list[WireEvent]]
+        self,
+        endpoint: str,
+        replay_endpoint: str | None,
+        snapshot: Callable[[], list[TopicEvents]],
+        *,
+        names_topics: bool = False,
     ) -> None:
         """Take the addresses. Raises `StartupError`.
 
-        `snapshot` has the events that tell all that holds now. It is called between two batches.
+        `snapshot` has the messages that tell all that holds now. It is called between two batches.
+        `names_topics`: answers carry the topic, as published messages do. vLLM's do not.
         """
         self._lock = threading.Lock()
         """Held while a batch is made and published, so that snapshots match batches."""
         self.sequence = -1
         """The number of the last batch; the first is 0."""
         self._snapshot = snapshot
-        self._topic = b""
+        self._names_topics = names_topics
+        self._topics: set[bytes] = set()
         self._encoder = msgspec.msgpack.Encoder()
         self._sent: deque[_Sent] = deque()
         self._num_bytes = 0
@@ -79,24 +92,19 @@ class EventPublisher:
             self.close()
             raise
 
-    def start(self, topic: str) -> None:
-        """Begin to publish, and to answer."""
-        self._topic = topic.encode()
+    def start(self) -> None:
+        """Begin to answer."""
         if self._thread is not None:
             self._thread.start()
 
-    def publish(self, make: Callable[[], list[WireEvent]]) -> None:
-        """Send a batch of the events that `make` returns, if there are any. It never waits for
-        subscribers."""
+    def publish(self, make: Callable[[], Iterable[TopicEvents]]) -> None:
+        """Send the messages that `make` returns. It never waits for subscribers."""
         with self._lock:
-            events = make()
-            if not events:
-                return
-            self.sequence += 1
-            sent = _Sent(self.sequence, self._encoder.encode(EventBatch(time.time(), events)))
-            self._keep(sent)
-            number = sent.sequence.to_bytes(8, "big")
-            self._pub.send_multipart((self._topic, number, sent.payload))
+            for told in make():
+                self.sequence += 1
+                sent = self._encoded(told, self.sequence)
+                self._keep(sent)
+                self._pub.send_multipart((sent.topic, sent.number, sent.payload))
 
     def close(self) -> None:
         """Stop; what subscribers have not taken is lost after a moment."""
@@ -107,11 +115,18 @@ class EventPublisher:
         self._pub.close(linger=200)
         self._context.term()
 
+    def _encoded(self, told: TopicEvents, sequence: int) -> _Sent:
+        payload = self._encoder.encode(EventBatch(time.time(), told.events))
+        return _Sent(told.topic.encode(), sequence, payload)
+
     def _keep(self, sent: _Sent) -> None:
+        """Keep a batch, and so many before it that a snapshot has numbers of its own."""
         self._sent.append(sent)
+        self._topics.add(sent.topic)
         self._num_bytes += len(sent.payload)
-        while len(self._sent) > MAX_BATCHES or (
-            self._num_bytes > MAX_BYTES and len(self._sent) > 1
+        least = 2 * len(self._topics) - 1
+        while len(self._sent) > max(MAX_BATCHES, least) or (
+            self._num_bytes > MAX_BYTES and len(self._sent) > least
         ):
             self._num_bytes -= len(self._sent.popleft().payload)
 
@@ -129,13 +144,21 @@ class EventPublisher:
         with self._lock:
             batches = [sent for sent in self._sent if sent.sequence >= start]
             if self._sent and start < self._sent[0].sequence:
-                payload = self._encoder.encode(EventBatch(time.time(), self._snapshot()))
-                batches = [_Sent(self.sequence, payload)]
-        for sent in [*batches, None]:
-            number = END if sent is None else sent.sequence.to_bytes(8, "big")
-            payload = b"" if sent is None else sent.payload
-            with contextlib.suppress(zmq.ZMQError):  # the client has left
-                self._replay.send_multipart((client, b"", number, payload))
+                batches = self._all()
+        for sent in batches:
+            self._answer_with(client, sent.topic, sent.number, sent.payload)
+        self._answer_with(client, b"", END, b"")
+
+    def _all(self) -> list[_Sent]:
+        """What holds now, under the last numbers: subscribers drop what is older than they know."""
+        told = self._snapshot()
+        first = self.sequence - len(told) + 1
+        return [self._encoded(one, number) for number, one in enumerate(told, first)]
+
+    def _answer_with(self, client: bytes, topic: bytes, number: bytes, payload: bytes) -> None:
+        names = (topic,) if self._names_topics else ()
+        with contextlib.suppress(zmq.ZMQError):  # the client has left
+            self._replay.send_multipart((client, b"", *names, number, payload))
 
 
 def _take(sock: zmq.Socket[bytes], endpoint: str) -> None:

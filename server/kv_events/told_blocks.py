@@ -74,11 +74,8 @@ class ToldBlocks:
                     events.append(self._store(self._event(medium, name, block)))
         return events
 
-    def snapshot(self) -> list[WireEvent]:
+    def all(self) -> Iterator[WireEvent]:
         """Events that tell a subscriber who knows nothing all that others know."""
-        return [AllBlocksCleared(), *self._all()]
-
-    def _all(self) -> Iterator[WireEvent]:
         for medium, blocks in self._told.items():
             for name, block in blocks.items():
                 yield self._wire(self._event(medium, name, block), block.lora_name)

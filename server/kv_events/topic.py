@@ -1,4 +1,4 @@
-"""The topic of a server's events: routers take from it who holds the blocks."""
+"""The topics of a server's events: routers take from them who holds the blocks."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ _SOMEWHERE = ("192.0.2.1", 9)
 """An address that nobody has. Nothing is sent there: the system only chooses a route."""
 
 
-def topic_of(template: str, sockets: Sequence[socket.socket], model: str) -> str:
-    """The topic, with the address of the first TCP socket in place of {host} and {port}.
+def place_of(template: str, sockets: Sequence[socket.socket]) -> str:
+    """The topic of any model, with the address of the first TCP socket for {host} and {port}.
 
     A server that listens on all addresses is known by the one that its packets leave from.
     """
     host, port = _address(sockets)
-    place = template.replace("{host}", host).replace("{port}", str(port))
-    return place.replace("{model}", model)  # last: a name may have braces
+    return template.replace("{host}", host).replace("{port}", str(port))
+
+
+def topic_of(place: str, model: str) -> str:
+    """The topic of one model. Its name may have braces, so it comes last."""
+    return place.replace("{model}", model)
 
 
 def _address(sockets: Sequence[socket.socket]) -> tuple[str, int]:

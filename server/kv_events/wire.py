@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import msgspec
 
 ExtraKeys = list[tuple[str, ...] | None]
@@ -35,6 +37,14 @@ class AllBlocksCleared(msgspec.Struct, frozen=True, tag=True, array_like=True):
 
 
 WireEvent = BlockStored | BlockRemoved | AllBlocksCleared
+
+
+@dataclass(frozen=True, slots=True)
+class TopicEvents:
+    """Events that are told under one topic, in one message."""
+
+    topic: str
+    events: list[WireEvent]
 
 
 class EventBatch(msgspec.Struct, frozen=True, array_like=True):

@@ -42,6 +42,7 @@ class Wish:
     """What a request says about the model that is to answer."""
 
     model: str
+    """"" if it names none."""
     keep_alive: float | None = None
     is_stream: bool = False
 
@@ -72,12 +73,11 @@ def for_model(handler: Handler, *, may_stream: bool = False) -> Handler:
         data = bytearray() if request.method in ("GET", "HEAD") else await read_bytes(request)
         wish = await _wish(request, data)
         read = _already_read(request, data)
-        if wish is None and pool.default is not None:
+        if not wish.model:
+            if pool.default is None:
+                return await handler(read)
             if request.method in ("GET", "HEAD"):
                 return await _without_waking(read, pool.default, handler)
-            wish = Wish("")
-        if wish is None:
-            return await handler(read)
         answer = partial(handler, read)
         if may_stream and wish.is_stream:
             return await _streamed(request, pool, wish, answer)
@@ -163,7 +163,7 @@ async def _leased(
         return _Held(await answer(), resources.pop_all())
 
 
-async def _wish(request: Request, data: bytearray) -> Wish | None:
+async def _wish(request: Request, data: bytearray) -> Wish:
     """What the query or the body say. Raises `InvalidRequest`."""
     query = request.query_params
     fields: Mapping[str, Any] = query
@@ -172,8 +172,7 @@ async def _wish(request: Request, data: bytearray) -> Wish | None:
     elif "model" not in query and data:
         fields = _fields(data)
     model = fields.get("model")
-    if model is None or model == "":
-        return None
+    model = "" if model is None else model
     if not isinstance(model, str):
         raise InvalidRequest("'model' must be a string", param="model")
     names = [name for name in ("keep_alive", "ttl") if fields.get(name) is not None]

@@ -9,5 +9,5 @@ from server.replica.load import get_is_sleeping, get_load
 ENDPOINTS = (
     get(get_load, "/load"),
     get(get_is_sleeping, "/is_sleeping"),
-    get(get_blocks, "/kv_events/blocks", by_model=True, for_admins=True),
+    get(get_blocks, "/kv_events/blocks", for_admins=True),
 )

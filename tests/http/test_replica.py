@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
 
 import httpx
@@ -14,9 +14,8 @@ from config import ServeSettings
 from protocol.blocks import BlocksStored, Medium
 from protocol.cache_lookup import CacheTier
 from server.app import create_app
-from server.kv_events.events import KvEvents
-from server.kv_events.told_blocks import ToldBlocks
-from server.kv_events.wire import BlockStored, WireEvent
+from server.kv_events.events import KvEvents, ModelBlocks
+from server.kv_events.wire import BlockStored, TopicEvents, WireEvent
 from server.pool.interface import ModelState, ServedModel
 from server.pool.one import OneModel
 from tests.http.test_access import client_of, key
@@ -166,23 +165,24 @@ class Heard:
         self.events: list[WireEvent] = []
         self.sequence = 41
 
-    def start(self, topic: str) -> None:
+    def start(self) -> None:
         pass
 
-    def publish(self, make: Callable[[], list[WireEvent]]) -> None:
-        self.events += make()
+    def publish(self, make: Callable[[], Iterable[TopicEvents]]) -> None:
+        self.events += [event for told in make() for event in told.events]
 
     def close(self) -> None:
         pass
 
 
-def watched(server: FakeServer, heard: Heard) -> tuple[FakeServer, KvEvents]:
+def watched(server: FakeServer, heard: Heard) -> tuple[FakeServer, ModelBlocks]:
     """The server with events about blocks."""
     scales, engine = server.context.adapter_scales, server.engine
-    told = ToldBlocks(64, lambda lora: scales.name_of(engine.adapters, lora))
-    events = KvEvents(told, heard)
-    scales.on_change = events.adapters_changed
-    return replace(server, context=replace(server.context, kv_events=events)), events
+    events = KvEvents(64)
+    events.publisher = heard
+    blocks = events.of_model("m", lambda lora: scales.name_of(engine.adapters, lora))
+    scales.on_change = blocks.adapters_changed
+    return replace(server, context=replace(server.context, kv_events=events)), blocks
 
 
 async def test_blocks_are_listed_with_the_number_of_the_batch_that_told_them(
@@ -213,7 +213,7 @@ async def test_new_default_scales_give_blocks_other_names(server: FakeServer) ->
     poet = (("of poet.gguf", 1.0),)
     followed, events = watched(server, heard)
     async with client_of(followed) as client:
-        events.blocks_changed([BlocksStored(Medium.GPU, [5], None, [1] * 64, "", poet)])
+        events.changed([BlocksStored(Medium.GPU, [5], None, [1] * 64, "", poet)])
         await client.post("/lora-adapters", json=[{"id": 0, "scale": 1.0}])
     names = [event.lora_name for event in heard.events if isinstance(event, BlockStored)]
     assert names == ["poet", None]

@@ -82,7 +82,7 @@ def texts(answers: list[Answer]) -> list[list[int]]:
 
 def attached(backend: LlamaBackend) -> list[int]:
     """Slots with a sampler."""
-    return [slot for slot in range(N_SLOTS) if slot in backend.context.device_samplers]
+    return [slot for slot in range(N_SLOTS) if slot in backend.context.device_samplers.by_slot]
 
 
 @everything

@@ -18,7 +18,8 @@ from scheduler.core.cache_edits import CopyPrefix, Restore, Save, Trim
 from scheduler.core.sequence import Sequence
 from tests.support.backends import compute, make_backend
 from tests.support.engines import Server
-from tests.support.tiny_models import MODELS, N_VOCAB, WINDOW, deepseek2
+from tests.support.shaped_models import mla
+from tests.support.tiny_models import MODELS, N_VOCAB, WINDOW
 
 LENGTH = 16
 ENDLESS = SamplingParams(temperature=0.0, logit_bias=((2, float("-inf")),))
@@ -212,7 +213,7 @@ def test_a_full_cache_under_a_window_is_shared(full_window: LlamaBackend) -> Non
 @pytest.fixture(scope="module")
 def compressed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("models") / "deepseek2.gguf"
-    deepseek2(path)
+    mla(path)
     return path
 
 

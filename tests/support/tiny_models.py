@@ -249,40 +249,6 @@ def gemma3n(path: Path) -> None:
     writer.finish()
 
 
-def deepseek2(path: Path) -> None:
-    """Write a DeepSeek 2 model: all heads share one compressed vector a token (MLA)."""
-    rank_q, rank_kv, rope, nope, heads = 32, 64, 32, 32, 2
-    writer = _Writer(path, "deepseek2")
-    writer.gguf.add_head_count(heads)
-    writer.gguf.add_head_count_kv(1)
-    writer.gguf.add_q_lora_rank(rank_q)
-    writer.gguf.add_kv_lora_rank(rank_kv)
-    writer.gguf.add_key_length(rank_kv + rope)
-    writer.gguf.add_value_length(rank_kv)
-    writer.gguf.add_key_length_mla(nope + rope)
-    writer.gguf.add_value_length_mla(WIDE_HEAD)
-    writer.gguf.add_rope_dimension_count(rope)
-    writer.gguf.add_leading_dense_block_count(N_LAYERS)
-    writer.gguf.add_expert_count(2)
-    writer.gguf.add_expert_used_count(1)
-    writer.gguf.add_expert_feed_forward_length(N_FF)
-    writer.gguf.add_expert_shared_count(1)
-    for layer in range(N_LAYERS):
-        prefix = f"blk.{layer}"
-        writer.ones(f"{prefix}.attn_norm.weight", N_EMBD)
-        writer.ones(f"{prefix}.attn_q_a_norm.weight", rank_q)
-        writer.ones(f"{prefix}.attn_kv_a_norm.weight", rank_kv)
-        writer.weight(f"{prefix}.attn_q_a.weight", N_EMBD, rank_q)
-        writer.weight(f"{prefix}.attn_q_b.weight", rank_q, heads * (nope + rope), scale=2.0)
-        writer.weight(f"{prefix}.attn_kv_a_mqa.weight", N_EMBD, rank_kv + rope, scale=2.0)
-        writer.weight(f"{prefix}.attn_k_b.weight", nope, rank_kv, heads)
-        writer.weight(f"{prefix}.attn_v_b.weight", rank_kv, WIDE_HEAD, heads)
-        writer.weight(f"{prefix}.attn_output.weight", heads * WIDE_HEAD, N_EMBD, scale=2.0)
-        _feed_forward(writer, layer)
-    writer.weight("output.weight", N_EMBD, N_VOCAB)
-    writer.finish()
-
-
 def _state_heads(writer: _Writer, layer: int) -> None:
     prefix, width = f"blk.{layer}", D_INNER + 2 * D_STATE
     writer.weight(f"{prefix}.ssm_in.weight", N_EMBD, D_INNER + width + DT_RANK)

@@ -37,8 +37,5 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 def run_virtually(work: Coroutine[Any, Any, ResultT]) -> ResultT:
     """The result of a coroutine in virtual time."""
-    loop = VirtualLoop()
-    try:
-        return loop.run_until_complete(work)
-    finally:
-        loop.close()
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:  # cancels what is left at the end
+        return runner.run(work)

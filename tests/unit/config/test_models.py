@@ -104,13 +104,12 @@ def test_one_model_and_several_exclude_each_other(preset: Path, origin: list[str
         ModelSources(["--models-preset", str(preset), *origin], {})
 
 
-def test_events_about_blocks_are_of_one_model(preset: Path) -> None:
-    flags = ["--models-preset", str(preset), "--kv-events-endpoint", "tcp://*:5557"]
-    with pytest.raises(ConfigError, match="--kv-events-endpoint needs one model"):
-        ModelSources(flags, {})
-    flags = ["-m", "m.gguf", "--sleep-idle-seconds", "60", "--kv-events-endpoint", "tcp://*:5557"]
-    with pytest.raises(ConfigError, match="needs a model that stays, which --sleep-idle-seconds"):
-        ModelSources(flags, {})
+def test_topics_of_several_models_name_the_model(preset: Path) -> None:
+    flags = ["--kv-events-endpoint", "tcp://*:5557", "--kv-events-topic", "kv@{host}"]
+    with pytest.raises(ConfigError, match=r"--kv-events-topic needs the place \{model\}"):
+        ModelSources(["--models-preset", str(preset), *flags], {})
+    assert ModelSources(["-m", "m.gguf", "--sleep-idle-seconds", "60", *flags], {}).need_pool
+    assert ModelSources(["--models-preset", str(preset), *flags[:2]], {}).are_several
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,18 @@ def test_an_engine_begins_with_no_blocks() -> None:
     assert engine.take_block_events() == []
 
 
+def test_models_of_one_server_name_equal_blocks_differently() -> None:
+    tokens = prompt(21)
+    plain = block_names(tokens, CacheScope(), SIZE, [], 2)
+    named = {kind: block_names(tokens, CacheScope(), SIZE, [], 2, kind) for kind in ("a", "b")}
+    assert len({*plain, *named["a"], *named["b"]}) == 6
+    engine = watched()
+    engine.watch_blocks(SIZE, "a")
+    run(engine, tokens)
+    _, event = engine.take_block_events()
+    assert event == BlocksStored(Medium.GPU, named["a"], None, tokens[:16])
+
+
 def test_whole_blocks_of_a_prompt_are_stored_in_one_event() -> None:
     engine = watched()
     run(engine, tokens := prompt(21))

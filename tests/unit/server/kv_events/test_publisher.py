@@ -9,13 +9,21 @@ from pathlib import Path
 
 import pytest
 
+from loadtests.harness.servers import free_port
 from loadtests.routing.subscriber import Subscriber
-from loadtests.servers import free_port
 from server.kv_events import publisher
 from server.kv_events.publisher import EventPublisher
-from server.kv_events.wire import AllBlocksCleared, BlockStored, WireEvent
+from server.kv_events.wire import (
+    AllBlocksCleared,
+    BlockRemoved,
+    BlockStored,
+    TopicEvents,
+    WireEvent,
+)
 from server.startup import StartupError
 from tests.support.processes import wait_until
+
+TOPIC = "kv@here:1@model"
 
 
 def block(name: int) -> BlockStored:
@@ -26,15 +34,16 @@ def tell(server: EventPublisher, *names: int) -> None:
     """Publish a batch for each block."""
     for name in names:
         events: list[WireEvent] = [block(name)]
-        server.publish(lambda events=events: events)  # type: ignore[misc]
+        server.publish(lambda events=events: [TopicEvents(TOPIC, events)])  # type: ignore[misc]
 
 
 @contextmanager
 def publishing(folder: Path) -> Iterator[tuple[EventPublisher, Subscriber]]:
     """A publisher whose snapshot is the block 99, and a subscriber that has heard of it."""
     endpoint, replay = f"ipc://{folder}/pub", f"ipc://{folder}/replay"
-    server = EventPublisher(endpoint, replay, lambda: [AllBlocksCleared(), block(99)])
-    server.start("kv@here:1@model")
+    now = TopicEvents(TOPIC, [AllBlocksCleared(), block(99)])
+    server = EventPublisher(endpoint, replay, lambda: [now])
+    server.start()
     subscriber = Subscriber(endpoint, replay)
     try:
         yield server, subscriber
@@ -56,7 +65,7 @@ def test_batches_are_numbered_and_carry_the_topic(tmp_path: Path) -> None:
             return reaches(subscriber, 3)
 
         wait_until(publish_until_heard)
-        assert subscriber.topic == "kv@here:1@model"
+        assert subscriber.topic == TOPIC
         wait_until(lambda: reaches(subscriber, server.sequence))
         assert subscriber.held["GPU"] == set(range(1, server.sequence + 2))
 
@@ -87,6 +96,35 @@ def test_who_asks_for_what_is_kept_no_more_gets_what_holds_now(
         assert (subscriber.held["GPU"], subscriber.last) == ({99}, 4)
 
 
+def told(topic: str, *events: WireEvent) -> TopicEvents:
+    return TopicEvents(topic, list(events))
+
+
+@pytest.mark.parametrize("limit", [10_000, 3])
+def test_answers_about_several_models_name_the_topic(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    """All batches, or what holds now under numbers that are new to who asks."""
+    monkeypatch.setattr(publisher, "MAX_BATCHES", limit)
+    endpoint, replay = f"ipc://{tmp_path}/pub", f"ipc://{tmp_path}/replay"
+    now = [
+        told("b", AllBlocksCleared()),
+        told("a", AllBlocksCleared(), block(3)),
+        told("b", block(2), block(4)),
+    ]
+    server = EventPublisher(endpoint, replay, lambda: now, names_topics=True)
+    server.start()
+    subscriber = Subscriber(endpoint, replay, has_topics=True)
+    for topic, name in (("a", 1), ("b", 2), ("a", 3), ("b", 4)):
+        server.publish(lambda topic=topic, name=name: [told(topic, block(name))])  # type: ignore[misc]
+    server.publish(lambda: [told("a", BlockRemoved([1], "GPU"))])
+    subscriber.catch_up()
+    subscriber.close()
+    server.close()
+    assert subscriber.by_topic == {"a": {"GPU": {3}}, "b": {"GPU": {2, 4}}}
+    assert subscriber.last == 4
+
+
 def test_garbage_at_the_replay_endpoint_changes_nothing(tmp_path: Path) -> None:
     with publishing(tmp_path) as (server, subscriber):
         tell(server, 1)
@@ -109,7 +147,7 @@ def test_it_listens_on_addresses_of_this_machine(endpoint: str) -> None:
 def test_it_connects_to_another_host_that_collects_events() -> None:
     """Such a host need not be there yet."""
     connecting = EventPublisher("tcp://collector.invalid:5557", None, list)
-    connecting.start("kv@here:1@model")
+    connecting.start()
     tell(connecting, 1)
     connecting.close()
 
@@ -117,7 +155,7 @@ def test_it_connects_to_another_host_that_collects_events() -> None:
 def test_an_address_that_is_taken_stops_the_start() -> None:
     endpoint = f"tcp://127.0.0.1:{free_port()}"
 
-    def snapshot() -> list[WireEvent]:
+    def snapshot() -> list[TopicEvents]:
         return []
 
     first = EventPublisher(endpoint, None, snapshot)

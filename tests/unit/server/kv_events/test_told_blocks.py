@@ -92,7 +92,7 @@ def test_a_snapshot_tells_a_late_subscriber_what_the_others_know() -> None:
     ]
     for events in batches:
         early.take(blocks.apply(events))
-    late.take(blocks.snapshot())
+    late.take(list(blocks.all()))
     assert late.held == early.held == {"GPU": {7, 9, 13}, "CPU": {7, 9, 11}}
 
 
