@@ -144,7 +144,7 @@ def _run(orders: Orders, engine_end: socket.socket, watch: Stopwatch) -> None:
         n_ctx=orders.num_slots * orders.num_tokens,
         n_threads=orders.num_threads,
         n_threads_batch=orders.num_threads,
-        flash_attn="off",
+        flash_attn="on",
     )
     backend = EndlessBackend(config)
     costs = costs_of(config, backend, time.monotonic)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import msgspec
 
@@ -73,7 +74,7 @@ class PaddingRow(msgspec.Struct, frozen=True):
         return 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Step:
     """Cache edits first, then chunks in slot order; they may be computed in several batches."""
 
@@ -84,12 +85,12 @@ class Step:
     padding_rows: tuple[PaddingRow, ...] = ()
     """Further rows that the step has room for, in slot order."""
 
-    @property
+    @cached_property
     def num_decode_tokens(self) -> int:
         """Rows that continue answers, draft tokens included."""
         return sum([chunk.num_tokens for chunk in self.chunks if chunk.is_decode])
 
-    @property
+    @cached_property
     def num_prefill_tokens(self) -> int:
         """Rows that compute prompts."""
         return sum([chunk.num_tokens for chunk in self.chunks if not chunk.is_decode])
