@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from protocol.blocks import BlockEvent, BlocksCleared, BlocksRemoved, BlocksStored, Medium
 from scheduler.core.cache_scope import CacheScope
-from scheduler.core.sequence import Slot
+from scheduler.core.sequence import Sequence, Slot
 from scheduler.kv_cache.blocks import block_names, checkpoint_stops, usable_tokens
 from scheduler.kv_cache.cache_manager import KVCacheManager
 from scheduler.kv_cache.host_cache import CachedPrefix
@@ -25,6 +25,10 @@ class _Content:
     scope: CacheScope
     stops: list[int] = field(default_factory=list)
     names: list[int] = field(default_factory=list)
+    length: int = -1
+    """Tokens of a slot that were recorded and computed."""
+    sequence: Sequence | None = None
+    """What ran in a slot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,8 @@ class BlockLedger:
         host_changed = num_changes != self._num_host_changes
         self._num_host_changes = num_changes
         for slot in self._cache.slots:
-            self._look_at_slot(slot, host_changed=host_changed)
+            if host_changed or not self._is_as_before(slot):
+                self._look_at_slot(slot, host_changed=host_changed)
         if host_changed:
             self._look_at_host_memory()
         if has_begun and not (self._new or self._gone):
@@ -96,6 +101,21 @@ class BlockLedger:
             held[Medium.CPU].update(dict.fromkeys(names))
         return {medium: list(names) for medium, names in held.items()}
 
+    def _is_as_before(self, slot: Slot) -> bool:
+        """Whether a slot can't have other blocks than when it was last looked at.
+
+        Each step asks this of each slot. An answer that goes on changes nothing: its tokens are
+        recorded when it ends.
+        """
+        content = self._contents.get(slot)
+        return (
+            content is not None
+            and content.tokens is slot.tokens
+            and content.sequence is slot.sequence
+            and content.scope is slot.scope
+            and content.length == min(slot.num_tokens, self._cache.index.length(slot))
+        )
+
     def _look_at_slot(self, slot: Slot, *, host_changed: bool) -> None:
         content = before = self._contents.get(slot)
         if content is None or content.tokens is not slot.tokens or content.scope != slot.scope:
@@ -103,6 +123,8 @@ class BlockLedger:
         elif host_changed:
             content.stops = checkpoint_stops(slot, self._cache)
         count = usable_tokens(slot, self._cache, content.stops)
+        content.length = min(slot.num_tokens, self._cache.index.length(slot))
+        content.sequence, content.scope = slot.sequence, slot.scope
         if content is before and count // self._size == len(content.names):
             return
         known = content.names

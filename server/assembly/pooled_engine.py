@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from config import ConfigError, ServeSettings
+from config.speculation import DRAFT_MODEL
 from server.assembly.assemble import config_of, make_client, make_context, watched_blocks
 from server.assembly.loaded_model import load_vocabulary, model_with
 from server.assembly.observation import Observation
@@ -222,12 +223,25 @@ def _estimated(entry: ModelEntry) -> MemoryUse:
     settings, path = entry.settings, entry.path
     if path is None or not path.is_file():
         return NO_MEMORY
+    draft = _local_draft(settings)
     try:
-        footprint = estimate(path, config_of(settings, path, None))
+        footprint = estimate(path, config_of(settings, path, draft))
     except FitError as error:
-        logger.warning("the memory of %s is guessed by the file's size: %s", entry.name, error)
-        return MemoryUse(path.stat().st_size)
+        logger.warning("the memory of %s is guessed by the files' size: %s", entry.name, error)
+        return MemoryUse(sum(file.stat().st_size for file in (path, draft) if file is not None))
     return MemoryUse(footprint.host.total, footprint.device_bytes)
+
+
+def _local_draft(settings: ServeSettings) -> Path | None:
+    """The file of the draft model, if there is one on this machine."""
+    if DRAFT_MODEL not in settings.spec_type:
+        return None
+    if settings.spec_draft_hf is not None:
+        settings = settings.model_copy(update={"offline": True})
+    try:
+        return resolve_draft(settings)
+    except StartupError:
+        return None
 
 
 def _memory_of(pid: int) -> MemoryUse:

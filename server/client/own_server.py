@@ -35,6 +35,7 @@ def own_server(
 
     `settings` are what the options add up to; without a port of theirs the server gets a free
     one. The server is a session of its own, so that the terminal's signals are the client's alone.
+    The server's log stays if something failed, and is named then.
     """
     settings = placed(settings)
     client = ServerClient(url_of(settings), settings.api_key[0] if settings.api_key else "")
@@ -55,11 +56,20 @@ def own_server(
         if process.poll() is not None:
             raise CommandError(f"the server did not start: {_last_line(Path(name))}")
 
+    is_good = False
     try:
         client.wait_ready(check)
         yield client
+        is_good = process.poll() is None
+    except (KeyboardInterrupt, SystemExit):
+        is_good = process.poll() is None
+        raise
     finally:
         _end(process)
+        if is_good:
+            Path(name).unlink(missing_ok=True)
+        else:
+            print(f"llamapack: the server's log is {name}", file=sys.stderr)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -261,6 +261,7 @@ def test_a_server_of_its_own(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "Paris" in done.stdout
     assert "starting a server" in done.stderr
+    assert not list(tmp_path.glob("llamapack-*.log"))
 
 
 def test_a_stored_model_is_known_by_its_name(tmp_path: Path) -> None:
@@ -280,3 +281,11 @@ def test_a_terminal_that_goes_away_ends_the_chat(url: str, tmp_path: Path) -> No
     terminal.process.send_signal(signal.SIGHUP)
     assert terminal.process.wait(DEADLINE) != 0
     terminal.close()
+
+
+def test_the_log_of_a_server_that_fails_stays_and_is_named(tmp_path: Path) -> None:
+    done = llamapack(tmp_path, "run", str(TARGET), "Hi", "--", "--chat-template", "{% bad")
+    assert done.returncode == 1
+    (log,) = tmp_path.glob("llamapack-*.log")
+    assert f"the server's log is {log}" in done.stderr
+    assert log.read_text()
