@@ -47,22 +47,23 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._is_ready = False
-        self._is_closed = False
+        self._num_closed = 0
+        """How often it was closed."""
         self._cpu_seconds = 0.0
         """CPU time that the process had used at its last answer."""
 
     def start(self) -> None:
         """Start the process, and don't wait for it."""
-        with contextlib.suppress(Died):
-            self._running()
+        self._running()
 
     def ask(self, question: bytes, *, cpu_seconds: float, wall_seconds: float) -> bytes:
-        """The answer to one question. Raises `TooSlow`, and `Died`, also once it is closed.
+        """The answer to one question. Raises `TooSlow`, and `Died`, also if it is closed meanwhile.
 
         Wall-clock time alone would be unfair: on a busy machine the process may wait for a core
         longer than it computes. If the thread's work is called off, the process is ended at once,
         and `Cancelled` is raised.
         """
+        num_closed = self._num_closed
         try:
             process, conversation = self._running()
             with current_work().stopped_by(process.kill):
@@ -72,18 +73,17 @@ class Child:
                 conversation.settimeout(min(cpu_seconds, wall_seconds, _MOST_UNWATCHED) / 2)
                 return self._conversation(conversation, frame(question, cpu_seconds), watch)
         except BaseException as error:
-            self.stop()  # what comes later from this process answers no other question
-            if self._is_closed:
+            self._end()  # what comes later from this process answers no other question
+            if self._num_closed != num_closed:
                 raise Died from error
             raise
 
     def close(self) -> None:
-        """End the process for good. Any thread may call it."""
-        self._is_closed = True
-        self.stop()
+        """End the process; the next question starts another one. Any thread may call it."""
+        self._num_closed += 1
+        self._end()
 
-    def stop(self) -> None:
-        """End the process; the next question starts another one."""
+    def _end(self) -> None:
         process, self._process = self._process, None
         conversation, self._socket = self._socket, None
         if process is not None:
@@ -96,14 +96,11 @@ class Child:
         """The process and the socket to it, after starting it if it doesn't run."""
         process, conversation = self._process, self._socket
         if process is not None and process.poll() is not None:
-            self.stop()
+            self._end()
             process = None
         if process is None or conversation is None:
             process, conversation = self._started()
             self._process, self._socket, self._is_ready = process, conversation, False
-        if self._is_closed:
-            self.stop()
-            raise Died
         return process, conversation
 
     def _started(self) -> tuple[subprocess.Popen[bytes], socket.socket]:

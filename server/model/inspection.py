@@ -70,7 +70,7 @@ class Inspector:
     def close(self) -> None:
         """End the process, once it has answered; the next question starts another one."""
         with self._lock:
-            self._child.stop()
+            self._child.close()
 
     def _head(self, path: Path, what: str) -> dict[str, Any]:
         try:

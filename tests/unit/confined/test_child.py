@@ -70,30 +70,26 @@ def test_a_module_that_does_not_start() -> None:
     child.close()
 
 
-@pytest.mark.parametrize("first", [b"echo", b"sleep", None])
-def test_what_is_asked_of_a_closed_process_has_no_answer(child: Child, first: bytes | None) -> None:
+@pytest.mark.parametrize("first", [b"echo", b"sleep"])
+@pytest.mark.parametrize("delay", [0.0, 0.02, 0.1, 0.5])
+def test_what_is_being_asked_of_a_process_that_is_closed_has_no_answer(
+    child: Child, first: bytes, delay: float
+) -> None:
     errors: list[type[BaseException]] = []
+    is_closed = threading.Event()
 
     def ask_first() -> None:
         try:
-            while first is not None:
-                ask(child, first, wall_seconds=60)
+            while not is_closed.is_set():
+                ask(child, first, wall_seconds=3)
         except Exception as error:
             errors.append(type(error))
 
     asking = threading.Thread(target=ask_first)
     asking.start()
-    if first is not None:
-        time.sleep(0.05)  # it may be starting then, or answering
+    time.sleep(delay)  # it may be starting then, or answering
+    is_closed.set()
     child.close()
     asking.join(60)
-    assert errors == ([] if first is None else [Died])
-    child.start()
-    with pytest.raises(Died):
-        ask(child, b"echo")
-
-
-def test_a_stopped_process_starts_again(child: Child) -> None:
-    first = ask(child, b"pid")
-    child.stop()
-    assert ask(child, b"pid") != first
+    assert set(errors) <= {Died, TooSlow}  # it may have been closed before it was asked
+    assert ask(child, b"echo again") == b"again"
