@@ -6,11 +6,11 @@ import contextlib
 import os
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from confined import python_module
 from confined.frames import HEAD, frame
 from confined.work import current_work
 
@@ -47,36 +47,43 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._is_ready = False
+        self._is_closed = False
         self._cpu_seconds = 0.0
         """CPU time that the process had used at its last answer."""
 
     def start(self) -> None:
         """Start the process, and don't wait for it."""
-        self._running()
+        with contextlib.suppress(Died):
+            self._running()
 
     def ask(self, question: bytes, *, cpu_seconds: float, wall_seconds: float) -> bytes:
-        """The answer to one question. Raises `TooSlow` and `Died`.
+        """The answer to one question. Raises `TooSlow`, and `Died`, also once it is closed.
 
         Wall-clock time alone would be unfair: on a busy machine the process may wait for a core
         longer than it computes. If the thread's work is called off, the process is ended at once,
         and `Cancelled` is raised.
         """
-        conversation = self._running()
-        process = self._process
-        assert process is not None
         try:
+            process, conversation = self._running()
             with current_work().stopped_by(process.kill):
                 if not self._is_ready:
                     self._await_start(conversation)
                 watch = _Watch(process.pid, self._cpu_seconds, cpu_seconds, wall_seconds)
                 conversation.settimeout(min(cpu_seconds, wall_seconds, _MOST_UNWATCHED) / 2)
                 return self._conversation(conversation, frame(question, cpu_seconds), watch)
-        except BaseException:  # what comes later from this process answers no other question
-            self.close()
+        except BaseException as error:
+            self.stop()  # what comes later from this process answers no other question
+            if self._is_closed:
+                raise Died from error
             raise
 
     def close(self) -> None:
-        """End the process."""
+        """End the process for good. Any thread may call it."""
+        self._is_closed = True
+        self.stop()
+
+    def stop(self) -> None:
+        """End the process; the next question starts another one."""
         process, self._process = self._process, None
         conversation, self._socket = self._socket, None
         if process is not None:
@@ -85,25 +92,34 @@ class Child:
         if conversation is not None:
             conversation.close()
 
-    def _running(self) -> socket.socket:
-        """The socket to the process, after starting it if it doesn't run."""
-        if self._process is not None and self._process.poll() is not None:
-            self.close()
-        if self._process is None or self._socket is None:
-            ours, theirs = socket.socketpair()
-            with theirs:
-                # A Ctrl-C must reach the server alone, which still has to drain.
-                self._process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", self._module],
-                    stdin=theirs.fileno(),
-                    stdout=theirs.fileno(),
-                    stderr=subprocess.DEVNULL,
-                    start_new_session=True,
-                    env=_environment() | self._environment,
-                )
-            _stand_back(self._process.pid, self._niceness)
-            self._socket, self._is_ready = ours, False
-        return self._socket
+    def _running(self) -> tuple[subprocess.Popen[bytes], socket.socket]:
+        """The process and the socket to it, after starting it if it doesn't run."""
+        process, conversation = self._process, self._socket
+        if process is not None and process.poll() is not None:
+            self.stop()
+            process = None
+        if process is None or conversation is None:
+            process, conversation = self._started()
+            self._process, self._socket, self._is_ready = process, conversation, False
+        if self._is_closed:
+            self.stop()
+            raise Died
+        return process, conversation
+
+    def _started(self) -> tuple[subprocess.Popen[bytes], socket.socket]:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            # A Ctrl-C must reach the server alone, which still has to drain.
+            process = subprocess.Popen(
+                python_module.command(self._module),
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                env=python_module.environment() | self._environment,
+            )
+        _stand_back(process.pid, self._niceness)
+        return process, ours
 
     def _conversation(self, conversation: socket.socket, question: bytes, watch: _Watch) -> bytes:
         try:
@@ -182,8 +198,3 @@ def _stand_back(pid: int, niceness: int) -> None:
     if niceness and hasattr(os, "setpriority"):
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, pid, niceness)
-
-
-def _environment() -> dict[str, str]:
-    """Our own environment; the child finds its packages where this process found them."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

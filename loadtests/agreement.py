@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from loadtests.stats import median
+from loadtests.harness.stats import median
 from loadtests.vocabulary import quiet_llama_cpp
 
 TIMED_TOKENS = 200

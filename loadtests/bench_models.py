@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from loadtests.bench_vocab import Entry, ensure_vocab, read_tokenizer
+from loadtests.harness.prompts import seed_of
 from loadtests.inflated import NAME, ensure_inflated
-from loadtests.prompts import seed_of
 from loadtests.vocabulary import quiet_llama_cpp
 
 if TYPE_CHECKING:

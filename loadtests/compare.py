@@ -13,18 +13,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadtests import loops
 from loadtests.bench_models import ensure_model
-from loadtests.exposition import counters_between
 from loadtests.gain import Exchange, exchanges, gain_lines
-from loadtests.load import run_plan
-from loadtests.machine import machine_facts
-from loadtests.measure import Run, failures, measure
-from loadtests.progress import Progress
-from loadtests.prompts import PromptSource
-from loadtests.report import Cell, Group, Report, to_json, to_text
-from loadtests.scenarios import load_all
-from loadtests.scenarios.base import (
+from loadtests.harness import loops
+from loadtests.harness.exposition import counters_between
+from loadtests.harness.load import run_plan
+from loadtests.harness.machine import machine_facts
+from loadtests.harness.measure import Run, failures, measure
+from loadtests.harness.progress import Progress
+from loadtests.harness.prompts import PromptSource
+from loadtests.harness.report import Cell, Group, Report, to_json, to_text
+from loadtests.harness.scenario import (
     OURS,
     PEER,
     Client,
@@ -35,7 +34,8 @@ from loadtests.scenarios.base import (
     Variant,
     completion,
 )
-from loadtests.servers import Server, ServerError, Side, running
+from loadtests.harness.servers import Server, ServerError, Side, running
+from loadtests.scenarios import load_all
 from loadtests.vocabulary import prompt_source
 
 DEFAULT_MODEL = "bench-100m-q8_0"

@@ -12,10 +12,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from loadtests.load import run_plan
-from loadtests.measure import failures
-from loadtests.scenarios.base import Client, Plan, completion
-from loadtests.servers import Server, Side, running
+from loadtests.harness.load import run_plan
+from loadtests.harness.measure import failures
+from loadtests.harness.scenario import Client, Plan, completion
+from loadtests.harness.servers import Server, Side, running
 from loadtests.vocabulary import prompt_source
 
 WARM_ROUNDS = 2

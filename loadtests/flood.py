@@ -16,13 +16,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from loadtests import loops
-from loadtests.client import stream
-from loadtests.measure import Cost
-from loadtests.prompts import PromptSource
-from loadtests.scenarios.base import Record, completion
-from loadtests.servers import Server, Side, running
-from loadtests.stats import percentile
+from loadtests.harness import loops
+from loadtests.harness.client import stream
+from loadtests.harness.measure import Cost
+from loadtests.harness.prompts import PromptSource
+from loadtests.harness.scenario import Record, completion
+from loadtests.harness.servers import Server, Side, running
+from loadtests.harness.stats import percentile
 from loadtests.visitor import Visit, visiting
 from loadtests.vocabulary import prompt_source
 

@@ -19,9 +19,9 @@ from loadtests.bound import (
     lookup_places,
     right_by_position,
 )
-from loadtests.measure import StepCosts
-from loadtests.report import Cell
-from loadtests.scenarios.base import Plan, Record, Request, Speculation
+from loadtests.harness.measure import StepCosts
+from loadtests.harness.report import Cell
+from loadtests.harness.scenario import Plan, Record, Request, Speculation
 
 SHOWN_POSITIONS = 8
 MOST_SHOWN = 64

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from loadtests.servers import Side, running
+from loadtests.harness.servers import Side, running
 
 QUESTIONS = (
     "What is the capital of France?",

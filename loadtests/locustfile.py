@@ -18,9 +18,9 @@ from typing import ClassVar
 
 from locust import events
 
-from loadtests.prompts import PromptSource, seed_of
+from loadtests.harness.prompts import PromptSource, seed_of
+from loadtests.harness.scenario import Load, Record, Request, Scenario
 from loadtests.scenarios import load_all
-from loadtests.scenarios.base import Load, Record, Request, Scenario
 from loadtests.streaming_user import StreamingUser
 
 WORDS = 4000

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadtests.greedy import QUESTIONS, Answer, Answers, ask
-from loadtests.servers import Side
+from loadtests.harness.servers import Side
 
 FLASH = ("on", "off")
 F32_CACHE = ("-fa", "off", "-ctk", "f32", "-ctv", "f32")

@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 from locust import HttpUser
 
-from loadtests.received import Reception
-from loadtests.scenarios.base import Record, Request
+from loadtests.harness.received import Reception
+from loadtests.harness.scenario import Record, Request
 
 TOO_MANY = 429
 

@@ -20,7 +20,7 @@ import msgspec
 from locust import constant, events, task
 
 import loadtests.slo  # noqa: F401  # its options and its verdict
-from loadtests.scenarios.base import Record, Request
+from loadtests.harness.scenario import Record, Request
 from loadtests.streaming_user import StreamingUser
 
 CHAT = "/v1/chat/completions"

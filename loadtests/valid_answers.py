@@ -19,11 +19,11 @@ from typing import Any
 import httpx
 import jsonschema
 
-from loadtests import loops
 from loadtests.compare import default_ours
+from loadtests.harness import loops
+from loadtests.harness.scenario import OURS
+from loadtests.harness.servers import Side, running
 from loadtests.inflated import TARGET
-from loadtests.scenarios.base import OURS
-from loadtests.servers import Side, running
 
 Schema = dict[str, Any]
 

@@ -12,10 +12,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from loadtests import loops
-from loadtests.client import Address, stream
-from loadtests.prompts import PromptSource
-from loadtests.scenarios.base import Record, completion
+from loadtests.harness import loops
+from loadtests.harness.client import Address, stream
+from loadtests.harness.prompts import PromptSource
+from loadtests.harness.scenario import Record, completion
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from loadtests.prompts import PromptSource, ordinary_tokens
+from loadtests.harness.prompts import PromptSource, ordinary_tokens
 
 _MAX_PIECE = 255
 

@@ -17,6 +17,7 @@ from starlette.routing import Mount, Router
 from starlette.staticfiles import StaticFiles
 
 from config import ServeSettings
+from config.units import MIB
 from config.version import version
 from server.access.audit_log import AuditLog
 from server.access.authenticate import Authenticate
@@ -33,7 +34,7 @@ from server.context import ServerContext, SharedContext
 from server.embeddings import routes as embedding_routes
 from server.endpoints import Endpoint, to_routes, uncounted
 from server.engine.machine_memory import usable_memory
-from server.engine.unread_output import MIB, UnreadBudget
+from server.engine.unread_output import UnreadBudget
 from server.errors import ApiError, InvalidRequest, MethodNotAllowed, NotFound
 from server.http.body_budget import BodyBudget, BoundBodies
 from server.http.content_encoding import DecodeBody

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from hypothesis.strategies import SearchStrategy
 
-from loadtests.client import Address
+from loadtests.harness.client import Address
 from loadtests.trials import raw
 
 PATIENCE_SECONDS = 60.0

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import msgspec
 
-from loadtests.client import get
 from loadtests.fuzz.family import Place
-from loadtests.servers import Server, ServerError
+from loadtests.harness.client import get
+from loadtests.harness.servers import Server, ServerError
+from loadtests.harness.subject import EXACT, FILLS, api_process, metric, serving
 from loadtests.trials.attacks.judge import Bounds, broken_bounds
 from loadtests.trials.attacks.watch import Sighting, Watched, Watcher, watching
-from loadtests.trials.subject import EXACT, FILLS, api_process, metric, serving
 
 FLAGS = (*EXACT, *FILLS, "--cache-ram", "16", "--max-queue", "64", "--embeddings", "-n", "16")
 SETTLE_SECONDS = 0.3

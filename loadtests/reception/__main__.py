@@ -13,13 +13,13 @@ from pathlib import Path
 
 import httpx
 
-from loadtests.machine import machine_facts
-from loadtests.prompts import ordinary_tokens
+from loadtests.harness.machine import machine_facts
+from loadtests.harness.prompts import ordinary_tokens
+from loadtests.harness.servers import ServerError, Side
 from loadtests.reception.cores import check_system
 from loadtests.reception.peer import read_peer
 from loadtests.reception.reading import PACES, Row, Trial, read_rows
 from loadtests.reception.streams import KINDS
-from loadtests.servers import ServerError, Side
 from loadtests.vocabulary import token_attributes, token_pieces
 
 API = Side("llamapack", (sys.executable, "-m", "loadtests.reception.api"))

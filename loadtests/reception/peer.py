@@ -14,11 +14,11 @@ from pathlib import Path
 import httpx
 import msgspec
 
-from loadtests.client import stream
+from loadtests.harness.client import stream
+from loadtests.harness.servers import Server, ServerError, Side, running
 from loadtests.reception import cores
 from loadtests.reception.reading import Trial
 from loadtests.reception.streams import request
-from loadtests.servers import Server, ServerError, Side, running
 
 TOKENS = 200
 PATIENCE_SECONDS = 600.0

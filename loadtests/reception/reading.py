@@ -11,13 +11,13 @@ from pathlib import Path
 
 import msgspec
 
-from loadtests.client import Address, stream
+from loadtests.harness.client import Address, stream
+from loadtests.harness.scenario import Record, Request
+from loadtests.harness.servers import Server, ServerError, Side, running
+from loadtests.harness.stats import median
 from loadtests.reception import cores, script
 from loadtests.reception.script import Orders
 from loadtests.reception.streams import problem, request
-from loadtests.scenarios.base import Record, Request
-from loadtests.servers import Server, ServerError, Side, running
-from loadtests.stats import median
 
 PACES = {"as-taken": script.AS_TAKEN, "step-by-step": script.STEP_BY_STEP}
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
+from loadtests.harness.scenario import Record, Request
+from loadtests.harness.wire import Dialect
 from loadtests.reception.script import STREAMS_PER_DEGREE, Orders
-from loadtests.scenarios.base import Record, Request
-from loadtests.wire import Dialect
 
 PROMPT = "Say it."
 

@@ -1,44 +1,31 @@
-"""Real replicas, how they are asked, and how requests are spread over them."""
+"""Real replicas, and how requests are spread over them without knowing anything of them."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import itertools
-import random
-import re
-import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
-from loadtests.routing.precise import BlockIndex, Load, choose
-from loadtests.routing.subscriber import Subscriber
-from loadtests.servers import Server, free_port
-from loadtests.trials.subject import serving
+from loadtests.harness.servers import free_port
+from loadtests.harness.subject import serving
 
-SCRAPE_SECONDS = 0.05
 TIMEOUT = 120.0
 BLOCK_SIZE = 64
 
-_WAITING = re.compile(rb"^vllm:num_requests_waiting\{[^}]*\} (\S+)$", re.MULTILINE)
-_USAGE = re.compile(rb"^vllm:kv_cache_usage_perc\{[^}]*\} (\S+)$", re.MULTILINE)
 
-
-@dataclass
+@dataclass(frozen=True)
 class Replica:
-    """One server, and the addresses of its events."""
+    """One server: where it answers, and the addresses of its events."""
 
-    server: Server
+    name: str
+    """No other replica ever has it."""
+    url: str
     endpoint: str
     replay_endpoint: str
-
-    @property
-    def url(self) -> str:
-        """Where it answers."""
-        return f"http://{self.server.address}"
 
 
 @contextlib.asynccontextmanager
@@ -51,7 +38,8 @@ async def replicas(count: int, *flags: str) -> AsyncIterator[list[Replica]]:
             events = ("--kv-events-endpoint", endpoint, "--kv-events-replay-endpoint", replay)
             size = ("--kv-events-block-size", str(BLOCK_SIZE))
             server = await stack.enter_async_context(serving(*flags, *events, *size))
-            started.append(Replica(server, endpoint, replay))
+            url = f"http://{server.address}"
+            started.append(Replica(url, url, endpoint, replay))
         yield started
 
 
@@ -64,63 +52,6 @@ class RoundRobin:
 
     async def ask(self, body: dict[str, Any]) -> dict[str, Any]:
         """Send a chat completion; return the answer."""
-        return await _post(self._client, next(self._turns), "/v1/chat/completions", body)
-
-
-@dataclass
-class Precise:
-    """The replica that knows most of the prompt, as far as its load allows."""
-
-    replicas: Sequence[Replica]
-    client: httpx.AsyncClient
-    dice: random.Random = field(default_factory=lambda: random.Random(1))
-
-    def __post_init__(self) -> None:
-        self._index = BlockIndex(BLOCK_SIZE)
-        self._loads = [Load() for _ in self.replicas]
-        self._subscribers = [
-            Subscriber(
-                replica.endpoint,
-                replica.replay_endpoint,
-                lambda event, number=number: self._index.apply(number, event),  # type: ignore[misc]
-            )
-            for number, replica in enumerate(self.replicas)
-        ]
-        for subscriber in self._subscribers:
-            subscriber.catch_up()
-
-    async def ask(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Send a chat completion; return the answer."""
-        path = "/v1/chat/completions"
-        anyone = self.dice.choice(self.replicas)
-        rendered = await _post(self.client, anyone, f"{path}/render", body)
-        keys, now = self._index.keys(rendered["token_ids"]), time.monotonic()
-        for subscriber in self._subscribers:
-            subscriber.drain()
-        number = choose(self._index, self._loads, keys, now, self.dice)
-        self._index.expect(number, keys, now)
-        return await _post(self.client, self.replicas[number], path, body)
-
-    async def watch(self) -> None:
-        """Read the replicas' metrics again and again."""
-        while True:
-            for replica, load in zip(self.replicas, self._loads, strict=True):
-                page = (await self.client.get(f"{replica.url}/metrics")).content
-                waiting, usage = _WAITING.search(page), _USAGE.search(page)
-                assert waiting is not None
-                assert usage is not None
-                load.num_waiting, load.usage = float(waiting[1]), float(usage[1])
-            await asyncio.sleep(SCRAPE_SECONDS)
-
-    def close(self) -> None:
-        """Leave all replicas."""
-        for subscriber in self._subscribers:
-            subscriber.close()
-
-
-async def _post(
-    client: httpx.AsyncClient, replica: Replica, path: str, body: dict[str, Any]
-) -> dict[str, Any]:
-    response = await client.post(f"{replica.url}{path}", json=body, timeout=TIMEOUT)
-    answer: dict[str, Any] = response.json()
-    return answer
+        url = f"{next(self._turns).url}/v1/chat/completions"
+        answer: dict[str, Any] = (await self._client.post(url, json=body, timeout=TIMEOUT)).json()
+        return answer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-from loadtests.scenarios.base import Scenario
+from loadtests.harness.scenario import Scenario
 
 
 def load_all() -> dict[str, Scenario]:

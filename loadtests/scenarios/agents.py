@@ -12,8 +12,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from loadtests.prompts import seed_of
-from loadtests.scenarios.base import Basic, Client, Load, Needs, Plan, Record, Request, completion
+from loadtests.harness.prompts import seed_of
+from loadtests.harness.scenario import Basic, Client, Load, Needs, Plan, Record, Request, completion
 
 SYSTEM = 2000
 TOOL_RESULT = (200, 800)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 
+from loadtests.harness.scenario import OURS, Basic, Client, Load, Needs, Plan, Variant, completion
 from loadtests.inflated import NAME
-from loadtests.scenarios.base import OURS, Basic, Client, Load, Needs, Plan, Variant, completion
 
 PROMPT, ANSWER = 64, 192
 FREE, TEXTS, KEYS = f"{OURS}, free", f"{OURS}, texts", f"{OURS}, keys"

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
-from loadtests.scenarios.base import Basic, Client, Load, Needs, Plan, completion
+from loadtests.harness.scenario import Basic, Client, Load, Needs, Plan, completion
 
 PROMPT, ANSWER = 64, 32
 REQUESTS = 2

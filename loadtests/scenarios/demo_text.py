@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from loadtests.scenarios.base import Client, Load, Plan, Request
+from loadtests.harness.scenario import Client, Load, Plan, Request
 from models.train.cases import Case, cases, conversation_cases
 from models.train.corpus.repeating import repeating_turn
 from models.train.corpus.split import Split

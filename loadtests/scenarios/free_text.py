@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loadtests.scenarios.base import Basic, Load, Plan
+from loadtests.harness.scenario import Basic, Load, Plan
 from loadtests.scenarios.demo_text import demo_plan, free_text
 from loadtests.scenarios.lookup import LOOKUP_NEEDS
 

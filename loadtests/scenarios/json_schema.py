@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 
-from loadtests.scenarios.base import Basic, Client, Load, Needs, Plan, Record, completion
+from loadtests.harness.scenario import Basic, Client, Load, Needs, Plan, Record, completion
 
 PROMPT, LIMIT = 64, 256
 ITEMS = 3

@@ -8,7 +8,7 @@ to the answer of the last. Throughput counts all tokens.
 
 from __future__ import annotations
 
-from loadtests.scenarios.base import Basic, Client, Load, Needs, Plan, completion
+from loadtests.harness.scenario import Basic, Client, Load, Needs, Plan, completion
 
 LONG, LONG_ANSWER, PROMPTS = 2000, 16, 3
 OWN, STEADY = 64, 192

@@ -6,8 +6,8 @@ anything in `free_text`.
 
 from __future__ import annotations
 
+from loadtests.harness.scenario import OURS, PEER, Needs, Speculation, Variant
 from loadtests.inflated import NAME
-from loadtests.scenarios.base import OURS, PEER, Needs, Speculation, Variant
 from loadtests.scenarios.demo_text import SLOT_TOKENS
 
 SIZE, MAX_DRAFT = 12, 48

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from loadtests.scenarios.base import Basic, Client, Load, Needs, Plan, Record, Request, completion
+from loadtests.harness.scenario import Basic, Client, Load, Needs, Plan, Record, Request, completion
 
 OPENING, TURN, ANSWER, TURNS = 512, 48, 48, 6
 SLOTS = 4

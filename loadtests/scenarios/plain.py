@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loadtests.scenarios.base import Basic, Client, Load, Needs, Plan, Request, completion
+from loadtests.harness.scenario import Basic, Client, Load, Needs, Plan, Request, completion
 
 PROMPT, ANSWER = 64, 64
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loadtests.scenarios.base import OURS, Needs, Variant
+from loadtests.harness.scenario import OURS, Needs, Variant
 from loadtests.scenarios.shared_prefix import SharedPrefix
 
 APART, TOGETHER = f"{OURS}, key", f"{OURS}, all"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loadtests.scenarios.base import Basic, Client, Load, Needs, Plan, completion
+from loadtests.harness.scenario import Basic, Client, Load, Needs, Plan, completion
 
 SHARED, OWN, ANSWER = 1024, 32, 32
 REQUESTS = 2

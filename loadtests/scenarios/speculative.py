@@ -6,8 +6,8 @@ models agree as a trained pair does. llama-server drafts with its defaults (alwa
 
 from __future__ import annotations
 
+from loadtests.harness.scenario import OURS, PEER, Basic, Load, Needs, Plan, Speculation, Variant
 from loadtests.inflated import DRAFT, NAME
-from loadtests.scenarios.base import OURS, PEER, Basic, Load, Needs, Plan, Speculation, Variant
 from loadtests.scenarios.demo_text import SLOT_TOKENS, demo_plan, free_text
 
 MAX_DRAFT = 16

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 NAMES = (
     *("deaths", "drain", "reload", "soak", "hostile", "attacks", "scrape", "rollout"),
-    "routing",
+    *("routing", "cluster"),
 )
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from loadtests.client import Address, stream
-from loadtests.scenarios.base import Record, Request
+from loadtests.harness.client import Address, stream
+from loadtests.harness.scenario import Record, Request
 
 ANSWER_SECONDS = 300.0
 

@@ -12,9 +12,9 @@ import time
 
 import psutil
 
-from loadtests.servers import Server
+from loadtests.harness.servers import Server
+from loadtests.harness.subject import EXACT, engine_of, metric, serving
 from loadtests.trials.crowd import Crowd, greedy, longest_gap
-from loadtests.trials.subject import EXACT, engine_of, metric, serving
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 
+from loadtests.harness.subject import api_process, serving
 from loadtests.trials.crowd import Crowd, greedy
-from loadtests.trials.subject import api_process, serving
 
 REFUSALS = ("HTTP 503", "ConnectionRefusedError", "ConnectionResetError")
 

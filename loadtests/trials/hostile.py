@@ -23,12 +23,13 @@ from pathlib import Path
 
 import msgspec
 
-from loadtests.client import get
-from loadtests.servers import Server
+from loadtests.harness.client import get
+from loadtests.harness.servers import Server
+from loadtests.harness.stats import percentile
+from loadtests.harness.subject import FILLS, api_process, busy_slots, metric, serving
 from loadtests.trials import raw
 from loadtests.trials.crowd import Crowd, greedy, longest_gap
 from loadtests.trials.hostile_bodies import bodies, extremes, huge
-from loadtests.trials.subject import FILLS, api_process, busy_slots, metric, percentile, serving
 
 FLAGS = (
     *("-n", "16", "--timeout", "30", "--slot-save-path", tempfile.gettempdir(), "--embeddings"),
@@ -210,7 +211,7 @@ async def _bystanders(server: Server, what: str, report: Report) -> AsyncIterato
         await asyncio.gather(streaming, pinging)
         slowest = max(reply.seconds for reply in pings)
         gap = longest_gap(list(crowd.records.values()))
-        usual = percentile([reply.seconds for reply in pings], 0.99)
+        usual = percentile([reply.seconds for reply in pings], 99)
         print(
             f"    others meanwhile: {len(pings)} quick requests, p99 {1000 * usual:.0f} ms, "
             f"slowest {1000 * slowest:.0f} ms; {len(crowd.records)} streams, "

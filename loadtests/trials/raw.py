@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from loadtests.client import Address
+from loadtests.harness.client import Address
 
 CHUNK = 1 << 20
 

@@ -13,10 +13,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from loadtests.client import get
-from loadtests.servers import Server
+from loadtests.harness.client import get
+from loadtests.harness.servers import Server
+from loadtests.harness.subject import api_process, serving
 from loadtests.trials.crowd import Crowd, greedy
-from loadtests.trials.subject import api_process, serving
 
 FIRM = "firm-key"
 

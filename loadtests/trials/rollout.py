@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import functools
 import random
+import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 
 import msgspec
 
-from loadtests.client import Address, KeptConnection, stream
-from loadtests.scenarios.base import Record, Request
+from loadtests.harness.client import Address, KeptConnection, stream
+from loadtests.harness.scenario import Record, Request
 from loadtests.trials.crowd import QUESTIONS, longest_gap
 
 
@@ -26,7 +29,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--key", default="", help="an API key")
-    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--seconds", type=float, default=60.0, help="at most")
+    parser.add_argument(
+        "--until-eof", action="store_true", help="end with the standard input, which is a pipe"
+    )
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--tokens", type=int, default=100, help="length of an answer")
     parser.add_argument("--pause", type=float, default=0.5, help="at most, between requests")
@@ -58,24 +64,37 @@ async def run(options: argparse.Namespace) -> list[str]:
     """Run the trial and return what went wrong."""
     begun = time.perf_counter()
     kept, fresh = Outcomes(begun), Outcomes(begun)
-    deadline = time.monotonic() + options.seconds
+    is_over = asyncio.Event()
+    ending = asyncio.create_task(_end(options, is_over))
     await asyncio.gather(
         *(
-            _keep_asking(client, options, deadline, kept if client % 2 else fresh)
+            _keep_asking(client, options, is_over, kept if client % 2 else fresh)
             for client in range(options.clients)
         )
     )
+    await ending
     return kept.report("connections kept") + fresh.report("one connection each")
 
 
+async def _end(options: argparse.Namespace, is_over: asyncio.Event) -> None:
+    """Set `is_over` at the end of the time, or of the standard input."""
+    reader = asyncio.StreamReader()
+    if options.until_eof:
+        make = functools.partial(asyncio.StreamReaderProtocol, reader)
+        await asyncio.get_running_loop().connect_read_pipe(make, sys.stdin)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(reader.read(), options.seconds)
+    is_over.set()
+
+
 async def _keep_asking(
-    client: int, options: argparse.Namespace, deadline: float, outcomes: Outcomes
+    client: int, options: argparse.Namespace, is_over: asyncio.Event, outcomes: Outcomes
 ) -> None:
     address = Address(options.host, options.port)
     connection = KeptConnection(address, key=options.key)
     rng = random.Random(client)
     turn = 0
-    while time.monotonic() < deadline:
+    while not is_over.is_set():
         request = _question(client, turn, options.tokens)
         if client % 2:
             outcomes.records.append(await connection.stream(request))

@@ -11,10 +11,11 @@ import asyncio
 import tempfile
 from pathlib import Path
 
-from loadtests.client import Address
+from loadtests.harness.client import Address
+from loadtests.harness.stats import percentile
+from loadtests.harness.subject import metric, serving
 from loadtests.trials import raw
 from loadtests.trials.crowd import Crowd, greedy
-from loadtests.trials.subject import metric, percentile, serving
 
 SLOTS = 64
 KEYS = 16
@@ -47,9 +48,9 @@ async def run(options: argparse.Namespace) -> list[str]:
             await clients
     kinds = {"a probe": probe, "a scrape": idle, f"a scrape, {running:.0f} slots busy": busy}
     for name, times in kinds.items():
-        median, late = percentile(times, 0.5), percentile(times, 0.99)
+        median, late = percentile(times, 50), percentile(times, 99)
         print(f"{name}: median {1000 * median:.2f} ms, p99 {1000 * late:.2f} ms")
-    cost = 1000 * (percentile(idle, 0.5) - percentile(probe, 0.5))
+    cost = 1000 * (percentile(idle, 50) - percentile(probe, 50))
     print(f"a scrape costs {cost:.2f} ms more than a probe")
     return [f"a scrape costs {cost:.2f} ms"] if cost > options.milliseconds else []
 

@@ -18,12 +18,12 @@ from dataclasses import dataclass, field
 import msgspec
 import psutil
 
-from loadtests.client import Address
-from loadtests.scenarios.base import Request
-from loadtests.servers import Server
+from loadtests.harness.client import Address
+from loadtests.harness.scenario import Request
+from loadtests.harness.servers import Server
+from loadtests.harness.subject import api_process, busy_slots, engine_of, metric, serving
 from loadtests.trials import raw
 from loadtests.trials.crowd import Crowd, greedy
-from loadtests.trials.subject import api_process, busy_slots, engine_of, metric, serving
 
 WORDS = ("river", "paper", "seven", "window", "quiet", "garden", "letter", "stone", "music")
 SCHEMA = {

@@ -121,11 +121,15 @@ class Backend(Protocol):
     def decode(
         self, chunks: abc.Sequence[Chunk], padding_rows: abc.Sequence[PaddingRow] = ()
     ) -> None:
-        """Compute a batch, and drop the cells of the padding rows.
+        """Begin to compute a batch, and drop the cells of the padding rows.
 
-        Afterwards row i holds the logits of the i-th token that wants logits. Raises
-        `DecodeError`.
+        A device may compute on afterwards, until `wait` returns. Raises `DecodeError`.
         """
+        ...
+
+    def wait(self) -> None:
+        """Wait for the last batch. Now row i holds the logits of its i-th token that wants
+        logits."""
         ...
 
     def keep_right(self, verified: abc.Sequence[tuple[Chunk, int]]) -> None:

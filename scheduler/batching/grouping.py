@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from scheduler.batching.cost_memo import CostMemo
 from scheduler.batching.cost_model import StepCost
-from scheduler.batching.micro_batches import Layout, split_into_micro_batches
+from scheduler.batching.micro_batches import Layout, MicroBatch, split_into_micro_batches
 from scheduler.batching.padding import Padding
 from scheduler.core.step import Chunk, PaddingRow
 from scheduler.core.trial_schedule import TrialSchedule
@@ -28,7 +28,7 @@ MAX_LOSS = 0.1
 measured with short sequences: they leave out what a prompt's depth costs the answers beside it."""
 
 Pattern = tuple[tuple[int, int], ...]
-"""(slot, rows) of each chunk; slots rise."""
+"""(slot, rows) of what a batch computes; slots rise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,8 @@ class BatchPlan:
     """What is computed at once; slots rise."""
 
     chunks: Sequence[Chunk]
+    pattern: Pattern
+    """The padding rows are in it."""
     padding_rows: tuple[PaddingRow, ...] = ()
 
 
@@ -58,6 +60,7 @@ class Grouping:
         self._layout = layout
         self._padding = None if cost is None else Padding(cost, layout)
         self._divisions: CostMemo[Pattern, _Division] = CostMemo(cost)
+        self._micro_batches: CostMemo[Pattern, list[MicroBatch]] = CostMemo()
         self._trials = TrialSchedule(CHANGES_BETWEEN_TRIALS)
 
     def batches(
@@ -72,6 +75,13 @@ class Grouping:
         else:
             groups = self._answers_and_prompts(chunks)
         return [batch for group in groups for batch in self._batches(group, padding_rows)]
+
+    def micro_batches(self, batch: BatchPlan) -> list[MicroBatch]:
+        """What llama.cpp computes at once of a batch."""
+        pattern = batch.pattern
+        return self._micro_batches.get(
+            pattern, lambda: split_into_micro_batches(pattern, self._layout)
+        )
 
     def _answers_and_prompts(self, chunks: Sequence[Chunk]) -> list[Sequence[Chunk]]:
         """Prompts apart from answers, unless the further micro-batches cost too much.
@@ -122,17 +132,23 @@ class Grouping:
     ) -> list[BatchPlan]:
         if not chunks:
             return []
+        pattern = _pattern(chunks)
         if self._cost is None or self._padding is None:
-            return [BatchPlan(chunks)]
-        division = self._division(_pattern(chunks), self._cost)
+            return [BatchPlan(chunks, pattern)]
+        division = self._division(pattern, self._cost)
         padded = self._padding.best(chunks, padding_rows)
         is_padded = padded and padded.seconds < (1 - MIN_GAIN) * division.seconds
         if not (is_padded or len(division.ends) > 1) or self._trials.is_due():
-            return [BatchPlan(chunks)]
+            return [BatchPlan(chunks, pattern)]
         if padded and is_padded:
-            return [BatchPlan(chunks, tuple(f for f in padding_rows if f.slot in padded.slots))]
+            padding = tuple(row for row in padding_rows if row.slot in padded.slots)
+            rows = ((row.slot, 1) for row in padding)
+            return [BatchPlan(chunks, tuple(sorted([*pattern, *rows])), padding)]
         ends = division.ends
-        return [BatchPlan(chunks[start:end]) for start, end in zip([0, *ends], ends, strict=False)]
+        return [
+            BatchPlan(chunks[start:end], pattern[start:end])
+            for start, end in zip([0, *ends], ends, strict=False)
+        ]
 
     def _division(self, pattern: Pattern, cost: StepCost) -> _Division:
         return self._divisions.get(pattern, lambda: self._divide(pattern, cost))
@@ -161,4 +177,4 @@ class Grouping:
 
 
 def _pattern(chunks: Sequence[Chunk]) -> Pattern:
-    return tuple((chunk.slot, chunk.num_tokens) for chunk in chunks)
+    return tuple([(chunk.slot, chunk.num_tokens) for chunk in chunks])

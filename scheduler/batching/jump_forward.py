@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from scheduler.batching.cost_model import StepCost
 from scheduler.batching.grouping import MAX_CHUNKS

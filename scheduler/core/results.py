@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from protocol.events import TokenLogprobs
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(msgspec.Struct, frozen=True):
     """A sampled token, with its log-probabilities if the request wants them."""
 
     token: int
@@ -18,8 +18,7 @@ class Sample:
     """Tokens that must follow by the sequence's constraint; they need no sampling."""
 
 
-@dataclass(frozen=True, slots=True)
-class SampledRun:
+class SampledRun(msgspec.Struct, frozen=True):
     """What was sampled after a chunk, and then after each draft token that was right.
 
     chunk:    | tokens[start:stop] | draft ......... |
@@ -44,16 +43,14 @@ class SampledRun:
             yield from sample.forced
 
 
-@dataclass(frozen=True, slots=True)
-class EmbeddingResult:
+class EmbeddingResult(msgspec.Struct, frozen=True):
     """The embedding of a sequence, or one for each token of its chunk."""
 
     vectors: bytes
     """32-bit floats, as `EmbeddedEvent` has them."""
 
 
-@dataclass(frozen=True, slots=True)
-class SampleFailed:
+class SampleFailed(msgspec.Struct, frozen=True):
     """No token could be sampled, so the sequence ends."""
 
     message: str
@@ -61,8 +58,7 @@ class SampleFailed:
     """Whether the request asks for too much, rather than the engine being at fault."""
 
 
-@dataclass(frozen=True, slots=True)
-class ScoredPrompt:
+class ScoredPrompt(msgspec.Struct, frozen=True):
     """What the rows of a chunk say of the prompt's next tokens, from position `start` on."""
 
     start: int

@@ -125,7 +125,8 @@ class Sequence:
     @property
     def num_uncomputed_tokens(self) -> int:
         """How many of `tokens` are left to compute before the next token can be sampled."""
-        return len(self.tokens) - self.num_computed_tokens
+        slot = self.slot
+        return len(self.tokens) - (0 if slot is None else slot.num_tokens)
 
     @property
     def num_prompt_tokens(self) -> int:
@@ -143,9 +144,10 @@ class Sequence:
         short run of forced tokens."""
         if self.spec.embedding:
             return False
-        return (self.num_uncomputed_tokens == 1 or self.is_late) or (
-            self.num_generated_tokens > 0 and self.num_uncomputed_tokens <= MAX_RUN
-        )
+        count = self.num_uncomputed_tokens
+        if count == 1 or self.is_late:
+            return True
+        return count <= MAX_RUN and self.num_generated_tokens > 0
 
     @property
     def is_scored(self) -> bool:

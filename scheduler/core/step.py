@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import msgspec
 
 from protocol.events import Started
 from scheduler.core.cache_edits import CacheEdit
@@ -11,8 +14,7 @@ from scheduler.core.sequence import Sequence
 from scheduler.core.step_counters import StepCounters
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(msgspec.Struct, frozen=True):
     """Compute `sequence.tokens[start:stop]` in `slot` in this step."""
 
     sequence: Sequence
@@ -33,7 +35,8 @@ class Chunk:
     @property
     def tokens(self) -> list[int]:
         """The token of each row that the chunk adds to the batch."""
-        return [*self.sequence.tokens[self.start : self.stop], *self.draft]
+        tokens = self.sequence.tokens[self.start : self.stop]
+        return [*tokens, *self.draft] if self.draft else tokens
 
     @property
     def num_tokens(self) -> int:
@@ -43,7 +46,7 @@ class Chunk:
     @property
     def num_outputs(self) -> int:
         """How many of the rows, counted from the last, yield logits or an embedding."""
-        if not self.has_result:
+        if not (self.wants_logits or self.is_scored):
             return 0
         is_of_all = self.is_scored or self.sequence.spec.embedding
         return self.num_tokens if is_of_all else 1 + len(self.draft)
@@ -54,8 +57,7 @@ class Chunk:
         return self.wants_logits or self.is_scored
 
 
-@dataclass(frozen=True, slots=True)
-class PaddingRow:
+class PaddingRow(msgspec.Struct, frozen=True):
     """A row whose result nobody needs, after the cells of an idle slot."""
 
     slot: int
@@ -72,7 +74,7 @@ class PaddingRow:
         return 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Step:
     """Cache edits first, then chunks in slot order; they may be computed in several batches."""
 
@@ -83,15 +85,15 @@ class Step:
     padding_rows: tuple[PaddingRow, ...] = ()
     """Further rows that the step has room for, in slot order."""
 
-    @property
+    @cached_property
     def num_decode_tokens(self) -> int:
         """Rows that continue answers, draft tokens included."""
-        return sum(chunk.num_tokens for chunk in self.chunks if chunk.is_decode)
+        return sum([chunk.num_tokens for chunk in self.chunks if chunk.is_decode])
 
-    @property
+    @cached_property
     def num_prefill_tokens(self) -> int:
         """Rows that compute prompts."""
-        return sum(chunk.num_tokens for chunk in self.chunks if not chunk.is_decode)
+        return sum([chunk.num_tokens for chunk in self.chunks if not chunk.is_decode])
 
     def sampled(self) -> Iterator[Chunk]:
         """The chunks that get a result, in slot order."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from threading import Lock
+
+from msgspec.structs import replace
 
 from grammars.constraint import ThinkingConstraint
 from protocol.commands import AddRequest
@@ -16,7 +18,7 @@ from scheduler.core.step import Chunk
 from scheduler.engine.constraint_time import ConstraintTime
 from scheduler.engine.mask_group import MaskGroup
 from scheduler.engine.mask_threads import Mask, Masks, MaskThreads
-from scheduler.engine.sampling_run import SamplingRun
+from scheduler.engine.sampling_run import SamplingPlan, SamplingRun
 from scheduler.engine.sampling_threads import SamplingThreads, Task
 
 LateResult = tuple[Chunk, SampledRun | SampleFailed]
@@ -187,26 +189,49 @@ class Samplers:
 
     # --- samples ---
 
-    def sample(self, chunks: Sequence[Chunk], patience: float) -> dict[int, Result]:
+    def plan(self, chunks: Sequence[Chunk]) -> SamplingPlan:
+        """What will be sampled after the chunks of a batch, which need not be computed yet."""
+        if chunks[0].sequence.kind.is_embedding:
+            return SamplingPlan([], [], 0)
+        runs: list[SamplingRun] = []
+        row = 0
+        for chunk in chunks:
+            row += chunk.num_outputs
+            if chunk.wants_logits:
+                runs.append(SamplingRun(chunk, row - len(chunk.draft) - 1))
+        sizes = [self.by_request[run.chunk.sequence.request_id].num_candidates for run in runs]
+        surveyed: list[int] = []
+        for run, size in zip(runs, sizes, strict=True) if any(sizes) else ():
+            surveyed += run.rows if size else ()
+        return SamplingPlan(runs, surveyed, max(sizes, default=0))
+
+    def sample(
+        self, chunks: Sequence[Chunk], plan: SamplingPlan, patience: float
+    ) -> dict[int, Result]:
         """Results of the last batch's chunks that have one, by slot; embeddings excepted.
 
         Masks that are not ready after `patience`, in seconds, make their sequences late. Masks that
         are likely slow are not waited for.
         """
-        results: dict[int, Result] = {}
-        scored: dict[int, ScoredPrompt] = {}
-        runs: list[SamplingRun] = []
-        row = 0
-        for chunk in chunks:
-            if chunk.is_scored:
-                results[chunk.slot] = scored[chunk.slot] = self._score(chunk, row)
-            if chunk.wants_logits:
-                runs.append(SamplingRun(chunk, row + chunk.num_outputs - len(chunk.draft) - 1))
-            row += chunk.num_outputs
-        for run, sampled in self._finish(runs, patience):
+        scored = self._scores(chunks)
+        results: dict[int, Result] = {**scored}
+        if len(plan.surveyed) > 1:
+            self._threads.run(self._backend.survey(plan.surveyed, plan.survey_size))
+        for run, sampled in self._finish(plan.runs, patience):
             slot = run.chunk.slot
             results[slot] = replace(scored[slot], run=sampled) if slot in scored else sampled
         return results
+
+    def _scores(self, chunks: Sequence[Chunk]) -> dict[int, ScoredPrompt]:
+        """What the chunks that are scored say of their prompts, by slot."""
+        scores: dict[int, ScoredPrompt] = {}
+        if any(chunk.is_scored for chunk in chunks):
+            row = 0
+            for chunk in chunks:
+                if chunk.is_scored:
+                    scores[chunk.slot] = self._score(chunk, row)
+                row += chunk.num_outputs
+        return scores
 
     def take_late(self, *, is_alone: bool) -> list[LateResult]:
         """What was sampled for late sequences whose masks have come.
@@ -241,7 +266,6 @@ class Samplers:
     ) -> Iterable[tuple[SamplingRun, SampledRun | SampleFailed]]:
         """Sample where no mask is missing, and meanwhile let the others' masks come."""
         deadline = self._clock() + patience
-        self._survey(runs)
         while runs:
             waiting: list[SamplingRun] = []
             for run, result in zip(runs, self._advance_all(runs), strict=True):
@@ -270,17 +294,9 @@ class Samplers:
         self._late[run.request_id] = SamplingRun(chunk, HELD)
         return run.so_far(is_late=True)
 
-    def _survey(self, runs: list[SamplingRun]) -> None:
-        """Look at the rows of several runs together."""
-        sizes = [self.by_request[run.request_id].num_candidates for run in runs]
-        rows = [row for run, size in zip(runs, sizes, strict=True) if size for row in run.rows]
-        if len(rows) > 1:
-            self._threads.run(self._backend.survey(rows, max(sizes)))
-
     def _advance_all(self, runs: list[SamplingRun]) -> list[SampledRun | SampleFailed | None]:
         """`_advance` for each run. Runs that take long go to the threads, if there are several."""
-        are_heavy = (self.by_request[run.request_id].is_heavy for run in runs)
-        if self._threads.count == 1 or len(runs) == 1 or not any(are_heavy):
+        if self._threads.count == 1 or len(runs) == 1 or not self._has_heavy(runs):
             return [self._advance(run) for run in runs]
         results: list[SampledRun | SampleFailed | None] = [None] * len(runs)
 
@@ -301,6 +317,9 @@ class Samplers:
         self._threads.run(tasks, partial(advance, light))
         return results
 
+    def _has_heavy(self, runs: list[SamplingRun]) -> bool:
+        return any(self.by_request[run.request_id].is_heavy for run in runs)
+
     def _turn(self, request_id: int) -> object:
         """What a sequence shares with others, so that one thread samples them in turn."""
         constrained = self._constrained.get(request_id)
@@ -312,27 +331,27 @@ class Samplers:
         Returns None if a mask has to come first. A sampler that breaks ends its own sequence, not
         the step.
         """
+        request_id = run.request_id
+        constrained = self._constrained.get(request_id)
         try:
-            if verdict := self._verdict(run.request_id):
-                raise TooComplex(verdict)
-            if run.request_id in self._constrained:
-                is_over = self._sample_constrained(run)
+            if constrained is None:
+                is_over = run.advance(self.by_request[request_id], self._end_tokens)
             else:
-                is_over = run.advance(self.by_request[run.request_id], self._end_tokens)
+                self._check_verdict(request_id)
+                is_over = self._sample_constrained(run)
         except SamplerError as error:
             is_refusal = isinstance(error, TooComplex)
-            constrained = self._constrained.get(run.request_id)
-            if constrained is not None and is_refusal and self._is_at_begin(run.request_id):
+            if constrained is not None and is_refusal and self._is_at_begin(request_id):
                 constrained.group.verdict = str(error)
             return SampleFailed(str(error), is_refusal=is_refusal)
         return run.so_far() if is_over else None
 
-    def _verdict(self, request_id: int) -> str:
-        """Why the constraint of a sequence lets no answer begin, if somebody has found that out."""
-        constrained = self._constrained.get(request_id)
-        if constrained is None or not constrained.group.verdict:
-            return ""
-        return constrained.group.verdict if self._is_at_begin(request_id) else ""
+    def _check_verdict(self, request_id: int) -> None:
+        """Raises `TooComplex` if somebody has found out that the constraint of a sequence lets no
+        answer begin."""
+        verdict = self._constrained[request_id].group.verdict
+        if verdict and self._is_at_begin(request_id):
+            raise TooComplex(verdict)
 
     def _is_at_begin(self, request_id: int) -> bool:
         """Whether the constraint has read nothing of the answer, and has nothing to read."""

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Set
-from dataclasses import dataclass, field
+
+import msgspec
 
 from scheduler.core.results import Sample, SampledRun
 from scheduler.core.sampler import Sampler
 from scheduler.core.step import Chunk
 
 
-@dataclass(slots=True)
-class SamplingRun:
+class SamplingRun(msgspec.Struct):
     """What was sampled after a chunk, and after those of its draft tokens that were right."""
 
     chunk: Chunk
     first_row: int
     """The row after the chunk's last token; rows after its draft tokens follow."""
-    samples: list[Sample] = field(default_factory=list)
+    samples: list[Sample] = []
     num_accepted: int = 0
 
     @property
@@ -65,3 +65,13 @@ class SamplingRun:
             if token in end_tokens:
                 return True
         return False
+
+
+class SamplingPlan(msgspec.Struct, frozen=True):
+    """What is sampled after a batch. It can be made before the batch is computed."""
+
+    runs: list[SamplingRun]
+    surveyed: list[int]
+    """Rows whose likeliest tokens are found together; they rise."""
+    survey_size: int
+    """How many of these tokens each row needs."""

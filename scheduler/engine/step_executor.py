@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from scheduler.backends.base import Backend
 from scheduler.batching.cost_model import StepCost
 from scheduler.batching.grouping import BatchPlan, Grouping
 from scheduler.batching.jump_forward import limit_jump_forward
-from scheduler.batching.micro_batches import split_into_micro_batches
+from scheduler.batching.micro_batches import MicroBatch
 from scheduler.core.cache_edits import CacheEdit, Save, SaveCheckpoint
 from scheduler.core.results import EmbeddingResult, Result, SampledRun
 from scheduler.core.step import Chunk, Step
 from scheduler.engine.samplers import Samplers
+from scheduler.engine.sampling_run import SamplingPlan
 from scheduler.engine.step_timer import Phase, StepTimer
 from scheduler.spec_decode.draft_request import DraftRequest
 from scheduler.spec_decode.speculator import Speculator
@@ -54,21 +56,27 @@ class StepExecutor:
         Returns the step with the chunks as they were computed, and the results of those that have
         one. Raises `DecodeError`.
         """
-        if step.edits or any(chunk.max_draft for chunk in step.chunks):
+        may_draft = any(chunk.max_draft for chunk in step.chunks)
+        if step.edits or may_draft:
             on_wait()
         with timer(Phase.DECODE):
             self.edit(step.edits)
         with timer(Phase.DRAFT):
-            if any(chunk.num_tokens > 1 or chunk.max_draft for chunk in step.chunks):
+            if may_draft or any(chunk.stop - chunk.start > 1 for chunk in step.chunks):
                 step = step.with_chunks(self._with_drafts(step.chunks))
         results: dict[int, Result] = {}
         for batch in self._grouping.batches(step.chunks, step.padding_rows):
             with timer(Phase.DECODE):
                 on_wait()
-                self._decode(batch)
-            self._observe_cost(batch, timer.last_seconds)
+                self._samplers.start_masks(batch.chunks)
+                self._backend.decode(batch.chunks, batch.padding_rows)
+                # What is done here takes no time where a device computes.
+                micro_batches = self._grouping.micro_batches(batch)
+                plan = self._samplers.plan(batch.chunks)
+                self._backend.wait()
+            self._observe_cost(batch, micro_batches, timer.last_seconds)
             with timer(Phase.SAMPLE):
-                results |= self._results(batch.chunks, timer.last_seconds)
+                results |= self._results(batch.chunks, plan, timer.last_seconds)
             with timer(Phase.DECODE):
                 self._drop_rejected(batch.chunks, results)
         in_order = [results[chunk.slot] for chunk in step.sampled()]
@@ -100,25 +108,20 @@ class StepExecutor:
         self._speculator.observe_drafting(requests, self._clock() - begin)
         return drafts
 
-    def _decode(self, batch: BatchPlan) -> None:
-        """Compute a batch, and masks of constraints beside it. Raises `DecodeError`."""
-        self._samplers.start_masks(batch.chunks)
-        self._backend.decode(batch.chunks, batch.padding_rows)
-
-    def _observe_cost(self, batch: BatchPlan, seconds: float) -> None:
+    def _observe_cost(
+        self, batch: BatchPlan, micro_batches: list[MicroBatch], seconds: float
+    ) -> None:
         chunks = batch.chunks
         has_logits = any(chunk.wants_logits for chunk in chunks)
-        if self._cost is None or not has_logits or chunks[0].sequence.kind.is_embedding:
-            return
-        runs = [(chunk.slot, chunk.num_tokens) for chunk in chunks]
-        runs += [(padding_row.slot, 1) for padding_row in batch.padding_rows]
-        micro_batches = split_into_micro_batches(sorted(runs), self._backend.layout)
-        self._cost.observe(micro_batches, seconds)
+        if self._cost is not None and has_logits and not chunks[0].sequence.kind.is_embedding:
+            self._cost.observe(micro_batches, seconds)
 
-    def _results(self, chunks: Sequence[Chunk], seconds: float) -> dict[int, Result]:
+    def _results(
+        self, chunks: Sequence[Chunk], plan: SamplingPlan, seconds: float
+    ) -> dict[int, Result]:
         """The results of a batch's chunks that have one, by slot. The batch took `seconds`."""
         if not chunks[0].sequence.kind.is_embedding:
-            return self._samplers.sample(chunks, max(seconds, MIN_PATIENCE))
+            return self._samplers.sample(chunks, plan, max(seconds, MIN_PATIENCE))
         return {
             chunk.slot: EmbeddingResult(self._backend.embedding(chunk))
             for chunk in chunks
@@ -128,7 +131,8 @@ class StepExecutor:
     def _drop_rejected(self, chunks: Sequence[Chunk], results: Mapping[int, Result]) -> None:
         """Drop the cells of draft tokens that were wrong, before anything more is computed: some
         memories can't do it later. Raises `DecodeError`."""
-        verified = [(chunk, _num_right(results.get(chunk.slot))) for chunk in chunks]
+        drafted = [chunk for chunk in chunks if chunk.draft]
+        verified = [(chunk, _num_right(results.get(chunk.slot))) for chunk in drafted]
         wrong = [(chunk, count) for chunk, count in verified if count < len(chunk.draft)]
         if wrong:
             self._backend.keep_right(wrong)

@@ -46,7 +46,7 @@ class StepReporter:
             num_decode_tokens=step.num_decode_tokens,
             num_prefill_tokens=step.num_prefill_tokens,
             num_running=len(running),
-            num_prefilling=sum(not sequence.is_decoding for sequence in running),
+            num_prefilling=sum([not sequence.is_decoding for sequence in running]),
             num_waiting=len(scheduler.waiting),
             num_cache_tokens=scheduler.cache.num_tokens,
             num_running_cache_tokens=scheduler.cache.num_running_tokens,

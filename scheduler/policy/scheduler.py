@@ -210,15 +210,9 @@ class Scheduler:
     def _append(self, chunk: Chunk, run: SampledRun) -> list[Event]:
         """Lengthen an answer, up to the token that ends it."""
         sequence = chunk.sequence
-        length, reason = len(sequence.tokens), None
-        for token in run.tokens():
-            sequence.tokens.append(token)
-            reason = self._end(sequence)
-            if reason is not None:
-                break
+        added, reason = self._lengthen(sequence, run)
         _slot(sequence).num_tokens = chunk.stop + run.num_accepted
         sequence.is_late = run.is_late
-        added = sequence.tokens[length:]
         logprobs = [s.logprobs for s in run.samples if s.logprobs is not None][: len(added)]
         drafts = (len(chunk.draft), run.num_accepted)
         events: list[Event] = []
@@ -227,6 +221,19 @@ class Scheduler:
         if reason is not None:
             events.append(self._finish(sequence, reason))
         return events
+
+    def _lengthen(
+        self, sequence: Sequence, run: SampledRun
+    ) -> tuple[list[int], FinishReason | None]:
+        """Add tokens up to the one that ends the answer; returns them, and why it ends."""
+        added: list[int] = []
+        for token in run.tokens():
+            added.append(token)
+            sequence.tokens.append(token)
+            reason = self._end(sequence)
+            if reason is not None:
+                return added, reason
+        return added, None
 
     def _embedded(self, sequence: Sequence, vectors: bytes) -> list[Event]:
         """End a sequence with its embedding. Cells of a prompt that can't be shared are not kept:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from config import ModelSources, ServeSettings
+from config.units import MIB
 from server.access.key_ring import KeyRing, read_keys
 from server.assembly.observation import Observation, open_observation
 from server.assembly.pooled_engine import PooledEngines
@@ -22,8 +23,6 @@ from server.pool.policy import Limits
 
 SHARE_OF_MEMORY = 0.9
 """What models may take together of the machine's memory, and of its devices', unless told."""
-
-_MIB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ def limits_of(settings: ServeSettings) -> Limits:
     """What models may take together: what the user says, else most of what there is."""
     host, device = settings.models_memory
     memory = MemoryUse(
-        host * _MIB or int(SHARE_OF_MEMORY * usable_memory()),
-        device * _MIB or int(SHARE_OF_MEMORY * total_device_bytes()),
+        host * MIB or int(SHARE_OF_MEMORY * usable_memory()),
+        device * MIB or int(SHARE_OF_MEMORY * total_device_bytes()),
     )
     return Limits(settings.models_max, memory, settings.models_wait / 2)

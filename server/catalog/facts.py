@@ -18,7 +18,7 @@ from server.errors import Unavailable
 from server.model.gguf_contents import GgufContents
 from server.model.gguf_header import GgufError
 from server.model.inspection import Inspector
-from server.model.split_name import SplitName
+from server.model.split_name import files_of
 from server.model.tokenizer import Tokenizer
 from server.parsers.reasoning import detect_markers
 from server.pool.interface import ModelPool, ModelState, ServedModel
@@ -144,7 +144,7 @@ def _of_file(name: str, path: str) -> ModelFacts:
     file = Path(path)
     try:
         stat = file.stat()
-        sizes = [part.stat().st_size for part in _parts(file)]
+        sizes = [part.stat().st_size for part in files_of(file)]
     except OSError:
         return ModelFacts(name=name, digest=_identity(path, 0), metadata={})
     contents = _contents(path, stat.st_size, stat.st_mtime_ns)
@@ -181,11 +181,6 @@ def _with_contents(facts: ModelFacts, contents: GgufContents) -> ModelFacts:
         license=contents.text("general.license"),
         metadata=contents.metadata,
     )
-
-
-def _parts(file: Path) -> list[Path]:
-    split = SplitName.parse(file.name)
-    return [file] if split is None else [file.with_name(name) for name in split.all_names()]
 
 
 class _Reader:

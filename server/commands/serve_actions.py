@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 
 from config.actions import ACTIONS, completion_script
 from config.names import Setting, flags
+from confined import python_module
 from server.store.folders import folders_of
 from server.store.stored_models import stored_models
 
@@ -18,12 +18,8 @@ def print_devices(rpc: Sequence[str] = ()) -> int:
 
     The devices of RPC servers are listed too.
     """
-    path = os.pathsep.join(filter(None, sys.path))
-    return subprocess.run(
-        [sys.executable, "-P", "-m", "scheduler.backends.llama.list_devices", *rpc],
-        env={**os.environ, "PYTHONPATH": path},
-        check=False,
-    ).returncode
+    command = python_module.command("scheduler.backends.llama.list_devices", *rpc)
+    return subprocess.run(command, env=python_module.environment(), check=False).returncode
 
 
 def print_models(environ: Mapping[str, str] = os.environ) -> int:

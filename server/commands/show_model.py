@@ -12,12 +12,13 @@ from server.commands.arguments import parser
 from server.commands.description import Described, as_json, describing
 from server.model.files import check_model
 from server.model.gguf_contents import PARTS, GgufContents
+from server.model.split_name import files_of
 from server.startup import ChatTemplateError
 from server.store.errors import StoreError
 from server.store.folders import Folders, Owner, folders_of
 from server.store.model import StoredModel, stored
 from server.store.names import find
-from server.store.quantization import all_parts, stem_of
+from server.store.quantization import stem_of
 from server.store.sizes import human_size
 from server.store.stored_models import stored_models
 from server.templates.chat_template import JinjaTemplate, SpecialTokens
@@ -78,7 +79,7 @@ def _model(name: str, folders: Folders) -> StoredModel:
     if not path.is_file():
         return find(name, stored_models(folders))
     check_model(path)
-    files = [path.with_name(part) for part in all_parts(path.name)]
+    files = files_of(path)
     for model in stored_models(folders):
         with suppress(OSError):
             if model.path.samefile(path):

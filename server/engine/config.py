@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from config import ServeSettings
+from config.units import MIB
 from protocol.commands import DraftBounds, DraftMethod
 from protocol.config import CheckpointConfig, DraftConfig, EngineConfig, NgramConfig
 from server.engine.machine_memory import usable_memory
 from server.engine.placement import draft_placements, placements
 from server.engine.tensor_buffers import draft_tensor_buffers, tensor_buffers
-
-MIB = 1 << 20
 
 
 def engine_config(

@@ -7,12 +7,12 @@ import logging
 import os
 import signal
 import socket
-import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 
 import msgspec
 
+from confined import python_module
 from protocol.config import EngineConfig
 from server.engine.client import EngineClient
 
@@ -168,11 +168,7 @@ class EngineProcess:
         with theirs, ExitStack() as on_error:
             on_error.callback(ours.close)
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-P",  # a scheduler.py in the working directory must not run
-                "-m",
-                ENGINE_MODULE,
-                str(theirs.fileno()),
+                *python_module.command(ENGINE_MODULE, str(theirs.fileno())),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
                 env=_environment(os.environ, self._config.poll),
@@ -202,10 +198,9 @@ class EngineProcess:
 
 
 def _environment(base: Mapping[str, str], poll: int) -> dict[str, str]:
-    """The engine's environment: it finds its packages where this process found them."""
-    path = os.pathsep.join(filter(None, sys.path))
+    """The engine's environment. What the user sets counts."""
     spins = {"GOMP_SPINCOUNT": str(poll * SPINS_PER_POLL)}
-    return {**OPENMP_DEFAULTS, **spins, **ABORT_DEFAULTS, **base, "PYTHONPATH": path}
+    return python_module.environment({**OPENMP_DEFAULTS, **spins, **ABORT_DEFAULTS, **base})
 
 
 def _described(code: int | OSError) -> str:

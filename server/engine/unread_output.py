@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from config.units import MIB
 from server.errors import ApiError, InvalidRequest, Overloaded
-
-MIB = 1 << 20
 
 IDLE_SECONDS = 10.0
 """A client that has read nothing for this long gives way to others, the longest idle client first.

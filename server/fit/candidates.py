@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from server.fit.errors import FitError
 from server.model.gguf_header import GgufError, GgufHeader
 from server.model.inspection import Inspector
+from server.model.split_name import files_of
 from server.store.errors import WebError
 from server.store.folders import folders_of
 from server.store.hub import Hub
@@ -106,7 +107,7 @@ def _first_files(folder: Path) -> list[Path]:
 
 def local_model(path: Path, inspector: Inspector) -> Candidate:
     """A model on the disk; of a split model, the first file is named. Raises `FitError`."""
-    files = [path.with_name(name) for name in all_parts(path.name)]
+    files = files_of(path)
     if missing := [file for file in files if not file.is_file()]:
         raise FitError(f"there is no file {missing[0]}")
     try:

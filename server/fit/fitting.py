@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config import ServeSettings
+from config.units import MIB
 from protocol.footprint import DeviceMemory, Footprint, PartBytes
-from server.engine.config import MIB, engine_config
+from server.engine.config import engine_config
 from server.fit.budget import Budget, this_machine
 from server.fit.candidates import local_model
 from server.fit.choice import Choice, Chooser, Wishes

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
@@ -27,6 +28,11 @@ BODY_SECONDS = 60.0
 
 MIN_BODY_RATE = 4096
 """Bytes per second that a body must reach on average after `BODY_SECONDS`."""
+
+POLLED = frozenset(
+    {"/health", "/v1/health", "/livez", "/readyz", "/metrics", "/load", "/is_sleeping"}
+)
+"""What probes, scrapers and routers ask again and again, some of them 20 times a second."""
 
 access_logger = logging.getLogger("llamapack.access")
 logger = logging.getLogger(__name__)
@@ -63,10 +69,17 @@ class RequestLog:
         finally:
             self._on_end(status)
             milliseconds = (time.perf_counter() - started) * 1000
-            access_logger.info(
-                "%s %s %d %.1f ms", scope["method"], _loggable(scope["path"]), status, milliseconds
+            access_logger.log(
+                logging.DEBUG if _is_routine(scope, status) else logging.INFO,
+                "%s %s %d %.1f ms",
+                *(scope["method"], _loggable(scope["path"]), status, milliseconds),
             )
         return None
+
+
+def _is_routine(scope: Scope, status: int) -> bool:
+    """Whether the answer to a poll is the usual one: the line is for those who look for it."""
+    return scope["method"] == "GET" and scope["path"] in POLLED and status == HTTPStatus.OK
 
 
 ErrorResponder = Callable[[str, ApiError], Response]

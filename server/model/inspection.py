@@ -68,9 +68,9 @@ class Inspector:
             raise VocabularyError(f"the vocabulary of {path} can't be used: {doing} {reason}")
 
     def close(self) -> None:
-        """End the process, once it has answered."""
+        """End the process, once it has answered; the next question starts another one."""
         with self._lock:
-            self._child.close()
+            self._child.stop()
 
     def _head(self, path: Path, what: str) -> dict[str, Any]:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 _SPLIT = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
 
@@ -28,3 +29,9 @@ class SplitName:
             f"{self.stem}-{number:05d}-of-{self.count:05d}.gguf"
             for number in range(1, self.count + 1)
         ]
+
+
+def files_of(file: Path) -> list[Path]:
+    """All files of the model that has this file; the file itself of a model in one."""
+    split = SplitName.parse(file.name)
+    return [file] if split is None else [file.with_name(name) for name in split.all_names()]

@@ -120,6 +120,11 @@ class AnswerRequest(ModelRequest):
         raise NotImplementedError
 
     @property
+    def is_structured(self) -> bool:
+        """Whether the answer has a form that slow work may prepare."""
+        return self.format != ""
+
+    @property
     def unloads(self) -> bool:
         """Whether the model is to go."""
         return self.is_empty and self.keep_alive == 0
@@ -138,6 +143,10 @@ class OllamaChatRequest(AnswerRequest):
     @property
     def is_empty(self) -> bool:
         return not self.messages
+
+    @property
+    def is_structured(self) -> bool:
+        return bool(self.tools) or super().is_structured
 
 
 class OllamaGenerateRequest(AnswerRequest):

@@ -13,13 +13,10 @@ from config import ConfigError, ModelSources, ServeSettings
 from config.load import ORIGINS
 from config.models import ALL, ModelTable, arguments
 from config.sources import Given, Level
-from server.model.split_name import SplitName
 from server.pool.cached import cached_models, hidden_models
 from server.pool.names import LATEST
+from server.store.quantization import is_model, stem_of
 from server.store.resolve import DEMO_MODEL
-
-_COMPANIONS = ("mmproj", "imatrix", "mtp-", "eagle3-", "dspark-", "dflash-")
-"""In names of GGUF files that belong to a model and are none."""
 
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
 
@@ -121,7 +118,7 @@ def models_in(folder: Path) -> dict[str, Path]:
     for path in content:
         model = _model_of(path) if path.is_dir() else path
         if model is not None and _is_model(model):
-            found.setdefault(path.name if path.is_dir() else _stem(path), model)
+            found.setdefault(path.name if path.is_dir() else stem_of(path.name), model)
     return found
 
 
@@ -135,16 +132,7 @@ def _model_of(folder: Path) -> Path | None:
 
 def _is_model(path: Path) -> bool:
     """Whether this is a model in one file, or the first file of a split model."""
-    name = path.name
-    if path.suffix != ".gguf" or any(part in name for part in _COMPANIONS) or not path.is_file():
-        return False
-    split = SplitName.parse(name)
-    return split is None or split.number == 1
-
-
-def _stem(path: Path) -> str:
-    """The model's name: without the number of a part."""
-    return re.sub(r"-\d{5}-of-\d{5}$", "", path.stem)
+    return path.suffix == ".gguf" and is_model(path.name) and path.is_file()
 
 
 def _entry(

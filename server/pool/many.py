@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from config import ConfigError, ServeSettings
+from config.units import MIB
 from server.context import ServerContext
 from server.errors import (
     ApiError,
@@ -33,7 +34,6 @@ from server.pool.policy import Decision, Limits, Phase, decide
 
 logger = logging.getLogger("llamapack")
 
-MIB = 1 << 20
 
 ALONE_SECONDS = 1.0
 """How often a model is looked at whose engine works on without a request, in the background."""

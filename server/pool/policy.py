@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
+from config.units import MIB
 from server.pool.memory import NO_MEMORY, MemoryUse
 
 WORTH_OF_WAITING = 3.0
@@ -20,7 +21,6 @@ WORTH_OF_WAITING = 3.0
 SHARE_OF_COST = 0.5
 """Or once the models that would go have been idle for this share of its cost."""
 
-MIB = 1 << 20
 
 MIN_TENURE = 1.0
 """Seconds that a loaded model in use has before it can be closed; the time of its load, if more."""

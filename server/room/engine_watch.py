@@ -75,6 +75,8 @@ class EngineWatch:
         """By salt, the key whose requests have it."""
         self._speeds = Speeds()
         self._slots: list[SlotView] = []
+        self._over: dict[int, RequestView] = {}
+        """The requests that are over, by their ids."""
 
     async def look(self) -> EngineView:
         """What the engine does now, as far as it has answered."""
@@ -164,8 +166,18 @@ class EngineWatch:
             ),
             steps=steps_view(metrics),
             keys=key_views(metrics),
-            requests=[request_view(history, self._to_unix) for history in histories],
+            requests=self._requests(histories),
         )
+
+    def _requests(self, histories: Sequence[SequenceHistory]) -> list[RequestView]:
+        """One view for each; a request that is over is looked at once."""
+        views = {
+            history.request_id: self._over.get(history.request_id)
+            or request_view(history, self._to_unix)
+            for history in histories
+        }
+        self._over = {one.id: one for one in views.values() if one.ended is not None}
+        return list(views.values())
 
     def _queue(self, histories: Iterable[SequenceHistory]) -> QueueView:
         waiting = [h for h in histories if h.started is None and h.ended is None]

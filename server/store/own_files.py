@@ -12,7 +12,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from server.model.files import check_model
-from server.model.split_name import SplitName
+from server.model.split_name import SplitName, files_of
 from server.store.errors import StoreError
 from server.store.folders import Folders, Owner
 from server.store.locks import lock_if_free
@@ -76,7 +76,7 @@ def import_file(
         raise StoreError(
             f"a name has letters, digits and . _ + - and starts with a letter or digit, not {name}"
         )
-    parts = _parts(file)
+    parts = files_of(file)
     places = _places(folders.imports, name, len(parts))
     if taken := [place for place in places if place.exists() or place.is_symlink()]:
         raise StoreError(
@@ -93,7 +93,7 @@ def place_at(file: Path, target: Path) -> Path:
     Parts of a split model keep their names. Raises `StoreError`.
     """
     split = SplitName.parse(file.name)
-    parts = _parts(file)
+    parts = files_of(file)
     places = [target] if split is None else [target.with_name(part.name) for part in parts]
     missing = [
         (part, place) for part, place in zip(parts, places, strict=True) if not place.exists()
@@ -137,11 +137,6 @@ def _put(file: Path, place: Path, how: How) -> None:
             partial.replace(place)
         finally:
             partial.unlink(missing_ok=True)
-
-
-def _parts(file: Path) -> list[Path]:
-    split = SplitName.parse(file.name)
-    return [file] if split is None else [file.with_name(name) for name in split.all_names()]
 
 
 def _places(folder: Path, name: str, count: int) -> list[Path]:

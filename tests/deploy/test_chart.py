@@ -135,6 +135,7 @@ def test_a_component_patches_as_kustomize_does(component: str) -> None:
     patch = manifests.patch_of(component)
     added = manifests.environment(patch)
     assert added.items() <= variables(deployment).items()
+    assert len(variables(deployment)) == len(server(deployment)["env"])
     labels = patch["template"].get("metadata", {}).get("labels", {})
     assert labels.items() <= deployment["spec"]["template"]["metadata"]["labels"].items()
     for port in patch["template"]["spec"]["containers"][0].get("ports", ()):

@@ -122,6 +122,23 @@ def test_the_init_container_finds_a_model(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().out.endswith("demo-target.gguf\n")
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("LLAMA_ARG_N_PARALLEL", "many"), ("LLAMA_ARG_MODEL", "/missing.gguf")],
+)
+def test_the_init_container_says_what_is_wrong_in_one_line(
+    variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    script = pod()["initContainers"][0]["command"][2]
+    with pytest.raises(SystemExit) as ended:
+        exec(compile(script, "download", "exec"), {})
+    message = str(ended.value)
+    assert message.startswith("llamapack: ")
+    assert value in message
+    assert "\n" not in message
+
+
 def test_services_and_probes_meet_the_pods() -> None:
     labels = one("Deployment")["spec"]["template"]["metadata"]["labels"]
     selectors = [

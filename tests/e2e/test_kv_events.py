@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from loadtests.harness.servers import free_port
 from loadtests.routing.subscriber import (
     AllBlocksCleared,
     BlockRemoved,
@@ -20,7 +21,6 @@ from loadtests.routing.subscriber import (
     KVCacheEvent,
     Subscriber,
 )
-from loadtests.servers import free_port
 from tests.support.paths import DEMO_TARGET
 from tests.support.processes import DEADLINE, Server, serving, wait_until
 

@@ -17,13 +17,13 @@ import httpx
 import msgspec
 import pytest
 
-from loadtests.client import stream
-from loadtests.prompts import ordinary_tokens
+from loadtests.harness.client import stream
+from loadtests.harness.prompts import ordinary_tokens
+from loadtests.harness.servers import Server, running
 from loadtests.reception import script
 from loadtests.reception.__main__ import API, main
 from loadtests.reception.script import Orders, logprob_at
 from loadtests.reception.streams import KINDS, expected_text, problem, request
-from loadtests.servers import Server, running
 from loadtests.vocabulary import token_attributes, token_pieces
 from tests.support.paths import DEMO_TARGET
 

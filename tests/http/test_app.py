@@ -13,6 +13,7 @@ import pytest
 
 from config import ServeSettings
 from server.app import create_app
+from server.http.middleware import POLLED
 from tests.support.fake_server import FakeServer, ScriptedGenerator, key_ring, make_server
 from tests.support.live import serving
 
@@ -106,6 +107,30 @@ async def test_access_log(client: httpx.AsyncClient, caplog: pytest.LogCaptureFi
         await client.get("/nothing%0a?secret=1")
     [line] = caplog.messages
     assert re.fullmatch(r"GET '/nothing\\n' 404 \d+\.\d ms", line)
+
+
+async def test_what_is_polled_is_logged_for_debugging_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = make_server(ServeSettings(metrics=True))
+    async with client_of(server) as client:
+        with caplog.at_level(logging.DEBUG, logger="llamapack.access"):
+            for path in (*POLLED, "/props"):
+                await client.get(path)
+            await client.post("/health")
+    levels = {r.getMessage().rsplit(" ", 3)[0]: r.levelno for r in caplog.records}
+    assert {levels[f"GET {path}"] for path in POLLED} == {logging.DEBUG}
+    assert levels["GET /props"] == levels["POST /health"] == logging.INFO
+
+
+async def test_a_poll_that_fails_is_logged(
+    server: FakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with client_of(server, keys=key_ring("k1")) as client:
+        with caplog.at_level(logging.INFO, logger="llamapack.access"):
+            await client.get("/load")
+    [line] = caplog.messages
+    assert line.startswith("GET /load 401 ")
 
 
 @pytest.mark.parametrize(

@@ -4,31 +4,18 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from functools import partial
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
 import pytest
-from starlette.applications import Starlette
 
 from config import ServeSettings
 from server.access.key import ApiKey, digest_of
-from server.access.key_ring import KeyRing
-from server.app import create_app
-from server.context import ServerContext
-from server.engine.client import EngineClient
-from server.generation.admission_queue import AdmissionQueue
-from server.generation.generator import EngineGenerator
-from server.generation.observed_generator import ObservedGenerator
-from server.observability.answer_metrics import AnswerMetrics
-from server.observability.metrics import ServerMetrics
-from server.templates.chat_template import ChatTemplate
-from tests.support.fake_backend import FakeBackend, hashed_token
-from tests.support.fake_server import EOS, ByteTokenizer
-from tests.support.inprocess import DEADLINE, Pair
-from tests.support.live import serving, wait_for
+from tests.support.inprocess import DEADLINE
+from tests.support.live import wait_for
+from tests.support.live_engine import Live, letter_backend, live_server
 
 MODEL = "fake"
 KEYS = [
@@ -37,25 +24,13 @@ KEYS = [
 ]
 
 
-class LetterBackend(FakeBackend):
-    """A fake backend whose tokens are small letters, as `ByteTokenizer` reads them."""
-
-    @property
-    def end_tokens(self) -> frozenset[int]:
-        return frozenset((EOS,))
-
-
-def letter(tokens: list[int]) -> int:
-    return 97 + hashed_token(tokens) % 26
-
-
 class Watched:
     """A running server on the fake backend."""
 
-    def __init__(self, pair: Pair, app: Starlette) -> None:
-        self.pair = pair
-        self.app = app
-        self.url = ""
+    def __init__(self, live: Live) -> None:
+        self.pair = live.pair
+        self.app = live.app
+        self.url = str(live.client.base_url).rstrip("/")
 
     def complete(self, prompt: str, key: str = "", **fields: object) -> dict[str, Any]:
         body = {"prompt": prompt, "n_predict": 5, "temperature": 0, **fields}
@@ -93,47 +68,18 @@ def parsed(lines: Iterator[str]) -> Iterator[tuple[str, dict[str, Any]]]:
             yield kind, json.loads(value)
 
 
-def make(settings: ServeSettings, keys: list[ApiKey], *, is_local: bool) -> Watched:
-    pair = Pair(
-        lambda: LetterBackend(n_slots=2, n_ctx_slot=512, n_vocab=259, next_token=letter),
-        cache_bytes=1 << 20,
-    )
-    metrics = ServerMetrics(MODEL, 100)
-    pair.client = EngineClient(metrics.observe_step, metrics.observe_death)
-    tokenizer = ByteTokenizer()
-    generator = EngineGenerator(pair.client, tokenizer, AdmissionQueue(max_queue=100))
-    context = ServerContext(
-        settings=settings,
-        model_name=MODEL,
-        model_path="fake.gguf",
-        tokenizer=tokenizer,
-        generator=ObservedGenerator(generator, [partial(AnswerMetrics, metrics)]),
-        engine=pair.client,
-        metrics=metrics,
-        chat_template=ChatTemplate(),
-    )
-
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        await pair.start_engine()
-        try:
-            yield
-        finally:
-            await pair.stop()
-
-    app = create_app(context, keys=KeyRing(keys), lifespan=lifespan, is_local=is_local)
-    return Watched(pair, app)
-
-
 @contextmanager
 def running(
     *, keys: bool = False, is_local: bool = True, settings: ServeSettings | None = None
 ) -> Iterator[Watched]:
-    settings = settings or ServeSettings(ui=False)
-    watched = make(settings, KEYS if keys else [], is_local=is_local)
-    with serving(watched.app) as url:
-        watched.url = url
-        yield watched
+    with live_server(
+        letter_backend,
+        settings or ServeSettings(ui=False),
+        keys=KEYS if keys else (),
+        is_local=is_local,
+        cache_bytes=1 << 20,
+    ) as live:
+        yield Watched(live)
 
 
 def merged(state: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:

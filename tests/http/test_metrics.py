@@ -4,45 +4,20 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from starlette.applications import Starlette
 
 from config import ServeSettings
-from server.app import create_app
-from server.context import ServerContext
-from server.engine.client import EngineClient
-from server.generation.admission_queue import AdmissionQueue
-from server.generation.generator import EngineGenerator
-from server.generation.observed_generator import ObservedGenerator
-from server.observability.answer_metrics import AnswerMetrics
-from server.observability.metrics import ServerMetrics
-from server.templates.chat_template import ChatTemplate
-from tests.support.fake_backend import FakeBackend, hashed_token
-from tests.support.fake_server import EOS, ByteTokenizer, key_ring
-from tests.support.inprocess import DEADLINE, Pair
-from tests.support.live import serving, wait_for
+from tests.support.fake_server import key_ring
+from tests.support.inprocess import Pair
+from tests.support.live import wait_for
+from tests.support.live_engine import letter_backend, live_server
 
 HEADERS = {"Authorization": "Bearer secret"}
-
-
-def letter(tokens: list[int]) -> int:
-    """The next token of a fake model that writes small letters."""
-    return 97 + hashed_token(tokens) % 26
-
-
-class LetterBackend(FakeBackend):
-    """A fake backend whose tokens are bytes, as `ByteTokenizer` reads them."""
-
-    @property
-    def end_tokens(self) -> frozenset[int]:
-        return frozenset((EOS,))
 
 
 @dataclass
@@ -68,41 +43,12 @@ class Metered:
         return self.client.post("/v1/chat/completions", json=body)
 
 
-def _start(pair: Pair) -> Starlette:
-    metrics = ServerMetrics("fake", 100)
-    pair.client = EngineClient(metrics.observe_step, metrics.observe_death)
-    tokenizer = ByteTokenizer()
-    generator = EngineGenerator(pair.client, tokenizer, AdmissionQueue(max_queue=100))
-    context = ServerContext(
-        settings=ServeSettings(metrics=True),
-        model_name="fake",
-        model_path="fake.gguf",
-        tokenizer=tokenizer,
-        generator=ObservedGenerator(generator, [partial(AnswerMetrics, metrics)]),
-        engine=pair.client,
-        metrics=metrics,
-        chat_template=ChatTemplate(),
-    )
-
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        await pair.start_engine()
-        try:
-            yield
-        finally:
-            await pair.stop()
-
-    return create_app(context, keys=key_ring("secret"), lifespan=lifespan)
-
-
 @pytest.fixture
 def server() -> Iterator[Metered]:
-    pair = Pair(lambda: LetterBackend(n_slots=2, n_ctx_slot=512, n_vocab=259, next_token=letter))
-    with (
-        serving(_start(pair)) as url,
-        httpx.Client(base_url=url, timeout=DEADLINE, headers=HEADERS) as client,
-    ):
-        yield Metered(client, pair)
+    settings = ServeSettings(metrics=True)
+    with live_server(letter_backend, settings, keys=key_ring("secret")) as live:
+        live.client.headers.update(HEADERS)
+        yield Metered(live.client, live.pair)
 
 
 def test_usage_and_timings_agree_with_the_counters(server: Metered) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from llama_cpp import llama_cpp as lib
+from msgspec.structs import replace
 
 from protocol.commands import DraftMethod, Speculation
 from protocol.config import DraftConfig, NgramConfig

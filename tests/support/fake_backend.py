@@ -110,6 +110,8 @@ class FakeBackend:
         self.before: dict[int, list[int]] = {}
         """By slot, what the model had read before the draft of the last batch."""
         self.rows: list[list[int]] = []
+        self.due_rows: list[list[int]] = []
+        """The rows of a batch that nobody has waited for."""
         self._shape: list[tuple[int, int, int]] = []
         self.saved: dict[int, list[int]] = {}
 
@@ -213,7 +215,7 @@ class FakeBackend:
     def decode(
         self, chunks: abc.Sequence[Chunk], padding_rows: abc.Sequence[PaddingRow] = ()
     ) -> None:
-        """Append each chunk's tokens to its slot's cells."""
+        """Append each chunk's tokens to its slot's cells. The rows are there after `wait`."""
         self._check_padding_rows(chunks, padding_rows)
         if self.fail_on(chunks):
             raise self.failure()
@@ -225,7 +227,7 @@ class FakeBackend:
             self._check_embeddings(chunks)
         self._count_reuse(chunks)
         self._check_drafts(chunks)
-        self.rows = []
+        self.rows, self.due_rows = [], []
         for chunk in chunks:
             cells = self.cells[chunk.slot]
             if chunk.start != len(cells):
@@ -237,9 +239,13 @@ class FakeBackend:
                 raise AssertionError("more cells than the slot has")
             self.num_computed += chunk.num_tokens
             for num_after in reversed(range(chunk.num_outputs)):
-                self.rows.append(state[: len(state) - num_after])
+                self.due_rows.append(state[: len(state) - num_after])
         if sum(map(len, self.cells)) > self.info.n_ctx:
             raise AssertionError("more cells than the cache has")
+
+    def wait(self) -> None:
+        """Show the rows of the last batch."""
+        self.rows = self.due_rows
 
     def keep_right(self, verified: abc.Sequence[tuple[Chunk, int]]) -> None:
         """Drop the wrong tokens of drafts, or go back and compute the right ones again."""

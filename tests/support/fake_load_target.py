@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from loadtests.client import Address
+from loadtests.harness.client import Address
 
 
 @dataclass

@@ -17,6 +17,7 @@ from server.access.key import ApiKey
 from server.access.key_ring import KeyRing
 from server.app import create_app
 from server.context import ServerContext
+from server.engine.client import EngineClient
 from server.generation.admission_queue import AdmissionQueue
 from server.generation.generator import EngineGenerator
 from server.generation.observed_generator import ObservedGenerator
@@ -42,10 +43,16 @@ class LetterBackend(FakeBackend):
         return frozenset((EOS,))
 
 
+def letter_backend() -> LetterBackend:
+    """Two slots of 512 tokens."""
+    return LetterBackend(n_slots=2, n_ctx_slot=512, n_vocab=259, next_token=letter)
+
+
 @dataclass
 class Live:
     """A running server and its engine."""
 
+    app: Starlette
     client: httpx.Client
     pair: Pair
     loop: asyncio.AbstractEventLoop
@@ -66,7 +73,8 @@ def live_server(
     make_backend: Callable[[], FakeBackend],
     settings: ServeSettings | None = None,
     *,
-    keys: Sequence[ApiKey] = (),
+    keys: Sequence[ApiKey] | KeyRing = (),
+    is_local: bool = False,
     cache_bytes: int = 0,
     client_seconds: float = DEADLINE,
 ) -> Iterator[Live]:
@@ -85,16 +93,18 @@ def live_server(
 
     settings = settings or ServeSettings()
     context = _context(pair, settings)
-    app = create_app(context, keys=KeyRing(keys), lifespan=lifespan)
+    ring = keys if isinstance(keys, KeyRing) else KeyRing(keys)
+    app = create_app(context, keys=ring, lifespan=lifespan, is_local=is_local)
     with (
         serving(app, settings) as url,
         httpx.Client(base_url=url, timeout=client_seconds) as client,
     ):
-        yield Live(client, *started[0])
+        yield Live(app, client, *started[0])
 
 
 def _context(pair: Pair, settings: ServeSettings) -> ServerContext:
-    metrics = ServerMetrics("fake")
+    metrics = ServerMetrics("fake", 100)
+    pair.client = EngineClient(metrics.observe_step, metrics.observe_death)
     tokenizer = ByteTokenizer()
     generator = EngineGenerator(pair.client, tokenizer, AdmissionQueue(max_queue=100))
     return ServerContext(

@@ -23,7 +23,7 @@ FOLDER = Path(os.environ.get("LLAMAPACK_RAY", "missing"))
 """An environment with `ray[serve]`."""
 
 START_SECONDS = 240.0
-FLAGS = f"-m {DEMO_TARGET} -np 4 -c 8192 -t 1 --no-measure-costs --seed 7"
+FLAGS = f"-m {DEMO_TARGET} -np 4 -c 8192 --context-shift -t 1 --no-measure-costs --seed 7"
 
 # A laptop's Ray: no telemetry, and metrics of replicas every second instead of every ten.
 VARIABLES = {
@@ -145,6 +145,7 @@ class ChatStream:
         self.error: dict[str, Any] | None = None
         self.is_done = False
         self.failure = ""
+        self._leaves = False
         self._url = url
         self._body = {
             "messages": [{"role": "user", "content": prompt}],
@@ -165,6 +166,8 @@ class ChatStream:
             ) as response:
                 self.status = response.status_code
                 for line in response.iter_lines():
+                    if self._leaves:
+                        return
                     if line == "data: [DONE]":
                         self.is_done = True
                     elif line.startswith("data: "):
@@ -179,6 +182,11 @@ class ChatStream:
         for choice in event["choices"]:
             self.text += choice["delta"].get("content") or ""
         self.num_events += 1
+
+    def leave(self) -> None:
+        """Close the connection when the next piece comes."""
+        self._leaves = True
+        self.join()
 
     @property
     def is_whole(self) -> bool:

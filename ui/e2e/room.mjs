@@ -29,6 +29,17 @@ export const roomScenarios = {
     await page.getByText('ms a step').waitFor()
     const shown = await page.locator('.room-figures').textContent()
     await page.waitForFunction((text) => document.querySelector('.room-figures')?.textContent !== text, shown)
+    // Between two drawings the browser rests: an animation would take the server's CPU.
+    const moving = await page.evaluate(async () => {
+      const found = []
+      for (let turn = 0; turn < 30; turn++) {
+        await new Promise((resolve) => setTimeout(resolve, 50))
+        const targets = document.getAnimations().map((one) => one.effect.target)
+        found.push(...targets.filter((target) => !target.closest('.icicle-moves')).map((target) => target.className))
+      }
+      return [...new Set(found)]
+    })
+    assert.deepEqual(moving, [])
   },
 
   async room_looks({ page, context, url, options, allowed }) {
@@ -131,7 +142,7 @@ export const roomScenarios = {
     await nothingSerious(page)
     await page.getByRole('button', { name: `What ${options.model} takes of memory` }).click()
     const plan = page.getByRole('group', { name: `Memory of ${options.model}` })
-    await plan.getByText('fits beside the loaded models.').waitFor()
+    await plan.getByText('RAM: fits.').waitFor()
     await plan.getByText('KV cache').waitFor()
     const cells = plan.locator('.fit-parts div', { hasText: 'KV cache' }).locator('dd')
     const size = await cells.textContent()

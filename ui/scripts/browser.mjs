@@ -15,8 +15,8 @@ export const WIDE = { width: 1280, height: 860 }
 export const NARROW = { width: 390, height: 844 }
 
 /** A page of its own context: nothing is kept from others. */
-export async function open(browser, url, { theme = 'light', viewport = WIDE, key = '' } = {}) {
-  const context = await browser.newContext({ viewport, colorScheme: theme, reducedMotion: 'reduce', locale: 'en-GB' })
+export async function open(browser, url, { theme = 'light', viewport = WIDE, key = '', motion = 'reduce' } = {}) {
+  const context = await browser.newContext({ viewport, colorScheme: theme, reducedMotion: motion, locale: 'en-GB' })
   if (key) {
     await context.addInitScript((value) => localStorage.setItem('llamapack.key', value), key)
   }

@@ -1,20 +1,40 @@
-// What the machine room costs: tokens a second of 64 streams, with the room open in a browser and without, in turns.
-// `node scripts/cost.mjs [turns] [seconds]`. The browser gives way to the server, as if it were on another machine.
-// Where others use the machine too, tokens a second say little: then look at tokens by second of the server's CPU time.
+// What the machine room costs: 64 streams with the room open, and without, in turns.
+// `node scripts/cost.mjs [turns] [seconds] [apart]`.
+//
+// Three things are compared with nobody looking: a reader of the event stream alone, which is what the server does for
+// the room; and the page in a browser. The browser gives way to the server, as if it were on another machine. With
+// `apart` it really has other cores: the first half of the cores is the server's, the rest the browser's and the
+// clients'. Then what remains is what the server does, and not what a browser on its cores takes.
+//
+// Tokens a second say little where others use the machine too: then look at tokens by second of the server's CPU time.
+import { execFileSync } from 'node:child_process'
 import { readFileSync, readdirSync } from 'node:fs'
-import { setPriority } from 'node:os'
+import { availableParallelism, setPriority } from 'node:os'
 import { launch, open } from './browser.mjs'
 import { KEYS, pause, serve } from './served.mjs'
 
 const TURNS = Number(process.argv[2] ?? 6)
 const SECONDS = Number(process.argv[3] ?? 10)
+const IS_APART = process.argv[4] === 'apart'
 const STREAMS = 64
+const TICKS = 100
 
-const server = await serve('-np', String(STREAMS), '-c', String(STREAMS * 512), '--metrics')
-setPriority(10) // the browser inherits this
+const half = Math.max(Math.floor(availableParallelism() / 2), 1)
+const flags = ['-np', String(STREAMS), '-c', String(STREAMS * 512), '--metrics', ...(IS_APART ? ['-t', String(half)] : [])]
+const server = await serve(...flags)
+if (IS_APART) {
+  pin(server.pid, `0-${half - 1}`)
+  pin(process.pid, `${half}-${availableParallelism() - 1}`) // the browser inherits this
+}
+setPriority(10) // and this
 const browser = await launch()
 setPriority(0)
 const controller = new AbortController()
+
+/** Let a process and its children have these cores. */
+function pin(pid, cores) {
+  for (const one of [pid, ...childrenOf(pid)]) execFileSync('taskset', ['-acp', cores, String(one)], { stdio: 'ignore' })
+}
 
 /** One stream after the other. */
 async function stream(number) {
@@ -39,44 +59,76 @@ async function total() {
   return Number(/^vllm:generation_tokens_total\{[^}]*\} (\S+)$/m.exec(text)[1])
 }
 
-const TICKS = 100
-
-/** Seconds of CPU that a process and its children have taken, for those that still run. */
-function cpuSeconds(pid) {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /, '').split(' ')
-  const own = (Number(fields[11]) + Number(fields[12])) / TICKS
-  const children = readdirSync(`/proc/${pid}/task`).flatMap((task) =>
-    readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8').trim().split(' ').filter(Boolean),
-  )
-  return children.reduce((sum, child) => sum + cpuSeconds(child), own)
+/** All processes below a process. */
+function childrenOf(pid) {
+  const tasks = readdirSync(`/proc/${pid}/task`)
+  const children = tasks.flatMap((task) => readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8').trim().split(' '))
+  return children.filter(Boolean).flatMap((child) => [child, ...childrenOf(child)])
 }
 
-/** Tokens a second, and by second of CPU. */
+/** Seconds of CPU that processes have taken; those that ended meanwhile took none. */
+function cpuSeconds(pids) {
+  const spent = pids.map((pid) => {
+    try {
+      const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /, '').split(' ')
+      return (Number(fields[11]) + Number(fields[12])) / TICKS
+    } catch {
+      return 0
+    }
+  })
+  return spent.reduce((sum, one) => sum + one, 0)
+}
+
+const engines = () => childrenOf(server.pid)
+const browsers = () => childrenOf(process.pid).filter((pid) => pid !== String(server.pid) && !engines().includes(pid))
+
+/** Tokens a second, and by second of the server's CPU; the cores that each process takes. */
 async function speed() {
-  const [begin, before, cpu] = [performance.now(), await total(), cpuSeconds(server.pid)]
+  const parts = { api: [server.pid], engine: engines(), browser: browsers() }
+  const marks = () => Object.values(parts).map(cpuSeconds)
+  const [begin, before, cpu] = [performance.now(), await total(), marks()]
   await pause(SECONDS * 1000)
-  const tokens = (await total()) - before
-  const spent = cpuSeconds(server.pid) - cpu
-  return { wall: (tokens * 1000) / (performance.now() - begin), cpu: tokens / spent }
+  const [tokens, after, seconds] = [(await total()) - before, marks(), (performance.now() - begin) / 1000]
+  const [api, engine, shown] = after.map((one, index) => one - cpu[index])
+  return { wall: tokens / seconds, cpu: tokens / (api + engine), api: api / seconds, engine: engine / seconds, browser: shown / seconds }
 }
 
+/** Somebody reads the event stream, and does nothing else. */
+async function reader() {
+  const reading = new AbortController()
+  const response = await fetch(new URL('v1/events', server.url), { headers: { 'X-Api-Key': KEYS.ops }, signal: reading.signal })
+  const over = (async () => {
+    for await (const _ of response.body);
+  })().catch(() => undefined)
+  return async () => {
+    reading.abort()
+    await over
+  }
+}
+
+async function page() {
+  const shown = await open(browser, `${server.url}#/room`, { key: KEYS.ops, motion: 'no-preference' })
+  await shown.locator('.lane-answer').first().waitFor()
+  return () => shown.context().close()
+}
+
+const nobody = async () => async () => undefined
+const WAYS = { nobody, reader, page }
+const speeds = Object.fromEntries(Object.keys(WAYS).map((way) => [way, []]))
+const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]
 const streams = Array.from({ length: STREAMS }, (_, number) => stream(number))
-const speeds = { closed: [], open: [] }
 try {
   await pause(5000)
   for (let turn = 0; turn < TURNS; turn++) {
-    speeds.closed.push(await speed())
-    const page = await open(browser, `${server.url}#/room`, { key: KEYS.ops })
-    await page.locator('.lane-answer').first().waitFor()
-    await pause(1500)
-    speeds.open.push(await speed())
-    await page.context().close()
-    await pause(1000)
-    const [closed, shown] = [speeds.closed.at(-1), speeds.open.at(-1)]
-    console.log(
-      `closed ${closed.wall.toFixed(0)}, open ${shown.wall.toFixed(0)} tokens/s; ` +
-        `${closed.cpu.toFixed(0)}, ${shown.cpu.toFixed(0)} tokens by second of CPU`,
-    )
+    for (const [way, begin] of Object.entries(WAYS)) {
+      const end = await begin()
+      await pause(1500)
+      const one = await speed()
+      speeds[way].push(one)
+      await end()
+      const cores = ['api', 'engine', 'browser'].map((part) => `${part} ${one[part].toFixed(2)}`).join(', ')
+      console.log(`${way}: ${one.wall.toFixed(0)} tokens/s, ${one.cpu.toFixed(0)} by second of the server's CPU; cores: ${cores}`)
+    }
   }
 } finally {
   controller.abort()
@@ -84,8 +136,10 @@ try {
   await browser.close()
   await server.stop()
 }
-const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]
-for (const kind of ['wall', 'cpu']) {
-  const [shown, closed] = [speeds.open, speeds.closed].map((all) => median(all.map((one) => one[kind])))
-  console.log(`ratio of the medians, by ${kind} time: ${(shown / closed).toFixed(3)}`)
+console.log(IS_APART ? 'the browser had cores of its own' : 'the browser had the same cores')
+for (const [way, of] of Object.entries(speeds).slice(1)) {
+  const ratio = (kind) => median(of.map((one, turn) => one[kind] / speeds.nobody[turn][kind])).toFixed(3)
+  console.log(`${way} to nobody, median of the turns: ${ratio('wall')} by wall time, ${ratio('cpu')} by the server's CPU time`)
 }
+const taken = (way) => median(speeds[way].map((one) => one.browser))
+console.log(`the browser takes ${taken('page').toFixed(2)} cores with the room, ${taken('nobody').toFixed(2)} without`)

@@ -31,7 +31,8 @@ const VIEWS = {
     await pause(4000)
   },
   models: async (page) => {
-    await page.locator('.model-card').first().waitFor()
+    await page.getByRole('button', { name: /takes of memory/ }).click()
+    await page.locator('.fit-parts').waitFor()
     await pause(500)
   },
 }

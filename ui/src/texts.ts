@@ -574,6 +574,7 @@ export const texts = {
       showOf: (name: string): string => `What ${name} takes of memory`,
       label: (name: string): string => `Memory of ${name}`,
       asking: 'llama.cpp plans the model…',
+      fits: 'fits.',
       beside: 'fits beside the loaded models.',
       instead: 'fits once other models are unloaded.',
       no: (lacking: string): string => `does not fit, ${lacking} too large.`,

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from loadtests.harness.subject import EXACT, MODEL, api_process, busy_slots, metric, serving
 from loadtests.trials.attacks.attack import (
     ATTACKER_KEY,
     CHATTING_KEY,
@@ -28,7 +29,6 @@ from loadtests.trials.attacks.attack import (
 from loadtests.trials.attacks.families import ATTACKS
 from loadtests.trials.attacks.judge import NO_CLOCK, Bounds, Finding, judge, print_head, print_row
 from loadtests.trials.attacks.watch import Watched, Watcher, watching
-from loadtests.trials.subject import EXACT, MODEL, api_process, busy_slots, metric, serving
 
 USUAL = (*EXACT, "--cache-ram", "16", "--max-queue", "64", "--no-warmup")
 """A small cache in host memory: what it holds grows in order, and must not count."""

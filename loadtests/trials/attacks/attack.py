@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from loadtests.client import Address
-from loadtests.servers import Server
+from loadtests.harness.client import Address
+from loadtests.harness.servers import Server
 from loadtests.trials import raw
 
 NATIVE, CHAT = "/completion", "/v1/chat/completions"

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import psutil
 
+from loadtests.harness.subject import api_process, engine_of
 from loadtests.trials.attacks.attack import Attack, Run, Setting, Target
-from loadtests.trials.subject import api_process, engine_of
 
 NUMBER = 8
 RECOVERY_SECONDS = 40.0

@@ -8,6 +8,7 @@ import struct
 
 import psutil
 
+from loadtests.harness.subject import api_process, engine_of
 from loadtests.trials.attacks.attack import (
     CHAT,
     NATIVE,
@@ -21,7 +22,6 @@ from loadtests.trials.attacks.attack import (
 )
 from loadtests.trials.attacks.starting import ended
 from loadtests.trials.attacks.work import chain, many_properties
-from loadtests.trials.subject import api_process, engine_of
 
 NUMBER = 13
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 
-from loadtests.trials.subject import COMMAND
+from loadtests.harness.subject import COMMAND
 
 START_SECONDS = 60.0
 

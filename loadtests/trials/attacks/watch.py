@@ -19,10 +19,10 @@ from typing import Any
 import msgspec
 import psutil
 
-from loadtests import loops
-from loadtests.client import Address, get, stream
-from loadtests.processes import MIB
-from loadtests.scenarios.base import Record, Request
+from loadtests.harness import loops
+from loadtests.harness.client import Address, get, stream
+from loadtests.harness.processes import MIB
+from loadtests.harness.scenario import Record, Request
 from loadtests.trials import raw
 
 STREAM_TOKENS, CHAT_TOKENS = 150, 8

@@ -8,6 +8,7 @@ import os
 from collections import abc
 from concurrent.futures import Future
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +182,7 @@ class LlamaBackend:
     def decode(
         self, chunks: abc.Sequence[Chunk], padding_rows: abc.Sequence[PaddingRow] = ()
     ) -> None:
-        """Compute the chunks in one batch. Raises `DecodeError`."""
+        """Begin to compute the chunks in one batch. Raises `DecodeError`."""
         kind = chunks[0].sequence.kind
         try:
             if any(chunk.sequence.kind != kind for chunk in chunks):
@@ -190,12 +191,17 @@ class LlamaBackend:
             if self.context.memory.recomputes_drafts:
                 self._draft_states.keep(chunks)
             runs: list[BatchRows] = [*chunks, *padding_rows]
-            self.context.decode(sorted(runs, key=lambda run: run.slot), kind)
+            runs.sort(key=_slot)
+            self.context.begin(runs, kind)
             for padding_row in padding_rows:
                 self.context.edit(Trim(padding_row.slot, padding_row.start))
         except DecodeError:
             self._forget_draft()
             raise
+
+    def wait(self) -> None:
+        """Wait for the last batch."""
+        self.context.wait()
 
     def keep_right(self, verified: abc.Sequence[tuple[Chunk, int]]) -> None:
         """Drop what the last batch computed of wrong draft tokens. Raises `DecodeError`.
@@ -323,6 +329,9 @@ class LlamaBackend:
             can_generate=context.can_generate,
             flash_attn=context.flash_attention,
         )
+
+
+_slot = attrgetter("slot")
 
 
 def _check_memory(config: EngineConfig, memory: Memory) -> None:

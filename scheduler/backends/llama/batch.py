@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -70,20 +70,25 @@ class LlamaBatch:
             pointer(self._outputs, ctypes.c_int8),
         )
 
-    def fill(self, runs: Iterable[BatchRows]) -> None:
-        """Put runs one after the other. Their slots must rise, or llama.cpp cuts more often."""
-        tokens: list[int] = []
+    def fill(self, runs: Sequence[BatchRows], tokens: Sequence[list[int]] | None = None) -> None:
+        """Put runs one after the other. Their slots must rise, or llama.cpp cuts more often.
+
+        `tokens` are those of the runs, if they are known already.
+        """
+        if tokens is None:
+            tokens = [run.tokens for run in runs]
+        flat: list[int] = []
         positions: list[int] = []
         slots: list[int] = []
         outputs: list[int] = []
-        for run in runs:
-            tokens += run.tokens
-            count = len(tokens) - len(positions)
-            positions += range(run.start, run.start + count)
+        for run, added in zip(runs, tokens, strict=True):
+            start, count = run.start, len(added)
+            flat += added
+            positions += range(start, start + count)
             slots += [run.slot] * count
-            outputs += range(len(tokens) - run.num_outputs, len(tokens))
+            outputs += range(len(flat) - run.num_outputs, len(flat))
         self.output_indices = outputs
-        self._write(tokens, positions, slots)
+        self._write(flat, positions, slots)
 
     def slot(self, index: int) -> int:
         """The slot of a row with outputs."""

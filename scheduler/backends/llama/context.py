@@ -132,8 +132,9 @@ class LlamaContext:
         self._yields_embeddings = not self.can_generate
         lib.llama_set_embeddings(self._context, self._yields_embeddings)
         self._batch = LlamaBatch(lib.llama_n_batch(self._context))
-        self._rows: Logits = np.empty((0, self.n_vocab), dtype=np.float32)
-        """Shape (n_outputs, n_vocab): the last batch's logits."""
+        self._known_rows: Logits = np.empty((0, self.n_vocab), dtype=np.float32)
+        self._are_rows_due = False
+        """Whether a batch was computed since `_known_rows` was read."""
         self.device_samplers = DeviceSamplers(
             self._context, self.n_vocab, self.n_ctx_slot, len(suppressed_tokens(self.vocab))
         )
@@ -194,24 +195,41 @@ class LlamaContext:
         return int(self._context)
 
     def decode(self, runs: abc.Sequence[BatchRows], kind: BatchKind = PLAIN) -> None:
-        """Compute runs in one batch. The rows with logits are numbered from 0 in their order.
+        """Compute runs in one batch. Raises `DecodeError`."""
+        self.begin(runs, kind)
+        self.wait()
 
-        Raises `DecodeError`.
+    def begin(self, runs: abc.Sequence[BatchRows], kind: BatchKind = PLAIN) -> None:
+        """Begin to compute runs in one batch. The rows with logits are numbered from 0 in their
+        order.
+
+        A GPU computes on after this. Raises `DecodeError`.
         """
-        self._check(runs)
+        tokens = [run.tokens for run in runs]
+        self._check(runs, tokens)
         self._prepare(kind, runs)
-        self._batch.fill(runs)
+        self._batch.fill(runs, tokens)
         self._threads.place(self._batch.struct.n_tokens)
         code = lib.llama_decode(self._context, self._batch.struct)
         if code != 0:
             raise self.failure(f"llama_decode returned {code}")
-        # A GPU computes on. Waiting here, not in `get_logits`, leaves the interpreter to others.
-        lib.llama_synchronize(self._context)
         self._likeliest.clear()
-        if self._batch.output_indices and not kind.is_embedding:
-            self._rows = self._read_rows(len(self._batch.output_indices))
+        self._are_rows_due = True
 
-    def _read_rows(self, count: int) -> Logits:
+    def wait(self) -> None:
+        """Wait until the last batch is computed. `get_logits` would keep the interpreter."""
+        lib.llama_synchronize(self._context)
+
+    @property
+    def _rows(self) -> Logits:
+        """Shape (n_outputs, n_vocab): the last batch's logits."""
+        if self._are_rows_due:
+            self._known_rows = self._read_rows()
+            self._are_rows_due = False
+        return self._known_rows
+
+    def _read_rows(self) -> Logits:
+        count = len(self._batch.output_indices)
         size = count * self.n_vocab
         memory = (ctypes.c_float * size).from_address(get_logits(self._context))
         rows: Logits = np.frombuffer(memoryview(memory), dtype=np.float32)
@@ -232,7 +250,9 @@ class LlamaContext:
             for row in with_logits[start : start + SURVEYED_TOGETHER]:
                 self._likeliest[row] = shortlist(self._rows[row], size)
 
-        with_logits = [row for row in rows if not self._is_left(row)]
+        with_logits = rows
+        if self.device_samplers.by_slot:
+            with_logits = [row for row in rows if not self._is_left(row)]
         starts = range(0, len(with_logits), SURVEYED_TOGETHER)
         return [functools.partial(look, start) for start in starts]
 
@@ -242,12 +262,12 @@ class LlamaContext:
 
     def left(self, index: int) -> Shortlist | None:
         """What a sampler on the device left of a row of the last batch, if its slot has one."""
-        if not self._is_left(index):
+        if not (self.device_samplers.by_slot and self._is_left(index)):
             return None
         return self.device_samplers.read(self._batch.output_indices[index])
 
     def _is_left(self, index: int) -> bool:
-        return bool(self.device_samplers) and self._batch.slot(index) in self.device_samplers
+        return self._batch.slot(index) in self.device_samplers.by_slot
 
     def batch_index(self, index: int) -> int:
         """Index in the batch of the token that a row of logits belongs to."""
@@ -375,18 +395,16 @@ class LlamaContext:
         self._threads.close()
         lib.llama_model_free(self.model)
 
-    def _check(self, runs: abc.Sequence[BatchRows]) -> None:
+    def _check(self, runs: abc.Sequence[BatchRows], tokens: list[list[int]]) -> None:
         """Raises `DecodeError` for a position, token or size over which llama.cpp would end the
-        process."""
-        num_rows = num_outputs = 0
-        for run in runs:
-            tokens = run.tokens
-            num_rows += len(tokens)
-            num_outputs += run.num_outputs
-            if not (0 <= run.slot < self.n_slots and run.start + len(tokens) <= self.n_ctx_slot):
-                raise self.failure(f"slot {run.slot} can't hold {run.start + len(tokens)} tokens")
-            if min(tokens) < 0 or max(tokens) >= self.n_vocab:
-                raise self.failure("a token is outside the vocabulary")
+        process. `tokens` are those of the runs."""
+        for run, added in zip(runs, tokens, strict=True):
+            stop = run.start + len(added)
+            if not (0 <= run.slot < self.n_slots and stop <= self.n_ctx_slot):
+                raise self.failure(f"slot {run.slot} can't hold {stop} tokens")
+        if min(map(min, tokens)) < 0 or max(map(max, tokens)) >= self.n_vocab:
+            raise self.failure("a token is outside the vocabulary")
+        num_rows, num_outputs = sum(map(len, tokens)), sum([run.num_outputs for run in runs])
         if num_rows > self._batch.size or num_outputs > self._n_outputs:
             raise self.failure("a batch is larger than n_batch, or wants too many logits")
 
@@ -487,20 +505,10 @@ class LlamaContext:
 
     def _try_memory(self) -> Memory:
         """Measure the memory, and try what it can do, with a sequence of two tokens."""
-        states: list[tuple[State, State]] = []
-        for position in (0, 1):
-            self._batch.fill([Run(0, position, [0])])
-            if lib.llama_decode(self._context, self._batch.struct) != 0:
-                raise LoadError("the model can't compute a sequence of two tokens")
-            states.append((self.read_state(0), self.read_state(0, PARTIAL)))
-        snapshots: int = lib.llama_n_rs_seq(self._context)
-        able = not snapshots and bool(lib.llama_memory_seq_rm(self._memory, 0, 1, -1))
+        (first, first_part), (second, second_part) = map(self._states_after, (0, 1))
         window = 0 if self._config.swa_full else lib.llama_model_n_swa(self.model)
         # When the tail is dropped, cells that slid out of a window can't come back.
-        can_trim = able and window <= 0
-        can_shift = can_trim and bool(lib.llama_memory_can_shift(self._memory))
-        can_shift = can_shift and _can_rotate_keys(self.model, self._config)
-        (first, first_part), (second, second_part) = states
+        can_trim = self._can_drop_tail() and window <= 0
         cell, window_cell = len(second) - len(first), len(second_part) - len(first_part)
         can_checkpoint = not can_trim and (window > 0 or window_cell == 0)
         can_checkpoint = can_checkpoint and self._can_go_back(first_part)
@@ -509,17 +517,35 @@ class LlamaContext:
             window = window_cell = 0
         rest = len(first) - cell
         sizes = StateSizes(cell - window_cell, rest, max(window, 0), window_cell)
+        return self._described(sizes, can_trim=can_trim, can_checkpoint=can_checkpoint)
+
+    def _states_after(self, position: int) -> tuple[State, State]:
+        """Compute a token of slot 0; returns what the slot holds then, and what can't be trimmed
+        of it."""
+        self._batch.fill([Run(0, position, [0])])
+        if lib.llama_decode(self._context, self._batch.struct) != 0:
+            raise LoadError("the model can't compute a sequence of two tokens")
+        return self.read_state(0), self.read_state(0, PARTIAL)
+
+    def _can_drop_tail(self) -> bool:
+        """Whether the last of two tokens of slot 0 was dropped."""
+        snapshots: int = lib.llama_n_rs_seq(self._context)
+        return not snapshots and bool(lib.llama_memory_seq_rm(self._memory, 0, 1, -1))
+
+    def _described(self, sizes: StateSizes, *, can_trim: bool, can_checkpoint: bool) -> Memory:
+        can_shift = can_trim and bool(lib.llama_memory_can_shift(self._memory))
         is_recurrent = _is_recurrent(self.model)
+        snapshots: int = lib.llama_n_rs_seq(self._context)
         recomputes = is_recurrent and can_checkpoint and not snapshots
-        max_rollback = sys.maxsize if recomputes else snapshots
+        of_states = sys.maxsize if recomputes else snapshots
         return Memory(
             sizes,
             can_trim,
-            can_shift,
+            can_shift and _can_rotate_keys(self.model, self._config),
             can_checkpoint,
             is_recurrent,
             snapshots,
-            self._max_rollback(max_rollback if is_recurrent else None),
+            self._max_rollback(of_states if is_recurrent else None),
             recomputes,
         )
 

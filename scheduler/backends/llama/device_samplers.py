@@ -41,19 +41,11 @@ class DeviceSamplers:
         self._n_ctx = n_ctx
         self._num_suppressed = num_suppressed
         self._size = min(NUM_CANDIDATES, n_vocab)
-        self._chains: dict[int, int] = {}
-        """By slot."""
+        self.by_slot: dict[int, int] = {}
+        """The addresses of the samplers."""
         self._asked: dict[int, tuple[SequenceSpec, bool]] = {}
         """By slot, the last sequence there, and whether a sampler suits it."""
         self._is_able = True
-
-    def __contains__(self, slot: int) -> bool:
-        """Whether a slot has a sampler."""
-        return slot in self._chains
-
-    def __bool__(self) -> bool:
-        """Whether any slot has a sampler."""
-        return bool(self._chains)
 
     def attach_all(self) -> None:
         """Attach a sampler to every slot."""
@@ -63,14 +55,16 @@ class DeviceSamplers:
     def place(self, chunks: Iterable[Chunk]) -> None:
         """Before a batch, give samplers to the slots of sequences that they suit, and to no other
         slots with rows."""
+        if not (self.by_slot or any(map(_asks, chunks))):
+            return
         for chunk in chunks:
             if chunk.has_result:
                 self._place(chunk.slot, is_wanted=self._suits(chunk))
 
     def _suits(self, chunk: Chunk) -> bool:
-        spec = chunk.sequence.spec
-        if not spec.sampling.backend_sampling:
+        if not _asks(chunk):
             return False
+        spec = chunk.sequence.spec
         last, is_suited = self._asked.get(chunk.slot, (None, False))
         if last is not spec:
             is_suited = self.suits(spec)
@@ -94,7 +88,7 @@ class DeviceSamplers:
 
     def _place(self, slot: int, *, is_wanted: bool) -> None:
         """Attach a sampler to a slot, or detach it."""
-        if is_wanted == (slot in self._chains) or not self._is_able:
+        if is_wanted == (slot in self.by_slot) or not self._is_able:
             return
         if is_wanted:
             self._attach(slot)
@@ -104,7 +98,7 @@ class DeviceSamplers:
     def _attach(self, slot: int) -> None:
         chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
         lib.llama_sampler_chain_add(chain, lib.llama_sampler_init_top_k(self._size))
-        self._chains[slot] = chain
+        self.by_slot[slot] = chain
         self._is_able = bool(lib.llama_set_sampler(self._context, slot, chain)) and _runs(chain)
         if not self._is_able:
             logger.warning("--backend-sampling: the model's device can't sample; the CPU does")
@@ -125,12 +119,16 @@ class DeviceSamplers:
 
     def close(self) -> None:
         """Detach all samplers. The context must still be there."""
-        for slot in list(self._chains):
+        for slot in list(self.by_slot):
             self._detach(slot)
 
     def _detach(self, slot: int) -> None:
         lib.llama_set_sampler(self._context, slot, None)
-        lib.llama_sampler_free(self._chains.pop(slot))
+        lib.llama_sampler_free(self.by_slot.pop(slot))
+
+
+def _asks(chunk: Chunk) -> bool:
+    return chunk.sequence.spec.sampling.backend_sampling
 
 
 def _runs(chain: int) -> bool:

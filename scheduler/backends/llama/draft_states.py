@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import abc
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from llama_cpp import llama_cpp as lib
+from msgspec.structs import replace
 
 from scheduler.core.cache_edits import Trim
 from scheduler.core.step import Chunk

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -297,7 +297,7 @@ class _Trial:
             lib.llama_memory_seq_rm(self._memory, run.slot, run.start, -1)
         return seconds
 
-    def _decode(self, runs: Iterable[Run]) -> float:
+    def _decode(self, runs: Sequence[Run]) -> float:
         """Seconds of a batch; infinite if it fails."""
         self._batch.fill(runs)
         self._pools.place(self._batch.struct.n_tokens)

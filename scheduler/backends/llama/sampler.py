@@ -194,7 +194,7 @@ class LlamaSampler:
         The likeliest token is allowed most of the time, and checking it costs less than a mask.
         So greedy sampling asks for its mask in `sample`, after a refusal.
         """
-        return not (self._is_greedy or self._unread) and self._lacks_mask
+        return self._lacks_mask and not (self._is_greedy or self._unread)
 
     @property
     def _lacks_mask(self) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from config.units import MIB
 from server.answers.respond import memory_of
 from server.engine.unread_output import UnreadBudget
 from server.errors import ApiError, EngineFailed, InvalidRequest, Overloaded, Unavailable
@@ -26,7 +27,6 @@ MAX_RUNNING_EACH = 64
 MAX_KEPT = 1024
 """Most finished responses whose events are kept for clients that come back to the stream."""
 
-MIB = 1 << 20
 
 _FRAME_BYTES = 100
 """Memory that a frame takes besides its bytes, roughly."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 
@@ -67,3 +68,32 @@ def test_a_module_that_does_not_start() -> None:
     with pytest.raises(RuntimeError, match="there_is_no_such_program"):
         ask(child, b"echo")
     child.close()
+
+
+@pytest.mark.parametrize("first", [b"echo", b"sleep", None])
+def test_what_is_asked_of_a_closed_process_has_no_answer(child: Child, first: bytes | None) -> None:
+    errors: list[type[BaseException]] = []
+
+    def ask_first() -> None:
+        try:
+            while first is not None:
+                ask(child, first, wall_seconds=60)
+        except Exception as error:
+            errors.append(type(error))
+
+    asking = threading.Thread(target=ask_first)
+    asking.start()
+    if first is not None:
+        time.sleep(0.05)  # it may be starting then, or answering
+    child.close()
+    asking.join(60)
+    assert errors == ([] if first is None else [Died])
+    child.start()
+    with pytest.raises(Died):
+        ask(child, b"echo")
+
+
+def test_a_stopped_process_starts_again(child: Child) -> None:
+    first = ask(child, b"pid")
+    child.stop()
+    assert ask(child, b"pid") != first

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from loadtests.client import Address
-from loadtests.prompts import PromptSource
+from loadtests.harness.client import Address
+from loadtests.harness.prompts import PromptSource
 from tests.support.fake_load_target import StartServer, running
 
 

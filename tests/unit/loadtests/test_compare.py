@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from loadtests import compare
-from loadtests.prompts import PromptSource
+from loadtests.harness.prompts import PromptSource
 
 SERVER = """#!{python}
 import http.server, json, sys

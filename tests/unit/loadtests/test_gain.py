@@ -9,11 +9,11 @@ import pytest
 
 from loadtests.agreement import draft_model, tokenize
 from loadtests.gain import exchanges, gain_lines
+from loadtests.harness.measure import Run, StepCosts
+from loadtests.harness.report import Cell
+from loadtests.harness.scenario import Client, Plan, Record, Request, Speculation
 from loadtests.inflated import DRAFT, TARGET
-from loadtests.measure import Run, StepCosts
-from loadtests.report import Cell
-from loadtests.scenarios.base import Client, Plan, Record, Request, Speculation
-from tests.unit.loadtests.test_report import run
+from tests.support.measured_runs import run
 
 PROMPT = "<|im_start|>user\nCount from 1 to 9.<|im_end|>\n<|im_start|>assistant\n"
 SPECULATION = Speculation("draft", "plain", max_draft=4, draft=DRAFT)

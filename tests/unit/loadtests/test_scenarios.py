@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadtests.prompts import PromptSource
-from loadtests.report import COMPARED
+from loadtests.harness.prompts import PromptSource
+from loadtests.harness.report import COMPARED
+from loadtests.harness.scenario import Load, Plan, Record, Request, Scenario
 from loadtests.scenarios import load_all
-from loadtests.scenarios.base import Load, Plan, Record, Request, Scenario
 
 SCENARIOS = load_all()
 

@@ -28,6 +28,7 @@ interface Bytes {
 
 /** What `GET /models/fit` tells; docs/fit.md explains every field. */
 export interface FitAnswer {
+  readonly state: ModelView['state']
   readonly fits: 'beside' | 'instead' | 'no'
   readonly slots: number
   readonly ctx_size: number
@@ -39,14 +40,18 @@ export interface FitAnswer {
 }
 
 /** What a model takes, where, and whether it fits. */
-export function sentenceOf({ fits, memory, lacking }: FitAnswer): string {
+export function sentenceOf({ state, fits, memory, lacking }: FitAnswer): string {
   const words = texts.models
   const places = [
     ...(memory.host ? [words.host(bytes(memory.host))] : []),
     ...(memory.device ? [words.device(bytes(memory.device))] : []),
   ]
-  const verdict = fits === 'beside' ? words.plan.beside : fits === 'instead' ? words.plan.instead : words.plan.no(bytes(lacking.host + lacking.device))
-  return `${places.join(', ')}: ${verdict}`
+  const verdicts = {
+    beside: state === 'loaded' ? words.plan.fits : words.plan.beside,
+    instead: words.plan.instead,
+    no: words.plan.no(bytes(lacking.host + lacking.device)),
+  }
+  return `${places.join(', ')}: ${verdicts[fits]}`
 }
 
 /** The parts that take something, the largest first. */

@@ -42,6 +42,7 @@ describe('a model that is not loaded', () => {
 describe('the plan of a model', () => {
   const mib = 1024 * 1024
   const answer: FitAnswer = {
+    state: 'unloaded',
     fits: 'beside',
     slots: 2,
     ctx_size: 512,
@@ -54,6 +55,7 @@ describe('the plan of a model', () => {
 
   it('says what it takes and where, and whether that fits', () => {
     expect(sentenceOf(answer)).toBe('300 MiB RAM: fits beside the loaded models.')
+    expect(sentenceOf({ ...answer, state: 'loaded' })).toBe('300 MiB RAM: fits.')
     const both = { ...answer, memory: { ...answer.memory, device: 100 * mib } }
     expect(sentenceOf({ ...both, fits: 'instead' })).toBe('300 MiB RAM, 100 MiB GPU: fits once other models are unloaded.')
     expect(sentenceOf({ ...answer, fits: 'no', lacking: { host: 7 * mib, device: 3 * mib } })).toContain('10.0 MiB too large')

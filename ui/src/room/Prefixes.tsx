@@ -2,7 +2,7 @@
 import { useMemo, useState } from 'preact/hooks'
 import { texts } from '../texts'
 import { bytes, count, short } from './format'
-import { LABEL, holderOf, layoutOf, ticksOf, type Box, type Layout } from './icicle'
+import { holderOf, layoutOf, ticksOf, type Box, type Layout } from './icicle'
 import { Legend, Section } from './Section'
 import type { EngineView, NodeView } from './types'
 
@@ -11,6 +11,10 @@ const words = texts.room.prefixes
 /** Pixels of the whole picture; rows get lower where there are many. */
 const TALLEST = 360
 const ROW = { most: 26, least: 5 }
+/** Pixels of the label of a scope. */
+const LABEL = 22
+/** More boxes than this don't glide to their places: each frame of that is laid out. */
+const MOST_MOVING = 16
 /** Rows lower than this show no text. */
 const TEXT_ROW = 15
 
@@ -66,9 +70,9 @@ function Picture({ layout, busy }: { layout: Layout; busy: ReadonlySet<number> }
         aria-label={words.picture(layout.boxes.length, count(layout.tokens))}
         onPointerLeave={() => setChosen(null)}
       >
-        <div class="icicle-boxes" style={{ height: `${layout.rows * row}px` }}>
-          {layout.labels.map(({ root, top }) => (
-            <span key={root.id} class="icicle-scope" style={{ top: `${top * row}px`, height: `${LABEL * row}px` }}>
+        <div class={layout.boxes.length > MOST_MOVING ? 'icicle-boxes' : 'icicle-boxes icicle-moves'} style={{ height: `${layout.rows * row + layout.labels.length * LABEL}px` }}>
+          {layout.labels.map(({ root, top }, index) => (
+            <span key={root.id} class="icicle-scope" style={{ top: `${top * row + index * LABEL}px`, height: `${LABEL}px` }}>
               {words.scope(root.owner ?? texts.room.slots.anonymous)}
               {root.adapters && ` ${words.adapters}`}
             </span>
@@ -93,7 +97,7 @@ interface BoxProps {
 }
 
 function BoxView({ box, row, busy, isChosen, choose }: BoxProps) {
-  const { node, left, width, top, rows } = box
+  const { node, left, width, top, rows, labels } = box
   const gap = row > 10 ? 2 : 1
   return (
     <div
@@ -101,7 +105,7 @@ function BoxView({ box, row, busy, isChosen, choose }: BoxProps) {
       style={{
         left: `${left * 100}%`,
         width: `calc(${width * 100}% - ${gap}px)`,
-        top: `${top * row}px`,
+        top: `${top * row + labels * LABEL}px`,
         height: `${rows * row - gap}px`,
       }}
       onPointerEnter={() => choose(node.id)}

@@ -6,15 +6,17 @@ export interface Box {
   /** Of the whole width, from 0 to 1. */
   readonly left: number
   readonly width: number
-  /** In rows. */
+  /** In rows, without the labels of scopes. */
   readonly top: number
   readonly rows: number
+  /** Labels of scopes above it. */
+  readonly labels: number
 }
 
 /** Where the tree of a cache scope begins. */
 export interface ScopeLabel {
   readonly root: NodeView
-  /** In rows. */
+  /** In rows, without the labels above it. */
   readonly top: number
 }
 
@@ -27,32 +29,26 @@ export interface Layout {
   readonly tokens: number
 }
 
-/** Space for the label of a scope, in rows. */
-export const LABEL = 0.9
-
 /** Where each node lies. A node is as high as its branches together. */
 export function layoutOf(nodes: readonly NodeView[]): Layout {
   const children = new Map<number | null, NodeView[]>()
   for (const node of nodes) children.set(node.parent, [...(children.get(node.parent) ?? []), node])
   const tokens = Math.max(...nodes.map((node) => node.start + node.tokens), 1)
   const boxes: Box[] = []
+  const labels: ScopeLabel[] = []
   const place = (node: NodeView, top: number): number => {
     let rows = 0
     for (const child of inOrder(children.get(node.id))) rows += place(child, top + rows)
     const height = Math.max(rows, 1)
     if (node.parent !== null) {
-      boxes.push({ node, left: node.start / tokens, width: node.tokens / tokens, top, rows: height })
+      boxes.push({ node, left: node.start / tokens, width: node.tokens / tokens, top, rows: height, labels: labels.length })
     }
     return height
   }
   let rows = 0
-  const labels: ScopeLabel[] = []
   const roots = inOrder(children.get(null)).filter((root) => children.has(root.id))
   for (const root of roots) {
-    if (roots.length > 1) {
-      labels.push({ root, top: rows })
-      rows += LABEL
-    }
+    if (roots.length > 1) labels.push({ root, top: rows })
     rows += place(root, rows)
   }
   return { boxes, labels, rows, tokens }

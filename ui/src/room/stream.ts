@@ -6,6 +6,7 @@ import { apiKey } from '../api/key'
 import { events } from '../api/sse'
 import { StepHistory } from './history'
 import { merged } from './merge'
+import { Throttle } from './throttle'
 import type { Change, RoomState } from './types'
 
 export type Connection =
@@ -18,11 +19,17 @@ export type Connection =
 
 export const connection = signal<Connection>({ state: 'connecting' })
 
-/** What the server does; null before the first snapshot. */
+/** What the server does, as it is shown; null before the first snapshot. */
 export const room = signal<RoomState | null>(null)
+
+/** What the server does, as the last event told. */
+let latest: RoomState | null = null
 
 /** By engine, what its steps took in the last minute. */
 export const stepHistory = new StepHistory()
+
+/** Milliseconds between two drawings: eyes follow no quicker figures, and a drawing takes CPU from the server. */
+const DRAW_MS = 500
 
 const FIRST_WAIT = 500
 const LONGEST_WAIT = 8000
@@ -86,7 +93,7 @@ async function read(signal: AbortSignal): Promise<void> {
       if (signal.aborted) return
       const message = error instanceof Error ? error.message : ''
       if (error instanceof ApiError && FINAL.has(error.status)) {
-        room.value = null
+        room.value = latest = null
         connection.value = { state: 'refused', status: error.status, message }
         return
       }
@@ -98,12 +105,18 @@ async function read(signal: AbortSignal): Promise<void> {
 }
 
 function take(name: string, data: RoomState | Change): void {
-  if (name === 'snapshot') room.value = data as RoomState
-  else if (name === 'update' && room.value) room.value = merged(room.value, data)
+  if (name === 'snapshot') latest = data as RoomState
+  else if (name === 'update' && latest) latest = merged(latest, data)
   else return
-  connection.value = { state: 'live' }
-  stepHistory.add(room.value)
+  stepHistory.add(latest)
+  show.ask()
+  if (connection.value.state !== 'live') connection.value = { state: 'live' }
 }
+
+/** Shows the latest state: at once, if the last one has been there for a while. */
+const show = new Throttle(DRAW_MS, () => {
+  if (latest) room.value = latest
+})
 
 function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {

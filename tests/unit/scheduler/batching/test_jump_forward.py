@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from scheduler.batching.cost_model import StepCost
 from scheduler.batching.jump_forward import limit_jump_forward

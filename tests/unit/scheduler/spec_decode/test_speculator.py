@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from protocol.commands import AddRequest, DraftBounds, DraftMethod, Speculation
 from protocol.config import NgramConfig

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from loadtests.harness.servers import free_port
 from loadtests.routing.subscriber import Subscriber
-from loadtests.servers import free_port
 from server.kv_events import publisher
 from server.kv_events.publisher import EventPublisher
 from server.kv_events.wire import (

@@ -1,0 +1,1 @@
+"""What load tests are made of: servers, clients, records of answers, numbers and reports."""

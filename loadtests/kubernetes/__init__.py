@@ -1,0 +1,1 @@
+"""Trials on a real Kubernetes: what is applied there, and how it is asked."""

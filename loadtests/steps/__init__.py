@@ -1,0 +1,1 @@
+"""What the engine's thread does in a step besides computing."""

@@ -1,0 +1,25 @@
+// Does something at most so often, and never leaves out the last time.
+
+export class Throttle {
+  private timer: ReturnType<typeof setTimeout> | null = null
+  private isDue = false
+
+  constructor(
+    private readonly milliseconds: number,
+    private readonly act: () => void,
+  ) {}
+
+  /** Act now, or as soon as the last time is long enough ago. */
+  ask(): void {
+    this.isDue = true
+    if (this.timer === null) this.run()
+  }
+
+  private run(): void {
+    this.timer = null
+    if (!this.isDue) return
+    this.isDue = false
+    this.timer = setTimeout(() => this.run(), this.milliseconds)
+    this.act()
+  }
+}
