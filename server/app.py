@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
@@ -84,6 +84,9 @@ _ERROR_FRAMES: Mapping[str, Callable[[ApiError], bytes]] = {
 
 ShapeT = TypeVar("ShapeT")
 
+_Observers = tuple[AuditLog | None, Tracing | None]
+"""What is written down of requests besides metrics."""
+
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 
 
@@ -101,8 +104,6 @@ def create_app(
 
     `keys` are all API keys that it accepts, if any.
     `is_local` tells that it listens on loopback addresses only.
-
-    The order of the middleware is a security decision: the first is the outermost.
     """
     settings = context.settings
     prefix = settings.api_prefix
@@ -113,62 +114,9 @@ def create_app(
     endpoints = _endpoints(settings, page, needs_key=not keys.is_empty)
     app = Starlette(
         routes=[*to_routes(endpoints, prefix), *([] if page is None else [page.assets()])],
-        middleware=[
-            # Before any work for a request. Probes come at once.
-            Middleware(StartInTurns, at_once=probes),
-            # So far up that everything below, refusals included, logs under the request's id.
-            Middleware(RequestLog, on_end=context.metrics.observe_status),
-            # Spans carry that id; they last as long as the whole rest of the request.
-            *([] if tracing is None else [tracing.middleware(untraced=public)]),
-            # Above whatever answers by itself: no answer or refusal goes without audit line and
-            # rate headers. The log's id must be there already.
-            Middleware(RecordAccess, audit=audit, unrecorded=public),
-            # Above keys, because a preflight request carries none; above errors, because a page
-            # can read a refusal only with CORS headers on it.
-            cors_middleware(settings),
-            # Turns what is raised below into answers, so all that raises stands below.
-            Middleware(
-                CatchErrors,
-                on_refusal=context.metrics.observe_rejection,
-                respond=partial(_error_response, prefix),
-                drain=context.drain,
-            ),
-            # Before any work: proxies and servers disagree about requests with two Host headers.
-            Middleware(RequireHost),
-            # Before all that a page of another site could make the server do.
-            Middleware(
-                WebGuard,
-                hosts=lambda: checked_hosts(settings, is_open=is_local and keys.is_empty),
-                origins=AllowedOrigins(settings.cors_origins),
-                is_open=lambda: keys.is_empty,
-            ),
-            # Before keys: a server that ends answers 503 at once, without work for the request.
-            Middleware(RefuseWhileDraining, drain=context.drain),
-            # Before the body: without a key, or above the key's limits, no byte of it is read.
-            Middleware(
-                Authenticate,
-                keys=keys,
-                public_paths=public,
-                uncounted=uncounted(endpoints, prefix),
-            ),
-            # Below keys, and above decoding: counts the bytes that the client sends.
-            Middleware(
-                LimitBody,
-                max_bytes=settings.max_body_size * MIB,
-                read_seconds=settings.timeout,
-            ),
-            # Below whatever refuses: counts the answers of those who were let in.
-            Middleware(
-                BoundUnread,
-                budget=UnreadBudget(
-                    settings.max_answer_size * MIB, 2 * settings.max_answer_size * MIB
-                ),
-            ),
-            # Handlers read plain bytes, and a small compressed body can't become a huge one.
-            Middleware(DecodeBody, max_bytes=settings.max_body_size * MIB),
-            # Last: counts the bytes that handlers get.
-            Middleware(BoundBodies, budget=BodyBudget(BODIES * settings.max_body_size * MIB)),
-        ],
+        middleware=_middleware(
+            context, keys, endpoints, probes, public, (audit, tracing), is_local=is_local
+        ),
         exception_handlers={HTTPException: _http_error},
         lifespan=lifespan,
     )
@@ -176,18 +124,96 @@ def create_app(
     app.router.redirect_slashes = False
     if settings.path is not None:
         app.router.default = _files(settings.path, prefix)
-    app.state.context = context
-    pool = _only(context) if pool is None else pool
-    app.state.pool = pool
+    _keep_parts(app, context, _only(context) if pool is None else pool)
     app.state.room = _room(app, keys, is_local=is_local)
+    return app
+
+
+def _middleware(
+    context: SharedContext,
+    keys: KeyRing,
+    endpoints: Sequence[Endpoint],
+    probes: Sequence[str],
+    public: Sequence[str],
+    observers: _Observers,
+    *,
+    is_local: bool,
+) -> list[Middleware]:
+    """All that a request passes on its way; the first is the outermost.
+
+    The order is a security decision. `public` are the paths that need no key, and the `probes`
+    among them are answered at once.
+    """
+    settings, prefix = context.settings, context.settings.api_prefix
+    audit, tracing = observers
+    return [
+        # Before any work for a request. Probes come at once.
+        Middleware(StartInTurns, at_once=probes),
+        # So far up that everything below, refusals included, logs under the request's id.
+        Middleware(RequestLog, on_end=context.metrics.observe_status),
+        # Spans carry that id; they last as long as the whole rest of the request.
+        *([] if tracing is None else [tracing.middleware(untraced=public)]),
+        # Above whatever answers by itself: no answer or refusal goes without audit line and
+        # rate headers. The log's id must be there already.
+        Middleware(RecordAccess, audit=audit, unrecorded=public),
+        # Above keys, because a preflight request carries none; above errors, because a page
+        # can read a refusal only with CORS headers on it.
+        cors_middleware(settings),
+        # Turns what is raised below into answers, so all that raises stands below.
+        Middleware(
+            CatchErrors,
+            on_refusal=context.metrics.observe_rejection,
+            respond=partial(_error_response, prefix),
+            drain=context.drain,
+        ),
+        # Before any work: proxies and servers disagree about requests with two Host headers.
+        Middleware(RequireHost),
+        # Before all that a page of another site could make the server do.
+        Middleware(
+            WebGuard,
+            hosts=lambda: checked_hosts(settings, is_open=is_local and keys.is_empty),
+            origins=AllowedOrigins(settings.cors_origins),
+            is_open=lambda: keys.is_empty,
+        ),
+        # Before keys: a server that ends answers 503 at once, without work for the request.
+        Middleware(RefuseWhileDraining, drain=context.drain),
+        # Before the body: without a key, or above the key's limits, no byte of it is read.
+        Middleware(
+            Authenticate,
+            keys=keys,
+            public_paths=public,
+            uncounted=uncounted(endpoints, prefix),
+        ),
+        # Below keys, and above decoding: counts the bytes that the client sends.
+        Middleware(
+            LimitBody,
+            max_bytes=settings.max_body_size * MIB,
+            read_seconds=settings.timeout,
+        ),
+        # Below whatever refuses: counts the answers of those who were let in.
+        Middleware(
+            BoundUnread,
+            budget=UnreadBudget(settings.max_answer_size * MIB, 2 * settings.max_answer_size * MIB),
+        ),
+        # Handlers read plain bytes, and a small compressed body can't become a huge one.
+        Middleware(DecodeBody, max_bytes=settings.max_body_size * MIB),
+        # Last: counts the bytes that handlers get.
+        Middleware(BoundBodies, budget=BodyBudget(BODIES * settings.max_body_size * MIB)),
+    ]
+
+
+def _keep_parts(app: Starlette, context: SharedContext, pool: ModelPool) -> None:
+    """Give the application what its handlers work with."""
+    settings = context.settings
+    app.state.context = context
+    app.state.pool = pool
     app.state.downloads = server_downloads(settings, pool)
-    app.state.error_frame = partial(_error_frame, prefix)
+    app.state.error_frame = partial(_error_frame, settings.api_prefix)
     app.state.responses = ResponseStore(settings.responses_store)
     app.state.backgrounds = Backgrounds(settings.max_answer_size * MIB)
     app.state.recipes = RecipeBook(settings.made_models)
     app.state.pulls = Pulls(app.state.downloads, pool)
     app.state.fit_desk = FitDesk()
-    return app
 
 
 def _room(app: Starlette, keys: KeyRing, *, is_local: bool) -> Room:

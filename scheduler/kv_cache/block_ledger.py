@@ -76,9 +76,8 @@ class BlockLedger:
         num_changes = self._cache.host_cache.num_changes
         host_changed = num_changes != self._num_host_changes
         self._num_host_changes = num_changes
-        for slot in self._cache.slots:
-            if host_changed or not self._is_as_before(slot):
-                self._look_at_slot(slot, host_changed=host_changed)
+        for slot in self._cache.slots if host_changed else self._changed_slots():
+            self._look_at_slot(slot, host_changed=host_changed)
         if host_changed:
             self._look_at_host_memory()
         if has_begun and not (self._new or self._gone):
@@ -101,20 +100,22 @@ class BlockLedger:
             held[Medium.CPU].update(dict.fromkeys(names))
         return {medium: list(names) for medium, names in held.items()}
 
-    def _is_as_before(self, slot: Slot) -> bool:
-        """Whether a slot can't have other blocks than when it was last looked at.
+    def _changed_slots(self) -> list[Slot]:
+        """The slots that may have other blocks than when they were last looked at.
 
-        Each step asks this of each slot. An answer that goes on changes nothing: its tokens are
-        recorded when it ends.
+        Each step asks this. An answer that goes on changes nothing: its tokens are recorded when
+        it ends.
         """
-        content = self._contents.get(slot)
-        return (
-            content is not None
-            and content.tokens is slot.tokens
-            and content.sequence is slot.sequence
-            and content.scope is slot.scope
-            and content.length == min(slot.num_tokens, self._cache.index.length(slot))
-        )
+        contents, length = self._contents, self._cache.index.length
+        return [
+            slot
+            for slot in self._cache.slots
+            if (content := contents.get(slot)) is None
+            or content.length != min(slot.num_tokens, length(slot))
+            or content.sequence is not slot.sequence
+            or content.tokens is not slot.tokens
+            or content.scope is not slot.scope
+        ]
 
     def _look_at_slot(self, slot: Slot, *, host_changed: bool) -> None:
         content = before = self._contents.get(slot)

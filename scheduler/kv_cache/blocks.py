@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Iterable
+from functools import lru_cache
 
 from scheduler.core.cache_scope import CacheScope
 from scheduler.core.sequence import Slot
@@ -60,6 +61,7 @@ def checkpoint_stops(slot: Slot, cache: KVCacheManager) -> list[int]:
     return [entry.num_tokens for entry in entries if isinstance(entry, Checkpoint)]
 
 
+@lru_cache(maxsize=256)
 def _root(scope: CacheScope, kind: str) -> int:
     """Takes the place of a name before the first block."""
     return _name(repr((scope.salt, scope.lora, *filter(None, (kind,)))).encode())
