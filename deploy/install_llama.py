@@ -2,15 +2,18 @@
 
 Run by make in the project's virtual environment, with the file of constraints. The image's build
 names the requirement, because it has no pyproject.toml at that point. Compiler flags come from the
-environment.
+environment. pip's cache knows a wheel by its version alone, so one that was built with other flags
+is built again.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import subprocess
 import sys
+import sysconfig
 import tomllib
 from pathlib import Path
 
@@ -25,11 +28,35 @@ def requirement() -> str:
 
 
 def main() -> int:
-    """Run pip, and show the compiler's output as one line of progress."""
-    command = [sys.executable, "-m", "pip", "install", "--verbose", *_arguments()]
+    """Install, and build again what pip's cache had from a build without what is asked for."""
+    arguments = _arguments()
+    code = install(arguments)
+    if code == 0 and lacks_rpc(os.environ.get("CMAKE_ARGS", ""), library_folder()):
+        print("    pip's cache holds a build without RPC: compiling anew", flush=True)
+        _pip("cache", "remove", "--quiet", "llama_cpp_python")
+        code = install(["--force-reinstall", "--no-deps", *arguments])
+    return code
+
+
+def library_folder() -> Path:
+    """Where the package keeps llama.cpp's libraries."""
+    return Path(sysconfig.get_path("platlib")) / "llama_cpp" / "lib"
+
+
+def lacks_rpc(flags: str, folder: Path) -> bool:
+    """Whether CMake's flags ask for ggml's RPC, and the libraries in the folder have none."""
+    return "-DGGML_RPC=ON" in flags.split() and not any(folder.glob("*ggml-rpc*"))
+
+
+def install(arguments: list[str]) -> int:
+    """Run pip, and show the compiler's output as one line of progress. Return pip's status."""
     tail: list[str] = []
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        [sys.executable, "-m", "pip", "install", "--verbose", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
     ) as pip:
         assert pip.stdout is not None
         shown = 0
@@ -50,6 +77,10 @@ def main() -> int:
         print("".join(tail), file=sys.stderr)
         print("llama-cpp-python could not be built; is there a C++ compiler?", file=sys.stderr)
     return pip.returncode
+
+
+def _pip(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "pip", *arguments], check=False)
 
 
 def _arguments() -> list[str]:

@@ -131,6 +131,7 @@ def create_app(
                 CatchErrors,
                 on_refusal=context.metrics.observe_rejection,
                 respond=partial(_error_response, prefix),
+                drain=context.drain,
             ),
             # Before any work: proxies and servers disagree about requests with two Host headers.
             Middleware(RequireHost),

@@ -196,6 +196,7 @@ VALID: dict[str, dict[str, Any]] = {
     },
     "/messages": ANTHROPIC,
     "/messages/count_tokens": ANTHROPIC,
+    "/messages/render": ANTHROPIC,
     "/responses": RESPONSE,
     "/responses/input_tokens": RESPONSE,
     "/infill": {

@@ -1,4 +1,4 @@
-"""`POST /v1/messages` and `POST /v1/messages/count_tokens`."""
+"""`POST /v1/messages`, and what its prompt is: `/v1/messages/count_tokens` and `/render`."""
 
 from __future__ import annotations
 
@@ -47,9 +47,16 @@ async def create_message(request: Request) -> Response:
 async def count_tokens(request: Request) -> Response:
     """Count the tokens of a conversation's prompt, and generate nothing."""
     body = await read_body(request, TokenCountRequest)
-    count = await in_thread(request, _count, body, context_of(request))
+    tokens = await in_thread(request, _tokens, body, context_of(request))
     headers = {"request-id": current_request_id.get()}
-    return JsonResponse({"input_tokens": count}, headers=headers)
+    return JsonResponse({"input_tokens": len(tokens)}, headers=headers)
+
+
+async def render_message(request: Request) -> Response:
+    """The tokens of a conversation's prompt; generates nothing."""
+    body = await read_body(request, TokenCountRequest)
+    tokens = await in_thread(request, _tokens, body, context_of(request))
+    return JsonResponse({"token_ids": tokens})
 
 
 def _plan(body: MessagesRequest, context: ServerContext) -> tuple[Chat, ChatPlan]:
@@ -62,11 +69,11 @@ def _plan(body: MessagesRequest, context: ServerContext) -> tuple[Chat, ChatPlan
         raise chat.renamed(error) from error
 
 
-def _count(body: TokenCountRequest, context: ServerContext) -> int:
+def _tokens(body: TokenCountRequest, context: ServerContext) -> list[int]:
     body.check()
     check_model(body.model, context)
     chat = to_chat(body)
     try:
-        return len(render_chat(chat.body, context).tokens(context.tokenizer))
+        return render_chat(chat.body, context).tokens(context.tokenizer)
     except ApiError as error:
         raise chat.renamed(error) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,20 +20,7 @@ from server.store.unfinished import remove_unfinished, unfinished_downloads
 
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run the subcommand. Returns the exit code. Raises `StoreError`."""
-    flags = parser(
-        "rm", "Remove models: our own, and those of the Hugging Face cache. It asks before."
-    )
-    flags.add_argument("names", metavar="NAME", nargs="*", help="a name of `llamapack list`")
-    flags.add_argument("-y", "--yes", action="store_true", help="don't ask")
-    flags.add_argument(
-        "-f",
-        "--force",
-        action="store_true",
-        help="also models that belong to llama.cpp, LM Studio or Ollama",
-    )
-    flags.add_argument(
-        "--unfinished", action="store_true", help="what pulls have left that were stopped"
-    )
+    flags = _flags()
     asked = flags.parse_args(argv)
     if bool(asked.names) == asked.unfinished:
         flags.error("name models, or give --unfinished")
@@ -48,6 +36,24 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     if code:
         return code
     return _remove(models, folders, force=asked.force, is_json=asked.json)
+
+
+def _flags() -> argparse.ArgumentParser:
+    flags = parser(
+        "rm", "Remove models: our own, and those of the Hugging Face cache. It asks before."
+    )
+    flags.add_argument("names", metavar="NAME", nargs="*", help="a name of `llamapack list`")
+    flags.add_argument("-y", "--yes", action="store_true", help="don't ask")
+    flags.add_argument(
+        "-f",
+        "--force",
+        action="store_true",
+        help="also models that belong to llama.cpp, LM Studio or Ollama",
+    )
+    flags.add_argument(
+        "--unfinished", action="store_true", help="what pulls have left that were stopped"
+    )
+    return flags
 
 
 def _line(model: StoredModel) -> str:

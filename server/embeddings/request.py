@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, BeforeValidator, Field
 
 from protocol.commands import SequenceSpec
+from protocol.messages import EmbeddingInfo
 from protocol.sampling import SamplingParams
 from server.bodies.bounds import ADAPTERS
 from server.bodies.few import few
@@ -80,32 +81,38 @@ class EmbeddingRequest(RequestModel):
                 f"'dimensions' must be {info.size}: the model's vectors can't be cut short",
                 param="dimensions",
             )
-        n_ctx = context.engine.model.n_ctx_slot
         carried, num_vectors = CarriedBytes(), 0
         sequences = []
-        for index, prompt in enumerate(self.input):
-            param = f"input.{index}" if len(self.input) > 1 else "input"
-            try:
-                tokens = prompt_tokens(prompt, context.tokenizer, n_ctx, param=param)
-            except ContextExceeded as error:
-                check_length(error.n_prompt_tokens, info, param=param)
-                raise
-            check_length(len(tokens), info, param=param)
+        for index in range(len(self.input)):
+            tokens = self._tokens(index, context, info)
             carried.add_prompt(len(tokens), param="input")
             num_vectors += len(tokens) if info.pooling == "none" else 1
             check_numbers(num_vectors, info)
-            sequences.append(
-                embedding_sequence(
-                    context,
-                    tokens,
-                    lora=self.lora,
-                    adapter=asked_adapter(self.model, context),
-                    cache_salt=self.cache_salt,
-                    priority=self.priority,
-                    user=self.user or "",
-                )
-            )
+            sequences.append(self._sequence(tokens, context))
         return sequences
+
+    def _tokens(self, index: int, context: ServerContext, info: EmbeddingInfo) -> tuple[int, ...]:
+        """The tokens of one input. Raises `InvalidRequest` for one that is too long."""
+        param = f"input.{index}" if len(self.input) > 1 else "input"
+        n_ctx = context.engine.model.n_ctx_slot
+        try:
+            tokens = prompt_tokens(self.input[index], context.tokenizer, n_ctx, param=param)
+        except ContextExceeded as error:
+            check_length(error.n_prompt_tokens, info, param=param)
+            raise
+        check_length(len(tokens), info, param=param)
+        return tokens
+
+    def _sequence(self, tokens: tuple[int, ...], context: ServerContext) -> GenerationRequest:
+        return embedding_sequence(
+            context,
+            tokens,
+            lora=self.lora,
+            adapter=asked_adapter(self.model, context),
+            cache_salt=self.cache_salt,
+            priority=self.priority,
+            user=self.user or "",
+        )
 
 
 def embedding_sequence(

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.errors import ApiError, BodyTooLarge, InvalidRequest
+from server.http.drain import Drain, Draining
 from server.http.json_response import JsonResponse
 from server.http.status import CLIENT_GONE
 from server.observability.request_id import HEADER, choose_request_id, current_request_id
@@ -87,7 +88,7 @@ ErrorResponder = Callable[[str, ApiError], Response]
 
 class CatchErrors:
     """Turns known errors into their responses, and any other error into a 500 with a logged
-    traceback."""
+    traceback. What a stopping server cuts off gets a 503."""
 
     def __init__(
         self,
@@ -95,9 +96,11 @@ class CatchErrors:
         *,
         on_refusal: Callable[[ApiError], None] = lambda error: None,
         respond: ErrorResponder | None = None,
+        drain: Drain | None = None,
     ) -> None:
         """`on_refusal` is called for errors that occur before a request is admitted."""
         self._app = app
+        self._drain = drain or Drain()
         self._on_refusal = on_refusal
         self._respond = respond or (lambda path, error: error_response(error))
 
@@ -113,6 +116,11 @@ class CatchErrors:
             await self._app(scope, receive, noting_send)
         except ClientDisconnect:
             logger.debug("the client left before its answer was ready")
+        except asyncio.CancelledError:
+            if has_started or scope["type"] != "http" or not self._drain.has_begun:
+                raise
+            stopping = Draining("the server is stopping")
+            await self._respond(scope["path"], stopping)(scope, receive, send)
         except Exception as error:
             if not isinstance(error, ApiError):
                 logger.exception("a handler failed")

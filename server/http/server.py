@@ -30,12 +30,13 @@ close first, because the proxy may just be sending its next request."""
 
 
 class HttpServer(uvicorn.Server):
-    """Ends on SIGTERM and SIGINT after draining; a second signal ends it at once.
+    """Ends on SIGTERM and SIGINT after draining; a second signal ends all answers with an error.
 
     `on_stop` is called when the first signal arrives. For `linger_seconds` nothing else changes, so
     that requests of clients that don't know of the stop yet are still served. Then `on_close` is
-    called. `on_deadline` is called if answers still run `drain_seconds` later. The callback should
-    end their streams with an error, because the remaining streams are cut off a moment later.
+    called. `on_deadline` is called if answers still run `drain_seconds` later, or at the second
+    signal. The callback should end their streams with an error, because the remaining streams are
+    cut off a moment later.
     """
 
     def __init__(
@@ -64,6 +65,21 @@ class HttpServer(uvicorn.Server):
             await super().shutdown(sockets)
         finally:
             deadline.cancel()
+        if self.force_exit:
+            await self._end_answers()
+            await self.lifespan.shutdown()  # uvicorn leaves that out: the parts would be cut off
+
+    async def _end_answers(self) -> None:
+        """Give what still runs or waits an error, before the loop ends and cuts it off."""
+        tasks = set(self.server_state.tasks)
+        if not tasks:
+            return
+        self._on_deadline()
+        _, left = await asyncio.wait(tasks, timeout=STREAM_END_SECONDS)
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=STREAM_END_SECONDS)
 
     async def _linger(self) -> None:
         # A signal handler outside the loop ends the wait early, so there is no event to wait for.

@@ -75,6 +75,7 @@ class GuardedTokenizer(LlamaTokenizer):
         self._vocabulary = vocabulary_bytes(path, overrides)
         self._deep = BoundedSemaphore(MOST_DEEP)
         self._refused = Refusals()
+        self._is_closed = False
         self.pool: Pool[Question] = Pool(_process, quick=QUICK, slow=SLOW)
         atexit.register(self.close)
 
@@ -84,6 +85,7 @@ class GuardedTokenizer(LlamaTokenizer):
 
     def close(self) -> None:
         """End the processes."""
+        self._is_closed = True
         self.pool.close()
         atexit.unregister(self.close)  # which would keep the vocabulary in memory
 
@@ -114,7 +116,11 @@ class GuardedTokenizer(LlamaTokenizer):
 
     def _prepare(self) -> None:
         with contextlib.suppress(TooSlow, Died):  # the next question tries again
-            self.pool.ask((self._vocabulary, b""))
+            try:
+                self.pool.ask((self._vocabulary, b""))
+            except RuntimeError:  # the process was ended while it started
+                if not self._is_closed:
+                    raise
 
 
 class Refusals:

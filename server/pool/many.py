@@ -83,6 +83,8 @@ class ManyModels:
         self._timer: asyncio.TimerHandle | None = None
         self._is_deciding = False
         self._is_closed = False
+        self._first_loads: list[asyncio.Task[None]] = []
+        """The loads that were asked for at the start."""
 
     @property
     def only(self) -> ServerContext | None:
@@ -100,18 +102,17 @@ class ManyModels:
         """Load the models that are to be loaded at the start."""
         for model in self._models.values():
             if model.entry.load_on_startup:
-                task = asyncio.ensure_future(self._load_quietly(model))
-                task.set_name(f"load {model.name} at the start")
-                _keep(task)
+                work, name = self._load_quietly(model), f"load {model.name} at the start"
+                self._first_loads.append(asyncio.create_task(work, name=name))
 
     async def close(self) -> None:
-        """End all engines. Those who wait for a model get an error."""
+        """End all engines, and all tasks. Those who wait for a model get an error."""
         self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()
         await asyncio.sleep(0)  # a job that has not begun would not end its engine
         stopping = Unavailable("the server is stopping")
-        jobs = []
+        jobs = list(self._first_loads)
         for model in self._models.values():
             model.fail_all(stopping)
             if model.job is not None and model.phase is not Phase.LEAVING:
@@ -488,15 +489,6 @@ class ManyModels:
     def _tell(self, model: PooledModel) -> None:
         served = model.served(self._clock())
         self._events.publish(PoolEvent(PoolEventKind.STATUS, model.name, served))
-
-
-_background: set[asyncio.Future[None]] = set()
-
-
-def _keep(task: asyncio.Future[None]) -> None:
-    """Hold a task until it is done; the loop itself holds none."""
-    _background.add(task)
-    task.add_done_callback(_background.discard)
 
 
 def _new(entry: ModelEntry) -> PooledModel:

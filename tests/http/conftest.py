@@ -12,11 +12,6 @@ from tests.support.fake_server import FakeServer, make_server
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def server() -> FakeServer:
     return make_server()
 

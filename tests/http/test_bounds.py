@@ -41,6 +41,7 @@ BODIES: dict[str, tuple[type[BaseModel], dict[str, Any]]] = {
     "/v1/responses": (ResponseRequest, {"input": "a"}),
     "/v1/messages": (MessagesRequest, {**CHAT, "model": "m", "max_tokens": 5}),
     "/v1/messages/count_tokens": (TokenCountRequest, {**CHAT, "model": "m"}),
+    "/v1/messages/render": (TokenCountRequest, {**CHAT, "model": "m"}),
     "/v1/completions": (TextCompletionRequest, {"prompt": "a"}),
     "/v1/chat/completions": (ChatRequest, CHAT),
     "/v1/chat/completions/input_tokens": (ChatRequest, CHAT),

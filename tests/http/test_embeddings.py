@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -30,13 +29,6 @@ def server() -> FakeServer:
     server = make_server()
     server.engine.embedding = MEAN
     return server
-
-
-@pytest.fixture
-async def client(server: FakeServer) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(create_app(server.context), raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-        yield client
 
 
 def unit(*values: float) -> Any:

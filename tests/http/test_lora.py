@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +26,6 @@ A, B, C = "of a.gguf", "of b.gguf", "of c.gguf"
 @pytest.fixture
 def server() -> FakeServer:
     return make_server(SETTINGS)
-
-
-@pytest.fixture
-async def client(server: FakeServer) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(create_app(server.context), raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-        yield client
 
 
 async def scales(client: httpx.AsyncClient) -> list[float]:

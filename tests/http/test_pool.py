@@ -59,9 +59,11 @@ async def serving(*keys: ApiKey, **settings: Any) -> AsyncIterator[Served]:
     shared = SharedContext(settings=ServeSettings(**settings), metrics=ServerMetrics(""))
     app = create_app(shared, pool, keys=KeyRing(keys))
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-        yield Served(client, pool, maker)
-    await pool.close()
+    try:
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            yield Served(client, pool, maker)
+    finally:
+        await pool.close()
 
 
 async def test_each_dialect_is_answered_by_the_model_that_it_names() -> None:

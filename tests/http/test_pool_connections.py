@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import httpx
 import pytest
+from starlette.applications import Starlette
 
 from config import ServeSettings
 from server.app import create_app
@@ -33,7 +34,15 @@ def served(
     maker = FakeEngines(load_seconds={"a": load_seconds})
     pool = pool_of([entry("a")], maker, Limits(), clock=time.monotonic)
     shared = SharedContext(settings=ServeSettings(), metrics=ServerMetrics(""))
-    with serving(create_app(shared, pool)) as url:
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await pool.close()
+
+    with serving(create_app(shared, pool, lifespan=lifespan)) as url:
         yield url, pool
 
 

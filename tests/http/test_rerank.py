@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 
 from protocol.messages import EmbeddingInfo
-from server.app import create_app
 from tests.support.fake_server import BOS, EOS, FakeServer, make_server
 
 pytestmark = pytest.mark.anyio
@@ -23,13 +21,6 @@ def server() -> FakeServer:
     server = make_server()
     server.engine.embedding = RANK
     return server
-
-
-@pytest.fixture
-async def client(server: FakeServer) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(create_app(server.context), raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-        yield client
 
 
 def score(document: str) -> float:

@@ -14,12 +14,11 @@ from protocol.sampling import SamplingParams
 from scheduler.backends.llama.backend import LlamaBackend
 from tests.support.backends import make_backend, text_tokens
 from tests.support.engines import Answer, Server
+from tests.support.sampler_cases import PENALISED
 from tests.support.tiny_models import MODELS, encoder
 
 LENGTH = 16
 N_SLOTS = 4
-
-PENALISED = {"repeat_penalty": 1.3, "frequency_penalty": 0.2, "presence_penalty": 0.1}
 
 ON_DEVICE: dict[str, dict[str, Any]] = {
     "defaults": {},

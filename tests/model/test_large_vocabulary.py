@@ -22,39 +22,22 @@ from scheduler.core.step import Chunk
 from scheduler.engine.sampling_threads import SamplingThreads
 from tests.support.backends import chunk, make_backend, text_tokens
 from tests.support.requests import add_request
+from tests.support.sampler_cases import PENALISED, SAMPLER_CASES
 
 N_VOCAB = 40_009
 COUNT = 25
 """Tokens of each answer; each is drawn from a row of its own."""
 
-PENALISED = {"repeat_penalty": 1.3, "frequency_penalty": 0.2, "presence_penalty": 0.1}
-
 SAMPLERS: dict[str, dict[str, Any]] = {
-    "defaults": {},
-    "penalties": PENALISED,
+    **SAMPLER_CASES,
     "lifting penalties": {"repeat_penalty": 0.8, "presence_penalty": -0.5},
     "penalties at zero": {**PENALISED, "temperature": 0.0},
     "penalties of all tokens": {**PENALISED, "repeat_last_n": -1},
-    "dry": {"dry_multiplier": 0.8},
     "dry of few tokens": {"dry_multiplier": 0.8, "dry_penalty_last_n": 16},
     "greedy": {"temperature": 0.0},
-    "top_k": {"top_k": 5},
     "top_k of one": {"top_k": 1},
     "large top_k": {"top_k": 3000},
     "no top_k": {"top_k": 0},
-    "top_n_sigma": {"top_n_sigma": 2.0},
-    "typ_p": {"typical_p": 0.8},
-    "top_p": {"top_p": 0.5},
-    "min_p": {"min_p": 0.3},
-    "xtc": {"xtc_probability": 0.7, "xtc_threshold": 0.05},
-    "temperature": {"temperature": 1.7},
-    "dynamic temperature": {"temperature": 1.0, "dynatemp_range": 0.8, "dynatemp_exponent": 1.2},
-    "mirostat": {"mirostat": 1},
-    "mirostat 2": {"mirostat": 2},
-    "adaptive_p": {"samplers": ("top_k", "adaptive_p"), "adaptive_target": 0.3},
-    "another order": {"samplers": ("temperature", "min_p", "top_k")},
-    "none": {"samplers": ()},
-    "min_keep": {"min_keep": 3, "top_p": 0.01},
 }
 everything = pytest.mark.parametrize("fields", SAMPLERS.values(), ids=SAMPLERS)
 BIASES = {"no bias": (), "biases": ((7, 4.0), (40_000, -3.0), (11, float("-inf")))}

@@ -28,6 +28,7 @@ from scheduler.core.results import Sample
 from scheduler.core.sampler import HELD
 from tests.support.backends import chunk, make_backend, softmax
 from tests.support.requests import add_request
+from tests.support.sampler_cases import SAMPLER_CASES
 
 A, B, C, D = 400, 401, 402, 403
 
@@ -99,24 +100,8 @@ def draw(
 
 
 SAMPLERS: dict[str, dict[str, Any]] = {
-    "defaults": {},
-    "penalties": {"repeat_penalty": 1.3, "frequency_penalty": 0.2, "presence_penalty": 0.1},
-    "dry": {"dry_multiplier": 0.8},
-    "top_n_sigma": {"top_n_sigma": 2.0},
-    "top_k": {"top_k": 5},
-    "typ_p": {"typical_p": 0.8},
-    "top_p": {"top_p": 0.5},
-    "min_p": {"min_p": 0.3},
-    "xtc": {"xtc_probability": 0.7, "xtc_threshold": 0.05},
-    "temperature": {"temperature": 1.7},
-    "dynamic temperature": {"temperature": 1.0, "dynatemp_range": 0.8, "dynatemp_exponent": 1.2},
-    "mirostat": {"mirostat": 1},
-    "mirostat 2": {"mirostat": 2},
-    "adaptive_p": {"samplers": ("top_k", "adaptive_p"), "adaptive_target": 0.3},
+    **SAMPLER_CASES,
     "infill": {"samplers": ("top_k", "infill")},
-    "another order": {"samplers": ("temperature", "min_p", "top_k")},
-    "none": {"samplers": ()},
-    "min_keep": {"min_keep": 3, "top_p": 0.01},
 }
 everything = pytest.mark.parametrize("fields", SAMPLERS.values(), ids=SAMPLERS)
 

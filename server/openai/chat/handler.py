@@ -59,12 +59,18 @@ async def create_chat_completion(request: Request) -> Response:
         return ChatStream(choices, writer, include_usage=include_usage, records=records)
 
     response = await respond(request, body, sequences, context, whole=whole, streamed=streamed)
-    if plan.left_out:
-        places = ascii(", ".join(plan.left_out))[1:-1][:MAX_WARNING_CHARS]
-        # The places themselves are the client's text, so the log tells their number only.
-        logger.warning("%d parts of tools are left to the model", len(plan.left_out))
-        response.headers["Llamapack-Left-To-Model"] = places
+    _tell_left_out(response, plan.left_out)
     return response
+
+
+def _tell_left_out(response: Response, places: Sequence[str]) -> None:
+    """Name in a header what of the tools' schemas the model is left free to do."""
+    if not places:
+        return
+    # The places themselves are the client's text, so the log tells their number only.
+    logger.warning("%d parts of tools are left to the model", len(places))
+    shown = ascii(", ".join(places))[1:-1][:MAX_WARNING_CHARS]
+    response.headers["Llamapack-Left-To-Model"] = shown
 
 
 def _with_handle(

@@ -302,6 +302,29 @@ def test_the_count_is_that_of_the_answer(serve: Serve, extra: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    "extra",
+    [
+        *({}, {"tools": TOOLS}, {"system": "S"}, {"thinking": {"type": "adaptive"}}),
+        {"stream": False, "metadata": {"user_id": "u"}, "temperature": 0.5},
+    ],
+)
+def test_the_rendered_tokens_are_those_of_the_answer(serve: Serve, extra: Any) -> None:
+    live = serve()
+    body = {"model": "any", "messages": USER, "max_tokens": 9, **extra}
+    rendered = live.post("/v1/messages/render", **body)
+    assert not live.generator.opened
+    ask(live, **extra)
+    [request] = live.generator.opened
+    assert rendered.json() == {"token_ids": list(request.spec.prompt)}
+
+
+def test_what_cannot_be_rendered_is_refused_in_anthropics_shape(serve: Serve) -> None:
+    refused = serve().post("/v1/messages/render", model="any", messages=[])
+    assert refused.status_code == 400
+    assert refused.json()["error"]["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize(
     ("fields", "place"),
     [
         ({"max_tokens": None}, "max_tokens"),

@@ -18,11 +18,6 @@ from loadtests.trials.raw import Reply
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def test_errors_that_differ_in_numbers_and_names_have_one_shape() -> None:
     first, second = (
         json.dumps({"error": {"message": f"'{name}' must be at most {number}"}}).encode()

@@ -22,11 +22,6 @@ from tests.support.paths import DEMO_TARGET
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def test_a_server_answers_before_its_engine_has_loaded(tmp_path: Path) -> None:
     audit = tmp_path / "audit.jsonl"
     settings = ServeSettings(alias=("a", "b"), metrics=True, audit_log=audit)

@@ -16,11 +16,6 @@ from server.errors import Unauthenticated
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def ring(*keys: str) -> KeyRing:
     return KeyRing(read_keys(ServeSettings(api_key=keys)))
 

@@ -26,11 +26,6 @@ from tests.support.fake_server import FakeServer, ScriptedGenerator, make_server
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Words(WholeAnswer):
     """The text as a list of its deltas."""
 

@@ -18,11 +18,6 @@ STARTED = Started(1, 0, 0)
 FINISHED = Finished(1, FinishReason.STOP)
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Listener:
     def __init__(self) -> None:
         self.told: list[str] = []

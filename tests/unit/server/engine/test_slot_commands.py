@@ -28,11 +28,6 @@ SPEC = SequenceSpec(
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def pair() -> AsyncIterator[Pair]:
     async with engine_pair() as pair:
         yield pair

@@ -30,11 +30,6 @@ pytestmark = pytest.mark.anyio
 PLAYER = ROOT / "tests" / "support" / "play_engine.py"
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """No waits between restarts, and the script in the engine's place."""

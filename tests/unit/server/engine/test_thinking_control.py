@@ -24,11 +24,6 @@ def spec(tenant: str = "a") -> SequenceSpec:
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def pair() -> AsyncIterator[Pair]:
     async with engine_pair(lambda: FakeBackend(thought=7)) as pair:
         yield pair

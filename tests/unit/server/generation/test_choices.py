@@ -19,11 +19,6 @@ from tests.support.fake_server import ScriptedGenerator
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def requests(count: int) -> list[GenerationRequest]:
     return [
         GenerationRequest(spec=SequenceSpec(prompt=(1,), sampling=SamplingParams()))

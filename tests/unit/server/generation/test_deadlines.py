@@ -24,11 +24,6 @@ REQUEST = GenerationRequest(spec=SequenceSpec(prompt=(97, 98), sampling=Sampling
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def client() -> EngineClient:
     client = EngineClient(lambda stats: None)
     tell(client, Ready(FakeEngine().model))

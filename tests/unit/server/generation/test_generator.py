@@ -48,11 +48,6 @@ FIRST_PIECE = 10
 N_CTX_SLOT = 64
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Script(Tokenizer):
     """A model that always says `pieces`, one token each, and the vocabulary for it."""
 

@@ -14,11 +14,6 @@ from tests.support.fake_server import ScriptedGenerator
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Log:
     """Observers that write down what they are told."""
 

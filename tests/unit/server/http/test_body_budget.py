@@ -16,11 +16,6 @@ pytestmark = pytest.mark.anyio
 KIB = 1024
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Upload:
     """A request whose body comes in parts, and whose answer takes until the test ends it."""
 

@@ -21,11 +21,6 @@ pytestmark = pytest.mark.anyio
 SECONDS = 100.0
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class FakeTransport:
     """A transport with a send buffer of a size that the test sets."""
 

@@ -19,11 +19,6 @@ pytestmark = pytest.mark.anyio
 MAX_BYTES = 4 << 20
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def unpack(parts: list[bytes]) -> list[bytes]:
     """The pieces that a handler reads of a body that comes in these parts."""
     messages: asyncio.Queue[Message] = asyncio.Queue()

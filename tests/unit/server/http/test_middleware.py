@@ -17,11 +17,6 @@ from server.observability.request_id import choose_request_id, current_request_i
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def scope_of(*headers: tuple[bytes, bytes], path: str = "/") -> Scope:
     return {"type": "http", "method": "GET", "path": path, "headers": list(headers)}
 

@@ -15,11 +15,6 @@ from server.http.sse import DONE, EventStream, frame
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Connection:
     """One HTTP exchange: what the client receives, and when the client disconnects."""
 

@@ -27,11 +27,6 @@ pytestmark = pytest.mark.anyio
 GIB = 1 << 30
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class NVMLError(Exception):
     """What the driver can't do."""
 

@@ -73,11 +73,6 @@ VLLM_NAMES = {
 }
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def step(*, decoded: int = 2, prefilled: int = 0, running: int = 2, waiting: int = 0) -> StepStats:
     return StepStats(0.001, 0.01, 0.002, 0.0005, 0.0001, decoded, prefilled, running, waiting, 9)
 

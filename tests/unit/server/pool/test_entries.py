@@ -36,7 +36,7 @@ def entries(environ: dict[str, str], *argv: str) -> dict[str, ModelEntry]:
 
 
 def test_a_folder_has_files_and_folders_with_one_model(folder: Path) -> None:
-    touch(folder, "one.gguf", "two/model.gguf", "two/mmproj-f16.gguf", "mtp-draft.gguf")
+    touch(folder, "one.gguf", "two/model.gguf", "two/MMPROJ-F16.gguf", "mtp-draft.gguf")
     touch(folder, "big/big-00001-of-00002.gguf", "big/big-00002-of-00002.gguf")
     touch(folder, "flat-00001-of-00002.gguf", "flat-00002-of-00002.gguf")
     touch(folder, "notes.txt", "empty/readme.md", "eyes/mmproj.gguf")

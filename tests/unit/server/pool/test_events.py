@@ -12,11 +12,6 @@ from server.pool.interface import PoolEvent, PoolEventKind
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def event(name: str) -> PoolEvent:
     return PoolEvent(PoolEventKind.STATUS, name)
 

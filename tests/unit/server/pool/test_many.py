@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Coroutine
 from dataclasses import dataclass, replace
 from typing import Any
@@ -432,3 +433,42 @@ def test_listeners_hear_how_a_model_comes_and_goes() -> None:
         ]
 
     virtually(go())
+
+
+@pytest.mark.parametrize("seconds", [None, 0.0, 0.5, 1.0, 1.5, 2.05, 2.5, 30.0])
+def test_a_pool_that_is_closed_leaves_no_task_behind(seconds: float | None) -> None:
+    """Whatever it does then: estimates, loads, unloads one model for another, or waits."""
+
+    async def play() -> None:
+        maker = FakeEngines()
+        first = [entry("a", load_on_startup=True), entry("b"), entry("c")]
+        pool = pool_of(first, maker, Limits(count=1))
+        pool.start()
+        users = [asyncio.create_task(use(pool, name)) for name in ("b", "c", "b")]
+        if seconds is not None:
+            await asyncio.sleep(seconds)
+        await pool.close()
+        await asyncio.wait(users)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert maker.running <= 0  # what never loaded is ended too
+        answers = [user.exception() for user in users]
+        assert all(error is None or isinstance(error, Unavailable) for error in answers)
+
+    run_virtually(play())
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.5, 1.5])
+def test_a_loop_that_ends_without_closing_the_pool_tells_of_no_lost_coroutine(
+    seconds: float,
+) -> None:
+    """Pytest turns the warning into a failure."""
+
+    async def play() -> None:
+        pool = pool_of(ABC, FakeEngines(), Limits(count=1))
+        for name in "abc":
+            task = asyncio.create_task(use(pool, name))
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        await asyncio.sleep(seconds)
+
+    run_virtually(play())
+    gc.collect()

@@ -15,11 +15,6 @@ from tests.support.fake_server import MODEL_NAME, FakeServer, make_server
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def one_of(server: FakeServer) -> OneModel:
     return OneModel(server.context)
 

@@ -27,11 +27,6 @@ DEADLINE = 20.0
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def server() -> FakeServer:
     return make_server()
 

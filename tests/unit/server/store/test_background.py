@@ -18,11 +18,6 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def served(hub: LocalHub, options: PullOptions) -> PullOptions:
     for number in range(MOST_AT_ONCE + 2):
         hub.repos[f"u/r{number}"] = {"m.gguf": gguf_bytes(50_000, seed=str(number))}

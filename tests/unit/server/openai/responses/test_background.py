@@ -16,11 +16,6 @@ pytestmark = pytest.mark.anyio
 BOUND = 10_000
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Named:
     """A response that grows, as far as the registry sees it."""
 
