@@ -5,7 +5,7 @@ The adapters of a server with one model are listed as vLLM lists them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,10 +17,12 @@ from server.catalog.facts import whole_metadata
 from server.context import ServerContext, shared_of
 from server.errors import NotFound
 from server.http.json_response import JsonResponse
+from server.pool.downloads import downloads_of
 from server.pool.interface import ModelPool, ModelState, ServedModel
 from server.pool.names import no_such_model
 from server.pool.routing import pool_of
 from server.requests.model_name import asked_adapter
+from server.store.progress import PullProgress
 
 _VOCAB_TYPES = {"llama": 1, "gpt2": 2, "bert": 3, "t5": 4, "rwkv": 5, "plamo2": 6}
 """llama.cpp's numbers for `tokenizer.ggml.model`; 0 means that there is no vocabulary."""
@@ -45,6 +47,7 @@ async def list_models(request: Request) -> Response:
     created = shared_of(request).created
     loaded = [context for one in served if (context := pool.loaded(one.name)) is not None]
     data = [pooled_model(pool, one, created) for one in served]
+    data += _downloading(request, created, {one["id"] for one in data})
     return JsonResponse(_page(data, [_ollama_model(context) for context in loaded]))
 
 
@@ -84,20 +87,50 @@ def pooled_model(pool: ModelPool, served: ServedModel, created: int) -> dict[str
     context = pool.loaded(served.name)
     known = {} if context is None else _openai_model(context)
     return {
-        "id": served.name,
+        **_named(served.name, created),
         "aliases": list(served.aliases),
         "tags": list(served.tags),
-        "object": "model",
-        "type": "model",
-        "display_name": served.name,
-        "created": created,
-        "created_at": datetime.fromtimestamp(created, UTC).isoformat(),
-        "owned_by": "llamapack",
         **{key: known[key] for key in ("max_input_tokens", "meta") if key in known},
         "status": status_json(served),
         "architecture": {"input_modalities": ["text"], "output_modalities": ["text"]},
         "source": served.source,
         "can_remove": served.can_remove,
+    }
+
+
+def _downloading(request: Request, created: int, listed: Set[str]) -> list[dict[str, Any]]:
+    """What is being downloaded and is not listed yet, as llama-server lists it. Admins see it."""
+    if not access_record(request.scope).is_admin:
+        return []
+    running = {str(one.reference): one.latest for one in downloads_of(request).running()}
+    return [
+        {
+            **_named(name, created),
+            "status": {"value": "downloading", "args": []},
+            "progress": _progress(latest),
+        }
+        for name, latest in running.items()
+        if name not in listed
+    ]
+
+
+def _progress(latest: PullProgress) -> dict[str, Any]:
+    """Bytes of the file that is being downloaded; nothing before the first file."""
+    if latest.total is None:
+        return {}
+    return {latest.file: {"done": latest.completed, "total": latest.total}}
+
+
+def _named(name: str, created: int) -> dict[str, Any]:
+    """What every model is listed with."""
+    return {
+        "id": name,
+        "object": "model",
+        "type": "model",
+        "display_name": name,
+        "created": created,
+        "created_at": datetime.fromtimestamp(created, UTC).isoformat(),
+        "owned_by": "llamapack",
     }
 
 

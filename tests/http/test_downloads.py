@@ -15,9 +15,12 @@ from starlette.applications import Starlette
 from config import ServeSettings
 from server.access.key_ring import KeyRing
 from server.app import create_app
+from server.context import SharedContext
+from server.observability.metrics import ServerMetrics
 from server.pool.interface import PoolEvent, PoolEventKind
 from server.pool.one import OneModel
 from tests.http.test_access import key
+from tests.support.fake_engines import FakeEngines, entry, pool_of
 from tests.support.fake_server import make_server
 from tests.support.local_hub import LocalHub, environment, gguf_bytes, local_hub
 
@@ -193,6 +196,39 @@ async def test_unloading_calls_a_download_off(
     assert "cancelled" in str(events[-1].data["reason"])
     assert events[-1].data["cancelled"] is True
     assert stored(tmp_path) == []
+
+
+async def test_what_is_being_downloaded_is_listed_for_admins(hub: LocalHub) -> None:
+    hub.piece_seconds = 0.05
+    settings = ServeSettings(pull_hosts=(hub.content_url.removeprefix("http://"),))
+    pool = pool_of([entry("a")], FakeEngines())
+    shared = SharedContext(settings=settings, metrics=ServerMetrics(""))
+    keys = KeyRing([key("root"), key("user", is_admin=False)])
+    app = create_app(shared, pool, keys=keys)
+    async with client_of(app) as client:
+
+        async def listed(who: str) -> dict[str, Any]:
+            answer = await client.get("/v1/models", headers={"X-Api-Key": who})
+            return {one["id"]: one for one in answer.json()["data"]}
+
+        admin = {"X-Api-Key": "root"}
+        await client.post("/models", json={"model": "user/repo:Q8_0"}, headers=admin)
+        told: dict[str, Any] = {}
+        while not told.get("progress"):
+            await asyncio.sleep(0.01)
+            told = (await listed("root"))["user/repo:Q8_0"]
+        assert told["status"]["value"] == "downloading"
+        progress = told["progress"]["m-Q8_0.gguf"]
+        assert progress["done"] < progress["total"] == 50_000
+        assert told.keys() >= {"object", "created", "owned_by"}
+        assert (await listed("user")).keys() == {"a"}
+        await client.post("/models/unload", json={"model": "user/repo:Q8_0"}, headers=admin)
+        names = {"user/repo:Q8_0"}
+        while "user/repo:Q8_0" in names:
+            await asyncio.sleep(0.01)
+            names = set(await listed("root"))
+    await app.state.downloads.close()
+    await pool.close()
 
 
 async def test_a_stored_model_is_removed(app: Starlette, tmp_path: Path) -> None:
