@@ -104,14 +104,16 @@ export async function untilBack(signal: AbortSignal): Promise<void> {
   }
 }
 
+/** The models that can answer; one that is still being downloaded can't. */
 export function modelEntries(list: unknown): ModelEntry[] {
   const data = isRecord(list) && Array.isArray(list.data) ? list.data : []
-  return data.filter(isRecord).map((model) => ({
+  const entries = data.filter(isRecord).map((model) => ({
     id: String(model.id),
     aliases: Array.isArray(model.aliases) ? model.aliases.map(String) : [],
     state: isRecord(model.status) ? String(model.status.value) : 'loaded',
     modalities: modalitiesFrom(model.architecture),
   }))
+  return entries.filter((entry) => entry.state !== 'downloading')
 }
 
 function modalitiesFrom(architecture: unknown): Modalities | null {
