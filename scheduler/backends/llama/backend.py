@@ -79,6 +79,7 @@ class LlamaBackend:
             self._info.n_ctx_slot,
             suppressed_tokens(vocab),
             DrySamplers(vocab, self._info.n_ctx_slot),
+            has_threads=self.num_sampling_threads > 1,
         )
         self._constraints = ConstraintCompiler(vocab)
         self._constraints.start()

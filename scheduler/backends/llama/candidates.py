@@ -23,6 +23,10 @@ Ids = np.ndarray[Any, np.dtype[np.intp]]
 FEW = 8192
 """Up to so many candidates, a chain takes less time than giving away the interpreter's lock."""
 
+READABLE = 40_000
+"""Up to so many tokens, a chain that begins with a top-k reads a row faster than a shortlist of it
+is found. That was measured between steps, when the processor's caches hold the model's weights."""
+
 
 class Candidates(threading.local):
     """A reusable `llama_token_data_array` over the whole vocabulary; each thread has its own."""

@@ -15,7 +15,14 @@ from protocol.commands import AddRequest
 from protocol.events import TokenLogprobs
 from protocol.sampling import SamplingParams
 from scheduler.backends.base import SamplerError, TooComplex
-from scheduler.backends.llama.candidates import FEW, Candidates, Ids, Logits, Mask
+from scheduler.backends.llama.candidates import (
+    FEW,
+    READABLE,
+    Candidates,
+    Ids,
+    Logits,
+    Mask,
+)
 from scheduler.backends.llama.dry import DrySamplers
 from scheduler.backends.llama.reach import ALL, has_penalties, is_argmax, reach_of, window
 from scheduler.backends.llama.shortlist import SPARE, Shortlist, best_of, pays, shortlist
@@ -121,6 +128,8 @@ class Vocabulary:
     suppressed: tuple[int, ...]
     """Tokens that must never be sampled, by the author of the model."""
     dry: DrySamplers
+    has_threads: bool = False
+    """Whether several threads sample, so that they may look for shortlists together."""
 
 
 class LlamaSampler:
@@ -159,8 +168,11 @@ class LlamaSampler:
             self._remember([*request.spec.prompt, *request.resumed], vocabulary)
             if matcher is None:
                 self._skip_draws(len(request.resumed))
+        begins_with_top_k = self._reach == self._params.top_k > 0
+        self._can_read = self._is_quick or (begins_with_top_k and vocabulary.n_vocab <= READABLE)
+        """Whether llama.cpp's chain should read a row that nobody has surveyed."""
         self.is_heavy = not self._is_quick and self._reads_all
-        self.num_candidates = 0 if self._is_quick or self._changes_rows else self._num_wanted
+        self.num_candidates = self._num_surveyed(has_threads=vocabulary.has_threads)
 
     @property
     def is_constrained(self) -> bool:
@@ -186,6 +198,13 @@ class LlamaSampler:
     def is_replaying(self) -> bool:
         """Whether the constraint has not read all of a resumed answer."""
         return bool(self._unread)
+
+    def _num_surveyed(self, *, has_threads: bool) -> int:
+        """How many candidates of a row to look for together with other rows; 0 for none."""
+        reads = self._can_read and not (self._is_greedy or has_threads)
+        if self._is_quick or self._changes_rows or reads:
+            return 0
+        return self._num_wanted
 
     @property
     def wants_mask(self) -> bool:
@@ -311,7 +330,7 @@ class LlamaSampler:
         copy._matcher = None if self._matcher is None else self._matcher.clone()
         copy._is_greedy = self._is_greedy
         copy._biases = self._biases
-        copy._is_quick = self._is_quick
+        copy._is_quick, copy._can_read = self._is_quick, self._can_read
         copy.is_heavy, copy.num_candidates = False, 0
         copy._full_reach, copy._reach = self._full_reach, self._reach
         copy._chain = None if self._chain is None else lib.llama_sampler_clone(self._chain)
@@ -368,20 +387,19 @@ class LlamaSampler:
     def _pick_by_chain(self, row: int, logits: Logits) -> int:
         """Run the chain over a row, whose biases are added."""
         assert self._chain is not None
-        found = self._likeliest(row, logits, self._reach) if self._reach else None
+        found = self._found(row) if self._reach else None
         if found is None and self._may_read(row):
             index = self._rows.batch_index(row)
             return int(sampler_sample(self._chain, self._rows.context, index))
+        if found is not None:
+            found = found.head(self._reach)
+        elif self._reach:
+            found = shortlist(logits, self._reach)
         return self._choose(found, logits)
 
     def _may_read(self, row: int) -> bool:
         """Whether llama.cpp should read the row itself, which keeps other threads waiting."""
-        return self._is_quick and row != HELD and not self._params.post_sampling_probs
-
-    def _likeliest(self, row: int, logits: Logits, size: int) -> Shortlist | None:
-        """The likeliest tokens of a row with these logits."""
-        found = self._found(row)
-        return shortlist(logits, size) if found is None else found.head(size)
+        return self._can_read and row != HELD and not self._params.post_sampling_probs
 
     def _found(self, row: int) -> Shortlist | None:
         """The likeliest tokens of a row, if a survey has found them."""
