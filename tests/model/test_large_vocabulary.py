@@ -82,6 +82,16 @@ def backend() -> Iterator[LlamaBackend]:
 
 
 @pytest.fixture(scope="module")
+def computed() -> Iterator[LlamaBackend]:
+    """A backend that has computed one row."""
+    backend = make_backend(n_slots=1)
+    backend.decode([chunk(text_tokens(9), 0)])
+    backend.wait()
+    yield backend
+    backend.close()
+
+
+@pytest.fixture(scope="module")
 def vocabulary(backend: LlamaBackend) -> Vocabulary:
     return replace(backend._vocabulary, n_vocab=N_VOCAB)
 
@@ -267,3 +277,31 @@ def test_rows_that_the_device_has_cut_are_not_surveyed() -> None:
         assert (backend.context.likeliest(0) is None) == (slot == 1)
         assert (backend.context.left(0) is None) == (slot == 0)
     backend.close()
+
+
+@pytest.mark.parametrize("fields", SAMPLERS.values(), ids=SAMPLERS)
+def test_a_row_that_llama_cpp_reads_gives_the_same_tokens(
+    computed: LlamaBackend, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any]
+) -> None:
+    monkeypatch.setattr("scheduler.backends.llama.shortlist.FEW", 1)
+    drawn = []
+    for few, readable in ((1, 0), (1, 1_000_000), (1_000_000, 0)):
+        monkeypatch.setattr("scheduler.backends.llama.sampler.FEW", few)
+        monkeypatch.setattr("scheduler.backends.llama.sampler.READABLE", readable)
+        params = SamplingParams(**{"seed": 3, "top_k": 5, **fields})
+        sampler = computed.sampler(add_request(request_id=1, prompt=PROMPT, sampling=params))
+        drawn.append([sampler.sample(0) for _ in range(COUNT)])
+        sampler.close()
+    assert drawn[0] == drawn[1] == drawn[2]
+
+
+@pytest.mark.parametrize("has_threads", [False, True])
+def test_rows_are_surveyed_where_threads_do_it_together(
+    vocabulary: Vocabulary, has_threads: bool
+) -> None:
+    readable = replace(vocabulary, n_vocab=30_000, has_threads=has_threads)
+    assert make_sampler(readable, top_k=40).num_candidates == (40 if has_threads else 0)
+    assert make_sampler(readable, temperature=0.0).num_candidates == 1
+    penalised: dict[str, Any] = dict(PENALISED)
+    assert make_sampler(readable, **penalised).num_candidates > 40
+    assert make_sampler(replace(readable, n_vocab=80_000), top_k=40).num_candidates == 40
