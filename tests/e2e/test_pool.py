@@ -116,6 +116,8 @@ def test_a_third_model_evicts_the_idle_one_whose_cache_is_there_when_it_comes_ba
             "ranks": "unloaded",
         }
         assert len(server.engines) == 2
+        assert post(server, "/models/load", model="chat").json() == {"success": True}
+        wait_until(lambda: "loaded 1 prefixes, " in server.text)
         again = complete(server, "chat")
         assert again["content"] == first["content"]
         assert again["timings"]["cache_n"] > 100

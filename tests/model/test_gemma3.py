@@ -18,7 +18,7 @@ from scheduler.core.cache_edits import CopyPrefix, RestoreCheckpoint, SaveCheckp
 from server.model.tokenizer import LlamaTokenizer
 from tests.support.backends import compute, make_backend
 from tests.support.paths import ROOT
-from tests.support.processes import DEADLINE, Server
+from tests.support.processes import DEADLINE, Server, wait_until
 
 PATH = Path(os.environ.get("LLAMAPACK_GEMMA3", "missing"))
 
@@ -35,6 +35,8 @@ def served(*flags: str) -> Iterator[httpx.Client]:
     server = Server(*start, *flags)
     try:
         server.wait_ready()
+        if "--cache-disk" in flags:
+            wait_until(lambda: " prefixes, " in server.text)  # all that is there is read
         with httpx.Client(base_url=server.url, timeout=300) as client:
             yield client
         server.process.terminate()
