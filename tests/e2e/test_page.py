@@ -170,6 +170,16 @@ def test_markdown_code_and_formulas() -> None:
         play("markdown", url)
 
 
+def test_long_code_and_tables_are_drawn_in_pieces() -> None:
+    functions, rows = 200, 300
+    code = "\n".join(f"def f{n}(a):\n    # {n}\n    return a + {n}\n" for n in range(functions))
+    cells = "\n".join(f"| {n} | **{n}** | ${n}x$ |" for n in range(rows))
+    text = f"```python\n{code}```\n\n| n | bold | formula |\n|---|---|---|\n{cells}\n\nlastword"
+    with scripted([text[start : start + 9] for start in range(0, len(text), 9)]) as url:
+        options = {"code": code, "functions": functions, "rows": rows, "last": "lastword"}
+        print(play("long_blocks", url, options=options))
+
+
 def test_nothing_that_a_model_or_a_file_says_becomes_part_of_the_page() -> None:
     text = "\n\n".join(ATTACKS)
     with scripted([text[start : start + 5] for start in range(0, len(text), 5)]) as url:

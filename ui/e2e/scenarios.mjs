@@ -444,6 +444,45 @@ export const scenarios = {
     assert.equal(await link.getAttribute('rel'), 'noopener noreferrer nofollow')
   },
 
+  async long_blocks({ page, url, log, options }) {
+    await open(page, url)
+    await page.evaluate(() => {
+      window.drawn = { coloured: 0, rows: new Set() }
+      new MutationObserver((records) => {
+        for (const { target, addedNodes } of records) {
+          if (!(target instanceof Element) || !target.closest('.markdown')) continue
+          const added = [...addedNodes].filter((node) => node instanceof Element)
+          if (target.matches('figure code') && added.length) window.drawn.coloured += 1
+          const rows = added.flatMap((node) => (node.matches('tr') ? [node] : [...node.querySelectorAll('tr')]))
+          for (const row of rows) window.drawn.rows.add(row)
+        }
+      }).observe(document.body, { childList: true, subtree: true })
+    })
+    await page.fill('#composer', 'Go')
+    await page.press('#composer', 'Enter')
+    await settled(page)
+    const answer = lastAnswer(page)
+    await answer.filter({ hasText: options.last }).waitFor()
+    const coloured = (count) => document.querySelectorAll('.hljs-keyword').length === count
+    await page.waitForFunction(coloured, 2 * options.functions, { timeout: 60_000 })
+    const drawn = (count) => document.querySelectorAll('.markdown td .katex').length === count
+    await page.waitForFunction(drawn, options.rows, { timeout: 60_000 })
+    assert.equal((await answer.locator('code').first().textContent()).trim(), options.code.trim())
+    assert.equal(await answer.locator('table').count(), 1)
+    assert.equal(await answer.locator('tr').count(), options.rows + 1)
+    assert.equal(await answer.locator('td strong').last().textContent(), String(options.rows - 1))
+    // However quick the machine is: long code gets its colours in pieces, and a row is drawn once.
+    const { coloured: pieces, rows } = await page.evaluate(() => ({ ...window.drawn, rows: window.drawn.rows.size }))
+    log(`colours in ${pieces} pieces; ${rows} rows were drawn for ${options.rows}`)
+    assert.ok(pieces >= 4, 'long code gets its colours at once')
+    assert.ok(rows <= options.rows + 8, 'rows are drawn again')
+    // A reload draws the same.
+    await kept(page, 2)
+    await page.reload()
+    await page.waitForFunction(coloured, 2 * options.functions, { timeout: 60_000 })
+    assert.equal(await lastAnswer(page).locator('tr').count(), options.rows + 1)
+  },
+
   async attacks({ page, url, options }) {
     await open(page, url)
     await page.evaluate(() => {

@@ -28,7 +28,7 @@ const VIEWS = {
   settings: async () => pause(500),
   room: async (page) => {
     await page.locator('.lane').first().waitFor()
-    await pause(4000)
+    await pause(25_000) // the chart of steps fills
   },
   models: async (page) => {
     await page.getByRole('button', { name: /takes of memory/ }).click()

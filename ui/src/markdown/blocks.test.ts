@@ -51,6 +51,39 @@ $$
 | 1 | 2 |
 `
 
+describe('an open table', () => {
+  const rowsAt = (text: string): number => {
+    const splitter = new BlockSplitter()
+    for (const char of text) splitter.append(char)
+    return splitter.tail.rowsAt
+  }
+  const head = '| a | b |\n|---|:-:|\n'
+
+  it('has rows after its head', () => {
+    expect(rowsAt(head)).toBe(head.length)
+    expect(rowsAt(`\n${head}| 1 | 2 |\n| 3 |`)).toBe(head.length + 1)
+  })
+
+  it('ends before the first word of what follows', () => {
+    const splitter = new BlockSplitter()
+    expect(splitter.append(`${head}| 1 | 2 |\n\n`)).toEqual([])
+    expect(splitter.append('wo')).toEqual([`${head}| 1 | 2 |\n\n`])
+    expect(splitter.tail.text).toBe('wo')
+  })
+
+  it.each([
+    ['its head alone', '| a | b |\n'],
+    ['a head that is not whole', '| a | b |\n|---|'],
+    ['the beginning of another line', `${head}| 1 | 2 |\nwor`],
+    ['another line than a row', `${head}| 1 | 2 |\nwords\n`],
+    ['rows without a head', '| a | b |\n| 1 | 2 |\n| 3 | 4 |\n'],
+    ['code', `\`\`\`\n${head}`],
+    ['a list', `- x\n${head}`],
+    ['words before it', `words\n${head}`],
+    ['a table that ended', `${head}| 1 | 2 |\n\nwords\n`],
+  ])('is not %s', (_, text) => expect(rowsAt(text)).toBe(-1))
+})
+
 describe('blocks', () => {
   it('end at blank lines, but not inside of lists, code and formulas', () => {
     expect(trimmed(whole(DOCUMENT))).toEqual([

@@ -1,11 +1,12 @@
 // Splits a growing Markdown text into blocks, so that only the last block is rendered again.
 
 /** Characters after which a block ends even without a blank line, so that no block grows for ever. */
-export const LONG = 6000
+export const LONG = 4000
 
 const FENCE = /^ {0,3}(`{3,}|~{3,})(.*)$/
 const LIST_ITEM = /^ {0,3}(?:[-*+]|\d{1,9}[.)])(?:[ \t]|$)/
 const TABLE_ROW = /^ {0,3}\|/
+const TABLE_HEAD = /^ {0,3}\|[^\n]*\n {0,3}\|[ \t:|-]*-[ \t:|-]*$/
 const INDENTED = /^(?: {2,}|\t)/
 
 /** A block that ended. */
@@ -18,6 +19,8 @@ export interface Tail {
   readonly codeAt: number
   /** What stands behind the opening fence. */
   readonly info: string
+  /** Where the rows of an open table begin in the text; -1 outside of a table. */
+  readonly rowsAt: number
 }
 
 export class BlockSplitter {
@@ -26,13 +29,15 @@ export class BlockSplitter {
   private read = 0
   private fence = ''
   private codeAt = -1
+  private rowsAt = -1
   private info = ''
   private mathEnd = ''
   private isList = false
   private hasBlank = false
 
   get tail(): Tail {
-    return { text: this.text, codeAt: this.codeAt, info: this.info }
+    const open = this.text.slice(this.read)
+    return { text: this.text, codeAt: this.codeAt, info: this.info, rowsAt: !open || TABLE_ROW.test(open) ? this.rowsAt : -1 }
   }
 
   /** Take more text. Returns the blocks that ended. */
@@ -42,6 +47,7 @@ export class BlockSplitter {
     for (let end = this.text.indexOf('\n', this.read); end >= 0; end = this.text.indexOf('\n', this.read)) {
       this.line(this.text.slice(this.read, end), end + 1, blocks)
     }
+    this.cutBeforeOpenLine(blocks)
     this.cutLongLine(blocks)
     return blocks
   }
@@ -65,6 +71,8 @@ export class BlockSplitter {
       next = length
     }
     this.hasBlank = false
+    if (!TABLE_ROW.test(line)) this.rowsAt = -1
+    else if (this.rowsAt < 0 && TABLE_HEAD.test(this.text.slice(0, next - 1).trimStart())) this.rowsAt = next
     if (this.read === 0 || !this.text.slice(0, this.read).trim()) this.isList = LIST_ITEM.test(line)
     this.open(line, next)
     this.read = next
@@ -105,9 +113,15 @@ export class BlockSplitter {
     }
   }
 
+  /** After a blank line, a line without an end begins a block already. In a list that depends on the line. */
+  private cutBeforeOpenLine(blocks: Block[]): void {
+    if (this.fence || this.mathEnd || this.isList || !this.hasBlank) return
+    if (this.text.slice(0, this.read).trim() && this.text.slice(this.read).trim()) this.cut(this.read, blocks)
+  }
+
   /** A line without an end gets one at a space. */
   private cutLongLine(blocks: Block[]): void {
-    while (!this.fence && this.text.length > 4 * LONG && this.text.length - this.read > LONG) {
+    while (!this.fence && this.text.length - this.read > 2 * LONG) {
       const space = this.text.lastIndexOf(' ', this.read + LONG)
       this.cut(space > this.read ? space + 1 : this.read + LONG, blocks)
     }
@@ -123,7 +137,7 @@ export class BlockSplitter {
     this.text = text
     this.read = 0
     this.fence = ''
-    this.codeAt = -1
+    this.codeAt = this.rowsAt = -1
     this.info = ''
     this.mathEnd = ''
     this.isList = false

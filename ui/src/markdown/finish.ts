@@ -1,5 +1,6 @@
-// What a drawn block still lacks: the colours of code, and formulas. One element at a time.
+// What a drawn block still lacks: the colours of code, and formulas. One element, or a piece of one, at a time.
 import { clean } from './clean'
+import { piecesOf } from './pieces'
 
 const MOST_HIGHLIGHTED_CHARS = 20_000
 const MOST_FORMULA_CHARS = 4_000
@@ -35,21 +36,37 @@ export function unfinishedOf(block: HTMLElement): HTMLElement[] {
   return [...found].filter((element) => !(element.matches('.formula') ? drawKnown(element) : !element.dataset.language))
 }
 
-/** Finish one element. Returns null when that is done; otherwise its library has to come first. */
-export function finish(element: HTMLElement): Promise<void> | null {
+/** Finish a piece of an element. Returns whether that was the last one; a promise if its library has to come first. */
+export function finish(element: HTMLElement): Promise<void> | boolean {
   const isFormula = element.matches('.formula')
   const library = isFormula ? formulas : colours
   if (!library.value && !library.isMissing) return library.want()
-  if (isFormula) draw(element)
-  else highlight(element)
-  return null
+  if (!isFormula) return highlight(element)
+  draw(element)
+  return true
 }
 
-function highlight(code: HTMLElement): void {
+/** By code, the pieces that have no colours yet. */
+const colourless = new WeakMap<HTMLElement, Text[]>()
+
+/** Give colours to the next piece. Returns whether it was the last one. */
+function highlight(code: HTMLElement): boolean {
+  const pieces = colourless.get(code) ?? cut(code)
+  const piece = pieces.shift()
+  if (!piece) return true
+  const html = colours.value?.highlighted(piece.data, code.dataset.language ?? '') ?? null
+  if (html === null) return true
+  piece.replaceWith(clean(html))
+  return pieces.length === 0
+}
+
+function cut(code: HTMLElement): Text[] {
   const text = code.textContent ?? ''
-  if (text.length > MOST_HIGHLIGHTED_CHARS) return
-  const html = colours.value?.highlighted(text, code.dataset.language ?? '') ?? null
-  if (html !== null) code.replaceChildren(clean(html))
+  if (text.length > MOST_HIGHLIGHTED_CHARS) return []
+  const pieces = piecesOf(text).map((piece) => document.createTextNode(piece))
+  code.replaceChildren(...pieces)
+  colourless.set(code, pieces)
+  return pieces
 }
 
 function nameOf(formula: HTMLElement): string {

@@ -11,6 +11,18 @@ const PART_BLOCKS = 24
 /** The open block may take this share of the time: one that is slow to draw is drawn less often. */
 const TAIL_SHARE = 0.25
 
+/** Rows of a table, and nothing after it. */
+const ROWS = /^(?: {0,3}\|[^\n]*(?:\n|$))*\s*$/
+
+interface OpenTable {
+  readonly head: string
+  readonly body: Element
+  /** Where the rows begin in the tail. */
+  readonly rowsAt: number
+  /** How much of the tail is drawn. */
+  shown: number
+}
+
 export class MarkdownView implements Drawer {
   private text = ''
   private isLive = true
@@ -19,6 +31,8 @@ export class MarkdownView implements Drawer {
   private tail: HTMLElement | null = null
   /** The text node of an open fence, and how much of the tail it shows. */
   private code: { node: Text; shown: number } | null = null
+  /** The open table, if its rows are drawn one by one. */
+  private table: OpenTable | null = null
   /** Blocks that have ended and are not drawn yet, the next one last. */
   private blocks: Block[] = []
   /** Elements that lack colours or formulas. */
@@ -72,13 +86,13 @@ export class MarkdownView implements Drawer {
   private finishOne(): boolean {
     const element = this.unfinished[0]
     if (!element || this.isLoading) return false
-    const loading = element.isConnected ? finish(element) : null
-    if (!loading) {
-      this.unfinished.shift()
+    const outcome = element.isConnected ? finish(element) : true
+    if (typeof outcome === 'boolean') {
+      if (outcome) this.unfinished.shift()
       return true
     }
     this.isLoading = true
-    void loading.then(() => {
+    void outcome.then(() => {
       this.isLoading = false
       if (!this.isClosed) frameQueue.add(this)
     })
@@ -88,7 +102,7 @@ export class MarkdownView implements Drawer {
   private reset(): void {
     this.text = ''
     this.splitter = new BlockSplitter()
-    this.part = this.tail = this.code = null
+    this.part = this.tail = this.code = this.table = null
     this.blocks = []
     this.unfinished = []
     this.root.replaceChildren()
@@ -96,21 +110,29 @@ export class MarkdownView implements Drawer {
 
   private settle(source: string): void {
     this.tail ??= this.newBlock()
-    this.drawWhole(this.tail, source)
-    this.tail = null
+    this.complete(this.tail, source)
+    this.tail = this.code = this.table = null
   }
 
   private drawTail(tail: Tail): void {
     if (!tail.text.trim()) {
       this.tail?.remove()
-      this.tail = this.code = null
+      this.tail = this.code = this.table = null
       return
     }
     this.tail ??= this.newBlock()
-    if (tail.codeAt < 0 || !this.isLive) {
+    if (!this.isLive) {
+      this.complete(this.tail, tail.text)
+      return
+    }
+    if (tail.rowsAt >= 0 && (this.table || this.beginTable(this.tail, tail))) {
+      this.drawRows(tail.text, tail.text.lastIndexOf('\n') + 1)
+      return
+    }
+    if (tail.codeAt < 0) {
       this.drawWhole(this.tail, tail.text)
       // Code gets its colours once, when it is whole.
-      if (this.isLive) this.unfinished = this.unfinished.filter((one) => one.matches('.formula') || !this.tail?.contains(one))
+      this.unfinished = this.unfinished.filter((one) => one.matches('.formula') || !this.tail?.contains(one))
       return
     }
     this.code ??= this.beginCode(this.tail, tail)
@@ -118,8 +140,14 @@ export class MarkdownView implements Drawer {
     this.code.shown = tail.text.length
   }
 
+  /** Draw a block to which nothing will be added. */
+  private complete(element: HTMLElement, source: string): void {
+    if (this.table && ROWS.test(source.slice(this.table.rowsAt))) this.drawRows(source, source.length)
+    else this.drawWhole(element, source)
+  }
+
   private drawWhole(element: HTMLElement, source: string): void {
-    this.code = null
+    this.code = this.table = null
     element.replaceChildren(clean(renderMarkdown(source)))
     this.unfinished.push(...unfinishedOf(element))
   }
@@ -129,6 +157,29 @@ export class MarkdownView implements Drawer {
     const node = document.createTextNode('')
     element.querySelector('code')?.append(node)
     return { node, shown: tail.codeAt }
+  }
+
+  /** Draw the head of a table. Returns whether it is one. */
+  private beginTable(element: HTMLElement, { text, rowsAt }: Tail): boolean {
+    const head = text.slice(0, rowsAt)
+    this.drawWhole(element, head)
+    const body = document.createElement('tbody')
+    const table = element.querySelector('table')
+    if (!table) return false
+    table.append(body)
+    this.table = { head, body, rowsAt, shown: rowsAt }
+    return true
+  }
+
+  /** Draw the rows that have ended since: a long table is not drawn again for each word. */
+  private drawRows(text: string, end: number): void {
+    if (!this.table || end <= this.table.shown) return
+    const { head, body, shown } = this.table
+    const drawn = clean(renderMarkdown(head + text.slice(shown, end)))
+    const added = [...drawn.querySelectorAll<HTMLElement>('tbody > tr')]
+    body.append(...added)
+    this.table.shown = end
+    for (const row of added) this.unfinished.push(...unfinishedOf(row))
   }
 
   private newBlock(): HTMLElement {

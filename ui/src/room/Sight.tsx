@@ -12,7 +12,7 @@ export function useBox(): SetBox {
 }
 
 /** Out of sight, a part is drawn so seldom: then its height is about right when one scrolls to it. */
-const AWAY_MS = 5000
+const AWAY_MS = 10_000
 
 interface Props {
   /** It gives `useBox` to an element. */
