@@ -146,7 +146,8 @@ class Samplers:
 
     def take_mask_seconds(self) -> float:
         """Processor time of the masks that became ready since the last call."""
-        seconds, self._mask_seconds = self._mask_seconds, 0.0
+        with self._lock:
+            seconds, self._mask_seconds = self._mask_seconds, 0.0
         return seconds
 
     def _start_mask(self, request_id: int) -> None:
