@@ -251,8 +251,8 @@ class Engine:
         for the report of the step before.
         """
         timer = StepTimer(self._clock)
-        with timer(Phase.LATE):
-            self._sample_late(on_wait)
+        self._sample_late(on_wait)
+        timer.lap(Phase.LATE)
         execution = self._execute(self._schedule(on_step_start, timer), timer, on_wait)
         events = self._update(execution, timer)
         queued = self.take_queued()
@@ -274,8 +274,8 @@ class Engine:
 
     def _sample_late(self, on_wait: Callable[[], None]) -> None:
         """Give late sequences whose masks have come their token, so that they join the step."""
-        running = self.scheduler.running
-        is_alone = all(sequence.is_late for sequence in running)
+        has_late = self.samplers.has_late
+        is_alone = has_late and all(sequence.is_late for sequence in self.scheduler.running)
         if is_alone:
             on_wait()
         late = self.samplers.take_late(is_alone=is_alone)
@@ -286,17 +286,15 @@ class Engine:
 
     def _schedule(self, on_step_start: OnStepStart, timer: StepTimer) -> Step:
         """Plan the step, and announce who starts."""
-        with timer(Phase.SCHEDULE):
-            step = self.scheduler.schedule()
+        step = self.scheduler.schedule()
+        timer.lap(Phase.SCHEDULE)
         if step.started:
             self._events += step.started
             started: list[Event] = list(step.started)
             on_step_start(StepOutputs(timer.begin, timer.end, started, None, self.take_queued()))
         return step
 
-    def _execute(
-        self, step: Step, timer: StepTimer, on_wait: Callable[[], None]
-    ) -> Execution:
+    def _execute(self, step: Step, timer: StepTimer, on_wait: Callable[[], None]) -> Execution:
         """Compute the step. If that fails there are no results, and nothing runs any more."""
         try:
             return self._executor.execute(step, timer, on_wait)
@@ -307,14 +305,14 @@ class Engine:
 
     def _update(self, execution: Execution, timer: StepTimer) -> list[Event]:
         """Tell the policy what came of the step; returns all events since the last step."""
-        with timer(Phase.UPDATE):
-            if execution.results is not None:
-                self._record(execution.step, execution.results)
-            events, self._events = self._events, []
-            for event in events:
-                if isinstance(event, Finished):
-                    self.samplers.remove(event.request_id)
-                    self._speculator.forget(event.request_id)
+        if execution.results is not None:
+            self._record(execution.step, execution.results)
+        events, self._events = self._events, []
+        for event in events:
+            if isinstance(event, Finished):
+                self.samplers.remove(event.request_id)
+                self._speculator.forget(event.request_id)
+        timer.lap(Phase.UPDATE)
         return events
 
     def _record(self, step: Step, results: list[Result]) -> None:

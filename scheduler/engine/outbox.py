@@ -13,7 +13,6 @@ from queue import SimpleQueue
 from protocol.codec import Codec
 from protocol.messages import Message
 
-
 END = -1
 
 Kept = Message | Callable[[], Message]

@@ -73,30 +73,32 @@ class StepExecutor:
         may_draft = any(chunk.max_draft for chunk in step.chunks)
         if step.edits or may_draft:
             on_wait()
-            with timer(Phase.DECODE):
-                self.edit(step.edits)
+            self.edit(step.edits)
             self._settle()
-        with timer(Phase.DRAFT):
-            if may_draft or any(chunk.stop - chunk.start > 1 for chunk in step.chunks):
-                step = step.with_chunks(self._with_drafts(step.chunks))
+            timer.lap(Phase.DECODE)
+        if may_draft or any(chunk.stop - chunk.start > 1 for chunk in step.chunks):
+            step = step.with_chunks(self._with_drafts(step.chunks))
+        timer.lap(Phase.DRAFT)
         results: dict[int, Result] = {}
         batches: list[tuple[BatchPlan, float]] = []
         for batch in self._grouping.batches(step.chunks, step.padding_rows):
-            with timer(Phase.DECODE):
-                on_wait()
-                self._samplers.start_masks(batch.chunks)
-                self._backend.decode(batch.chunks, batch.padding_rows)
-                # What is done here takes no time where a device computes.
-                plan = self._samplers.plan(batch.chunks)
-                self._backend.wait()
+            on_wait()
+            self._samplers.start_masks(batch.chunks)
+            self._backend.decode(batch.chunks, batch.padding_rows)
+            # What is done here takes no time where a device computes.
+            plan = self._samplers.plan(batch.chunks)
+            self._backend.wait()
+            timer.lap(Phase.DECODE)
             self._settle()
             batches.append((batch, timer.last_seconds))
-            with timer(Phase.SAMPLE):
-                results |= self._results(batch.chunks, plan, timer.last_seconds)
-            with timer(Phase.DECODE):
+            results |= self._results(batch.chunks, plan, timer.last_seconds)
+            timer.lap(Phase.SAMPLE)
+            if may_draft:
                 self._drop_rejected(batch.chunks, results)
+                timer.lap(Phase.DECODE)
         in_order = [results[chunk.slot] for chunk in step.sampled()]
-        self._observe_drafts(step, in_order)
+        if may_draft:
+            self._observe_drafts(step, in_order)
         return Execution(step, in_order, batches)
 
     def observe_costs(self, execution: Execution) -> None:

@@ -58,6 +58,8 @@ class LlamaBatch:
         self._counts = np.ones(size, dtype=np.int32)
         self._slots = np.zeros(size, dtype=np.int32)
         self._outputs = np.zeros(size, dtype=np.int8)
+        self._written_slots: list[int] = []
+        """What `_slots` begins with."""
         addresses = self._slots.ctypes.data + np.arange(size, dtype=np.uint64) * 4
         self._slot_pointers = addresses.astype(np.uint64)
         self.struct = lib.llama_batch(
@@ -87,21 +89,26 @@ class LlamaBatch:
             positions += range(start, start + count)
             slots += [run.slot] * count
             outputs += range(len(flat) - run.num_outputs, len(flat))
-        self.output_indices = outputs
-        self._write(flat, positions, slots)
+        self._write(flat, positions, slots, outputs)
 
     def slot(self, index: int) -> int:
         """The slot of a row with outputs."""
-        return int(self._slots[self.output_indices[index]])
+        return self._written_slots[self.output_indices[index]]
 
-    def _write(self, tokens: list[int], positions: list[int], slots: list[int]) -> None:
+    def _write(
+        self, tokens: list[int], positions: list[int], slots: list[int], outputs: list[int]
+    ) -> None:
         count = len(tokens)
         self._tokens[:count] = tokens
         self._positions[:count] = positions
-        self._slots[:count] = slots
-        self._outputs[:count] = 0
-        self._outputs[self.output_indices] = 1
         self.struct.n_tokens = count
+        # Most steps have the rows of the step before, one token later.
+        if slots == self._written_slots and outputs == self.output_indices:
+            return
+        self._slots[:count] = self._written_slots = slots
+        self._outputs[:count] = 0
+        self._outputs[outputs] = 1
+        self.output_indices = outputs
 
 
 def pointer(array: np.ndarray[Any, Any], kind: Any) -> Any:
