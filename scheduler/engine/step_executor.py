@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
+import msgspec
 from msgspec.structs import replace
 
 from scheduler.backends.base import Backend
@@ -25,8 +25,7 @@ MIN_PATIENCE = 0.005
 Where processors are scarce, also a cheap mask takes some milliseconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Execution:
+class Execution(msgspec.Struct, frozen=True):
     """How a step went."""
 
     step: Step

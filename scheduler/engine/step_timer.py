@@ -19,6 +19,9 @@ class Phase(enum.IntEnum):
     UPDATE = enum.auto()
 
 
+_NO_SECONDS = dict.fromkeys(Phase, 0.0)
+
+
 class StepTimer:
     """Measures one step, in seconds of the engine's clock.
 
@@ -28,7 +31,7 @@ class StepTimer:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self.begin = self.end = clock()
-        self.seconds = dict.fromkeys(Phase, 0.0)
+        self.seconds = _NO_SECONDS.copy()
         self.last_seconds = 0.0
         """How long the phase took that ended last."""
 
