@@ -10,6 +10,8 @@ from functools import lru_cache
 from typing import Any
 
 from protocol.commands import UNLIMITED
+from server.chat.plan import plan_chat
+from server.chat.request import ChatRequest
 from server.context import ServerContext
 from server.errors import ApiError, ContextExceeded, InvalidRequest
 from server.generation.types import GenerationRequest
@@ -35,13 +37,11 @@ from server.ollama.shortening import (
     shorter_gap,
     without_oldest,
 )
-from server.openai.chat.plan import plan_chat
-from server.openai.chat.request import ChatRequest
-from server.openai.completions.request import TextCompletionRequest
 from server.requests.fitting import fitting
 from server.requests.prompts import check_tokens
 from server.requests.sampling_fields import SamplingFields
 from server.requests.sequence import limited
+from server.requests.text_completion import TextCompletionRequest
 from server.templates.builtin import builtin_names, builtin_template
 from server.templates.chat_template import ChatTemplate, SpecialTokens
 

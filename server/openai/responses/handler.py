@@ -13,14 +13,14 @@ from starlette.responses import Response
 
 from server.access.access_record import access_record
 from server.answers.respond import respond
+from server.chat.plan import ChatPlan, plan_chat
+from server.chat.prompt import render_chat
+from server.chat.request import ChatRequest
 from server.context import ServerContext, context_of, shared_of
 from server.errors import ContextExceeded, InvalidRequest
 from server.generation.types import GenerationRequest
 from server.http.json_response import JsonResponse
 from server.http.sse import EventStream
-from server.openai.chat.plan import ChatPlan, plan_chat
-from server.openai.chat.prompt import render_chat
-from server.openai.chat.request import ChatRequest
 from server.openai.responses.answer import Growing, ResponseObject, ResponseStream, WholeResponse
 from server.openai.responses.background import BackgroundResponse, Backgrounds, Keep
 from server.openai.responses.conversation import function_names, to_chat
