@@ -28,6 +28,7 @@ from server.access.record_access import RecordAccess
 from server.access.web_guard import WebGuard, checked_hosts
 from server.anthropic import errors as anthropic_errors
 from server.anthropic import routes as anthropic_routes
+from server.app_state import AppState, keep_state, state_of
 from server.catalog.model_fit import FitDesk
 from server.catalog.pulls import Pulls
 from server.context import ServerContext, SharedContext
@@ -124,8 +125,8 @@ def create_app(
     app.router.redirect_slashes = False
     if settings.path is not None:
         app.router.default = _files(settings.path, prefix)
-    _keep_parts(app, context, _only(context) if pool is None else pool)
-    app.state.room = _room(app, keys, is_local=is_local)
+    pool = _only(context) if pool is None else pool
+    keep_state(app, _state(context, pool, _room(context, pool, keys, is_local=is_local)))
     return app
 
 
@@ -202,24 +203,26 @@ def _middleware(
     ]
 
 
-def _keep_parts(app: Starlette, context: SharedContext, pool: ModelPool) -> None:
-    """Give the application what its handlers work with."""
+def _state(context: SharedContext, pool: ModelPool, room: Room) -> AppState:
+    """What handlers work with."""
     settings = context.settings
-    app.state.context = context
-    app.state.pool = pool
-    app.state.downloads = server_downloads(settings, pool)
-    app.state.error_frame = partial(_error_frame, settings.api_prefix)
-    app.state.responses = ResponseStore(settings.responses_store)
-    app.state.backgrounds = Backgrounds(settings.max_answer_size * MIB)
-    app.state.recipes = RecipeBook(settings.made_models)
-    app.state.pulls = Pulls(app.state.downloads, pool)
-    app.state.fit_desk = FitDesk()
+    downloads = server_downloads(settings, pool)
+    return AppState(
+        context=context,
+        pool=pool,
+        downloads=downloads,
+        pulls=Pulls(downloads, pool),
+        fit_desk=FitDesk(),
+        responses=ResponseStore(settings.responses_store),
+        backgrounds=Backgrounds(settings.max_answer_size * MIB),
+        recipes=RecipeBook(settings.made_models),
+        room=room,
+        error_frame=partial(_error_frame, settings.api_prefix),
+    )
 
 
-def _room(app: Starlette, keys: KeyRing, *, is_local: bool) -> Room:
+def _room(context: SharedContext, pool: ModelPool, keys: KeyRing, *, is_local: bool) -> Room:
     """What shows the server at work. Texts are shown to admins, and on this machine alone."""
-    context: SharedContext = app.state.context
-    pool: ModelPool = app.state.pool
     memory = usable_memory()
 
     def server() -> ServerView:
@@ -267,7 +270,7 @@ def _files(folder: Path, prefix: str) -> Router:
 async def _http_error(request: Request, error: Exception) -> Response:
     """Starlette's own errors, which concern routes, in our shape."""
     assert isinstance(error, HTTPException)
-    prefix = request.app.state.context.settings.api_prefix
+    prefix = state_of(request).context.settings.api_prefix
     return _error_response(prefix, request.url.path, _api_error(request, error))
 
 

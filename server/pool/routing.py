@@ -16,7 +16,8 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from server.access.access_record import access_record
-from server.context import serve_by, shared_of
+from server.app_state import state_of
+from server.context import serve_by
 from server.errors import InvalidRequest
 from server.http.disconnect import stop, while_connected
 from server.http.json_body import decode_json, read_bytes
@@ -66,7 +67,7 @@ def for_model(handler: Handler, *, may_stream: bool = False) -> Handler:
     """
 
     async def with_model(request: Request) -> Response:
-        pool = pool_of(request)
+        pool = state_of(request).pool
         if pool.only is not None:
             _check_query(request, pool)
             return await handler(request)
@@ -86,12 +87,6 @@ def for_model(handler: Handler, *, may_stream: bool = False) -> Handler:
     return with_model
 
 
-def pool_of(request: Request) -> ModelPool:
-    """The models of the server that handles this request."""
-    pool: ModelPool = request.app.state.pool
-    return pool
-
-
 def _may_load(request: Request, pool: ModelPool) -> bool:
     asked = request.query_params.get("autoload")
     return pool.autoloads if not asked else asked in ("true", "1")
@@ -106,7 +101,7 @@ def _check_query(request: Request, pool: ModelPool) -> None:
 
 async def _without_waking(request: Request, name: str, handler: Handler) -> Response:
     """The handler's answer. A model that sleeps stays asleep, and the handler has none."""
-    context = pool_of(request).loaded(name)
+    context = state_of(request).pool.loaded(name)
     if context is not None:
         serve_by(request, context)
     return await handler(request)
@@ -114,7 +109,7 @@ async def _without_waking(request: Request, name: str, handler: Handler) -> Resp
 
 async def _streamed(request: Request, pool: ModelPool, wish: Wish, answer: Answer) -> Response:
     """The handler's answer, or a stream that begins before it, if the model isn't there soon."""
-    shared, is_leased = shared_of(request), asyncio.Event()
+    shared, is_leased = state_of(request).context, asyncio.Event()
     ping_seconds = min(shared.settings.sse_ping_interval, PING_SECONDS)
     if ping_seconds <= 0:
         return await _leased(request, pool, wish, answer)
@@ -131,7 +126,7 @@ async def _streamed(request: Request, pool: ModelPool, wish: Wish, answer: Answe
         raise
     finally:
         leased.cancel()
-    error_frame = partial(request.app.state.error_frame, request.url.path)
+    error_frame = partial(state_of(request).error_frame, request.url.path)
     return EarlyStream(work, ping_seconds, error_frame, shared.metrics.observe_rejection)
 
 
