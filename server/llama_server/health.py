@@ -66,24 +66,23 @@ def _check_engine(context: ServerContext) -> None:
 
 
 async def readyz(request: Request) -> Response:
-    """Should the server get new requests? Not while it loads or drains or its queue is full.
+    """Should the server get new requests? Not while it loads, drains, or has no engine.
 
-    A server with several models takes requests while none is loaded.
+    A full queue changes nothing: its 429 tells clients and routers when to come again. If every
+    replica said no here, a Service would have no endpoint, and clients would get a refused
+    connection instead. A server with several models takes requests while none is loaded.
     """
     context = state_of(request).pool.only
     if state_of(request).context.drain.has_begun:
         raise Unavailable("the server takes no new requests")
     if context is not None:
-        _check_queue(context)
+        _check_taken(context)
     else:
         _check_first_load(state_of(request).pool)
     return JsonResponse(OK)
 
 
-def _check_queue(context: ServerContext) -> None:
-    engine = context.engine
-    num_waiting = engine.num_sequences - engine.model.n_slots
-    if not engine.is_ready:
+def _check_taken(context: ServerContext) -> None:
+    _ = context.engine.model
+    if not context.engine.is_ready:
         raise Unavailable("the server takes no new requests")
-    if num_waiting >= context.settings.max_queue:
-        raise Unavailable("the queue is full")
