@@ -145,7 +145,17 @@ def _middleware(
     The order is a security decision. `public` are the paths that need no key, and the `probes`
     among them are answered at once.
     """
-    settings, prefix = context.settings, context.settings.api_prefix
+    return [
+        *_observed(context, probes, public, observers),
+        *_guarded(context, keys, endpoints, public, is_local=is_local),
+        *_bounded(context.settings),
+    ]
+
+
+def _observed(
+    context: SharedContext, probes: Sequence[str], public: Sequence[str], observers: _Observers
+) -> list[Middleware]:
+    """What begins a request and writes down what became of it."""
     audit, tracing = observers
     return [
         # Before any work for a request. Probes come at once.
@@ -157,6 +167,20 @@ def _middleware(
         # Above whatever answers by itself: no answer or refusal goes without audit line and
         # rate headers. The log's id must be there already.
         Middleware(RecordAccess, audit=audit, unrecorded=public),
+    ]
+
+
+def _guarded(
+    context: SharedContext,
+    keys: KeyRing,
+    endpoints: Sequence[Endpoint],
+    public: Sequence[str],
+    *,
+    is_local: bool,
+) -> list[Middleware]:
+    """What turns away who may not come, and makes answers of errors."""
+    settings, prefix = context.settings, context.settings.api_prefix
+    return [
         # Above keys, because a preflight request carries none; above errors, because a page
         # can read a refusal only with CORS headers on it.
         cors_middleware(settings),
@@ -185,21 +209,25 @@ def _middleware(
             public_paths=public,
             uncounted=uncounted(endpoints, prefix),
         ),
+    ]
+
+
+def _bounded(settings: ServeSettings) -> list[Middleware]:
+    """What bounds the bytes of those who were let in."""
+    most, unread = settings.max_body_size * MIB, settings.max_answer_size * MIB
+    return [
         # Below keys, and above decoding: counts the bytes that the client sends.
         Middleware(
             LimitBody,
-            max_bytes=settings.max_body_size * MIB,
+            max_bytes=most,
             read_seconds=settings.timeout,
         ),
         # Below whatever refuses: counts the answers of those who were let in.
-        Middleware(
-            BoundUnread,
-            budget=UnreadBudget(settings.max_answer_size * MIB, 2 * settings.max_answer_size * MIB),
-        ),
+        Middleware(BoundUnread, budget=UnreadBudget(unread, 2 * unread)),
         # Handlers read plain bytes, and a small compressed body can't become a huge one.
-        Middleware(DecodeBody, max_bytes=settings.max_body_size * MIB),
+        Middleware(DecodeBody, max_bytes=most),
         # Last: counts the bytes that handlers get.
-        Middleware(BoundBodies, budget=BodyBudget(BODIES * settings.max_body_size * MIB)),
+        Middleware(BoundBodies, budget=BodyBudget(BODIES * most)),
     ]
 
 
