@@ -94,6 +94,10 @@ class Pool(Generic[QuestionT]):
         work = current_work()
         if work.num_slow >= MOST_SLOW_OF_ONE:
             raise Spent
+        with work.aside():
+            return self._answer(question, work)
+
+    def _answer(self, question: QuestionT, work: Work) -> bytes:
         try:
             return self._ask_quickly(question, work)
         except TooSlow:
