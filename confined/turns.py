@@ -97,6 +97,11 @@ class Turns:
         with self._lock:
             return len(self._waiting)
 
+    def num_of(self, owner: str) -> int:
+        """Threads of an owner that have a turn or wait for it."""
+        with self._lock:
+            return self._present.get(owner, 0)
+
     @contextmanager
     def turn(self, work: Work) -> Iterator[None]:
         """Hold a turn for the block. Raises `Crowded`, and `Cancelled` while waiting."""
