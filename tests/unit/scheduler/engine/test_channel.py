@@ -84,7 +84,7 @@ def test_what_is_kept_may_be_made_when_it_goes_out(ends: Ends) -> None:
 
 def test_a_thread_that_comes_late_makes_nothing_that_was_kept_since(ends: Ends) -> None:
     channel, theirs = ends
-    outbox = channel._outbox  # noqa: SLF001
+    outbox = channel._outbox
     may_write = threading.Event()
     gate = Heartbeat(1.0)
 
@@ -97,10 +97,10 @@ def test_a_thread_that_comes_late_makes_nothing_that_was_kept_since(ends: Ends) 
     channel.keep(lambda: pytest.fail("made by a thread that should not"))
     may_write.set()
     assert read(theirs, 1) == [1.0]
-    outbox._occasions.put(1)  # noqa: SLF001 (an occasion that the thread sees only now)
+    outbox._occasions.put(1)
     assert not has_arrived(theirs)
-    outbox._kept.pop()  # noqa: SLF001
-    outbox._num_kept -= 1  # noqa: SLF001
+    outbox._kept.pop()
+    outbox._num_kept -= 1
 
 
 def test_what_is_kept_goes_out_before_a_wait(ends: Ends) -> None:

@@ -85,13 +85,13 @@ def test_a_step_goes_on_when_the_report_before_is_made() -> None:
     backend, engine = stream(3)
     first = engine.step()
     made_by: list[str] = []
-    make = first._make  # noqa: SLF001
+    make = first._make
 
     def noted() -> StepOutputs:
         made_by.append("made")
         return make()
 
-    first._make = noted  # noqa: SLF001
+    first._make = noted
     backend.on_decode = lambda: made_by.append("computed")
     engine.step()
     assert made_by == ["computed", "made"]
