@@ -7,31 +7,31 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from server.app_state import state_of
 from server.catalog.facts import UNKNOWN, ModelFacts, facts_of, facts_of_one
 from server.http.json_response import JsonResponse
 from server.pool.interface import ModelState, ServedModel
-from server.pool.routing import pool_of
 
 Json = dict[str, Any]
 
 
 async def list_models_v0(request: Request) -> Response:
     """All models, loaded or not."""
-    pool = pool_of(request)
+    pool = state_of(request).pool
     data = [_v0(served, facts) for served, facts in await facts_of(pool, pool.models())]
     return JsonResponse({"object": "list", "data": data})
 
 
 async def get_model_v0(request: Request) -> Response:
     """One model, by any of its names. Names may contain slashes."""
-    pool = pool_of(request)
+    pool = state_of(request).pool
     served = pool.find(request.path_params["model"])
     return JsonResponse(_v0(served, await facts_of_one(pool, served)))
 
 
 async def list_models_v1(request: Request) -> Response:
     """All models, with their loaded instances: one, or none."""
-    pool = pool_of(request)
+    pool = state_of(request).pool
     models = [_v1(served, facts) for served, facts in await facts_of(pool, pool.models())]
     return JsonResponse({"models": models})
 

@@ -13,6 +13,7 @@ import pytest
 
 from config import ServeSettings
 from server.access.key import ApiKey, digest_of
+from server.app_state import state_of
 from tests.support.inprocess import DEADLINE
 from tests.support.live import wait_for
 from tests.support.live_engine import Live, letter_backend, live_server
@@ -203,7 +204,7 @@ def test_a_server_without_slots_shows_nothing() -> None:
 
 def test_a_reader_that_leaves_is_forgotten() -> None:
     with running() as server:
-        room = server.app.state.room
+        room = state_of(server.app).room
         with server.events() as events:
             next(events)
             assert room.num_readers == 1

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from server.openai.chat.partings import partings
-from server.openai.chat.request import ChatRequest
+from server.chat.partings import partings
+from server.chat.request import ChatRequest
 from tests.support.byte_vocabulary import Bytes
 
 SYSTEM = {"role": "system", "content": "Be brief: always."}

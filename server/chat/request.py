@@ -27,10 +27,10 @@ from server.bodies.bounds import (
 )
 from server.bodies.few import few
 from server.bodies.label import Label
+from server.chat.messages import AssistantMessage, Message
+from server.chat.tools import NamedChoice, Tool, ToolChoice
+from server.chat.unsupported import CHAT_FIELDS
 from server.errors import InvalidRequest
-from server.openai.chat.messages import AssistantMessage, Message
-from server.openai.chat.tools import NamedChoice, Tool, ToolChoice
-from server.openai.unsupported import CHAT_FIELDS
 from server.parsers.reasoning import effort_variables
 from server.requests.field_types import INT32_MAX, Flag, Whole
 from server.requests.sampling_fields import SamplingFields

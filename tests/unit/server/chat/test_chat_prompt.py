@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from server.openai.chat.prompt import ChatPrompt
+from server.chat.prompt import ChatPrompt
 from server.templates.chat_template import ChatTemplate
 from tests.support.fake_server import BOS, ByteTokenizer
 

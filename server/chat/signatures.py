@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from grammars.compiler import schema_text
 from grammars.errors import TooCostly
-from server.openai.chat.request import ChatRequest
-from server.openai.chat.tools import Function
+from server.chat.request import ChatRequest
+from server.chat.tools import Function
 from server.structured_output.refusing import refusing
 from server.structured_output.tool_calls import ToolCalls
 from server.structured_output.tool_grammar import ToolSignature

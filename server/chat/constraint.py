@@ -6,12 +6,12 @@ from msgspec.structs import replace
 
 from grammars import compiler
 from grammars.constraint import Constraint, LazyConstraint
+from server.chat.prompt import ChatPrompt
+from server.chat.request import ChatRequest
+from server.chat.thinking import after_thinking, thinking_budget
 from server.context import ServerContext
 from server.errors import InvalidRequest
 from server.model.tokenizer import Tokenizer
-from server.openai.chat.prompt import ChatPrompt
-from server.openai.chat.request import ChatRequest
-from server.openai.chat.thinking import after_thinking, thinking_budget
 from server.parsers.harmony import FINAL, NEXT_MESSAGE
 from server.structured_output.compile import compile_request_format
 from server.structured_output.output_format import Kind, OutputFormat

@@ -14,7 +14,7 @@ AskedT = TypeVar("AskedT")
 PlanT = TypeVar("PlanT")
 
 
-def fitting(
+def shortened_to_fit(
     asked: AskedT,
     plan: Callable[[AskedT], PlanT],
     shorter: Callable[[AskedT, float], AskedT | None],

@@ -1,4 +1,4 @@
-"""Log-probabilities in the JSON shapes of chats and of text completions."""
+"""Log-probabilities in the JSON shape of text completions."""
 
 from __future__ import annotations
 
@@ -9,37 +9,13 @@ from typing import Any
 import msgspec
 
 from protocol.events import TokenLogprobs
+from server.chat.logprobs import LOWEST
 from server.generation.types import GeneratedToken
 from server.http.json_response import encode_json
 from server.model.tokenizer import Tokenizer
 
-LOWEST = -9999.0
-"""OpenAI's number for a token that can't occur: JSON has no minus infinity."""
-
 LISTS = ("tokens", "token_logprobs", "top_logprobs", "text_offset")
 """The names of the parallel lists of a text completion."""
-
-
-def chat_logprobs(tokens: Iterable[GeneratedToken], tokenizer: Tokenizer) -> list[dict[str, Any]]:
-    """Entries of `logprobs.content`, one for each of these tokens with log-probabilities."""
-    entries = []
-    for token in tokens:
-        if token.logprobs is None:
-            continue
-        entry = _entry(token.id, token.piece, token.logprobs.logprob)
-        top = token.logprobs.top
-        entry["top_logprobs"] = [_entry(id_, tokenizer.piece(id_), value) for id_, value in top]
-        entries.append(entry)
-    return entries
-
-
-def _entry(id_: int, piece: bytes, logprob: float) -> dict[str, Any]:
-    return {
-        "id": id_,
-        "token": piece.decode(errors="replace"),
-        "bytes": list(piece),
-        "logprob": max(logprob, LOWEST),
-    }
 
 
 class TextLogprobs:

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from server.chat.messages import AssistantMessage, Message, to_template
+from server.chat.request import ChatRequest
 from server.context import ServerContext
 from server.documents.pdf import UnreadableDocument, within
 from server.model.guarded_tokenizer import texts_of
 from server.model.tokenizer import Tokenizer
-from server.openai.chat.messages import AssistantMessage, Message, to_template
-from server.openai.chat.request import ChatRequest
 from server.parsers.harmony import ANALYSIS, FINAL
 from server.templates.chat_template import ChatTemplate, JinjaTemplate
 from server.templates.continuation import ContinuedField

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from server.chat.constraint import calls_are_free, chat_constraint
+from server.chat.options import AnswerOptions
+from server.chat.partings import partings
+from server.chat.prompt import ChatPrompt, render_chat
+from server.chat.request import ChatRequest
+from server.chat.signatures import tool_signatures
 from server.context import ServerContext
 from server.generation.types import GenerationRequest
-from server.openai.chat.answer import AnswerOptions
-from server.openai.chat.constraint import calls_are_free, chat_constraint
-from server.openai.chat.partings import partings
-from server.openai.chat.prompt import ChatPrompt, render_chat
-from server.openai.chat.request import ChatRequest
-from server.openai.chat.signatures import tool_signatures
 from server.parsers.events import AnswerParser, PlainText
 from server.parsers.reasoning import ReasoningSplitter
 from server.requests.kept_logprobs import with_room

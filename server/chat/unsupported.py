@@ -1,4 +1,4 @@
-"""The table of OpenAI's fields that this server can't honour, with their harmless values."""
+"""OpenAI's fields of chats that this server can't honour, with their harmless values."""
 
 from __future__ import annotations
 
@@ -14,9 +14,5 @@ CHAT_FIELDS: Mapping[str, Unsupported] = {
     "functions": Unsupported(([],), "use 'tools' instead"),
     "function_call": Unsupported(("none",), "use 'tool_choice' instead"),
     "n_indent": Unsupported((0,), "chats have no limit by indentation"),
-    **LLAMA_SERVER_FIELDS,
-}
-
-COMPLETION_FIELDS: Mapping[str, Unsupported] = {
     **LLAMA_SERVER_FIELDS,
 }

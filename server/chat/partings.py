@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import accumulate
 
+from server.chat.messages import Message, to_template
 from server.model.tokenizer import Tokenizer
-from server.openai.chat.messages import Message, to_template
 from server.templates.messages import text_of
 
 

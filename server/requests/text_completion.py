@@ -14,13 +14,13 @@ from server.context import ServerContext
 from server.errors import InvalidRequest
 from server.generation.types import GenerationRequest
 from server.model.tokenizer import Tokenizer
-from server.openai.unsupported import COMPLETION_FIELDS
 from server.requests.field_types import Flag, Whole
 from server.requests.infill import infill_prompt
 from server.requests.model_name import check_model
 from server.requests.prompt_fields import PromptFields
 from server.requests.prompt_size import check_parts
 from server.requests.prompts import Prompt, split_parts
+from server.requests.unsupported_fields import LLAMA_SERVER_FIELDS
 from server.structured_output.output_format import OutputFormat
 from server.structured_output.response_format import ResponseFormat, response_output_format
 
@@ -28,7 +28,7 @@ from server.structured_output.response_format import ResponseFormat, response_ou
 class TextCompletionRequest(PromptFields):
     """`POST /v1/completions`: OpenAI's fields and llama-server's."""
 
-    unsupported = COMPLETION_FIELDS
+    unsupported = LLAMA_SERVER_FIELDS
 
     logprobs: Annotated[Whole, Field(ge=0, le=LOGPROBS.most)] | None = None
     echo: Flag = False

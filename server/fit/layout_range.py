@@ -1,4 +1,4 @@
-"""What an operator wants of a model, as far as the settings say, and what llama.cpp can do."""
+"""The layouts of a model that an operator's settings allow, and what they take."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from pathlib import Path
 import msgspec
 
 from config import ServeSettings
-from server.fit.choice import CACHE_TYPES, Layout, Wishes
+from server.fit.choice import CACHE_TYPES, Layout, LayoutRange
 from server.fit.estimate import Estimator, LoadOptions
 from server.fit.needs import NO_DEVICE, Needs
 
 _ALL_LAYERS = 1 << 20
 
 
-def wishes_of(
+def layout_range(
     estimator: Estimator,
     path: Path,
     options: LoadOptions,
     settings: ServeSettings,
     *,
     has_devices: bool,
-) -> tuple[Needs, Wishes]:
-    """What is wanted of a model, and what it takes. Raises `FitError`.
+) -> tuple[Needs, LayoutRange]:
+    """The layouts that may be chosen, and what they take. Raises `FitError`.
 
-    What the settings name is wanted as it is. The rest may be chosen.
+    What the settings name stays as it is. The rest may be chosen.
     """
     if has_devices and options.flash_attn == "auto":  # as llama.cpp decides for them
         options = msgspec.structs.replace(options, flash_attn="on")
@@ -35,7 +35,7 @@ def wishes_of(
         whole = _trained(estimator, path, options)
         least = min(settings.fit_ctx, whole)
     needs = Needs(estimator, path, options, (least, (least + whole) // 2, whole))
-    return needs, Wishes(
+    return needs, LayoutRange(
         n_slots=options.n_slots,
         n_ctx_slot=whole,
         min_ctx_slot=least,

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from config import ServeSettings
 from grammars.constraint import Constraint, ThinkingConstraint
 from protocol.commands import UNLIMITED
+from server.chat.prompt import ChatPrompt
+from server.chat.request import ChatRequest
 from server.model.tokenizer import Tokenizer
-from server.openai.chat.prompt import ChatPrompt
-from server.openai.chat.request import ChatRequest
 from server.parsers.harmony import FINAL
 from server.parsers.reasoning import ReasoningMarkers
 

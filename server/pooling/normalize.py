@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from server.embeddings.compute import Vectors
+from server.pooling.compute import Vectors
 
 NONE = -1
 LARGEST = 0
