@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from confined import python_module
-from confined.frames import HEAD, frame
+from confined.frames import HEAD, TOO_LARGE, TOO_SLOW, frame
 from confined.work import current_work
 
 _MOST_UNWATCHED = 2.0
@@ -27,7 +27,15 @@ class TooSlow(Exception):
 
 
 class Died(Exception):
-    """The question ended the process: it needed too much memory, or crashed."""
+    """The question ended the process, or its own work: it needed too much memory, or crashed."""
+
+
+class _Verdict(Exception):
+    """The process says that the question breaks a limit. It goes on."""
+
+    def __init__(self, error: TooSlow | Died) -> None:
+        super().__init__()
+        self.error = error
 
 
 class Child:
@@ -38,10 +46,17 @@ class Child:
     """
 
     def __init__(
-        self, module: str, environment: Mapping[str, str] | None = None, *, niceness: int = 0
+        self,
+        module: str,
+        environment: Mapping[str, str] | None = None,
+        *,
+        niceness: int = 0,
+        grace_seconds: float = 0.0,
     ) -> None:
-        """`niceness` is how much the process stands back behind others, as the system counts it."""
+        """`niceness` is how much the process stands back behind others, as the system counts it.
+        `grace_seconds` are CPU time in which the process may say itself that it was too slow."""
         self._module = module
+        self._grace_seconds = grace_seconds
         self._niceness = niceness
         self._environment = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
@@ -69,9 +84,12 @@ class Child:
             with current_work().stopped_by(process.kill):
                 if not self._is_ready:
                     self._await_start(conversation)
-                watch = _Watch(process.pid, self._cpu_seconds, cpu_seconds, wall_seconds)
+                most = cpu_seconds + self._grace_seconds
+                watch = _Watch(process.pid, self._cpu_seconds, most, wall_seconds)
                 conversation.settimeout(min(cpu_seconds, wall_seconds, _MOST_UNWATCHED) / 2)
                 return self._conversation(conversation, frame(question, cpu_seconds), watch)
+        except _Verdict as given:
+            raise given.error from None
         except BaseException as error:
             self._end()  # what comes later from this process answers no other question
             if self._num_closed != num_closed:
@@ -135,6 +153,8 @@ class Child:
 
     def _receive(self, conversation: socket.socket, watch: _Watch | None) -> bytes:
         size, self._cpu_seconds = HEAD.unpack(_read(conversation, HEAD.size, watch))
+        if size in (TOO_SLOW, TOO_LARGE):
+            raise _Verdict(TooSlow() if size == TOO_SLOW else Died())
         return _read(conversation, size, watch)
 
 

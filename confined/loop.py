@@ -9,32 +9,43 @@ from collections.abc import Callable
 from pathlib import Path
 
 from confined.frames import HEAD, frame
+from confined.interruption import verdict_or_answer
 
 _GRACE_SECONDS = 2
 """CPU time after the parent should have ended the process: only a dead parent lets it come."""
 
 
 def answer_all(
-    answer: Callable[[bytes], bytes], *, memory_bytes: int, mapped_bytes: int = 0
+    answer: Callable[[bytes], bytes],
+    *,
+    memory_bytes: int,
+    mapped_bytes: int = 0,
+    is_interruptible: bool = False,
 ) -> None:
     """Answer every question, with at most `memory_bytes` of memory.
 
     `mapped_bytes` is further address space, for libraries and files. The first frame is empty: it
-    says that the process has started. What `answer` raises ends the process.
+    says that the process has started. What `answer` raises ends the process. If `answer` is
+    interruptible, Python code that keeps no state, most breaches of a limit end the answer alone:
+    such an end is cheaper than the next process. `answer_all` must then run in the main thread.
     """
     _limit_memory(memory_bytes, mapped_bytes)
     _die_first()
     source, target = sys.stdin.buffer, sys.stdout.buffer
-    data = b""
+    answered = frame(b"", time.process_time())
     while True:
-        target.write(frame(data, time.process_time()))
+        target.write(answered)
         target.flush()
         head = source.read(HEAD.size)
         if len(head) < HEAD.size:
             return
         size, seconds = HEAD.unpack(head)
         _limit_time(seconds)
-        data = answer(source.read(size))
+        question = source.read(size)
+        if is_interruptible:
+            answered = verdict_or_answer(answer, question, seconds, memory_bytes)
+        else:
+            answered = frame(answer(question), time.process_time())
 
 
 def _limit_memory(memory_bytes: int, mapped_bytes: int) -> None:

@@ -7,11 +7,12 @@ stopped, and begins again in a process for slow questions, with more time and in
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from confined.child import TooSlow
+from confined.child import Died, TooSlow
+from confined.failures import Failures
 from confined.turns import Turns
 from confined.work import Work, current_work
 
@@ -24,10 +25,15 @@ MOST_SLOW = 16
 SLOW_NICENESS = 5
 """How much slow work stands back behind the other processes of the machine."""
 
+HURRY_FROM = 2
+HURRIED = 0.2
+"""An owner with so many slow questions gets this part of the time for the next quick attempts: the
+owner's other questions, which take next to nothing, wait for all of these."""
+
 MOST_SLOW_OF_ONE = 8
 """Slow questions of one piece of work; it may ask nothing more after them."""
 
-QuestionT = TypeVar("QuestionT")
+QuestionT = TypeVar("QuestionT", bound=Hashable)
 _Asked = TypeVar("_Asked", contravariant=True)
 
 
@@ -58,6 +64,10 @@ class Worker(Protocol[_Asked]):
         """End the process."""
 
 
+class _Slow(Exception):
+    """The quick attempt was stopped, or would be."""
+
+
 class Pool(Generic[QuestionT]):
     """The processes, which start on first use and are replaced after a breach. Thread-safe."""
 
@@ -68,6 +78,7 @@ class Pool(Generic[QuestionT]):
         question, `slow` the second."""
         self.quick, self.slow = quick, slow
         self._all_quick = [make(0) for _ in range(NUM_QUICK)]
+        self._failures = Failures()
         self._idle = deque(self._all_quick)
         """Those that have just been started are at the left."""
         self._slow = make(SLOW_NICENESS)
@@ -94,27 +105,56 @@ class Pool(Generic[QuestionT]):
         work = current_work()
         if work.num_slow >= MOST_SLOW_OF_ONE:
             raise Spent
-        try:
-            return self._ask_quickly(question, work)
-        except TooSlow:
-            work.num_slow += 1
-            work.on_slow()
+        with work.aside():
+            return self._answer(question, work)
+
+    def _answer(self, question: QuestionT, work: Work) -> bytes:
+        if not self._failures.is_slow(question):
+            try:
+                return self._ask_quickly(question, work)
+            except _Slow:
+                self._failures.add(question)
+        work.num_slow += 1
+        work.on_slow()
         with self.slow_turns.turn(work):
-            return _ask(self._slow, question, self.slow)
+            self._failures.is_slow(question)  # another one may have asked the same meanwhile
+            try:
+                return _ask(self._slow, question, self.slow)
+            except (TooSlow, Died) as error:
+                self._failures.add(question, type(error))
+                raise
+
+    def _quick_pace(self, owner: str) -> Pace:
+        is_hurried = self.slow_turns.num_of(owner) >= HURRY_FROM
+        return _hurried(self.quick) if is_hurried else self.quick
 
     def _ask_quickly(self, question: QuestionT, work: Work) -> bytes:
+        """The answer, if it takes little time. Raises `_Slow` otherwise."""
         with self._quick_turns.turn(work):
+            if self._failures.is_slow(question):
+                raise _Slow
             worker = self._idle.pop()
             put_back = self._idle.appendleft
             try:
-                answer = _ask(worker, question, self.quick)
+                answer = _ask(worker, question, self._quick_pace(work.owner))
                 put_back = self._idle.append
                 return answer
+            except TooSlow:
+                worker.start()
+                raise _Slow from None
+            except Died:
+                self._failures.add(question, Died)
+                worker.start()
+                raise
             except BaseException:
                 worker.start()
                 raise
             finally:
                 put_back(worker)
+
+
+def _hurried(pace: Pace) -> Pace:
+    return Pace(pace.cpu_seconds * HURRIED, pace.wall_seconds)
 
 
 def _ask(worker: Worker[QuestionT], question: QuestionT, pace: Pace) -> bytes:

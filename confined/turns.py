@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Generic, TypeVar
 
 from confined.work import Work
 
 _T = TypeVar("_T")
+_ResultT = TypeVar("_ResultT")
 
 
 class Crowded(Exception):
@@ -96,6 +97,11 @@ class Turns:
         with self._lock:
             return len(self._waiting)
 
+    def num_of(self, owner: str) -> int:
+        """Threads of an owner that have a turn or wait for it."""
+        with self._lock:
+            return self._present.get(owner, 0)
+
     @contextmanager
     def turn(self, work: Work) -> Iterator[None]:
         """Hold a turn for the block. Raises `Crowded`, and `Cancelled` while waiting."""
@@ -106,6 +112,23 @@ class Turns:
             yield
         finally:
             self._leave(work.owner, ticket)
+
+    def shared(self, work: Work, call: Callable[[], _ResultT]) -> _ResultT:
+        """The result of a function that is called in a turn. Others have the turn while the work
+        waits for processes. Raises as `turn` does."""
+        with ExitStack() as mine:
+            mine.enter_context(self.turn(work))
+
+            @contextmanager
+            def aside() -> Iterator[None]:
+                mine.close()
+                try:
+                    yield
+                finally:
+                    mine.enter_context(self.turn(work))
+
+            work.aside = aside
+            return call()
 
     def _come(self, owner: str) -> _Ticket:
         ticket = _Ticket()

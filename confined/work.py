@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 
 
@@ -29,6 +29,8 @@ class Work:
         """Questions that weren't answered soon; the working thread counts them."""
         self.num_files = 0
         """Files that were read for it; whoever reads them counts and bounds them."""
+        self.aside: Callable[[], AbstractContextManager[None]] = nullcontext
+        """Makes blocks in which the working thread computes nothing: it waits for processes."""
         self._lock = threading.Lock()
         self._is_cancelled = False
         self._stop: Callable[[], None] | None = None

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -41,6 +42,10 @@ CUT_SHORT = "the server is stopping; this answer is cut short"
 
 POLL_SECONDS = 0.1
 """Interval at which a second signal is noticed."""
+
+SWITCH_SECONDS = 0.0005
+"""How long a thread may keep the interpreter from the event loop, which asks for it after each wait
+and for each connection. Python's own five milliseconds add up."""
 
 logger = logging.getLogger("llamapack")
 llama_log = LogBridge()
@@ -124,6 +129,7 @@ class Runtime:
         """Serve until a signal, or until the engine can't be started; returns the exit code."""
         if self._engines.keys.is_empty and any(is_exposed(sock) for sock in self._sockets):
             logger.warning("anybody who reaches this machine may use the server: set --api-key")
+        sys.setswitchinterval(SWITCH_SECONDS)
         try:
             self._http.run(list(self._sockets))
         finally:

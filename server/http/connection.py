@@ -11,6 +11,8 @@ from starlette.types import Scope
 from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from server.http.flow import HeldFlow
+from server.http.large_reads import SMALL_READ, LargeReads
 from server.http.request_parser import RequestParser
 
 logger = logging.getLogger(__name__)
@@ -71,12 +73,17 @@ class _Timer:
 class BoundedHttpProtocol(HttpToolsProtocol):
     """Closes connections of clients that send too slowly, send endless heads, or don't read."""
 
+    large_reads: ClassVar[LargeReads]
+    """The large pieces of all connections."""
+
     write_seconds: ClassVar[float | None] = None
     """How long a client may read next to nothing of what waits for it; None waits for ever."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.parser = RequestParser(self)  # type: ignore[assignment]
+        self._held: list[bytes] = []
+        """What has been received and waits to be parsed."""
         self._num_head_bytes = 0
         self._num_headers = 0
         self._barren_bytes = 0
@@ -89,14 +96,32 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.flow: HeldFlow = HeldFlow(transport)
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         for timer in (self._head_timer, self._rest_timer, self._write_timer):
             timer.stop()
+        self._held = []
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if len(data) <= SMALL_READ and not self._held:
+            return self._parse(data)
+        self._held.append(data)
+        if len(self._held) == 1 and not self.large_reads.do(len(data), self._parse_held):
+            self.flow.hold()
+        return None
+
+    def _parse_held(self) -> None:
+        """Parse what a turn of the loop had no time for; nothing came after it meanwhile."""
+        held, self._held = self._held, []
+        for data in held:
+            if not self.transport.is_closing():
+                self._parse(data)
+        self.flow.release()
+
+    def _parse(self, data: bytes) -> None:
         self._barren_bytes += len(data)
         super().data_received(data)
         if self._barren_bytes > MAX_HEAD_BYTES:
@@ -234,4 +259,8 @@ def _nothing() -> None:
 
 def bounded_protocol(write_seconds: float) -> type[BoundedHttpProtocol]:
     """The protocol for connections on which one write may take this long, in seconds."""
-    return type("HttpConnection", (BoundedHttpProtocol,), {"write_seconds": write_seconds})
+    return type(
+        "HttpConnection",
+        (BoundedHttpProtocol,),
+        {"write_seconds": write_seconds, "large_reads": LargeReads()},
+    )

@@ -78,7 +78,6 @@ async def detokenize(request: Request) -> Response:
     """The text of tokens, control tokens included."""
     tokenizer = context_of(request).tokenizer
     body = await read_body(request, DetokenizeRequest)
-    check_tokens(body.tokens, tokenizer, param="tokens")
     return await in_thread(request, _join, body.tokens, tokenizer)
 
 
@@ -97,6 +96,7 @@ def _split(body: TokenizeRequest, tokenizer: Tokenizer) -> Response:
 
 
 def _join(tokens: list[int], tokenizer: Tokenizer) -> Response:
+    check_tokens(tokens, tokenizer, param="tokens")
     size = 0
     for token in tokens:
         size += len(tokenizer.piece(token, special=True))

@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -21,6 +20,7 @@ from server.context import serve_by
 from server.errors import InvalidRequest
 from server.http.disconnect import stop, while_connected
 from server.http.json_body import decode_json, read_bytes
+from server.http.large_bodies import lane_for
 from server.pool.early_stream import EarlyStream
 from server.pool.interface import ModelPool, ModelState
 from server.pool.keep_alive import MOST_SECONDS, keep_alive_seconds
@@ -30,9 +30,6 @@ SILENT_SECONDS = 2.0
 
 PING_SECONDS = 5.0
 """The longest time between two pings then."""
-
-SMALL_BODY = 32 * 1024
-"""Bytes. The names in larger bodies are looked for in a thread."""
 
 Handler = Callable[[Request], Awaitable[Response]]
 Answer = Callable[[], Awaitable[Response]]
@@ -164,10 +161,11 @@ async def _selection(request: Request, data: bytearray) -> ModelSelection:
     """What the query or the body say. Raises `InvalidRequest`."""
     query = request.query_params
     fields: Mapping[str, Any] = query
-    if "model" not in query and len(data) > SMALL_BODY:
-        fields = await to_thread.run_sync(_fields, data)
-    elif "model" not in query and data:
-        fields = _fields(data)
+    if "model" not in query and data:
+        lane = lane_for(data)
+        owner = access_record(request.scope).tenant
+        read = partial(_fields, data)
+        fields = read() if lane is None else await lane.parse(owner, read)
     model = fields.get("model")
     model = "" if model is None else model
     if not isinstance(model, str):

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
-import anyio
 import msgspec
 from pydantic import BaseModel, RootModel, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.requests import Request
 
-from server.bodies.json_bounds import value_bytes
+from server.access.access_record import access_record
 from server.errors import InvalidRequest
 from server.http.json_body import decode_json, read_bytes
+from server.http.large_bodies import lane_for, note_lane
 from server.requests.field_names import known_names
 
 MAX_ERRORS = 1000
@@ -24,27 +25,11 @@ LONG_LIST = 64
 FIRST_ITEMS = (1, LONG_LIST)
 """Of longer lists, so many items are looked at on their own, to find the first wrong one."""
 
-SMALL_BODY = 32 * 1024
-"""Bytes. Larger bodies are parsed in a thread, because parsing would block the event loop."""
-
-SMALL_VALUES = 1 << 19
-"""Bytes of memory. So are bodies whose values take more."""
-
-MEDIUM_BODY = 256 * 1024
-LARGE_BODY = 2 << 20
-"""Bytes. Bodies up to each size wait for no larger ones. Those beyond are parsed one at a time,
-because each takes much memory."""
-
 MAX_NAME = 100
 """Characters of an unknown field's name that the log shows."""
 
 MAX_REPORTED = 1000
 """Names of unknown fields that are remembered, so that the log has each once."""
-
-_medium_parses = anyio.CapacityLimiter(2)
-_large_parses = anyio.CapacityLimiter(2)
-_huge_parses = anyio.CapacityLimiter(1)
-"""Large bodies have threads of their own: they must not take those that plain requests need."""
 
 logger = logging.getLogger(__name__)
 _reported: set[str] = set()
@@ -95,18 +80,14 @@ async def read_body(request: Request, model: type[ModelT]) -> ModelT:
     `BodyTooLarge` (from the middleware, while reading).
     """
     data = await read_bytes(request)
-    if len(data) <= SMALL_BODY and value_bytes(data) <= SMALL_VALUES:
+    lane = lane_for(data)
+    if lane is None:
         return parse_body(data, model)
-    held, limiter = [data], _limiter(len(data))
+    note_lane(request.scope, lane)
+    held = [data]
     del data
-    return await anyio.to_thread.run_sync(_parse_held, held, model, limiter=limiter)
-
-
-def _limiter(num_bytes: int) -> anyio.CapacityLimiter:
-    """What a body of this size waits for."""
-    if num_bytes <= MEDIUM_BODY:
-        return _medium_parses
-    return _large_parses if num_bytes <= LARGE_BODY else _huge_parses
+    owner = access_record(request.scope).tenant
+    return await lane.parse(owner, partial(_parse_held, held, model))
 
 
 def _parse_held(held: list[bytearray], model: type[ModelT]) -> ModelT:

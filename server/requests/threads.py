@@ -16,6 +16,7 @@ from server.access.access_record import access_record
 from server.app_state import state_of
 from server.errors import Overloaded
 from server.http.disconnect import while_connected
+from server.http.large_bodies import Lane, noted_lane
 from server.http.places import Places
 
 RETRY_SECONDS = 2
@@ -42,14 +43,19 @@ async def in_thread(
     places = shared.structured_places if is_structured else shared.plain_places
     tenant = access_record(request.scope).tenant
     call = partial(function, *arguments)
-    return await while_connected(request.receive, _called(call, places, tenant))
+    called = _called(call, places, tenant, noted_lane(request.scope))
+    return await while_connected(request.receive, called)
 
 
-async def _called(call: Callable[[], ResultT], places: Places, tenant: str) -> ResultT:
+async def _called(
+    call: Callable[[], ResultT], places: Places, tenant: str, lane: Lane | None
+) -> ResultT:
     place = await places.take(tenant)
     loop = asyncio.get_running_loop()
     # Slow work waits elsewhere, and its number is bounded there.
     work = Work(tenant, on_slow=partial(loop.call_soon_threadsafe, place.leave))
+    if lane is not None:
+        call = partial(lane.compute, work, call)
     with working_for(work):
         thread = asyncio.ensure_future(to_thread.run_sync(call, limiter=places.threads))
     thread.add_done_callback(lambda _: place.leave())

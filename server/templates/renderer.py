@@ -66,4 +66,4 @@ def _compiled(source: bytes) -> jinja2.Template:
 
 
 if __name__ == "__main__":
-    answer_all(answer, memory_bytes=MEMORY_BYTES)
+    answer_all(answer, memory_bytes=MEMORY_BYTES, is_interruptible=True)

@@ -18,12 +18,15 @@ QUICK = Pace(cpu_seconds=0.1, wall_seconds=1.0)
 SLOW = Pace(cpu_seconds=2.0, wall_seconds=20.0)
 """Time after which a render is given up."""
 
+_GRACE_SECONDS = 0.1
+"""CPU time for the end of a render that is interrupted. A new process would take as long."""
+
 _PROGRAM = "server.templates.renderer"
 
 
 def _renderer(niceness: int) -> PreparedChild:
     """A process, which compiles each template once. The templates are those of the server."""
-    child = Child(_PROGRAM, niceness=niceness)
+    child = Child(_PROGRAM, niceness=niceness, grace_seconds=_GRACE_SECONDS)
     return PreparedChild(child, SLOW, is_refusal=lambda answer: not answer.startswith(TEXT))
 
 

@@ -95,7 +95,8 @@ def merged(state: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
         for field, value in news.items():
             if field in ("slots", "requests"):
                 known = {item["id"]: item for item in engine.get(field, [])}
-                engine[field] = list((known | {item["id"]: item for item in value}).values())
+                changed = {item["id"]: known.get(item["id"], {}) | item for item in value}
+                engine[field] = list((known | changed).values())
             else:
                 engine[field] = value
         engines[name] = engine

@@ -34,6 +34,15 @@ def _grow(_: bytes) -> bytes:
         text += text
 
 
+def _sum(_: bytes) -> bytes:
+    return str(sum(range(10**12))).encode()
+
+
+def _hoard(_: bytes) -> bytes:
+    while True:
+        _HOARD.append(b"x" * (10 << 20))
+
+
 def _exit(_: bytes) -> bytes:
     os._exit(3)
 
@@ -54,6 +63,8 @@ def _work(_: bytes) -> bytes:
     return b"done"
 
 
+_HOARD: list[bytes] = []
+
 _BEHAVIOURS: dict[bytes, Callable[[bytes], bytes]] = {
     b"echo": lambda rest: rest,
     b"pid": lambda _: str(os.getpid()).encode(),
@@ -63,6 +74,8 @@ _BEHAVIOURS: dict[bytes, Callable[[bytes], bytes]] = {
     b"spin": _spin,
     b"sleep": _sleep,
     b"grow": _grow,
+    b"hoard": _hoard,
+    b"sum": _sum,
     b"exit": _exit,
     b"crash": _crash,
     b"raise": _raise,
@@ -70,4 +83,5 @@ _BEHAVIOURS: dict[bytes, Callable[[bytes], bytes]] = {
 }
 
 if __name__ == "__main__":
-    answer_all(answer, memory_bytes=400 << 20)
+    is_interruptible = "INTERRUPTIBLE" in os.environ
+    answer_all(answer, memory_bytes=400 << 20, is_interruptible=is_interruptible)

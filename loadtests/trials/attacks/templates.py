@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from loadtests.trials.attacks.attack import CHAT, MESSAGES, Attack, Run, Setting, Target
 
 NUMBER = 10
@@ -50,12 +52,14 @@ def _setting(program: str) -> Setting:
     return Setting(flags, files=(("template.jinja", program + CHATML),))
 
 
-def _armed(times: int = 20) -> Run:
-    """Requests that set the template's programs going."""
+def _armed(step: int = 0) -> Run:
+    """20 requests that set the template's programs going, with variables that grow by a step."""
 
     async def run(target: Target) -> None:
-        body = {"messages": MESSAGES, "max_tokens": 4, "chat_template_kwargs": {"n": N}}
-        replies = await target.together(times, CHAT, body)
+        variables = [{"n": N + step * number} for number in range(20)]
+        body = {"messages": MESSAGES, "max_tokens": 4}
+        asked = (target.post(CHAT, {**body, "chat_template_kwargs": one}) for one in variables)
+        replies = await asyncio.gather(*asked)
         statuses = {reply.status for reply in replies}
         target.claim(statuses <= {0, 200, 400, 429, 503}, f"attackers saw {sorted(statuses)}")
 
@@ -73,6 +77,10 @@ _LARGE = {f"key {n}": "x" * 10_000 for n in range(1000)}
 
 ATTACKS = (
     *(Attack(NUMBER, name, _armed(), _setting(program)) for name, program in PROGRAMS.items()),
+    *(
+        Attack(NUMBER, f"{name}, each another", _armed(1), _setting(PROGRAMS[name]))
+        for name in ("lipsum", "lists that double", "sorts and unique of products")
+    ),
     Attack(NUMBER, "variables of 10 MB", _wide(8, chat_template_kwargs=_LARGE)),
     Attack(
         NUMBER,

@@ -123,6 +123,16 @@ ATTACKS = (
     ),
     Attack(
         NUMBER,
+        "40 lists of 300,000 tokens to join",
+        posts("/detokenize", {"tokens": [100] * 300_000}, AT_ONCE),
+    ),
+    Attack(
+        NUMBER,
+        "20 prompts of 600,000 token ids",
+        posts(NATIVE, completion(prompt=[5] * 600_000), 20),
+    ),
+    Attack(
+        NUMBER,
         "20 chats of 20,000 messages to render",
         posts("/apply-template", {"messages": [{"role": "user", "content": "x"}] * 20_000}, 20),
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -51,6 +52,46 @@ def test_a_breach_ends_the_process_and_the_next_question_gets_a_new_one(
     assert time.monotonic() - begin < 15
     assert ask(child, b"echo again") == b"again"
     assert ask(child, b"pid") != first
+
+
+@pytest.fixture
+def interruptible() -> Iterator[Child]:
+    child = Child(MODULE, {"INTERRUPTIBLE": "1"}, grace_seconds=0.2)
+    yield child
+    child.close()
+
+
+@pytest.mark.parametrize(
+    ("question", "error", "goes_on"),
+    [
+        (b"spin", TooSlow, True),
+        (b"grow", Died, True),
+        (b"big power", TooSlow, True),
+        (b"sum", TooSlow, False),
+        (b"sleep", TooSlow, False),
+        (b"hoard", Died, False),
+        (b"raise", Died, False),
+        (b"exit", Died, False),
+    ],
+)
+def test_a_breach_ends_an_interruptible_answer_alone_if_it_can(
+    interruptible: Child, question: bytes, error: type[Exception], goes_on: bool
+) -> None:
+    first = ask(interruptible, b"pid")
+    for _ in range(3):
+        cpu_seconds = 0.3 if error is TooSlow else 10
+        with pytest.raises(error):
+            ask(interruptible, question, cpu_seconds, 1 if question == b"sleep" else 20)
+        assert ask(interruptible, b"echo again") == b"again"
+    assert (ask(interruptible, b"pid") == first) is goes_on
+
+
+def test_no_answer_is_interrupted_late(interruptible: Child) -> None:
+    """The time of one answer never ends another."""
+    for number in range(20):
+        with contextlib.suppress(TooSlow):
+            assert ask(interruptible, b"work", 0.15) == b"done"
+        assert ask(interruptible, b"echo %d" % number, 0.05) == b"%d" % number
 
 
 def test_time_is_counted_by_the_question(child: Child) -> None:

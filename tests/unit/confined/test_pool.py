@@ -7,12 +7,13 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
 from confined.child import Child, Died, TooSlow
-from confined.pool import MOST_SLOW_OF_ONE, Pace, Pool, Spent
+from confined.failures import REMEMBERED_SECONDS, Failures
+from confined.pool import MOST_SLOW_OF_ONE, SLOW_NICENESS, Pace, Pool, Spent
 from confined.turns import Crowded, Turns
 from confined.work import Cancelled, Work, working_for
 
@@ -64,6 +65,76 @@ def test_too_slow(pool: Pool[bytes]) -> None:
         with pytest.raises(TooSlow):
             pool.ask(SLOW)
         assert pool.ask(b"echo x") == b"x"
+
+
+class Counting:
+    """A process that counts its questions and is too slow for, or dies of, some."""
+
+    def __init__(self, niceness: int, asked: list[tuple[int, bytes]]) -> None:
+        self._niceness = niceness
+        self._asked = asked
+
+    def start(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def ask(self, question: bytes, *, cpu_seconds: float, wall_seconds: float) -> bytes:
+        self._asked.append((self._niceness, question))
+        if question.startswith(b"spin") or (question == b"long" and not self._niceness):
+            raise TooSlow
+        if question.startswith(b"die"):
+            raise Died
+        return question
+
+
+@pytest.mark.parametrize(
+    ("question", "error", "attempts"),
+    [(b"spin", TooSlow, [0, SLOW_NICENESS]), (b"die", Died, [0])],
+)
+def test_to_repeat_a_failure_costs_no_process(
+    monkeypatch: pytest.MonkeyPatch, question: bytes, error: type[Exception], attempts: list[int]
+) -> None:
+    asked: list[tuple[int, bytes]] = []
+    pool: Pool[bytes] = Pool(lambda nice: Counting(nice, asked), quick=Pace(1, 1), slow=Pace(1, 1))
+    for _ in range(20):
+        with pytest.raises(error):
+            pool.ask(question)
+    assert asked == [(niceness, question) for niceness in attempts]
+    with pytest.raises(error):
+        pool.ask(question + b" otherwise")
+    assert pool.ask(b"innocent") == b"innocent"
+    later = time.monotonic() + REMEMBERED_SECONDS
+    monkeypatch.setattr(pool, "_failures", Failures(lambda: later))
+    with pytest.raises(error):
+        pool.ask(question)
+    assert asked[-len(attempts) :] == [(niceness, question) for niceness in attempts]
+
+
+@pytest.mark.parametrize(
+    ("num_slow", "owner", "expected"), [(1, "a", 5), (2, "a", 1), (8, "a", 1), (8, "b", 5)]
+)
+def test_an_owner_of_slow_questions_is_hurried(num_slow: int, owner: str, expected: float) -> None:
+    given: list[float] = []
+
+    class Timed(Counting):
+        def ask(self, question: bytes, *, cpu_seconds: float, wall_seconds: float) -> bytes:
+            given.append(cpu_seconds)
+            return question
+
+    pool: Pool[bytes] = Pool(lambda nice: Timed(nice, []), quick=Pace(5, 9), slow=Pace(9, 9))
+    with ExitStack() as slow:
+        pool.slow_turns = Turns(num_slow)
+        for _ in range(num_slow):
+            slow.enter_context(pool.slow_turns.turn(Work("a")))
+        assert ask_for(pool, Work(owner), b"x") == b"x"
+    assert given == [expected]
+
+
+def test_what_was_slow_is_not_tried_quickly_again() -> None:
+    asked: list[tuple[int, bytes]] = []
+    pool: Pool[bytes] = Pool(lambda nice: Counting(nice, asked), quick=Pace(1, 1), slow=Pace(1, 1))
+    assert [pool.ask(b"long") for _ in range(3)] == [b"long"] * 3
+    assert [niceness for niceness, _ in asked] == [0, *[SLOW_NICENESS] * 3]
 
 
 @pytest.mark.parametrize("question", [b"exit", b"grow"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 import tracemalloc
 from typing import Annotated, Any, Literal
 
@@ -14,13 +16,17 @@ from starlette.requests import Request
 from server.bodies.json_bounds import MAX_DEPTH
 from server.errors import InvalidRequest
 from server.http.json_body import decode_json
-from server.requests import body as body_module
-from server.requests.body import (
+from server.http.large_bodies import (
     LARGE_BODY,
-    MAX_NAME,
-    MAX_REPORTED,
     MEDIUM_BODY,
     SMALL_BODY,
+    lane_for,
+    noted_lane,
+)
+from server.requests import body as body_module
+from server.requests.body import (
+    MAX_NAME,
+    MAX_REPORTED,
     parse_body,
     read_body,
 )
@@ -255,3 +261,27 @@ async def test_the_bytes_of_a_large_body_are_gone_once_its_values_are_known(num_
     finally:
         tracemalloc.stop()
     assert num_bytes < taken[0] < 1.5 * num_bytes + SMALL_BODY
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("num_bytes", [SMALL_BODY, MEDIUM_BODY, 2 * LARGE_BODY])
+async def test_large_bodies_are_read_one_after_another(num_bytes: int) -> None:
+    class Crowding(BaseModel):
+        text: str
+
+        @model_validator(mode="before")
+        @classmethod
+        def look(cls, body: Any) -> Any:
+            now.append(1)
+            most.append(len(now))
+            time.sleep(0.005)  # others may come
+            now.pop()
+            return body
+
+    now: list[int] = []
+    most: list[int] = []
+    data = msgspec.json.encode({"text": "x" * num_bytes})
+    requests = [in_parts(data, 100_000) for _ in range(5)]
+    await asyncio.gather(*(read_body(request, Crowding) for request in requests))
+    assert most == [1] * 5
+    assert all(noted_lane(request.scope) is lane_for(data) for request in requests)

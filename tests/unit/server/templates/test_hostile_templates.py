@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from confined.failures import Failures
 from confined.pool import Pace
 from confined.turns import Crowded, Turns
 from confined.work import Work
@@ -90,6 +91,7 @@ CHEAP = {
 @pytest.fixture(autouse=True)
 def quick_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(renderers.pool, "slow", Pace(0.3, 20.0))
+    monkeypatch.setattr(renderers.pool, "_failures", Failures())
 
 
 @pytest.mark.parametrize("program", HOSTILE.values(), ids=HOSTILE)
