@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import msgspec
 
@@ -100,11 +100,11 @@ class EngineProcess:
             if self._client.is_ready:
                 self._client.shut_down()
             else:
-                process.kill()  # it is still loading: there is nothing to finish
+                _kill(process)  # it is still loading: there is nothing to finish
             try:
                 await asyncio.wait_for(process.wait(), seconds)
             except TimeoutError:
-                process.kill()
+                _kill(process)
                 await process.wait()
         if self._watch is not None:
             self._watch.cancel()
@@ -193,7 +193,7 @@ class EngineProcess:
             silent_looks = silent_looks + 1 if is_silent else 0
             if silent_looks >= SILENT_LOOKS:
                 logger.error("the engine has not moved for %.0f seconds: killing it", age)
-                process.kill()
+                _kill(process)
                 return
 
 
@@ -207,3 +207,8 @@ def _described(code: int | OSError) -> str:
     if isinstance(code, OSError):
         return str(code)
     return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    with suppress(ProcessLookupError):  # it ended just now, and nobody has waited for it yet
+        process.kill()

@@ -50,7 +50,7 @@ class Watcher:
 
     @property
     def slots(self) -> list[dict[str, Any]]:
-        """Every slot in every frame that told of it."""
+        """What every frame told of a slot: all its fields at first, then those that changed."""
         return [slot for slots in self.seen("slots") for slot in slots]
 
     @property
@@ -61,7 +61,10 @@ class Watcher:
     @property
     def requests(self) -> dict[int, dict[str, Any]]:
         """The requests by id, as the latest frames told of them."""
-        return {one["id"]: one for requests in self.seen("requests") for one in requests}
+        known: dict[int, dict[str, Any]] = {}
+        for one in (one for requests in self.seen("requests") for one in requests):
+            known[one["id"]] = known.get(one["id"], {}) | one
+        return known
 
 
 def test_chats_are_seen_and_the_stream_ends_with_the_server() -> None:
@@ -71,14 +74,14 @@ def test_chats_are_seen_and_the_stream_ends_with_the_server() -> None:
         for end in ("Who are you?", "What is the capital of France?"):
             Stream(server, BEGINNING + end, n_predict=150, ignore_eos=True).join()
         wait_until(lambda: len(watcher.requests) == 2)
-        while not any(slot["tokens_per_second"] for slot in watcher.slots):
+        while not any(slot.get("tokens_per_second") for slot in watcher.slots):
             Stream(server, "Once upon a time", n_predict=4_000, ignore_eos=True).join()
         wait_until(lambda: any("Answer in one" in text for text in watcher.texts))
         server.process.send_signal(signal.SIGTERM)
         watcher.join()
         assert server.process.wait(DEADLINE) == 0
     assert watcher.frames[0][0] == "snapshot"
-    assert "answer" in {slot["state"] for slot in watcher.slots}
+    assert "answer" in {slot.get("state") for slot in watcher.slots}
     requests = watcher.requests
     first, second = (requests[id] for id in sorted(requests)[:2])
     assert (first["cache"]["result"], first["cache"]["reused"]) == ("new", 0)

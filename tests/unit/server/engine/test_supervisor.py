@@ -243,6 +243,25 @@ async def test_stopping_while_the_engine_loads_does_not_wait_for_it() -> None:
     assert asyncio.get_running_loop().time() - begin < supervisor.STOP_SECONDS
 
 
+async def test_an_engine_that_ends_while_it_is_killed_is_stopped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """uvloop says so with an error, until somebody has waited for the process."""
+    async with engine("load forever") as (process, _):
+        await wait_until(lambda: process.pid is not None)
+        child = process._process
+        assert child is not None
+        kill = child.kill
+
+        def kill_and_complain() -> None:
+            kill()
+            raise ProcessLookupError
+
+        monkeypatch.setattr(child, "kill", kill_and_complain)
+        await process.stop(0.0)
+        assert child.returncode == -signal.SIGKILL
+
+
 async def test_openmp_threads_sleep_unless_the_operator_says_otherwise() -> None:
     environment = supervisor._environment({"A": "1"}, poll=50)
     expected = {"A": "1", "GOMP_SPINCOUNT": "5000", **OPENMP_DEFAULTS}
