@@ -16,7 +16,9 @@ from tests.support.fake_pool import FakePool, make_pool, pool_app
 HIDDEN = "hidden-model"
 CHAT = {"messages": [{"role": "user", "content": "Hi"}]}
 
-LISTS = [
+Case = tuple[str, str, Any]
+
+LISTS: list[Case] = [
     ("GET", "/v1/models", None),
     ("GET", "/models", None),
     ("GET", "/api/tags", None),
@@ -25,7 +27,7 @@ LISTS = [
     ("GET", "/api/v1/models", None),
 ]
 
-LOOKUPS = [
+LOOKUPS: list[Case] = [
     ("GET", "/v1/models/{}", None),
     ("GET", "/models/{}", None),
     ("GET", "/metrics?model={}", None),
@@ -36,7 +38,7 @@ LOOKUPS = [
 ]
 """Where a hidden model doesn't exist."""
 
-OTHERS = [
+OTHERS: list[Case] = [
     ("POST", "/v1/chat/completions", {**CHAT, "model": "{}"}),
     ("POST", "/v1/messages", {**CHAT, "model": "{}", "max_tokens": 1}),
     ("POST", "/v1/responses", {"input": "Hi", "model": "{}"}),
@@ -67,9 +69,7 @@ def client(pool: FakePool) -> Iterator[TestClient]:
         yield client
 
 
-def asked(
-    client: TestClient, case: tuple[str, str, dict[str, Any] | None], name: str, key: str
-) -> tuple[int, str]:
+def asked(client: TestClient, case: Case, name: str, key: str) -> tuple[int, str]:
     method, path, body = case
     if body is not None:
         body = {field: name if value == "{}" else value for field, value in body.items()}
@@ -79,7 +79,7 @@ def asked(
 
 
 @pytest.mark.parametrize("case", LISTS, ids=lambda case: case[1])
-def test_lists(client: TestClient, case: tuple[str, str, None]) -> None:
+def test_lists(client: TestClient, case: Case) -> None:
     status, text = asked(client, case, "", "some")
     assert status == 200
     assert "mine" in text
@@ -88,7 +88,7 @@ def test_lists(client: TestClient, case: tuple[str, str, None]) -> None:
 
 
 @pytest.mark.parametrize("case", LOOKUPS, ids=lambda case: case[1])
-def test_a_hidden_model_is_none(client: TestClient, case: tuple[str, str, Any]) -> None:
+def test_a_hidden_model_is_none(client: TestClient, case: Case) -> None:
     status, text = asked(client, case, HIDDEN, "some")
     unknown = asked(client, case, "unknown-model", "some")
     assert (status, text.replace(HIDDEN, "unknown-model")) == unknown
@@ -96,12 +96,12 @@ def test_a_hidden_model_is_none(client: TestClient, case: tuple[str, str, Any]) 
 
 
 @pytest.mark.parametrize("case", OTHERS, ids=lambda case: case[1])
-def test_a_hidden_model_is_refused(client: TestClient, case: tuple[str, str, Any]) -> None:
+def test_a_hidden_model_is_refused(client: TestClient, case: Case) -> None:
     assert asked(client, case, HIDDEN, "some")[0] == 403
 
 
 @pytest.mark.parametrize("case", LOOKUPS + OTHERS, ids=lambda case: case[1])
-def test_errors_name_no_hidden_model(client: TestClient, case: tuple[str, str, Any]) -> None:
+def test_errors_name_no_hidden_model(client: TestClient, case: Case) -> None:
     status, text = asked(client, case, "unknown-model", "some")
     assert status == 404
     assert HIDDEN not in text
