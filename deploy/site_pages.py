@@ -1,6 +1,6 @@
 """A hook of MkDocs: Markdown files outside docs/ become pages, and links fit the site.
 
-In the repository a link is relative to its file, so that the link works where the code is hosted.
+In the repository a link or picture is relative to its file, so that it works where the code lies.
 The site has all pages in one folder. A link to a file that is no page becomes plain text. A link to
 a file that does not exist ends the build.
 """
@@ -32,7 +32,7 @@ PAGES = {
 """Files of the repository, and the pages of the site that they become."""
 
 _SOURCES = {page: source for source, page in PAGES.items()}
-_LINK = re.compile(r"(?<!!)\[([^\]]*)\]\((?!https?:|mailto:|#)([^)#\s]*)(#[^)\s]*)?\)")
+_LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:|mailto:|#)([^)#\s]*)(#[^)\s]*)?\)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -50,9 +50,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     folder = posixpath.dirname(source)
 
     def replaced(link: re.Match[str]) -> str:
-        text, path, anchor = link[1], link[2], link[3] or ""
+        mark, text, path, anchor = link[1], link[2], link[3], link[4] or ""
         target = _page(posixpath.normpath(posixpath.join(folder, path)), files)
-        return text if target is None else f"[{text}]({target}{anchor})"
+        return text if target is None else f"{mark}[{text}]({target}{anchor})"
 
     return _LINK.sub(replaced, markdown)
 

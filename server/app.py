@@ -28,6 +28,7 @@ from server.access.record_access import RecordAccess
 from server.access.web_guard import WebGuard, checked_hosts
 from server.anthropic import errors as anthropic_errors
 from server.anthropic import routes as anthropic_routes
+from server.app_state import AppState, keep_state, state_of
 from server.catalog.model_fit import FitDesk
 from server.catalog.pulls import Pulls
 from server.context import ServerContext, SharedContext
@@ -124,8 +125,8 @@ def create_app(
     app.router.redirect_slashes = False
     if settings.path is not None:
         app.router.default = _files(settings.path, prefix)
-    _keep_parts(app, context, _only(context) if pool is None else pool)
-    app.state.room = _room(app, keys, is_local=is_local)
+    pool = _only(context) if pool is None else pool
+    keep_state(app, _state(context, pool, _room(context, pool, keys, is_local=is_local)))
     return app
 
 
@@ -144,7 +145,17 @@ def _middleware(
     The order is a security decision. `public` are the paths that need no key, and the `probes`
     among them are answered at once.
     """
-    settings, prefix = context.settings, context.settings.api_prefix
+    return [
+        *_observed(context, probes, public, observers),
+        *_guarded(context, keys, endpoints, public, is_local=is_local),
+        *_bounded(context.settings),
+    ]
+
+
+def _observed(
+    context: SharedContext, probes: Sequence[str], public: Sequence[str], observers: _Observers
+) -> list[Middleware]:
+    """What begins a request and writes down what became of it."""
     audit, tracing = observers
     return [
         # Before any work for a request. Probes come at once.
@@ -156,6 +167,20 @@ def _middleware(
         # Above whatever answers by itself: no answer or refusal goes without audit line and
         # rate headers. The log's id must be there already.
         Middleware(RecordAccess, audit=audit, unrecorded=public),
+    ]
+
+
+def _guarded(
+    context: SharedContext,
+    keys: KeyRing,
+    endpoints: Sequence[Endpoint],
+    public: Sequence[str],
+    *,
+    is_local: bool,
+) -> list[Middleware]:
+    """What turns away who may not come, and makes answers of errors."""
+    settings, prefix = context.settings, context.settings.api_prefix
+    return [
         # Above keys, because a preflight request carries none; above errors, because a page
         # can read a refusal only with CORS headers on it.
         cors_middleware(settings),
@@ -184,42 +209,48 @@ def _middleware(
             public_paths=public,
             uncounted=uncounted(endpoints, prefix),
         ),
-        # Below keys, and above decoding: counts the bytes that the client sends.
-        Middleware(
-            LimitBody,
-            max_bytes=settings.max_body_size * MIB,
-            read_seconds=settings.timeout,
-        ),
-        # Below whatever refuses: counts the answers of those who were let in.
-        Middleware(
-            BoundUnread,
-            budget=UnreadBudget(settings.max_answer_size * MIB, 2 * settings.max_answer_size * MIB),
-        ),
-        # Handlers read plain bytes, and a small compressed body can't become a huge one.
-        Middleware(DecodeBody, max_bytes=settings.max_body_size * MIB),
-        # Last: counts the bytes that handlers get.
-        Middleware(BoundBodies, budget=BodyBudget(BODIES * settings.max_body_size * MIB)),
     ]
 
 
-def _keep_parts(app: Starlette, context: SharedContext, pool: ModelPool) -> None:
-    """Give the application what its handlers work with."""
+def _bounded(settings: ServeSettings) -> list[Middleware]:
+    """What bounds the bytes of those who were let in."""
+    most, unread = settings.max_body_size * MIB, settings.max_answer_size * MIB
+    return [
+        # Below keys, and above decoding: counts the bytes that the client sends.
+        Middleware(
+            LimitBody,
+            max_bytes=most,
+            read_seconds=settings.timeout,
+        ),
+        # Below whatever refuses: counts the answers of those who were let in.
+        Middleware(BoundUnread, budget=UnreadBudget(unread, 2 * unread)),
+        # Handlers read plain bytes, and a small compressed body can't become a huge one.
+        Middleware(DecodeBody, max_bytes=most),
+        # Last: counts the bytes that handlers get.
+        Middleware(BoundBodies, budget=BodyBudget(BODIES * most)),
+    ]
+
+
+def _state(context: SharedContext, pool: ModelPool, room: Room) -> AppState:
+    """What handlers work with."""
     settings = context.settings
-    app.state.context = context
-    app.state.pool = pool
-    app.state.downloads = server_downloads(settings, pool)
-    app.state.error_frame = partial(_error_frame, settings.api_prefix)
-    app.state.responses = ResponseStore(settings.responses_store)
-    app.state.backgrounds = Backgrounds(settings.max_answer_size * MIB)
-    app.state.recipes = RecipeBook(settings.made_models)
-    app.state.pulls = Pulls(app.state.downloads, pool)
-    app.state.fit_desk = FitDesk()
+    downloads = server_downloads(settings, pool)
+    return AppState(
+        context=context,
+        pool=pool,
+        downloads=downloads,
+        pulls=Pulls(downloads, pool),
+        fit_desk=FitDesk(),
+        responses=ResponseStore(settings.responses_store),
+        backgrounds=Backgrounds(settings.max_answer_size * MIB),
+        recipes=RecipeBook(settings.made_models),
+        room=room,
+        error_frame=partial(_error_frame, settings.api_prefix),
+    )
 
 
-def _room(app: Starlette, keys: KeyRing, *, is_local: bool) -> Room:
+def _room(context: SharedContext, pool: ModelPool, keys: KeyRing, *, is_local: bool) -> Room:
     """What shows the server at work. Texts are shown to admins, and on this machine alone."""
-    context: SharedContext = app.state.context
-    pool: ModelPool = app.state.pool
     memory = usable_memory()
 
     def server() -> ServerView:
@@ -267,7 +298,7 @@ def _files(folder: Path, prefix: str) -> Router:
 async def _http_error(request: Request, error: Exception) -> Response:
     """Starlette's own errors, which concern routes, in our shape."""
     assert isinstance(error, HTTPException)
-    prefix = request.app.state.context.settings.api_prefix
+    prefix = state_of(request).context.settings.api_prefix
     return _error_response(prefix, request.url.path, _api_error(request, error))
 
 

@@ -18,6 +18,7 @@ from protocol.commands import LoraSet, SequenceSpec
 from protocol.messages import BlockReport, ModelInfo, SlotChanged, SlotReport
 from server.access.access_record import access_record
 from server.access.answer_accounting import AnswerAccounting
+from server.app_state import state_of
 from server.engine.history import SequenceHistory
 from server.errors import InvalidRequest, Unavailable
 from server.generation.observed_generator import ObservedGenerator
@@ -109,7 +110,7 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class SharedContext:
-    """What a server has once, however many models it has; kept in `app.state.context`."""
+    """What a server has once, however many models it has; `AppState.context`."""
 
     settings: ServeSettings
     metrics: ServerMetrics
@@ -144,12 +145,6 @@ class ServerContext(SharedContext):
     """The constraint of requests that bring none."""
 
 
-def shared_of(connection: HTTPConnection) -> SharedContext:
-    """What all requests share, whatever their model."""
-    context: SharedContext = connection.app.state.context
-    return context
-
-
 def serve_by(connection: HTTPConnection, context: ServerContext) -> None:
     """Say which model answers this request."""
     connection.scope.setdefault("state", {})[_STATE_KEY] = context
@@ -158,7 +153,7 @@ def serve_by(connection: HTTPConnection, context: ServerContext) -> None:
 def served_by(connection: HTTPConnection) -> ServerContext | None:
     """The context of the model that answers this request; None if the request named none."""
     chosen: ServerContext | None = connection.scope.get("state", {}).get(_STATE_KEY)
-    shared = shared_of(connection)
+    shared = state_of(connection).context
     return shared if chosen is None and isinstance(shared, ServerContext) else chosen
 
 
@@ -168,7 +163,7 @@ def model_context(connection: HTTPConnection) -> ServerContext:
     Raises `InvalidRequest` if the request had to name one, and `Unavailable` if the one sleeps.
     """
     context = served_by(connection)
-    if context is None and connection.app.state.pool.default is not None:
+    if context is None and state_of(connection).pool.default is not None:
         raise Unavailable("the model isn't loaded now; a request for an answer loads it")
     if context is None:
         raise InvalidRequest("'model' is required: this server has several", param="model")

@@ -21,6 +21,7 @@ from grammars.sandbox import sandbox
 from logs.llama_log import LogBridge
 from server.access.key_ring import read_keys
 from server.app import create_app
+from server.app_state import state_of
 from server.assembly.assemble import Assembly, assemble
 from server.assembly.engines import Engines, ManyEngines, OneEngine
 from server.assembly.frozen_heap import freeze_heap
@@ -150,10 +151,11 @@ class Runtime:
             yield
         finally:
             announcer.cancel()
-            await app.state.downloads.close()
-            await self._end_backgrounds(app.state.backgrounds)
-            app.state.responses.close()
-            await app.state.pulls.close()
+            state = state_of(app)
+            await state.downloads.close()
+            await self._end_backgrounds(state.backgrounds)
+            state.responses.close()
+            await state.pulls.close()
             sandbox.close()
             await self._engines.stop()
 

@@ -96,10 +96,15 @@ class Stopwatch:
 
         return counted
 
-    def end_step(self, outputs: StepOutputs) -> None:
-        """Add what the step took, if it was one of answers alone."""
-        stats, step, computing = outputs.stats, self._step, self._computing
+    def take(self) -> dict[str, float]:
+        """Seconds of the step that has just ended."""
+        step = {**self._step, COMPUTING: self._computing}
         self._step, self._computing = {IDLE: 0.0, BESIDE: 0.0}, 0.0
+        return step
+
+    def add(self, outputs: StepOutputs, step: dict[str, float]) -> None:
+        """Add what a step took, if it was one of answers alone."""
+        stats = outputs.stats
         if stats is None or stats.num_decode_tokens != self._orders.num_slots:
             return
         self.num_steps += 1
@@ -107,10 +112,23 @@ class Stopwatch:
             self._on_end()
         if 0 < self.num_steps <= self._orders.num_steps:
             step |= {phase: getattr(stats, f"{phase}_seconds") for phase in PHASES}
-            step[COMPUTING] = computing
-            step["decode"] -= computing
+            step["decode"] -= step[COMPUTING]
             for name, seconds in step.items():
                 self.seconds[name] += seconds
+
+
+class _Counted:
+    """A `StepReport` whose outputs are seen when they are sent."""
+
+    def __init__(self, report: Any, see: Callable[[StepOutputs], None]) -> None:
+        self.end = report.end
+        self._report = report
+        self._see = see
+
+    def outputs(self) -> StepOutputs:
+        outputs: StepOutputs = self._report.outputs()
+        self._see(outputs)
+        return outputs
 
 
 def main(arguments: list[str]) -> int:
@@ -152,10 +170,13 @@ def _run(orders: Orders, engine_end: socket.socket, watch: Stopwatch) -> None:
     channel = CommandChannel(engine_end)
     step = engine.step
 
-    def counted_step(*args: Any) -> StepOutputs:
-        outputs = step(*args)
-        watch.end_step(outputs)
-        return outputs
+    def counted_step(*args: Any) -> Any:
+        report: Any = step(*args)
+        seconds = watch.take()
+        if isinstance(report, StepOutputs):  # as other versions return
+            watch.add(report, seconds)
+            return report
+        return _Counted(report, lambda outputs: watch.add(outputs, seconds))
 
     engine.step = counted_step  # type: ignore[assignment, method-assign]
     gc.freeze()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from scheduler.batching.cost_memo import CostMemo
 from scheduler.batching.cost_model import StepCost
 from scheduler.batching.micro_batches import Layout, MicroBatch, split_into_micro_batches
@@ -31,8 +33,7 @@ Pattern = tuple[tuple[int, int], ...]
 """(slot, rows) of what a batch computes; slots rise."""
 
 
-@dataclass(frozen=True, slots=True)
-class BatchPlan:
+class BatchPlan(msgspec.Struct, frozen=True):
     """What is computed at once; slots rise."""
 
     chunks: Sequence[Chunk]

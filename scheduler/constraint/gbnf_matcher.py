@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.constraint.errors import ConstraintFailed
+from scheduler.constraint.matcher import allowed_in_turn
 from scheduler.constraint.vocabulary import TokenVocabulary
 from scheduler.native.library import TOKEN_DATA
 
@@ -101,12 +102,7 @@ class GbnfMatcher:
 
     def validate_draft(self, tokens: Sequence[int]) -> int:
         """How many of these tokens, from the first on, may come next one after the other."""
-        matcher = self.clone()
-        for n_allowed, token in enumerate(tokens):
-            if not matcher.allows(token):
-                return n_allowed
-            matcher.accept(token)
-        return len(tokens)
+        return allowed_in_turn(self.clone(), tokens)
 
     def clone(self) -> GbnfMatcher:
         """Return an independent matcher in the same state."""

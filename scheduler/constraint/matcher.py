@@ -72,3 +72,12 @@ class Matcher(Protocol):
     def clone(self) -> Matcher:
         """Return an independent matcher in the same state."""
         ...
+
+
+def allowed_in_turn(matcher: Matcher, tokens: Sequence[int]) -> int:
+    """How many of these tokens the matcher allows one after the other. It accepts them."""
+    for n_allowed, token in enumerate(tokens):
+        if not matcher.allows(token):
+            return n_allowed
+        matcher.accept(token)
+    return len(tokens)

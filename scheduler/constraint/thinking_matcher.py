@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from grammars.constraint import ThinkingConstraint
 from scheduler.constraint.errors import ConstraintFailed
-from scheduler.constraint.matcher import Matcher
+from scheduler.constraint.matcher import Matcher, allowed_in_turn
 from scheduler.constraint.thinking_limits import thinking_limits
 from scheduler.constraint.triggers import Begun, Triggers
 from scheduler.constraint.vocabulary import TokenVocabulary
@@ -189,12 +189,7 @@ class ThinkingMatcher:
         """How many of these tokens, from the first on, may come next one after the other."""
         if self._inner is not None and self._is_inner_alone:
             return self._inner.validate_draft(tokens)
-        matcher = self.clone()
-        for n_allowed, token in enumerate(tokens):
-            if not matcher.allows(token):
-                return n_allowed
-            matcher.accept(token)
-        return len(tokens)
+        return allowed_in_turn(self.clone(), tokens)
 
     def clone(self) -> ThinkingMatcher:
         """Return an independent matcher in the same state."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import msgspec
@@ -74,14 +73,13 @@ class PaddingRow(msgspec.Struct, frozen=True):
         return 0
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(msgspec.Struct, frozen=True, dict=True):
     """Cache edits first, then chunks in slot order; they may be computed in several batches."""
 
     started: tuple[Started, ...]
     edits: tuple[CacheEdit, ...]
     chunks: tuple[Chunk, ...]
-    counters: StepCounters = field(default_factory=StepCounters)
+    counters: StepCounters = msgspec.field(default_factory=StepCounters)
     padding_rows: tuple[PaddingRow, ...] = ()
     """Further rows that the step has room for, in slot order."""
 
@@ -101,4 +99,4 @@ class Step:
 
     def with_chunks(self, chunks: tuple[Chunk, ...]) -> Step:
         """The same step with other chunks, as runs are cut and drafts added."""
-        return replace(self, chunks=chunks)
+        return msgspec.structs.replace(self, chunks=chunks)

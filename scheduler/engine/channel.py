@@ -11,7 +11,7 @@ import msgspec
 from protocol.codec import Codec, Frames
 from protocol.commands import Command
 from protocol.messages import Message
-from scheduler.engine.outbox import ChannelClosed, Outbox
+from scheduler.engine.outbox import ChannelClosed, Kept, Outbox
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +28,8 @@ class CommandChannel:
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._socket = sock
+        self._arrivals = select.poll()
+        self._arrivals.register(sock, select.POLLIN)
         self._codec = Codec()
         self._frames = Frames()
         self._outbox = Outbox(sock)
@@ -42,16 +44,15 @@ class CommandChannel:
             writers = [] if is_sent else [self._socket]
             select.select([self._socket], writers, [], wait)
         commands: list[Command] = []
-        while True:
+        while self._arrivals.poll(0):  # most steps find nothing, which an error would tell slower
             try:
                 data = self._socket.recv(READ_SIZE)
-            except BlockingIOError:
-                return commands
             except ConnectionError:
                 data = b""
             if not data:
                 raise ChannelClosed
             commands += self._decoded(data)
+        return commands
 
     def send(self, message: Message) -> None:
         """Write a message, now or as soon as the socket takes it. Raises `ChannelClosed`."""
@@ -62,7 +63,7 @@ class CommandChannel:
         """Write what is kept, as `send` does. Raises `ChannelClosed`."""
         self._outbox.send_all()
 
-    def keep(self, message: Message) -> None:
+    def keep(self, message: Kept) -> None:
         """Take a message that goes out with the next message, or beside the next computing."""
         self._outbox.keep(message)
 

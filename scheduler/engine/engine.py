@@ -32,7 +32,8 @@ from scheduler.engine.mask_threads import Masks
 from scheduler.engine.samplers import Samplers
 from scheduler.engine.slot_actions import SlotActions, SlotReply
 from scheduler.engine.slot_report import slot_report
-from scheduler.engine.step_executor import StepExecutor
+from scheduler.engine.step_executor import Execution, StepExecutor
+from scheduler.engine.step_report import StepReport
 from scheduler.engine.step_stats import StepReporter
 from scheduler.engine.step_timer import Phase, StepTimer
 from scheduler.kv_cache.block_ledger import BlockLedger
@@ -84,12 +85,15 @@ class Engine:
         self._executor = StepExecutor(
             *(backend, self.samplers, self._speculator, costs.step, clock),
             self.scheduler.cache.observe_save,
+            self._settle,
         )
         self._reporter = StepReporter(backend, self.scheduler, self.samplers, costs.step)
         self._preparing: dict[int, tuple[AddRequest, Preparation]] = {}
         self._queued: list[int] = []
         self._events: list[Event] = []
         """Events for the outputs of the next step that ends."""
+        self._report: StepReport | None = None
+        """The last step's, until it is known to be made."""
         self._slot_actions = SlotActions(self.scheduler.cache, backend, self._edit, clock)
         self._blocks: BlockLedger | None = None
         self.disk = open_disk and DiskTier(open_disk, self.scheduler.cache, backend, clock)
@@ -236,64 +240,79 @@ class Engine:
         on_step_start: OnStepStart = lambda outputs: None,
         send_seconds: float = 0.0,
         on_wait: Callable[[], None] = lambda: None,
-    ) -> StepOutputs:
+    ) -> StepReport:
         """Do one step for every sequence that can go on. An error of the backend ends sequences,
         and is not raised.
 
         If sequences start, `on_step_start` is called with them before anything is computed: should
         the step kill the process, it is known who ran. `send_seconds`, for the statistics, is the
         time that sending the last outputs took. `on_wait` is called whenever this thread is about
-        to compute or to wait, and needs no interpreter meanwhile.
+        to compute or to wait, and needs no interpreter meanwhile. Only then another thread may ask
+        for the report of the step before.
         """
         timer = StepTimer(self._clock)
-        with timer(Phase.LATE):
-            self._sample_late(on_wait)
-        step = self._schedule(on_step_start, timer)
-        step, results = self._execute(step, timer, on_wait)
-        events = self._update(step, results, timer)
-        stats = self._reporter.stats(step, timer, send_seconds)
-        return StepOutputs(timer.begin, timer.end, events, stats, self.take_queued())
+        self._sample_late(on_wait)
+        timer.lap(Phase.LATE)
+        execution = self._execute(self._schedule(on_step_start, timer), timer, on_wait)
+        events = self._update(execution, timer)
+        queued = self.take_queued()
+        self._settle()
+
+        def make() -> StepOutputs:
+            self._learn(execution, timer)
+            stats = self._reporter.stats(execution.step, timer, send_seconds)
+            return StepOutputs(timer.begin, timer.end, events, stats, queued)
+
+        self._report = StepReport(timer.end, make)
+        return self._report
+
+    def _settle(self) -> None:
+        """See to it that the last step's report is made, and that no other thread makes it."""
+        if self._report is not None:
+            self._report.outputs()
+            self._report = None
 
     def _sample_late(self, on_wait: Callable[[], None]) -> None:
         """Give late sequences whose masks have come their token, so that they join the step."""
-        running = self.scheduler.running
-        is_alone = all(sequence.is_late for sequence in running)
+        has_late = self.samplers.has_late
+        is_alone = has_late and all(sequence.is_late for sequence in self.scheduler.running)
         if is_alone:
             on_wait()
-        for chunk, result in self.samplers.take_late(is_alone=is_alone):
+        late = self.samplers.take_late(is_alone=is_alone)
+        if is_alone:
+            self._settle()
+        for chunk, result in late:
             self._events += self.scheduler.update_late(chunk.sequence, result)
 
     def _schedule(self, on_step_start: OnStepStart, timer: StepTimer) -> Step:
         """Plan the step, and announce who starts."""
-        with timer(Phase.SCHEDULE):
-            step = self.scheduler.schedule()
+        step = self.scheduler.schedule()
+        timer.lap(Phase.SCHEDULE)
         if step.started:
             self._events += step.started
             started: list[Event] = list(step.started)
             on_step_start(StepOutputs(timer.begin, timer.end, started, None, self.take_queued()))
         return step
 
-    def _execute(
-        self, step: Step, timer: StepTimer, on_wait: Callable[[], None]
-    ) -> tuple[Step, list[Result] | None]:
+    def _execute(self, step: Step, timer: StepTimer, on_wait: Callable[[], None]) -> Execution:
         """Compute the step. If that fails there are no results, and nothing runs any more."""
         try:
             return self._executor.execute(step, timer, on_wait)
         except DecodeError as error:
+            self._settle()
             self._fail_running("a step failed", error)
-            return step, None
+            return Execution(step, None, [])
 
-    def _update(self, step: Step, results: list[Result] | None, timer: StepTimer) -> list[Event]:
+    def _update(self, execution: Execution, timer: StepTimer) -> list[Event]:
         """Tell the policy what came of the step; returns all events since the last step."""
-        with timer(Phase.UPDATE):
-            if results is not None:
-                self._record(step, results)
-            self.scheduler.planner.observe(step, timer.computing_seconds)
-            events, self._events = self._events, []
-            for event in events:
-                if isinstance(event, Finished):
-                    self.samplers.remove(event.request_id)
-                    self._speculator.forget(event.request_id)
+        if execution.results is not None:
+            self._record(execution.step, execution.results)
+        events, self._events = self._events, []
+        for event in events:
+            if isinstance(event, Finished):
+                self.samplers.remove(event.request_id)
+                self._speculator.forget(event.request_id)
+        timer.lap(Phase.UPDATE)
         return events
 
     def _record(self, step: Step, results: list[Result]) -> None:
@@ -301,6 +320,11 @@ class Engine:
         self._events += self.scheduler.update(step, results)
         with contextlib.suppress(DecodeError):  # the events tell who ended because of it
             self._edit(self.scheduler.cache.embedded_edits(step))
+
+    def _learn(self, execution: Execution, timer: StepTimer) -> None:
+        """Learn what the step cost, for those that come."""
+        self._executor.observe_costs(execution)
+        self.scheduler.planner.observe(execution.step, timer.computing_seconds)
 
 
 def _limits(backend: Backend, itl_target: float, host_memory: HostMemory) -> ContextLimits:

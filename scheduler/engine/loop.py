@@ -57,10 +57,10 @@ def run(engine: Engine, channel: CommandChannel) -> None:
         for reply in engine.take_replies():
             channel.send(reply)
         if engine.has_work and engine.seconds_until_batch_starts == 0:
-            outputs = engine.step(channel.send, send_seconds, channel.send_kept)
+            report = engine.step(channel.send, send_seconds, channel.send_kept)
             _tell_blocks(engine, channel)  # before an answer's end, after which more may be asked
-            channel.keep(outputs)
-            send_seconds = time.monotonic() - outputs.end
+            channel.keep(report.outputs)
+            send_seconds = time.monotonic() - report.end
         else:
             _tell_blocks(engine, channel)  # slot commands and files change them too
             if not (engine.has_work or engine.is_preparing):

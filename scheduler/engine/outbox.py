@@ -7,10 +7,16 @@ import os
 import socket
 import threading
 from collections import deque
+from collections.abc import Callable
 from queue import SimpleQueue
 
 from protocol.codec import Codec
 from protocol.messages import Message
+
+END = -1
+
+Kept = Message | Callable[[], Message]
+"""A message, or how to make it."""
 
 
 class ChannelClosed(Exception):
@@ -20,37 +26,45 @@ class ChannelClosed(Exception):
 class Outbox:
     """Writes messages to a socket in their order.
 
-    Encoding a message, writing it, and what the system does for the process that it wakes take
-    half a millisecond where cores are scarce. So the events of a step are kept until the next
-    step computes, which needs no interpreter. Then a thread writes them.
+    Making a message, encoding it, writing it, and what the system does for the process that it
+    wakes take half a millisecond where cores are scarce. So the events of a step are kept until
+    the next step computes, which needs no interpreter. Then a thread writes them.
     """
 
     def __init__(self, sock: socket.socket) -> None:
         """`sock` does not block."""
         self._socket = sock
         self._codec = Codec()
-        self._kept: deque[Message] = deque()
+        self._kept: deque[Kept] = deque()
+        self._num_kept = self._num_encoded = 0
+        """Messages so far."""
         self._unsent: deque[memoryview] = deque()
         """Frames that the socket has not taken."""
         self._lock = threading.Lock()
-        self._occasions: SimpleQueue[bool] = SimpleQueue()
-        """True for each time that the thread shall write, False at the end."""
+        self._occasions: SimpleQueue[int] = SimpleQueue()
+        """For each time that the thread shall write: up to which message; `END` at the end."""
         self._thread = threading.Thread(target=self._write, name="outbox", daemon=True)
         self._thread.start()
 
-    def keep(self, message: Message) -> None:
-        """Add a message, which is not written yet."""
+    def keep(self, message: Kept) -> None:
+        """Add a message, which is not made or written yet."""
+        self._num_kept += 1
         self._kept.append(message)
 
     def send_beside(self) -> None:
         """Let the thread write what is kept, as soon as this thread leaves the interpreter."""
         if self._kept:
-            self._occasions.put(True)
+            self._occasions.put(self._num_kept)
 
     def send_all(self) -> bool:
         """Write everything; returns whether the socket took it. Raises `ChannelClosed`."""
+        return self._send(self._num_kept)
+
+    def _send(self, last: int) -> bool:
+        """Write the messages up to this one. A thread that comes late may find more, which are
+        not for it to make."""
         with self._lock:
-            self._encode()
+            self._encode(last)
             while self._unsent:
                 try:
                     sent = self._socket.send(self._unsent[0])
@@ -66,27 +80,30 @@ class Outbox:
 
     def close(self) -> None:
         """Write what is left, for up to a second a message, and end the thread."""
-        self._occasions.put(False)
+        self._occasions.put(END)
         self._thread.join()
         self._socket.settimeout(1.0)
-        self._encode()
+        self._encode(self._num_kept)
         with contextlib.suppress(OSError):
             while self._unsent:
                 self._socket.sendall(self._unsent.popleft())
 
-    def _encode(self) -> None:
-        while self._kept:
-            self._unsent.append(memoryview(self._codec.frame(self._kept.popleft())))
+    def _encode(self, last: int) -> None:
+        while self._num_encoded < last:
+            kept = self._kept.popleft()
+            self._num_encoded += 1
+            message = kept() if callable(kept) else kept
+            self._unsent.append(memoryview(self._codec.frame(message)))
 
     def _write(self) -> None:
         """The thread. A closed socket is noticed by the next `receive`."""
         has_priority = False
-        while self._occasions.get():
+        while (last := self._occasions.get()) != END:
             if not has_priority:
                 _take_priority_of_main_thread()
                 has_priority = True
             with contextlib.suppress(ChannelClosed):
-                self.send_all()
+                self._send(last)
 
 
 def _take_priority_of_main_thread() -> None:

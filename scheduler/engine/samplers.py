@@ -146,7 +146,8 @@ class Samplers:
 
     def take_mask_seconds(self) -> float:
         """Processor time of the masks that became ready since the last call."""
-        seconds, self._mask_seconds = self._mask_seconds, 0.0
+        with self._lock:
+            seconds, self._mask_seconds = self._mask_seconds, 0.0
         return seconds
 
     def _start_mask(self, request_id: int) -> None:
@@ -233,14 +234,21 @@ class Samplers:
                 row += chunk.num_outputs
         return scores
 
+    @property
+    def has_late(self) -> bool:
+        """Whether any sequence is late."""
+        return bool(self._late)
+
     def take_late(self, *, is_alone: bool) -> list[LateResult]:
         """What was sampled for late sequences whose masks have come.
 
         `is_alone` says that all sequences that run are late, so that waiting costs nobody.
         """
         self._replay_left = REPLAY_SECONDS
+        if not self._late:
+            return []
         self._late = {id: run for id, run in self._late.items() if run.chunk.sequence.is_late}
-        if is_alone and self._late:
+        if is_alone:
             self._rest_until = 0.0
             groups = [self._constrained[id].group for id in self._late]
             masks = {mask for group in groups for mask in group.pending}
@@ -274,6 +282,8 @@ class Samplers:
                 else:
                     yield run, result
             runs = waiting
+            if not runs:
+                return
             masks = self._cheap_masks(runs)
             seconds = deadline - self._clock()
             if not masks or seconds <= 0:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+import msgspec
 from msgspec.structs import replace
 
 from scheduler.backends.base import Backend
 from scheduler.batching.cost_model import StepCost
 from scheduler.batching.grouping import BatchPlan, Grouping
 from scheduler.batching.jump_forward import limit_jump_forward
-from scheduler.batching.micro_batches import MicroBatch
 from scheduler.core.cache_edits import CacheEdit, Save, SaveCheckpoint
 from scheduler.core.results import EmbeddingResult, Result, SampledRun
 from scheduler.core.step import Chunk, Step
@@ -25,6 +25,17 @@ MIN_PATIENCE = 0.005
 Where processors are scarce, also a cheap mask takes some milliseconds."""
 
 
+class Execution(msgspec.Struct, frozen=True):
+    """How a step went."""
+
+    step: Step
+    """With the chunks as they were computed."""
+    results: list[Result] | None
+    """Of the chunks that have one, in their order; None if the step failed."""
+    batches: list[tuple[BatchPlan, float]]
+    """What was computed at once, and its seconds."""
+
+
 class StepExecutor:
     """Computes steps, and learns from each what batches cost and which drafts were right."""
 
@@ -36,52 +47,66 @@ class StepExecutor:
         cost: StepCost | None,
         clock: Callable[[], float],
         observe_save: Callable[[Save | SaveCheckpoint, float], None],
+        settle: Callable[[], None],
     ) -> None:
         """`cost` holds the measured time of steps, if there is one; it is kept up to date.
-        `observe_save` is told how long saves took."""
+        `observe_save` is told how long saves took. `settle` returns when no other thread learns
+        from an earlier step any more."""
         self._backend = backend
         self._samplers = samplers
         self._speculator = speculator
         self._cost = cost
         self._clock = clock
         self._observe_save = observe_save
+        self._settle = settle
         self._grouping = Grouping(cost, backend.layout)
 
     def execute(
         self, step: Step, timer: StepTimer, on_wait: Callable[[], None] = lambda: None
-    ) -> tuple[Step, list[Result]]:
+    ) -> Execution:
         """Edit the cache, draft, then compute and sample one batch after the other. `on_wait` is
         called before each of these that takes long without the interpreter.
 
-        Returns the step with the chunks as they were computed, and the results of those that have
-        one. Raises `DecodeError`.
+        Raises `DecodeError`.
         """
         may_draft = any(chunk.max_draft for chunk in step.chunks)
         if step.edits or may_draft:
             on_wait()
-        with timer(Phase.DECODE):
             self.edit(step.edits)
-        with timer(Phase.DRAFT):
-            if may_draft or any(chunk.stop - chunk.start > 1 for chunk in step.chunks):
-                step = step.with_chunks(self._with_drafts(step.chunks))
+            self._settle()
+            timer.lap(Phase.DECODE)
+        if may_draft or any(chunk.stop - chunk.start > 1 for chunk in step.chunks):
+            step = step.with_chunks(self._with_drafts(step.chunks))
+        timer.lap(Phase.DRAFT)
         results: dict[int, Result] = {}
+        batches: list[tuple[BatchPlan, float]] = []
         for batch in self._grouping.batches(step.chunks, step.padding_rows):
-            with timer(Phase.DECODE):
-                on_wait()
-                self._samplers.start_masks(batch.chunks)
-                self._backend.decode(batch.chunks, batch.padding_rows)
-                # What is done here takes no time where a device computes.
-                micro_batches = self._grouping.micro_batches(batch)
-                plan = self._samplers.plan(batch.chunks)
-                self._backend.wait()
-            self._observe_cost(batch, micro_batches, timer.last_seconds)
-            with timer(Phase.SAMPLE):
-                results |= self._results(batch.chunks, plan, timer.last_seconds)
-            with timer(Phase.DECODE):
+            on_wait()
+            self._samplers.start_masks(batch.chunks)
+            self._backend.decode(batch.chunks, batch.padding_rows)
+            # What is done here takes no time where a device computes.
+            plan = self._samplers.plan(batch.chunks)
+            self._backend.wait()
+            timer.lap(Phase.DECODE)
+            self._settle()
+            batches.append((batch, timer.last_seconds))
+            results |= self._results(batch.chunks, plan, timer.last_seconds)
+            timer.lap(Phase.SAMPLE)
+            if may_draft:
                 self._drop_rejected(batch.chunks, results)
+                timer.lap(Phase.DECODE)
         in_order = [results[chunk.slot] for chunk in step.sampled()]
-        self._observe_drafts(step, in_order)
-        return step, in_order
+        if may_draft:
+            self._observe_drafts(step, in_order)
+        return Execution(step, in_order, batches)
+
+    def observe_costs(self, execution: Execution) -> None:
+        """Learn what the batches of a step cost."""
+        cost = self._cost
+        for batch, seconds in execution.batches if cost is not None else ():
+            has_logits = any(chunk.wants_logits for chunk in batch.chunks)
+            if cost is not None and has_logits and not batch.chunks[0].sequence.kind.is_embedding:
+                cost.observe(self._grouping.micro_batches(batch), seconds)
 
     def edit(self, edits: Iterable[CacheEdit]) -> None:
         """Change the cache, and learn what saving takes. Raises `DecodeError`."""
@@ -107,14 +132,6 @@ class StepExecutor:
         drafts = self._backend.draft(requests, max_catch_up)
         self._speculator.observe_drafting(requests, self._clock() - begin)
         return drafts
-
-    def _observe_cost(
-        self, batch: BatchPlan, micro_batches: list[MicroBatch], seconds: float
-    ) -> None:
-        chunks = batch.chunks
-        has_logits = any(chunk.wants_logits for chunk in chunks)
-        if self._cost is not None and has_logits and not chunks[0].sequence.kind.is_embedding:
-            self._cost.observe(micro_batches, seconds)
 
     def _results(
         self, chunks: Sequence[Chunk], plan: SamplingPlan, seconds: float

@@ -19,35 +19,27 @@ class Phase(enum.IntEnum):
     UPDATE = enum.auto()
 
 
+_NO_SECONDS = dict.fromkeys(Phase, 0.0)
+
+
 class StepTimer:
     """Measures one step, in seconds of the engine's clock.
-
-        with timer(Phase.SCHEDULE):
-            ...
 
     A phase is counted from the end of the phase before, so that all phases add up to the step.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._phase = Phase.LATE
         self.begin = self.end = clock()
-        self.seconds = dict.fromkeys(Phase, 0.0)
+        self.seconds = _NO_SECONDS.copy()
         self.last_seconds = 0.0
         """How long the phase took that ended last."""
 
-    def __call__(self, phase: Phase) -> StepTimer:
-        """Name the phase that a `with` statement measures."""
-        self._phase = phase
-        return self
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *error: object) -> None:
+    def lap(self, phase: Phase) -> None:
+        """Count the time since the last lap as this phase."""
         now = self._clock()
         self.last_seconds, self.end = now - self.end, now
-        self.seconds[self._phase] += self.last_seconds
+        self.seconds[phase] += self.last_seconds
 
     @property
     def computing_seconds(self) -> float:

@@ -29,9 +29,7 @@ from server.anthropic.request import (
     ServerTool,
     TokenCountRequest,
 )
-from server.documents.pdf import UnreadableDocument, within
-from server.errors import ApiError, InvalidRequest
-from server.openai.chat.messages import (
+from server.chat.messages import (
     AssistantMessage,
     FunctionCall,
     InstructionMessage,
@@ -40,8 +38,10 @@ from server.openai.chat.messages import (
     ToolMessage,
     UserMessage,
 )
-from server.openai.chat.request import ChatRequest
-from server.openai.chat.tools import Function, NamedChoice, NamedFunction, Tool, ToolChoice
+from server.chat.request import ChatRequest
+from server.chat.tools import Function, NamedChoice, NamedFunction, Tool, ToolChoice
+from server.documents.pdf import UnreadableDocument, within
+from server.errors import ApiError, InvalidRequest
 
 logger = logging.getLogger(__name__)
 

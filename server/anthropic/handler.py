@@ -9,12 +9,12 @@ from server.answers.respond import respond
 from server.anthropic.answer import MessageOptions, MessageStream, WholeMessage
 from server.anthropic.conversation import Chat, to_chat
 from server.anthropic.request import MessagesRequest, TokenCountRequest
+from server.chat.plan import ChatPlan, plan_chat
+from server.chat.prompt import render_chat
 from server.context import ServerContext, context_of
 from server.errors import ApiError
 from server.http.json_response import JsonResponse
 from server.observability.request_id import current_request_id
-from server.openai.chat.plan import ChatPlan, plan_chat
-from server.openai.chat.prompt import render_chat
 from server.requests.body import read_body
 from server.requests.model_name import check_model
 from server.requests.threads import in_thread

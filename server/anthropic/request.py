@@ -13,8 +13,8 @@ from server.bodies.bounds import MESSAGES, TOOLS
 from server.bodies.few import few
 from server.bodies.label import Label
 from server.bodies.request_model import RequestModel
+from server.chat.tools import Name
 from server.errors import InvalidRequest
-from server.openai.chat.tools import Name
 from server.requests.field_types import INT32_MAX, Flag, Probability, Real, StopStrings, Whole
 
 

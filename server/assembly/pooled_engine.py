@@ -7,13 +7,12 @@ import dataclasses
 import gc
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
 
 from config import ConfigError, ServeSettings
-from config.speculation import DRAFT_MODEL
 from server.assembly.assemble import config_of, make_client, make_context, watched_blocks
 from server.assembly.loaded_model import load_vocabulary, model_with
 from server.assembly.observation import Observation
@@ -29,11 +28,12 @@ from server.model.guarded_tokenizer import GuardedTokenizer
 from server.model.inspection import inspector
 from server.observability.metrics import ServerMetrics
 from server.observability.process_memory import device_bytes, is_alive, resident_bytes
-from server.pool.engines import LoadFailed
+from server.pool.engines import Fetched, LoadFailed
 from server.pool.entries import ModelEntry
 from server.pool.memory import NO_MEMORY, MemoryUse
 from server.startup import StartupError
-from server.store.resolve import resolve_draft, resolve_model
+from server.store.progress import PullProgress, PullStatus
+from server.store.resolve import PullWatch, resolve_draft, resolve_model
 
 MOST_STARTS = 2
 """Starts of an engine whose model was never loaded: a crash may be due to repacked weights."""
@@ -128,15 +128,20 @@ class PooledEngines:
         except asyncio.CancelledError:
             reading.add_done_callback(_close_vocabulary)
             raise
-        except (StartupError, ConfigError) as error:
-            path = entry.path
-            text = str(error) if path is None else without_folder(str(error), path)
-            raise LoadFailed(text) from None
-        except OSError as error:
-            raise LoadFailed(f"its files can't be read: {error.strerror or error}") from None
+        except (StartupError, ConfigError, OSError) as error:
+            raise _load_failed(entry, error) from None
 
-    async def estimate(self, entry: ModelEntry) -> MemoryUse:
-        return await asyncio.to_thread(_estimated, entry)
+    async def prepare(self, entry: ModelEntry, told: Callable[[Fetched], None]) -> MemoryUse:
+        loop, is_left = asyncio.get_running_loop(), threading.Event()
+        fetch = _Fetch(lambda fetched: loop.call_soon_threadsafe(told, fetched))
+        watch = PullWatch(fetch.report, is_left.is_set)
+        try:
+            return await asyncio.to_thread(_prepared, entry, watch)
+        except asyncio.CancelledError:
+            is_left.set()
+            raise
+        except (StartupError, OSError) as error:
+            raise _load_failed(entry, error) from None
 
     def _read(self, entry: ModelEntry, metrics: ServerMetrics) -> PooledEngine:
         """The engine, after its files were found. Raises `StartupError` and `ConfigError`."""
@@ -218,30 +223,45 @@ def without_folder(text: str, path: Path) -> str:
     return text.replace(f"{path.parent}/", "") if path.parent != Path() else text
 
 
-def _estimated(entry: ModelEntry) -> MemoryUse:
-    """The memory as llama.cpp plans it; of a file that it can't plan, the size of the file."""
-    settings, path = entry.settings, entry.path
-    if path is None or not path.is_file():
-        return NO_MEMORY
-    draft = _local_draft(settings)
+def _load_failed(entry: ModelEntry, error: Exception) -> LoadFailed:
+    if isinstance(error, OSError):
+        return LoadFailed(f"its files can't be read: {error.strerror or error}")
+    path = entry.path
+    return LoadFailed(str(error) if path is None else without_folder(str(error), path))
+
+
+class _Fetch:
+    """Adds up the files of one model's downloads. Reports come from one thread."""
+
+    def __init__(self, told: Callable[[Fetched], object]) -> None:
+        self._told = told
+        self._files: dict[str, tuple[int, int]] = {}
+
+    def report(self, progress: PullProgress) -> None:
+        """Take a report. Files that are here already are none of a download."""
+        if progress.status not in _FETCHING:
+            return
+        self._files[progress.file] = (progress.completed, progress.total or 0)
+        completed, totals = zip(*self._files.values(), strict=True)
+        self._told(Fetched(sum(completed), sum(totals)))
+
+
+_FETCHING = (PullStatus.WAITING, PullStatus.DOWNLOADING, PullStatus.CHECKING, PullStatus.RETRYING)
+
+
+def _prepared(entry: ModelEntry, watch: PullWatch) -> MemoryUse:
+    """The memory as llama.cpp plans it; of a file that it can't plan, the size of the file.
+
+    What is missing is downloaded first. Raises `StartupError`.
+    """
+    settings = entry.settings
+    path, draft = resolve_model(settings, watch=watch), resolve_draft(settings, watch=watch)
     try:
         footprint = estimate(path, config_of(settings, path, draft))
     except FitError as error:
         logger.warning("the memory of %s is guessed by the files' size: %s", entry.name, error)
         return MemoryUse(sum(file.stat().st_size for file in (path, draft) if file is not None))
     return MemoryUse(footprint.host.total, footprint.device_bytes)
-
-
-def _local_draft(settings: ServeSettings) -> Path | None:
-    """The file of the draft model, if there is one on this machine."""
-    if DRAFT_MODEL not in settings.spec_type:
-        return None
-    if settings.spec_draft_hf is not None:
-        settings = settings.model_copy(update={"offline": True})
-    try:
-        return resolve_draft(settings)
-    except StartupError:
-        return None
 
 
 def _memory_of(pid: int) -> MemoryUse:

@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from starlette.requests import Request
-
 from server.errors import ApiError, Forbidden, InvalidRequest, NotFound, NotSupported, Unavailable
 from server.pool.interface import ModelPool
 from server.store.background import Download, Downloads
@@ -156,12 +154,6 @@ class Pulls:
         over = [pull.id for pull in self._all.values() if pull.ended is not None]
         for name in over[: max(len(over) - MOST_REMEMBERED, 0)]:
             del self._all[name], self._ends[name]
-
-
-def pulls_of(request: Request) -> Pulls:
-    """The pulls of the server that handles this request."""
-    pulls: Pulls = request.app.state.pulls
-    return pulls
 
 
 def api_error(error: StoreError) -> ApiError:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from anyio import to_thread
 from starlette.requests import Request
 
+from server.app_state import state_of
 from server.errors import Forbidden, InvalidRequest, NotFound
-from server.pool.downloads import downloads_of
 from server.pool.interface import ModelPool, ModelState, PoolEvent, PoolEventKind
-from server.pool.routing import pool_of
 from server.store.errors import AmbiguousName, NotOurs, StoreError, UnknownModel
 from server.store.folders import Folders
 from server.store.model import StoredModel
@@ -19,7 +18,7 @@ from server.store.stored_models import stored_models
 
 async def remove_model(request: Request, name: str) -> None:
     """Remove the files of a stored model, after unloading it. Raises `ApiError`."""
-    pool, folders = pool_of(request), downloads_of(request).folders
+    pool, folders = state_of(request).pool, state_of(request).downloads.folders
     model = await to_thread.run_sync(_removable, name, folders)
     await _let_go(pool, model)
     try:

@@ -16,10 +16,10 @@ from server.fit.advice import Advice, Bandwidths, advise
 from server.fit.bandwidth import host_bandwidth
 from server.fit.budget import Budget, free_host_bytes, this_machine
 from server.fit.candidates import Candidate, candidates
-from server.fit.choice import Wishes
+from server.fit.choice import LayoutRange
 from server.fit.estimate import Estimator
+from server.fit.layout_range import layout_range
 from server.fit.needs import Needs
-from server.fit.wishes import wishes_of
 from server.store.resolve import DEMO_MODEL
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?b)?", re.IGNORECASE)
@@ -57,11 +57,11 @@ def _advices(
     speeds: Bandwidths,
 ) -> list[Advice]:
     """One for each candidate; those of one header share what llama.cpp tells."""
-    known: dict[Path, tuple[Needs, Wishes]] = {}
+    known: dict[Path, tuple[Needs, LayoutRange]] = {}
     for one in found:
         if one.path not in known:
             options = engine_config(settings, one.path, "INFO", _draft(settings))
-            known[one.path] = wishes_of(
+            known[one.path] = layout_range(
                 estimator, one.path, options, settings, has_devices=bool(budget.devices)
             )
     return [advise(one, *known[one.path], budget, speeds) for one in found]

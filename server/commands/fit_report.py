@@ -20,11 +20,11 @@ _LEGEND = (
 def as_text(advices: Sequence[Advice], budget: Budget, source: str) -> str:
     """The table, under a line that says for which memory it holds."""
     first = advices[0]
-    context = f"{first.wishes.n_ctx_slot:,} tokens of context"
+    context = f"{first.layouts.n_ctx_slot:,} tokens of context"
     intro = f"{source}: {_budget(budget)}. Wanted: {context} for each slot."
     has_devices = bool(budget.devices)
     layers = ["LAYERS"] if has_devices else []
-    heads = ["QUANT", "FILES", *first.wishes.cache_types, *layers, "READ/TOKEN", "TOKENS/S"]
+    heads = ["QUANT", "FILES", *first.layouts.cache_types, *layers, "READ/TOKEN", "TOKENS/S"]
     rows = [_row(advice, has_devices=has_devices) for advice in advices]
     shown = table([*heads, "VERDICT"], rows, right=heads[1:])
     return "\n".join([intro, "", shown, "", *_LEGEND])

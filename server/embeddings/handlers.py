@@ -11,12 +11,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.context import ServerContext, context_of
-from server.embeddings.compute import EmbeddedPrompt, Vectors, embed_all, embedding_info
-from server.embeddings.normalize import normalized
 from server.embeddings.request import EmbeddingRequest
 from server.errors import InvalidRequest
 from server.http.disconnect import while_connected
 from server.http.json_response import JsonResponse, encode_json
+from server.pooling.compute import EmbeddedPrompt, Vectors, embed_all, embedding_info
+from server.pooling.normalize import normalized
 from server.requests.body import read_body
 from server.requests.threads import in_thread
 

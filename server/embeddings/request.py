@@ -6,24 +6,22 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BeforeValidator, Field
 
-from protocol.commands import SequenceSpec
 from protocol.messages import EmbeddingInfo
-from protocol.sampling import SamplingParams
 from server.bodies.bounds import ADAPTERS
 from server.bodies.few import few
 from server.bodies.label import Label
 from server.bodies.request_model import RequestModel
 from server.context import ServerContext
-from server.embeddings.compute import check_length, check_numbers, embedding_info
-from server.embeddings.normalize import MAX_NORM
 from server.errors import ContextExceeded, InvalidRequest
 from server.generation.types import MAX_PRIORITY, GenerationRequest
 from server.model.adapters import LoraScale
+from server.pooling.compute import check_length, check_numbers, embedding_info
+from server.pooling.normalize import MAX_NORM
+from server.pooling.sequence import embedding_sequence
 from server.requests.carried import CarriedBytes
 from server.requests.field_types import Count, Salt, Whole
 from server.requests.model_name import asked_adapter, check_model
 from server.requests.prompts import Prompt, PromptInput, parse_prompts, prompt_tokens
-from server.requests.sequence import user_digest
 
 
 def _inputs(value: Any) -> tuple[Prompt, ...]:
@@ -113,28 +111,3 @@ class EmbeddingRequest(RequestModel):
             priority=self.priority,
             user=self.user or "",
         )
-
-
-def embedding_sequence(
-    context: ServerContext,
-    tokens: tuple[int, ...],
-    *,
-    lora: list[LoraScale] | None = None,
-    adapter: str | None = None,
-    cache_salt: str = "",
-    priority: int = 0,
-    user: str = "",
-) -> GenerationRequest:
-    """A request to embed one prompt. Raises `InvalidRequest` for an unknown adapter."""
-    spec = SequenceSpec(
-        prompt=tokens,
-        sampling=SamplingParams(),
-        embedding=True,
-        max_tokens=0,
-        lora=context.adapter_scales.lora_set(context.engine.model.adapters, lora, adapter),
-        cache_prompt=context.settings.cache_prompt,
-        cache_salt=cache_salt,
-        priority=priority,
-        user=user_digest(user),
-    )
-    return GenerationRequest(spec=spec)

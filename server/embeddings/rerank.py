@@ -13,13 +13,13 @@ from server.bodies.bounds import RANKED
 from server.bodies.label import Label
 from server.bodies.request_model import RequestModel
 from server.context import ServerContext, context_of
-from server.embeddings.compute import EmbeddedPrompt, check_length, embed_all
-from server.embeddings.request import embedding_sequence
 from server.errors import InvalidRequest, NotSupported
 from server.generation.types import MAX_PRIORITY, GenerationRequest
 from server.http.disconnect import while_connected
 from server.http.json_response import JsonResponse
 from server.model.guarded_tokenizer import texts_of
+from server.pooling.compute import EmbeddedPrompt, check_length, embed_all
+from server.pooling.sequence import embedding_sequence
 from server.requests.body import read_body
 from server.requests.carried import CarriedBytes
 from server.requests.field_types import INT32_MAX, Flag, Salt, Whole

@@ -29,6 +29,7 @@ def engine_config(
     XDG_CACHE_HOME of `environ` says where measured costs are kept.
     """
     placement, placement_batch = placements(settings)
+    # A plain list: mypy checks each line, which it could not in a table of names.
     return EngineConfig(
         model_path=str(model_path),
         adapter_paths=_adapter_paths(settings),

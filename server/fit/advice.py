@@ -10,7 +10,7 @@ import msgspec
 from protocol.footprint import PartBytes
 from server.fit.budget import Budget
 from server.fit.candidates import Candidate
-from server.fit.choice import Choice, Chooser, Layout, Wishes
+from server.fit.choice import Choice, Chooser, Layout, LayoutRange
 from server.fit.layers import Layers, layers_of
 from server.fit.needs import Needs
 from server.store.sizes import human_size
@@ -33,7 +33,7 @@ class Advice:
 
     candidate: Candidate
     layers: Layers
-    wishes: Wishes
+    layouts: LayoutRange
     by_type: tuple[Choice, ...]
     """The most context with each type of cells."""
     best: Choice
@@ -55,9 +55,9 @@ class Advice:
         """What differs from the model with all layers on the devices and its whole context."""
         layout, need = self.best.layout, self.best.need
         changes = []
-        if layout.cache_type != self.wishes.cache_types[0]:
+        if layout.cache_type != self.layouts.cache_types[0]:
             changes.append(f"{layout.cache_type} cells")
-        if layout.n_ctx_slot < self.wishes.n_ctx_slot:
+        if layout.n_ctx_slot < self.layouts.n_ctx_slot:
             changes.append(f"{layout.n_ctx_slot:,} tokens")
         if self.best.has_devices and need.n_gpu_layers < self.layers.count:
             changes.append(f"{need.n_gpu_layers} of {self.layers.count} layers on the device")
@@ -65,7 +65,7 @@ class Advice:
 
 
 def advise(
-    candidate: Candidate, needs: Needs, wishes: Wishes, budget: Budget, speeds: Bandwidths
+    candidate: Candidate, needs: Needs, layouts: LayoutRange, budget: Budget, speeds: Bandwidths
 ) -> Advice:
     """What fits of a candidate. Raises `FitError`."""
     layers = layers_of(candidate.header, candidate.tensors).times(candidate.factor)
@@ -75,13 +75,13 @@ def advise(
         return msgspec.structs.replace(parts, weights=round(parts.weights * candidate.factor))
 
     chooser = Chooser(parts_of, layers, budget)
-    best = chooser.choose(wishes)
+    best = chooser.choose(layouts)
     read = _bytes_read(layers, best)
     return Advice(
         candidate,
         layers,
-        wishes,
-        tuple(chooser.most(wishes, cache_type) for cache_type in wishes.cache_types),
+        layouts,
+        tuple(chooser.most(layouts, cache_type) for cache_type in layouts.cache_types),
         best,
         round(sum(read)),
         _tokens_a_second(read, speeds),

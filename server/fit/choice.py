@@ -41,8 +41,8 @@ PartsOf = Callable[[Layout], PartBytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
-    """What would be best, and what is the least that is of use."""
+class LayoutRange:
+    """The layouts that may be chosen: from the best one to the least that is of use."""
 
     n_slots: int
     n_ctx_slot: int
@@ -91,64 +91,66 @@ class Chooser:
         self._layers = layers
         self._budget = budget
 
-    def choose(self, wishes: Wishes) -> Choice:
+    def choose(self, layouts: LayoutRange) -> Choice:
         """The best layout. If none fits, the least one, which says how much is lacking."""
-        for is_whole in self._wholes(wishes):
-            for choice in self._in_order(wishes, is_whole):
+        for is_whole in self._wholes(layouts):
+            for choice in self._in_order(layouts, is_whole):
                 if choice is not None and choice.fits:
                     return choice
-        return self.placed(Layout(wishes.min_slots, wishes.least, wishes.cache_types[-1]), wishes)
+        return self.placed(
+            Layout(layouts.min_slots, layouts.least, layouts.cache_types[-1]), layouts
+        )
 
-    def most(self, wishes: Wishes, cache_type: str) -> Choice:
+    def most(self, layouts: LayoutRange, cache_type: str) -> Choice:
         """The most slots of the wished context with this type, or the most context of one slot."""
         first = None
-        for is_whole in self._wholes(wishes):
-            full = self._full(wishes, cache_type, is_whole)
-            choice = full or self._longest(wishes, cache_type, is_whole)
+        for is_whole in self._wholes(layouts):
+            full = self._full(layouts, cache_type, is_whole)
+            choice = full or self._longest(layouts, cache_type, is_whole)
             if choice is not None and choice.fits:
                 return choice
             first = first or choice
-        return first or self.placed(Layout(wishes.min_slots, wishes.least, cache_type), wishes)
+        return first or self.placed(Layout(layouts.min_slots, layouts.least, cache_type), layouts)
 
-    def placed(self, layout: Layout, wishes: Wishes) -> Choice:
+    def placed(self, layout: Layout, layouts: LayoutRange) -> Choice:
         """The layout with the most layers on the devices."""
         parts = self._parts_of(layout)
-        need = best_placement(parts, self._layers, self._budget, wishes.n_gpu_layers)
+        need = best_placement(parts, self._layers, self._budget, layouts.n_gpu_layers)
         lacking = need.lacks(self._budget)
         return Choice(layout, need, parts, lacking, bool(self._budget.devices))
 
-    def _wholes(self, wishes: Wishes) -> tuple[bool, ...]:
+    def _wholes(self, layouts: LayoutRange) -> tuple[bool, ...]:
         """Whether all layers are to be on the devices: first they are, if they can be."""
-        may_be_whole = self._budget.devices and wishes.n_gpu_layers is None
+        may_be_whole = self._budget.devices and layouts.n_gpu_layers is None
         return (True, False) if may_be_whole else (False,)
 
-    def _in_order(self, wishes: Wishes, is_whole: bool) -> Iterator[Choice | None]:
-        types = wishes.cache_types
+    def _in_order(self, layouts: LayoutRange, is_whole: bool) -> Iterator[Choice | None]:
+        types = layouts.cache_types
         for cache_type in types[:2]:
-            yield self._full(wishes, cache_type, is_whole)
-        longest = (self._longest(wishes, cache_type, is_whole) for cache_type in types[:2])
+            yield self._full(layouts, cache_type, is_whole)
+        longest = (self._longest(layouts, cache_type, is_whole) for cache_type in types[:2])
         yield max(filter(None, longest), key=lambda one: one.layout.n_ctx_slot, default=None)
         for cache_type in types[2:]:
-            yield self._longest(wishes, cache_type, is_whole)
+            yield self._longest(layouts, cache_type, is_whole)
 
-    def _full(self, wishes: Wishes, cache_type: str, is_whole: bool) -> Choice | None:
+    def _full(self, layouts: LayoutRange, cache_type: str, is_whole: bool) -> Choice | None:
         """The most slots of the whole context."""
-        for n_slots in range(wishes.n_slots, wishes.min_slots - 1, -1):
-            choice = self.placed(Layout(n_slots, wishes.n_ctx_slot, cache_type), wishes)
+        for n_slots in range(layouts.n_slots, layouts.min_slots - 1, -1):
+            choice = self.placed(Layout(n_slots, layouts.n_ctx_slot, cache_type), layouts)
             if self._is_good(choice, is_whole):
                 return choice
         return None
 
-    def _longest(self, wishes: Wishes, cache_type: str, is_whole: bool) -> Choice | None:
+    def _longest(self, layouts: LayoutRange, cache_type: str, is_whole: bool) -> Choice | None:
         """The most context of the fewest slots."""
-        low, high = 0, (wishes.n_ctx_slot - wishes.least) // PAD
+        low, high = 0, (layouts.n_ctx_slot - layouts.least) // PAD
         best = None
         for _ in range(_STEPS):
             if low > high:
                 break
             middle = (low + high) // 2
-            n_ctx_slot = wishes.least + middle * PAD
-            choice = self.placed(Layout(wishes.min_slots, n_ctx_slot, cache_type), wishes)
+            n_ctx_slot = layouts.least + middle * PAD
+            choice = self.placed(Layout(layouts.min_slots, n_ctx_slot, cache_type), layouts)
             if self._is_good(choice, is_whole):
                 best, low = choice, middle + 1
             else:

@@ -16,12 +16,12 @@ from protocol.footprint import DeviceMemory, Footprint, PartBytes
 from server.engine.config import engine_config
 from server.fit.budget import Budget, this_machine
 from server.fit.candidates import local_model
-from server.fit.choice import Choice, Chooser, Wishes
+from server.fit.choice import Choice, Chooser, LayoutRange
 from server.fit.errors import FitError
 from server.fit.estimate import Estimator
 from server.fit.layers import Layers, layers_of
+from server.fit.layout_range import layout_range
 from server.fit.needs import NO_DEVICE
-from server.fit.wishes import wishes_of
 from server.model.inspection import Inspector
 from server.store.sizes import human_size
 
@@ -54,11 +54,11 @@ class Fitting:
         devices = _used(self._estimator.devices(), settings)
         budget = tight = _with_margins(devices, settings)
         layers = _layers(model_path, self._inspector)
-        needs, wishes = wishes_of(
+        needs, layouts = layout_range(
             self._estimator, model_path, options, settings, has_devices=bool(devices)
         )
         for _ in range(_MOST_PLANS):
-            choice = Chooser(needs.parts, layers, tight).choose(wishes)
+            choice = Chooser(needs.parts, layers, tight).choose(layouts)
             if not choice.fits:
                 raise FitError(_refusal(choice, budget))
             changed = _changed(settings, choice, has_devices=bool(devices))
@@ -66,7 +66,7 @@ class Fitting:
             footprint = self._planned(chosen, model_path, draft_path)
             over = _over(footprint, budget, devices)
             if not any((over.host, *over.devices)):
-                lines = _lines(changed, footprint, choice, budget, wishes)
+                lines = _lines(changed, footprint, choice, budget, layouts)
                 return Fitted(chosen, tuple(lines), footprint)
             tight = tight.less(over.host, over.devices)
         raise FitError(_lacks(over.host + over.device, budget))
@@ -134,7 +134,7 @@ def _lines(
     footprint: Footprint,
     choice: Choice,
     budget: Budget,
-    wishes: Wishes,
+    layouts: LayoutRange,
 ) -> list[str]:
     flags = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in changed.items())
     places = {"the host": footprint.host.total} | {
@@ -143,8 +143,8 @@ def _lines(
     takes = ", ".join(f"{human_size(total)} of {name}" for name, total in places.items())
     lines = [f"--fit on: chose {flags or 'nothing: all was given'}; the model will take {takes}"]
     layout = choice.layout
-    wanted = f"{_slots(wishes.n_slots)} of {wishes.n_ctx_slot:,} {wishes.cache_types[0]} tokens"
-    if (layout.n_slots, layout.n_ctx_slot) == (wishes.n_slots, wishes.n_ctx_slot):
+    wanted = f"{_slots(layouts.n_slots)} of {layouts.n_ctx_slot:,} {layouts.cache_types[0]} tokens"
+    if (layout.n_slots, layout.n_ctx_slot) == (layouts.n_slots, layouts.n_ctx_slot):
         lines.append(f"--fit on: {wanted} fit into {_shown(budget)}")
     else:
         lines.append(f"--fit on: more does not fit into {_shown(budget)}; best were {wanted}")

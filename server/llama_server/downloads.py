@@ -5,13 +5,13 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
+from server.app_state import state_of
 from server.catalog.changes import changes_models
 from server.catalog.pulls import api_error
 from server.catalog.removal import remove_model
 from server.errors import InvalidRequest
 from server.http.json_response import JsonResponse
 from server.llama_server.loading import ModelName
-from server.pool.downloads import downloads_of
 from server.requests.body import read_body
 from server.store.errors import StoreError
 
@@ -21,7 +21,7 @@ async def download_model(request: Request) -> Response:
     """Download a model in the background; `/models/sse` tells how it goes."""
     body = await read_body(request, ModelName)
     try:
-        downloads_of(request).start(body.model)
+        state_of(request).downloads.start(body.model)
     except StoreError as error:
         raise api_error(error) from None
     return JsonResponse({"success": True})

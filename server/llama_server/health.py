@@ -5,11 +5,11 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from server.context import ServerContext, shared_of
+from server.app_state import state_of
+from server.context import ServerContext
 from server.errors import NotFound, Unavailable
 from server.http.json_response import JsonResponse
 from server.pool.interface import ModelPool, ModelState
-from server.pool.routing import pool_of
 
 SILENCE_LIMIT = 120.0
 """Seconds without a heartbeat after which the engine counts as hung, if there is no watchdog.
@@ -25,7 +25,7 @@ OK = {"status": "ok"}
 
 async def health(request: Request) -> Response:
     """llama-server's probe: is the model loaded? Of several, the one that the query names."""
-    pool = pool_of(request)
+    pool = state_of(request).pool
     asked = request.query_params.get("model")
     if pool.only is not None:
         _ = pool.only.engine.model
@@ -60,7 +60,7 @@ async def livez(request: Request) -> Response:
 
     Of several engines, the server replaces each by itself.
     """
-    context = pool_of(request).only
+    context = state_of(request).pool.only
     if context is not None:
         _check_engine(context)
     return JsonResponse(OK)
@@ -77,24 +77,23 @@ def _check_engine(context: ServerContext) -> None:
 
 
 async def readyz(request: Request) -> Response:
-    """Should the server get new requests? Not while it loads or drains or its queue is full.
+    """Should the server get new requests? Not while it loads, drains, or has no engine.
 
-    A server with several models takes requests while none is loaded.
+    A full queue changes nothing: its 429 tells clients and routers when to come again. If every
+    replica said no here, a Service would have no endpoint, and clients would get a refused
+    connection instead. A server with several models takes requests while none is loaded.
     """
-    context = pool_of(request).only
-    if shared_of(request).drain.has_begun:
+    context = state_of(request).pool.only
+    if state_of(request).context.drain.has_begun:
         raise Unavailable("the server takes no new requests")
     if context is not None:
-        _check_queue(context)
+        _check_taken(context)
     else:
-        _check_first_load(pool_of(request))
+        _check_first_load(state_of(request).pool)
     return JsonResponse(OK)
 
 
-def _check_queue(context: ServerContext) -> None:
-    engine = context.engine
-    num_waiting = engine.num_sequences - engine.model.n_slots
-    if not engine.is_ready:
+def _check_taken(context: ServerContext) -> None:
+    _ = context.engine.model
+    if not context.engine.is_ready:
         raise Unavailable("the server takes no new requests")
-    if num_waiting >= context.settings.max_queue:
-        raise Unavailable("the queue is full")

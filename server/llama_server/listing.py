@@ -13,13 +13,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.access.access_record import access_record
+from server.app_state import state_of
 from server.catalog.facts import whole_metadata
-from server.context import ServerContext, shared_of
+from server.context import ServerContext
 from server.errors import NotFound
 from server.http.json_response import JsonResponse
-from server.pool.downloads import downloads_of
 from server.pool.interface import ModelPool, ModelState, ServedModel
-from server.pool.routing import pool_of
 from server.pool.sight import find_in_sight, models_in_sight
 from server.requests.model_name import asked_adapter
 from server.store.progress import PullProgress
@@ -36,7 +35,7 @@ async def list_models(request: Request) -> Response:
 
     `?reload=1` reads the folders and presets of a server with several models again.
     """
-    pool = pool_of(request)
+    pool = state_of(request).pool
     if pool.only is not None:
         own = _openai_model(pool.only)
         adapters = [_adapter(own, name) for name in _adapter_names(pool.only)]
@@ -45,7 +44,7 @@ async def list_models(request: Request) -> Response:
         access_record(request.scope).check_admin()
         await pool.refresh()
     served = models_in_sight(request)
-    created = shared_of(request).created
+    created = state_of(request).context.created
     loaded = [context for one in served if (context := pool.loaded(one.name)) is not None]
     data = [pooled_model(pool, one, created) for one in served]
     data += _downloading(request, created, {one["id"] for one in data})
@@ -54,7 +53,7 @@ async def list_models(request: Request) -> Response:
 
 async def retrieve_model(request: Request) -> Response:
     """A model, by any of its names. Names may contain slashes."""
-    pool = pool_of(request)
+    pool = state_of(request).pool
     name = request.path_params["model"]
     context = pool.only
     if context is not None:
@@ -67,7 +66,7 @@ async def retrieve_model(request: Request) -> Response:
             )
         return JsonResponse(_openai_model(context))
     served = find_in_sight(request, name)
-    return JsonResponse(pooled_model(pool, served, shared_of(request).created))
+    return JsonResponse(pooled_model(pool, served, state_of(request).context.created))
 
 
 def _adapter_names(context: ServerContext) -> list[str]:
@@ -101,7 +100,7 @@ def _downloading(request: Request, created: int, listed: Set[str]) -> list[dict[
     """What is being downloaded and is not listed yet, as llama-server lists it. Admins see it."""
     if not access_record(request.scope).is_admin:
         return []
-    running = {str(one.reference): one.latest for one in downloads_of(request).running()}
+    running = {str(one.reference): one.latest for one in state_of(request).downloads.running()}
     return [
         {
             **_named(name, created),

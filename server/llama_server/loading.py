@@ -11,16 +11,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.access.access_record import AccessRecord, access_record
+from server.app_state import state_of
 from server.bodies.label import Label
 from server.bodies.request_model import RequestModel
-from server.context import shared_of
 from server.errors import InvalidRequest
 from server.http.json_response import JsonResponse
 from server.http.sse import EventStream, frame
 from server.llama_server.listing import status_json
-from server.pool.downloads import downloads_of
 from server.pool.interface import ModelState, PoolEvent
-from server.pool.routing import pool_of
 from server.requests.body import read_body
 
 
@@ -32,7 +30,7 @@ class ModelName(RequestModel):
 
 async def load_model(request: Request) -> Response:
     """Load a model, and answer once it is loaded."""
-    pool, body = pool_of(request), await read_body(request, ModelName)
+    pool, body = state_of(request).pool, await read_body(request, ModelName)
     if pool.find(body.model).state is ModelState.LOADED:
         raise InvalidRequest("model is already running", param="model")
     await pool.load(body.model)
@@ -44,8 +42,8 @@ async def unload_model(request: Request) -> Response:
 
     A model that is being downloaded isn't any more.
     """
-    pool, body = pool_of(request), await read_body(request, ModelName)
-    if downloads_of(request).cancel(body.model):
+    pool, body = state_of(request).pool, await read_body(request, ModelName)
+    if state_of(request).downloads.cancel(body.model):
         return JsonResponse({"success": True})
     if pool.find(body.model).state in (ModelState.UNLOADED, ModelState.FAILED):
         raise InvalidRequest("model is not running", param="model")
@@ -55,8 +53,8 @@ async def unload_model(request: Request) -> Response:
 
 async def follow_models(request: Request) -> Response:
     """What happens to models, as server-sent events, until the client leaves."""
-    seconds = shared_of(request).settings.sse_ping_interval
-    events = pool_of(request).subscribe()
+    seconds = state_of(request).context.settings.sse_ping_interval
+    events = state_of(request).pool.subscribe()
     frames = _frames(events, access_record(request.scope))
     return EventStream(frames, AsyncExitStack(), ping_seconds=max(seconds, 0))
 

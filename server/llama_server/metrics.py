@@ -10,13 +10,13 @@ from starlette.responses import Response
 from protocol.commands import LoraSet
 from protocol.messages import ModelInfo
 from server.access.sight import sees
-from server.context import ServerContext, SharedContext, shared_of
+from server.app_state import state_of
+from server.context import ServerContext, SharedContext
 from server.engine.config import host_cache_bytes
 from server.errors import NotSupported, Unavailable
 from server.observability.engine_snapshot import AdapterUse, BlockSizes, EngineSnapshot
 from server.observability.exposition import Counted, render_all, render_metrics
 from server.observability.gpus import Gpu
-from server.pool.routing import pool_of
 from server.pool.sight import find_in_sight
 
 
@@ -25,12 +25,12 @@ async def get_metrics(request: Request) -> Response:
 
     On a server with several models, `?model=` leaves out the others. It loads none.
     """
-    shared = shared_of(request)
+    shared = state_of(request).context
     if not shared.settings.metrics:
         raise NotSupported("this server was started without --metrics")
     accept = request.headers.get("accept", "")
     gpus = await shared.metrics.gpus.read()
-    context = pool_of(request).only
+    context = state_of(request).pool.only
 
     def shows(key: str) -> bool:
         return sees(request, key)
@@ -50,7 +50,7 @@ async def get_metrics(request: Request) -> Response:
 
 
 def _models(request: Request) -> list[Counted]:
-    pool, shared = pool_of(request), shared_of(request)
+    pool, shared = state_of(request).pool, state_of(request).context
     asked = request.query_params.get("model")
     only = find_in_sight(request, asked).name if asked else None
     return [

@@ -12,13 +12,13 @@ from starlette.responses import Response
 from config import ServeSettings
 from config.speculation import DRAFT_MODEL
 from server.access.access_record import access_record
-from server.catalog.model_fit import FitDesk, ModelFit, room_for
+from server.app_state import state_of
+from server.catalog.model_fit import ModelFit, room_for
 from server.engine.config import engine_config
 from server.errors import InvalidRequest
 from server.http.disconnect import while_connected
 from server.http.json_response import JsonResponse
 from server.pool.memory import MemoryUse
-from server.pool.routing import pool_of
 from server.pool.sight import find_in_sight
 
 MOST_TOKENS = 1 << 31
@@ -27,7 +27,7 @@ MOST_SLOTS = 1 << 12
 
 async def get_fit(request: Request) -> Response:
     """What a model takes with its own settings, or with another context and number of slots."""
-    pool = pool_of(request)
+    pool = state_of(request).pool
     name = request.query_params.get("model") or pool.default
     if name is None:
         raise InvalidRequest("'model' must name a model, as ?model=", param="model")
@@ -38,8 +38,7 @@ async def get_fit(request: Request) -> Response:
     settings = _asked(request, pool.settings_of(name))
     path = Path(served.path)
     options = engine_config(settings, path, "INFO", _draft(settings))
-    desk: FitDesk = request.app.state.fit_desk
-    planning = desk.plan(path, options, record.tenant)
+    planning = state_of(request).fit_desk.plan(path, options, record.tenant)
     footprint, devices = await while_connected(request.receive, planning)
     fit = ModelFit(footprint, room_for(served, pool.models(), devices))
     return JsonResponse({"model": served.name, "state": served.state.value, **fit_json(fit)})

@@ -10,14 +10,14 @@ from starlette.responses import Response
 
 from config import ServeSettings
 from config.version import build_fingerprint, version
+from server.app_state import state_of
 from server.bodies.bounds import bounds_json
-from server.context import ServerContext, context_of, served_by, shared_of
+from server.context import ServerContext, context_of, served_by
 from server.errors import NotSupported
 from server.http.json_response import JsonResponse
 from server.model.adapters import lora_json
 from server.model.tokenizer import Tokenizer
 from server.pool.interface import ModelState
-from server.pool.routing import pool_of
 from server.requests.generation_settings import default_settings
 from server.requests.number_bounds import number_bounds
 from server.requests.sampling_defaults import sampling_defaults
@@ -61,14 +61,14 @@ async def get_props(request: Request) -> Response:
 
 async def set_props(request: Request) -> Response:
     """Accept the request with `--props`, as llama-server does, and change nothing."""
-    if not shared_of(request).settings.props:
+    if not state_of(request).context.settings.props:
         raise NotSupported("this server was started without --props")
     return JsonResponse({"success": True})
 
 
 def _without_model(request: Request) -> dict[str, Any]:
     """What llama-server's router says of itself, or a server whose one model sleeps."""
-    settings, pool = shared_of(request).settings, pool_of(request)
+    settings, pool = state_of(request).context.settings, state_of(request).pool
     if pool.default is not None:
         sleeping = pool.find(pool.default).state is ModelState.SLEEPING
         facts = {"model_alias": pool.default, "is_sleeping": sleeping}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from server.context import shared_of
+from server.app_state import state_of
 from server.http.json_response import JsonResponse
 
 _RUNNING = "Ollama is running"
@@ -20,7 +20,7 @@ async def get_root(request: Request) -> Response:
     wanted = request.headers.get("accept", "")
     if "text/html" not in wanted and "application/json" not in wanted:
         return PlainTextResponse(_RUNNING)
-    prefix = shared_of(request).settings.api_prefix
+    prefix = state_of(request).context.settings.api_prefix
     return JsonResponse(
         {"server": "llamapack", "api": f"{prefix}/openapi.json", "health": f"{prefix}/health"}
     )

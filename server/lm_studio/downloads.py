@@ -9,13 +9,13 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from server.app_state import state_of
 from server.bodies.label import Label
 from server.bodies.request_model import RequestModel
 from server.catalog.changes import changes_models
-from server.catalog.pulls import Pull, PullState, pulls_of
+from server.catalog.pulls import Pull, PullState
 from server.errors import InvalidRequest, NotFound
 from server.http.json_response import JsonResponse
-from server.pool.routing import pool_of
 from server.requests.body import read_body
 
 Json = dict[str, Any]
@@ -46,24 +46,24 @@ async def download_model(request: Request) -> Response:
     """Begin to download a model. The download goes on without the client."""
     body = await read_body(request, DownloadRequest)
     try:
-        pool_of(request).find(body.reference)
+        state_of(request).pool.find(body.reference)
         return JsonResponse({"status": "already_downloaded"})
     except NotFound:
         pass
-    return JsonResponse(_job(pulls_of(request).start(body.reference, keeps_on=True)))
+    return JsonResponse(_job(state_of(request).pulls.start(body.reference, keeps_on=True)))
 
 
 async def list_downloads(request: Request) -> Response:
     """All downloads by how they stand. None is ever paused."""
     found: dict[str, list[Json]] = {"downloading": [], "completed": [], "failed": [], "paused": []}
-    for pull in pulls_of(request).all():
+    for pull in state_of(request).pulls.all():
         found[pull.state.value].append(_job(pull))
     return JsonResponse(found)
 
 
 async def get_download(request: Request) -> Response:
     """One download."""
-    return JsonResponse(_job(pulls_of(request).get(request.path_params["job_id"])))
+    return JsonResponse(_job(state_of(request).pulls.get(request.path_params["job_id"])))
 
 
 def _job(pull: Pull) -> Json:

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.access.access_record import access_record
+from server.app_state import state_of
 from server.bodies.label import Label
 from server.bodies.request_model import RequestModel
 from server.catalog.facts import facts_of_one
@@ -18,7 +19,6 @@ from server.errors import InvalidRequest
 from server.http.disconnect import while_connected
 from server.http.json_response import JsonResponse
 from server.lm_studio.listing import kind_of
-from server.pool.routing import pool_of
 from server.pool.sight import find_in_sight
 from server.requests.body import read_body
 from server.requests.field_types import Count, Flag
@@ -63,7 +63,7 @@ class UnloadRequest(RequestModel):
 async def load_model(request: Request) -> Response:
     """Load a model, and wait until it is loaded."""
     body = await read_body(request, LoadRequest)
-    pool, access = pool_of(request), access_record(request.scope)
+    pool, access = state_of(request).pool, access_record(request.scope)
     served = find_in_sight(request, body.model)
     body.check({} if pool.only is None else _config(pool.only))
     started = time.monotonic()
@@ -82,7 +82,7 @@ async def load_model(request: Request) -> Response:
 async def unload_model(request: Request) -> Response:
     """Unload a model, and wait until its memory is free."""
     body = await read_body(request, UnloadRequest)
-    pool = pool_of(request)
+    pool = state_of(request).pool
     served = pool.find(body.instance_id)
     await while_connected(request.receive, pool.unload(served.name))
     return JsonResponse({"instance_id": served.name})

@@ -63,6 +63,7 @@ class ServerMetrics:
     """The counts of one served model since the server's start; times are in seconds."""
 
     def __init__(self, model_name: str, queue_capacity: int = 0) -> None:
+        # A plain list, so that a count is one attribute, one addition and one line to look for.
         self.model_name = model_name
         self.queue_capacity = queue_capacity
         self.engine_pid: Callable[[], int | None] = lambda: None

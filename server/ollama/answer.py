@@ -13,12 +13,12 @@ import msgspec
 import pydantic_core
 
 from server.answers.shape import StreamedAnswer, WholeAnswer
+from server.chat.logprobs import chat_logprobs
 from server.errors import ApiError
 from server.generation.types import Ended, GeneratedToken, StopCause, TextDelta
 from server.http.json_response import encode_json
 from server.model.tokenizer import Tokenizer
 from server.ollama.errors import error_body
-from server.openai.logprobs import chat_logprobs
 from server.parsers.events import AnswerEvent, CallArguments, CallStarted, Content, Reasoning
 
 LINES = "application/x-ndjson"

@@ -6,18 +6,18 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from server.errors import ApiError
-from server.ollama.options import option_of
-from server.ollama.request import AnswerRequest, Call, Message, Tool
-from server.openai.chat.messages import (
+from server.chat.messages import (
     AssistantMessage,
     InstructionMessage,
     ToolCall,
     ToolMessage,
     UserMessage,
 )
-from server.openai.chat.messages import Message as ChatMessage
-from server.openai.chat.tools import Tool as ChatTool
+from server.chat.messages import Message as ChatMessage
+from server.chat.tools import Tool as ChatTool
+from server.errors import ApiError
+from server.ollama.options import option_of
+from server.ollama.request import AnswerRequest, Call, Message, Tool
 
 
 def chat_messages(messages: Sequence[Message]) -> list[ChatMessage]:

@@ -10,8 +10,9 @@ from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
+from server.app_state import state_of
 from server.catalog.changes import changes_models
-from server.catalog.pulls import Pull, api_error, pulls_of
+from server.catalog.pulls import Pull, api_error
 from server.catalog.removal import remove_model
 from server.errors import ApiError, Forbidden, InvalidRequest, NotFound, NotSupported
 from server.http.disconnect import while_connected
@@ -22,8 +23,7 @@ from server.ollama.errors import error_body
 from server.ollama.names import untagged
 from server.ollama.recipes import Recipe
 from server.ollama.request import NamedModel
-from server.ollama.serving import recipes_of, served_model
-from server.pool.routing import pool_of
+from server.ollama.serving import served_model
 from server.requests.body import read_body
 from server.requests.field_types import Flag
 from server.store.progress import PullProgress, PullStatus
@@ -63,7 +63,7 @@ async def pull_model(request: Request) -> Response:
         )
     if _is_there(request, body.model):
         return _done(body)
-    pulls = pulls_of(request)
+    pulls = state_of(request).pulls
     pull = pulls.start(reference_of(body.model), keeps_on=False)
     if body.stream:
         resources = AsyncExitStack()
@@ -80,9 +80,9 @@ async def pull_model(request: Request) -> Response:
 async def delete_model(request: Request) -> Response:
     """Forget a made model, or remove a model's files."""
     body = await read_body(request, DeleteRequest)
-    if await to_thread.run_sync(recipes_of(request).remove, body.model):
+    if await to_thread.run_sync(state_of(request).recipes.remove, body.model):
         return Response()
-    served, pool = served_model(request, body.model), pool_of(request)
+    served, pool = served_model(request, body.model), state_of(request).pool
     if pool.only is not None:
         raise NotSupported("this server was started for one model, which stays")
     if not served.can_remove:
@@ -93,7 +93,7 @@ async def delete_model(request: Request) -> Response:
 
 async def _lines(request: Request, name: str, pull: Pull) -> AsyncIterator[bytes]:
     """The reports of a pull as lines."""
-    async for progress in pulls_of(request).reports(pull):
+    async for progress in state_of(request).pulls.reports(pull):
         yield encoded_line(_report(progress))
     try:
         await _serve_as(request, name, pull)
@@ -126,10 +126,10 @@ async def _serve_as(request: Request, name: str, pull: Pull) -> None:
     if _is_there(request, name) or pull.model is None:
         return
     path = str(pull.model.path)
-    served = next((one for one in pool_of(request).models() if one.path == path), None)
+    served = next((one for one in state_of(request).pool.models() if one.path == path), None)
     if served is not None:
         recipe = Recipe(name=untagged(name), base=served.name, modified=time.time())
-        await to_thread.run_sync(recipes_of(request).put, recipe)
+        await to_thread.run_sync(state_of(request).recipes.put, recipe)
 
 
 def _is_there(request: Request, name: str) -> bool:

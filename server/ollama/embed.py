@@ -12,15 +12,6 @@ from starlette.responses import Response
 
 from protocol.messages import EmbeddingInfo
 from server.context import ServerContext
-from server.embeddings.compute import (
-    EmbeddedPrompt,
-    check_length,
-    check_numbers,
-    embed_all,
-    embedding_info,
-)
-from server.embeddings.normalize import normalized
-from server.embeddings.request import embedding_sequence
 from server.errors import ContextExceeded, InvalidRequest
 from server.generation.types import GenerationRequest
 from server.http.disconnect import while_connected
@@ -28,6 +19,15 @@ from server.http.json_response import JsonResponse, encode_json
 from server.ollama.options import Options
 from server.ollama.request import OllamaEmbeddingsRequest, OllamaEmbedRequest
 from server.ollama.serving import in_queue, recipe_of, user_of, with_model
+from server.pooling.compute import (
+    EmbeddedPrompt,
+    check_length,
+    check_numbers,
+    embed_all,
+    embedding_info,
+)
+from server.pooling.normalize import normalized
+from server.pooling.sequence import embedding_sequence
 from server.requests.body import read_body
 from server.requests.carried import CarriedBytes
 from server.requests.prompt_size import USUAL_PIECE

@@ -12,15 +12,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from config.version import version
+from server.app_state import state_of
 from server.catalog.facts import ModelFacts, facts_of, facts_of_one
 from server.errors import InvalidRequest, NotFound
 from server.http.json_response import JsonResponse
 from server.ollama.names import tagged
 from server.ollama.recipes import Recipe
 from server.ollama.request import NamedModel
-from server.ollama.serving import recipe_of, recipes_of, served_model
+from server.ollama.serving import recipe_of, served_model
 from server.pool.interface import ModelState, ServedModel
-from server.pool.routing import pool_of
 from server.pool.sight import models_in_sight
 from server.requests.body import read_body
 from server.requests.field_types import Flag
@@ -50,10 +50,10 @@ async def get_version(request: Request) -> Response:
 async def list_models(request: Request) -> Response:
     """All models, the latest first."""
     made = []
-    for recipe in recipes_of(request).all():
+    for recipe in state_of(request).recipes.all():
         with suppress(NotFound):
             made.append((recipe, served_model(request, recipe.name)))
-    found = await facts_of(pool_of(request), models_in_sight(request))
+    found = await facts_of(state_of(request).pool, models_in_sight(request))
     return JsonResponse({"models": _all_models(found, made)})
 
 
@@ -61,7 +61,7 @@ async def list_loaded(request: Request) -> Response:
     """The models that are loaded, with the memory that they take."""
     seen = models_in_sight(request)
     loaded = [served for served in seen if served.state is ModelState.LOADED]
-    found = await facts_of(pool_of(request), loaded)
+    found = await facts_of(state_of(request).pool, loaded)
     return JsonResponse({"models": [_running(served, facts) for served, facts in found]})
 
 
@@ -73,7 +73,7 @@ async def show_model(request: Request) -> Response:
             "'verbose' is not supported: vocabularies and tensors are not shown", param="verbose"
         )
     recipe, served = recipe_of(request, body.model), served_model(request, body.model)
-    facts = await facts_of_one(pool_of(request), served)
+    facts = await facts_of_one(state_of(request).pool, served)
     return JsonResponse(_shown(body.model, recipe, facts))
 
 

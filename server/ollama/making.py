@@ -11,13 +11,13 @@ from pydantic import AliasChoices, Field, StrictStr
 from starlette.requests import Request
 from starlette.responses import Response
 
+from server.app_state import state_of
 from server.bodies.bounds import MESSAGES
 from server.bodies.few import few
 from server.bodies.label import Label
 from server.bodies.request_model import RequestModel
 from server.catalog.changes import changes_models
 from server.catalog.facts import facts_of_one
-from server.context import shared_of
 from server.errors import InvalidRequest, NotFound, NotSupported
 from server.http.json_response import JsonResponse
 from server.ollama.answer import LINES, encoded_line
@@ -27,8 +27,7 @@ from server.ollama.options import Options
 from server.ollama.plan import check_template
 from server.ollama.recipes import Recipe
 from server.ollama.request import Message, NamedModel
-from server.ollama.serving import recipe_of, recipes_of, served_model
-from server.pool.routing import pool_of
+from server.ollama.serving import recipe_of, served_model
 from server.requests.body import read_body, validated
 from server.requests.field_types import Flag
 
@@ -89,13 +88,13 @@ async def create_model(request: Request) -> Response:
     parent, served = recipe_of(request, base), served_model(request, base)
     template = body.template or file.template
     if template:
-        facts = await facts_of_one(pool_of(request), served)
+        facts = await facts_of_one(state_of(request).pool, served)
         # The text that /api/show gives is the model's own template.
         template = "" if facts.template and template.endswith(facts.template) else template
         check_template(template)
     recipe = _recipe(body, file, parent, template)
-    recipe.parameters.check(shared_of(request).settings, "parameters")
-    await to_thread.run_sync(recipes_of(request).put, recipe)
+    recipe.parameters.check(state_of(request).context.settings, "parameters")
+    await to_thread.run_sync(state_of(request).recipes.put, recipe)
     return _statuses(body, "writing manifest", "success")
 
 
@@ -108,7 +107,7 @@ async def copy_model(request: Request) -> Response:
     source = recipe_of(request, body.source)
     copied = source.model_copy(update={"name": body.destination, "modified": time.time()})
     recipe = Recipe.model_validate(copied.model_dump(exclude_unset=True))
-    await to_thread.run_sync(recipes_of(request).put, recipe)
+    await to_thread.run_sync(state_of(request).recipes.put, recipe)
     return Response()
 
 
@@ -153,7 +152,7 @@ def _check_name(request: Request, name: str, param: str) -> None:
     if len(name) > _MAX_NAME or not _NAME.fullmatch(name):
         raise InvalidRequest(f"'{param}' is no name of a model (got {name[:100]!r})", param=param)
     try:
-        pool_of(request).find(untagged(name))
+        state_of(request).pool.find(untagged(name))
     except NotFound:
         return
     raise InvalidRequest(f"'{param}' is the name of a model that is served", param=param)

@@ -10,6 +10,8 @@ from functools import lru_cache
 from typing import Any
 
 from protocol.commands import UNLIMITED
+from server.chat.plan import plan_chat
+from server.chat.request import ChatRequest
 from server.context import ServerContext
 from server.errors import ApiError, ContextExceeded, InvalidRequest
 from server.generation.types import GenerationRequest
@@ -35,13 +37,11 @@ from server.ollama.shortening import (
     shorter_gap,
     without_oldest,
 )
-from server.openai.chat.plan import plan_chat
-from server.openai.chat.request import ChatRequest
-from server.openai.completions.request import TextCompletionRequest
-from server.requests.fitting import fitting
 from server.requests.prompts import check_tokens
 from server.requests.sampling_fields import SamplingFields
 from server.requests.sequence import limited
+from server.requests.shorten import shortened_to_fit
+from server.requests.text_completion import TextCompletionRequest
 from server.templates.builtin import builtin_names, builtin_template
 from server.templates.chat_template import ChatTemplate, SpecialTokens
 
@@ -89,7 +89,7 @@ def plan_ollama_chat(
     messages: Sequence[Message] = [*recipe.messages, *body.messages]
     if recipe.system and messages[0].role != "system":
         messages = [Message(role="system", content=recipe.system), *messages]
-    return fitting(messages, plan, without_oldest) if body.truncate else plan(messages)
+    return shortened_to_fit(messages, plan, without_oldest) if body.truncate else plan(messages)
 
 
 def plan_ollama_completion(
@@ -118,7 +118,7 @@ def plan_ollama_completion(
         return _chat_plan(said, body, options, context, before=asked.before)
 
     asked = Conversation(messages, body.context)
-    return fitting(asked, plan, shorter_conversation) if body.truncate else plan(asked)
+    return shortened_to_fit(asked, plan, shorter_conversation) if body.truncate else plan(asked)
 
 
 def with_template(context: ServerContext, name: str, param: str) -> ServerContext:
@@ -225,7 +225,7 @@ def _text_plan(
         return OllamaPlan(text, _within(sequence, body, options, context), is_parsed=False)
 
     asked = Gap(body.prompt, body.suffix)
-    return fitting(asked, plan, shorter_gap) if body.truncate else plan(asked)
+    return shortened_to_fit(asked, plan, shorter_gap) if body.truncate else plan(asked)
 
 
 def _continued(

@@ -17,10 +17,10 @@ from server.bodies.bounds import CALLS, LOGPROBS, MESSAGES, PROMPTS, TOOLS
 from server.bodies.few import few
 from server.bodies.label import Label
 from server.bodies.request_model import RequestModel
+from server.chat.messages import FunctionCall
+from server.chat.tools import Function
 from server.errors import InvalidRequest
 from server.ollama.options import Options
-from server.openai.chat.messages import FunctionCall
-from server.openai.chat.tools import Function
 from server.pool.keep_alive import keep_alive_seconds
 from server.requests.field_types import INT32_MAX, Count, Flag, Whole
 

@@ -10,15 +10,16 @@ from starlette.responses import Response
 from starlette.types import Message
 
 from server.access.access_record import access_record
+from server.app_state import state_of
 from server.context import ServerContext, context_of, model_context
 from server.errors import NotFound
 from server.http.json_response import JsonResponse, encode_json
 from server.ollama.answer import empty_answer
 from server.ollama.names import not_found, untagged
-from server.ollama.recipes import Recipe, RecipeBook
+from server.ollama.recipes import Recipe
 from server.ollama.request import AnswerRequest, ModelRequest
 from server.pool.interface import FOR_EVER, ServedModel
-from server.pool.routing import Handler, for_model, pool_of
+from server.pool.routing import Handler, for_model
 from server.pool.sight import find_in_sight
 
 _MOST_USER = 4096
@@ -38,7 +39,7 @@ def in_queue(handler: Handler) -> Handler:
 
     @functools.wraps(handler)
     async def queued(request: Request) -> Response:
-        only = pool_of(request).only
+        only = state_of(request).pool.only
         if only is None:
             return await handler(request)
         with only.enter_queue(access_record(request.scope).tenant):
@@ -47,15 +48,9 @@ def in_queue(handler: Handler) -> Handler:
     return queued
 
 
-def recipes_of(request: Request) -> RecipeBook:
-    """The models that clients have made."""
-    book: RecipeBook = request.app.state.recipes
-    return book
-
-
 def recipe_of(request: Request, name: str) -> Recipe:
     """What the name stands for: a made model, or a model as it is."""
-    found = recipes_of(request).get(name)
+    found = state_of(request).recipes.get(name)
     return Recipe(name=name, base=name) if found is None else found
 
 
@@ -73,7 +68,7 @@ async def with_model(request: Request, body: ModelRequest, base: str, answer: An
 
     Raises `NotFound` in Ollama's words, and what entering a lease raises.
     """
-    pool = pool_of(request)
+    pool = state_of(request).pool
 
     async def queued(request: Request) -> Response:
         with model_context(request).enter_queue(access_record(request.scope).tenant):
@@ -112,7 +107,7 @@ async def load_or_unload(
         return await with_model(request, body, base, loaded)
     access_record(request.scope).check_admin()
     served_model(request, body.model)
-    await pool_of(request).unload(untagged(base))
+    await state_of(request).pool.unload(untagged(base))
     return JsonResponse(empty_answer(body.model, "unload", is_chat=is_chat))
 
 

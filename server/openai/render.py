@@ -6,13 +6,13 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
+from server.chat.prompt import render_chat
+from server.chat.request import ChatRequest
 from server.context import ServerContext, context_of
 from server.http.json_response import JsonResponse
-from server.openai.chat.prompt import render_chat
-from server.openai.chat.request import ChatRequest
-from server.openai.completions.request import TextCompletionRequest
 from server.requests.body import read_body
 from server.requests.model_name import check_model
+from server.requests.text_completion import TextCompletionRequest
 from server.requests.threads import in_thread
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from server.chat.request import ChatRequest
 from server.endpoints import STREAMABLE, post
 from server.openai.chat.control import ControlRequest, control_completion
 from server.openai.chat.handler import create_chat_completion
 from server.openai.chat.input_tokens import count_input_tokens
-from server.openai.chat.request import ChatRequest
 from server.openai.chat.template import apply_template
 from server.openai.completions.handler import create_completion
-from server.openai.completions.request import TextCompletionRequest
 from server.openai.render import render_chat_completion, render_completion
+from server.requests.text_completion import TextCompletionRequest
 
 ENDPOINTS = (
     post(

@@ -6,8 +6,6 @@ import os
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from starlette.requests import Request
-
 from config import ServeSettings
 from server.pool.interface import ModelPool, PoolEvent, PoolEventKind
 from server.store.background import Download, Downloads
@@ -40,12 +38,6 @@ NO_HOST = ("none",)
 
 NOTHING_YET = {"done": 0, "total": 0, "status": PullStatus.WAITING.value, "reason": ""}
 """What is told of a download at its beginning, before its files are known."""
-
-
-def downloads_of(request: Request) -> Downloads:
-    """The downloads of the server that handles this request."""
-    downloads: Downloads = request.app.state.downloads
-    return downloads
 
 
 async def _announce(pool: ModelPool, download: Download) -> None:

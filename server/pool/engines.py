@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from server.context import ServerContext
@@ -18,6 +19,15 @@ class LoadFailed(Exception):
     def __init__(self, message: str, exit_code: int | None = None) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """How far a download is: bytes of the files that were begun."""
+
+    completed: int
+    total: int
+    """0 while no size is known."""
 
 
 class ModelEngine(Protocol):
@@ -69,10 +79,14 @@ class EngineMaker(Protocol):
     async def make(self, entry: ModelEntry, metrics: ServerMetrics) -> ModelEngine:
         """An engine that doesn't run yet, after the model's files were found and read.
 
-        Downloads what is missing, if the settings allow it. Raises `LoadFailed`.
+        Raises `LoadFailed`.
         """
         ...
 
-    async def estimate(self, entry: ModelEntry) -> MemoryUse:
-        """What a model will take that was not loaded before; nothing if it can't be told."""
+    async def prepare(self, entry: ModelEntry, told: Callable[[Fetched], None]) -> MemoryUse:
+        """What a model will take that was not loaded before, after its files are here.
+
+        Downloads what is missing, if the settings allow it, and says how far it is. The download
+        stops when the task is cancelled. Raises `LoadFailed`.
+        """
         ...

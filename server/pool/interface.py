@@ -48,7 +48,8 @@ class ServedModel:
     failure: str = ""
     """Why the last load failed; "" if it did not."""
     memory: MemoryUse | None = None
-    """What the model takes: measured while it is loaded, else as measured or estimated before."""
+    """What the model takes: measured while it is loaded, else as measured or estimated before.
+    While it is downloaded, the size of its files. None: nobody knows yet."""
     is_pinned: bool = False
     """Whether nothing but a request to unload it makes the model go."""
     keep_alive: float = FOR_EVER
@@ -61,7 +62,7 @@ class ServedModel:
     """The settings that are the model's own, by the names of their TOML keys."""
     tags: tuple[str, ...] = ()
     progress: float | None = None
-    """The share of the load that is done, from 0 to 1; None unless the model loads."""
+    """The share of the download or load that is done, from 0 to 1; None unless there is one."""
     exit_code: int | None = None
     """How the engine ended whose load failed, if it ended by itself."""
     num_users: int = 0

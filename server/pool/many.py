@@ -1,4 +1,4 @@
-"""The pool of a server with several models: loads them on demand, and unloads them for others."""
+"""The pool of a server with several models: who may use which, and who waits for which."""
 
 from __future__ import annotations
 
@@ -6,19 +6,16 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 from config import ConfigError, ServeSettings
-from config.units import MIB
 from server.context import ServerContext
 from server.errors import (
     ApiError,
     InvalidRequest,
     NotFound,
-    NotLoaded,
     Overloaded,
     Unavailable,
 )
@@ -26,9 +23,10 @@ from server.observability.metrics import ServerMetrics
 from server.pool.engines import EngineMaker, LoadFailed
 from server.pool.entries import ModelEntry
 from server.pool.events import EventBoard
-from server.pool.fairness import LoadShares, RecentPeak
+from server.pool.fairness import RecentPeak
 from server.pool.interface import FOR_EVER, PoolEvent, PoolEventKind, ServedModel
-from server.pool.memory import NO_MEMORY, MemoryUse
+from server.pool.jobs import Listeners, ModelJobs
+from server.pool.memory import NO_MEMORY
 from server.pool.model import URGENT, PooledModel, Waiter
 from server.pool.names import matching, no_such_model
 from server.pool.policy import Decision, Limits, Phase, decide
@@ -72,14 +70,14 @@ class ManyModels:
     ) -> None:
         """`read` blocks, and raises `ConfigError`; it is called at once."""
         self._read = read
-        self._maker = maker
         self._limits = limits
         self._clamp = limits.memory if rules.may_exceed else NO_MEMORY
         self._rules = rules
         self._clock = clock
         self._events = EventBoard()
         self._models = {name: _new(entry) for name, entry in read().items()}
-        self._shares = LoadShares()
+        listeners = Listeners(tell=self._tell, look=self._look, removed=self._forget)
+        self._jobs = ModelJobs(maker, listeners, clock)
         self._peak = RecentPeak()
         self._reading = asyncio.Lock()
         self._num_reads = 0
@@ -124,7 +122,7 @@ class ManyModels:
             if model.job is not None:
                 jobs.append(model.job)
             elif model.phase is Phase.LOADED:
-                jobs.append(self._begin(model, self._unload(model), Phase.LEAVING))
+                jobs.append(self._jobs.unload(model))
         await asyncio.gather(*jobs, return_exceptions=True)
 
     def limit_devices(self, num_bytes: int) -> None:
@@ -195,7 +193,7 @@ class ManyModels:
             return
         model.left.clear()
         model.must_go = True
-        if model.phase is Phase.LOADING:
+        if model.phase in (Phase.FETCHING, Phase.LOADING):
             model.fail_all(Unavailable(f"{model.name} was unloaded while it was being loaded"))
             await asyncio.sleep(0)  # a job that has not begun would never say that it ended
             if model.job is not None:
@@ -246,7 +244,8 @@ class ManyModels:
         elif model.phase is Phase.AWAY and (entry != model.entry or model.failure):
             model.take_over(entry)
         elif entry != model.entry:
-            model.next_entry, model.must_go = entry, True
+            model.next_entry = entry
+            self._let_go(model)
         if model is not None:
             model.is_removed = False
 
@@ -255,11 +254,21 @@ class ManyModels:
         if model.phase is Phase.AWAY:
             self._forget(model)
         else:
-            model.must_go = True
+            self._let_go(model)
+
+    def _let_go(self, model: PooledModel) -> None:
+        """Have the model go once nobody uses it. A download for it ends now."""
+        model.must_go = True
+        if model.phase is Phase.FETCHING and model.job is not None:
+            model.job.cancel()
 
     def _forget(self, model: PooledModel) -> None:
         model.fail_all(NotFound(f"there is no model {model.name!r} here any more", param="model"))
-        self._models.pop(model.name, None)
+        if self._models.get(model.name) is not model:
+            return
+        del self._models[model.name]
+        if model.job is not None:  # it was being prepared
+            model.job.cancel()
         self._events.publish(PoolEvent(PoolEventKind.REMOVE, model.name))
 
     def _find(self, name: str) -> tuple[PooledModel, str]:
@@ -319,7 +328,7 @@ class ManyModels:
 
     def _check_may_wait(self, model: PooledModel, tenant: str, now: float) -> None:
         if model.phase is Phase.AWAY and now < model.retry_at:
-            raise _not_loaded(model, now)
+            raise model.not_loaded(now)
         others = [one.tenant for other in self._models.values() for one in other.waiters]
         is_first = bool(tenant) and tenant not in others
         if len(others) >= self._rules.most_waiting and not is_first:
@@ -355,22 +364,21 @@ class ManyModels:
             return
         for model in self._models.values():
             if model.waiters and model.need is None and model.job is None:
-                self._begin(model, self._estimate(model), model.phase)
+                self._jobs.prepare(model)
         now = self._clock()
         models = [model.facts(self._clamp) for model in self._models.values()]
-        peak, spent = self._peak.at(now), self._shares.at(now)
+        peak, spent = self._peak.at(now), self._jobs.shares.at(now)
         self._follow(decide(models, self._limits, now, peak=peak, spent=spent), now)
 
     def _follow(self, decision: Decision, now: float) -> None:
         for name, reason in decision.refused.items():
-            self._failed(self._models[name], LoadFailed(reason))
+            self._jobs.fail(self._models[name], LoadFailed(reason))
         for name in decision.unload:
             model = self._models[name]
             model.is_sleeping = name in decision.expired
-            self._begin(model, self._unload(model), Phase.LEAVING)
+            self._jobs.unload(model)
         for name in decision.load:
-            model = self._models[name]
-            self._begin(model, self._load(model), Phase.LOADING)
+            self._jobs.load(self._models[name])
         for model in self._models.values():
             model.is_closed = model.name in decision.closed or model.must_go
             if model.phase is Phase.LOADED and not model.is_closed and model.waiters:
@@ -386,108 +394,6 @@ class ManyModels:
         if math.isfinite(when):
             delay = max(when - now, 0.0) + 1e-3
             self._timer = asyncio.get_running_loop().call_later(delay, self._look)
-
-    def _begin(
-        self, model: PooledModel, work: Coroutine[Any, Any, None], phase: Phase
-    ) -> asyncio.Task[None]:
-        model.job = asyncio.create_task(work, name=f"{phase.name.lower()} {model.name}")
-        if phase is not model.phase:
-            model.phase = phase
-            self._tell(model)
-        return model.job
-
-    async def _estimate(self, model: PooledModel) -> None:
-        try:
-            model.need = await self._maker.estimate(model.entry)
-        except Exception:
-            logger.exception("the memory of %s can't be estimated", model.name)
-            model.need = NO_MEMORY
-        finally:
-            model.job = None
-            self._look()
-
-    async def _load(self, model: PooledModel) -> None:
-        """Load the model. Whatever happens, it is loaded or away at the end."""
-        model.load_began = self._clock()
-        model.left.clear()
-        tenants = sorted({waiter.tenant for waiter in model.waiters})
-        try:
-            logger.info("loading %s", model.name)
-            model.engine = await self._maker.make(model.entry, model.metrics)
-            await model.engine.load()
-            measured = await model.engine.memory()
-        except LoadFailed as error:
-            await self._end_engine(model, 0.0)
-            self._failed(model, error)
-        except asyncio.CancelledError:
-            await self._end_engine(model, 0.0)
-            self._is_away(model)
-        except Exception:
-            logger.exception("%s can't be loaded", model.name)
-            await self._end_engine(model, 0.0)
-            self._failed(model, LoadFailed("the server failed while it loaded the model"))
-        else:
-            self._is_loaded(model, measured, tenants)
-        finally:
-            self._look()
-
-    def _is_loaded(self, model: PooledModel, measured: MemoryUse, tenants: list[str]) -> None:
-        now = self._clock()
-        model.phase, model.job, model.loaded_at, model.last_used = Phase.LOADED, None, now, now
-        model.load_seconds = now - model.load_began
-        model.need, model.is_sleeping = _believed(measured, model.need), False
-        model.failure, model.failures, model.exit_code = "", 0, None
-        self._shares.add(tenants, model.load_seconds, now)
-        model.metrics.observe_load(model.load_seconds)
-        logger.info(
-            "ready: %s, loaded in %.1f s, %.0f MiB of memory, %.0f MiB of the device's",
-            *(model.name, model.load_seconds, measured.host / MIB, measured.device / MIB),
-        )
-        self._tell(model)
-        if not model.must_go:
-            model.grant_all(now)
-
-    async def _unload(self, model: PooledModel) -> None:
-        """Unload the model. It counts as here until its memory is free."""
-        if model.engine is not None and model.need is not None:
-            model.need = model.need.most(await model.engine.memory())
-        await self._end_engine(model, model.entry.stop_timeout)
-        freed = model.need or NO_MEMORY
-        logger.info(
-            "%s %s: %.0f MiB of memory are free again",
-            *(model.name, "sleeps" if model.is_sleeping else "is unloaded", freed.host / MIB),
-        )
-        model.metrics.observe_unload()
-        self._is_away(model)
-        self._look()
-
-    async def _end_engine(self, model: PooledModel, seconds: float) -> None:
-        engine = model.engine
-        if engine is not None:
-            try:
-                await engine.stop(seconds)
-            except Exception:
-                logger.exception("the engine of %s did not end in order", model.name)
-        model.engine = None
-
-    def _is_away(self, model: PooledModel) -> None:
-        model.phase, model.job, model.must_go, model.is_closed = Phase.AWAY, None, False, False
-        if model.next_entry is not None:
-            model.take_over(model.next_entry)
-        model.keep_alive, model.is_pinned = model.entry.keep_alive, model.entry.is_pinned
-        self._tell(model)
-        model.left.set()
-        if model.is_removed:
-            self._forget(model)
-
-    def _failed(self, model: PooledModel, error: LoadFailed) -> None:
-        """Tell everybody who waits, once, and let nobody try again for a while."""
-        now = self._clock()
-        model.note_failure(str(error), error.exit_code, now)
-        model.metrics.observe_load_failure()
-        logger.error("%s can't be loaded: %s", model.name, error)
-        model.fail_all(_not_loaded(model, now))
-        self._is_away(model)
 
     async def _load_quietly(self, model: PooledModel) -> None:
         """Load a model that nobody waits for; the log tells of failures."""
@@ -505,20 +411,9 @@ def _new(entry: ModelEntry) -> PooledModel:
     return PooledModel(entry, ServerMetrics(entry.name, entry.settings.max_queue))
 
 
-def _believed(measured: MemoryUse, expected: MemoryUse | None) -> MemoryUse:
-    """What was measured. Of a device whose driver doesn't tell, as in containers, the plan."""
-    planned = 0 if expected is None else expected.device
-    return MemoryUse(measured.host, measured.device or planned)
-
-
 def _future() -> asyncio.Future[None]:
     return asyncio.get_running_loop().create_future()
 
 
 def _finite(seconds: float) -> float | None:
     return seconds if math.isfinite(seconds) else None
-
-
-def _not_loaded(model: PooledModel, now: float) -> NotLoaded:
-    seconds = math.ceil(max(model.retry_at - now, 1.0))
-    return NotLoaded(f"{model.name} can't be loaded: {model.failure}", retry_after=seconds)

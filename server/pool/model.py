@@ -7,8 +7,9 @@ import math
 import time
 from dataclasses import dataclass, field
 
+from server.errors import NotLoaded
 from server.observability.metrics import ServerMetrics
-from server.pool.engines import ModelEngine
+from server.pool.engines import Fetched, ModelEngine
 from server.pool.entries import ModelEntry, ModelSource
 from server.pool.interface import FOR_EVER, ModelState, ServedModel
 from server.pool.memory import NO_MEMORY, MemoryUse
@@ -66,8 +67,10 @@ class PooledModel:
     """Failed loads in a row."""
     retry_at: float = -math.inf
     exit_code: int | None = None
+    fetched: Fetched | None = None
+    """How far the download is that the model waits for."""
     job: asyncio.Task[None] | None = None
-    """The load, the unload or the estimate that is under way."""
+    """The load, the unload or the preparation that is under way."""
     left: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the model has been unloaded or its load has ended without success."""
 
@@ -145,7 +148,7 @@ class PooledModel:
             path=self._path(),
             state=self._state(),
             failure=self.failure or self._outage(),
-            memory=self.need,
+            memory=self._memory(),
             is_pinned=self.is_pinned,
             keep_alive=FOR_EVER if self.is_pinned else self.keep_alive,
             expires_at=_unix(expires, now) if ends else None,
@@ -161,6 +164,17 @@ class PooledModel:
             can_remove=self.entry.source is ModelSource.CACHE,
         )
 
+    def not_loaded(self, now: float) -> NotLoaded:
+        """What requests are told after a failed load."""
+        seconds = math.ceil(max(self.retry_at - now, 1.0))
+        return NotLoaded(f"{self.name} can't be loaded: {self.failure}", retry_after=seconds)
+
+    def _memory(self) -> MemoryUse | None:
+        """What it takes, as far as that is known: of what is being downloaded, the files' size."""
+        if self.need is not None or self.fetched is None:
+            return self.need
+        return MemoryUse(self.fetched.total) if self.fetched.total else None
+
     def _outage(self) -> str:
         return "" if self.engine is None else self.engine.outage
 
@@ -171,7 +185,7 @@ class PooledModel:
 
     def _state(self) -> ModelState:
         match self.phase:
-            case Phase.LOADING:
+            case Phase.FETCHING | Phase.LOADING:
                 return ModelState.LOADING
             case Phase.LEAVING:
                 return ModelState.UNLOADING
@@ -182,7 +196,9 @@ class PooledModel:
         return ModelState.SLEEPING if self.is_sleeping else ModelState.UNLOADED
 
     def _progress(self, now: float) -> float | None:
-        """The part of the expected time that is over."""
+        """The part of the download, or of the expected time of the load, that is over."""
+        if self.phase is Phase.FETCHING and self.fetched is not None:
+            return min(self.fetched.completed / max(self.fetched.total, 1), 0.99)
         if self.phase is not Phase.LOADING:
             return None
         return min((now - self.load_began) / max(self.load_seconds, 1e-3), 0.99)

@@ -30,9 +30,15 @@ class Phase(Enum):
     """What a model does, as far as its memory is concerned."""
 
     AWAY = auto()
+    FETCHING = auto()
+    """Its files are being downloaded. It takes no memory yet, and how much it will is not known."""
     LOADING = auto()
     LOADED = auto()
     LEAVING = auto()
+
+
+_OUTSIDE = (Phase.AWAY, Phase.FETCHING)
+"""What a model does that takes no memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +136,7 @@ class _Plan:
         self._now = now
         self._spent = spent
         self._all_wait = 0 < peak <= sum(len(model.waiting) for model in models)
-        self._staying = {m.name: m for m in models if m.phase is not Phase.AWAY}
+        self._staying = {m.name: m for m in models if m.phase not in _OUTSIDE}
         """Models whose memory is taken, and stays so."""
         self._leaving = {m.name: m for m in models if m.phase is Phase.LEAVING}
         self._load: list[str] = []

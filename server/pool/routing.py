@@ -15,7 +15,8 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from server.access.access_record import access_record
-from server.context import serve_by, shared_of
+from server.app_state import state_of
+from server.context import serve_by
 from server.errors import InvalidRequest
 from server.http.disconnect import stop, while_connected
 from server.http.json_body import decode_json, read_bytes
@@ -36,7 +37,7 @@ Answer = Callable[[], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ModelSelection:
     """What a request says about the model that is to answer."""
 
     model: str
@@ -64,30 +65,24 @@ def for_model(handler: Handler, *, may_stream: bool = False) -> Handler:
     """
 
     async def with_model(request: Request) -> Response:
-        pool = pool_of(request)
+        pool = state_of(request).pool
         if pool.only is not None:
             _check_query(request, pool)
             return await handler(request)
         data = bytearray() if request.method in ("GET", "HEAD") else await read_bytes(request)
-        wish = await _wish(request, data)
+        selection = await _selection(request, data)
         read = _already_read(request, data)
-        if not wish.model:
+        if not selection.model:
             if pool.default is None:
                 return await handler(read)
             if request.method in ("GET", "HEAD"):
                 return await _without_waking(read, pool.default, handler)
         answer = partial(handler, read)
-        if may_stream and wish.is_stream:
-            return await _streamed(request, pool, wish, answer)
-        return await _leased(request, pool, wish, answer)
+        if may_stream and selection.is_stream:
+            return await _streamed(request, pool, selection, answer)
+        return await _leased(request, pool, selection, answer)
 
     return with_model
-
-
-def pool_of(request: Request) -> ModelPool:
-    """The models of the server that handles this request."""
-    pool: ModelPool = request.app.state.pool
-    return pool
 
 
 def _may_load(request: Request, pool: ModelPool) -> bool:
@@ -104,19 +99,21 @@ def _check_query(request: Request, pool: ModelPool) -> None:
 
 async def _without_waking(request: Request, name: str, handler: Handler) -> Response:
     """The handler's answer. A model that sleeps stays asleep, and the handler has none."""
-    context = pool_of(request).loaded(name)
+    context = state_of(request).pool.loaded(name)
     if context is not None:
         serve_by(request, context)
     return await handler(request)
 
 
-async def _streamed(request: Request, pool: ModelPool, wish: Wish, answer: Answer) -> Response:
+async def _streamed(
+    request: Request, pool: ModelPool, selection: ModelSelection, answer: Answer
+) -> Response:
     """The handler's answer, or a stream that begins before it, if the model isn't there soon."""
-    shared, is_leased = shared_of(request), asyncio.Event()
+    shared, is_leased = state_of(request).context, asyncio.Event()
     ping_seconds = min(shared.settings.sse_ping_interval, PING_SECONDS)
     if ping_seconds <= 0:
-        return await _leased(request, pool, wish, answer)
-    work = asyncio.ensure_future(_leased(request, pool, wish, answer, is_leased))
+        return await _leased(request, pool, selection, answer)
+    work = asyncio.ensure_future(_leased(request, pool, selection, answer, is_leased))
     leased = asyncio.ensure_future(is_leased.wait())
     try:
         await asyncio.wait(
@@ -129,14 +126,14 @@ async def _streamed(request: Request, pool: ModelPool, wish: Wish, answer: Answe
         raise
     finally:
         leased.cancel()
-    error_frame = partial(request.app.state.error_frame, request.url.path)
+    error_frame = partial(state_of(request).error_frame, request.url.path)
     return EarlyStream(work, ping_seconds, error_frame, shared.metrics.observe_rejection)
 
 
 async def _leased(
     request: Request,
     pool: ModelPool,
-    wish: Wish,
+    selection: ModelSelection,
     answer: Answer,
     is_leased: asyncio.Event | None = None,
 ) -> Response:
@@ -145,14 +142,14 @@ async def _leased(
     Only an admin's key may make a model stay for ever, or go earlier than it would.
     """
     access = access_record(request.scope)
-    served = find_named(request, wish.model)
+    served = find_named(request, selection.model)
     access.check_model(served.names)
     if not _may_load(request, pool) and served.state not in (ModelState.LOADED, ModelState.LOADING):
         raise InvalidRequest("model is not loaded", param="model")
-    stay = wish.keep_alive
+    stay = selection.keep_alive
     if stay is not None and not access.is_admin:
         stay = min(max(stay, served.keep_alive), MOST_SECONDS)
-    lease = pool.lease(wish.model, access.tenant, stay)
+    lease = pool.lease(selection.model, access.tenant, stay)
     async with AsyncExitStack() as resources:
         entering = resources.enter_async_context(lease)
         serve_by(request, await while_connected(request.receive, entering))
@@ -161,7 +158,7 @@ async def _leased(
         return _Held(await answer(), resources.pop_all())
 
 
-async def _wish(request: Request, data: bytearray) -> Wish:
+async def _selection(request: Request, data: bytearray) -> ModelSelection:
     """What the query or the body say. Raises `InvalidRequest`."""
     query = request.query_params
     fields: Mapping[str, Any] = query
@@ -176,7 +173,7 @@ async def _wish(request: Request, data: bytearray) -> Wish:
         raise InvalidRequest("'model' must be a string", param="model")
     names = [name for name in ("keep_alive", "ttl") if fields.get(name) is not None]
     stay = keep_alive_seconds(fields[names[0]], param=names[0]) if names else None
-    return Wish(model, stay, fields.get("stream") is True)
+    return ModelSelection(model, stay, fields.get("stream") is True)
 
 
 def _fields(data: bytearray) -> dict[str, Any]:

@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from starlette.requests import Request
 
 from server.access.access_record import access_record
+from server.app_state import state_of
 from server.errors import NotFound
-from server.pool.interface import ModelPool, ServedModel
+from server.pool.interface import ServedModel
 from server.pool.names import no_such_model
 
 
 def models_in_sight(request: Request) -> Sequence[ServedModel]:
     """The models that the request's key may use, in the order of their names."""
     access = access_record(request.scope)
-    return [one for one in _pool(request).models() if access.may_use(one.names)]
+    return [one for one in state_of(request).pool.models() if access.may_use(one.names)]
 
 
 def find_in_sight(request: Request, name: str) -> ServedModel:
@@ -29,15 +30,10 @@ def find_in_sight(request: Request, name: str) -> ServedModel:
 def find_named(request: Request, name: str) -> ServedModel:
     """The model of this name, in sight or not. Raises `NotFound`, which names what is in sight."""
     try:
-        return _pool(request).find(name)
+        return state_of(request).pool.find(name)
     except NotFound:
         raise _not_in_sight(request, name) from None
 
 
 def _not_in_sight(request: Request, name: str) -> NotFound:
     return no_such_model(name, [one.name for one in models_in_sight(request)])
-
-
-def _pool(request: Request) -> ModelPool:
-    pool: ModelPool = request.app.state.pool
-    return pool

@@ -7,10 +7,10 @@ from starlette.responses import Response
 
 from protocol.blocks import Medium
 from server.access.access_record import access_record
-from server.context import ServerContext, shared_of
+from server.app_state import state_of
+from server.context import ServerContext
 from server.errors import InvalidRequest, NotSupported
 from server.http.json_response import JsonResponse
-from server.pool.routing import pool_of
 
 
 async def get_blocks(request: Request) -> Response:
@@ -19,7 +19,7 @@ async def get_blocks(request: Request) -> Response:
     Names are hexadecimal: many clients read no JSON numbers of 64 bits. On a server with several
     models the query names one; asking doesn't load it.
     """
-    shared = shared_of(request)
+    shared = state_of(request).context
     if shared.kv_events is None:
         raise NotSupported("this server was started without --kv-events-endpoint")
     context, held = _loaded(request), dict[Medium, list[int]]()
@@ -38,7 +38,7 @@ async def get_blocks(request: Request) -> Response:
 
 def _loaded(request: Request) -> ServerContext | None:
     """The model that the request is about; None if it isn't loaded. Raises `NotFound`."""
-    pool = pool_of(request)
+    pool = state_of(request).pool
     if pool.only is not None:
         return pool.only
     name = request.query_params.get("model") or pool.default

@@ -84,13 +84,29 @@ def generation_request(
     Raises `InvalidRequest` for a slot that doesn't exist, and for fields about moved cells or
     speculative decoding that this server can't honour.
     """
+    return GenerationRequest(
+        spec=_spec(fields, prompt, context, sampling, constraint),
+        stop=tuple(word for word in fields.stop if word) or context.settings.reverse_prompt,
+        report_cache=fields.return_cache_info,
+        max_seconds=fields.t_max_predict_ms / 1000 if fields.t_max_predict_ms > 0 else None,
+    )
+
+
+def _spec(
+    fields: SamplingFields,
+    prompt: Sequence[int],
+    context: ServerContext,
+    sampling: SamplingParams,
+    constraint: Constraint | None,
+) -> SequenceSpec:
+    """What the engine is told of the sequence."""
     settings, model = context.settings, context.engine.model
     max_tokens = settings.n_predict if fields.n_predict is None else fields.n_predict
     shift = _context_shift(
         fields, settings, prompt, bos=context.tokenizer.bos, n_ctx=model.n_ctx_slot
     )
     n_left = None if shift else model.n_ctx_slot - len(prompt)
-    spec = SequenceSpec(
+    return SequenceSpec(
         prompt=tuple(prompt),
         sampling=sampling,
         max_tokens=max_tokens,
@@ -113,12 +129,6 @@ def generation_request(
             n_min=fields.spec_n_min,
             p_min=fields.spec_p_min,
         ),
-    )
-    return GenerationRequest(
-        spec=spec,
-        stop=tuple(word for word in fields.stop if word) or settings.reverse_prompt,
-        report_cache=fields.return_cache_info,
-        max_seconds=fields.t_max_predict_ms / 1000 if fields.t_max_predict_ms > 0 else None,
     )
 
 

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from confined.turns import Crowded
 from confined.work import Work, working_for
 from server.access.access_record import access_record
-from server.context import shared_of
+from server.app_state import state_of
 from server.errors import Overloaded
 from server.http.disconnect import while_connected
 from server.http.large_bodies import Lane, noted_lane
@@ -39,7 +39,7 @@ async def in_thread(
     for the request are ended. Raises `Overloaded` if too much slow work waits, `ClientDisconnect`,
     and what the function raises.
     """
-    shared = shared_of(request)
+    shared = state_of(request).context
     places = shared.structured_places if is_structured else shared.plain_places
     tenant = access_record(request.scope).tenant
     call = partial(function, *arguments)

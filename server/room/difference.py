@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from server.room.schema import EngineView, RoomView
+from server.room.schema import EngineView, RequestView, RoomView, SlotView
+
+_Item = SlotView | RequestView
 
 BY_ID = ("slots", "requests")
-"""Lists of which an update has only the items that changed. The items have an `id`."""
+"""Lists of which an update has only what changed: of each item its `id` and the changed fields."""
 
 
 def difference(before: RoomView, after: RoomView) -> dict[str, Any]:
@@ -38,6 +40,17 @@ def _of_engine(before: EngineView, after: EngineView) -> dict[str, Any]:
             continue
         if field in BY_ID:
             known = {item.id: item for item in old}
-            new = [item for item in new if known.get(item.id) != item]
+            new = [_of_item(known.get(item.id), item) for item in new if known.get(item.id) != item]
         changed[field] = new
+    return changed
+
+
+def _of_item(before: _Item | None, after: _Item) -> dict[str, Any] | _Item:
+    if before is None:
+        return after
+    changed: dict[str, Any] = {"id": after.id}
+    for field in after.__struct_fields__:
+        new = getattr(after, field)
+        if new != getattr(before, field):
+            changed[field] = new
     return changed

@@ -37,11 +37,11 @@ MAX_NODES = 160
 ASK_SECONDS = 0.1
 """How long a look waits for the engine. A long step answers a later look."""
 
-TURNS_BETWEEN_CACHE = 4
-"""The cache is asked for at every fourth look: a picture that moves more often is a flicker."""
+TURNS_BETWEEN_CACHE = 2
+"""The cache is asked for at every second look: a picture that moves more often is a flicker."""
 
-TURNS_BETWEEN_IDLE = 8
-"""An idle engine is asked at every eighth look; a file may have filled a slot."""
+TURNS_BETWEEN_IDLE = 4
+"""An idle engine is asked at every fourth look; a file may have filled a slot."""
 
 MAX_KEYS = 50
 MAX_WAITING = 32
@@ -67,6 +67,8 @@ class EngineWatch:
         self._turn = 0
         self._steps = -1
         self._report = NO_REPORT
+        self._is_new = True
+        """Whether the latest report has not been looked at."""
         self._asked = 0.0
         """When the latest report came."""
         self._cache = NO_CACHE
@@ -78,12 +80,12 @@ class EngineWatch:
         self._over: dict[int, RequestView] = {}
         """The requests that are over, by their ids."""
 
-    async def look(self) -> EngineView:
+    def look(self) -> EngineView:
         """What the engine does now, as far as it has answered."""
-        self._turn += 1
         histories = self.context.engine.histories()
         self._note_owners(histories)
-        await self._ask()
+        if self._is_new:
+            self._read(histories)
         return self._view(histories)
 
     def close(self) -> None:
@@ -91,8 +93,9 @@ class EngineWatch:
         if self._asking is not None:
             self._asking.cancel()
 
-    async def _ask(self) -> None:
+    async def ask(self) -> None:
         """Ask the engine, unless a question is open or nothing can have changed."""
+        self._turn += 1
         if self._asking is None:
             if not self.context.engine.is_ready and self._report is not NO_REPORT:
                 self._take(NO_REPORT)
@@ -121,8 +124,11 @@ class EngineWatch:
         return True
 
     def _take(self, report: SlotReport) -> None:
-        self._report, self._asked = report, time.monotonic()
-        keys = {history.request_id: history.tenant for history in self.context.engine.histories()}
+        self._report, self._asked, self._is_new = report, time.monotonic(), True
+
+    def _read(self, histories: Iterable[SequenceHistory]) -> None:
+        report, self._is_new = self._report, False
+        keys = {history.request_id: history.tenant for history in histories}
         self._slots = [
             slot_view(state, keys.get(state.request_id or 0), self._speeds.of(state, self._asked))
             for state in report.slots

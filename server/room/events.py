@@ -8,10 +8,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.access.access_record import access_record
-from server.context import shared_of
+from server.app_state import state_of
 from server.errors import Forbidden, NotSupported
 from server.http.sse import EventStream
-from server.room.room import Room
 
 
 async def get_events(request: Request) -> Response:
@@ -20,10 +19,10 @@ async def get_events(request: Request) -> Response:
     The stream begins with a snapshot; each update has what changed since.
     """
     _check_rights(request)
-    settings = shared_of(request).settings
+    settings = state_of(request).context.settings
     if not settings.slots:
         raise NotSupported("this server was started with --no-slots")
-    room: Room = request.app.state.room
+    room = state_of(request).room
     async with AsyncExitStack() as resources:
         resources.enter_context(room.enter())
         return EventStream(

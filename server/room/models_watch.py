@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from server.pool.interface import ModelPool, PoolEvent, PoolEventKind, ServedModel
 from server.room.schema import DownloadView, ModelView
 
-TURNS_BETWEEN = 8
-"""Without an event, the pool is asked at every eighth look: for memory and for users."""
+TURNS_BETWEEN = 4
+"""Without an event, the pool is asked at every fourth look: for memory and for users."""
 
 MAX_DOWNLOADS = 32
 MAX_MESSAGE = 200

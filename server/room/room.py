@@ -18,8 +18,11 @@ from server.room.engine_watch import EngineWatch
 from server.room.models_watch import ModelsWatch
 from server.room.schema import RoomView, ServerView
 
-PERIOD = 0.25
+PERIOD = 0.5
 """Seconds between two looks."""
+
+MAX_SHARE = 0.01
+"""The part of a core that looks may take: where one takes long, the next one comes later."""
 
 MAX_READERS = 64
 
@@ -115,24 +118,28 @@ class Room:
     async def _ask(self) -> None:
         while not self._is_over():
             begin = time.monotonic()
-            self._publish(await self._look())
+            await self._ask_engines()
+            ready = time.thread_time()
+            self._publish(self._look())
+            took = time.thread_time() - ready
             spent = time.monotonic() - begin
-            await asyncio.sleep(max(self._period - spent, self._period / 5))
+            await asyncio.sleep(max(self._period - spent, self._period / 5, took / MAX_SHARE))
 
-    async def _look(self) -> RoomView:
-        contexts, server = _loaded(self._pool), self._server()
-        self._models = self._models or ModelsWatch(self._pool)
-        models = self._models.look()
+    async def _ask_engines(self) -> None:
+        contexts, shows_texts = _loaded(self._pool), self._server().shows_texts
         for name in [name for name in self._watches if self._is_stale(name, contexts)]:
             self._watches.pop(name).close()
         for name, context in contexts.items():
             if name not in self._watches:
-                watch = EngineWatch(context, self._to_unix, shows_texts=server.shows_texts)
+                watch = EngineWatch(context, self._to_unix, shows_texts=shows_texts)
                 self._watches[name] = watch
-        watches = dict(self._watches)
-        views = await asyncio.gather(*(watch.look() for watch in watches.values()))
-        engines = dict(zip(watches, views, strict=True))
-        return RoomView(server, models, self._models.downloads, engines)
+        await asyncio.gather(*(watch.ask() for watch in self._watches.values()))
+
+    def _look(self) -> RoomView:
+        self._models = self._models or ModelsWatch(self._pool)
+        models = self._models.look()
+        engines = {name: watch.look() for name, watch in self._watches.items()}
+        return RoomView(self._server(), models, self._models.downloads, engines)
 
     def _is_stale(self, name: str, contexts: Mapping[str, ServerContext]) -> bool:
         """Whether the model of a watch is gone, or was loaded anew."""

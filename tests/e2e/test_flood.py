@@ -43,6 +43,8 @@ def test_a_flood_is_bounded_and_leaves_another_key_its_place(server: Server) -> 
         assert refusal.status_code == 429
         assert refusal.json()["error"]["type"] == "rate_limit_error"
         assert int(refusal.headers["Retry-After"]) >= 1
+    # A Service that sent nobody here would keep clients from this answer, and the light key out.
+    assert httpx.get(f"{server.url}/readyz", timeout=DEADLINE).status_code == 200
     light = Stream(server, "A word", key="light", n_predict=4, ignore_eos=True)
     admitted(light)
     # the light key has one place beyond the queue, not two

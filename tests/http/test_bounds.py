@@ -18,18 +18,18 @@ from protocol.messages import EmbeddingInfo
 from server.anthropic.request import MessagesRequest, TokenCountRequest
 from server.app import create_app
 from server.bodies import bounds
+from server.chat.request import ChatRequest
 from server.embeddings.request import EmbeddingRequest
 from server.embeddings.rerank import RerankRequest
 from server.llama_server.completion_request import CompletionRequest
 from server.llama_server.infill import InfillRequest
 from server.llama_server.slot_actions import SlotFile
 from server.llama_server.tokens import DetokenizeRequest, TokenizeRequest
-from server.openai.chat.request import ChatRequest
-from server.openai.completions.request import TextCompletionRequest
 from server.openai.responses.request import ResponseRequest
 from server.requests.field_names import known_names
 from server.requests.number_bounds import number_bounds
 from server.requests.sampling_fields import SamplingFields
+from server.requests.text_completion import TextCompletionRequest
 from tests.support.fake_server import FakeServer, make_server
 
 pytestmark = pytest.mark.anyio

@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 from config import ServeSettings
 from server.access.key_ring import KeyRing
 from server.app import create_app
+from server.app_state import keep_state, state_of
 from server.context import SharedContext
 from server.observability.metrics import ServerMetrics
 from server.pool.interface import PoolEvent, PoolEventKind
@@ -56,12 +57,12 @@ def client_of(app: Starlette, host: str = "127.0.0.1") -> httpx.AsyncClient:
 async def app(hub: LocalHub) -> AsyncIterator[Starlette]:
     app = app_of(hub)
     yield app
-    await app.state.downloads.close()
+    await state_of(app).downloads.close()
 
 
 async def events_of(app: Starlette) -> AsyncIterator[PoolEvent]:
     """What happens, until a download ends."""
-    async for event in app.state.pool.subscribe():
+    async for event in state_of(app).pool.subscribe():
         yield event
         if event.kind in FINISHED:
             return
@@ -167,11 +168,13 @@ async def test_with_keys_an_admins_is_needed(hub: LocalHub) -> None:
 
 
 async def test_the_model_that_is_served_stays(app: Starlette, tmp_path: Path) -> None:
-    context = app.state.pool.only
+    context = state_of(app).pool.only
+    assert context is not None
     place = tmp_path / ".local" / "share" / "llamapack" / "models" / "served.gguf"
     place.parent.mkdir(parents=True)
     place.write_bytes(gguf_bytes())
-    app.state.pool = OneModel(replace(context, model_path=str(place)))
+    pool = OneModel(replace(context, model_path=str(place)))
+    keep_state(app, replace(state_of(app), pool=pool))
     async with client_of(app) as client:
         answer = await client.delete("/models", params={"model": "served"})
     assert "stop the server" in answer.json()["error"]["message"]
@@ -227,7 +230,7 @@ async def test_what_is_being_downloaded_is_listed_for_admins(hub: LocalHub) -> N
         while "user/repo:Q8_0" in names:
             await asyncio.sleep(0.01)
             names = set(await listed("root"))
-    await app.state.downloads.close()
+    await state_of(app).downloads.close()
     await pool.close()
 
 

@@ -89,14 +89,13 @@ async def test_an_engine_that_the_watchdog_did_not_replace_is_not_alive(
     assert f"{limit + 1} seconds" in response.json()["error"]["message"]
 
 
-async def test_who_has_a_full_queue_is_alive_but_not_ready() -> None:
+@pytest.mark.parametrize("num_sequences", [0, 5, 6, 600])
+async def test_who_has_a_full_queue_stays_ready_to_refuse(num_sequences: int) -> None:
     server = make_server(ServeSettings(max_queue=2))
     async with client_of(server) as client:
-        server.engine.num_sequences = 5  # in four slots
-        assert (await client.get("/readyz")).status_code == 200
-        server.engine.num_sequences = 6
-        assert (await client.get("/readyz")).status_code == 503
-        assert (await client.get("/livez")).status_code == 200
+        server.engine.num_sequences = num_sequences  # in four slots
+        for path in ("/readyz", "/livez", "/health"):
+            assert (await client.get(path)).status_code == 200
 
 
 async def test_props(client: httpx.AsyncClient) -> None:

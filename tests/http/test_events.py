@@ -13,6 +13,7 @@ import pytest
 
 from config import ServeSettings
 from server.access.key import ApiKey, digest_of
+from server.app_state import state_of
 from tests.support.inprocess import DEADLINE
 from tests.support.live import wait_for
 from tests.support.live_engine import Live, letter_backend, live_server
@@ -94,7 +95,8 @@ def merged(state: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
         for field, value in news.items():
             if field in ("slots", "requests"):
                 known = {item["id"]: item for item in engine.get(field, [])}
-                engine[field] = list((known | {item["id"]: item for item in value}).values())
+                changed = {item["id"]: known.get(item["id"], {}) | item for item in value}
+                engine[field] = list((known | changed).values())
             else:
                 engine[field] = value
         engines[name] = engine
@@ -202,7 +204,7 @@ def test_a_server_without_slots_shows_nothing() -> None:
 
 def test_a_reader_that_leaves_is_forgotten() -> None:
     with running() as server:
-        room = server.app.state.room
+        room = state_of(server.app).room
         with server.events() as events:
             next(events)
             assert room.num_readers == 1

@@ -15,6 +15,7 @@ from protocol.config import EngineConfig
 from protocol.footprint import Footprint, FootprintAnswer, PartBytes
 from server.access.key_ring import KeyRing
 from server.app import create_app
+from server.app_state import state_of
 from server.catalog import model_fit
 from server.catalog.model_fit import MOST_WAITING
 from server.fit.errors import FitError
@@ -116,7 +117,7 @@ async def test_an_unknown_model_is_a_404(app: Starlette, planner: Planner) -> No
 async def test_a_file_that_cannot_be_planned_is_named_without_its_folder(
     app: Starlette, planner: Planner
 ) -> None:
-    folder = Path(app.state.pool.find(MODEL_NAME).path).parent
+    folder = Path(state_of(app).pool.find(MODEL_NAME).path).parent
     planner.error = f"{folder}/m.gguf is no model"
     async with client_of(app) as client:
         answer = await client.get("/models/fit")

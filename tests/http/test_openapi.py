@@ -15,9 +15,9 @@ from starlette.routing import Route
 
 from config import ServeSettings
 from server.app import create_app
-from server.openai.chat.request import ChatRequest
-from server.openai.completions.request import TextCompletionRequest
+from server.chat.request import ChatRequest
 from server.requests.field_names import known_names
+from server.requests.text_completion import TextCompletionRequest
 from tests.support.fake_server import key_ring, make_server
 
 pytestmark = pytest.mark.anyio

@@ -14,6 +14,7 @@ from config import ServeSettings
 from protocol.blocks import BlocksStored, Medium
 from protocol.cache_lookup import CacheTier
 from server.app import create_app
+from server.app_state import keep_state, state_of
 from server.kv_events.events import KvEvents, ModelBlocks
 from server.kv_events.wire import BlockStored, TopicEvents, WireEvent
 from server.pool.interface import ModelState, ServedModel
@@ -141,8 +142,9 @@ async def test_a_replica_sleeps_if_all_its_models_do(
     server: FakeServer, states: tuple[ModelState, ...], sleeps: bool
 ) -> None:
     app = create_app(server.context)
-    app.state.pool = Sleeper(server.context)
-    app.state.pool.states = states
+    pool = Sleeper(server.context)
+    pool.states = states
+    keep_state(app, replace(state_of(app), pool=pool))
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         assert (await client.get("/is_sleeping")).json() == {"is_sleeping": sleeps}

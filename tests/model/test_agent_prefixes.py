@@ -21,9 +21,9 @@ from pydantic import TypeAdapter
 
 from server.anthropic.conversation import to_chat as chat_of_messages
 from server.anthropic.request import MessagesRequest
+from server.chat.prompt import render_text
+from server.chat.request import ChatRequest
 from server.model.tokenizer import LlamaTokenizer
-from server.openai.chat.prompt import render_text
-from server.openai.chat.request import ChatRequest
 from server.openai.responses.conversation import to_chat as chat_of_response
 from server.openai.responses.items import Item
 from server.openai.responses.request import ResponseRequest

@@ -65,7 +65,7 @@ def answers(
     ends: dict[int, Finished] = {}
     while len(ends) < len(constraints):
         engine.admit_prepared()
-        for event in engine.step().events:
+        for event in engine.step().outputs().events:
             if isinstance(event, Generated):
                 tokens[event.request_id] += event.tokens
             elif isinstance(event, Finished):

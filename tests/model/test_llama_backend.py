@@ -187,7 +187,7 @@ def greedy(backend: LlamaBackend, prompts: list[list[int]], length: int) -> list
     answers: dict[int, list[int]] = {request_id: [] for request_id in range(len(prompts))}
     ended = 0
     while ended < len(prompts):
-        for event in engine.step().events:
+        for event in engine.step().outputs().events:
             if isinstance(event, Generated):
                 answers[event.request_id] += event.tokens
             ended += isinstance(event, Finished)
@@ -265,7 +265,7 @@ def test_scores_of_prompts_are_those_of_the_model(layout: str, lengths: tuple[in
     scores: dict[int, list[float]] = {request_id: [] for request_id in range(len(prompts))}
     ended = 0
     while ended < len(prompts):
-        for event in engine.step().events:
+        for event in engine.step().outputs().events:
             if isinstance(event, Scored):
                 assert event.start == len(scores[event.request_id]) + 1
                 scores[event.request_id] += [score.logprob for score in event.logprobs]

@@ -479,9 +479,9 @@ def test_a_mask_that_cannot_be_computed_is_an_error_of_the_sampler(
             raise ConstraintFailed("this constraint is broken")
 
     submit = add_request(request_id=1, prompt=[A], sampling=SamplingParams(temperature=1.0))
-    sampler = backend.sampler(submit)
-    vocabulary = vocabulary_of_llama(backend.context.vocab)
-    sampler._matcher = Broken(LLGuidanceGrammar("start: /a/"), vocabulary)
+    matcher = Broken(LLGuidanceGrammar("start: /a/"), vocabulary_of_llama(backend.context.vocab))
+    parts = backend.context, backend._vocabulary, backend._candidates
+    sampler = LlamaSampler(submit, *parts, matcher)
     assert sampler.sample(0) is None
     sampler.prepare()
     with pytest.raises(SamplerError, match="this constraint is broken"):

@@ -166,7 +166,7 @@ def answer(
     generated: list[int] = []
     cached = -1
     while engine.has_work:
-        for event in engine.step().events:
+        for event in engine.step().outputs().events:
             if isinstance(event, Generated):
                 generated += event.tokens
             elif isinstance(event, Started):

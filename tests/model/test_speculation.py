@@ -103,7 +103,7 @@ def answers(
         found[number] = Answer()
     while any(answer.reason is None for answer in found.values()):
         engine.admit_prepared()
-        for event in engine.step().events:
+        for event in engine.step().outputs().events:
             answer = found[event.request_id]
             if isinstance(event, Generated):
                 answer.tokens += event.tokens

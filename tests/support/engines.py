@@ -63,7 +63,7 @@ class Server:
             )
         while any(answer.reason is None for answer in answers.values()):
             self.engine.admit_prepared()
-            for event in self.engine.step().events:
+            for event in self.engine.step().outputs().events:
                 _record(answers[event.request_id], event)
         return list(answers.values())
 

@@ -14,7 +14,7 @@ from server.errors import ApiError
 from server.generation.observed_generator import ObservedGenerator
 from server.observability.answer_metrics import AnswerMetrics
 from server.observability.metrics import ServerMetrics
-from server.pool.engines import LoadFailed
+from server.pool.engines import Fetched, LoadFailed
 from server.pool.entries import ModelEntry
 from server.pool.many import ManyModels, PoolRules
 from server.pool.memory import MemoryUse
@@ -71,6 +71,10 @@ class FakeEngines:
     """By name: why the model can't be loaded."""
     missing: dict[str, str] = field(default_factory=dict)
     """By name: why its files can't be read."""
+    downloads: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """By name: the bytes and the seconds of a download, whose size is known after its first half.
+    """
+    downloaded: set[str] = field(default_factory=set)
     events: list[str] = field(default_factory=list)
     engines: dict[str, FakeModelEngine] = field(default_factory=dict)
     running: int = 0
@@ -86,8 +90,17 @@ class FakeEngines:
         self.engines[entry.name] = engine
         return engine
 
-    async def estimate(self, entry: ModelEntry) -> MemoryUse:
+    async def prepare(self, entry: ModelEntry, told: Callable[[Fetched], None]) -> MemoryUse:
         await asyncio.sleep(0)
+        size, seconds = self.downloads.get(entry.name, (0, 0.0))
+        if seconds and entry.name not in self.downloaded:
+            self.events.append(f"fetch {entry.name}")
+            for completed in (0, size // 2):
+                told(Fetched(completed, size if completed else 0))
+                await asyncio.sleep(seconds / 2)
+            self.downloaded.add(entry.name)
+        if entry.name in self.missing:
+            raise LoadFailed(self.missing[entry.name])
         return self.needs.get(entry.name, MemoryUse(100 * MIB))
 
     @property

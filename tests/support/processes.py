@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from tests.support.paths import DEMO_TARGET
 
 TARGET = DEMO_TARGET
 COMMAND = Path(sys.executable).parent / "llamapack"
-DEADLINE = 120.0
+DEADLINE = 300.0
 """Seconds after which a test fails, even on a busy machine."""
 
 # These kernels compute a row the same way with any other rows, so texts can be compared exactly.
@@ -32,10 +32,11 @@ FLAGS = (
 
 
 def wait_until(condition: Callable[[], Any]) -> None:
-    """Poll until the condition is true."""
+    """Poll until the condition is true. Raises `TimeoutError`."""
     deadline = time.monotonic() + DEADLINE
     while not condition():
-        assert time.monotonic() < deadline, "nothing happened"
+        if time.monotonic() > deadline:
+            raise TimeoutError("nothing happened")
         time.sleep(0.01)
 
 
@@ -87,8 +88,9 @@ class Server:
 
     def wait_ready(self) -> None:
         """Wait until the model is loaded and connections are accepted, in any order."""
-        wait_until(lambda: "ready: " in self.text or self.process.poll() is not None)
-        assert "ready: " in self.text, self.text
+        with suppress(TimeoutError):
+            wait_until(lambda: "ready: " in self.text or self.process.poll() is not None)
+        assert "ready: " in self.text, self.text or "the server logged nothing"
         wait_until(self._answers)
 
     def _answers(self) -> bool:

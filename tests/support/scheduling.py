@@ -282,7 +282,7 @@ def drain(engine: Engine, outcomes: Outcomes, max_steps: int = 10_000) -> Outcom
     for _ in range(max_steps):
         if not engine.has_work:
             return outcomes
-        collect(outcomes, engine.step())
+        collect(outcomes, engine.step().outputs())
     raise AssertionError(f"still not idle after {max_steps} steps")
 
 

@@ -26,9 +26,28 @@ export const roomScenarios = {
     assert.ok(names.length > 0 && names.every((name) => options.names.includes(name)), names.join())
     await page.locator('.icicle-box', { hasText: options.text }).first().waitFor()
     await page.locator('.request-cache', { hasText: 'cache' }).first().waitFor()
-    await page.getByText('ms a step').waitFor()
+    await page.getByText('ms a step').waitFor() // below the window: it is drawn all the same
     const shown = await page.locator('.room-figures').textContent()
     await page.waitForFunction((text) => document.querySelector('.room-figures')?.textContent !== text, shown)
+    // Requests out of sight are not drawn; they are as new as the rest once they come into sight.
+    await page.setViewportSize({ width: WIDE.width, height: 400 })
+    const drawn = await page.evaluate(async () => {
+      const lines = [...document.querySelectorAll('.request')].filter((line) => line.getBoundingClientRect().top > innerHeight)
+      await new Promise((resolve) => setTimeout(resolve, 1000))
+      let changes = 0
+      const observer = new MutationObserver((records) => (changes += records.length))
+      for (const line of lines) observer.observe(line, { subtree: true, childList: true, characterData: true, attributes: true })
+      await new Promise((resolve) => setTimeout(resolve, 3000))
+      observer.disconnect()
+      return { lines: lines.length, changes }
+    })
+    assert.ok(drawn.lines > 0)
+    assert.equal(drawn.changes, 0, 'what nobody sees is drawn')
+    await page.locator('.request').first().scrollIntoViewIfNeeded()
+    const seen = await page.locator('.requests').textContent()
+    await page.waitForFunction((text) => document.querySelector('.requests').textContent !== text, seen)
+    await page.locator('.room-figures').scrollIntoViewIfNeeded()
+    await page.setViewportSize(WIDE)
     // Between two drawings the browser rests: an animation would take the server's CPU.
     const moving = await page.evaluate(async () => {
       const found = []

@@ -1,15 +1,18 @@
 // What the machine room costs: 64 streams with the room open, and without, in turns.
 // `node scripts/cost.mjs [turns] [seconds] [apart]`.
 //
-// Three things are compared with nobody looking: a reader of the event stream alone, which is what the server does for
-// the room; and the page in a browser. The browser gives way to the server, as if it were on another machine. With
-// `apart` it really has other cores: the first half of the cores is the server's, the rest the browser's and the
-// clients'. Then what remains is what the server does, and not what a browser on its cores takes.
+// Two things are compared with nobody looking: a reader of the event stream alone, which is what the server does for
+// the room; and the page in a browser. Server, clients and browser share all cores, with the same rights. With `apart`,
+// the first half of the cores is the server's, the rest the browser's and the clients': as if the browser were on
+// another machine. Then what remains is what the server does, and not what a browser on its cores takes.
+//
+// The browser draws without a GPU, so its processors do what a screen's graphics do elsewhere. It shows a window of
+// 1280 x 860 pixels. The kernel counts the CPU of each process.
 //
 // Tokens a second say little where others use the machine too: then look at tokens by second of the server's CPU time.
 import { execFileSync } from 'node:child_process'
 import { readFileSync, readdirSync } from 'node:fs'
-import { availableParallelism, setPriority } from 'node:os'
+import { availableParallelism } from 'node:os'
 import { launch, open } from './browser.mjs'
 import { KEYS, pause, serve } from './served.mjs'
 
@@ -26,9 +29,7 @@ if (IS_APART) {
   pin(server.pid, `0-${half - 1}`)
   pin(process.pid, `${half}-${availableParallelism() - 1}`) // the browser inherits this
 }
-setPriority(10) // and this
 const browser = await launch()
-setPriority(0)
 const controller = new AbortController()
 
 /** Let a process and its children have these cores. */
@@ -80,17 +81,32 @@ function cpuSeconds(pids) {
 }
 
 const engines = () => childrenOf(server.pid)
-const browsers = () => childrenOf(process.pid).filter((pid) => pid !== String(server.pid) && !engines().includes(pid))
+
+/** The processes of the browser, by what they are for. */
+function browsers() {
+  const found = {}
+  for (const pid of childrenOf(process.pid)) {
+    const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')
+    if (pid === String(server.pid) || engines().includes(pid)) continue
+    const [, type = 'main', service = ''] = /--type=([\w-]+)(?:.*--utility-sub-type=([\w.]+))?/.exec(command) ?? []
+    const kind = service || type
+    found[kind] = [...(found[kind] ?? []), pid]
+  }
+  return found
+}
 
 /** Tokens a second, and by second of the server's CPU; the cores that each process takes. */
 async function speed() {
-  const parts = { api: [server.pid], engine: engines(), browser: browsers() }
-  const marks = () => Object.values(parts).map(cpuSeconds)
+  const parts = [[server.pid], engines(), ...Object.values(browsers())]
+  const kinds = Object.keys(browsers())
+  const marks = () => parts.map(cpuSeconds)
   const [begin, before, cpu] = [performance.now(), await total(), marks()]
   await pause(SECONDS * 1000)
   const [tokens, after, seconds] = [(await total()) - before, marks(), (performance.now() - begin) / 1000]
-  const [api, engine, shown] = after.map((one, index) => one - cpu[index])
-  return { wall: tokens / seconds, cpu: tokens / (api + engine), api: api / seconds, engine: engine / seconds, browser: shown / seconds }
+  const [api, engine, ...shown] = after.map((one, index) => (one - cpu[index]) / seconds)
+  const browser = shown.reduce((sum, one) => sum + one, 0)
+  const byKind = Object.fromEntries(kinds.map((kind, index) => [kind, shown[index]]))
+  return { wall: tokens / seconds, cpu: tokens / (api + engine) / seconds, api, engine, browser, byKind }
 }
 
 /** Somebody reads the event stream, and does nothing else. */
@@ -122,7 +138,7 @@ try {
   for (let turn = 0; turn < TURNS; turn++) {
     for (const [way, begin] of Object.entries(WAYS)) {
       const end = await begin()
-      await pause(1500)
+      await pause(3000) // until the page is loaded and drawn
       const one = await speed()
       speeds[way].push(one)
       await end()
@@ -142,4 +158,7 @@ for (const [way, of] of Object.entries(speeds).slice(1)) {
   console.log(`${way} to nobody, median of the turns: ${ratio('wall')} by wall time, ${ratio('cpu')} by the server's CPU time`)
 }
 const taken = (way) => median(speeds[way].map((one) => one.browser))
-console.log(`the browser takes ${taken('page').toFixed(2)} cores with the room, ${taken('nobody').toFixed(2)} without`)
+console.log(`the browser takes ${taken('page').toFixed(3)} cores with the room, ${taken('nobody').toFixed(3)} without; with it, by process:`)
+for (const kind of Object.keys(speeds.page[0].byKind)) {
+  console.log(`  ${kind}: ${median(speeds.page.map((one) => one.byKind[kind] ?? 0)).toFixed(3)}`)
+}

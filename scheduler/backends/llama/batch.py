@@ -1,4 +1,4 @@
-"""llama.cpp's batch, over numpy arrays."""
+"""llama.cpp's batch."""
 
 from __future__ import annotations
 
@@ -46,28 +46,36 @@ class Run:
 
 
 class LlamaBatch:
-    """A `llama_batch` over numpy arrays. The arrays are filled by slices, which is fast."""
+    """A `llama_batch` over arrays, which are filled by slices.
+
+    They are arrays of ctypes: to write a few numbers, numpy touches much more memory, which is not
+    in the processor's caches between two steps.
+    """
 
     def __init__(self, size: int) -> None:
         """`size` is the most rows that fit."""
         self.size = size
         self.output_indices: list[int] = []
         """Rows with outputs, in their order."""
-        self._tokens = np.zeros(size, dtype=np.int32)
-        self._positions = np.zeros(size, dtype=np.int32)
-        self._counts = np.ones(size, dtype=np.int32)
-        self._slots = np.zeros(size, dtype=np.int32)
-        self._outputs = np.zeros(size, dtype=np.int8)
-        addresses = self._slots.ctypes.data + np.arange(size, dtype=np.uint64) * 4
-        self._slot_pointers = addresses.astype(np.uint64)
+        numbers = ctypes.c_int32 * size
+        self._tokens: Any = numbers()
+        self._positions: Any = numbers()
+        self._slots: Any = numbers()
+        self._counts = numbers(*[1] * size)
+        self._outputs: Any = (ctypes.c_int8 * size)()
+        self._written_slots: list[int] = []
+        """What `_slots` begins with."""
+        first, width = ctypes.addressof(self._slots), ctypes.sizeof(ctypes.c_int32)
+        addresses = range(first, first + size * width, width)
+        self._slot_pointers = (ctypes.c_void_p * size)(*addresses)
         self.struct = lib.llama_batch(
             0,
-            pointer(self._tokens, ctypes.c_int32),
+            self._tokens,
             None,
-            pointer(self._positions, ctypes.c_int32),
-            pointer(self._counts, ctypes.c_int32),
-            pointer(self._slot_pointers, ctypes.POINTER(ctypes.c_int32)),
-            pointer(self._outputs, ctypes.c_int8),
+            self._positions,
+            self._counts,
+            ctypes.cast(self._slot_pointers, ctypes.POINTER(ctypes.POINTER(ctypes.c_int32))),
+            self._outputs,
         )
 
     def fill(self, runs: Sequence[BatchRows], tokens: Sequence[list[int]] | None = None) -> None:
@@ -87,21 +95,28 @@ class LlamaBatch:
             positions += range(start, start + count)
             slots += [run.slot] * count
             outputs += range(len(flat) - run.num_outputs, len(flat))
-        self.output_indices = outputs
-        self._write(flat, positions, slots)
+        self._write(flat, positions, slots, outputs)
 
     def slot(self, index: int) -> int:
         """The slot of a row with outputs."""
-        return int(self._slots[self.output_indices[index]])
+        return self._written_slots[self.output_indices[index]]
 
-    def _write(self, tokens: list[int], positions: list[int], slots: list[int]) -> None:
+    def _write(
+        self, tokens: list[int], positions: list[int], slots: list[int], outputs: list[int]
+    ) -> None:
         count = len(tokens)
         self._tokens[:count] = tokens
         self._positions[:count] = positions
-        self._slots[:count] = slots
-        self._outputs[:count] = 0
-        self._outputs[self.output_indices] = 1
         self.struct.n_tokens = count
+        # Most steps have the rows of the step before, one token later.
+        if slots == self._written_slots and outputs == self.output_indices:
+            return
+        self._slots[:count] = self._written_slots = slots
+        has_output = [0] * count
+        for row in outputs:
+            has_output[row] = 1
+        self._outputs[:count] = has_output
+        self.output_indices = outputs
 
 
 def pointer(array: np.ndarray[Any, Any], kind: Any) -> Any:

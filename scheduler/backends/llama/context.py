@@ -252,7 +252,7 @@ class LlamaContext:
 
         with_logits = rows
         if self.device_samplers.by_slot:
-            with_logits = [row for row in rows if not self._is_left(row)]
+            with_logits = [row for row in rows if not self.is_left(row)]
         starts = range(0, len(with_logits), SURVEYED_TOGETHER)
         return [functools.partial(look, start) for start in starts]
 
@@ -260,14 +260,14 @@ class LlamaContext:
         """The likeliest tokens of a row, if it was surveyed."""
         return self._likeliest.get(index)
 
-    def left(self, index: int) -> Shortlist | None:
-        """What a sampler on the device left of a row of the last batch, if its slot has one."""
-        if not (self.device_samplers.by_slot and self._is_left(index)):
-            return None
-        return self.device_samplers.read(self._batch.output_indices[index])
+    def is_left(self, index: int) -> bool:
+        """Whether the slot of a row of the last batch has a sampler on the device."""
+        by_slot = self.device_samplers.by_slot
+        return bool(by_slot) and self._batch.slot(index) in by_slot
 
-    def _is_left(self, index: int) -> bool:
-        return self._batch.slot(index) in self.device_samplers.by_slot
+    def left(self, index: int) -> Shortlist:
+        """What a sampler on the device left of a row of the last batch."""
+        return self.device_samplers.read(self._batch.output_indices[index])
 
     def batch_index(self, index: int) -> int:
         """Index in the batch of the token that a row of logits belongs to."""

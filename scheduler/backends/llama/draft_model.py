@@ -271,9 +271,13 @@ class _Rows:
         """None: rows of drafts are looked at one by one."""
         return None
 
-    def left(self, index: int) -> Shortlist | None:
-        """None: the draft model samples on the CPU."""
-        return None
+    def is_left(self, index: int) -> bool:
+        """Never: the draft model samples on the CPU."""
+        return False
+
+    def left(self, index: int) -> Shortlist:
+        """Not called, as `is_left` tells."""
+        raise NotImplementedError
 
 
 def draft_config(config: EngineConfig, draft: DraftConfig) -> EngineConfig:

@@ -110,9 +110,13 @@ class LogitsRows(Protocol):
         surveyed and has not been changed."""
         ...
 
-    def left(self, index: int) -> Shortlist | None:
-        """What a sampler on the device left of a row, if there is one; tokens rise. Such a row
-        has no other logits."""
+    def is_left(self, index: int) -> bool:
+        """Whether a sampler on the device left only some tokens of a row."""
+        ...
+
+    def left(self, index: int) -> Shortlist:
+        """What a sampler on the device left of a row; tokens rise. Such a row has no other
+        logits."""
         ...
 
 
@@ -171,6 +175,8 @@ class LlamaSampler:
         begins_with_top_k = self._reach == self._params.top_k > 0
         self._can_read = self._is_quick or (begins_with_top_k and vocabulary.n_vocab <= READABLE)
         """Whether llama.cpp's chain should read a row that nobody has surveyed."""
+        self._reads_rows = self._can_read and self._is_plain
+        """Whether a sample is what the chain makes of a row as it is."""
         self.is_heavy = not self._is_quick and self._reads_all
         self.num_candidates = self._num_surveyed(has_threads=vocabulary.has_threads)
 
@@ -189,6 +195,12 @@ class LlamaSampler:
     def _changes_rows(self) -> bool:
         """Whether rows are not as the model has left them when a token is chosen."""
         return bool(self._biases) or self._matcher is not None
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether there is a chain, and nothing else to do for a sample."""
+        wants_probs = self._params.top_logprobs >= 0
+        return not (self._is_greedy or self._changes_rows or wants_probs)
 
     @property
     def _num_wanted(self) -> int:
@@ -266,6 +278,8 @@ class LlamaSampler:
 
         Returns None if the mask has to be computed first. Raises `SamplerError`.
         """
+        if self._reads_rows and self._is_untouched(row):
+            return Sample(self._read(row))
         try:
             if self._failure is not None:
                 raise self._failure
@@ -331,6 +345,7 @@ class LlamaSampler:
         copy._is_greedy = self._is_greedy
         copy._biases = self._biases
         copy._is_quick, copy._can_read = self._is_quick, self._can_read
+        copy._reads_rows = copy._can_read and copy._is_plain
         copy.is_heavy, copy.num_candidates = False, 0
         copy._full_reach, copy._reach = self._full_reach, self._reach
         copy._chain = None if self._chain is None else lib.llama_sampler_clone(self._chain)
@@ -357,9 +372,8 @@ class LlamaSampler:
             self._chain = None
 
     def _pick(self, row: int) -> int | None:
-        left = None if row == HELD else self._rows.left(row)
-        if left is not None:
-            return self._pick_of_few(left)
+        if row != HELD and self._rows.is_left(row):
+            return self._pick_of_few(self._rows.left(row))
         if self._chain is None:
             return self._pick_largest(row)
         logits = self._logits(row)
@@ -389,13 +403,20 @@ class LlamaSampler:
         assert self._chain is not None
         found = self._found(row) if self._reach else None
         if found is None and self._may_read(row):
-            index = self._rows.batch_index(row)
-            return int(sampler_sample(self._chain, self._rows.context, index))
+            return self._read(row)
         if found is not None:
             found = found.head(self._reach)
         elif self._reach:
             found = shortlist(logits, self._reach)
         return self._choose(found, logits)
+
+    def _is_untouched(self, row: int) -> bool:
+        """Whether neither a survey nor a sampler on the device has looked at a row."""
+        return not self._rows.is_left(row) and self._found(row) is None
+
+    def _read(self, row: int) -> int:
+        """Let llama.cpp run the chain over a row, and accept the token."""
+        return int(sampler_sample(self._chain, self._rows.context, self._rows.batch_index(row)))
 
     def _may_read(self, row: int) -> bool:
         """Whether llama.cpp should read the row itself, which keeps other threads waiting."""

@@ -9,11 +9,12 @@ from typing import Any
 
 import msgspec
 
+from server.chat.logprobs import chat_logprobs
+from server.chat.options import AnswerOptions
 from server.generation.types import Ended, PromptScores, TextDelta
 from server.http.json_response import encode_json
 from server.model.tokenizer import Tokenizer
 from server.openai.finish import finish_reason
-from server.openai.logprobs import chat_logprobs
 from server.parsers.events import (
     AnswerEvent,
     CallArguments,
@@ -23,18 +24,6 @@ from server.parsers.events import (
 )
 
 Delta = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerOptions:
-    """The optional parts of a choice, and how many tools it may call."""
-
-    max_calls: int | None = None
-    """Further calls are dropped. None means no limit."""
-    with_logprobs: bool = False
-    with_tokens: bool = False
-    """List the ids of the tokens in the choice's field `tokens`."""
-    timings_per_token: bool = False
 
 
 def new_call_id() -> str:

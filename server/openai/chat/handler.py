@@ -11,12 +11,12 @@ from starlette.responses import Response
 
 from server.answers.respond import respond
 from server.answers.verbose import verbose_records
+from server.chat.plan import plan_chat
+from server.chat.request import ChatRequest
 from server.context import context_of
 from server.engine.sequence_stream import Handle
 from server.generation.types import GenerationRequest
 from server.openai.chat.answer import ChatMessage
-from server.openai.chat.plan import plan_chat
-from server.openai.chat.request import ChatRequest
 from server.openai.chat.stream import ChatStream, ChoiceStream, ChunkWriter
 from server.openai.identity import Identity, new_identity
 from server.openai.whole_answer import WholeCompletion

@@ -8,15 +8,16 @@ from typing import Any
 
 from server.answers.shape import StreamedAnswer
 from server.answers.verbose import NO_RECORDS, VerboseRecords
+from server.chat.logprobs import chat_logprobs
+from server.chat.options import AnswerOptions
 from server.generation.timings import progress_json, timings_json
 from server.generation.types import Ended, Progress, TextDelta, Timings
 from server.http.json_response import encode_json
 from server.http.sse import DONE
 from server.model.tokenizer import Tokenizer
-from server.openai.chat.answer import AnswerOptions, Delta, DeltaShaper
+from server.openai.chat.answer import Delta, DeltaShaper
 from server.openai.finish import finish_reason
 from server.openai.identity import Identity
-from server.openai.logprobs import chat_logprobs
 from server.openai.usage import Usage
 
 KIND = "chat.completion.chunk"

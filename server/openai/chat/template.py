@@ -5,10 +5,10 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
+from server.chat.prompt import render_text
+from server.chat.request import ChatRequest
 from server.context import context_of
 from server.http.json_response import JsonResponse
-from server.openai.chat.prompt import render_text
-from server.openai.chat.request import ChatRequest
 from server.requests.body import read_body
 from server.requests.threads import in_thread
 

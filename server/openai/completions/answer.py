@@ -7,8 +7,8 @@ from typing import Any
 
 from server.generation.types import Ended, GeneratedToken, PromptScores, TextDelta
 from server.model.tokenizer import Tokenizer
+from server.openai.completions.logprobs import LISTS, ScoredEcho, TextLogprobs, extend, joined
 from server.openai.finish import finish_reason
-from server.openai.logprobs import LISTS, ScoredEcho, TextLogprobs, extend, joined
 
 
 class TextChoice:

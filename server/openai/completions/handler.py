@@ -9,11 +9,11 @@ from server.answers.respond import respond
 from server.answers.verbose import verbose_records
 from server.context import context_of
 from server.openai.completions.answer import TextChoice
-from server.openai.completions.request import TextCompletionRequest
 from server.openai.completions.stream import TextStream
 from server.openai.identity import TEXT_COMPLETION, new_identity
 from server.openai.whole_answer import WholeCompletion
 from server.requests.body import read_body
+from server.requests.text_completion import TextCompletionRequest
 from server.requests.threads import in_thread
 
 

@@ -11,9 +11,9 @@ from server.generation.timings import progress_json, timings_json
 from server.generation.types import Ended, Progress, PromptScores, TextDelta
 from server.http.sse import DONE, frame
 from server.openai.completions.answer import TextChoice
-from server.openai.completions.request import TextCompletionRequest
 from server.openai.identity import TEXT_COMPLETION, Identity
 from server.openai.usage import Usage
+from server.requests.text_completion import TextCompletionRequest
 
 
 class TextStream(StreamedAnswer):

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from server.answers.shape import StreamedAnswer, WholeAnswer
+from server.chat.logprobs import chat_logprobs
 from server.errors import ApiError
 from server.generation.types import Ended, StopCause, TextDelta
 from server.http.json_response import encode_json
 from server.model.tokenizer import Tokenizer
-from server.openai.logprobs import chat_logprobs
 from server.openai.responses.errors import error_code
 from server.openai.responses.output import Event, Output, OutputOptions
 from server.openai.responses.request import ResponseRequest

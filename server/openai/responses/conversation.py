@@ -10,9 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from server.documents.pdf import UnreadableDocument, within
-from server.errors import InvalidRequest
-from server.openai.chat.messages import (
+from server.chat.messages import (
     AssistantMessage,
     FunctionCall,
     InstructionMessage,
@@ -21,8 +19,10 @@ from server.openai.chat.messages import (
     ToolMessage,
     UserMessage,
 )
-from server.openai.chat.request import ChatRequest
-from server.openai.chat.tools import Function, NamedChoice, NamedFunction, Tool
+from server.chat.request import ChatRequest
+from server.chat.tools import Function, NamedChoice, NamedFunction, Tool
+from server.documents.pdf import UnreadableDocument, within
+from server.errors import InvalidRequest
 from server.openai.responses.items import (
     CallItem,
     CallOutputItem,

@@ -13,14 +13,15 @@ from starlette.responses import Response
 
 from server.access.access_record import access_record
 from server.answers.respond import respond
-from server.context import ServerContext, context_of, shared_of
+from server.app_state import state_of
+from server.chat.plan import ChatPlan, plan_chat
+from server.chat.prompt import render_chat
+from server.chat.request import ChatRequest
+from server.context import ServerContext, context_of
 from server.errors import ContextExceeded, InvalidRequest
 from server.generation.types import GenerationRequest
 from server.http.json_response import JsonResponse
 from server.http.sse import EventStream
-from server.openai.chat.plan import ChatPlan, plan_chat
-from server.openai.chat.prompt import render_chat
-from server.openai.chat.request import ChatRequest
 from server.openai.responses.answer import Growing, ResponseObject, ResponseStream, WholeResponse
 from server.openai.responses.background import BackgroundResponse, Backgrounds, Keep
 from server.openai.responses.conversation import function_names, to_chat
@@ -103,7 +104,7 @@ async def get_response(request: Request) -> Response:
     made = _backgrounds(request).get(owner, id_)
     if start is not None and made is not None:
         made.check_events(start)
-        ping_seconds = shared_of(request).settings.sse_ping_interval
+        ping_seconds = state_of(request).context.settings.sse_ping_interval
         return _events(made, start, max(ping_seconds, 0))
     if made is not None and not made.is_over:
         return JsonResponse(made.now())
@@ -147,13 +148,11 @@ async def list_input_items(request: Request) -> Response:
 
 
 def _store(request: Request) -> ResponseStore:
-    store: ResponseStore = request.app.state.responses
-    return store
+    return state_of(request).responses
 
 
 def _backgrounds(request: Request) -> Backgrounds:
-    backgrounds: Backgrounds = request.app.state.backgrounds
-    return backgrounds
+    return state_of(request).backgrounds
 
 
 def _events(made: BackgroundResponse, start: int, ping_seconds: int) -> Response:

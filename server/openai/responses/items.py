@@ -11,8 +11,8 @@ from server.bodies.bounds import PARTS
 from server.bodies.few import few
 from server.bodies.label import Label
 from server.bodies.request_model import RequestModel
+from server.chat.messages import OtherPart, RefusalPart
 from server.documents.pdf import as_document, text_of_url, within
-from server.openai.chat.messages import OtherPart, RefusalPart
 
 _TEXT_PARTS = frozenset({"input_text", "output_text", "text", "summary_text", "reasoning_text"})
 

@@ -10,8 +10,8 @@ from server.bodies.bounds import LOGPROBS, MESSAGES, METADATA, TOOLS
 from server.bodies.few import few
 from server.bodies.label import Label
 from server.bodies.request_model import RequestModel
+from server.chat.tools import Name
 from server.errors import InvalidRequest
-from server.openai.chat.tools import Name
 from server.openai.responses.items import Item
 from server.requests.field_types import INT32_MAX, Flag, Probability, Real, Whole
 from server.structured_output.response_format import JsonObjectFormat, TextFormat

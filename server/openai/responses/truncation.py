@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from server.openai.responses.items import Item, MessageItem
-from server.requests.fitting import fitting
+from server.requests.shorten import shortened_to_fit
 
 PlanT = TypeVar("PlanT")
 
@@ -17,7 +17,7 @@ def truncated(items: Sequence[Item], plan: Callable[[Sequence[Item]], PlanT]) ->
     Such an end begins with a message of the user's. Raises `ContextExceeded` if the last one is
     too long by itself.
     """
-    return fitting(items, plan, _without_oldest)
+    return shortened_to_fit(items, plan, _without_oldest)
 
 
 def _without_oldest(items: Sequence[Item], share: float) -> Sequence[Item] | None:

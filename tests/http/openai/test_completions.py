@@ -12,7 +12,7 @@ from grammars import compiler
 from grammars.constraint import Constraint
 from protocol.events import TokenLogprobs
 from server.generation.types import GeneratedToken
-from server.openai.logprobs import TextLogprobs
+from server.openai.completions.logprobs import TextLogprobs
 from tests.http.openai.conftest import Serve
 from tests.support.fake_server import BOS, ByteTokenizer
 

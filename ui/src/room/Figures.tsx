@@ -2,6 +2,7 @@
 import { texts } from '../texts'
 import { count, percent, short, speed } from './format'
 import { rates, type Point } from './history'
+import { useBox } from './Sight'
 import type { EngineView } from './types'
 
 interface Props {
@@ -16,8 +17,9 @@ export function Figures({ engine, points, now }: Props) {
   const busy = engine.slots.filter((slot) => slot.state !== 'idle').length
   const all = sum(engine, (key) => key.prompt_tokens)
   const cached = sum(engine, (key) => key.cached_tokens)
+  const box = useBox()
   return (
-    <dl class="room-figures" aria-label={words.label}>
+    <dl ref={box} class="room-figures" aria-label={words.label}>
       <Figure name={words.answer} value={speed(answer)} />
       <Figure name={words.prompt} value={speed(prompt)} />
       <Figure name={words.running} value={String(busy)} rest={words.of(String(engine.facts.slots))} />

@@ -3,6 +3,7 @@ import { useState } from 'preact/hooks'
 import { texts } from '../texts'
 import { count, seconds, speed } from './format'
 import { Legend, Section } from './Section'
+import { Sight, useBox } from './Sight'
 import { timelineOf } from './timeline'
 import type { RequestView } from './types'
 import { reasonText, sourceText } from './words'
@@ -30,7 +31,9 @@ export function Requests({ requests, now }: { requests: readonly RequestView[]; 
           />
           <ol class="requests">
             {shown.map((request) => (
-              <Line key={request.id} request={request} now={now} longest={longest} />
+              <Sight key={request.id} isSteady>
+                <Line request={request} now={now} longest={longest} />
+              </Sight>
             ))}
           </ol>
           {newest.length > FEW && (
@@ -49,8 +52,9 @@ function Line({ request, now, longest }: { request: RequestView; now: number; lo
   const isBad = request.state === 'failed' || request.state === 'refused'
   const perSecond = decode > 0 && request.answer_tokens > 1 ? (request.answer_tokens - 1) / decode : 0
   const width = (part: number) => ({ width: `${(100 * part) / longest}%` })
+  const box = useBox()
   return (
-    <li class="request">
+    <li ref={box} class="request">
       <div class="request-who">
         <strong>{request.key ?? texts.room.slots.anonymous}</strong>{' '}
         <span class="quiet numbers">{texts.room.slots.request(request.id)}</span>

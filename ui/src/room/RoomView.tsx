@@ -11,6 +11,7 @@ import { Prefixes } from './Prefixes'
 import { Queue } from './Queue'
 import { Refused } from './Refused'
 import { Requests } from './Requests'
+import { Sight } from './Sight'
 import { Slots } from './Slots'
 import { Speculation } from './Speculation'
 import { Steps } from './Steps'
@@ -145,35 +146,59 @@ function Engine({ engine, points, state, isHeld }: EngineProps) {
   const now = isHeld ? state.time : serverNow
   return (
     <>
-      <Figures engine={engine} points={points} now={now} />
+      <Sight>
+        <Figures engine={engine} points={points} now={now} />
+      </Sight>
       <div class="room-grid">
-        <Slots engine={engine} />
+        <Sight>
+          <Slots engine={engine} />
+        </Sight>
         <div class="room-column">
-          <Queue queue={engine.queue} now={now} />
-          <Memory engine={engine} />
+          <Sight>
+            <Queue queue={engine.queue} now={now} />
+          </Sight>
+          <Sight>
+            <Memory engine={engine} />
+          </Sight>
         </div>
-        <Prefixes engine={engine} showsTexts={state.server.shows_texts} />
-        <Steps points={points} now={now} />
+        <Sight>
+          <Prefixes engine={engine} showsTexts={state.server.shows_texts} />
+        </Sight>
+        <Sight>
+          <Steps points={points} now={now} />
+        </Sight>
         <div class="room-column">
-          <Speculation speculation={engine.speculation} />
-          <Keys keys={engine.keys} />
+          <Sight>
+            <Speculation speculation={engine.speculation} />
+          </Sight>
+          <Sight>
+            <Keys keys={engine.keys} />
+          </Sight>
         </div>
-        <Requests requests={engine.requests} now={now} />
+        <Sight>
+          <Requests requests={engine.requests} now={now} />
+        </Sight>
       </div>
     </>
   )
 }
 
+/** Seconds of silence after which time is drawn on its own. */
+const SILENCE = 3
+
 /** The server's time, which goes on between two updates: a server at rest sends none. */
 function useNow(state: RoomState): number {
   const [, setTurn] = useState(0)
-  const seen = useRef({ state, offset: state.time - Date.now() / 1000 })
-  if (seen.current.state !== state) seen.current = { state, offset: state.time - Date.now() / 1000 }
+  const seen = useRef({ state, at: Date.now() / 1000 })
+  if (seen.current.state !== state) seen.current = { state, at: Date.now() / 1000 }
+  const silence = (): number => Date.now() / 1000 - seen.current.at
   useEffect(() => {
-    const timer = setInterval(() => setTurn((turn) => turn + 1), 1000)
+    const timer = setInterval(() => {
+      if (silence() >= SILENCE) setTurn((turn) => turn + 1)
+    }, 1000)
     return () => clearInterval(timer)
   }, [])
-  return Math.max(state.time, Date.now() / 1000 + seen.current.offset)
+  return state.time + Math.max(silence(), 0)
 }
 
 function NoEngine() {

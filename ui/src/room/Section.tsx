@@ -1,6 +1,7 @@
 // A card of the machine room, with its heading.
 import type { ComponentChildren } from 'preact'
 import { useId } from 'preact/hooks'
+import { useBox } from './Sight'
 
 interface Props {
   readonly title: string
@@ -12,8 +13,9 @@ interface Props {
 
 export function Section({ title, aside, children, class: name = '' }: Props) {
   const id = useId()
+  const box = useBox()
   return (
-    <section class={`card room-card ${name}`} aria-labelledby={id}>
+    <section ref={box} class={`card room-card ${name}`} aria-labelledby={id}>
       <header class="room-card-head">
         <h2 id={id}>{title}</h2>
         {aside && <div class="room-aside">{aside}</div>}

@@ -4,6 +4,7 @@ import { texts } from '../texts'
 import { Bar } from './Bar'
 import { count, speed } from './format'
 import { Legend, Section } from './Section'
+import { Sight, useBox } from './Sight'
 import type { EngineView, SlotView } from './types'
 import { sourceText } from './words'
 
@@ -32,7 +33,9 @@ export function Slots({ engine }: { engine: EngineView }) {
       />
       <ol class={shown.length > 4 ? 'lanes lanes-many' : 'lanes'}>
         {shown.map((slot) => (
-          <Lane key={slot.id} slot={slot} capacity={capacity} />
+          <Sight key={slot.id} isSteady>
+            <Lane slot={slot} capacity={capacity} />
+          </Sight>
         ))}
       </ol>
       {hasMany && (
@@ -46,8 +49,9 @@ export function Slots({ engine }: { engine: EngineView }) {
 
 function Lane({ slot, capacity }: { slot: SlotView; capacity: number }) {
   const isIdle = slot.state === 'idle'
+  const box = useBox()
   return (
-    <li class={`lane lane-${slot.state}`}>
+    <li ref={box} class={`lane lane-${slot.state}`}>
       <div class="lane-head">
         <span class="lane-id numbers" aria-label={words.slot(slot.id)}>
           {slot.id}

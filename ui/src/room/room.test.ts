@@ -74,6 +74,15 @@ describe('an update', () => {
     expect(before.engines.demo?.requests).toHaveLength(1)
   })
 
+  it('changes the fields that it names, and keeps the others', () => {
+    const before = state(1, { slots: [slot(0, { state: 'answer', cells: 7 })], requests: [request(1, { key: 'alice' })] })
+    const after = merged(before, {
+      engines: { demo: { slots: [{ id: 0, cells: 9 }], requests: [{ id: 1, answer_tokens: 9 }] } },
+    })
+    expect(after.engines.demo?.slots).toEqual([slot(0, { state: 'answer', cells: 9 })])
+    expect(after.engines.demo?.requests).toEqual([request(1, { key: 'alice', answer_tokens: 9 })])
+  })
+
   it('forgets an engine that is gone, and learns of a new one', () => {
     const other = state(1).engines.demo as EngineView
     const after = merged(state(1), { engines: { demo: null, other } })

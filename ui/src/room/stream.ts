@@ -6,6 +6,7 @@ import { apiKey } from '../api/key'
 import { events } from '../api/sse'
 import { StepHistory } from './history'
 import { merged } from './merge'
+import { Pace, timed } from './pace'
 import { Throttle } from './throttle'
 import type { Change, RoomState } from './types'
 
@@ -27,9 +28,6 @@ let latest: RoomState | null = null
 
 /** By engine, what its steps took in the last minute. */
 export const stepHistory = new StepHistory()
-
-/** Milliseconds between two drawings: eyes follow no quicker figures, and a drawing takes CPU from the server. */
-const DRAW_MS = 500
 
 const FIRST_WAIT = 500
 const LONGEST_WAIT = 8000
@@ -113,10 +111,19 @@ function take(name: string, data: RoomState | Change): void {
   if (connection.value.state !== 'live') connection.value = { state: 'live' }
 }
 
+const pace = new Pace()
+
 /** Shows the latest state: at once, if the last one has been there for a while. */
-const show = new Throttle(DRAW_MS, () => {
-  if (latest) room.value = latest
-})
+const show = new Throttle(
+  () => pace.wait,
+  () => {
+    if (!latest || latest === room.value) return
+    timed(
+      () => (room.value = latest),
+      (milliseconds) => pace.note(milliseconds),
+    )
+  },
+)
 
 function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {

@@ -8,7 +8,7 @@ describe('a throttle', () => {
   it('acts at once, then at most so often, and never forgets the last time', () => {
     const times: number[] = []
     const begin = Date.now()
-    const throttle = new Throttle(500, () => times.push(Date.now() - begin))
+    const throttle = new Throttle(() => 500, () => times.push(Date.now() - begin))
     for (let turn = 0; turn < 12; turn++) {
       throttle.ask()
       vi.advanceTimersByTime(100)

@@ -4,8 +4,9 @@ export class Throttle {
   private timer: ReturnType<typeof setTimeout> | null = null
   private isDue = false
 
+  /** `wait` tells how many milliseconds have to pass after the act that has just begun. */
   constructor(
-    private readonly milliseconds: number,
+    private readonly wait: () => number,
     private readonly act: () => void,
   ) {}
 
@@ -19,7 +20,7 @@ export class Throttle {
     this.timer = null
     if (!this.isDue) return
     this.isDue = false
-    this.timer = setTimeout(() => this.run(), this.milliseconds)
     this.act()
+    this.timer = setTimeout(() => this.run(), this.wait())
   }
 }

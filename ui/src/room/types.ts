@@ -162,7 +162,16 @@ export interface RoomState {
   readonly engines: Readonly<Record<string, EngineView>>
 }
 
-/** An update: what changed. Of slots and requests, the ones that changed; a null engine is gone. */
+/** What changed of an item of a list. */
+export type ItemChange<T extends { readonly id: number }> = Partial<T> & Pick<T, 'id'>
+
+/** What changed of an engine: of its slots and requests, the ones that changed. */
+export type EngineChange = Partial<Omit<EngineView, 'slots' | 'requests'>> & {
+  readonly slots?: ReadonlyArray<ItemChange<SlotView>>
+  readonly requests?: ReadonlyArray<ItemChange<RequestView>>
+}
+
+/** An update: what changed. A null engine is gone. */
 export type Change = Partial<Omit<RoomState, 'engines'>> & {
-  readonly engines?: Readonly<Record<string, Partial<EngineView> | null>>
+  readonly engines?: Readonly<Record<string, EngineChange | null>>
 }

@@ -146,7 +146,7 @@ def test_answers_are_the_same_as_without_padding(n_ctx: int) -> None:
                         request_id=number, prompt=prompt, sampling=SamplingParams(), max_tokens=30
                     )
                 )
-            for event in engine.step().events:
+            for event in engine.step().outputs().events:
                 if isinstance(event, Generated):
                     answers[event.request_id] += event.tokens
         assert not engine.has_work

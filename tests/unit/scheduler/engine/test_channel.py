@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -59,6 +61,46 @@ def test_what_is_kept_goes_out_beside_the_next_computing(ends: Ends) -> None:
         channel.keep(Heartbeat(time))
         channel.send_kept()
         assert read(theirs, 1) == [time]
+
+
+def test_what_is_kept_may_be_made_when_it_goes_out(ends: Ends) -> None:
+    channel, theirs = ends
+    made_in: list[int] = []
+
+    def make(time: float) -> Heartbeat:
+        made_in.append(threading.get_ident())
+        return Heartbeat(time)
+
+    channel.keep(partial(make, 1.0))
+    assert not made_in
+    channel.send_kept()
+    assert read(theirs, 1) == [1.0]
+    channel.keep(partial(make, 2.0))
+    channel.flush()
+    assert read(theirs, 1) == [2.0]
+    here = threading.get_ident()
+    assert [ident == here for ident in made_in] == [False, True]
+
+
+def test_a_thread_that_comes_late_makes_nothing_that_was_kept_since(ends: Ends) -> None:
+    channel, theirs = ends
+    outbox = channel._outbox
+    may_write = threading.Event()
+    gate = Heartbeat(1.0)
+
+    def wait_first() -> Heartbeat:
+        assert may_write.wait(20)
+        return gate
+
+    channel.keep(wait_first)
+    channel.send_kept()
+    channel.keep(lambda: pytest.fail("made by a thread that should not"))
+    may_write.set()
+    assert read(theirs, 1) == [1.0]
+    outbox._occasions.put(1)
+    assert not has_arrived(theirs)
+    outbox._kept.pop()
+    outbox._num_kept -= 1
 
 
 def test_what_is_kept_goes_out_before_a_wait(ends: Ends) -> None:

@@ -160,9 +160,9 @@ def test_a_failed_batch_ends_the_running_and_keeps_the_waiting() -> None:
     for request_id in range(1, 7):
         engine.add_request(make_request(request_id, prompt(40, request_id), max_tokens=3))
     outcomes: Outcomes = {}
-    collect(outcomes, engine.step())
+    collect(outcomes, engine.step().outputs())
     failures[0] = True
-    collect(outcomes, engine.step())
+    collect(outcomes, engine.step().outputs())
     assert {i: o.reasons for i, o in outcomes.items()} == {
         request_id: [FinishReason.FAILED] for request_id in (1, 2, 3, 4)
     }
@@ -191,9 +191,9 @@ def test_an_aborted_request_ends_at_the_next_step(steps: int) -> None:
     engine.add_request(make_request(1, prompt(40)))
     outcomes: Outcomes = {}
     for _ in range(steps):
-        collect(outcomes, engine.step())
+        collect(outcomes, engine.step().outputs())
     engine.abort(Abort([1]))
-    collect(outcomes, engine.step())
+    collect(outcomes, engine.step().outputs())
     assert outcomes[1].reasons == [FinishReason.ABORTED]
     assert not engine.has_work
     check_idle(engine, backend)
@@ -204,7 +204,7 @@ def test_logprobs_come_with_the_tokens_that_asked_for_them() -> None:
     sampling = SamplingParams(temperature=0.0, top_logprobs=1)
     engine.add_request(make_request(1, sampling=sampling, max_tokens=1))
     engine.add_request(make_request(2, prompt(4), max_tokens=1))
-    events = [event for event in engine.step().events if hasattr(event, "logprobs")]
+    events = [event for event in engine.step().outputs().events if hasattr(event, "logprobs")]
     assert [len(event.logprobs) for event in events] == [1, 0]
 
 
@@ -216,7 +216,7 @@ def test_an_idle_engine_waits_a_moment_for_those_who_come_together() -> None:
     assert engine.seconds_until_batch_starts > 0
     engine.add_request(make_request(3, prompt(5, 2)))
     assert engine.seconds_until_batch_starts == 0
-    stats = engine.step().stats
+    stats = engine.step().outputs().stats
     assert stats is not None
     assert stats.num_running == 3
 
@@ -269,7 +269,7 @@ def test_requests_end_if_the_cells_of_a_rejected_draft_cannot_be_dropped() -> No
     engine.add_request(make_request(speculation=Speculation(methods=(DraftMethod.MODEL,), n_max=3)))
     outcomes: Outcomes = {}
     while 1 not in outcomes or len(outcomes[1].tokens) < 2:
-        collect(outcomes, engine.step())
+        collect(outcomes, engine.step().outputs())
     backend.edits_before_failure = 0
     assert drain(engine, outcomes)[1].reasons == [FinishReason.FAILED]
     check_idle(engine, backend)

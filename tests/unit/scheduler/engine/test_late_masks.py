@@ -50,7 +50,7 @@ def make_backend(**fields: Any) -> CountingBackend:
 
 def generated(engine: Engine) -> dict[int, int]:
     """By request, how many tokens a step brings."""
-    events = engine.step().events
+    events = engine.step().outputs().events
     return {e.request_id: len(e.tokens) for e in events if isinstance(e, Generated)}
 
 
@@ -75,7 +75,7 @@ def test_an_engine_waits_where_all_are_late() -> None:
     before = masks.num_waits
     for _ in range(7):
         assert engine.has_work
-        assert not engine.step().events
+        assert not engine.step().outputs().events
     assert masks.num_waits == before + 7
 
 
@@ -127,7 +127,7 @@ def test_late_sequences_are_preempted_and_come_back() -> None:
     outcomes: Outcomes = {}
     num_preempted = 0
     while engine.has_work:
-        outputs = engine.step()
+        outputs = engine.step().outputs()
         assert outputs.stats is not None
         num_preempted += outputs.stats.num_preempted
         collect(outcomes, outputs)
@@ -144,7 +144,7 @@ def test_a_late_sequence_ends(end: str) -> None:
     engine = make_engine(backend, masks=LateMasks([NEVER]))
     engine.add_request(make_request(1))
     outcomes: Outcomes = {}
-    collect(outcomes, engine.step())
+    collect(outcomes, engine.step().outputs())
     if end == "abort":
         engine.abort(Abort([1]))
     else:
@@ -267,7 +267,7 @@ def test_slow_constraints_get_no_drafts() -> None:
         engine.add_request(request)
     drafted: dict[int, int] = {1: 0, 2: 0}
     while engine.has_work:
-        for event in engine.step().events:
+        for event in engine.step().outputs().events:
             if isinstance(event, Generated):
                 drafted[event.request_id] += event.num_draft_tokens
     assert drafted[1] == 0
@@ -356,7 +356,7 @@ def test_nobody_waits_for_a_resumed_answer_to_be_replayed(
     engine.add_request(make_request(2, prompt(5, 2), max_tokens=30))
     outcomes: Outcomes = {}
     for _ in range(33):
-        collect(outcomes, engine.step())
+        collect(outcomes, engine.step().outputs())
     assert len(outcomes[2].tokens) == 30
     assert drain(engine, outcomes)[1].tokens == rest
 

@@ -11,6 +11,7 @@ from protocol.messages import Message, StepOutputs
 from scheduler.core.step import Chunk, PaddingRow
 from scheduler.engine.channel import CommandChannel
 from scheduler.engine.loop import run
+from scheduler.engine.outbox import Kept
 from tests.support.fake_backend import FakeBackend
 from tests.support.late_masks import LateMasks
 from tests.support.scheduling import make_engine, make_request, prompt
@@ -22,7 +23,7 @@ class Inbox:
     def __init__(self, commands: Iterable[Command]) -> None:
         self._commands = iter(commands)
         self.sent: list[Message] = []
-        self.kept: list[Message] = []
+        self.kept: list[Kept] = []
 
     def receive(self, wait: float) -> list[Command]:
         if wait > 0:
@@ -33,11 +34,11 @@ class Inbox:
         self.flush()
         self.sent.append(message)
 
-    def keep(self, message: Message) -> None:
+    def keep(self, message: Kept) -> None:
         self.kept.append(message)
 
     def flush(self) -> None:
-        self.sent += self.kept
+        self.sent += [kept() if callable(kept) else kept for kept in self.kept]
         self.kept.clear()
 
     send_kept = flush

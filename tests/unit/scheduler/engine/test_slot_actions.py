@@ -86,7 +86,7 @@ def first_step(engine: Engine, request: AddRequest) -> Outcomes:
     """Begin a request."""
     engine.add_request(request)
     outcomes: Outcomes = {}
-    collect(outcomes, engine.step())
+    collect(outcomes, engine.step().outputs())
     return outcomes
 
 

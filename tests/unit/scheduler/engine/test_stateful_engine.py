@@ -295,20 +295,20 @@ class EngineMachine(RuleBasedStateMachine):
     @rule(count=st.integers(1, 20))
     def step(self, count: int) -> None:
         for _ in range(count):
-            collect(self.outcomes, self.engine.step())
+            collect(self.outcomes, self.engine.step().outputs())
             check_integrity(self.engine, self.backend)
             self.view.apply(self.engine.take_block_events())
 
     @rule()
     def step_whose_batch_fails(self) -> None:
         self.fails = True
-        collect(self.outcomes, self.engine.step())
+        collect(self.outcomes, self.engine.step().outputs())
         self.fails = False
 
     @rule(edits_before=st.integers(0, 3))
     def step_whose_edits_fail(self, edits_before: int) -> None:
         self.backend.edits_before_failure = edits_before
-        collect(self.outcomes, self.engine.step())
+        collect(self.outcomes, self.engine.step().outputs())
         self.backend.edits_before_failure = -1
 
     @rule(

@@ -15,6 +15,8 @@ from starlette.routing import Route
 
 from server.answers.respond import respond
 from server.answers.shape import StreamedAnswer, WholeAnswer
+from server.app import create_app
+from server.app_state import keep_state, state_of
 from server.context import context_of
 from server.errors import ApiError, EngineFailed
 from server.generation.types import Ended, TextDelta
@@ -77,7 +79,7 @@ async def ask(server: FakeServer, **body: Any) -> httpx.Response:
         return await respond(request, fields, [sequence], context, whole=Words, streamed=Lines)
 
     app = Starlette(routes=[Route("/", handle, methods=["POST"])])
-    app.state.context = server.context
+    keep_state(app, state_of(create_app(server.context)))
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         return await client.post("/", json=body)

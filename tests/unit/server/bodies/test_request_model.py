@@ -15,6 +15,10 @@ from server.anthropic import blocks
 from server.anthropic import request as anthropic_request
 from server.anthropic import routes as anthropic_routes
 from server.bodies.request_model import RequestModel
+from server.chat import messages
+from server.chat.messages import FileData
+from server.chat.request import ChatRequest
+from server.chat.tools import Function, NamedChoice, NamedFunction, Tool
 from server.embeddings import routes as embedding_routes
 from server.embeddings.request import EmbeddingRequest
 from server.embeddings.rerank import RerankRequest
@@ -32,12 +36,7 @@ from server.ollama import downloads, listing, making, recipes
 from server.ollama import request as ollama_request
 from server.ollama.options import Options
 from server.openai import routes as openai_routes
-from server.openai.chat import messages
 from server.openai.chat.control import ControlRequest
-from server.openai.chat.messages import FileData
-from server.openai.chat.request import ChatRequest
-from server.openai.chat.tools import Function, NamedChoice, NamedFunction, Tool
-from server.openai.completions.request import TextCompletionRequest
 from server.openai.responses import items
 from server.openai.responses import request as response_request
 from server.openai.responses import routes as response_routes
@@ -46,6 +45,7 @@ from server.requests.body import parse_body
 from server.requests.field_names import known_names
 from server.requests.prompts import PromptObject
 from server.requests.sampling_fields import StreamOptions
+from server.requests.text_completion import TextCompletionRequest
 from server.structured_output import response_format, triggers, vllm_field
 
 for module in pkgutil.walk_packages(server.__path__, "server."):

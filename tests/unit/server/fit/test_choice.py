@@ -6,11 +6,11 @@ import pytest
 
 from protocol.footprint import PartBytes
 from server.fit.budget import Budget
-from server.fit.choice import Choice, Chooser, Layout, Wishes
+from server.fit.choice import Choice, Chooser, Layout, LayoutRange
 from server.fit.layers import LayerBytes, Layers
 
 MB = 1_000_000
-WISHES = Wishes(n_slots=4, n_ctx_slot=16_384, min_ctx_slot=4096)
+RANGE = LayoutRange(n_slots=4, n_ctx_slot=16_384, min_ctx_slot=4096)
 BLOCK = LayerBytes(10 * MB, 10 * MB)
 LAYERS = Layers(LayerBytes(50 * MB), (BLOCK,) * 10, BLOCK)
 WEIGHTS = LAYERS.stored
@@ -22,12 +22,12 @@ def parts_of(layout: Layout) -> PartBytes:
     return PartBytes(weights=WEIGHTS, kv=cell * layout.n_ctx, compute=5 * MB)
 
 
-def choose(budget: Budget, wishes: Wishes = WISHES) -> Choice:
-    return Chooser(parts_of, LAYERS, budget).choose(wishes)
+def choose(budget: Budget, layouts: LayoutRange = RANGE) -> Choice:
+    return Chooser(parts_of, LAYERS, budget).choose(layouts)
 
 
-def layout(budget: Budget, wishes: Wishes = WISHES) -> tuple[int, int, str]:
-    found = choose(budget, wishes)
+def layout(budget: Budget, layouts: LayoutRange = RANGE) -> tuple[int, int, str]:
+    found = choose(budget, layouts)
     assert found.fits
     assert found.need.host <= budget.host
     assert found.need.device <= budget.device
@@ -73,13 +73,13 @@ def test_what_does_not_fit_says_what_is_lacking() -> None:
 
 
 def test_what_is_given_stays() -> None:
-    fixed = Wishes(4, 8192, 8192, ("f16",), keeps_slots=True)
+    fixed = LayoutRange(4, 8192, 8192, ("f16",), keeps_slots=True)
     assert layout(host(165 + 4 * 33), fixed) == (4, 8192, "f16")
     assert not choose(host(165 + 4 * 32), fixed).fits
 
 
 def test_a_short_context_is_wanted_whole() -> None:
-    assert layout(host(1000), Wishes(2, 512, 4096)) == (2, 512, "f16")
+    assert layout(host(1000), LayoutRange(2, 512, 4096)) == (2, 512, "f16")
 
 
 @pytest.mark.parametrize("devices", [(400,), (200, 200)])
@@ -105,15 +105,15 @@ def test_layers_stay_on_the_host_if_the_device_is_too_small() -> None:
 
 
 def test_given_layers_stay() -> None:
-    wishes = Wishes(1, 4096, 4096, ("f16",), n_gpu_layers=3)
-    found = choose(Budget(900 * MB, (900 * MB,)), wishes)
+    layouts = LayoutRange(1, 4096, 4096, ("f16",), n_gpu_layers=3)
+    found = choose(Budget(900 * MB, (900 * MB,)), layouts)
     assert found.fits
     assert found.need.n_gpu_layers == 3
 
 
 def test_the_most_of_each_type() -> None:
     chooser = Chooser(parts_of, LAYERS, host(165 + 34))
-    most = [chooser.most(WISHES, cells).layout for cells in ("f16", "q8_0", "q4_0")]
+    most = [chooser.most(RANGE, cells).layout for cells in ("f16", "q8_0", "q4_0")]
     assert [one.n_slots for one in most] == [1, 1, 2]
     assert most[0].n_ctx_slot < most[1].n_ctx_slot == most[2].n_ctx_slot == 16_384
 

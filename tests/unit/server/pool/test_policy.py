@@ -217,7 +217,7 @@ def test_no_decision_breaks_a_promise(pool: tuple[list[ModelFacts], Limits], pea
         assert by_name[name].phase is Phase.AWAY
         assert by_name[name].waiting
     if decision.load:
-        here = [model for model in models if model.phase is not Phase.AWAY]
+        here = [one for one in models if one.phase not in (Phase.AWAY, Phase.FETCHING)]
         assert _fit([*here, *(by_name[name] for name in decision.load)], limits)
     assert not set(decision.load) & set(decision.refused)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -113,6 +114,39 @@ async def test_a_snapshot_then_what_changed(watched: Watched) -> None:
         assert (slot["id"], slot["state"], slot["key"]) == (0, "answer", "alice")
         assert "facts" not in changed["engines"][MODEL_NAME]
         assert "server" not in changed
+
+
+async def test_an_item_that_goes_on_comes_with_what_changed_of_it(watched: Watched) -> None:
+    engine = watched.server.engine
+    engine.num_sequences = 1
+    engine.past = [history(), history(request_id=8)]
+    with watched.room.enter():
+        frames = watched.room.frames()
+        await following(frames)
+        engine.past = [
+            history(num_generated_tokens=9),
+            history(request_id=8),
+            history(request_id=9),
+        ]
+        requests: list[dict[str, Any]] = []
+        while not requests:
+            _, changed = await following(frames)
+            requests = changed.get("engines", {}).get(MODEL_NAME, {}).get("requests", [])
+    grown, new = requests
+    assert grown == {"id": 7, "answer_tokens": 9}
+    assert (new["id"], new["key"], new["answer_tokens"]) == (9, "alice", 4)
+
+
+async def test_looks_that_take_long_come_seldom(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spent = itertools.count()
+    monkeypatch.setattr("server.room.room.time.thread_time", lambda: next(spent) * 50 * PERIOD)
+    watched.server.engine.num_sequences = 1
+    with watched.room.enter():
+        await following(watched.room.frames())
+        await asyncio.sleep(40 * PERIOD)
+        assert watched.server.engine.num_questions == 1
 
 
 async def test_a_request_tells_its_times_and_what_the_cache_had(watched: Watched) -> None:

@@ -8,11 +8,11 @@ import msgspec
 import pytest
 
 from grammars import compiler
+from server.chat.request import ChatRequest
 from server.errors import InvalidRequest
-from server.openai.chat.request import ChatRequest
-from server.openai.completions.request import TextCompletionRequest
 from server.requests.body import parse_body
 from server.requests.sampling_fields import SamplingFields
+from server.requests.text_completion import TextCompletionRequest
 from server.structured_output.compile import compile_request_format
 from server.structured_output.output_format import ANY_OBJECT, PLAIN_TEXT, Kind, OutputFormat
 from tests.support.fake_server import make_server

@@ -11,9 +11,9 @@ from confined.child import Died, TooSlow
 from confined.prepared import Question
 from grammars import compiler
 from grammars.sandbox import sandbox
+from server.chat.request import ChatRequest
+from server.chat.signatures import MAX_COSTLY, tool_signatures
 from server.errors import InvalidRequest
-from server.openai.chat.request import ChatRequest
-from server.openai.chat.signatures import MAX_COSTLY, tool_signatures
 from server.parsers.arguments import arguments_of, declared_arguments, outline_of
 from server.parsers.formats import FAMILIES, HERMES, QWEN_CODER
 from server.structured_output.tool_calls import ToolCalls

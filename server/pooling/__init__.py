@@ -1,0 +1,1 @@
+"""Vectors of prompts, whatever the dialect: computed, pooled by the model, and scaled."""
