@@ -183,6 +183,10 @@ def _with_contents(facts: ModelFacts, contents: GgufContents) -> ModelFacts:
     )
 
 
+_MOST_KNOWN = 4096
+"""Files whose contents are remembered."""
+
+
 class _Reader:
     """Reads files in a confined process, which ends when nobody has asked for a while."""
 
@@ -190,20 +194,28 @@ class _Reader:
         self._lock = threading.Lock()
         self._inspector = Inspector()
         self._end: threading.Timer | None = None
+        self._known = lru_cache(maxsize=_MOST_KNOWN)(self._read)
 
-    def contents(self, path: Path) -> GgufContents | None:
-        """The contents of a file; None if it can't be read."""
+    def contents(self, path: str, size: int, modified: int) -> GgufContents | None:
+        """The contents of a file of this size and time; None if it can't be read.
+
+        Of many threads that ask for the same at once, one reads.
+        """
         with self._lock:
-            if self._end is not None:
-                self._end.cancel()
-            try:
-                return self._inspector.contents(path)
-            except GgufError:
-                return None
-            finally:
-                self._end = threading.Timer(_IDLE_SECONDS, self.close)
-                self._end.daemon = True
-                self._end.start()
+            return self._known(path, size, modified)
+
+    def _read(self, path: str, size: int, modified: int) -> GgufContents | None:
+        """Read a file. The lock is held."""
+        if self._end is not None:
+            self._end.cancel()
+        try:
+            return self._inspector.contents(Path(path))
+        except GgufError:
+            return None
+        finally:
+            self._end = threading.Timer(_IDLE_SECONDS, self.close)
+            self._end.daemon = True
+            self._end.start()
 
     def close(self) -> None:
         """End the process."""
@@ -215,10 +227,10 @@ _reader = _Reader()
 atexit.register(_reader.close)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=_MOST_KNOWN)
 def _contents(path: str, size: int, modified: int) -> GgufContents | None:
     """The contents of a file of this size and time; None if it can't be read."""
-    return _reader.contents(Path(path))
+    return _reader.contents(path, size, modified)
 
 
 def _digest(file: Path) -> str:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import zlib
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.errors import BodyTooLarge, InvalidRequest, UnsupportedEncoding
+from server.http.turns import LoopTurns
 
 ENCODINGS = ("gzip", "x-gzip", "deflate")
 PIECE = 256 * 1024
 """Most bytes that are unpacked at once."""
+
+PIECES_PER_TURN = 4
+"""Pieces of all bodies that one turn of the loop unpacks, in some milliseconds: a few bytes may
+unpack to megabytes."""
 
 ANY_ZLIB_FORMAT = 32 + zlib.MAX_WBITS
 """zlib's own word for "gzip or zlib, as the header says"."""
@@ -23,6 +27,7 @@ class DecodeBody:
     def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._turns = LoopTurns(PIECES_PER_TURN)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -32,7 +37,7 @@ class DecodeBody:
             return await self._app(scope, receive, send)
         if encoding not in ENCODINGS:
             raise UnsupportedEncoding(encoding)
-        decoder = _BodyDecoder(encoding, self._max_bytes)
+        decoder, turns = _BodyDecoder(encoding, self._max_bytes), self._turns
 
         async def decoding_receive() -> Message:
             if decoder.is_over:
@@ -42,8 +47,7 @@ class DecodeBody:
                 if message["type"] != "http.request":
                     return message
                 decoder.feed(message.get("body", b""), is_last=not message.get("more_body"))
-            else:
-                await asyncio.sleep(0)  # others get their turn: a few bytes may unpack to megabytes
+            await turns.come()
             body = decoder.next_piece()
             return {"type": "http.request", "body": body, "more_body": not decoder.is_over}
 

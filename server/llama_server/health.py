@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from server.app_state import state_of
 from server.context import ServerContext
-from server.errors import Unavailable
+from server.errors import NotFound, Unavailable
 from server.http.json_response import JsonResponse
 from server.pool.interface import ModelPool, ModelState
 
@@ -29,11 +29,22 @@ async def health(request: Request) -> Response:
     asked = request.query_params.get("model")
     if pool.only is not None:
         _ = pool.only.engine.model
-    elif asked and pool.loaded(asked) is None:
-        raise Unavailable(f"the model is {pool.find(asked).state.value}")
+    elif asked:
+        _check_model(pool, asked)
     else:
         _check_first_load(pool)
     return JsonResponse(OK)
+
+
+def _check_model(pool: ModelPool, name: str) -> None:
+    """Raise `Unavailable` unless the model is loaded. Nobody learns other models' names here:
+    probes need no key."""
+    try:
+        served = pool.find(name)
+    except NotFound:
+        raise NotFound(f"there is no model {name[:100]!r} here", param="model") from None
+    if pool.loaded(name) is None:
+        raise Unavailable(f"the model is {served.state.value}")
 
 
 def _check_first_load(pool: ModelPool) -> None:

@@ -5,7 +5,7 @@ The adapters of a server with one model are listed as vLLM lists them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Set
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,7 +19,7 @@ from server.context import ServerContext
 from server.errors import NotFound
 from server.http.json_response import JsonResponse
 from server.pool.interface import ModelPool, ModelState, ServedModel
-from server.pool.names import no_such_model
+from server.pool.sight import find_in_sight, models_in_sight
 from server.requests.model_name import asked_adapter
 from server.store.progress import PullProgress
 
@@ -41,8 +41,9 @@ async def list_models(request: Request) -> Response:
         adapters = [_adapter(own, name) for name in _adapter_names(pool.only)]
         return JsonResponse(_page([own, *adapters], [_ollama_model(pool.only)]))
     if request.query_params.get("reload"):
+        access_record(request.scope).check_admin()
         await pool.refresh()
-    served = _visible(request, pool)
+    served = models_in_sight(request)
     created = state_of(request).context.created
     loaded = [context for one in served if (context := pool.loaded(one.name)) is not None]
     data = [pooled_model(pool, one, created) for one in served]
@@ -64,9 +65,7 @@ async def retrieve_model(request: Request) -> Response:
                 param="model",
             )
         return JsonResponse(_openai_model(context))
-    served, visible = pool.find(name), [one.name for one in _visible(request, pool)]
-    if served.name not in visible:
-        raise no_such_model(name, visible)
+    served = find_in_sight(request, name)
     return JsonResponse(pooled_model(pool, served, state_of(request).context.created))
 
 
@@ -150,12 +149,6 @@ def status_json(served: ServedModel) -> dict[str, Any]:
     if served.expires_at is not None:
         status["expires_at"] = datetime.fromtimestamp(served.expires_at, UTC).isoformat()
     return status
-
-
-def _visible(request: Request, pool: ModelPool) -> Sequence[ServedModel]:
-    """The models that the request's key may use."""
-    access = access_record(request.scope)
-    return [one for one in pool.models() if access.may_use(one.names)]
 
 
 def _page(data: list[dict[str, Any]], ollama: list[dict[str, Any]]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from server.errors import NotSupported, Unavailable
 from server.observability.engine_snapshot import AdapterUse, BlockSizes, EngineSnapshot
 from server.observability.exposition import Counted, render_all, render_metrics
 from server.observability.gpus import Gpu
+from server.pool.sight import find_in_sight
 
 
 async def get_metrics(request: Request) -> Response:
@@ -51,7 +52,7 @@ async def get_metrics(request: Request) -> Response:
 def _models(request: Request) -> list[Counted]:
     pool, shared = state_of(request).pool, state_of(request).context
     asked = request.query_params.get("model")
-    only = pool.find(asked).name if asked else None
+    only = find_in_sight(request, asked).name if asked else None
     return [
         Counted(metrics, _engine_snapshot(shared, context, ()))
         for metrics, context in pool.metrics()

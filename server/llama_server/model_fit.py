@@ -19,6 +19,7 @@ from server.errors import InvalidRequest
 from server.http.disconnect import while_connected
 from server.http.json_response import JsonResponse
 from server.pool.memory import MemoryUse
+from server.pool.sight import find_in_sight
 
 MOST_TOKENS = 1 << 31
 MOST_SLOTS = 1 << 12
@@ -30,9 +31,8 @@ async def get_fit(request: Request) -> Response:
     name = request.query_params.get("model") or pool.default
     if name is None:
         raise InvalidRequest("'model' must name a model, as ?model=", param="model")
-    served = pool.find(name)
+    served = find_in_sight(request, name)
     record = access_record(request.scope)
-    record.check_model(served.names)
     if not served.path:
         raise InvalidRequest(f"{served.name} is not downloaded yet", param="model")
     settings = _asked(request, pool.settings_of(name))

@@ -11,29 +11,28 @@ from server.app_state import state_of
 from server.catalog.facts import UNKNOWN, ModelFacts, facts_of, facts_of_one
 from server.http.json_response import JsonResponse
 from server.pool.interface import ModelState, ServedModel
+from server.pool.sight import find_in_sight, models_in_sight
 
 Json = dict[str, Any]
 
 
 async def list_models_v0(request: Request) -> Response:
     """All models, loaded or not."""
-    pool = state_of(request).pool
-    data = [_v0(served, facts) for served, facts in await facts_of(pool, pool.models())]
+    found = await facts_of(state_of(request).pool, models_in_sight(request))
+    data = [_v0(served, facts) for served, facts in found]
     return JsonResponse({"object": "list", "data": data})
 
 
 async def get_model_v0(request: Request) -> Response:
     """One model, by any of its names. Names may contain slashes."""
-    pool = state_of(request).pool
-    served = pool.find(request.path_params["model"])
-    return JsonResponse(_v0(served, await facts_of_one(pool, served)))
+    served = find_in_sight(request, request.path_params["model"])
+    return JsonResponse(_v0(served, await facts_of_one(state_of(request).pool, served)))
 
 
 async def list_models_v1(request: Request) -> Response:
     """All models, with their loaded instances: one, or none."""
-    pool = state_of(request).pool
-    models = [_v1(served, facts) for served, facts in await facts_of(pool, pool.models())]
-    return JsonResponse({"models": models})
+    found = await facts_of(state_of(request).pool, models_in_sight(request))
+    return JsonResponse({"models": [_v1(served, facts) for served, facts in found]})
 
 
 def kind_of(facts: ModelFacts) -> str:

@@ -19,6 +19,7 @@ from server.errors import InvalidRequest
 from server.http.disconnect import while_connected
 from server.http.json_response import JsonResponse
 from server.lm_studio.listing import kind_of
+from server.pool.sight import find_in_sight
 from server.requests.body import read_body
 from server.requests.field_types import Count, Flag
 
@@ -63,8 +64,7 @@ async def load_model(request: Request) -> Response:
     """Load a model, and wait until it is loaded."""
     body = await read_body(request, LoadRequest)
     pool, access = state_of(request).pool, access_record(request.scope)
-    served = pool.find(body.model)
-    access.check_model(served.names)
+    served = find_in_sight(request, body.model)
     body.check({} if pool.only is None else _config(pool.only))
     started = time.monotonic()
     async with pool.lease(served.name, access.tenant) as context:

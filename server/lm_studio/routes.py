@@ -20,8 +20,8 @@ ENDPOINTS = (
     get(get_model_v0, "/api/v0/models/{model:path}"),
     get(list_models_v1, "/api/v1/models"),
     post(download_model, "/api/v1/models/download", body=DownloadRequest, for_admins=True),
-    get(list_downloads, "/api/v1/models/download/status"),
-    get(get_download, "/api/v1/models/download/status/{job_id}"),
+    get(list_downloads, "/api/v1/models/download/status", for_admins=True),
+    get(get_download, "/api/v1/models/download/status/{job_id}", for_admins=True),
     post(load_model, "/api/v1/models/load", body=LoadRequest),
     post(unload_model, "/api/v1/models/unload", body=UnloadRequest, for_admins=True),
 )

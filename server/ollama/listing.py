@@ -21,6 +21,7 @@ from server.ollama.recipes import Recipe
 from server.ollama.request import NamedModel
 from server.ollama.serving import recipe_of, served_model
 from server.pool.interface import ModelState, ServedModel
+from server.pool.sight import models_in_sight
 from server.requests.body import read_body
 from server.requests.field_types import Flag
 
@@ -48,20 +49,19 @@ async def get_version(request: Request) -> Response:
 
 async def list_models(request: Request) -> Response:
     """All models, the latest first."""
-    pool = state_of(request).pool
     made = []
     for recipe in state_of(request).recipes.all():
         with suppress(NotFound):
             made.append((recipe, served_model(request, recipe.name)))
-    found = await facts_of(pool, pool.models())
+    found = await facts_of(state_of(request).pool, models_in_sight(request))
     return JsonResponse({"models": _all_models(found, made)})
 
 
 async def list_loaded(request: Request) -> Response:
     """The models that are loaded, with the memory that they take."""
-    pool = state_of(request).pool
-    loaded = [served for served in pool.models() if served.state is ModelState.LOADED]
-    found = await facts_of(pool, loaded)
+    seen = models_in_sight(request)
+    loaded = [served for served in seen if served.state is ModelState.LOADED]
+    found = await facts_of(state_of(request).pool, loaded)
     return JsonResponse({"models": [_running(served, facts) for served, facts in found]})
 
 

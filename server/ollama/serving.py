@@ -20,6 +20,7 @@ from server.ollama.recipes import Recipe
 from server.ollama.request import AnswerRequest, ModelRequest
 from server.pool.interface import FOR_EVER, ServedModel
 from server.pool.routing import Handler, for_model
+from server.pool.sight import find_in_sight
 
 _MOST_USER = 4096
 """Characters of the name of a user."""
@@ -54,9 +55,10 @@ def recipe_of(request: Request, name: str) -> Recipe:
 
 
 def served_model(request: Request, name: str) -> ServedModel:
-    """The model whose weights answer for this name. Raises `NotFound`."""
+    """The model whose weights answer for this name. Raises `NotFound`, also if the key may not
+    use it."""
     try:
-        return state_of(request).pool.find(untagged(recipe_of(request, name).base))
+        return find_in_sight(request, untagged(recipe_of(request, name).base))
     except NotFound:
         raise not_found(name) from None
 

@@ -15,6 +15,7 @@ from server.context import ServerContext
 from server.errors import (
     ApiError,
     InvalidRequest,
+    NotFound,
     Overloaded,
     Unavailable,
 )
@@ -78,6 +79,9 @@ class ManyModels:
         listeners = Listeners(tell=self._tell, look=self._look, removed=self._forget)
         self._jobs = ModelJobs(maker, listeners, clock)
         self._peak = RecentPeak()
+        self._reading = asyncio.Lock()
+        self._num_reads = 0
+        """Readings of the sources that have begun, without those that failed."""
         self._timer: asyncio.TimerHandle | None = None
         self._is_deciding = False
         self._is_closed = False
@@ -211,11 +215,17 @@ class ManyModels:
 
     async def refresh(self) -> None:
         """Raises `InvalidRequest` if the sources can't be read; then all stays as it was."""
-        try:
-            entries = await asyncio.to_thread(self._read)
-        except ConfigError as error:
-            raise InvalidRequest(f"the models stay as they were: {error}") from None
-        self.take_over(entries)
+        asked = self._num_reads
+        async with self._reading:
+            if self._num_reads > asked:
+                return  # a reading that began after this call has ended
+            self._num_reads += 1
+            try:
+                entries = await asyncio.to_thread(self._read)
+            except ConfigError as error:
+                self._num_reads -= 1
+                raise InvalidRequest(f"the models stay as they were: {error}") from None
+            self.take_over(entries)
 
     def take_over(self, entries: Mapping[str, ModelEntry]) -> None:
         """Have these models. What changed or is gone goes as soon as nobody uses it."""
@@ -253,7 +263,7 @@ class ManyModels:
             model.job.cancel()
 
     def _forget(self, model: PooledModel) -> None:
-        model.fail_all(no_such_model(model.name, self._models.keys() - {model.name}))
+        model.fail_all(NotFound(f"there is no model {model.name!r} here any more", param="model"))
         if self._models.get(model.name) is not model:
             return
         del self._models[model.name]

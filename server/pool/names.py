@@ -11,6 +11,8 @@ LATEST = ":latest"
 """The tag that Ollama's clients add to names that have none."""
 
 _MOST_LISTED = 5
+_MOST_SHOWN = 100
+"""Characters of an unknown name that its error repeats."""
 
 
 def names_of(name: str, aliases: Iterable[str], path: str) -> frozenset[str]:
@@ -33,4 +35,4 @@ def no_such_model(asked: str, served: Iterable[str]) -> NotFound:
     listed = ", ".join(repr(name) for name in names[:_MOST_LISTED])
     rest = f" and {more} more" if more > 0 else ""
     known = f"this server serves {listed}{rest}" if names else "this server has no models yet"
-    return NotFound(f"there is no model {asked!r} here; {known}", param="model")
+    return NotFound(f"there is no model {asked[:_MOST_SHOWN]!r} here; {known}", param="model")

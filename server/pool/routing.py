@@ -24,6 +24,7 @@ from server.http.large_bodies import lane_for
 from server.pool.early_stream import EarlyStream
 from server.pool.interface import ModelPool, ModelState
 from server.pool.keep_alive import MOST_SECONDS, keep_alive_seconds
+from server.pool.sight import find_named
 
 SILENT_SECONDS = 2.0
 """How long a client hears nothing while its model is loaded."""
@@ -141,7 +142,7 @@ async def _leased(
     Only an admin's key may make a model stay for ever, or go earlier than it would.
     """
     access = access_record(request.scope)
-    served = pool.find(selection.model)
+    served = find_named(request, selection.model)
     access.check_model(served.names)
     if not _may_load(request, pool) and served.state not in (ModelState.LOADED, ModelState.LOADING):
         raise InvalidRequest("model is not loaded", param="model")

@@ -17,7 +17,7 @@ from server.app_state import state_of
 from server.errors import Overloaded
 from server.http.disconnect import while_connected
 from server.http.large_bodies import Lane, noted_lane
-from server.http.places import Places
+from server.http.places import Place, Places
 
 RETRY_SECONDS = 2
 """About the time of one piece of slow work."""
@@ -58,7 +58,7 @@ async def _called(
         call = partial(lane.compute, work, call)
     with working_for(work):
         thread = asyncio.ensure_future(to_thread.run_sync(call, limiter=places.threads))
-    thread.add_done_callback(lambda _: place.leave())
+    thread.add_done_callback(partial(_ended, place))
     try:
         return await asyncio.shield(thread)
     except asyncio.CancelledError:
@@ -70,3 +70,10 @@ async def _called(
             retry_after=RETRY_SECONDS,
             reason="slow_work",
         ) from None
+
+
+def _ended(place: Place, thread: asyncio.Future[ResultT]) -> None:
+    """Free the place. The error of work that was called off is nobody's any more."""
+    place.leave()
+    if not thread.cancelled():
+        thread.exception()

@@ -12,7 +12,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from server.errors import BodyTooLarge, InvalidRequest
-from server.http.content_encoding import PIECE, DecodeBody
+from server.http.content_encoding import PIECE, PIECES_PER_TURN, DecodeBody
 
 pytestmark = pytest.mark.anyio
 
@@ -74,3 +74,37 @@ async def test_a_body_that_ends_too_early(cut: int) -> None:
     packed = zlib.compress(random.Random(2).randbytes(3 * PIECE))
     with pytest.raises(InvalidRequest, match="ends before"):
         await unpack([packed[:-cut]])
+
+
+@pytest.mark.parametrize("count", [2, 12, 40])
+async def test_bodies_are_unpacked_in_turns_of_the_loop(count: int) -> None:
+    """However many bodies come at once, others get their turn after some pieces."""
+    packed = gzip.compress(b" " * (4 * PIECE))
+    pieces = most = 0
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal pieces
+        more = True
+        while more:
+            more = (await receive())["more_body"]
+            pieces += 1
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": packed, "more_body": False}
+
+    async def send(message: Message) -> None:
+        raise AssertionError
+
+    async def watch() -> None:
+        nonlocal most
+        before = 0
+        while not all(task.done() for task in tasks):
+            await asyncio.sleep(0)
+            most, before = max(most, pieces - before), pieces
+
+    scope = {"type": "http", "headers": [(b"content-encoding", b"gzip")]}
+    decode = DecodeBody(app, max_bytes=MAX_BYTES)
+    tasks = [asyncio.ensure_future(decode(scope, receive, send)) for _ in range(count)]
+    await watch()
+    assert pieces >= 4 * count
+    assert most <= PIECES_PER_TURN

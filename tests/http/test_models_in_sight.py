@@ -1,0 +1,138 @@
+"""No list, no look-up and no error shows a key a model that it may not use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from config import ServeSettings
+from server.access.key import ApiKey, digest_of
+from server.access.key_ring import KeyRing
+from tests.support.fake_pool import FakePool, make_pool, pool_app
+
+HIDDEN = "hidden-model"
+CHAT = {"messages": [{"role": "user", "content": "Hi"}]}
+
+Case = tuple[str, str, Any]
+
+LISTS: list[Case] = [
+    ("GET", "/v1/models", None),
+    ("GET", "/models", None),
+    ("GET", "/api/tags", None),
+    ("GET", "/api/ps", None),
+    ("GET", "/api/v0/models", None),
+    ("GET", "/api/v1/models", None),
+]
+
+LOOKUPS: list[Case] = [
+    ("GET", "/v1/models/{}", None),
+    ("GET", "/models/{}", None),
+    ("GET", "/metrics?model={}", None),
+    ("GET", "/api/v0/models/{}", None),
+    ("POST", "/api/show", {"model": "{}"}),
+    ("POST", "/api/v1/models/load", {"model": "{}"}),
+    ("POST", "/api/chat", {**CHAT, "model": "{}"}),
+]
+"""Where a hidden model doesn't exist."""
+
+OTHERS: list[Case] = [
+    ("POST", "/v1/chat/completions", {**CHAT, "model": "{}"}),
+    ("POST", "/v1/messages", {**CHAT, "model": "{}", "max_tokens": 1}),
+    ("POST", "/v1/responses", {"input": "Hi", "model": "{}"}),
+    ("POST", "/completion", {"prompt": "Hi", "model": "{}"}),
+    ("POST", "/tokenize", {"content": "Hi", "model": "{}"}),
+    ("POST", "/v1/embeddings", {"input": "Hi", "model": "{}"}),
+    ("GET", "/slots?model={}", None),
+    ("GET", "/props?model={}", None),
+]
+"""Where a hidden model is refused."""
+
+
+@pytest.fixture
+def pool() -> FakePool:
+    pool = make_pool("mine", HIDDEN)
+    pool.in_memory = {"mine", HIDDEN}
+    return pool
+
+
+@pytest.fixture
+def client(pool: FakePool) -> Iterator[TestClient]:
+    keys = [
+        ApiKey(name="some", digest=digest_of(b"some"), models=frozenset({"mine"}), is_admin=False),
+        ApiKey(name="boss", digest=digest_of(b"boss")),
+    ]
+    app = pool_app(pool, ServeSettings(metrics=True), KeyRing(keys))
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield client
+
+
+def asked(client: TestClient, case: Case, name: str, key: str) -> tuple[int, str]:
+    method, path, body = case
+    if body is not None:
+        body = {field: name if value == "{}" else value for field, value in body.items()}
+    headers = {"X-Api-Key": key} if key else {}
+    reply = client.request(method, path.format(name), json=body, headers=headers)
+    return reply.status_code, reply.text
+
+
+@pytest.mark.parametrize("case", LISTS, ids=lambda case: case[1])
+def test_lists(client: TestClient, case: Case) -> None:
+    status, text = asked(client, case, "", "some")
+    assert status == 200
+    assert "mine" in text
+    assert HIDDEN not in text
+    assert HIDDEN in asked(client, case, "", "boss")[1]
+
+
+@pytest.mark.parametrize("case", LOOKUPS, ids=lambda case: case[1])
+def test_a_hidden_model_is_none(client: TestClient, case: Case) -> None:
+    status, text = asked(client, case, HIDDEN, "some")
+    unknown = asked(client, case, "unknown-model", "some")
+    assert (status, text.replace(HIDDEN, "unknown-model")) == unknown
+    assert status == 404
+
+
+@pytest.mark.parametrize("case", OTHERS, ids=lambda case: case[1])
+def test_a_hidden_model_is_refused(client: TestClient, case: Case) -> None:
+    assert asked(client, case, HIDDEN, "some")[0] == 403
+
+
+@pytest.mark.parametrize("case", LOOKUPS + OTHERS, ids=lambda case: case[1])
+def test_errors_name_no_hidden_model(client: TestClient, case: Case) -> None:
+    status, text = asked(client, case, "unknown-model", "some")
+    assert status == 404
+    assert HIDDEN not in text
+
+
+def test_probes_name_no_model(client: TestClient) -> None:
+    status, text = asked(client, ("GET", "/health?model={}", None), "unknown-model", "")
+    assert status == 404
+    assert HIDDEN not in text
+    assert "mine" not in text
+
+
+@pytest.mark.parametrize("name", ["x" * 1_000_000, "\0" * 100_000])
+def test_errors_repeat_no_long_name(client: TestClient, name: str) -> None:
+    case = ("POST", "/v1/chat/completions", {**CHAT, "model": "{}"})
+    status, text = asked(client, case, name, "some")
+    assert status in (400, 404)
+    assert len(text) < 2000
+
+
+def test_only_admins_read_the_sources_again(client: TestClient, pool: FakePool) -> None:
+    reload = ("GET", "/models?reload=1", None)
+    assert asked(client, reload, "", "some")[0] == 403
+    assert pool.refreshed == 0
+    assert asked(client, reload, "", "boss")[0] == 200
+    assert pool.refreshed == 1
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/v1/models/download/status", "/api/v1/models/download/status/job"]
+)
+def test_only_admins_see_downloads(client: TestClient, path: str) -> None:
+    assert asked(client, ("GET", path, None), "", "some")[0] == 403
+    assert asked(client, ("GET", path, None), "", "boss")[0] != 403
