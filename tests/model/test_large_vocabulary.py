@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from llama_cpp import llama_cpp as lib
 
 from protocol.sampling import SamplingParams
+from scheduler.backends.base import SamplerError
 from scheduler.backends.llama.backend import LlamaBackend
 from scheduler.backends.llama.candidates import Candidates, Logits
 from scheduler.backends.llama.sampler import LlamaSampler, Vocabulary, build_chain
@@ -62,6 +65,9 @@ class Rows:
 
     def row(self, index: int) -> Logits:
         return _row(self.seed, index % 9).copy()
+
+    def add(self, index: int, biases: tuple[tuple[int, float], ...]) -> None:
+        raise AssertionError("a large row goes through Python")
 
     def batch_index(self, index: int) -> int:
         raise AssertionError("a large row goes through Python")
@@ -268,6 +274,21 @@ def test_a_survey_finds_the_likeliest_tokens_of_the_rows_that_are_named() -> Non
     backend.close()
 
 
+@pytest.fixture(scope="module")
+def three_rows() -> Iterator[LlamaBackend]:
+    """A batch of three sequences."""
+    backend = make_backend(n_slots=3)
+    prompts = [add_request(request_id=slot, prompt=PROMPT) for slot in range(3)]
+    chunks = [
+        Chunk(Sequence.of(request), slot, 0, len(PROMPT), True)
+        for slot, request in enumerate(prompts)
+    ]
+    backend.decode(chunks)
+    backend.wait()
+    yield backend
+    backend.close()
+
+
 def test_rows_that_the_device_has_cut_are_not_surveyed() -> None:
     backend = make_backend(n_slots=2)
     params = SamplingParams(backend_sampling=True)
@@ -282,7 +303,10 @@ def test_rows_that_the_device_has_cut_are_not_surveyed() -> None:
     backend.close()
 
 
-@pytest.mark.parametrize("fields", SAMPLERS.values(), ids=SAMPLERS)
+BANS = {"bans": {"logit_bias": ((40, float("-inf")), (300, float("-inf")))}}
+
+
+@pytest.mark.parametrize("fields", [*SAMPLERS.values(), *BANS.values()], ids=[*SAMPLERS, *BANS])
 def test_a_row_that_llama_cpp_reads_gives_the_same_tokens(
     computed: LlamaBackend, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any]
 ) -> None:
@@ -308,3 +332,30 @@ def test_rows_are_surveyed_where_threads_do_it_together(
     penalised: dict[str, Any] = dict(PENALISED)
     assert make_sampler(readable, **penalised).num_candidates > 40
     assert make_sampler(replace(readable, n_vocab=80_000), top_k=40).num_candidates == 40
+
+
+@given(
+    row=st.integers(0, 2),
+    biases=st.dictionaries(
+        st.integers(0, 2047), st.floats(-1e6, 1e6, width=32) | st.just(float("-inf")), max_size=16
+    ),
+)
+def test_few_biases_are_added_as_numpy_adds_them(
+    three_rows: LlamaBackend, row: int, biases: dict[int, float]
+) -> None:
+    expected = three_rows.context._rows.copy()
+    tokens = list(biases)
+    expected[row, tokens] += np.array(list(biases.values()), dtype=np.float32)
+    before = three_rows.context._rows.copy()
+    three_rows.context.add(row, tuple(biases.items()))
+    assert np.array_equal(three_rows.context._rows, expected)
+    three_rows.context._rows[:] = before
+
+
+@pytest.mark.parametrize("token", [-1, 2048, 1 << 40])
+def test_a_biased_token_outside_the_vocabulary_never_reaches_memory(
+    computed: LlamaBackend, token: int
+) -> None:
+    params = SamplingParams(logit_bias=((5, 1.0), (token, 2.0)))
+    with pytest.raises(SamplerError, match="outside the vocabulary"):
+        computed.sampler(add_request(request_id=1, prompt=PROMPT, sampling=params))

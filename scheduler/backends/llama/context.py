@@ -77,6 +77,8 @@ _STATE_MAGIC = 0xAF143CD8
 SURVEYED_TOGETHER = 8
 """Rows of which one task finds the likeliest tokens. To wake a thread for fewer takes longer."""
 
+_FLOAT = ctypes.sizeof(ctypes.c_float)
+
 PLAIN = BatchKind()
 """The kind of batches that yield logits, without adapters."""
 
@@ -239,6 +241,14 @@ class LlamaContext:
         """A writable view of a row of the last batch's logits, shape (n_vocab,)."""
         row: Logits = self._rows[index]
         return row
+
+    def add(self, index: int, biases: abc.Iterable[tuple[int, float]]) -> None:
+        """Add to the logits of a few tokens of a row of the last batch. Tokens are of the
+        vocabulary."""
+        first = get_logits(self._context) + _FLOAT * self.n_vocab * index
+        for token, bias in biases:
+            logit = ctypes.c_float.from_address(first + _FLOAT * token)
+            logit.value += bias
 
     def survey(self, rows: abc.Sequence[int], size: int) -> list[abc.Callable[[], None]]:
         """Tasks that find the `size` likeliest tokens of rows of the last batch, which rise.

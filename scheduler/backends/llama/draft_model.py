@@ -263,6 +263,10 @@ class _Rows:
         padding = np.full(self._n_vocab - len(row), -np.inf, dtype=np.float32)
         return np.concatenate([row, padding])
 
+    def add(self, index: int, biases: tuple[tuple[int, float], ...]) -> None:
+        """Add to the logits of a few tokens of a row."""
+        self._context.add(index, biases)
+
     def batch_index(self, index: int) -> int:
         """Position in the batch of the token that a row belongs to."""
         return self._context.batch_index(index)

@@ -36,6 +36,10 @@ MIROSTAT_ESTIMATE_TOKENS = 100
 """Best tokens from which mirostat 1 estimates its exponent (`m` in the paper)."""
 
 
+FEW_BIASES = 16
+"""Up to so many biases are added one by one, which takes less than a pass by numpy."""
+
+
 @dataclass(frozen=True, slots=True)
 class Biases:
     """What is added to the logits of some tokens before anything else.
@@ -51,14 +55,23 @@ class Biases:
     @classmethod
     def of(cls, params: SamplingParams, vocabulary: Vocabulary) -> Biases:
         """The biases of a request, and those of tokens that must not be sampled. Several biases of
-        one token add up."""
+        one token add up. Raises `SamplerError`."""
         pairs = [*params.logit_bias, *((token, -np.inf) for token in vocabulary.suppressed)]
         given = np.fromiter((token for token, _ in pairs), np.intp, len(pairs))
         values = np.fromiter((bias for _, bias in pairs), np.float64, len(pairs))
         tokens, places = np.unique(given, return_inverse=True)
+        if len(tokens) and not 0 <= tokens[0] <= tokens[-1] < vocabulary.n_vocab:
+            raise SamplerError("a biased token is outside the vocabulary")
         sums = np.zeros(len(tokens))
         np.add.at(sums, places, values)
         return cls(tokens, sums.astype(np.float32))
+
+    @property
+    def few(self) -> tuple[tuple[int, float], ...] | None:
+        """Tokens with their biases, if these are few."""
+        if len(self.tokens) > FEW_BIASES:
+            return None
+        return tuple(zip(self.tokens.tolist(), self.values.tolist(), strict=True))
 
     def add_to(self, logits: Logits) -> None:
         """Add the biases to a row, shape (n_vocab,)."""
@@ -99,6 +112,10 @@ class LogitsRows(Protocol):
 
     def row(self, index: int) -> Logits:
         """A writable view of one row, valid until the next batch."""
+        ...
+
+    def add(self, index: int, biases: tuple[tuple[int, float], ...]) -> None:
+        """Add to the logits of a few tokens of a row."""
         ...
 
     def batch_index(self, index: int) -> int:
@@ -175,8 +192,9 @@ class LlamaSampler:
         begins_with_top_k = self._reach == self._params.top_k > 0
         self._can_read = self._is_quick or (begins_with_top_k and vocabulary.n_vocab <= READABLE)
         """Whether llama.cpp's chain should read a row that nobody has surveyed."""
+        self._few_biases = self._biases.few
         self._reads_rows = self._can_read and self._is_plain
-        """Whether a sample is what the chain makes of a row as it is."""
+        """Whether a sample is what the chain makes of a row with few biases."""
         self.is_heavy = not self._is_quick and self._reads_all
         self.num_candidates = self._num_surveyed(has_threads=vocabulary.has_threads)
 
@@ -198,9 +216,10 @@ class LlamaSampler:
 
     @property
     def _is_plain(self) -> bool:
-        """Whether there is a chain, and nothing else to do for a sample."""
-        wants_probs = self._params.top_logprobs >= 0
-        return not (self._is_greedy or self._changes_rows or wants_probs)
+        """Whether a sample takes no more than few biases and a chain."""
+        if self._is_greedy or self._matcher is not None or self._few_biases is None:
+            return False
+        return self._params.top_logprobs < 0
 
     @property
     def _num_wanted(self) -> int:
@@ -279,6 +298,8 @@ class LlamaSampler:
         Returns None if the mask has to be computed first. Raises `SamplerError`.
         """
         if self._reads_rows and self._is_untouched(row):
+            if self._few_biases:
+                self._rows.add(row, self._few_biases)
             return Sample(self._read(row))
         try:
             if self._failure is not None:
@@ -343,7 +364,7 @@ class LlamaSampler:
         copy._candidates = self._candidates
         copy._matcher = None if self._matcher is None else self._matcher.clone()
         copy._is_greedy = self._is_greedy
-        copy._biases = self._biases
+        copy._biases, copy._few_biases = self._biases, self._few_biases
         copy._is_quick, copy._can_read = self._is_quick, self._can_read
         copy._reads_rows = copy._can_read and copy._is_plain
         copy.is_heavy, copy.num_candidates = False, 0
@@ -415,7 +436,7 @@ class LlamaSampler:
         return not self._rows.is_left(row) and self._found(row) is None
 
     def _read(self, row: int) -> int:
-        """Let llama.cpp run the chain over a row, and accept the token."""
+        """Let llama.cpp run the chain over a row, whose biases are added, and accept the token."""
         return int(sampler_sample(self._chain, self._rows.context, self._rows.batch_index(row)))
 
     def _may_read(self, row: int) -> bool:
