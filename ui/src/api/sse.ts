@@ -1,6 +1,7 @@
 // Server-sent events over fetch, because an EventSource can't send a key.
 import { Unreachable, errorOf, isRecord } from './errors'
 import { request, type RequestOptions } from './client'
+import { ReadingTurns } from './turns'
 import { texts } from '../texts'
 
 export interface ServerEvent {
@@ -66,12 +67,15 @@ export async function* eventBatches(path: string, options: RequestOptions = {}):
   const source = response.body.getReader()
   const decoder = new TextDecoder()
   const reader = new EventReader()
+  const turns = new ReadingTurns()
   try {
     for (;;) {
       const { done, value } = await readFrom(source)
       if (done) return
+      const begin = turns.now()
       const batch = reader.feed(decoder.decode(value, { stream: true }))
       if (batch.length) yield batch
+      await turns.took(begin)
     }
   } finally {
     void source.cancel().catch(() => undefined)
