@@ -82,11 +82,7 @@ class StepExecutor:
         batches: list[tuple[BatchPlan, float]] = []
         for batch in self._grouping.batches(step.chunks, step.padding_rows):
             on_wait()
-            self._samplers.start_masks(batch.chunks)
-            self._backend.decode(batch.chunks, batch.padding_rows)
-            # What is done here takes no time where a device computes.
-            plan = self._samplers.plan(batch.chunks)
-            self._backend.wait()
+            plan = self._compute(batch)
             timer.lap(Phase.DECODE)
             self._settle()
             batches.append((batch, timer.last_seconds))
@@ -100,13 +96,23 @@ class StepExecutor:
             self._observe_drafts(step, in_order)
         return Execution(step, in_order, batches)
 
+    def _compute(self, batch: BatchPlan) -> SamplingPlan:
+        """Compute a batch; returns what is sampled after it. Raises `DecodeError`."""
+        self._samplers.start_masks(batch.chunks)
+        self._backend.decode(batch.chunks, batch.padding_rows)
+        # What is done here takes no time where a device computes.
+        plan = self._samplers.plan(batch.chunks)
+        self._backend.wait()
+        return plan
+
     def observe_costs(self, execution: Execution) -> None:
         """Learn what the batches of a step cost."""
-        cost = self._cost
-        for batch, seconds in execution.batches if cost is not None else ():
+        if self._cost is None:
+            return
+        for batch, seconds in execution.batches:
             has_logits = any(chunk.wants_logits for chunk in batch.chunks)
-            if cost is not None and has_logits and not batch.chunks[0].sequence.kind.is_embedding:
-                cost.observe(self._grouping.micro_batches(batch), seconds)
+            if has_logits and not batch.chunks[0].sequence.kind.is_embedding:
+                self._cost.observe(self._grouping.micro_batches(batch), seconds)
 
     def edit(self, edits: Iterable[CacheEdit]) -> None:
         """Change the cache, and learn what saving takes. Raises `DecodeError`."""

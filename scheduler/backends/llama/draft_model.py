@@ -276,12 +276,12 @@ class _Rows:
         return None
 
     def is_left(self, index: int) -> bool:
-        """Never: the draft model samples on the CPU."""
-        return False
+        """Whether a sampler on the device left only some tokens of a row."""
+        return self._context.is_left(index)
 
     def left(self, index: int) -> Shortlist:
-        """Not called, as `is_left` tells."""
-        raise NotImplementedError
+        """What a sampler on the device left of a row."""
+        return self._context.left(index)
 
 
 def draft_config(config: EngineConfig, draft: DraftConfig) -> EngineConfig:
