@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-import anyio.to_thread
+from anyio import to_thread
 from starlette.applications import Starlette
 
 from config import ConfigError, ModelSources, ServeSettings
@@ -26,6 +26,8 @@ from server.assembly.assemble import Assembly, assemble
 from server.assembly.engines import Engines, ManyEngines, OneEngine
 from server.assembly.frozen_heap import freeze_heap
 from server.assembly.large_blocks import return_large_blocks
+from server.assembly.lost_memory import end_without_memory
+from server.assembly.standing_threads import start_threads
 from server.errors import ApiError, Unavailable
 from server.fit.estimate import Estimator
 from server.fit.fitting import Fitting
@@ -140,12 +142,14 @@ class Runtime:
 
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        end_without_memory(loop)
         self._start_kv_events()
         await self._engines.start()
         announcer = asyncio.create_task(self._announce(), name="announce the model")
-        # anyio loads what it needs for threads at the first use, so no request waits for that.
-        await anyio.to_thread.run_sync(sandbox.start)
+        await start_threads()
+        await to_thread.run_sync(sandbox.start)
         freeze_heap()
         try:
             yield

@@ -38,6 +38,9 @@ SILENT_LOOKS = 5
 """Looks in a row without a heartbeat before an engine is killed. If both processes were paused
 together, as in a frozen container, the heartbeat comes back in that time."""
 
+PAUSE_SECONDS = 1.0
+"""How long a supervisor that failed itself waits."""
+
 STOP_SECONDS = 10.0
 """How long the engine may take to end after it is asked to."""
 
@@ -76,11 +79,16 @@ class EngineProcess:
         """How the last engine ended; negative for a signal."""
         self._most_first_starts = most_first_starts
         self._has_loaded = False
+        self._has_given_up = False
         self._hang_seconds = hang_seconds
         self._config = config
         self._client = client
         self._process: asyncio.subprocess.Process | None = None
         self._is_stopping = False
+        self._num_short_lives = 0
+        """Engines in a row that died soon."""
+        self._num_failed_starts = 0
+        """Starts in a row without a loaded model."""
         self._watch: asyncio.Task[None] | None = None
 
     @property
@@ -111,40 +119,48 @@ class EngineProcess:
             await asyncio.gather(self._watch, return_exceptions=True)
 
     async def _run(self) -> None:
-        failures = failed_starts = 0
-        while not self._is_stopping:
-            started = asyncio.get_running_loop().time()
-            code = await self._live_or_fail()
-            if self._is_stopping:
-                return
-            self.exit_code = None if isinstance(code, OSError) else code
-            was_ready = self._client.is_ready
-            self._has_loaded = self._has_loaded or was_ready
-            lifetime = asyncio.get_running_loop().time() - started
-            if lifetime > STABLE_SECONDS or self._client.has_generated:
-                failures = 0
-            if not was_ready and not self._may_retry_loading(code):
-                self._client.give_up(f"the engine could not start ({_described(code)})")
-                return
-            self._client.engine_died()
-            failed_starts = 0 if was_ready else failed_starts + 1
-            if failed_starts == OUTAGE_STARTS:
-                self._client.declare_outage(f"the engine can't be started ({_described(code)})")
-            wait = RESTART_SECONDS[min(failures, len(RESTART_SECONDS) - 1)]
-            logger.error("the engine died (%s); restart in %.1f s", _described(code), wait)
-            failures += 1
-            self.num_restarts += 1
-            await asyncio.sleep(wait)
+        while not self._is_stopping and not self._has_given_up:
+            try:
+                await self._live_and_recover()
+            except Exception:  # such as MemoryError: nobody else would start another engine
+                logger.exception("the engine's supervisor failed; it goes on")
+                await asyncio.sleep(PAUSE_SECONDS)
 
-    async def _live_or_fail(self) -> int | OSError:
-        """One life of the engine, or why the system could not start it, such as for want of
-        descriptors."""
+    async def _live_and_recover(self) -> None:
+        """One life of the engine, what it means for its clients, and the wait for the next one."""
+        started = asyncio.get_running_loop().time()
+        code = await self._live_or_fail()
+        if self._is_stopping:
+            return
+        self.exit_code = code if isinstance(code, int) else None
+        was_ready = self._client.is_ready
+        self._has_loaded = self._has_loaded or was_ready
+        lifetime = asyncio.get_running_loop().time() - started
+        if lifetime > STABLE_SECONDS or self._client.has_generated:
+            self._num_short_lives = 0
+        if not was_ready and not self._may_retry_loading(code):
+            self._has_given_up = True
+            self._client.give_up(f"the engine could not start ({_described(code)})")
+            return
+        self._client.engine_died()
+        self._num_failed_starts = 0 if was_ready else self._num_failed_starts + 1
+        if self._num_failed_starts == OUTAGE_STARTS:
+            self._client.declare_outage(f"the engine can't be started ({_described(code)})")
+        wait = RESTART_SECONDS[min(self._num_short_lives, len(RESTART_SECONDS) - 1)]
+        logger.error("the engine died (%s); restart in %.1f s", _described(code), wait)
+        self._num_short_lives += 1
+        self.num_restarts += 1
+        await asyncio.sleep(wait)
+
+    async def _live_or_fail(self) -> int | Exception:
+        """One life of the engine, or why it could not be started, such as for want of descriptors,
+        memory or threads."""
         try:
             return await self._live()
-        except OSError as error:
+        except Exception as error:
             return error
 
-    def _may_retry_loading(self, code: int | OSError) -> bool:
+    def _may_retry_loading(self, code: int | Exception) -> bool:
         """Whether another start may load the model.
 
         A model that was loaded before will load again. A crash in the kernels for this CPU's
@@ -156,7 +172,7 @@ class EngineProcess:
             return False
         if self.num_restarts > 0:
             return True
-        if isinstance(code, OSError) or code >= 0 or not self._config.use_repack:
+        if isinstance(code, Exception) or code >= 0 or not self._config.use_repack:
             return False
         logger.warning("the engine crashed while loading; trying again without repacked weights")
         self._config = msgspec.structs.replace(self._config, use_repack=False)
@@ -173,9 +189,10 @@ class EngineProcess:
                 pass_fds=(theirs.fileno(),),
                 env=_environment(os.environ, self._config.poll),
             )
+            on_error.callback(_kill, self._process)
+            await self._client.connect(ours, self._config)
+            watchdog = asyncio.create_task(self._kill_if_hung(self._process), name="watchdog")
             on_error.pop_all()
-        await self._client.connect(ours, self._config)
-        watchdog = asyncio.create_task(self._kill_if_hung(self._process), name="watchdog")
         try:
             code = await self._process.wait()
         finally:
@@ -203,9 +220,9 @@ def _environment(base: Mapping[str, str], poll: int) -> dict[str, str]:
     return python_module.environment({**OPENMP_DEFAULTS, **spins, **ABORT_DEFAULTS, **base})
 
 
-def _described(code: int | OSError) -> str:
-    if isinstance(code, OSError):
-        return str(code)
+def _described(code: int | Exception) -> str:
+    if isinstance(code, Exception):
+        return str(code) or type(code).__name__
     return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
 

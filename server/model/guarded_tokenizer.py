@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from threading import BoundedSemaphore, Lock, Thread
+from threading import Lock, Thread
 
 from confined.child import Child, Died, TooSlow
 from confined.pool import Pace, Pool
 from confined.prepared import PreparedChild, Question
-from grammars.deep_stack import call_with_deep_stack
+from grammars.deep_stack import DeepThreads
 from protocol.metadata import MetadataOverride
 from server.errors import InvalidRequest
 from server.model.inspection import CHILD_ENVIRONMENT, CPU_SECONDS, WALL_SECONDS
@@ -35,7 +36,7 @@ SMALL_BYTES = 16 << 10
 """Texts that this process splits, in some 20 ms. They take 5 MiB of stack, a fiftieth of what
 they get."""
 
-MOST_DEEP = 8
+MOST_DEEP = 4
 """Small texts that are split at the same time, because of the memory of their stacks."""
 
 QUICK = Pace(cpu_seconds=2.0, wall_seconds=10.0)
@@ -73,7 +74,7 @@ class GuardedTokenizer(LlamaTokenizer):
     def __init__(self, path: Path, overrides: Sequence[MetadataOverride] = ()) -> None:
         super().__init__(path, overrides)
         self._vocabulary = vocabulary_bytes(path, overrides)
-        self._deep = BoundedSemaphore(MOST_DEEP)
+        self._deep = _deep_threads()
         self._refused = Refusals()
         self._is_closed = False
         self.pool: Pool[Question] = Pool(_process, quick=QUICK, slow=SLOW)
@@ -100,8 +101,7 @@ class GuardedTokenizer(LlamaTokenizer):
         if size <= TINY_BYTES:
             return split()
         if size <= SMALL_BYTES:
-            with self._deep:
-                return call_with_deep_stack(split)
+            return self._deep.call(split)
         return self._ask(text_bytes(text, add_special=add_special, parse_special=parse_special))
 
     def _ask(self, question: bytes) -> list[int]:
@@ -147,6 +147,12 @@ class Refusals:
             if len(self._reasons) > _MOST_REFUSED:
                 self._reasons.popitem(last=False)
         return UnsplittableText(message)
+
+
+@functools.cache
+def _deep_threads() -> DeepThreads:
+    """The threads that split small texts of all vocabularies."""
+    return DeepThreads(MOST_DEEP, "tokenizer")
 
 
 def _hash(question: bytes) -> bytes:

@@ -6,10 +6,12 @@ import asyncio
 import errno
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import msgspec
+import psutil
 import pytest
 
 from protocol.commands import SequenceSpec
@@ -86,11 +88,20 @@ async def test_a_killed_engine_is_replaced() -> None:
         assert process.pid != first
 
 
-@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM, errno.EAGAIN])
+NOT_NOW: list[Exception] = [
+    OSError(errno.EMFILE, "not now"),
+    OSError(errno.ENOMEM, "not now"),
+    OSError(errno.EAGAIN, "not now"),
+    MemoryError(),
+    RuntimeError("can't start new thread"),
+]
+
+
+@pytest.mark.parametrize("failure", NOT_NOW, ids=repr)
 async def test_an_engine_that_cannot_be_started_for_a_while_is_started_later(
-    number: int, monkeypatch: pytest.MonkeyPatch
+    failure: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    start, failures = asyncio.create_subprocess_exec, [OSError(number, "not now")] * 3
+    start, failures = asyncio.create_subprocess_exec, [failure] * 3
 
     async def start_or_fail(*arguments: str, **options: object) -> asyncio.subprocess.Process:
         if failures:
@@ -104,6 +115,55 @@ async def test_an_engine_that_cannot_be_started_for_a_while_is_started_later(
         os.kill(process.pid, signal.SIGKILL)
         await wait_until(lambda: not failures and client.is_ready)
         assert await number_of_tokens(submit(client, 20)) == 20
+
+
+async def test_an_engine_that_could_not_be_told_what_to_load_is_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    failures, pids = [MemoryError()] * 2, set[int]()
+    async with engine("good") as (process, client):
+        await client.wait_loaded()
+        connect = client.connect
+
+        async def connect_or_fail(sock: socket.socket, config: EngineConfig) -> None:
+            if failures:
+                assert process.pid is not None
+                pids.add(process.pid)
+                raise failures.pop()
+            await connect(sock, config)
+
+        monkeypatch.setattr(client, "connect", connect_or_fail)
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGKILL)
+        await wait_until(lambda: not failures and client.is_ready)
+        assert await number_of_tokens(submit(client, 20)) == 20
+        await wait_until(lambda: not any(map(psutil.pid_exists, pids)))
+
+
+@pytest.mark.parametrize("failure", NOT_NOW, ids=repr)
+async def test_a_supervisor_that_fails_itself_goes_on(
+    failure: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = [failure] * 2
+    monkeypatch.setattr(supervisor, "PAUSE_SECONDS", 0.0)
+    async with engine("good") as (process, client):
+        await client.wait_loaded()
+        engine_died = client.engine_died
+
+        def die_or_fail() -> None:
+            if failures:
+                raise failures.pop()
+            engine_died()
+
+        monkeypatch.setattr(client, "engine_died", die_or_fail)
+        stream = submit(client, 20)
+        for _ in range(3):
+            assert process.pid is not None
+            pid = process.pid
+            os.kill(pid, signal.SIGKILL)
+            await wait_until(lambda: process.pid != pid and client.is_ready)  # noqa: B023
+        assert not failures
+        assert await number_of_tokens(stream) == 20
 
 
 async def test_starts_that_fail_wait_ever_longer_after_an_engine_that_has_generated(
