@@ -17,6 +17,8 @@ NAMES = tuple(CODES.values())
 DEFAULT_ORDER = NAMES[:9]
 
 _NICKNAMES = {"nucleus": "top_p", "temp": "temperature", "typ": "typ_p", "typicalp": "typ_p"}
+_GONE = frozenset({"tfs", "tfsz"})
+"""Samplers that llama.cpp had once. Presets of clients still list them, as SillyTavern's does."""
 _BY_BARE_NAME = {name.replace("_", ""): name for name in NAMES} | _NICKNAMES
 
 
@@ -25,8 +27,7 @@ def sampler_name(written: str) -> str:
 
     Raises ValueError, whose message starts with "must", for a sampler that doesn't exist.
     """
-    bare = written.strip().lower().replace("_", "").replace("-", "")
-    name = _BY_BARE_NAME.get(bare)
+    name = _BY_BARE_NAME.get(_bare(written))
     if name is None:
         raise ValueError(f"must name samplers out of {', '.join(NAMES)}")
     return name
@@ -35,6 +36,9 @@ def sampler_name(written: str) -> str:
 def to_samplers(value: object) -> object:
     """Names split by `;` or `,`, or a TOML list of names, as canonical names in their order.
 
+    A sampler that llama.cpp no longer has is left out. A sampler under two names is taken once,
+    where it stands first: clients list an old name and a new one for servers of every age.
+
     Raises ValueError, whose message starts with "must", for unknown and for repeated names: each
     sampler of a chain costs time at every token.
     """
@@ -42,10 +46,15 @@ def to_samplers(value: object) -> object:
         value = value.replace(",", ";").split(";")
     if not isinstance(value, list | tuple):
         raise ValueError("must be a list of sampler names")
-    names = [sampler_name(str(name)) for name in value if str(name).strip()]
-    if repeated := next((name for name in names if names.count(name) > 1), None):
-        raise ValueError(f"must name each sampler once ('{repeated}' stands there again)")
-    return names
+    written = [bare for bare in map(_bare, map(str, value)) if bare and bare not in _GONE]
+    if repeated := next((one for one in written if written.count(one) > 1), None):
+        name = sampler_name(repeated)
+        raise ValueError(f"must name each sampler once ('{name}' stands there again)")
+    return list(dict.fromkeys(map(sampler_name, written)))
+
+
+def _bare(written: str) -> str:
+    return written.strip().lower().replace("_", "").replace("-", "")
 
 
 def names_from_codes(codes: str) -> str:

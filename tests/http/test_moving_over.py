@@ -41,6 +41,83 @@ BODIES: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+SILLY_TAVERN: dict[str, Any] = {
+    "prompt": "a",
+    "max_new_tokens": 4,
+    "max_tokens": 4,
+    "n_predict": 4,
+    "num_predict": 4,
+    "num_ctx": 8192,
+    "truncation_length": 8192,
+    "n": 1,
+    "temperature": 1,
+    "top_p": 0.95,
+    "top_k": 0,
+    "top_a": 0,
+    "tfs": 1,
+    "typical_p": 1,
+    "typical": 1,
+    "min_p": 0.01,
+    "min_keep": 0,
+    "min_tokens": 0,
+    "nsigma": 0,
+    "top_n_sigma": 0,
+    "rep_pen": 1.1,
+    "rep_pen_range": 0,
+    "rep_pen_slope": 1,
+    "repetition_penalty_range": 0,
+    "repeat_penalty": 1.1,
+    "repeat_last_n": 0,
+    "frequency_penalty": 0,
+    "presence_penalty": 0,
+    "xtc_threshold": 0.1,
+    "xtc_probability": 0,
+    "adaptive_target": -0.01,
+    "adaptive_decay": 0.9,
+    "smoothing_factor": 0,
+    "smoothing_curve": 1,
+    "dry_allowed_length": 2,
+    "dry_multiplier": 0,
+    "dry_base": 1.75,
+    "dry_sequence_breakers": ["\n", ":", '"', "*"],
+    "dry_penalty_last_n": 0,
+    "mirostat": 0,
+    "mirostat_mode": 0,
+    "mirostat_tau": 5,
+    "mirostat_eta": 0.1,
+    "samplers": ["penalties", "dry", "top_n_sigma", "top_k", "typ_p", "tfs_z", "typical_p", "xtc",
+                 "top_p", "min_p", "temperature"],
+    "stop": ["\nUser:"],
+    "stopping_strings": ["\nUser:"],
+    "add_bos_token": True,
+    "ban_eos_token": False,
+    "ignore_eos": False,
+    "skip_special_tokens": True,
+    "include_reasoning": True,
+    "guidance_scale": 1,
+    "negative_prompt": "",
+    "custom_token_bans": "",
+    "banned_strings": [],
+    "logit_bias": [[5, False]],
+    "grammar": "",
+    "cache_prompt": True,
+    "api_type": "llamacpp",
+    "api_server": "http://127.0.0.1:8080",
+}  # fmt: skip
+"""The fields that SillyTavern sends to llama.cpp, with the values of its default preset."""
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_sillytavern_and_its_default_preset(client: httpx.AsyncClient, stream: bool) -> None:
+    answer = await client.post("/completion", json={**SILLY_TAVERN, "stream": stream})
+    assert answer.status_code == 200, answer.text
+    if not stream:
+        chain = ["penalties", "dry", "top_n_sigma", "top_k", "typ_p", "xtc", "top_p", "min_p"]
+        settings = answer.json()["generation_settings"]
+        assert settings["samplers"] == [*chain, "temperature"]
+        assert settings["max_tokens"] == 4
+
+
 @pytest.mark.parametrize("name", ["gpt-4o-mini", "models/other.gguf", "", "local model", "ä"])
 @pytest.mark.parametrize(("path", "body"), BODIES)
 async def test_any_model_name_means_the_served_model(

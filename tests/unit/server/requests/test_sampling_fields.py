@@ -135,7 +135,6 @@ def test_values_with_a_meaning_of_their_own(body: dict[str, Any], name: str, val
         ({"dry_sequence_breakers": ["\n"] * 33}, "32"),
         ({"samplers": "d" * 20}, "each sampler once"),
         ({"samplers": ["top_k", "dry", "top-k"]}, "each sampler once"),
-        ({"samplers": ["temp", "temperature"]}, "each sampler once"),
         ({"dry_sequence_breakers": "x"}, "must be a list"),
         ({"mirostat": 3}, "at most 2"),
         ({"adaptive_decay": 1.0}, "at most 0.99"),
@@ -281,6 +280,10 @@ def test_stop_strings(stop: Any, expected: tuple[str, ...]) -> None:
         (["top-k", "topP", "TEMPERATURE"], ("top_k", "top_p", "temperature")),
         (["nucleus", "typ", "temp"], ("top_p", "typ_p", "temperature")),
         (["adaptive_p"], ("adaptive_p",)),
+        (["top_k", "tfs_z", "min_p", "tfs"], ("top_k", "min_p")),
+        (["tfs-z"], ()),
+        (["typ_p", "top_k", "typical_p"], ("typ_p", "top_k")),
+        (["temp", "top_k", "temperature"], ("temperature", "top_k")),
     ],
 )
 def test_sampler_names(samplers: Any, expected: tuple[str, ...]) -> None:
