@@ -151,7 +151,8 @@ class EngineProcess:
         if self._num_failed_starts == OUTAGE_STARTS:
             self._client.declare_outage(f"the engine can't be started ({_described(code)})")
         wait = RESTART_SECONDS[min(self._num_short_lives, len(RESTART_SECONDS) - 1)]
-        logger.error("the engine died (%s); restart in %.1f s", _described(code), wait)
+        when = f"in {wait:g} s" if wait else "now"
+        logger.error("the engine died (%s); another one starts %s", _described(code), when)
         self._num_short_lives += 1
         self.num_restarts += 1
         await asyncio.sleep(wait)

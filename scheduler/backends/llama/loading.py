@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 from typing import Any
 
 from llama_cpp import llama_cpp as lib
@@ -47,6 +48,10 @@ ROPE_FIELDS = (
     "yarn_beta_fast",
 )
 ROPE_SCALINGS = {"": -1, "none": 0, "linear": 1, "yarn": 2}
+ALL_LAYERS = -2
+"""`n_gpu_layers` where all layers are asked for. -1 takes what there is."""
+
+logger = logging.getLogger(__name__)
 
 
 SCORED_ROWS = 32
@@ -190,6 +195,16 @@ def num_snapshots(config: EngineConfig, n_ubatch: int) -> int:
     number for other memories; it ends the process if a micro-batch has no room for a draft."""
     room = min(n_ubatch, config.n_ctx or n_ubatch) - 2
     return max(min(config.max_draft_tokens, MAX_SNAPSHOTS, room), 0)
+
+
+def warn_without_gpu(config: EngineConfig) -> None:
+    """Log that layers were meant for a GPU, if there is none. The backends must be loaded."""
+    wants = config.n_gpu_layers > 0 or config.n_gpu_layers == ALL_LAYERS
+    if wants and config.devices != (NO_DEVICE,) and not have_gpu():
+        logger.warning(
+            "--gpu-layers has no effect: llama.cpp was built without support for a GPU, or finds "
+            "none; `llamapack serve --list-devices` shows what it finds"
+        )
 
 
 def offloads(config: EngineConfig) -> bool:
