@@ -14,6 +14,7 @@ import sys
 import time
 from pathlib import Path
 
+from confined.lost_memory import end_without_memory
 from logs.formats import LineForm, formatter
 from protocol.config import HUGE_PAGES, EngineConfig
 from protocol.messages import LoadFailed, Ready
@@ -45,6 +46,7 @@ def main(argv: list[str]) -> int:
     # Running answers have to end first, so the API process decides when the engine stops.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    end_without_memory()
     channel = CommandChannel(socket.socket(fileno=int(argv[1])))
     try:
         engine = _load(first_config(channel), channel)
