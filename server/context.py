@@ -24,6 +24,7 @@ from server.errors import InvalidRequest, Unavailable
 from server.generation.observed_generator import ObservedGenerator
 from server.http.drain import Drain
 from server.http.places import Places
+from server.http.turns import LoopTurns
 from server.kv_events.events import KvEvents
 from server.model.adapters import AdapterScales
 from server.model.tokenizer import Tokenizer
@@ -119,6 +120,8 @@ class SharedContext:
     plain_places: Places = field(default_factory=lambda: Places(32))
     structured_places: Places = field(default_factory=lambda: Places(8))
     """Requests that are prepared at the same time: without, and with a constraint on the answer."""
+    answer_turns: LoopTurns = field(default_factory=lambda: LoopTurns(4))
+    """Turns for parts of answers that take up to a millisecond each."""
     created: int = field(default_factory=lambda: int(time.time()))
     """Unix time of the server's start, which `/v1/models` reports."""
     kv_events: KvEvents | None = None

@@ -17,6 +17,7 @@ from anyio import to_thread
 from starlette.applications import Starlette
 
 from config import ConfigError, ModelSources, ServeSettings
+from confined.lost_memory import end_without_memory
 from grammars.sandbox import sandbox
 from logs.llama_log import LogBridge
 from server.access.key_ring import read_keys
@@ -26,7 +27,6 @@ from server.assembly.assemble import Assembly, assemble
 from server.assembly.engines import Engines, ManyEngines, OneEngine
 from server.assembly.frozen_heap import freeze_heap
 from server.assembly.large_blocks import return_large_blocks
-from server.assembly.lost_memory import end_without_memory
 from server.assembly.standing_threads import start_threads
 from server.errors import ApiError, Unavailable
 from server.fit.estimate import Estimator

@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from server.access.access_record import access_record
 from server.answers.shape import StreamedAnswer, WholeAnswer
+from server.answers.writing import Writing
 from server.context import ServerContext
 from server.engine.unread_output import current_output
 from server.errors import ApiError, EngineFailed
@@ -52,27 +55,34 @@ async def respond(
     if body.stream:
         ping_seconds = body.ping_seconds(context.settings.sse_ping_interval)
         return await _stream(context.generator, sequences, streamed(), ping_seconds)
+    writing = Writing(access_record(request.scope).tenant, context.answer_turns)
     return await while_connected(
-        request.receive, _in_one_piece(context.generator, sequences, whole())
+        request.receive, _in_one_piece(context.generator, sequences, whole(), writing)
     )
 
 
 async def _in_one_piece(
-    generator: Generator, sequences: Sequence[GenerationRequest], answer: WholeAnswer
+    generator: Generator,
+    sequences: Sequence[GenerationRequest],
+    answer: WholeAnswer,
+    writing: Writing,
 ) -> Response:
     output = current_output()
+    sizes = [0] * len(sequences)
     async with open_choices(generator, sequences) as items:
         async for index, item in items:
-            output.add(memory_of(item))
+            size = memory_of(item)
+            sizes[index] += size
+            output.add(size)
             output.check()
             match item:
                 case TextDelta():
-                    answer.add(index, item)
+                    await writing.part(size, partial(answer.add, index, item))
                 case PromptScores():
-                    answer.scored(index, item)
+                    await writing.part(size, partial(answer.scored, index, item))
                 case Ended():
-                    answer.end(index, item)
-    return JsonResponse(answer.body())
+                    await writing.whole(sizes[index], partial(answer.end, index, item))
+    return await writing.whole(sum(sizes), lambda: JsonResponse(answer.body()))
 
 
 def memory_of(item: Item) -> int:

@@ -11,7 +11,10 @@ from server.http import sse
 
 
 class WholeAnswer(ABC):
-    """Collects what the sequences of one request yield. `index` is the number of the sequence."""
+    """Collects what the sequences of one request yield. `index` is the number of the sequence.
+
+    Methods are called one after another, some in threads.
+    """
 
     @abstractmethod
     def add(self, index: int, delta: TextDelta) -> None:

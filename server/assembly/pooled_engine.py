@@ -202,6 +202,7 @@ class PooledEngines:
             drain=shared.drain,
             plain_places=shared.plain_places,
             structured_places=shared.structured_places,
+            answer_turns=shared.answer_turns,
             created=shared.created,
             kv_events=shared.kv_events,
         )

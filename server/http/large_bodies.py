@@ -1,7 +1,7 @@
 """Large bodies are worked on one after another, so that the event loop is never far from its turn.
 
-The interpreter runs one thread at a time. Where many threads decode and check large bodies, the
-loop waits for all of them. So bodies of similar size take turns in lanes.
+The interpreter runs one thread at a time. Where many threads decode and check large bodies, or
+write large answers, the loop waits for all of them. So work of similar size takes turns in lanes.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ _SCOPE_KEY = "llamapack.lane"
 
 
 class Lane:
-    """Bodies of similar size. One request at a time computes with its body."""
+    """Bodies and answers of similar size. One request at a time computes with its own."""
 
     def __init__(self) -> None:
         self._turns = Turns(1)
         self._threads = anyio.CapacityLimiter(1)
         """Plain requests need the other threads."""
 
-    async def parse(self, owner: str, call: Callable[[], ResultT]) -> ResultT:
-        """The result of a function that reads a body. It is called in a thread."""
-        parse = partial(self.compute, Work(owner), call)
-        return await anyio.to_thread.run_sync(parse, limiter=self._threads)
+    async def run(self, owner: str, call: Callable[[], ResultT]) -> ResultT:
+        """The result of a function that computes. It is called in a thread."""
+        compute = partial(self.compute, Work(owner), call)
+        return await anyio.to_thread.run_sync(compute, limiter=self._threads)
 
     def compute(self, work: Work, call: Callable[[], ResultT]) -> ResultT:
         """The result of a function, called in a turn of the owner of the work."""
@@ -58,6 +58,11 @@ def lane_for(data: bytes | bytearray) -> Lane | None:
     size = len(data)
     if size <= SMALL_BODY and value_bytes(data) <= SMALL_VALUES:
         return None
+    return lane_of(size)
+
+
+def lane_of(size: int) -> Lane:
+    """The lane for this many bytes, which are not few."""
     if size <= MEDIUM_BODY:
         return _medium
     return _large if size <= LARGE_BODY else _huge

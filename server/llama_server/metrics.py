@@ -17,13 +17,14 @@ from server.errors import NotSupported, Unavailable
 from server.observability.engine_snapshot import AdapterUse, BlockSizes, EngineSnapshot
 from server.observability.exposition import Counted, render_all, render_metrics
 from server.observability.gpus import Gpu
-from server.pool.sight import find_in_sight
+from server.pool.sight import find_in_sight, models_in_sight
 
 
 async def get_metrics(request: Request) -> Response:
     """All counters in Prometheus' text format, or in OpenMetrics' format if the client asks.
 
-    On a server with several models, `?model=` leaves out the others. It loads none.
+    On a server with several models, `?model=` leaves out the others. It loads none. A key that may
+    use some models alone sees no others.
     """
     shared = state_of(request).context
     if not shared.settings.metrics:
@@ -52,11 +53,12 @@ async def get_metrics(request: Request) -> Response:
 def _models(request: Request) -> list[Counted]:
     pool, shared = state_of(request).pool, state_of(request).context
     asked = request.query_params.get("model")
-    only = find_in_sight(request, asked).name if asked else None
+    shown = [find_in_sight(request, asked)] if asked else models_in_sight(request)
+    names = {one.name for one in shown}
     return [
         Counted(metrics, _engine_snapshot(shared, context, ()))
         for metrics, context in pool.metrics()
-        if only is None or metrics.model_name == only
+        if metrics.model_name in names
     ]
 
 

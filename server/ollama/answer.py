@@ -16,7 +16,7 @@ from server.answers.shape import StreamedAnswer, WholeAnswer
 from server.chat.logprobs import chat_logprobs
 from server.errors import ApiError
 from server.generation.types import Ended, GeneratedToken, StopCause, TextDelta
-from server.http.json_response import encode_json
+from server.http.json_response import encode_json, encoded_each
 from server.model.tokenizer import Tokenizer
 from server.ollama.errors import error_body
 from server.parsers.events import AnswerEvent, CallArguments, CallStarted, Content, Reasoning
@@ -164,7 +164,6 @@ class WholeOllamaAnswer(WholeAnswer):
         self._thinking: list[str] = []
         self._calls: list[Json] = []
         self._logprobs: list[msgspec.Raw] = []
-        """As JSON, which takes a tenth of the memory."""
         self._end: Json = {}
 
     def add(self, index: int, delta: TextDelta) -> None:
@@ -172,8 +171,7 @@ class WholeOllamaAnswer(WholeAnswer):
         self._content.append(content)
         self._thinking.append(thinking)
         self._calls += calls
-        entries = self._form.logprobs(delta)
-        self._logprobs += [msgspec.Raw(encode_json(entry)) for entry in entries]
+        self._logprobs += encoded_each(self._form.logprobs(delta))
 
     def end(self, index: int, ended: Ended) -> None:
         self._calls += self._reader.finish()

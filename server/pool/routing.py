@@ -166,7 +166,7 @@ async def _selection(request: Request, data: bytearray) -> ModelSelection:
         lane = lane_for(data)
         owner = access_record(request.scope).tenant
         read = partial(_fields, data)
-        fields = read() if lane is None else await lane.parse(owner, read)
+        fields = read() if lane is None else await lane.run(owner, read)
     model = fields.get("model")
     model = "" if model is None else model
     if not isinstance(model, str):

@@ -87,7 +87,7 @@ async def read_body(request: Request, model: type[ModelT]) -> ModelT:
     held = [data]
     del data
     owner = access_record(request.scope).tenant
-    return await lane.parse(owner, partial(_parse_held, held, model))
+    return await lane.run(owner, partial(_parse_held, held, model))
 
 
 def _parse_held(held: list[bytearray], model: type[ModelT]) -> ModelT:

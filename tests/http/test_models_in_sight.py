@@ -1,7 +1,8 @@
-"""No list, no look-up and no error shows a key a model that it may not use."""
+"""No list, no look-up, no metric and no error shows a key a model that it may not use."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,6 +26,7 @@ LISTS: list[Case] = [
     ("GET", "/api/ps", None),
     ("GET", "/api/v0/models", None),
     ("GET", "/api/v1/models", None),
+    ("GET", "/metrics", None),
 ]
 
 LOOKUPS: list[Case] = [
@@ -105,6 +107,40 @@ def test_errors_name_no_hidden_model(client: TestClient, case: Case) -> None:
     status, text = asked(client, case, "unknown-model", "some")
     assert status == 404
     assert HIDDEN not in text
+
+
+@pytest.mark.parametrize("accept", ["text/plain", "application/openmetrics-text"])
+@pytest.mark.parametrize("is_loaded", [True, False])
+@pytest.mark.parametrize("path", ["/metrics", "/metrics?model=mine"])
+def test_metrics_name_no_hidden_model(
+    client: TestClient, pool: FakePool, path: str, is_loaded: bool, accept: str
+) -> None:
+    """What concerns the key's models, or no model, is as for all keys."""
+    client.get("/health")  # the first answer is a new sample
+    pool.in_memory = {"mine", HIDDEN} if is_loaded else set()
+    texts = {
+        key: client.get(path, headers={"X-Api-Key": key, "Accept": accept}).text
+        for key in ("some", "boss")
+    }
+    assert HIDDEN not in texts["some"]
+    assert (HIDDEN in texts["boss"]) == (path == "/metrics")
+    assert samples_of(texts["some"], "mine") == samples_of(texts["boss"], "mine") != set()
+    assert samples_of(texts["some"], "") == samples_of(texts["boss"], "") != set()
+
+
+def test_metrics_of_a_key_without_models(pool: FakePool) -> None:
+    key = ApiKey(name="none", digest=digest_of(b"none"), models=frozenset({"gone"}))
+    app = pool_app(pool, ServeSettings(metrics=True), KeyRing([key]))
+    with TestClient(app) as client:
+        reply = client.get("/metrics", headers={"X-Api-Key": "none"})
+    assert reply.status_code == 200
+    assert set(re.findall(r'model="(.*?)"', reply.text)) == {""}
+
+
+def samples_of(text: str, model: str) -> set[str]:
+    """The names and labels of a model's samples, or of what concerns no model."""
+    samples = re.findall(r"^(\w[\w:]*\{.*?\}) ", text, flags=re.MULTILINE)
+    return {one for one in samples if f'model="{model}"' in one and 'key="' not in one}
 
 
 def test_probes_name_no_model(client: TestClient) -> None:

@@ -33,6 +33,16 @@ def test_other_metadata_changes_what_the_model_computes() -> None:
     changed.close()
 
 
+@pytest.mark.parametrize("mode", ["none", "mmap", "dio", "huge"])
+def test_weights_are_the_same_however_they_get_into_memory(mode: str) -> None:
+    plain, other = make_backend(), make_backend(load_mode=mode)
+    expected = compute(plain, text_tokens(20), 0)
+    assert np.array_equal(compute(other, text_tokens(20), 0), expected)
+    assert not other.fingerprint.difference(plain.fingerprint)
+    plain.close()
+    other.close()
+
+
 @pytest.mark.parametrize("adds", [True, False])
 def test_other_metadata_reaches_the_vocabulary_of_the_api_process(adds: bool) -> None:
     tokenizer = LlamaTokenizer(TARGET, [("tokenizer.ggml.add_bos_token", adds)])

@@ -100,7 +100,8 @@ def make_pool(*names: str) -> FakePool:
     servers = {}
     for name in names:
         server = make_server()
-        server.context = dataclasses.replace(server.context, model_name=name)
+        metrics = ServerMetrics(name)
+        server.context = dataclasses.replace(server.context, model_name=name, metrics=metrics)
         servers[name] = server
     return FakePool(servers)
 
@@ -109,5 +110,5 @@ def pool_app(
     pool: FakePool, settings: ServeSettings | None = None, keys: KeyRing | None = None
 ) -> Starlette:
     """The application for these models."""
-    shared = SharedContext(settings=settings or ServeSettings(), metrics=ServerMetrics("models"))
+    shared = SharedContext(settings=settings or ServeSettings(), metrics=ServerMetrics(""))
     return create_app(shared, pool, keys=keys)

@@ -12,7 +12,7 @@ import msgspec
 from server.chat.logprobs import chat_logprobs
 from server.chat.options import AnswerOptions
 from server.generation.types import Ended, PromptScores, TextDelta
-from server.http.json_response import encode_json
+from server.http.json_response import encoded_each
 from server.model.tokenizer import Tokenizer
 from server.openai.finish import finish_reason
 from server.parsers.events import (
@@ -98,7 +98,6 @@ class ChatMessage:
         self._reasoning: list[str] = []
         self._calls: list[_Call] = []
         self._logprobs: list[msgspec.Raw] = []
-        """As JSON, which takes a tenth of the memory."""
         self._tokens: list[int] = []
 
     @property
@@ -112,8 +111,7 @@ class ChatMessage:
         if self._options.with_tokens:
             self._tokens += [token.id for token in delta.tokens]
         if self._options.with_logprobs:
-            entries = chat_logprobs(delta.content_tokens, self._tokenizer)
-            self._logprobs += [msgspec.Raw(encode_json(entry)) for entry in entries]
+            self._logprobs += encoded_each(chat_logprobs(delta.content_tokens, self._tokenizer))
 
     def scored(self, scores: PromptScores) -> None:
         """A chat's prompt is not scored."""

@@ -6,12 +6,10 @@ import codecs
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import msgspec
-
 from protocol.events import TokenLogprobs
 from server.chat.logprobs import LOWEST
 from server.generation.types import GeneratedToken
-from server.http.json_response import encode_json
+from server.http.json_response import encoded_each
 from server.model.tokenizer import Tokenizer
 
 LISTS = ("tokens", "token_logprobs", "top_logprobs", "text_offset")
@@ -91,8 +89,7 @@ def joined(first: dict[str, Any], second: dict[str, Any] | None) -> dict[str, An
 def extend(lists: dict[str, Any], more: dict[str, Any]) -> None:
     """Append the lists of the next part. Alternatives are kept as JSON, which is far smaller."""
     for name in LISTS:
-        tops = name == "top_logprobs"
-        lists[name] += [msgspec.Raw(encode_json(top)) for top in more[name]] if tops else more[name]
+        lists[name] += encoded_each(more[name]) if name == "top_logprobs" else more[name]
 
 
 def top_by_text(top: Iterable[tuple[int, float]], tokenizer: Tokenizer) -> dict[str, float]:

@@ -11,7 +11,7 @@ from server.answers.shape import StreamedAnswer, WholeAnswer
 from server.chat.logprobs import chat_logprobs
 from server.errors import ApiError
 from server.generation.types import Ended, StopCause, TextDelta
-from server.http.json_response import encode_json
+from server.http.json_response import encode_json, encoded_each
 from server.model.tokenizer import Tokenizer
 from server.openai.responses.errors import error_code
 from server.openai.responses.output import Event, Output, OutputOptions
@@ -116,7 +116,7 @@ class Growing:
 
     def add(self, delta: TextDelta) -> Iterable[Event]:
         """The events for more of the answer."""
-        logprobs = chat_logprobs(delta.content_tokens, self._tokenizer)
+        logprobs = encoded_each(chat_logprobs(delta.content_tokens, self._tokenizer))
         return self._output.of(delta.events, len(delta.tokens), logprobs)
 
     def end(self, ended: Ended) -> Iterable[Event]:

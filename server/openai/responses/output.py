@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from server.openai.responses.conversation import OwnName, seal
 from server.parsers.events import AnswerEvent, CallArguments, CallStarted, Content, Reasoning
 
@@ -38,17 +40,17 @@ class Output:
         self._is_open = False
         self._pieces: list[str] = []
         """The text of the open item."""
-        self._logprobs: list[dict[str, Any]] = []
+        self._logprobs: list[msgspec.Raw] = []
         self._num_calls = 0
         self.num_reasoning_tokens = 0
         """Tokens in which the model was thinking."""
 
     def of(
-        self, events: Sequence[AnswerEvent], num_tokens: int, logprobs: list[dict[str, Any]]
+        self, events: Sequence[AnswerEvent], num_tokens: int, logprobs: list[msgspec.Raw]
     ) -> Iterator[Event]:
         """The events for more of the answer.
 
-        It came from `num_tokens` tokens; `logprobs` are those of its content.
+        It came from `num_tokens` tokens; `logprobs` are those of its content, as JSON.
         """
         if events and isinstance(events[0], Reasoning):
             self.num_reasoning_tokens += num_tokens
@@ -69,7 +71,7 @@ class Output:
         self._pieces, self._logprobs = [], []
         yield self._about("response.output_item.done", item=item)
 
-    def _of(self, event: AnswerEvent, logprobs: list[dict[str, Any]]) -> Iterator[Event]:
+    def _of(self, event: AnswerEvent, logprobs: list[msgspec.Raw]) -> Iterator[Event]:
         match event:
             case Content():
                 yield from self._in_item("message", role="assistant", content=[])
@@ -167,5 +169,5 @@ class Output:
         return {"type": kind, **own, "output_index": len(self.items) - 1, **fields}
 
 
-def _text(text: str, logprobs: list[dict[str, Any]]) -> dict[str, Any]:
+def _text(text: str, logprobs: list[msgspec.Raw]) -> dict[str, Any]:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": logprobs}

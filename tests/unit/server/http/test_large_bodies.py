@@ -154,6 +154,6 @@ async def test_the_loop_and_small_requests_go_on_beside_large_bodies(count: int)
         await to_thread.run_sync(order.append, "small")
 
     loop = asyncio.get_running_loop()
-    await asyncio.gather(*(lane.parse("", parse("large")) for _ in range(count)))
+    await asyncio.gather(*(lane.run("", parse("large")) for _ in range(count)))
     assert order == ["large", "small"] * count
     assert crowd.most == 1
