@@ -218,7 +218,8 @@ class ContextSettings(SettingsGroup):
         Option(
             ("-kvu", "--kv-unified"),
             Group.CONTEXT,
-            "one KV cache shared by all slots instead of one part for each",
+            "one KV cache shared by all slots instead of one part for each (llama-server's default "
+            "is on where --parallel is not given)",
             negative=("-no-kvu",),
         ),
     ] = False

@@ -7,10 +7,12 @@ import logging
 from typing import Protocol
 
 from config import ModelSources
+from protocol.messages import ModelInfo
 from server.access.key_ring import KeyRing
 from server.assembly.assemble import Assembly
 from server.assembly.observation import Observation
 from server.assembly.pool import SHARE_OF_MEMORY, assemble_pool, device_memory
+from server.catalog.facts import trained_context
 from server.context import SharedContext
 from server.errors import ApiError
 from server.fit.errors import FitError
@@ -102,7 +104,7 @@ class OneEngine:
     async def wait_ready(self) -> str:
         model = await self._parts.client.wait_loaded()
         name, size = self._parts.context.model_name, model.n_params / 1e6
-        slots = f"{model.n_slots} slots of {model.n_ctx_slot} tokens"
+        slots = slots_in_words(model, trained_context(self._parts.context.tokenizer))
         return f"{name} ({model.file_type}), {size:.1f} M parameters, {slots}"
 
     def end_answers(self, error: ApiError) -> None:
@@ -110,6 +112,17 @@ class OneEngine:
 
     async def stop(self) -> None:
         await self._parts.process.stop()
+
+
+def slots_in_words(model: ModelInfo, n_trained: int) -> str:
+    """What a request may have, and the settings that decide it where the model could take more."""
+    slots = f"{model.n_slots} slots of {model.n_ctx_slot} tokens"
+    if n_trained <= model.n_ctx_slot:
+        return slots
+    return (
+        f"{slots} (of {n_trained} that the model was trained for: --ctx-size, --parallel and "
+        "--kv-unified decide)"
+    )
 
 
 class ManyEngines:

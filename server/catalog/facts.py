@@ -243,6 +243,12 @@ def _identity(path: str, modified: int) -> str:
     return hashlib.sha256(f"{path}\0{modified}".encode()).hexdigest()
 
 
+def trained_context(tokenizer: Tokenizer) -> int:
+    """Tokens of context that the model was trained for; 0 if its file doesn't say."""
+    architecture = tokenizer.metadata("general.architecture") or ""
+    return whole_metadata(tokenizer, f"{architecture}.context_length")
+
+
 def whole_metadata(tokenizer: Tokenizer, key: str) -> int:
     """A whole number of the model's metadata; 0 if there is none."""
     text = tokenizer.metadata(key) or ""

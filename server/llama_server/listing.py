@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from server.access.access_record import access_record
 from server.app_state import state_of
-from server.catalog.facts import whole_metadata
+from server.catalog.facts import trained_context, whole_metadata
 from server.context import ServerContext
 from server.errors import NotFound
 from server.http.json_response import JsonResponse
@@ -183,7 +183,7 @@ def _openai_model(context: ServerContext) -> dict[str, Any]:
             "vocab_type": _VOCAB_TYPES.get(vocabulary, 0),
             "n_vocab": model.n_vocab,
             "n_ctx": model.n_ctx_slot,
-            "n_ctx_train": whole_metadata(tokenizer, f"{architecture}.context_length"),
+            "n_ctx_train": trained_context(tokenizer),
             "n_embd": whole_metadata(tokenizer, f"{architecture}.embedding_length"),
             "n_params": model.n_params,
             "size": model.size_bytes,
