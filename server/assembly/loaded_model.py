@@ -8,6 +8,7 @@ from pathlib import Path
 
 from config import ServeSettings, file_settings
 from grammars.constraint import Constraint
+from server.model.files import has_ranking_head
 from server.model.guarded_tokenizer import GuardedTokenizer
 from server.model.inspection import inspector
 from server.model.tokenizer import Tokenizer
@@ -59,6 +60,10 @@ def model_with(settings: ServeSettings, path: Path, tokenizer: Tokenizer) -> Loa
 
     Raises `ChatTemplateError`, `StartupError` and `ConfigError`.
     """
+    if settings.reranking and not has_ranking_head(path):
+        logger.warning(
+            "--reranking: %s has no ranking head, so its scores mean nothing; take a reranker", path
+        )
     template = load(
         tokenizer,
         override=_template_override(settings),

@@ -96,7 +96,7 @@ class EmbeddingRequest(RequestModel):
         try:
             tokens = prompt_tokens(self.input[index], context.tokenizer, n_ctx, param=param)
         except ContextExceeded as error:
-            check_length(error.n_prompt_tokens, info, param=param)
+            check_length(error.n_prompt_tokens, info, param=param, at_least=True)
             raise
         check_length(len(tokens), info, param=param)
         return tokens

@@ -8,6 +8,8 @@ from server.model.split_name import SplitName
 from server.startup import ModelFileError
 
 _MOST_LISTED = 5
+_HEAD = "cls."
+"""How the names of a ranking head's tensors begin."""
 
 
 def check_model(path: Path) -> None:
@@ -16,6 +18,18 @@ def check_model(path: Path) -> None:
     files = _all_files(path)
     headers = [_checked_header(file) for file in files]
     _check_content(path, headers, SplitName.parse(path.name))
+
+
+def has_ranking_head(path: Path) -> bool:
+    """Whether the model scores texts, so that `--reranking` makes sense; True if that is unknown.
+
+    Without a head llama.cpp gives numbers that mean nothing.
+    """
+    try:
+        names = [name for file in _all_files(path) for name in inspector.tensors(file)]
+    except GgufError:
+        return True
+    return any(name.startswith(_HEAD) for name in names)
 
 
 def _all_files(path: Path) -> list[Path]:

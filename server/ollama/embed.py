@@ -116,7 +116,7 @@ def _tokens(
         try:
             return prompt_tokens((text,), tokenizer, context.engine.model.n_ctx_slot, param=param)
         except ContextExceeded as error:
-            check_length(error.n_prompt_tokens, embedding_info(context), param=param)
+            check_length(error.n_prompt_tokens, embedding_info(context), param=param, at_least=True)
             raise
     tokens: list[int] = []
     for piece in (USUAL_PIECE, tokenizer.longest_piece):

@@ -39,12 +39,18 @@ def embedding_info(context: ServerContext) -> EmbeddingInfo:
     return info
 
 
-def check_length(num_tokens: int, info: EmbeddingInfo, *, param: str) -> None:
-    """Raise `InvalidRequest` for a prompt that is too long to be embedded."""
+def check_length(
+    num_tokens: int, info: EmbeddingInfo, *, param: str, at_least: bool = False
+) -> None:
+    """Raise `InvalidRequest` for a prompt that is too long to be embedded.
+
+    `at_least`: the prompt was not tokenized; the number is a lower bound.
+    """
     if num_tokens > info.max_tokens:
         by = "--ubatch-size and --ctx-size allow" if info.is_whole else "a slot's context holds"
+        count = f"{'at least ' * at_least}{num_tokens}"
         raise InvalidRequest(
-            f"'{param}' has {num_tokens} tokens, more than the {info.max_tokens} that {by}",
+            f"'{param}' has {count} tokens, more than the {info.max_tokens} that {by}",
             param=param,
         )
 

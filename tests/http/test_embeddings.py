@@ -139,7 +139,7 @@ async def test_the_server_s_own_number_may_be_asked_for(client: httpx.AsyncClien
         ({"input": ["a", [9999]]}, "input.1", "the token 9999"),
         ({"input": "a" * 20}, "input", "21 tokens, more than the 20"),
         ({"input": ["a", "a" * 50]}, "input.1", "51 tokens, more than the 20"),
-        ({"input": "a" * 50_000}, "input", "tokens, more than the 20"),
+        ({"input": "a" * 50_000}, "input", "has at least 10000 tokens, more than the 20"),
         ({"input": ["a"] * 3000}, "input", "at most 2048"),
         ({"input": {"content": [{"type": "image_url"}]}}, "input", "text only"),
         ({"input": "a", "encoding_format": "int8"}, "encoding_format", "must be 'float' or"),

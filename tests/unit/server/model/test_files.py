@@ -8,9 +8,10 @@ import gguf
 import numpy as np
 import pytest
 
-from server.model.files import check_model
+from server.model.files import check_model, has_ranking_head
 from server.model.gguf_header import BLOCKS, read_header
 from server.startup import ModelFileError
+from tests.support.tiny_models import encoder
 
 Write = Callable[..., Path]
 
@@ -44,6 +45,27 @@ def write(tmp_path: Path) -> Write:
 
 def test_a_whole_model_is_taken_as_it_is(write: Write) -> None:
     check_model(write())
+
+
+@pytest.mark.parametrize("ranks", [True, False])
+def test_a_reranker_is_known_by_its_head(tmp_path: Path, ranks: bool) -> None:
+    path = tmp_path / "m.gguf"
+    encoder(path, ranks=ranks)
+    assert has_ranking_head(path) == ranks
+
+
+def test_the_head_may_be_in_any_part_of_a_split_model(write: Write, tmp_path: Path) -> None:
+    first = write("m-00001-of-00002.gguf")
+    write("m-00002-of-00002.gguf")
+    assert not has_ranking_head(first)
+    encoder(tmp_path / "m-00002-of-00002.gguf", ranks=True)
+    assert has_ranking_head(first)
+
+
+def test_what_a_broken_file_has_is_unknown(tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
+    path.write_bytes(b"GGUF")
+    assert has_ranking_head(path)
 
 
 def test_the_size_that_a_file_needs_is_known_to_the_byte(write: Write) -> None:
