@@ -138,6 +138,7 @@ class Runtime:
             self._engines.observation.close()
             if self._engines.kv_events is not None:
                 self._engines.kv_events.close()
+        logger.info("stopped")
         return self._exit_code
 
     @asynccontextmanager

@@ -65,7 +65,8 @@ def test_streams_survive_the_death_of_the_engine(server: Server) -> None:
     assert not all(stream.is_whole for stream in streams)
     assert [stream.join() for stream in streams] == undisturbed
     assert all(stream.is_whole for stream in streams)
-    assert "restart" in server.text
+    assert "the engine died (SIGKILL); another one starts" in server.text
+    assert "the engine runs again" in server.text
 
 
 def test_streams_survive_any_number_of_deaths_that_they_did_not_cause(server: Server) -> None:
@@ -93,6 +94,7 @@ def test_running_streams_finish_before_the_server_ends(server: Server) -> None:
     assert all(texts)
     assert all(stream.is_whole for stream in streams)
     assert server.process.wait(DEADLINE) == 0
+    assert "] stopped" in server.text
     assert engine is not None
     assert not engine.is_running()
 
