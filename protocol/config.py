@@ -6,6 +6,9 @@ import msgspec
 
 DEFAULT_POLL = 50
 
+HUGE_PAGES = "huge"
+"""A load mode: the weights are read into huge pages."""
+
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
     """The CPUs on which the threads of one kind of batch run."""
@@ -118,6 +121,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     cache_reuse: bool = False
     """Whether sequences may reuse chunks. Loading fails if the model's memory can't shift."""
     load_mode: str = "auto"
+    """`HUGE_PAGES`, or a name of llama.cpp's."""
     use_repack: bool = True
     """Whether weights are rearranged at load for this CPU's matrix instructions."""
     rope_scaling: str = ""

@@ -14,8 +14,9 @@ import sys
 import time
 from pathlib import Path
 
+from confined.lost_memory import end_without_memory
 from logs.formats import LineForm, formatter
-from protocol.config import EngineConfig
+from protocol.config import HUGE_PAGES, EngineConfig
 from protocol.messages import LoadFailed, Ready
 from scheduler.backends.base import Backend
 from scheduler.core.host_memory import HostMemory
@@ -24,11 +25,14 @@ from scheduler.engine.channel import CommandChannel
 from scheduler.engine.engine import Engine
 from scheduler.engine.loop import first_config, run
 from scheduler.engine.outbox import ChannelClosed
+from scheduler.native.huge_pages import huge_page_bytes
 from scheduler.storage.disk_cache import DiskCache
 
 LOAD_SECONDS = 0.25
 """Loading prefixes from disk may delay the start this long. The rest is loaded while requests are
 served."""
+
+THP_SETTING = "/sys/kernel/mm/transparent_hugepage/enabled"
 
 SAVE_SECONDS = 5.0
 """Saving prefixes to disk may delay the end this long. The API process waits for longer."""
@@ -42,6 +46,7 @@ def main(argv: list[str]) -> int:
     # Running answers have to end first, so the API process decides when the engine stops.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    end_without_memory()
     channel = CommandChannel(socket.socket(fileno=int(argv[1])))
     try:
         engine = _load(first_config(channel), channel)
@@ -76,9 +81,21 @@ def _load(config: EngineConfig, channel: CommandChannel) -> Engine | None:
         detail = f": {log.last_error}" if log.last_error else ""
         channel.send(LoadFailed(f"{error}{detail}"))
         return None
+    if config.load_mode == HUGE_PAGES:
+        _report_huge_pages(backend.info.size_bytes)
     engine = _engine(config, backend)
     channel.send(Ready(backend.info))
     return engine
+
+
+def _report_huge_pages(num_weight_bytes: int) -> None:
+    """Say how much lies in huge pages; warn if nothing does."""
+    found = huge_page_bytes()
+    if found:
+        sizes = found >> 20, num_weight_bytes >> 20
+        logger.info("huge pages hold %d MiB of the engine; the weights are %d MiB", *sizes)
+    else:
+        logger.warning("the engine got no huge pages: %s says whether there are any", THP_SETTING)
 
 
 def _engine(config: EngineConfig, backend: Backend) -> Engine:

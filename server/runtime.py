@@ -17,6 +17,7 @@ from anyio import to_thread
 from starlette.applications import Starlette
 
 from config import ConfigError, ModelSources, ServeSettings
+from confined.lost_memory import end_without_memory
 from grammars.sandbox import sandbox
 from logs.llama_log import LogBridge
 from server.access.key_ring import read_keys
@@ -26,13 +27,12 @@ from server.assembly.assemble import Assembly, assemble
 from server.assembly.engines import Engines, ManyEngines, OneEngine
 from server.assembly.frozen_heap import freeze_heap
 from server.assembly.large_blocks import return_large_blocks
-from server.assembly.lost_memory import end_without_memory
 from server.assembly.standing_threads import start_threads
 from server.errors import ApiError, Unavailable
 from server.fit.estimate import Estimator
 from server.fit.fitting import Fitting
 from server.http.server import HttpServer, http_config
-from server.http.sockets import bind_all, close_all, is_exposed, url_of
+from server.http.sockets import bind_all, close_all, is_exposed, local_url_of, url_of
 from server.kv_events.topic import place_of, topic_of
 from server.model.inspection import inspector
 from server.observability.logs import configure_logging
@@ -183,7 +183,7 @@ class Runtime:
         if not self._settings.ui or self._settings.path is not None:
             return []
         tls = self._settings.ssl_key_file is not None
-        urls = [url_of(sock, tls=tls) for sock in self._sockets]
+        urls = [local_url_of(sock, tls=tls) for sock in self._sockets]
         return [f"{url}{self._settings.api_prefix}/" for url in urls if url.startswith("http")]
 
     def _start_kv_events(self) -> None:

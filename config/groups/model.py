@@ -122,11 +122,12 @@ class ModelSettings(SettingsGroup):
         Option(("--offline",), Group.MODEL, "use downloaded files only, never the network"),
     ] = False
     load_mode: Annotated[
-        Literal["auto", "none", "mmap", "mlock", "mmap+mlock", "dio"],
+        Literal["auto", "none", "mmap", "mlock", "mmap+mlock", "dio", "huge"],
         Option(
             ("-lm", "--load-mode"),
             Group.MODEL,
-            "how the weights get into memory: mapped, locked, read with direct I/O",
+            "how the weights get into memory: mapped, locked, read with direct I/O, or read into "
+            "huge pages, which is some percent faster on CPUs",
             metavar="MODE",
             spellings=(
                 Spelling(

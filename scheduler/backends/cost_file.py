@@ -44,6 +44,7 @@ COUNTED_SETTINGS = (
     "kv_unified",
     "kv_offload",
     "use_repack",
+    "load_mode",
 )
 """Fields of `EngineConfig` that a step's time depends on, besides the model."""
 

@@ -138,6 +138,8 @@ async def _frames(
         if frames := answer.finish():
             yield frames
     except ApiError as error:
+        # The request's own line says 200, which the client got before.
+        logger.warning("a stream ended with an error: %d %s", error.status, error.kind)
         yield answer.error(error)
     except Exception:
         logger.exception("a stream failed")

@@ -337,6 +337,8 @@ class EngineClient:
             self._loaded.set_exception(EngineFailed(message))
 
     def _model_loaded(self, model: ModelInfo) -> None:
+        if self._model is not None:
+            logger.info("the engine runs again; %d answers go on", self.num_sequences)
         self._model = model
         self._is_up = True
         self.outage = ""

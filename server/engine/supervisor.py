@@ -13,7 +13,7 @@ from contextlib import ExitStack, suppress
 import msgspec
 
 from confined import python_module
-from protocol.config import EngineConfig
+from protocol.config import HUGE_PAGES, EngineConfig
 from server.engine.client import EngineClient
 
 logger = logging.getLogger(__name__)
@@ -56,6 +56,10 @@ instead of 72. Both are far better than endless spinning (10). The operator's ow
 
 ABORT_DEFAULTS = {"GGML_NO_BACKTRACE": "1"}
 """When an assertion fails, ggml would start a debugger for a backtrace, and clients would wait."""
+
+
+HUGE_TUNABLE = "glibc.malloc.hugetlb=1"
+"""Lets glibc ask for huge pages. What comes later in the list of tunables counts."""
 
 
 class EngineProcess:
@@ -147,7 +151,8 @@ class EngineProcess:
         if self._num_failed_starts == OUTAGE_STARTS:
             self._client.declare_outage(f"the engine can't be started ({_described(code)})")
         wait = RESTART_SECONDS[min(self._num_short_lives, len(RESTART_SECONDS) - 1)]
-        logger.error("the engine died (%s); restart in %.1f s", _described(code), wait)
+        when = f"in {wait:g} s" if wait else "now"
+        logger.error("the engine died (%s); another one starts %s", _described(code), when)
         self._num_short_lives += 1
         self.num_restarts += 1
         await asyncio.sleep(wait)
@@ -187,7 +192,7 @@ class EngineProcess:
                 *python_module.command(ENGINE_MODULE, str(theirs.fileno())),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
-                env=_environment(os.environ, self._config.poll),
+                env=_environment(os.environ, self._config),
             )
             on_error.callback(_kill, self._process)
             await self._client.connect(ours, self._config)
@@ -214,10 +219,14 @@ class EngineProcess:
                 return
 
 
-def _environment(base: Mapping[str, str], poll: int) -> dict[str, str]:
+def _environment(base: Mapping[str, str], config: EngineConfig) -> dict[str, str]:
     """The engine's environment. What the user sets counts."""
-    spins = {"GOMP_SPINCOUNT": str(poll * SPINS_PER_POLL)}
-    return python_module.environment({**OPENMP_DEFAULTS, **spins, **ABORT_DEFAULTS, **base})
+    spins = {"GOMP_SPINCOUNT": str(config.poll * SPINS_PER_POLL)}
+    environment = {**OPENMP_DEFAULTS, **spins, **ABORT_DEFAULTS, **base}
+    if config.load_mode == HUGE_PAGES:
+        tunables = environment.get("GLIBC_TUNABLES", "")
+        environment["GLIBC_TUNABLES"] = ":".join(filter(None, (HUGE_TUNABLE, tunables)))
+    return python_module.environment(environment)
 
 
 def _described(code: int | Exception) -> str:

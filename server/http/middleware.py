@@ -34,6 +34,12 @@ POLLED = frozenset(
 )
 """What probes, scrapers and routers ask again and again, some of them 20 times a second."""
 
+ERROR = "llamapack.error"
+"""Where a request's scope keeps the `ApiError` that it was answered with."""
+
+MAX_FIELD = 64
+"""Characters of a field's name in the log."""
+
 access_logger = logging.getLogger("llamapack.access")
 logger = logging.getLogger(__name__)
 
@@ -71,10 +77,20 @@ class RequestLog:
             milliseconds = (time.perf_counter() - started) * 1000
             access_logger.log(
                 logging.DEBUG if _is_routine(scope, status) else logging.INFO,
-                "%s %s %d %.1f ms",
+                "%s %s %d %.1f ms%s",
                 *(scope["method"], _loggable(scope["path"]), status, milliseconds),
+                _reason(scope.get(ERROR)),
             )
         return None
+
+
+def _reason(error: ApiError | None) -> str:
+    """What was wrong with a request, without a word of the client's: the kind of the error, and the
+    field of the body. Parts of the field may have names that the client chose."""
+    if error is None:
+        return ""
+    field, _, _ = (error.param or "").partition(".")
+    return f" {error.kind}" + (f" in {_loggable(field[:MAX_FIELD])}" if field else "")
 
 
 def _is_routine(scope: Scope, status: int) -> bool:
@@ -120,6 +136,7 @@ class CatchErrors:
             if has_started or scope["type"] != "http" or not self._drain.has_begun:
                 raise
             stopping = Draining("the server is stopping")
+            scope[ERROR] = stopping
             await self._respond(scope["path"], stopping)(scope, receive, send)
         except Exception as error:
             if not isinstance(error, ApiError):
@@ -129,6 +146,7 @@ class CatchErrors:
             known = error if isinstance(error, ApiError) else ApiError("internal server error")
             if not known.was_admitted:
                 self._on_refusal(known)
+            scope[ERROR] = known
             await self._respond(scope["path"], known)(scope, receive, send)
 
 
@@ -207,6 +225,6 @@ def error_response(error: ApiError) -> JsonResponse:
     return JsonResponse(error.body(), status_code=error.status, headers=error.headers)
 
 
-def _loggable(path: str) -> str:
-    """The path without characters that could forge a log line."""
-    return path if path.isprintable() else ascii(path)
+def _loggable(text: str) -> str:
+    """The text without characters that could forge a log line."""
+    return text if text.isprintable() else ascii(text)

@@ -17,6 +17,9 @@ _REASONS = {
     errno.EADDRNOTAVAIL: "this machine has no such address",
 }
 
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""What reaches a socket that listens on all addresses, from its own machine."""
+
 
 def bind_all(hosts: Sequence[str], port: int, *, reuse_port: bool = False) -> list[socket.socket]:
     """One bound socket for each address; a path that ends in .sock is a UNIX socket.
@@ -51,7 +54,22 @@ def url_of(sock: socket.socket, *, tls: bool) -> str:
     if sock.family == socket.AF_UNIX:
         return f"{scheme}+unix://{sock.getsockname()}"
     host, port = sock.getsockname()[:2]
-    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+    return f"{scheme}://{_in_url(host)}:{port}"
+
+
+def local_url_of(sock: socket.socket, *, tls: bool) -> str:
+    """`url_of`, for a browser of this machine: where a socket listens on all addresses, loopback's.
+    No browser of Windows opens 0.0.0.0."""
+    url = url_of(sock, tls=tls)
+    if sock.family == socket.AF_UNIX:
+        return url
+    host = sock.getsockname()[0]
+    loopback = _LOOPBACK.get(host)
+    return url if loopback is None else url.replace(_in_url(host), _in_url(loopback), 1)
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def is_exposed(sock: socket.socket) -> bool:

@@ -182,10 +182,12 @@ def _openai_model(context: ServerContext) -> dict[str, Any]:
         "meta": {
             "vocab_type": _VOCAB_TYPES.get(vocabulary, 0),
             "n_vocab": model.n_vocab,
+            "n_ctx": model.n_ctx_slot,
             "n_ctx_train": whole_metadata(tokenizer, f"{architecture}.context_length"),
             "n_embd": whole_metadata(tokenizer, f"{architecture}.embedding_length"),
             "n_params": model.n_params,
             "size": model.size_bytes,
+            "ftype": model.file_type,
         },
     }
 

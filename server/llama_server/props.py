@@ -47,7 +47,7 @@ async def get_props(request: Request) -> Response:
         "media_marker": "",
         **_endpoints(context.settings),
         "chat_template": template.source,
-        "chat_template_caps": _capabilities(template.capabilities),
+        "chat_template_caps": _capabilities(template.capabilities, template.source),
         "bos_token": _text(context.tokenizer.bos, context.tokenizer),
         "eos_token": _text(context.tokenizer.eos, context.tokenizer),
         "build_info": build_info(),
@@ -137,7 +137,7 @@ def _endpoints(settings: ServeSettings) -> dict[str, Any]:
     }
 
 
-def _capabilities(template: TemplateCapabilities) -> dict[str, bool]:
+def _capabilities(template: TemplateCapabilities, source: str) -> dict[str, bool]:
     return {
         "supports_string_content": template.string_content,
         "supports_typed_content": template.typed_content,
@@ -147,6 +147,7 @@ def _capabilities(template: TemplateCapabilities) -> dict[str, bool]:
         "supports_parallel_tool_calls": template.parallel_tool_calls,
         "supports_object_arguments": template.object_arguments,
         "supports_preserve_reasoning": template.reasoning_field is not None,
+        "supports_reasoning_effort": "reasoning_effort" in source,
     }
 
 

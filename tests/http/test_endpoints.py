@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -14,6 +15,7 @@ from protocol.messages import StepStats
 from protocol.sampling import SamplingParams
 from server.app import create_app
 from server.bodies.bounds import TOKENIZED_CHARS
+from server.templates.chat_template import ChatTemplate
 from tests.support.fake_server import BOS, EOS, MODEL_NAME, FakeServer, make_server
 
 pytestmark = pytest.mark.anyio
@@ -130,6 +132,17 @@ async def test_props(client: httpx.AsyncClient) -> None:
     assert props["default_generation_settings"]["n_ctx"] == 128
     assert props["default_generation_settings"]["params"]["temperature"] == 0.8
     assert "im_start" in props["chat_template"]
+    assert props["chat_template_caps"]["supports_reasoning_effort"] is False
+
+
+@pytest.mark.parametrize("effort", [True, False])
+async def test_props_tell_whether_the_template_reads_the_effort(effort: bool) -> None:
+    server = make_server()
+    source = "{{ reasoning_effort }}" if effort else "{{ messages }}"
+    context = replace(server.context, chat_template=ChatTemplate(source))
+    async with client_of(replace(server, context=context)) as client:
+        caps = (await client.get("/props")).json()["chat_template_caps"]
+    assert caps["supports_reasoning_effort"] == effort
 
 
 async def test_props_can_be_posted_only_if_asked_for(client: httpx.AsyncClient) -> None:
@@ -196,10 +209,12 @@ async def test_models_in_both_shapes(client: httpx.AsyncClient, path: str) -> No
     assert model["meta"] == {
         "vocab_type": 2,
         "n_vocab": 259,
+        "n_ctx": 128,
         "n_ctx_train": 4096,
         "n_embd": 64,
         "n_params": 1000,
         "size": 2000,
+        "ftype": "F16",
     }
     [ollama] = body["models"]
     assert ollama["model"] == ollama["name"] == MODEL_NAME

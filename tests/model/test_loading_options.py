@@ -7,6 +7,7 @@ import logging
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from llama_cpp import llama_cpp as lib
 
 from logs.llama_log import LogBridge
 from scheduler.backends.base import LoadError
+from scheduler.backends.llama import loading
 from server.model.gguf_header import read_header
 from server.model.inspector import answer
 from server.model.tokenizer import LlamaTokenizer
@@ -29,6 +31,16 @@ def test_other_metadata_changes_what_the_model_computes() -> None:
     assert changed.fingerprint.difference(plain.fingerprint)
     plain.close()
     changed.close()
+
+
+@pytest.mark.parametrize("mode", ["none", "mmap", "dio", "huge"])
+def test_weights_are_the_same_however_they_get_into_memory(mode: str) -> None:
+    plain, other = make_backend(), make_backend(load_mode=mode)
+    expected = compute(plain, text_tokens(20), 0)
+    assert np.array_equal(compute(other, text_tokens(20), 0), expected)
+    assert not other.fingerprint.difference(plain.fingerprint)
+    plain.close()
+    other.close()
 
 
 @pytest.mark.parametrize("adds", [True, False])
@@ -93,6 +105,27 @@ def test_tensors_get_the_memory_of_their_rule(
 def test_wrong_rules_are_refused(rule: tuple[str, str], message: str) -> None:
     with pytest.raises(LoadError, match=message):
         make_backend(tensor_buffers=(rule,))
+
+
+@pytest.mark.parametrize(
+    ("options", "warns"),
+    [
+        ({"n_gpu_layers": 99}, True),
+        ({"n_gpu_layers": -2}, True),
+        ({"n_gpu_layers": -1}, False),
+        ({"n_gpu_layers": 0}, False),
+        ({"n_gpu_layers": 99, "devices": ("none",)}, False),
+    ],
+)
+def test_layers_for_a_gpu_that_is_not_there_are_a_warning(
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, Any],
+    warns: bool,
+) -> None:
+    monkeypatch.setattr(loading, "have_gpu", lambda: False)
+    make_backend(**options).close()
+    assert ("--gpu-layers has no effect" in caplog.text) == warns
 
 
 @pytest.mark.parametrize("perf", [True, False])

@@ -298,6 +298,14 @@ class TestLogprobs:
         assert sum(np.exp(list(top.values()))) == pytest.approx(1.0, abs=1e-5)
         assert top[token] == own
 
+    @pytest.mark.parametrize("fields", [{"temperature": 0.0}, {"temperature": 0.0, "top_k": 5}])
+    def test_after_sampling_have_no_impossible_tokens(
+        self, backend: LlamaBackend, noise: Logits, fields: dict[str, Any]
+    ) -> None:
+        token, own, top = self.sample(backend, top_logprobs=3, post_sampling_probs=True, **fields)
+        assert top == {token: own}
+        assert own == 0
+
     def test_after_xtc_are_of_what_it_left(self, backend: LlamaBackend, peaks: SetLogits) -> None:
         peaks({A: 2.0, B: 1.5, C: 1.0})
         for seed in range(20):

@@ -27,7 +27,7 @@ from scheduler.backends.llama.devices import load_backends
 from scheduler.backends.llama.draft_model import DraftModel
 from scheduler.backends.llama.draft_states import DraftStates
 from scheduler.backends.llama.dry import DrySamplers
-from scheduler.backends.llama.loading import ROPE_FIELDS, num_outputs
+from scheduler.backends.llama.loading import ROPE_FIELDS, num_outputs, warn_without_gpu
 from scheduler.backends.llama.remote import add_remote_devices
 from scheduler.backends.llama.sampler import LlamaSampler, Vocabulary
 from scheduler.backends.llama.threads import set_priority, use_numa
@@ -63,6 +63,7 @@ class LlamaBackend:
         load_backends()
         add_remote_devices(config.remote)
         use_numa(config.numa)
+        warn_without_gpu(config)
         self._model_stamp = stamp_of_model(Path(config.model_path))
         self.n_outputs = num_outputs(config)
         self.context = LlamaContext(config, n_outputs=self.n_outputs)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 from typing import Any
 
 from llama_cpp import llama_cpp as lib
 
-from protocol.config import EngineConfig
+from protocol.config import HUGE_PAGES, EngineConfig
 from protocol.metadata import override_array
 from scheduler.backends.base import LoadError
 from scheduler.backends.cpus import usable_cores
@@ -47,6 +48,10 @@ ROPE_FIELDS = (
     "yarn_beta_fast",
 )
 ROPE_SCALINGS = {"": -1, "none": 0, "linear": 1, "yarn": 2}
+ALL_LAYERS = -2
+"""`n_gpu_layers` where all layers are asked for. -1 takes what there is."""
+
+logger = logging.getLogger(__name__)
 
 
 SCORED_ROWS = 32
@@ -66,14 +71,14 @@ def load_model(config: EngineConfig, *, sizes_only: bool = False) -> Any:
     params.n_gpu_layers = config.n_gpu_layers
     params.main_gpu = config.main_gpu
     params.split_mode = SPLIT_MODES[config.split_mode]
-    params.load_mode = lib.llama_load_mode_from_str(config.load_mode.encode())
+    params.load_mode = _load_mode(config.load_mode)
     params.lazy_mode = LAZY_MODES[config.lazy_mode]
     params.use_extra_bufts = config.use_repack
     params.no_host = not config.host_buffers
     params.check_tensors = config.check_tensors
     if sizes_only:
         params.no_alloc, params.check_tensors = True, False
-        params.load_mode = lib.llama_load_mode_from_str(b"none")
+        params.load_mode = _load_mode("none")
     # The arrays must live until the model is loaded.
     devices, buffers = device_array(config.devices), buffer_array(config.tensor_buffers)
     metadata = override_array(config.metadata)
@@ -87,6 +92,13 @@ def load_model(config: EngineConfig, *, sizes_only: bool = False) -> Any:
     if not model:
         raise LoadError(f"llama.cpp can't load {config.model_path}")
     return model
+
+
+def _load_mode(name: str) -> int:
+    """llama.cpp's number of a load mode. Huge pages are the memory allocator's."""
+    name = "none" if name == HUGE_PAGES else name
+    mode: int = lib.llama_load_mode_from_str(name.encode())
+    return mode
 
 
 def num_outputs(config: EngineConfig) -> int:
@@ -183,6 +195,16 @@ def num_snapshots(config: EngineConfig, n_ubatch: int) -> int:
     number for other memories; it ends the process if a micro-batch has no room for a draft."""
     room = min(n_ubatch, config.n_ctx or n_ubatch) - 2
     return max(min(config.max_draft_tokens, MAX_SNAPSHOTS, room), 0)
+
+
+def warn_without_gpu(config: EngineConfig) -> None:
+    """Log that layers were meant for a GPU, if there is none. The backends must be loaded."""
+    wants = config.n_gpu_layers > 0 or config.n_gpu_layers == ALL_LAYERS
+    if wants and config.devices != (NO_DEVICE,) and not have_gpu():
+        logger.warning(
+            "--gpu-layers has no effect: llama.cpp was built without support for a GPU, or finds "
+            "none; `llamapack serve --list-devices` shows what it finds"
+        )
 
 
 def offloads(config: EngineConfig) -> bool:

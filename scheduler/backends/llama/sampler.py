@@ -548,11 +548,12 @@ class _Distribution:
 
 
 def _left_logprobs(candidates: Candidates, token: int, n_top: int) -> TokenLogprobs:
+    """After sampling. Some samplers drop a token, others make it impossible: neither is told."""
     left = candidates.remaining()
     with np.errstate(divide="ignore"):  # the log of 0 is minus infinity
         logs = np.log(left["p"])
     order = np.argsort(-logs, kind="stable")[:n_top]
-    top = [(int(left["id"][i]), float(logs[i])) for i in order]
+    top = [(int(left["id"][i]), float(logs[i])) for i in order if left["p"][i] > 0]
     own = logs[left["id"] == token]
     return TokenLogprobs(float(own[0]) if len(own) else float("-inf"), top)
 

@@ -328,13 +328,14 @@ def test_full_queue(serve: Serve) -> None:
         assert caught.value.response.headers["retry-after"] == "3"
 
 
-def test_failure_in_the_middle_of_a_stream(serve: Serve) -> None:
+def test_failure_in_the_middle_of_a_stream(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     live = serve(fail_after=(2, EngineFailed("the engine died")))
     stream = live.client.chat.completions.create(model="", messages=USER, stream=True)
     texts = [next(stream).choices[0].delta.content for _ in range(3)]
     assert texts == [None, "Hello", ","]
     with pytest.raises(openai.APIError, match="the engine died"):
         next(stream)
+    assert "a stream ended with an error: 500 server_error" in caplog.text
 
 
 def test_a_client_that_leaves_frees_its_sequences(serve: Serve) -> None:

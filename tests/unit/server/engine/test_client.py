@@ -149,14 +149,19 @@ async def test_a_model_that_cannot_be_loaded_is_told(pair: Pair) -> None:
 
 
 class TestRestart:
-    async def test_running_streams_go_on_where_they_were(self, pair: Pair) -> None:
+    async def test_running_streams_go_on_where_they_were(
+        self, pair: Pair, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level("INFO")
         pair.gate.allow(3)
         prompts = [[20 + index, 30, 40] for index in range(6)]  # four run, two wait
         streams = [pair.client.add_request(make_spec(p, max_tokens=9)) for p in prompts]
         await wait_until(lambda: len(streams[0].tokens) >= 2)
         await pair.kill_engine()
         assert not pair.client.is_ready
+        assert "runs again" not in caplog.text
         await pair.start_engine()
+        assert "the engine runs again; 6 answers go on" in caplog.text
         answers = await asyncio.gather(*map(rest, streams))
         for events, prompt in zip(answers, prompts, strict=True):
             assert tokens_of(events) == expected(prompt, 9)

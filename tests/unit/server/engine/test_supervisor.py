@@ -9,6 +9,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import msgspec
 import psutil
@@ -322,19 +323,36 @@ async def test_an_engine_that_ends_while_it_is_killed_is_stopped(
         assert child.returncode == -signal.SIGKILL
 
 
+def _environment(base: dict[str, str], **fields: Any) -> dict[str, str]:
+    return supervisor._environment(base, EngineConfig(model_path="m.gguf", **fields))
+
+
+@pytest.mark.parametrize("mode", ["auto", "none", "mmap"])
+def test_other_load_modes_leave_glibc_alone(mode: str) -> None:
+    assert "GLIBC_TUNABLES" not in _environment({}, load_mode=mode)
+    assert _environment({"GLIBC_TUNABLES": "x=1"}, load_mode=mode)["GLIBC_TUNABLES"] == "x=1"
+
+
+def test_huge_pages_come_from_glibc_beside_what_the_operator_sets() -> None:
+    assert _environment({}, load_mode="huge")["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=1"
+    for own in ("glibc.malloc.check=1", "glibc.malloc.hugetlb=2"):
+        tunables = _environment({"GLIBC_TUNABLES": own}, load_mode="huge")["GLIBC_TUNABLES"]
+        assert tunables == f"glibc.malloc.hugetlb=1:{own}"
+
+
 async def test_openmp_threads_sleep_unless_the_operator_says_otherwise() -> None:
-    environment = supervisor._environment({"A": "1"}, poll=50)
+    environment = _environment({"A": "1"})
     expected = {"A": "1", "GOMP_SPINCOUNT": "5000", **OPENMP_DEFAULTS}
     assert environment.items() >= expected.items()
-    assert supervisor._environment({"GOMP_SPINCOUNT": "9"}, poll=50)["GOMP_SPINCOUNT"] == "9"
+    assert _environment({"GOMP_SPINCOUNT": "9"})["GOMP_SPINCOUNT"] == "9"
 
 
 @pytest.mark.parametrize(("poll", "spins"), [(0, "0"), (7, "700"), (100, "10000")])
 def test_poll_says_how_long_openmp_spins(poll: int, spins: str) -> None:
-    assert supervisor._environment({}, poll)["GOMP_SPINCOUNT"] == spins
+    assert _environment({}, poll=poll)["GOMP_SPINCOUNT"] == spins
 
 
 async def test_no_debugger_is_started_when_an_engine_aborts() -> None:
     """Unless the operator sets the variable."""
-    assert supervisor._environment({}, poll=50)["GGML_NO_BACKTRACE"] == "1"
-    assert supervisor._environment({"GGML_NO_BACKTRACE": ""}, poll=50)["GGML_NO_BACKTRACE"] == ""
+    assert _environment({})["GGML_NO_BACKTRACE"] == "1"
+    assert _environment({"GGML_NO_BACKTRACE": ""})["GGML_NO_BACKTRACE"] == ""

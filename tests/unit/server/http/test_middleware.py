@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from server.errors import BodyTooLarge, InvalidRequest, Overloaded
+from server.errors import BodyTooLarge, ContextExceeded, InvalidRequest, Overloaded
 from server.http import middleware
 from server.http.middleware import CatchErrors, LimitBody, RequestLog
 from server.observability.request_id import choose_request_id, current_request_id
@@ -94,6 +95,37 @@ async def test_a_request_whose_client_left_is_logged_as_499(
     app = RequestLog(CatchErrors(failing(ClientDisconnect())))
     assert await run(app, scope_of()) == []
     assert "GET / 499" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "logged"),
+    [
+        (InvalidRequest("SECRET", param="top_k"), "400 invalid_request_error in top_k"),
+        (
+            InvalidRequest("no", param="chat_template_kwargs.SECRET"),
+            "400 invalid_request_error in chat_template_kwargs",
+        ),
+        (InvalidRequest("no", param="a\nb"), r"400 invalid_request_error in 'a\nb'"),
+        (ContextExceeded(9, 4), "400 exceed_context_size_error in prompt"),
+        (Overloaded("full", retry_after=2), "429 rate_limit_error"),
+        (ValueError("SECRET"), "500 server_error"),
+    ],
+)
+async def test_the_log_tells_why_a_request_was_refused_without_a_clients_word(
+    caplog: pytest.LogCaptureFixture, error: Exception, logged: str
+) -> None:
+    caplog.set_level("INFO", "llamapack.access")
+    await run(RequestLog(CatchErrors(failing(error))), scope_of())
+    [line] = [one.getMessage() for one in caplog.records if one.name == "llamapack.access"]
+    assert re.sub(r" [0-9.]+ ms", "", line) == f"GET / {logged}"
+
+
+async def test_the_log_tells_nothing_more_of_an_answer_that_went_well(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "llamapack.access")
+    await run(RequestLog(CatchErrors(ok)), scope_of())
+    assert re.fullmatch(r"GET / 200 [0-9.]+ ms", caplog.records[0].getMessage())
 
 
 async def test_known_errors_become_answers() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from server.http.sockets import bind_all, close_all, is_exposed, url_of
+from server.http.sockets import bind_all, close_all, is_exposed, local_url_of, url_of
 from server.startup import StartupError
 
 
@@ -33,6 +33,23 @@ def test_all_addresses_of_both_families_at_once() -> None:
     sockets = bind_all(["0.0.0.0", "::"], 0)
     assert [sock.family for sock in sockets] == [socket.AF_INET, socket.AF_INET6]
     close_all(sockets)
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [
+        ("0.0.0.0", "https://127.0.0.1"),
+        ("::", "https://[::1]"),
+        ("127.0.0.1", "https://127.0.0.1"),
+        ("::1", "https://[::1]"),
+    ],
+)
+def test_a_browser_of_this_machine_is_told_an_address_that_it_can_open(
+    host: str, local: str
+) -> None:
+    [sock] = bind_all([host], 0)
+    assert local_url_of(sock, tls=True) == f"{local}:{sock.getsockname()[1]}"
+    close_all([sock])
 
 
 def test_several_servers_share_a_port_if_all_want_to() -> None:

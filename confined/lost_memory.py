@@ -2,7 +2,8 @@
 
 A request that can't have memory gets an error. A callback of the event loop or a thread that can't
 have it leaves something undone for ever: a connection that nobody reads, an answer that nobody
-sends. A server in that state looks alive. A service manager starts one that ended again.
+sends. A process in that state looks alive. One that ended is started again: an engine by the API
+process, a server by whoever started it.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from typing import Any
 
 EXIT_STATUS = 1
 
-logger = logging.getLogger("llamapack")
+logger = logging.getLogger(__name__)
 
 
-def end_without_memory(loop: asyncio.AbstractEventLoop) -> None:
-    """From now on a `MemoryError` that nothing catches ends the process. Other errors are shown as
-    they were."""
+def end_without_memory(loop: asyncio.AbstractEventLoop | None = None) -> None:
+    """From now on a `MemoryError` that nothing catches ends the process: one of a thread, of a
+    finalizer, or of the event loop if there is one. Other errors are shown as they were."""
     show_thread_error, show_unraisable = threading.excepthook, sys.unraisablehook
 
     def on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -36,7 +37,8 @@ def end_without_memory(loop: asyncio.AbstractEventLoop) -> None:
         _end_for(error.exc_value)
         show_unraisable(error)
 
-    loop.set_exception_handler(on_loop_error)
+    if loop is not None:
+        loop.set_exception_handler(on_loop_error)
     threading.excepthook = on_thread_error
     sys.unraisablehook = on_unraisable
 
@@ -45,6 +47,6 @@ def _end_for(error: BaseException | None) -> None:
     if not isinstance(error, MemoryError):
         return
     try:
-        logger.critical("out of memory: the server ends, so that it can be started again")
+        logger.critical("out of memory: this process ends, so that another can be started")
     finally:
         os._exit(EXIT_STATUS)

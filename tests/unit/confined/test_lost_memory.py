@@ -11,7 +11,7 @@ from tests.support.paths import ROOT
 
 SCRIPT = """
 import asyncio, threading
-from server.assembly.lost_memory import end_without_memory
+from confined.lost_memory import end_without_memory
 
 def fail():
     raise {error}
