@@ -50,6 +50,7 @@ def assemble_pool(sources: ModelSources) -> PoolAssembly:
         wait_seconds=settings.models_wait,
         autoloads=settings.models_autoload,
         may_exceed=not any(settings.models_memory),
+        machine=MemoryUse(usable_memory(), total_device_bytes()),
         default=None if sources.are_several else next(iter(read_one(sources))),
         is_strict=sources.are_several or settings.strict_model,
     )

@@ -14,6 +14,7 @@ import msgspec
 
 from config import ConfigError, ServeSettings
 from server.assembly.assemble import config_of, make_client, make_context, watched_blocks
+from server.assembly.foreseen import foreseen
 from server.assembly.loaded_model import load_vocabulary, model_with
 from server.assembly.observation import Observation
 from server.context import ServerContext, SharedContext
@@ -131,11 +132,19 @@ class PooledEngines:
         except (StartupError, ConfigError, OSError) as error:
             raise _load_failed(entry, error) from None
 
-    async def prepare(self, entry: ModelEntry, told: Callable[[Fetched], None]) -> MemoryUse:
+    async def prepare(
+        self,
+        entry: ModelEntry,
+        told: Callable[[Fetched], None],
+        check: Callable[[MemoryUse], None],
+    ) -> MemoryUse:
         loop, is_left = asyncio.get_running_loop(), threading.Event()
         fetch = _Fetch(lambda fetched: loop.call_soon_threadsafe(told, fetched))
         watch = PullWatch(fetch.report, is_left.is_set)
         try:
+            expected = await asyncio.to_thread(foreseen, entry, is_left.is_set)
+            if expected is not None:
+                check(expected)
             return await asyncio.to_thread(_prepared, entry, watch)
         except asyncio.CancelledError:
             is_left.set()

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from server.fit.errors import FitError
+from server.fit.heads import fetch_head
 from server.model.gguf_header import GgufError, GgufHeader
 from server.model.inspection import Inspector
 from server.model.split_name import files_of
-from server.store.errors import WebError
 from server.store.folders import folders_of
 from server.store.hub import Hub
 from server.store.hub_settings import HubSettings, hub_settings
@@ -25,16 +25,7 @@ from server.store.progress import PullJob
 from server.store.quantization import all_parts, choose, is_model, parts, quant_of, stem_of
 from server.store.reference import FileReference, HubReference, parse_reference
 from server.store.stored_models import stored_models
-from server.store.transfer import RemoteFile
 from server.store.web import Web
-
-_FIRST_TRY = 1 << 20
-"""Bytes after which a header is looked at; later tries come after as many times four."""
-
-_MOST_HEAD_BYTES = 1 << 28
-"""More than any file's header has."""
-
-_CHUNK = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +118,8 @@ class _Repository:
     ) -> None:
         self._reference = reference
         self._web = Web()
-        self._hub = Hub(reference.repo, settings, self._web, PullJob())
+        self._job = PullJob()
+        self._hub = Hub(reference.repo, settings, self._web, self._job)
         self._listing = self._hub.listing(is_patient=False)
         self._folder = folder
         self._inspector = inspector
@@ -167,40 +159,8 @@ class _Repository:
     def _fetch(self, name: str) -> None:
         """Make a file as large as the hub's, of which only the beginning is on the disk."""
         remote = self._hub.file(self._listing.commit, name).remote
-        path, size = self._place(name), 0
-        with path.open("wb") as target:
-            due = _FIRST_TRY
-            for chunk in self._beginning(remote):
-                size += target.write(chunk)
-                if size >= due:
-                    target.flush()
-                    if self._is_whole(path):
-                        break
-                    due = size * 4
-            target.truncate(max(remote.size or self._listing.sizes.get(name) or 0, size))
-
-    def _beginning(self, remote: RemoteFile) -> Iterator[bytes]:
-        """The bytes of a file as they come; whoever has enough stops."""
-        # The range is a courtesy: a server that sends more is not read any further.
-        headers = {"Range": f"bytes=0-{_MOST_HEAD_BYTES - 1}", "Accept-Encoding": "identity"}
-        size = 0
-        try:
-            with self._web.open(remote.url, headers=headers, secrets=remote.secrets) as answer:
-                while size < _MOST_HEAD_BYTES and (chunk := answer.read(_CHUNK)):
-                    size += len(chunk)
-                    yield chunk
-        except (OSError, WebError) as error:
-            raise FitError(f"reading {remote.name} failed: {error}") from None
-
-    def _is_whole(self, path: Path) -> bool:
-        """Whether the file has its header. Raises `FitError` for what is none."""
-        try:
-            self._inspector.header(path)
-        except GgufError as error:
-            if "incomplete" not in str(error):
-                raise FitError(f"{path.name} {error}") from None
-            return False
-        return True
+        sized = replace(remote, size=remote.size or self._listing.sizes.get(name) or 0)
+        fetch_head(sized, self._place(name), self._web, self._inspector, self._job)
 
     def _place(self, name: str) -> Path:
         return self._folder / name.replace("/", "_")

@@ -83,10 +83,16 @@ class EngineMaker(Protocol):
         """
         ...
 
-    async def prepare(self, entry: ModelEntry, told: Callable[[Fetched], None]) -> MemoryUse:
+    async def prepare(
+        self,
+        entry: ModelEntry,
+        told: Callable[[Fetched], None],
+        check: Callable[[MemoryUse], None],
+    ) -> MemoryUse:
         """What a model will take that was not loaded before, after its files are here.
 
         Downloads what is missing, if the settings allow it, and says how far it is. The download
-        stops when the task is cancelled. Raises `LoadFailed`.
+        stops when the task is cancelled. Before a download, `check` gets what the model will take,
+        if that can be known. Raises `LoadFailed`, and what `check` raises.
         """
         ...

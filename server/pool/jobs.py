@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from config.units import MIB
@@ -29,6 +30,8 @@ class Listeners:
     """There may be something to decide."""
     removed: Callable[[PooledModel], None]
     """A model is away that no source names any more."""
+    check: Callable[[PooledModel, MemoryUse], None]
+    """A model is about to be downloaded that will take this much. Raises `LoadFailed`."""
 
 
 class ModelJobs:
@@ -43,6 +46,7 @@ class ModelJobs:
             listeners.look,
             listeners.removed,
         )
+        self._check = listeners.check
         self._clock = clock
         self.shares = LoadShares()
         """How much of the loading each tenant has had."""
@@ -81,7 +85,7 @@ class ModelJobs:
                 self._enter(model, Phase.FETCHING)
 
         try:
-            need = await self._maker.prepare(entry, note)
+            need = await self._maker.prepare(entry, note, partial(self._check, model))
         except LoadFailed as error:
             self.fail(model, error)
         except asyncio.CancelledError:

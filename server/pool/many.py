@@ -26,16 +26,20 @@ from server.pool.events import EventBoard
 from server.pool.fairness import RecentPeak
 from server.pool.interface import FOR_EVER, PoolEvent, PoolEventKind, ServedModel
 from server.pool.jobs import Listeners, ModelJobs
-from server.pool.memory import NO_MEMORY
+from server.pool.memory import NO_MEMORY, MemoryUse
 from server.pool.model import URGENT, PooledModel, Waiter
 from server.pool.names import matching, no_such_model
-from server.pool.policy import Decision, Limits, Phase, decide
+from server.pool.policy import Decision, Limits, Phase, decide, why_never
 
 logger = logging.getLogger("llamapack")
 
 
 ALONE_SECONDS = 1.0
 """How often a model is looked at whose engine works on without a request, in the background."""
+
+
+_STAYING = (Phase.LOADING, Phase.LOADED)
+"""What a pinned model does that takes memory, and goes on doing so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +51,10 @@ class PoolRules:
     wait_seconds: float = math.inf
     autoloads: bool = True
     may_exceed: bool = False
-    """Whether a model that needs more memory than there is may try, alone."""
+    """Whether a model that needs more memory than the limit may try, alone."""
+    machine: MemoryUse = NO_MEMORY
+    """All memory that there is, as far as it is known. What may exceed the limit and needs more
+    than this is not downloaded."""
     default: str | None = None
     """The model of requests that name none."""
     is_strict: bool = True
@@ -76,7 +83,9 @@ class ManyModels:
         self._clock = clock
         self._events = EventBoard()
         self._models = {name: _new(entry) for name, entry in read().items()}
-        listeners = Listeners(tell=self._tell, look=self._look, removed=self._forget)
+        listeners = Listeners(
+            tell=self._tell, look=self._look, removed=self._forget, check=self._check_download
+        )
         self._jobs = ModelJobs(maker, listeners, clock)
         self._peak = RecentPeak()
         self._reading = asyncio.Lock()
@@ -369,6 +378,22 @@ class ManyModels:
         models = [model.facts(self._clamp) for model in self._models.values()]
         peak, spent = self._peak.at(now), self._jobs.shares.at(now)
         self._follow(decide(models, self._limits, now, peak=peak, spent=spent), now)
+
+    def _check_download(self, model: PooledModel, need: MemoryUse) -> None:
+        """Raise `LoadFailed` for a model that can never be loaded, before it is downloaded."""
+        limits = self._limits
+        if self._rules.may_exceed:
+            limits = replace(limits, memory=self._rules.machine)
+        facts = replace(model.facts(NO_MEMORY), need=need)
+        pinned = [
+            other.facts(NO_MEMORY)
+            for other in self._models.values()
+            if other.is_pinned and not other.must_go and other.phase in _STAYING
+        ]
+        if reason := why_never(facts, pinned, limits):
+            raise LoadFailed(
+                f"{reason}. It was not downloaded; `llamapack pull` downloads it all the same"
+            )
 
     def _follow(self, decision: Decision, now: float) -> None:
         for name, reason in decision.refused.items():

@@ -120,6 +120,30 @@ def decide(
     return _Plan(models, limits, now, peak, spent or {}).made()
 
 
+def why_never(model: ModelFacts, pinned: Sequence[ModelFacts], limits: Limits) -> str:
+    """Why a model can never fit beside those that never go; "" if it can."""
+    if _fit([model, *pinned], limits):
+        return ""
+    beside = f" beside {', '.join(m.name for m in pinned)}, which stay" if pinned else ""
+    return f"it needs {_text(model.need)}{beside}; {_limit_text(limits)}"
+
+
+def _fit(models: Sequence[ModelFacts], limits: Limits) -> bool:
+    """Whether these models fit together."""
+    limit = limits.memory
+    return (
+        (not limits.count or len(models) <= limits.count)
+        and (not limit.host or sum(m.need.host for m in models) <= limit.host)
+        and (not limit.device or sum(m.need.device for m in models) <= limit.device)
+    )
+
+
+def _limit_text(limits: Limits) -> str:
+    memory, count = limits.memory, limits.count
+    parts = [_text(memory)] if memory != NO_MEMORY else []
+    return f"the limit is {' and '.join([*parts, *([f'{count} models'] if count else [])])}"
+
+
 class _Plan:
     """One decision in the making."""
 
@@ -236,25 +260,13 @@ class _Plan:
     def _refuse_if_hopeless(self, model: ModelFacts) -> bool:
         """Whether the model can never fit beside those that never go; then say so."""
         pinned = [m for m in self._staying.values() if m.is_pinned and m.name not in self._leaving]
-        if self._fits(model, pinned):
-            return False  # what loads or leaves now will make room
-        beside = f" beside {', '.join(m.name for m in pinned)}, which stay" if pinned else ""
-        self._refused[model.name] = f"it needs {_text(model.need)}{beside}; {self._limit_text()}"
-        return True
-
-    def _limit_text(self) -> str:
-        memory, count = self._limits.memory, self._limits.count
-        parts = [_text(memory)] if memory != NO_MEMORY else []
-        return f"the limit is {' and '.join([*parts, *([f'{count} models'] if count else [])])}"
+        refusal = why_never(model, pinned, self._limits)
+        if refusal:
+            self._refused[model.name] = refusal
+        return bool(refusal)  # else what loads or leaves now will make room
 
     def _fits(self, model: ModelFacts, others: Iterable[ModelFacts]) -> bool:
-        together = [model, *others]
-        limit = self._limits.memory
-        return (
-            (not self._limits.count or len(together) <= self._limits.count)
-            and (not limit.host or sum(m.need.host for m in together) <= limit.host)
-            and (not limit.device or sum(m.need.device for m in together) <= limit.device)
-        )
+        return _fit([model, *others], self._limits)
 
     def _send_away(self, model: ModelFacts) -> None:
         self._unload.append(model.name)

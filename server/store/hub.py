@@ -13,7 +13,7 @@ from server.store.errors import Refused, StoreError, Unreachable, WebError
 from server.store.hub_cache import REVISION
 from server.store.hub_settings import HubSettings
 from server.store.progress import PullJob, PullStatus
-from server.store.transfer import RemoteFile
+from server.store.remote_file import RemoteFile
 from server.store.web import Web, patiently
 
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")

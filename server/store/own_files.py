@@ -20,7 +20,8 @@ from server.store.model import StoredModel, stored
 from server.store.progress import PullJob
 from server.store.quantization import stem_of
 from server.store.reference import UrlReference
-from server.store.transfer import RemoteFile, check_space, fetch, partial_of
+from server.store.remote_file import RemoteFile
+from server.store.transfer import check_space, fetch, partial_of
 from server.store.web import Web
 
 How = Literal["auto", "copy", "link"]
@@ -50,16 +51,17 @@ def pull_url(
     places = [folder / part for part in names]
     if split is None and name is not None:
         places = [folder / name]
-    for part, place in zip(names, places, strict=True):
-        url = _sibling(asked.url, asked.file, part)
-        if place.is_file():
-            continue
+    files = [RemoteFile(part, _sibling(asked.url, asked.file, part)) for part in names]
+    missing = [pair for pair in zip(files, places, strict=True) if not pair[1].is_file()]
+    if missing and web is not None:
+        job.begin(files)
+    for file, place in missing:
         if web is None:
             raise StoreError(
-                f"offline (--offline or HF_HUB_OFFLINE is set), and {url} has not been "
+                f"offline (--offline or HF_HUB_OFFLINE is set), and {file.url} has not been "
                 "downloaded before"
             )
-        fetch(RemoteFile(part, url), place, web, job)
+        fetch(file, place, web, job)
     return stored(stem_of(places[0].name), places, Owner.LLAMAPACK)
 
 

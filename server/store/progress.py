@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from server.store.errors import PullCancelled
+from server.store.remote_file import RemoteFile
 
 _LOOK_SECONDS = 0.2
 """Interval at which a pause looks whether the pull is called off."""
@@ -56,6 +57,15 @@ def never() -> bool:
     return False
 
 
+BeforeFetch = Callable[[Sequence[RemoteFile]], None]
+"""Called with all files of a model before what is missing of them is downloaded. A `StoreError`
+ends the pull."""
+
+
+def fetch_all(files: Sequence[RemoteFile]) -> None:
+    """Let a pull download whatever is missing."""
+
+
 class PullJob:
     """A running pull, as the code sees it that does the work."""
 
@@ -64,7 +74,9 @@ class PullJob:
         report: OnProgress = ignore,
         is_cancelled: Callable[[], bool] = never,
         sleep: Callable[[float], None] = time.sleep,
+        before_fetch: BeforeFetch = fetch_all,
     ) -> None:
+        self._before_fetch = before_fetch
         self._report = report
         self._is_cancelled = is_cancelled
         self._sleep = sleep
@@ -91,6 +103,11 @@ class PullJob:
             return
         self._last, self._next_report = state, now + _REPORT_SECONDS
         self._report(PullProgress(status, file, digest, total, completed, reason))
+
+    def begin(self, files: Sequence[RemoteFile]) -> None:
+        """Tell that some of a model's files have to be downloaded. Raises `StoreError`."""
+        self.check()
+        self._before_fetch(files)
 
     def check(self) -> None:
         """Raise `PullCancelled` if the pull is called off."""

@@ -18,7 +18,7 @@ from server.store.hub_cache import RepoCache
 from server.store.hub_settings import HubSettings, hub_settings
 from server.store.model import StoredModel
 from server.store.own_files import import_file, pull_url, url_folder
-from server.store.progress import OnProgress, PullJob, ignore, never
+from server.store.progress import BeforeFetch, OnProgress, PullJob, fetch_all, ignore, never
 from server.store.quantization import choose, is_model, offer, parts, projector
 from server.store.readers.files import model_of, models_of_repo
 from server.store.reference import (
@@ -72,6 +72,7 @@ def pull(
     *,
     is_cancelled: Callable[[], bool] = never,
     options: PullOptions | None = None,
+    before_fetch: BeforeFetch = fetch_all,
 ) -> StoredModel:
     """The model, after downloading what isn't there. It blocks; `on_progress` is called meanwhile.
 
@@ -80,7 +81,7 @@ def pull(
     """
     options = options or pull_options()
     asked = parse_reference(reference) if isinstance(reference, str) else reference
-    job = PullJob(on_progress, is_cancelled, options.sleep)
+    job = PullJob(on_progress, is_cancelled, options.sleep, before_fetch)
     web = Web(options.hosts)
     check_allowed(asked, options)
     match asked:
@@ -147,16 +148,15 @@ class _HubPull:
 
     def _pulled(self, listing: Listing) -> StoredModel:
         names = self._wanted(listing.sizes, self._asked.repo)
-        files = [
-            (name, self._hub.file(listing.commit, name))
-            for name in names
-            if not self._is_cached(listing.commit, name)
-        ]
-        self._check_space([file for _, file in files])
-        for _, file in files:
-            self._fetch(file)
-        for name, file in reversed(files):  # the first part last: then the model is there
-            self._cache.link(listing.commit, name, file.etag)
+        missing = [name for name in names if not self._is_cached(listing.commit, name)]
+        files = {name: self._hub.file(listing.commit, name) for name in names if missing}
+        self._check_space([files[name] for name in missing])
+        if not all(self._cache.blob(files[name].etag).exists() for name in missing):
+            self._job.begin([file.remote for file in files.values()])
+        for name in missing:
+            self._fetch(files[name])
+        for name in reversed(missing):  # the first part last: then the model is there
+            self._cache.link(listing.commit, name, files[name].etag)
         self._cache.set_commit(listing.commit)
         return self._stored(listing.commit, names[0])
 

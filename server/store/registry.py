@@ -15,7 +15,8 @@ from server.store.folders import Owner
 from server.store.model import StoredModel, stored
 from server.store.names import registry_name
 from server.store.progress import PullJob, PullStatus
-from server.store.transfer import RemoteFile, fetch, partial_of
+from server.store.remote_file import RemoteFile
+from server.store.transfer import fetch, partial_of
 from server.store.web import Web, patiently
 
 _WORD = r"[A-Za-z0-9_][\w.-]*"
@@ -100,9 +101,14 @@ class RegistryPull:
         projector = self._digest(layers, self._registry.projector_media)
         if with_projector and projector:
             wanted.append((projector, self._folder / f"{_PROJECTOR}{projector[:12]}.gguf"))
+        files = []
         for one, path in wanted:
             url = f"{self._registry.address}/v2/{self._name}/blobs/sha256:{one}"
             remote = RemoteFile(path.name, url, digest=f"sha256:{one}", secrets=secrets)
+            files.append((remote, path))
+        if not place.exists():
+            job.begin([remote for remote, _ in files])
+        for remote, path in files:
             fetch(remote, path, web, job)
         self._remove_others({path for _, path in wanted})
         return self._stored(place, digest)

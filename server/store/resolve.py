@@ -13,7 +13,15 @@ from config.speculation import DRAFT_MODEL
 from server.model.files import check_model
 from server.startup import ModelFileError
 from server.store.own_files import place_at, pull_url
-from server.store.progress import OnProgress, PullJob, PullProgress, ignore, never
+from server.store.progress import (
+    BeforeFetch,
+    OnProgress,
+    PullJob,
+    PullProgress,
+    fetch_all,
+    ignore,
+    never,
+)
 from server.store.progress_bar import progress_bar
 from server.store.pull import PullOptions, pull, pull_options
 from server.store.reference import HubReference, Reference, RegistryReference, parse_repo, parse_url
@@ -24,10 +32,11 @@ DEMO_MODEL = Path(str(resources.files("models"))) / "demo" / "demo-target.gguf"
 
 @dataclass(frozen=True, slots=True)
 class PullWatch:
-    """Who hears of downloads besides the terminal, and can end them."""
+    """Who hears of downloads besides the terminal, and can stop and end them."""
 
     report: OnProgress = ignore
     is_cancelled: Callable[[], bool] = never
+    before_fetch: BeforeFetch = fetch_all
 
 
 UNWATCHED = PullWatch()
@@ -91,7 +100,8 @@ def _from_url(url: str, target: Path | None, options: PullOptions, watch: PullWa
         return _pulled(asked, options, watch)
     web = None if options.hub.is_offline else Web(options.hosts)
     with progress_bar() as shown:
-        job = PullJob(_both(shown, watch.report), watch.is_cancelled)
+        report = _both(shown, watch.report)
+        job = PullJob(report, watch.is_cancelled, before_fetch=watch.before_fetch)
         return pull_url(asked, target.parent, web, job, name=target.name).path
 
 
@@ -103,7 +113,13 @@ def _of_hub(repo: str, file: str | None) -> HubReference:
 def _pulled(asked: Reference, options: PullOptions, watch: PullWatch) -> Path:
     with progress_bar() as shown:
         report = _both(shown, watch.report)
-        return pull(asked, report, is_cancelled=watch.is_cancelled, options=options).path
+        return pull(
+            asked,
+            report,
+            is_cancelled=watch.is_cancelled,
+            options=options,
+            before_fetch=watch.before_fetch,
+        ).path
 
 
 def _both(first: OnProgress, second: OnProgress) -> OnProgress:

@@ -12,9 +12,7 @@ import http.client
 import os
 import re
 import shutil
-from collections.abc import Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,6 +21,7 @@ from server.model.inspection import Inspector
 from server.store.errors import DiskFull, Refused, StoreError, Unreachable, WebError, WrongContent
 from server.store.locks import locked
 from server.store.progress import PullJob, PullStatus
+from server.store.remote_file import RemoteFile
 from server.store.sizes import human_size
 from server.store.web import Web, patiently, reason
 
@@ -33,17 +32,6 @@ _PIECE = 1 << 20
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 _LONGEST_VALIDATOR = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteFile:
-    """A file on a server. `digest` is `sha256:HEX`, `git-sha1:HEX`, or empty if nobody tells it."""
-
-    name: str
-    url: str
-    size: int | None = None
-    digest: str = ""
-    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def fetch(

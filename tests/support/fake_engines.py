@@ -74,6 +74,8 @@ class FakeEngines:
     downloads: dict[str, tuple[int, float]] = field(default_factory=dict)
     """By name: the bytes and the seconds of a download, whose size is known after its first half.
     """
+    foreseen: dict[str, MemoryUse] = field(default_factory=dict)
+    """By name: what is known of the model's memory before its download."""
     downloaded: set[str] = field(default_factory=set)
     events: list[str] = field(default_factory=list)
     engines: dict[str, FakeModelEngine] = field(default_factory=dict)
@@ -90,10 +92,17 @@ class FakeEngines:
         self.engines[entry.name] = engine
         return engine
 
-    async def prepare(self, entry: ModelEntry, told: Callable[[Fetched], None]) -> MemoryUse:
+    async def prepare(
+        self,
+        entry: ModelEntry,
+        told: Callable[[Fetched], None],
+        check: Callable[[MemoryUse], None],
+    ) -> MemoryUse:
         await asyncio.sleep(0)
         size, seconds = self.downloads.get(entry.name, (0, 0.0))
         if seconds and entry.name not in self.downloaded:
+            if entry.name in self.foreseen:
+                check(self.foreseen[entry.name])
             self.events.append(f"fetch {entry.name}")
             for completed in (0, size // 2):
                 told(Fetched(completed, size if completed else 0))
@@ -133,12 +142,21 @@ def pool_of(
     clock: Callable[[], float] | None = None,
     wait_seconds: float = 1000.0,
     most_waiting: int = 10_000,
+    machine: MemoryUse | None = None,
 ) -> ManyModels:
-    """A pool of these models; made within a running loop."""
+    """A pool of these models; made within a running loop.
+
+    With `machine`, which is all memory there is, one model alone may need more than the limit.
+    """
     return ManyModels(
         lambda: {one.name: one for one in entries},
         maker,
         limits or Limits(count=2, patience=wait_seconds / 2),
-        PoolRules(wait_seconds=wait_seconds, most_waiting=most_waiting),
+        PoolRules(
+            wait_seconds=wait_seconds,
+            most_waiting=most_waiting,
+            may_exceed=machine is not None,
+            machine=machine or MemoryUse(),
+        ),
         clock or asyncio.get_running_loop().time,
     )

@@ -63,9 +63,15 @@ class _Writer:
     """A GGUF file that is being written; weights are random and depend only on the seed."""
 
     def __init__(
-        self, path: Path, arch: str, n_layers: int = N_LAYERS, vocabulary: Vocabulary = BYTES
+        self,
+        path: Path,
+        arch: str,
+        n_layers: int = N_LAYERS,
+        vocabulary: Vocabulary = BYTES,
+        *,
+        split: int = 0,
     ) -> None:
-        self.gguf = gguf.GGUFWriter(str(path), arch)
+        self.gguf = gguf.GGUFWriter(str(path), arch, split_max_tensors=split)
         self.gguf.add_block_count(n_layers)
         self._random = np.random.default_rng(7)
         self._write_metadata()
@@ -156,9 +162,14 @@ def sliding(path: Path) -> None:
     writer.finish()
 
 
-def single_layer(path: Path, head: int = N_EMBD, vocabulary: Vocabulary = BYTES) -> None:
-    """Write a Llama model with one layer: a cell depends only on its own token and position."""
-    writer = _Writer(path, "llama", 1, vocabulary)
+def single_layer(
+    path: Path, head: int = N_EMBD, vocabulary: Vocabulary = BYTES, *, split: int = 0
+) -> None:
+    """Write a Llama model with one layer: a cell depends only on its own token and position.
+
+    With `split`, files have at most so many tensors, and llama.cpp's names of parts.
+    """
+    writer = _Writer(path, "llama", 1, vocabulary, split=split)
     writer.gguf.add_head_count(N_EMBD // head)
     writer.gguf.add_head_count_kv(N_EMBD // head)
     writer.gguf.add_rope_dimension_count(head)

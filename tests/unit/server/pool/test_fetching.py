@@ -84,6 +84,60 @@ def test_one_that_turns_out_too_large_is_refused() -> None:
     virtually(go())
 
 
+@pytest.mark.parametrize("need", [MemoryUse(150 * MIB), MemoryUse(50 * MIB, 30 * MIB)])
+def test_one_that_is_known_to_be_too_large_is_not_downloaded(need: MemoryUse) -> None:
+    async def go() -> None:
+        maker = FakeEngines(downloads={"c": (60 * MIB, SECONDS)}, foreseen={"c": need})
+        limits = Limits(memory=MemoryUse(100 * MIB, 20 * MIB))
+        pool = pool_of(ABC, maker, limits)
+        text = f"it needs {need.host // MIB} MiB of host memory.*the limit is 100 MiB.*20 MiB"
+        for _ in range(2):  # also while nobody may try again
+            with pytest.raises(NotLoaded, match=f"c can't be loaded: {text}.*not downloaded"):
+                await use(pool, "c")
+        assert (maker.events, state(pool, "c")) == ([], ModelState.FAILED)
+        maker.foreseen["c"] = maker.needs["c"] = MemoryUse(100 * MIB, 20 * MIB)
+        await asyncio.sleep(10)
+        await use(pool, "c")
+        assert maker.events == ["fetch c", "load c"]
+
+    virtually(go())
+
+
+def test_one_that_can_t_come_beside_a_pinned_one_is_not_downloaded() -> None:
+    async def go() -> None:
+        maker, _ = fetching()
+        maker.foreseen["c"] = maker.needs["c"]
+        pinned = [entry("a", is_pinned=True), *ABC[1:]]
+        pool = pool_of(pinned, maker, Limits(memory=MemoryUse(90 * MIB)))
+        await use(pool, "b")
+        assert "fetch c" not in maker.events
+        await use(pool, "a")  # b goes
+        with pytest.raises(NotLoaded, match="beside a, which stay"):
+            await use(pool, "c")
+        assert "fetch c" not in maker.events
+
+    virtually(go())
+
+
+@pytest.mark.parametrize(("need", "is_refused"), [(99, False), (101, False), (121, True)])
+def test_without_a_limit_what_the_whole_machine_can_t_hold_is_not_downloaded(
+    need: int, is_refused: bool
+) -> None:
+    async def go() -> None:
+        maker, _ = fetching(need)
+        maker.foreseen["c"] = MemoryUse(need * MIB)
+        limits = Limits(memory=MemoryUse(100 * MIB), patience=500.0)
+        pool = pool_of(ABC, maker, limits, machine=MemoryUse(120 * MIB))
+        if is_refused:
+            with pytest.raises(NotLoaded, match=r"needs 121 MiB.*the limit is 120 MiB"):
+                await use(pool, "c")
+        else:
+            await use(pool, "c")
+        assert maker.events == ([] if is_refused else ["fetch c", "load c"])
+
+    virtually(go())
+
+
 def test_a_download_that_fails_is_told_to_all_who_wait() -> None:
     async def go() -> None:
         maker, pool = fetching()

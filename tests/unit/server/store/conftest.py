@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from server.store.model import StoredModel
-from server.store.progress import PullProgress
+from server.store.progress import BeforeFetch, PullProgress, fetch_all
 from server.store.pull import PullOptions, pull, pull_options
 from tests.support.local_hub import LocalHub, environment, local_hub, no_sleep
 
@@ -52,10 +52,11 @@ def pulled(environ: dict[str, str], reports: list[PullProgress]) -> Pull:
         token: str | None = None,
         offline: bool = False,
         projector: bool = False,
+        before_fetch: BeforeFetch = fetch_all,
         **changes: object,
     ) -> StoredModel:
         made = pull_options(environ, token=token, is_offline=offline, with_projector=projector)
         changed = dataclasses.replace(made, sleep=no_sleep, **changes)  # type: ignore[arg-type]
-        return pull(reference, reports.append, options=changed)
+        return pull(reference, reports.append, options=changed, before_fetch=before_fetch)
 
     return run

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from server.startup import ModelFileError
 from server.store.errors import StoreError
 from server.store.model import StoredModel
 from server.store.progress import PullProgress, PullStatus
+from server.store.remote_file import RemoteFile
 from server.store.resolve import resolve_draft, resolve_model
 from tests.support.local_hub import COMMIT, TOKEN, LocalHub, gguf_bytes
 
@@ -71,6 +72,38 @@ def test_all_files_of_a_split_model_are_pulled(pulled: Pull, hub: LocalHub) -> N
     assert [file.name for file in model.files] == [part.removeprefix("q4/") for part in parts]
     assert (model.name, model.size) == ("u/r:Q4_K_M", 3 * 4096)
     assert [file.read_bytes() for file in model.files] == [gguf_bytes(seed=part) for part in parts]
+
+
+def test_all_files_are_told_before_the_first_is_downloaded(pulled: Pull, hub: LocalHub) -> None:
+    parts = [f"m-Q4_K_M-0000{number}-of-00002.gguf" for number in (1, 2)]
+    hub.repos["u/r"] = files(*parts)
+    told: list[list[tuple[str, int | None, int]]] = []
+
+    def tell(found: Sequence[RemoteFile]) -> None:
+        told.append([(file.name, file.size, len(hub.downloads())) for file in found])
+
+    model = pulled("u/r", before_fetch=tell)
+    pulled("u/r", before_fetch=tell)
+    assert told == [[(part, 4096, 0) for part in parts]]
+    # The same files in a new commit are here already; of a part that is gone all are told.
+    hub.commit = "f" * 40
+    pulled("u/r", before_fetch=tell)
+    assert len(told) == 1
+    model.files[1].resolve().unlink()
+    pulled("u/r", before_fetch=tell)
+    assert told[1] == [(part, 4096, 2) for part in parts]
+
+
+def test_a_pull_can_be_stopped_before_the_first_byte(pulled: Pull, hub: LocalHub) -> None:
+    hub.repos["u/r"] = files("m-Q8_0.gguf")
+
+    def stop(found: Sequence[RemoteFile]) -> None:
+        raise StoreError("too large")
+
+    with pytest.raises(StoreError, match="too large"):
+        pulled("u/r", before_fetch=stop)
+    assert hub.downloads() == []
+    assert pulled("u/r").path.is_file()
 
 
 def test_an_incomplete_split_model_names_the_missing_part(pulled: Pull, hub: LocalHub) -> None:

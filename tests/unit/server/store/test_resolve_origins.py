@@ -255,7 +255,15 @@ def test_a_docker_model_is_found_and_checked(
         **content(GGUF),
     }
     ours: dict[str, Any] = {"registries": registries(address)}
-    model = pulled(f"docker://{repo}", **ours)
+    told: list[tuple[str, int]] = []
+    model = pulled(
+        f"docker://{repo}",
+        before_fetch=lambda files: told.extend(
+            (file.digest, len(RegistryHandler.asked)) for file in files
+        ),
+        **ours,
+    )
+    assert told == [(f"sha256:{DIGEST}", 2)]  # a token and a manifest were asked for
     assert model.path.read_bytes() == GGUF
     assert (model.name, model.digest) == (f"{path}:{tag}", f"sha256:{DIGEST}")
     elsewhere = [one for one in RegistryHandler.asked if one[0].startswith("/elsewhere")]
