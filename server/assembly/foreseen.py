@@ -23,8 +23,8 @@ logger = logging.getLogger("llamapack")
 def foreseen(entry: ModelEntry, is_cancelled: Callable[[], bool]) -> MemoryUse | None:
     """The memory as llama.cpp plans it. Blocks while some megabytes are read.
 
-    None if the model's files are here, or their headers can't be planned with. A draft model that
-    has to be downloaded too doesn't count. Raises `StartupError`.
+    None if the model's files are here, or if their headers can't be read or planned with. A draft
+    model that has to be downloaded too doesn't count. Raises `StartupError`.
     """
     files = _missing_files(entry, is_cancelled)
     if not files:
@@ -35,7 +35,7 @@ def foreseen(entry: ModelEntry, is_cancelled: Callable[[], bool]) -> MemoryUse |
     try:
         with heads_of(files, PullJob(is_cancelled=is_cancelled)) as path:
             footprint = estimate(path, config_of(settings, path, draft))
-    except FitError as error:
+    except (FitError, OSError) as error:  # such as no room for a temporary file
         logger.debug("the memory of %s is not known before its download: %s", entry.name, error)
         return None
     return MemoryUse(footprint.host.total, footprint.device_bytes)

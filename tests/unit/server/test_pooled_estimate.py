@@ -14,6 +14,7 @@ from server.assembly import pooled_engine
 from server.assembly.observation import Observation
 from server.assembly.pooled_engine import PooledEngines
 from server.context import SharedContext
+from server.fit import heads
 from server.fit.errors import FitError
 from server.observability.metrics import ServerMetrics
 from server.pool.engines import Fetched, LoadFailed
@@ -141,6 +142,18 @@ def test_what_tells_no_memory_before_the_download_is_downloaded(
     with pytest.raises(LoadFailed, match=r"GGUF|incomplete|damaged|version"):
         asyncio.run(prepared(lambda _: None, too_large, model=None, hf_repo="u/r"))
     assert len(hub.ranges()) == 2
+
+
+def test_without_a_place_for_headers_the_model_is_downloaded(
+    hub: LocalHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(prefix: str) -> None:
+        raise FileNotFoundError("no usable temporary directory")
+
+    monkeypatch.setattr(heads, "TemporaryDirectory", fail)
+    found = asyncio.run(prepared(lambda _: None, too_large, model=None, hf_repo="u/r"))
+    assert found.host == pytest.approx(estimated().host, rel=0.01)
+    assert hub.ranges() == [None]
 
 
 def test_a_model_that_the_hub_lacks_is_refused(hub: LocalHub) -> None:
