@@ -77,12 +77,17 @@ class Checkpoints:
         """Whether the sequence of `slot` has to wait until its checkpoint is saved."""
         return slot.sequence is not None and slot.num_tokens in self._stops.get(slot.id, ())
 
+    @property
+    def has_stops(self) -> bool:
+        """Whether any slot has a stop ahead of it, or is at one."""
+        return any(self._stops.values())
+
     def save_due(self, slots: Iterable[Slot]) -> list[CacheEdit]:
         """Edits that save a checkpoint of the first slot that is at a stop.
 
         A step saves no more than one: others wait meanwhile, and streams too.
         """
-        for slot in slots if any(self._stops.values()) else ():
+        for slot in slots if self.has_stops else ():
             if self.is_at_stop(slot):
                 self._stops[slot.id].remove(slot.num_tokens)
                 saves, drops = self.save(slot)

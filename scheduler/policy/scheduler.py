@@ -28,6 +28,7 @@ from scheduler.kv_cache.cache_manager import KVCacheManager
 from scheduler.kv_cache.explanation import explain
 from scheduler.kv_cache.placement import Placement, WaitForPrefix
 from scheduler.policy.refusal import refusal
+from scheduler.policy.steady_steps import SteadySteps
 from scheduler.policy.step_planner import StepPlan, StepPlanner
 from scheduler.policy.waiting_queue import WaitingQueue
 
@@ -48,6 +49,7 @@ class Scheduler:
         self.waiting = WaitingQueue()
         self.cache = KVCacheManager(limits, None if cost is None else cost.prompt_seconds)
         self.planner = StepPlanner(self.cache, cost)
+        self._steady = SteadySteps(self.cache)
 
     @property
     def running(self) -> list[Sequence]:
@@ -84,6 +86,21 @@ class Scheduler:
 
     def schedule(self) -> Step:
         """Plan the next step: admit what can start, then share out the token budget."""
+        step = self._repeated()
+        if step is None:
+            step = self._planned()
+            self._steady.remember(step)
+        return step
+
+    def _repeated(self) -> Step | None:
+        """The step before, a token later; None if there is anything to decide."""
+        could_start = self.waiting and self.cache.has_idle_slot
+        if could_start or self.cache.checkpoints.has_stops:
+            return None
+        chunks = self._steady.next_chunks()
+        return self.planner.repeated(chunks) if chunks else None
+
+    def _planned(self) -> Step:
         plan = StepPlan(self.cache.begin_step())
         plan.edits += self.cache.shift_windows()
         self._admit(plan)

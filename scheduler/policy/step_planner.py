@@ -73,11 +73,7 @@ class StepPlanner:
         chunks = [self._chunk(sequence, count) for sequence, count in plan.shares.items()]
         chunks.sort(key=lambda chunk: chunk.slot)
         wanted = [self._max_draft(chunk) for chunk in chunks]
-        num_rows = sum(plan.shares.values())
-        room = min(
-            self._limits.n_batch - num_rows,
-            self._limits.n_ctx - self._cache.num_tokens - num_rows,
-        )
+        room = self._room(sum(plan.shares.values()))
         return Step(
             tuple(plan.started),
             tuple(plan.edits),
@@ -85,6 +81,19 @@ class StepPlanner:
             plan.counters,
             self._padding_rows(room - sum(wanted)),
         )
+
+    def repeated(self, chunks: tuple[Chunk, ...]) -> Step | None:
+        """A step of one row of each running sequence; None if the cache has no room for that."""
+        room = self._room(len(chunks))
+        if room < 0:
+            return None
+        self._cache.begin_step()
+        return Step((), (), chunks, padding_rows=self._padding_rows(room))
+
+    def _room(self, num_rows: int) -> int:
+        """Rows that batch and cache have left beside these."""
+        free = self._limits.n_ctx - self._cache.num_tokens
+        return min(self._limits.n_batch, free) - num_rows
 
     def observe(self, step: Step, seconds: float) -> None:
         """Learn how long computing a step took."""
