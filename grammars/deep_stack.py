@@ -38,7 +38,7 @@ def call_with_deep_stack(function: Callable[[], _T]) -> _T:
 
 
 class DeepThreads:
-    """A few such threads, which exist from the start on. Thread-safe.
+    """A few threads with large stacks, which exist from the start on. Thread-safe.
 
     A thread costs more than a short call. Where memory is short it may never begin, and whoever
     started it would wait for ever. What a call has touched of a stack stays in memory.

@@ -149,9 +149,17 @@ class Refusals:
         return UnsplittableText(message)
 
 
-@functools.cache
+_deep_lock = Lock()
+
+
 def _deep_threads() -> DeepThreads:
-    """The threads that split small texts of all vocabularies."""
+    """The threads that split small texts of all vocabularies. Several may be loaded at a time."""
+    with _deep_lock:
+        return _started_threads()
+
+
+@functools.cache
+def _started_threads() -> DeepThreads:
     return DeepThreads(MOST_DEEP, "tokenizer")
 
 
