@@ -18,9 +18,16 @@ class Layout:
     whole_tail: int = 0
     """How many of a slot's last rows in a batch are not cut: a recurrent memory can be taken back
     only within a micro-batch."""
+    num_stages: int = 1
+    """Devices that compute a micro-batch one after the other, each the next one meanwhile."""
     has_whole_drafts: bool = False
     """Whether a batch with drafts has to be one micro-batch. What is computed after a draft would
     take the place of what a window or a recurrent memory needs if the draft is wrong."""
+
+    @property
+    def rows_at_once(self) -> int:
+        """Rows that keep all devices busy. More rows take longer, and none of them less."""
+        return self.n_ubatch * self.num_stages
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,8 @@ class ContextLimits:
     """Cells of all slots together. In unified mode they are fewer than the slots could use."""
     n_batch: int
     """Rows that one step may compute."""
+    rows_at_once: int = 512
+    """Rows that are computed at once. With more, a step takes longer and gains nothing."""
     end_tokens: frozenset[int]
     """Tokens that end an answer."""
     abilities: CacheAbilities

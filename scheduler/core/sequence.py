@@ -78,9 +78,6 @@ class Sequence:
     lookup: CacheLookup | None = None
     """What the search of the cache came to when the sequence first got a slot."""
     was_started: bool = False
-    last_prefill_step: int = 0
-    """Number of the last step that computed some of the prompt. Until then: of the step before the
-    sequence got its slot."""
     is_whole: bool = False
     """Whether the whole prompt has to be computed in one step."""
     is_late: bool = False

@@ -123,7 +123,7 @@ class Engine:
     @property
     def seconds_until_batch_starts(self) -> float:
         """How long an idle engine should wait for requests that arrive with those it has."""
-        return 0.0 if self.scheduler.running else self._window.seconds_left
+        return 0.0 if self.scheduler.cache.num_running else self._window.seconds_left
 
     # --- commands ---
 
@@ -268,9 +268,9 @@ class Engine:
 
     def _settle(self) -> None:
         """See to it that the last step's report is made, and that no other thread makes it."""
-        if self._report is not None:
-            self._report.outputs()
-            self._report = None
+        report, self._report = self._report, None
+        if report is not None and not report.is_made:
+            report.outputs()
 
     def _sample_late(self, on_wait: Callable[[], None]) -> None:
         """Give late sequences whose masks have come their token, so that they join the step."""
@@ -334,6 +334,7 @@ def _limits(backend: Backend, itl_target: float, host_memory: HostMemory) -> Con
         n_ctx_slot=info.n_ctx_slot,
         n_ctx=info.n_ctx,
         n_batch=backend.n_batch,
+        rows_at_once=backend.layout.rows_at_once,
         end_tokens=backend.end_tokens,
         abilities=backend.abilities,
         adapters=frozenset(adapter.digest for adapter in info.adapters),

@@ -9,7 +9,7 @@ from scheduler.batching.cost_model import StepCost
 from scheduler.policy.prefill_budget import MEASURED_CHUNKS, MIN_CHUNK
 
 BUDGET_OVERRUN = 0.3
-"""Share of the budget by which a step may exceed it, if that finishes all prompts. A rest of a few
+"""Share of the budget by which a step may exceed it, if that finishes a prompt. A rest of a few
 tokens would delay the answers once more."""
 
 Key = TypeVar("Key")
@@ -33,37 +33,31 @@ def smallest_share(cost: StepCost | None) -> int:
 
 
 def share_out(
-    wanted: Mapping[Key, int], budget: int, most: int, smallest: int = MIN_CHUNK
+    wanted: Mapping[Key, int], budget: int, most: int, at_once: int, smallest: int = MIN_CHUNK
 ) -> dict[Key, int]:
     """How many tokens of each prompt the step computes; prompts that get none are missing.
 
     `wanted` are the tokens left of each prompt, in order of service. The shares add up to at most
-    `budget`. If a little more finishes every prompt that gets a share, they may exceed it, but
+    `budget`. If a little more finishes the last prompt that gets a share, they may exceed it, but
     never `most`.
 
-    Shares are equal, but no smaller than `smallest`, unless a prompt wants less. llama.cpp
-    computes prompts together only if their slots are neighbours. Otherwise a little of each takes
-    longer than as many tokens of one. A prompt that gets nothing should come first next time.
+    A prompt gets what it wants before the next one gets anything. If each got a little, all would
+    have their first token when the last one has it. For the same reason a step takes up further
+    prompts only as long as it has no more than `at_once` rows, which are computed at once: those
+    beyond would delay the prompts that are done. A piece of a prompt that follows others has at
+    least the `smallest` size: otherwise it takes longer than as many tokens of one.
     """
-    chosen = _first_in_budget(wanted, budget, smallest)
-    total = sum(wanted[key] for key in chosen)
-    left = total if total <= min(budget * (1 + BUDGET_OVERRUN), most) else budget
     shares: dict[Key, int] = {}
-    for index, key in enumerate(sorted(chosen, key=lambda key: wanted[key])):
-        share = min(wanted[key], left // (len(chosen) - index))
-        if share > 0:
-            shares[key] = share
-            left -= share
-    return shares
-
-
-def _first_in_budget(wanted: Mapping[Key, int], budget: int, smallest: int) -> list[Key]:
-    """The first prompts, of which each can get a share of the budget that is large enough."""
-    chosen: list[Key] = []
-    reserved = 0
+    total = 0
     for key, count in wanted.items():
-        if reserved >= budget:
+        bound = min(most, at_once) if shares else most
+        room = min(budget, bound) - total
+        if room <= 0:
             break
-        chosen.append(key)
-        reserved += min(count, smallest)
-    return chosen
+        is_finished = total + count <= min(budget * (1 + BUDGET_OVERRUN), bound)
+        share = count if is_finished else min(count, room)
+        if share < min(count, smallest) and shares:
+            continue
+        shares[key] = share
+        total += share
+    return shares

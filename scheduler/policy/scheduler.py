@@ -59,7 +59,7 @@ class Scheduler:
     @property
     def has_work(self) -> bool:
         """Whether a step would do anything."""
-        return bool(self.waiting) or any(not slot.is_idle for slot in self.cache.slots)
+        return self.cache.num_running > 0 or bool(self.waiting)
 
     def add_request(self, request: AddRequest) -> list[Event]:
         """Queue a sequence, or refuse it with its terminal event."""
@@ -171,7 +171,6 @@ class Scheduler:
     def _start(self, sequence: Sequence, placement: Placement, plan: StepPlan) -> None:
         self.waiting.start(sequence)
         plan.edits += self.cache.occupy(sequence, placement)
-        sequence.last_prefill_step = plan.number - 1
         if sequence.was_started:  # it was preempted, and goes on
             return
         sequence.was_started = True

@@ -20,6 +20,10 @@ from scheduler.policy.prefill_shares import share_out, smallest_share
 
 BUSY = -1
 
+OLDEST_FIRST = 4
+"""In one of so many steps with prompts the oldest comes first. Else short ones could hold up a long
+one for ever."""
+
 
 @dataclass(slots=True)
 class StepPlan:
@@ -46,6 +50,8 @@ class StepPlanner:
         self._limits = limits = cache.limits
         self._budget = PrefillBudget(limits.itl_target, limits.n_batch, cost=cost)
         self._smallest_share = smallest_share(cost)
+        self._num_prefills = 0
+        """Steps so far that had prompts to compute."""
         self._rotation = BatchKindRotation(limits.itl_target)
         self._idle: list[int] = []
         """By slot, the cells of idle slots, or `BUSY`."""
@@ -88,7 +94,7 @@ class StepPlanner:
         if room < 0:
             return None
         self._cache.begin_step()
-        return Step((), (), chunks, padding_rows=self._padding_rows(room))
+        return Step((), (), chunks, padding_rows=self._padding_rows(room), is_repeat=True)
 
     def _room(self, num_rows: int) -> int:
         """Rows that batch and cache have left beside these."""
@@ -125,17 +131,21 @@ class StepPlanner:
         return shares
 
     def _share_prefill(self, prefilling: list[Sequence], plan: StepPlan) -> None:
-        """Add the tokens of prompts to the plan; the prompt that waits longest is first."""
+        """Add the tokens of prompts to the plan. The prompt with the fewest tokens left is first,
+        which makes the mean time to a first token the shortest."""
         if not prefilling:
             return
         budget = self._prefill_tokens(plan.shares, len(prefilling))
         most = self._limits.n_batch - sum(plan.shares.values())
-        prefilling.sort(key=lambda s: (s.last_prefill_step, s.num_uncomputed_tokens))
+        prefilling.sort(key=lambda s: (s.num_uncomputed_tokens, s.request_id))
+        self._num_prefills += 1
+        if self._num_prefills % OLDEST_FIRST == 0:
+            oldest = min(prefilling, key=lambda s: s.request_id)
+            prefilling.sort(key=lambda s: s is not oldest)
         wanted = {sequence: self._wanted(sequence, plan) for sequence in prefilling}
         self._limit_scored(wanted)
-        for sequence, share in share_out(wanted, budget, most, self._smallest_share).items():
-            plan.shares[sequence] = share
-            sequence.last_prefill_step = plan.number
+        at_once = self._limits.rows_at_once
+        plan.shares |= share_out(wanted, budget, most, at_once, self._smallest_share)
 
     def _is_at_stop(self, sequence: Sequence) -> bool:
         return sequence.slot is not None and self._cache.checkpoints.is_at_stop(sequence.slot)

@@ -24,11 +24,11 @@ from llama_cpp import llama_cpp as lib
 from protocol.config import EngineConfig
 from protocol.messages import EmbeddingInfo
 from scheduler.backends.base import Bytes, DecodeError, LoadError
-from scheduler.backends.llama.batch import BatchRows, LlamaBatch, Run, pointer
+from scheduler.backends.llama.batch import BatchRows, LlamaBatch, Rows, Run, pointer
 from scheduler.backends.llama.candidates import Logits
 from scheduler.backends.llama.control_vectors import apply_control_vectors
 from scheduler.backends.llama.device_samplers import DeviceSamplers
-from scheduler.backends.llama.devices import have_gpu
+from scheduler.backends.llama.devices import have_device, have_gpu, num_stages
 from scheduler.backends.llama.flash_attention import choose
 from scheduler.backends.llama.loading import (
     check_layout,
@@ -133,6 +133,8 @@ class LlamaContext:
         self.embedding = self._describe_embedding()
         self._yields_embeddings = not self.can_generate
         lib.llama_set_embeddings(self._context, self._yields_embeddings)
+        self._kind: BatchKind | None = None
+        """The kind of the last batch."""
         self._batch = LlamaBatch(lib.llama_n_batch(self._context))
         self._known_rows: Logits = np.empty((0, self.n_vocab), dtype=np.float32)
         self._are_rows_due = False
@@ -172,8 +174,14 @@ class LlamaContext:
             # Recurrent layers compute equally many rows of each slot, wherever the cells are.
             is_unified=self._config.kv_unified and not memory.is_recurrent,
             whole_tail=snapshots and 1 + snapshots,
+            num_stages=num_stages(self._config),
             has_whole_drafts=not memory.can_trim,
         )
+
+    @cached_property
+    def _has_device(self) -> bool:
+        """Whether something besides the CPU may compute on after `llama_decode`."""
+        return self._config.devices != (NO_DEVICE,) and have_device()
 
     @property
     def num_reused_graphs(self) -> int:
@@ -207,10 +215,11 @@ class LlamaContext:
 
         A GPU computes on after this. Raises `DecodeError`.
         """
-        tokens = [run.tokens for run in runs]
-        self._check(runs, tokens)
-        self._prepare(kind, runs)
-        self._batch.fill(runs, tokens)
+        rows = Rows.of(runs)
+        self._check(rows)
+        if kind.is_embedding or kind != self._kind:
+            self._prepare(kind, rows.slots)
+        self._batch.write(rows)
         self._threads.place(self._batch.struct.n_tokens)
         code = lib.llama_decode(self._context, self._batch.struct)
         if code != 0:
@@ -219,8 +228,12 @@ class LlamaContext:
         self._are_rows_due = True
 
     def wait(self) -> None:
-        """Wait until the last batch is computed. `get_logits` would keep the interpreter."""
-        lib.llama_synchronize(self._context)
+        """Wait until the last batch is computed. `get_logits` would keep the interpreter.
+
+        The CPU has computed it when `llama_decode` returns.
+        """
+        if self._has_device:
+            lib.llama_synchronize(self._context)
 
     @property
     def _rows(self) -> Logits:
@@ -405,37 +418,35 @@ class LlamaContext:
         self._threads.close()
         lib.llama_model_free(self.model)
 
-    def _check(self, runs: abc.Sequence[BatchRows], tokens: list[list[int]]) -> None:
+    def _check(self, rows: Rows) -> None:
         """Raises `DecodeError` for a position, token or size over which llama.cpp would end the
-        process. `tokens` are those of the runs."""
-        for run, added in zip(runs, tokens, strict=True):
-            stop = run.start + len(added)
-            if not (0 <= run.slot < self.n_slots and stop <= self.n_ctx_slot):
-                raise self.failure(f"slot {run.slot} can't hold {stop} tokens")
-        if min(map(min, tokens)) < 0 or max(map(max, tokens)) >= self.n_vocab:
+        process."""
+        tokens, positions, slots, outputs = rows
+        if min(slots) < 0 or max(slots) >= self.n_slots:
+            raise self.failure("a batch has rows of a slot that does not exist")
+        if min(positions) < 0 or max(positions) >= self.n_ctx_slot:
+            raise self.failure(f"a slot can't hold {max(positions) + 1} tokens")
+        if min(tokens) < 0 or max(tokens) >= self.n_vocab:
             raise self.failure("a token is outside the vocabulary")
-        num_rows, num_outputs = sum(map(len, tokens)), sum([run.num_outputs for run in runs])
-        if num_rows > self._batch.size or num_outputs > self._n_outputs:
+        if len(tokens) > self._batch.size or len(outputs) > self._n_outputs:
             raise self.failure("a batch is larger than n_batch, or wants too many logits")
 
-    def _prepare(self, kind: BatchKind, runs: abc.Sequence[BatchRows]) -> None:
-        """Switch the context to a kind of batch."""
+    def _prepare(self, kind: BatchKind, slots: list[int]) -> None:
+        """Switch the context to a kind of batch; `slots` are those of its rows."""
+        self._kind = None  # until it is switched
         if not self.adapters.have(kind.lora):
             raise self.failure("an adapter is not loaded")
         self.adapters.put_on(self._context, kind.lora)
         if kind.is_embedding:
             if self.embedding is None:
                 raise self.failure("the context computes no embeddings")
-            self._first_rows.clear()
-            done = 0
-            for run in runs:
-                self._first_rows[run.slot] = done
-                done += len(run.tokens)
-            if self.embedding.is_whole and done > self.embedding.max_rows:
+            self._first_rows = {slot: slots.index(slot) for slot in dict.fromkeys(slots)}
+            if self.embedding.is_whole and len(slots) > self.embedding.max_rows:
                 raise self.failure("prompts to embed are larger than a micro-batch")
         if kind.is_embedding != self._yields_embeddings:
             lib.llama_set_embeddings(self._context, kind.is_embedding)
             self._yields_embeddings = kind.is_embedding
+        self._kind = kind
 
     def _copy(self, edit: CopyPrefix) -> None:
         if not self.memory.can_trim:

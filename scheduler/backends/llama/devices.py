@@ -15,6 +15,7 @@ from typing import Any
 from llama_cpp import llama_cpp as lib
 from llama_cpp._ggml import libggml_base_path
 
+from protocol.config import EngineConfig
 from scheduler.backends.base import LoadError
 
 libggml = lib._lib
@@ -86,6 +87,21 @@ def have_gpu() -> bool:
     """Whether there is a device that computes without CPU cores. The backends must be loaded."""
     kind = ggml_function("ggml_backend_dev_type", ctypes.c_int, ctypes.c_void_p)
     return any(kind(address) in _GPUS for address in _addresses())
+
+
+def have_device() -> bool:
+    """Whether there is any device besides the CPU. The backends must be loaded."""
+    kind = ggml_function("ggml_backend_dev_type", ctypes.c_int, ctypes.c_void_p)
+    return any(kind(address) != _CPU for address in _addresses())
+
+
+def num_stages(config: EngineConfig) -> int:
+    """GPUs that have different layers of the model: llama.cpp computes as many micro-batches of a
+    batch at the same time. At least 1. The backends must be loaded."""
+    if config.split_mode != "layer":
+        return 1
+    gpus = [device for device in devices() if device.is_gpu]
+    return max(1, sum(not config.devices or device.name in config.devices for device in gpus))
 
 
 def listing() -> list[str]:

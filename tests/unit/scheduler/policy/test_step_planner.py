@@ -26,36 +26,37 @@ def test_decodes_come_first_even_if_they_fill_the_batch() -> None:
     assert rows(step) == {1: 1, 2: 1, 3: 1, 9: 1}
 
 
-def test_prompts_share_the_budget_equally() -> None:
+def test_the_prompt_with_the_fewest_tokens_left_is_done_first() -> None:
     scheduler = make_scheduler(n_slots=3, n_ctx_slot=512, n_batch=210)
-    submit_all(scheduler, 500, 500, 500)
+    submit_all(scheduler, 500, 4, 450)
     step, _ = run_step(scheduler)
-    assert rows(step) == {1: 70, 2: 70, 3: 70}
+    assert rows(step) == {2: 4, 3: 206}
 
 
-def test_what_a_short_prompt_leaves_goes_to_the_others() -> None:
-    scheduler = make_scheduler(n_slots=3, n_ctx_slot=512, n_batch=210)
-    submit_all(scheduler, 500, 4, 500)
-    step, _ = run_step(scheduler)
-    assert rows(step) == {1: 103, 2: 4, 3: 103}
-
-
-def test_prompts_take_turns_where_equal_shares_would_be_small() -> None:
+def test_of_equal_prompts_the_first_one_is_done_first() -> None:
     scheduler = make_scheduler(n_slots=3, n_ctx_slot=512, n_batch=64)
     submit_all(scheduler, 150, 150, 150)
-    at_turn = [next(iter(rows(run_step(scheduler)[0]))) for _ in range(6)]
-    assert at_turn == [1, 2, 3, 1, 2, 3]
+    steps = [rows(run_step(scheduler)[0]) for _ in range(4)]
+    assert steps == [{1: 64}, {1: 64}, {1: 22}, {1: 1, 2: 63}]
+
+
+def test_a_step_has_no_more_prompts_than_are_computed_at_once() -> None:
+    """With all of them in one step the first would have to wait for the last."""
+    scheduler = make_scheduler(n_slots=4, n_ctx_slot=512, n_batch=512, rows_at_once=128)
+    submit_all(scheduler, 64, 64, 64, 200)
+    steps = [rows(run_step(scheduler)[0]) for _ in range(3)]
+    assert steps == [{1: 64, 2: 64}, {1: 1, 2: 1, 3: 64, 4: 64}, {1: 1, 2: 1, 3: 1, 4: 136}]
 
 
 def test_short_prompts_that_keep_coming_do_not_hold_up_a_long_one() -> None:
     scheduler = make_scheduler(n_slots=3, n_ctx_slot=512, n_batch=64)
-    scheduler.add_request(make_request(1, prompt(400)))
+    scheduler.add_request(make_request(1, prompt(500), max_tokens=1))
     computed = 0
-    for number in range(2, 20):
-        scheduler.add_request(make_request(number, prompt(60, number), max_tokens=1))
+    for number in range(2, 34):
+        scheduler.add_request(make_request(number, prompt(64, number), max_tokens=1))
         step, _ = run_step(scheduler)
         computed += rows(step).get(1, 0)
-    assert computed >= 400
+    assert computed == 500
 
 
 def test_chunks_come_in_slot_order() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from ctypes import c_size_t
+from typing import Any
 
 import pytest
 
+from protocol.config import EngineConfig
 from scheduler.backends.base import LoadError
 from scheduler.backends.llama import devices
 
@@ -65,3 +67,31 @@ def test_a_build_for_other_machines_says_so(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_installed_build_has_backends() -> None:
     devices.load_backends()
+
+
+def device(name: str, *, is_gpu: bool = True) -> devices.Device:
+    return devices.Device(
+        0, name, "", is_cpu=not is_gpu, is_gpu=is_gpu, free_bytes=0, total_bytes=0
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, 3),
+        ({"split_mode": "row"}, 1),
+        ({"devices": ("CUDA0", "CUDA2")}, 2),
+        ({"devices": ("none",)}, 1),
+    ],
+)
+def test_gpus_that_share_the_layers_compute_at_the_same_time(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], expected: int
+) -> None:
+    gpus = [device(f"CUDA{number}") for number in range(3)]
+    monkeypatch.setattr(devices, "devices", lambda: iter([device("CPU", is_gpu=False), *gpus]))
+    assert devices.num_stages(EngineConfig(model_path="model.gguf", **changes)) == expected
+
+
+def test_a_cpu_computes_one_micro_batch_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "devices", lambda: iter([device("CPU", is_gpu=False)]))
+    assert devices.num_stages(EngineConfig(model_path="model.gguf")) == 1
