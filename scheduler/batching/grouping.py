@@ -10,7 +10,7 @@ import msgspec
 from scheduler.batching.cost_memo import CostMemo
 from scheduler.batching.cost_model import StepCost
 from scheduler.batching.micro_batches import Layout, MicroBatch, split_into_micro_batches
-from scheduler.batching.padding import Padding
+from scheduler.batching.padding import Padding, steps_until_deeper
 from scheduler.core.step import Chunk, PaddingRow
 from scheduler.core.trial_schedule import TrialSchedule
 
@@ -52,6 +52,18 @@ class _Division:
     """What the batches take together."""
 
 
+@dataclass(slots=True)
+class _Plain:
+    """Chunks that were best computed as they are."""
+
+    pattern: Pattern
+    padding_rows: Sequence[PaddingRow]
+    version: int
+    """Of the costs."""
+    num_steps: int
+    """For how many more steps that holds, if each has one more token of the same sequences."""
+
+
 class Grouping:
     """Divides steps into batches by what the batches cost."""
 
@@ -63,19 +75,41 @@ class Grouping:
         self._divisions: CostMemo[Pattern, _Division] = CostMemo(cost)
         self._micro_batches: CostMemo[Pattern, list[MicroBatch]] = CostMemo()
         self._trials = TrialSchedule(CHANGES_BETWEEN_TRIALS)
+        self._plain: _Plain | None = None
 
     def batches(
-        self, chunks: Sequence[Chunk], padding_rows: Sequence[PaddingRow] = ()
+        self,
+        chunks: Sequence[Chunk],
+        padding_rows: Sequence[PaddingRow] = (),
+        *,
+        is_repeat: bool = False,
     ) -> list[BatchPlan]:
         """Divide the chunks, whose slots rise, into batches to compute one after the other.
 
-        `padding_rows` are rows that could be added to any batch.
+        `padding_rows` are rows that could be added to any batch. `is_repeat` says that the chunks
+        are the next token of each chunk of the last call.
         """
+        if is_repeat and self._is_plain(chunks, padding_rows):
+            assert self._plain is not None
+            return [BatchPlan(chunks, self._plain.pattern)]
+        self._plain = None
         if self._layout.has_whole_drafts and any(chunk.draft for chunk in chunks):
             groups = self._with_whole_drafts(chunks)
         else:
             groups = self._answers_and_prompts(chunks)
         return [batch for group in groups for batch in self._batches(group, padding_rows)]
+
+    def _is_plain(self, chunks: Sequence[Chunk], padding_rows: Sequence[PaddingRow]) -> bool:
+        """Whether the chunks are best computed as they are, because those of the last call were."""
+        plain = self._plain
+        if plain is None or len(plain.pattern) != len(chunks) or plain.num_steps == 0:
+            return False
+        plain.num_steps -= 1
+        return plain.padding_rows is padding_rows and plain.version == self._version
+
+    @property
+    def _version(self) -> int:
+        return 0 if self._cost is None else self._cost.version
 
     def micro_batches(self, batch: BatchPlan) -> list[MicroBatch]:
         """What llama.cpp computes at once of a batch."""
@@ -139,7 +173,11 @@ class Grouping:
         division = self._division(pattern, self._cost)
         padded = self._padding.best(chunks, padding_rows)
         is_padded = padded and padded.seconds < (1 - MIN_GAIN) * division.seconds
-        if not (is_padded or len(division.ends) > 1) or self._trials.is_due():
+        if not (is_padded or len(division.ends) > 1):
+            num_steps = steps_until_deeper(chunks)
+            self._plain = _Plain(pattern, padding_rows, self._version, num_steps)
+            return [BatchPlan(chunks, pattern)]
+        if self._trials.is_due():
             return [BatchPlan(chunks, pattern)]
         if padded and is_padded:
             padding = tuple(row for row in padding_rows if row.slot in padded.slots)

@@ -24,6 +24,11 @@ CELLS_READ = 256
 """Attention reads cells by so many. Deeper slots cost nothing within what is read anyway."""
 
 
+def steps_until_deeper(batch: Sequence[Chunk]) -> int:
+    """How many more tokens of each sequence attention computes while it reads as many cells."""
+    return -max([chunk.stop for chunk in batch]) % CELLS_READ
+
+
 @dataclass(frozen=True, slots=True)
 class _Slots:
     """What the best padding depends on; slots rise."""

@@ -82,6 +82,8 @@ class Step(msgspec.Struct, frozen=True, dict=True):
     counters: StepCounters = msgspec.field(default_factory=StepCounters)
     padding_rows: tuple[PaddingRow, ...] = ()
     """Further rows that the step has room for, in slot order."""
+    is_repeat: bool = False
+    """Whether this is the step before, a token later, and nothing else is to be done."""
 
     @cached_property
     def num_decode_tokens(self) -> int:

@@ -78,11 +78,15 @@ class Samplers:
         self._replay_left = REPLAY_SECONDS
         """Seconds of this step that are left for replaying."""
         self.by_request: dict[int, Sampler] = {}
+        self._surveying: set[int] = set()
+        """Requests of whose rows the likeliest tokens are looked for together."""
 
     def add(self, request: AddRequest, prepared: Preparation | None = None) -> None:
         """Make the sampler of a sequence, out of what was prepared. Raises `SamplerError`."""
         sampler = self._backend.sampler(request, prepared)
         self.by_request[request.request_id] = sampler
+        if sampler.num_candidates:
+            self._surveying.add(request.request_id)
         if sampler.is_constrained:
             self._constrained[request.request_id] = _Constrained(self._join_group(request))
 
@@ -105,6 +109,7 @@ class Samplers:
             constrained.group.num_members -= 1
             if constrained.mask is not None:
                 constrained.mask.cancel()
+        self._surveying.discard(request_id)
         sampler = self.by_request.pop(request_id, None)
         if sampler is not None:
             sampler.close()
@@ -193,18 +198,19 @@ class Samplers:
     def plan(self, chunks: Sequence[Chunk]) -> SamplingPlan:
         """What will be sampled after the chunks of a batch, which need not be computed yet."""
         if chunks[0].sequence.kind.is_embedding:
-            return SamplingPlan([], [], 0)
+            return SamplingPlan([])
         runs: list[SamplingRun] = []
         row = 0
         for chunk in chunks:
             row += chunk.num_outputs
             if chunk.wants_logits:
                 runs.append(SamplingRun(chunk, row - len(chunk.draft) - 1))
-        sizes = [self.by_request[run.chunk.sequence.request_id].num_candidates for run in runs]
-        surveyed: list[int] = []
-        for run, size in zip(runs, sizes, strict=True) if any(sizes) else ():
-            surveyed += run.rows if size else ()
-        return SamplingPlan(runs, surveyed, max(sizes, default=0))
+        if not self._surveying:
+            return SamplingPlan(runs)
+        surveying = [run for run in runs if run.request_id in self._surveying]
+        sizes = [self.by_request[run.request_id].num_candidates for run in surveying]
+        rows = [row for run in surveying for row in run.rows]
+        return SamplingPlan(runs, rows, max(sizes, default=0))
 
     def sample(
         self, chunks: Sequence[Chunk], plan: SamplingPlan, patience: float

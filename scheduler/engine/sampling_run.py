@@ -71,7 +71,7 @@ class SamplingPlan(msgspec.Struct, frozen=True):
     """What is sampled after a batch. It can be made before the batch is computed."""
 
     runs: list[SamplingRun]
-    surveyed: list[int]
+    surveyed: list[int] = []
     """Rows whose likeliest tokens are found together; they rise."""
-    survey_size: int
+    survey_size: int = 0
     """How many of these tokens each row needs."""

@@ -69,18 +69,16 @@ class StepExecutor:
 
         Raises `DecodeError`.
         """
-        may_draft = any(chunk.max_draft for chunk in step.chunks)
-        if step.edits or may_draft:
-            on_wait()
-            self.edit(step.edits)
-            self._settle()
-            timer.lap(Phase.DECODE)
-        if may_draft or any(chunk.stop - chunk.start > 1 for chunk in step.chunks):
-            step = step.with_chunks(self._with_drafts(step.chunks))
+        may_draft = False
+        if not step.is_repeat:
+            may_draft = any(chunk.max_draft for chunk in step.chunks)
+            step = self._prepared(step, timer, on_wait, may_draft=may_draft)
         timer.lap(Phase.DRAFT)
         results: dict[int, Result] = {}
         batches: list[tuple[BatchPlan, float]] = []
-        for batch in self._grouping.batches(step.chunks, step.padding_rows):
+        for batch in self._grouping.batches(
+            step.chunks, step.padding_rows, is_repeat=step.is_repeat
+        ):
             on_wait()
             plan = self._compute(batch)
             timer.lap(Phase.DECODE)
@@ -95,6 +93,19 @@ class StepExecutor:
         if may_draft:
             self._observe_drafts(step, in_order)
         return Execution(step, in_order, batches)
+
+    def _prepared(
+        self, step: Step, timer: StepTimer, on_wait: Callable[[], None], *, may_draft: bool
+    ) -> Step:
+        """Edit the cache, and cut runs of forced tokens or add drafts. Raises `DecodeError`."""
+        if step.edits or may_draft:
+            on_wait()
+            self.edit(step.edits)
+            self._settle()
+            timer.lap(Phase.DECODE)
+        if may_draft or any(chunk.stop - chunk.start > 1 for chunk in step.chunks):
+            step = step.with_chunks(self._with_drafts(step.chunks))
+        return step
 
     def _compute(self, batch: BatchPlan) -> SamplingPlan:
         """Compute a batch; returns what is sampled after it. Raises `DecodeError`."""

@@ -18,13 +18,25 @@ class StepReport:
     def __init__(self, end: float, make: Callable[[], StepOutputs]) -> None:
         """`end` is when the step ended, in seconds of the engine's clock."""
         self.end = end
-        self._make = make
+        self._make: Callable[[], StepOutputs] | None = make
         self._outputs: StepOutputs | None = None
         self._lock = Lock()
+
+    @property
+    def is_made(self) -> bool:
+        """Whether somebody has asked for the outputs, and got them."""
+        return self._make is None
 
     def outputs(self) -> StepOutputs:
         """The outputs. Whoever asks while another thread makes them waits for it."""
         with self._lock:
-            if self._outputs is None:
+            if self._make is not None:
                 self._outputs = self._make()
+                self._make = None
+            assert self._outputs is not None
             return self._outputs
+
+    def take(self) -> StepOutputs:
+        """The outputs, which are forgotten: it takes time to free them."""
+        outputs, self._outputs = self.outputs(), None
+        return outputs

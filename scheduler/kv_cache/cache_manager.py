@@ -53,6 +53,8 @@ class KVCacheManager:
         self._checkpoint_saving = CheckpointSaving(compute_seconds)
         self.checkpoints = Checkpoints(limits, self.host_cache, self.index, self._checkpoint_saving)
         self._saving = Saving(compute_seconds)
+        self.num_running = 0
+        """Slots in which sequences run."""
         self._step_number = 0
 
     @property
@@ -63,7 +65,7 @@ class KVCacheManager:
     @property
     def has_idle_slot(self) -> bool:
         """Whether a sequence could start."""
-        return any(slot.sequence is None for slot in self.slots)
+        return self.num_running < len(self.slots)
 
     @property
     def num_tokens(self) -> int:
@@ -105,6 +107,7 @@ class KVCacheManager:
         slot.tokens, slot.num_tokens, slot.scope = sequence.tokens, length, sequence.scope
         slot.shifted_from = placement.length if length > placement.length else None
         slot.sequence, sequence.slot = sequence, slot
+        self.num_running += 1
         sequence.num_cached_tokens = length
         self.checkpoints.begin(slot, sequence)
         self.index.put(slot, sequence.tokens[: slot.shifted_from], slot.scope)
@@ -116,6 +119,7 @@ class KVCacheManager:
         assert slot is not None
         slot.tokens = sequence.tokens[: slot.num_tokens]
         slot.sequence, sequence.slot = None, None
+        self.num_running -= 1
         sequence.is_late = False  # without cells, its last token is computed again
         slot.last_used = self._step_number
         self.index.put(slot, slot.reusable_tokens, slot.scope)

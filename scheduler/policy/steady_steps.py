@@ -20,7 +20,7 @@ class SteadySteps:
 
     def remember(self, step: Step) -> None:
         """Note a step that was planned."""
-        is_whole = len(step.chunks) == len(self._cache.running)
+        is_whole = len(step.chunks) == self._cache.num_running
         may_repeat = is_whole and all(map(_may_repeat, step.chunks))
         self._chunks = step.chunks if may_repeat else ()
 

@@ -187,13 +187,14 @@ class LlamaBackend:
         """Begin to compute the chunks in one batch. Raises `DecodeError`."""
         kind = chunks[0].sequence.kind
         try:
-            if any(chunk.sequence.kind != kind for chunk in chunks):
+            if any(chunk.sequence.kind != kind for chunk in chunks[1:]):
                 raise self.context.failure("a batch has sequences of several kinds")
             self.context.device_samplers.place(chunks)
             if self.context.memory.recomputes_drafts:
                 self._draft_states.keep(chunks)
             runs: list[BatchRows] = [*chunks, *padding_rows]
-            runs.sort(key=_slot)
+            if padding_rows:
+                runs.sort(key=_slot)
             self.context.begin(runs, kind)
             for padding_row in padding_rows:
                 self.context.edit(Trim(padding_row.slot, padding_row.start))

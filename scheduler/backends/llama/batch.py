@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from llama_cpp import llama_cpp as lib
@@ -45,6 +45,32 @@ class Run:
     num_outputs: int = 0
 
 
+class Rows(NamedTuple):
+    """The rows of a batch, in their order."""
+
+    tokens: list[int]
+    positions: list[int]
+    slots: list[int]
+    outputs: list[int]
+    """Indices of the rows that yield logits or an embedding."""
+
+    @classmethod
+    def of(cls, runs: Iterable[BatchRows]) -> Rows:
+        """The rows of runs, one run after the other."""
+        tokens: list[int] = []
+        positions: list[int] = []
+        slots: list[int] = []
+        outputs: list[int] = []
+        for run in runs:
+            added, start = run.tokens, run.start
+            count = len(added)
+            tokens += added
+            positions += range(start, start + count)
+            slots += [run.slot] * count
+            outputs += range(len(tokens) - run.num_outputs, len(tokens))
+        return cls(tokens, positions, slots, outputs)
+
+
 class LlamaBatch:
     """A `llama_batch` over arrays, which are filled by slices.
 
@@ -78,45 +104,29 @@ class LlamaBatch:
             self._outputs,
         )
 
-    def fill(self, runs: Sequence[BatchRows], tokens: Sequence[list[int]] | None = None) -> None:
-        """Put runs one after the other. Their slots must rise, or llama.cpp cuts more often.
-
-        `tokens` are those of the runs, if they are known already.
-        """
-        if tokens is None:
-            tokens = [run.tokens for run in runs]
-        flat: list[int] = []
-        positions: list[int] = []
-        slots: list[int] = []
-        outputs: list[int] = []
-        for run, added in zip(runs, tokens, strict=True):
-            start, count = run.start, len(added)
-            flat += added
-            positions += range(start, start + count)
-            slots += [run.slot] * count
-            outputs += range(len(flat) - run.num_outputs, len(flat))
-        self._write(flat, positions, slots, outputs)
+    def fill(self, runs: Sequence[BatchRows]) -> None:
+        """Put runs one after the other. Their slots must rise, or llama.cpp cuts more often."""
+        self.write(Rows.of(runs))
 
     def slot(self, index: int) -> int:
         """The slot of a row with outputs."""
         return self._written_slots[self.output_indices[index]]
 
-    def _write(
-        self, tokens: list[int], positions: list[int], slots: list[int], outputs: list[int]
-    ) -> None:
-        count = len(tokens)
-        self._tokens[:count] = tokens
-        self._positions[:count] = positions
+    def write(self, rows: Rows) -> None:
+        """Take rows, which fit."""
+        count = len(rows.tokens)
+        self._tokens[:count] = rows.tokens
+        self._positions[:count] = rows.positions
         self.struct.n_tokens = count
         # Most steps have the rows of the step before, one token later.
-        if slots == self._written_slots and outputs == self.output_indices:
+        if rows.slots == self._written_slots and rows.outputs == self.output_indices:
             return
-        self._slots[:count] = self._written_slots = slots
+        self._slots[:count] = self._written_slots = rows.slots
         has_output = [0] * count
-        for row in outputs:
+        for row in rows.outputs:
             has_output[row] = 1
         self._outputs[:count] = has_output
-        self.output_indices = outputs
+        self.output_indices = rows.outputs
 
 
 def pointer(array: np.ndarray[Any, Any], kind: Any) -> Any:

@@ -86,6 +86,7 @@ def test_a_step_goes_on_when_the_report_before_is_made() -> None:
     first = engine.step()
     made_by: list[str] = []
     make = first._make
+    assert make is not None
 
     def noted() -> StepOutputs:
         made_by.append("made")
