@@ -132,6 +132,9 @@ class _Counted:
 
     take = outputs
 
+    def settle(self) -> None:
+        self._report.settle()
+
 
 def main(arguments: list[str]) -> int:
     """Run the orders, and print the seconds of all steps together."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import select
 import socket
+from collections.abc import Callable
 
 import msgspec
 
 from protocol.codec import Codec, Frames
 from protocol.commands import Command
 from protocol.messages import Message
-from scheduler.engine.outbox import ChannelClosed, Kept, Outbox
+from scheduler.engine.outbox import ChannelClosed, Kept, Outbox, nothing
 
 logger = logging.getLogger(__name__)
 
@@ -63,9 +64,10 @@ class CommandChannel:
         """Write what is kept, as `send` does. Raises `ChannelClosed`."""
         self._outbox.send_all()
 
-    def keep(self, message: Kept) -> None:
-        """Take a message that goes out with the next message, or beside the next computing."""
-        self._outbox.keep(message)
+    def keep(self, message: Kept, then: Callable[[], None] = nothing) -> None:
+        """Take a message that goes out with the next message, or beside the next computing. Once it
+        is written, `then` is called."""
+        self._outbox.keep(message, then)
 
     def send_kept(self) -> None:
         """Let a thread write what is kept, while this one computes."""

@@ -259,18 +259,17 @@ class Engine:
         self._settle()
 
         def make() -> StepOutputs:
-            self._learn(execution, timer)
             stats = self._reporter.stats(execution.step, timer, send_seconds)
             return StepOutputs(timer.begin, timer.end, events, stats, queued)
 
-        self._report = StepReport(timer.end, make)
+        self._report = StepReport(timer.end, make, lambda: self._learn(execution, timer))
         return self._report
 
     def _settle(self) -> None:
         """See to it that the last step's report is made, and that no other thread makes it."""
         report, self._report = self._report, None
-        if report is not None and not report.is_made:
-            report.outputs()
+        if report is not None and not report.is_settled:
+            report.settle()
 
     def _sample_late(self, on_wait: Callable[[], None]) -> None:
         """Give late sequences whose masks have come their token, so that they join the step."""

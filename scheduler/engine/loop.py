@@ -59,7 +59,7 @@ def run(engine: Engine, channel: CommandChannel) -> None:
         if engine.has_work and engine.seconds_until_batch_starts == 0:
             report = engine.step(channel.send, send_seconds, channel.send_kept)
             _tell_blocks(engine, channel)  # before an answer's end, after which more may be asked
-            channel.keep(report.take)
+            channel.keep(report.take, report.settle)
             send_seconds = time.monotonic() - report.end
         else:
             _tell_blocks(engine, channel)  # slot commands and files change them too

@@ -19,6 +19,10 @@ Kept = Message | Callable[[], Message]
 """A message, or how to make it."""
 
 
+def nothing() -> None:
+    """Do nothing."""
+
+
 class ChannelClosed(Exception):
     """The API process is gone."""
 
@@ -35,7 +39,7 @@ class Outbox:
         """`sock` does not block."""
         self._socket = sock
         self._codec = Codec()
-        self._kept: deque[Kept] = deque()
+        self._kept: deque[tuple[Kept, Callable[[], None]]] = deque()
         self._num_kept = self._num_encoded = 0
         """Messages so far."""
         self._unsent: deque[memoryview] = deque()
@@ -43,13 +47,13 @@ class Outbox:
         self._lock = threading.Lock()
         self._occasions: SimpleQueue[int] = SimpleQueue()
         """For each time that the thread shall write: up to which message; `END` at the end."""
-        self._thread = threading.Thread(target=self._write, name="outbox", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="outbox", daemon=True)
         self._thread.start()
 
-    def keep(self, message: Kept) -> None:
-        """Add a message, which is not made or written yet."""
+    def keep(self, message: Kept, then: Callable[[], None] = nothing) -> None:
+        """Add a message, which is not made or written yet. Afterwards `then` is called."""
         self._num_kept += 1
-        self._kept.append(message)
+        self._kept.append((message, then))
 
     def send_beside(self) -> None:
         """Let the thread write what is kept, as soon as this thread leaves the interpreter."""
@@ -64,18 +68,25 @@ class Outbox:
         """Write the messages up to this one. A thread that comes late may find more, which are
         not for it to make."""
         with self._lock:
-            self._encode(last)
-            while self._unsent:
-                try:
-                    sent = self._socket.send(self._unsent[0])
-                except BlockingIOError:
-                    return False
-                except OSError:
-                    raise ChannelClosed from None
-                if sent < len(self._unsent[0]):
-                    self._unsent[0] = self._unsent[0][sent:]
-                    return False
-                self._unsent.popleft()
+            while self._num_encoded < last:
+                then = self._encode()
+                self._write()
+                then()
+            return self._write()
+
+    def _write(self) -> bool:
+        """Write frames up to where the socket takes no more; returns whether all are written."""
+        while self._unsent:
+            try:
+                sent = self._socket.send(self._unsent[0])
+            except BlockingIOError:
+                return False
+            except OSError:
+                raise ChannelClosed from None
+            if sent < len(self._unsent[0]):
+                self._unsent[0] = self._unsent[0][sent:]
+                return False
+            self._unsent.popleft()
         return True
 
     def close(self) -> None:
@@ -83,19 +94,21 @@ class Outbox:
         self._occasions.put(END)
         self._thread.join()
         self._socket.settimeout(1.0)
-        self._encode(self._num_kept)
+        while self._num_encoded < self._num_kept:
+            self._encode()()
         with contextlib.suppress(OSError):
             while self._unsent:
                 self._socket.sendall(self._unsent.popleft())
 
-    def _encode(self, last: int) -> None:
-        while self._num_encoded < last:
-            kept = self._kept.popleft()
-            self._num_encoded += 1
-            message = kept() if callable(kept) else kept
-            self._unsent.append(memoryview(self._codec.frame(message)))
+    def _encode(self) -> Callable[[], None]:
+        """Encode the next message; returns what is to be called once it is written."""
+        kept, then = self._kept.popleft()
+        self._num_encoded += 1
+        message = kept() if callable(kept) else kept
+        self._unsent.append(memoryview(self._codec.frame(message)))
+        return then
 
-    def _write(self) -> None:
+    def _serve(self) -> None:
         """The thread. A closed socket is noticed by the next `receive`."""
         has_priority = False
         while (last := self._occasions.get()) != END:

@@ -57,6 +57,8 @@ class Biases:
         """The biases of a request, and those of tokens that must not be sampled. Several biases of
         one token add up. Raises `SamplerError`."""
         pairs = [*params.logit_bias, *((token, -np.inf) for token in vocabulary.suppressed)]
+        if not pairs:
+            return NO_BIASES
         given = np.fromiter((token for token, _ in pairs), np.intp, len(pairs))
         values = np.fromiter((bias for _, bias in pairs), np.float64, len(pairs))
         tokens, places = np.unique(given, return_inverse=True)
@@ -100,6 +102,9 @@ class Biases:
         total = logits.copy()
         self.add_to(total)
         return total
+
+
+NO_BIASES = Biases(np.empty(0, dtype=np.intp), np.empty(0, dtype=np.float32))
 
 
 class LogitsRows(Protocol):

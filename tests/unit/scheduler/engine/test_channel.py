@@ -82,6 +82,17 @@ def test_what_is_kept_may_be_made_when_it_goes_out(ends: Ends) -> None:
     assert [ident == here for ident in made_in] == [False, True]
 
 
+def test_what_comes_after_a_message_waits_until_it_is_written(ends: Ends) -> None:
+    channel, theirs = ends
+    seen: list[bool] = []
+    for time in (1.0, 2.0):
+        channel.keep(Heartbeat(time), lambda: seen.append(has_arrived(theirs)))
+        assert len(seen) == time - 1
+        channel.flush()
+        assert seen == [True] * int(time)
+        assert read(theirs, 1) == [time]
+
+
 def test_a_thread_that_comes_late_makes_nothing_that_was_kept_since(ends: Ends) -> None:
     channel, theirs = ends
     outbox = channel._outbox

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import cast
 
 from protocol.commands import Abort, Command, Shutdown
@@ -11,7 +11,7 @@ from protocol.messages import Message, StepOutputs
 from scheduler.core.step import Chunk, PaddingRow
 from scheduler.engine.channel import CommandChannel
 from scheduler.engine.loop import run
-from scheduler.engine.outbox import Kept
+from scheduler.engine.outbox import Kept, nothing
 from tests.support.fake_backend import FakeBackend
 from tests.support.late_masks import LateMasks
 from tests.support.scheduling import make_engine, make_request, prompt
@@ -23,7 +23,7 @@ class Inbox:
     def __init__(self, commands: Iterable[Command]) -> None:
         self._commands = iter(commands)
         self.sent: list[Message] = []
-        self.kept: list[Kept] = []
+        self.kept: list[tuple[Kept, Callable[[], None]]] = []
 
     def receive(self, wait: float) -> list[Command]:
         if wait > 0:
@@ -34,11 +34,13 @@ class Inbox:
         self.flush()
         self.sent.append(message)
 
-    def keep(self, message: Kept) -> None:
-        self.kept.append(message)
+    def keep(self, message: Kept, then: Callable[[], None] = nothing) -> None:
+        self.kept.append((message, then))
 
     def flush(self) -> None:
-        self.sent += [kept() if callable(kept) else kept for kept in self.kept]
+        for kept, then in self.kept:
+            self.sent.append(kept() if callable(kept) else kept)
+            then()
         self.kept.clear()
 
     send_kept = flush

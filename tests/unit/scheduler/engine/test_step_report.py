@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from protocol.messages import StepOutputs
 from scheduler.core.step import Chunk, PaddingRow
 from scheduler.engine.engine import Engine
@@ -47,6 +49,25 @@ def test_who_asks_while_another_thread_makes_a_report_waits() -> None:
         assert not second.done()
         may_end.set()
         assert first.result(20) is second.result(20) is OUTPUTS
+
+
+@pytest.mark.parametrize("is_taken", [False, True])
+def test_a_report_is_settled_once_and_its_outputs_come_first(is_taken: bool) -> None:
+    done: list[str] = []
+
+    def make() -> StepOutputs:
+        done.append("made")
+        return OUTPUTS
+
+    report = StepReport(2.0, make, lambda: done.append("learnt"))
+    if is_taken:
+        assert report.take() is OUTPUTS
+        assert done == ["made"]
+        assert not report.is_settled
+    report.settle()
+    report.settle()
+    assert done == ["made", "learnt"]
+    assert report.is_settled
 
 
 class Watched(FakeBackend):
