@@ -25,6 +25,7 @@ from server.access.cors import cors_middleware
 from server.access.key_ring import KeyRing
 from server.access.origins import AllowedOrigins
 from server.access.record_access import RecordAccess
+from server.access.token_summary import token_summary
 from server.access.web_guard import WebGuard, checked_hosts
 from server.anthropic import errors as anthropic_errors
 from server.anthropic import routes as anthropic_routes
@@ -161,7 +162,7 @@ def _observed(
         # Before any work for a request. Probes come at once.
         Middleware(StartInTurns, at_once=probes),
         # So far up that everything below, refusals included, logs under the request's id.
-        Middleware(RequestLog, on_end=context.metrics.observe_status),
+        Middleware(RequestLog, on_end=context.metrics.observe_status, describe=token_summary),
         # Spans carry that id; they last as long as the whole rest of the request.
         *([] if tracing is None else [tracing.middleware(untraced=public)]),
         # Above whatever answers by itself: no answer or refusal goes without audit line and

@@ -179,11 +179,8 @@ def context_of(connection: HTTPConnection) -> ServerContext:
     Its generator checks the rights of the request's key and counts what the request costs.
     """
     context = model_context(connection)
-    record = access_record(connection.scope)
-    if record.key is None and not record.is_audited:
-        return context
     accounting = AnswerAccounting(
-        record,
+        access_record(connection.scope),
         model=context.model_name,
         aliases=context.settings.alias,
         prompt_text=partial(context.tokenizer.text, special=True),

@@ -49,11 +49,17 @@ class RequestLog:
     end."""
 
     def __init__(
-        self, app: ASGIApp, *, on_end: Callable[[int], None] = lambda status: None
+        self,
+        app: ASGIApp,
+        *,
+        on_end: Callable[[int], None] = lambda status: None,
+        describe: Callable[[Scope], str] = lambda scope: "",
     ) -> None:
-        """`on_end` is called with the status of every request."""
+        """`on_end` is called with the status of every request. What `describe` says of a request
+        ends its line."""
         self._app = app
         self._on_end = on_end
+        self._describe = describe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -77,11 +83,15 @@ class RequestLog:
             milliseconds = (time.perf_counter() - started) * 1000
             access_logger.log(
                 logging.DEBUG if _is_routine(scope, status) else logging.INFO,
-                "%s %s %d %.1f ms%s",
+                "%s %s %d %.1f ms%s%s",
                 *(scope["method"], _loggable(scope["path"]), status, milliseconds),
-                _reason(scope.get(ERROR)),
+                *(_reason(scope.get(ERROR)), self._described(scope)),
             )
         return None
+
+    def _described(self, scope: Scope) -> str:
+        words = self._describe(scope)
+        return f" - {words}" if words else ""
 
 
 def _reason(error: ApiError | None) -> str:

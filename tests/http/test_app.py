@@ -109,6 +109,19 @@ async def test_access_log(client: httpx.AsyncClient, caplog: pytest.LogCaptureFi
     assert re.fullmatch(r"GET '/nothing\\n' 404 \d+\.\d ms", line)
 
 
+async def test_the_access_log_tells_tokens(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="llamapack.access"):
+        body = {"prompt": "hello", "max_tokens": 3}
+        usage = (await client.post("/v1/completions", json=body)).json()["usage"]
+    [line] = caplog.messages
+    num_in, num_out = usage["prompt_tokens"], usage["completion_tokens"]
+    tokens = rf"{num_in} tokens in( \(\d+ cached\))?, {num_out} out"
+    times = r"first after \d+\.\d ms, then \d+\.\d/s"
+    assert re.fullmatch(rf"POST /v1/completions 200 \d+\.\d ms - {tokens}, {times}", line)
+
+
 async def test_what_is_polled_is_logged_for_debugging_alone(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
