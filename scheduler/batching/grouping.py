@@ -89,7 +89,7 @@ class Grouping:
         `padding_rows` are rows that could be added to any batch. `is_repeat` says that the chunks
         are the next token of each chunk of the last call.
         """
-        if is_repeat and self._is_plain(chunks, padding_rows):
+        if is_repeat and self._is_plain(padding_rows):
             assert self._plain is not None
             return [BatchPlan(chunks, self._plain.pattern)]
         self._plain = None
@@ -99,10 +99,11 @@ class Grouping:
             groups = self._answers_and_prompts(chunks)
         return [batch for group in groups for batch in self._batches(group, padding_rows)]
 
-    def _is_plain(self, chunks: Sequence[Chunk], padding_rows: Sequence[PaddingRow]) -> bool:
-        """Whether the chunks are best computed as they are, because those of the last call were."""
+    def _is_plain(self, padding_rows: Sequence[PaddingRow]) -> bool:
+        """Whether chunks that repeat those of the last call are best computed as they are, because
+        those were."""
         plain = self._plain
-        if plain is None or len(plain.pattern) != len(chunks) or plain.num_steps == 0:
+        if plain is None or plain.num_steps == 0:
             return False
         plain.num_steps -= 1
         return plain.padding_rows is padding_rows and plain.version == self._version
