@@ -131,13 +131,13 @@ class StepPlanner:
         return shares
 
     def _share_prefill(self, prefilling: list[Sequence], plan: StepPlan) -> None:
-        """Add the tokens of prompts to the plan. The prompt with the fewest tokens left is first,
-        which makes the mean time to a first token the shortest."""
+        """Add the tokens of prompts to the plan. Within a priority, the prompt with the fewest
+        tokens left is first, which makes the mean time to a first token the shortest."""
         if not prefilling:
             return
         budget = self._prefill_tokens(plan.shares, len(prefilling))
         most = self._limits.n_batch - sum(plan.shares.values())
-        prefilling.sort(key=lambda s: (s.num_uncomputed_tokens, s.request_id))
+        prefilling.sort(key=lambda s: (-s.spec.priority, s.num_uncomputed_tokens, s.request_id))
         self._num_prefills += 1
         if self._num_prefills % OLDEST_FIRST == 0:
             oldest = min(prefilling, key=lambda s: s.request_id)

@@ -33,6 +33,15 @@ def test_the_prompt_with_the_fewest_tokens_left_is_done_first() -> None:
     assert rows(step) == {2: 4, 3: 206}
 
 
+def test_a_prompt_of_higher_priority_is_done_first() -> None:
+    scheduler = make_scheduler(n_slots=3, n_ctx_slot=512, n_batch=64)
+    for request_id, (length, priority) in enumerate([(70, 0), (300, 1), (80, 1)]):
+        own = prompt(length, family=request_id)
+        scheduler.add_request(make_request(request_id, own, priority=priority))
+    steps = [rows(run_step(scheduler)[0]) for _ in range(3)]
+    assert steps == [{2: 64}, {2: 16}, {2: 1, 1: 63}]
+
+
 def test_of_equal_prompts_the_first_one_is_done_first() -> None:
     scheduler = make_scheduler(n_slots=3, n_ctx_slot=512, n_batch=64)
     submit_all(scheduler, 150, 150, 150)
