@@ -27,8 +27,8 @@ class AccessRecord:
     model: str = ""
     prompt_text: Callable[[Sequence[int]], str] | None = None
     """Makes text of the tokens of the prompts."""
-    prompts: list[tuple[int, ...]] = field(default_factory=list)
-    """The tokens of each prompt that was charged."""
+    charged: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    """The tokens of each prompt that was charged, by the tuple's identity."""
     prompt_tokens: int = 0
     cached_tokens: int = 0
     generated_tokens: int = 0
@@ -70,7 +70,7 @@ class AccessRecord:
 
         Several answers to one prompt share the same tuple, so identity tells.
         """
-        return 0 if any(prompt is charged for charged in self.prompts) else len(prompt)
+        return 0 if id(prompt) in self.charged else len(prompt)
 
     def salt(self, given: str) -> str:
         """The salt of the request's cached prefixes; `given` is the salt of its body."""

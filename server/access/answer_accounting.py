@@ -69,7 +69,7 @@ class AnswerCosts:
         record = self._record
         cost = record.prompt_cost(self._prompt)
         if cost:
-            record.prompts.append(self._prompt)
+            record.charged[id(self._prompt)] = self._prompt
             record.prompt_tokens += cost
             self._charge(cost, time.monotonic())
             self._counts_cached = True

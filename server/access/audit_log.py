@@ -53,7 +53,7 @@ class AuditEntry:
     @property
     def num_bytes(self) -> int:
         """Bytes of memory, roughly."""
-        num_tokens = sum(len(prompt) for prompt in self.record.prompts)
+        num_tokens = sum(len(prompt) for prompt in self.record.charged.values())
         return _ENTRY_BYTES + 4 * len(self.path) + _TOKEN_BYTES * num_tokens
 
     def to_json(self) -> dict[str, Any]:
@@ -156,7 +156,8 @@ class AuditLog:
     def _write(self, entry: AuditEntry) -> None:
         line = entry.to_json()
         if self._prompt_text is not None:
-            line["prompts"] = [self._prompt_text(entry.record, one) for one in entry.record.prompts]
+            prompts = entry.record.charged.values()
+            line["prompts"] = [self._prompt_text(entry.record, prompt) for prompt in prompts]
         self._file.write(msgspec.json.encode(line).decode() + "\n")
         if self._queue.empty():
             self._file.flush()

@@ -29,12 +29,16 @@ def entry(record: AccessRecord | None = None, path: str = "/completion") -> Audi
     )
 
 
+def of_prompts(prompts: list[tuple[int, ...]]) -> AccessRecord:
+    return AccessRecord(charged=dict(enumerate(prompts)))
+
+
 def test_a_line_has_everything_but_the_prompt(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     record = AccessRecord(
         started=10.0,
         model="m",
-        prompts=[(1, 2)],
+        charged={1: (1, 2)},
         prompt_tokens=2,
         cached_tokens=1,
         generated_tokens=3,
@@ -66,7 +70,7 @@ def test_a_line_has_everything_but_the_prompt(tmp_path: Path) -> None:
 def test_prompts_are_written_when_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     log = AuditLog(path, lambda record, prompt: "-".join(map(str, prompt)))
-    log.write(entry(AccessRecord(prompts=[(1, 2), (3,)])))
+    log.write(entry(of_prompts([(1, 2), (3,)])))
     log.close()
     assert json.loads(path.read_text())["prompts"] == ["1-2", "3"]
 
@@ -74,8 +78,8 @@ def test_prompts_are_written_when_asked_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("record", "path"),
     [
-        (AccessRecord(prompts=[tuple(range(100_000))]), "/completion"),
-        (AccessRecord(prompts=[(1,) * 999] * 50), "/completion"),
+        (of_prompts([tuple(range(100_000))]), "/completion"),
+        (of_prompts([(1,) * 999] * 50), "/completion"),
         (AccessRecord(), "/" + "a" * 100_000),
         (AccessRecord(), "/" + "\N{PILE OF POO}" * 50_000),
     ],
@@ -85,7 +89,7 @@ def test_lines_that_wait_for_a_slow_disk_are_bounded(
 ) -> None:
     disk = threading.Event()
     log = AuditLog(tmp_path / "audit.jsonl", lambda record, prompt: str(disk.wait(10)))
-    log.write(entry(AccessRecord(prompts=[(1,)])))  # the thread waits for the disk from here on
+    log.write(entry(of_prompts([(1,)])))  # the thread waits for the disk from here on
     for _ in range(2000):
         log.write(entry(record, path))
     disk.set()
