@@ -102,20 +102,22 @@ def test_a_client_that_leaves_frees_the_slot(two: Cluster) -> None:
 
 def test_a_lost_replica_ends_its_streams_with_an_error_and_no_others(two: Cluster) -> None:
     wait_until(lambda: len(two.engines()) == 2)
-    streams = []
-    for prompt in UNLIKE:  # one after the other, for routing looks at those before
-        streams.append(ChatStream(two.url, prompt, max_tokens=1_000_000))
-        wait_until(lambda: streams[-1].num_events >= 3)
-    victim = next(engine for engine in two.engines() if computes(engine))
-    victim.parents()[1].kill()
-    wait_until(lambda: any(stream.error for stream in streams))
-    lost = [stream for stream in streams if stream.error]
-    rest = [stream for stream in streams if not stream.error]
-    assert rest
-    for stream in rest:
-        seen = stream.num_events
-        wait_until(lambda stream=stream, seen=seen: stream.num_events > seen + 20)
-        stream.leave()
+    streams: list[ChatStream] = []
+    try:
+        for prompt in UNLIKE:  # one after the other, for routing looks at those before
+            streams.append(ChatStream(two.url, prompt, max_tokens=1_000_000))
+            wait_until(lambda: streams[-1].num_events >= 3)
+        victim = next(engine for engine in two.engines() if computes(engine))
+        victim.parents()[1].kill()
+        wait_until(lambda: any(stream.error for stream in streams))
+        seen = {stream: stream.num_events for stream in streams}
+        # The errors come one after the other.
+        wait_until(lambda: all(s.error or s.num_events > seen[s] + 20 for s in streams))
+        lost = [stream for stream in streams if stream.error]
+        assert len(lost) < len(streams)
+    finally:
+        for stream in streams:  # endless ones would keep the machine busy
+            stream.leave()
     for stream in lost:
         stream.join()
         assert stream.error
