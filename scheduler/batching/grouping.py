@@ -89,9 +89,9 @@ class Grouping:
         `padding_rows` are rows that could be added to any batch. `is_repeat` says that the chunks
         are the next token of each chunk of the last call.
         """
-        if is_repeat and self._is_plain(padding_rows):
-            assert self._plain is not None
-            return [BatchPlan(chunks, self._plain.pattern)]
+        pattern = self._plain_pattern(padding_rows) if is_repeat else None
+        if pattern is not None:
+            return [BatchPlan(chunks, pattern)]
         self._plain = None
         if self._layout.has_whole_drafts and any(chunk.draft for chunk in chunks):
             groups = self._with_whole_drafts(chunks)
@@ -99,14 +99,15 @@ class Grouping:
             groups = self._answers_and_prompts(chunks)
         return [batch for group in groups for batch in self._batches(group, padding_rows)]
 
-    def _is_plain(self, padding_rows: Sequence[PaddingRow]) -> bool:
-        """Whether chunks that repeat those of the last call are best computed as they are, because
-        those were."""
+    def _plain_pattern(self, padding_rows: Sequence[PaddingRow]) -> Pattern | None:
+        """The pattern of chunks that repeat those of the last call, if they are best computed as
+        they are because those were."""
         plain = self._plain
         if plain is None or plain.num_steps == 0:
-            return False
+            return None
         plain.num_steps -= 1
-        return plain.padding_rows is padding_rows and plain.version == self._version
+        is_same = plain.padding_rows is padding_rows and plain.version == self._version
+        return plain.pattern if is_same else None
 
     @property
     def _version(self) -> int:

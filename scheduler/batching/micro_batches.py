@@ -26,7 +26,7 @@ class Layout:
 
     @property
     def rows_at_once(self) -> int:
-        """Rows that keep all devices busy. More rows take longer, and none of them less."""
+        """Rows that keep all devices busy. A batch of more takes longer, and saves nothing."""
         return self.n_ubatch * self.num_stages
 
 
