@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.processes import (
     DEADLINE,
+    SAME_SUMS,
     TARGET,
     Server,
     Stream,
@@ -25,11 +26,6 @@ from tests.support.processes import (
 
 PROMPTS = ("What is the capital of France?", "One two three", "The weather", "Once upon a time")
 LENGTH = {"n_predict": 120, "ignore_eos": True}
-
-
-# An answer that a new engine continues computes its tokens as a prompt. With these kernels rows of
-# a prompt add up like rows of an answer, so near ties end alike.
-SAME_SUMS = ("-fa", "on", "-ub", "32")
 
 
 @pytest.fixture

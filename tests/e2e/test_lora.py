@@ -10,8 +10,9 @@ import httpx
 import pytest
 
 from tests.support.lora_files import random_pairs, write_adapter
-from tests.support.processes import DEADLINE, Server, serving
+from tests.support.processes import DEADLINE, ONE_BY_ONE, Server, Stream, serving, wait_until
 
+PROMPT = "The capital of France"
 CHOICES: list[list[dict[str, float]]] = [
     [],
     [{"id": 0, "scale": 1.0}],
@@ -25,13 +26,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("adapters")
     first = write_adapter(folder / "first.gguf", random_pairs(1))
     second = write_adapter(folder / "second.gguf", random_pairs(2))
-    with serving("--lora", str(first), "--lora-scaled", f"{second}:0.5") as server:
+    adapters = ("--lora", str(first), "--lora-scaled", f"{second}:0.5")
+    with serving(*adapters, *ONE_BY_ONE) as server:
         yield server
 
 
 def answer(server: Server, n_predict: int = 40, **fields: Any) -> str:
     body = {
-        "prompt": "The capital of France",
+        "prompt": PROMPT,
         "temperature": 0,
         "n_predict": n_predict,
         "ignore_eos": True,
@@ -68,8 +70,9 @@ def test_scales_for_all_hold_until_they_are_changed(server: Server) -> None:
 
 
 def test_an_answer_goes_on_with_its_adapters_when_the_engine_dies(server: Server) -> None:
-    expected = answer(server, 300, lora=CHOICES[1])
-    with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(answer, server, 300, lora=CHOICES[1], cache_prompt=False)
+    for lora in CHOICES[1:]:
+        expected = answer(server, 300, lora=lora)
+        stream = Stream(server, PROMPT, n_predict=300, ignore_eos=True, temperature=0, lora=lora)
+        wait_until(lambda stream=stream: stream.num_events >= 3)  # type: ignore[misc]
         server.kill_engine()
-        assert running.result(DEADLINE) == expected
+        assert stream.join() == expected

@@ -15,7 +15,15 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.support.processes import COMMAND, DEADLINE, Server, Stream, serving, wait_until
+from tests.support.processes import (
+    COMMAND,
+    DEADLINE,
+    SAME_SUMS,
+    Server,
+    Stream,
+    serving,
+    wait_until,
+)
 
 HAS_RPC = """
 from llama_cpp import llama_cpp as lib
@@ -95,7 +103,7 @@ def test_the_tokens_are_those_of_one_machine() -> None:
 
 
 def test_streams_survive_the_death_of_a_worker() -> None:
-    with workers() as there, split(there) as server:
+    with workers() as there, split(there, *SAME_SUMS) as server:
         undisturbed = texts(server)
         streams = [Stream(server, text, **LENGTH) for text in PROMPTS]
         wait_until(lambda: all(stream.num_events >= 3 for stream in streams))

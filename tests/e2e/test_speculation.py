@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.support.paths import DEMO_DRAFT
-from tests.support.processes import DEADLINE, Server, Stream, serving, wait_until
+from tests.support.processes import DEADLINE, SAME_SUMS, Server, Stream, serving, wait_until
 from tests.support.tiny_models import single_layer
 
 # Drafts of maximum length, whether that pays for such a small model or not.
@@ -233,7 +233,10 @@ def test_metrics_count_what_the_answers_told(client: httpx.Client) -> None:
 
 
 def test_a_killed_engine_changes_neither_text_nor_counts_backwards() -> None:
-    with serving(*FLAGS) as server, httpx.Client(base_url=server.url, timeout=DEADLINE) as client:
+    with (
+        serving(*FLAGS, *SAME_SUMS) as server,
+        httpx.Client(base_url=server.url, timeout=DEADLINE) as client,
+    ):
         asked = {"prompt": prompt("Tell me a long story about a sailor."), "temperature": 0}
         asked |= {"n_predict": 300, "timings_per_token": True, "stream": True}
         plain = post(client, "/completion", **asked | {"stream": False, "spec_type": "none"})

@@ -13,13 +13,10 @@ import httpx
 import openai
 import pytest
 
-from tests.support.processes import DEADLINE, Server, serving, wait_until
+from tests.support.processes import DEADLINE, SAME_SUMS, Server, serving, wait_until
 
 STORY: list[Any] = [{"role": "user", "content": "Write a long story about a fox."}]
 GREEDY = {"temperature": 0.0}
-
-# As in test_crash.py: an answer that goes on in a new engine adds up in the same way.
-SAME_SUMS = ("-fa", "on", "-ub", "32")
 
 ReadAnswer = Callable[[Server, Callable[[], None]], str]
 

@@ -23,6 +23,18 @@ COMMAND = Path(sys.executable).parent / "llamapack"
 DEADLINE = 300.0
 """Seconds after which a test fails, even on a busy machine."""
 
+SAME_SUMS = ("-fa", "on", "-ub", "32")
+"""For a test that kills the engine and compares texts.
+
+A new engine computes the first part of an answer as a prompt. With these kernels, rows of a prompt
+add up like rows of an answer, so near ties end alike.
+"""
+
+ONE_BY_ONE = ("-ub", "1")
+"""`SAME_SUMS` for adapters. Their weights are not quantized, so only rows that are computed one by
+one add up alike.
+"""
+
 # These kernels compute a row the same way with any other rows, so texts can be compared exactly.
 # The seed is for requests that name none: no test depends on luck.
 FLAGS = (
