@@ -82,12 +82,14 @@ class ContextExceeded(InvalidRequest):
 
     kind = "exceed_context_size_error"
 
-    def __init__(self, n_prompt_tokens: int, n_ctx: int, *, at_least: bool = False) -> None:
+    def __init__(
+        self, n_prompt_tokens: int, n_ctx: int, *, param: str = "prompt", at_least: bool = False
+    ) -> None:
         """`at_least`: the prompt was not tokenized; the number is a lower bound."""
         super().__init__(
             f"the request ({'at least ' * at_least}{n_prompt_tokens} tokens) exceeds the available "
             f"context size ({n_ctx} tokens), which its prompt and answer share",
-            param="prompt",
+            param=param,
         )
         self.n_prompt_tokens = n_prompt_tokens
         self.n_ctx = n_ctx

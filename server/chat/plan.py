@@ -19,7 +19,7 @@ from server.parsers.events import AnswerParser, PlainText
 from server.parsers.reasoning import ReasoningSplitter
 from server.requests.kept_logprobs import with_room
 from server.requests.model_name import check_model
-from server.requests.prompt_size import check_messages, check_parts
+from server.requests.prompt_size import check_messages, check_parts, check_size
 from server.requests.sequence import resolve_sampling, sequences_of
 from server.structured_output.tool_calls import ToolCalls
 from server.structured_output.tool_grammar import ToolSignature
@@ -38,20 +38,22 @@ class ChatPlan:
 def plan_chat(body: ChatRequest, context: ServerContext) -> ChatPlan:
     """Render, tokenize and compile. This takes milliseconds: callers keep it off the event loop.
 
-    Raises `NotFound` for another model, `InvalidRequest`, and `Unavailable` while loading.
+    Raises `NotFound` for another model, `InvalidRequest`, `ContextExceeded`, and `Unavailable`
+    while loading.
     """
     check_model(body.model, context)
     body.check()
     tokenizer, n_ctx = context.tokenizer, context.engine.model.n_ctx_slot
     check_messages(len(body.messages), n_ctx)
     prompt = render_chat(body, context)
-    check_parts((prompt.text,), tokenizer, n_ctx)
+    check_parts((prompt.text,), tokenizer, n_ctx, param="messages")
+    tokens = prompt.tokens(tokenizer)
+    check_size(len(tokens), n_ctx, param="messages")
     is_single = _is_single_call(body, prompt)
     calls, tools = ToolCalls(prompt.template.tool_format, tokenizer), []
     if prompt.has_tools and not calls_are_free(body, prompt):
         tools = tool_signatures(body, calls)
     sampling = resolve_sampling(body, context, top_logprobs=body.num_logprobs)
-    tokens = prompt.tokens(tokenizer)
     sequences = sequences_of(
         body,
         [tokens],

@@ -16,7 +16,15 @@ USUAL_PIECE = 8
 vocabulary, which is slow to find the first time."""
 
 
-def check_parts(parts: Sequence[str | int], tokenizer: Tokenizer, n_ctx: int) -> None:
+def check_size(num_tokens: int, n_ctx: int, *, param: str) -> None:
+    """Raise `ContextExceeded` for a prompt that leaves no room for an answer."""
+    if num_tokens >= n_ctx:
+        raise ContextExceeded(num_tokens, n_ctx, param=param)
+
+
+def check_parts(
+    parts: Sequence[str | int], tokenizer: Tokenizer, n_ctx: int, *, param: str = "prompt"
+) -> None:
     """Raise `ContextExceeded` for parts that exceed `n_ctx` tokens however the texts are split.
 
     A part is a text or a token id.
@@ -27,10 +35,10 @@ def check_parts(parts: Sequence[str | int], tokenizer: Tokenizer, n_ctx: int) ->
         return
     least = num_ids + num_chars // tokenizer.longest_piece
     if least >= n_ctx:
-        raise ContextExceeded(least, n_ctx, at_least=True)
+        raise ContextExceeded(least, n_ctx, param=param, at_least=True)
 
 
 def check_messages(count: int, n_ctx: int) -> None:
     """Raise `ContextExceeded` for too many messages: each message has at least one token."""
     if count >= n_ctx:
-        raise ContextExceeded(count, n_ctx, at_least=True)
+        raise ContextExceeded(count, n_ctx, param="messages", at_least=True)

@@ -64,7 +64,7 @@ def prompt_tokens(
     a text that can't be split. Raises `ContextExceeded` for a prompt that can't fit into `n_ctx`
     tokens.
     """
-    check_parts(prompt, tokenizer, n_ctx)
+    check_parts(prompt, tokenizer, n_ctx, param=param)
     tokens = split_parts(prompt, tokenizer, param=param, add_special=True, parse_special=True)
     if not tokens:
         raise InvalidRequest(f"'{param}' must not be empty", param=param)

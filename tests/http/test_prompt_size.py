@@ -61,3 +61,26 @@ async def test_a_prompt_that_might_fit_is_tokenized(
     assert response.status_code == 400
     assert error["n_prompt_tokens"] == len(text) + 1  # each byte, and BOS
     assert tokenized == [text]
+
+
+TURNS = [{"role": "user", "content": "x" * N_CTX_SLOT}]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/completion", {"prompt": "x" * N_CTX_SLOT}, "prompt"),
+        ("/v1/completions", {"prompt": LONG}, "prompt"),
+        ("/v1/chat/completions", {"messages": TURNS}, "messages"),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": LONG}]}, "messages"),
+        ("/v1/chat/completions", {"messages": [TURNS[0]] * N_CTX_SLOT}, "messages"),
+        ("/v1/responses", {"input": "x" * N_CTX_SLOT}, "input"),
+        ("/v1/responses", {"input": LONG, "truncation": "auto"}, "input"),
+    ],
+)
+async def test_the_error_names_the_field_that_is_too_long(
+    client: httpx.AsyncClient, path: str, body: Any, field: str
+) -> None:
+    response = await client.post(path, json=body)
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == field

@@ -171,14 +171,14 @@ def _plan(
 
     def plan(items: Sequence[Item]) -> tuple[ChatRequest, ChatPlan]:
         chat = to_chat(body, items)
-        planned = plan_chat(chat, context)
-        size, n_ctx = len(planned.sequences[0].spec.prompt), context.engine.model.n_ctx_slot
-        if size >= n_ctx:
-            raise ContextExceeded(size, n_ctx)
-        return chat, planned
+        return chat, plan_chat(chat, context)
 
     items = _all_items(body, store, owner)
-    return truncated(items, plan) if body.truncation == "auto" else plan(items)
+    try:
+        return truncated(items, plan) if body.truncation == "auto" else plan(items)
+    except ContextExceeded as error:
+        error.param = "input"
+        raise
 
 
 def _count(body: ResponseRequest, context: ServerContext, store: ResponseStore, owner: str) -> int:
