@@ -21,6 +21,9 @@ from config.validation_message import describe
 ORIGINS = ("hf_repo", "model_url", "docker_repo")
 """Where the model comes from. `model` of the same level says where the file is, or goes to."""
 
+AS_NOT_GIVEN = "-1"
+"""Of `parallel`: the slots are the default's, and how they are laid out is open."""
+
 # Settings that exclude one another: the one from the higher level replaces the others.
 ALTERNATIVES = (
     ("model", *ORIGINS),
@@ -51,6 +54,8 @@ def settings_of(
     Raises ConfigError as `load_settings` does.
     """
     merged = _merge(given)
+    if (slots := merged.get("parallel")) and str(slots.value) == AS_NOT_GIVEN:
+        del merged["parallel"]
     for option in IGNORED:
         if one := merged.pop(option.field, None):
             notice(f"{one.name} has no effect: {option.reason}")

@@ -113,7 +113,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     flash_attn: str = "auto"
     cache_type_k: str = "f16"
     cache_type_v: str = "f16"
-    kv_unified: bool = False
+    kv_unified: bool | None = False
+    """Whether slots share one stream of cells; None leaves it to the model's context."""
     kv_offload: bool = True
     swa_full: bool = False
     context_shift: bool = False

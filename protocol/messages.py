@@ -118,6 +118,8 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     n_ctx_slot: int
     """Most tokens of one sequence, prompt and answer together."""
     n_slots: int
+    is_unified: bool = False
+    """Whether the slots share `n_ctx` tokens, so that one sequence may have all of them."""
     n_vocab: int
     n_params: int
     size_bytes: int

@@ -41,8 +41,9 @@ class ContextSettings(SettingsGroup):
         Option(
             ("-c", "--ctx-size"),
             Group.CONTEXT,
-            "tokens of context of all slots together; without --kv-unified each slot gets an equal "
-            "part of them; 0 takes the length that the model was trained for",
+            "tokens of context of all slots together; each slot gets an equal part of them, or "
+            "with --kv-unified what the others leave; 0 takes the length that the model was "
+            "trained for",
             metavar="N",
         ),
     ] = 0
@@ -218,9 +219,11 @@ class ContextSettings(SettingsGroup):
         Option(
             ("-kvu", "--kv-unified"),
             Group.CONTEXT,
-            "one KV cache shared by all slots instead of one part for each (llama-server's default "
-            "is on where --parallel is not given)",
+            "one KV cache shared by all slots instead of one part for each; on by itself where "
+            "--parallel is not given and parts would be short (below 32768 tokens and below what "
+            "the model was trained for)",
             negative=("-no-kvu",),
+            default_text="auto",
         ),
     ] = False
     cont_batching: Annotated[

@@ -117,6 +117,8 @@ class OneEngine:
 def slots_in_words(model: ModelInfo, n_trained: int) -> str:
     """What a request may have, and the settings that decide it where the model could take more."""
     slots = f"{model.n_slots} slots of {model.n_ctx_slot} tokens"
+    if model.is_unified:
+        slots = f"{model.n_slots} slots that share {model.n_ctx_slot} tokens"
     if n_trained <= model.n_ctx_slot:
         return slots
     return (

@@ -65,7 +65,7 @@ def engine_config(
         flash_attn=settings.flash_attn,
         cache_type_k=settings.cache_type_k,
         cache_type_v=settings.cache_type_v,
-        kv_unified=settings.kv_unified,
+        kv_unified=_is_unified(settings),
         kv_offload=settings.kv_offload,
         swa_full=settings.swa_full,
         context_shift=settings.context_shift,
@@ -164,3 +164,9 @@ def method_bounds(settings: ServeSettings) -> dict[DraftMethod, DraftBounds]:
         DraftMethod.MODEL: DraftBounds(settings.spec_draft_n_max, settings.spec_draft_n_min),
     }
     return {DraftMethod(name): known[DraftMethod(name)] for name in settings.spec_type}
+
+
+def _is_unified(settings: ServeSettings) -> bool | None:
+    """Whether slots share one stream of cells; None lets the engine decide."""
+    is_open = not {"kv_unified", "parallel"} & settings.model_fields_set
+    return None if is_open else settings.kv_unified

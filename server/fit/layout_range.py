@@ -28,6 +28,8 @@ def layout_range(
     """
     if has_devices and options.flash_attn == "auto":  # as llama.cpp decides for them
         options = msgspec.structs.replace(options, flash_attn="on")
+    # Slots of a given length are what is chosen, so they have parts.
+    options = msgspec.structs.replace(options, kv_unified=bool(options.kv_unified))
     given = settings.model_fields_set
     if options.n_ctx:
         whole = least = options.n_ctx // options.n_slots

@@ -60,6 +60,31 @@ def test_one_stream_for_all_slots_is_counted_as_such(name: str, shapes: dict[str
     assert total == pytest.approx(sum(real.values()) - real["output"], rel=TOLERANCE)
 
 
+@pytest.mark.parametrize(
+    ("n_train", "n_slots", "n_ctx", "n_ctx_slot"),
+    [
+        (32_768, 4, 0, 32_768),
+        (262_144, 4, 65_536, 65_536),
+        (262_144, 1, 65_536, 65_536),
+        (262_144, 2, 65_536, 32_768),  # parts that are long
+        (131_072, 4, 0, 32_768),
+        (16_384, 2, 32_768, 16_384),  # no request should be longer than that
+        (16_384, 4, 32_768, 8_192),
+    ],
+)
+def test_slots_share_a_context_whose_parts_would_be_short(
+    n_train: int, n_slots: int, n_ctx: int, n_ctx_slot: int, shapes: dict[str, Path]
+) -> None:
+    config = config_of(
+        shapes["mha"],
+        n_slots=n_slots,
+        n_ctx=n_ctx,
+        kv_unified=None,
+        metadata=(("llama.context_length", n_train),),
+    )
+    assert estimate(shapes["mha"], config).n_ctx_slot == n_ctx_slot
+
+
 def test_whole_windows_take_more(shapes: dict[str, Path]) -> None:
     config = config_of(shapes["swa"], n_ctx=32768)
     windows, whole = (

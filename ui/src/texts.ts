@@ -579,7 +579,7 @@ export const texts = {
       instead: 'fits once other models are unloaded.',
       no: (lacking: string): string => `does not fit, ${lacking} too large.`,
       context: (slots: number, tokens: string, trained: string): string =>
-        `${many(slots, 'slot', 'slots')} of ${tokens} tokens; the model was trained for ${trained}.`,
+        `${many(slots, 'slot', 'slots')}, up to ${tokens} tokens each; the model was trained for ${trained}.`,
       tokens: 'Tokens of all slots',
       ask: 'Ask again',
       parts: {

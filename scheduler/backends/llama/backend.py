@@ -57,7 +57,6 @@ class LlamaBackend:
     """A loaded model with a context of `config.n_slots` sequences. Raises `LoadError`."""
 
     def __init__(self, config: EngineConfig) -> None:
-        self._config = config
         set_priority(config.priority)
         lib.llama_backend_init()
         load_backends()
@@ -67,6 +66,7 @@ class LlamaBackend:
         self._model_stamp = stamp_of_model(Path(config.model_path))
         self.n_outputs = num_outputs(config)
         self.context = LlamaContext(config, n_outputs=self.n_outputs)
+        self._config = config = self.context.config
         _check_memory(config, self.context.memory)
         self._draft_states = DraftStates(self.context)
         self._draft = DraftModel(config, config.draft, self.context) if config.draft else None
@@ -150,7 +150,7 @@ class LlamaBackend:
     def _describe_cells(self) -> str:
         """Everything that decides how a cell is computed and stored, besides model and build."""
         config, info = self._config, self._info
-        layout = "unified" if config.kv_unified else "partitioned"
+        layout = "unified" if info.is_unified else "partitioned"
         rope = [getattr(config, name) for name in ROPE_FIELDS]
         overrides = f", metadata {config.metadata}" if config.metadata else ""
         if rotation := os.environ.get(ROTATION):
@@ -315,6 +315,7 @@ class LlamaBackend:
             n_ctx=context.n_ctx,
             n_ctx_slot=context.n_ctx_slot,
             n_slots=context.n_slots,
+            is_unified=context.is_unified,
             n_vocab=context.n_vocab,
             n_params=lib.llama_model_n_params(context.model),
             size_bytes=lib.llama_model_size(context.model),

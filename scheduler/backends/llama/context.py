@@ -32,6 +32,7 @@ from scheduler.backends.llama.devices import have_device, have_gpu, num_stages
 from scheduler.backends.llama.flash_attention import choose
 from scheduler.backends.llama.loading import (
     check_layout,
+    laid_out,
     load_model,
     make_context,
     output_rows,
@@ -108,9 +109,9 @@ class LlamaContext:
 
     def __init__(self, config: EngineConfig, n_outputs: int) -> None:
         """`n_outputs` is the most rows of a batch that may have logits."""
-        self._config = config
         self.model = load_model(config)
         check_layout(self.model, config)
+        self.config = config = laid_out(self.model, config)
         self.adapters = LoraAdapters(self.model, config.adapter_paths)  # the context makes room
         n_outputs = output_rows(config, n_outputs)
         self.flash_attention = choose(self.model, config)
@@ -151,14 +152,17 @@ class LlamaContext:
         """By slot: index of its first row in the last batch of embeddings."""
 
     def _describe_embedding(self) -> EmbeddingInfo | None:
-        config = self._config
+        config = self.config
         if not (config.embeddings or self.can_generate):
             raise LoadError("the model is an encoder, which computes nothing but --embeddings")
         if not config.embeddings:
             return None
-        return embedding_info(
-            self._context, n_ctx_slot=self.n_ctx_slot, is_unified=config.kv_unified
-        )
+        return embedding_info(self._context, n_ctx_slot=self.n_ctx_slot, is_unified=self.is_unified)
+
+    @property
+    def is_unified(self) -> bool:
+        """Whether the slots share one stream of cells."""
+        return bool(self.config.kv_unified)
 
     @property
     def n_batch(self) -> int:
@@ -172,16 +176,16 @@ class LlamaContext:
         return Layout(
             lib.llama_n_ubatch(self._context),
             # Recurrent layers compute equally many rows of each slot, wherever the cells are.
-            is_unified=self._config.kv_unified and not memory.is_recurrent,
+            is_unified=self.is_unified and not memory.is_recurrent,
             whole_tail=snapshots and 1 + snapshots,
-            num_stages=num_stages(self._config),
+            num_stages=num_stages(self.config),
             has_whole_drafts=not memory.can_trim,
         )
 
     @cached_property
     def _has_device(self) -> bool:
         """Whether something besides the CPU may compute on after `llama_decode`."""
-        return self._config.devices != (NO_DEVICE,) and have_device()
+        return self.config.devices != (NO_DEVICE,) and have_device()
 
     @property
     def num_reused_graphs(self) -> int:
@@ -193,7 +197,7 @@ class LlamaContext:
     def num_busy_cores(self) -> int:
         """Cores that compute when an answer's token is decoded: only one, which waits, if the
         whole model is on a GPU."""
-        config = self._config
+        config = self.config
         may_use_gpu = config.devices != (NO_DEVICE,) and not config.tensor_buffers and have_gpu()
         num_layers = lib.llama_model_n_layer(self.model) + 1  # the output's layer counts too
         is_whole = config.n_gpu_layers < 0 or config.n_gpu_layers >= num_layers
@@ -411,7 +415,7 @@ class LlamaContext:
 
     def close(self) -> None:
         """Free the context and the model."""
-        if self._config.perf:
+        if self.config.perf:
             self._log_times()
         self.device_samplers.close()
         lib.llama_free(self._context)
@@ -451,7 +455,7 @@ class LlamaContext:
     def _copy(self, edit: CopyPrefix) -> None:
         if not self.memory.can_trim:
             self._copy_whole(edit.source, edit.target)
-        elif self._config.kv_unified:
+        elif self.is_unified:
             lib.llama_memory_seq_rm(self._memory, edit.target, -1, -1)
             lib.llama_memory_seq_cp(self._memory, edit.source, edit.target, 0, edit.length)
         else:
@@ -465,7 +469,7 @@ class LlamaContext:
         In one stream, cells are shared. Those in a window are not: llama.cpp takes only cells of
         a single sequence back when they leave the window.
         """
-        if self._config.kv_unified:
+        if self.is_unified:
             lib.llama_memory_seq_rm(self._memory, target, -1, -1)
             lib.llama_memory_seq_cp(self._memory, source, target, -1, -1)
             self.set_state(target, self.read_state(source, PARTIAL), PARTIAL)
@@ -474,7 +478,7 @@ class LlamaContext:
 
     def _shift(self, edit: Shift) -> None:
         """Drop cells and move those behind them. The next decode rotates the keys accordingly."""
-        if self._config.kv_unified and edit.may_be_shared:
+        if self.is_unified and edit.may_be_shared:
             self._unshare(edit.slot)
         if not lib.llama_memory_seq_rm(self._memory, edit.slot, edit.start, edit.stop):
             raise self.failure(f"the model's memory can't drop a part of slot {edit.slot}")
@@ -527,7 +531,7 @@ class LlamaContext:
     def _try_memory(self) -> Memory:
         """Measure the memory, and try what it can do, with a sequence of two tokens."""
         (first, first_part), (second, second_part) = map(self._states_after, (0, 1))
-        window = 0 if self._config.swa_full else lib.llama_model_n_swa(self.model)
+        window = 0 if self.config.swa_full else lib.llama_model_n_swa(self.model)
         # When the tail is dropped, cells that slid out of a window can't come back.
         can_trim = self._can_drop_tail() and window <= 0
         cell, window_cell = len(second) - len(first), len(second_part) - len(first_part)
@@ -562,7 +566,7 @@ class LlamaContext:
         return Memory(
             sizes,
             can_trim,
-            can_shift and _can_rotate_keys(self.model, self._config),
+            can_shift and _can_rotate_keys(self.model, self.config),
             can_checkpoint,
             is_recurrent,
             snapshots,

@@ -25,6 +25,7 @@ from scheduler.backends.llama.draft_model import draft_config
 from scheduler.backends.llama.flash_attention import expected
 from scheduler.backends.llama.loading import (
     check_layout,
+    laid_out,
     load_model,
     make_context,
     num_outputs,
@@ -85,6 +86,9 @@ class Counter:
 
     def count(self, config: EngineConfig) -> Footprint:
         """The footprint of an engine with this configuration. Raises `LoadError`."""
+        self._load(config)
+        check_layout(self._model, config)
+        config = laid_out(self._model, config)
         footprint = self._count(config, num_outputs(config))
         if config.draft is not None:
             draft = self._count(draft_config(config, config.draft), config.n_slots)

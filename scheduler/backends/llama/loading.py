@@ -6,6 +6,7 @@ import ctypes
 import logging
 from typing import Any
 
+import msgspec
 from llama_cpp import llama_cpp as lib
 
 from protocol.config import HUGE_PAGES, EngineConfig
@@ -59,6 +60,9 @@ SCORED_ROWS = 32
 
 MAX_DRAFT_ROWS = 64
 """Rows of a batch that the drafts of all slots together may have."""
+
+LONG_PART = 32_768
+"""Tokens of a slot from which on few requests are too long: agents start with 20,000 to 30,000."""
 
 
 def load_model(config: EngineConfig, *, sizes_only: bool = False) -> Any:
@@ -141,6 +145,21 @@ def check_layout(model: Any, config: EngineConfig) -> None:
         )
 
 
+def laid_out(model: Any, config: EngineConfig) -> EngineConfig:
+    """The configuration, in which slots share a stream or not.
+
+    Where that is left open, they share one if their parts would be short: a request that finds no
+    room is worse than a step that reads the cells of other slots too. A context longer than the
+    model was trained for is divided, since no request should be that long.
+    """
+    if config.kv_unified is not None:
+        return config
+    n_train = lib.llama_model_n_ctx_train(model)
+    n_ctx = config.n_ctx or n_train
+    is_short = n_ctx // config.n_slots < LONG_PART and n_ctx <= n_train
+    return msgspec.structs.replace(config, kv_unified=is_short and config.n_slots > 1)
+
+
 def make_context(model: Any, config: EngineConfig, n_outputs: int, flash_attn: str) -> Any:
     """A context whose batches may have `n_outputs` rows with logits. Raises `LoadError`."""
     params = context_params(config, n_outputs, flash_attn)
@@ -187,7 +206,8 @@ def _overwrites_windows(model: Any, config: EngineConfig) -> bool:
     It plans this for the whole batch beforehand, and then lacks cells of the first windows: what
     the plan drops beside the cells that it takes is not put back.
     """
-    return config.kv_unified and not config.swa_full and lib.llama_model_n_swa(model) > 0
+    has_windows: bool = lib.llama_model_n_swa(model) > 0 and not config.swa_full
+    return bool(config.kv_unified) and has_windows
 
 
 def num_snapshots(config: EngineConfig, n_ubatch: int) -> int:
