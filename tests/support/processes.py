@@ -100,10 +100,14 @@ class Server:
 
     def wait_ready(self) -> None:
         """Wait until the model is loaded and connections are accepted, in any order."""
-        with suppress(TimeoutError):
-            wait_until(lambda: "ready: " in self.text or self.process.poll() is not None)
-        assert "ready: " in self.text, self.text or "the server logged nothing"
+        self.wait_words("ready: ")
         wait_until(self._answers)
+
+    def wait_words(self, words: str) -> None:
+        """Wait until the log has these words. Fails with the log if the process ends before."""
+        with suppress(TimeoutError):
+            wait_until(lambda: words in self.text or self.process.poll() is not None)
+        assert words in self.text, self.text or "the server logged nothing"
 
     def _answers(self) -> bool:
         try:
@@ -155,7 +159,7 @@ def starting(*flags: str, has_one_model: bool = True) -> Iterator[Server]:
     """A server that has begun to load. It is killed at the end if it still runs."""
     server = Server(*flags, has_one_model=has_one_model)
     try:
-        wait_until(lambda: "listening on" in server.text)
+        server.wait_words("listening on")
         yield server
     finally:
         server.end()
