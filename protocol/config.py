@@ -115,6 +115,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     cache_type_v: str = "f16"
     kv_unified: bool | None = False
     """Whether slots share one stream of cells; None leaves it to the model's context."""
+    idle_slots_stay: bool = False
+    """Whether idle slots keep their cells where every step would read them, too."""
     kv_offload: bool = True
     swa_full: bool = False
     context_shift: bool = False

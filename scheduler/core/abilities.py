@@ -23,6 +23,9 @@ class CacheAbilities:
     memories that can't trim."""
     recomputes_drafts: bool = False
     """Whether dropping tokens of a draft means to compute the right ones again."""
+    reads_idle_cells: bool = False
+    """Whether each step reads the cells of idle slots too, at a cost that is felt. They are set
+    aside then."""
 
     @property
     def max_draft(self) -> int:

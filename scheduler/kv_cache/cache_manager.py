@@ -103,6 +103,8 @@ class KVCacheManager:
         edits, drops = self._keep(slot, num_left) if is_lost else ([], [])
         if source is not None and self._writes_cells(source):
             self._empty_others(placement, source.num_tokens, edits, drops)
+        if self.limits.abilities.reads_idle_cells:
+            self._set_aside(placement, edits, drops)
         moves, length = self._start_from(sequence, placement)
         slot.tokens, slot.num_tokens, slot.scope = sequence.tokens, length, sequence.scope
         slot.shifted_from = placement.length if length > placement.length else None
@@ -156,6 +158,36 @@ class KVCacheManager:
             self.forget(victim)
             edits += [*saves, Trim(victim.id, 0)]
             drops += outdated
+
+    def _set_aside(self, placement: Placement, edits: list[CacheEdit], drops: list[Drop]) -> None:
+        """Empty the other idle slots whose tokens host memory keeps, or has room for.
+
+        A copy there and back costs what a few steps take to read these cells.
+        """
+        stay = (placement.slot, placement.source)
+        for slot in self.slots:
+            if slot in stay or not slot.is_idle or slot.num_tokens == 0:
+                continue
+            has_room = self.host_cache.has_room(slot.num_tokens)
+            saves, outdated = self._keep(slot) if has_room else ([], [])
+            if saves or self._is_kept(slot):
+                self.forget(slot)
+                edits += [*saves, Trim(slot.id, 0)]
+                drops += outdated
+
+    def _is_kept(self, slot: Slot) -> bool:
+        """Whether host memory has all that a slot holds."""
+        shared = self.index.shared(slot.tokens[: slot.num_tokens], slot.scope)
+        return self._is_covered(slot.num_tokens, shared)
+
+    def _is_covered(self, num_tokens: int, shared: Mapping[CacheHolder, int]) -> bool:
+        """Whether a prefix in host memory stands for `num_tokens` that it begins with."""
+        return any(
+            isinstance(holder, CachedPrefix)
+            and count == num_tokens
+            and self._may_go(num_tokens, holder, shared)
+            for holder, count in shared.items()
+        )
 
     def _start_from(self, sequence: Sequence, placement: Placement) -> tuple[list[CacheEdit], int]:
         """Edits that give the slot its first cells, and how many tokens those cells hold."""
@@ -251,10 +283,9 @@ class KVCacheManager:
         tokens = slot.tokens[: slot.num_tokens]
         shared = self.index.shared(tokens, slot.scope)
         kept = [holder for holder in shared if isinstance(holder, CachedPrefix)]
-        covers = [prefix for prefix in kept if shared[prefix] == slot.num_tokens]
-        if any(self._may_go(slot.num_tokens, prefix, shared) for prefix in covers):
+        if self._is_covered(slot.num_tokens, shared):
             return [], []
-        if covers and self.checkpoints.are_kept:
+        if self.checkpoints.are_kept and any(shared[one] == slot.num_tokens for one in kept):
             return self.checkpoints.save(slot)
         others = [min(n, h.num_tokens) for h, n in shared.items() if self._has_cells(h, slot)]
         num_lost = slot.num_tokens - max(num_left, *others, 0)

@@ -14,7 +14,7 @@ LONG = [300 + index * 37 % 1000 for index in range(N_CTX * 3 // 4)]
 
 
 def complete(server: Server, prompt: list[int]) -> httpx.Response:
-    body = {"prompt": prompt, "n_predict": 8, "ignore_eos": True}
+    body = {"prompt": prompt, "n_predict": 8, "ignore_eos": True, "return_cache_info": True}
     return httpx.post(f"{server.url}/completion", json=body, timeout=DEADLINE)
 
 
@@ -34,3 +34,15 @@ def test_requests_that_do_not_fit_together_are_all_answered() -> None:
             answers = list(pool.map(lambda prompt: complete(server, prompt), prompts))
         assert [answer.status_code for answer in answers] == [200] * N_SLOTS
         assert all(answer.json()["tokens_predicted"] == 8 for answer in answers)
+
+
+@pytest.mark.parametrize(("reuse", "place"), [("0", "host"), ("64", "slot")])
+def test_an_idle_conversation_is_set_aside_and_comes_back(reuse: str, place: str) -> None:
+    """It stays where chunks are reused, which only its slot has."""
+    with serving("-c", str(N_CTX), "-np", "-1", "--cache-reuse", reuse) as server:
+        first = [100, *LONG[:500]]
+        for prompt in (first, [101, *LONG[:500]]):
+            assert complete(server, prompt).json()["timings"]["cache_n"] == 0
+        timings = complete(server, [*first, 102]).json()["timings"]
+        assert timings["cache_n"] == len(first)
+        assert timings["cache"]["from"] == place

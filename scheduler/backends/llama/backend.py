@@ -117,7 +117,14 @@ class LlamaBackend:
             can_checkpoint=can_checkpoint,
             max_rollback=self.context.memory.max_rollback,
             recomputes_drafts=self.context.memory.recomputes_drafts,
+            reads_idle_cells=self._reads_idle_cells,
         )
+
+    @property
+    def _reads_idle_cells(self) -> bool:
+        """On a GPU, steps hardly feel idle cells, and a save takes long."""
+        context = self.context
+        return context.is_unified and not (context.has_device or self._config.idle_slots_stay)
 
     def edit(self, edit: CacheEdit) -> None:
         """Make a cache edit, with the draft model's cells too. Raises `DecodeError`."""

@@ -183,7 +183,7 @@ class LlamaContext:
         )
 
     @cached_property
-    def _has_device(self) -> bool:
+    def has_device(self) -> bool:
         """Whether something besides the CPU may compute on after `llama_decode`."""
         return self.config.devices != (NO_DEVICE,) and have_device()
 
@@ -236,7 +236,7 @@ class LlamaContext:
 
         The CPU has computed it when `llama_decode` returns.
         """
-        if self._has_device:
+        if self.has_device:
             lib.llama_synchronize(self._context)
 
     @property

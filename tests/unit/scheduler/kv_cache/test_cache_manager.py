@@ -123,6 +123,69 @@ def test_a_prefix_of_a_busy_slot_is_copied() -> None:
     )
 
 
+def one_stream(**changes: Any) -> KVCacheManager:
+    """Three slots, where each step reads the cells of all of them."""
+    abilities = CacheAbilities(reads_idle_cells=True)
+    return make_cache(n_slots=3, n_ctx=600, n_ctx_slot=600, abilities=abilities, **changes)
+
+
+def test_idle_slots_are_set_aside_when_a_sequence_starts() -> None:
+    cache = one_stream()
+    held(cache, 0, prompt(100))
+    held(cache, 1, prompt(100, family=1))
+    slot, edits = started(cache, make_sequence(prompt(20, family=2)))
+    assert (slot.id, edits) == (2, [Save(0, 0), Trim(0, 0), Save(1, 1), Trim(1, 0)])
+    assert [slot.num_tokens for slot in cache.slots] == [0, 0, 0]
+    again = make_sequence([*prompt(100), 5])
+    assert started(cache, again)[1] == [Restore(0, again.slot.id, 100)]  # type: ignore[union-attr]
+    assert again.num_cached_tokens == 100
+
+
+def test_slots_with_cells_of_their_own_keep_them() -> None:
+    cache = make_cache(n_slots=3, n_ctx=600)
+    held(cache, 0, prompt(100))
+    assert started(cache, make_sequence(prompt(20, family=2)))[1] == []
+    assert cache.slots[0].num_tokens == 100
+
+
+@pytest.mark.parametrize(
+    ("num_tokens", "cache_bytes"),
+    [(100, 0), (100, 99), (20, 250)],
+    ids=["nothing is saved", "no room", "too short to be saved"],
+)
+def test_what_host_memory_does_not_take_stays_in_its_slot(
+    num_tokens: int, cache_bytes: int
+) -> None:
+    cache = one_stream(cache_bytes=cache_bytes)
+    held(cache, 0, prompt(num_tokens))
+    assert started(cache, make_sequence(prompt(20, family=2)))[1] == []
+    assert cache.slots[0].num_tokens == num_tokens
+
+
+def test_no_prefix_gives_way_to_what_is_set_aside() -> None:
+    cache = one_stream()
+    for family in range(2):
+        cache.vacate(held(cache, 0, prompt(100, family)))
+    held(cache, 0, prompt(100, family=2))
+    assert started(cache, make_sequence(prompt(20, family=3)))[1] == []
+    assert len(cache.host_cache) == 2
+
+
+def test_what_host_memory_has_already_is_not_saved_again() -> None:
+    cache = one_stream()
+    cache.vacate(held(cache, 0, prompt(100)))
+    held(cache, 0, prompt(100))
+    assert started(cache, make_sequence(prompt(20, family=2)))[1] == [Trim(0, 0)]
+
+
+def test_the_slot_that_a_prefix_is_copied_from_stays() -> None:
+    cache = one_stream()
+    held(cache, 0, prompt(150))
+    slot, edits = started(cache, make_sequence([*prompt(70), 5]))
+    assert edits == [CopyPrefix(0, slot.id, 70)]
+    assert cache.slots[0].num_tokens == 150
+
+
 def test_idle_slots_give_way_before_busy_ones_and_the_longest_unused_first() -> None:
     cache = make_cache(n_slots=3)
     busy, _ = started(cache, make_sequence(prompt(9)))
