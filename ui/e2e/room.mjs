@@ -167,7 +167,7 @@ export const roomScenarios = {
     const size = await cells.textContent()
     await plan.getByLabel('Tokens of all slots').fill('8192')
     await plan.getByRole('button', { name: 'Ask again' }).click()
-    await plan.getByText('of 8,192 tokens').or(plan.getByText('of 2,048 tokens')).waitFor()
+    await plan.getByText('up to 8,192 tokens').or(plan.getByText('up to 2,048 tokens')).waitFor()
     assert.notEqual(await cells.textContent(), size)
     await nothingSerious(page)
     await plan.getByLabel('Tokens of all slots').fill('many')
