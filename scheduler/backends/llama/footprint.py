@@ -87,12 +87,12 @@ class Counter:
     def count(self, config: EngineConfig) -> Footprint:
         """The footprint of an engine with this configuration. Raises `LoadError`."""
         self._load(config)
-        check_layout(self._model, config)
         config = laid_out(self._model, config)
         footprint = self._count(config, num_outputs(config))
         if config.draft is not None:
-            draft = self._count(draft_config(config, config.draft), config.n_slots)
-            footprint = footprint.with_draft(draft)
+            draft = draft_config(config, config.draft)
+            self._load(draft)
+            footprint = footprint.with_draft(self._count(draft, config.n_slots))
         return msgspec.structs.replace(footprint, cache_bytes=config.cache_ram_bytes)
 
     def close(self) -> None:
@@ -102,8 +102,7 @@ class Counter:
         self._model = None
 
     def _count(self, config: EngineConfig, n_outputs: int) -> Footprint:
-        self._load(config)
-        check_layout(self._model, config)
+        """The footprint of the loaded model."""
         flash_attn = expected(self._model, config)
         config = msgspec.structs.replace(config, flash_attn=flash_attn)
         rows = output_rows(config, n_outputs)
@@ -125,6 +124,11 @@ class Counter:
         )
 
     def _load(self, config: EngineConfig) -> None:
+        """Load the model, unless it is there, and check that its context can be made."""
+        self._load_weights(config)
+        check_layout(self._model, config)
+
+    def _load_weights(self, config: EngineConfig) -> None:
         wanted = tuple(getattr(config, name) for name in _MODEL_FIELDS)
         if self._model and wanted == self._loaded:
             return
