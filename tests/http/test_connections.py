@@ -161,7 +161,7 @@ def test_new_requests_are_taken_while_the_server_lingers(server: FakeServer) -> 
         on_close=drain.close,
         linger_seconds=1.0,
     )
-    thread = threading.Thread(target=http.run, args=(sockets,))
+    thread = threading.Thread(target=http.run, args=(sockets,), daemon=True)
     thread.start()
     assert wait_for(lambda: http.started)
     url = f"{url_of(sockets[0], tls=False)}/completion"
@@ -192,7 +192,7 @@ def test_the_deadline_of_the_drain(server: FakeServer) -> None:
             on_deadline=lambda told=told: told.append(0.0),  # type: ignore[misc]
             drain_seconds=drain_seconds,
         )
-        thread = threading.Thread(target=http.run, args=(sockets,))
+        thread = threading.Thread(target=http.run, args=(sockets,), daemon=True)
         thread.start()
         assert wait_for(lambda http=http: http.started)
         body = {"prompt": "a", "stream": True}

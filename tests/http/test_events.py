@@ -29,6 +29,7 @@ class Watched:
     """A running server on the fake backend."""
 
     def __init__(self, live: Live) -> None:
+        self.live = live
         self.pair = live.pair
         self.app = live.app
         self.url = str(live.client.base_url).rstrip("/")
@@ -215,8 +216,7 @@ def test_an_engine_that_dies_is_seen() -> None:
     with running() as server, server.events() as events:
         _, state = next(events)
         assert state["engines"][MODEL]["facts"]["state"] == "ready"
-        loop_thread_safe = server.pair.client.engine_died
-        loop_thread_safe()
+        server.live.call(server.pair.kill_engine())
         while state["engines"][MODEL]["facts"]["state"] == "ready":
             state = merged(state, next(events)[1])
         assert state["engines"][MODEL]["facts"]["state"] == "restarting"

@@ -24,7 +24,8 @@ def serving(
     sockets: list[socket.socket] = bind_all([host], 0)
     url = url_of(sockets[0], tls=settings.ssl_cert_file is not None)
     server = HttpServer(http_config(app, settings), on_stop=lambda: None)
-    thread = threading.Thread(target=server.run, args=(sockets,))
+    # A server that does not stop fails its test, and not the whole run, which would wait for it.
+    thread = threading.Thread(target=server.run, args=(sockets,), daemon=True)
     thread.start()
     try:
         while not server.started:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from server.generation.generator import EngineGenerator
 from server.generation.observed_generator import ObservedGenerator
 from server.observability.answer_metrics import AnswerMetrics
 from server.observability.metrics import ServerMetrics
+from server.runtime import SWITCH_SECONDS
 from server.templates.chat_template import ChatTemplate
 from tests.support.fake_backend import FakeBackend, hashed_token
 from tests.support.fake_server import EOS, ByteTokenizer
@@ -96,10 +98,22 @@ def live_server(
     ring = keys if isinstance(keys, KeyRing) else KeyRing(keys)
     app = create_app(context, keys=ring, lifespan=lifespan, is_local=is_local)
     with (
+        _quick_switches(),
         serving(app, settings) as url,
         httpx.Client(base_url=url, timeout=client_seconds) as client,
     ):
         yield Live(app, client, *started[0])
+
+
+@contextmanager
+def _quick_switches() -> Iterator[None]:
+    """Threads take turns as in a server, whose engine is not one of them."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_SECONDS)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 def _context(pair: Pair, settings: ServeSettings) -> ServerContext:
