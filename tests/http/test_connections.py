@@ -19,7 +19,7 @@ from server.http import connection
 from server.http.server import HttpServer, http_config
 from server.http.sockets import bind_all, close_all, url_of
 from tests.support.fake_server import FakeServer
-from tests.support.live import serving, wait_for
+from tests.support.live import DEADLINE, serving, wait_for
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def test_a_client_that_stops_reading_frees_its_slot(server: FakeServer) -> None:
         head = b"POST /completion HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
         idle.sendall(head % len(body) + body)
         assert wait_for(lambda: server.generator.opened)
-        assert wait_for(lambda: server.generator.aborted == 1, seconds=20)
+        assert wait_for(lambda: server.generator.aborted == 1)
 
 
 def test_new_requests_are_taken_while_the_server_lingers(server: FakeServer) -> None:
@@ -172,7 +172,7 @@ def test_new_requests_are_taken_while_the_server_lingers(server: FakeServer) -> 
             response = client.post(url, json={"prompt": "a"})
             assert (response.status_code, response.headers["connection"]) == (200, "close")
         assert not drain.is_closed
-    thread.join(10)
+    thread.join(DEADLINE)
     close_all(sockets)
     assert not thread.is_alive()
     assert drain.is_closed
@@ -200,6 +200,6 @@ def test_the_deadline_of_the_drain(server: FakeServer) -> None:
         with httpx.stream("POST", f"{url}/completion", json=body) as response:
             http.should_exit = True
             assert response.read().count(b"data: ") == 61
-        thread.join(10)
+        thread.join(DEADLINE)
         close_all(sockets)
         assert len(told) == expected

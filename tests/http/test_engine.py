@@ -12,8 +12,7 @@ import pytest
 
 from config import ServeSettings
 from tests.support.fake_server import BOS
-from tests.support.inprocess import DEADLINE
-from tests.support.live import wait_for
+from tests.support.live import DEADLINE, wait_for
 from tests.support.live_engine import LetterBackend, Live, letter, live_server
 
 N_CTX_SLOT = 128
@@ -77,7 +76,7 @@ def test_a_client_that_leaves_frees_its_slot(live: Live, stream: bool) -> None:
     with pytest.raises(httpx.ReadTimeout):
         live.client.post("/completion", json={"prompt": "abc", "stream": stream}, timeout=0.2)
     live.pair.gate.allow(None)
-    assert wait_for(live.is_idle, DEADLINE)
+    assert wait_for(live.is_idle)
 
 
 def test_a_prompt_that_cannot_fit_is_refused_with_both_numbers(live: Live) -> None:
@@ -92,9 +91,9 @@ def test_slots_are_shown_while_they_work(live: Live) -> None:
     with ThreadPoolExecutor(2) as threads:
         live.pair.gate.allow(3)
         answer = threads.submit(live.complete, "abc", n_predict=60)
-        assert wait_for(lambda: _num_tokens(live) == 3, DEADLINE)
+        assert wait_for(lambda: _num_tokens(live) == 3)
         slots = threads.submit(live.client.get, "/slots")
-        assert wait_for(lambda: bool(live.pair.client._queries), DEADLINE)
+        assert wait_for(lambda: bool(live.pair.client._queries))
         live.pair.gate.allow(None)
         [busy] = [slot for slot in slots.result().json() if slot["is_processing"]]
         assert busy["params"]["speculative.types"] == "ngram-simple"
@@ -114,7 +113,7 @@ def test_the_engines_death_is_not_seen_by_its_clients(live: Live) -> None:
         answers = [
             threads.submit(live.complete, prompt, n_predict=20, stream=True) for prompt in prompts
         ]
-        assert wait_for(lambda: _num_tokens(live) > 0, DEADLINE)
+        assert wait_for(lambda: _num_tokens(live) > 0)
         live.call(live.pair.kill_engine())
         assert live.client.get("/readyz").status_code == 503
         live.call(live.pair.start_engine())

@@ -14,8 +14,7 @@ import pytest
 from config import ServeSettings
 from server.access.key import ApiKey, digest_of
 from server.app_state import state_of
-from tests.support.inprocess import DEADLINE
-from tests.support.live import wait_for
+from tests.support.live import DEADLINE, wait_for
 from tests.support.live_engine import Live, letter_backend, live_server
 
 MODEL = "fake"
@@ -209,7 +208,7 @@ def test_a_reader_that_leaves_is_forgotten() -> None:
         with server.events() as events:
             next(events)
             assert room.num_readers == 1
-        assert wait_for(lambda: room.num_readers == 0, DEADLINE)
+        assert wait_for(lambda: room.num_readers == 0)
 
 
 def test_an_engine_that_dies_is_seen() -> None:

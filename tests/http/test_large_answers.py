@@ -13,7 +13,7 @@ import pytest
 from server.app import create_app
 from server.http import json_response
 from tests.support.fake_server import MODEL_NAME, ScriptedGenerator, make_server
-from tests.support.inprocess import DEADLINE
+from tests.support.live import DEADLINE
 
 pytestmark = pytest.mark.anyio
 

@@ -19,8 +19,7 @@ from config import ServeSettings
 from protocol.messages import EmbeddingInfo
 from server.app import create_app
 from tests.support.fake_server import FakeServer, make_server
-from tests.support.inprocess import DEADLINE
-from tests.support.live import serving, wait_for
+from tests.support.live import DEADLINE, serving, wait_for
 from tests.support.live_engine import LetterBackend, Live, live_server
 
 N_CTX_SLOT = 100_000
@@ -79,8 +78,8 @@ class TestAnswersThatAreTooLarge:
         with live(ServeSettings(max_answer_size=1)) as server:
             url = str(server.client.base_url)
             with ask(url, path, {**body, "stream": True}) as idle:
-                assert wait_for(lambda: server.pair.client.streams, seconds=120)
-                assert wait_for(server.is_idle, seconds=120)
+                assert wait_for(lambda: server.pair.client.streams)
+                assert wait_for(server.is_idle)
                 assert len(read_to_end(idle)) < 8 << 20
             assert server.complete("a", n_predict=1).status_code == 200
 

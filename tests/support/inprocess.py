@@ -19,10 +19,9 @@ from scheduler.engine.loop import first_config, run
 from scheduler.engine.outbox import ChannelClosed
 from server.engine.client import EngineClient
 from tests.support.fake_backend import FakeBackend
+from tests.support.live import DEADLINE
 
 CONFIG = EngineConfig(model_path="fake.gguf")
-DEADLINE = 20.0
-"""Seconds after which a test fails; a slow machine must not need them."""
 
 
 class Gate:

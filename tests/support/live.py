@@ -14,6 +14,9 @@ from config import ServeSettings
 from server.http.server import HttpServer, http_config
 from server.http.sockets import bind_all, close_all, url_of
 
+DEADLINE = 120.0
+"""Seconds after which a test fails; a slow machine must not need them."""
+
 
 @contextmanager
 def serving(
@@ -34,12 +37,12 @@ def serving(
         yield url
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join(DEADLINE)
         close_all(sockets)
     assert not thread.is_alive()
 
 
-def wait_for(condition: object, seconds: float = 3.0) -> bool:
+def wait_for(condition: object, seconds: float = DEADLINE) -> bool:
     """Whether a callable becomes true within `seconds`."""
     assert callable(condition)
     deadline = time.monotonic() + seconds

@@ -28,8 +28,8 @@ from server.runtime import SWITCH_SECONDS
 from server.templates.chat_template import ChatTemplate
 from tests.support.fake_backend import FakeBackend, hashed_token
 from tests.support.fake_server import EOS, ByteTokenizer
-from tests.support.inprocess import DEADLINE, Pair
-from tests.support.live import serving
+from tests.support.inprocess import Pair
+from tests.support.live import DEADLINE, serving
 
 
 def letter(tokens: list[int]) -> int:

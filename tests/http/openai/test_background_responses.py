@@ -22,8 +22,7 @@ from server.errors import EngineFailed, Overloaded
 from server.openai.responses import background
 from tests.http.openai.conftest import Live, Serve
 from tests.support.fake_server import ScriptedGenerator, make_server
-from tests.support.inprocess import DEADLINE
-from tests.support.live import serving
+from tests.support.live import DEADLINE, serving
 from tests.support.live import wait_for as wait_until
 
 SLOW = {"delay": 0.05}
