@@ -17,7 +17,9 @@ LONG = {"n_predict": 400, "ignore_eos": True}
 
 
 def status(server: Server, key: str) -> int:
-    return httpx.get(f"{server.url}/slots", headers={"X-Api-Key": key}).status_code
+    return httpx.get(
+        f"{server.url}/slots", headers={"X-Api-Key": key}, timeout=DEADLINE
+    ).status_code
 
 
 def streams_of(server: Server, key: str) -> list[Stream]:

@@ -213,7 +213,10 @@ def test_n8ns_credential_has_the_fields_that_n8n_knows(url: str) -> None:
     assert set(credential["data"]) <= N8N_FIELDS
     # What n8n's button "Test" sends.
     headers = {"Authorization": f"Bearer {credential['data']['apiKey']}"}
-    assert httpx.get(f"{credential['data']['url']}/models", headers=headers).status_code == 200
+    assert (
+        httpx.get(f"{credential['data']['url']}/models", headers=headers, timeout=60).status_code
+        == 200
+    )
 
 
 @needs_npm("@langchain/openai")

@@ -25,7 +25,7 @@ from tests.support.processes import (
 )
 
 PROMPTS = ("What is the capital of France?", "One two three", "The weather", "Once upon a time")
-LENGTH = {"n_predict": 120, "ignore_eos": True}
+LENGTH = {"n_predict": 300, "ignore_eos": True}
 
 
 @pytest.fixture

@@ -145,21 +145,27 @@ def test_slots_go_to_files_and_back(tmp_path: Path) -> None:
     with serving("--slot-save-path", str(tmp_path)) as server:
         text, _ = complete(server)
         slots = f"{server.url}/slots"
-        saved = httpx.post(f"{slots}/0?action=save", json={"filename": "a"}).json()
+        saved = httpx.post(
+            f"{slots}/0?action=save", json={"filename": "a"}, timeout=DEADLINE
+        ).json()
         assert saved["n_saved"] > 100
         assert saved["n_written"] == (tmp_path / "a").stat().st_size
-        erased = httpx.post(f"{slots}/0?action=erase").json()
+        erased = httpx.post(f"{slots}/0?action=erase", timeout=DEADLINE).json()
         assert erased == {"id_slot": 0, "n_erased": saved["n_saved"]}
         assert complete(server) == (text, 0)
-        httpx.post(f"{slots}/0?action=erase")
-        restored = httpx.post(f"{slots}/2?action=restore", json={"filename": "a"}).json()
+        httpx.post(f"{slots}/0?action=erase", timeout=DEADLINE)
+        restored = httpx.post(
+            f"{slots}/2?action=restore", json={"filename": "a"}, timeout=DEADLINE
+        ).json()
         assert restored["n_restored"] == saved["n_saved"]
         assert restored["n_read"] == saved["n_written"]
         again, cached = complete(server)
         assert again == text
         assert cached > 100
-        missing = httpx.post(f"{slots}/9?action=erase")
+        missing = httpx.post(f"{slots}/9?action=erase", timeout=DEADLINE)
         assert missing.status_code == 404
-        nothing = httpx.post(f"{slots}/0?action=restore", json={"filename": "none"})
+        nothing = httpx.post(
+            f"{slots}/0?action=restore", json={"filename": "none"}, timeout=DEADLINE
+        )
         assert nothing.status_code == 400
         assert "there is no such file" in nothing.json()["error"]["message"]

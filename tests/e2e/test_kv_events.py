@@ -13,7 +13,6 @@ from typing import Any
 import httpx
 import pytest
 
-from loadtests.harness.servers import free_port
 from loadtests.routing.subscriber import (
     AllBlocksCleared,
     BlockRemoved,
@@ -22,6 +21,7 @@ from loadtests.routing.subscriber import (
     Subscriber,
 )
 from tests.support.paths import DEMO_TARGET
+from tests.support.ports import free_port
 from tests.support.processes import DEADLINE, Server, serving, wait_until
 
 BLOCK = 16
@@ -274,7 +274,9 @@ def test_a_single_model_that_sleeps_publishes_as_one_that_stays() -> None:
         fall_asleep(server)
 
         def sleeps() -> bool:
-            return bool(httpx.get(f"{server.url}/is_sleeping").json()["is_sleeping"])
+            return bool(
+                httpx.get(f"{server.url}/is_sleeping", timeout=DEADLINE).json()["is_sleeping"]
+            )
 
         wait_until(sleeps)
         assert check_equal(server, subscriber) == {"GPU": set(), "CPU": set()}

@@ -23,7 +23,7 @@ from server.app import create_app
 from server.launch.clients import CLIENTS
 from tests.support.fake_server import MODEL_NAME, N_CTX_SLOT, key_ring, make_server
 from tests.support.live import serving
-from tests.support.processes import COMMAND, TARGET, wait_until
+from tests.support.processes import COMMAND, DEADLINE, TARGET, wait_until
 
 CLIENT = f"""#!{sys.executable}
 import json, os, signal, sys, time, urllib.request
@@ -187,7 +187,7 @@ def test_ctrl_c_reaches_the_client_once_and_ends_nothing_else(desk: Desk, url: s
         signals = Path(f"{desk.report}.signals")
         terminal.stdin.write(b"\x03")
         terminal.stdin.flush()
-        wait_until(signals.exists)
+        wait_until(lambda: signals.exists() and signals.read_text())
         [parent] = _parents_of_clients(desk)
         os.kill(parent, signal.SIGTERM)
         terminal.wait(60)
@@ -288,9 +288,11 @@ def own(desk: Desk) -> str:
 
 def is_gone(url: str) -> bool:
     try:
-        httpx.get(f"{url}/livez")
+        httpx.get(f"{url}/livez", timeout=DEADLINE)
     except httpx.ConnectError:
         return True
+    except (httpx.ReadError, httpx.RemoteProtocolError):  # it is just ending
+        return False
     return False
 
 
@@ -310,6 +312,7 @@ def test_a_server_is_started_and_ends_with_its_client(desk: Desk) -> None:
         models = httpx.get(
             f"{own(desk)}/v1/models",
             headers={"Authorization": f"Bearer {told['ANTHROPIC_AUTH_TOKEN']}"},
+            timeout=DEADLINE,
         )
         assert models.json()["data"][0]["id"] == told["ANTHROPIC_MODEL"]
         assert told["CLAUDE_CODE_AUTO_COMPACT_WINDOW"] == "2048"

@@ -54,19 +54,21 @@ def test_requests_with_different_adapters_answer_side_by_side_as_alone(server: S
 
 
 def test_scales_for_all_hold_until_they_are_changed(server: Server) -> None:
-    adapters = httpx.get(f"{server.url}/lora-adapters").json()
+    adapters = httpx.get(f"{server.url}/lora-adapters", timeout=DEADLINE).json()
     assert [(one["path"], one["scale"]) for one in adapters] == [
         ("first.gguf", 1.0),
         ("second.gguf", 0.5),
     ]
     by_flags = answer(server)
     assert by_flags == answer(server, lora=[{"id": 0, "scale": 1}, {"id": 1, "scale": 0.5}])
-    httpx.post(f"{server.url}/lora-adapters", json=[{"id": 1, "scale": 1}]).raise_for_status()
+    httpx.post(
+        f"{server.url}/lora-adapters", json=[{"id": 1, "scale": 1}], timeout=DEADLINE
+    ).raise_for_status()
     try:
         assert answer(server) == answer(server, lora=CHOICES[2]) != by_flags
     finally:
         scales = [{"id": one["id"], "scale": one["scale"]} for one in adapters]
-        httpx.post(f"{server.url}/lora-adapters", json=scales).raise_for_status()
+        httpx.post(f"{server.url}/lora-adapters", json=scales, timeout=DEADLINE).raise_for_status()
 
 
 def test_an_answer_goes_on_with_its_adapters_when_the_engine_dies(server: Server) -> None:

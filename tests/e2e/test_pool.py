@@ -63,7 +63,7 @@ def complete(server: Server, model: str, prompt: str = PROMPT) -> dict[str, Any]
 
 def states(server: Server) -> dict[str, str]:
     """By name, without models that happen to be in this user's caches."""
-    data = httpx.get(f"{server.url}/models").json()["data"]
+    data = httpx.get(f"{server.url}/models", timeout=DEADLINE).json()["data"]
     return {one["id"]: one["status"]["value"] for one in data if one["source"] != "cache"}
 
 
@@ -160,7 +160,7 @@ def test_an_engine_that_dies_while_it_loads_is_told_and_the_others_live(preset: 
         assert "other can't be loaded: the engine could not start" in answer.text
         status = next(
             one["status"]
-            for one in httpx.get(f"{server.url}/models").json()["data"]
+            for one in httpx.get(f"{server.url}/models", timeout=DEADLINE).json()["data"]
             if one["id"] == "other"
         )
         assert (status["failed"], status["exit_code"]) == (True, -signal.SIGKILL)
@@ -183,7 +183,7 @@ def test_a_file_that_vanished_is_named_without_its_folder(preset: Path, tmp_path
         assert "there is no file chat.gguf" in answer.text
         assert str(tmp_path) not in answer.text
         shutil.copy(DEMO_TARGET, tmp_path / "chat.gguf")
-        assert httpx.get(f"{server.url}/models?reload=1").status_code == 200
+        assert httpx.get(f"{server.url}/models?reload=1", timeout=DEADLINE).status_code == 200
         complete(server, "chat")
 
 
@@ -192,7 +192,7 @@ def test_a_folder_is_read_again_when_a_client_asks(tmp_path: Path) -> None:
     with serving("--models-dir", str(tmp_path), has_one_model=False) as server:
         (tmp_path / "two").mkdir()
         shutil.copy(DEMO_TARGET, tmp_path / "two" / "model.gguf")
-        data = httpx.get(f"{server.url}/models?reload=1").json()["data"]
+        data = httpx.get(f"{server.url}/models?reload=1", timeout=DEADLINE).json()["data"]
         assert [one["id"] for one in data if one["source"] != "cache"] == ["one", "two"]
 
 
@@ -223,12 +223,12 @@ def test_a_killed_server_leaves_no_engine(preset: Path) -> None:
 
 def test_the_one_model_of_a_server_sleeps_and_wakes_for_any_name() -> None:
     with serving("--sleep-idle-seconds", "1") as server:
-        assert httpx.get(f"{server.url}/health").status_code == 200
+        assert httpx.get(f"{server.url}/health", timeout=DEADLINE).status_code == 200
         assert complete(server, "gpt-4o")["content"]
-        assert httpx.get(f"{server.url}/props").json()["total_slots"] == 4
+        assert httpx.get(f"{server.url}/props", timeout=DEADLINE).json()["total_slots"] == 4
         wait_until(lambda: not server.engines)
-        wait_until(lambda: httpx.get(f"{server.url}/props").json()["is_sleeping"])
-        assert httpx.get(f"{server.url}/health").status_code == 200
+        wait_until(lambda: httpx.get(f"{server.url}/props", timeout=DEADLINE).json()["is_sleeping"])
+        assert httpx.get(f"{server.url}/health", timeout=DEADLINE).status_code == 200
         assert not server.engines
         answer = post(server, "/completion", prompt="a", n_predict=4)
         assert (answer.status_code, answer.json()["model"]) == (200, "demo-target")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -82,11 +83,17 @@ def test_a_killed_pull_leaves_no_model_and_goes_on(
 
 
 def test_two_processes_share_one_download(hub: LocalHub, tmp_path: Path) -> None:
-    hub.piece_seconds = 0.003
+    hub.piece_seconds = 0.05  # until the second process waits, however slowly it starts
+    reports: list[dict[str, Any]] = []
     with start(hub, tmp_path, "pull", "user/repo", "--json") as first:
         wait_for_content(first)
         with start(hub, tmp_path, "pull", "user/repo", "--json") as second:
-            reports = [json.loads(line) for line in second.communicate(timeout=120)[0].splitlines()]
+            assert second.stdout is not None
+            for line in second.stdout:
+                reports.append(json.loads(line))
+                if reports[-1]["status"] == "waiting":
+                    hub.piece_seconds = 0
+            second.communicate(timeout=120)
         first.communicate(timeout=120)
     assert (first.returncode, second.returncode) == (0, 0)
     assert hub.downloads() == ["m-Q8_0.gguf"]
@@ -95,7 +102,7 @@ def test_two_processes_share_one_download(hub: LocalHub, tmp_path: Path) -> None
 
 
 def test_the_next_process_goes_on_when_the_first_is_killed(hub: LocalHub, tmp_path: Path) -> None:
-    hub.piece_seconds = 0.003
+    hub.piece_seconds = 0.05
     with start(hub, tmp_path, "pull", "user/repo", "--json") as first:
         wait_for_content(first)
         with start(hub, tmp_path, "pull", "user/repo", "--json") as second:
@@ -104,6 +111,7 @@ def test_the_next_process_goes_on_when_the_first_is_killed(hub: LocalHub, tmp_pa
                 if json.loads(line)["status"] == "waiting":
                     break
             first.kill()
+            hub.piece_seconds = 0
             second.communicate(timeout=120)
     assert second.returncode == 0
     (model,) = json.loads(run(hub, tmp_path, "list", "--json")[1])

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.support.ports import free_port
 from tests.support.processes import (
     COMMAND,
     DEADLINE,
@@ -61,13 +62,6 @@ class Worker:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait(DEADLINE)
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 @contextmanager

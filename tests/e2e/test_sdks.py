@@ -22,7 +22,7 @@ from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
 from pydantic_ai.settings import ModelSettings
 
-from tests.support.processes import serving
+from tests.support.processes import DEADLINE, serving
 
 MODEL = "demo-target"
 SENTENCE = "Ana is 31 years old and lives in Oslo."
@@ -310,7 +310,9 @@ async def test_openais_agent_calls_a_tool(url: str) -> None:
 
 def test_thinking_is_ended_while_it_streams(client: openai.OpenAI, url: str) -> None:
     [closing] = httpx.post(
-        f"{url.removesuffix('/v1')}/tokenize", json={"content": "</think>", "parse_special": True}
+        f"{url.removesuffix('/v1')}/tokenize",
+        json={"content": "</think>", "parse_special": True},
+        timeout=DEADLINE,
     ).json()["tokens"]
     stream = client.chat.completions.create(
         model=MODEL,
@@ -332,12 +334,14 @@ def test_thinking_is_ended_while_it_streams(client: openai.OpenAI, url: str) -> 
         said += delta.content or ""
         if thought and not replies:
             control = {"id": chunk.id, "action": "reasoning_end"}
-            replies.append(httpx.post(f"{url}/chat/completions/control", json=control).json())
+            replies.append(
+                httpx.post(f"{url}/chat/completions/control", json=control, timeout=DEADLINE).json()
+            )
         if said.strip():
             break
     stream.close()
     assert replies == [{"success": True}]
     # What a thought that is cut leads to depends on when it is cut.
     assert said.strip()
-    again = httpx.post(f"{url}/chat/completions/control", json=control).json()
+    again = httpx.post(f"{url}/chat/completions/control", json=control, timeout=DEADLINE).json()
     assert again["success"] is False

@@ -34,9 +34,13 @@ def asking(server: Server, bodies: dict[str, dict[str, Any]]) -> Iterator[list[F
     """Requests that are under way, each in a thread."""
 
     def post(path: str, body: dict[str, Any]) -> httpx.Response:
-        return httpx.post(f"{server.url}{path}", json=body, timeout=DEADLINE)
+        return client.post(path, json=body)
 
-    with ThreadPoolExecutor(len(bodies)) as pool:
+    # One client: to make one loads certificates, so that some would ask when the server has ended.
+    with (
+        httpx.Client(base_url=server.url, timeout=DEADLINE) as client,
+        ThreadPoolExecutor(len(bodies)) as pool,
+    ):
         yield [pool.submit(post, path, body) for path, body in bodies.items()]
 
 

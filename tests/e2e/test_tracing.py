@@ -35,9 +35,11 @@ def collector() -> Iterator[tuple[str, list[ExportTraceServiceRequest]]]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/v1/traces", received
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/v1/traces", received
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_spans_reach_the_collector_at_the_latest_when_the_server_ends(
@@ -46,7 +48,9 @@ def test_spans_reach_the_collector_at_the_latest_when_the_server_ends(
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
     with collector() as (url, received):
         with serving("--otlp-traces-endpoint", url) as server:
-            httpx.post(f"{server.url}/completion", json=REQUEST).raise_for_status()
+            httpx.post(
+                f"{server.url}/completion", json=REQUEST, timeout=DEADLINE
+            ).raise_for_status()
             server.process.terminate()
             assert server.process.wait(DEADLINE) == 0
         (resource,) = {str(r.resource) for r in received[0].resource_spans}
@@ -65,6 +69,6 @@ def test_spans_reach_the_collector_at_the_latest_when_the_server_ends(
 
 def test_a_collector_that_is_not_there_harms_nobody() -> None:
     with serving("--otlp-traces-endpoint", "http://127.0.0.1:9/v1/traces") as server:
-        httpx.post(f"{server.url}/completion", json=REQUEST).raise_for_status()
+        httpx.post(f"{server.url}/completion", json=REQUEST, timeout=DEADLINE).raise_for_status()
         server.process.terminate()
         assert server.process.wait(DEADLINE) == 0

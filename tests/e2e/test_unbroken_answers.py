@@ -151,4 +151,4 @@ def test_what_a_killed_server_was_making_has_failed(tmp_path: Path) -> None:
         assert found.error.code == "server_error"
         with pytest.raises(openai.BadRequestError):
             client.responses.retrieve(lost, stream=True)
-        assert httpx.get(f"{server.url}/health").status_code == 200
+        assert httpx.get(f"{server.url}/health", timeout=DEADLINE).status_code == 200

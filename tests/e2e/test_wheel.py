@@ -148,10 +148,12 @@ def test_the_embedded_model_answers(url: str) -> None:
 
 
 def test_the_page_is_there(url: str) -> None:
-    page = httpx.get(f"{url}/", headers={"Accept": "text/html"})
+    page = httpx.get(f"{url}/", headers={"Accept": "text/html"}, timeout=60)
     assert '<div id="page">' in page.text
     files = re.findall(r'(?:src|href)="\./([^"]+)"', page.text)
-    assert [httpx.get(f"{url}/{name}").status_code for name in files] == [200] * len(files)
+    assert [httpx.get(f"{url}/{name}", timeout=60).status_code for name in files] == [200] * len(
+        files
+    )
 
 
 def test_the_checker_of_grammars_starts(url: str) -> None:

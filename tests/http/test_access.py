@@ -23,6 +23,7 @@ from server.access.key_ring import KeyRing
 from server.app import create_app
 from server.errors import Unavailable
 from tests.support.fake_server import FakeServer, make_server
+from tests.support.inprocess import wait_until
 from tests.support.live import serving, wait_for
 
 pytestmark = pytest.mark.anyio
@@ -267,7 +268,7 @@ async def test_keys_change_while_an_answer_runs(server: FakeServer) -> None:
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         headers = {"X-Api-Key": "alice"}
         running = asyncio.create_task(client.post("/completion", json=BODY, headers=headers))
-        await asyncio.sleep(0.03)
+        await wait_until(lambda: bool(server.generator.opened))
         keys.replace([key("bob")], 0)
         assert (await client.get("/slots", headers=headers)).status_code == 401
         assert (await client.get("/slots", headers={"X-Api-Key": "bob"})).status_code == 200
@@ -371,7 +372,7 @@ async def test_draining_refuses_new_work(server: FakeServer) -> None:
     server.generator.delay = 0.02
     async with client_of(server) as client:
         running = asyncio.create_task(client.post("/completion", json=BODY))
-        await asyncio.sleep(0.03)
+        await wait_until(lambda: bool(server.generator.opened))
         server.context.drain.begin()
         server.context.drain.close()
         late = await client.post("/completion", json=BODY)

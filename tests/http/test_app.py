@@ -15,7 +15,7 @@ from config import ServeSettings
 from server.app import create_app
 from server.http.middleware import POLLED
 from tests.support.fake_server import FakeServer, ScriptedGenerator, key_ring, make_server
-from tests.support.live import serving
+from tests.support.live import DEADLINE, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -239,5 +239,5 @@ def test_a_hundred_clients_at_once() -> None:
 
 def _read_all(connection: socket.socket) -> bytes:
     with connection:
-        connection.settimeout(10)
+        connection.settimeout(DEADLINE)
         return b"".join(iter(lambda: connection.recv(65536), b""))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from typing import Any
 
@@ -13,7 +12,8 @@ from server.app import create_app
 from server.errors import EngineFailed, Overloaded
 from tests.http.test_completion import FINAL_FIELDS, TIMING_FIELDS
 from tests.support.fake_server import FakeServer, ScriptedGenerator, make_server
-from tests.support.live import serving, wait_for
+from tests.support.leaving import asking
+from tests.support.live import DEADLINE, serving, wait_for
 
 pytestmark = pytest.mark.anyio
 
@@ -152,15 +152,12 @@ async def test_an_error_without_streaming_is_a_status(
 @pytest.mark.parametrize("streamed", [True, False])
 def test_a_client_that_leaves_aborts_its_sequences(streamed: bool) -> None:
     server = make_server(generator=ScriptedGenerator(pieces=["x"] * 10_000, delay=0.01))
-    with serving(create_app(server.context)) as url, httpx.Client(base_url=url) as client:
+    with serving(create_app(server.context)) as url:
         body = {"prompt": "a", "n": 2, "stream": streamed}
-        timeout = httpx.Timeout(5, read=0.3)
-        with (
-            contextlib.suppress(httpx.ReadTimeout),
-            client.stream("POST", "/completion", json=body, timeout=timeout) as response,
-        ):
-            next(response.iter_raw())
-        assert len(server.generator.opened) == 2
+        with asking(url, "/completion", body) as connection:
+            assert wait_for(lambda: len(server.generator.opened) == 2)
+            if streamed:
+                assert connection.recv(100)
         assert wait_for(lambda: server.generator.aborted == 2)
         assert server.generator.running == 0
 
@@ -168,9 +165,9 @@ def test_a_client_that_leaves_aborts_its_sequences(streamed: bool) -> None:
 @pytest.mark.parametrize("streamed", [True, False])
 def test_a_client_that_leaves_while_it_waits_for_a_slot(streamed: bool) -> None:
     server = make_server(generator=ScriptedGenerator(queued=1000))
-    with serving(create_app(server.context)) as url, httpx.Client(base_url=url) as client:
-        with pytest.raises(httpx.ReadTimeout):
-            client.post("/completion", json={"prompt": "a", "stream": streamed}, timeout=0.3)
+    with serving(create_app(server.context)) as url:
+        with asking(url, "/completion", {"prompt": "a", "stream": streamed}):
+            assert wait_for(lambda: server.generator.opened)
         assert wait_for(lambda: server.generator.aborted == 1)
 
 
@@ -179,7 +176,7 @@ def test_headers_and_pings_come_while_a_request_waits_for_a_slot() -> None:
     body = {"prompt": "a", "stream": True, "sse_ping_interval": 1}
     with (
         serving(create_app(server.context)) as url,
-        httpx.stream("POST", f"{url}/completion", json=body, timeout=5) as response,
+        httpx.stream("POST", f"{url}/completion", json=body, timeout=DEADLINE) as response,
     ):
         assert response.status_code == 200
         assert next(response.iter_raw()) == b":\n\n"
@@ -190,7 +187,7 @@ def test_chunks_arrive_one_by_one() -> None:
     body = {"prompt": "a", "stream": True}
     with (
         serving(create_app(server.context)) as url,
-        httpx.stream("POST", f"{url}/completion", json=body) as response,
+        httpx.stream("POST", f"{url}/completion", json=body, timeout=DEADLINE) as response,
     ):
         first = next(response.iter_raw())
     assert first.count(b"data: ") == 1

@@ -23,31 +23,38 @@ from tests.support.live import DEADLINE, serving, wait_for
 
 
 @pytest.fixture
-def url(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.3)
+def url(server: FakeServer) -> Iterator[str]:
     with serving(create_app(server.context)) as url:
         yield url
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heads have to come soon."""
+    monkeypatch.setattr(connection, "HEAD_SECONDS", 1.0)
 
 
 def connect(url: str) -> socket.socket:
     parts = urlsplit(url)
     connection = socket.create_connection((parts.hostname, parts.port or 80))
-    connection.settimeout(5)
+    connection.settimeout(DEADLINE)
     return connection
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_client_that_says_nothing_is_dropped(url: str) -> None:
     with connect(url) as connection:
         assert connection.recv(100) == b""
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_head_that_trickles_in_is_dropped(url: str) -> None:
     began = time.monotonic()
     with connect(url) as connection:
         connection.sendall(b"GET /health HTTP/1.1\r\n")
         with pytest.raises(ConnectionError):
             trickle(connection)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20
 
 
 def trickle(connection: socket.socket) -> None:
@@ -57,11 +64,12 @@ def trickle(connection: socket.socket) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_second_head_has_to_come_in_time_too(url: str) -> None:
     with connect(url) as connection:
         connection.sendall(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
         assert connection.recv(4096).startswith(b"HTTP/1.1 200")
-        time.sleep(0.5)  # an idle connection may stay
+        time.sleep(1.5)  # an idle connection may stay
         connection.sendall(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
         assert connection.recv(4096).startswith(b"HTTP/1.1 200")
         connection.sendall(b"GET /hea")
@@ -133,8 +141,9 @@ def test_slow_clients_do_not_hold_up_others(url: str) -> None:
         for connection in slow:
             connection.sendall(b"POST /completion HTTP/1.1\r\nContent-Length: 9\r\n\r\n{")
         began = time.monotonic()
-        assert httpx.post(f"{url}/completion", json={"prompt": "a"}).status_code == 200
-        assert time.monotonic() - began < 2
+        answer = httpx.post(f"{url}/completion", json={"prompt": "a"}, timeout=DEADLINE)
+        assert answer.status_code == 200
+        assert time.monotonic() - began < 20
     finally:
         for connection in slow:
             connection.close()
@@ -159,16 +168,16 @@ def test_new_requests_are_taken_while_the_server_lingers(server: FakeServer) -> 
         http_config(create_app(server.context), ServeSettings()),
         on_stop=drain.begin,
         on_close=drain.close,
-        linger_seconds=1.0,
+        linger_seconds=3.0,
     )
     thread = threading.Thread(target=http.run, args=(sockets,), daemon=True)
     thread.start()
     assert wait_for(lambda: http.started)
     url = f"{url_of(sockets[0], tls=False)}/completion"
-    with httpx.Client() as kept:
+    with httpx.Client() as kept, httpx.Client() as new:
         assert kept.post(url, json={"prompt": "a"}).status_code == 200
         http.handle_exit(signal.SIGTERM, None)
-        for client in (kept, httpx):
+        for client in (kept, new):
             response = client.post(url, json={"prompt": "a"})
             assert (response.status_code, response.headers["connection"]) == (200, "close")
         assert not drain.is_closed
@@ -180,9 +189,9 @@ def test_new_requests_are_taken_while_the_server_lingers(server: FakeServer) -> 
 
 def test_the_deadline_of_the_drain(server: FakeServer) -> None:
     """`on_deadline` is called if an answer still runs, and not if all answers ended in time."""
-    server.generator.pieces = ["a"] * 60
+    server.generator.pieces = ["a"] * 150
     server.generator.delay = 0.01
-    for drain_seconds, expected in ((0.1, 1), (10.0, 0)):
+    for drain_seconds, expected in ((0.1, 1), (DEADLINE, 0)):
         told: list[float] = []
         settings = ServeSettings()
         sockets = bind_all(["127.0.0.1"], 0)
@@ -197,9 +206,9 @@ def test_the_deadline_of_the_drain(server: FakeServer) -> None:
         assert wait_for(lambda http=http: http.started)
         body = {"prompt": "a", "stream": True}
         url = url_of(sockets[0], tls=False)
-        with httpx.stream("POST", f"{url}/completion", json=body) as response:
+        with httpx.stream("POST", f"{url}/completion", json=body, timeout=DEADLINE) as response:
             http.should_exit = True
-            assert response.read().count(b"data: ") == 61
+            assert response.read().count(b"data: ") == 151
         thread.join(DEADLINE)
         close_all(sockets)
         assert len(told) == expected

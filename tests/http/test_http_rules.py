@@ -17,7 +17,7 @@ from config import ServeSettings
 from server.app import create_app
 from server.http import connection
 from tests.support.fake_server import FakeServer, make_server
-from tests.support.live import serving
+from tests.support.live import DEADLINE, serving
 
 BODY = json.dumps({"prompt": "a"}).encode()
 STREAM = json.dumps({"prompt": "a", "stream": True}).encode()
@@ -36,11 +36,11 @@ def url(server: FakeServer) -> Iterator[str]:
 
 
 def exchange(url: str, *segments: bytes) -> bytes:
-    """Everything that the server sends until it closes, or is silent for a while."""
+    """Everything that the server sends until it closes, or is silent for a while afterwards."""
     parts = urlsplit(url)
     with socket.create_connection((parts.hostname, parts.port or 80)) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        client.settimeout(0.5)
+        client.settimeout(DEADLINE)
         for segment in segments:
             client.sendall(segment)
             time.sleep(0.02)
@@ -48,6 +48,7 @@ def exchange(url: str, *segments: bytes) -> bytes:
         try:
             while data := client.recv(65536):
                 answer += data
+                client.settimeout(0.5)
         except TimeoutError:
             pass
         return answer

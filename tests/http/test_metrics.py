@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from config import ServeSettings
 from tests.support.fake_server import key_ring
 from tests.support.inprocess import Pair
+from tests.support.leaving import asking
 from tests.support.live import wait_for
 from tests.support.live_engine import letter_backend, live_server
 
@@ -140,10 +141,11 @@ def test_refusals_and_departures_are_told_apart(server: Metered) -> None:
     server.client.post("/completion", json={"prompt": "x" * 600})
     server.client.post("/completion", json={}, headers={"Authorization": "Bearer other"})
     server.pair.gate.allow(2)
-    with pytest.raises(httpx.ReadTimeout):
-        server.client.post("/completion", json={"prompt": "abc"}, timeout=0.3)
+    with asking(str(server.client.base_url), "/completion", {"prompt": "abc"}, HEADERS):
+        assert wait_for(lambda: server.pair.client.streams)
     server.pair.gate.allow(None)
     assert wait_for(lambda: server.scrape()["vllm:request_success_total abort"] == 1)
+    assert wait_for(lambda: server.scrape().get("llamapack_http_responses_total 499"))
     found = server.scrape()
     assert found["llamapack_requests_rejected_total invalid_request"] == 1
     assert found["llamapack_requests_rejected_total exceed_context_size"] == 1

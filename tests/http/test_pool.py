@@ -22,6 +22,8 @@ from server.pool import routing
 from server.pool.interface import PoolEvent
 from server.pool.many import ManyModels
 from tests.support.fake_engines import FakeEngines, entry, pool_of
+from tests.support.inprocess import wait_until
+from tests.support.live import DEADLINE
 
 pytestmark = pytest.mark.anyio
 
@@ -252,8 +254,7 @@ async def test_only_an_admin_can_make_a_model_stay_or_go_early() -> None:
         await ask("boss", -1)
         assert served.pool.find("a").is_pinned
         await ask("boss", "0s")
-        await asyncio.sleep(0.1)
-        assert served.maker.events == ["load a", "stop a"]
+        await wait_until(lambda: served.maker.events == ["load a", "stop a"])
 
 
 @pytest.fixture
@@ -314,11 +315,11 @@ async def test_a_response_of_the_background_keeps_its_model() -> None:
     async with serving() as served:
         body = {"model": "a", "input": "a", "background": True}
         made = (await served.client.post("/v1/responses", json=body)).json()
-        for _ in range(100):
-            now = (await served.client.get(f"/v1/responses/{made['id']}")).json()
-            if now["status"] == "completed":
-                break
-            await asyncio.sleep(0.01)
+        now = made
+        async with asyncio.timeout(DEADLINE):
+            while now["status"] in ("queued", "in_progress"):
+                await asyncio.sleep(0.01)
+                now = (await served.client.get(f"/v1/responses/{made['id']}")).json()
         assert (now["status"], now["model"]) == ("completed", "a")
 
 
@@ -338,8 +339,7 @@ async def test_ollama_s_clients_choose_load_and_unload_models() -> None:
         unknown = await client.post("/api/chat", json=chat("z", stream=False))
         assert (unknown.status_code, "z" in unknown.json()["error"]) == (404, True)
         await client.post("/api/generate", json={"model": "a", "keep_alive": 0})
-        await asyncio.sleep(0.1)
-        assert served.maker.events == ["load a", "stop a"]
+        await wait_until(lambda: served.maker.events == ["load a", "stop a"])
 
 
 async def test_lm_studio_s_clients_load_and_unload_models() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 
 import httpx
 import pytest
@@ -19,6 +19,7 @@ from server.pool.interface import ModelState
 from server.pool.many import ManyModels
 from server.pool.policy import Limits
 from tests.support.fake_engines import FakeEngines, entry, pool_of
+from tests.support.leaving import asking
 from tests.support.live import serving, wait_for
 
 CHAT = "/v1/chat/completions"
@@ -63,11 +64,10 @@ def test_a_client_that_leaves_while_it_waits_uses_nothing(
 ) -> None:
     with served(1.0, monkeypatch) as (url, pool):
         body = {**BODY, "stream": is_stream}
-        with (
-            suppress(httpx.ReadTimeout),
-            httpx.stream("POST", f"{url}{CHAT}", json=body, timeout=0.3) as response,
-        ):
-            next(response.iter_lines())
+        with asking(url, CHAT, body) as connection:
+            assert wait_for(lambda: pool.find("a").state is ModelState.LOADING)
+            if is_stream:
+                assert connection.recv(100)
         assert wait_for(lambda: pool.find("a").state is ModelState.LOADED)
         assert wait_for(lambda: pool.find("a").num_users == 0)
         assert httpx.post(f"{url}{CHAT}", json=BODY).status_code == 200

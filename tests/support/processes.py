@@ -111,7 +111,7 @@ class Server:
 
     def _answers(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/livez").status_code == 200
+            return httpx.get(f"{self.url}/livez", timeout=DEADLINE).status_code == 200
         except httpx.ConnectError:
             return False
 
@@ -140,7 +140,7 @@ class Server:
         wait_until(lambda: self.engine not in (None, engine))
 
     def is_ready(self) -> bool:
-        return httpx.get(f"{self.url}/readyz").status_code == 200
+        return httpx.get(f"{self.url}/readyz", timeout=DEADLINE).status_code == 200
 
     def end(self) -> None:
         """Stop the server in any state."""

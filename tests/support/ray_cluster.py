@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -17,6 +16,7 @@ import httpx
 import psutil
 
 from tests.support.paths import DEMO_TARGET, ROOT
+from tests.support.ports import free_port
 from tests.support.processes import COMMAND
 
 FOLDER = Path(os.environ.get("LLAMAPACK_RAY", "missing"))
@@ -38,9 +38,7 @@ class Cluster:
     """`serve run`, and what runs below it."""
 
     def __init__(self, log: Path, **options: object) -> None:
-        with socket.socket() as sock:
-            sock.bind(("127.0.0.1", 0))
-            port = sock.getsockname()[1]
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self._log = log
         words = {"flags": FLAGS, "command": COMMAND, "cpus": 0, **options}

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 
 import httpx
 
 from tests.support.paths import ROOT
-from tests.support.processes import wait_until
+from tests.support.ports import free_port
+from tests.support.processes import DEADLINE, wait_until
 
 
 class KillableServer:
     """A scripted server that is killed, and started again on the same port."""
 
     def __init__(self) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
+        self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -48,6 +46,6 @@ class KillableServer:
 
     def _answers(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/livez").status_code == 200
+            return httpx.get(f"{self.url}/livez", timeout=DEADLINE).status_code == 200
         except httpx.ConnectError:
             return False

@@ -150,7 +150,7 @@ export const roomScenarios = {
     await nothingSerious(page)
     await page.getByRole('link', { name: 'To the models' }).click()
     await page.getByRole('button', { name: `Load ${options.model}` }).click()
-    await model.getByText('Loaded', { exact: true }).waitFor({ timeout: 90_000 })
+    await model.getByText('Loaded', { exact: true }).waitFor()
     await model.getByText('RAM').waitFor()
     await page.goto(room(url))
     await page.locator('.lane').first().waitFor()
@@ -174,7 +174,7 @@ export const roomScenarios = {
     await plan.getByRole('button', { name: 'Ask again' }).click()
     await plan.getByText('must be a whole number').waitFor()
     await page.getByRole('button', { name: `Unload ${options.model}` }).click()
-    await model.getByText('Not loaded').waitFor({ timeout: 60_000 })
+    await model.getByText('Not loaded').waitFor()
   },
 
   async cancel_a_download({ page, url, options }) {

@@ -21,7 +21,7 @@ const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '
 const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, acceptDownloads: true })
 await context.grantPermissions(['clipboard-read', 'clipboard-write'])
 const page = await context.newPage()
-page.setDefaultTimeout(30_000)
+page.setDefaultTimeout(120_000) // a busy machine may be slow
 
 const problems = []
 const allowed = { errors: [] }

@@ -464,9 +464,9 @@ export const scenarios = {
     const answer = lastAnswer(page)
     await answer.filter({ hasText: options.last }).waitFor()
     const coloured = (count) => document.querySelectorAll('.hljs-keyword').length === count
-    await page.waitForFunction(coloured, 2 * options.functions, { timeout: 60_000 })
+    await page.waitForFunction(coloured, 2 * options.functions)
     const drawn = (count) => document.querySelectorAll('.markdown td .katex').length === count
-    await page.waitForFunction(drawn, options.rows, { timeout: 60_000 })
+    await page.waitForFunction(drawn, options.rows)
     assert.equal((await answer.locator('code').first().textContent()).trim(), options.code.trim())
     assert.equal(await answer.locator('table').count(), 1)
     assert.equal(await answer.locator('tr').count(), options.rows + 1)
@@ -479,7 +479,7 @@ export const scenarios = {
     // A reload draws the same.
     await kept(page, 2)
     await page.reload()
-    await page.waitForFunction(coloured, 2 * options.functions, { timeout: 60_000 })
+    await page.waitForFunction(coloured, 2 * options.functions)
     assert.equal(await lastAnswer(page).locator('tr').count(), options.rows + 1)
   },
 

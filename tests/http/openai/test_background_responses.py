@@ -50,7 +50,7 @@ def numbers(events: list[Any]) -> list[int]:
 
 
 def test_a_response_runs_on_and_is_polled(serve: Serve) -> None:
-    live = serve(queued=0.2, **SLOW)
+    live = serve(queued=0.5, delay=0.3)  # so that no state is over before it is seen
     made = begin(live)
     assert (made.status, made.background, made.output) == ("queued", True, [])
     seen = wait_for(live, made.id, "in_progress")

@@ -15,6 +15,7 @@ from server.generation.choices import open_choices
 from server.generation.types import Ended, GenerationRequest, TextDelta
 from server.http.disconnect import while_connected
 from tests.support.fake_server import ScriptedGenerator
+from tests.support.live import DEADLINE
 
 pytestmark = pytest.mark.anyio
 
@@ -100,7 +101,7 @@ async def test_work_for_a_client_that_leaves_is_cancelled() -> None:
             cleaned.append(True)
 
     with pytest.raises(ClientDisconnect):
-        await asyncio.wait_for(while_connected(request_of(gone).receive, work()), 1)
+        await asyncio.wait_for(while_connected(request_of(gone).receive, work()), DEADLINE)
     assert cleaned == [True]
 
 

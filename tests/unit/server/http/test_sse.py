@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from server.http.sse import DONE, EventStream, frame
+from tests.support.inprocess import wait_until
+from tests.support.live import DEADLINE
 
 pytestmark = pytest.mark.anyio
 
@@ -82,7 +84,7 @@ async def test_a_client_that_leaves_ends_the_stream() -> None:
     await asyncio.sleep(0.01)
     assert released.times == 0
     connection.gone.set()
-    await asyncio.wait_for(task, 1)
+    await asyncio.wait_for(task, DEADLINE)
     assert released.times == 1
 
 
@@ -90,7 +92,7 @@ async def test_a_client_that_left_before_the_first_event() -> None:
     connection, released = Connection(), Released()
     connection.gone.set()
     stream = EventStream(endless(), released.stack, ping_seconds=0)
-    await asyncio.wait_for(stream(connection.scope, connection.receive, connection.send), 1)
+    await asyncio.wait_for(stream(connection.scope, connection.receive, connection.send), DEADLINE)
     assert released.times == 1
 
 
@@ -121,9 +123,9 @@ async def test_pings_are_comments() -> None:
     connection, released = Connection(), Released()
     stream = EventStream(endless(), released.stack, ping_seconds=1)
     task = asyncio.create_task(stream(connection.scope, connection.receive, connection.send))
-    await asyncio.sleep(1.1)
+    await wait_until(lambda: b":\n" in connection.body)
     connection.gone.set()
-    await asyncio.wait_for(task, 1)
+    await asyncio.wait_for(task, DEADLINE)
     assert connection.body == b"data: 1\n\n:\n\n"
 
 
@@ -138,7 +140,7 @@ async def test_a_ping_waits_for_a_frame_that_is_being_sent() -> None:
         connection.sent.append(message)
 
     stream = EventStream(some(), released.stack, ping_seconds=1)
-    await asyncio.wait_for(stream(connection.scope, connection.receive, slow_send), 10)
+    await asyncio.wait_for(stream(connection.scope, connection.receive, slow_send), DEADLINE)
     sent = [message.get("body", b"") for message in connection.sent]
     assert [sent[at + 1][:3] for at, part in enumerate(sent) if part == b"dat"] == [b"a: "] * 2
 
@@ -150,6 +152,6 @@ async def test_a_stream_of_another_media_type() -> None:
     task = asyncio.create_task(stream(connection.scope, connection.receive, connection.send))
     await asyncio.sleep(1.1)
     connection.gone.set()
-    await asyncio.wait_for(task, 1)
+    await asyncio.wait_for(task, DEADLINE)
     assert dict(connection.sent[0]["headers"])[b"content-type"].startswith(media_type.encode())
     assert connection.body == b"data: 1\n\n"

@@ -8,6 +8,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from server.http.turns import STARTS_PER_TURN, StartInTurns
+from tests.support.live import DEADLINE
 
 
 class Started:
@@ -72,7 +73,7 @@ async def test_requests_that_are_given_up_hold_up_nobody() -> None:
         task.cancel()
     await asyncio.gather(*burst, return_exceptions=True)
     assert list(inner.turns) == [f"/{number}" for number in (*range(STARTS_PER_TURN), 99)]
-    await asyncio.wait_for(started(app, "/later"), 5)
+    await asyncio.wait_for(started(app, "/later"), DEADLINE)
     assert "/later" in inner.turns
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.harness.servers import free_port
 from loadtests.routing.subscriber import Subscriber
 from server.kv_events import publisher
 from server.kv_events.publisher import EventPublisher
@@ -21,6 +20,7 @@ from server.kv_events.wire import (
     WireEvent,
 )
 from server.startup import StartupError
+from tests.support.ports import free_port
 from tests.support.processes import wait_until
 
 TOPIC = "kv@here:1@model"
