@@ -32,6 +32,8 @@ class Slot:
     sequence: Sequence | None = None
     last_used: int = 0
     """Number of the step in which the slot became idle, for least-recently-used choices."""
+    keeps_chunks: bool = False
+    """Whether the next request may reuse chunks of an idle slot, which only its cells have."""
     shifted_from: int | None = None
     """Position from which on the cells were computed elsewhere and moved here; None if all are in
     place. Moved cells differ from what computing `tokens` gives, so only the sequence that runs

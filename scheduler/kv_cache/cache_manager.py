@@ -23,7 +23,7 @@ from scheduler.core.sequence import Sequence, Slot
 from scheduler.core.step import Step
 from scheduler.kv_cache.checkpoints import Checkpoints
 from scheduler.kv_cache.chunk_reuse import Reuse, find_chunks
-from scheduler.kv_cache.host_cache import CachedPrefix, Checkpoint, HostCache, HostEntry
+from scheduler.kv_cache.host_cache import MIN_TOKENS, CachedPrefix, Checkpoint, HostCache, HostEntry
 from scheduler.kv_cache.placement import (
     CacheHolder,
     Placement,
@@ -56,6 +56,9 @@ class KVCacheManager:
         self.num_running = 0
         """Slots in which sequences run."""
         self._step_number = 0
+        self._is_host_large = limits.cache_bytes >= 2 * limits.sizes.prefix(limits.n_ctx)
+        """Whether old prefixes there can give way to what slots hold. In a small host memory they
+        would soon be all that is left of a conversation."""
 
     @property
     def running(self) -> list[Sequence]:
@@ -103,8 +106,6 @@ class KVCacheManager:
         edits, drops = self._keep(slot, num_left) if is_lost else ([], [])
         if source is not None and self._writes_cells(source):
             self._empty_others(placement, source.num_tokens, edits, drops)
-        if self.limits.abilities.reads_idle_cells:
-            self._set_aside(placement, edits, drops)
         moves, length = self._start_from(sequence, placement)
         slot.tokens, slot.num_tokens, slot.scope = sequence.tokens, length, sequence.scope
         slot.shifted_from = placement.length if length > placement.length else None
@@ -123,8 +124,41 @@ class KVCacheManager:
         slot.sequence, sequence.slot = None, None
         self.num_running -= 1
         sequence.is_late = False  # without cells, its last token is computed again
+        slot.keeps_chunks = sequence.spec.min_reused_chunk > 0
         slot.last_used = self._step_number
         self.index.put(slot, slot.reusable_tokens, slot.scope)
+
+    def set_aside(self, starts: list[CacheEdit]) -> list[CacheEdit]:
+        """Empty the idle slots that have nothing to do with the starts of a step, where steps would
+        read their cells, and host memory takes them.
+
+        Returns the edits of the starts with those for that. The slots are emptied first, so that
+        the running sequences get low cells: a step reads all up to the highest in use. On a CPU,
+        a copy to host memory and back costs what 10 to 30 rows take to read the cells.
+        """
+        if not self.limits.abilities.reads_idle_cells:
+            return starts
+        copied = {edit.source for edit in starts if isinstance(edit, CopyPrefix)}
+        edits: list[CacheEdit] = []
+        drops: list[Drop] = []
+        for slot in self.slots:
+            if slot.is_idle and slot.num_tokens > 0 and slot.id not in copied:
+                moves, outdated = self._moved_out(slot)
+                edits += moves
+                drops += outdated
+        return [*edits, *starts, *drops]  # a start may use what is dropped
+
+    def _moved_out(self, slot: Slot) -> tuple[list[CacheEdit], list[Drop]]:
+        """Empty a slot whose tokens host memory keeps, or would never keep because they are few; no
+        edits if it has no room for them."""
+        if slot.keeps_chunks or not self.host_cache.wants(max(slot.num_tokens, MIN_TOKENS)):
+            return [], []
+        has_room = self._is_host_large or self.host_cache.has_room(slot.num_tokens)
+        saves, drops = self._keep(slot) if has_room else ([], [])
+        if not (saves or slot.num_tokens < MIN_TOKENS or self._is_kept(slot)):
+            return [], []
+        self.forget(slot)
+        return [*saves, Trim(slot.id, 0)], drops
 
     def _writes_cells(self, source: PrefixHolder) -> bool:
         """Whether all cells of a source are written before those are dropped that the sequence
@@ -158,22 +192,6 @@ class KVCacheManager:
             self.forget(victim)
             edits += [*saves, Trim(victim.id, 0)]
             drops += outdated
-
-    def _set_aside(self, placement: Placement, edits: list[CacheEdit], drops: list[Drop]) -> None:
-        """Empty the other idle slots whose tokens host memory keeps, or has room for.
-
-        A copy there and back costs what a few steps take to read these cells.
-        """
-        stay = (placement.slot, placement.source)
-        for slot in self.slots:
-            if slot in stay or not slot.is_idle or slot.num_tokens == 0:
-                continue
-            has_room = self.host_cache.has_room(slot.num_tokens)
-            saves, outdated = self._keep(slot) if has_room else ([], [])
-            if saves or self._is_kept(slot):
-                self.forget(slot)
-                edits += [*saves, Trim(slot.id, 0)]
-                drops += outdated
 
     def _is_kept(self, slot: Slot) -> bool:
         """Whether host memory has all that a slot holds."""

@@ -15,6 +15,9 @@ from scheduler.kv_cache.host_cache import CachedPrefix, Checkpoint
 MIN_COPY_GAIN = 32
 """Tokens that a copy from another holder has to save: a copy may move a whole slot's cells."""
 
+MAX_WRITTEN = 64
+"""A saved prefix is written whole. For each of these tokens, one has to be of use."""
+
 PrefixHolder = Slot | CachedPrefix
 """Where a prefix can be copied from."""
 
@@ -117,7 +120,8 @@ def _from_other_holder(
     free: abc.Sequence[Slot], slots: abc.Sequence[Slot], usable: Shared, abilities: CacheAbilities
 ) -> Placement:
     """Start from the longest prefix, which is in a busy slot or in host memory."""
-    source = max(usable, key=lambda holder: usable[holder])
+    # Slots can share the cells of a slot. Those of a saved prefix are written.
+    source = max(usable, key=lambda holder: (usable[holder], isinstance(holder, Slot)))
     length = usable[source]
     if isinstance(source, Slot) and not abilities.can_copy:
         in_place_length = max(usable.get(slot, 0) for slot in free)
@@ -153,9 +157,11 @@ def _usable(
     abilities: CacheAbilities,
     checkpoints: Checkpoints,
 ) -> int:
-    """Tokens that the holder has in its cells and can give away. The sequence's last token is
-    always computed, because its logits are needed."""
+    """Tokens that the holder has in its cells and can give away at a fair price. The sequence's
+    last token is always computed, because its logits are needed."""
     length = min(shared, len(sequence.tokens) - 1, holder.num_tokens)
+    if isinstance(holder, CachedPrefix) and length * MAX_WRITTEN < holder.num_tokens:
+        return 0
     if abilities.can_trim or length == holder.num_tokens:
         return length
     return max((position for position in checkpoints if position <= length), default=0)

@@ -20,6 +20,7 @@ from protocol.events import (
     Started,
 )
 from scheduler.batching.cost_model import StepCost
+from scheduler.core.cache_edits import CacheEdit
 from scheduler.core.context_limits import ContextLimits
 from scheduler.core.results import EmbeddingResult, Result, SampledRun, SampleFailed, ScoredPrompt
 from scheduler.core.sequence import Sequence, Slot
@@ -103,7 +104,11 @@ class Scheduler:
     def _planned(self) -> Step:
         plan = StepPlan(self.cache.begin_step())
         plan.edits += self.cache.shift_windows()
-        self._admit(plan)
+        num_running = self.cache.num_running
+        starts = self._admit(plan)
+        if self.cache.num_running > num_running:
+            starts = self.cache.set_aside(starts)
+        plan.edits += starts
         plan.edits += self.cache.checkpoints.save_due(self.cache.slots)
         self.planner.share_out(plan)
         self._make_room(plan)
@@ -142,23 +147,25 @@ class Scheduler:
 
     # --- admission and preemption ---
 
-    def _admit(self, plan: StepPlan) -> None:
-        """Give idle slots to the queue, in order. A sequence that waits for a prefix, or for a
-        slot that it named, does not hold up those behind it."""
+    def _admit(self, plan: StepPlan) -> list[CacheEdit]:
+        """Give idle slots to the queue, in order; returns the edits for that. A sequence that waits
+        for a prefix, or for a slot that it named, does not hold up those behind it."""
+        edits: list[CacheEdit] = []
         if not self.cache.has_idle_slot:
-            return
+            return edits
         for sequence in self.waiting:
             if self._is_crowded(sequence):
                 break
             match self.cache.place(sequence):
                 case Placement() as placement:
-                    self._start(sequence, placement, plan)
+                    edits += self._start(sequence, placement, plan)
                 case WaitForPrefix(slot, length):
                     stop = plan.shared_prefix_stops.get(slot, length)
                     plan.shared_prefix_stops[slot] = min(stop, length)
                     self.cache.checkpoints.stop_at(slot, length)
                 case None if sequence.spec.slot is None:
                     break
+        return edits
 
     def _is_crowded(self, sequence: Sequence) -> bool:
         """Whether the running sequences leave too few cells: the sequence would be preempted
@@ -168,11 +175,11 @@ class Scheduler:
         margin = REENTRY_MARGIN * (len(running) + 1) if sequence.was_started else 0
         return bool(running) and wanted + margin > self.limits.n_ctx
 
-    def _start(self, sequence: Sequence, placement: Placement, plan: StepPlan) -> None:
+    def _start(self, sequence: Sequence, placement: Placement, plan: StepPlan) -> list[CacheEdit]:
         self.waiting.start(sequence)
-        plan.edits += self.cache.occupy(sequence, placement)
+        edits = self.cache.occupy(sequence, placement)
         if sequence.was_started:  # it was preempted, and goes on
-            return
+            return edits
         sequence.was_started = True
         lookup = explain(sequence, placement, self.limits.abilities)
         plan.counters.looked_up(sequence.num_prompt_tokens, lookup)
@@ -180,6 +187,7 @@ class Scheduler:
         assert sequence.slot is not None
         started = Started(sequence.request_id, sequence.slot.id, lookup.num_reused, lookup)
         plan.started.append(started)
+        return edits
 
     def _make_room(self, plan: StepPlan) -> None:
         """Free cells for the step: idle prefixes first, oldest first, then whole sequences,

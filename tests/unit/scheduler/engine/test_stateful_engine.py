@@ -95,10 +95,12 @@ RIGID = CacheAbilities(can_trim=False, can_checkpoint=True)
 memories = st.sampled_from(
     [
         *[{"abilities": CacheAbilities()}] * 3,
+        *[{"abilities": CacheAbilities(reads_idle_cells=True)}] * 2,
         {"abilities": CacheAbilities(can_copy=False)},
         {"abilities": CacheAbilities(can_trim=False, can_copy=False)},
         {"abilities": CacheAbilities(can_trim=False)},
         {"abilities": RIGID},
+        {"abilities": replace(RIGID, reads_idle_cells=True)},
         *[{"abilities": replace(RIGID, max_rollback=count)} for count in (1, 4, 100)],
         {"abilities": replace(RIGID, max_rollback=4), "has_no_cells": True},
         {"abilities": replace(RIGID, max_rollback=9, recomputes_drafts=True)},

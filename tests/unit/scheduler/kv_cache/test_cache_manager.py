@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from scheduler.core.abilities import CacheAbilities
-from scheduler.core.cache_edits import CopyPrefix, Drop, Restore, Save, Trim
+from scheduler.core.cache_edits import CacheEdit, CopyPrefix, Drop, Restore, Save, Trim
 from scheduler.core.cache_scope import NO_SCOPE
 from scheduler.core.context_limits import ContextLimits
 from scheduler.core.sequence import Sequence, Slot
 from scheduler.kv_cache.cache_manager import KVCacheManager
 from scheduler.kv_cache.placement import Placement
-from tests.support.scheduling import make_sequence, prompt
+from tests.support.scheduling import make_request, make_scheduler, make_sequence, prompt
 
 
 def make_cache(**changes: Any) -> KVCacheManager:
@@ -129,61 +129,110 @@ def one_stream(**changes: Any) -> KVCacheManager:
     return make_cache(n_slots=3, n_ctx=600, n_ctx_slot=600, abilities=abilities, **changes)
 
 
-def test_idle_slots_are_set_aside_when_a_sequence_starts() -> None:
+def test_idle_slots_are_set_aside_before_sequences_start() -> None:
     cache = one_stream()
     held(cache, 0, prompt(100))
     held(cache, 1, prompt(100, family=1))
-    slot, edits = started(cache, make_sequence(prompt(20, family=2)))
-    assert (slot.id, edits) == (2, [Save(0, 0), Trim(0, 0), Save(1, 1), Trim(1, 0)])
+    slot, _ = started(cache, make_sequence(prompt(20, family=2)))
+    start = Trim(slot.id, 0)
+    saved = [Save(0, 0), Trim(0, 0), Save(1, 1), Trim(1, 0)]
+    assert cache.set_aside([start]) == [*saved, start]
     assert [slot.num_tokens for slot in cache.slots] == [0, 0, 0]
     again = make_sequence([*prompt(100), 5])
-    assert started(cache, again)[1] == [Restore(0, again.slot.id, 100)]  # type: ignore[union-attr]
+    slot, edits = started(cache, again)
+    assert edits == [Restore(0, slot.id, 100)]
     assert again.num_cached_tokens == 100
-
-
-def test_slots_with_cells_of_their_own_keep_them() -> None:
-    cache = make_cache(n_slots=3, n_ctx=600)
-    held(cache, 0, prompt(100))
-    assert started(cache, make_sequence(prompt(20, family=2)))[1] == []
-    assert cache.slots[0].num_tokens == 100
-
-
-@pytest.mark.parametrize(
-    ("num_tokens", "cache_bytes"),
-    [(100, 0), (100, 99), (20, 250)],
-    ids=["nothing is saved", "no room", "too short to be saved"],
-)
-def test_what_host_memory_does_not_take_stays_in_its_slot(
-    num_tokens: int, cache_bytes: int
-) -> None:
-    cache = one_stream(cache_bytes=cache_bytes)
-    held(cache, 0, prompt(num_tokens))
-    assert started(cache, make_sequence(prompt(20, family=2)))[1] == []
-    assert cache.slots[0].num_tokens == num_tokens
-
-
-def test_no_prefix_gives_way_to_what_is_set_aside() -> None:
-    cache = one_stream()
-    for family in range(2):
-        cache.vacate(held(cache, 0, prompt(100, family)))
-    held(cache, 0, prompt(100, family=2))
-    assert started(cache, make_sequence(prompt(20, family=3)))[1] == []
-    assert len(cache.host_cache) == 2
-
-
-def test_what_host_memory_has_already_is_not_saved_again() -> None:
-    cache = one_stream()
-    cache.vacate(held(cache, 0, prompt(100)))
-    held(cache, 0, prompt(100))
-    assert started(cache, make_sequence(prompt(20, family=2)))[1] == [Trim(0, 0)]
 
 
 def test_the_slot_that_a_prefix_is_copied_from_stays() -> None:
     cache = one_stream()
     held(cache, 0, prompt(150))
     slot, edits = started(cache, make_sequence([*prompt(70), 5]))
-    assert edits == [CopyPrefix(0, slot.id, 70)]
+    assert cache.set_aside(edits) == [CopyPrefix(0, slot.id, 70)]
     assert cache.slots[0].num_tokens == 150
+
+
+def test_what_gives_way_is_dropped_after_the_start_that_may_use_it() -> None:
+    cache = one_stream(cache_bytes=1200)
+    for family in range(12):
+        cache.vacate(held(cache, 0, prompt(100, family)))
+    held(cache, 0, prompt(100, family=12))
+    start: CacheEdit = Restore(0, 1, 100)
+    assert cache.set_aside([start]) == [Save(0, 12), Trim(0, 0), start, Drop(0)]
+
+
+def test_sequences_that_start_together_find_their_cells_where_they_were() -> None:
+    scheduler = make_scheduler(
+        n_slots=3,
+        n_ctx=600,
+        n_ctx_slot=600,
+        cache_bytes=2000,
+        abilities=CacheAbilities(reads_idle_cells=True),
+    )
+    slots = [held(scheduler.cache, id, prompt(100, id)) for id in range(3)]
+    for family in range(2):
+        scheduler.add_request(make_request(family, [*prompt(100, family), 5]))
+    assert scheduler.schedule().edits == (Save(2, 0), Trim(2, 0))
+    assert [slot.num_tokens for slot in slots] == [100, 100, 0]
+
+
+def test_slots_with_cells_of_their_own_keep_them() -> None:
+    cache = make_cache(n_slots=3, n_ctx=600)
+    held(cache, 0, prompt(100))
+    assert cache.set_aside([]) == []
+    assert cache.slots[0].num_tokens == 100
+
+
+def test_chunks_that_may_be_reused_stay_in_their_slot() -> None:
+    cache = one_stream()
+    first = make_sequence(prompt(100), min_reused_chunk=16)
+    slot, _ = started(cache, first)
+    slot.num_tokens = 100
+    cache.release(first)
+    assert cache.set_aside([]) == []
+    assert slot.num_tokens == 100
+
+
+def test_what_is_too_short_to_be_saved_is_dropped() -> None:
+    cache = one_stream()
+    held(cache, 0, prompt(20))
+    assert cache.set_aside([]) == [Trim(0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("num_tokens", "cache_bytes"),
+    [(100, 0), (20, 0), (100, 99)],
+    ids=["nothing is saved", "nothing is saved, not a short one", "no room"],
+)
+def test_what_host_memory_does_not_take_stays_in_its_slot(
+    num_tokens: int, cache_bytes: int
+) -> None:
+    cache = one_stream(cache_bytes=cache_bytes)
+    held(cache, 0, prompt(num_tokens))
+    assert cache.set_aside([]) == []
+    assert cache.slots[0].num_tokens == num_tokens
+
+
+@pytest.mark.parametrize(
+    ("cache_bytes", "edits"),
+    [(1199, []), (1200, [Save(0, 12), Trim(0, 0), Drop(0)])],
+    ids=["small", "large"],
+)
+def test_old_prefixes_give_way_if_host_memory_holds_twice_what_slots_do(
+    cache_bytes: int, edits: list[CacheEdit]
+) -> None:
+    cache = one_stream(cache_bytes=cache_bytes)
+    for family in range(12):
+        cache.vacate(held(cache, 0, prompt(100, family)))
+    held(cache, 0, prompt(100, family=12))
+    assert cache.set_aside([]) == edits
+
+
+def test_what_host_memory_has_already_is_not_saved_again() -> None:
+    cache = one_stream()
+    cache.vacate(held(cache, 0, prompt(100)))
+    held(cache, 0, prompt(100))
+    assert cache.set_aside([]) == [Trim(0, 0)]
 
 
 def test_idle_slots_give_way_before_busy_ones_and_the_longest_unused_first() -> None:

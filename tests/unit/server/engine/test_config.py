@@ -51,7 +51,6 @@ def config_for(*flags: str) -> EngineConfig:
         ((), "kv_unified", None),
         ((), "idle_slots_stay", False),
         (("--slot-save-path", "."), "idle_slots_stay", True),
-        (("--cache-reuse", "64"), "idle_slots_stay", True),
         (("-np", "-1"), "kv_unified", None),
         (("-np", "4"), "kv_unified", False),
         (("-np", "4", "-kvu"), "kv_unified", True),
