@@ -95,8 +95,8 @@ _SYNTHETIC = "drafts come from the model or from text, never from chance; leave 
 
 REFUSED: tuple[Refused, ...] = (
     # Context and cache
-    _value("--kv-unified-per-slot", "a limit for each slot is not supported; without "
-           "--kv-unified each slot gets an equal part of --ctx-size", "KV_UNIFIED_PER_SLOT",
+    _value("--kv-unified-per-slot", "a limit for each slot is not supported; with "
+           "--no-kv-unified each slot gets an equal part of --ctx-size", "KV_UNIFIED_PER_SLOT",
            inert=(0,)),
     # Devices and weights
     # Multimodal

@@ -83,7 +83,7 @@ def _load(config: EngineConfig, channel: CommandChannel) -> Engine | None:
         return None
     if config.load_mode == HUGE_PAGES:
         _report_huge_pages(backend.info.size_bytes)
-    engine = _engine(config, backend)
+    engine = _engine(backend.config, backend)
     channel.send(Ready(backend.info))
     return engine
 

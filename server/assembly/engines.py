@@ -117,14 +117,13 @@ class OneEngine:
 def slots_in_words(model: ModelInfo, n_trained: int) -> str:
     """What a request may have, and the settings that decide it where the model could take more."""
     slots = f"{model.n_slots} slots of {model.n_ctx_slot} tokens"
+    decides = "--ctx-size, --parallel and --kv-unified decide"
     if model.is_unified:
         slots = f"{model.n_slots} slots that share {model.n_ctx_slot} tokens"
+        decides = "--ctx-size decides"
     if n_trained <= model.n_ctx_slot:
         return slots
-    return (
-        f"{slots} (of {n_trained} that the model was trained for: --ctx-size, --parallel and "
-        "--kv-unified decide)"
-    )
+    return f"{slots} (of {n_trained} that the model was trained for: {decides})"
 
 
 class ManyEngines:

@@ -66,7 +66,7 @@ def engine_config(
         cache_type_k=settings.cache_type_k,
         cache_type_v=settings.cache_type_v,
         kv_unified=_is_unified(settings),
-        # Files are saved of slots, and chunks are reused in their slot.
+        # Files are saved of what slots hold.
         idle_slots_stay=settings.slot_save_path is not None,
         kv_offload=settings.kv_offload,
         swa_full=settings.swa_full,

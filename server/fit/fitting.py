@@ -126,6 +126,8 @@ def _changed(settings: ServeSettings, choice: Choice, *, has_devices: bool) -> d
     if has_devices:
         chosen["n_gpu_layers"] = choice.need.n_gpu_layers
     given = settings.model_fields_set
+    if "ctx_size" in given and layout.n_slots == settings.parallel:
+        del chosen["parallel"]  # whoever gives it divides the context
     return {name: value for name, value in chosen.items() if name not in given}
 
 
@@ -143,7 +145,10 @@ def _lines(
     takes = ", ".join(f"{human_size(total)} of {name}" for name, total in places.items())
     lines = [f"--fit on: chose {flags or 'nothing: all was given'}; the model will take {takes}"]
     layout = choice.layout
-    wanted = f"{_slots(layouts.n_slots)} of {layouts.n_ctx_slot:,} {layouts.cache_types[0]} tokens"
+    size = f"of {layouts.n_ctx_slot:,}"
+    if "ctx_size" not in changed:  # it was given, and slots may share it
+        size = f"and {layouts.n_slots * layouts.n_ctx_slot:,}"
+    wanted = f"{_slots(layouts.n_slots)} {size} {layouts.cache_types[0]} tokens"
     if (layout.n_slots, layout.n_ctx_slot) == (layouts.n_slots, layouts.n_ctx_slot):
         lines.append(f"--fit on: {wanted} fit into {_shown(budget)}")
     else:

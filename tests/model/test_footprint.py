@@ -68,8 +68,8 @@ def test_one_stream_for_all_slots_is_counted_as_such(name: str, shapes: dict[str
         (262_144, 1, 65_536, 65_536),
         (262_144, 2, 65_536, 32_768),  # parts that are long
         (131_072, 4, 0, 32_768),
-        (16_384, 2, 32_768, 16_384),  # no request should be longer than that
-        (16_384, 4, 32_768, 8_192),
+        (16_384, 2, 32_768, 16_384),  # parts that are all the model was trained for
+        (16_384, 4, 32_768, 32_768),
     ],
 )
 def test_slots_share_a_context_whose_parts_would_be_short(

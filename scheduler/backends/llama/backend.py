@@ -66,7 +66,8 @@ class LlamaBackend:
         self._model_stamp = stamp_of_model(Path(config.model_path))
         self.n_outputs = num_outputs(config)
         self.context = LlamaContext(config, n_outputs=self.n_outputs)
-        self._config = config = self.context.config
+        self.config = config = self.context.config
+        """As it was laid out."""
         _check_memory(config, self.context.memory)
         self._draft_states = DraftStates(self.context)
         self._draft = DraftModel(config, config.draft, self.context) if config.draft else None
@@ -124,7 +125,8 @@ class LlamaBackend:
     def _reads_idle_cells(self) -> bool:
         """On a GPU, steps hardly feel idle cells, and a save takes long."""
         context = self.context
-        return context.is_unified and not (context.has_device or self._config.idle_slots_stay)
+        is_felt = context.is_unified and context.memory.sizes.has_cells and not context.has_device
+        return is_felt and not self.config.idle_slots_stay
 
     def edit(self, edit: CacheEdit) -> None:
         """Make a cache edit, with the draft model's cells too. Raises `DecodeError`."""
@@ -143,7 +145,7 @@ class LlamaBackend:
         Raises `OSError`, also if the model's file has changed since it was loaded. The digest of
         the new file would let the next server take our cells for its own.
         """
-        path = Path(self._config.model_path)
+        path = Path(self.config.model_path)
         model = digest_of_model(path)
         if stamp_of_model(path) != self._model_stamp:
             raise OSError(f"{path} has changed since it was loaded")
@@ -156,7 +158,7 @@ class LlamaBackend:
 
     def _describe_cells(self) -> str:
         """Everything that decides how a cell is computed and stored, besides model and build."""
-        config, info = self._config, self._info
+        config, info = self.config, self._info
         layout = "unified" if info.is_unified else "partitioned"
         rope = [getattr(config, name) for name in ROPE_FIELDS]
         overrides = f", metadata {config.metadata}" if config.metadata else ""
@@ -239,7 +241,7 @@ class LlamaBackend:
     def num_sampling_threads(self) -> int:
         """Threads for the cores that the model does not compute with."""
         return sampling_threads(
-            self._config.sampling_threads,
+            self.config.sampling_threads,
             cores=usable_cores(),
             busy=self.context.num_busy_cores,
             n_slots=self._info.n_slots,
@@ -322,7 +324,7 @@ class LlamaBackend:
             n_ctx=context.n_ctx,
             n_ctx_slot=context.n_ctx_slot,
             n_slots=context.n_slots,
-            is_unified=context.is_unified,
+            is_unified=context.is_unified and context.can_generate,
             n_vocab=context.n_vocab,
             n_params=lib.llama_model_n_params(context.model),
             size_bytes=lib.llama_model_size(context.model),

@@ -149,14 +149,13 @@ def laid_out(model: Any, config: EngineConfig) -> EngineConfig:
     """The configuration, in which slots share a stream or not.
 
     Where that is left open, they share one if their parts would be short: a request that finds no
-    room is worse than a step that reads the cells of other slots too. A context longer than the
-    model was trained for is divided, since no request should be that long.
+    room is worse than a step that reads the cells of other slots too.
     """
     if config.kv_unified is not None:
         return config
     n_train = lib.llama_model_n_ctx_train(model)
     n_ctx = config.n_ctx or n_train
-    is_short = n_ctx // config.n_slots < LONG_PART and n_ctx <= n_train
+    is_short = n_ctx // config.n_slots < min(LONG_PART, n_train)
     return msgspec.structs.replace(config, kv_unified=is_short and config.n_slots > 1)
 
 

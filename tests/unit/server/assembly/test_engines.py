@@ -9,12 +9,13 @@ from server.assembly.engines import slots_in_words
 from tests.support.fake_server import FakeEngine
 
 MORE = "(of 8192 that the model was trained for: --ctx-size, --parallel and --kv-unified decide)"
+MORE_SHARED = "(of 8192 that the model was trained for: --ctx-size decides)"
 
 
 def test_slots_that_share_the_context_are_told_as_such() -> None:
     model = msgspec.structs.replace(FakeEngine().model, is_unified=True)
     assert slots_in_words(model, 128) == "4 slots that share 128 tokens"
-    assert slots_in_words(model, 8192) == f"4 slots that share 128 tokens {MORE}"
+    assert slots_in_words(model, 8192) == f"4 slots that share 128 tokens {MORE_SHARED}"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 
 from config import load_settings
 from protocol.footprint import DeviceMemory, Footprint, PartBytes
+from server.engine.config import engine_config
 from server.fit import fitting
 from server.fit.budget import Budget
 from server.fit.candidates import Candidate
@@ -100,6 +101,25 @@ def fitted(planner: Planner, *flags: str) -> Fitted:
 def fits(found: Fitted, *free: int, margin: int = 1024 * MIB) -> bool:
     sizes = [parts.total for parts in found.footprint.devices.values()]
     return all(size <= room - margin for size, room in zip(sizes, free, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("flags", "is_open"),
+    [
+        (("-c", "4096"), True),
+        (("-c", "4096", "-np", "-1"), True),
+        (("-c", "4096", "-np", "4"), False),
+        ((), False),
+    ],
+)
+def test_a_given_context_is_shared_as_it_would_be_without_fitting(
+    flags: tuple[str, ...], is_open: bool
+) -> None:
+    found = fitted(Planner(8 << 30), *flags)
+    assert found.settings.parallel == 4
+    config = engine_config(found.settings, Path("m"), "INFO", None)
+    assert (config.kv_unified is None) is is_open
+    assert ("4 slots and 4,096 f16 tokens fit" in found.lines[1]) is bool(flags)
 
 
 def test_with_room_all_layers_are_on_the_device() -> None:
