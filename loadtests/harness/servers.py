@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import math
 import os
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,6 +18,7 @@ import psutil
 from loadtests.harness.client import Address, get
 from loadtests.harness.exposition import parse_counters
 from loadtests.harness.measure import Cost, Counters
+from loadtests.harness.ports import free_port
 from loadtests.harness.processes import (
     MIB,
     ProcessTree,
@@ -206,11 +206,3 @@ def _environment() -> dict[str, str]:
     """Our environment without variables that would change the settings of only one server."""
     hidden = ("LLAMA_ARG_", "LLAMA_API_KEY", "LLAMAPACK_")
     return {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
-
-
-def free_port() -> int:
-    """A TCP port of the loopback interface that is free."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port

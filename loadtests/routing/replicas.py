@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from loadtests.harness.servers import free_port
+from loadtests.harness.ports import free_port
 from loadtests.harness.subject import serving
 
 TIMEOUT = 120.0

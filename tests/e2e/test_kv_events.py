@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from loadtests.harness.ports import free_port
 from loadtests.routing.subscriber import (
     AllBlocksCleared,
     BlockRemoved,
@@ -21,7 +22,6 @@ from loadtests.routing.subscriber import (
     Subscriber,
 )
 from tests.support.paths import DEMO_TARGET
-from tests.support.ports import free_port
 from tests.support.processes import DEADLINE, Server, serving, wait_until
 
 BLOCK = 16

@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
+from loadtests.harness.ports import free_port
 from loadtests.routing.proxy import router_app
 from loadtests.routing.replicas import Replica
-from tests.support.ports import free_port
 from tests.support.processes import DEADLINE, Server, serving
 
 pytestmark = pytest.mark.anyio

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.support.ports import free_port
+from loadtests.harness.ports import free_port
 from tests.support.processes import (
     COMMAND,
     DEADLINE,

@@ -15,8 +15,8 @@ from typing import Any
 import httpx
 import psutil
 
+from loadtests.harness.ports import free_port
 from tests.support.paths import DEMO_TARGET, ROOT
-from tests.support.ports import free_port
 from tests.support.processes import COMMAND
 
 FOLDER = Path(os.environ.get("LLAMAPACK_RAY", "missing"))

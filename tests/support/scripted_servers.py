@@ -7,8 +7,8 @@ import sys
 
 import httpx
 
+from loadtests.harness.ports import free_port
 from tests.support.paths import ROOT
-from tests.support.ports import free_port
 from tests.support.processes import DEADLINE, wait_until
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from loadtests.harness.ports import free_port
 from loadtests.routing.subscriber import Subscriber
 from server.kv_events import publisher
 from server.kv_events.publisher import EventPublisher
@@ -20,7 +21,6 @@ from server.kv_events.wire import (
     WireEvent,
 )
 from server.startup import StartupError
-from tests.support.ports import free_port
 from tests.support.processes import wait_until
 
 TOPIC = "kv@here:1@model"
