@@ -115,7 +115,7 @@ def backend(path: Path, layout: str) -> Iterator[LlamaBackend]:
 
 
 def test_how_much_can_be_taken_back_is_found_out_at_start(backend: LlamaBackend) -> None:
-    name = Path(backend._config.model_path).stem
+    name = Path(backend.config.model_path).stem
     expected = MAX_SNAPSHOTS if name in RECURRENT else N_UBATCH - MAX_RUN
     assert backend.abilities.max_draft == backend.abilities.max_rollback == expected
     assert not backend.abilities.can_trim
