@@ -17,7 +17,7 @@ import psutil
 
 from loadtests.harness.ports import free_port
 from tests.support.paths import DEMO_TARGET, ROOT
-from tests.support.processes import COMMAND
+from tests.support.processes import COMMAND, DEADLINE
 
 FOLDER = Path(os.environ.get("LLAMAPACK_RAY", "missing"))
 """An environment with `ray[serve]`."""
@@ -126,7 +126,7 @@ def cluster(log: Path, **options: object) -> Iterator[Cluster]:
         running.end()
 
 
-def wait_until(condition: Any, seconds: float = 60.0) -> None:
+def wait_until(condition: Any, seconds: float = DEADLINE) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "nothing happened"
